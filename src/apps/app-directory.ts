@@ -1,0 +1,97 @@
+import { type Platform, ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import type { App, WecomApp, WeixinApp } from "./app.ts";
+import type { Slot } from "./slot.ts";
+
+/** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
+export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;
+
+/**
+ * The apps that we hold, and the answer to "with whose secret does this caller ask?".
+ *
+ * It decides from what the caller sent alone and asks nobody; the caller's right to be here is somebody else's
+ * question.
+ */
+export class AppDirectory {
+  readonly #weixin = new Map<string, WeixinApp>();
+  readonly #wecom = new Map<string, WecomApp[]>();
+  readonly #digest: SecretDigest;
+
+  constructor(apps: readonly App[], digest: SecretDigest) {
+    this.#digest = digest;
+    for (const app of apps) {
+      if (app.platform === "weixin") this.#weixin.set(app.id, app);
+      else this.#wecom.set(app.id, [...(this.#wecom.get(app.id) ?? []), app]);
+    }
+  }
+
+  /**
+   * The slot of a WeChat app: the configured one without a secret or with the configured one, else one of its own.
+   *
+   * A foreign secret is always asked for by stable token, which disturbs nobody's classic token.
+   *
+   * @throws {ServiceError} `invalid_parameter` when there is neither a secret nor a configured app.
+   */
+  weixinSlot(appId: string, secret?: string): Slot {
+    const app = this.#weixin.get(appId);
+    if (secret === undefined) {
+      if (!app) throw new ServiceError("invalid_parameter", "缺少secret参数");
+      return weixinSlotOf(app);
+    }
+    const given = new Secret(secret);
+    if (app?.secret.equals(given)) return weixinSlotOf(app);
+    return this.#foreignSlot("weixin", appId, given);
+  }
+
+  /**
+   * The slot of a WeCom application. The secret decides; without one the agent does, and without either the corp's
+   * only application.
+   *
+   * @throws {ServiceError} `invalid_parameter` when nothing decides, or when the agent is another than the secret's.
+   */
+  wecomSlot(corpId: string, secret?: string, agent?: string): Slot {
+    const apps = this.#wecom.get(corpId) ?? [];
+    if (secret === undefined) return wecomSlotOf(chooseByAgent(apps, agent));
+    const given = new Secret(secret);
+    const owners = apps.filter((app) => app.secret.equals(given));
+    const [first] = owners;
+    if (!first) return this.#foreignSlot("wecom", corpId, given);
+    if (agent === undefined) return wecomSlotOf(first);
+    const named = owners.find((app) => app.agent === agent);
+    if (!named) {
+      throw new ServiceError(
+        "invalid_parameter",
+        "agentid参数与secret不属于同一个应用 (agentid contradicts secret)",
+      );
+    }
+    return wecomSlotOf(named);
+  }
+
+  #foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
+    const name = `~${this.#digest(platform, appId, secret)}`;
+    return { platform, appId, name, secret, tokenMode: "stable", configured: false };
+  }
+}
+
+function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): WecomApp {
+  const candidates = agent === undefined ? apps : apps.filter((app) => app.agent === agent);
+  const [only, another] = candidates;
+  if (!only) throw new ServiceError("invalid_parameter", "缺少secret参数");
+  if (another) {
+    throw new ServiceError(
+      "invalid_parameter",
+      "缺少secret参数：该corpid配置了多个应用，请提供agentid或secret (several agents: give agentid or secret)",
+    );
+  }
+  return only;
+}
+
+function weixinSlotOf(app: WeixinApp): Slot {
+  const { id, secret, tokenMode } = app;
+  return { platform: "weixin", appId: id, name: tokenMode, secret, tokenMode, configured: true };
+}
+
+function wecomSlotOf(app: WecomApp): Slot {
+  const { id, secret, agent } = app;
+  return { platform: "wecom", appId: id, name: agent, secret, tokenMode: "stable", configured: true };
+}

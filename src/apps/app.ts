@@ -1,0 +1,30 @@
+import type { Secret } from "../secret.ts";
+
+/**
+ * How a WeChat app's access token is fetched.
+ *
+ * `stable` repeats the same token until its last five minutes; `classic` makes a new one each time and kills the
+ * one before the last. Their tokens live apart: one mode never disturbs the other.
+ */
+export type TokenMode = "stable" | "classic";
+
+/** An Official Account (公众号) or a Mini Program (小程序). WeChat does not tell the two apart by their AppID. */
+export interface WeixinApp {
+  readonly platform: "weixin";
+  readonly id: string;
+  readonly secret: Secret;
+  readonly tokenMode: TokenMode;
+}
+
+/** One application of a WeCom corp (企业微信). Each has a secret, and so a token, of its own. */
+export interface WecomApp {
+  readonly platform: "wecom";
+  /** The CorpID. */
+  readonly id: string;
+  /** The agentid, or any label that the operator gave it (`contacts`). */
+  readonly agent: string;
+  readonly secret: Secret;
+}
+
+/** One app whose secret we hold. */
+export type App = WeixinApp | WecomApp;

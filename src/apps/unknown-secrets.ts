@@ -1,0 +1,138 @@
+import { LRUCache } from "lru-cache";
+import type { Clock } from "../clock.ts";
+import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
+import { type Slot, type SlotName, slotKey } from "./slot.ts";
+
+const MINUTE_MS = 60_000;
+const REMEMBER_MS = 10 * MINUTE_MS;
+const REMEMBERED_MOST = 10_000;
+
+/** How many refusals of unknown secrets the whole service allows itself in a window. */
+const LIMITS: readonly { most: number; windowMs: number; platforms: readonly Platform[] }[] = [
+  { most: 20, windowMs: MINUTE_MS, platforms: ["weixin", "wecom"] },
+  // WeCom bans the calling address for an hour when wrong secrets keep coming: PROTOCOL of gettoken, 45009.
+  { most: 200, windowMs: 60 * MINUTE_MS, platforms: ["wecom"] },
+];
+
+/** The refusals that the secret itself, or its app, is to blame for. A used code or a quota is not. */
+const REFUSED: ReadonlySet<UpstreamErrorClass> = new Set(["config", "account", "risk", "permission"]);
+
+/**
+ * Keeps secrets that we don't hold from costing upstream calls without end.
+ *
+ * A refusal is remembered for ten minutes for that app and secret. All refusals together are limited, because WeChat
+ * and WeCom punish the address that sends wrong secrets, and with it every app of ours. Attempts that are under way
+ * count as refusals until they are known to be none; who comes when the rest is taken up waits for one of them.
+ */
+export class UnknownSecrets {
+  readonly #clock: Clock;
+  readonly #isKnown: (slot: SlotName) => Promise<boolean>;
+  readonly #refusals: LRUCache<string, ServiceError>;
+  readonly #proven = new LRUCache<string, true>({ max: REMEMBERED_MOST });
+  readonly #refusedAt: { platform: Platform; at: number }[] = [];
+  readonly #underWay = new Map<Platform, number>();
+  readonly #waiting: (() => void)[] = [];
+
+  /** `isKnown` tells whether a slot's secret was accepted in an earlier life of this service. */
+  constructor(clock: Clock, isKnown: (slot: SlotName) => Promise<boolean>) {
+    this.#clock = clock;
+    this.#isKnown = isKnown;
+    this.#refusals = new LRUCache({
+      max: REMEMBERED_MOST,
+      ttl: REMEMBER_MS,
+      ttlResolution: 0,
+      perf: { now: () => clock.monotonic() },
+    });
+  }
+
+  /**
+   * Runs `ask`, which sends the slot's secret upstream, unless that secret may not be sent now.
+   *
+   * A configured slot always may. Waits while the rest of the limit is taken up by attempts under way.
+   *
+   * @throws {ServiceError} The remembered refusal; or `rate_limited` when too many unknown secrets were refused.
+   */
+  async run<T>(slot: Slot, ask: () => Promise<T>): Promise<T> {
+    if (slot.configured) return ask();
+    const key = slotKey(slot);
+    this.#throwIfRefused(key);
+    const counted = !this.#proven.has(key) && !(await this.#isKnown(slot));
+    if (counted) await this.#enter(slot.platform);
+    try {
+      // While this call waited, another one with the same secret may have been refused.
+      this.#throwIfRefused(key);
+      const answer = await ask();
+      this.#proven.set(key, true);
+      return answer;
+    } catch (error) {
+      if (error instanceof ServiceError && error !== this.#refusals.peek(key)) this.#judge(slot, key, error);
+      throw error;
+    } finally {
+      if (counted) this.#leave(slot.platform);
+    }
+  }
+
+  #throwIfRefused(key: string): void {
+    const remembered = this.#refusals.get(key);
+    if (remembered) throw remembered;
+  }
+
+  #judge(slot: Slot, key: string, error: ServiceError): void {
+    if (error.upstream === undefined) return;
+    if (error.upstream.class === "input") {
+      // The secret is checked before the code: WeChat got as far as the code, so the secret is right.
+      this.#proven.set(key, true);
+    } else if (REFUSED.has(error.upstream.class)) {
+      this.#proven.delete(key);
+      this.#refusals.set(key, error);
+      this.#refusedAt.push({ platform: slot.platform, at: this.#clock.monotonic() });
+    }
+  }
+
+  async #enter(platform: Platform): Promise<void> {
+    for (;;) {
+      const { refusals, retryAfterMs, underWay, room } = this.#roomFor(platform);
+      if (refusals >= room) {
+        this.#wakeNext();
+        throw new ServiceError(
+          "rate_limited",
+          "未知的secret被微信拒绝次数过多，请稍后再试 (too many unknown secrets were refused; try again later)",
+          { retryAfterMs },
+        );
+      }
+      if (refusals + underWay < room) break;
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#underWay.set(platform, (this.#underWay.get(platform) ?? 0) + 1);
+  }
+
+  #leave(platform: Platform): void {
+    this.#underWay.set(platform, (this.#underWay.get(platform) ?? 0) - 1);
+    this.#wakeNext();
+  }
+
+  /** Whoever is let in wakes the next when it leaves, and whoever is turned away at once: nobody is forgotten. */
+  #wakeNext(): void {
+    this.#waiting.shift()?.();
+  }
+
+  /** The tightest of the limits that hold for `platform`. */
+  #roomFor(platform: Platform): { refusals: number; underWay: number; room: number; retryAfterMs: number } {
+    const now = this.#clock.monotonic();
+    while (this.#refusedAt[0] && now - this.#refusedAt[0].at >= 60 * MINUTE_MS) this.#refusedAt.shift();
+    const states = LIMITS.filter((limit) => limit.platforms.includes(platform)).map((limit) => {
+      const within = this.#refusedAt.filter(
+        (refusal) => limit.platforms.includes(refusal.platform) && now - refusal.at < limit.windowMs,
+      );
+      const underWay = limit.platforms.reduce((sum, each) => sum + (this.#underWay.get(each) ?? 0), 0);
+      const first = within[within.length - limit.most];
+      const retryAfterMs = first ? first.at + limit.windowMs - now : 0;
+      return { refusals: within.length, underWay, room: limit.most, retryAfterMs };
+    });
+    return states.reduce((tightest, state) =>
+      state.room - state.refusals - state.underWay < tightest.room - tightest.refusals - tightest.underWay
+        ? state
+        : tightest,
+    );
+  }
+}

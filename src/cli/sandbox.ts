@@ -1,0 +1,40 @@
+import { ServiceError } from "../errors.ts";
+import { Sandbox } from "../sandbox/sandbox.ts";
+import type { ExitCode } from "./command.ts";
+import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./sample-apps.ts";
+import { stopSignal } from "./stop-signal.ts";
+
+/** `accesstoken sandbox`: runs the stand-in for WeChat on `port` and the one for WeCom on the next, until a signal. */
+export async function runSandbox(port: number): Promise<ExitCode> {
+  const stopping = stopSignal();
+  const sandbox = startSandbox(port, port === 0 ? 0 : port + 1);
+  console.log("微信与企业微信的模拟已启动。在服务的 .env 中加入：");
+  console.log("The sandbox is running. Put this into the service's .env:\n");
+  console.log(`WEIXIN_BASE_URL=${sandbox.weixinUrl}\nWECOM_BASE_URL=${sandbox.wecomUrl}`);
+  for (const [name, value] of Object.entries(SAMPLE_VARIABLES)) console.log(`${name}=${value}`);
+  console.log(`\n状态 State: curl ${sandbox.weixinUrl}/sandbox/state`);
+  console.log(
+    "用户code以 sandbox-code- 开头即可，每个只能用一次 (a user's code starts with sandbox-code- and works once)",
+  );
+  await stopping;
+  await sandbox.stop();
+  return 0;
+}
+
+/** A sandbox with the sample apps. Throws `invalid_config` when a port is taken. */
+export function startSandbox(weixinPort: number, wecomPort: number): Sandbox {
+  try {
+    return Sandbox.start({
+      weixinApps: [SAMPLE_WEIXIN_APP],
+      wecomApps: [SAMPLE_WECOM_APP],
+      weixinPort,
+      wecomPort,
+    });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    throw new ServiceError(
+      "invalid_config",
+      `--port: 端口${weixinPort}或${wecomPort}已被占用，请换一个 (one of these ports can't be used: ${code}; choose another)`,
+    );
+  }
+}

@@ -1,0 +1,28 @@
+import { systemClock } from "../clock.ts";
+import { loadConfig } from "../config.ts";
+import { EventBus } from "../events.ts";
+import { createLog } from "../log.ts";
+import { startService } from "../service.ts";
+import type { ExitCode } from "./command.ts";
+import { stopSignal } from "./stop-signal.ts";
+
+/** `accesstoken serve`: runs the service until a signal, then stops it in order. */
+export async function runServe(): Promise<ExitCode> {
+  // Listened for before the start: a signal that comes during it must not be lost.
+  const stopping = stopSignal();
+  const config = loadConfig();
+  const events = new EventBus();
+  events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
+  const service = await startService(config, { events, onKeyCreated: tellAboutKey });
+  await service.stop(await stopping);
+  return 0;
+}
+
+function tellAboutKey(path: string): void {
+  console.error(
+    [
+      `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
+      `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
+    ].join("\n"),
+  );
+}

@@ -1,0 +1,77 @@
+import { isIP } from "node:net";
+import { plainAddress, type Networks } from "./networks.ts";
+
+/** Who asks, as far as the network tells. */
+export interface Caller {
+  /** The peer's address, or the one that a trusted proxy vouches for. */
+  readonly address: string;
+  /** Undefined when the caller may be answered; otherwise what is wrong, for the person who reads the refusal. */
+  readonly distrust: string | undefined;
+}
+
+/** Which networks, proxies and host names are believed. */
+export interface CallerPolicyOptions {
+  readonly trustedNetworks: Networks;
+  readonly trustedProxies: Networks;
+  /** Lower case, without ports. */
+  readonly allowedHosts: readonly string[];
+}
+
+/** Headers by which a proxy says that it forwards. From a peer that is no known proxy they are a disguise. */
+const FORWARDING = ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"];
+
+/**
+ * Decides whether a request comes from where it may come from.
+ *
+ * The address alone is not enough: a proxy on this machine makes the whole world look like loopback, and so does a
+ * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
+ */
+export class CallerPolicy {
+  readonly #options: CallerPolicyOptions;
+
+  constructor(options: CallerPolicyOptions) {
+    this.#options = options;
+  }
+
+  /** Who asks. `peer` is the other end of the connection; `headers` are the request's, not to be believed. */
+  identify(peer: string, headers: Headers): Caller {
+    const direct = plainAddress(peer);
+    const isProxy = this.#options.trustedProxies.includes(direct);
+    const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
+    if (address === undefined) {
+      const reason = "可信代理未提供有效的X-Forwarded-For (a trusted proxy sent no usable X-Forwarded-For)";
+      return { address: direct, distrust: reason };
+    }
+    return { address, distrust: this.#distrust(address, isProxy, headers) };
+  }
+
+  #distrust(address: string, isProxy: boolean, headers: Headers): string | undefined {
+    if (!isProxy && FORWARDING.some((name) => headers.has(name))) {
+      return "请求经过了未列入TRUSTED_PROXIES的代理 (it came through a proxy that is not in TRUSTED_PROXIES)";
+    }
+    if (!this.#options.trustedNetworks.includes(address)) {
+      return "来源地址不在TRUSTED_NETWORKS内 (the address is not in TRUSTED_NETWORKS)";
+    }
+    const site = headers.get("sec-fetch-site");
+    if (site === "cross-site" || site === "same-site")
+      return "不接受跨站的浏览器请求 (cross-site browser request)";
+    if (!this.#isKnownHost(headers.get("host") ?? "")) {
+      return "Host域名不在ALLOWED_HOSTS内 (the Host name is not in ALLOWED_HOSTS)";
+    }
+    return undefined;
+  }
+
+  /** The rightmost entry that is not one of our proxies: everything to its left the caller may have made up. */
+  #forwardedFor(header: string | null): string | undefined {
+    const entries = (header ?? "").split(",").map((entry) => plainAddress(entry.trim()));
+    const foreign = entries.findLast((entry) => !this.#options.trustedProxies.includes(entry));
+    const address = foreign ?? entries[0] ?? "";
+    return isIP(address) ? address : undefined;
+  }
+
+  #isKnownHost(host: string): boolean {
+    const name = host.replace(/:\d*$/, "").toLowerCase();
+    const address = name.startsWith("[") && name.endsWith("]") ? name.slice(1, -1) : name;
+    return name === "localhost" || isIP(address) !== 0 || this.#options.allowedHosts.includes(name);
+  }
+}

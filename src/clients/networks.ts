@@ -1,0 +1,38 @@
+import { BlockList, isIP } from "node:net";
+
+/** A list of networks that an address can be looked up in. An IPv4 address matches also in its `::ffff:` form. */
+export class Networks {
+  readonly #list = new BlockList();
+
+  /**
+   * Reads a comma-separated list of CIDR blocks and single addresses.
+   *
+   * @throws {RangeError} With the first entry that is neither; the caller knows which setting it came from.
+   */
+  constructor(text: string) {
+    for (const entry of text.split(",").map((part) => part.trim())) {
+      if (entry !== "") this.#add(entry);
+    }
+  }
+
+  /** Whether `address` lies in one of the networks; false for what is no address. */
+  includes(address: string): boolean {
+    const family = isIP(address);
+    return family !== 0 && this.#list.check(address, family === 6 ? "ipv6" : "ipv4");
+  }
+
+  #add(entry: string): void {
+    const [address = "", prefix, more] = entry.split("/");
+    const family = isIP(address);
+    const most = family === 6 ? 128 : 32;
+    const bits = prefix === undefined ? most : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
+    if (family === 0 || more !== undefined || bits < 0 || bits > most) throw new RangeError(entry);
+    this.#list.addSubnet(address, bits, family === 6 ? "ipv6" : "ipv4");
+  }
+}
+
+/** `address` without the `::ffff:` that a dual-stack socket puts before an IPv4 address, and without a zone. */
+export function plainAddress(address: string): string {
+  const unmapped = address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
+  return unmapped.replace(/%.*$/, "");
+}

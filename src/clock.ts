@@ -1,0 +1,20 @@
+/**
+ * The time of day and the age of things, as a parameter.
+ *
+ * Everything that decides by time takes a `Clock`, so that a test can be at any instant without waiting for it.
+ */
+export interface Clock {
+  /** Wall-clock time in epoch milliseconds. It can jump either way when somebody sets the machine's clock. */
+  now(): number;
+  /** Milliseconds since an arbitrary start. It never goes back and ignores changes of the wall clock. */
+  monotonic(): number;
+  /** Resolves after `ms` milliseconds. */
+  sleep(ms: number): Promise<void>;
+}
+
+/** The machine's own clocks. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};

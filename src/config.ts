@@ -1,0 +1,237 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseEnv } from "node:util";
+import type { App } from "./apps/app.ts";
+import { isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
+import { Networks } from "./clients/networks.ts";
+import { ServiceError } from "./errors.ts";
+import type { LogLevel } from "./log.ts";
+import { Secret } from "./secret.ts";
+
+/** Everything that can be set, checked and frozen. */
+export interface Config {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly logLevel: LogLevel;
+  readonly databasePath: string;
+  /** The master key itself; undefined where it is kept in `masterKeyFile`. */
+  readonly masterKey: Secret | undefined;
+  readonly masterKeyFile: string;
+  /** Origins, without a path. */
+  readonly baseUrls: { readonly weixin: string; readonly wecom: string };
+  readonly upstreamProxy: string | undefined;
+  readonly trustedNetworks: Networks;
+  readonly trustedProxies: Networks;
+  /** Lower case. */
+  readonly allowedHosts: readonly string[];
+  readonly apps: readonly App[];
+  /** What is odd but does not stop the start, a line each. */
+  readonly warnings: readonly string[];
+}
+
+/** A variable: its default, what it must look like, and (`expected`) what to say when it does not. */
+const variable = (value: string, pattern: string, expected: string, description: string) =>
+  Type.String({ default: value, pattern, expected, description });
+
+const URL_EXPECTED =
+  "应为https地址，不带路径；http仅限本机 (must be an https origin without a path; http on loopback only)";
+
+/**
+ * Every variable that has a fixed name. An empty value is as good as none. The apps' own variables
+ * (`WEIXIN_SECRET_<appid>` and so on) are read by `apps/environment-apps.ts`.
+ */
+export const VARIABLES = Type.Object({
+  HOST: variable(
+    "127.0.0.1",
+    "^[A-Za-z0-9.:-]+$",
+    "应为监听地址 (must be an address)",
+    "Address to listen on. 监听地址。",
+  ),
+  PORT: variable(
+    "3000",
+    "^(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$",
+    "应为0到65535的整数 (must be an integer from 0 to 65535)",
+    "Port to listen on. 监听端口。",
+  ),
+  LOG_LEVEL: variable(
+    "info",
+    "^(debug|info|warn|error)$",
+    "应为 debug、info、warn 或 error (must be debug, info, warn or error)",
+    "How much is logged; debug adds a line per request. 日志级别；debug会记录每个请求。",
+  ),
+  DATABASE_URL: variable(
+    "file:data/accesstoken.db",
+    "^file:(?!.*[?#\\u0000]).+$",
+    "应为 file:<路径> (must be file:<path>)",
+    "The SQLite database. SQLite数据库文件。",
+  ),
+  MASTER_KEY_FILE: variable(
+    "",
+    "",
+    "应为文件路径 (must be a path)",
+    "File with the master key; made at first start. Default: master.key beside the database. 主密钥文件，首次启动时生成；默认为数据库旁的master.key。",
+  ),
+  MASTER_KEY: variable(
+    "",
+    "",
+    "",
+    "The master key itself, 32 bytes in hex or base64, instead of the file. 主密钥本身（32字节，十六进制或base64），代替文件。",
+  ),
+  WEIXIN_BASE_URL: variable("https://api.weixin.qq.com", "", URL_EXPECTED, "Where WeChat is. 微信接口地址。"),
+  WECOM_BASE_URL: variable(
+    "https://qyapi.weixin.qq.com",
+    "",
+    URL_EXPECTED,
+    "Where WeCom is. 企业微信接口地址。",
+  ),
+  UPSTREAM_PROXY: variable(
+    "",
+    "^$|^https?://[^\\s]+$",
+    "应为http(s)代理地址 (must be the http(s) URL of a proxy)",
+    "Proxy to WeChat and WeCom; no other proxy variable is used. 访问微信的代理；不使用其他代理变量。",
+  ),
+  WEIXIN_TOKEN_MODE: variable(
+    "stable",
+    "^(stable|classic)$",
+    "应为 stable 或 classic (must be stable or classic)",
+    "How WeChat tokens are fetched; WEIXIN_TOKEN_MODE_<appid> for one app. 获取token的方式；WEIXIN_TOKEN_MODE_<appid>只对一个应用生效。",
+  ),
+  TRUSTED_NETWORKS: variable(
+    "127.0.0.0/8,::1/128",
+    "",
+    "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)",
+    "Callers that are answered. 允许调用的网段。",
+  ),
+  TRUSTED_PROXIES: variable(
+    "",
+    "",
+    "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)",
+    "Reverse proxies whose X-Forwarded-For is believed. 可信的反向代理。",
+  ),
+  ALLOWED_HOSTS: variable(
+    "",
+    "^$|^[A-Za-z0-9.-]+(\\s*,\\s*[A-Za-z0-9.-]+)*$",
+    "应为以逗号分隔的域名 (must be host names, comma-separated)",
+    "Names under which callers may reach the service, beside localhost and addresses. 允许的Host域名。",
+  ),
+});
+
+type VariableName = keyof Static<typeof VARIABLES>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the configuration from `environment` and from the file that `ENV_FILE` names (default `.env` in the working
+ * directory, which may be missing; empty for none). A real environment variable wins over the file.
+ *
+ * @throws {ServiceError} `invalid_config` with one line that names the variable. The value is not quoted.
+ */
+export function loadConfig(environment: Environment = process.env): Config {
+  const file = readEnvFile(environment["ENV_FILE"]);
+  const merged: Environment = { ...file, ...withoutEmpty(environment) };
+  const value = (name: VariableName) => checked(name, merged[name]);
+  const tokenMode = value("WEIXIN_TOKEN_MODE") === "classic" ? "classic" : "stable";
+  const { apps, faults } = readEnvironmentApps(merged, tokenMode);
+  const [fault] = faults;
+  if (fault) throw invalid(fault.name, fault.reason);
+  const databasePath = databaseFile(value("DATABASE_URL"));
+  const masterKey = value("MASTER_KEY");
+  const masterKeyFile = value("MASTER_KEY_FILE");
+  if (masterKey && masterKeyFile)
+    throw invalid("MASTER_KEY", "不能与MASTER_KEY_FILE同时设置 (set it or MASTER_KEY_FILE, not both)");
+  return Object.freeze<Config>({
+    host: value("HOST"),
+    port: Number(value("PORT")),
+    logLevel: value("LOG_LEVEL") as LogLevel,
+    databasePath,
+    masterKey: masterKey ? new Secret(masterKey) : undefined,
+    masterKeyFile: masterKeyFile || join(dirname(databasePath), "master.key"),
+    baseUrls: { weixin: origin("WEIXIN_BASE_URL", value), wecom: origin("WECOM_BASE_URL", value) },
+    upstreamProxy: value("UPSTREAM_PROXY") || undefined,
+    trustedNetworks: networks("TRUSTED_NETWORKS", value),
+    trustedProxies: networks("TRUSTED_PROXIES", value),
+    allowedHosts: value("ALLOWED_HOSTS")
+      .toLowerCase()
+      .split(",")
+      .map((host) => host.trim())
+      .filter(Boolean),
+    apps,
+    warnings: unknownNames(file, environment),
+  });
+}
+
+function readEnvFile(path: string | undefined): Environment {
+  if (path === "") return {};
+  try {
+    return parseEnv(readFileSync(path ?? ".env", "utf8").replace(/^\uFEFF/, ""));
+  } catch (error) {
+    const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (isMissing && path === undefined) return {};
+    throw invalid("ENV_FILE", `无法读取 ${path ?? ".env"} (can't be read)`);
+  }
+}
+
+/** A name in the file that means nothing stops the start; one in the environment could be somebody else's. */
+function unknownNames(file: Environment, environment: Environment): string[] {
+  const isUnknown = (name: string) =>
+    /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties) && !isAppVariable(name);
+  const [misspelt] = Object.keys(file).filter(isUnknown);
+  if (misspelt)
+    throw invalid(
+      misspelt,
+      "ENV_FILE中有未知的变量名，请检查拼写 (unknown name in ENV_FILE; check its spelling)",
+    );
+  return Object.keys(environment)
+    .filter(isUnknown)
+    .map((name) => `${name}: 未知的环境变量，已忽略 (unknown variable, ignored)`);
+}
+
+function withoutEmpty(environment: Environment): Environment {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([name, value]) => value !== "" || isAppVariable(name)),
+  );
+}
+
+function checked(name: VariableName, given: string | undefined): string {
+  const schema = VARIABLES.properties[name];
+  const text = given || String(schema.default);
+  if (!Value.Check(schema, text)) throw invalid(name, String(schema["expected"]));
+  return text;
+}
+
+function databaseFile(url: string): string {
+  return resolve(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
+}
+
+function origin(name: "WEIXIN_BASE_URL" | "WECOM_BASE_URL", value: (name: VariableName) => string): string {
+  const text = value(name);
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isBare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password;
+  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+  if (!isBare || !isSafe) throw invalid(name, URL_EXPECTED);
+  return url.origin;
+}
+
+function isLoopback(hostname: string): boolean {
+  if (hostname === "localhost" || hostname === "[::1]") return true;
+  return isIP(hostname) === 4 && hostname.startsWith("127.");
+}
+
+function networks(
+  name: "TRUSTED_NETWORKS" | "TRUSTED_PROXIES",
+  value: (name: VariableName) => string,
+): Networks {
+  try {
+    return new Networks(value(name));
+  } catch {
+    throw invalid(name, String(VARIABLES.properties[name]["expected"]));
+  }
+}
+
+function invalid(name: string, reason: string): ServiceError {
+  return new ServiceError("invalid_config", `${name}: ${reason}`);
+}

@@ -1,0 +1,28 @@
+/** Lets any number of callers that want the same thing at the same time share one piece of work. */
+export class SingleFlight<T> {
+  readonly #flights = new Map<string, Promise<T>>();
+
+  /**
+   * The outcome of the flight that runs under `key`; starts `work` when none does.
+   *
+   * All who join get the same value or the same error. Nothing outlives the flight: the next call after its end
+   * starts a new one, also after a failure.
+   */
+  run(key: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#flights.get(key);
+    if (running) return running;
+    const flight = work().finally(() => this.#flights.delete(key));
+    this.#flights.set(key, flight);
+    return flight;
+  }
+
+  /** Whether a flight runs under `key` now. */
+  has(key: string): boolean {
+    return this.#flights.has(key);
+  }
+
+  /** Resolves when every flight that runs now has ended, however it ended. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#flights.values());
+  }
+}

@@ -1,0 +1,55 @@
+import { type ErrorCode, ServiceError } from "./errors.ts";
+
+/** The shape of every answer of the documented protocol, errors included. */
+export interface Envelope {
+  /** 0, or WeChat's errcode, or one of ours. */
+  readonly code: number;
+  readonly msg: string;
+  /** The answer; `{}` on error. */
+  readonly data: object;
+  /** Repeated in the header `trace-id`; quote it when asking for help. */
+  readonly trace_id: string;
+  /** Whole seconds after which asking again makes sense; only where waiting helps. */
+  readonly retry_after?: number;
+}
+
+/** Our own numbers in `code`. A refusal of WeChat's is not here: its errcode is the code. */
+const NUMBERS = {
+  invalid_parameter: 1,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  rate_limited: 429,
+  internal: 500,
+  invalid_config: 500,
+  upstream_rejected: 502,
+  upstream_invalid: 502,
+  upstream_unreachable: 502,
+  unavailable: 503,
+  store_unusable: 503,
+  upstream_timeout: 504,
+} satisfies Record<ErrorCode, number>;
+
+/** What an unexpected fault says to a caller: nothing about itself. */
+const INTERNAL_MESSAGE = "服务内部错误，请凭 trace_id 联系管理员 (internal error; quote the trace_id)";
+
+/** The envelope of a success. */
+export function successEnvelope(data: object, traceId: string): Envelope {
+  return { code: 0, msg: "success", data, trace_id: traceId };
+}
+
+/** The envelope of a failure. Whatever is not a `ServiceError` is code 500 and says nothing about its cause. */
+export function failureEnvelope(error: unknown, traceId: string): Envelope {
+  if (!(error instanceof ServiceError) || error.code === "internal") {
+    return { code: NUMBERS.internal, msg: INTERNAL_MESSAGE, data: {}, trace_id: traceId };
+  }
+  return {
+    code: error.upstream?.errcode ?? NUMBERS[error.code],
+    msg: error.upstream?.errmsg ?? error.message,
+    data: {},
+    trace_id: traceId,
+    ...(error.retryAfterMs === undefined ? {} : { retry_after: Math.ceil(error.retryAfterMs / 1000) }),
+  };
+}

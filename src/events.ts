@@ -1,0 +1,79 @@
+import type { ErrorCode, Platform, UpstreamErrorClass } from "./errors.ts";
+
+/** What is known of a failure without saying anything secret. */
+export interface FailureFacts {
+  readonly code: ErrorCode;
+  readonly errcode?: number;
+  readonly class?: UpstreamErrorClass;
+}
+
+/**
+ * Everything that happens here and that somebody may want to know, as one sum type.
+ *
+ * Features emit; the log (and later metrics and watchers) read. No event has a field that could hold a secret, a
+ * token, a ticket or a code.
+ */
+export type ServiceEvent =
+  | { readonly type: "service.started"; readonly url: string; readonly version: string }
+  | { readonly type: "service.stopping"; readonly reason: string }
+  | { readonly type: "service.stopped" }
+  | { readonly type: "config.warning"; readonly message: string }
+  | {
+      readonly type: "credential.refreshed";
+      readonly key: string;
+      readonly lifeMs: number;
+      readonly generation: number;
+    }
+  | ({ readonly type: "credential.refresh_failed"; readonly key: string } & FailureFacts)
+  /** A slow answer came after somebody cleared or replaced the credential, and was not stored. */
+  | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }
+  | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
+  | {
+      readonly type: "upstream.called";
+      readonly platform: Platform;
+      readonly endpoint: string;
+      readonly durationMs: number;
+      /** `ok`, `errcode`, or our error code for an answer that did not come or could not be used. */
+      readonly outcome: "ok" | "errcode" | ErrorCode;
+      readonly errcode?: number;
+    }
+  | {
+      readonly type: "request.handled";
+      readonly traceId: string;
+      readonly method: string;
+      /** The route's pattern, never the URL: its query holds secrets. */
+      readonly route: string;
+      readonly code: number;
+    }
+  | {
+      readonly type: "request.failed";
+      readonly traceId: string;
+      readonly route: string;
+      /** An unexpected error's name and stack frames; its message is left out, it could quote input. */
+      readonly error: string;
+      readonly stack: string;
+    };
+
+/** Receives every event, in order. It must not throw and must not block. */
+export type EventListener = (event: ServiceEvent) => void;
+
+/** A typed, synchronous bus. A listener that throws is a bug, and is kept from harming the feature that spoke. */
+export class EventBus {
+  readonly #listeners = new Set<EventListener>();
+
+  emit(event: ServiceEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch {
+        // Nobody is left to tell: the listeners are how things are told.
+      }
+    }
+  }
+
+  /** Adds a listener; the answer removes it again. */
+  subscribe(listener: EventListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

@@ -1,0 +1,66 @@
+import type { AnyElysia } from "elysia";
+import { failureEnvelope } from "../envelope.ts";
+import { ServiceError } from "../errors.ts";
+import { envelopeResponse, newTraceId } from "./envelope-response.ts";
+
+/** A socket that says nothing for so long is closed; also how long a handler may work without an answer. */
+const IDLE_TIMEOUT_SECONDS = 30;
+const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)(:\d{1,5})?$/;
+
+/** A listening HTTP server. */
+export interface HttpServer {
+  /** As a browser on this machine would write it. */
+  readonly url: string;
+  /** Stops listening and resolves when every answer under way is sent. */
+  drain(): Promise<void>;
+  /** Closes everything at once. */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts `app` on a port; 0 lets the system choose one.
+ *
+ * @throws {ServiceError} `invalid_config` when the port is taken or the address is not ours.
+ */
+export function listen(app: AnyElysia, { host, port }: { host: string; port: number }): HttpServer {
+  try {
+    const server = Bun.serve({
+      hostname: host,
+      port,
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      fetch: (request) => refuseHost(request) ?? app.fetch(request),
+      error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
+    });
+    app.server = server;
+    return { url: server.url.origin, drain: () => server.stop(), close: () => server.stop(true) };
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    if (code === "EADDRINUSE") {
+      throw new ServiceError(
+        "invalid_config",
+        `PORT: 端口${port}已被占用，请停止占用它的程序或更换端口 (port ${port} is in use; stop the other program or choose another port)`,
+      );
+    }
+    throw new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);
+  }
+}
+
+/**
+ * Turns away what the router would misread.
+ *
+ * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
+ * it take a part of the path for the path: `/admin/x` is routed as `/x`.
+ */
+function refuseHost(request: Request): Response | undefined {
+  const host = request.headers.get("host") ?? "";
+  const { url } = request;
+  if (
+    host.length >= 4 &&
+    HOST.test(host) &&
+    url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)
+  ) {
+    return undefined;
+  }
+  const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");
+  return envelopeResponse(failureEnvelope(failure, newTraceId()), 400);
+}

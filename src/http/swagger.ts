@@ -1,0 +1,74 @@
+import { swagger } from "@elysiajs/swagger";
+import { type AnyElysia, Elysia } from "elysia";
+import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import { NAME, VERSION } from "./version.ts";
+
+const PAGE = `<!doctype html>
+<html lang="zh-CN">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>${NAME}</title>
+    <link rel="icon" href="data:," />
+    <link rel="stylesheet" href="/swagger/ui.css" />
+  </head>
+  <body>
+    <div id="swagger-ui"></div>
+    <script src="/swagger/ui.js"></script>
+    <script src="/swagger/start.js"></script>
+  </body>
+</html>
+`;
+
+const START = `SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", validatorUrl: null });\n`;
+
+/** The page may load what this service serves, and nothing from any other host. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const DESCRIPTION = [
+  "The one place that asks WeChat and WeCom for access tokens, and hands them to every environment.",
+  "统一向微信和企业微信获取access_token，并分发给各个环境的中控服务。",
+  "Every answer is HTTP 200 with `{code, msg, data, trace_id}`; `code` 0 is success.",
+  "所有应答均为HTTP 200，格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。",
+].join("\n\n");
+
+const HIDDEN = { detail: { hide: true } };
+
+/** `/swagger`: the interactive documentation of `routes`, served whole from this program. */
+export function swaggerRoutes(routes: AnyElysia) {
+  let specification: Promise<string> | undefined;
+  return new Elysia({ prefix: "/swagger" })
+    .get("/", () => file(PAGE, "text/html; charset=utf-8", { "content-security-policy": POLICY }), HIDDEN)
+    .get("/start.js", () => file(START, "text/javascript; charset=utf-8"), HIDDEN)
+    .get("/ui.js", () => file(Bun.file(bundle), "text/javascript; charset=utf-8"), HIDDEN)
+    .get("/ui.css", () => file(Bun.file(styles), "text/css; charset=utf-8"), HIDDEN)
+    .get("/json", async () => file(await (specification ??= specify(routes)), "application/json"), HIDDEN);
+}
+
+/**
+ * The OpenAPI document of `routes`, as JSON.
+ *
+ * The plugin's own page loads scripts from a public host, so the plugin is never mounted where anybody can ask it.
+ */
+async function specify(routes: AnyElysia): Promise<string> {
+  const documentation = {
+    info: { title: NAME, version: VERSION, description: DESCRIPTION },
+    tags: [
+      { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },
+      { name: "JsSDK", description: "JS-SDK signatures. JS-SDK签名。" },
+      { name: "xcx", description: "Mini Program login. 小程序登录。" },
+      { name: "Service", description: "The service itself. 服务本身。" },
+    ],
+  };
+  const plugin = swagger({ path: "/page", specPath: "/json", documentation });
+  const response = await new Elysia().use(plugin).use(routes).handle(new Request("http://localhost/json"));
+  return response.text();
+}
+
+function file(content: string | Blob, type: string, headers: Record<string, string> = {}): Response {
+  return new Response(content, {
+    headers: { "content-type": type, "x-content-type-options": "nosniff", ...headers },
+  });
+}

@@ -1,0 +1,34 @@
+import type { CredentialSource } from "../credentials/credential-source.ts";
+import type { CredentialRef, IssuedCredential } from "../credentials/credential.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import { ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+
+/** Asks WeChat for a jsapi_ticket with an access token. */
+export interface TicketExchange {
+  /** Throws `upstream_rejected` of class `token_invalid` when the token is dead. */
+  ticketFor(accessToken: Secret, signal: AbortSignal): Promise<IssuedCredential>;
+}
+
+/** Obtains tickets with the access token of the same slot; a token that turns out to be dead is replaced, once. */
+export class TicketSource implements CredentialSource {
+  readonly #exchange: TicketExchange;
+  readonly #tokens: Pick<CredentialManager, "get" | "replace">;
+
+  constructor(exchange: TicketExchange, tokens: Pick<CredentialManager, "get" | "replace">) {
+    this.#exchange = exchange;
+    this.#tokens = tokens;
+  }
+
+  async obtain({ slot }: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
+    const tokenRef: CredentialRef = { slot, kind: "access_token" };
+    const token = await this.#tokens.get(tokenRef);
+    try {
+      return await this.#exchange.ticketFor(token.value, signal);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.upstream?.class !== "token_invalid") throw error;
+      const another = await this.#tokens.replace(tokenRef, token.value);
+      return this.#exchange.ticketFor(another.value, signal);
+    }
+  }
+}

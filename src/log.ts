@@ -1,0 +1,43 @@
+import type { Clock } from "./clock.ts";
+import type { EventListener, ServiceEvent } from "./events.ts";
+
+/** How much is logged, most to least. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+type FieldsOf<T extends ServiceEvent["type"]> = readonly (keyof Omit<
+  Extract<ServiceEvent, { type: T }>,
+  "type"
+>)[];
+
+/** What of each event is written: a field that is not named here does not reach the log. */
+const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields: FieldsOf<T> } } = {
+  "service.started": { level: "info", fields: ["url", "version"] },
+  "service.stopping": { level: "info", fields: ["reason"] },
+  "service.stopped": { level: "info", fields: [] },
+  "config.warning": { level: "warn", fields: ["message"] },
+  "credential.refreshed": { level: "info", fields: ["key", "lifeMs", "generation"] },
+  "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },
+  "credential.fenced": { level: "warn", fields: ["key", "generation"] },
+  "credential.cleared": { level: "info", fields: ["key", "address"] },
+  "upstream.called": { level: "info", fields: ["platform", "endpoint", "durationMs", "outcome", "errcode"] },
+  "request.handled": { level: "debug", fields: ["traceId", "method", "route", "code"] },
+  "request.failed": { level: "error", fields: ["traceId", "route", "error", "stack"] },
+};
+
+/** A listener that writes each event at or above `level` as one JSON line through `write`. */
+export function createLog(level: LogLevel, clock: Clock, write: (line: string) => void): EventListener {
+  const threshold = LOG_LEVELS.indexOf(level);
+  return (event) => {
+    const rule = FIELDS[event.type];
+    if (LOG_LEVELS.indexOf(rule.level) < threshold) return;
+    const line: Record<string, unknown> = {
+      time: new Date(clock.now()).toISOString(),
+      level: rule.level,
+      event: event.type,
+    };
+    const facts: Record<string, unknown> = { ...event };
+    for (const field of rule.fields) line[field] = facts[field];
+    write(JSON.stringify(line));
+  };
+}

@@ -1,0 +1,35 @@
+import type { Slot } from "../apps/slot.ts";
+import type { Secret } from "../secret.ts";
+
+/** A user of a web page, as WeChat's OAuth tells it. The tokens are the user's, not the app's. */
+export interface OauthUser {
+  readonly accessToken: Secret;
+  /** Seconds, as WeChat says it: this life is the caller's affair. */
+  readonly expiresIn: number;
+  readonly refreshToken: Secret;
+  readonly openId: string;
+  readonly scope: string;
+  readonly unionId?: string;
+  /** 1 for a virtual account, whose ids must not be stored; absent otherwise. */
+  readonly isSnapshotUser?: number;
+}
+
+/** A user of a Mini Program. */
+export interface MiniProgramUser {
+  readonly openId: string;
+  readonly unionId: string | undefined;
+  readonly sessionKey: Secret;
+}
+
+/**
+ * Exchanges a user's one-time code. Every code works once, so nothing here is ever sent twice.
+ *
+ * Throws `upstream_rejected` (class `input` when the code is to blame), `upstream_invalid`, `upstream_unreachable`
+ * and `upstream_timeout`.
+ */
+export interface LoginExchange {
+  /** https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html */
+  oauth(slot: Slot, code: Secret, signal: AbortSignal): Promise<OauthUser>;
+  /** https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html */
+  miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
+}

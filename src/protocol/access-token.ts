@@ -1,0 +1,178 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import type { Authentication } from "../clients/authentication.ts";
+import type { HeldCredential } from "../credentials/held-credential.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import type { Login } from "../login/login.ts";
+import { Secret } from "../secret.ts";
+import { accessToken, agentId, appId, code, corpId, envelopeOf, secret } from "./schema.ts";
+
+/** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
+const MARGIN_SECONDS = 10;
+
+const TOKEN_DATA = Type.Object({
+  access_token: Type.String(),
+  expires_in: Type.Integer({ description: "Seconds left, less 10. 剩余秒数（已减10秒）。" }),
+});
+const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
+
+/** What the routes of `/AccessToken/*` work with. */
+export interface AccessTokenRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly directory: AppDirectory;
+  readonly credentials: CredentialManager;
+  readonly login: Login;
+}
+
+/** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
+export function accessTokenRoutes({ identity, directory, credentials, login }: AccessTokenRouteParts) {
+  return new Elysia({ prefix: "/AccessToken" })
+    .use(identity)
+    .get(
+      "/getXcx",
+      async ({ query }) => {
+        const slot = directory.weixinSlot(query.appid, query.secret);
+        return tokenData(await credentials.get({ slot, kind: "access_token" }));
+      },
+      {
+        query: Type.Object({ appid: appId, secret: Type.Optional(secret) }),
+        detail: {
+          summary: "Access token of an Official Account or Mini Program · 获取公众号/小程序token",
+          description:
+            "The shared token of the app, with the life that is left. 返回共享的access_token及剩余有效期。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("The token. 当前token。", TOKEN_DATA, TOKEN_EXAMPLE),
+        },
+      },
+    )
+    .get(
+      "/clearXcx",
+      async ({ query, caller }) => {
+        const request = clearRequest(caller.address, query.access_token);
+        if (query.secret === undefined) {
+          await credentials.clearApp({ platform: "weixin", appId: query.appid }, "access_token", request);
+        } else {
+          const slot = directory.weixinSlot(query.appid, query.secret);
+          await credentials.clear({ slot, kind: "access_token" }, request);
+        }
+        return {};
+      },
+      {
+        query: Type.Object({
+          appid: appId,
+          secret: Type.Optional(secret),
+          access_token: Type.Optional(accessToken),
+        }),
+        detail: {
+          summary: "Forget the app's token · 清除公众号/小程序token",
+          description:
+            "The next get asks WeChat; in stable mode it may hand out the same token again. Without secret every token of the app is forgotten. 下次获取时将重新请求微信；不带secret时清除该应用的全部token。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+        },
+      },
+    )
+    .get(
+      "/getQyapi",
+      async ({ query }) => {
+        const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
+        return tokenData(await credentials.get({ slot, kind: "access_token" }));
+      },
+      {
+        query: Type.Object({
+          corpid: corpId,
+          secret: Type.Optional(secret),
+          agentid: Type.Optional(agentId),
+        }),
+        detail: {
+          summary: "Access token of a WeCom application · 获取企业微信token",
+          description:
+            "The secret decides which application; without it the agentid, and without either the corp's only one. 由secret决定应用；省略时由agentid决定；二者都省略时该企业只能配置一个应用。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("The token. 当前token。", TOKEN_DATA, TOKEN_EXAMPLE),
+        },
+      },
+    )
+    .get(
+      "/clearQyapi",
+      async ({ query, caller }) => {
+        const request = clearRequest(caller.address, query.access_token);
+        if (query.secret === undefined && query.agentid === undefined) {
+          await credentials.clearApp({ platform: "wecom", appId: query.corpid }, "access_token", request);
+        } else {
+          const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
+          await credentials.clear({ slot, kind: "access_token" }, request);
+        }
+        return {};
+      },
+      {
+        query: Type.Object({
+          corpid: corpId,
+          secret: Type.Optional(secret),
+          agentid: Type.Optional(agentId),
+          access_token: Type.Optional(accessToken),
+        }),
+        detail: {
+          summary: "Forget a WeCom token · 清除企业微信token",
+          description:
+            "Without secret and agentid every token of the corp is forgotten. WeCom repeats the same token while it lives. 不带secret和agentid时清除该企业的全部token；企业微信在有效期内会返回同一token。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+        },
+      },
+    )
+    .post(
+      "/getOauthAccessToken",
+      async ({ body, caller }) => {
+        const slot = directory.weixinSlot(body.wx_app_id, body.wx_app_secret);
+        const user = await login.oauth(slot, new Secret(body.code), caller.address);
+        return {
+          access_token: user.accessToken.reveal(),
+          expires_in: user.expiresIn,
+          refresh_token: user.refreshToken.reveal(),
+          openid: user.openId,
+          scope: user.scope,
+          ...(user.unionId === undefined ? {} : { unionid: user.unionId }),
+          ...(user.isSnapshotUser === undefined ? {} : { is_snapshotuser: user.isSnapshotUser }),
+        };
+      },
+      {
+        body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
+        detail: {
+          summary: "Exchange a web OAuth code · 网页授权code换取用户token",
+          description:
+            "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
+          tags: ["AccessToken"],
+          responses: envelopeOf(
+            "WeChat's object. 微信返回的对象。",
+            Type.Object({
+              access_token: Type.String(),
+              expires_in: Type.Integer(),
+              refresh_token: Type.String(),
+              openid: Type.String(),
+              scope: Type.String(),
+              unionid: Type.Optional(Type.String()),
+              is_snapshotuser: Type.Optional(Type.Integer()),
+            }),
+            {
+              access_token: "70_exampleUserToken",
+              expires_in: 7200,
+              refresh_token: "70_exampleRefreshToken",
+              openid: "oExampleOpenid",
+              scope: "snsapi_base",
+            },
+          ),
+        },
+      },
+    );
+}
+
+function tokenData(credential: HeldCredential) {
+  const seconds = Math.ceil(credential.remainingMs() / 1000) - MARGIN_SECONDS;
+  return { access_token: credential.value.reveal(), expires_in: Math.max(1, seconds) };
+}
+
+function clearRequest(address: string, value: string | undefined) {
+  return value === undefined ? { address } : { address, onlyIf: new Secret(value) };
+}

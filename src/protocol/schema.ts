@@ -1,0 +1,60 @@
+import { type TSchema, Type } from "@sinclair/typebox";
+import type { DocumentDecoration } from "elysia";
+
+const PRINTABLE = "^[\\x21-\\x7e]+$";
+
+const text = (pattern: string, maxLength: number, description: string, example: string) =>
+  Type.String({ minLength: 1, maxLength, pattern, description, examples: [example] });
+
+/** The parameters of the documented protocol. What they look like is checked here, what they mean elsewhere. */
+export const appId = text(
+  "^[A-Za-z0-9_-]+$",
+  64,
+  "AppID of the Official Account or Mini Program. 公众号或小程序的AppID。",
+  "wx0000000000000001",
+);
+export const corpId = text("^[A-Za-z0-9_-]+$", 64, "CorpID. 企业微信的企业ID。", "ww0000000000000001");
+export const agentId = text(
+  "^[A-Za-z0-9]+$",
+  64,
+  "Which application of the corp, as configured. 应用标识，与配置一致。",
+  "1000002",
+);
+export const secret = text(
+  PRINTABLE,
+  512,
+  "The app's secret; may be left out when the service holds it. 应用的secret；服务已配置时可省略。",
+  "00000000000000000000000000000000",
+);
+export const accessToken = text(
+  PRINTABLE,
+  2048,
+  "Clear only while this is the current value. 仅当它仍是当前值时才清除。",
+  "70_exampleToken",
+);
+export const code = text(PRINTABLE, 512, "The user's one-time code. 用户的一次性code。", "sandbox-code-1");
+export const url = text(
+  "^[^\\x00-\\x1f\\x7f]+$",
+  8192,
+  "The page's address; what follows # is not signed. 页面地址；#之后的部分不参与签名。",
+  "https://example.com/page?id=1",
+);
+
+/** An answer as the OpenAPI document shows it: `data` inside the envelope, with an example. */
+export function envelopeOf(description: string, data: TSchema, example: object) {
+  const schema = Type.Object({
+    code: Type.Integer({
+      description:
+        "0 for success; WeChat's errcode when WeChat refused; else 1, 403, 404, 405, 413, 415, 429, 500, 502, 503, 504. 0为成功；微信拒绝时为微信的errcode；其余为本服务的错误码。",
+    }),
+    msg: Type.String({ description: "`success`, or what is wrong. `success` 或错误说明。" }),
+    data,
+    trace_id: Type.String({ description: "Also in the header trace-id. 与响应头trace-id相同。" }),
+  });
+  const envelope = { code: 0, msg: "success", data: example, trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10" };
+  // TypeBox writes JSON Schema, which the types of OpenAPI 3.0 know only in part.
+  const answer: unknown = {
+    200: { description, content: { "application/json": { schema, example: envelope } } },
+  };
+  return answer as NonNullable<DocumentDecoration["responses"]>;
+}

@@ -1,0 +1,231 @@
+import { systemClock, type Clock } from "../clock.ts";
+import { applyFault, type Delivery, type FaultStage } from "./apply-fault.ts";
+import { CallLedger } from "./call-ledger.ts";
+import { answerControl } from "./control.ts";
+import type { Fault, SandboxHost } from "./fault.ts";
+import { FaultQueue } from "./fault-queue.ts";
+import { HttpServer } from "./http-server.ts";
+import type { SandboxWecomApp, SandboxWeixinApp } from "./sandbox-apps.ts";
+import type { SandboxRequest } from "./sandbox-request.ts";
+import { sandboxState } from "./sandbox-state.ts";
+import { SandboxTime } from "./sandbox-time.ts";
+import { defaultSwitches, type SandboxSwitches } from "./switches.ts";
+import type { WecomApp } from "./wecom-app.ts";
+import { answerAsWecom, wecomError } from "./wecom-host.ts";
+import { WecomPlatform } from "./wecom-platform.ts";
+import type { WeixinApp } from "./weixin-app.ts";
+import { answerAsWeixin, weixinError } from "./weixin-host.ts";
+import { WeixinPlatform } from "./weixin-platform.ts";
+
+/** Two hours and the five minutes of hand-over are in this ratio; shorter lives keep it. */
+const LIFE_PER_HANDOVER = 24;
+const MAX_HANDOVER_MS = 300_000;
+
+/** What a sandbox consists of when it starts. */
+export interface SandboxOptions {
+  /** Default: the machine's clock. Only its monotonic side moves the sandbox on; see `SandboxTime`. */
+  clock?: Clock;
+  /** Default 0: any free port. */
+  weixinPort?: number;
+  /** Default 0: any free port. */
+  wecomPort?: number;
+  weixinApps: SandboxWeixinApp[];
+  wecomApps: SandboxWecomApp[];
+  /** How long tokens and tickets live, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
+  tokenLifeSeconds?: number;
+  switches?: Partial<SandboxSwitches>;
+}
+
+/**
+ * A stand-in for WeChat and WeCom: two HTTP servers on loopback that behave as PROTOCOL.md says, with everything
+ * in memory.
+ */
+export class Sandbox {
+  /** The base URL that stands for `https://api.weixin.qq.com`, without a slash at the end. */
+  readonly weixinUrl: string;
+  /** The base URL that stands for `https://qyapi.weixin.qq.com`, without a slash at the end. */
+  readonly wecomUrl: string;
+  /** What can be set at any time; see `SandboxSwitches`. */
+  readonly switches: SandboxSwitches;
+  readonly #time: SandboxTime;
+  readonly #weixin: WeixinPlatform;
+  readonly #wecom: WecomPlatform;
+  readonly #servers: HttpServer[];
+  readonly #ledger = new CallLedger();
+  readonly #faults = new FaultQueue();
+  readonly #delays = new Set<Timer>();
+
+  private constructor(options: SandboxOptions) {
+    this.switches = { ...defaultSwitches, ...options.switches };
+    this.#time = new SandboxTime(options.clock ?? systemClock);
+    const lifeMs = (options.tokenLifeSeconds ?? 7200) * 1000;
+    const handoverMs = Math.max(1000, Math.min(MAX_HANDOVER_MS, lifeMs / LIFE_PER_HANDOVER));
+    const around = { time: this.#time, switches: this.switches, lifeMs, handoverMs };
+    this.#weixin = new WeixinPlatform(options.weixinApps, around);
+    this.#wecom = new WecomPlatform(options.wecomApps, around);
+
+    const weixin = new HttpServer(options.weixinPort ?? 0, (request) => this.#serveWeixin(request));
+    this.#servers = [weixin];
+    this.weixinUrl = weixin.url;
+    try {
+      const wecom = new HttpServer(options.wecomPort ?? 0, (request) => this.#serveWecom(request));
+      this.#servers.push(wecom);
+      this.wecomUrl = wecom.url;
+    } catch (error) {
+      // Nobody gets this sandbox, so nobody else could stop the server that listens already.
+      void weixin.stop();
+      throw error;
+    }
+  }
+
+  /**
+   * Starts both servers; they listen when it returns.
+   *
+   * @throws {Error} when a port can't be had.
+   */
+  static start(options: SandboxOptions): Sandbox {
+    return new Sandbox(options);
+  }
+
+  /**
+   * How many requests reached `endpoint` (a path) of `host` since the start or `resetCalls`.
+   *
+   * Requests that met a fault count too. Without an endpoint: all; without a host: both servers.
+   */
+  calls(endpoint?: string, host?: SandboxHost): number {
+    return this.#ledger.total(endpoint, host);
+  }
+
+  /** Sets every count of `calls` back to 0. */
+  resetCalls(): void {
+    this.#ledger.reset();
+  }
+
+  /** Lets something go wrong with the next `fault.times` requests that fit; faults wait in line. */
+  inject(fault: Fault): void {
+    this.#faults.add(fault);
+  }
+
+  /** Forgets all faults that still wait. Requests that stand at a gate stay there. */
+  clearFaults(): void {
+    this.#faults.clear();
+  }
+
+  /**
+   * Kills every live token of an appid, or of all apps of a corp, before its time.
+   *
+   * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` hand the dead token
+   * out again, which is the trap of PROTOCOL.md §1.2.
+   */
+  killTokens(appOrCorpId: string, how: { unnoticed?: boolean } = {}): void {
+    const unnoticed = how.unnoticed ?? false;
+    const app = this.#weixin.apps.get(appOrCorpId);
+    const wecomApps = this.#wecom.apps.filter((wecom) => wecom.settings.corpId === appOrCorpId);
+    if (!app && wecomApps.length === 0) throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
+    if (app) this.#weixin.tokens.kill(app, unnoticed);
+    for (const wecom of wecomApps) this.#wecom.tokens.kill(wecom, unnoticed);
+  }
+
+  /** Somebody else fetches a classic token of `appId`: returns it; the one before has the hand-over left. */
+  rogueFetch(appId: string): string {
+    return this.#weixinApp(appId).fetchClassic().value;
+  }
+
+  /** Whether an API call with this token would be accepted now, on either platform. */
+  accepts(token: string): boolean {
+    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "live");
+  }
+
+  /** Changes an app of WeChat from now on: its secret, its white list, whether it is frozen, … */
+  changeWeixinApp(appId: string, change: Partial<Omit<SandboxWeixinApp, "appId">>): void {
+    const app = this.#weixinApp(appId);
+    app.settings = { ...app.settings, ...change };
+  }
+
+  /** Changes an app of WeCom from now on: its secret or its trusted addresses. */
+  changeWecomApp(
+    corpId: string,
+    agent: string,
+    change: Partial<Omit<SandboxWecomApp, "corpId" | "agent">>,
+  ): void {
+    const app = this.#wecomApp(corpId, agent);
+    app.settings = { ...app.settings, ...change };
+  }
+
+  /** The sandbox as JSON for people: apps, masked tokens, what is used up, calls per day, faults that wait. */
+  state(): object {
+    return sandboxState(this.#weixin, this.#wecom, {
+      time: this.#time,
+      switches: this.switches,
+      calls: this.#ledger.perDay(),
+      faults: this.#faults.pending(),
+    });
+  }
+
+  /** Closes both servers and all connections at once; requests that wait for something are cut off. */
+  async stop(): Promise<void> {
+    for (const timer of this.#delays) clearTimeout(timer);
+    await Promise.all(this.#servers.map((server) => server.stop()));
+  }
+
+  /** The same as `stop`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #serveWeixin(arrived: SandboxRequest): Promise<Delivery> {
+    if (arrived.path.startsWith("/sandbox/")) return { how: "send", answer: answerControl(this, arrived) };
+    const request = this.#asSeen(arrived);
+    return this.#serve("weixin", request, {
+      work: () => answerAsWeixin(this.#weixin, request),
+      error: (errcode, stem) => weixinError(this.#weixin, request.path, errcode, stem),
+    });
+  }
+
+  async #serveWecom(arrived: SandboxRequest): Promise<Delivery> {
+    const request = this.#asSeen(arrived);
+    return this.#serve("wecom", request, {
+      work: () => answerAsWecom(this.#wecom, request),
+      error: (errcode, stem) => wecomError(this.#wecom, request, errcode, stem),
+    });
+  }
+
+  async #serve(
+    host: SandboxHost,
+    { path }: SandboxRequest,
+    stage: Omit<FaultStage, "delay">,
+  ): Promise<Delivery> {
+    this.#ledger.add(host, path, this.#time.day());
+    const fault = this.#faults.take(host, path);
+    if (fault === undefined) return { how: "send", answer: await stage.work() };
+    return applyFault(fault, { ...stage, delay: (ms) => this.#delay(ms) });
+  }
+
+  #asSeen(request: SandboxRequest): SandboxRequest {
+    const { peerIp } = this.switches;
+    return peerIp === undefined ? request : { ...request, peerIp };
+  }
+
+  #delay(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#delays.delete(timer);
+        resolve();
+      }, ms);
+      this.#delays.add(timer);
+    });
+  }
+
+  #weixinApp(appId: string): WeixinApp {
+    const app = this.#weixin.apps.get(appId);
+    if (!app) throw new Error(`the sandbox has no app ${appId}`);
+    return app;
+  }
+
+  #wecomApp(corpId: string, agent: string): WecomApp {
+    const fits = ({ settings }: WecomApp) => settings.corpId === corpId && settings.agent === agent;
+    const app = this.#wecom.apps.find(fits);
+    if (!app) throw new Error(`the sandbox has no agent ${agent} in corp ${corpId}`);
+    return app;
+  }
+}

@@ -1,0 +1,86 @@
+import { isListed } from "./ip-list.ts";
+import { IssuedTokens } from "./issued-tokens.ts";
+import { MediaShelf } from "./media-shelf.ts";
+import { QuotaCounter } from "./quota-counter.ts";
+import { Refusal } from "./refusal.ts";
+import type { SandboxWecomApp } from "./sandbox-apps.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
+import type { SandboxSwitches } from "./switches.ts";
+import { WecomApp } from "./wecom-app.ts";
+import { WrongSecretBan } from "./wrong-secret-ban.ts";
+
+const HOUR_MS = 3_600_000;
+
+/** Everything that qyapi.weixin.qq.com of the sandbox knows. */
+export class WecomPlatform {
+  readonly apps: readonly WecomApp[];
+  readonly tokens: IssuedTokens<WecomApp>;
+  readonly media = new MediaShelf();
+  readonly time: SandboxTime;
+  readonly #switches: SandboxSwitches;
+  readonly #ban: WrongSecretBan;
+  readonly #corpHourly = new QuotaCounter();
+
+  constructor(
+    apps: readonly SandboxWecomApp[],
+    around: { time: SandboxTime; switches: SandboxSwitches; lifeMs: number },
+  ) {
+    this.time = around.time;
+    this.#switches = around.switches;
+    this.tokens = new IssuedTokens(around.time);
+    this.#ban = new WrongSecretBan(around.time, () => around.switches.wecomWrongSecrets);
+    this.apps = apps.map((app) => new WecomApp({ ...app }, { ...around, tokens: this.tokens }));
+  }
+
+  /**
+   * The app that this corp knows by this secret, asked in the order of PROTOCOL.md §8.7: secret missing, corp
+   * unknown, address banned, secret wrong. There is one answer for a wrong secret and for one of another corp.
+   *
+   * @throws {Refusal} 41004, 41002, 40013, 45009 or 40001.
+   */
+  authenticate(corpId: string, secret: string, peerIp: string): WecomApp {
+    if (secret === "") throw new Refusal(41004, "corpsecret missing");
+    if (corpId === "") throw new Refusal(41002, "corpid missing");
+    const ofCorp = this.apps.filter((app) => app.settings.corpId === corpId);
+    if (ofCorp.length === 0) throw new Refusal(40013, "invalid corpid");
+    if (this.#ban.isBanned(peerIp)) throw new Refusal(45009, "api freq out of limit");
+    const app = ofCorp.find((candidate) => candidate.settings.secret === secret);
+    if (app) return app;
+    this.#ban.count(peerIp);
+    throw new Refusal(40001, "invalid credential");
+  }
+
+  /**
+   * The app whose live token came with a business call (PROTOCOL.md §8.7).
+   *
+   * @throws {Refusal} 41001, 42001, 40014, or 60020 for an address that is not trusted.
+   */
+  requireToken(value: string, peerIp: string): WecomApp {
+    const verdict = this.tokens.verdict(value);
+    if (verdict === "missing") throw new Refusal(41001, "access_token missing");
+    if (verdict === "expired") throw new Refusal(42001, "access_token expired");
+    const app = this.tokens.find(value)?.owner;
+    if (verdict !== "live" || !app) throw new Refusal(40014, "invalid access_token");
+    const { trustedIps } = app.settings;
+    if (trustedIps && !isListed(peerIp, trustedIps)) {
+      throw new Refusal(60020, "not allow to access from your ip");
+    }
+    return app;
+  }
+
+  /**
+   * Counts a call of a ticket endpoint: per app, and with `perCorp` per corp too (PROTOCOL.md §2.2).
+   *
+   * @throws {Refusal} 45009 when an hour's calls are used up.
+   */
+  spendTicketCall(app: WecomApp, endpoint: string, perCorp: boolean): void {
+    const hour = this.time.window(HOUR_MS);
+    const ofCorp = `${app.settings.corpId} ${endpoint}`;
+    const corpFull = perCorp && this.#corpHourly.used(ofCorp, hour) >= this.#switches.wecomTicketsPerCorpHour;
+    if (corpFull || app.hourly.used(endpoint, hour) >= this.#switches.wecomTicketsPerAppHour) {
+      throw new Refusal(45009, "api freq out of limit");
+    }
+    app.hourly.add(endpoint, hour);
+    if (perCorp) this.#corpHourly.add(ofCorp, hour);
+  }
+}

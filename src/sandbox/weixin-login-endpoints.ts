@@ -1,0 +1,110 @@
+import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
+import { derivedId, derivedSessionKey } from "./one-time-codes.ts";
+import { Refusal } from "./refusal.ts";
+import type { SandboxRequest } from "./sandbox-request.ts";
+import type { WeixinUser } from "./user-tokens.ts";
+import type { WeixinApp } from "./weixin-app.ts";
+import type { WeixinPlatform } from "./weixin-platform.ts";
+
+/**
+ * `GET /sns/oauth2/access_token`: a user's code for who they are and tokens of their own (PROTOCOL.md §3.1).
+ *
+ * A code with `union` in it brings a unionid, one with `snapshot` a virtual account, one with `base` the scope
+ * `snsapi_base`.
+ *
+ * @see https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
+ */
+export function webLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { app, code } = redeemCode(platform, request, "code");
+  const user: WeixinUser = {
+    appId: app.settings.appId,
+    openid: openidOf(app, code),
+    unionid: unionidOf(code),
+    scope: code.includes("base") ? "snsapi_base" : "snsapi_userinfo",
+  };
+  return jsonAnswer(JSON_TYPE.sns, {
+    ...platform.userTokens.issue(user),
+    ...(code.includes("snapshot") && { is_snapshotuser: 1 }),
+    ...(user.unionid && { unionid: user.unionid }),
+  });
+}
+
+/** `GET /sns/oauth2/refresh_token`: another access token for the same user; needs no secret (PROTOCOL.md §3.1). */
+export function refreshWebLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { query } = request;
+  const app = platform.app(query.get("appid") ?? "");
+  if (query.get("grant_type") !== "refresh_token") throw new Refusal(40002, "invalid grant_type");
+  const refreshToken = query.get("refresh_token") ?? "";
+  const user = platform.userTokens.requireRefresh(app.settings.appId, refreshToken);
+  return jsonAnswer(JSON_TYPE.sns, platform.userTokens.issue(user, refreshToken));
+}
+
+/** `GET /sns/userinfo`: the user's profile, for the scope `snsapi_userinfo` (PROTOCOL.md §3.1). */
+export function userInfo(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const user = tokenUser(platform, request);
+  if (user.scope === "snsapi_base") throw new Refusal(48001, "api unauthorized");
+  return jsonAnswer(JSON_TYPE.sns, {
+    openid: user.openid,
+    nickname: "沙箱用户",
+    sex: 0,
+    province: "",
+    city: "",
+    country: "",
+    headimgurl: "",
+    privilege: [],
+    ...(user.unionid && { unionid: user.unionid }),
+  });
+}
+
+/** `GET /sns/auth`: whether a user's access token is good for that openid (PROTOCOL.md §3.1). */
+export function checkUserToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  tokenUser(platform, request);
+  return jsonAnswer(JSON_TYPE.sns, { errcode: 0, errmsg: "ok" });
+}
+
+/**
+ * `GET /sns/jscode2session`: a mini program's login code for openid and session key; a success has no errcode
+ * (PROTOCOL.md §3.2).
+ */
+export function miniProgramLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { app, code } = redeemCode(platform, request, "js_code");
+  const unionid = unionidOf(code);
+  return jsonAnswer(JSON_TYPE.sns, {
+    openid: openidOf(app, code),
+    session_key: derivedSessionKey(app.settings.appId, code),
+    ...(unionid && { unionid }),
+  });
+}
+
+function redeemCode(
+  platform: WeixinPlatform,
+  { query, peerIp }: SandboxRequest,
+  parameter: string,
+): { app: WeixinApp; code: string } {
+  const code = query.get(parameter) ?? "";
+  const app = platform.authenticate({
+    appId: query.get("appid") ?? "",
+    secret: query.get("secret") ?? "",
+    grantTypeOk: query.get("grant_type") === "authorization_code",
+    peerIp,
+    missing: code === "" ? new Refusal(41008, "missing code") : undefined,
+  });
+  const outcome = app.codes.redeem(code);
+  if (outcome === "invalid") throw new Refusal(40029, "invalid code");
+  if (outcome === "used") throw new Refusal(40163, "code been used");
+  return { app, code };
+}
+
+function tokenUser(platform: WeixinPlatform, { query }: SandboxRequest): WeixinUser {
+  const user = platform.userTokens.requireAccess(query.get("access_token") ?? "");
+  if (query.get("openid") !== user.openid) throw new Refusal(40003, "invalid openid");
+  return user;
+}
+
+function openidOf(app: WeixinApp, code: string): string {
+  return derivedId("o", 28, "openid", app.settings.appId, code);
+}
+
+function unionidOf(code: string): string | undefined {
+  return code.includes("union") ? derivedId("o", 29, "unionid", code) : undefined;
+}

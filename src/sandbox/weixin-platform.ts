@@ -1,0 +1,112 @@
+import { IssuedTokens, type IssuedToken } from "./issued-tokens.ts";
+import { isListed } from "./ip-list.ts";
+import { MediaShelf } from "./media-shelf.ts";
+import { Refusal } from "./refusal.ts";
+import type { SandboxWeixinApp } from "./sandbox-apps.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
+import { UserTokens } from "./user-tokens.ts";
+import { WeixinApp, type WeixinSurroundings } from "./weixin-app.ts";
+
+/** What a caller of a secret-bearing endpoint said about itself. */
+export interface WeixinCredentials {
+  appId: string;
+  secret: string;
+  peerIp: string;
+  /** `true` when the endpoint takes no `grant_type`. */
+  grantTypeOk: boolean;
+  /** A further parameter that must be there; its refusal comes with the other missing parameters. */
+  missing?: Refusal | undefined;
+}
+
+const RISKS = {
+  ask: new Refusal(89503, "this ip needs the administrator's confirmation"),
+  asking: new Refusal(89501, "this ip waits for the administrator's confirmation"),
+  refused_hour: new Refusal(89507, "the administrator refused this ip, retry after one hour"),
+  refused_day: new Refusal(89506, "the administrator refused this ip twice, retry after 24 hours"),
+};
+
+/** Everything that api.weixin.qq.com of the sandbox knows. */
+export class WeixinPlatform {
+  readonly apps: ReadonlyMap<string, WeixinApp>;
+  readonly tokens: IssuedTokens<WeixinApp>;
+  readonly userTokens: UserTokens;
+  readonly media = new MediaShelf();
+  readonly time: SandboxTime;
+
+  constructor(apps: readonly SandboxWeixinApp[], around: Omit<WeixinSurroundings, "tokens">) {
+    this.time = around.time;
+    this.tokens = new IssuedTokens(around.time);
+    this.userTokens = new UserTokens(around.time, around.lifeMs);
+    const surroundings = { ...around, tokens: this.tokens };
+    this.apps = new Map(apps.map((app) => [app.appId, new WeixinApp({ ...app }, surroundings)]));
+  }
+
+  /**
+   * The app with that id.
+   *
+   * @throws {Refusal} 41002 when there is no id, 40013 when nobody has it; upper and lower case matter.
+   */
+  app(appId: string): WeixinApp {
+    if (appId === "") throw new Refusal(41002, "appid missing");
+    const app = this.apps.get(appId);
+    if (app === undefined) throw new Refusal(40013, "invalid appid");
+    return app;
+  }
+
+  /**
+   * The app that knows its secret, asked in the order of PROTOCOL.md §8.3: appid, IP list, risk control,
+   * `grant_type`, secret missing, secret frozen, secret wrong.
+   *
+   * @throws {Refusal} the first of them that does not hold.
+   */
+  authenticate(given: WeixinCredentials): WeixinApp {
+    const app = this.app(given.appId);
+    const { ipList, risk, frozenSecret, secret } = app.settings;
+    const ip = given.peerIp;
+    if (ipList && !isListed(ip, ipList)) {
+      throw new Refusal(40164, `invalid ip ${ip} ipv6 ::ffff:${ip}, not in whitelist`);
+    }
+    if (risk) throw RISKS[risk];
+    if (!given.grantTypeOk) throw new Refusal(40002, "invalid grant_type");
+    if (given.secret === "") throw new Refusal(41004, "appsecret missing");
+    if (given.missing) throw given.missing;
+    if (frozenSecret) throw new Refusal(40243, "appsecret is frozen");
+    if (given.secret !== secret) throw new Refusal(40125, "invalid appsecret");
+    return app;
+  }
+
+  /**
+   * Refuses the token endpoints to accounts that may not use them (PROTOCOL.md §8.3).
+   *
+   * @throws {Refusal} 50004, 50007 or 61024.
+   */
+  requireTokenPermission(app: WeixinApp): void {
+    const { account, component } = app.settings;
+    if (account === "punished") {
+      throw new Refusal(50004, "user not allow to use accesstoken, maybe for punishment");
+    }
+    if (account === "frozen") throw new Refusal(50007, "account is frozen");
+    if (component) {
+      throw new Refusal(61024, "must use api(api_component_token) to get token for component acct");
+    }
+  }
+
+  /**
+   * The live token with this value, classic or stable (PROTOCOL.md §8.5).
+   *
+   * @throws {Refusal} 41001, 40014, 42001 or 40001.
+   */
+  requireToken(value: string): IssuedToken<WeixinApp> {
+    const verdict = this.tokens.verdict(value);
+    const token = this.tokens.find(value);
+    if (verdict === "live" && token) return token;
+    if (verdict === "missing") throw new Refusal(41001, "access_token missing");
+    if (verdict === "malformed") throw new Refusal(40014, "invalid access_token");
+    if (verdict === "expired") throw new Refusal(42001, "access_token expired");
+    throw new Refusal(
+      40001,
+      "invalid credential, access_token is invalid or not latest, could get access_token by " +
+        "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+    );
+  }
+}

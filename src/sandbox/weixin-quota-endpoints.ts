@@ -1,0 +1,62 @@
+import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
+import { Refusal } from "./refusal.ts";
+import { jsonBody, requirePost, text, type SandboxRequest } from "./sandbox-request.ts";
+import type { WeixinPlatform } from "./weixin-platform.ts";
+
+/**
+ * `POST /cgi-bin/clear_quota`: gives the day's quotas back, ten times a month (PROTOCOL.md §1.6).
+ *
+ * The `appid` of the body must be the one of the token.
+ *
+ * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_clearquota.html
+ */
+export function clearQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
+  requirePost(request);
+  if (jsonBody(request)["appid"] !== owner.settings.appId) throw new Refusal(40013, "invalid appid");
+  owner.clearQuota();
+  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+}
+
+/**
+ * `POST /cgi-bin/clear_quota/v2`: the same with the secret instead of a token, so that it works when the quota of
+ * the token endpoint itself is used up.
+ *
+ * `appid` and `appsecret` may be in the query or in a JSON body, because the page says both (PROTOCOL.md §9, C8).
+ *
+ * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_clearquotabyappsecret.html
+ */
+export function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  requirePost(request);
+  const body = request.body.length > 0 && !request.query.has("appid") ? jsonBody(request) : {};
+  const app = platform.authenticate({
+    appId: request.query.get("appid") ?? text(body["appid"]),
+    secret: request.query.get("appsecret") ?? text(body["appsecret"]),
+    grantTypeOk: true,
+    peerIp: request.peerIp,
+  });
+  app.clearQuota();
+  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+}
+
+/**
+ * `POST /cgi-bin/openapi/quota/get`: what today's calls of one endpoint cost (PROTOCOL.md §1.6).
+ *
+ * `cgi_path` has a leading slash and no host; `/sns` has no quota and is answered with 76021.
+ *
+ * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getapiquota.html
+ */
+export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
+  requirePost(request);
+  const cgiPath = text(jsonBody(request)["cgi_path"]);
+  if (!/^\/cgi-bin\/[\w/]+$/.test(cgiPath)) throw new Refusal(76021, "cgi_path not found");
+  const perMinute = { call_count: 10_000, refresh_second: 60 };
+  return jsonAnswer(JSON_TYPE.cgiBin, {
+    errcode: 0,
+    errmsg: "ok",
+    quota: owner.quota(cgiPath),
+    rate_limit: perMinute,
+    component_rate_limit: perMinute,
+  });
+}

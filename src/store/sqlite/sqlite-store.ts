@@ -1,0 +1,117 @@
+import type { Database } from "bun:sqlite";
+import { drizzle } from "drizzle-orm/bun-sqlite";
+import type { Clock } from "../../clock.ts";
+import { ServiceError } from "../../errors.ts";
+import { Secret } from "../../secret.ts";
+import { Keyring, type SealedPlace } from "../keyring.ts";
+import { createKeyFile, parseMasterKey, readKeyFile } from "../master-key.ts";
+import type { Store } from "../store.ts";
+import { migrate } from "./migrations.ts";
+import { type DatabaseInspection, inspectDatabase, openDatabase } from "./open-database.ts";
+import { keyring as keyringTable } from "./schema.ts";
+import { SqliteAppStore } from "./sqlite-app-store.ts";
+import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
+import { runStatement } from "./statement.ts";
+
+/** Where the database is and what seals it. */
+export interface SqliteStoreOptions {
+  readonly path: string;
+  /** The master key itself; wins over the file. */
+  readonly masterKey: Secret | undefined;
+  readonly masterKeyFile: string;
+  readonly clock: Clock;
+  /** Called once a new master key has been made, with its path: losing it loses the data. */
+  readonly onKeyCreated: (path: string) => void;
+}
+
+const PROOF = new Secret("accesstoken-service");
+
+/**
+ * Opens the database, or makes it. Several processes may do so at the same moment.
+ *
+ * The database and the key are looked at before anything is written, so that a wrong key, a damaged file or one from
+ * a newer version is left as it is.
+ *
+ * @throws {ServiceError} `store_unusable` with the next step.
+ */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { path, clock } = options;
+  const inspection = await runStatement(clock, () => inspectDatabase(path));
+  const keyring = unlock(options, inspection);
+  const database = await runStatement(clock, () => openDatabase(path));
+  try {
+    await runStatement(clock, () => migrate(database, clock.now()));
+    await runStatement(clock, () => proveKey(database, keyring, clock));
+    const orm = drizzle({ client: database });
+    return {
+      apps: new SqliteAppStore(orm, keyring, clock),
+      credentials: new SqliteCredentialStore(orm, keyring, clock),
+      digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
+      close: () => database.close(),
+    };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** The keyring of this database. Makes a key file when the database is new and there is none. */
+function unlock(options: SqliteStoreOptions, { key }: DatabaseInspection): Keyring {
+  const { masterKey, masterKeyFile } = options;
+  const origin = masterKey ? "MASTER_KEY" : `MASTER_KEY_FILE ${masterKeyFile}`;
+  let text = masterKey ?? secretOf(readKeyFile(masterKeyFile));
+  if (!text) {
+    if (key) {
+      throw new ServiceError(
+        "store_unusable",
+        `${origin}: 主密钥不存在，而数据库已加密；请放回原来的主密钥文件 (missing, but the database is sealed; put the original key file back)`,
+      );
+    }
+    text = secretOf(createKeyFile(masterKeyFile));
+    options.onKeyCreated(masterKeyFile);
+  }
+  const bytes = text && parseMasterKey(text);
+  if (!bytes) {
+    throw new ServiceError(
+      "store_unusable",
+      `${origin}: 不是有效的主密钥，应为64位十六进制或base64的32字节 (not a master key: 32 bytes as 64 hex digits or base64)`,
+    );
+  }
+  const keyring = new Keyring(bytes);
+  if (key && key.keyId !== keyring.keyId) {
+    throw new ServiceError(
+      "store_unusable",
+      `${origin}: 与数据库不匹配，请使用创建该数据库时的主密钥 (does not open this database; use the key that it was made with)`,
+    );
+  }
+  if (key) keyring.open(key.proof, proofPlace(keyring));
+  return keyring;
+}
+
+/** Writes down, once, which key seals this database; a process that came second with another key is turned away. */
+function proveKey(database: Database, keyring: Keyring, clock: Clock): void {
+  const orm = drizzle({ client: database });
+  orm.transaction(
+    (transaction) => {
+      const standing = transaction.select().from(keyringTable).get();
+      if (standing && standing.keyId !== keyring.keyId) {
+        throw new ServiceError(
+          "store_unusable",
+          "数据库已由另一主密钥加密 (the database is sealed under another master key)",
+        );
+      }
+      if (standing) return;
+      const proof = keyring.seal(PROOF, proofPlace(keyring));
+      transaction.insert(keyringTable).values({ keyId: keyring.keyId, proof, createdAt: clock.now() }).run();
+    },
+    { behavior: "immediate" },
+  );
+}
+
+function proofPlace(keyring: Keyring): SealedPlace {
+  return { table: "keyring", row: keyring.keyId, column: "proof" };
+}
+
+function secretOf(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text);
+}

@@ -1,0 +1,49 @@
+import { SQLiteError } from "bun:sqlite";
+import type { Clock } from "../../clock.ts";
+import { ServiceError } from "../../errors.ts";
+
+/** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
+export const BUSY_TIMEOUT_MS = 50;
+const ATTEMPTS_MOST = 20;
+
+/**
+ * Runs one synchronous piece of database work, again while another process holds the lock.
+ *
+ * The work must be one transaction, so that it can be repeated.
+ *
+ * @throws {ServiceError} `unavailable` when the lock stays taken; `store_unusable` when SQLite refuses for good.
+ */
+export async function runStatement<T>(clock: Clock, work: () => T): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return work();
+    } catch (error) {
+      // Drizzle wraps what SQLite says; the wrapper's message quotes the parameters and goes no further.
+      const failure = error instanceof Error && error.cause instanceof SQLiteError ? error.cause : error;
+      if (!(failure instanceof SQLiteError)) throw error;
+      if (!isBusy(failure)) throw unusable(failure);
+      if (attempt === ATTEMPTS_MOST) {
+        throw new ServiceError(
+          "unavailable",
+          "数据库正忙，请稍后重试 (the database is busy; try again later)",
+          {
+            retryAfterMs: 1000,
+          },
+        );
+      }
+      await clock.sleep(5 + Math.random() * 45);
+    }
+  }
+}
+
+function isBusy(error: SQLiteError): boolean {
+  return error.code?.startsWith("SQLITE_BUSY") === true || error.code?.startsWith("SQLITE_LOCKED") === true;
+}
+
+function unusable(error: SQLiteError): ServiceError {
+  const code = error.code ?? "SQLITE_ERROR";
+  return new ServiceError(
+    "store_unusable",
+    `数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: ${code}; check disk space and file permissions)`,
+  );
+}

@@ -1,0 +1,182 @@
+import type { Clock } from "../clock.ts";
+import { type Platform, ServiceError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import { classifyErrcode } from "./errcodes.ts";
+
+/** How long one request may take, from its first byte to the last byte of its answer. */
+const ATTEMPT_MS = 5000;
+const ANSWER_BYTES_MOST = 64 * 1024;
+
+/** Where the two upstreams are, and how they are reached. */
+export interface HttpClientOptions {
+  /** Origins without a path. */
+  readonly baseUrls: Readonly<Record<Platform, string>>;
+  /** The only proxy that is used; the process's own proxy variables are ignored. */
+  readonly proxyUrl: string | undefined;
+  readonly clock: Clock;
+  readonly events: EventBus;
+  /** Overrides the 5 s of an attempt. */
+  readonly attemptMs?: number;
+}
+
+/** One request to WeChat or WeCom. */
+export interface UpstreamRequest {
+  readonly platform: Platform;
+  /** The path, which also names the endpoint in events. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** Sent as JSON by POST; without it the request is a GET. */
+  readonly body?: object;
+  /** Whether the endpoint takes the app's secret or an access token; decides what 40001 means. */
+  readonly takes: "takes_secret" | "takes_token";
+  /**
+   * Whether the same request may reach the upstream twice. When not, it goes over a connection of its own, because
+   * a request on a kept connection that turns out to be dead is sent again without a word.
+   */
+  readonly repeatable: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Asks WeChat and WeCom, and believes nothing: time, size and shape of every answer are bounded.
+ *
+ * An answer is JSON whatever its content type says, because theirs are `text/plain` and `encoding=utf-8`.
+ */
+export class HttpClient {
+  readonly #options: HttpClientOptions;
+
+  constructor(options: HttpClientOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The JSON object that the upstream answered with, once its errcode is absent or 0.
+   *
+   * @throws {ServiceError} `upstream_rejected` with WeChat's errcode; `upstream_invalid` for an answer that can't be
+   *   one; `upstream_unreachable` when no connection came about, so nothing was sent; `upstream_timeout`.
+   */
+  async call(request: UpstreamRequest): Promise<Record<string, unknown>> {
+    const { clock, events } = this.#options;
+    const startedAt = clock.monotonic();
+    const report = (outcome: "ok" | "errcode" | ServiceError["code"], errcode?: number) =>
+      events.emit({
+        type: "upstream.called",
+        platform: request.platform,
+        endpoint: request.path,
+        durationMs: Math.round(clock.monotonic() - startedAt),
+        outcome,
+        ...(errcode === undefined ? {} : { errcode }),
+      });
+    try {
+      const answer = refuseErrcode(request, parseAnswer(request.platform, await this.#exchange(request)));
+      report("ok");
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      report(error.upstream ? "errcode" : error.code, error.upstream?.errcode);
+      throw error;
+    }
+  }
+
+  async #exchange(request: UpstreamRequest): Promise<Uint8Array> {
+    const { baseUrls, proxyUrl, attemptMs = ATTEMPT_MS } = this.#options;
+    const url = new URL(baseUrls[request.platform]);
+    url.pathname = request.path;
+    for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
+    const limits = [AbortSignal.timeout(attemptMs), ...(request.signal ? [request.signal] : [])];
+    const signal = AbortSignal.any(limits);
+    try {
+      const response = await fetch(url, {
+        method: request.body ? "POST" : "GET",
+        headers: {
+          accept: "application/json",
+          // An answer of a few hundred bytes needs no compression, and an inflated one has no bound.
+          "accept-encoding": "identity",
+          ...(request.body ? { "content-type": "application/json" } : {}),
+        },
+        ...(request.body ? { body: JSON.stringify(request.body) } : {}),
+        redirect: "error",
+        decompress: false,
+        keepalive: request.repeatable,
+        proxy: proxyUrl ?? false,
+        signal,
+      } as BunFetchRequestInit);
+      if (response.status === 200) return await readCapped(response);
+      await response.body?.cancel();
+    } catch (error) {
+      throw transportError(request.platform, error, signal.aborted);
+    }
+    throw unusableAnswer(request.platform);
+  }
+}
+
+/** Reads at most `ANSWER_BYTES_MOST`, and no less than the answer announced; throws otherwise. */
+async function readCapped(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > ANSWER_BYTES_MOST) throw new Error("too large");
+    chunks.push(chunk);
+  }
+  const announced = response.headers.get("content-length");
+  if (announced !== null && Number(announced) !== size) throw new Error("truncated");
+  return Buffer.concat(chunks);
+}
+
+function parseAnswer(platform: Platform, bytes: Uint8Array): Record<string, unknown> {
+  try {
+    const answer: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (typeof answer === "object" && answer !== null && !Array.isArray(answer)) {
+      return answer as Record<string, unknown>;
+    }
+  } catch {
+    // A parser's message quotes what it read, which could be a token: the error below says enough.
+  }
+  throw unusableAnswer(platform);
+}
+
+function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>): Record<string, unknown> {
+  const { platform, takes } = request;
+  const raw = answer["errcode"] ?? 0;
+  const errcode = typeof raw === "string" && /^-?\d{1,10}$/.test(raw) ? Number(raw) : raw;
+  if (errcode === 0) return answer;
+  if (typeof errcode !== "number" || !Number.isSafeInteger(errcode)) throw unusableAnswer(platform);
+  const errmsg = typeof answer["errmsg"] === "string" ? answer["errmsg"].slice(0, 512) : "";
+  throw new ServiceError("upstream_rejected", `${NAMES[platform].join("/")}: errcode ${errcode}`, {
+    upstream: { platform, errcode, errmsg, class: classifyErrcode(platform, errcode, takes) },
+  });
+}
+
+/** The error for an answer that is not what the endpoint promises. It quotes nothing of the answer. */
+export function unusableAnswer(platform: Platform): ServiceError {
+  const [chinese, english] = NAMES[platform];
+  return new ServiceError(
+    "upstream_invalid",
+    `${chinese}返回了无法识别的应答，请稍后重试 (${english}'s answer can't be used; try again later)`,
+  );
+}
+
+const NAMES: Readonly<Record<Platform, readonly [chinese: string, english: string]>> = {
+  weixin: ["微信", "WeChat"],
+  wecom: ["企业微信", "WeCom"],
+};
+
+/** How Bun names the failures in which no request has left this machine. */
+const NEVER_SENT = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|.*CERT.*|.*SIGNATURE.*)$/;
+
+function transportError(platform: Platform, error: unknown, aborted: boolean): ServiceError {
+  const [chinese, english] = NAMES[platform];
+  if (aborted) {
+    return new ServiceError(
+      "upstream_timeout",
+      `${chinese}服务器未在规定时间内应答，请稍后重试 (${english} did not answer in time; try again later)`,
+    );
+  }
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (!NEVER_SENT.test(code)) return unusableAnswer(platform);
+  return new ServiceError(
+    "upstream_unreachable",
+    `无法连接${chinese}服务器，请检查本机的网络、DNS和代理 (can't connect to ${english}: ${code}; check network, DNS and proxy)`,
+  );
+}

@@ -1,0 +1,79 @@
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { Slot } from "../apps/slot.ts";
+import type { LoginExchange, MiniProgramUser, OauthUser } from "../login/login-exchange.ts";
+import { Secret } from "../secret.ts";
+import { type HttpClient, unusableAnswer } from "./http-client.ts";
+
+const TEXT = Type.String({ minLength: 1, maxLength: 2048 });
+
+const OAUTH_ANSWER = Type.Object({
+  access_token: TEXT,
+  expires_in: Type.Integer({ minimum: 1 }),
+  refresh_token: TEXT,
+  openid: TEXT,
+  scope: Type.String({ maxLength: 2048 }),
+  unionid: Type.Optional(TEXT),
+  is_snapshotuser: Type.Optional(Type.Integer()),
+});
+
+const MINI_PROGRAM_ANSWER = Type.Object({
+  openid: TEXT,
+  session_key: TEXT,
+  unionid: Type.Optional(Type.String({ maxLength: 2048 })),
+});
+
+/** Login of Official Account pages and Mini Programs. These endpoints take the AppSecret and a one-time code. */
+export class WeixinLogin implements LoginExchange {
+  readonly #http: HttpClient;
+
+  constructor(http: HttpClient) {
+    this.#http = http;
+  }
+
+  async oauth(slot: Slot, code: Secret, signal: AbortSignal): Promise<OauthUser> {
+    const answer = await this.#ask("/sns/oauth2/access_token", OAUTH_ANSWER, slot, { code }, signal);
+    return {
+      accessToken: new Secret(answer.access_token),
+      expiresIn: answer.expires_in,
+      refreshToken: new Secret(answer.refresh_token),
+      openId: answer.openid,
+      scope: answer.scope,
+      ...(answer.unionid === undefined ? {} : { unionId: answer.unionid }),
+      ...(answer.is_snapshotuser === undefined ? {} : { isSnapshotUser: answer.is_snapshotuser }),
+    };
+  }
+
+  async miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser> {
+    const answer = await this.#ask(
+      "/sns/jscode2session",
+      MINI_PROGRAM_ANSWER,
+      slot,
+      { js_code: code },
+      signal,
+    );
+    return { openId: answer.openid, unionId: answer.unionid, sessionKey: new Secret(answer.session_key) };
+  }
+
+  async #ask<T extends TSchema>(
+    path: string,
+    shape: T,
+    slot: Slot,
+    code: Readonly<Record<string, Secret>>,
+    signal: AbortSignal,
+  ): Promise<Static<T>> {
+    const query: Record<string, string> = { appid: slot.appId, secret: slot.secret.reveal() };
+    for (const [name, value] of Object.entries(code)) query[name] = value.reveal();
+    query["grant_type"] = "authorization_code";
+    const answer: unknown = await this.#http.call({
+      platform: "weixin",
+      path,
+      query,
+      takes: "takes_secret",
+      repeatable: false,
+      signal,
+    });
+    if (!Value.Check(shape, answer)) throw unusableAnswer("weixin");
+    return answer;
+  }
+}

@@ -1,0 +1,98 @@
+import { expect, test } from "bun:test";
+
+import { APP, postOf, SandboxWorld, WECOM_APP } from "./sandbox-world.ts";
+
+const setup = () => new SandboxWorld();
+
+test("the state shows calls and masked tokens, and neither tokens nor secrets", async () => {
+  await using world = setup();
+  const token = String((await world.stable()).json["access_token"]);
+  const reply = await world.weixin("/sandbox/state");
+
+  expect(reply.json).toMatchObject({
+    beijing_day: "2026-11-22",
+    calls_per_day: { "2026-11-22": { "weixin /cgi-bin/stable_token": 1 } },
+  });
+  expect(reply.text).toContain(token.slice(0, 6));
+  expect(reply.text).not.toContain(token.slice(0, 20));
+  expect(reply.text).not.toContain(APP.secret);
+  expect(world.sandbox.calls()).toBe(1);
+});
+
+test("faults can be added and removed", async () => {
+  await using world = setup();
+  const add = (body: unknown) => world.weixin("/sandbox/faults", {}, postOf(body));
+  expect((await add({ kind: "error", errcode: -1 })).status).toBe(200);
+  expect((await world.classic()).json["errcode"]).toBe(-1);
+  expect((await world.classic()).json["errcode"]).toBeUndefined();
+
+  await add({ kind: "http", times: 9 });
+  expect((await world.weixin("/sandbox/faults", {}, { method: "DELETE" })).status).toBe(200);
+  expect((await world.classic()).status).toBe(200);
+});
+
+test("every kind of fault that can be sent is understood, and nonsense is explained", async () => {
+  await using world = setup();
+  const add = (body: unknown) => world.weixin("/sandbox/faults", {}, postOf(body));
+  for (const fault of [
+    { kind: "reset_after", endpoint: "/cgi-bin/token", host: "weixin", times: 2 },
+    { kind: "delay", ms: 10 },
+    { kind: "raw", body: "x", contentType: "text/plain" },
+    { kind: "redirect", location: "http://localhost/" },
+    { kind: "field", field: "expires_in", value: "7200" },
+    { kind: "oversized", bytes: 10 },
+  ]) {
+    expect((await add(fault)).status).toBe(200);
+  }
+  for (const nonsense of [
+    {},
+    { kind: "gate" },
+    { kind: "delay" },
+    { kind: "http", times: 0 },
+    { kind: "http", host: "x" },
+    [],
+  ]) {
+    const reply = await add(nonsense);
+    expect(reply.status).toBe(400);
+    expect(reply.json["error"]).toBeString();
+  }
+});
+
+test("tokens can be killed by appid and by corp", async () => {
+  await using world = setup();
+  const token = (await world.stable()).json["access_token"];
+  const corpToken = (await world.corpToken()).json["access_token"];
+  await world.weixin("/sandbox/kill-tokens", {}, postOf({ app: APP.appId }));
+  await world.weixin("/sandbox/kill-tokens", {}, postOf({ app: WECOM_APP.corpId }));
+
+  expect(await world.tryToken(token)).toBe(40001);
+  expect(await world.tryCorpToken(corpToken)).toBe(40014);
+  expect((await world.weixin("/sandbox/kill-tokens", {}, postOf({ app: "nobody" }))).status).toBe(400);
+});
+
+test("a rogue fetch brings a token that works", async () => {
+  await using world = setup();
+  const reply = await world.weixin("/sandbox/rogue-fetch", {}, postOf({ appid: APP.appId }));
+  expect(await world.tryToken(reply.json["access_token"])).toBeUndefined();
+});
+
+test("a foreign web page can't send anything: only JSON is accepted", async () => {
+  await using world = setup();
+  for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]) {
+    const reply = await world.weixin("/sandbox/faults", {}, postOf({ kind: "http" }, type));
+    expect(reply.status).toBe(415);
+  }
+  expect((await world.classic()).status).toBe(200);
+});
+
+test("what is no control is HTTP 404, and WeCom's server has none", async () => {
+  await using world = setup();
+  expect((await world.weixin("/sandbox/nothing")).status).toBe(404);
+  expect((await world.wecom("/sandbox/state")).status).toBe(404);
+});
+
+test("a port that is taken is said at the start", async () => {
+  await using world = setup();
+  const { port } = new URL(world.sandbox.weixinUrl);
+  expect(() => new SandboxWorld({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
+});
