@@ -121,6 +121,9 @@ export const VARIABLES = Type.Object({
   ),
 });
 
+const NO_APPS =
+  "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must bring its secret)";
+
 type VariableName = keyof Static<typeof VARIABLES>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -138,7 +141,7 @@ export function loadConfig(environment: Environment = process.env): Config {
   const { apps, faults } = readEnvironmentApps(merged, tokenMode);
   const [fault] = faults;
   if (fault) throw invalid(fault.name, fault.reason);
-  const databasePath = databaseFile(value("DATABASE_URL"));
+  const databasePath = databaseFile(value);
   const masterKey = value("MASTER_KEY");
   const masterKeyFile = value("MASTER_KEY_FILE");
   if (masterKey && masterKeyFile)
@@ -151,7 +154,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     masterKey: masterKey ? new Secret(masterKey) : undefined,
     masterKeyFile: masterKeyFile || join(dirname(databasePath), "master.key"),
     baseUrls: { weixin: origin("WEIXIN_BASE_URL", value), wecom: origin("WECOM_BASE_URL", value) },
-    upstreamProxy: value("UPSTREAM_PROXY") || undefined,
+    upstreamProxy: proxy(value),
     trustedNetworks: networks("TRUSTED_NETWORKS", value),
     trustedProxies: networks("TRUSTED_PROXIES", value),
     allowedHosts: value("ALLOWED_HOSTS")
@@ -160,7 +163,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       .map((host) => host.trim())
       .filter(Boolean),
     apps,
-    warnings: unknownNames(file, environment),
+    warnings: [...unknownNames(file, environment), ...(apps.length === 0 ? [NO_APPS] : [])],
   });
 }
 
@@ -203,8 +206,20 @@ function checked(name: VariableName, given: string | undefined): string {
   return text;
 }
 
-function databaseFile(url: string): string {
-  return resolve(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
+function databaseFile(value: (name: VariableName) => string): string {
+  const url = value("DATABASE_URL");
+  try {
+    return resolve(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
+  } catch {
+    throw invalid("DATABASE_URL", String(VARIABLES.properties.DATABASE_URL["expected"]));
+  }
+}
+
+function proxy(value: (name: VariableName) => string): string | undefined {
+  const url = value("UPSTREAM_PROXY");
+  if (url === "") return undefined;
+  if (URL.canParse(url)) return url;
+  throw invalid("UPSTREAM_PROXY", String(VARIABLES.properties.UPSTREAM_PROXY["expected"]));
 }
 
 function origin(name: "WEIXIN_BASE_URL" | "WECOM_BASE_URL", value: (name: VariableName) => string): string {

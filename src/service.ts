@@ -4,7 +4,7 @@ import { createAuthentication } from "./clients/authentication.ts";
 import { CallerPolicy } from "./clients/caller.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import type { CredentialSource } from "./credentials/credential-source.ts";
+import { type CredentialSource, GuardedSource } from "./credentials/credential-source.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { EventBus } from "./events.ts";
 import { createApp } from "./http/app.ts";
@@ -69,8 +69,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
     const sources = {
-      weixin: new WeixinTokenSource(http),
-      wecom: new WecomTokenSource(http),
+      weixin: new GuardedSource(new WeixinTokenSource(http), unknownSecrets),
+      wecom: new GuardedSource(new WecomTokenSource(http), unknownSecrets),
     };
     const source: CredentialSource = {
       obtain: (ref, signal) =>
@@ -79,7 +79,6 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
-      unknownSecrets,
       clock,
       events,
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),

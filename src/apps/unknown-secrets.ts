@@ -10,7 +10,7 @@ const REMEMBERED_MOST = 10_000;
 /** How many refusals of unknown secrets the whole service allows itself in a window. */
 const LIMITS: readonly { most: number; windowMs: number; platforms: readonly Platform[] }[] = [
   { most: 20, windowMs: MINUTE_MS, platforms: ["weixin", "wecom"] },
-  // WeCom bans the calling address for an hour when wrong secrets keep coming: PROTOCOL of gettoken, 45009.
+  // WeCom bans the calling address for an hour when wrong secrets keep coming (its 45009).
   { most: 200, windowMs: 60 * MINUTE_MS, platforms: ["wecom"] },
 ];
 
@@ -29,6 +29,8 @@ export class UnknownSecrets {
   readonly #isKnown: (slot: SlotName) => Promise<boolean>;
   readonly #refusals: LRUCache<string, ServiceError>;
   readonly #proven = new LRUCache<string, true>({ max: REMEMBERED_MOST });
+  /** The attempts under way with secrets that have not proven themselves. */
+  readonly #trials = new Map<string, Promise<unknown>>();
   readonly #refusedAt: { platform: Platform; at: number }[] = [];
   readonly #underWay = new Map<Platform, number>();
   readonly #waiting: (() => void)[] = [];
@@ -55,20 +57,41 @@ export class UnknownSecrets {
   async run<T>(slot: Slot, ask: () => Promise<T>): Promise<T> {
     if (slot.configured) return ask();
     const key = slotKey(slot);
+    // Until a secret has proven itself, one attempt at a time: a burst with one wrong secret costs one refusal.
+    const trial = this.#trials.get(key);
+    if (trial) {
+      try {
+        await trial;
+      } catch (error) {
+        if (!this.#proven.has(key)) throw error;
+      }
+    }
     this.#throwIfRefused(key);
-    const counted = !this.#proven.has(key) && !(await this.#isKnown(slot));
-    if (counted) await this.#enter(slot.platform);
+    if (this.#proven.has(key)) return this.#judged(slot, key, ask);
+    const attempt = this.#try(slot, key, ask).finally(() => this.#trials.delete(key));
+    this.#trials.set(key, attempt);
+    return attempt;
+  }
+
+  /** An attempt with a secret that has not proven itself in this process. */
+  async #try<T>(slot: Slot, key: string, ask: () => Promise<T>): Promise<T> {
+    if (await this.#isKnown(slot)) return this.#judged(slot, key, ask);
+    await this.#enter(slot.platform);
     try {
-      // While this call waited, another one with the same secret may have been refused.
-      this.#throwIfRefused(key);
+      return await this.#judged(slot, key, ask);
+    } finally {
+      this.#leave(slot.platform);
+    }
+  }
+
+  async #judged<T>(slot: Slot, key: string, ask: () => Promise<T>): Promise<T> {
+    try {
       const answer = await ask();
       this.#proven.set(key, true);
       return answer;
     } catch (error) {
-      if (error instanceof ServiceError && error !== this.#refusals.peek(key)) this.#judge(slot, key, error);
+      if (error instanceof ServiceError) this.#judge(slot, key, error);
       throw error;
-    } finally {
-      if (counted) this.#leave(slot.platform);
     }
   }
 

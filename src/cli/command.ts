@@ -1,11 +1,9 @@
 import { ServiceError } from "../errors.ts";
 import { NAME, VERSION } from "../http/version.ts";
 import { runDemo } from "./demo.ts";
+import type { ExitCode } from "./exit-code.ts";
 import { runSandbox } from "./sandbox.ts";
 import { runServe } from "./serve.ts";
-
-/** Exit codes: 0 done, 1 failed, 2 used wrongly. */
-export type ExitCode = 0 | 1 | 2;
 
 const USAGE = `accesstoken ${VERSION}
 

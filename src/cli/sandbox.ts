@@ -1,6 +1,6 @@
 import { ServiceError } from "../errors.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
-import type { ExitCode } from "./command.ts";
+import type { ExitCode } from "./exit-code.ts";
 import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./sample-apps.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -30,11 +30,10 @@ export function startSandbox(weixinPort: number, wecomPort: number): Sandbox {
       weixinPort,
       wecomPort,
     });
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+  } catch {
     throw new ServiceError(
       "invalid_config",
-      `--port: 端口${weixinPort}或${wecomPort}已被占用，请换一个 (one of these ports can't be used: ${code}; choose another)`,
+      `--port: 端口${weixinPort}或${wecomPort}已被占用，请换一个 (port ${weixinPort} or ${wecomPort} is in use; choose another)`,
     );
   }
 }

@@ -3,7 +3,7 @@ import { loadConfig } from "../config.ts";
 import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
-import type { ExitCode } from "./command.ts";
+import type { ExitCode } from "./exit-code.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 /** `accesstoken serve`: runs the service until a signal, then stops it in order. */

@@ -1,3 +1,4 @@
+import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { CredentialRef, IssuedCredential } from "./credential.ts";
 
 /** Obtains a new credential from wherever it is issued. It never caches and never retries. */
@@ -9,4 +10,19 @@ export interface CredentialSource {
    *   also when `signal` is aborted.
    */
   obtain(ref: CredentialRef, signal: AbortSignal): Promise<IssuedCredential>;
+}
+
+/** A source that sends the app's secret, kept from sending unknown ones without end. */
+export class GuardedSource implements CredentialSource {
+  readonly #source: CredentialSource;
+  readonly #unknownSecrets: UnknownSecrets;
+
+  constructor(source: CredentialSource, unknownSecrets: UnknownSecrets) {
+    this.#source = source;
+    this.#unknownSecrets = unknownSecrets;
+  }
+
+  obtain(ref: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
+    return this.#unknownSecrets.run(ref.slot, () => this.#source.obtain(ref, signal));
+  }
 }

@@ -1,5 +1,4 @@
 import type { SlotName } from "../apps/slot.ts";
-import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus, FailureFacts } from "../events.ts";
@@ -29,7 +28,6 @@ const OVERTAKEN_MOST = 2;
 export interface CredentialManagerParts {
   readonly source: CredentialSource;
   readonly store: CredentialStore;
-  readonly unknownSecrets: UnknownSecrets;
   readonly clock: Clock;
   readonly events: EventBus;
   /** Overrides the 8 s. */
@@ -57,6 +55,8 @@ export class CredentialManager {
   readonly #flights = new SingleFlight<HeldCredential>();
   readonly #flying = new Map<string, CredentialName>();
   readonly #clearedAt = new Map<string, number>();
+  /** Failures that were thrown after their attempts: a ticket whose token failed is not tried as often again. */
+  readonly #spent = new WeakSet<ServiceError>();
 
   constructor(parts: CredentialManagerParts) {
     this.#parts = parts;
@@ -137,11 +137,11 @@ export class CredentialManager {
       if (sinceMs < CLEAR_PAUSE_MS) throw clearedTooOften(CLEAR_PAUSE_MS - sinceMs);
     }
     for (const { key } of effective) this.#clearedAt.set(key, now);
-    for (const { key, name, generation } of effective) {
+    for (const [done, { key, name, generation }] of effective.entries()) {
       try {
         await this.#forget(name, generation);
       } catch (error) {
-        this.#clearedAt.delete(key);
+        for (const missed of effective.slice(done)) this.#clearedAt.delete(missed.key);
         throw error;
       }
       events.emit({ type: "credential.cleared", key, address });
@@ -208,17 +208,21 @@ export class CredentialManager {
     ref: CredentialRef,
     deadline: AbortSignal,
   ): Promise<{ credential: Credential; askedAt: number }> {
-    const { source, clock, unknownSecrets } = this.#parts;
+    const { source, clock } = this.#parts;
     for (let attempt = 1; ; attempt++) {
       // Counted from before the request: an answer that was long on its way is older than it looks.
       const issuedAt = clock.now();
       const askedAt = clock.monotonic();
       try {
-        const issued = await unknownSecrets.run(ref.slot, () => source.obtain(ref, deadline));
+        const issued = await source.obtain(ref, deadline);
         const credential = { value: issued.value, issuedAt, expiresAt: issuedAt + issued.lifeMs };
         return { credential, askedAt };
       } catch (error) {
-        if (attempt === ATTEMPTS_MOST || deadline.aborted || !mayAskAgain(ref, error)) throw error;
+        const isSpent = error instanceof ServiceError && this.#spent.has(error);
+        if (attempt === ATTEMPTS_MOST || deadline.aborted || isSpent || !mayAskAgain(ref, error)) {
+          if (error instanceof ServiceError) this.#spent.add(error);
+          throw error;
+        }
         await clock.sleep(RETRY_PAUSE_MS * attempt * (0.5 + Math.random()));
       }
     }
@@ -227,6 +231,9 @@ export class CredentialManager {
   /** Takes what the store said stands into memory, unless a clear has overtaken it. */
   #hold(key: string, record: CredentialRecord | undefined, ageMs?: number): HeldCredential | undefined {
     if (!record?.credential || record.generation < (this.#oldest.get(key) ?? 0)) return undefined;
+    const known = this.#held.get(key);
+    // Read again, it would get its age from the wall clock, which somebody may have set back meanwhile.
+    if (known?.generation === record.generation) return known;
     const held = new HeldCredential(record.credential, record.generation, this.#parts.clock, ageMs);
     this.#held.set(key, held);
     return held;

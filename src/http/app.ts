@@ -48,6 +48,8 @@ export function createApp(parts: AppParts) {
       const isKnownPath = code === "NOT_FOUND" && paths.has(path.replace(/(?<=.)\/$/, ""));
       const failure = isKnownPath ? methodNotAllowed() : toServiceError(error);
       const envelope = failureEnvelope(failure, traceId);
+      // The framework would put the status of its own error over that of the response.
+      set.status = 200;
       const pattern = code === "NOT_FOUND" ? "(none)" : route;
       if (!(failure instanceof ServiceError)) {
         events.emit({ type: "request.failed", traceId, route: pattern, ...faultFacts(failure) });

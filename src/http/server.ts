@@ -38,7 +38,7 @@ export function listen(app: AnyElysia, { host, port }: { host: string; port: num
     if (code === "EADDRINUSE") {
       throw new ServiceError(
         "invalid_config",
-        `PORT: 端口${port}已被占用，请停止占用它的程序或更换端口 (port ${port} is in use; stop the other program or choose another port)`,
+        `PORT: 端口${port}已被占用，请停止占用它的程序，或用PORT或--port换一个 (port ${port} is in use; stop the other program, or choose another by PORT or --port)`,
       );
     }
     throw new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);

@@ -22,13 +22,32 @@ export class TicketSource implements CredentialSource {
 
   async obtain({ slot }: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
     const tokenRef: CredentialRef = { slot, kind: "access_token" };
-    const token = await this.#tokens.get(tokenRef);
+    const token = await before(signal, this.#tokens.get(tokenRef));
     try {
       return await this.#exchange.ticketFor(token.value, signal);
     } catch (error) {
       if (!(error instanceof ServiceError) || error.upstream?.class !== "token_invalid") throw error;
-      const another = await this.#tokens.replace(tokenRef, token.value);
+      const another = await before(signal, this.#tokens.replace(tokenRef, token.value));
       return this.#exchange.ticketFor(another.value, signal);
     }
+  }
+}
+
+/** What `work` brings, unless the caller's time is over first; the work then goes on for those who still wait. */
+async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const { promise: over, reject } = Promise.withResolvers<never>();
+  const tooLate = () =>
+    reject(
+      new ServiceError(
+        "upstream_timeout",
+        "微信服务器未在规定时间内应答，请稍后重试 (WeChat did not answer in time; try again later)",
+      ),
+    );
+  if (signal.aborted) tooLate();
+  signal.addEventListener("abort", tooLate, { once: true });
+  try {
+    return await Promise.race([work, over]);
+  } finally {
+    signal.removeEventListener("abort", tooLate);
   }
 }

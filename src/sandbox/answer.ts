@@ -5,7 +5,7 @@ export interface Answer {
   body: string | Uint8Array;
 }
 
-/** The exact content type that each family of endpoints puts on its JSON (PROTOCOL.md §1.0 and §1.3). */
+/** The exact content type that each family of endpoints puts on its JSON. */
 export const JSON_TYPE = {
   /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where everybody else says `charset`. */
   cgiBin: "application/json; encoding=utf-8",

@@ -2,9 +2,9 @@ import { randomBytes, randomInt } from "node:crypto";
 
 /**
  * A request id as WeChat appends it to every errmsg: three groups of eight hex digits, the first of which is the
- * Unix time (PROTOCOL.md §1.0).
+ * Unix time.
  */
-export function rid(seconds: number): string {
+function rid(seconds: number): string {
   const random = randomBytes(8).toString("hex");
   return `${seconds.toString(16).padStart(8, "0")}-${random.slice(0, 8)}-${random.slice(8)}`;
 }
@@ -16,7 +16,7 @@ export function weixinErrmsg(stem: string, seconds: number, sns: boolean): strin
 
 /**
  * The errmsg of qyapi.weixin.qq.com, with the hint (Unix time and fifteen more digits) and the caller's address
- * (PROTOCOL.md §1.3).
+ *.
  */
 export function wecomErrmsg(stem: string, seconds: number, errcode: number | string, peerIp: string): string {
   const random = `${randomDigits()}${randomDigits()}${randomDigits()}`;

@@ -3,7 +3,7 @@ import { BlockList, isIPv4 } from "node:net";
 /**
  * Whether `ip` is on a white list.
  *
- * An entry is an address, `1.2.3.*` or a network such as `1.2.3.0/24` (PROTOCOL.md §1.4). An entry that is none
+ * An entry is an address, `1.2.3.*` or a network such as `1.2.3.0/24`. An entry that is none
  * of these matches nothing.
  */
 export function isListed(ip: string, list: readonly string[]): boolean {

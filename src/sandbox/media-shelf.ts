@@ -19,7 +19,7 @@ export class MediaShelf {
   readonly #media = new Map<string, Medium>();
 
   /**
-   * Stores the part `media` of a multipart body (PROTOCOL.md §6).
+   * Stores the part `media` of a multipart body.
    *
    * @throws {Refusal} 40097 for a type that doesn't exist, 44001 for a file that is missing or empty.
    */
@@ -56,7 +56,7 @@ export class MediaShelf {
   }
 }
 
-/** The headers of a download; WeChat closes the connection after it (PROTOCOL.md §6). */
+/** The headers of a download; WeChat closes the connection after it. */
 export function downloadHeaders(medium: Medium): Record<string, string> {
   const extension = medium.contentType.replace(/^.*\//, "").replace("jpeg", "jpg");
   return {

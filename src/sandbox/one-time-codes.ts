@@ -26,7 +26,7 @@ export function derivedId(prefix: string, length: number, ...parts: string[]): s
   return (prefix + digest).slice(0, length);
 }
 
-/** A session key for a user: base64 of 16 bytes (PROTOCOL.md §3.2). */
+/** A session key for a user: base64 of 16 bytes. */
 export function derivedSessionKey(...parts: string[]): string {
   const digest = createHash("sha256")
     .update(JSON.stringify(["session_key", ...parts]))

@@ -29,7 +29,7 @@ export class SandboxTime {
     return Math.floor(this.now() / 1000);
   }
 
-  /** The date in Beijing as `2026-11-22`; daily quotas start again when it changes (PROTOCOL.md §1.6). */
+  /** The date in Beijing as `2026-11-22`; daily quotas start again when it changes. */
   day(): string {
     const day = Math.floor((this.now() + BEIJING_OFFSET_MS) / DAY_MS);
     // Every request asks; the text is made once a day.

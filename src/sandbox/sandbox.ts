@@ -37,7 +37,7 @@ export interface SandboxOptions {
 }
 
 /**
- * A stand-in for WeChat and WeCom: two HTTP servers on loopback that behave as PROTOCOL.md says, with everything
+ * A stand-in for WeChat and WeCom: two HTTP servers on loopback that behave as the real ones are known to, with everything
  * in memory.
  */
 export class Sandbox {
@@ -115,7 +115,7 @@ export class Sandbox {
    * Kills every live token of an appid, or of all apps of a corp, before its time.
    *
    * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` hand the dead token
-   * out again, which is the trap of PROTOCOL.md §1.2.
+   * out again, and who trusts it goes round in circles.
    */
   killTokens(appOrCorpId: string, how: { unnoticed?: boolean } = {}): void {
     const unnoticed = how.unnoticed ?? false;

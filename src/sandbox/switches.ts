@@ -14,21 +14,21 @@ export interface SandboxSwitches {
   apiPerDay: number;
   /** Calls of `clear_quota` and its v2 together, per app and month. */
   clearQuotaPerMonth: number;
-  /** A third classic token within the hand-over kills the first at once (PROTOCOL.md §1.1, an inference). */
+  /** A third classic token within the hand-over kills the first at once. */
   thirdFetchKillsOldest: boolean;
-  /** A forced refresh kills the last token at once instead of after the hand-over (PROTOCOL.md §9, C2). */
+  /** A forced refresh kills the last token at once instead of after the hand-over. */
   forcedKillsAtOnce: boolean;
   /** Wrong secrets from one address within an hour until WeCom refuses that address for an hour. */
   wecomWrongSecrets: number;
-  /** Calls per hour of each WeCom ticket endpoint per app (PROTOCOL.md §2.2). */
+  /** Calls per hour of each WeCom ticket endpoint per app. */
   wecomTicketsPerAppHour: number;
-  /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp (PROTOCOL.md §2.2). */
+  /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp. */
   wecomTicketsPerCorpHour: number;
   /** The address that the platforms think every caller has; `undefined` is the connection's own. */
   peerIp: string | undefined;
 }
 
-/** The platforms' own numbers, as far as PROTOCOL.md knows them. */
+/** The platforms' own numbers, as far as they are known. */
 export const defaultSwitches: SandboxSwitches = {
   classicPerDay: 2000,
   stablePerMinute: 10_000,

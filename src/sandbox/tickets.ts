@@ -2,7 +2,7 @@ import { secondsLeft } from "./issued-tokens.ts";
 import type { SandboxTime } from "./sandbox-time.ts";
 import { tokenText } from "./token-text.ts";
 
-/** The tickets of one app: one per type, handed out again with what it has left until it ends (PROTOCOL.md §8.6). */
+/** The tickets of one app: one per type, handed out again with what it has left until it ends. */
 export class Tickets {
   readonly #time: SandboxTime;
   readonly #lifeMs: number;

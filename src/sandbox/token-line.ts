@@ -13,7 +13,7 @@ export interface TokenLineSettings<Owner> {
 /**
  * The tokens of one owner that follow each other: at most the newest and its predecessor are alive.
  *
- * A WeChat app has two such lines, classic and stable, which don't disturb each other (PROTOCOL.md §1.1, §1.2).
+ * A WeChat app has two such lines, classic and stable, which don't disturb each other.
  */
 export class TokenLine<Owner> {
   readonly #tokens: IssuedTokens<Owner>;

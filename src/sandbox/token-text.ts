@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 
 /**
  * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of
- * (PROTOCOL.md §5).
+ *.
  */
 export function tokenText(length: number): string {
   return randomBytes(Math.ceil((length * 3) / 4))

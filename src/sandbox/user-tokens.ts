@@ -19,7 +19,7 @@ interface UserToken {
   expiresAt: number;
 }
 
-/** The per-user tokens of `/sns`, which have nothing to do with the global ones (PROTOCOL.md §3.1). */
+/** The per-user tokens of `/sns`, which have nothing to do with the global ones. */
 export class UserTokens {
   readonly #time: SandboxTime;
   readonly #lifeMs: number;

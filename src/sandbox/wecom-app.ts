@@ -38,7 +38,7 @@ export class WecomApp {
     });
   }
 
-  /** The token of this app: the same one until its life ends, then the next (PROTOCOL.md §1.3). */
+  /** The token of this app: the same one until its life ends, then the next. */
   fetchToken(): IssuedToken<WecomApp> {
     const current = this.#line.current();
     if (current && secondsLeft(current, this.#around.time.now()) >= 1) return current;

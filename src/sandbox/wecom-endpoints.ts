@@ -10,7 +10,7 @@ const TICKET_TYPES = new Set(["agent_config", "wx_card"]);
 
 /**
  * `GET /cgi-bin/gettoken?corpid&corpsecret`: one token per corp and secret, the same one while it lasts; nothing
- * forces another (PROTOCOL.md §1.3). The trusted addresses are not asked here.
+ * forces another. The trusted addresses are not asked here.
  *
  * @see https://developer.work.weixin.qq.com/document/path/91039
  */
@@ -23,7 +23,7 @@ export function getToken(platform: WecomPlatform, { query, peerIp }: SandboxRequ
 }
 
 /**
- * `GET /cgi-bin/get_jsapi_ticket`: the ticket that signs `wx.config` (PROTOCOL.md §2.2).
+ * `GET /cgi-bin/get_jsapi_ticket`: the ticket that signs `wx.config`.
  *
  * @see https://developer.work.weixin.qq.com/document/path/90506
  */
@@ -35,7 +35,7 @@ export function getCorpTicket(platform: WecomPlatform, request: SandboxRequest):
 
 /**
  * `GET /cgi-bin/ticket/get?type=agent_config`: the ticket that signs `wx.agentConfig`, of the very app whose token
- * is sent (PROTOCOL.md §2.2).
+ * is sent.
  *
  * @see https://developer.work.weixin.qq.com/document/path/96909
  */
@@ -70,7 +70,7 @@ export function sendMessage(platform: WecomPlatform, request: SandboxRequest): A
   return ok({});
 }
 
-/** `POST /cgi-bin/media/upload?type=`: like WeChat's, but `created_at` is a string (PROTOCOL.md §6). */
+/** `POST /cgi-bin/media/upload?type=`: like WeChat's, but `created_at` is a string. */
 export async function uploadMedia(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
   callingApp(platform, request);
   if (request.method !== "POST") throw new Refusal(40058, "invalid parameter");
@@ -86,7 +86,7 @@ export function getMedia(platform: WecomPlatform, request: SandboxRequest): Answ
 }
 
 /**
- * The app whose token came in the query; a header or a body is not looked at (PROTOCOL.md §1.3).
+ * The app whose token came in the query; a header or a body is not looked at.
  *
  * @throws {Refusal} as `requireToken` says.
  */

@@ -8,7 +8,7 @@ import type { WecomPlatform } from "./wecom-platform.ts";
 
 interface Endpoint {
   answer: (platform: WecomPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
-  /** The fields of this API that an error carries too, empty (PROTOCOL.md §1.3). */
+  /** The fields of this API that an error carries too, empty. */
   emptyFields?: object;
 }
 
@@ -28,7 +28,7 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/media/get", { answer: endpoints.getMedia }],
 ]);
 
-/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404 without a body (PROTOCOL.md §1.3). */
+/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404 without a body. */
 export async function answerAsWecom(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
   const endpoint = ENDPOINTS.get(request.path);
   if (endpoint === undefined) return { status: 404, headers: {}, body: "" };
@@ -42,7 +42,7 @@ export async function answerAsWecom(platform: WecomPlatform, request: SandboxReq
 
 /**
  * An error as qyapi.weixin.qq.com words it: HTTP 200, the text with a hint and the caller's address, and both
- * number and text once more in the headers (PROTOCOL.md §1.3).
+ * number and text once more in the headers.
  */
 export function wecomError(
   platform: WecomPlatform,

@@ -7,7 +7,7 @@ import { callingApp, ok } from "./wecom-endpoints.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
 
 /**
- * `GET /cgi-bin/auth/getuserinfo?code=`: a member has a `userid`, somebody else an `openid` (PROTOCOL.md §3.3).
+ * `GET /cgi-bin/auth/getuserinfo?code=`: a member has a `userid`, somebody else an `openid`.
  *
  * A code with `external` in it stands for a non-member, one with `private` for the scope that brings a `user_ticket`.
  *
@@ -21,7 +21,7 @@ export function getUserInfo(platform: WecomPlatform, request: SandboxRequest): A
   return ok({ userid: useridOf(code), ...userTicketOf(code) });
 }
 
-/** `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters (PROTOCOL.md §3.3). */
+/** `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters. */
 export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "code");
   const DeviceId = derivedId("", 32, "device", code);
@@ -31,7 +31,7 @@ export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequ
   return ok({ UserId: useridOf(code), DeviceId, ...userTicketOf(code) });
 }
 
-/** `GET /cgi-bin/miniprogram/jscode2session?js_code=`: who uses a mini program inside WeCom (PROTOCOL.md §3.3). */
+/** `GET /cgi-bin/miniprogram/jscode2session?js_code=`: who uses a mini program inside WeCom. */
 export function miniProgramLogin(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");
   const { corpId } = app.settings;

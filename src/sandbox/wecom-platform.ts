@@ -33,7 +33,7 @@ export class WecomPlatform {
   }
 
   /**
-   * The app that this corp knows by this secret, asked in the order of PROTOCOL.md §8.7: secret missing, corp
+   * The app that this corp knows by this secret, asked in this order: secret missing, corp
    * unknown, address banned, secret wrong. There is one answer for a wrong secret and for one of another corp.
    *
    * @throws {Refusal} 41004, 41002, 40013, 45009 or 40001.
@@ -51,7 +51,7 @@ export class WecomPlatform {
   }
 
   /**
-   * The app whose live token came with a business call (PROTOCOL.md §8.7).
+   * The app whose live token came with a business call.
    *
    * @throws {Refusal} 41001, 42001, 40014, or 60020 for an address that is not trusted.
    */
@@ -69,7 +69,7 @@ export class WecomPlatform {
   }
 
   /**
-   * Counts a call of a ticket endpoint: per app, and with `perCorp` per corp too (PROTOCOL.md §2.2).
+   * Counts a call of a ticket endpoint: per app, and with `perCorp` per corp too.
    *
    * @throws {Refusal} 45009 when an hour's calls are used up.
    */

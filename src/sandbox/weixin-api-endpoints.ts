@@ -9,7 +9,7 @@ const TICKET_TYPES = new Set(["jsapi", "wx_card"]);
 
 /**
  * `GET /cgi-bin/ticket/getticket?type=jsapi|wx_card`: one ticket per app and type for 7200 s, the same one again
- * while it lasts; a new access token does not end it (PROTOCOL.md §2.1).
+ * while it lasts; a new access token does not end it.
  *
  * @see https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html
  */
@@ -21,7 +21,7 @@ export function getTicket(platform: WeixinPlatform, request: SandboxRequest): An
 }
 
 /**
- * `GET /cgi-bin/getcallbackip`: the addresses that pushes come from. The cheap way to try a token (PROTOCOL.md §1.6).
+ * `GET /cgi-bin/getcallbackip`: the addresses that pushes come from. The cheap way to try a token.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getcallbackip.html
  */
@@ -31,7 +31,7 @@ export function getCallbackIp(platform: WeixinPlatform, request: SandboxRequest)
 }
 
 /**
- * `GET /cgi-bin/get_api_domain_ip`: the addresses of api.weixin.qq.com (PROTOCOL.md §1.6).
+ * `GET /cgi-bin/get_api_domain_ip`: the addresses of api.weixin.qq.com.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getapidomainip.html
  */
@@ -51,7 +51,7 @@ export function sendCustomMessage(platform: WeixinPlatform, request: SandboxRequ
 
 /**
  * `POST /cgi-bin/media/upload?type=`: multipart with the file in the part `media`; a thumb gets a
- * `thumb_media_id` (PROTOCOL.md §6).
+ * `thumb_media_id`.
  */
 export async function uploadMedia(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
   callingApp(platform, request);
@@ -61,7 +61,7 @@ export async function uploadMedia(platform: WeixinPlatform, request: SandboxRequ
   return jsonAnswer(JSON_TYPE.cgiBin, { type, ...id, created_at: platform.time.seconds() });
 }
 
-/** `GET /cgi-bin/media/get?media_id=`: the bytes, except that a video is JSON with its URL (PROTOCOL.md §6). */
+/** `GET /cgi-bin/media/get?media_id=`: the bytes, except that a video is JSON with its URL. */
 export function getMedia(platform: WeixinPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   const medium = platform.media.get(request.query.get("media_id") ?? "");

@@ -50,7 +50,7 @@ export class WeixinApp {
   }
 
   /**
-   * A new classic token; its predecessor has the hand-over left (PROTOCOL.md §1.1).
+   * A new classic token; its predecessor has the hand-over left.
    *
    * @throws {Refusal} 45009 when the day's quota is used up.
    */
@@ -61,7 +61,7 @@ export class WeixinApp {
   }
 
   /**
-   * The stable token: the same one until its last five minutes, then the next (PROTOCOL.md §1.2).
+   * The stable token: the same one until its last five minutes, then the next.
    *
    * A `forced` call replaces it at once, twenty times a day. Sooner than 30 s after the last forced call it does
    * not refresh, and gets what an ordinary call gets.
@@ -109,7 +109,7 @@ export class WeixinApp {
   }
 
   /**
-   * Gives the day's quotas back (PROTOCOL.md §1.6); the budget of forced refreshes is not among them.
+   * Gives the day's quotas back; the budget of forced refreshes is not among them.
    *
    * @throws {Refusal} 48006 when the month's ten clearings are used up.
    */

@@ -31,7 +31,7 @@ const ENDPOINTS = new Map<string, Endpoint>([
 
 /**
  * What api.weixin.qq.com answers: errors are HTTP 200 with an errcode, also for a path that does not exist
- * (40066), and a chunked request is HTTP 412 (PROTOCOL.md §6 and §8).
+ * (40066), and a chunked request is HTTP 412.
  */
 export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
   if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };

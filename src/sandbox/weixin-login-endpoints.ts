@@ -7,7 +7,7 @@ import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /**
- * `GET /sns/oauth2/access_token`: a user's code for who they are and tokens of their own (PROTOCOL.md §3.1).
+ * `GET /sns/oauth2/access_token`: a user's code for who they are and tokens of their own.
  *
  * A code with `union` in it brings a unionid, one with `snapshot` a virtual account, one with `base` the scope
  * `snsapi_base`.
@@ -29,7 +29,7 @@ export function webLogin(platform: WeixinPlatform, request: SandboxRequest): Ans
   });
 }
 
-/** `GET /sns/oauth2/refresh_token`: another access token for the same user; needs no secret (PROTOCOL.md §3.1). */
+/** `GET /sns/oauth2/refresh_token`: another access token for the same user; needs no secret. */
 export function refreshWebLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { query } = request;
   const app = platform.app(query.get("appid") ?? "");
@@ -39,7 +39,7 @@ export function refreshWebLogin(platform: WeixinPlatform, request: SandboxReques
   return jsonAnswer(JSON_TYPE.sns, platform.userTokens.issue(user, refreshToken));
 }
 
-/** `GET /sns/userinfo`: the user's profile, for the scope `snsapi_userinfo` (PROTOCOL.md §3.1). */
+/** `GET /sns/userinfo`: the user's profile, for the scope `snsapi_userinfo`. */
 export function userInfo(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const user = tokenUser(platform, request);
   if (user.scope === "snsapi_base") throw new Refusal(48001, "api unauthorized");
@@ -56,7 +56,7 @@ export function userInfo(platform: WeixinPlatform, request: SandboxRequest): Ans
   });
 }
 
-/** `GET /sns/auth`: whether a user's access token is good for that openid (PROTOCOL.md §3.1). */
+/** `GET /sns/auth`: whether a user's access token is good for that openid. */
 export function checkUserToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
   tokenUser(platform, request);
   return jsonAnswer(JSON_TYPE.sns, { errcode: 0, errmsg: "ok" });
@@ -64,7 +64,7 @@ export function checkUserToken(platform: WeixinPlatform, request: SandboxRequest
 
 /**
  * `GET /sns/jscode2session`: a mini program's login code for openid and session key; a success has no errcode
- * (PROTOCOL.md §3.2).
+ *.
  */
 export function miniProgramLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");

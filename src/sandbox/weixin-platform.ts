@@ -54,7 +54,7 @@ export class WeixinPlatform {
   }
 
   /**
-   * The app that knows its secret, asked in the order of PROTOCOL.md §8.3: appid, IP list, risk control,
+   * The app that knows its secret, asked in this order: appid, IP list, risk control,
    * `grant_type`, secret missing, secret frozen, secret wrong.
    *
    * @throws {Refusal} the first of them that does not hold.
@@ -76,7 +76,7 @@ export class WeixinPlatform {
   }
 
   /**
-   * Refuses the token endpoints to accounts that may not use them (PROTOCOL.md §8.3).
+   * Refuses the token endpoints to accounts that may not use them.
    *
    * @throws {Refusal} 50004, 50007 or 61024.
    */
@@ -92,7 +92,7 @@ export class WeixinPlatform {
   }
 
   /**
-   * The live token with this value, classic or stable (PROTOCOL.md §8.5).
+   * The live token with this value, classic or stable.
    *
    * @throws {Refusal} 41001, 40014, 42001 or 40001.
    */

@@ -4,7 +4,7 @@ import { jsonBody, requirePost, text, type SandboxRequest } from "./sandbox-requ
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /**
- * `POST /cgi-bin/clear_quota`: gives the day's quotas back, ten times a month (PROTOCOL.md §1.6).
+ * `POST /cgi-bin/clear_quota`: gives the day's quotas back, ten times a month.
  *
  * The `appid` of the body must be the one of the token.
  *
@@ -22,7 +22,7 @@ export function clearQuota(platform: WeixinPlatform, request: SandboxRequest): A
  * `POST /cgi-bin/clear_quota/v2`: the same with the secret instead of a token, so that it works when the quota of
  * the token endpoint itself is used up.
  *
- * `appid` and `appsecret` may be in the query or in a JSON body, because the page says both (PROTOCOL.md §9, C8).
+ * `appid` and `appsecret` may be in the query or in a JSON body, because the page says both.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_clearquotabyappsecret.html
  */
@@ -40,7 +40,7 @@ export function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxReq
 }
 
 /**
- * `POST /cgi-bin/openapi/quota/get`: what today's calls of one endpoint cost (PROTOCOL.md §1.6).
+ * `POST /cgi-bin/openapi/quota/get`: what today's calls of one endpoint cost.
  *
  * `cgi_path` has a leading slash and no host; `/sns` has no quota and is answered with 76021.
  *

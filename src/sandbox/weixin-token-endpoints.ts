@@ -5,9 +5,9 @@ import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /**
- * `GET /cgi-bin/token`: each call makes a new token and leaves the last one five minutes (PROTOCOL.md §1.1).
+ * `GET /cgi-bin/token`: each call makes a new token and leaves the last one five minutes.
  *
- * POST with the same query is accepted as well; whether WeChat does so is not known (§9).
+ * POST with the same query is accepted as well; whether WeChat does so is not known.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
  */
@@ -25,7 +25,7 @@ export function classicToken(platform: WeixinPlatform, request: SandboxRequest):
 
 /**
  * `POST /cgi-bin/stable_token`: the same token until its last five minutes, `expires_in` is what it has left
- * (PROTOCOL.md §1.2).
+ *.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
@@ -42,7 +42,7 @@ export function stableToken(platform: WeixinPlatform, request: SandboxRequest): 
   return tokenAnswer(platform, () => app.fetchStable(body["force_refresh"] === true));
 }
 
-/** A success has no errcode here, unlike everywhere else (PROTOCOL.md §1.0). */
+/** A success has no errcode here, unlike everywhere else. */
 function tokenAnswer(platform: WeixinPlatform, issue: () => IssuedToken<WeixinApp>): Answer {
   // Before the fetch, so that a new token has its whole life left.
   const now = platform.time.now();

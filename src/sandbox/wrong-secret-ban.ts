@@ -2,7 +2,7 @@ import type { SandboxTime } from "./sandbox-time.ts";
 
 const HOUR_MS = 3_600_000;
 
-/** Addresses that sent wrong secrets to WeCom, and those that it therefore refuses for an hour (PROTOCOL.md §1.3). */
+/** Addresses that sent wrong secrets to WeCom, and those that it therefore refuses for an hour. */
 export class WrongSecretBan {
   readonly #time: SandboxTime;
   readonly #limit: () => number;

@@ -83,7 +83,6 @@ test("short-lived tokens work, with the hand-over in proportion", async () => {
   expect(await world.tryToken(first.json["access_token"])).toBe(40001);
 });
 
-// PROTOCOL.md §8.3
 test("what is wrong is reported in WeChat's order", async () => {
   await using world = setup({
     app: { ipList: ["10.0.0.1"], risk: "ask", frozenSecret: true, account: "punished" },

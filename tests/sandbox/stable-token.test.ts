@@ -49,7 +49,7 @@ test("stable and classic tokens don't disturb each other", async () => {
   expect((await world.stable()).json["access_token"]).toBe(stable);
 });
 
-// PROTOCOL.md §1.2: the official way to kill a leaked token is to force twice, 30 s apart.
+// The official way to kill a leaked token is to force twice, 30 s apart.
 test("a forced refresh leaves the last token alive until the next rotation", async () => {
   await using world = setup();
   const leaked = (await world.stable()).json["access_token"];

@@ -23,7 +23,6 @@ test("each secret has one token, which comes again until it ends", async () => {
   expect(next["expires_in"]).toBe(7200);
 });
 
-// PROTOCOL.md §1.3
 test("an error is in the body and in the headers, with the caller's address", async () => {
   await using it = await setup();
   const reply = await it.world.corpToken({ ...WECOM_APP, secret: "wrong" });

@@ -8,7 +8,6 @@ async function setup(options?: ConstructorParameters<typeof SandboxWorld>[0]) {
   return { world, access_token, [Symbol.asyncDispose]: () => world.sandbox.stop() };
 }
 
-// PROTOCOL.md §8.5
 test("a token that is missing, malformed or unknown is refused by its own errcode", async () => {
   await using it = await setup();
   const path = "/cgi-bin/getcallbackip";
@@ -58,7 +57,6 @@ test("an unknown path is an errcode in HTTP 200", async () => {
   expect(reply.json["errcode"]).toBe(40066);
 });
 
-// PROTOCOL.md §6
 test("a chunked request is refused with HTTP 412", async () => {
   await using it = await setup();
   const body = new ReadableStream({
@@ -101,7 +99,6 @@ test("clearing the quota lets a used-up endpoint work again, ten times a month",
   expect((await clear(APP.appId)).json["errcode"]).toBe(48006);
 });
 
-// PROTOCOL.md §9, C8
 test("the quota can be cleared by secret, from the query or from the body", async () => {
   await using it = await setup();
   const path = "/cgi-bin/clear_quota/v2";

@@ -55,7 +55,6 @@ test("unionid and snapshot accounts come with codes that ask for them", async ()
   expect(elsewhere.json["unionid"]).toBe(both.json["unionid"]);
 });
 
-// PROTOCOL.md §1.0
 test("a login with several faults is refused for the first in WeChat's order", async () => {
   await using it = setup({ app: { ipList: [] } });
   const errcode = async (query: Record<string, string>) =>

@@ -13,9 +13,21 @@ export const WX = { appId: "wx00000000000000aa", secret: "a1b2c3d4e5f60718293a4b
 export const WX_FOREIGN = { appId: "wx00000000000000bb", secret: "0f1e2d3c4b5a69788796a5b4c3d2e1f0" };
 /** A corp with two applications that the service holds, and one that it does not. */
 export const CORP = "ww00000000000000cc";
-export const WECOM = { corpId: CORP, agent: "1000002", secret: "wecomSecretOfAgent1000002-aaaaaaaaaaaaaaaaa" };
-export const WECOM_CONTACTS = { corpId: CORP, agent: "contacts", secret: "wecomSecretOfContacts-bbbbbbbbbbbbbbbbbbbbb" };
-export const WECOM_FOREIGN = { corpId: CORP, agent: "1000009", secret: "wecomSecretOfAgent1000009-ccccccccccccccccc" };
+export const WECOM = {
+  corpId: CORP,
+  agent: "1000002",
+  secret: "wecomSecretOfAgent1000002-aaaaaaaaaaaaaaaaa",
+};
+export const WECOM_CONTACTS = {
+  corpId: CORP,
+  agent: "contacts",
+  secret: "wecomSecretOfContacts-bbbbbbbbbbbbbbbbbbbbb",
+};
+export const WECOM_FOREIGN = {
+  corpId: CORP,
+  agent: "1000009",
+  secret: "wecomSecretOfAgent1000009-ccccccccccccccccc",
+};
 
 /** The documented envelope, as a caller reads it. */
 export interface Answer {
@@ -51,6 +63,8 @@ export class World {
   private constructor(options: WorldOptions) {
     this.#options = options;
     this.clock = new ManualClock();
+    // No machine is ever of age 0, and the caches take an entry from that moment for one without an end.
+    this.clock.advance(60_000);
     this.folder = mkdtempSync(join(tmpdir(), "accesstoken-test-"));
     this.sandbox = Sandbox.start({
       clock: this.clock,
@@ -64,6 +78,15 @@ export class World {
     const world = new World(options);
     await world.start();
     return world;
+  }
+
+  /** Resolves when `condition` holds; for what happens in real time. Throws after ten seconds. */
+  static async until(condition: () => boolean | Promise<boolean>): Promise<void> {
+    const end = performance.now() + 10_000;
+    while (!(await condition())) {
+      if (performance.now() > end) throw new Error("it did not come true within ten seconds");
+      await Bun.sleep(10);
+    }
   }
 
   get service(): Service {
@@ -112,7 +135,8 @@ export class World {
 
   /** POSTs JSON. */
   post(path: string, body: unknown, init: RequestInit = {}): Promise<Answer> {
-    const headers = { "content-type": "application/json", ...init.headers };
+    const headers = new Headers({ "content-type": "application/json" });
+    new Headers(init.headers).forEach((value, name) => headers.set(name, value));
     return this.request(path, { method: "POST", body: JSON.stringify(body), ...init, headers });
   }
 

@@ -1,13 +1,22 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import { and, eq } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import type { App } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
 import type { Clock } from "../../clock.ts";
+import type { Secret } from "../../secret.ts";
 import type { Keyring, SealedPlace } from "../keyring.ts";
-import { apps } from "./schema.ts";
+import { apps, credentials } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
 type Row = typeof apps.$inferSelect;
+
+/** As after a clear: the value is gone, and who began before must not bring it back. */
+const FORGOTTEN = {
+  value: null,
+  issuedAt: null,
+  expiresAt: null,
+  generation: sql`${credentials.generation} + 1`,
+};
 
 /** Apps in SQLite. */
 export class SqliteAppStore implements AppStore {
@@ -43,6 +52,9 @@ export class SqliteAppStore implements AppStore {
             transaction.delete(apps).where(isIt).run();
           }
           for (const { secret, ...columns } of changed) {
+            if (!this.#hasSecret(byKey.get(rowKey(columns)), secret)) {
+              transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(columns)).run();
+            }
             const written = {
               tokenMode: columns.tokenMode,
               secret: this.#keyring.seal(secret, place(columns)),
@@ -62,8 +74,11 @@ export class SqliteAppStore implements AppStore {
   }
 
   #holds(row: Row | undefined, wanted: ReturnType<typeof toColumns>): boolean {
-    if (!row || row.tokenMode !== wanted.tokenMode) return false;
-    return this.#keyring.open(row.secret, place(row)).equals(wanted.secret);
+    return row?.tokenMode === wanted.tokenMode && this.#hasSecret(row, wanted.secret);
+  }
+
+  #hasSecret(row: Row | undefined, secret: Secret): boolean {
+    return row !== undefined && this.#keyring.open(row.secret, place(row)).equals(secret);
   }
 
   #toApp(row: Row): App {
@@ -76,6 +91,16 @@ export class SqliteAppStore implements AppStore {
       tokenMode: row.tokenMode === "classic" ? "classic" : "stable",
     };
   }
+}
+
+/** The credentials of an app's own slots: WeCom's is named after the agent, WeChat's after the token modes. */
+function isIssuedTo({ platform, appId, agent }: RowName) {
+  const slots = platform === "wecom" ? [agent] : ["stable", "classic"];
+  return and(
+    eq(credentials.platform, platform),
+    eq(credentials.appId, appId),
+    inArray(credentials.slot, slots),
+  );
 }
 
 function toColumns(app: App) {

@@ -47,12 +47,22 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       apps: new SqliteAppStore(orm, keyring, clock),
       credentials: new SqliteCredentialStore(orm, keyring, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
-      close: () => database.close(),
+      close: () => closeDatabase(database),
     };
   } catch (error) {
     database.close();
     throw error;
   }
+}
+
+/** Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it. */
+function closeDatabase(database: Database): void {
+  try {
+    database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch {
+    // What is committed is safe in the log as well; the next start moves it.
+  }
+  database.close();
 }
 
 /** The keyring of this database. Makes a key file when the database is new and there is none. */

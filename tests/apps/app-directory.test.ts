@@ -1,0 +1,116 @@
+import { expect, test } from "bun:test";
+import type { App } from "../../src/apps/app.ts";
+import { AppDirectory } from "../../src/apps/app-directory.ts";
+import { slotKey } from "../../src/apps/slot.ts";
+import { ServiceError } from "../../src/errors.ts";
+import { Secret } from "../../src/secret.ts";
+
+const CORP = "ww1";
+
+function setup(...more: App[]) {
+  const apps: App[] = [
+    { platform: "weixin", id: "wx1", secret: new Secret("s1"), tokenMode: "stable" },
+    { platform: "weixin", id: "wx2", secret: new Secret("s2"), tokenMode: "classic" },
+    ...more,
+  ];
+  return new AppDirectory(
+    apps,
+    (platform, appId, secret) => `${platform}/${appId}/${secret.reveal().length}`,
+  );
+}
+
+function agent(name: string, secret: string): App {
+  return { platform: "wecom", id: CORP, agent: name, secret: new Secret(secret) };
+}
+
+function parameterFault(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === "invalid_parameter") return error.message;
+  }
+  throw new Error("it should have been an invalid parameter");
+}
+
+test("without a secret a configured app is served from its own slot, in its own token mode", () => {
+  const directory = setup();
+  expect(slotKey(directory.weixinSlot("wx1"))).toBe("weixin:wx1:stable");
+  expect(slotKey(directory.weixinSlot("wx2"))).toBe("weixin:wx2:classic");
+  const slot = directory.weixinSlot("wx2");
+  expect(slot.tokenMode).toBe("classic");
+  expect(slot.configured).toBeTrue();
+  expect(slot.secret.reveal()).toBe("s2");
+});
+
+test("the configured secret leads to the very slot that no secret leads to", () => {
+  const directory = setup();
+  expect(slotKey(directory.weixinSlot("wx1", "s1"))).toBe(slotKey(directory.weixinSlot("wx1")));
+  expect(directory.weixinSlot("wx1", "s1").configured).toBeTrue();
+});
+
+test("another secret gets a slot of its own that is asked for by stable token, also of a classic app", () => {
+  const slot = setup().weixinSlot("wx2", "another");
+  expect(slotKey(slot)).toBe("weixin:wx2:~weixin/wx2/7");
+  expect(slot.tokenMode).toBe("stable");
+  expect(slot.configured).toBeFalse();
+  expect(slot.secret.reveal()).toBe("another");
+});
+
+test("an empty secret is a secret that differs, never none", () => {
+  expect(setup().weixinSlot("wx1", "").configured).toBeFalse();
+});
+
+test("an unknown app is asked for with the caller's secret, and without one the secret is missing", () => {
+  const directory = setup();
+  expect(directory.weixinSlot("wx9", "s1").configured).toBeFalse();
+  expect(directory.weixinSlot("wx9", "s1").appId).toBe("wx9");
+  expect(parameterFault(() => directory.weixinSlot("wx9"))).toBe("缺少secret参数");
+  expect(parameterFault(() => directory.wecomSlot("ww9"))).toBe("缺少secret参数");
+  expect(parameterFault(() => directory.wecomSlot("ww9", undefined, "1"))).toBe("缺少secret参数");
+});
+
+test("the secret of one app means nothing for another app", () => {
+  expect(setup().weixinSlot("wx1", "s2").configured).toBeFalse();
+});
+
+test("one platform's app is not the other's, although the ids are the same", () => {
+  const directory = setup({ platform: "wecom", id: "wx1", agent: "1", secret: new Secret("corp") });
+  expect(directory.weixinSlot("wx1", "corp").configured).toBeFalse();
+  expect(slotKey(directory.wecomSlot("wx1"))).toBe("wecom:wx1:1");
+});
+
+test("a corp with exactly one agent needs neither secret nor agentid", () => {
+  const slot = setup(agent("1000002", "a")).wecomSlot(CORP);
+  expect(slotKey(slot)).toBe("wecom:ww1:1000002");
+  expect(slot.configured).toBeTrue();
+});
+
+test("a corp with several agents needs a secret or an agentid, and says so", () => {
+  const directory = setup(agent("1000002", "a"), agent("contacts", "b"));
+  expect(parameterFault(() => directory.wecomSlot(CORP))).toContain("缺少secret参数");
+  expect(slotKey(directory.wecomSlot(CORP, undefined, "contacts"))).toBe("wecom:ww1:contacts");
+  expect(slotKey(directory.wecomSlot(CORP, "a"))).toBe("wecom:ww1:1000002");
+  expect(parameterFault(() => directory.wecomSlot(CORP, undefined, "nobody"))).toBe("缺少secret参数");
+});
+
+test("an agentid that agrees with the secret is accepted, one that contradicts it is refused", () => {
+  const directory = setup(agent("1000002", "a"), agent("contacts", "b"));
+  expect(slotKey(directory.wecomSlot(CORP, "b", "contacts"))).toBe("wecom:ww1:contacts");
+  expect(parameterFault(() => directory.wecomSlot(CORP, "b", "1000002"))).toContain("agentid");
+  expect(parameterFault(() => directory.wecomSlot(CORP, "b", "nobody"))).toContain("agentid");
+});
+
+test("two labels for one secret are told apart by the agentid, and either serves without it", () => {
+  const directory = setup(agent("first", "same"), agent("second", "same"));
+  expect(slotKey(directory.wecomSlot(CORP, "same", "second"))).toBe("wecom:ww1:second");
+  expect(slotKey(directory.wecomSlot(CORP, "same"))).toBe("wecom:ww1:first");
+});
+
+test("another secret of a corp gets a slot of its own, whatever the agentid", () => {
+  const directory = setup(agent("1000002", "a"));
+  for (const named of [undefined, "1000002"]) {
+    const slot = directory.wecomSlot(CORP, "another", named);
+    expect(slotKey(slot)).toBe("wecom:ww1:~wecom/ww1/7");
+    expect(slot.configured).toBeFalse();
+  }
+});

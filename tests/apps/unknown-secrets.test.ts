@@ -1,0 +1,273 @@
+import { expect, test } from "bun:test";
+import type { Slot } from "../../src/apps/slot.ts";
+import { slotKey } from "../../src/apps/slot.ts";
+import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
+import { ServiceError } from "../../src/errors.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { failureOf, refusal } from "../support/refusals.ts";
+import { foreignSlot, weixinSlot } from "../support/slots.ts";
+
+const MINUTE = 60_000;
+
+/** `refuse` and `accept` send a slot's secret; `calls` counts what reached WeChat. */
+function setup(known: readonly string[] = []) {
+  const clock = new ManualClock();
+  // A machine's monotonic clock is never at its very beginning when the service runs.
+  clock.advance(1);
+  const secrets = new UnknownSecrets(clock, async (slot) => known.includes(slotKey(slot)));
+  const calls: string[] = [];
+  const refuse = (slot: Slot, error: Error = refusal("config")) =>
+    failureOf(
+      secrets.run(slot, async () => {
+        calls.push(slotKey(slot));
+        throw error;
+      }),
+    );
+  const accept = (slot: Slot) =>
+    secrets.run(slot, async () => {
+      calls.push(slotKey(slot));
+      return "served";
+    });
+  return { clock, secrets, calls, refuse, accept };
+}
+
+const slots = (count: number, platform: Slot["platform"] = "weixin", prefix = "s") =>
+  Array.from({ length: count }, (_, n) => foreignSlot(`${prefix}${n}`, platform));
+
+async function refuseAll(world: ReturnType<typeof setup>, all: readonly Slot[]) {
+  const errcodes: (number | undefined)[] = [];
+  for (const slot of all) errcodes.push((await world.refuse(slot)).upstream?.errcode);
+  return errcodes;
+}
+
+test("a wrong secret in a loop costs one upstream call, and is told WeChat's own refusal each time", async () => {
+  const { calls, refuse } = setup();
+  const first = await refuse(foreignSlot("a"));
+  for (let n = 0; n < 100; n++) expect(await refuse(foreignSlot("a"))).toBe(first);
+  expect(first.upstream?.errcode).toBe(40125);
+  expect(calls).toHaveLength(1);
+});
+
+test("a refusal is forgotten after ten minutes and not before, although the wall clock is set", async () => {
+  const { clock, calls, refuse } = setup();
+  await refuse(foreignSlot("a"));
+  clock.jumpWall(86_400_000);
+  clock.advance(10 * MINUTE);
+  await refuse(foreignSlot("a"));
+  expect(calls).toHaveLength(1);
+  clock.advance(1);
+  await refuse(foreignSlot("a"));
+  expect(calls).toHaveLength(2);
+});
+
+test("a refusal is remembered for that app and secret alone", async () => {
+  const { accept, refuse } = setup();
+  await refuse(foreignSlot("a", "weixin", "wx1"));
+  expect(await accept(foreignSlot("b", "weixin", "wx1"))).toBe("served");
+  expect(await accept(foreignSlot("a", "weixin", "wx2"))).toBe("served");
+  expect(await accept(foreignSlot("a", "wecom", "wx1"))).toBe("served");
+  expect(await accept(weixinSlot("wx1"))).toBe("served");
+});
+
+test("every refusal that the secret or its app is to blame for is remembered", async () => {
+  const { calls, refuse } = setup();
+  for (const kind of ["config", "account", "risk", "permission"] as const) {
+    await refuse(foreignSlot(kind), refusal(kind));
+    await refuse(foreignSlot(kind), refusal(kind));
+  }
+  expect(calls).toHaveLength(4);
+});
+
+test("a quota, a passing fault, a dead token, a bad answer and silence are not remembered", async () => {
+  const { calls, refuse } = setup();
+  const failures = [
+    ...(["quota_minute", "quota_day", "transient", "token_invalid"] as const).map((kind) => refusal(kind)),
+    ...(["upstream_invalid", "upstream_timeout", "upstream_unreachable"] as const).map(
+      (code) => new ServiceError(code, "no answer"),
+    ),
+  ];
+  for (const [n, failure] of failures.entries()) {
+    await refuse(foreignSlot(`${n}`), failure);
+    await refuse(foreignSlot(`${n}`), failure);
+  }
+  expect(calls).toHaveLength(2 * failures.length);
+});
+
+test("a code that WeChat refuses says nothing against the secret, which counts as good from then on", async () => {
+  const world = setup();
+  await world.refuse(foreignSlot("a"), refusal("input", 40029));
+  expect(await world.accept(foreignSlot("a"))).toBe("served");
+  await refuseAll(world, slots(20));
+  await world.refuse(foreignSlot("a"), refusal("input", 40163));
+  expect(world.calls).toHaveLength(23);
+});
+
+test("twenty refusals a minute are allowed in all; the next unknown secret is limited without a call", async () => {
+  const world = setup();
+  const halves = [...slots(10, "weixin"), ...slots(10, "wecom")];
+  expect(await refuseAll(world, halves)).toEqual(Array.from({ length: 20 }, () => 40125));
+  world.clock.advance(10_000);
+  for (const platform of ["weixin", "wecom"] as const) {
+    const failure = await world.refuse(foreignSlot("next", platform));
+    expect(failure.code).toBe("rate_limited");
+    expect(failure.retryAfterMs).toBe(50_000);
+  }
+  expect(world.calls).toHaveLength(20);
+});
+
+test("unknown secrets may be tried again once the first refusal is a minute old", async () => {
+  const world = setup();
+  await refuseAll(world, slots(1));
+  world.clock.advance(30_000);
+  await refuseAll(world, slots(19, "weixin", "t"));
+  world.clock.advance(29_999);
+  expect((await world.refuse(foreignSlot("x"))).code).toBe("rate_limited");
+  world.clock.advance(1);
+  expect(await world.accept(foreignSlot("x"))).toBe("served");
+  await world.refuse(foreignSlot("y"));
+  expect((await world.refuse(foreignSlot("z"))).code).toBe("rate_limited");
+});
+
+test("a configured secret is never limited and its refusals never count", async () => {
+  const world = setup();
+  for (let n = 0; n < 50; n++) await world.refuse(weixinSlot());
+  expect(world.calls).toHaveLength(50);
+  await refuseAll(world, slots(20));
+  expect(await world.accept(weixinSlot())).toBe("served");
+  expect(await world.accept({ ...foreignSlot("a"), configured: true })).toBe("served");
+});
+
+test("good unknown secrets that were served before are not affected by the limit", async () => {
+  const world = setup(["weixin:wx1:~from-before"]);
+  await world.accept(foreignSlot("good"));
+  await refuseAll(world, slots(20));
+  expect(await world.accept(foreignSlot("good"))).toBe("served");
+  expect(await world.accept(foreignSlot("from-before"))).toBe("served");
+  expect((await world.refuse(foreignSlot("new"))).code).toBe("rate_limited");
+});
+
+test("a secret that was good and is refused now is remembered as refused", async () => {
+  const world = setup();
+  await world.accept(foreignSlot("a"));
+  await world.refuse(foreignSlot("a"));
+  await world.refuse(foreignSlot("a"));
+  expect(world.calls).toHaveLength(2);
+});
+
+test("WeCom is sent at most 200 wrong secrets an hour, and WeChat's are not limited by that", async () => {
+  const world = setup();
+  for (let minute = 0; minute < 10; minute++) {
+    await refuseAll(world, slots(20, "wecom", `m${minute}-`));
+    world.clock.advance(MINUTE);
+  }
+  expect(world.calls).toHaveLength(200);
+  const failure = await world.refuse(foreignSlot("next", "wecom"));
+  expect(failure.code).toBe("rate_limited");
+  expect(failure.retryAfterMs).toBe(50 * MINUTE);
+  expect(await world.accept(foreignSlot("next", "weixin"))).toBe("served");
+  world.clock.advance(50 * MINUTE);
+  expect(await world.accept(foreignSlot("next", "wecom"))).toBe("served");
+});
+
+test("attempts under way count: of a hundred wrong secrets at once, twenty reach WeChat", async () => {
+  const { secrets, calls } = setup();
+  const gate = Promise.withResolvers<void>();
+  const all = slots(100).map((slot) =>
+    failureOf(
+      secrets.run(slot, async () => {
+        calls.push(slotKey(slot));
+        await gate.promise;
+        throw refusal("config");
+      }),
+    ),
+  );
+  gate.resolve();
+  const failures = await Promise.all(all);
+  expect(calls).toHaveLength(20);
+  expect(failures.filter(({ code }) => code === "rate_limited")).toHaveLength(80);
+});
+
+test("a hundred good secrets at once are all served, although only twenty may be under way", async () => {
+  const { secrets } = setup();
+  let now = 0;
+  let most = 0;
+  const answers = slots(100).map((slot) =>
+    secrets.run(slot, async () => {
+      most = Math.max(most, ++now);
+      await Promise.resolve();
+      now--;
+      return "served";
+    }),
+  );
+  expect(new Set(await Promise.all(answers))).toEqual(new Set(["served"]));
+  expect(most).toBeLessThanOrEqual(20);
+});
+
+test("good and wrong secrets of both platforms at once: nobody waits for ever", async () => {
+  const { secrets, calls } = setup();
+  const mixed = [...slots(60, "wecom"), ...slots(60, "weixin")];
+  const outcomes = await Promise.allSettled(
+    mixed.map((slot, n) =>
+      secrets.run(slot, async () => {
+        calls.push(slotKey(slot));
+        await Promise.resolve();
+        if (n % 3 === 0) throw refusal("config", 40001, slot.platform);
+        if (n % 3 === 1) throw refusal("transient", -1, slot.platform);
+        return "served";
+      }),
+    ),
+  );
+  expect(outcomes).toHaveLength(120);
+  expect(calls.length).toBeGreaterThan(20);
+});
+
+test("the same wrong secret many times at once costs WeChat one refusal", async () => {
+  const { secrets, calls } = setup();
+  const ask = () =>
+    failureOf(
+      secrets.run(foreignSlot("a"), async () => {
+        calls.push("a");
+        await Promise.resolve();
+        throw refusal("config");
+      }),
+    );
+  await Promise.all(Array.from({ length: 25 }, ask));
+  expect(calls).toHaveLength(1);
+  await ask();
+  expect(calls).toHaveLength(1);
+});
+
+test("the same good secret many times at once is served to all, once it has proven itself", async () => {
+  const { accept, calls } = setup();
+  const all = await Promise.all(Array.from({ length: 25 }, () => accept(foreignSlot("a"))));
+  expect(new Set(all)).toEqual(new Set(["served"]));
+  expect(calls).toHaveLength(25);
+});
+
+test("P4: an attempt that failed for another reason leaves nothing behind: the next one asks again", async () => {
+  const { accept, refuse } = setup();
+  await refuse(foreignSlot("a"), new ServiceError("upstream_timeout", "silent"));
+  expect(await accept(foreignSlot("a"))).toBe("served");
+});
+
+test("ten thousand refusals are remembered; the one that was not used longest goes first", async () => {
+  const { clock, calls } = setup();
+  const everything = new UnknownSecrets(clock, async () => true);
+  const ask = async (n: number) => {
+    await failureOf(
+      everything.run(foreignSlot(`${n}`), async () => {
+        calls.push(`${n}`);
+        throw refusal("config");
+      }),
+    );
+  };
+  for (let n = 0; n < 10_000; n++) await ask(n);
+  expect(calls).toHaveLength(10_000);
+  await ask(0);
+  expect(calls).toHaveLength(10_000);
+  await ask(10_000);
+  await ask(0);
+  expect(calls).toHaveLength(10_001);
+  await ask(1);
+  expect(calls).toHaveLength(10_002);
+});

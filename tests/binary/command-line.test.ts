@@ -1,0 +1,44 @@
+import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { binary, ProcessWorld } from "../support/process-world.ts";
+
+/** What the program wrote, and its exit code, when run with `args` in an empty folder. */
+async function run(...args: string[]) {
+  await using world = new ProcessWorld(binary());
+  const child = world.run(args);
+  const code = await child.exited();
+  return { code, stdout: child.stdout, stderr: child.stderr, left: readdirSync(world.folder) };
+}
+
+test.each(["version", "--version"])(
+  "accesstoken %s prints name and version and leaves nothing",
+  async (word) => {
+    const { code, stdout, stderr, left } = await run(word);
+    expect({ code, stderr, left }).toEqual({ code: 0, stderr: "", left: [] });
+    expect(stdout).toMatch(/^accesstoken-service \d+\.\d+\.\d+\n$/);
+  },
+);
+
+test.each(["help", "--help", "-h"])("accesstoken %s prints the usage of every command", async (word) => {
+  const { code, stdout, stderr, left } = await run(word);
+  expect({ code, stderr, left }).toEqual({ code: 0, stderr: "", left: [] });
+  for (const command of ["serve", "sandbox", "demo", "version", "help"])
+    expect(stdout).toContain(`  ${command}`);
+});
+
+test.each([
+  [[]],
+  [["start"]],
+  [["--serve"]],
+  [["serve", "now"]],
+  [["version", "please"]],
+  [["sandbox", "--port"]],
+  [["sandbox", "--port", "http"]],
+  [["demo", "--port", "65536"]],
+  [["demo", "3000"]],
+  [["demo", "--port", "0", "more"]],
+])("accesstoken %j is not understood: usage on stderr, and exit code 2", async (args) => {
+  const { code, stdout, stderr, left } = await run(...args);
+  expect({ code, stdout, left }).toEqual({ code: 2, stdout: "", left: [] });
+  expect(stderr).toContain("Usage 用法: accesstoken <command>");
+});

@@ -1,0 +1,94 @@
+import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { Child } from "../support/child.ts";
+import { ask, binary, ProcessWorld } from "../support/process-world.ts";
+
+/** What a printed line answers, run by bash as it stands; sent by hand where there is no curl. */
+async function runLine(line: string, cwd: string): Promise<{ code: number; output: string }> {
+  if (!Bun.which("curl") || !Bun.which("bash")) return sendLine(line);
+  await using shell = new Child(["bash", "-c", line], { cwd });
+  const code = await shell.exited();
+  return { code, output: shell.stdout };
+}
+
+async function sendLine(line: string): Promise<{ code: number; output: string }> {
+  const plain = line
+    .replaceAll("$RANDOM", () => String(Math.floor(Math.random() * 32_768)))
+    .replaceAll('\\"', "\u0001");
+  const [, url = ""] = /["'](http:[^"']*)["']/.exec(plain) ?? [];
+  const [, , body] = / -d (["'])(.*?)\1$/.exec(plain) ?? [];
+  const init = body === undefined ? {} : { method: "POST", body: body.replaceAll("\u0001", '"') };
+  const response = await fetch(url, { ...init, headers: { "content-type": "application/json" } });
+  return { code: 0, output: await response.text() };
+}
+
+test("every curl line that the demo prints works as it stands, twice over", async () => {
+  await using world = new ProcessWorld(binary());
+  const demo = world.run(["demo", "--port", "0"]);
+  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  const lines = demo.stdout.split("\n").filter((line) => line.startsWith("curl "));
+  expect(lines.length).toBeGreaterThanOrEqual(6);
+  for (const path of [
+    "getXcx",
+    "getQyapi",
+    "getJsApiSign",
+    "jscode2session",
+    "getOauthAccessToken",
+    "clearXcx",
+  ]) {
+    expect(lines.filter((line) => line.includes(`/${path}`))).not.toEqual([]);
+  }
+  for (const line of [...lines, ...lines.filter((again) => !again.includes("clearXcx"))]) {
+    const { code, output } = await runLine(line, world.folder);
+    expect([line, code]).toEqual([line, 0]);
+    const answer = JSON.parse(output) as { code?: number };
+    if (line.includes(url)) expect([line, answer.code]).toEqual([line, 0]);
+  }
+  expect((await fetch(`${url}/swagger`)).status).toBe(200);
+  demo.signal("SIGTERM");
+  expect(await demo.exited()).toBe(0);
+  expect(readdirSync(world.folder)).toEqual([]);
+});
+
+test("the demo takes no part in what the environment or a .env file says", async () => {
+  await using world = new ProcessWorld(binary());
+  world.write(".env", "WEIXIN_NONSENSE=1\n");
+  const demo = world.run(["demo", "--port", "0"], { ...world.variables, HOST: "192.0.2.1" });
+  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  expect((await ask(url, "/")).code).toBe(0);
+  expect(world.sandbox.calls()).toBe(0);
+});
+
+test("a demo whose port is taken says so in one line and exits 1", async () => {
+  await using world = new ProcessWorld(binary());
+  const { url } = await world.serve();
+  const demo = world.run(["demo", "--port", new URL(url).port]);
+  expect(await demo.exited()).toBe(1);
+  expect(demo.stderr).toMatch(/^accesstoken: .*已被占用.*\n$/);
+});
+
+test("what `accesstoken sandbox` prints is a .env with which the service works", async () => {
+  await using world = new ProcessWorld(binary());
+  const sandbox = world.run(["sandbox", "--port", "0"]);
+  await sandbox.find(/sandbox-code-/);
+  const lines = sandbox.stdout.split("\n").filter((line) => /^[A-Z]+_\w+=/.test(line));
+  world.write(".env", `${lines.join("\n")}\n`);
+  const url = await world.run(["serve"], { PORT: "0" }).serviceUrl();
+  const [, appid = ""] = /WEIXIN_SECRET_(\w+)=/.exec(sandbox.stdout) ?? [];
+  const [, corpid = ""] = /WECOM_SECRET_(\w+)_\w+=/.exec(sandbox.stdout) ?? [];
+  expect((await ask(url, "/AccessToken/getXcx", { appid })).code).toBe(0);
+  expect((await ask(url, "/AccessToken/getQyapi", { corpid })).code).toBe(0);
+  expect((await ask(url, "/xcx/jscode2session", { appid, code: "sandbox-code-1" })).code).toBe(0);
+  const [, state = ""] = await sandbox.find(/curl (http:\S+\/sandbox\/state)/);
+  expect((await fetch(state)).status).toBe(200);
+  sandbox.signal("SIGTERM");
+  expect(await sandbox.exited()).toBe(0);
+});
+
+test("a sandbox whose port is taken says so in one line and exits 1", async () => {
+  await using world = new ProcessWorld(binary());
+  const { port } = new URL(world.sandbox.weixinUrl);
+  const sandbox = world.run(["sandbox", "--port", port]);
+  expect(await sandbox.exited()).toBe(1);
+  expect(sandbox.stderr).toMatch(/^accesstoken: .*已被占用.*\n$/);
+});

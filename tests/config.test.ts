@@ -1,0 +1,276 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadConfig, VARIABLES } from "../src/config.ts";
+import { ServiceError } from "../src/errors.ts";
+
+const ROOT = join(import.meta.dir, "..");
+
+/** Loads what is given, without any file. */
+function load(environment: Record<string, string> = {}) {
+  return loadConfig({ ENV_FILE: "", ...environment });
+}
+
+/** The line with which the start is refused. */
+function refusalOf(environment: Record<string, string | undefined>): string {
+  try {
+    loadConfig({ ENV_FILE: "", ...environment });
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === "invalid_config") return error.message;
+    throw error;
+  }
+  throw new Error(`it should have been refused: ${JSON.stringify(environment)}`);
+}
+
+/** A folder with an ENV_FILE of the given text. */
+function setup(text: string | Uint8Array) {
+  const folder = mkdtempSync(join(tmpdir(), "accesstoken-config-"));
+  const path = join(folder, "service.env");
+  writeFileSync(path, text);
+  return { folder, path, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+test("without any variable everything has its documented default", () => {
+  const config = load();
+  expect({
+    ...config,
+    trustedNetworks: ["127.0.0.1", "::1", "192.0.2.1"].map((address) =>
+      config.trustedNetworks.includes(address),
+    ),
+    trustedProxies: config.trustedProxies.includes("127.0.0.1"),
+  }).toEqual({
+    host: "127.0.0.1",
+    port: 3000,
+    logLevel: "info",
+    databasePath: join(process.cwd(), "data/accesstoken.db"),
+    masterKey: undefined,
+    masterKeyFile: join(process.cwd(), "data/master.key"),
+    baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com" },
+    upstreamProxy: undefined,
+    trustedNetworks: [true, true, false],
+    trustedProxies: false,
+    allowedHosts: [],
+    apps: [],
+    warnings: [expect.stringContaining("WEIXIN_SECRET_<appid>")],
+  });
+  expect(load({ WEIXIN_SECRET_wx1: "a" }).apps).toMatchObject([{ tokenMode: "stable" }]);
+});
+
+test("every variable is taken from the environment", () => {
+  const config = load({
+    HOST: "0.0.0.0",
+    PORT: "0",
+    LOG_LEVEL: "debug",
+    DATABASE_URL: "file:/var/lib/a b/x.db",
+    MASTER_KEY: "k".repeat(43),
+    WEIXIN_BASE_URL: "http://127.0.0.1:3001/",
+    WECOM_BASE_URL: "http://localhost:3002",
+    UPSTREAM_PROXY: "http://user:password@proxy.example:3128",
+    WEIXIN_TOKEN_MODE: "classic",
+    WEIXIN_SECRET_wx1: "a",
+    TRUSTED_NETWORKS: "192.0.2.0/24",
+    TRUSTED_PROXIES: "10.0.0.1",
+    ALLOWED_HOSTS: "Tokens.example.com , b.example",
+  });
+  expect([config.host, config.port, config.logLevel]).toEqual(["0.0.0.0", 0, "debug"]);
+  expect(config.databasePath).toBe("/var/lib/a b/x.db");
+  expect(config.masterKey?.reveal()).toBe("k".repeat(43));
+  expect(config.masterKeyFile).toBe("/var/lib/a b/master.key");
+  expect(config.baseUrls).toEqual({ weixin: "http://127.0.0.1:3001", wecom: "http://localhost:3002" });
+  expect(config.upstreamProxy).toBe("http://user:password@proxy.example:3128");
+  expect(config.apps).toMatchObject([{ id: "wx1", tokenMode: "classic" }]);
+  expect(config.trustedNetworks.includes("192.0.2.9")).toBeTrue();
+  expect(config.trustedNetworks.includes("127.0.0.1")).toBeFalse();
+  expect(config.trustedProxies.includes("10.0.0.1")).toBeTrue();
+  expect(config.allowedHosts).toEqual(["tokens.example.com", "b.example"]);
+  expect(Object.isFrozen(config)).toBeTrue();
+  expect(load({ MASTER_KEY_FILE: "/run/key" }).masterKeyFile).toBe("/run/key");
+});
+
+test("the database's path may be a URL, relative or absolute", () => {
+  expect(load({ DATABASE_URL: "file:a/b.db" }).databasePath).toBe(join(process.cwd(), "a/b.db"));
+  expect(load({ DATABASE_URL: "file:///var/a%20b.db" }).databasePath).toBe("/var/a b.db");
+});
+
+test("an empty value is as good as none", () => {
+  const names = Object.keys(VARIABLES.properties);
+  const config = load(Object.fromEntries(names.map((name) => [name, ""])));
+  expect(JSON.stringify(config)).toBe(JSON.stringify(load()));
+});
+
+const BAD: readonly [name: string, ...values: string[]][] = [
+  ["HOST", "no host", "a/b", "http://127.0.0.1"],
+  ["PORT", "port", "-1", "65536", "99999", "3000.5", "0x50", "30 00", "1e3"],
+  ["LOG_LEVEL", "INFO", "trace", "verbose"],
+  ["DATABASE_URL", "data.db", "postgres://user:canary@db/x", "file:", "file:x?mode=ro", "file://elsewhere/x"],
+  [
+    "WEIXIN_BASE_URL",
+    "api.weixin.qq.com",
+    "http://api.weixin.qq.com",
+    "https://h/path",
+    "https://h?canary",
+    "https://h#canary",
+    "https://user:canary@h",
+    "ftp://127.0.0.1",
+    "http://127.0.0.1.example",
+    "http://10.0.0.1",
+  ],
+  ["WECOM_BASE_URL", "qyapi", "http://qyapi.weixin.qq.com", "https://h/path"],
+  [
+    "UPSTREAM_PROXY",
+    "proxy:3128",
+    "socks5://proxy:1080",
+    "http://pro xy",
+    "http://[canary",
+    "http://proxy:canary",
+  ],
+  ["WEIXIN_TOKEN_MODE", "Stable", "both"],
+  ["TRUSTED_NETWORKS", "canary", "10.0.0.0/33", "127.0.0.1;::1"],
+  ["TRUSTED_PROXIES", "canary", "10.0.0.0/a"],
+  ["ALLOWED_HOSTS", "a b", "https://a.example", "a.example:443", "*"],
+  ["WEIXIN_SECRET_wx1", "", "with blank", "中文"],
+  ["THIRD_APPID_wx1", "with blank"],
+  ["WECOM_SECRET_ww1_7", "", "with blank"],
+  ["WEIXIN_TOKEN_MODE_wx1", "Canary"],
+];
+
+test.each(BAD)(
+  "a %s that can't be used stops the start with one line that names it and does not quote it",
+  (name, ...values) => {
+    for (const value of values) {
+      const line = refusalOf({ [name]: value });
+      expect(line).toStartWith(`${name}: `);
+      expect(line).not.toContain("\n");
+      if (value.length > 5) expect(line).not.toContain(value);
+      expect(line.toLowerCase()).not.toContain("canary");
+    }
+  },
+);
+
+test("a master key and a file for it at the same time are refused, and the key is not quoted", () => {
+  const line = refusalOf({ MASTER_KEY: "canary".repeat(8), MASTER_KEY_FILE: "/run/key" });
+  expect(line).toStartWith("MASTER_KEY: ");
+  expect(line).not.toContain("canary");
+});
+
+test("P6: a configuration that is printed shows no secret", () => {
+  const config = load({
+    MASTER_KEY: "canary-key",
+    WEIXIN_SECRET_wx1: "canary-1",
+    WECOM_SECRET_ww1_7: "canary-2",
+  });
+  expect(JSON.stringify(config) + Bun.inspect(config)).not.toContain("canary");
+});
+
+test("the file is read, and a real variable wins over it", () => {
+  using file = setup("PORT=4000\nLOG_LEVEL=warn\nWEIXIN_SECRET_wx1=from-file\nWEIXIN_SECRET_wx2=two\n");
+  const config = loadConfig({ ENV_FILE: file.path, PORT: "5000", WEIXIN_SECRET_wx1: "real", LOG_LEVEL: "" });
+  expect([config.port, config.logLevel]).toEqual([5000, "warn"]);
+  expect(config.apps.map(({ id, secret }) => [id, secret.reveal()])).toEqual([
+    ["wx1", "real"],
+    ["wx2", "two"],
+  ]);
+});
+
+test("a file with a byte order mark, CRLF, comments, quotes and blank lines is read as people mean it", () => {
+  using file = setup(
+    '\uFEFFPORT=4000\r\n# comment\r\n\r\nLOG_LEVEL="warn"\r\nWEIXIN_SECRET_wx1=abc # mine\r\n',
+  );
+  const config = loadConfig({ ENV_FILE: file.path });
+  expect([config.port, config.logLevel]).toEqual([4000, "warn"]);
+  expect(config.apps[0]?.secret.reveal()).toBe("abc");
+});
+
+test("by default .env of the working directory is read, and it may be missing", () => {
+  using file = setup("");
+  const script = `import { loadConfig } from ${JSON.stringify(join(ROOT, "src/config.ts"))}; console.log(loadConfig().port)`;
+  const portIn = (env: Record<string, string>) => {
+    const child = Bun.spawnSync([process.execPath, "--no-env-file", "-e", script], { cwd: file.folder, env });
+    return child.stdout.toString().trim();
+  };
+  expect(portIn({})).toBe("3000");
+  writeFileSync(join(file.folder, ".env"), "PORT=4001\n");
+  expect(portIn({})).toBe("4001");
+  expect(portIn({ ENV_FILE: "" })).toBe("3000");
+  expect(portIn({ PORT: "4002" })).toBe("4002");
+});
+
+test("a file that is named and can't be read stops the start", () => {
+  using file = setup("");
+  for (const path of [join(file.folder, "missing.env"), file.folder]) {
+    const line = refusalOf({ ENV_FILE: path });
+    expect(line).toStartWith("ENV_FILE: ");
+    expect(line).not.toContain("\n");
+  }
+});
+
+test("an unknown WEIXIN_ or WECOM_ name in the file stops the start: it is misspelt", () => {
+  for (const name of ["WEIXIN_SECERT_wx1", "WECOM_SECRET_ww1", "WEIXIN_TOKENMODE", "WECOM_BASEURL"]) {
+    using file = setup(`PORT=4000\n${name}=canary\n`);
+    const line = refusalOf({ ENV_FILE: file.path });
+    expect(line).toStartWith(`${name}: `);
+    expect(line).not.toContain("canary");
+    expect(line).not.toContain("\n");
+  }
+});
+
+test("an unknown WEIXIN_ or WECOM_ name in the environment is only a warning: it may be somebody else's", () => {
+  const { warnings } = load({
+    WEIXIN_SERVICE_PORT: "canary",
+    WECOM_X: "canary",
+    OTHER: "x",
+    WEIXIN_SECRET_wx1: "a",
+  });
+  expect(warnings.map((line) => line.split(":")[0])).toEqual(["WEIXIN_SERVICE_PORT", "WECOM_X"]);
+  expect(warnings.join("\n")).not.toContain("canary");
+});
+
+test("a name of nobody's in the file is left alone", () => {
+  using file = setup("SOMETHING_ELSE=1\nWEIXIN_SECRET_wx1=0123456789abcdef\n");
+  expect(loadConfig({ ENV_FILE: file.path }).warnings).toEqual([]);
+});
+
+/** Every `NAME=value` line of .env.example, commented out or not. An app's name holds `<placeholders>`. */
+function exampleLines(): [name: string, value: string][] {
+  const text = readFileSync(join(ROOT, ".env.example"), "utf8");
+  const lines = text.matchAll(/^#? ?([A-Z][A-Za-z0-9_<>]*)=(.*)$/gm);
+  return [...lines].map(([, name = "", value = ""]) => [name, value]);
+}
+
+const isAppLine = (name: string) => /^(WEIXIN_SECRET|THIRD_APPID|WEIXIN_TOKEN_MODE|WECOM_SECRET)_/.test(name);
+
+test(".env.example names every variable with its default, and no other", () => {
+  const { ENV_FILE: envFile, ...fixed } = Object.fromEntries(
+    exampleLines().filter(([name]) => !isAppLine(name)),
+  );
+  const defaults = Object.entries(VARIABLES.properties).map(([name, schema]) => [
+    name,
+    String(schema.default),
+  ]);
+  expect(fixed).toEqual(Object.fromEntries(defaults));
+  expect(envFile).toBe(".env");
+});
+
+test(".env.example shows each form of an app's variables", () => {
+  expect(
+    exampleLines()
+      .map(([name]) => name)
+      .filter(isAppLine),
+  ).toEqual([
+    "WEIXIN_SECRET_<appid>",
+    "THIRD_APPID_<appid>",
+    "WEIXIN_TOKEN_MODE_<appid>",
+    "WECOM_SECRET_<corpid>_<agent>",
+  ]);
+});
+
+test(".env.example is a file that the service accepts, as it stands and with every line in use", () => {
+  expect(loadConfig({ ENV_FILE: join(ROOT, ".env.example") }).port).toBe(3000);
+  const inUse = exampleLines().map(([name, value]) => {
+    const filled = name.replaceAll(/[<>]/g, "");
+    return `${filled}=${value === "" && isAppLine(name) ? "some-secret" : value}`;
+  });
+  using file = setup(inUse.join("\n"));
+  expect(loadConfig({ ENV_FILE: file.path }).apps.map(({ id }) => id)).toEqual(["corpid", "appid"]);
+});

@@ -1,0 +1,75 @@
+import { expect, test } from "bun:test";
+import { failureEnvelope, successEnvelope } from "../src/envelope.ts";
+import { type ErrorCode, ServiceError } from "../src/errors.ts";
+import { refusal } from "./support/refusals.ts";
+
+/** The documented numbers; a code without one does not compile here either. */
+const NUMBERS = {
+  invalid_parameter: 1,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  rate_limited: 429,
+  internal: 500,
+  invalid_config: 500,
+  upstream_rejected: 502,
+  upstream_invalid: 502,
+  upstream_unreachable: 502,
+  unavailable: 503,
+  store_unusable: 503,
+  upstream_timeout: 504,
+} satisfies Record<ErrorCode, number>;
+
+test("a success has code 0, msg success, its data and its trace id", () => {
+  expect(successEnvelope({ a: 1 }, "t")).toEqual({ code: 0, msg: "success", data: { a: 1 }, trace_id: "t" });
+});
+
+test("each of our failures has its documented number, its message and empty data", () => {
+  for (const [code, number] of Object.entries(NUMBERS)) {
+    const envelope = failureEnvelope(new ServiceError(code as ErrorCode, "what is wrong"), "t");
+    const msg = code === "internal" ? envelope.msg : "what is wrong";
+    expect(envelope).toEqual({ code: number, msg, data: {}, trace_id: "t" });
+  }
+});
+
+test("WeChat's refusal has WeChat's own errcode and errmsg", () => {
+  expect(failureEnvelope(refusal("config", 40125), "t")).toEqual({
+    code: 40125,
+    msg: "refused with 40125",
+    data: {},
+    trace_id: "t",
+  });
+  expect(failureEnvelope(refusal("transient", -1), "t").code).toBe(-1);
+});
+
+test("P6: what is not an error of ours says nothing about itself, and neither does our own internal one", () => {
+  for (const error of [
+    new Error("canary"),
+    "canary",
+    { message: "canary" },
+    undefined,
+    null,
+    new ServiceError("internal", "canary"),
+  ]) {
+    const envelope = failureEnvelope(error, "t");
+    expect(JSON.stringify(envelope)).not.toContain("canary");
+    expect(envelope.code).toBe(500);
+    expect(envelope.data).toEqual({});
+  }
+});
+
+test("P6: neither the cause nor the hint of a failure reaches a caller", () => {
+  const error = new ServiceError("unavailable", "not now", { cause: new Error("canary"), hint: "canary" });
+  expect(JSON.stringify(failureEnvelope(error, "t"))).not.toContain("canary");
+});
+
+test("where waiting helps, the seconds to wait are whole and never too few", () => {
+  const wait = (retryAfterMs: number) =>
+    failureEnvelope(new ServiceError("rate_limited", "slow down", { retryAfterMs }), "t").retry_after;
+  expect([wait(1), wait(1000), wait(1001), wait(59_999)]).toEqual([1, 1, 2, 60]);
+  expect(failureEnvelope(new ServiceError("rate_limited", "slow down"), "t")).not.toHaveProperty(
+    "retry_after",
+  );
+});

@@ -1,0 +1,128 @@
+import { expect, test } from "bun:test";
+import { World } from "../support/world.ts";
+
+const ROUTES = [
+  ["get", "/"],
+  ["get", "/AccessToken/getXcx"],
+  ["get", "/AccessToken/clearXcx"],
+  ["get", "/AccessToken/getQyapi"],
+  ["get", "/AccessToken/clearQyapi"],
+  ["post", "/AccessToken/getOauthAccessToken"],
+  ["post", "/JsSDK/getJsApiSign"],
+  ["get", "/xcx/jscode2session"],
+] as const;
+
+const CHINESE = /[\u4e00-\u9fff]/;
+const ENGLISH = /[A-Za-z]{3,}/;
+
+interface Parameter {
+  name: string;
+  description?: string;
+  schema?: { description?: string; examples?: unknown[]; example?: unknown };
+  example?: unknown;
+}
+
+interface Operation {
+  summary: string;
+  description?: string;
+  tags: string[];
+  parameters?: Parameter[];
+  requestBody?: { content: Record<string, { schema: { properties: Record<string, Parameter["schema"]> } }> };
+  responses: Record<string, { description: string; content: Record<string, { example?: { code: number } }> }>;
+}
+
+async function specification(world: World) {
+  const response = await fetch(`${world.service.url}/swagger/json`);
+  expect(response.headers.get("content-type")).toStartWith("application/json");
+  return (await response.json()) as {
+    openapi: string;
+    info: { title: string; description: string };
+    servers?: { url: string }[];
+    paths: Record<string, Record<string, Operation>>;
+  };
+}
+
+test("the documentation page loads nothing from another host, and everything that it loads is there", async () => {
+  await using world = await World.create();
+  const page = await fetch(`${world.service.url}/swagger`);
+  expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+  const html = await page.text();
+  const references = [...html.matchAll(/(?:src|href)\s*=\s*["']([^"']*)["']/g)].map(([, url = ""]) => url);
+  expect(references.length).toBeGreaterThanOrEqual(3);
+  expect(html).not.toMatch(/https?:|\bimport\s*\(|@import|["'(]\/\//);
+  for (const reference of references.filter((url) => !url.startsWith("data:"))) {
+    expect(reference).toStartWith("/swagger/");
+    const file = await fetch(world.service.url + reference);
+    expect(file.status).toBe(200);
+    expect(file.headers.get("content-type")).toMatch(/^text\/(javascript|css); charset=utf-8$/);
+    expect((await file.text()).length).toBeGreaterThan(50);
+  }
+});
+
+test("the page's policy forbids the browser every other host", async () => {
+  await using world = await World.create();
+  const { headers } = await fetch(`${world.service.url}/swagger`);
+  const directives = (headers.get("content-security-policy") ?? "")
+    .split(";")
+    .map((part) => part.trim().split(" "));
+  const policy = new Map(directives.map(([name = "", ...sources]) => [name, sources]));
+  expect(policy.get("default-src")).toEqual(["'none'"]);
+  expect(policy.get("frame-ancestors")).toEqual(["'none'"]);
+  const allowed = ["'self'", "'none'", "'unsafe-inline'", "data:"];
+  expect([...policy.values()].flat().filter((source) => !allowed.includes(source))).toEqual([]);
+  expect(policy.get("script-src")).toEqual(["'self'"]);
+});
+
+test("the page's scripts and styles are the UI itself, which asks this service for the description", async () => {
+  await using world = await World.create();
+  const text = async (name: string) => (await fetch(`${world.service.url}/swagger/${name}`)).text();
+  expect(await text("ui.js")).toContain("SwaggerUIBundle");
+  expect(await text("ui.css")).toContain(".swagger-ui");
+  expect(await text("start.js")).toMatch(/SwaggerUIBundle\(\{ url: "\/swagger\/json".*validatorUrl: null/);
+  expect(await text("ui.css")).not.toMatch(/url\(["']?https?:/);
+});
+
+test("the description lists every route and no other", async () => {
+  await using world = await World.create();
+  const { openapi, paths, servers = [] } = await specification(world);
+  expect(openapi).toStartWith("3.");
+  expect(servers.filter(({ url }) => /^https?:/.test(url))).toEqual([]);
+  const listed = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method} ${path}`),
+  );
+  expect(listed.toSorted()).toEqual(ROUTES.map(([method, path]) => `${method} ${path}`).toSorted());
+});
+
+test.each(ROUTES)("%s %s is described in Chinese and English, with an example", async (method, path) => {
+  await using world = await World.create();
+  const operation = (await specification(world)).paths[path]?.[method];
+  const inBoth = (text: string | undefined) => {
+    expect(text).toMatch(CHINESE);
+    expect(text).toMatch(ENGLISH);
+  };
+  inBoth(operation?.summary);
+  if (path !== "/") inBoth(operation?.description);
+  const { description, content } = operation?.responses["200"] ?? {};
+  inBoth(description);
+  expect(content?.["application/json"]?.example).toMatchObject({ code: 0, msg: "success", data: {} });
+  const fields = operation?.requestBody?.content["application/json"]?.schema.properties ?? {};
+  const parameters: [string, Parameter["schema"]][] = [
+    ...Object.entries(fields),
+    ...(operation?.parameters ?? []).map(
+      ({ name, schema, ...rest }) => [name, { ...rest, ...schema }] satisfies [string, Parameter["schema"]],
+    ),
+  ];
+  expect(parameters.length > 0).toBe(path !== "/");
+  for (const [, schema] of parameters) {
+    inBoth(schema?.description);
+    expect(schema?.examples ?? schema?.example).toBeDefined();
+  }
+});
+
+test("the title says what this is in both languages", async () => {
+  await using world = await World.create();
+  const { info } = await specification(world);
+  expect(info.title).toBe("accesstoken-service");
+  expect(info.description).toMatch(CHINESE);
+  expect(info.description).toMatch(ENGLISH);
+});

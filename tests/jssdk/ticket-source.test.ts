@@ -1,0 +1,104 @@
+import { expect, test } from "bun:test";
+import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
+import { type CredentialSource, GuardedSource } from "../../src/credentials/credential-source.ts";
+import { CredentialManager } from "../../src/credentials/manager.ts";
+import { EventBus } from "../../src/events.ts";
+import { TicketSource } from "../../src/jssdk/ticket-source.ts";
+import { HandSource, issued } from "../support/hand-source.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { failureOf, refusal } from "../support/refusals.ts";
+import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
+import { StoreFolder } from "../support/store-folder.ts";
+
+/** Tickets and tokens joined as in the service. Tokens in `dead` are refused by getticket. */
+async function setup(dead: readonly string[] = [], ...tokens: ConstructorParameters<typeof HandSource>) {
+  const clock = new ManualClock();
+  const folder = new StoreFolder(clock);
+  const store = (await folder.open()).credentials;
+  const tokenSource = new HandSource(...tokens);
+  const askedWith: string[] = [];
+  const exchange = {
+    ticketFor: async (token: { reveal(): string }) => {
+      askedWith.push(token.reveal());
+      if (dead.includes(token.reveal())) throw refusal("token_invalid", 40001);
+      return issued(`ticket-for-${token.reveal()}`);
+    },
+  };
+  const guarded = new GuardedSource(tokenSource, new UnknownSecrets(clock, async () => false));
+  const source: CredentialSource = {
+    obtain: (ref, signal) => (ref.kind === "jsapi_ticket" ? tickets : guarded).obtain(ref, signal),
+  };
+  const manager = new CredentialManager({ source, store, clock, events: new EventBus() });
+  const tickets = new TicketSource(exchange, manager);
+  const ticket = (slot = weixinSlot()) => manager.get({ slot, kind: "jsapi_ticket" });
+  return {
+    manager,
+    tickets,
+    ticket,
+    askedWith,
+    tokenSource,
+    clock,
+    [Symbol.dispose]: () => folder[Symbol.dispose](),
+  };
+}
+
+test("a ticket is obtained with the app's own token, kept as a credential of its own, and asked for once", async () => {
+  using it = await setup([], "token");
+  const all = await Promise.all(Array.from({ length: 100 }, () => it.ticket()));
+  expect(new Set(all.map(({ value }) => value.reveal()))).toEqual(new Set(["ticket-for-token"]));
+  expect((await it.manager.get(tokenOf())).value.reveal()).toBe("token");
+  expect(it.askedWith).toEqual(["token"]);
+  expect(it.tokenSource.asked).toHaveLength(1);
+});
+
+test("a token that getticket calls dead is replaced once, and the ticket asked for again", async () => {
+  using it = await setup(["dead"], "dead", "alive");
+  expect((await it.ticket()).value.reveal()).toBe("ticket-for-alive");
+  expect(it.askedWith).toEqual(["dead", "alive"]);
+  expect((await it.manager.get(tokenOf())).value.reveal()).toBe("alive");
+});
+
+test("a second dead token in a row is not replaced again: the refusal is passed on", async () => {
+  using it = await setup(["dead", "dead-too"], "dead", "dead-too", "never");
+  expect((await failureOf(it.ticket())).upstream?.class).toBe("token_invalid");
+  expect(it.askedWith).toEqual(["dead", "dead-too"]);
+  expect(it.tokenSource.asked).toHaveLength(2);
+});
+
+test("any other refusal leaves the token alone", async () => {
+  using it = await setup([], "token");
+  const failing = new TicketSource(
+    { ticketFor: () => Promise.reject(refusal("permission", 48001)) },
+    it.manager,
+  );
+  const lost = failing.obtain({ slot: weixinSlot(), kind: "jsapi_ticket" }, AbortSignal.timeout(1000));
+  expect((await failureOf(lost)).upstream?.errcode).toBe(48001);
+  expect(it.tokenSource.asked).toHaveLength(1);
+});
+
+test("P5: clearing the token leaves the ticket, which lives on its own", async () => {
+  using it = await setup([], "token");
+  await it.ticket();
+  await it.manager.clear(tokenOf(), { address: "127.0.0.1" });
+  expect((await it.ticket()).value.reveal()).toBe("ticket-for-token");
+  expect(it.askedWith).toHaveLength(1);
+});
+
+test("tickets for forty unknown secrets at once are all obtained: none waits for itself", async () => {
+  using it = await setup([], ...Array.from({ length: 40 }, (_, n) => `token-${n}`));
+  const all = Array.from({ length: 40 }, (_, n) => it.ticket(foreignSlot(`s${n}`)));
+  expect(new Set((await Promise.all(all)).map(({ value }) => value.reveal())).size).toBe(40);
+});
+
+test("a token that takes too long ends the wait for the ticket, and still comes to those who want the token", async () => {
+  using it = await setup();
+  const over = new AbortController();
+  const ticket = it.tickets.obtain({ slot: weixinSlot(), kind: "jsapi_ticket" }, over.signal);
+  await it.tokenSource.askedTimes(1);
+  over.abort();
+  expect((await failureOf(ticket)).code).toBe("upstream_timeout");
+  const token = it.manager.get(tokenOf());
+  it.tokenSource.open[0]!.issue("token");
+  expect((await token).value.reveal()).toBe("token");
+  expect(it.tokenSource.asked).toHaveLength(1);
+});

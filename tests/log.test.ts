@@ -1,0 +1,108 @@
+import { expect, test } from "bun:test";
+import type { ServiceEvent } from "../src/events.ts";
+import { EventBus } from "../src/events.ts";
+import { createLog, LOG_LEVELS, type LogLevel } from "../src/log.ts";
+import { ManualClock } from "./support/manual-clock.ts";
+
+const EVENTS: readonly [LogLevel, ServiceEvent][] = [
+  ["info", { type: "service.started", url: "http://127.0.0.1:3000", version: "1.0.0" }],
+  ["info", { type: "service.stopping", reason: "SIGTERM" }],
+  ["info", { type: "service.stopped" }],
+  ["warn", { type: "config.warning", message: "WEIXIN_X: unknown" }],
+  [
+    "info",
+    { type: "credential.refreshed", key: "weixin:wx1:stable:access_token", lifeMs: 7_200_000, generation: 1 },
+  ],
+  [
+    "warn",
+    {
+      type: "credential.refresh_failed",
+      key: "k",
+      code: "upstream_rejected",
+      errcode: 40125,
+      class: "config",
+    },
+  ],
+  ["warn", { type: "credential.fenced", key: "k", generation: 2 }],
+  ["info", { type: "credential.cleared", key: "k", address: "127.0.0.1" }],
+  [
+    "info",
+    {
+      type: "upstream.called",
+      platform: "weixin",
+      endpoint: "/cgi-bin/token",
+      durationMs: 12,
+      outcome: "errcode",
+      errcode: -1,
+    },
+  ],
+  ["debug", { type: "request.handled", traceId: "t", method: "GET", route: "/AccessToken/getXcx", code: 0 }],
+  ["error", { type: "request.failed", traceId: "t", route: "/", error: "TypeError", stack: "at x" }],
+];
+
+function setup(level: LogLevel = "debug") {
+  const lines: string[] = [];
+  const log = createLog(level, new ManualClock(Date.UTC(2026, 0, 2, 3, 4, 5, 678)), (line) =>
+    lines.push(line),
+  );
+  return { log, lines };
+}
+
+test("every event is one JSON line with its time, its level and all of its own fields", () => {
+  const { log, lines } = setup();
+  for (const [, event] of EVENTS) log(event);
+  expect(lines.join("")).not.toContain("\n");
+  for (const [n, [level, { type, ...fields }]] of EVENTS.entries()) {
+    expect(JSON.parse(lines[n] ?? "")).toEqual({
+      time: "2026-01-02T03:04:05.678Z",
+      level,
+      event: type,
+      ...fields,
+    });
+  }
+});
+
+test("P6: a field that is not on the list of its event does not reach the log", () => {
+  const { log, lines } = setup();
+  for (const [, event] of EVENTS) {
+    const careless = {
+      ...event,
+      secret: "canary",
+      access_token: "canary",
+      cause: new Error("canary"),
+      query: "canary",
+    };
+    log(careless);
+  }
+  expect(lines).toHaveLength(EVENTS.length);
+  expect(lines.join("\n")).not.toContain("canary");
+});
+
+test("a line is written at its own level and above, and not below", () => {
+  for (const [place, level] of LOG_LEVELS.entries()) {
+    const { log, lines } = setup(level);
+    for (const [, event] of EVENTS) log(event);
+    const expected = EVENTS.filter(([of]) => LOG_LEVELS.indexOf(of) >= place);
+    expect(lines).toHaveLength(expected.length);
+  }
+});
+
+test("a text with line breaks or quotes can't forge a second line", () => {
+  const { log, lines } = setup();
+  log({ type: "service.stopping", reason: 'x"}\n{"level":"error"}\r\u2028' });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).not.toMatch(/[\n\r]/);
+});
+
+test("a listener that throws harms neither the feature that spoke nor the other listeners", () => {
+  const bus = new EventBus();
+  const heard: string[] = [];
+  bus.subscribe(() => {
+    throw new Error("no");
+  });
+  const leave = bus.subscribe(({ type }) => heard.push(type));
+  bus.emit({ type: "service.stopped" });
+  leave();
+  bus.emit({ type: "service.stopped" });
+  expect(heard).toEqual(["service.stopped"]);
+});

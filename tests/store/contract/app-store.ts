@@ -1,0 +1,65 @@
+import { expect, test } from "bun:test";
+import type { App, WeixinApp } from "../../../src/apps/app.ts";
+import { Secret } from "../../../src/secret.ts";
+import type { Store } from "../../../src/store/store.ts";
+import type { OpenStore } from "./open-store.ts";
+
+const STABLE: WeixinApp = { platform: "weixin", id: "wx1", secret: new Secret("s1"), tokenMode: "stable" };
+const CLASSIC: WeixinApp = { platform: "weixin", id: "wx2", secret: new Secret("s2"), tokenMode: "classic" };
+const AGENT: App = { platform: "wecom", id: "ww1", agent: "7", secret: new Secret("s3") };
+const CONTACTS: App = { platform: "wecom", id: "ww1", agent: "contacts", secret: new Secret("s4") };
+
+/** Apps as texts that can be compared, whatever their order. */
+function plain(apps: readonly App[]): string[] {
+  const texts = apps.map((app) => {
+    const rest = app.platform === "weixin" ? app.tokenMode : app.agent;
+    return [app.platform, app.id, rest, app.secret.reveal()].join(" ");
+  });
+  return texts.toSorted();
+}
+
+const plainOf = async (store: Store) => plain(await store.apps.list());
+const wanted = (...apps: App[]) => plain(apps);
+
+/** What every store of apps, and the digest beside it, must do. `kind` names it in the tests' names. */
+export function appStoreContract(kind: string, open: OpenStore): void {
+  async function setup(...apps: App[]) {
+    const opened = await open();
+    await opened.store.apps.replaceAll(apps);
+    return { ...opened, [Symbol.dispose]: () => opened.dispose() };
+  }
+
+  test(`${kind}: apps of both platforms are kept with their secrets, modes and agents`, async () => {
+    using it = await setup(STABLE, CLASSIC, AGENT, CONTACTS);
+    expect(await plainOf(it.store)).toEqual(wanted(STABLE, CLASSIC, AGENT, CONTACTS));
+  });
+
+  test(`${kind}: the stored apps become those that are given: new, changed and gone ones alike`, async () => {
+    using it = await setup(STABLE, CLASSIC, AGENT);
+    const changed: App = { ...STABLE, secret: new Secret("rotated") };
+    const moded: App = { ...CLASSIC, tokenMode: "stable" };
+    await it.store.apps.replaceAll([changed, moded, CONTACTS]);
+    expect(await plainOf(it.store)).toEqual(wanted(changed, moded, CONTACTS));
+    await it.store.apps.replaceAll([]);
+    expect(await it.store.apps.list()).toEqual([]);
+  });
+
+  test(`${kind}: P3: apps are still there after closing and opening`, async () => {
+    using it = await setup(STABLE, AGENT);
+    expect(await plainOf(await it.reopen())).toEqual(wanted(STABLE, AGENT));
+  });
+
+  test(`${kind}: the digest of a secret is the same after a restart, differs by app and platform, and says nothing`, async () => {
+    using it = await setup();
+    const secret = new Secret("some-secret");
+    const digest = it.store.digest("weixin", "wx1", secret);
+    expect(digest).toMatch(/^[\w-]{22}$/);
+    const others = [
+      it.store.digest("wecom", "wx1", secret),
+      it.store.digest("weixin", "wx2", secret),
+      it.store.digest("weixin", "wx1", new Secret("other")),
+    ];
+    expect(new Set([digest, ...others]).size).toBe(4);
+    expect((await it.reopen()).digest("weixin", "wx1", secret)).toBe(digest);
+  });
+}

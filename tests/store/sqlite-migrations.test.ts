@@ -1,0 +1,66 @@
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { appliedMigrations, migrate, MIGRATIONS } from "../../src/store/sqlite/migrations.ts";
+
+const ROOT = join(import.meta.dir, "../..");
+const FOLDER = join(ROOT, "drizzle");
+
+function setup() {
+  const database = new Database(":memory:");
+  return { database, [Symbol.dispose]: () => database.close() };
+}
+
+test("the embedded migrations are those of the folder and of its journal, in order, text and all", () => {
+  const files = readdirSync(FOLDER)
+    .filter((name) => name.endsWith(".sql"))
+    .toSorted();
+  const journal = JSON.parse(readFileSync(join(FOLDER, "meta/_journal.json"), "utf8")) as {
+    entries: { tag: string }[];
+  };
+  const names = MIGRATIONS.map(({ name }) => name);
+  expect(files).toEqual(names.map((name) => `${name}.sql`));
+  expect(journal.entries.map(({ tag }) => tag)).toEqual(names);
+  for (const { name, sql } of MIGRATIONS) expect(sql).toBe(readFileSync(join(FOLDER, `${name}.sql`), "utf8"));
+});
+
+test("the schema has not moved away from the migrations: there is nothing to generate", () => {
+  const copy = mkdtempSync(join(tmpdir(), "accesstoken-drizzle-"));
+  cpSync(FOLDER, copy, { recursive: true });
+  const tool = join(ROOT, "node_modules/drizzle-kit/bin.cjs");
+  const schema = "src/store/sqlite/schema.ts";
+  const command = [
+    process.execPath,
+    tool,
+    "generate",
+    "--dialect",
+    "sqlite",
+    "--schema",
+    schema,
+    "--out",
+    relative(ROOT, copy),
+  ];
+  const child = Bun.spawnSync(command, { cwd: ROOT });
+  const made = readdirSync(copy).toSorted();
+  rmSync(copy, { recursive: true, force: true });
+  expect(child.stdout.toString()).toContain("nothing to migrate");
+  expect(made).toEqual(readdirSync(FOLDER).toSorted());
+});
+
+test("a database is brought up once: a second time changes nothing", () => {
+  using it = setup();
+  expect(appliedMigrations(it.database)).toEqual([]);
+  migrate(it.database, 1);
+  migrate(it.database, 2);
+  expect(appliedMigrations(it.database)).toEqual(MIGRATIONS.map(({ name }) => name));
+  expect(it.database.query("SELECT DISTINCT applied_at FROM migrations").all()).toEqual([{ applied_at: 1 }]);
+});
+
+test("a migration that fails leaves the database as it was", () => {
+  using it = setup();
+  it.database.run("CREATE TABLE keyring (other TEXT)");
+  expect(() => migrate(it.database, 1)).toThrow();
+  expect(it.database.query("SELECT name FROM sqlite_master").all()).toEqual([{ name: "keyring" }]);
+});

@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Clock } from "../../src/clock.ts";
+import { openSqliteStore, type SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+/** A temporary folder with a SQLite store in it, removed by `using`. */
+export class StoreFolder {
+  readonly clock: Clock;
+  readonly folder = mkdtempSync(join(tmpdir(), "accesstoken-store-"));
+  readonly path = join(this.folder, "data", "accesstoken.db");
+  readonly keyPath = join(this.folder, "data", "master.key");
+  /** The paths of the keys that an `open` made. */
+  readonly keysCreated: string[] = [];
+  readonly #stores: Store[] = [];
+
+  constructor(clock: Clock = new ManualClock()) {
+    this.clock = clock;
+  }
+
+  /** Opens the store, as often as wanted. */
+  async open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
+    const store = await openSqliteStore({
+      path: this.path,
+      masterKey: undefined,
+      masterKeyFile: this.keyPath,
+      clock: this.clock,
+      onKeyCreated: (path) => this.keysCreated.push(path),
+      ...options,
+    });
+    this.#stores.push(store);
+    return store;
+  }
+
+  /** Closes every store that is open. */
+  close(): void {
+    for (const store of this.#stores.splice(0)) store.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

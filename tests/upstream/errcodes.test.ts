@@ -1,0 +1,53 @@
+import { expect, test } from "bun:test";
+import type { Platform, UpstreamErrorClass } from "../../src/errors.ts";
+import { classifyErrcode } from "../../src/upstream/errcodes.ts";
+
+/** What each documented errcode means, by platform, from an endpoint that takes the secret. */
+const TABLE: Record<Platform, Partial<Record<UpstreamErrorClass, number[]>>> = {
+  weixin: {
+    transient: [-1, -1000],
+    token_invalid: [40014, 42001],
+    config: [40001, 40002, 40013, 40125, 40164, 41002, 41004, 45035, 61004, 61011, 61024],
+    account: [40243, 48004, 50002, 50004, 50007],
+    risk: [89501, 89503, 89506, 89507],
+    permission: [48001, 48006, 50001, 61003, 61007],
+    quota_day: [45009],
+    quota_minute: [45011],
+    input: [
+      40029, 40030, 40066, 40097, 40163, 40226, 41001, 41003, 41008, 42002, 42003, 42007, 43001, 43002, 43003,
+      44002, 47001, 61009, 61010, 87007, 999999,
+    ],
+  },
+  wecom: {
+    transient: [-1],
+    token_invalid: [40014, 42001],
+    config: [40001, 40013, 40080, 40083, 40091, 41002, 41004, 48003, 60020, 2000002],
+    account: [50003, 301007],
+    permission: [48002, 48004, 48005, 50002, 60011],
+    quota_minute: [45009, 45033],
+    input: [
+      40029, 40056, 40058, 40078, 40093, 40125, 41001, 41008, 42022, 43003, 45029, 50001, 301002, 999999,
+    ],
+  },
+};
+
+const CASES = Object.entries(TABLE).flatMap(([platform, classes]) =>
+  Object.entries(classes).flatMap(([kind, errcodes]) =>
+    errcodes.map((errcode) => [platform as Platform, errcode, kind as UpstreamErrorClass] as const),
+  ),
+);
+
+test.each(CASES)("%s %d asks of us: %s", (platform, errcode, kind) => {
+  expect(classifyErrcode(platform, errcode, "takes_secret")).toBe(kind);
+});
+
+test("WeChat's 40001 is about the token where a token was sent, WeCom's never is", () => {
+  expect(classifyErrcode("weixin", 40001, "takes_token")).toBe("token_invalid");
+  expect(classifyErrcode("wecom", 40001, "takes_token")).toBe("config");
+});
+
+test("every other errcode means the same whatever was sent", () => {
+  for (const [platform, errcode, kind] of CASES) {
+    if (errcode !== 40001) expect(classifyErrcode(platform, errcode, "takes_token")).toBe(kind);
+  }
+});
