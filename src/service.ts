@@ -13,6 +13,7 @@ import { JsApiSigner } from "./jssdk/js-api-signer.ts";
 import { TicketSource } from "./jssdk/ticket-source.ts";
 import { Login } from "./login/login.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
+import { warnOfWideFiles } from "./store/wide-files.ts";
 import { HttpClient } from "./upstream/http-client.ts";
 import { WecomTokenSource } from "./upstream/wecom-token-source.ts";
 import { WeixinLogin } from "./upstream/weixin-login.ts";
@@ -54,6 +55,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
     clock,
     onKeyCreated: (path) => options.onKeyCreated?.(path),
   });
+  for (const message of warnOfWideFiles([config.databasePath, config.masterKeyFile])) {
+    events.emit({ type: "config.warning", message });
+  }
   try {
     await store.apps.replaceAll(config.apps);
     const directory = new AppDirectory(await store.apps.list(), store.digest);

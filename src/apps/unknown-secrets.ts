@@ -5,6 +5,7 @@ import { type Slot, type SlotName, slotKey } from "./slot.ts";
 
 const MINUTE_MS = 60_000;
 const REMEMBER_MS = 10 * MINUTE_MS;
+const RETRY_MS = 1000;
 const REMEMBERED_MOST = 10_000;
 
 /** How many refusals of unknown secrets the whole service allows itself in a window. */
@@ -16,6 +17,8 @@ const LIMITS: readonly { most: number; windowMs: number; platforms: readonly Pla
 
 /** The refusals that the secret itself, or its app, is to blame for. A used code or a quota is not. */
 const REFUSED: ReadonlySet<UpstreamErrorClass> = new Set(["config", "account", "risk", "permission"]);
+
+const QUOTA: ReadonlySet<UpstreamErrorClass> = new Set(["quota_minute", "quota_day"]);
 
 /**
  * Keeps secrets that we don't hold from costing upstream calls without end.
@@ -33,7 +36,7 @@ export class UnknownSecrets {
   readonly #trials = new Map<string, Promise<unknown>>();
   readonly #refusedAt: { platform: Platform; at: number }[] = [];
   readonly #underWay = new Map<Platform, number>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Readonly<Record<Platform, Set<() => void>>> = { weixin: new Set(), wecom: new Set() };
 
   /** `isKnown` tells whether a slot's secret was accepted in an earlier life of this service. */
   constructor(clock: Clock, isKnown: (slot: SlotName) => Promise<boolean>) {
@@ -50,11 +53,12 @@ export class UnknownSecrets {
   /**
    * Runs `ask`, which sends the slot's secret upstream, unless that secret may not be sent now.
    *
-   * A configured slot always may. Waits while the rest of the limit is taken up by attempts under way.
+   * A configured slot always may. Waits, until `signal` is aborted, while the rest of the limit is taken up by attempts
+   * under way.
    *
    * @throws {ServiceError} The remembered refusal; or `rate_limited` when too many unknown secrets were refused.
    */
-  async run<T>(slot: Slot, ask: () => Promise<T>): Promise<T> {
+  async run<T>(slot: Slot, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (slot.configured) return ask();
     const key = slotKey(slot);
     // Until a secret has proven itself, one attempt at a time: a burst with one wrong secret costs one refusal.
@@ -68,15 +72,15 @@ export class UnknownSecrets {
     }
     this.#throwIfRefused(key);
     if (this.#proven.has(key)) return this.#judged(slot, key, ask);
-    const attempt = this.#try(slot, key, ask).finally(() => this.#trials.delete(key));
+    const attempt = this.#try(slot, key, ask, signal).finally(() => this.#trials.delete(key));
     this.#trials.set(key, attempt);
     return attempt;
   }
 
   /** An attempt with a secret that has not proven itself in this process. */
-  async #try<T>(slot: Slot, key: string, ask: () => Promise<T>): Promise<T> {
+  async #try<T>(slot: Slot, key: string, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (await this.#isKnown(slot)) return this.#judged(slot, key, ask);
-    await this.#enter(slot.platform);
+    await this.#enter(slot.platform, signal);
     try {
       return await this.#judged(slot, key, ask);
     } finally {
@@ -105,26 +109,25 @@ export class UnknownSecrets {
     if (error.upstream.class === "input") {
       // The secret is checked before the code: WeChat got as far as the code, so the secret is right.
       this.#proven.set(key, true);
-    } else if (REFUSED.has(error.upstream.class)) {
-      this.#proven.delete(key);
-      this.#refusals.set(key, error);
+    } else if (REFUSED.has(error.upstream.class) || QUOTA.has(error.upstream.class)) {
+      // A quota says nothing of the secret, but asking on prolongs the ban of the address: leave it for a minute.
+      const isQuota = QUOTA.has(error.upstream.class);
+      if (isQuota && this.#proven.has(key)) return;
+      if (!isQuota) this.#proven.delete(key);
+      this.#refusals.set(key, error, { ttl: isQuota ? MINUTE_MS : REMEMBER_MS });
       this.#refusedAt.push({ platform: slot.platform, at: this.#clock.monotonic() });
     }
   }
 
-  async #enter(platform: Platform): Promise<void> {
+  async #enter(platform: Platform, signal: AbortSignal): Promise<void> {
     for (;;) {
       const { refusals, retryAfterMs, underWay, room } = this.#roomFor(platform);
-      if (refusals >= room) {
+      if (refusals >= room || signal.aborted) {
         this.#wakeNext();
-        throw new ServiceError(
-          "rate_limited",
-          "未知的secret被微信拒绝次数过多，请稍后再试 (too many unknown secrets were refused; try again later)",
-          { retryAfterMs },
-        );
+        throw tooManyRefusals(refusals >= room ? retryAfterMs : RETRY_MS);
       }
       if (refusals + underWay < room) break;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await this.#turn(platform, signal);
     }
     this.#underWay.set(platform, (this.#underWay.get(platform) ?? 0) + 1);
   }
@@ -134,9 +137,26 @@ export class UnknownSecrets {
     this.#wakeNext();
   }
 
-  /** Whoever is let in wakes the next when it leaves, and whoever is turned away at once: nobody is forgotten. */
+  /** Resolves when it is this caller's turn to look again, or its time is over. */
+  #turn(platform: Platform, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = this.#waiting[platform];
+    waiting.add(resolve);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    return promise.finally(() => waiting.delete(resolve));
+  }
+
+  /**
+   * Wakes the first of each platform: WeCom's own limit may hold its first back while WeChat's could go on. Whoever is
+   * let in wakes the next when it leaves, and whoever is turned away at once: nobody is forgotten.
+   */
   #wakeNext(): void {
-    this.#waiting.shift()?.();
+    for (const waiting of Object.values(this.#waiting)) {
+      const [first] = waiting;
+      if (!first) continue;
+      waiting.delete(first);
+      first();
+    }
   }
 
   /** The tightest of the limits that hold for `platform`. */
@@ -158,4 +178,12 @@ export class UnknownSecrets {
         : tightest,
     );
   }
+}
+
+function tooManyRefusals(retryAfterMs: number): ServiceError {
+  return new ServiceError(
+    "rate_limited",
+    "未知的secret尝试次数过多，请稍后再试 (too many unknown secrets were tried; try again later)",
+    { retryAfterMs },
+  );
 }

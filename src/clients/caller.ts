@@ -18,7 +18,20 @@ export interface CallerPolicyOptions {
 }
 
 /** Headers by which a proxy says that it forwards. From a peer that is no known proxy they are a disguise. */
-const FORWARDING = ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"];
+const FORWARDING = [
+  "x-forwarded-for",
+  "x-forwarded",
+  "x-forwarded-host",
+  "x-forwarded-port",
+  "x-forwarded-proto",
+  "x-forwarded-server",
+  "forwarded",
+  "via",
+  "x-real-ip",
+  "x-client-ip",
+  "true-client-ip",
+  "cf-connecting-ip",
+];
 
 /**
  * Decides whether a request comes from where it may come from.
@@ -55,7 +68,13 @@ export class CallerPolicy {
     const site = headers.get("sec-fetch-site");
     if (site === "cross-site" || site === "same-site")
       return "不接受跨站的浏览器请求 (cross-site browser request)";
-    if (!this.#isKnownHost(headers.get("host") ?? "")) {
+    const host = headers.get("host") ?? "";
+    const origin = headers.get("origin");
+    // Browsers tell the site only to https and loopback pages' requests; the origin they tell of every change.
+    if (origin !== null && hostOf(origin) !== host.toLowerCase()) {
+      return "不接受来自其他网页的请求 (the request comes from a page of another origin)";
+    }
+    if (!this.#isKnownHost(host)) {
       return "Host域名不在ALLOWED_HOSTS内 (the Host name is not in ALLOWED_HOSTS)";
     }
     return undefined;
@@ -74,4 +93,8 @@ export class CallerPolicy {
     const address = name.startsWith("[") && name.endsWith("]") ? name.slice(1, -1) : name;
     return name === "localhost" || isIP(address) !== 0 || this.#options.allowedHosts.includes(name);
   }
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }

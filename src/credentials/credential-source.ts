@@ -23,6 +23,6 @@ export class GuardedSource implements CredentialSource {
   }
 
   obtain(ref: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
-    return this.#unknownSecrets.run(ref.slot, () => this.#source.obtain(ref, signal));
+    return this.#unknownSecrets.run(ref.slot, () => this.#source.obtain(ref, signal), signal);
   }
 }

@@ -28,6 +28,8 @@ export function listen(app: AnyElysia, { host, port }: { host: string; port: num
       hostname: host,
       port,
       idleTimeout: IDLE_TIMEOUT_SECONDS,
+      // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch: (request) => refuseHost(request) ?? app.fetch(request),
       error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
     });

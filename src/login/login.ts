@@ -65,7 +65,9 @@ export class Login {
       .digest("base64url");
     const known = this.#answers.get(key) as Promise<T> | undefined;
     if (known) return known;
-    const answer = this.#parts.unknownSecrets.run(slot, () => ask(AbortSignal.timeout(LOGIN_DEADLINE_MS)));
+    // The wait for a place counts too: a code must not be spent for a caller who has gone.
+    const deadline = AbortSignal.timeout(LOGIN_DEADLINE_MS);
+    const answer = this.#parts.unknownSecrets.run(slot, () => ask(deadline), deadline);
     this.#answers.set(key, answer);
     answer.catch((error: unknown) => {
       // Only WeChat's own word about the code is worth repeating; after anything else the caller may try again.

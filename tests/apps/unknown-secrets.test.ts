@@ -9,6 +9,10 @@ import { foreignSlot, weixinSlot } from "../support/slots.ts";
 
 const MINUTE = 60_000;
 
+/** A caller who would wait for ever. */
+const run = <T>(secrets: UnknownSecrets, slot: Slot, ask: () => Promise<T>): Promise<T> =>
+  secrets.run(slot, ask, new AbortController().signal);
+
 /** `refuse` and `accept` send a slot's secret; `calls` counts what reached WeChat. */
 function setup(known: readonly string[] = []) {
   const clock = new ManualClock();
@@ -18,13 +22,13 @@ function setup(known: readonly string[] = []) {
   const calls: string[] = [];
   const refuse = (slot: Slot, error: Error = refusal("config")) =>
     failureOf(
-      secrets.run(slot, async () => {
+      run(secrets, slot, async () => {
         calls.push(slotKey(slot));
         throw error;
       }),
     );
   const accept = (slot: Slot) =>
-    secrets.run(slot, async () => {
+    run(secrets, slot, async () => {
       calls.push(slotKey(slot));
       return "served";
     });
@@ -78,10 +82,10 @@ test("every refusal that the secret or its app is to blame for is remembered", a
   expect(calls).toHaveLength(4);
 });
 
-test("a quota, a passing fault, a dead token, a bad answer and silence are not remembered", async () => {
+test("a passing fault, a dead token, a bad answer and silence are not remembered", async () => {
   const { calls, refuse } = setup();
   const failures = [
-    ...(["quota_minute", "quota_day", "transient", "token_invalid"] as const).map((kind) => refusal(kind)),
+    ...(["transient", "token_invalid"] as const).map((kind) => refusal(kind)),
     ...(["upstream_invalid", "upstream_timeout", "upstream_unreachable"] as const).map(
       (code) => new ServiceError(code, "no answer"),
     ),
@@ -174,7 +178,7 @@ test("attempts under way count: of a hundred wrong secrets at once, twenty reach
   const gate = Promise.withResolvers<void>();
   const all = slots(100).map((slot) =>
     failureOf(
-      secrets.run(slot, async () => {
+      run(secrets, slot, async () => {
         calls.push(slotKey(slot));
         await gate.promise;
         throw refusal("config");
@@ -192,7 +196,7 @@ test("a hundred good secrets at once are all served, although only twenty may be
   let now = 0;
   let most = 0;
   const answers = slots(100).map((slot) =>
-    secrets.run(slot, async () => {
+    run(secrets, slot, async () => {
       most = Math.max(most, ++now);
       await Promise.resolve();
       now--;
@@ -208,7 +212,7 @@ test("good and wrong secrets of both platforms at once: nobody waits for ever", 
   const mixed = [...slots(60, "wecom"), ...slots(60, "weixin")];
   const outcomes = await Promise.allSettled(
     mixed.map((slot, n) =>
-      secrets.run(slot, async () => {
+      run(secrets, slot, async () => {
         calls.push(slotKey(slot));
         await Promise.resolve();
         if (n % 3 === 0) throw refusal("config", 40001, slot.platform);
@@ -225,7 +229,7 @@ test("the same wrong secret many times at once costs WeChat one refusal", async 
   const { secrets, calls } = setup();
   const ask = () =>
     failureOf(
-      secrets.run(foreignSlot("a"), async () => {
+      run(secrets, foreignSlot("a"), async () => {
         calls.push("a");
         await Promise.resolve();
         throw refusal("config");
@@ -255,7 +259,7 @@ test("ten thousand refusals are remembered; the one that was not used longest go
   const everything = new UnknownSecrets(clock, async () => true);
   const ask = async (n: number) => {
     await failureOf(
-      everything.run(foreignSlot(`${n}`), async () => {
+      run(everything, foreignSlot(`${n}`), async () => {
         calls.push(`${n}`);
         throw refusal("config");
       }),
@@ -270,4 +274,59 @@ test("ten thousand refusals are remembered; the one that was not used longest go
   expect(calls).toHaveLength(10_001);
   await ask(1);
   expect(calls).toHaveLength(10_002);
+});
+
+test("an address that WeCom has banned is not asked on and on for an unknown secret, and is asked again after a minute", async () => {
+  const { calls, refuse, clock } = setup();
+  const banned = () => refuse(foreignSlot("a", "wecom"), refusal("quota_minute", 45009, "wecom"));
+  for (let n = 0; n < 100; n++) expect((await banned()).upstream?.errcode).toBe(45009);
+  expect(calls).toHaveLength(1);
+  clock.advance(MINUTE + 1);
+  await banned();
+  expect(calls).toHaveLength(2);
+});
+
+test("the used-up quota of a secret that is known to be good is not held against the others", async () => {
+  const world = setup();
+  await world.accept(foreignSlot("good"));
+  for (let n = 0; n < 30; n++) await world.refuse(foreignSlot("good"), refusal("quota_day", 45009));
+  expect(world.calls).toHaveLength(31);
+  expect(await world.accept(foreignSlot("another"))).toBe("served");
+});
+
+test("who waits for a place gives up when the caller's time is over, and nothing is sent for them", async () => {
+  const { secrets, calls } = setup();
+  const gate = Promise.withResolvers<string>();
+  const twenty = slots(20).map((slot) => run(secrets, slot, () => gate.promise));
+  const caller = new AbortController();
+  const late = failureOf(
+    secrets.run(
+      foreignSlot("late"),
+      async () => {
+        calls.push("late");
+      },
+      caller.signal,
+    ),
+  );
+  caller.abort();
+  expect((await late).code).toBe("rate_limited");
+  gate.resolve("served");
+  await Promise.all(twenty);
+  expect(calls).toEqual([]);
+});
+
+test("a WeCom caller held back by WeCom's own limit does not keep a WeChat caller waiting", async () => {
+  const world = setup();
+  for (let hour = 0; hour < 10; hour++) {
+    await refuseAll(world, slots(hour < 9 ? 20 : 19, "wecom", `${hour}-`));
+    world.clock.advance(MINUTE + 1);
+  }
+  const [slow, quick] = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+  const wecom = slots(31, "wecom", "slow").map((slot) => run(world.secrets, slot, () => slow.promise));
+  const weixin = slots(19, "weixin", "quick").map((slot) => run(world.secrets, slot, () => quick.promise));
+  const last = run(world.secrets, foreignSlot("last"), async () => "served");
+  quick.resolve("served");
+  expect(await last).toBe("served");
+  slow.resolve("served");
+  expect(await Promise.all([...wecom, ...weixin])).toHaveLength(50);
 });

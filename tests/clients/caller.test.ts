@@ -41,7 +41,15 @@ test("a trusted network replaces loopback", () => {
 
 test("a forwarding header from a peer that is no known proxy is a disguise", () => {
   const { identify, isTrusted } = setup();
-  for (const name of ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto"])
+  const names = [
+    "X-Forwarded-For",
+    "X-Forwarded",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+  ];
+  const others = ["X-Forwarded-Server", "Forwarded", "Via", "X-Real-IP", "X-Client-IP", "True-Client-IP"];
+  for (const name of [...names, ...others, "CF-Connecting-IP"])
     expect(isTrusted("127.0.0.1", { [name]: "127.0.0.1" }), name).toBeFalse();
   expect(identify("127.0.0.1", { "x-forwarded-for": "192.0.2.9" }).address).toBe("127.0.0.1");
 });
@@ -110,4 +118,12 @@ test("a refusal says what is wrong and never repeats what was sent", () => {
   expect(identify("127.0.0.1", { host: "canary.example" }).distrust).toContain("ALLOWED_HOSTS");
   expect(identify("127.0.0.1", { host: "canary.example" }).distrust).not.toContain("canary");
   expect(identify("127.0.0.1", { "x-forwarded-for": "canary" }).distrust).toContain("TRUSTED_PROXIES");
+});
+
+test("a page of another origin is not answered, and a page of this very service is", () => {
+  const { isTrusted } = setup();
+  const host = "localhost:3000";
+  for (const origin of ["http://evil.example", "null", "http://localhost:3001", "garbage"])
+    expect(isTrusted("127.0.0.1", { host, origin }), origin).toBeFalse();
+  expect(isTrusted("127.0.0.1", { host, origin: "http://localhost:3000" })).toBeTrue();
 });

@@ -256,3 +256,12 @@ test("a name out of JavaScript's own in a body harms nothing", async () => {
   expect((await world.request("/JsSDK/getJsApiSign", init)).code).toBe(0);
   expect(({} as Record<string, unknown>)["url"]).toBeUndefined();
 });
+
+test("a body that announces gigabytes is refused in the envelope before it is sent", async () => {
+  await using world = await World.create();
+  const head = ["POST /JsSDK/getJsApiSign HTTP/1.1", "Host: localhost", "Content-Type: application/json"];
+  const lines = [...head, "Content-Length: 5000000000", "Connection: close", "", ""];
+  const answer = await rawRequest(world.service.url, lines.join("\r\n"));
+  expect(answer.status).toBe(200);
+  expect(JSON.parse(answer.body)).toMatchObject({ code: 413, data: {} });
+});

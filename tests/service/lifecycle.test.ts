@@ -1,3 +1,5 @@
+import { chmodSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { ServiceError } from "../../src/errors.ts";
@@ -132,4 +134,13 @@ test("an address that is not this machine's stops the start with one line that n
   });
   expect(failure.code).toBe("invalid_config");
   expect(failure.message).toStartWith("HOST: ");
+});
+
+test("P6: a key or database that other users may read is warned of, with what to do", async () => {
+  await using world = await World.create();
+  await world.stop();
+  chmodSync(join(world.folder, "data", "master.key"), 0o644);
+  await world.start();
+  const warnings = world.events.filter((event) => event.type === "config.warning");
+  expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/master\.key: .*chmod 600/)]);
 });
