@@ -24,7 +24,9 @@ export interface Config {
   readonly masterKeyFile: string;
   /** Origins, without a path. */
   readonly baseUrls: { readonly weixin: string; readonly wecom: string };
+  readonly weixinFallbackUrls: readonly string[];
   readonly upstreamProxy: string | undefined;
+  readonly refreshIdleAfterMs: number;
   readonly trustedNetworks: Networks;
   readonly trustedProxies: Networks;
   /** Lower case. */
@@ -101,6 +103,18 @@ export const VARIABLES = Type.Object({
     "应为 stable 或 classic (must be stable or classic)",
     "How WeChat tokens are fetched; WEIXIN_TOKEN_MODE_<appid> for one app. 获取token的方式；WEIXIN_TOKEN_MODE_<appid>只对一个应用生效。",
   ),
+  WEIXIN_FALLBACK_BASE_URLS: variable(
+    "",
+    "",
+    URL_EXPECTED,
+    "WeChat's other hosts, comma-separated, tried in stable mode when no connection comes about (https://api2.weixin.qq.com,…). 备用的微信接口地址，逗号分隔，仅stable模式在连接失败时使用。",
+  ),
+  REFRESH_IDLE_AFTER: variable(
+    "86400",
+    "^[1-9]\\d{0,8}$",
+    "应为秒数 (must be a number of seconds)",
+    "Seconds after which a credential that nobody asks for is no longer renewed ahead of time. 凭证超过该秒数无人使用即不再提前续期。",
+  ),
   TRUSTED_NETWORKS: variable(
     "127.0.0.0/8,::1/128",
     "",
@@ -153,15 +167,18 @@ export function loadConfig(environment: Environment = process.env): Config {
     databasePath,
     masterKey: masterKey ? new Secret(masterKey) : undefined,
     masterKeyFile: masterKeyFile || join(dirname(databasePath), "master.key"),
-    baseUrls: { weixin: origin("WEIXIN_BASE_URL", value), wecom: origin("WECOM_BASE_URL", value) },
+    baseUrls: {
+      weixin: originOf("WEIXIN_BASE_URL", value("WEIXIN_BASE_URL")),
+      wecom: originOf("WECOM_BASE_URL", value("WECOM_BASE_URL")),
+    },
+    weixinFallbackUrls: list(value("WEIXIN_FALLBACK_BASE_URLS")).map((url) =>
+      originOf("WEIXIN_FALLBACK_BASE_URLS", url),
+    ),
+    refreshIdleAfterMs: Number(value("REFRESH_IDLE_AFTER")) * 1000,
     upstreamProxy: proxy(value),
     trustedNetworks: networks("TRUSTED_NETWORKS", value),
     trustedProxies: networks("TRUSTED_PROXIES", value),
-    allowedHosts: value("ALLOWED_HOSTS")
-      .toLowerCase()
-      .split(",")
-      .map((host) => host.trim())
-      .filter(Boolean),
+    allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
     apps,
     warnings: [...unknownNames(file, environment), ...(apps.length === 0 ? [NO_APPS] : [])],
   });
@@ -222,8 +239,14 @@ function proxy(value: (name: VariableName) => string): string | undefined {
   throw invalid("UPSTREAM_PROXY", String(VARIABLES.properties.UPSTREAM_PROXY["expected"]));
 }
 
-function origin(name: "WEIXIN_BASE_URL" | "WECOM_BASE_URL", value: (name: VariableName) => string): string {
-  const text = value(name);
+function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter(Boolean);
+}
+
+function originOf(name: VariableName, text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isBare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password;
   const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));

@@ -1,6 +1,6 @@
 import { type ErrorCode, ServiceError } from "./errors.ts";
 
-/** The shape of every answer of the documented protocol, errors included. */
+/** The shape of every answer of the documented protocol and of `/v1`, errors included. */
 export interface Envelope {
   /** 0, or WeChat's errcode, or one of ours. */
   readonly code: number;
@@ -11,6 +11,8 @@ export interface Envelope {
   readonly trace_id: string;
   /** Whole seconds after which asking again makes sense; only where waiting helps. */
   readonly retry_after?: number;
+  /** What the person who reads it should do next, where that is known. */
+  readonly hint?: string;
 }
 
 /** Our own numbers in `code`. A refusal of WeChat's is not here: its errcode is the code. */
@@ -51,5 +53,13 @@ export function failureEnvelope(error: unknown, traceId: string): Envelope {
     data: {},
     trace_id: traceId,
     ...(error.retryAfterMs === undefined ? {} : { retry_after: Math.ceil(error.retryAfterMs / 1000) }),
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
   };
+}
+
+/** The HTTP status of a failure where statuses speak: 502 when WeChat refused, 400 for a parameter, else our number. */
+export function failureStatus(error: unknown): number {
+  if (!(error instanceof ServiceError)) return NUMBERS.internal;
+  if (error.upstream) return NUMBERS.upstream_rejected;
+  return error.code === "invalid_parameter" ? 400 : NUMBERS[error.code];
 }

@@ -8,9 +8,17 @@ export interface FailureFacts {
 }
 
 /**
+ * How a request was served.
+ *
+ * `hit`: from what stood; `wait`: after a refresh that somebody else had begun; `refresh`: after one of its own;
+ * `error`: not; `done`: what it asked for takes no credential.
+ */
+export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
+
+/**
  * Everything that happens here and that somebody may want to know, as one sum type.
  *
- * Features emit; the log (and later metrics and watchers) read. No event has a field that could hold a secret, a
+ * Features emit; the log and the metrics read. No event has a field that could hold a secret, a
  * token, a ticket or a code.
  */
 export type ServiceEvent =
@@ -28,9 +36,31 @@ export type ServiceEvent =
   /** A slow answer came after somebody cleared or replaced the credential, and was not stored. */
   | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
+  /** An operator ended the pauses of an app. */
+  | { readonly type: "app.unblocked"; readonly key: string; readonly address: string }
+  /** Another process has the lease, and this one waits for its result. */
+  | { readonly type: "credential.lease_waited"; readonly key: string }
+  /** A refresh has begun in this process, and has ended, however it did. */
+  | { readonly type: "flight.started"; readonly key: string }
+  | { readonly type: "flight.landed"; readonly key: string }
+  /** A caller has begun to wait for a refresh, and has ended. */
+  | { readonly type: "waiter.came"; readonly key: string }
+  | { readonly type: "waiter.left"; readonly key: string }
+  /** A token was dead `earlyMs` before its time: somebody else fetches tokens for this app. */
+  | { readonly type: "credential.died_early"; readonly key: string; readonly earlyMs: number }
+  /** A sealed value in the store can't be opened. It is taken for none, so a new one will take its place. */
+  | { readonly type: "store.damaged"; readonly key: string }
+  /** Nine tenths of a day's quota are used: renewals ahead of time stop. */
+  | {
+      readonly type: "quota.nearly_used";
+      readonly key: string;
+      readonly calls: number;
+      readonly limit: number;
+    }
   | {
       readonly type: "upstream.called";
       readonly platform: Platform;
+      readonly appId: string;
       readonly endpoint: string;
       readonly durationMs: number;
       /** `ok`, `errcode`, or our error code for an answer that did not come or could not be used. */
@@ -44,6 +74,8 @@ export type ServiceEvent =
       /** The route's pattern, never the URL: its query holds secrets. */
       readonly route: string;
       readonly code: number;
+      readonly result: RequestResult;
+      readonly durationMs: number;
     }
   | {
       readonly type: "request.failed";

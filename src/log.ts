@@ -20,8 +20,23 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },
   "credential.fenced": { level: "warn", fields: ["key", "generation"] },
   "credential.cleared": { level: "info", fields: ["key", "address"] },
-  "upstream.called": { level: "info", fields: ["platform", "endpoint", "durationMs", "outcome", "errcode"] },
-  "request.handled": { level: "debug", fields: ["traceId", "method", "route", "code"] },
+  "app.unblocked": { level: "info", fields: ["key", "address"] },
+  "credential.lease_waited": { level: "debug", fields: ["key"] },
+  "flight.started": { level: "debug", fields: ["key"] },
+  "flight.landed": { level: "debug", fields: ["key"] },
+  "waiter.came": { level: "debug", fields: ["key"] },
+  "waiter.left": { level: "debug", fields: ["key"] },
+  "credential.died_early": { level: "warn", fields: ["key", "earlyMs"] },
+  "store.damaged": { level: "error", fields: ["key"] },
+  "quota.nearly_used": { level: "warn", fields: ["key", "calls", "limit"] },
+  "upstream.called": {
+    level: "info",
+    fields: ["platform", "appId", "endpoint", "durationMs", "outcome", "errcode"],
+  },
+  "request.handled": {
+    level: "debug",
+    fields: ["traceId", "method", "route", "code", "result", "durationMs"],
+  },
   "request.failed": { level: "error", fields: ["traceId", "route", "error", "stack"] },
 };
 

@@ -1,23 +1,38 @@
 import { AppDirectory } from "./apps/app-directory.ts";
+import { UsageCounter } from "./audit/usage.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
 import { createAuthentication } from "./clients/authentication.ts";
 import { CallerPolicy } from "./clients/caller.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { type CredentialSource, GuardedSource } from "./credentials/credential-source.ts";
+import { credentialKey } from "./credentials/credential.ts";
+import { HeldCredentials } from "./credentials/held-credentials.ts";
+import { QuotaWatch } from "./credentials/quota-watch.ts";
+import { Refresher } from "./credentials/refresher.ts";
+import { SlotCircuit } from "./credentials/slot-circuit.ts";
 import { CredentialManager } from "./credentials/manager.ts";
+import { CredentialStates } from "./credentials/state.ts";
 import { EventBus } from "./events.ts";
 import { createApp } from "./http/app.ts";
 import { type HttpServer, listen } from "./http/server.ts";
+import { CardSigner } from "./jssdk/card-signer.ts";
 import { JsApiSigner } from "./jssdk/js-api-signer.ts";
 import { TicketSource } from "./jssdk/ticket-source.ts";
 import { Login } from "./login/login.ts";
-import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
+import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
+import type { Snapshot } from "./ops/metrics.ts";
+import { Readiness } from "./ops/readiness.ts";
+import { ServiceMetrics } from "./ops/service-metrics.ts";
+import type { Store } from "./store/store.ts";
+import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
+import { CallbackIpProbe } from "./upstream/callback-ip-probe.ts";
 import { warnOfWideFiles } from "./store/wide-files.ts";
 import { HttpClient } from "./upstream/http-client.ts";
+import { Tickets } from "./upstream/tickets.ts";
 import { WecomTokenSource } from "./upstream/wecom-token-source.ts";
 import { WeixinLogin } from "./upstream/weixin-login.ts";
-import { WeixinTicketExchange, WeixinTokenSource } from "./upstream/weixin-credentials.ts";
+import { WeixinTokenSource } from "./upstream/weixin-token-source.ts";
 import { VERSION } from "./http/version.ts";
 
 /** How long a stop waits for what is under way. */
@@ -31,13 +46,39 @@ export interface ServiceOptions {
   readonly onKeyCreated?: (path: string) => void;
   /** Milliseconds one upstream request may take, and all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
+  /** Which of several workers this is, for its own series in the metrics; default "1". */
+  readonly worker?: string;
+  /** Whether other processes listen on the same port; default false. */
+  readonly sharesPort?: boolean;
+  /** Whether this process renews credentials ahead of time; default true. One of several workers is enough. */
+  readonly refreshes?: boolean;
+  /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
+  readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
 }
 
 /** A running service. */
 export interface Service {
   readonly url: string;
+  /** Does now what the refresher does every second. */
+  tick(): Promise<void>;
+  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
+  snapshot(): Promise<Snapshot>;
   /** Finishes what is under way (10 s at most), then gives the port and the database back. Idempotent. */
   stop(reason: string): Promise<void>;
+}
+
+/**
+ * Makes the store ready for processes that will open it at the same moment: its file, its key, its tables and apps.
+ *
+ * @throws {ServiceError} `store_unusable`.
+ */
+export async function prepareStore(config: Config, onKeyCreated: (path: string) => void): Promise<void> {
+  const store = await openStore(config, systemClock, { onKeyCreated });
+  try {
+    await store.apps.replaceAll(config.apps);
+  } finally {
+    store.close();
+  }
 }
 
 /**
@@ -48,77 +89,168 @@ export interface Service {
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
   const { clock = systemClock, events = new EventBus(), upstreamMs } = options;
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
-  const store = await openSqliteStore({
-    path: config.databasePath,
-    masterKey: config.masterKey,
-    masterKeyFile: config.masterKeyFile,
-    clock,
+  const store = await openStore(config, clock, {
     onKeyCreated: (path) => options.onKeyCreated?.(path),
+    onDamaged: (name) => events.emit({ type: "store.damaged", key: credentialKey(name) }),
   });
   for (const message of warnOfWideFiles([config.databasePath, config.masterKeyFile])) {
     events.emit({ type: "config.warning", message });
   }
   try {
     await store.apps.replaceAll(config.apps);
-    const directory = new AppDirectory(await store.apps.list(), store.digest);
+    const directory = new AppDirectory(config.apps, store.digest);
+    const usage = new UsageCounter(store.usage, clock);
+    events.subscribe(usage.listen);
+    const readiness = new Readiness(() => store.probe(), clock);
+    events.subscribe(readiness.listen);
+    const metrics = new ServiceMetrics({
+      worker: options.worker ?? "1",
+      version: VERSION,
+      appCount: config.apps.length,
+      clock,
+      listLives: () => store.listLives(),
+      isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
+    });
+    events.subscribe(metrics.listen);
     const unknownSecrets = new UnknownSecrets(
       clock,
-      async (slot) => (await store.credentials.find({ slot, kind: "access_token" })) !== undefined,
+      async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
     );
     const http = new HttpClient({
       baseUrls: config.baseUrls,
+      weixinFallbackUrls: config.weixinFallbackUrls,
       proxyUrl: config.upstreamProxy,
       clock,
       events,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
-    const sources = {
+    const tokenSources = {
       weixin: new GuardedSource(new WeixinTokenSource(http), unknownSecrets),
       wecom: new GuardedSource(new WecomTokenSource(http), unknownSecrets),
     };
     const source: CredentialSource = {
-      obtain: (ref, signal) =>
-        (ref.kind === "jsapi_ticket" ? tickets : sources[ref.slot.platform]).obtain(ref, signal),
+      obtain: (ref, options) =>
+        (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
     };
+    const memory = new HeldCredentials(store.credentials, clock);
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
+      pauses: store.pauses,
+      forced: store.forcedRefreshes,
+      probe: new CallbackIpProbe(http),
+      memory,
       clock,
       events,
+      holder: crypto.randomUUID(),
+      onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
+      isShortOfQuota: (name) => quota.isShort(name),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
-    const tickets = new TicketSource(new WeixinTicketExchange(http), credentials);
+    const ticketSource = new TicketSource(new Tickets(http), credentials);
+    const quota = new QuotaWatch(usage, events);
+    const refresher = new Refresher({
+      manager: credentials,
+      memory,
+      store: store.credentials,
+      slotOf: (name) => directory.slotNamed(name),
+      clock,
+      idleAfterMs: config.refreshIdleAfterMs,
+    });
     const app = createApp({
       authentication: createAuthentication(new CallerPolicy(config)),
       directory,
       credentials,
-      login: new Login({ exchange: new WeixinLogin(http), unknownSecrets, clock }),
+      login: new Login({
+        exchange: new WeixinLogin(http),
+        answers: store.loginAnswers,
+        circuit: new SlotCircuit(store.pauses, clock),
+        unknownSecrets,
+        clock,
+      }),
       signer: new JsApiSigner(credentials, clock),
+      cards: new CardSigner(credentials, clock),
+      states: new CredentialStates({
+        facts: store.credentialFacts,
+        pauses: store.pauses,
+        memory,
+        usage,
+        forced: store.forcedRefreshes,
+        clock,
+        idleAfterMs: config.refreshIdleAfterMs,
+      }),
+      ops: {
+        notReady: () => readiness.reasons(),
+        metrics: async () => {
+          const own = await metrics.snapshot();
+          const all = (await options.gatherSnapshots?.(own)) ?? [own];
+          return { text: mergeSnapshots(all), type: EXPOSITION_TYPE };
+        },
+      },
       events,
+      clock,
     });
-    const server = listen(app, config);
+    const { sharesPort = false, refreshes = true } = options;
+    const server = listen(app, { ...config, isShared: sharesPort });
+    usage.start();
+    metrics.start();
+    if (refreshes) await refresher.start();
     events.emit({ type: "service.started", url: server.url, version: VERSION });
-    return new RunningService(server, credentials, events, () => store.close());
+    return new RunningService(server, events, {
+      finish: async () => {
+        await refresher.stop();
+        await credentials.settle();
+        await usage.stop();
+        metrics.stop();
+      },
+      close: () => store.close(),
+      tick: () => refresher.tick(),
+      snapshot: () => metrics.snapshot(),
+    });
   } catch (error) {
     store.close();
     throw error;
   }
 }
 
+function openStore(
+  config: Config,
+  clock: Clock,
+  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged">,
+): Promise<Store> {
+  const { databasePath: path, masterKey, masterKeyFile } = config;
+  return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
+}
+
+/** What a running service does with its inner parts. */
+interface Inside {
+  /** Ends what runs by itself, and resolves when nothing is under way any more. */
+  readonly finish: () => Promise<void>;
+  readonly close: () => void;
+  readonly tick: () => Promise<void>;
+  readonly snapshot: () => Promise<Snapshot>;
+}
+
 class RunningService implements Service {
   readonly url: string;
   readonly #server: HttpServer;
-  readonly #credentials: CredentialManager;
   readonly #events: EventBus;
-  readonly #closeStore: () => void;
+  readonly #inside: Inside;
   #stopped: Promise<void> | undefined;
 
-  constructor(server: HttpServer, credentials: CredentialManager, events: EventBus, closeStore: () => void) {
+  constructor(server: HttpServer, events: EventBus, inside: Inside) {
     this.url = server.url;
     this.#server = server;
-    this.#credentials = credentials;
     this.#events = events;
-    this.#closeStore = closeStore;
+    this.#inside = inside;
+  }
+
+  tick(): Promise<void> {
+    return this.#inside.tick();
+  }
+
+  snapshot(): Promise<Snapshot> {
+    return this.#inside.snapshot();
   }
 
   stop(reason: string): Promise<void> {
@@ -130,10 +262,10 @@ class RunningService implements Service {
     this.#events.emit({ type: "service.stopping", reason });
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, STOP_MS);
-    await Promise.race([this.#server.drain().then(() => this.#credentials.settle()), limit.promise]);
+    await Promise.race([this.#server.drain().then(this.#inside.finish), limit.promise]);
     clearTimeout(timer);
     await this.#server.close();
-    this.#closeStore();
+    this.#inside.close();
     this.#events.emit({ type: "service.stopped" });
   }
 }

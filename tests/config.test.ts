@@ -47,7 +47,9 @@ test("without any variable everything has its documented default", () => {
     masterKey: undefined,
     masterKeyFile: join(process.cwd(), "data/master.key"),
     baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com" },
+    weixinFallbackUrls: [],
     upstreamProxy: undefined,
+    refreshIdleAfterMs: 86_400_000,
     trustedNetworks: [true, true, false],
     trustedProxies: false,
     allowedHosts: [],
@@ -66,6 +68,8 @@ test("every variable is taken from the environment", () => {
     MASTER_KEY: "k".repeat(43),
     WEIXIN_BASE_URL: "http://127.0.0.1:3001/",
     WECOM_BASE_URL: "http://localhost:3002",
+    WEIXIN_FALLBACK_BASE_URLS: "https://api2.weixin.qq.com/ ,http://127.0.0.1:3003",
+    REFRESH_IDLE_AFTER: "3600",
     UPSTREAM_PROXY: "http://user:password@proxy.example:3128",
     WEIXIN_TOKEN_MODE: "classic",
     WEIXIN_SECRET_wx1: "a",
@@ -78,6 +82,8 @@ test("every variable is taken from the environment", () => {
   expect(config.masterKey?.reveal()).toBe("k".repeat(43));
   expect(config.masterKeyFile).toBe("/var/lib/a b/master.key");
   expect(config.baseUrls).toEqual({ weixin: "http://127.0.0.1:3001", wecom: "http://localhost:3002" });
+  expect(config.weixinFallbackUrls).toEqual(["https://api2.weixin.qq.com", "http://127.0.0.1:3003"]);
+  expect(config.refreshIdleAfterMs).toBe(3_600_000);
   expect(config.upstreamProxy).toBe("http://user:password@proxy.example:3128");
   expect(config.apps).toMatchObject([{ id: "wx1", tokenMode: "classic" }]);
   expect(config.trustedNetworks.includes("192.0.2.9")).toBeTrue();
@@ -125,6 +131,16 @@ const BAD: readonly [name: string, ...values: string[]][] = [
     "http://[canary",
     "http://proxy:canary",
   ],
+  [
+    "WEIXIN_FALLBACK_BASE_URLS",
+    "api2.weixin.qq.com",
+    "http://api2.weixin.qq.com",
+    "https://h/path",
+    "https://user:canary@h",
+    "https://api2.weixin.qq.com https://h2",
+    "https://api2.weixin.qq.com,canary",
+  ],
+  ["REFRESH_IDLE_AFTER", "0", "-1", "1.5", "24h", "canary", "1e5", "9999999999"],
   ["WEIXIN_TOKEN_MODE", "Stable", "both"],
   ["TRUSTED_NETWORKS", "canary", "10.0.0.0/33", "127.0.0.1;::1"],
   ["TRUSTED_PROXIES", "canary", "10.0.0.0/a"],

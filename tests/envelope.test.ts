@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { failureEnvelope, successEnvelope } from "../src/envelope.ts";
+import { failureEnvelope, failureStatus, successEnvelope } from "../src/envelope.ts";
 import { type ErrorCode, ServiceError } from "../src/errors.ts";
 import { refusal } from "./support/refusals.ts";
 
@@ -60,9 +60,36 @@ test("P6: what is not an error of ours says nothing about itself, and neither do
   }
 });
 
-test("P6: neither the cause nor the hint of a failure reaches a caller", () => {
-  const error = new ServiceError("unavailable", "not now", { cause: new Error("canary"), hint: "canary" });
+test("P6: the cause of a failure does not reach a caller", () => {
+  const error = new ServiceError("unavailable", "not now", { cause: new Error("canary"), hint: "wait" });
   expect(JSON.stringify(failureEnvelope(error, "t"))).not.toContain("canary");
+});
+
+test("what to do next is said where it is known, of our own failures and of WeChat's, and else left out", () => {
+  const { upstream } = refusal("config", 40164);
+  const ours = new ServiceError("unavailable", "not now", { hint: "do this" });
+  const theirs = new ServiceError("upstream_rejected", "errcode 40164", { upstream, hint: "do that" });
+  expect(failureEnvelope(ours, "t").hint).toBe("do this");
+  expect(failureEnvelope(theirs, "t")).toEqual({
+    code: 40164,
+    msg: "refused with 40164",
+    data: {},
+    trace_id: "t",
+    hint: "do that",
+  });
+  expect(failureEnvelope(new ServiceError("unavailable", "not now"), "t")).not.toHaveProperty("hint");
+  const internal = new ServiceError("internal", "a bug", { hint: "canary", retryAfterMs: 1000 });
+  expect(Object.keys(failureEnvelope(internal, "t"))).toEqual(["code", "msg", "data", "trace_id"]);
+});
+
+test("where statuses speak, a refusal of WeChat's is 502, a parameter 400, a fault of ours 500, and all else our number", () => {
+  for (const [code, number] of Object.entries(NUMBERS)) {
+    const status = code === "invalid_parameter" ? 400 : number;
+    expect(failureStatus(new ServiceError(code as ErrorCode, "x")), code).toBe(status);
+  }
+  for (const error of [refusal("config", 40125), refusal("transient", -1)])
+    expect(failureStatus(error)).toBe(502);
+  expect(failureStatus(new Error("a bug"))).toBe(500);
 });
 
 test("where waiting helps, the seconds to wait are whole and never too few", () => {

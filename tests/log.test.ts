@@ -4,41 +4,59 @@ import { EventBus } from "../src/events.ts";
 import { createLog, LOG_LEVELS, type LogLevel } from "../src/log.ts";
 import { ManualClock } from "./support/manual-clock.ts";
 
-const EVENTS: readonly [LogLevel, ServiceEvent][] = [
-  ["info", { type: "service.started", url: "http://127.0.0.1:3000", version: "1.0.0" }],
-  ["info", { type: "service.stopping", reason: "SIGTERM" }],
-  ["info", { type: "service.stopped" }],
-  ["warn", { type: "config.warning", message: "WEIXIN_X: unknown" }],
-  [
+/** One of each kind: a new event does not compile until its level is written here. */
+const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent, { type: T }>, "type">] } = {
+  "service.started": ["info", { url: "http://127.0.0.1:3000", version: "1.0.0" }],
+  "service.stopping": ["info", { reason: "SIGTERM" }],
+  "service.stopped": ["info", {}],
+  "config.warning": ["warn", { message: "WEIXIN_X: unknown" }],
+  "credential.refreshed": [
     "info",
-    { type: "credential.refreshed", key: "weixin:wx1:stable:access_token", lifeMs: 7_200_000, generation: 1 },
+    { key: "weixin:wx1:stable:access_token", lifeMs: 7_200_000, generation: 1 },
   ],
-  [
+  "credential.refresh_failed": [
     "warn",
-    {
-      type: "credential.refresh_failed",
-      key: "k",
-      code: "upstream_rejected",
-      errcode: 40125,
-      class: "config",
-    },
+    { key: "k", code: "upstream_rejected", errcode: 40125, class: "config" },
   ],
-  ["warn", { type: "credential.fenced", key: "k", generation: 2 }],
-  ["info", { type: "credential.cleared", key: "k", address: "127.0.0.1" }],
-  [
+  "credential.fenced": ["warn", { key: "k", generation: 2 }],
+  "credential.cleared": ["info", { key: "k", address: "127.0.0.1" }],
+  "app.unblocked": ["info", { key: "k", address: "127.0.0.1" }],
+  "credential.lease_waited": ["debug", { key: "k" }],
+  "flight.started": ["debug", { key: "k" }],
+  "flight.landed": ["debug", { key: "k" }],
+  "waiter.came": ["debug", { key: "k" }],
+  "waiter.left": ["debug", { key: "k" }],
+  "credential.died_early": ["warn", { key: "k", earlyMs: 5_000_000 }],
+  "store.damaged": ["error", { key: "weixin:wx1:stable:access_token" }],
+  "quota.nearly_used": ["warn", { key: "k", calls: 1800, limit: 2000 }],
+  "upstream.called": [
     "info",
     {
-      type: "upstream.called",
       platform: "weixin",
+      appId: "wx1",
       endpoint: "/cgi-bin/token",
       durationMs: 12,
       outcome: "errcode",
       errcode: -1,
     },
   ],
-  ["debug", { type: "request.handled", traceId: "t", method: "GET", route: "/AccessToken/getXcx", code: 0 }],
-  ["error", { type: "request.failed", traceId: "t", route: "/", error: "TypeError", stack: "at x" }],
-];
+  "request.handled": [
+    "debug",
+    {
+      traceId: "t",
+      method: "GET",
+      route: "/AccessToken/getXcx",
+      code: 0,
+      result: "hit",
+      durationMs: 0.4,
+    },
+  ],
+  "request.failed": ["error", { traceId: "t", route: "/", error: "TypeError", stack: "at x" }],
+};
+
+const EVENTS = Object.entries(EACH).map(
+  ([type, [level, fields]]) => [level, { type, ...fields } as ServiceEvent] as const,
+);
 
 function setup(level: LogLevel = "debug") {
   const lines: string[] = [];

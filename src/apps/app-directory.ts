@@ -1,7 +1,7 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import type { App, WecomApp, WeixinApp } from "./app.ts";
-import type { Slot } from "./slot.ts";
+import type { Slot, SlotName } from "./slot.ts";
 
 /** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
 export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;
@@ -16,6 +16,8 @@ export class AppDirectory {
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
   readonly #digest: SecretDigest;
+  /** Sorted when somebody first asks. */
+  #names: readonly string[] | undefined;
 
   constructor(apps: readonly App[], digest: SecretDigest) {
     this.#digest = digest;
@@ -67,10 +69,72 @@ export class AppDirectory {
     return wecomSlotOf(named);
   }
 
+  /**
+   * The slot of a configured app by its public name: an AppID, or a CorpID and an agent joined by `_`.
+   *
+   * @throws {ServiceError} `not_found` when we hold no such app.
+   */
+  slotOfApp(name: string): Slot {
+    const weixin = this.#weixin.get(name);
+    if (weixin) return weixinSlotOf(weixin);
+    // An agent has no underscore, a CorpID may have one.
+    const cut = name.lastIndexOf("_");
+    const wecom = this.#wecom.get(name.slice(0, cut))?.find(({ agent }) => agent === name.slice(cut + 1));
+    if (cut > 0 && wecom) return wecomSlotOf(wecom);
+    throw new ServiceError(
+      "not_found",
+      "没有配置该应用，请检查appid或<corpid>_<agent> (no such app here; check the appid or <corpid>_<agent>)",
+    );
+  }
+
+  /** At most `limit` public names of configured apps in the order of their characters, from behind `after` on. */
+  list({
+    after = "",
+    limit,
+  }: {
+    readonly after?: string | undefined;
+    readonly limit: number;
+  }): readonly string[] {
+    this.#names ??= [...this.#weixin.keys(), ...[...this.#wecom.values()].flat().map(wecomName)].toSorted(
+      byCharacters,
+    );
+    const first = firstBehind(this.#names, after);
+    return this.#names.slice(first, first + limit);
+  }
+
+  /** The configured slot of that name; undefined for a name that no held secret belongs to. */
+  slotNamed({ platform, appId, name }: SlotName): Slot | undefined {
+    if (platform === "wecom") {
+      const app = this.#wecom.get(appId)?.find(({ agent }) => agent === name);
+      return app && wecomSlotOf(app);
+    }
+    const app = this.#weixin.get(appId);
+    return app?.tokenMode === name ? weixinSlotOf(app) : undefined;
+  }
+
   #foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
     const name = `~${this.#digest(platform, appId, secret)}`;
     return { platform, appId, name, secret, tokenMode: "stable", configured: false };
   }
+}
+
+function wecomName(app: WecomApp): string {
+  return `${app.id}_${app.agent}`;
+}
+
+function byCharacters(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The index of the first of the sorted `names` that comes behind `after`. */
+function firstBehind(names: readonly string[], after: string): number {
+  let [low, high] = [0, names.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((names[middle] ?? "") > after) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): WecomApp {

@@ -8,8 +8,8 @@ export interface AppStore {
    * Makes the stored apps equal to `apps`, in one transaction.
    *
    * The environment is the one source of apps for now. An app that it no longer names is forgotten; one that did
-   * not change is not written. What was issued to a secret that is no longer the app's is forgotten with it: the new
-   * secret may belong to another application.
+   * not change is not written. Where a secret changed or an app went, what was issued to the old one is forgotten, because
+   * the new one may belong to another application, and the pauses end: what the old one was refused for says nothing.
    */
   replaceAll(apps: readonly App[]): Promise<void>;
 }

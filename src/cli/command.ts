@@ -4,6 +4,7 @@ import { runDemo } from "./demo.ts";
 import type { ExitCode } from "./exit-code.ts";
 import { runSandbox } from "./sandbox.ts";
 import { runServe } from "./serve.ts";
+import { runWorker } from "./worker.ts";
 
 const USAGE = `accesstoken ${VERSION}
 
@@ -11,6 +12,8 @@ Usage 用法: accesstoken <command> [options]
 
 Commands 命令:
   serve                     Run the service 启动服务
+      --workers <n>           Processes on one port and one database. Default 1
+                              在同一端口和数据库上运行的进程数，默认1
   sandbox                   Run a stand-in for WeChat and WeCom 启动模拟的微信与企业微信
       --port <n>              WeChat's port; WeCom's is the next one. Default 3001
                               微信端口，企业微信为其后一个端口，默认3001
@@ -31,9 +34,10 @@ The service is configured by environment variables and a .env file; .env.example
 export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   const [command, ...rest] = args;
   try {
-    if (command === "serve" && rest.length === 0) return await runServe();
-    if (command === "sandbox") return await withPort(rest, 3001, runSandbox);
-    if (command === "demo") return await withPort(rest, 3000, runDemo);
+    if (command === "serve") return await withNumber(rest, SERVE_WORKERS, runServe);
+    if (command === "worker" && process.send) return await runWorkerFrom(rest);
+    if (command === "sandbox") return await withNumber(rest, { ...PORT, default: 3001 }, runSandbox);
+    if (command === "demo") return await withNumber(rest, { ...PORT, default: 3000 }, runDemo);
     if ((command === "version" || command === "--version") && rest.length === 0) {
       console.log(`${NAME} ${VERSION}`);
       return 0;
@@ -51,15 +55,34 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   return 2;
 }
 
-async function withPort(
+/** An option with a whole number as its value. */
+interface NumberOption {
+  readonly name: string;
+  readonly least: number;
+  readonly most: number;
+  readonly default: number;
+}
+
+const SERVE_WORKERS: NumberOption = { name: "--workers", least: 1, most: 64, default: 1 };
+const PORT = { name: "--port", least: 0, most: 65_535 };
+
+async function withNumber(
   args: readonly string[],
-  defaultPort: number,
-  run: (port: number) => Promise<ExitCode>,
+  option: NumberOption,
+  run: (value: number) => Promise<ExitCode>,
 ): Promise<ExitCode> {
-  const [option, value = "", ...more] = args;
-  if (option === undefined) return run(defaultPort);
-  const port = Number(value);
-  if (option === "--port" && /^\d{1,5}$/.test(value) && port < 65_536 && more.length === 0) return run(port);
+  const [name, value = "", ...more] = args;
+  if (name === undefined) return run(option.default);
+  const number = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
+  const isRight =
+    name === option.name && number >= option.least && number <= option.most && more.length === 0;
+  if (isRight) return run(number);
   console.error(USAGE);
   return 2;
+}
+
+/** The supervisor's own words: index, count and port. */
+function runWorkerFrom(args: readonly string[]): Promise<ExitCode> {
+  const [index = 0, count = 1, port = 0] = args.map(Number);
+  return runWorker({ index, count, port });
 }

@@ -1,8 +1,21 @@
 import { type Slot, type SlotName, slotKey } from "../apps/slot.ts";
+import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
 /** The short-lived things that WeChat and WeCom issue to us. */
-export type CredentialKind = "access_token" | "jsapi_ticket";
+export const CREDENTIAL_KINDS = [
+  "access_token",
+  "jsapi_ticket",
+  "wx_card_ticket",
+  "agent_config_ticket",
+] as const;
+export type CredentialKind = (typeof CREDENTIAL_KINDS)[number];
+
+/** Which kinds each platform issues. */
+export const KINDS_OF: Readonly<Record<Platform, readonly CredentialKind[]>> = {
+  weixin: ["access_token", "jsapi_ticket", "wx_card_ticket"],
+  wecom: CREDENTIAL_KINDS,
+};
 
 /** Names one credential: whose it is, and which kind. */
 export interface CredentialName {
@@ -13,6 +26,19 @@ export interface CredentialName {
 /** Names one credential and brings the secret with which it can be obtained. */
 export interface CredentialRef extends CredentialName {
   readonly slot: Slot;
+}
+
+/**
+ * The reference of a slot's credential.
+ *
+ * @throws {ServiceError} `invalid_parameter` when the platform issues none of that kind.
+ */
+export function credentialRef(slot: Slot, kind: CredentialKind): CredentialRef {
+  if (KINDS_OF[slot.platform].includes(kind)) return { slot, kind };
+  throw new ServiceError(
+    "invalid_parameter",
+    "该平台没有这种凭证 (this platform issues no credential of this kind)",
+  );
 }
 
 /** The one name of a credential in maps and log lines. It says nothing secret. */
@@ -32,16 +58,39 @@ export interface Credential {
   /** When we asked for it: its life can't have begun earlier. */
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /**
+   * How much life is left when it is first renewed, where that differs from the policy: WeChat may have issued a
+   * token that we never saw, and a third one now would kill this one.
+   */
+  readonly renewLeftMs?: number;
 }
 
 /**
  * What stands in the store under one key.
  *
- * `generation` grows with every save and every clear, and never returns: a save names the generation that it was
- * begun under, and one that was overtaken changes nothing.
+ * `generation` is the fencing number: it grows with every lease and every clear and never returns. A save names the
+ * generation of its lease, and one that was overtaken changes nothing.
  */
 export interface CredentialRecord {
   readonly generation: number;
   /** Undefined after a clear. */
   readonly credential: Credential | undefined;
+  /** Somebody said that the value is refused, and nobody has looked into it yet. It is not handed out. */
+  readonly isRejected: boolean;
+  /** The last value that WeChat itself confirmed to be dead. It is never handed out again. */
+  readonly dead: Secret | undefined;
+  /** Whether anything was ever saved under this name: a slot with a token has proven its secret. */
+  readonly wasSaved: boolean;
+  /** Epoch milliseconds of the last hand-out that was written down, in whichever process. */
+  readonly usedAt: number | undefined;
 }
+
+/** A record before anything was ever saved. */
+export const NO_RECORD: CredentialRecord = {
+  generation: 0,
+  credential: undefined,
+  isRejected: false,
+  dead: undefined,
+  wasSaved: false,
+  usedAt: undefined,
+};

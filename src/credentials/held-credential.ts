@@ -15,21 +15,28 @@ export class HeldCredential {
   readonly value: Secret;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  readonly renewLeftMs: number | undefined;
   readonly generation: number;
   readonly #clock: Clock;
   readonly #endsAtMonotonic: number;
 
-  /** `ageMs` is how long ago, by the monotonic clock, it was asked for; by default what the wall clock says. */
-  constructor(credential: Credential, generation: number, clock: Clock, ageMs?: number) {
+  /** `endsAtMonotonic` is when its life ends by the monotonic clock; by default what the wall clock makes of it. */
+  constructor(credential: Credential, generation: number, clock: Clock, endsAtMonotonic?: number) {
     this.value = credential.value;
     this.issuedAt = credential.issuedAt;
     this.expiresAt = credential.expiresAt;
+    this.renewLeftMs = credential.renewLeftMs;
     this.generation = generation;
     this.#clock = clock;
-    const age = ageMs ?? clock.now() - credential.issuedAt;
+    const now = clock.now();
     // A credential from the future proves that the wall clock was set back, and then its age is unknown.
-    const leftMs = age < 0 ? 0 : credential.expiresAt - credential.issuedAt - age;
-    this.#endsAtMonotonic = clock.monotonic() + leftMs;
+    const leftMs = credential.issuedAt > now ? 0 : credential.expiresAt - now;
+    this.#endsAtMonotonic = endsAtMonotonic ?? clock.monotonic() + leftMs;
+  }
+
+  /** The whole life that it was issued with, in milliseconds. */
+  lifeMs(): number {
+    return this.expiresAt - this.issuedAt;
   }
 
   /** The life that is left, in milliseconds; not above zero when it is over. */

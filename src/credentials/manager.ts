@@ -1,117 +1,182 @@
 import type { SlotName } from "../apps/slot.ts";
-import type { Clock } from "../clock.ts";
-import { ServiceError } from "../errors.ts";
-import type { EventBus, FailureFacts } from "../events.ts";
+import type { RequestResult } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import type { CredentialSource } from "./credential-source.ts";
-import type { CredentialStore } from "./credential-store.ts";
-import {
-  type Credential,
-  type CredentialKind,
-  type CredentialName,
-  type CredentialRecord,
-  type CredentialRef,
-  credentialKey,
-} from "./credential.ts";
-import { HeldCredential, LEAST_LIFE_MS } from "./held-credential.ts";
+import { type ClearRequest, Clearing } from "./clearing.ts";
+import { COMPLAINT_PAUSE_MS, Complaints } from "./complaints.ts";
+import { type CredentialKind, type CredentialName, type CredentialRef, credentialKey } from "./credential.ts";
+import type { HeldCredential } from "./held-credential.ts";
+import { Orders } from "./orders.ts";
+import { unavailable } from "./paced-errors.ts";
+import { isActive, isCredible, type Pause, pauseKeys } from "./pause.ts";
+import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
+import { renewAgainMs, renewalLeftMs, type RenewalSubject } from "./renewal-policy.ts";
 import { SingleFlight } from "./single-flight.ts";
 
-/** How long one `get` may ask upstream in all, its retries included. */
-const REFRESH_DEADLINE_MS = 8000;
-const ATTEMPTS_MOST = 3;
-const RETRY_PAUSE_MS = 200;
-const CLEAR_PAUSE_MS = 10_000;
-/** How often a flight asks again because a clear overtook it. Clears are 10 s apart, so once is enough. */
-const OVERTAKEN_MOST = 2;
+/** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
+const LADDER_MEMORY_MS = 60_000;
 
 /** What the manager works with. */
-export interface CredentialManagerParts {
-  readonly source: CredentialSource;
-  readonly store: CredentialStore;
-  readonly clock: Clock;
-  readonly events: EventBus;
-  /** Overrides the 8 s. */
-  readonly deadlineMs?: number;
+export interface ManagerParts extends RefreshParts {
+  /** Whether early renewals of this credential are to stop, because the app's daily quota is nearly used up. */
+  readonly isShortOfQuota?: (name: CredentialName) => Promise<boolean>;
 }
 
-/** Who asked for a clear, for the record. */
-export interface ClearRequest {
-  readonly address: string;
-  /** Clear only while this is still the value. */
-  readonly onlyIf?: Secret;
+/** What a caller wants of a credential. */
+export interface GetOptions {
+  /** Wait for a longer life when less than this is left; milliseconds, default 0. */
+  readonly minTtlMs?: number;
+  /** The caller's own object, on which a get that succeeds notes how it came by its credential. */
+  readonly notes?: { result?: RequestResult };
+}
+
+/** A flight of this process. */
+interface Flight {
+  readonly name: CredentialName;
+  /** Whether a caller without a credential joins it: not a probe; and during a renewal nobody is without one. */
+  readonly isAwaited: boolean;
 }
 
 /**
- * Keeps one current credential per key and hands it to whoever asks.
+ * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `clear`.
  *
- * One refresh is always the same sequence: join the flight in this process, read the store again, ask the source,
- * save fenced by the generation, answer with the value that stands. A warm `get` touches neither disk nor network.
+ * A warm `get` touches neither disk nor network. Whatever must be asked of WeChat goes through one flight per
+ * credential in this process, and through `Refresh` among the processes.
  */
 export class CredentialManager {
-  readonly #parts: CredentialManagerParts;
-  readonly #held = new Map<string, HeldCredential>();
-  /** Per key, the generation of the last clear: nothing older may be held again, however late it arrives. */
-  readonly #oldest = new Map<string, number>();
+  readonly #parts: ManagerParts;
+  readonly #refresh: Refresh;
+  readonly #complaints: Complaints;
+  readonly #clearing: Clearing;
+  readonly #orders: Orders;
   readonly #flights = new SingleFlight<HeldCredential>();
-  readonly #flying = new Map<string, CredentialName>();
-  readonly #clearedAt = new Map<string, number>();
-  /** Failures that were thrown after their attempts: a ticket whose token failed is not tried as often again. */
-  readonly #spent = new WeakSet<ServiceError>();
+  readonly #flying = new Map<string, Flight>();
+  /** Per key, when a renewal ahead of time may be tried again (monotonic). */
+  readonly #renewAgainAt = new Map<string, number>();
 
-  constructor(parts: CredentialManagerParts) {
+  constructor(parts: ManagerParts) {
     this.#parts = parts;
+    this.#complaints = new Complaints(parts.pauses, parts.clock);
+    this.#refresh = new Refresh(parts, this.#complaints);
+    this.#orders = new Orders(parts);
+    const flying = () => [...this.#flying.values()].map(({ name }) => name);
+    this.#clearing = new Clearing(parts, this.#complaints, flying);
   }
 
   /**
-   * The current credential of `ref`; waits only when there is none that lives.
+   * The current credential of `ref`; waits only when there is none that lives, or lives long enough.
    *
-   * @throws {ServiceError} What the source threw, after up to three attempts within the deadline.
+   * One with less than `minTtlMs` is still handed out when a longer life is not to be had.
+   *
+   * @throws {ServiceError} What kept us from obtaining one, with `retryAfterMs` while the upstream is left alone.
    */
-  async get(ref: CredentialRef): Promise<HeldCredential> {
+  async get(ref: CredentialRef, options: GetOptions = {}): Promise<HeldCredential> {
+    const { minTtlMs = 0, notes } = options;
     const key = credentialKey(ref);
-    const held = this.#held.get(key);
-    if (held?.isUsable()) return held;
-    return this.#flights.run(key, () => this.#refresh(ref, key));
+    if (notes) notes.result ??= "hit";
+    const { memory } = this.#parts;
+    const held = memory.current(key) ?? (this.#isAwaited(key) ? undefined : await this.#look(ref, key));
+    const got = held?.isUsable()
+      ? await this.#prolong(ref, key, held, minTtlMs, notes)
+      : await this.#obtain(ref, key, notes);
+    memory.markUsed(key);
+    return got;
+  }
+
+  /**
+   * Looks for a credential that lives longer than `living`, ahead of its end, or for any when there is none. Nobody
+   * has asked for it, so it counts as no use, and it never throws: what lives goes on.
+   *
+   * Resolves with what stands afterwards, or undefined when it failed or the upstream is left alone.
+   */
+  async renew(ref: CredentialRef, living: HeldCredential | undefined): Promise<HeldCredential | undefined> {
+    const key = credentialKey(ref);
+    if (living) {
+      const againMs = renewAgainMs(subjectOf(ref, living), living.remainingMs());
+      this.#renewAgainAt.set(key, this.#parts.clock.monotonic() + againMs);
+    }
+    try {
+      if (await this.#activePause(ref)) return undefined;
+      if (living && (await this.#parts.isShortOfQuota?.(ref))) return undefined;
+      const goal: RefreshGoal = living ? { kind: "renew", expiresAt: living.expiresAt } : { kind: "obtain" };
+      const renewed = await this.#fly(ref, key, goal);
+      if (!living?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
+      return renewed;
+    } catch {
+      // The refresh has told what went wrong; callers have a living credential and lose nothing.
+      return undefined;
+    }
+  }
+
+  /**
+   * What the upstream hands out now, by an operator's order, whatever stands.
+   *
+   * Whoever repeats a credential while it lives may repeat it here too. With `force`, WeChat makes a new stable token;
+   * that, and each classic fetch, is one of 20 a day and 30 s apart. Everything else may be ordered every 10 s.
+   *
+   * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
+   */
+  async refresh(ref: CredentialRef, { force }: { readonly force: boolean }): Promise<HeldCredential> {
+    const key = credentialKey(ref);
+    const goal = await this.#orders.admit(ref, force);
+    // One that flies already was not begun for this order.
+    while (this.#flights.has(key)) await this.#flights.landed(key);
+    return this.#wait(key, () => this.#fly(ref, key, goal));
   }
 
   /**
    * The credential of `ref` that is not `rejected`.
    *
    * Call it with the value that WeChat refused. When somebody has replaced that value already, the newer one is
-   * returned and WeChat is left alone, so a burst of complaints about one token costs one request. In stable mode
-   * WeChat may issue the same value again; it is then returned.
+   * returned and WeChat is left alone, so a burst of complaints about one token costs one request. WeChat is asked
+   * whether the value is dead before anything is done that would kill it; a false complaint gets the same value back.
+   *
+   * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is dead and no other is to be had, or when
+   *   a complaint about this app was looked into less than 10 s ago.
    */
   async replace(ref: CredentialRef, rejected: Secret): Promise<HeldCredential> {
-    const current = await this.get(ref);
-    if (!current.value.equals(rejected)) return current;
-    await this.#forget(ref, current.generation);
-    return this.get(ref);
+    const key = credentialKey(ref);
+    for (let round = 1; round <= 2; round++) {
+      // Whatever flies now may bring another value.
+      await this.#flights.landed(key);
+      const { held, record } = await this.#parts.memory.read(ref);
+      const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
+      const stands = record.credential?.value.equals(rejected) || record.dead?.equals(rejected);
+      const isFalse = this.#complaints.isAlive(key, rejected);
+      const another =
+        stands && !isFalse ? () => this.#flyReplacement(ref, key, rejected) : () => this.get(ref);
+      const got = other ?? (await another());
+      // A flight that somebody else began for another reason may have come back with the very value.
+      if (!got.value.equals(rejected) || this.#complaints.isAlive(key, rejected)) {
+        this.#parts.memory.markUsed(key);
+        return got;
+      }
+    }
+    const message = "暂时没有可替换的凭证，请稍后重试 (no other credential is to be had; try again later)";
+    throw unavailable(message, COMPLAINT_PAUSE_MS);
   }
 
   /**
    * Forgets the credential of `name`. Never asks upstream, and is content when there is nothing to forget.
    *
-   * @throws {ServiceError} `rate_limited` when it was cleared less than 10 s ago; then nothing changes.
+   * @throws {ServiceError} `rate_limited` when it was cleared less than 10 s ago, or a complaint about its app was
+   *   looked into in that time; then nothing changes.
    */
   clear(name: CredentialName, request: ClearRequest): Promise<void> {
-    return this.#clearAll([name], request);
+    return this.#clearing.clear([name], request);
   }
 
-  /** As `clear`, for every slot of an app: all of them, or none when one of them was cleared less than 10 s ago. */
-  async clearApp(
+  /** As `clear`, for every slot of an app: all of them, or none. */
+  clearApp(
     app: Pick<SlotName, "platform" | "appId">,
     kind: CredentialKind,
     request: ClearRequest,
   ): Promise<void> {
-    const names = new Map<string, CredentialName>();
-    for (const name of await this.#parts.store.listOfApp(app.platform, app.appId, kind)) {
-      names.set(credentialKey(name), name);
-    }
-    for (const [key, name] of this.#flying) {
-      const { platform, appId } = name.slot;
-      if (platform === app.platform && appId === app.appId && name.kind === kind) names.set(key, name);
-    }
-    await this.#clearAll([...names.values()], request);
+    return this.#clearing.clearApp(app, kind, request);
+  }
+
+  /** Ends every pause of the slot's app, by an operator's word: the next caller's request goes to the upstream. */
+  unblock(slot: SlotName, request: { readonly address: string }): Promise<void> {
+    return this.#orders.unblock(slot, request);
   }
 
   /** Resolves when no refresh runs any more. */
@@ -119,148 +184,131 @@ export class CredentialManager {
     return this.#flights.settle();
   }
 
-  async #clearAll(names: readonly CredentialName[], { address, onlyIf }: ClearRequest): Promise<void> {
-    const { store, clock, events } = this.#parts;
-    const effective: { key: string; name: CredentialName; generation: number | undefined }[] = [];
-    for (const name of names) {
-      const key = credentialKey(name);
-      const record = await store.find(name);
-      // A flight that began before the clear is overtaken by it too: who asks afterwards wants a newer answer.
-      const hits = onlyIf
-        ? record?.credential?.value.equals(onlyIf)
-        : record?.credential || this.#flying.has(key);
-      if (hits) effective.push({ key, name, generation: onlyIf ? record?.generation : undefined });
-    }
-    const now = clock.monotonic();
-    for (const { key } of effective) {
-      const sinceMs = now - (this.#clearedAt.get(key) ?? -CLEAR_PAUSE_MS);
-      if (sinceMs < CLEAR_PAUSE_MS) throw clearedTooOften(CLEAR_PAUSE_MS - sinceMs);
-    }
-    for (const { key } of effective) this.#clearedAt.set(key, now);
-    for (const [done, { key, name, generation }] of effective.entries()) {
-      try {
-        await this.#forget(name, generation);
-      } catch (error) {
-        for (const missed of effective.slice(done)) this.#clearedAt.delete(missed.key);
-        throw error;
-      }
-      events.emit({ type: "credential.cleared", key, address });
-    }
-  }
-
-  async #forget(name: CredentialName, generation?: number): Promise<void> {
-    const key = credentialKey(name);
-    const standing = await this.#parts.store.clear(name, generation);
-    this.#oldest.set(key, standing.generation);
-    const held = this.#held.get(key);
-    if (held && held.generation < standing.generation) this.#held.delete(key);
-  }
-
-  async #refresh(ref: CredentialRef, key: string): Promise<HeldCredential> {
-    const { store, events } = this.#parts;
-    this.#flying.set(key, ref);
+  /** What stands in the store; while it can't be read, what this process has and still lives. */
+  async #look(ref: CredentialRef, key: string): Promise<HeldCredential | undefined> {
+    const { memory } = this.#parts;
     try {
-      const record = await store.find(ref);
-      const stored = this.#hold(key, record);
-      if (stored?.isUsable()) return stored;
-      return await this.#obtain(ref, key, record?.generation ?? 0);
+      return (await memory.read(ref)).held;
     } catch (error) {
-      events.emit({ type: "credential.refresh_failed", key, ...failureFacts(error) });
+      const known = memory.lastKnown(key);
+      if (known?.isUsable()) return known;
       throw error;
-    } finally {
-      this.#flying.delete(key);
     }
   }
 
-  async #obtain(ref: CredentialRef, key: string, generation: number): Promise<HeldCredential> {
-    const { store, clock, events } = this.#parts;
-    const deadline = AbortSignal.timeout(this.#parts.deadlineMs ?? REFRESH_DEADLINE_MS);
-    let expected = generation;
-    for (let asked = 0; asked < OVERTAKEN_MOST; asked++) {
-      const { credential, askedAt } = await this.#ask(ref, deadline);
-      const standing = await store.save(ref, credential, expected);
-      // How old our own answer is, the monotonic clock knows; of somebody else's only the wall clock does.
-      const ageMs = standing.credential === credential ? clock.monotonic() - askedAt : undefined;
-      const held = this.#hold(key, standing, ageMs);
-      if (held?.isUsable()) {
-        events.emit({
-          type: "credential.refreshed",
-          key,
-          lifeMs: held.remainingMs(),
-          generation: held.generation,
-        });
-        return held;
+  async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<HeldCredential> {
+    if (!this.#isAwaited(key)) {
+      const pause = await this.#lastPause(ref);
+      const now = this.#parts.clock.now();
+      if (pause && isActive(pause, now)) throw this.#refresh.pausedError(pause);
+      if (pause?.reason === "ladder" && pause.until <= now && now < pause.until + LADDER_MEMORY_MS) {
+        // The upstream was down a moment ago. One probe finds out whether it still is; nobody waits for it.
+        if (!this.#flying.has(key)) this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
+        throw this.#refresh.pausedError(pause);
       }
-      events.emit({ type: "credential.fenced", key, generation: standing.generation });
-      expected = standing.generation;
     }
-    throw new ServiceError(
-      "unavailable",
-      "凭证在获取途中被清除或已过期，请重试 (cleared or expired on the way; try again)",
-      {
-        retryAfterMs: LEAST_LIFE_MS,
-      },
-    );
+    const { memory } = this.#parts;
+    const isJoining = this.#flying.has(key);
+    const got = await this.#wait(key, () => this.#fly(ref, key, { kind: "obtain" }), notes);
+    if (!isJoining || memory.current(key) === got) return got;
+    // What a joined flight brought may have been cleared elsewhere before this caller came.
+    const held = await this.#look(ref, key);
+    return held?.isUsable() ? held : this.#obtain(ref, key, notes);
   }
 
-  /** Asks the source until it answers, refuses for good, or three attempts are spent. */
-  async #ask(
+  /** Renews a living credential where that is due or asked for; waits only for a caller whose `minTtlMs` it misses. */
+  async #prolong(
     ref: CredentialRef,
-    deadline: AbortSignal,
-  ): Promise<{ credential: Credential; askedAt: number }> {
-    const { source, clock } = this.#parts;
-    for (let attempt = 1; ; attempt++) {
-      // Counted from before the request: an answer that was long on its way is older than it looks.
-      const issuedAt = clock.now();
-      const askedAt = clock.monotonic();
-      try {
-        const issued = await source.obtain(ref, deadline);
-        const credential = { value: issued.value, issuedAt, expiresAt: issuedAt + issued.lifeMs };
-        return { credential, askedAt };
-      } catch (error) {
-        const isSpent = error instanceof ServiceError && this.#spent.has(error);
-        if (attempt === ATTEMPTS_MOST || deadline.aborted || isSpent || !mayAskAgain(ref, error)) {
-          if (error instanceof ServiceError) this.#spent.add(error);
-          throw error;
-        }
-        await clock.sleep(RETRY_PAUSE_MS * attempt * (0.5 + Math.random()));
-      }
+    key: string,
+    living: HeldCredential,
+    minTtlMs: number,
+    notes: GetOptions["notes"],
+  ): Promise<HeldCredential> {
+    const suffices = living.isUsable(minTtlMs);
+    const isDue = living.remainingMs() <= renewalLeftMs(subjectOf(ref, living), 1);
+    if (suffices && !isDue) return living;
+    const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
+    if (!mayRenew && !this.#flying.has(key)) return living;
+    const renew = async (): Promise<void> => {
+      await (mayRenew ? this.renew(ref, living) : this.#flights.landed(key));
+    };
+    if (suffices) {
+      void renew();
+      return living;
+    }
+    await this.#wait(key, renew, notes);
+    const renewed = this.#parts.memory.current(key);
+    return renewed?.isUsable() ? renewed : living;
+  }
+
+  /** Waits for what `begin` begins or joins, on a caller's behalf, and tells so. */
+  async #wait<T>(key: string, begin: () => Promise<T>, notes?: GetOptions["notes"]): Promise<T> {
+    const { events } = this.#parts;
+    if (notes) notes.result = this.#flying.has(key) ? "wait" : "refresh";
+    events.emit({ type: "waiter.came", key });
+    try {
+      return await begin();
+    } finally {
+      events.emit({ type: "waiter.left", key });
     }
   }
 
-  /** Takes what the store said stands into memory, unless a clear has overtaken it. */
-  #hold(key: string, record: CredentialRecord | undefined, ageMs?: number): HeldCredential | undefined {
-    if (!record?.credential || record.generation < (this.#oldest.get(key) ?? 0)) return undefined;
-    const known = this.#held.get(key);
-    // Read again, it would get its age from the wall clock, which somebody may have set back meanwhile.
-    if (known?.generation === record.generation) return known;
-    const held = new HeldCredential(record.credential, record.generation, this.#parts.clock, ageMs);
-    this.#held.set(key, held);
-    return held;
+  #fly(ref: CredentialRef, key: string, goal: RefreshGoal, isAwaited = goal.kind === "obtain") {
+    return this.#launch(ref, key, isAwaited, () => this.#refresh.run(ref, goal));
+  }
+
+  #flyReplacement(ref: CredentialRef, key: string, rejected: Secret): Promise<HeldCredential> {
+    const work = async () => {
+      // While WeChat is left alone, a complaint is no reason to send the secret once more.
+      const pause = (await this.#activePause(ref)) ?? (await this.#complaints.begin(ref.slot));
+      if (pause) throw this.#refresh.pausedError(pause);
+      return this.#refresh.run(ref, { kind: "replace", rejected });
+    };
+    return this.#wait(key, () => this.#launch(ref, key, false, work));
+  }
+
+  /** Joins the flight under `key`, or begins one with `work`. */
+  #launch(
+    name: CredentialName,
+    key: string,
+    isAwaited: boolean,
+    work: () => Promise<HeldCredential>,
+  ): Promise<HeldCredential> {
+    const { events } = this.#parts;
+    return this.#flights.run(key, async () => {
+      this.#flying.set(key, { name, isAwaited });
+      events.emit({ type: "flight.started", key });
+      try {
+        return await work();
+      } finally {
+        this.#flying.delete(key);
+        events.emit({ type: "flight.landed", key });
+      }
+    });
+  }
+
+  #isAwaited(key: string): boolean {
+    return this.#flying.get(key)?.isAwaited ?? false;
+  }
+
+  async #activePause(ref: CredentialRef): Promise<Pause | undefined> {
+    const pause = await this.#lastPause(ref);
+    return pause && isActive(pause, this.#parts.clock.now()) ? pause : undefined;
+  }
+
+  /** The pause that concerns `ref` and lasts longest, be it over or not; none that a wrong clock has put off. */
+  async #lastPause(ref: CredentialRef): Promise<Pause | undefined> {
+    const now = this.#parts.clock.now();
+    const pauses = await this.#parts.pauses.find(pauseKeys(ref));
+    return pauses.filter((pause) => isCredible(pause, now)).toSorted((a, b) => b.until - a.until)[0];
   }
 }
 
-/**
- * Whether the same request may be sent again.
- *
- * Not after a lost answer to a classic fetch: WeChat may have issued a token in it, and each further one kills the
- * token before the last, which others still hold.
- */
-function mayAskAgain(ref: CredentialRef, error: unknown): boolean {
-  if (!(error instanceof ServiceError)) return false;
-  if (error.upstream) return error.upstream.class === "transient";
-  if (error.code === "upstream_unreachable") return true;
-  const repeatable = ref.kind !== "access_token" || ref.slot.tokenMode === "stable";
-  return repeatable && (error.code === "upstream_timeout" || error.code === "upstream_invalid");
-}
-
-function clearedTooOften(retryAfterMs: number): ServiceError {
-  const message = "10秒内已清除过该凭证，请稍后再试 (it was cleared less than 10 s ago; try again later)";
-  return new ServiceError("rate_limited", message, { retryAfterMs });
-}
-
-function failureFacts(error: unknown): FailureFacts {
-  if (!(error instanceof ServiceError)) return { code: "internal" };
-  if (!error.upstream) return { code: error.code };
-  return { code: error.code, errcode: error.upstream.errcode, class: error.upstream.class };
+function subjectOf(ref: CredentialRef, held: HeldCredential): RenewalSubject {
+  return {
+    platform: ref.slot.platform,
+    kind: ref.kind,
+    lifeMs: held.lifeMs(),
+    renewLeftMs: held.renewLeftMs,
+  };
 }

@@ -16,9 +16,14 @@ export class SingleFlight<T> {
     return flight;
   }
 
-  /** Whether a flight runs under `key` now. */
+  /** Whether a flight runs under `key`. */
   has(key: string): boolean {
     return this.#flights.has(key);
+  }
+
+  /** Resolves when no flight runs under `key` any more, however it ended. */
+  async landed(key: string): Promise<void> {
+    await this.#flights.get(key)?.catch(() => undefined);
   }
 
   /** Resolves when every flight that runs now has ended, however it ended. */

@@ -1,12 +1,19 @@
 import { Elysia, ParseError, ValidationError } from "elysia";
 import type { AppDirectory } from "../apps/app-directory.ts";
+import { appRoutes } from "../apps/routes.ts";
 import type { Authentication } from "../clients/authentication.ts";
+import type { Clock } from "../clock.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
-import { failureEnvelope, successEnvelope } from "../envelope.ts";
+import { credentialRoutes } from "../credentials/routes.ts";
+import type { CredentialStates } from "../credentials/state.ts";
+import { failureEnvelope, failureStatus, successEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
+import type { CardSigner } from "../jssdk/card-signer.ts";
 import type { JsApiSigner } from "../jssdk/js-api-signer.ts";
+import { signatureRoutes } from "../jssdk/routes.ts";
 import type { Login } from "../login/login.ts";
+import { type OpsRouteParts, opsRoutes } from "../ops/routes.ts";
 import { accessTokenRoutes } from "../protocol/access-token.ts";
 import { jsSdkRoutes } from "../protocol/js-sdk.ts";
 import { xcxRoutes } from "../protocol/xcx.ts";
@@ -23,7 +30,11 @@ export interface AppParts {
   readonly credentials: CredentialManager;
   readonly login: Login;
   readonly signer: JsApiSigner;
+  readonly cards: CardSigner;
+  readonly states: CredentialStates;
+  readonly ops: OpsRouteParts;
   readonly events: EventBus;
+  readonly clock: Clock;
 }
 
 /**
@@ -34,51 +45,79 @@ export interface AppParts {
  * request, secrets included.
  */
 export function createApp(parts: AppParts) {
-  const { events, authentication } = parts;
+  const { events, authentication, clock } = parts;
   const identity = authentication.identity;
   const routes = new Elysia()
     .use(indexRoute())
     .use(accessTokenRoutes({ ...parts, identity }))
     .use(jsSdkRoutes({ ...parts, identity }))
-    .use(xcxRoutes({ ...parts, identity }));
-  const paths = new Set(routes.routes.map(({ path }) => path));
-  return new Elysia({ name: "app" })
-    .onError(({ error, code, set, request, route, path }) => {
-      const traceId = String(set.headers["trace-id"] ?? newTraceId());
-      const isKnownPath = code === "NOT_FOUND" && paths.has(path.replace(/(?<=.)\/$/, ""));
-      const failure = isKnownPath ? methodNotAllowed() : toServiceError(error);
-      const envelope = failureEnvelope(failure, traceId);
-      // The framework would put the status of its own error over that of the response.
-      set.status = 200;
-      const pattern = code === "NOT_FOUND" ? "(none)" : route;
-      if (!(failure instanceof ServiceError)) {
-        events.emit({ type: "request.failed", traceId, route: pattern, ...faultFacts(failure) });
-      }
-      events.emit({
-        type: "request.handled",
-        traceId,
-        method: request.method,
-        route: pattern,
-        code: envelope.code,
-      });
-      return envelopeResponse(envelope);
-    })
-    .onRequest(({ set, request }) => {
-      set.headers["trace-id"] = newTraceId();
-      checkQuery(request.url);
-    })
-    .use(authentication.gate)
-    .onParse(({ request }) => readJsonBody(request))
-    .mapResponse(({ responseValue, set, request, route }) => {
-      const isFinished = responseValue instanceof Response;
-      if (isFinished || typeof responseValue !== "object" || responseValue === null) return undefined;
-      const traceId = String(set.headers["trace-id"]);
-      events.emit({ type: "request.handled", traceId, method: request.method, route, code: 0 });
-      return envelopeResponse(successEnvelope(responseValue, traceId));
-    })
-    .use(routes)
-    .use(swaggerRoutes(routes));
+    .use(xcxRoutes({ ...parts, identity }))
+    .use(appRoutes({ ...parts, identity }))
+    .use(credentialRoutes({ ...parts, identity }))
+    .use(signatureRoutes({ ...parts, identity }))
+    .use(opsRoutes(parts.ops));
+  const paths = routes.routes.map(({ path }) => new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}/?$`));
+  const bodiless = new Set(
+    routes.routes.filter(({ hooks }) => !hooks.body).map(({ method, path }) => `${method} ${path}`),
+  );
+  const handled = (request: Request, startedAt: number, traceId: string, route: string, code: number) => {
+    const { method } = request;
+    const result = code === 0 ? (authentication.callerOf(request)?.result ?? "done") : "error";
+    const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
+    events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
+  };
+  /** The answers of the error hook, which come through the response hook too. */
+  const failures = new WeakSet<Response>();
+  return (
+    new Elysia({ name: "app" })
+      /** When the request came, by the monotonic clock. */
+      .decorate("startedAt", 0)
+      // Not among the response's headers: the framework would copy every response to merge them in.
+      .decorate("traceId", "")
+      .onError(({ error, code, set, request, route, path, startedAt, traceId: given }) => {
+        const traceId = given || newTraceId();
+        const isKnownPath = code === "NOT_FOUND" && paths.some((known) => known.test(path));
+        const failure = isKnownPath ? methodNotAllowed() : toServiceError(error);
+        const envelope = failureEnvelope(failure, traceId);
+        const status = SPEAKS_HTTP.test(path) ? failureStatus(failure) : 200;
+        // The framework would put the status of its own error over that of the response.
+        set.status = status;
+        const pattern = code === "NOT_FOUND" || !route ? "(none)" : route;
+        if (!(failure instanceof ServiceError)) {
+          events.emit({ type: "request.failed", traceId, route: pattern, ...faultFacts(failure) });
+        }
+        handled(request, startedAt, traceId, pattern, envelope.code);
+        const response = envelopeResponse(envelope, status);
+        failures.add(response);
+        return response;
+      })
+      .onRequest((context) => {
+        context.startedAt = clock.monotonic();
+        context.traceId = newTraceId();
+        checkQuery(context.request.url);
+      })
+      .use(authentication.gate)
+      .onParse(({ request, route }) => readJsonBody(request, bodiless.has(`${request.method} ${route}`)))
+      .mapResponse(({ responseValue, request, route, startedAt, traceId }) => {
+        const isFinished = responseValue instanceof Response;
+        if (isFinished && failures.has(responseValue)) return undefined;
+        handled(
+          request,
+          startedAt,
+          traceId,
+          route,
+          isFinished && !responseValue.ok ? responseValue.status : 0,
+        );
+        if (isFinished || typeof responseValue !== "object" || responseValue === null) return undefined;
+        return envelopeResponse(successEnvelope(responseValue, traceId));
+      })
+      .use(routes)
+      .use(swaggerRoutes(routes))
+  );
 }
+
+/** Where the HTTP status tells the outcome too: our own interface, and what load balancers and scrapers read. */
+const SPEAKS_HTTP = /^\/(v1|livez|readyz|metrics)(\/|$)/;
 
 /** What the framework or a handler threw, as an error of ours; anything unexpected stays what it is. */
 function toServiceError(error: unknown): unknown {

@@ -4,15 +4,16 @@ import { ServiceError } from "../errors.ts";
 const BODY_BYTES_MOST = 64 * 1024;
 
 /**
- * The JSON value in a request's body.
+ * The JSON object in a request's body.
  *
  * The content type must be `application/json` to the letter: what a browser sends across origins without asking
- * first (text, forms) is refused.
+ * first (text, forms) is refused. Where `isOptional`, a request may have neither body nor type, and is undefined.
  *
- * @throws {ServiceError} `unsupported_media_type`, `payload_too_large`, or `invalid_parameter` for what is no JSON.
+ * @throws {ServiceError} `unsupported_media_type`, `payload_too_large`, or `invalid_parameter` for what is no JSON object.
  */
-export async function readJsonBody(request: Request): Promise<unknown> {
+export async function readJsonBody(request: Request, isOptional = false): Promise<unknown> {
   const type = request.headers.get("content-type") ?? "";
+  if (isOptional && type === "" && request.body === null) return undefined;
   if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
     throw new ServiceError(
       "unsupported_media_type",
@@ -27,8 +28,15 @@ export async function readJsonBody(request: Request): Promise<unknown> {
     if (size > BODY_BYTES_MOST) throw tooLarge();
     chunks.push(chunk);
   }
+  const body = parse(Buffer.concat(chunks));
+  // The schemas would take a list for an object without fields.
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
+  throw new ServiceError("invalid_parameter", "请求体应为JSON对象 (the body must be a JSON object)");
+}
+
+function parse(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
     // The parser's message quotes the body, which may hold a secret.
     throw new ServiceError("invalid_parameter", "请求体不是有效的JSON (the body is not JSON)");

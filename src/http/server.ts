@@ -1,4 +1,5 @@
 import type { AnyElysia } from "elysia";
+import { remembered } from "../clients/remembered.ts";
 import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
@@ -17,16 +18,25 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** Where to listen. */
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Whether other processes of ours listen on the same port; the system then shares the connections out. */
+  readonly isShared?: boolean;
+}
+
 /**
  * Puts `app` on a port; 0 lets the system choose one.
  *
  * @throws {ServiceError} `invalid_config` when the port is taken or the address is not ours.
  */
-export function listen(app: AnyElysia, { host, port }: { host: string; port: number }): HttpServer {
+export function listen(app: AnyElysia, { host, port, isShared = false }: ListenOptions): HttpServer {
   try {
     const server = Bun.serve({
       hostname: host,
       port,
+      reusePort: isShared,
       idleTimeout: IDLE_TIMEOUT_SECONDS,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
@@ -36,16 +46,40 @@ export function listen(app: AnyElysia, { host, port }: { host: string; port: num
     app.server = server;
     return { url: server.url.origin, drain: () => server.stop(), close: () => server.stop(true) };
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    if (code === "EADDRINUSE") {
-      throw new ServiceError(
-        "invalid_config",
-        `PORT: 端口${port}已被占用，请停止占用它的程序，或用PORT或--port换一个 (port ${port} is in use; stop the other program, or choose another by PORT or --port)`,
-      );
-    }
-    throw new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);
+    throw cannotListen(error, host, port);
   }
 }
+
+/**
+ * The port that several processes can share, chosen by the system for 0.
+ *
+ * Processes that share a port are not told when a stranger has it, so it is tried alone first.
+ *
+ * @throws {ServiceError} `invalid_config` as `listen`.
+ */
+export async function reservePort({ host, port }: ListenOptions): Promise<number> {
+  try {
+    const server = Bun.serve({ hostname: host, port, fetch: () => new Response(null, { status: 503 }) });
+    const chosen = server.port ?? port;
+    await server.stop(true);
+    return chosen;
+  } catch (error) {
+    throw cannotListen(error, host, port);
+  }
+}
+
+function cannotListen(error: unknown, host: string, port: number): ServiceError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+  if (code === "EADDRINUSE") {
+    return new ServiceError(
+      "invalid_config",
+      `PORT: 端口${port}已被占用，请停止占用它的程序，或用PORT或--port换一个 (port ${port} is in use; stop the other program, or choose another by PORT or --port)`,
+    );
+  }
+  return new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);
+}
+
+const isWellFormed = remembered((host) => host.length >= 4 && HOST.test(host));
 
 /**
  * Turns away what the router would misread.
@@ -56,11 +90,7 @@ export function listen(app: AnyElysia, { host, port }: { host: string; port: num
 function refuseHost(request: Request): Response | undefined {
   const host = request.headers.get("host") ?? "";
   const { url } = request;
-  if (
-    host.length >= 4 &&
-    HOST.test(host) &&
-    url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)
-  ) {
+  if (isWellFormed(host) && url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)) {
     return undefined;
   }
   const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");

@@ -30,8 +30,8 @@ const POLICY =
 const DESCRIPTION = [
   "The one place that asks WeChat and WeCom for access tokens, and hands them to every environment.",
   "统一向微信和企业微信获取access_token，并分发给各个环境的中控服务。",
-  "Every answer is HTTP 200 with `{code, msg, data, trace_id}`; `code` 0 is success.",
-  "所有应答均为HTTP 200，格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。",
+  "Every answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
+  "应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",
 ].join("\n\n");
 
 const HIDDEN = { detail: { hide: true } };
@@ -59,6 +59,7 @@ async function specify(routes: AnyElysia): Promise<string> {
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },
       { name: "JsSDK", description: "JS-SDK signatures. JS-SDK签名。" },
       { name: "xcx", description: "Mini Program login. 小程序登录。" },
+      { name: "v1", description: "Apps, credentials and signatures. 应用、凭证与签名。" },
       { name: "Service", description: "The service itself. 服务本身。" },
     ],
   };

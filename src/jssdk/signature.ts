@@ -21,3 +21,17 @@ export function signJsApi({ ticket, nonce, timestamp, url }: JsApiSignatureInput
   const text = `jsapi_ticket=${ticket}&noncestr=${nonce}&timestamp=${timestamp}&url=${page}`;
   return createHash("sha1").update(text).digest("hex");
 }
+
+/**
+ * The signature of `wx.addCard` and `wx.chooseCard`: SHA-1 in lower-case hex over the values, sorted by their bytes and
+ * joined without anything between.
+ *
+ * The names of the values do not go in, and empty ones drop out.
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 4)
+ */
+export function signCard(values: readonly string[]): string {
+  const bytes = values.map((value) => Buffer.from(value));
+  return createHash("sha1")
+    .update(Buffer.concat(bytes.toSorted((a, b) => Buffer.compare(a, b))))
+    .digest("hex");
+}

@@ -1,13 +1,13 @@
-import type { CredentialSource } from "../credentials/credential-source.ts";
+import type { CredentialSource, ObtainOptions } from "../credentials/credential-source.ts";
 import type { CredentialRef, IssuedCredential } from "../credentials/credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
-/** Asks WeChat for a jsapi_ticket with an access token. */
+/** Asks WeChat or WeCom for a ticket with an access token. */
 export interface TicketExchange {
   /** Throws `upstream_rejected` of class `token_invalid` when the token is dead. */
-  ticketFor(accessToken: Secret, signal: AbortSignal): Promise<IssuedCredential>;
+  ticketFor(ref: CredentialRef, accessToken: Secret, signal: AbortSignal): Promise<IssuedCredential>;
 }
 
 /** Obtains tickets with the access token of the same slot; a token that turns out to be dead is replaced, once. */
@@ -20,15 +20,15 @@ export class TicketSource implements CredentialSource {
     this.#tokens = tokens;
   }
 
-  async obtain({ slot }: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
-    const tokenRef: CredentialRef = { slot, kind: "access_token" };
+  async obtain(ref: CredentialRef, { signal }: ObtainOptions): Promise<IssuedCredential> {
+    const tokenRef: CredentialRef = { slot: ref.slot, kind: "access_token" };
     const token = await before(signal, this.#tokens.get(tokenRef));
     try {
-      return await this.#exchange.ticketFor(token.value, signal);
+      return await this.#exchange.ticketFor(ref, token.value, signal);
     } catch (error) {
       if (!(error instanceof ServiceError) || error.upstream?.class !== "token_invalid") throw error;
       const another = await before(signal, this.#tokens.replace(tokenRef, token.value));
-      return this.#exchange.ticketFor(another.value, signal);
+      return this.#exchange.ticketFor(ref, another.value, signal);
     }
   }
 }

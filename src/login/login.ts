@@ -1,21 +1,25 @@
 import { createHash } from "node:crypto";
-import { LRUCache } from "lru-cache";
 import { type Slot, slotKey } from "../apps/slot.ts";
 import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { Clock } from "../clock.ts";
+import type { SlotCircuit } from "../credentials/slot-circuit.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
+import { packRefusal, packUser, unpack } from "./login-answer.ts";
+import type { LoginAnswerStore } from "./login-answer-store.ts";
 import type { LoginExchange, MiniProgramUser, OauthUser } from "./login-exchange.ts";
 
 /** How long one exchange may take in all. */
-const LOGIN_DEADLINE_MS = 8000;
+const DEADLINE_MS = 8000;
 const REPLAY_MS = 10_000;
-const REPLAYS_MOST = 10_000;
+const POLL_MS = 20;
 
 /** What `Login` works with. */
 export interface LoginParts {
   readonly exchange: LoginExchange;
+  readonly answers: LoginAnswerStore;
   readonly unknownSecrets: UnknownSecrets;
+  readonly circuit: SlotCircuit;
   readonly clock: Clock;
 }
 
@@ -23,21 +27,14 @@ export interface LoginParts {
  * Turns a user's one-time code into who they are.
  *
  * Browsers and impatient users send the same code twice, and WeChat then says `code been used`. So for ten seconds
- * the same caller with the same code gets the same answer from one exchange. Answers are kept in memory only, under a
- * digest of the code.
+ * the same caller with the same code gets the same answer from one exchange, whichever process they reach. Answers are
+ * kept sealed, under a digest of the code.
  */
 export class Login {
   readonly #parts: LoginParts;
-  readonly #answers: LRUCache<string, Promise<unknown>>;
 
   constructor(parts: LoginParts) {
     this.#parts = parts;
-    this.#answers = new LRUCache({
-      max: REPLAYS_MOST,
-      ttl: REPLAY_MS,
-      ttlResolution: 0,
-      perf: { now: () => parts.clock.monotonic() },
-    });
   }
 
   /** The user behind a web OAuth code. `caller` is the address that asks. Throws what the exchange throws. */
@@ -53,27 +50,55 @@ export class Login {
     return this.#once("mini_program", slot, code, caller, ask);
   }
 
-  #once<T>(
+  async #once<T extends object>(
     kind: string,
     slot: Slot,
     code: Secret,
     caller: string,
     ask: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    const { answers, unknownSecrets, circuit } = this.#parts;
     const key = createHash("sha256")
       .update([kind, slotKey(slot), caller, code.reveal()].join("\n"))
       .digest("base64url");
-    const known = this.#answers.get(key) as Promise<T> | undefined;
-    if (known) return known;
-    // The wait for a place counts too: a code must not be spent for a caller who has gone.
-    const deadline = AbortSignal.timeout(LOGIN_DEADLINE_MS);
-    const answer = this.#parts.unknownSecrets.run(slot, () => ask(deadline), deadline);
-    this.#answers.set(key, answer);
-    answer.catch((error: unknown) => {
+    const known = await this.#beginOrWait(key);
+    if (known) return unpack(known) as T;
+    try {
+      // The wait for a place counts too: a code must not be spent for a caller who has gone.
+      const deadline = AbortSignal.timeout(DEADLINE_MS);
+      const user = await circuit.run(slot, () => unknownSecrets.run(slot, () => ask(deadline), deadline));
+      await answers.finish(key, packUser(user));
+      return user;
+    } catch (error) {
       // Only WeChat's own word about the code is worth repeating; after anything else the caller may try again.
-      const final = error instanceof ServiceError && error.upstream && error.upstream.class !== "transient";
-      if (!final && this.#answers.peek(key) === answer) this.#answers.delete(key);
-    });
-    return answer;
+      if (isAboutTheCode(error)) await answers.finish(key, packRefusal(error));
+      else await answers.abandon(key);
+      throw error;
+    }
   }
+
+  /** Undefined when the exchange is ours to make; else the answer that another call got. */
+  async #beginOrWait(key: string): Promise<Secret | undefined> {
+    const { answers, clock } = this.#parts;
+    const startedAt = clock.monotonic();
+    while (clock.monotonic() - startedAt < DEADLINE_MS) {
+      const now = clock.now();
+      const found = await answers.begin(key, now, now + REPLAY_MS);
+      if (found.state === "ours") return undefined;
+      if (found.state === "answered") return found.answer;
+      await clock.sleep(POLL_MS);
+    }
+    throw new ServiceError(
+      "upstream_timeout",
+      "微信服务器未在规定时间内应答，请稍后重试 (WeChat did not answer in time; try again later)",
+    );
+  }
+}
+
+function isAboutTheCode(
+  error: unknown,
+): error is ServiceError & { upstream: NonNullable<ServiceError["upstream"]> } {
+  return (
+    error instanceof ServiceError && error.upstream !== undefined && error.upstream.class !== "transient"
+  );
 }

@@ -6,7 +6,7 @@ import type { HeldCredential } from "../credentials/held-credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import type { Login } from "../login/login.ts";
 import { Secret } from "../secret.ts";
-import { accessToken, agentId, appId, code, corpId, envelopeOf, secret } from "./schema.ts";
+import { accessToken, agentId, appId, code, corpId, envelopeOf, minTtl, minTtlMs, secret } from "./schema.ts";
 
 /** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
 const MARGIN_SECONDS = 10;
@@ -31,12 +31,21 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     .use(identity)
     .get(
       "/getXcx",
-      async ({ query }) => {
+      async ({ query, caller }) => {
         const slot = directory.weixinSlot(query.appid, query.secret);
-        return tokenData(await credentials.get({ slot, kind: "access_token" }));
+        return tokenData(
+          await credentials.get(
+            { slot, kind: "access_token" },
+            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
+          ),
+        );
       },
       {
-        query: Type.Object({ appid: appId, secret: Type.Optional(secret) }),
+        query: Type.Object({
+          appid: appId,
+          secret: Type.Optional(secret),
+          min_ttl: Type.Optional(minTtl),
+        }),
         detail: {
           summary: "Access token of an Official Account or Mini Program · 获取公众号/小程序token",
           description:
@@ -75,15 +84,21 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     )
     .get(
       "/getQyapi",
-      async ({ query }) => {
+      async ({ query, caller }) => {
         const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
-        return tokenData(await credentials.get({ slot, kind: "access_token" }));
+        return tokenData(
+          await credentials.get(
+            { slot, kind: "access_token" },
+            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
+          ),
+        );
       },
       {
         query: Type.Object({
           corpid: corpId,
           secret: Type.Optional(secret),
           agentid: Type.Optional(agentId),
+          min_ttl: Type.Optional(minTtl),
         }),
         detail: {
           summary: "Access token of a WeCom application · 获取企业微信token",

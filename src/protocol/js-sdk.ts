@@ -16,9 +16,9 @@ export interface JsSdkRouteParts {
 export function jsSdkRoutes({ identity, directory, signer }: JsSdkRouteParts) {
   return new Elysia({ prefix: "/JsSDK" }).use(identity).post(
     "/getJsApiSign",
-    async ({ body }) => {
+    async ({ body, caller }) => {
       const slot = directory.weixinSlot(body.wx_app_id, body.wx_app_secret);
-      const { nonce, timestamp, signature } = await signer.sign(slot, body.url);
+      const { nonce, timestamp, signature } = await signer.sign(slot, body.url, { notes: caller });
       return { app_id: body.wx_app_id, noncestr: nonce, timestamp, signature };
     },
     {

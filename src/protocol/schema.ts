@@ -40,6 +40,19 @@ export const url = text(
   "https://example.com/page?id=1",
 );
 
+/** The least life that a caller wants, in seconds as text. */
+export const minTtl = Type.String({
+  pattern: "^(?:\\d|[1-9]\\d|1\\d\\d|2[0-3]\\d|240)$",
+  description:
+    "Wait for a longer life when fewer seconds than this are left, 0 to 240, default 0. 剩余秒数少于该值时等待新凭证，0到240，默认0。",
+  examples: ["60"],
+});
+
+/** What `minTtl` says, in milliseconds. */
+export function minTtlMs(text: string | undefined): number {
+  return Number(text ?? 0) * 1000;
+}
+
 /** An answer as the OpenAPI document shows it: `data` inside the envelope, with an example. */
 export function envelopeOf(description: string, data: TSchema, example: object) {
   const schema = Type.Object({

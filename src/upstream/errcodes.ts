@@ -46,6 +46,36 @@ export function classifyErrcode(
   return WEIXIN.get(errcode) ?? "input";
 }
 
+/** What the operator should do about a refusal, where that is known: the address that WeChat named, above all. */
+export function hintFor(errcode: number, errmsg: string): { hint?: string } {
+  const address = /(?:invalid ip|from ip:?) ([0-9a-fA-F:.]+)/.exec(errmsg)?.[1];
+  if (IP_LIST.has(errcode)) {
+    const named = address ?? "本服务的出口IP";
+    return {
+      hint: `请将 ${named} 加入IP白名单 (add ${address ?? "this service's address"} to the IP white list)`,
+    };
+  }
+  const hint = HINTS.get(errcode);
+  return hint === undefined ? {} : { hint };
+}
+
+const IP_LIST = new Set([40164, 45035, 60020, 61004]);
+const HINTS = new Map([
+  [40013, "请检查appid或corpid (check the appid or corpid)"],
+  [40125, "请检查并更新该应用的secret (check the app's secret)"],
+  [40001, "请检查并更新该应用的secret (check the app's secret)"],
+  [
+    40243,
+    "AppSecret已冻结，请在微信后台解冻，10分钟后生效 (the AppSecret is frozen; unfreeze it, wait 10 minutes)",
+  ],
+  [50004, "账号的接口权限被限制，请登录微信后台查看 (the account is restricted; see WeChat's console)"],
+  [50007, "账号已冻结，请登录微信后台查看 (the account is frozen; see WeChat's console)"],
+  [89501, "请管理员在微信中确认本次调用 (the administrator must confirm in WeChat)"],
+  [89503, "请管理员在微信中确认本次调用 (the administrator must confirm in WeChat)"],
+  [89506, "管理员拒绝了该IP，24小时后可重试 (an administrator refused this address; wait 24 hours)"],
+  [89507, "管理员拒绝了该IP，1小时后可重试 (an administrator refused this address; wait an hour)"],
+]);
+
 function all(kind: UpstreamErrorClass, errcodes: number[]): [number, UpstreamErrorClass][] {
   return errcodes.map((errcode) => [errcode, kind]);
 }

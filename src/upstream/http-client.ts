@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import { classifyErrcode } from "./errcodes.ts";
+import { classifyErrcode, hintFor } from "./errcodes.ts";
 
 /** How long one request may take, from its first byte to the last byte of its answer. */
 const ATTEMPT_MS = 5000;
@@ -11,6 +11,8 @@ const ANSWER_BYTES_MOST = 64 * 1024;
 export interface HttpClientOptions {
   /** Origins without a path. */
   readonly baseUrls: Readonly<Record<Platform, string>>;
+  /** WeChat's other hosts, in the order in which they are tried. */
+  readonly weixinFallbackUrls?: readonly string[];
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
   readonly clock: Clock;
@@ -22,6 +24,8 @@ export interface HttpClientOptions {
 /** One request to WeChat or WeCom. */
 export interface UpstreamRequest {
   readonly platform: Platform;
+  /** For whom; the call is counted against its quota. */
+  readonly appId: string;
   /** The path, which also names the endpoint in events. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
@@ -34,6 +38,8 @@ export interface UpstreamRequest {
    * a request on a kept connection that turns out to be dead is sent again without a word.
    */
   readonly repeatable: boolean;
+  /** Whether another of WeChat's hosts may be asked when no connection to the first comes about. */
+  readonly mayFallBack?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -62,13 +68,14 @@ export class HttpClient {
       events.emit({
         type: "upstream.called",
         platform: request.platform,
+        appId: request.appId,
         endpoint: request.path,
         durationMs: Math.round(clock.monotonic() - startedAt),
         outcome,
         ...(errcode === undefined ? {} : { errcode }),
       });
     try {
-      const answer = refuseErrcode(request, parseAnswer(request.platform, await this.#exchange(request)));
+      const answer = refuseErrcode(request, parseAnswer(request.platform, await this.#send(request)));
       report("ok");
       return answer;
     } catch (error) {
@@ -78,9 +85,25 @@ export class HttpClient {
     }
   }
 
-  async #exchange(request: UpstreamRequest): Promise<Uint8Array> {
-    const { baseUrls, proxyUrl, attemptMs = ATTEMPT_MS } = this.#options;
-    const url = new URL(baseUrls[request.platform]);
+  /** Sends to the first host, and to the next ones only while nothing has been sent for want of a connection. */
+  async #send(request: UpstreamRequest): Promise<Uint8Array> {
+    const { baseUrls, weixinFallbackUrls = [] } = this.#options;
+    const others = request.mayFallBack && request.platform === "weixin" ? weixinFallbackUrls : [];
+    const bases = [baseUrls[request.platform], ...others];
+    for (const [index, base] of bases.entries()) {
+      try {
+        return await this.#exchange(request, base);
+      } catch (error) {
+        const isLast = index === bases.length - 1;
+        if (isLast || !(error instanceof ServiceError) || error.code !== "upstream_unreachable") throw error;
+      }
+    }
+    throw unusableAnswer(request.platform);
+  }
+
+  async #exchange(request: UpstreamRequest, base: string): Promise<Uint8Array> {
+    const { proxyUrl, attemptMs = ATTEMPT_MS } = this.#options;
+    const url = new URL(base);
     url.pathname = request.path;
     for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
     const limits = [AbortSignal.timeout(attemptMs), ...(request.signal ? [request.signal] : [])];
@@ -145,6 +168,7 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
   const errmsg = typeof answer["errmsg"] === "string" ? answer["errmsg"].slice(0, 512) : "";
   throw new ServiceError("upstream_rejected", `${NAMES[platform].join("/")}: errcode ${errcode}`, {
     upstream: { platform, errcode, errmsg, class: classifyErrcode(platform, errcode, takes) },
+    ...hintFor(errcode, errmsg),
   });
 }
 

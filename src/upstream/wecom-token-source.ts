@@ -1,4 +1,4 @@
-import type { CredentialSource } from "../credentials/credential-source.ts";
+import type { CredentialSource, ObtainOptions } from "../credentials/credential-source.ts";
 import type { CredentialRef, IssuedCredential } from "../credentials/credential.ts";
 import type { HttpClient } from "./http-client.ts";
 import { readIssued } from "./issued-answer.ts";
@@ -15,9 +15,10 @@ export class WecomTokenSource implements CredentialSource {
     this.#http = http;
   }
 
-  async obtain({ slot }: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
+  async obtain({ slot }: CredentialRef, { signal }: ObtainOptions): Promise<IssuedCredential> {
     const answer = await this.#http.call({
       platform: "wecom",
+      appId: slot.appId,
       path: "/cgi-bin/gettoken",
       query: { corpid: slot.appId, corpsecret: slot.secret.reveal() },
       takes: "takes_secret",

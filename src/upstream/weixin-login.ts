@@ -67,6 +67,7 @@ export class WeixinLogin implements LoginExchange {
     query["grant_type"] = "authorization_code";
     const answer: unknown = await this.#http.call({
       platform: "weixin",
+      appId: slot.appId,
       path,
       query,
       takes: "takes_secret",

@@ -10,7 +10,8 @@ function setup({ lifeMs = 2 * HOUR, ageMs = 0, restored = false } = {}) {
   const clock = new ManualClock();
   const issuedAt = clock.now() - ageMs;
   const credential = { value: new Secret("token"), issuedAt, expiresAt: issuedAt + lifeMs };
-  return { clock, held: new HeldCredential(credential, 1, clock, restored ? undefined : ageMs) };
+  const endsAtMonotonic = clock.monotonic() - ageMs + lifeMs;
+  return { clock, held: new HeldCredential(credential, 1, clock, restored ? undefined : endsAtMonotonic) };
 }
 
 test("a life is counted down truthfully and is over when its second is", () => {
@@ -32,6 +33,12 @@ test("a life that a caller wants longer than what is left is not enough", () => 
 
 test("an answer that was long on its way is older than it looks", () => {
   expect(setup({ ageMs: 5000 }).held.remainingMs()).toBe(2 * HOUR - 5000);
+});
+
+test("the life that it was issued with is known however much of it is left", () => {
+  const { clock, held } = setup({ ageMs: 5000 });
+  clock.advance(HOUR);
+  expect(held.lifeMs()).toBe(2 * HOUR);
 });
 
 test("P2: a wall clock that is set forward three hours ends the life", () => {

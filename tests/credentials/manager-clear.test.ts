@@ -1,13 +1,19 @@
 import { expect, test } from "bun:test";
-import type { CredentialStore } from "../../src/credentials/credential-store.ts";
+import type { Credential } from "../../src/credentials/credential.ts";
+import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
 import { HandSource } from "../support/hand-source.ts";
 import { failureOf } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
+import { saveUnderLease } from "../support/store-folder.ts";
 import { CredentialsWorld } from "./credentials-world.ts";
 
 const BY = { address: "127.0.0.1" };
 const WX1 = { platform: "weixin", appId: "wx1" } as const;
+
+function credential(value: string, issuedAt: number): Credential {
+  return { value: new Secret(value), issuedAt, expiresAt: issuedAt + 7_200_000 };
+}
 
 async function setup(...answers: ConstructorParameters<typeof HandSource>) {
   const world = await CredentialsWorld.create(new HandSource(...answers));
@@ -88,28 +94,21 @@ test("with a value it is cleared only while that is still the current one", asyn
 });
 
 test("P5: a complaint about an old value does not clear what replaced it meanwhile", async () => {
-  const ordered: { store?: CredentialStore } = {};
   using world = await CredentialsWorld.create(new HandSource("one", "two"), {
-    wrap: (store) => {
-      ordered.store = store;
-      return {
-        find: (name) => store.find(name),
-        listOfApp: (...parts) => store.listOfApp(...parts),
-        save: (...parts) => store.save(...parts),
-        clear: async (name, generation) => {
-          // Somebody else saves between the look at the value and the clear.
-          if (generation === 1) {
-            const credential = { value: new Secret("newer"), issuedAt: 0, expiresAt: 9e15 };
-            await store.save(name, credential, 1);
-          }
-          return store.clear(name, generation);
-        },
-      };
-    },
+    wrap: (store) => ({
+      reject: async (name, generation) => {
+        // Somebody else saves between the look at the value and the complaint.
+        await saveUnderLease(store, name, credential("newer", world.clock.now()));
+        return store.reject(name, generation);
+      },
+    }),
   });
   await world.manager.get(tokenOf());
   await world.manager.clear(tokenOf(), { ...BY, onlyIf: new Secret("one") });
-  expect((await ordered.store?.find(tokenOf()))?.credential?.value.reveal()).toBe("newer");
+  const standing = await world.store.find(tokenOf());
+  expect([standing.credential?.value.reveal(), standing.isRejected]).toEqual(["newer", false]);
+  expect((await world.manager.get(tokenOf())).value.reveal()).toBe("newer");
+  expect(world.source.asked).toHaveLength(1);
 });
 
 test("every slot of an app is cleared, no other app and no ticket", async () => {
@@ -163,9 +162,6 @@ test("P3: a clear that the database refused was none: it may be tried again at o
   let broken = true;
   using world = await CredentialsWorld.create(new HandSource("a", "b", "c", "d"), {
     wrap: (store) => ({
-      find: (name) => store.find(name),
-      listOfApp: (...parts) => store.listOfApp(...parts),
-      save: (...parts) => store.save(...parts),
       clear: (...parts) => (broken ? Promise.reject(new Error("disk full")) : store.clear(...parts)),
     }),
   });
@@ -203,27 +199,23 @@ test("P5: an answer that somebody else's newer one overtook is dropped, and the 
   using it = await setup();
   const slow = it.value();
   await it.world.source.askedTimes(1);
-  const now = it.world.clock.now();
-  await it.world.store.save(
-    tokenOf(),
-    { value: new Secret("others"), issuedAt: now, expiresAt: now + 7_200_000 },
-    0,
-  );
+  it.world.clock.advance(LEASE_MS);
+  await saveUnderLease(await it.world.elsewhere(), tokenOf(), credential("others", it.world.clock.now()));
   it.world.source.open[0]?.issue("slow");
   expect(await slow).toBe("others");
   expect(await it.value()).toBe("others");
   expect(it.world.source.asked).toHaveLength(1);
+  expect(it.world.told()).toEqual(["credential.fenced"]);
 });
 
-test("P2: two clears around one slow flight: no cleared value is handed out afterwards", async () => {
+test("P2: two clears by two processes around one slow flight: no cleared value is handed out afterwards", async () => {
   using it = await setup();
-  const { manager, source, clock } = it.world;
+  const { manager, source } = it.world;
   const slow = failureOf(manager.get(tokenOf()));
-  for (const count of [1, 2]) {
-    await source.askedTimes(count);
-    await manager.clear(tokenOf(), BY);
-    clock.advance(10_000);
-    source.open.at(-1)?.issue(`overtaken-${count}`);
+  for (const [index, clearing] of [manager, it.world.restarted()].entries()) {
+    await source.askedTimes(index + 1);
+    await clearing.clear(tokenOf(), BY);
+    source.open.at(-1)?.issue(`overtaken-${index}`);
   }
   expect((await slow).code).toBe("unavailable");
   source.script("newest");
@@ -233,7 +225,7 @@ test("P2: two clears around one slow flight: no cleared value is handed out afte
 test("P2: a clear while the token is read after a restart is not undone by that read", async () => {
   const gate = Promise.withResolvers<void>();
   let hold = false;
-  using world = await CredentialsWorld.create(new HandSource("one", "overtaken", "two"), {
+  using world = await CredentialsWorld.create(new HandSource("one", "two", "never"), {
     wrap: (store) => ({
       find: async (name) => {
         const isHeld = hold;
@@ -242,9 +234,6 @@ test("P2: a clear while the token is read after a restart is not undone by that 
         if (isHeld) await gate.promise;
         return record;
       },
-      listOfApp: (...parts) => store.listOfApp(...parts),
-      save: (...parts) => store.save(...parts),
-      clear: (...parts) => store.clear(...parts),
     }),
   });
   await world.manager.get(tokenOf());
@@ -256,4 +245,5 @@ test("P2: a clear while the token is read after a restart is not undone by that 
   const got = (await reading).value.reveal();
   expect(got).toBe("two");
   expect((await manager.get(tokenOf())).value.reveal()).toBe("two");
+  expect(world.source.asked).toHaveLength(2);
 });

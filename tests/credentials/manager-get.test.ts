@@ -1,11 +1,13 @@
 import { expect, test } from "bun:test";
+import { NO_RECORD } from "../../src/credentials/credential.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { HandSource, issued } from "../support/hand-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
 import { CredentialsWorld } from "./credentials-world.ts";
 
-const HOUR = 3_600_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const silent = () => new ServiceError("upstream_timeout", "silent");
 const times = <T>(count: number, work: (n: number) => T) => Array.from({ length: count }, (_, n) => work(n));
 
@@ -55,9 +57,42 @@ test("P4: a failing app never keeps another waiting or costs it anything", async
   expect((await bad).upstream?.class).toBe("config");
 });
 
-test("P4: nothing is stuck after a refusal, a time-out or a fault of ours: the next call asks again", async () => {
+test("P4: nothing is stuck after a refusal or a quota: it is repeated until its time is over, and then asked again", async () => {
   using world = await setup();
-  for (const failure of [refusal("config"), refusal("quota_day", 45009), new Error("a bug")]) {
+  const pauses = [
+    [refusal("config"), 10 * MINUTE],
+    [refusal("quota_minute", 45011), MINUTE],
+    [refusal("quota_day", 45009), 12 * HOUR - 11 * MINUTE],
+  ] as const;
+  for (const [failure, ms] of pauses) {
+    const lost = failureOf(world.manager.get(tokenOf()));
+    await world.source.askedTimes(world.source.open.length + 1);
+    world.source.open.at(-1)?.fail(failure);
+    const first = await lost;
+    expect(first.upstream).toEqual(failure.upstream);
+    expect(first.retryAfterMs).toBe(ms);
+    for (const [passedMs, leftMs] of [
+      [0, ms],
+      [ms - 1000, 1000],
+    ] as const) {
+      world.clock.advance(passedMs);
+      const told = await failureOf(world.manager.get(tokenOf()));
+      expect(told.upstream).toEqual(failure.upstream);
+      expect(told.retryAfterMs).toBe(leftMs);
+    }
+    world.clock.advance(1000);
+  }
+  expect(world.source.asked).toHaveLength(pauses.length);
+  const next = world.manager.get(tokenOf());
+  await world.source.askedTimes(pauses.length + 1);
+  world.source.open.at(-1)?.issue("token");
+  expect((await next).value.reveal()).toBe("token");
+  expect(world.told()).toEqual([...pauses.map(() => "credential.refresh_failed"), "credential.refreshed"]);
+});
+
+test("P4: nothing is stuck after a fault of ours: the next call asks again at once", async () => {
+  using world = await setup();
+  for (const failure of [new Error("a bug"), new ServiceError("unavailable", "busy"), new Error("another")]) {
     const lost = world.manager.get(tokenOf()).catch((error: unknown) => error);
     await world.source.askedTimes(world.source.open.length + 1);
     world.source.open.at(-1)?.fail(failure);
@@ -78,23 +113,40 @@ test("a source that stays silent is told to stop at the deadline, and nothing is
   open?.signal.addEventListener("abort", () => open.fail(silent()));
   expect((await lost).code).toBe("upstream_timeout");
   expect(world.source.asked).toHaveLength(1);
+  const told = await failureOf(world.manager.get(tokenOf()));
+  expect([told.code, told.retryAfterMs]).toEqual(["upstream_timeout", 1000]);
+  expect(world.source.asked).toHaveLength(1);
+  world.clock.advance(1000);
   world.source.script("token");
+  expect((await failureOf(world.manager.get(tokenOf()))).code).toBe("upstream_timeout");
+  await world.manager.settle();
   expect((await world.manager.get(tokenOf())).value.reveal()).toBe("token");
+  expect(world.source.asked).toHaveLength(2);
 });
 
 test("P8: a warm get asks neither WeChat nor the database", async () => {
-  let reads = 0;
+  const used: string[] = [];
   using world = await CredentialsWorld.create(new HandSource("token"), {
     wrap: (store) => ({
-      find: (name) => (reads++, store.find(name)),
-      listOfApp: (...parts) => store.listOfApp(...parts),
-      save: (...parts) => store.save(...parts),
-      clear: (...parts) => store.clear(...parts),
+      find: (...parts) => (used.push("find"), store.find(...parts)),
+      lease: (...parts) => (used.push("lease"), store.lease(...parts)),
+      release: (...parts) => (used.push("release"), store.release(...parts)),
+      save: (...parts) => (used.push("save"), store.save(...parts)),
+      touch: (...parts) => (used.push("touch"), store.touch(...parts)),
+      version: () => (used.push("version"), store.version()),
     }),
   });
   await world.manager.get(tokenOf());
+  expect(used).toEqual(["version", "find", "lease", "save", "release"]);
+  used.length = 0;
   for (let n = 0; n < 100; n++) await world.manager.get(tokenOf());
-  expect(reads).toBe(1);
+  expect(used).toEqual([]);
+  // The one thing that is asked is whether another process has changed anything, once in 25 ms.
+  for (let n = 0; n < 100; n++) {
+    world.clock.advance(5);
+    await world.manager.get(tokenOf());
+  }
+  expect(used).toEqual(times(20, () => "version"));
   expect(world.source.asked).toHaveLength(1);
 });
 
@@ -119,23 +171,49 @@ test("P3: a restart serves the stored token with the life that is left, and WeCh
   expect(world.source.asked).toHaveLength(1);
 });
 
-test("a token is asked for again when its life is over, and not before", async () => {
-  using world = await setup("one", "two");
-  await world.manager.get(tokenOf());
-  world.clock.advance(2 * HOUR - 1000);
-  expect((await world.manager.get(tokenOf())).value.reveal()).toBe("one");
+test("a token is asked for again when 200 s are left, and not before; its callers get it meanwhile, to its end", async () => {
+  using world = await setup("one");
+  const value = async () => (await world.manager.get(tokenOf())).value.reveal();
+  await value();
+  world.clock.advance(2 * HOUR - 200_001);
+  expect(await value()).toBe("one");
+  await world.manager.settle();
+  expect(world.source.asked).toHaveLength(1);
   world.clock.advance(1);
-  expect((await world.manager.get(tokenOf())).value.reveal()).toBe("two");
+  expect(await value()).toBe("one");
+  await world.source.askedTimes(2);
+  world.clock.advance(199_000);
+  expect(await value()).toBe("one");
+  world.clock.advance(1);
+  const waiting = value();
+  world.source.open[0]?.issue("two");
+  expect(await waiting).toBe("two");
+  expect(world.source.asked).toHaveLength(2);
+});
+
+test("a token that WeChat repeats is asked for again no sooner than 15 s later, however many callers come", async () => {
+  using world = await setup("one", issued("one", 200_000), issued("one", 185_000));
+  await world.manager.get(tokenOf());
+  world.clock.advance(2 * HOUR - 200_000);
+  for (let second = 0; second < 30; second++) {
+    await Promise.all(times(10, () => world.manager.get(tokenOf())));
+    await world.manager.settle();
+    world.clock.advance(1000);
+  }
+  expect(world.source.asked).toHaveLength(3);
 });
 
 test("P2: a wall clock set back does not bring a token back whose life is over", async () => {
-  using world = await setup("one", "two");
+  using world = await setup("one");
   await world.manager.get(tokenOf());
   world.clock.advance(2 * HOUR - 100_000);
   world.clock.jumpWall(-HOUR);
   expect((await world.manager.get(tokenOf())).remainingMs()).toBe(100_000);
+  await world.source.askedTimes(2);
   world.clock.advance(100_000);
-  expect((await world.manager.get(tokenOf())).value.reveal()).toBe("two");
+  const waiting = world.manager.get(tokenOf());
+  world.source.open[0]?.issue("two");
+  expect((await waiting).value.reveal()).toBe("two");
   expect(world.source.asked).toHaveLength(2);
 });
 
@@ -212,6 +290,9 @@ test("a busy WeChat is asked three times with growing pauses, and then its own w
   expect(world.clock.pauses).toHaveLength(2);
   expect(first).toBeWithin(100, 301);
   expect(second).toBeWithin(200, 601);
+  const told = await failureOf(world.manager.get(tokenOf()));
+  expect([told.upstream?.errcode, told.retryAfterMs]).toEqual([-1, 1000]);
+  expect(world.source.asked).toHaveLength(3);
 });
 
 test("a WeChat that was busy for a moment costs the caller nothing but the pause", async () => {
@@ -272,6 +353,8 @@ test("a wrong foreign secret is refused from memory, and the configured token is
   }
   expect((await world.manager.get(tokenOf())).value.reveal()).toBe("token");
   expect(world.source.asked).toHaveLength(2);
+  // Nothing stays of it: or every wrong secret that is ever tried would fill the disk.
+  expect(await world.store.find(tokenOf(foreignSlot("wrong")))).toEqual(NO_RECORD);
 });
 
 test("settling waits for the refresh that runs", async () => {

@@ -1,24 +1,31 @@
 import { expect, test } from "bun:test";
+import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
-import { HandSource } from "../support/hand-source.ts";
+import { HandSource, issued } from "../support/hand-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
-import { tokenOf } from "../support/slots.ts";
+import { tokenOf, weixinSlot } from "../support/slots.ts";
+import { saveUnderLease } from "../support/store-folder.ts";
 import { CredentialsWorld } from "./credentials-world.ts";
+
+const BY = { address: "127.0.0.1" };
 
 async function setup(...answers: ConstructorParameters<typeof HandSource>) {
   const world = await CredentialsWorld.create(new HandSource(...answers));
-  const replace = async (rejected: string) =>
-    (await world.manager.replace(tokenOf(), new Secret(rejected))).value.reveal();
-  const get = async () => (await world.manager.get(tokenOf())).value.reveal();
+  const replace = async (rejected: string, ref = tokenOf()) =>
+    (await world.manager.replace(ref, new Secret(rejected))).value.reveal();
+  const get = async (ref = tokenOf()) => (await world.manager.get(ref)).value.reveal();
   return { world, replace, get, [Symbol.dispose]: () => world[Symbol.dispose]() };
 }
 
-test("a token that WeChat refused is replaced by one upstream call", async () => {
+test("a token that WeChat refused is replaced by one upstream call, and nothing is forced", async () => {
   using it = await setup("one", "two");
   await it.get();
   expect(await it.replace("one")).toBe("two");
   expect(await it.get()).toBe("two");
-  expect(it.world.source.asked).toHaveLength(2);
+  expect([it.world.source.asked.length, it.world.source.forced, it.world.probe.asked.length]).toEqual([
+    2, 0, 0,
+  ]);
+  expect(it.world.told()).toEqual(["credential.refreshed", "credential.died_early", "credential.refreshed"]);
 });
 
 test("a complaint about a value that was replaced already costs nothing", async () => {
@@ -28,6 +35,7 @@ test("a complaint about a value that was replaced already costs nothing", async 
   expect(await it.replace("one")).toBe("two");
   expect(await it.replace("never-seen")).toBe("two");
   expect(it.world.source.asked).toHaveLength(2);
+  expect(it.world.probe.asked).toEqual([]);
 });
 
 test("P1: a thousand complaints about one token cost one upstream call", async () => {
@@ -49,47 +57,133 @@ test("P2: a complaint that joins an older flight is not answered with the value 
   expect(await replaced).toBe("two");
 });
 
-test("in stable mode WeChat may issue the same value again: it is returned, once, without a loop", async () => {
-  using it = await setup("one", "one", "never");
+test("in stable mode WeChat may issue the same value again: when it says that it is alive, it is returned, and believed for 60 s", async () => {
+  using it = await setup("one", "one", "one", "never");
+  it.world.probe.verdict = "alive";
   await it.get();
   expect(await it.replace("one")).toBe("one");
   expect(it.world.source.asked).toHaveLength(2);
+  it.world.clock.advance(59_999);
+  expect(await it.replace("one")).toBe("one");
+  expect(it.world.source.asked).toHaveLength(2);
+  expect(it.world.probe.asked).toEqual(["one"]);
+  it.world.clock.advance(1);
+  expect(await it.replace("one")).toBe("one");
+  expect(it.world.probe.asked).toEqual(["one", "one"]);
+  expect(it.world.source.forced).toBe(0);
+});
+
+test("in stable mode a value that WeChat repeats although it says that it is dead is forced out, once, without a loop", async () => {
+  using it = await setup("one", "one", "two", "never");
+  await it.get();
+  expect(await it.replace("one")).toBe("two");
+  expect(await it.get()).toBe("two");
+  expect([it.world.source.asked.length, it.world.source.forced]).toEqual([3, 1]);
+  expect(it.world.probe.asked).toEqual(["one"]);
+});
+
+test("P2: a value that WeChat repeats even when forced is dead: it is handed out no more, and WeChat is left alone", async () => {
+  using it = await setup("one", "one", "one", "never");
+  await it.get();
+  const failure = await failureOf(it.replace("one"));
+  expect([failure.code, (await failureOf(it.get())).retryAfterMs]).toEqual(["unavailable", 30_000]);
+  expect(it.world.source.asked).toHaveLength(3);
+  expect(it.world.source.forced).toBe(1);
+});
+
+test("a classic token is asked about before another is fetched, and a living one stays", async () => {
+  using it = await setup("one", "two");
+  const classic = tokenOf(weixinSlot("wx1", "classic"));
+  it.world.probe.verdict = "alive";
+  await it.get(classic);
+  expect(await it.replace("one", classic)).toBe("one");
+  expect(it.world.source.asked).toHaveLength(1);
+  it.world.probe.verdict = "dead";
+  it.world.clock.advance(60_000);
+  expect(await it.replace("one", classic)).toBe("two");
+});
+
+test("when WeChat can't be asked whether a token is dead, nothing is spent on it and it goes on", async () => {
+  using it = await setup("one", "never");
+  const classic = tokenOf(weixinSlot("wx1", "classic"));
+  it.world.probe.verdict = "unknown";
+  await it.get(classic);
+  const failure = await failureOf(it.replace("one", classic));
+  expect([failure.code, failure.retryAfterMs]).toEqual(["unavailable", 10_000]);
+  expect(await it.get(classic)).toBe("one");
+  expect(it.world.source.asked).toHaveLength(1);
 });
 
 test("a replacement right after a clear is not limited by it", async () => {
   using it = await setup("one", "two", "three");
   await it.get();
-  await it.world.manager.clear(tokenOf(), { address: "127.0.0.1" });
+  await it.world.manager.clear(tokenOf(), BY);
   await it.get();
   expect(await it.replace("two")).toBe("three");
 });
 
-test("a replacement that WeChat refuses passes the refusal on, and the refused value is not handed out", async () => {
+test("a second complaint about an app within 10 s is not looked into, and a third after them is", async () => {
+  using it = await setup("one", "two", "three");
+  await it.get();
+  await it.replace("one");
+  it.world.clock.advance(9000);
+  const failure = await failureOf(it.replace("two"));
+  expect([failure.code, failure.retryAfterMs]).toEqual(["unavailable", 1000]);
+  expect(await it.get()).toBe("two");
+  it.world.clock.advance(1000);
+  expect(await it.replace("two")).toBe("three");
+});
+
+test("P4: a replacement that WeChat refuses passes the refusal on and is not tried again while the circuit is open; a value that nobody has seen dead goes on", async () => {
   using it = await setup("one", refusal("config"), "two");
   await it.get();
-  const failure = await failureOf(it.world.manager.replace(tokenOf(), new Secret("one")));
-  expect(failure.upstream?.class).toBe("config");
-  expect(await it.get()).toBe("two");
+  for (let round = 0; round < 3; round++) {
+    const failure = await failureOf(it.replace("one"));
+    expect(failure.upstream?.class).toBe("config");
+    it.world.clock.advance(10_000);
+  }
+  expect(it.world.source.asked).toHaveLength(2);
+  expect(await it.get()).toBe("one");
+  it.world.clock.advance(600_000);
+  expect(await it.replace("one")).toBe("two");
+});
+
+test("P2: a value that WeChat said is dead is not handed out although its replacement was refused", async () => {
+  using it = await setup("one", refusal("config"), "two");
+  const classic = tokenOf(weixinSlot("wx1", "classic"));
+  await it.get(classic);
+  expect((await failureOf(it.replace("one", classic))).upstream?.class).toBe("config");
+  expect((await failureOf(it.get(classic))).upstream?.class).toBe("config");
+  it.world.clock.advance(600_000);
+  expect(await it.get(classic)).toBe("two");
 });
 
 test("P5: a late complaint does not forget what somebody else stored meanwhile", async () => {
-  let isLate = false;
-  using world = await CredentialsWorld.create(new HandSource("one", "never"), {
+  using world = await CredentialsWorld.create(new HandSource("one", "late", "never"), {
     wrap: (store) => ({
-      find: (name) => store.find(name),
-      listOfApp: (...parts) => store.listOfApp(...parts),
-      save: (...parts) => store.save(...parts),
-      clear: async (name, generation) => {
+      bury: async (...parts) => {
+        // Whoever complained was held up for longer than a lease lives, and another process has dealt with it.
+        world.clock.advance(LEASE_MS);
         const now = world.clock.now();
         const newer = { value: new Secret("newer"), issuedAt: now, expiresAt: now + 7_200_000 };
-        if (isLate) await store.save(name, newer, 1);
-        return store.clear(name, generation);
+        await saveUnderLease(await world.elsewhere(), parts[0], newer);
+        return store.bury(...parts);
       },
     }),
   });
   await world.manager.get(tokenOf());
-  isLate = true;
   const got = await world.manager.replace(tokenOf(), new Secret("one"));
   expect(got.value.reveal()).toBe("newer");
-  expect(world.source.asked).toHaveLength(1);
+  expect((await world.manager.get(tokenOf())).value.reveal()).toBe("newer");
+  expect(world.source.asked).toHaveLength(2);
+  expect(world.told().at(-1)).toBe("credential.fenced");
+});
+
+test("a ticket that a page refused is asked for again, and the token behind it is left alone", async () => {
+  using it = await setup(issued("ticket"), issued("another"));
+  const ticket = { slot: weixinSlot(), kind: "jsapi_ticket" } as const;
+  await it.get(ticket);
+  expect(await it.replace("ticket", ticket)).toBe("another");
+  expect(it.world.source.asked).toEqual(Array(2).fill("weixin:wx1:stable:jsapi_ticket"));
+  expect(it.world.probe.asked).toEqual([]);
 });

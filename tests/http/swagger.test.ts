@@ -1,8 +1,21 @@
 import { expect, test } from "bun:test";
 import { World } from "../support/world.ts";
 
+/** Those whose answer is an envelope. */
 const ROUTES = [
   ["get", "/"],
+  ["get", "/livez"],
+  ["get", "/readyz"],
+  ["get", "/v1/apps"],
+  ["get", "/v1/apps/{app}"],
+  ["post", "/v1/apps/{app}/unblock"],
+  ["get", "/v1/apps/{app}/credentials/{kind}"],
+  ["delete", "/v1/apps/{app}/credentials/{kind}"],
+  ["post", "/v1/apps/{app}/credentials/{kind}/refresh"],
+  ["post", "/v1/apps/{app}/credentials/{kind}/replace"],
+  ["post", "/v1/apps/{app}/signatures/jsapi"],
+  ["post", "/v1/apps/{app}/signatures/card"],
+  ["post", "/v1/apps/{app}/signatures/agent-config"],
   ["get", "/AccessToken/getXcx"],
   ["get", "/AccessToken/clearXcx"],
   ["get", "/AccessToken/getQyapi"],
@@ -11,6 +24,7 @@ const ROUTES = [
   ["post", "/JsSDK/getJsApiSign"],
   ["get", "/xcx/jscode2session"],
 ] as const;
+const WITHOUT_PARAMETERS = ["/", "/livez", "/readyz"];
 
 const CHINESE = /[\u4e00-\u9fff]/;
 const ENGLISH = /[A-Za-z]{3,}/;
@@ -90,7 +104,9 @@ test("the description lists every route and no other", async () => {
   const listed = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path}`),
   );
-  expect(listed.toSorted()).toEqual(ROUTES.map(([method, path]) => `${method} ${path}`).toSorted());
+  expect(listed.toSorted()).toEqual(
+    [...ROUTES.map(([method, path]) => `${method} ${path}`), "get /metrics"].toSorted(),
+  );
 });
 
 test.each(ROUTES)("%s %s is described in Chinese and English, with an example", async (method, path) => {
@@ -112,11 +128,22 @@ test.each(ROUTES)("%s %s is described in Chinese and English, with an example", 
       ({ name, schema, ...rest }) => [name, { ...rest, ...schema }] satisfies [string, Parameter["schema"]],
     ),
   ];
-  expect(parameters.length > 0).toBe(path !== "/");
+  expect(parameters.length > 0).toBe(!WITHOUT_PARAMETERS.includes(path));
   for (const [, schema] of parameters) {
     inBoth(schema?.description);
     expect(schema?.examples ?? schema?.example).toBeDefined();
   }
+});
+
+test("get /metrics is described in Chinese and English, with an example of its text", async () => {
+  await using world = await World.create();
+  const operation = (await specification(world)).paths["/metrics"]?.["get"];
+  for (const text of [operation?.summary, operation?.description]) {
+    expect(text).toMatch(CHINESE);
+    expect(text).toMatch(ENGLISH);
+  }
+  const { example } = operation?.responses["200"]?.content["text/plain"] ?? {};
+  expect(example).toMatch(/^accesstoken_requests_total\{.*\} \d+\n$/);
 });
 
 test("the title says what this is in both languages", async () => {

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
 import { type CredentialSource, GuardedSource } from "../../src/credentials/credential-source.ts";
+import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { EventBus } from "../../src/events.ts";
-import { TicketSource } from "../../src/jssdk/ticket-source.ts";
+import { type TicketExchange, TicketSource } from "../../src/jssdk/ticket-source.ts";
+import { HandProbe } from "../support/hand-probe.ts";
 import { HandSource, issued } from "../support/hand-source.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
@@ -14,21 +16,32 @@ import { StoreFolder } from "../support/store-folder.ts";
 async function setup(dead: readonly string[] = [], ...tokens: ConstructorParameters<typeof HandSource>) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
-  const store = (await folder.open()).credentials;
+  const { credentials: store, pauses, forcedRefreshes: forced } = await folder.open();
   const tokenSource = new HandSource(...tokens);
   const askedWith: string[] = [];
-  const exchange = {
-    ticketFor: async (token: { reveal(): string }) => {
+  const exchange: TicketExchange = {
+    ticketFor: async ({ kind }, token) => {
       askedWith.push(token.reveal());
       if (dead.includes(token.reveal())) throw refusal("token_invalid", 40001);
-      return issued(`ticket-for-${token.reveal()}`);
+      return issued(kind === "jsapi_ticket" ? `ticket-for-${token.reveal()}` : `${kind}-${token.reveal()}`);
     },
   };
   const guarded = new GuardedSource(tokenSource, new UnknownSecrets(clock, async () => false));
   const source: CredentialSource = {
-    obtain: (ref, signal) => (ref.kind === "jsapi_ticket" ? tickets : guarded).obtain(ref, signal),
+    obtain: (ref, options) => (ref.kind === "access_token" ? guarded : tickets).obtain(ref, options),
   };
-  const manager = new CredentialManager({ source, store, clock, events: new EventBus() });
+  const probe = new HandProbe();
+  const manager = new CredentialManager({
+    source,
+    store,
+    pauses,
+    forced,
+    probe,
+    memory: new HeldCredentials(store, clock),
+    clock,
+    events: new EventBus(),
+    holder: "this process",
+  });
   const tickets = new TicketSource(exchange, manager);
   const ticket = (slot = weixinSlot()) => manager.get({ slot, kind: "jsapi_ticket" });
   return {
@@ -37,6 +50,7 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
     ticket,
     askedWith,
     tokenSource,
+    probe,
     clock,
     [Symbol.dispose]: () => folder[Symbol.dispose](),
   };
@@ -65,13 +79,42 @@ test("a second dead token in a row is not replaced again: the refusal is passed 
   expect(it.tokenSource.asked).toHaveLength(2);
 });
 
+test("a token that WeChat itself calls alive is kept although getticket refused it, and the refusal is passed on", async () => {
+  using it = await setup(["refused"], "refused", "refused");
+  it.probe.verdict = "alive";
+  expect((await failureOf(it.ticket())).upstream?.class).toBe("token_invalid");
+  expect(it.askedWith).toEqual(["refused", "refused"]);
+  expect(it.probe.asked).toEqual(["refused"]);
+  expect((await it.manager.get(tokenOf())).value.reveal()).toBe("refused");
+  expect(it.tokenSource.forced).toBe(0);
+});
+
+test("each kind of ticket is a credential of its own, obtained with the one token", async () => {
+  using it = await setup([], "token");
+  const kinds = ["jsapi_ticket", "wx_card_ticket", "agent_config_ticket"] as const;
+  const get = () => Promise.all(kinds.map((kind) => it.manager.get({ slot: weixinSlot(), kind })));
+  for (const round of [1, 2]) {
+    const values = (await get()).map(({ value }) => value.reveal());
+    expect(values, `round ${round}`).toEqual([
+      "ticket-for-token",
+      "wx_card_ticket-token",
+      "agent_config_ticket-token",
+    ]);
+  }
+  expect(it.askedWith).toHaveLength(3);
+  expect(it.tokenSource.asked).toHaveLength(1);
+});
+
 test("any other refusal leaves the token alone", async () => {
   using it = await setup([], "token");
   const failing = new TicketSource(
     { ticketFor: () => Promise.reject(refusal("permission", 48001)) },
     it.manager,
   );
-  const lost = failing.obtain({ slot: weixinSlot(), kind: "jsapi_ticket" }, AbortSignal.timeout(1000));
+  const lost = failing.obtain(
+    { slot: weixinSlot(), kind: "jsapi_ticket" },
+    { signal: AbortSignal.timeout(1000) },
+  );
   expect((await failureOf(lost)).upstream?.errcode).toBe(48001);
   expect(it.tokenSource.asked).toHaveLength(1);
 });
@@ -93,7 +136,7 @@ test("tickets for forty unknown secrets at once are all obtained: none waits for
 test("a token that takes too long ends the wait for the ticket, and still comes to those who want the token", async () => {
   using it = await setup();
   const over = new AbortController();
-  const ticket = it.tickets.obtain({ slot: weixinSlot(), kind: "jsapi_ticket" }, over.signal);
+  const ticket = it.tickets.obtain({ slot: weixinSlot(), kind: "jsapi_ticket" }, { signal: over.signal });
   await it.tokenSource.askedTimes(1);
   over.abort();
   expect((await failureOf(ticket)).code).toBe("upstream_timeout");

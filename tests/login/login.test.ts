@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Slot } from "../../src/apps/slot.ts";
 import { slotKey } from "../../src/apps/slot.ts";
 import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
+import { SlotCircuit } from "../../src/credentials/slot-circuit.ts";
 import { ServiceError } from "../../src/errors.ts";
 import type { LoginExchange } from "../../src/login/login-exchange.ts";
 import { Login } from "../../src/login/login.ts";
@@ -9,13 +12,15 @@ import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { foreignSlot, weixinSlot } from "../support/slots.ts";
+import { StoreFolder } from "../support/store-folder.ts";
 
 const ALICE = "192.0.2.1";
 
 /** `fail` decides, call by call, whether the exchange fails; each success gives a new openid. */
-function setup(fail: (call: number) => Error | undefined = () => undefined) {
+async function setup(fail: (call: number) => Error | undefined = () => undefined) {
   const clock = new ManualClock();
   clock.advance(1);
+  const folder = new StoreFolder(clock);
   const asked: string[] = [];
   const answer = (kind: string, slot: Slot, code: Secret) => {
     asked.push([kind, slotKey(slot), code.reveal()].join(" "));
@@ -37,17 +42,23 @@ function setup(fail: (call: number) => Error | undefined = () => undefined) {
       sessionKey: new Secret("key"),
     }),
   };
-  const login = new Login({ exchange, unknownSecrets: new UnknownSecrets(clock, async () => false), clock });
+  /** A process of its own on the one database. */
+  const process = async () => {
+    const { loginAnswers: answers, pauses } = await folder.open();
+    const unknownSecrets = new UnknownSecrets(clock, async () => false);
+    return new Login({ exchange, answers, unknownSecrets, circuit: new SlotCircuit(pauses, clock), clock });
+  };
+  const login = await process();
   const mini = async (code = "code", slot = weixinSlot(), address = ALICE) =>
     (await login.miniProgram(slot, new Secret(code), address)).openId;
   const oauth = async (code = "code", slot = weixinSlot(), address = ALICE) =>
     (await login.oauth(slot, new Secret(code), address)).openId;
-  return { clock, asked, mini, oauth };
+  return { clock, asked, mini, oauth, process, folder, [Symbol.dispose]: () => folder[Symbol.dispose]() };
 }
 
 test("the same caller with the same code gets the same answer from one exchange", async () => {
   for (const verb of ["mini", "oauth"] as const) {
-    const it = setup();
+    using it = await setup();
     expect(await it[verb]()).toBe("openid-1");
     expect(await it[verb]()).toBe("openid-1");
     expect(it.asked).toHaveLength(1);
@@ -55,14 +66,14 @@ test("the same caller with the same code gets the same answer from one exchange"
 });
 
 test("a hundred requests with one code at the same moment are one exchange", async () => {
-  const it = setup();
+  using it = await setup();
   const all = await Promise.all(Array.from({ length: 100 }, () => it.oauth()));
   expect(new Set(all)).toEqual(new Set(["openid-1"]));
   expect(it.asked).toHaveLength(1);
 });
 
 test("another address, app, secret, token mode or code is another exchange", async () => {
-  const it = setup();
+  using it = await setup();
   await it.mini();
   await it.mini("code", weixinSlot(), "192.0.2.2");
   await it.mini("code", weixinSlot("wx2"));
@@ -73,13 +84,13 @@ test("another address, app, secret, token mode or code is another exchange", asy
 });
 
 test("an OAuth code and a Mini Program's code with the same text are not one", async () => {
-  const it = setup();
+  using it = await setup();
   expect(await it.mini()).toBe("openid-1");
   expect(await it.oauth()).toBe("openid-2");
 });
 
 test("parts of a request that only look the same when put together are not one", async () => {
-  const it = setup();
+  using it = await setup();
   await it.mini("b", weixinSlot("wx1"), "a");
   await it.mini("a\nb", weixinSlot("wx1"), "");
   await it.mini("\nb", weixinSlot("wx1"), "a");
@@ -87,9 +98,10 @@ test("parts of a request that only look the same when put together are not one",
 });
 
 test("WeChat's word about a code is repeated to the same caller without asking again", async () => {
-  const it = setup(() => refusal("input", 40163));
+  using it = await setup(() => refusal("input", 40163));
   const first = await failureOf(it.mini());
-  expect(await failureOf(it.mini())).toBe(first);
+  const again = await failureOf(it.mini());
+  expect([again.code, again.message, again.upstream]).toEqual([first.code, first.message, first.upstream]);
   expect(first.upstream?.errcode).toBe(40163);
   expect(it.asked).toHaveLength(1);
 });
@@ -103,7 +115,7 @@ test("a busy WeChat, silence, an unusable answer or no connection is not remembe
     new Error("a bug"),
   ];
   for (const failure of failures) {
-    const it = setup((call) => (call === 1 ? failure : undefined));
+    using it = await setup((call) => (call === 1 ? failure : undefined));
     expect(await it.oauth().catch((error: unknown) => error)).toBe(failure);
     expect(it.asked).toHaveLength(1);
     expect(await it.oauth()).toBe("openid-2");
@@ -111,26 +123,84 @@ test("a busy WeChat, silence, an unusable answer or no connection is not remembe
   }
 });
 
-test("after ten seconds the same code is asked about again, although the wall clock was set", async () => {
-  const it = setup();
+test("after ten seconds the same code is asked about again, and not before", async () => {
+  using it = await setup();
   await it.mini();
-  it.clock.jumpWall(86_400_000);
   it.clock.advance(9999);
   expect(await it.mini()).toBe("openid-1");
-  it.clock.advance(2);
+  it.clock.advance(1);
   expect(await it.mini()).toBe("openid-2");
 });
 
+test("a wall clock that is set makes no answer last longer, and costs one exchange at most", async () => {
+  for (const jumpMs of [86_400_000, -3_600_000, -86_400_000]) {
+    using it = await setup();
+    await it.mini();
+    it.clock.jumpWall(jumpMs);
+    expect(await it.mini()).toBe("openid-2");
+    expect(await it.mini()).toBe("openid-2");
+    it.clock.advance(10_000);
+    expect(await it.mini()).toBe("openid-3");
+  }
+});
+
+test("the same code that reaches two processes is one exchange, and all that it brought reaches both", async () => {
+  using it = await setup();
+  const [one, two] = [await it.process(), await it.process()];
+  const ask = (login: Login) => login.oauth(weixinSlot(), new Secret("code"), ALICE);
+  const users = await Promise.all([one, two, one, two].map(ask));
+  for (const user of users) {
+    const secrets = [user.accessToken.reveal(), user.refreshToken.reveal()];
+    expect(secrets).toEqual(["user-token", "refresh"]);
+    expect(user).toMatchObject({ openId: "openid-1", expiresIn: 7200, scope: "snsapi_base" });
+  }
+  expect(it.asked).toHaveLength(1);
+});
+
+test("P6: neither the code nor what it was answered with is in the database's files", async () => {
+  using it = await setup();
+  await it.oauth("canary-code-0123456789");
+  const folder = dirname(it.folder.path);
+  const names = readdirSync(folder).filter((name) => name.startsWith("accesstoken.db"));
+  const bytes = Buffer.concat(names.map((name) => readFileSync(join(folder, name))));
+  expect(bytes.includes("login_answers")).toBeTrue();
+  for (const text of ["canary-code-0123456789", "user-token", "openid-1", "snsapi_base"]) {
+    const raw = Buffer.from(text);
+    for (const form of [text, raw.toString("hex"), raw.toString("base64").slice(0, -4)])
+      expect(bytes.includes(form), form).toBeFalse();
+  }
+});
+
 test("a wrong unknown secret costs one exchange, whatever the codes", async () => {
-  const it = setup(() => refusal("config", 40125));
+  using it = await setup(() => refusal("config", 40125));
   for (let n = 0; n < 5; n++) {
     expect((await failureOf(it.mini(`code-${n}`, foreignSlot("wrong")))).upstream?.errcode).toBe(40125);
   }
   expect(it.asked).toHaveLength(1);
 });
 
+test("a wrong secret that we hold costs one exchange in ten minutes, whatever the codes and over a restart, and no other app any", async () => {
+  using it = await setup((call) => (call === 1 ? refusal("config", 40125) : undefined));
+  expect((await failureOf(it.mini("first"))).upstream?.errcode).toBe(40125);
+  const restarted = await it.process();
+  for (let n = 0; n < 5; n++) {
+    const lost = restarted.miniProgram(weixinSlot(), new Secret(`code-${n}`), ALICE);
+    expect((await failureOf(lost)).upstream?.errcode).toBe(40125);
+  }
+  expect(it.asked).toHaveLength(1);
+  expect(await it.mini("code", weixinSlot("wx2"))).toBe("openid-2");
+  it.clock.advance(600_000);
+  expect(await it.mini("later")).toBe("openid-3");
+});
+
+test("a used code closes nothing: the next code of that app is exchanged", async () => {
+  using it = await setup((call) => (call === 1 ? refusal("input", 40163) : undefined));
+  await failureOf(it.mini("used"));
+  expect(await it.mini("fresh")).toBe("openid-2");
+});
+
 test("a used code does not make an unknown secret a wrong one", async () => {
-  const it = setup((call) => (call === 1 ? refusal("input", 40163) : undefined));
+  using it = await setup((call) => (call === 1 ? refusal("input", 40163) : undefined));
   await failureOf(it.mini("used", foreignSlot("good")));
   expect(await it.mini("fresh", foreignSlot("good"))).toBe("openid-2");
 });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { Gate } from "../../src/sandbox/gate.ts";
 import { type Answer, CORP, WECOM, World, WX } from "../support/world.ts";
 
 const SECOND = 1000;
@@ -23,10 +24,15 @@ test.each(BOTH)(
     await using world = await World.create();
     const first = await get(world, route);
     expect(first.data["expires_in"]).toBe(7190);
+    // From here on WeChat does not answer, so no renewal ahead of time brings another token.
+    const gate = new Gate();
+    world.sandbox.inject({ kind: "gate_before", gate, times: Number.POSITIVE_INFINITY });
     let passed = 0;
     for (const [at, left] of [
       [1, 7189],
       [1000, 6190],
+      [6914, 276],
+      [7000, 190],
       [7189, 1],
       [7195, 1],
       [7199, 1],
@@ -36,10 +42,28 @@ test.each(BOTH)(
       const answer = await get(world, route);
       expect(answer.data).toEqual({ access_token: first.data["access_token"], expires_in: left });
       expect(world.sandbox.accepts(String(answer.data["access_token"]))).toBe(true);
+      // Before 285 s are left nobody is asked, and WeCom never while its token lives.
+      if (at < 6915 || route === QYAPI) expect(world.sandbox.calls(route.endpoint)).toBe(1);
     }
-    expect(world.sandbox.calls(route.endpoint)).toBe(1);
+    gate.open();
   },
 );
+
+test("P4: callers get the living token at once while its renewal runs, and the new one afterwards", async () => {
+  await using world = await World.create();
+  const first = await get(world, XCX);
+  const gate = new Gate();
+  world.sandbox.inject({ kind: "gate_before", gate, endpoint: XCX.endpoint, times: 1 });
+  world.clock.advance(7000 * SECOND);
+  for (let n = 0; n < 5; n++) {
+    expect((await get(world, XCX)).data).toEqual({ ...first.data, expires_in: 190 });
+  }
+  await gate.arrived();
+  gate.open();
+  await World.until(async () => (await get(world, XCX)).data["access_token"] !== first.data["access_token"]);
+  expect((await get(world, XCX)).data["expires_in"]).toBe(7190);
+  expect(world.sandbox.calls(XCX.endpoint)).toBe(2);
+});
 
 test.each(BOTH)("P2: %s hands out no token after its life, and fetches one", async (_name, route) => {
   await using world = await World.create();

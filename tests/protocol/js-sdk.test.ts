@@ -95,10 +95,33 @@ test("when getticket says that the token is dead, a new token is fetched once an
 test("when the new token is refused as well, the refusal is passed on and nothing is asked again", async () => {
   await using world = await setup();
   await world.get("/AccessToken/getXcx", { appid: WX.appId });
+  world.sandbox.killTokens(WX.appId);
+  world.sandbox.inject({ kind: "error", errcode: 40001, errmsg: "no", endpoint: TICKET, times: 3 });
+  for (let n = 0; n < 3; n++) {
+    const answer = await sign(world);
+    expect([answer.code, answer.data]).toEqual([40001, {}]);
+    expect([world.sandbox.calls(STABLE), world.sandbox.calls(TICKET)]).toEqual([2, 2]);
+  }
+});
+
+test("when WeChat repeats the dead token, it is asked whether it is dead, one is forced, and the ticket is had with that", async () => {
+  await using world = await setup();
+  await world.get("/AccessToken/getXcx", { appid: WX.appId });
   world.sandbox.killTokens(WX.appId, { unnoticed: true });
   const answer = await sign(world);
-  expect([answer.code, answer.data]).toEqual([40001, {}]);
-  expect([world.sandbox.calls(STABLE), world.sandbox.calls(TICKET)]).toEqual([2, 2]);
+  expect([world.sandbox.calls(STABLE), world.sandbox.calls(TICKET)]).toEqual([3, 2]);
+  expect(world.sandbox.calls("/cgi-bin/getcallbackip")).toBe(1);
+  expectSignature(answer, await ticketOf(world), "https://example.com/page?id=1");
+});
+
+test("a ticket's refusal of a token that lives costs nobody their token", async () => {
+  await using world = await setup();
+  const before = await world.get("/AccessToken/getXcx", { appid: WX.appId });
+  world.sandbox.inject({ kind: "error", errcode: 40001, errmsg: "no", endpoint: TICKET, times: 1 });
+  const answer = await sign(world);
+  expectSignature(answer, await ticketOf(world), "https://example.com/page?id=1");
+  const { access_token } = (await world.get("/AccessToken/getXcx", { appid: WX.appId })).data;
+  expect(access_token).toBe(before.data["access_token"]);
 });
 
 test("a refusal of the ticket that is not about the token fetches no other token", async () => {

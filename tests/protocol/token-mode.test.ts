@@ -87,8 +87,13 @@ test("a classic fetch whose answer was lost is not sent again, for each one kill
   world.sandbox.resetCalls();
   world.sandbox.inject({ kind: "reset_after", endpoint: CLASSIC, times: 1 });
   expect((await getXcx(world, WX.appId)).code).toBe(502);
+  // Nor for the next caller: WeChat is left alone for a second, and then one call finds out.
+  const { code, headers } = await getXcx(world, WX.appId);
+  expect([code, headers.get("retry-after")]).toEqual([502, "1"]);
   expect(cost(world)).toEqual({ classic: 1, stable: 0 });
-  expect((await getXcx(world, WX.appId)).code).toBe(0);
+  world.clock.advance(1000);
+  await World.until(async () => (await getXcx(world, WX.appId)).code === 0);
+  expect(cost(world)).toEqual({ classic: 2, stable: 0 });
 });
 
 test("a stable fetch whose answer was lost is sent again, and the caller sees only the token", async () => {

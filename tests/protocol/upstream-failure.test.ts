@@ -3,6 +3,10 @@ import type { FaultEffect } from "../../src/sandbox/fault.ts";
 import { Gate } from "../../src/sandbox/gate.ts";
 import { type Answer, CORP, WECOM, World, WX } from "../support/world.ts";
 
+/** After so long nobody remembers a failure that passes by itself, and the next caller waits for WeChat. */
+const FORGOTTEN_MS = 100_000;
+const CIRCUIT_MS = 600_000;
+
 let codes = 0;
 /** A user's code that no test has used. */
 const freshCode = () => `sandbox-code-${codes++}`;
@@ -85,11 +89,13 @@ test.each(FLOWS)("$name: an answer that is none is code 502, and nothing of it i
   const { sandbox } = world;
   for (const effect of [...RUBBISH, ...(BAD_FIELDS[flow.name] ?? [])]) {
     sandbox.inject({ ...effect, endpoint: flow.endpoint, times: Number.POSITIVE_INFINITY });
+    sandbox.resetCalls();
     const answer = await flow.ask(world);
-    expect([effect, answer.code]).toEqual([effect, 502]);
+    expect([effect, answer.code, sandbox.calls(flow.endpoint) > 0]).toEqual([effect, 502, true]);
     expect(answer.msg).toMatch(/微信.*请/);
     expect([answer.status, answer.data]).toEqual([200, {}]);
     sandbox.clearFaults();
+    world.clock.advance(FORGOTTEN_MS);
   }
   expect((await flow.ask(world)).code).toBe(0);
 });
@@ -120,15 +126,87 @@ test.each(FLOWS)("$name: an upstream that can't be reached is code 502", async (
 
 test.each(FLOWS)("$name: a refusal is passed on, code and text as they came", async (flow) => {
   await using world = await World.create();
-  for (const errcode of [48001, 61999]) {
+  for (const errcode of [48001, 61999, 50002]) {
     const errmsg = `not today ${errcode}`;
     world.sandbox.inject({ kind: "error", errcode, errmsg, endpoint: flow.endpoint, times: 1 });
     const answer = await flow.ask(world);
     expect([answer.status, answer.code, answer.data]).toEqual([200, errcode, {}]);
     expect(answer.msg).toStartWith(errmsg);
     expect(answer.msg).toMatch(flow.name === "getQyapi" ? /hint: \[\d+\]/ : /rid: [0-9a-f-]+/);
+    world.clock.advance(CIRCUIT_MS);
   }
+  expect((await flow.ask(world)).code).toBe(0);
 });
+
+const PACED = FLOWS.filter(({ name }) => !["getOauthAccessToken", "jscode2session"].includes(name));
+
+test.each(PACED)(
+  "$name: the same failure is told again, with how long it lasts, and costs nothing",
+  async (flow) => {
+    for (const [errcode, seconds] of [
+      [50002, 600],
+      [61999, 1],
+    ] as const) {
+      await using world = await World.create();
+      world.sandbox.inject({
+        kind: "error",
+        errcode,
+        errmsg: "not today",
+        endpoint: flow.endpoint,
+        times: 1,
+      });
+      const first = await flow.ask(world);
+      const calls = world.sandbox.calls();
+      for (let n = 0; n < 3; n++) {
+        const again = await flow.ask(world);
+        expect([again.status, again.code, again.msg, again.data]).toEqual([200, errcode, first.msg, {}]);
+        expect(again.headers.get("retry-after")).toBe(String(seconds));
+        expect(JSON.parse(again.text)).toMatchObject({ retry_after: seconds });
+      }
+      expect(world.sandbox.calls()).toBe(calls);
+      world.clock.advance(seconds * 1000);
+      await World.until(async () => (await flow.ask(world)).code === 0);
+      expect(world.sandbox.calls(flow.endpoint)).toBe(2);
+    }
+  },
+);
+
+test.each(["getOauthAccessToken", "jscode2session"])(
+  "P4: %s: an account that lacks the permission for logins loses no token by it",
+  async (name) => {
+    await using world = await World.create();
+    const flow = FLOWS.find((each) => each.name === name);
+    world.sandbox.inject({
+      kind: "error",
+      errcode: 48001,
+      errmsg: "no",
+      endpoint: flow?.endpoint ?? "",
+      times: 1,
+    });
+    expect((await flow?.ask(world))?.code).toBe(48001);
+    expect((await world.get("/AccessToken/getXcx", { appid: WX.appId })).code).toBe(0);
+  },
+);
+
+test.each(["getOauthAccessToken", "jscode2session"])(
+  "%s: a frozen account is not asked for again for 10 min",
+  async (name) => {
+    await using world = await World.create();
+    const flow = FLOWS.find((each) => each.name === name);
+    world.sandbox.inject({
+      kind: "error",
+      errcode: 50002,
+      errmsg: "no",
+      endpoint: flow?.endpoint ?? "",
+      times: 1,
+    });
+    expect((await flow?.ask(world))?.code).toBe(50002);
+    expect((await flow?.ask(world))?.code).toBe(50002);
+    expect(world.sandbox.calls()).toBe(1);
+    world.clock.advance(CIRCUIT_MS);
+    expect((await flow?.ask(world))?.code).toBe(0);
+  },
+);
 
 test.each(FLOWS)("$name: an errcode that comes as text is the same errcode", async (flow) => {
   await using world = await World.create();
@@ -160,14 +238,21 @@ test("a passing fault is asked again within the same call, and the caller sees o
   expect(world.sandbox.calls("/cgi-bin/stable_token")).toBe(3);
 });
 
-test("nothing is stuck after a failure: the next call asks again and is served", async () => {
+test("nothing is stuck after a failure: once WeChat was left alone for a second, the next calls are served", async () => {
   await using world = await World.create({ upstreamMs: { attempt: 100, total: 150 } });
   const query = { appid: WX.appId };
   const gate = new Gate();
   world.sandbox.inject({ kind: "gate_before", gate, times: Number.POSITIVE_INFINITY });
   expect((await world.get("/AccessToken/getXcx", query)).code).toBe(504);
   world.sandbox.clearFaults();
+  world.sandbox.resetCalls();
+  const soon = await world.get("/AccessToken/getXcx", query);
+  expect([soon.code, soon.headers.get("retry-after"), world.sandbox.calls()]).toEqual([504, "1", 0]);
+  world.clock.advance(1000);
+  // The caller that comes first is told the failure once more, while one probe looks for recovery.
+  expect((await world.get("/AccessToken/getXcx", query)).code).toBe(504);
   await World.until(async () => (await world.get("/AccessToken/getXcx", query)).code === 0);
+  expect(world.sandbox.calls()).toBe(1);
 });
 
 test("WeCom's 40001 is about the secret: it is passed on and never answered with a refresh", async () => {

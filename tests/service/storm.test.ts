@@ -6,63 +6,11 @@ import { fileURLToPath } from "node:url";
 import { Gate } from "../../src/sandbox/gate.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Child } from "../support/child.ts";
+import { Connection, type StormAnswer } from "../support/connection.ts";
+import { ask } from "../support/process-world.ts";
 
 const STABLE = "/cgi-bin/stable_token";
-const CONNECTING_AT_ONCE = 200;
 const PROGRAM = fileURLToPath(new URL("./storm-service.ts", import.meta.url));
-
-interface Answer {
-  code: number;
-  msg: string;
-  data: { access_token?: string };
-}
-
-interface ConnectionState {
-  received: string;
-  answer: PromiseWithResolvers<Answer>;
-}
-
-/** One connection to the service, without the limit on connections that `fetch` has. */
-class Connection {
-  readonly #socket: Bun.Socket<unknown>;
-  readonly #state: ConnectionState;
-
-  private constructor(socket: Bun.Socket<unknown>, state: ConnectionState) {
-    this.#socket = socket;
-    this.#state = state;
-  }
-
-  static async open(port: number): Promise<Connection> {
-    const state: ConnectionState = { received: "", answer: Promise.withResolvers<Answer>() };
-    const socket = await Bun.connect({
-      hostname: "127.0.0.1",
-      port,
-      socket: {
-        data: (_socket, chunk) => {
-          state.received += chunk.toString();
-          const body = /\r\n\r\n(\{.*\})$/s.exec(state.received)?.[1];
-          if (body !== undefined) state.answer.resolve(JSON.parse(body) as Answer);
-        },
-        close: () => state.answer.reject(new Error("the service closed the connection")),
-      },
-    });
-    return new Connection(socket, state);
-  }
-
-  /** Sends one request; the answer is in `answer`. */
-  send(path: string): void {
-    this.#socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-  }
-
-  get answer(): Promise<Answer> {
-    return this.#state.answer.promise;
-  }
-
-  close(): void {
-    this.#state.answer.promise.catch(() => undefined);
-    this.#socket.terminate();
-  }
-}
 
 /** A service in a process of its own, told about `apps`, with `callers` connections to it. */
 class Storm {
@@ -92,12 +40,7 @@ class Storm {
 
   /** Opens the connections, sends a request for app `n % apps` on the n-th, and resolves when all are in the service. */
   async send(callers: number): Promise<void> {
-    const [, port = ""] = await this.#child.find(/url http:\/\/127\.0\.0\.1:(\d+)/);
-    while (this.#connections.length < callers) {
-      const count = Math.min(CONNECTING_AT_ONCE, callers - this.#connections.length);
-      const opening = Array.from({ length: count }, () => Connection.open(Number(port)));
-      this.#connections.push(...(await Promise.all(opening)));
-    }
+    this.#connections.push(...(await Connection.openMany(await this.#url(), callers)));
     this.sandbox.inject({ kind: "gate_before", gate: this.gate, times: this.#apps.length });
     for (const [n, connection] of this.#connections.entries()) {
       connection.send(`/AccessToken/getXcx?appid=${this.#apps[n % this.#apps.length]?.appId}`);
@@ -106,17 +49,27 @@ class Storm {
     await this.#child.find(/arrived/);
   }
 
-  answers(): Promise<Answer[]> {
+  answers(): Promise<StormAnswer[]> {
     return Promise.all(this.#connections.map(({ answer }) => answer));
   }
 
   /** One more caller of the first app. */
-  async again(): Promise<Answer> {
-    const [, port = ""] = await this.#child.find(/url http:\/\/127\.0\.0\.1:(\d+)/);
-    const connection = await Connection.open(Number(port));
+  async again(): Promise<StormAnswer> {
+    const connection = await Connection.open(await this.#url());
     this.#connections.push(connection);
     connection.send("/AccessToken/getXcx?appid=wx0");
     return connection.answer;
+  }
+
+  /** An operator's word that what WeChat refused has been put right. */
+  async unblock(): Promise<number> {
+    const { code } = await ask(await this.#url(), "/v1/apps/wx0/unblock", {}, { method: "POST" });
+    return code;
+  }
+
+  async #url(): Promise<string> {
+    const [, url = ""] = await this.#child.find(/url (http:\S+)/);
+    return url;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -151,6 +104,10 @@ test("P1: ten thousand cold calls at once whose fetch fails all get that failure
   expect(storm.sandbox.calls()).toBe(1);
 
   storm.sandbox.changeWeixinApp("wx0", { account: undefined });
+  const { code, msg, data } = await storm.again();
+  expect({ code, msg, data }).toEqual({ code: 50007, msg: String(answers[0]?.msg), data: {} });
+  expect(storm.sandbox.calls()).toBe(1);
+  expect(await storm.unblock()).toBe(0);
   expect((await storm.again()).code).toBe(0);
   expect(storm.sandbox.calls(STABLE)).toBe(2);
 });

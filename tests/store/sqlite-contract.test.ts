@@ -1,17 +1,21 @@
+import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { appStoreContract } from "./contract/app-store.ts";
+import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 
 const openSqlite: OpenStore = async () => {
-  const folder = new StoreFolder();
+  const clock = new ManualClock();
+  const folder = new StoreFolder(clock);
   const store = await folder.open();
   const reopen = () => {
     folder.close();
     return folder.open();
   };
-  return { store, reopen, dispose: () => folder[Symbol.dispose]() };
+  return { store, clock, beside: () => folder.open(), reopen, dispose: () => folder[Symbol.dispose]() };
 };
 
 credentialStoreContract("SQLite", openSqlite);
+credentialLeaseContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);

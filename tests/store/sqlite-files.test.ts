@@ -5,12 +5,13 @@ import { dirname, join } from "node:path";
 import { Secret } from "../../src/secret.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { Child } from "../support/child.ts";
-import { StoreFolder } from "../support/store-folder.ts";
+import { saveUnderLease, StoreFolder } from "../support/store-folder.ts";
 import { OPEN_AND_SAVE } from "./programs/open-and-save.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
 
 const SECRET = "canary-secret-0123456789abcdef";
 const TOKEN = "canary-token-0123456789abcdef";
+const DEAD = "canary-dead-token-0123456789abc";
 const FOREIGN = "foreign-secret-canary";
 
 /** A store with an app and three credentials in it, still open. */
@@ -21,11 +22,15 @@ async function setup() {
     { platform: "weixin", id: "wx1", secret: new Secret(SECRET), tokenMode: "stable" },
   ]);
   const credential = { value: new Secret(TOKEN), issuedAt: 1, expiresAt: 7_200_001 };
-  await store.credentials.save(tokenOf(), credential, 0);
-  await store.credentials.save({ slot: weixinSlot(), kind: "jsapi_ticket" }, credential, 0);
+  const { credentials } = store;
+  await saveUnderLease(credentials, tokenOf(), credential);
+  await saveUnderLease(credentials, { slot: weixinSlot(), kind: "jsapi_ticket" }, credential);
   const slot = foreignSlot("canary");
   const digest = store.digest("weixin", "wx1", slot.secret);
-  await store.credentials.save(tokenOf({ ...slot, name: `~${digest}` }), credential, 0);
+  const foreign = tokenOf({ ...slot, name: `~${digest}` });
+  const { generation } = await saveUnderLease(credentials, foreign, credential);
+  await credentials.bury(foreign, new Secret(DEAD), generation, { now: 2, earlyMs: 1 });
+  await saveUnderLease(credentials, foreign, credential);
   return { files, store, digest, [Symbol.dispose]: () => files[Symbol.dispose]() };
 }
 
@@ -41,7 +46,7 @@ test("P6: no secret, token or ticket is in the database's files, neither as text
   it.files.close();
   for (const { bytes } of [open, look()]) {
     expect(bytes.includes(it.digest)).toBeTrue();
-    for (const text of [SECRET, TOKEN, FOREIGN, readFileSync(it.files.keyPath, "utf8").trim()]) {
+    for (const text of [SECRET, TOKEN, DEAD, FOREIGN, readFileSync(it.files.keyPath, "utf8").trim()]) {
       const raw = Buffer.from(text);
       for (const form of [
         text,
@@ -84,7 +89,7 @@ test("P3: what a process saved before it was killed is there afterwards", async 
   child.signal("SIGKILL");
   await child.exited();
   const record = await (await files.open()).credentials.find(tokenOf());
-  expect(record?.credential?.value.reveal()).toBe("token-of-wx1");
+  expect(record.credential?.value.reveal()).toBe("token-of-wx1");
 });
 
 test("P3: four processes that start together on an empty folder make one key and one database, and all save", async () => {
@@ -100,7 +105,7 @@ test("P3: four processes that start together on an empty folder make one key and
   const { credentials } = await files.open();
   for (const app of apps) {
     const record = await credentials.find(tokenOf(weixinSlot(app)));
-    expect(record?.credential?.value.reveal()).toBe(`token-of-${app}`);
+    expect(record.credential?.value.reveal()).toBe(`token-of-${app}`);
   }
   expect(files.keysCreated).toEqual([]);
 });

@@ -59,6 +59,11 @@ export class Child {
     }
   }
 
+  /** The process id. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** The address in the log line of a service that has started. */
   async serviceUrl(): Promise<string> {
     const [, url = ""] = await this.find(/"event":"service\.started","url":"([^"]+)"/);

@@ -1,4 +1,4 @@
-import type { CredentialSource } from "../../src/credentials/credential-source.ts";
+import type { CredentialSource, ObtainOptions } from "../../src/credentials/credential-source.ts";
 import {
   type CredentialRef,
   credentialKey,
@@ -10,6 +10,7 @@ import { Secret } from "../../src/secret.ts";
 export interface OpenRequest {
   readonly ref: CredentialRef;
   readonly signal: AbortSignal;
+  readonly force: boolean;
   issue(value: string, lifeMs?: number): void;
   fail(error: Error): void;
 }
@@ -24,6 +25,8 @@ export type HandAnswer = string | IssuedCredential | Error;
  */
 export class HandSource implements CredentialSource {
   readonly asked: string[] = [];
+  /** How many of these asked WeChat to make a new token, whatever the current one has left. */
+  forced = 0;
   readonly open: OpenRequest[] = [];
   readonly #answers: HandAnswer[];
   #expected: { count: number; resolve: () => void }[] = [];
@@ -45,7 +48,8 @@ export class HandSource implements CredentialSource {
     });
   }
 
-  async obtain(ref: CredentialRef, signal: AbortSignal): Promise<IssuedCredential> {
+  async obtain(ref: CredentialRef, { signal, force = false }: ObtainOptions): Promise<IssuedCredential> {
+    if (force) this.forced++;
     this.asked.push(credentialKey(ref));
     for (const { count, resolve } of this.#expected) if (this.asked.length >= count) resolve();
     this.#expected = this.#expected.filter(({ count }) => this.asked.length < count);
@@ -54,7 +58,8 @@ export class HandSource implements CredentialSource {
     if (typeof answer === "string") return issued(answer);
     if (answer) return answer;
     return new Promise((resolve, reject) => {
-      this.open.push({ ref, signal, issue: (value, lifeMs) => resolve(issued(value, lifeMs)), fail: reject });
+      const issue = (value: string, lifeMs?: number) => resolve(issued(value, lifeMs));
+      this.open.push({ ref, signal, force, issue, fail: reject });
     });
   }
 }

@@ -52,9 +52,12 @@ export class ProcessWorld {
     return child;
   }
 
-  /** Starts the service with `variables` and `env`. */
-  async serve(env: Record<string, string> = {}): Promise<{ service: Child; url: string }> {
-    const service = this.run(["serve"], { ...this.variables, ...env });
+  /** Starts the service with `variables` and `env`, and with these options of `serve`. */
+  async serve(
+    env: Record<string, string> = {},
+    options: readonly string[] = [],
+  ): Promise<{ service: Child; url: string }> {
+    const service = this.run(["serve", ...options], { ...this.variables, ...env });
     return { service, url: await service.serviceUrl() };
   }
 

@@ -2,9 +2,31 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../../src/clock.ts";
+import type { CredentialStore } from "../../src/credentials/credential-store.ts";
+import {
+  type Credential,
+  credentialKey,
+  type CredentialName,
+  type CredentialRecord,
+} from "../../src/credentials/credential.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "./manual-clock.ts";
+
+/** Saves as a refresh does: under a lease of its own, which must be free at `now`. Answers with what stands. */
+export async function saveUnderLease(
+  store: CredentialStore,
+  name: CredentialName,
+  credential: Credential,
+  now = credential.issuedAt,
+): Promise<CredentialRecord> {
+  const holder = crypto.randomUUID();
+  const { isGranted, record } = await store.lease(name, { holder, now, lifeMs: 10_000 });
+  if (!isGranted) throw new Error("somebody else has the lease");
+  const standing = await store.save(name, credential, record.generation);
+  await store.release(name, holder);
+  return standing;
+}
 
 /** A temporary folder with a SQLite store in it, removed by `using`. */
 export class StoreFolder {
@@ -14,6 +36,8 @@ export class StoreFolder {
   readonly keyPath = join(this.folder, "data", "master.key");
   /** The paths of the keys that an `open` made. */
   readonly keysCreated: string[] = [];
+  /** The keys of the credentials whose sealed values an open store could not open. */
+  readonly damaged: string[] = [];
   readonly #stores: Store[] = [];
 
   constructor(clock: Clock = new ManualClock()) {
@@ -28,6 +52,7 @@ export class StoreFolder {
       masterKeyFile: this.keyPath,
       clock: this.clock,
       onKeyCreated: (path) => this.keysCreated.push(path),
+      onDamaged: (name) => this.damaged.push(credentialKey(name)),
       ...options,
     });
     this.#stores.push(store);

@@ -135,8 +135,8 @@ export class World {
 
   /** POSTs JSON. */
   post(path: string, body: unknown, init: RequestInit = {}): Promise<Answer> {
-    const headers = new Headers({ "content-type": "application/json" });
-    new Headers(init.headers).forEach((value, name) => headers.set(name, value));
+    const headers = new Headers(init.headers);
+    if (!headers.has("content-type")) headers.set("content-type", "application/json");
     return this.request(path, { method: "POST", body: JSON.stringify(body), ...init, headers });
   }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Platform, UpstreamErrorClass } from "../../src/errors.ts";
-import { classifyErrcode } from "../../src/upstream/errcodes.ts";
+import { classifyErrcode, hintFor } from "../../src/upstream/errcodes.ts";
 
 /** What each documented errcode means, by platform, from an endpoint that takes the secret. */
 const TABLE: Record<Platform, Partial<Record<UpstreamErrorClass, number[]>>> = {
@@ -50,4 +50,21 @@ test("every other errcode means the same whatever was sent", () => {
   for (const [platform, errcode, kind] of CASES) {
     if (errcode !== 40001) expect(classifyErrcode(platform, errcode, "takes_token")).toBe(kind);
   }
+});
+
+test("a refused address is named in the hint as WeChat and WeCom name it, and ours is meant where they don't", () => {
+  for (const [errcode, errmsg, address] of [
+    [40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 6aac005a", "203.0.113.9"],
+    [60020, "not allow to access from your ip, hint: [1], from ip: 203.0.113.9, more info", "203.0.113.9"],
+    [40164, "invalid ip 2001:db8::9, not in whitelist", "2001:db8::9"],
+    [45035, "access clientip is not registered, not in ip-white-list", "this service's address"],
+    [61004, "", "this service's address"],
+  ] as const)
+    expect(hintFor(errcode, errmsg).hint, errmsg).toContain(`add ${address} to the IP white list`);
+});
+
+test("a hint says what to do and quotes nothing else of the answer; an unknown errcode has none", () => {
+  for (const errcode of [40013, 40125, 40001, 40243, 50004, 50007, 89501, 89503, 89506, 89507, 40164])
+    expect(hintFor(errcode, "canary").hint).toMatch(/^(?!.*canary).+ \(.+\)$/);
+  expect(hintFor(45009, "reach max api daily quota limit")).toEqual({});
 });

@@ -27,12 +27,19 @@ async function setup(respond: Responder | string | Uint8Array, options: Partial<
   const call = (request: Partial<UpstreamRequest> = {}) =>
     client.call({
       platform: "weixin",
+      appId: "wx1",
       path: "/cgi-bin/token",
       takes: "takes_secret",
       repeatable: true,
       ...request,
     });
   return { server, events, call, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+/** Where nobody listens any more. */
+async function closedUrl(): Promise<string> {
+  await using server = await AnsweringServer.start(() => {});
+  return server.url;
 }
 
 test("a GET carries its query, encoded, asks for no compression and follows no path of a parameter", async () => {
@@ -216,6 +223,32 @@ test("an attempt is over when its time is: before the head, between head and bod
   }
 });
 
+test("another of WeChat's hosts is asked only where that does no harm, and only when nothing could be sent to the first", async () => {
+  const dead = await closedUrl();
+  await using other = await AnsweringServer.start(({ socket }) => void socket.write(httpAnswer(OK)));
+  const baseUrls = { weixin: dead, wecom: dead };
+  await using down = await setup(OK, { baseUrls, weixinFallbackUrls: [dead, other.url] });
+  for (const request of [{}, { mayFallBack: false }, { mayFallBack: true, platform: "wecom" }] as const)
+    expect((await failureOf(down.call(request))).code).toBe("upstream_unreachable");
+  expect(other.requests).toHaveLength(0);
+  expect((await down.call({ mayFallBack: true }))["access_token"]).toBe("token");
+  expect(other.requests).toHaveLength(1);
+  for (const answer of [httpAnswer("", {}, 500), httpAnswer('{"errcode":-1}'), "rubbish\r\n\r\n"]) {
+    await using up = await setup(answer, { weixinFallbackUrls: [other.url] });
+    await failureOf(up.call({ mayFallBack: true }));
+    expect(up.server.requests).toHaveLength(1);
+  }
+  expect(other.requests).toHaveLength(1);
+});
+
+test("each call is told of once, however many hosts were tried", async () => {
+  const dead = await closedUrl();
+  const baseUrls = { weixin: dead, wecom: dead };
+  await using it = await setup(OK, { baseUrls, weixinFallbackUrls: [dead, dead] });
+  await failureOf(it.call({ mayFallBack: true }));
+  expect(it.events).toMatchObject([{ type: "upstream.called", outcome: "upstream_unreachable" }]);
+});
+
 test("whoever asks may end it sooner", async () => {
   await using it = await setup(() => {});
   expect((await failureOf(it.call({ signal: AbortSignal.timeout(30) }))).code).toBe("upstream_timeout");
@@ -262,7 +295,7 @@ test("the proxy variables of the process are ignored", async () => {
     import { HttpClient } from "./src/upstream/http-client.ts";
     const baseUrls = { weixin: "${target.url}", wecom: "${target.url}" };
     const client = new HttpClient({ baseUrls, proxyUrl: undefined, clock: systemClock, events: new EventBus() });
-    console.log(JSON.stringify(await client.call({ platform: "weixin", path: "/x", takes: "takes_secret", repeatable: true })));`;
+    console.log(JSON.stringify(await client.call({ platform: "weixin", appId: "wx1", path: "/x", takes: "takes_secret", repeatable: true })));`;
   const names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
   const env = {
     PATH: process.env["PATH"] ?? "",
@@ -277,7 +310,7 @@ test("the proxy variables of the process are ignored", async () => {
   expect(proxy.requests).toHaveLength(0);
 });
 
-test("P7: each call is told of with its endpoint and outcome, and with nothing that was sent or answered", async () => {
+test("P7: each call is told of with its app, endpoint and outcome, and with nothing that was sent or answered", async () => {
   await using it = await setup(({ text, socket }) => {
     socket.write(
       httpAnswer(text.includes("bad") ? `{"errcode":40125,"errmsg":"${CANARY}"}` : `{"x":"${CANARY}"}`),
@@ -288,6 +321,7 @@ test("P7: each call is told of with its endpoint and outcome, and with nothing t
   const told = {
     type: "upstream.called",
     platform: "weixin",
+    appId: "wx1",
     endpoint: "/cgi-bin/token",
     durationMs: 0,
   } as const;

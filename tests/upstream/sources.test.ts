@@ -1,12 +1,16 @@
 import { expect, test } from "bun:test";
 import { EventBus } from "../../src/events.ts";
 import type { Fault, FaultEffect } from "../../src/sandbox/fault.ts";
+import type { CredentialKind } from "../../src/credentials/credential.ts";
+import type { Platform } from "../../src/errors.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
+import { CallbackIpProbe } from "../../src/upstream/callback-ip-probe.ts";
+import { Tickets } from "../../src/upstream/tickets.ts";
 import { WecomTokenSource } from "../../src/upstream/wecom-token-source.ts";
-import { WeixinTicketExchange, WeixinTokenSource } from "../../src/upstream/weixin-credentials.ts";
 import { WeixinLogin } from "../../src/upstream/weixin-login.ts";
+import { WeixinTokenSource } from "../../src/upstream/weixin-token-source.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
@@ -41,11 +45,18 @@ function setup(...faults: Fault[]) {
   return {
     clock,
     sandbox,
-    weixin: (mode: "stable" | "classic" = "stable") =>
-      new WeixinTokenSource(http).obtain(tokenOf(slot(mode)), signal),
+    weixin: (mode: "stable" | "classic" = "stable", force = false) =>
+      new WeixinTokenSource(http).obtain(tokenOf(slot(mode)), { signal, force }),
     wecom: (secret = WECOM.secret) =>
-      new WecomTokenSource(http).obtain(tokenOf({ ...wecomSlot, secret: new Secret(secret) }), signal),
-    ticket: (token: Secret) => new WeixinTicketExchange(http).ticketFor(token, signal),
+      new WecomTokenSource(http).obtain(tokenOf({ ...wecomSlot, secret: new Secret(secret) }), { signal }),
+    ticket: (token: Secret, kind: CredentialKind = "jsapi_ticket", platform: Platform = "weixin") =>
+      new Tickets(http).ticketFor(
+        { slot: platform === "weixin" ? slot("stable") : wecomSlot, kind },
+        token,
+        signal,
+      ),
+    probe: (token: Secret, platform: Platform = "weixin", over: AbortSignal = signal) =>
+      new CallbackIpProbe(http).check({ platform, appId: WX.appId }, token, over),
     oauth: (code = CODE()) => login.oauth(slot("stable"), code, signal),
     miniProgram: (code = CODE()) => login.miniProgram(slot("stable"), code, signal),
     [Symbol.asyncDispose]: () => sandbox.stop(),
@@ -61,6 +72,15 @@ test("a stable token is asked for without force: the same one again, with the li
   const again = await it.weixin();
   expect(again.value.reveal()).toBe(first.value.reveal());
   expect([first.lifeMs, again.lifeMs]).toEqual([7_200_000, 3_600_000]);
+  expect([it.sandbox.calls("/cgi-bin/stable_token"), it.sandbox.calls()]).toEqual([2, 2]);
+});
+
+test("a stable token is made anew with force, whatever the one before has left", async () => {
+  await using it = setup();
+  const first = await it.weixin();
+  const forced = await it.weixin("stable", true);
+  expect(forced.value.reveal()).not.toBe(first.value.reveal());
+  expect(forced.lifeMs).toBe(7_200_000);
   expect([it.sandbox.calls("/cgi-bin/stable_token"), it.sandbox.calls()]).toEqual([2, 2]);
 });
 
@@ -85,6 +105,63 @@ test("a ticket is asked for with a token, and a dead token is called dead", asyn
   expect((await it.ticket(token.value)).lifeMs).toBe(7_200_000);
   it.sandbox.killTokens(WX.appId);
   expect((await failureOf(it.ticket(token.value))).upstream?.class).toBe("token_invalid");
+});
+
+test("each kind of ticket has its own endpoint on its platform, and a value of its own", async () => {
+  await using it = setup();
+  const cases = [
+    ["weixin", "jsapi_ticket", "/cgi-bin/ticket/getticket"],
+    ["weixin", "wx_card_ticket", "/cgi-bin/ticket/getticket"],
+    ["wecom", "jsapi_ticket", "/cgi-bin/get_jsapi_ticket"],
+    ["wecom", "agent_config_ticket", "/cgi-bin/ticket/get"],
+  ] as const;
+  const tokens = { weixin: await it.weixin(), wecom: await it.wecom() };
+  const values: string[] = [];
+  for (const [platform, kind, path] of cases) {
+    it.sandbox.resetCalls();
+    values.push((await it.ticket(tokens[platform].value, kind, platform)).value.reveal());
+    expect([it.sandbox.calls(path), it.sandbox.calls()], `${platform} ${kind}`).toEqual([1, 1]);
+  }
+  expect(new Set(values).size).toBe(cases.length);
+  const none = it.ticket(tokens.weixin.value, "agent_config_ticket");
+  expect((await failureOf(none)).code).toBe("invalid_parameter");
+});
+
+test("a token is alive or dead when WeChat says so, and nobody knows when it is busy or says nothing usable", async () => {
+  for (const platform of ["weixin", "wecom"] as const) {
+    await using it = setup();
+    const token = (await it[platform]()).value;
+    expect(await it.probe(token, platform)).toBe("alive");
+    expect(await it.probe(new Secret("neverIssuedByAnybody0"), platform)).toBe("dead");
+    expect(it.sandbox.calls("/cgi-bin/getcallbackip")).toBe(2);
+    expect(await it.probe(token, platform, AbortSignal.abort())).toBe("unknown");
+    for (const [effect, verdict] of [
+      [{ kind: "error", errcode: 40014 }, "dead"],
+      [{ kind: "error", errcode: 42001 }, "dead"],
+      [{ kind: "error", errcode: 48001 }, "alive"],
+      [{ kind: "error", errcode: 45009 }, "alive"],
+      [{ kind: "error", errcode: -1 }, "unknown"],
+      [{ kind: "http" }, "unknown"],
+      [{ kind: "empty_body" }, "unknown"],
+      [{ kind: "reset_before" }, "unknown"],
+    ] as const) {
+      it.sandbox.clearFaults();
+      it.sandbox.inject(always(effect));
+      expect(await it.probe(token, platform), `${platform} ${JSON.stringify(effect)}`).toBe(verdict);
+    }
+  }
+});
+
+test("WeChat's 40001 says that a token is dead, and WeCom's that the secret is wrong", async () => {
+  for (const [platform, verdict] of [
+    ["weixin", "dead"],
+    ["wecom", "alive"],
+  ] as const) {
+    await using it = setup();
+    const token = (await it[platform]()).value;
+    it.sandbox.inject(always({ kind: "error", errcode: 40001 }));
+    expect(await it.probe(token, platform)).toBe(verdict);
+  }
 });
 
 test("no source retries: one failure is one request", async () => {

@@ -2,10 +2,11 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray, sql } from "drizzle-orm";
 import type { App } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
+import type { SlotName } from "../../apps/slot.ts";
 import type { Clock } from "../../clock.ts";
-import type { Secret } from "../../secret.ts";
+import { pauseKeysOfApp } from "../../credentials/pause.ts";
 import type { Keyring, SealedPlace } from "../keyring.ts";
-import { apps, credentials } from "./schema.ts";
+import { apps, credentials, pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
 type Row = typeof apps.$inferSelect;
@@ -15,6 +16,8 @@ const FORGOTTEN = {
   value: null,
   issuedAt: null,
   expiresAt: null,
+  renewLeftMs: null,
+  isRejected: false,
   generation: sql`${credentials.generation} + 1`,
 };
 
@@ -38,12 +41,19 @@ export class SqliteAppStore implements AppStore {
   async replaceAll(wanted: readonly App[]): Promise<void> {
     const stored = await runStatement(this.#clock, () => this.#database.select().from(apps).all());
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
-    const changed = wanted
-      .map(toColumns)
-      .filter((columns) => !this.#holds(byKey.get(rowKey(columns)), columns));
-    const kept = new Set(wanted.map((app) => rowKey(toColumns(app))));
-    const gone = stored.filter((row) => !kept.has(rowKey(row)));
+    const kept = wanted.map(toColumns).map((columns) => {
+      const row = byKey.get(rowKey(columns));
+      const hasSecret =
+        row !== undefined && this.#keyring.open(row.secret, place(row)).equals(columns.secret);
+      return { columns, hasSecret, isUnchanged: hasSecret && row.tokenMode === columns.tokenMode };
+    });
+    const keptKeys = new Set(kept.map(({ columns }) => rowKey(columns)));
+    const gone = stored.filter((row) => !keptKeys.has(rowKey(row)));
+    // A row that does not open under its name is a damaged one, and then nothing may be written.
+    for (const row of gone) this.#keyring.open(row.secret, place(row));
+    const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
     if (changed.length === 0 && gone.length === 0) return;
+    const reset = [...gone, ...changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns)];
     await runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
@@ -51,10 +61,14 @@ export class SqliteAppStore implements AppStore {
             const isIt = and(eq(apps.platform, platform), eq(apps.appId, appId), eq(apps.agent, agent));
             transaction.delete(apps).where(isIt).run();
           }
-          for (const { secret, ...columns } of changed) {
-            if (!this.#hasSecret(byKey.get(rowKey(columns)), secret)) {
-              transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(columns)).run();
-            }
+          for (const name of reset) {
+            transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
+            transaction
+              .delete(pauses)
+              .where(inArray(pauses.key, pauseKeysOfApp(slotOf(name))))
+              .run();
+          }
+          for (const { secret, ...columns } of changed.map((each) => each.columns)) {
             const written = {
               tokenMode: columns.tokenMode,
               secret: this.#keyring.seal(secret, place(columns)),
@@ -71,14 +85,6 @@ export class SqliteAppStore implements AppStore {
         { behavior: "immediate" },
       ),
     );
-  }
-
-  #holds(row: Row | undefined, wanted: ReturnType<typeof toColumns>): boolean {
-    return row?.tokenMode === wanted.tokenMode && this.#hasSecret(row, wanted.secret);
-  }
-
-  #hasSecret(row: Row | undefined, secret: Secret): boolean {
-    return row !== undefined && this.#keyring.open(row.secret, place(row)).equals(secret);
   }
 
   #toApp(row: Row): App {
@@ -101,6 +107,10 @@ function isIssuedTo({ platform, appId, agent }: RowName) {
     eq(credentials.appId, appId),
     inArray(credentials.slot, slots),
   );
+}
+
+function slotOf({ platform, appId, agent }: RowName): SlotName {
+  return { platform: platform === "wecom" ? "wecom" : "weixin", appId, name: agent };
 }
 
 function toColumns(app: App) {

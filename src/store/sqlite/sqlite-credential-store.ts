@@ -1,106 +1,226 @@
-import { and, eq, sql } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import type { Database } from "bun:sqlite";
+import { and, eq, gt, gte, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
+import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
+import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../credentials/credential-store.ts";
 import {
   type Credential,
-  type CredentialKind,
+  CREDENTIAL_KINDS,
   type CredentialName,
   type CredentialRecord,
-  credentialKey,
+  NO_RECORD,
 } from "../../credentials/credential.ts";
-import type { CredentialStore } from "../../credentials/credential-store.ts";
 import type { Platform } from "../../errors.ts";
-import type { Keyring, SealedPlace } from "../keyring.ts";
+import type { Secret } from "../../secret.ts";
 import { credentials } from "./schema.ts";
+import type { SealedCredentials } from "./sealed-credentials.ts";
 import { runStatement } from "./statement.ts";
 
-const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
-const CLEARED = { value: null, issuedAt: null, expiresAt: null };
+type Row = typeof credentials.$inferSelect;
 
-/** Credentials in SQLite. Each method is one statement or one transaction, and is on the disk when it resolves. */
+const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
+const CLEARED = { value: null, issuedAt: null, expiresAt: null, renewLeftMs: null, isRejected: false };
+const RAISED = sql`${credentials.generation} + 1`;
+
+/** Credentials and their leases in SQLite. Each method is one transaction, and is on the disk when it resolves. */
 export class SqliteCredentialStore implements CredentialStore {
   readonly #database: BunSQLiteDatabase;
-  readonly #keyring: Keyring;
+  readonly #sealed: SealedCredentials;
   readonly #clock: Clock;
+  readonly #dataVersion: () => number;
 
-  constructor(database: BunSQLiteDatabase, keyring: Keyring, clock: Clock) {
-    this.#database = database;
-    this.#keyring = keyring;
+  constructor(database: Database, sealed: SealedCredentials, clock: Clock) {
+    this.#database = drizzle({ client: database });
+    this.#sealed = sealed;
     this.#clock = clock;
+    // SQLite raises this number on a connection when, and only when, another connection has committed.
+    const pragma = database.query<{ data_version: number }, []>("PRAGMA data_version");
+    this.#dataVersion = () => pragma.get()?.data_version ?? 0;
   }
 
-  async find(name: CredentialName): Promise<CredentialRecord | undefined> {
-    const row = await runStatement(this.#clock, () =>
-      this.#database.select().from(credentials).where(isNamed(name)).get(),
-    );
-    return row && this.#toRecord(name, row);
+  async find(name: CredentialName): Promise<CredentialRecord> {
+    const row = await this.#run(() => this.#database.select().from(credentials).where(isNamed(name)).get());
+    return row ? this.#sealed.toRecord(name, row) : NO_RECORD;
   }
 
-  async listOfApp(platform: Platform, appId: string, kind: CredentialKind): Promise<CredentialName[]> {
-    const { slot } = credentials;
-    const isOfApp = and(
-      eq(credentials.platform, platform),
-      eq(credentials.appId, appId),
-      eq(credentials.kind, kind),
+  async listOfApp(platform: Platform, appId: string): Promise<CredentialName[]> {
+    const { slot, kind } = credentials;
+    const isOfApp = and(eq(credentials.platform, platform), eq(credentials.appId, appId));
+    const rows = await this.#run(() =>
+      this.#database.select({ slot, kind }).from(credentials).where(isOfApp).all(),
     );
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select({ slot }).from(credentials).where(isOfApp).all(),
+    return rows.flatMap((row) => toName({ platform, appId, ...row }));
+  }
+
+  async listUsed(since: number): Promise<{ name: CredentialName; issuedAt: number; expiresAt: number }[]> {
+    const { platform, appId, slot, kind, issuedAt, expiresAt } = credentials;
+    const isUsed = and(gte(credentials.usedAt, since), isNotNull(credentials.value));
+    const rows = await this.#run(() =>
+      this.#database
+        .select({ platform, appId, slot, kind, issuedAt, expiresAt })
+        .from(credentials)
+        .where(isUsed)
+        .all(),
     );
-    return rows.map((row) => ({ slot: { platform, appId, name: row.slot }, kind }));
+    return rows.flatMap((row) =>
+      toName(row).map((name) => ({ name, issuedAt: row.issuedAt ?? 0, expiresAt: row.expiresAt ?? 0 })),
+    );
+  }
+
+  async lease(name: CredentialName, { holder, now, lifeMs }: LeaseRequest): Promise<LeaseAnswer> {
+    const lease = { leaseHolder: holder, leaseExpiresAt: now + lifeMs };
+    const { leaseHolder, leaseExpiresAt } = credentials;
+    // A lease that ends so late was written under a clock that has been set back since. One that merely seems to
+    // begin after `now` is good: this request may have waited for the lock while another got its lease.
+    const isFree = or(
+      isNull(leaseHolder),
+      eq(leaseHolder, holder),
+      lte(leaseExpiresAt, now),
+      gt(leaseExpiresAt, now + 2 * lifeMs),
+    );
+    const granted = await this.#run(() =>
+      this.#database
+        .insert(credentials)
+        .values({ ...columns(name), ...lease, generation: now })
+        .onConflictDoUpdate({
+          target: TARGET,
+          set: { ...lease, generation: RAISED },
+          ...(isFree ? { setWhere: isFree } : {}),
+        })
+        .returning()
+        .get(),
+    );
+    if (granted) return { isGranted: true, record: this.#sealed.toRecord(name, granted) };
+    return { isGranted: false, record: await this.find(name) };
+  }
+
+  async release(name: CredentialName, holder: string): Promise<void> {
+    const isMine = and(isNamed(name), eq(credentials.leaseHolder, holder));
+    await this.#run(() => {
+      // A row that a failed first attempt made is dropped, or every wrong secret that is ever tried would leave one.
+      // A later one begins with a later generation, because the first generation of a row is the time of day.
+      const dropped = this.#database
+        .delete(credentials)
+        .where(and(isMine, isNull(credentials.firstSavedAt)))
+        .returning({ kind: credentials.kind })
+        .get();
+      if (dropped) return;
+      this.#database.update(credentials).set({ leaseHolder: null, leaseExpiresAt: null }).where(isMine).run();
+    });
   }
 
   async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
-    const written = {
-      value: this.#keyring.seal(credential.value, place(name)),
+    const saved = await this.#update(name, generation, {
+      value: this.#sealed.seal(name, "value", credential.value),
       issuedAt: credential.issuedAt,
       expiresAt: credential.expiresAt,
-      generation: generation + 1,
-    };
-    const saved = await runStatement(this.#clock, () =>
-      this.#database
-        .insert(credentials)
-        .values({ ...columns(name), ...written })
-        .onConflictDoUpdate({
-          target: TARGET,
-          set: written,
-          setWhere: eq(credentials.generation, generation),
-        })
-        .returning({ generation: credentials.generation })
-        .get(),
-    );
-    if (saved) return { generation: saved.generation, credential };
-    return this.#standing(name);
+      renewLeftMs: credential.renewLeftMs ?? null,
+      isRejected: false,
+      firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${this.#clock.now()})`,
+    });
+    return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
   }
 
   async clear(name: CredentialName, generation?: number): Promise<CredentialRecord> {
-    const raised = { ...CLEARED, generation: sql`${credentials.generation} + 1` };
-    const setWhere = generation === undefined ? undefined : eq(credentials.generation, generation);
-    const cleared = await runStatement(this.#clock, () =>
+    const set = { ...CLEARED, generation: RAISED };
+    if (generation !== undefined) return this.#toRecordOr(name, await this.#update(name, generation, set));
+    const cleared = await this.#run(() =>
       this.#database
         .insert(credentials)
-        .values({ ...columns(name), ...CLEARED, generation: 1 })
-        .onConflictDoUpdate({ target: TARGET, set: raised, ...(setWhere ? { setWhere } : {}) })
-        .returning({ generation: credentials.generation })
+        .values({ ...columns(name), ...CLEARED, generation: this.#clock.now() })
+        .onConflictDoUpdate({ target: TARGET, set })
+        .returning()
         .get(),
     );
-    if (cleared) return { generation: cleared.generation, credential: undefined };
-    return this.#standing(name);
+    return this.#sealed.toRecord(name, cleared);
   }
 
-  async #standing(name: CredentialName): Promise<CredentialRecord> {
-    return (await this.find(name)) ?? { generation: 0, credential: undefined };
+  async reject(name: CredentialName, generation: number): Promise<CredentialRecord> {
+    const set = { isRejected: true, generation: RAISED };
+    return this.#toRecordOr(name, await this.#update(name, generation, set));
   }
 
-  #toRecord(name: CredentialName, row: typeof credentials.$inferSelect): CredentialRecord {
-    const { generation, value, issuedAt, expiresAt } = row;
-    if (value === null || issuedAt === null || expiresAt === null)
-      return { generation, credential: undefined };
-    return { generation, credential: { value: this.#keyring.open(value, place(name)), issuedAt, expiresAt } };
+  async bury(
+    name: CredentialName,
+    dead: Secret,
+    generation: number,
+    { now, earlyMs }: { readonly now: number; readonly earlyMs: number },
+  ): Promise<CredentialRecord> {
+    const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
+    const death = { ...early, deadValue: this.#sealed.seal(name, "dead_value", dead) };
+    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const buried = await this.#run(() =>
+      this.#database.transaction(
+        (transaction) => {
+          transaction.update(credentials).set(CLEARED).where(isStanding).run();
+          return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
+        },
+        { behavior: "immediate" },
+      ),
+    );
+    return this.#toRecordOr(name, buried);
+  }
+
+  async shorten(
+    name: CredentialName,
+    standing: Credential,
+    life: { readonly expiresAt: number; readonly renewLeftMs: number },
+  ): Promise<CredentialRecord> {
+    const { issuedAt, expiresAt } = credentials;
+    // Sealed values can't be compared, but hardly two of one name have both instants in common.
+    const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
+    const shortened = await this.#run(() =>
+      this.#database
+        .update(credentials)
+        .set(life)
+        .where(and(isNamed(name), isSame))
+        .returning()
+        .get(),
+    );
+    return this.#toRecordOr(name, shortened);
+  }
+
+  async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
+    await this.#run(() =>
+      this.#database.transaction(
+        (transaction) => {
+          for (const { name, usedAt } of uses) {
+            transaction.update(credentials).set({ usedAt }).where(isNamed(name)).run();
+          }
+        },
+        { behavior: "immediate" },
+      ),
+    );
+  }
+
+  version(): number {
+    return this.#dataVersion();
+  }
+
+  #run<T>(work: () => T): Promise<T> {
+    return runStatement(this.#clock, work);
+  }
+
+  #update(name: CredentialName, generation: number, set: object): Promise<Row | undefined> {
+    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    return this.#run(() => this.#database.update(credentials).set(set).where(isStanding).returning().get());
+  }
+
+  async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {
+    return row ? this.#sealed.toRecord(name, row) : this.find(name);
   }
 }
 
 function columns({ slot, kind }: CredentialName) {
   return { platform: slot.platform, appId: slot.appId, slot: slot.name, kind };
+}
+
+/** The name in a row; none for a platform or kind that this version does not know. */
+function toName(row: Pick<Row, "platform" | "appId" | "slot" | "kind">): CredentialName[] {
+  const kind = CREDENTIAL_KINDS.find((each) => each === row.kind);
+  const { platform } = row;
+  if (!kind || (platform !== "weixin" && platform !== "wecom")) return [];
+  return [{ slot: { platform, appId: row.appId, name: row.slot }, kind }];
 }
 
 function isNamed({ slot, kind }: CredentialName) {
@@ -110,8 +230,4 @@ function isNamed({ slot, kind }: CredentialName) {
     eq(credentials.slot, slot.name),
     eq(credentials.kind, kind),
   );
-}
-
-function place(name: CredentialName): SealedPlace {
-  return { table: "credentials", row: credentialKey(name), column: "value" };
 }

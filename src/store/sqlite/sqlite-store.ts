@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
+import type { CredentialName } from "../../credentials/credential.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring, type SealedPlace } from "../keyring.ts";
@@ -9,8 +10,16 @@ import type { Store } from "../store.ts";
 import { migrate } from "./migrations.ts";
 import { type DatabaseInspection, inspectDatabase, openDatabase } from "./open-database.ts";
 import { keyring as keyringTable } from "./schema.ts";
+import { SealedCredentials } from "./sealed-credentials.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
+import { SqliteCredentialFacts } from "./sqlite-credential-facts.ts";
+import { listStandingLives } from "./sqlite-credential-lives.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
+import { SqliteForcedRefreshes } from "./sqlite-forced-refreshes.ts";
+import { SqliteLoginAnswerStore } from "./sqlite-login-answer-store.ts";
+import { probeDatabase } from "./sqlite-probe.ts";
+import { SqliteUsageStore } from "./sqlite-usage-store.ts";
+import { SqlitePauseStore } from "./sqlite-pause-store.ts";
 import { runStatement } from "./statement.ts";
 
 /** Where the database is and what seals it. */
@@ -22,6 +31,8 @@ export interface SqliteStoreOptions {
   readonly clock: Clock;
   /** Called once a new master key has been made, with its path: losing it loses the data. */
   readonly onKeyCreated: (path: string) => void;
+  /** Called when a credential's sealed value can't be opened; the store goes on as if there were none. */
+  readonly onDamaged?: (name: CredentialName) => void;
 }
 
 const PROOF = new Secret("accesstoken-service");
@@ -43,10 +54,18 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     await runStatement(clock, () => migrate(database, clock.now()));
     await runStatement(clock, () => proveKey(database, keyring, clock));
     const orm = drizzle({ client: database });
+    const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     return {
       apps: new SqliteAppStore(orm, keyring, clock),
-      credentials: new SqliteCredentialStore(orm, keyring, clock),
+      credentials: new SqliteCredentialStore(database, sealed, clock),
+      credentialFacts: new SqliteCredentialFacts(orm, clock),
+      pauses: new SqlitePauseStore(orm, clock),
+      usage: new SqliteUsageStore(orm, clock),
+      loginAnswers: new SqliteLoginAnswerStore(orm, keyring, clock),
+      forcedRefreshes: new SqliteForcedRefreshes(orm, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
+      probe: () => probeDatabase(database, () => isKeyProven(database, keyring), clock),
+      listLives: () => listStandingLives(orm, clock),
       close: () => closeDatabase(database),
     };
   } catch (error) {
@@ -116,6 +135,12 @@ function proveKey(database: Database, keyring: Keyring, clock: Clock): void {
     },
     { behavior: "immediate" },
   );
+}
+
+/** Whether the database still has its proof, and the key in memory opens it. */
+function isKeyProven(database: Database, keyring: Keyring): boolean {
+  const standing = drizzle({ client: database }).select().from(keyringTable).get();
+  return standing !== undefined && keyring.open(standing.proof, proofPlace(keyring)).equals(PROOF);
 }
 
 function proofPlace(keyring: Keyring): SealedPlace {

@@ -9,11 +9,11 @@ const ATTEMPTS_MOST = 20;
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock.
  *
- * The work must be one transaction, so that it can be repeated.
+ * The work must be one transaction, so that it can be repeated; it is tried `attemptsMost` times.
  *
  * @throws {ServiceError} `unavailable` when the lock stays taken; `store_unusable` when SQLite refuses for good.
  */
-export async function runStatement<T>(clock: Clock, work: () => T): Promise<T> {
+export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost = ATTEMPTS_MOST): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return work();
@@ -22,7 +22,7 @@ export async function runStatement<T>(clock: Clock, work: () => T): Promise<T> {
       const failure = error instanceof Error && error.cause instanceof SQLiteError ? error.cause : error;
       if (!(failure instanceof SQLiteError)) throw error;
       if (!isBusy(failure)) throw unusable(failure);
-      if (attempt === ATTEMPTS_MOST) {
+      if (attempt >= attemptsMost) {
         throw new ServiceError(
           "unavailable",
           "数据库正忙，请稍后重试 (the database is busy; try again later)",

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import type { Slot } from "../../../src/apps/slot.ts";
-import type { Credential } from "../../../src/credentials/credential.ts";
+import { type Credential, type CredentialName, NO_RECORD } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../../support/slots.ts";
+import { saveUnderLease } from "../../support/store-folder.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const TOKEN = tokenOf();
@@ -16,74 +17,86 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
   async function setup() {
     const opened = await open();
     const store = opened.store.credentials;
-    const value = async (name = TOKEN) => (await store.find(name))?.credential?.value.reveal();
-    return { ...opened, store, value, [Symbol.dispose]: () => opened.dispose() };
+    const value = async (name: CredentialName = TOKEN) => (await store.find(name)).credential?.value.reveal();
+    /** Saves as a refresh does; the lease is free afterwards. */
+    const put = (text: string, name: CredentialName = TOKEN) =>
+      saveUnderLease(store, name, credential(text), opened.clock.now());
+    const facts = opened.store.credentialFacts;
+    return { ...opened, store, facts, value, put, [Symbol.dispose]: () => opened.dispose() };
   }
 
   test(`${kind}: what was never saved is not there`, async () => {
     using it = await setup();
-    expect(await it.store.find(TOKEN)).toBeUndefined();
-    expect(await it.store.listOfApp("weixin", "wx1", "access_token")).toEqual([]);
+    expect(await it.store.find(TOKEN)).toEqual(NO_RECORD);
+    expect(await it.store.listOfApp("weixin", "wx1")).toEqual([]);
+    expect(await it.store.listUsed(0)).toEqual([]);
   });
 
   test(`${kind}: what was saved is found as it was, and save answers with the very object`, async () => {
     using it = await setup();
-    const given = credential("token", 1_795_000_000_000);
-    const standing = await it.store.save(TOKEN, given, 0);
+    const given = { ...credential("token", 1_795_000_000_000), renewLeftMs: 60_000 };
+    const { generation } = (await it.store.lease(TOKEN, { holder: "a", now: 1, lifeMs: 10 })).record;
+    const standing = await it.store.save(TOKEN, given, generation);
     expect(standing.credential).toBe(given);
-    expect(standing.generation).toBe(1);
+    expect(standing).toEqual({ ...NO_RECORD, generation, credential: given, wasSaved: true });
     const found = await it.store.find(TOKEN);
-    expect(found?.generation).toBe(1);
-    expect(found?.credential?.issuedAt).toBe(given.issuedAt);
-    expect(found?.credential?.expiresAt).toBe(given.expiresAt);
-    expect(await it.value()).toBe("token");
+    expect(found).toEqual(standing);
+    expect(found.credential?.value.reveal()).toBe("token");
+  });
+
+  test(`${kind}: what is saved without a word of its renewal has none, also after one that had`, async () => {
+    using it = await setup();
+    await saveUnderLease(it.store, TOKEN, { ...credential("one"), renewLeftMs: 60_000 });
+    await it.put("two");
+    expect((await it.store.find(TOKEN)).credential).not.toHaveProperty("renewLeftMs");
   });
 
   test(`${kind}: P5: a save that was overtaken changes nothing, and answers with what stands`, async () => {
     using it = await setup();
-    await it.store.save(TOKEN, credential("one"), 0);
-    for (const generation of [0, 2, 99]) {
-      const standing = await it.store.save(TOKEN, credential("late"), generation);
-      expect(standing.generation).toBe(1);
+    const { generation } = await it.put("one");
+    for (const other of [0, generation - 1, generation + 1, generation + 99]) {
+      const standing = await it.store.save(TOKEN, credential("late"), other);
+      expect(standing.generation).toBe(generation);
       expect(standing.credential?.value.reveal()).toBe("one");
     }
     expect(await it.value()).toBe("one");
-    expect((await it.store.save(TOKEN, credential("two"), 1)).generation).toBe(2);
+    expect((await it.put("two")).generation).toBe(generation + 1);
     expect(await it.value()).toBe("two");
   });
 
-  test(`${kind}: P5: of a hundred saves at once under one generation exactly one wins, and all hear of it`, async () => {
+  test(`${kind}: P5: a save without any lease before it changes nothing`, async () => {
     using it = await setup();
-    const saves = Array.from({ length: 100 }, (_, n) => it.store.save(TOKEN, credential(`token-${n}`), 0));
-    const values = (await Promise.all(saves)).map((record) => record.credential?.value.reveal());
-    expect(new Set(values)).toEqual(new Set([await it.value()]));
+    expect(await it.store.save(TOKEN, credential("one"), 0)).toEqual(NO_RECORD);
+    expect(await it.store.find(TOKEN)).toEqual(NO_RECORD);
   });
 
   test(`${kind}: P5: a clear forgets the value and raises the generation, so that what began before it loses`, async () => {
     using it = await setup();
-    await it.store.save(TOKEN, credential("one"), 0);
-    expect(await it.store.clear(TOKEN)).toEqual({ generation: 2, credential: undefined });
-    expect(await it.store.find(TOKEN)).toEqual({ generation: 2, credential: undefined });
-    const late = await it.store.save(TOKEN, credential("late"), 1);
-    expect(late).toEqual({ generation: 2, credential: undefined });
-    expect((await it.store.save(TOKEN, credential("two"), 2)).generation).toBe(3);
+    const { generation } = await it.put("one");
+    const cleared = { ...NO_RECORD, generation: generation + 1, wasSaved: true };
+    expect(await it.store.clear(TOKEN)).toEqual(cleared);
+    expect(await it.store.find(TOKEN)).toEqual(cleared);
+    expect(await it.store.save(TOKEN, credential("late"), generation)).toEqual(cleared);
+    expect((await it.put("two")).generation).toBe(generation + 2);
   });
 
   test(`${kind}: P5: a clear of what was never saved fences the flight that began before it`, async () => {
     using it = await setup();
-    expect((await it.store.clear(TOKEN)).generation).toBe(1);
-    expect((await it.store.save(TOKEN, credential("late"), 0)).credential).toBeUndefined();
+    const { record } = await it.store.lease(TOKEN, { holder: "a", now: it.clock.now(), lifeMs: 10_000 });
+    expect((await it.store.clear(TOKEN)).generation).toBe(record.generation + 1);
+    const late = await it.store.save(TOKEN, credential("late"), record.generation);
+    expect(late.credential).toBeUndefined();
     expect(await it.value()).toBeUndefined();
   });
 
   test(`${kind}: a clear of one generation leaves a newer one, and says what stands`, async () => {
     using it = await setup();
-    await it.store.save(TOKEN, credential("one"), 0);
-    await it.store.save(TOKEN, credential("two"), 1);
-    const standing = await it.store.clear(TOKEN, 1);
-    expect(standing.generation).toBe(2);
+    const { generation } = await it.put("one");
+    await it.put("two");
+    const standing = await it.store.clear(TOKEN, generation);
+    expect(standing.generation).toBe(generation + 1);
     expect(standing.credential?.value.reveal()).toBe("two");
-    expect((await it.store.clear(TOKEN, 2)).credential).toBeUndefined();
+    expect((await it.store.clear(TOKEN, generation + 1)).credential).toBeUndefined();
     expect(await it.value()).toBeUndefined();
   });
 
@@ -91,11 +104,168 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     const seen: number[] = [];
     for (let n = 0; n < 5; n++) {
-      const last = seen.at(-1) ?? 0;
-      seen.push((await it.store.save(TOKEN, credential("x"), last)).generation);
+      seen.push((await it.put("x")).generation);
+      seen.push((await it.store.reject(TOKEN, seen.at(-1)!)).generation);
       seen.push((await it.store.clear(TOKEN)).generation);
     }
-    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(seen).toEqual(seen.map((_, n) => seen[0]! + n));
+  });
+
+  test(`${kind}: P5: a rejected value stands marked, under a new generation, until something is saved`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    const rejected = await it.store.reject(TOKEN, generation);
+    expect([rejected.isRejected, rejected.generation]).toEqual([true, generation + 1]);
+    expect(rejected.credential?.value.reveal()).toBe("one");
+    expect(await it.store.find(TOKEN)).toEqual(rejected);
+    const late = await it.store.save(TOKEN, credential("late"), generation);
+    expect(late.credential?.value.reveal()).toBe("one");
+    expect((await it.put("two")).isRejected).toBeFalse();
+    expect((await it.store.find(TOKEN)).isRejected).toBeFalse();
+  });
+
+  test(`${kind}: P5: a rejection of an older generation changes nothing, and says what stands`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    const two = await it.put("two");
+    expect((await it.store.reject(TOKEN, generation)).credential?.value.reveal()).toBe("two");
+    expect(await it.store.find(TOKEN)).toEqual(two);
+    expect(await it.store.reject(tokenOf(weixinSlot("wx2")), 0)).toEqual(NO_RECORD);
+  });
+
+  test(`${kind}: a clear takes the mark of a rejection along`, async () => {
+    using it = await setup();
+    await it.store.reject(TOKEN, (await it.put("one")).generation);
+    expect((await it.store.clear(TOKEN)).isRejected).toBeFalse();
+  });
+
+  test(`${kind}: P2: a buried value is forgotten and remembered as dead, over saves, clears and a restart`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    const dead = new Secret("one");
+    const buried = await it.store.bury(TOKEN, dead, generation, { now: 2000, earlyMs: 0 });
+    expect([buried.credential, buried.dead?.reveal(), buried.generation]).toEqual([
+      undefined,
+      "one",
+      generation,
+    ]);
+    expect((await it.store.save(TOKEN, credential("two"), generation)).dead?.reveal()).toBe("one");
+    expect((await it.store.clear(TOKEN)).dead?.reveal()).toBe("one");
+    expect((await (await it.reopen()).credentials.find(TOKEN)).dead?.reveal()).toBe("one");
+  });
+
+  test(`${kind}: P2, P5: a burial that was overtaken leaves the value that stands, and remembers the dead one all the same`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    await it.put("two");
+    const standing = await it.store.bury(TOKEN, new Secret("one"), generation, { now: 2000, earlyMs: 5 });
+    expect([standing.credential?.value.reveal(), standing.dead?.reveal()]).toEqual(["two", "one"]);
+    expect(await it.store.find(TOKEN)).toEqual(standing);
+  });
+
+  test(`${kind}: how early the last value died is kept, and one that died in time says nothing of it`, async () => {
+    using it = await setup();
+    const diedEarly = async () => (await it.facts.ofSlot(TOKEN.slot))[0]?.diedEarly;
+    const one = await it.put("one");
+    await it.store.bury(TOKEN, new Secret("one"), one.generation, { now: 2000, earlyMs: 0 });
+    expect(await diedEarly()).toBeUndefined();
+    const two = await it.put("two");
+    await it.store.bury(TOKEN, new Secret("two"), two.generation, { now: 3000, earlyMs: 5_000_000 });
+    expect(await diedEarly()).toEqual({ at: 3000, earlyMs: 5_000_000 });
+  });
+
+  test(`${kind}: the value that stands can be given another end, without disturbing whoever has the lease`, async () => {
+    using it = await setup();
+    const { credential: standing } = await it.put("one");
+    const { record } = await it.store.lease(TOKEN, { holder: "a", now: it.clock.now(), lifeMs: 10_000 });
+    const shortened = await it.store.shorten(TOKEN, standing!, { expiresAt: 5000, renewLeftMs: 60 });
+    expect(shortened.generation).toBe(record.generation);
+    expect(shortened.credential).toEqual({ ...standing!, expiresAt: 5000, renewLeftMs: 60 });
+    expect(
+      (await it.store.lease(TOKEN, { holder: "b", now: it.clock.now(), lifeMs: 10_000 })).isGranted,
+    ).toBeFalse();
+    expect((await it.store.save(TOKEN, credential("two", 9), record.generation)).credential?.expiresAt).toBe(
+      7_200_009,
+    );
+  });
+
+  test(`${kind}: P5: a value that has been replaced or cleared meanwhile is not given another end`, async () => {
+    using it = await setup();
+    const { credential: old } = await it.put("one");
+    const newer = await saveUnderLease(it.store, TOKEN, credential("two", 1001), it.clock.now());
+    expect(await it.store.shorten(TOKEN, old!, { expiresAt: 5000, renewLeftMs: 60 })).toEqual(newer);
+    const cleared = await it.store.clear(TOKEN);
+    const end = { expiresAt: 5000, renewLeftMs: 60 };
+    expect(await it.store.shorten(TOKEN, newer.credential!, end)).toEqual(cleared);
+    expect(await it.store.shorten(tokenOf(weixinSlot("wx2")), old!, end)).toEqual(NO_RECORD);
+  });
+
+  test(`${kind}: when a credential was last handed out is kept, over saves and a restart, and changes nothing else`, async () => {
+    using it = await setup();
+    const before = await it.put("one");
+    expect(before.usedAt).toBeUndefined();
+    await it.store.touch([
+      { name: TOKEN, usedAt: 7000 },
+      { name: tokenOf(weixinSlot("never-saved")), usedAt: 7000 },
+    ]);
+    expect(await it.store.find(TOKEN)).toEqual({ ...before, usedAt: 7000 });
+    expect(await it.store.find(tokenOf(weixinSlot("never-saved")))).toEqual(NO_RECORD);
+    await it.put("two");
+    expect((await (await it.reopen()).credentials.find(TOKEN)).usedAt).toBe(7000);
+  });
+
+  test(`${kind}: the credentials that were used since a moment are listed with their lives: none that is cleared, older or was never used`, async () => {
+    using it = await setup();
+    const names = ["wx1", "wx2", "wx3", "wx4"].map((appId) => tokenOf(weixinSlot(appId)));
+    const ticket = { slot: weixinSlot("wx1"), kind: "jsapi_ticket" as const };
+    for (const name of [...names, ticket]) await it.put("x", name);
+    const [at, later, before, cleared] = names;
+    const uses = [
+      [at, 5000],
+      [later, 6000],
+      [before, 4999],
+      [cleared, 6000],
+    ] as const;
+    await it.store.touch(uses.map(([name, usedAt]) => ({ name: name!, usedAt })));
+    await it.store.clear(cleared!);
+    const listed = await it.store.listUsed(5000);
+    expect(listed.map(({ name }) => name.slot.appId).toSorted()).toEqual(["wx1", "wx2"]);
+    for (const { name, issuedAt, expiresAt } of listed) {
+      expect([name.slot.platform, name.slot.name, name.kind]).toEqual(["weixin", "stable", "access_token"]);
+      expect([issuedAt, expiresAt]).toEqual([1000, 7_201_000]);
+      expect(name.slot).not.toHaveProperty("secret");
+    }
+  });
+
+  test(`${kind}: P5: the version changes with every commit of another process, whatever it changes, and not by what is done here or read there`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).credentials;
+    const { generation } = await it.put("one");
+    let version = it.store.version();
+    const isNew = () => {
+      const before = version;
+      version = it.store.version();
+      return version !== before;
+    };
+    await it.put("two");
+    await it.store.find(TOKEN);
+    await other.find(TOKEN);
+    await other.listOfApp("weixin", "wx1");
+    expect(isNew()).toBeFalse();
+    const changes: [string, () => Promise<unknown>][] = [
+      ["lease", () => other.lease(TOKEN, { holder: "a", now: it.clock.now(), lifeMs: 10_000 })],
+      ["save", () => other.save(TOKEN, credential("three"), generation + 2)],
+      ["release", () => other.release(TOKEN, "a")],
+      ["reject", () => other.reject(TOKEN, generation + 2)],
+      ["bury", () => other.bury(TOKEN, new Secret("three"), generation + 3, { now: 1, earlyMs: 0 })],
+      ["touch", () => other.touch([{ name: TOKEN, usedAt: 1 }])],
+      ["clear", () => other.clear(TOKEN)],
+    ];
+    for (const [what, change] of changes) {
+      await change();
+      expect(isNew(), what).toBeTrue();
+      expect(isNew(), what).toBeFalse();
+    }
   });
 
   test(`${kind}: platform, app, slot and kind each name a credential of their own`, async () => {
@@ -108,27 +278,32 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
       foreignSlot("x", "wecom"),
     ];
     const names = [...slots.map(tokenOf), { slot: weixinSlot(), kind: "jsapi_ticket" as const }];
-    for (const [n, name] of names.entries()) await it.store.save(name, credential(`token-${n}`), 0);
+    for (const [n, name] of names.entries()) await it.put(`token-${n}`, name);
     for (const [n, name] of names.entries()) {
-      expect((await it.store.find(name))?.credential?.value.reveal()).toBe(`token-${n}`);
+      expect(await it.value(name)).toBe(`token-${n}`);
     }
     await it.store.clear(TOKEN);
     for (const [n, name] of names.entries()) {
-      if (n > 0) expect((await it.store.find(name))?.credential).toBeDefined();
+      if (n > 0) expect(await it.value(name)).toBe(`token-${n}`);
     }
   });
 
-  test(`${kind}: an app's credentials of one kind are listed, cleared ones too, and nobody else's`, async () => {
+  test(`${kind}: an app's credentials are listed, of every kind and slot, cleared ones too, and nobody else's`, async () => {
     using it = await setup();
     const wanted = [weixinSlot("wx1", "stable"), weixinSlot("wx1", "classic"), foreignSlot("x")];
     const others = [weixinSlot("wx2"), foreignSlot("x", "wecom")];
-    for (const slot of [...wanted, ...others]) await it.store.save(tokenOf(slot), credential("x"), 0);
-    await it.store.save({ slot: weixinSlot("wx1"), kind: "jsapi_ticket" }, credential("x"), 0);
+    for (const slot of [...wanted, ...others]) await it.put("x", tokenOf(slot));
+    await it.put("x", { slot: weixinSlot("wx1"), kind: "jsapi_ticket" });
     await it.store.clear(tokenOf(foreignSlot("x")));
-    const listed = await it.store.listOfApp("weixin", "wx1", "access_token");
-    expect(listed.map(({ slot }) => slot.name).toSorted()).toEqual(["classic", "stable", "~x"]);
-    for (const { slot, kind } of listed) {
-      expect([slot.platform, slot.appId, kind]).toEqual(["weixin", "wx1", "access_token"]);
+    const listed = await it.store.listOfApp("weixin", "wx1");
+    expect(listed.map(({ slot, kind: each }) => `${slot.name} ${each}`).toSorted()).toEqual([
+      "classic access_token",
+      "stable access_token",
+      "stable jsapi_ticket",
+      "~x access_token",
+    ]);
+    for (const { slot } of listed) {
+      expect([slot.platform, slot.appId]).toEqual(["weixin", "wx1"]);
       expect(slot).not.toHaveProperty("secret");
     }
   });
@@ -137,7 +312,7 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     for (const [n, value] of ["x".repeat(2048), `'"; DROP TABLE credentials; --`, "€\u{1F600}"].entries()) {
       const name = tokenOf(weixinSlot(`wx-${n}`));
-      await it.store.save(name, credential(value), 0);
+      await it.put(value, name);
       expect(await it.value(name)).toBe(value);
     }
   });
@@ -145,11 +320,11 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
   test(`${kind}: P3: what was saved and what was cleared is still so after closing and opening`, async () => {
     using it = await setup();
     const cleared = tokenOf(weixinSlot("wx2"));
-    await it.store.save(TOKEN, credential("token"), 0);
-    await it.store.save(cleared, credential("gone"), 0);
-    await it.store.clear(cleared);
+    await it.put("token");
+    await it.put("gone", cleared);
+    const standing = await it.store.clear(cleared);
     const again = (await it.reopen()).credentials;
-    expect((await again.find(TOKEN))?.credential?.value.reveal()).toBe("token");
-    expect(await again.find(cleared)).toEqual({ generation: 2, credential: undefined });
+    expect((await again.find(TOKEN)).credential?.value.reveal()).toBe("token");
+    expect(await again.find(cleared)).toEqual(standing);
   });
 }

@@ -2,6 +2,7 @@ import { systemClock } from "../../../src/clock.ts";
 import { Secret } from "../../../src/secret.ts";
 import { openSqliteStore } from "../../../src/store/sqlite/sqlite-store.ts";
 import { tokenOf, weixinSlot } from "../../support/slots.ts";
+import { saveUnderLease } from "../../support/store-folder.ts";
 
 /**
  * A program that opens the database, saves one credential, says `saved` and ends without closing anything.
@@ -20,7 +21,7 @@ async function openAndSave([path = "", masterKeyFile = "", appId = "", stay]: st
   });
   const issuedAt = systemClock.now();
   const credential = { value: new Secret(`token-of-${appId}`), issuedAt, expiresAt: issuedAt + 7_200_000 };
-  await store.credentials.save(tokenOf(weixinSlot(appId)), credential, 0);
+  await saveUnderLease(store.credentials, tokenOf(weixinSlot(appId)), credential);
   console.log("saved");
   if (stay === "--stay") await systemClock.sleep(60_000);
 }

@@ -1,0 +1,144 @@
+import type { Config } from "../config.ts";
+import { reservePort } from "../http/server.ts";
+import { prepareStore } from "../service.ts";
+import type { Snapshot } from "../ops/metrics.ts";
+import type { ExitCode } from "./exit-code.ts";
+import { stopSignal } from "./stop-signal.ts";
+import type { FromWorker, ToWorker } from "./worker-messages.ts";
+
+/** How long the workers may take to stop: their own ten seconds and a little. */
+const STOP_MS = 12_000;
+const BACK_OFF_FIRST_MS = 100;
+const BACK_OFF_MOST_MS = 5000;
+/** A worker that lived so long was healthy; its next end is a new story. */
+const HEALTHY_MS = 30_000;
+/** How long the others have to tell their numbers when one of them is asked for the sum. */
+const SNAPSHOTS_MS = 500;
+
+/** What the supervisor is told to do. */
+export interface SupervisorOptions {
+  readonly workers: number;
+  readonly config: Config;
+  /** Called when a new master key was made, with its path. */
+  readonly onKeyCreated: (path: string) => void;
+  /** One line for the operator, when a worker ended and is started again. */
+  readonly onWorkerEnded: (index: number, exitCode: number | null) => void;
+}
+
+/**
+ * Runs several worker processes on one port and one database, and starts one that dies again.
+ *
+ * The store is opened, migrated and given its key here, once, before any worker starts; so a start that can't succeed
+ * fails with one line, as it does without workers.
+ */
+export async function superviseWorkers(options: SupervisorOptions): Promise<ExitCode> {
+  const stopping = stopSignal();
+  await prepareStore(options.config, options.onKeyCreated);
+  const port = await reservePort(options.config);
+  const pool = new WorkerPool(options, port);
+  const outcome = await Promise.race([stopping.then(() => 0 as const), pool.start()]);
+  await pool.stop();
+  return outcome;
+}
+
+interface Worker {
+  readonly process: Bun.Subprocess;
+  readonly startedAt: number;
+  isReady: boolean;
+}
+
+class WorkerPool {
+  readonly #options: SupervisorOptions;
+  readonly #port: number;
+  readonly #workers = new Map<number, Worker>();
+  readonly #failures = new Map<number, number>();
+  readonly #collections = new Map<number, { left: Set<number>; snapshots: Snapshot[]; finish: () => void }>();
+  #nextCollection = 1;
+  #isStopping = false;
+
+  constructor(options: SupervisorOptions, port: number) {
+    this.#options = options;
+    this.#port = port;
+  }
+
+  /** Starts them all. Resolves only when one can't even start the first time: 1. */
+  start(): Promise<ExitCode> {
+    const { promise, resolve } = Promise.withResolvers<ExitCode>();
+    for (let index = 0; index < this.#options.workers; index++) this.#spawn(index, () => resolve(1));
+    return promise;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const processes = [...this.#workers.values()].map((worker) => worker.process);
+    for (const each of processes) each.kill("SIGTERM");
+    const timer = setTimeout(() => {
+      for (const each of processes) each.kill("SIGKILL");
+    }, STOP_MS);
+    await Promise.allSettled(processes.map((each) => each.exited));
+    clearTimeout(timer);
+  }
+
+  #spawn(index: number, onFirstFailure?: () => void): void {
+    if (this.#isStopping) return;
+    const { workers } = this.#options;
+    const worker: Worker = {
+      startedAt: performance.now(),
+      isReady: false,
+      process: Bun.spawn({
+        cmd: [...ownCommand(), "worker", String(index), String(workers), String(this.#port)],
+        stdio: ["ignore", "inherit", "inherit"],
+        ipc: (message: FromWorker) => this.#receive(index, message),
+        onExit: (_process, exitCode) => this.#ended(index, worker, exitCode, onFirstFailure),
+      }),
+    };
+    this.#workers.set(index, worker);
+  }
+
+  #ended(index: number, worker: Worker, exitCode: number | null, onFirstFailure?: () => void): void {
+    this.#workers.delete(index);
+    if (this.#isStopping) return;
+    if (!worker.isReady && onFirstFailure) return onFirstFailure();
+    this.#options.onWorkerEnded(index, exitCode);
+    const wasHealthy = performance.now() - worker.startedAt > HEALTHY_MS;
+    const failures = wasHealthy ? 0 : (this.#failures.get(index) ?? 0);
+    this.#failures.set(index, failures + 1);
+    setTimeout(() => this.#spawn(index), Math.min(BACK_OFF_MOST_MS, BACK_OFF_FIRST_MS * 2 ** failures));
+  }
+
+  #receive(index: number, message: FromWorker): void {
+    const worker = this.#workers.get(index);
+    if (message.type === "ready" && worker) worker.isReady = true;
+    if (message.type === "collect") this.#collect(index, message.id);
+    if (message.type === "snapshot") {
+      const collection = this.#collections.get(message.id);
+      if (!collection?.left.delete(index)) return;
+      collection.snapshots.push(message.snapshot);
+      if (collection.left.size === 0) collection.finish();
+    }
+  }
+
+  /** Asks every worker for its numbers and hands what came in time to the one that wants the sum. */
+  #collect(asker: number, askersId: number): void {
+    const id = this.#nextCollection++;
+    const asked = [...this.#workers].filter(([, worker]) => worker.isReady);
+    const finish = () => {
+      clearTimeout(timer);
+      const collection = this.#collections.get(id);
+      this.#collections.delete(id);
+      this.#send(asker, { type: "snapshots", id: askersId, snapshots: collection?.snapshots ?? [] });
+    };
+    const timer = setTimeout(finish, SNAPSHOTS_MS);
+    this.#collections.set(id, { left: new Set(asked.map(([index]) => index)), snapshots: [], finish });
+    for (const [index] of asked) this.#send(index, { type: "snapshot", id });
+  }
+
+  #send(index: number, message: ToWorker): void {
+    this.#workers.get(index)?.process.send(message);
+  }
+}
+
+/** How this very program is started again: the binary alone, or Bun with the script. */
+function ownCommand(): string[] {
+  return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
+}

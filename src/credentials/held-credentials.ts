@@ -1,0 +1,159 @@
+import type { Clock } from "../clock.ts";
+import type { CredentialStore } from "./credential-store.ts";
+import { type CredentialName, type CredentialRecord, credentialKey } from "./credential.ts";
+import { HeldCredential } from "./held-credential.ts";
+
+/** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
+const KNOWLEDGE_MS = 25;
+
+interface Entry {
+  readonly name: CredentialName;
+  held: HeldCredential;
+  /** The store's version that `held` was read under. */
+  version: number;
+  /** Epoch milliseconds of the last hand-out. */
+  usedAt: number;
+  /** Up to which hand-out the store knows. */
+  writtenUsedAt: number;
+}
+
+/**
+ * What this process knows of the credentials that stand, so that a warm read touches no disk.
+ *
+ * What it knows is trusted only while no other process has changed anything: `current` asks the store for its version
+ * at most every 25 ms, when somebody asks, and reads again what may have changed.
+ */
+export class HeldCredentials {
+  readonly #store: Pick<CredentialStore, "find" | "version" | "touch">;
+  readonly #clock: Clock;
+  readonly #entries = new Map<string, Entry>();
+  /** Per key, the generation of the last clear: nothing older may be held again, however late it arrives. */
+  readonly #oldest = new Map<string, number>();
+  /** Per key, how often something that this process did has changed what stands. */
+  readonly #changes = new Map<string, number>();
+  #version = 0;
+  #askedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(store: Pick<CredentialStore, "find" | "version" | "touch">, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** The credential under `key` if this process knows it and nothing has changed since. */
+  current(key: string): HeldCredential | undefined {
+    const entry = this.#entries.get(key);
+    return entry?.version === this.version() ? entry.held : undefined;
+  }
+
+  /**
+   * The store's version, at most 25 ms old. Ask for it *before* something is done in the store, and give it to `hold`
+   * with the result: what another process changes between the two then makes the result known as old.
+   */
+  version(): number {
+    const now = this.#clock.monotonic();
+    if (now - this.#askedAt >= KNOWLEDGE_MS) {
+      try {
+        this.#version = this.#store.version();
+      } catch {
+        // Nobody can tell now whether anything has changed. A failing disk must not take away what lives.
+      }
+      this.#askedAt = now;
+    }
+    return this.#version;
+  }
+
+  /** What this process knew last, be it true still or not: for when the store can't be read. */
+  lastKnown(key: string): HeldCredential | undefined {
+    return this.#entries.get(key)?.held;
+  }
+
+  /** Reads what stands in the store. */
+  async read(name: CredentialName): Promise<{ held: HeldCredential | undefined; record: CredentialRecord }> {
+    const key = credentialKey(name);
+    for (;;) {
+      const version = this.version();
+      const changes = this.#changes.get(key);
+      const record = await this.#store.find(name);
+      // What this process has stored or forgotten meanwhile is newer than what was read.
+      if (this.#changes.get(key) === changes) return { held: this.#take(key, name, record, version), record };
+    }
+  }
+
+  /**
+   * Takes what the store answered to something that this process did into memory, unless a clear has overtaken it;
+   * `undefined` when it may not be handed out.
+   *
+   * `version`: see there. `endsAtMonotonic`: see `HeldCredential`.
+   */
+  hold(
+    name: CredentialName,
+    record: CredentialRecord,
+    version: number,
+    endsAtMonotonic?: number,
+  ): HeldCredential | undefined {
+    const key = credentialKey(name);
+    this.#changes.set(key, (this.#changes.get(key) ?? 0) + 1);
+    return this.#take(key, name, record, version, endsAtMonotonic);
+  }
+
+  /** Nothing of a generation below this is held from now on. */
+  forgetBefore(name: CredentialName, generation: number): void {
+    const key = credentialKey(name);
+    this.#changes.set(key, (this.#changes.get(key) ?? 0) + 1);
+    this.#oldest.set(key, generation);
+    this.#entries.delete(key);
+  }
+
+  /** Notes that the credential under `key` was handed out. */
+  markUsed(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry) entry.usedAt = this.#clock.now();
+  }
+
+  /** When this process handed the credential out last, in epoch milliseconds; 0 for never. */
+  usedAt(key: string): number {
+    return this.#entries.get(key)?.usedAt ?? 0;
+  }
+
+  /** Writes down the hand-outs since the last call. */
+  async flushUses(): Promise<void> {
+    const changed = [...this.#entries.values()].filter((entry) => entry.usedAt > entry.writtenUsedAt);
+    const uses = changed.map(({ name, usedAt }) => ({ name, usedAt }));
+    if (uses.length > 0) await this.#store.touch(uses);
+    for (const [index, entry] of changed.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;
+  }
+
+  #take(
+    key: string,
+    name: CredentialName,
+    record: CredentialRecord,
+    version: number,
+    endsAtMonotonic?: number,
+  ): HeldCredential | undefined {
+    const { credential, generation, isRejected, dead } = record;
+    if (generation < (this.#oldest.get(key) ?? 0)) return undefined;
+    const known = this.#entries.get(key);
+    if (!credential || isRejected || dead?.equals(credential.value)) {
+      this.#entries.delete(key);
+      return undefined;
+    }
+    if (known && isSame(known.held, credential)) {
+      known.version = version;
+      return known.held;
+    }
+    const held = new HeldCredential(credential, generation, this.#clock, endsAtMonotonic);
+    const usedAt = Math.max(known?.usedAt ?? 0, record.usedAt ?? 0);
+    const writtenUsedAt = Math.max(known?.writtenUsedAt ?? 0, record.usedAt ?? 0);
+    this.#entries.set(key, { name, held, version, usedAt, writtenUsedAt });
+    return held;
+  }
+}
+
+function isSame(held: HeldCredential, credential: NonNullable<CredentialRecord["credential"]>): boolean {
+  return (
+    held.expiresAt === credential.expiresAt &&
+    held.issuedAt === credential.issuedAt &&
+    held.renewLeftMs === credential.renewLeftMs &&
+    held.value.equals(credential.value)
+  );
+}

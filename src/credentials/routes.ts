@@ -1,0 +1,103 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { answersOf } from "../apps/schema.ts";
+import type { Authentication } from "../clients/authentication.ts";
+import { minTtl, minTtlMs } from "../protocol/schema.ts";
+import { Secret } from "../secret.ts";
+import { type CredentialKind, credentialRef } from "./credential.ts";
+import type { HeldCredential } from "./held-credential.ts";
+import type { CredentialManager } from "./manager.ts";
+import { credentialData, credentialParams, CREDENTIAL_EXAMPLE, refreshBody, replaceBody } from "./schema.ts";
+
+/** What the routes of one credential work with. */
+export interface CredentialRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly directory: AppDirectory;
+  readonly credentials: CredentialManager;
+}
+
+/** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
+export function credentialRoutes({ identity, directory, credentials }: CredentialRouteParts) {
+  const refOf = ({ app, kind }: { app: string; kind: CredentialKind }) =>
+    credentialRef(directory.slotOfApp(app), kind);
+  return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
+    .use(identity)
+    .get(
+      "",
+      async ({ params, query, caller }) =>
+        handOut(await credentials.get(refOf(params), { minTtlMs: minTtlMs(query.min_ttl), notes: caller })),
+      {
+        params: credentialParams,
+        query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
+        detail: {
+          summary: "The current credential · 获取当前凭证",
+          description:
+            "At once while one lives; expires_in is what is left, nothing kept back. 有可用凭证时立即返回；expires_in为真实剩余时间。",
+          tags: ["v1"],
+          responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .post(
+      "/refresh",
+      async ({ params, body, caller }) => {
+        const got = await credentials.refresh(refOf(params), { force: body.force ?? false });
+        caller.result = "refresh";
+        return handOut(got);
+      },
+      {
+        params: credentialParams,
+        body: refreshBody,
+        detail: {
+          summary: "Ask WeChat now · 立即向微信获取",
+          description:
+            "By an operator's order, once in 10 s. WeChat may repeat the same value while it lives; `force` makes a new stable token. A classic token is always a new one. Forced refreshes and classic fetches by order: 20 a day, 30 s apart; beyond that 503 with retry_after. 运维操作，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
+          tags: ["v1"],
+          responses: answersOf("What stands now. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .post(
+      "/replace",
+      async ({ params, body }) =>
+        handOut(await credentials.replace(refOf(params), new Secret(body.rejected))),
+      {
+        params: credentialParams,
+        body: replaceBody,
+        detail: {
+          summary: "This one was refused, another please · 凭证被微信拒绝，换一个",
+          description:
+            "If somebody has replaced it already, the newer one at no upstream call. Otherwise WeChat is asked whether it is dead before anything is spent; a living one is returned unchanged. Dead and no other to be had: 503 with retry_after. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
+          tags: ["v1"],
+          responses: answersOf("One that is good. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .delete(
+      "",
+      async ({ params, caller }) => {
+        await credentials.clear(refOf(params), { address: caller.address });
+        return {};
+      },
+      {
+        params: credentialParams,
+        detail: {
+          summary: "Forget it · 清除凭证",
+          description:
+            "The next get asks WeChat, which may repeat the same value while it lives. Once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
+          tags: ["v1"],
+          responses: answersOf("Forgotten, or there was nothing. 已清除或本无凭证。", Type.Object({}), {}),
+        },
+      },
+    );
+}
+
+function handOut(held: HeldCredential) {
+  return {
+    value: held.value.reveal(),
+    expires_in: Math.max(1, Math.floor(held.remainingMs() / 1000)),
+    expires_at: held.expiresAt,
+    issued_at: held.issuedAt,
+  };
+}

@@ -1,0 +1,66 @@
+import type { Clock } from "../clock.ts";
+import type { EventListener } from "../events.ts";
+import type { StoreFault } from "../store/store.ts";
+
+/** For how long an answer of the store is believed, in milliseconds. */
+const BELIEVED_MS = 1000;
+
+/** One thing that keeps this process from serving as it should. */
+export interface NotReadyReason {
+  readonly part: StoreFault["part"] | "service";
+  /** For a person: what is wrong and what to do. */
+  readonly message: string;
+}
+
+/** Tells whether this process can do all of its work: its store can be written, its key fits, and it is not stopping. */
+export class Readiness {
+  readonly #probe: () => Promise<readonly StoreFault[]>;
+  readonly #clock: Clock;
+  #isStopping = false;
+  #latest: Promise<readonly StoreFault[]> | undefined;
+  /** By the monotonic clock; undefined while the store is being looked at, and whoever asks shares the answer. */
+  #latestEndsAt: number | undefined;
+
+  /** `probe` looks at the store; it is asked at most once a second, however many ask here. */
+  constructor(probe: () => Promise<readonly StoreFault[]>, clock: Clock) {
+    this.#probe = probe;
+    this.#clock = clock;
+  }
+
+  /** Notes that the service is stopping. Bound, so that it can be subscribed. */
+  readonly listen: EventListener = ({ type }) => {
+    if (type === "service.stopping") this.#isStopping = true;
+  };
+
+  /** Why not; empty when ready. Never throws. */
+  async reasons(): Promise<readonly NotReadyReason[]> {
+    const faults = await this.#faults();
+    if (!this.#isStopping) return faults;
+    return [...faults, { part: "service", message: "服务正在停止 (the service is stopping)" }];
+  }
+
+  #faults(): Promise<readonly StoreFault[]> {
+    const isOld = this.#latestEndsAt !== undefined && this.#clock.monotonic() >= this.#latestEndsAt;
+    if (!this.#latest || isOld) {
+      this.#latestEndsAt = undefined;
+      this.#latest = this.#look();
+    }
+    return this.#latest;
+  }
+
+  async #look(): Promise<readonly StoreFault[]> {
+    try {
+      return await this.#probe();
+    } catch {
+      return [UNKNOWN];
+    } finally {
+      this.#latestEndsAt = this.#clock.monotonic() + BELIEVED_MS;
+    }
+  }
+}
+
+const UNKNOWN: StoreFault = {
+  part: "database",
+  message:
+    "数据库检查失败，请查看磁盘和数据库文件 (the database can't be checked; look at the disk and its file)",
+};

@@ -1,0 +1,160 @@
+import type { SlotName } from "../apps/slot.ts";
+import type { Clock } from "../clock.ts";
+import type { EventListener, ServiceEvent } from "../events.ts";
+import type { StandingLife } from "../store/store.ts";
+import { EventLoopLag } from "./event-loop-lag.ts";
+import { type Gauge, MetricRegistry, type Snapshot } from "./metrics.ts";
+
+const REQUEST_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const UPSTREAM_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8];
+/** With more apps than this, one series for each costs more than it tells. */
+const APPS_MOST = 1000;
+
+/** What the metrics need beside the events. */
+export interface ServiceMetricsParts {
+  /** Which process this is; unique among the workers of one service. */
+  readonly worker: string;
+  readonly version: string;
+  readonly appCount: number;
+  readonly clock: Clock;
+  /** The credentials that stand. Asked at each snapshot. */
+  readonly listLives: () => Promise<readonly StandingLife[]>;
+  /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
+  readonly isConfigured: (slot: SlotName) => boolean;
+}
+
+type Handlers = {
+  readonly [T in ServiceEvent["type"]]?: (event: Extract<ServiceEvent, { type: T }>) => void;
+};
+
+/**
+ * Counts what happens in this process, out of events alone.
+ *
+ * Every label value is from a list of ours (routes are patterns, endpoints and classes are names in this program), or
+ * an app that an operator has configured: no caller can make a series.
+ */
+export class ServiceMetrics {
+  readonly #parts: ServiceMetricsParts;
+  readonly #registry = new MetricRegistry();
+  readonly #handlers: Handlers;
+  readonly #expiry: Gauge;
+  readonly #lagSeconds: Gauge;
+  readonly #residentBytes: Gauge;
+  readonly #lag = new EventLoopLag();
+
+  constructor(parts: ServiceMetricsParts) {
+    this.#parts = parts;
+    this.#handlers = createHandlers(this.#registry);
+    this.#expiry = this.#registry.gauge({
+      name: "accesstoken_credential_expiry_seconds",
+      help: "Life that is left of each standing credential; 0 when it is over. Off above 1000 apps.",
+      labelNames: ["platform", "app", "kind"],
+      merge: "most",
+    });
+    this.#lagSeconds = this.#registry.gauge({
+      name: "accesstoken_event_loop_lag_seconds",
+      help: "The worst lateness of the event loop in the last 15 s.",
+      merge: "worker",
+    });
+    this.#residentBytes = this.#registry.gauge({
+      name: "accesstoken_resident_memory_bytes",
+      help: "Memory of the process that is in RAM (RSS).",
+      merge: "worker",
+    });
+    this.#registry
+      .gauge({
+        name: "accesstoken_build_info",
+        help: "1, with what this is.",
+        labelNames: ["version", "bun"],
+        merge: "most",
+      })
+      .set(1, parts.version, Bun.version);
+  }
+
+  /** Counts an event. Bound, so that it can be subscribed. */
+  readonly listen: EventListener = (event) => {
+    const handle = this.#handlers[event.type] as ((event: ServiceEvent) => void) | undefined;
+    handle?.(event);
+  };
+
+  start(): void {
+    this.#lag.start();
+  }
+
+  stop(): void {
+    this.#lag.stop();
+  }
+
+  /** Everything measured so far, as plain JSON. What the store can't tell just now is left out. */
+  async snapshot(): Promise<Snapshot> {
+    await this.#readExpiries();
+    this.#lagSeconds.set(this.#lag.worstSeconds());
+    this.#residentBytes.set(process.memoryUsage.rss());
+    return this.#registry.snapshot(this.#parts.worker);
+  }
+
+  async #readExpiries(): Promise<void> {
+    const { appCount, clock, listLives, isConfigured } = this.#parts;
+    const lives = appCount > APPS_MOST ? [] : await listLives().catch(() => []);
+    this.#expiry.clear();
+    for (const { name, expiresAt } of lives) {
+      if (!isConfigured(name.slot)) continue;
+      const { platform, appId, name: slot } = name.slot;
+      const leftSeconds = Math.max(0, expiresAt - clock.now()) / 1000;
+      this.#expiry.set(leftSeconds, platform, platform === "wecom" ? `${appId}_${slot}` : appId, name.kind);
+    }
+  }
+}
+
+function createHandlers(registry: MetricRegistry): Handlers {
+  const counter = (name: string, help: string, labelNames: readonly string[] = []) =>
+    registry.counter({ name: `accesstoken_${name}_total`, help, labelNames });
+  const requests = counter("requests", "Requests by route and how they were served.", ["route", "result"]);
+  const requestSeconds = registry.histogram({
+    name: "accesstoken_request_duration_seconds",
+    help: "Time from a request's arrival to its answer.",
+    labelNames: ["route"],
+    bounds: REQUEST_BOUNDS,
+  });
+  const call = ["platform", "endpoint", "outcome"];
+  const upstreamCalls = counter("upstream_calls", "Calls to WeChat and WeCom.", call);
+  const upstreamSeconds = registry.histogram({
+    name: "accesstoken_upstream_duration_seconds",
+    help: "Time that calls to WeChat and WeCom took.",
+    labelNames: call,
+    bounds: UPSTREAM_BOUNDS,
+  });
+  const gauge = (name: string, help: string) => {
+    const made = registry.gauge({ name: `accesstoken_${name}`, help, merge: "add" });
+    made.set(0);
+    return made;
+  };
+  const flights = gauge("refresh_flights", "Refreshes that run now.");
+  const waiters = gauge("refresh_waiters", "Callers that wait for a refresh now.");
+  const refreshes = counter("refreshes", "Credentials that were obtained and stored.");
+  const failures = counter("refresh_failures", "Refreshes that failed, by class of errcode or error code.", [
+    "class",
+  ]);
+  const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
+  const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
+  const diedEarly = counter("died_early_tokens", "Tokens that somebody else's fetch has ended.");
+  return {
+    "request.handled": ({ route, result, durationMs }) => {
+      requests.increase(route, result);
+      requestSeconds.observe(durationMs / 1000, route);
+    },
+    "upstream.called": ({ platform, endpoint, outcome, durationMs }) => {
+      upstreamCalls.increase(platform, endpoint, outcome);
+      upstreamSeconds.observe(durationMs / 1000, platform, endpoint, outcome);
+    },
+    "flight.started": () => flights.add(1),
+    "flight.landed": () => flights.add(-1),
+    "waiter.came": () => waiters.add(1),
+    "waiter.left": () => waiters.add(-1),
+    "credential.refreshed": () => refreshes.increase(),
+    "credential.refresh_failed": (event) => failures.increase(event.class ?? event.code),
+    "credential.fenced": () => fenced.increase(),
+    "credential.lease_waited": () => leaseWaits.increase(),
+    "credential.died_early": () => diedEarly.increase(),
+  };
+}

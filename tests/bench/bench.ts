@@ -1,0 +1,202 @@
+import { readFileSync, rmSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Child } from "../support/child.ts";
+import { binary } from "../support/process-world.ts";
+import { asJson, asTable, type Figure, median } from "./figures.ts";
+import { load, type LoadOptions } from "./load.ts";
+import { SeededFolder } from "./seeded-folder.ts";
+import { stormOfCallers } from "./storm.ts";
+
+const PAIRS = 5;
+const LOAD: LoadOptions = { connections: 32, seconds: 3 };
+const APPS = [1, 1000, 100_000];
+const REST_SECONDS = 20;
+
+/** Measures the compiled binary and prints a table; `dist/bench.json` gets every single value. */
+async function main(): Promise<void> {
+  const figures = [
+    ...(await warmRead()),
+    ...(await coldStorm()),
+    ...(await manyApps()),
+    ...(await coldStart()),
+  ];
+  writeFileSync(join(import.meta.dir, "../../dist/bench.json"), asJson(figures));
+  console.log(asTable(figures));
+}
+
+/** A warm token read against a server that only sends as many bytes, in turn. */
+async function warmRead(): Promise<Figure[]> {
+  const folder = await SeededFolder.make(1, { PORT: "0" });
+  await using service = new Child([...binary(), "serve"], { cwd: folder.path });
+  const url = `${await service.serviceUrl()}/AccessToken/getXcx?appid=${folder.appIds[0]}`;
+  const size = (await (await fetch(url)).text()).length;
+  await using bare = new Child([process.execPath, join(import.meta.dir, "bare-server.ts"), String(size)], {
+    cwd: folder.path,
+  });
+  const [, bareUrl = ""] = await bare.find(/url (\S+)/);
+  await load(url, LOAD);
+  await load(bareUrl, LOAD);
+  const throughput: number[] = [];
+  const p99: number[] = [];
+  for (let pair = 0; pair < PAIRS; pair++) {
+    const ours = await load(url, LOAD);
+    const theirs = await load(bareUrl, LOAD);
+    console.error(
+      `warm read: ${Math.round(ours.requestsPerSecond)} against ${Math.round(theirs.requestsPerSecond)} requests/s`,
+    );
+    throughput.push(ours.requestsPerSecond / theirs.requestsPerSecond);
+    p99.push(ours.p99Ms / theirs.p99Ms);
+  }
+  folder.remove();
+  return [
+    {
+      name: "warm read, throughput against a bare server",
+      unit: "×",
+      values: throughput,
+      target: { atLeast: 0.9 },
+    },
+    { name: "warm read, p99 against a bare server", unit: "×", values: p99, target: { atMost: 2 } },
+  ];
+}
+
+/** Ten thousand callers at once who find no token, while WeChat takes 100 ms. */
+async function coldStorm(): Promise<Figure[]> {
+  const lastMs: number[] = [];
+  const calls: number[] = [];
+  for (let run = 0; run < 3; run++) {
+    const outcome = await stormOfCallers(10_000, 100);
+    lastMs.push(outcome.lastAnswerMs);
+    calls.push(outcome.upstreamCalls);
+  }
+  return [
+    { name: "cold storm of 10,000, upstream calls", unit: "calls", values: calls, target: { atMost: 1 } },
+    { name: "cold storm of 10,000, last answer", unit: "ms", values: lastMs, target: { atMost: 600 } },
+  ];
+}
+
+/** The same read with 1, 1,000 and 100,000 apps; and what they cost in memory, at the start and at rest. */
+async function manyApps(): Promise<Figure[]> {
+  const throughput = new Map<number, number[]>(APPS.map((count) => [count, []]));
+  const figures: Figure[] = [];
+  const folders = new Map<number, SeededFolder>();
+  for (const count of APPS) folders.set(count, await SeededFolder.make(count, { PORT: "0" }));
+  const services = new Map<number, { child: Child; urls: string[] }>();
+  for (const [count, folder] of folders) {
+    const startMs: number[] = [];
+    for (let run = 0; run < 3; run++) {
+      const { child, tookMs } = await startedIn(folder);
+      startMs.push(tookMs);
+      if (run < 2) await child[Symbol.asyncDispose]();
+      else {
+        const base = await child.serviceUrl();
+        const urls = folder.appIds.slice(0, 2000).map((id) => `${base}/AccessToken/getXcx?appid=${id}`);
+        for (const url of urls) await (await fetch(url)).arrayBuffer();
+        services.set(count, { child, urls });
+      }
+    }
+    figures.push({
+      name: `start to first answer, ${count} apps`,
+      unit: "ms",
+      values: startMs,
+      target: { atMost: 1000 },
+    });
+  }
+  for (let pair = 0; pair < PAIRS; pair++) {
+    for (const [count, { urls }] of services) {
+      const url = urls[(pair * 97) % urls.length] ?? "";
+      throughput.get(count)?.push((await load(url, LOAD)).requestsPerSecond);
+    }
+  }
+  const ones = throughput.get(1) ?? [];
+  for (const count of APPS.slice(1)) {
+    const ratios = (throughput.get(count) ?? []).map((value, pair) => value / (ones[pair] ?? Number.NaN));
+    figures.push({
+      name: `warm throughput, ${count} apps against 1`,
+      unit: "×",
+      values: ratios,
+      target: { atLeast: 0.9 },
+    });
+  }
+  for (const [count, { child }] of services) {
+    const { pid } = child;
+    figures.push({
+      name: `memory in RAM, ${count} apps`,
+      unit: "MB",
+      values: [residentMb(pid)],
+      target: { atMost: 200 },
+    });
+    const before = cpuSeconds(pid);
+    await Bun.sleep(REST_SECONDS * 1000);
+    const share = ((cpuSeconds(pid) - before) / REST_SECONDS) * 100;
+    figures.push({
+      name: `processor at rest, ${count} apps`,
+      unit: "%",
+      values: [share],
+      target: { atMost: 1 },
+    });
+    await child[Symbol.asyncDispose]();
+  }
+  for (const folder of folders.values()) folder.remove();
+  return figures;
+}
+
+/** From the start of the process to its first answer in an empty folder, and what it then holds. */
+async function coldStart(): Promise<Figure[]> {
+  const startMs: number[] = [];
+  const idleMb: number[] = [];
+  for (let run = 0; run < 10; run++) {
+    const folder = mkdtempSync(join(tmpdir(), "accesstoken-bench-"));
+    const { child, tookMs } = await started(folder);
+    startMs.push(tookMs);
+    idleMb.push(residentMb(child.pid));
+    await child[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  console.error(`cold start: median ${median(startMs).toFixed(1)} ms`);
+  return [
+    { name: "start to first answer, empty folder", unit: "ms", values: startMs, target: { atMost: 60 } },
+    { name: "memory in RAM at rest", unit: "MB", values: idleMb, target: { atMost: 60 } },
+  ];
+}
+
+function startedIn(folder: SeededFolder): Promise<{ child: Child; tookMs: number }> {
+  return started(folder.path, folder.appIds[0]);
+}
+
+/** Starts the service on a port of its own and asks until it answers. */
+async function started(cwd: string, appId?: string): Promise<{ child: Child; tookMs: number }> {
+  const port = freePort();
+  const path = appId ? `/AccessToken/getXcx?appid=${appId}` : "/";
+  const startedAt = performance.now();
+  const child = new Child([...binary(), "serve"], { cwd, env: { PORT: String(port) } });
+  for (;;) {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, { keepalive: false });
+      await response.arrayBuffer();
+      return { child, tookMs: performance.now() - startedAt };
+    } catch {
+      if (performance.now() - startedAt > 20_000) throw new Error("the service does not answer");
+      await Bun.sleep(1);
+    }
+  }
+}
+
+function freePort(): number {
+  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
+  const port = server.port ?? 0;
+  void server.stop(true);
+  return port;
+}
+
+function residentMb(pid: number): number {
+  const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kilobytes) / 1024;
+}
+
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+await main();

@@ -1,0 +1,248 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Slot, slotKey } from "../../src/apps/slot.ts";
+import { UsageCounter } from "../../src/audit/usage.ts";
+import { type CredentialKind, credentialKey, KINDS_OF } from "../../src/credentials/credential.ts";
+import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
+import type { Pause } from "../../src/credentials/pause.ts";
+import { CredentialStates } from "../../src/credentials/state.ts";
+import type { UpstreamErrorClass } from "../../src/errors.ts";
+import { Secret } from "../../src/secret.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+
+const LIFE_MS = 7_200_000;
+const HOUR_MS = 3_600_000;
+
+const SECRET = new Secret("a-secret");
+const STABLE: Slot = {
+  platform: "weixin",
+  appId: "wx1",
+  name: "stable",
+  secret: SECRET,
+  tokenMode: "stable",
+  configured: true,
+};
+const WECOM: Slot = { ...STABLE, platform: "wecom", appId: "ww1", name: "1000002" };
+
+async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
+  const clock = new ManualClock();
+  const folder = mkdtempSync(join(tmpdir(), "accesstoken-state-"));
+  const store = await openSqliteStore({
+    path: join(folder, "test.db"),
+    masterKey: new Secret("00".repeat(32)),
+    masterKeyFile: "",
+    clock,
+    onKeyCreated: () => undefined,
+  });
+  const memory = new HeldCredentials(store.credentials, clock);
+  const usage = new UsageCounter(store.usage, clock);
+  const states = new CredentialStates({
+    facts: store.credentialFacts,
+    pauses: store.pauses,
+    memory,
+    usage,
+    forced: store.forcedRefreshes,
+    clock,
+    idleAfterMs: 24 * HOUR_MS,
+  });
+  const name = { slot, kind };
+  const lease = () => store.credentials.lease(name, { holder: "a", now: clock.now(), lifeMs: 10_000 });
+  return {
+    clock,
+    store,
+    memory,
+    usage,
+    states,
+    name,
+    lease,
+    /** Stores a credential as a refresh does. */
+    async obtain(lifeMs = LIFE_MS) {
+      const issuedAt = clock.now();
+      const { record } = await lease();
+      const credential = { value: new Secret("the-value"), issuedAt, expiresAt: issuedAt + lifeMs };
+      const standing = await store.credentials.save(name, credential, record.generation);
+      await store.credentials.release(name, "a");
+      return standing;
+    },
+    async pause(key: string, reason: Pause["reason"], untilMs: number, errorClass?: UpstreamErrorClass) {
+      const upstream = errorClass && {
+        platform: slot.platform,
+        errcode: 40164,
+        errmsg: "invalid ip 203.0.113.7",
+        class: errorClass,
+      };
+      const failure = { code: "upstream_rejected" as const, message: "refused", hint: "a hint", upstream };
+      const now = clock.now();
+      await store.pauses.put({ key, reason, failure, count: 2, since: now, until: now + untilMs });
+    },
+    async status() {
+      const { credentials } = await states.ofApp(slot);
+      const found = credentials.find((each) => each.kind === kind);
+      if (!found) throw new Error(`no ${kind}`);
+      return found;
+    },
+    async [Symbol.asyncDispose]() {
+      store.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+test.each([STABLE, WECOM])(
+  "an app lists every kind that its platform issues, before anything was asked: $platform",
+  async (slot) => {
+    await using world = await setup(slot);
+    const { credentials } = await world.states.ofApp(slot);
+    expect(credentials.map(({ kind, state, generation }) => ({ kind, state, generation }))).toEqual(
+      KINDS_OF[slot.platform].map((kind) => ({ kind, state: "none", generation: 0 })),
+    );
+  },
+);
+
+test("a credential is fresh, then expiring from the moment of its renewal on, then none", async () => {
+  await using world = await setup();
+  const { generation } = await world.obtain();
+  const issuedAt = world.clock.now();
+  world.clock.advance(60_000);
+  expect(await world.status()).toMatchObject({
+    state: "fresh",
+    generation,
+    life: { issuedAt, expiresAt: issuedAt + LIFE_MS, ageMs: 60_000, remainingMs: LIFE_MS - 60_000 },
+    lastFailure: undefined,
+  });
+  world.clock.advance(LIFE_MS - 60_000 - 285_001);
+  expect((await world.status()).state).toBe("fresh");
+  world.clock.advance(1);
+  expect((await world.status()).state).toBe("expiring");
+  world.clock.advance(285_000);
+  expect(await world.status()).toMatchObject({ state: "none", generation, life: undefined });
+});
+
+test("WeCom repeats its token to the end, so only its last minute is expiring", async () => {
+  await using world = await setup(WECOM);
+  await world.obtain();
+  world.clock.advance(LIFE_MS - 60_001);
+  expect((await world.status()).state).toBe("fresh");
+  world.clock.advance(1);
+  expect((await world.status()).state).toBe("expiring");
+});
+
+test("a credential is refreshing while any process has its lease, and not when the lease is over or from the future", async () => {
+  await using world = await setup();
+  await world.lease();
+  expect((await world.status()).state).toBe("refreshing");
+  world.clock.jumpWall(-HOUR_MS);
+  expect((await world.status()).state).toBe("none");
+  world.clock.jumpWall(HOUR_MS + 10_000);
+  expect((await world.status()).state).toBe("none");
+});
+
+test("a refusal blocks the slot until its instant, and is failing until something succeeds", async () => {
+  await using world = await setup();
+  await world.obtain();
+  await world.pause(slotKey(STABLE), "circuit", 600_000, "config");
+  const at = world.clock.now();
+  const blocked = await world.status();
+  expect(blocked).toMatchObject({ state: "blocked", nextAttemptAt: at + 600_000 });
+  expect(blocked.lastFailure).toMatchObject({ at, count: 2 });
+  expect(blocked.lastFailure?.error.upstream?.errcode).toBe(40164);
+  expect(blocked.lastFailure?.error.hint).toBe("a hint");
+  expect(blocked.life?.remainingMs).toBe(LIFE_MS);
+  world.clock.advance(600_000);
+  expect((await world.status()).state).toBe("failing");
+  await world.store.pauses.remove([slotKey(STABLE)]);
+  expect(await world.status()).toMatchObject({ state: "fresh", lastFailure: undefined });
+});
+
+test("a used-up quota blocks; the ladder and a dead end of our own are failing", async () => {
+  await using world = await setup();
+  const key = credentialKey(world.name);
+  await world.pause(key, "quota", 60_000, "quota_minute");
+  expect((await world.status()).state).toBe("blocked");
+  await world.pause(key, "quota", 60_000);
+  expect((await world.status()).state).toBe("failing");
+  await world.pause(key, "ladder", 4000, "transient");
+  expect(await world.status()).toMatchObject({
+    state: "failing",
+    nextAttemptAt: world.clock.now() + 4000,
+  });
+});
+
+test("a quota of the corp blocks the applications of the corp while it lasts, and their tickets no longer", async () => {
+  await using world = await setup(WECOM, "jsapi_ticket");
+  await world.pause("wecom:ww1", "quota", 60_000, "quota_minute");
+  expect((await world.status()).state).toBe("blocked");
+  world.clock.advance(60_000);
+  expect(await world.status()).toMatchObject({ state: "none", lastFailure: undefined });
+});
+
+test("a value that was rejected or cleared is none, and its use and early death are remembered", async () => {
+  await using world = await setup();
+  const { generation } = await world.obtain();
+  const now = world.clock.now();
+  await world.store.credentials.touch([{ name: world.name, usedAt: now }]);
+  await world.store.credentials.reject(world.name, generation);
+  expect(await world.status()).toMatchObject({ state: "none", life: undefined, usedAt: now });
+  const { generation: rejected } = await world.store.credentials.find(world.name);
+  const death = { now, earlyMs: 5_000_000 };
+  await world.store.credentials.bury(world.name, new Secret("the-value"), rejected, death);
+  expect((await world.status()).diedEarly).toEqual({ at: now, earlyMs: 5_000_000 });
+});
+
+test("the next attempt is the renewal, and there is none planned for what nobody uses", async () => {
+  await using world = await setup();
+  await world.obtain();
+  const expiresAt = world.clock.now() + LIFE_MS;
+  expect((await world.status()).nextAttemptAt).toBeUndefined();
+  await world.memory.read(world.name);
+  world.memory.markUsed(credentialKey(world.name));
+  expect(await world.status()).toMatchObject({
+    usedAt: world.clock.now(),
+    nextAttemptAt: expiresAt - 285_000,
+  });
+});
+
+test("P2: a life that the monotonic clock or a wall clock set back says is over is not shown as living", async () => {
+  await using world = await setup();
+  await world.obtain();
+  await world.memory.read(world.name);
+  world.clock.advance(LIFE_MS);
+  world.clock.jumpWall(-HOUR_MS);
+  expect((await world.status()).life).toBeUndefined();
+  await using other = await setup();
+  await other.obtain();
+  other.clock.jumpWall(-HOUR_MS);
+  expect((await other.status()).life).toBeUndefined();
+});
+
+test("P7: today's calls are shown by endpoint beside what WeChat allows, forced refreshes too", async () => {
+  await using world = await setup();
+  const call = { platform: "weixin", appId: "wx1", durationMs: 1, outcome: "ok" } as const;
+  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/token", ...call });
+  await world.usage.flush();
+  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/token", ...call });
+  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/ticket/getticket", ...call });
+  await world.store.forcedRefreshes.take("wx1", world.clock.now());
+  const today = await world.states.ofApp(STABLE);
+  expect(new Set(today.calls)).toEqual(
+    new Set([
+      { endpoint: "/cgi-bin/token", calls: 2, limit: 2000 },
+      { endpoint: "/cgi-bin/ticket/getticket", calls: 1 },
+      { endpoint: "/cgi-bin/stable_token", calls: 0, limit: 500_000 },
+    ]),
+  );
+  expect(today.forcedRefreshes).toEqual({ calls: 1, limit: 20 });
+  world.clock.advance(24 * HOUR_MS);
+  const tomorrow = await world.states.ofApp(STABLE);
+  expect(tomorrow.calls).toEqual([{ endpoint: "/cgi-bin/stable_token", calls: 0, limit: 500_000 }]);
+  expect(tomorrow.forcedRefreshes).toEqual({ calls: 0, limit: 20 });
+});
+
+test("P6: looking at the state unseals nothing and shows no value", async () => {
+  await using world = await setup();
+  await world.obtain();
+  expect(Bun.inspect(await world.states.ofApp(STABLE), { depth: 9 })).not.toMatch(/the-value|a-secret/);
+});
