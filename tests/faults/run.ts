@@ -8,6 +8,7 @@ import { diskCases } from "./disk.ts";
 import type { FaultCase, FaultOptions } from "./fault-case.ts";
 import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
+import { stormCases } from "./storm.ts";
 import { upstreamCases } from "./upstream.ts";
 
 const USAGE =
@@ -38,7 +39,9 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function casesOf(options: FaultOptions): FaultCase[] {
-  return [killCases, upstreamCases, diskCases, damageCases, clockCases].flatMap((cases) => cases(options));
+  return [killCases, stormCases, upstreamCases, diskCases, damageCases, clockCases].flatMap((cases) =>
+    cases(options),
+  );
 }
 
 async function runAll(cases: readonly FaultCase[], ledger: Ledger): Promise<Result[]> {

@@ -1,0 +1,48 @@
+import { Gate } from "../../src/sandbox/gate.ts";
+import { parseExposition } from "../ops/prometheus-text.ts";
+import { Connection } from "../support/connection.ts";
+import type { WorkersWorld } from "./workers-world.ts";
+
+/** WeChat's answer may not be held back longer, or the attempt counts as lost. */
+const PATIENCE_MS = 2500;
+
+/** What became of many callers who came at once. */
+export interface StormRound {
+  readonly upstreamCalls: number;
+  /** The answers that were no success. */
+  readonly failures: readonly { readonly code: number }[];
+  /** The different tokens that were handed out. */
+  readonly tokens: readonly unknown[];
+}
+
+/** Sends `callers` requests at once, each on a connection of its own, for the app `wx<app>` that has no token yet. */
+export async function stormRound(at: WorkersWorld, app: number, callers: number): Promise<StormRound> {
+  const gate = new Gate();
+  at.sandbox.resetCalls();
+  at.sandbox.inject({ kind: "gate_before", gate, times: 1 });
+  const connections = await Connection.openMany(at.url, callers);
+  for (const connection of connections) connection.send(`/AccessToken/getXcx?appid=wx${app}`);
+  await gate.arrived();
+  await everybodyWaits(at.url, callers);
+  gate.open();
+  const answers = await Promise.all(connections.map(({ answer }) => answer));
+  for (const connection of connections) connection.close();
+  return {
+    upstreamCalls: at.sandbox.calls(),
+    failures: answers.filter(({ code }) => code !== 0),
+    tokens: [...new Set(answers.map(({ data }) => data.access_token))],
+  };
+}
+
+/** Resolves when all `callers` wait in the workers, or when the answer can't be held back any longer. */
+async function everybodyWaits(url: string, callers: number): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (performance.now() < end) {
+    const signal = AbortSignal.timeout(Math.max(1, end - performance.now()));
+    const text = await fetch(`${url}/metrics`, { keepalive: false, signal }).then(
+      (response) => response.text(),
+      () => undefined,
+    );
+    if (text !== undefined && parseExposition(text).value("accesstoken_refresh_waiters") >= callers) return;
+  }
+}
