@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { simulateDay } from "../engine/simulated-day.ts";
 import { Child } from "../support/child.ts";
 import { binary } from "../support/process-world.ts";
 import { asJson, asTable, type Figure, median } from "./figures.ts";
@@ -20,6 +21,7 @@ async function main(): Promise<void> {
     ...(await coldStorm()),
     ...(await manyApps()),
     ...(await coldStart()),
+    ...(await simulatedDay()),
   ];
   writeFileSync(join(import.meta.dir, "../../dist/bench.json"), asJson(figures));
   console.log(asTable(figures));
@@ -158,6 +160,19 @@ async function coldStart(): Promise<Figure[]> {
     { name: "start to first answer, empty folder", unit: "ms", values: startMs, target: { atMost: 60 } },
     { name: "memory in RAM at rest", unit: "MB", values: idleMb, target: { atMost: 60 } },
   ];
+}
+
+/** Upstream token calls of one app in a day, on a simulated clock. */
+async function simulatedDay(): Promise<Figure[]> {
+  const { calls, faults } = await simulateDay();
+  if (faults.length > 0) throw new Error(`the simulated day went wrong: ${faults.join(", ")}`);
+  const figure = (mode: keyof typeof calls, atMost: number): Figure => ({
+    name: `upstream calls an app and day, ${mode}`,
+    unit: "calls",
+    values: [calls[mode]],
+    target: { atMost },
+  });
+  return [figure("classic", 13), figure("stable", 14), figure("wecom", 12.5)];
 }
 
 function startedIn(folder: SeededFolder): Promise<{ child: Child; tookMs: number }> {
