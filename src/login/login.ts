@@ -67,12 +67,14 @@ export class Login {
       // The wait for a place counts too: a code must not be spent for a caller who has gone.
       const deadline = AbortSignal.timeout(DEADLINE_MS);
       const user = await circuit.run(slot, () => unknownSecrets.run(slot, () => ask(deadline), deadline));
-      await answers.finish(key, packUser(user));
+      // The code is spent: an answer that can't be kept for a repetition must still reach this caller.
+      await answers.finish(key, packUser(user)).catch(() => undefined);
       return user;
     } catch (error) {
       // Only WeChat's own word about the code is worth repeating; after anything else the caller may try again.
-      if (isAboutTheCode(error)) await answers.finish(key, packRefusal(error));
-      else await answers.abandon(key);
+      const noted = isAboutTheCode(error) ? answers.finish(key, packRefusal(error)) : answers.abandon(key);
+      // What can't be noted is over by itself in ten seconds; the caller is told what WeChat said.
+      await noted.catch(() => undefined);
       throw error;
     }
   }

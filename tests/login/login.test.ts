@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -203,4 +204,15 @@ test("a used code does not make an unknown secret a wrong one", async () => {
   using it = await setup((call) => (call === 1 ? refusal("input", 40163) : undefined));
   await failureOf(it.mini("used", foreignSlot("good")));
   expect(await it.mini("fresh", foreignSlot("good"))).toBe("openid-2");
+});
+
+test("P4: a database that fails once the code is spent takes neither the answer nor WeChat's refusal from the caller", async () => {
+  using it = await setup((call) => (call === 2 ? refusal("input", 40029) : undefined));
+  const other = new Database(it.folder.path);
+  other.run(
+    "CREATE TRIGGER full BEFORE UPDATE ON login_answers BEGIN SELECT RAISE(FAIL, 'the disk is full'); END",
+  );
+  other.close();
+  expect(await it.mini("good")).toBe("openid-1");
+  expect((await failureOf(it.mini("bad"))).upstream?.errcode).toBe(40029);
 });
