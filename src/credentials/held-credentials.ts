@@ -17,6 +17,11 @@ interface Entry {
   writtenUsedAt: number;
 }
 
+/** One read of the store that has not come back yet. */
+interface Read {
+  isOvertaken: boolean;
+}
+
 /**
  * What this process knows of the credentials that stand, so that a warm read touches no disk.
  *
@@ -29,8 +34,8 @@ export class HeldCredentials {
   readonly #entries = new Map<string, Entry>();
   /** Per key, the generation of the last clear: nothing older may be held again, however late it arrives. */
   readonly #oldest = new Map<string, number>();
-  /** Per key, how often something that this process did has changed what stands. */
-  readonly #changes = new Map<string, number>();
+  /** Per key, the reads under way; whatever this process stores or forgets meanwhile overtakes them. */
+  readonly #reads = new Map<string, Set<Read>>();
   #version = 0;
   #askedAt = Number.NEGATIVE_INFINITY;
 
@@ -72,10 +77,14 @@ export class HeldCredentials {
     const key = credentialKey(name);
     for (;;) {
       const version = this.version();
-      const changes = this.#changes.get(key);
-      const record = await this.#store.find(name);
-      // What this process has stored or forgotten meanwhile is newer than what was read.
-      if (this.#changes.get(key) === changes) return { held: this.#take(key, name, record, version), record };
+      const read = this.#beginRead(key);
+      try {
+        const record = await this.#store.find(name);
+        // What this process has stored or forgotten meanwhile is newer than what was read.
+        if (!read.isOvertaken) return { held: this.#take(key, name, record, version), record };
+      } finally {
+        this.#endRead(key, read);
+      }
     }
   }
 
@@ -92,14 +101,14 @@ export class HeldCredentials {
     endsAtMonotonic?: number,
   ): HeldCredential | undefined {
     const key = credentialKey(name);
-    this.#changes.set(key, (this.#changes.get(key) ?? 0) + 1);
+    this.#overtakeReads(key);
     return this.#take(key, name, record, version, endsAtMonotonic);
   }
 
   /** Nothing of a generation below this is held from now on. */
   forgetBefore(name: CredentialName, generation: number): void {
     const key = credentialKey(name);
-    this.#changes.set(key, (this.#changes.get(key) ?? 0) + 1);
+    this.#overtakeReads(key);
     this.#oldest.set(key, generation);
     this.#entries.delete(key);
   }
@@ -121,6 +130,24 @@ export class HeldCredentials {
     const uses = changed.map(({ name, usedAt }) => ({ name, usedAt }));
     if (uses.length > 0) await this.#store.touch(uses);
     for (const [index, entry] of changed.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;
+  }
+
+  #beginRead(key: string): Read {
+    const read: Read = { isOvertaken: false };
+    const reads = this.#reads.get(key);
+    if (reads) reads.add(read);
+    else this.#reads.set(key, new Set([read]));
+    return read;
+  }
+
+  #endRead(key: string, read: Read): void {
+    const reads = this.#reads.get(key);
+    reads?.delete(read);
+    if (reads?.size === 0) this.#reads.delete(key);
+  }
+
+  #overtakeReads(key: string): void {
+    for (const read of this.#reads.get(key) ?? []) read.isOvertaken = true;
   }
 
   #take(
