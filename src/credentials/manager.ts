@@ -9,7 +9,7 @@ import { Orders } from "./orders.ts";
 import { unavailable } from "./paced-errors.ts";
 import { isActive, isCredible, type Pause, pauseKeys } from "./pause.ts";
 import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
-import { renewAgainMs, renewalLeftMs, type RenewalSubject } from "./renewal-policy.ts";
+import { renewAgainMs, renewalLeftMs, renewalSubject } from "./renewal-policy.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 /** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
@@ -91,7 +91,7 @@ export class CredentialManager {
   async renew(ref: CredentialRef, living: HeldCredential | undefined): Promise<HeldCredential | undefined> {
     const key = credentialKey(ref);
     if (living) {
-      const againMs = renewAgainMs(subjectOf(ref, living), living.remainingMs());
+      const againMs = renewAgainMs(renewalSubject(ref, living), living.remainingMs());
       this.#renewAgainAt.set(key, this.#parts.clock.monotonic() + againMs);
     }
     try {
@@ -225,7 +225,7 @@ export class CredentialManager {
     notes: GetOptions["notes"],
   ): Promise<HeldCredential> {
     const suffices = living.isUsable(minTtlMs);
-    const isDue = living.remainingMs() <= renewalLeftMs(subjectOf(ref, living), 1);
+    const isDue = living.remainingMs() <= renewalLeftMs(renewalSubject(ref, living), 1);
     if (suffices && !isDue) return living;
     const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
     if (!mayRenew && !this.#flying.has(key)) return living;
@@ -302,13 +302,4 @@ export class CredentialManager {
     const pauses = await this.#parts.pauses.find(pauseKeys(ref));
     return pauses.filter((pause) => isCredible(pause, now)).toSorted((a, b) => b.until - a.until)[0];
   }
-}
-
-function subjectOf(ref: CredentialRef, held: HeldCredential): RenewalSubject {
-  return {
-    platform: ref.slot.platform,
-    kind: ref.kind,
-    lifeMs: held.lifeMs(),
-    renewLeftMs: held.renewLeftMs,
-  };
 }

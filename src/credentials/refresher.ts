@@ -6,7 +6,7 @@ import { DueHeap } from "./due-heap.ts";
 import type { HeldCredential } from "./held-credential.ts";
 import type { HeldCredentials } from "./held-credentials.ts";
 import type { CredentialManager } from "./manager.ts";
-import { renewAgainMs, renewalLeftMs, type RenewalSubject } from "./renewal-policy.ts";
+import { renewAgainMs, renewalLeftMs, renewalSubject } from "./renewal-policy.ts";
 
 const TICK_MS = 1000;
 const CALLS_A_SECOND = 20;
@@ -63,7 +63,7 @@ export class Refresher {
 
   /** Plans the renewal of a credential that has just begun to stand. */
   plan(name: CredentialName, held: HeldCredential): void {
-    const subject = subjectOf(name, held);
+    const subject = renewalSubject(name, held);
     this.#plan(name, held.remainingMs() - renewalLeftMs(subject, Math.random()));
   }
 
@@ -111,13 +111,13 @@ export class Refresher {
     if (!record.credential || record.isRejected || clock.now() - usedAt > idleAfterMs) return;
     const living = held?.isUsable() ? held : undefined;
     // Another process may have renewed it meanwhile.
-    if (living && living.remainingMs() > renewalLeftMs(subjectOf(name, living), 0))
+    if (living && living.remainingMs() > renewalLeftMs(renewalSubject(name, living), 0))
       return this.plan(name, living);
     const renewed = await manager.renew(ref, living);
     if (!renewed) return this.#plan(name, living ? Math.min(FAILED_MS, living.remainingMs()) : FAILED_MS);
     // A value that is repeated can seem to live a moment longer, when its answer was faster than the last.
     if (!living?.value.equals(renewed.value)) return this.plan(name, renewed);
-    return this.#plan(name, renewAgainMs(subjectOf(name, renewed), renewed.remainingMs()));
+    return this.#plan(name, renewAgainMs(renewalSubject(name, renewed), renewed.remainingMs()));
   }
 
   #plan(name: CredentialName, inMs: number): void {
@@ -125,8 +125,4 @@ export class Refresher {
     this.#dueAt.set(credentialKey(name), at);
     this.#heap.push({ at, item: name });
   }
-}
-
-function subjectOf({ slot, kind }: CredentialName, held: HeldCredential): RenewalSubject {
-  return { platform: slot.platform, kind, lifeMs: held.lifeMs(), renewLeftMs: held.renewLeftMs };
 }

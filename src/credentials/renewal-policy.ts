@@ -1,4 +1,5 @@
-import type { CredentialKind } from "./credential.ts";
+import type { CredentialKind, CredentialName } from "./credential.ts";
+import type { HeldCredential } from "./held-credential.ts";
 
 /** The life for which the figures below hold; shorter lives scale them down. */
 const FULL_LIFE_MS = 7_200_000;
@@ -15,6 +16,11 @@ export interface RenewalSubject {
   readonly lifeMs: number;
   /** Overrides the policy; see `Credential.renewLeftMs`. */
   readonly renewLeftMs?: number | undefined;
+}
+
+/** What the policy needs to know of a credential in this process's memory. */
+export function renewalSubject({ slot, kind }: CredentialName, held: HeldCredential): RenewalSubject {
+  return { platform: slot.platform, kind, lifeMs: held.lifeMs(), renewLeftMs: held.renewLeftMs };
 }
 
 /**

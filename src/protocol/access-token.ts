@@ -114,14 +114,14 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
       async ({ query, caller }) => {
         const request = clearRequest(caller.address, query.access_token);
         const app = { platform: "wecom", appId: query.corpid } as const;
-        if (query.secret === undefined && query.agentid === undefined) {
-          await credentials.clearApp(app, "access_token", request);
-        } else if (query.secret === undefined && query.agentid !== undefined) {
+        if (query.secret !== undefined) {
+          const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
+          await credentials.clear({ slot, kind: "access_token" }, request);
+        } else if (query.agentid !== undefined) {
           // The label names the slot; one that is not configured has nothing to forget.
           await credentials.clear({ slot: { ...app, name: query.agentid }, kind: "access_token" }, request);
         } else {
-          const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
-          await credentials.clear({ slot, kind: "access_token" }, request);
+          await credentials.clearApp(app, "access_token", request);
         }
         return {};
       },
