@@ -1,14 +1,15 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { readFileSync } from "node:fs";
-import { isIP } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
 import type { App } from "./apps/app.ts";
 import { isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
+import { isLoopback } from "./clients/loopback.ts";
 import { Networks } from "./clients/networks.ts";
 import { ServiceError } from "./errors.ts";
+import type { Visibility } from "./http/app.ts";
 import type { LogLevel } from "./log.ts";
 import { Secret } from "./secret.ts";
 
@@ -27,10 +28,19 @@ export interface Config {
   readonly weixinFallbackUrls: readonly string[];
   readonly upstreamProxy: string | undefined;
   readonly refreshIdleAfterMs: number;
+  readonly auditRetentionDays: number;
   readonly trustedNetworks: Networks;
   readonly trustedProxies: Networks;
+  /** Whether callers without key and secret are answered; undefined: until the first client exists. */
+  readonly anonymous: boolean | undefined;
+  /** Requests a second of one address without a key; 0 for no limit. */
+  readonly anonymousRateLimit: number;
   /** Lower case. */
   readonly allowedHosts: readonly string[];
+  /** Pages of these origins may have themselves signed. */
+  readonly corsOrigins: readonly string[];
+  /** Who may see metrics and documentation. */
+  readonly visibility: { readonly metrics: Visibility; readonly swagger: Visibility };
   readonly apps: readonly App[];
   /** What is odd but does not stop the start, a line each. */
   readonly warnings: readonly string[];
@@ -42,6 +52,9 @@ const variable = (value: string, pattern: string, expected: string, description:
 
 const URL_EXPECTED =
   "应为https地址，不带路径；http仅限本机 (must be an https origin without a path; http on loopback only)";
+
+const ORIGIN_EXPECTED =
+  "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
 
 /**
  * Every variable that has a fixed name. An empty value is as good as none. The apps' own variables
@@ -115,6 +128,12 @@ export const VARIABLES = Type.Object({
     "应为秒数 (must be a number of seconds)",
     "Seconds after which a credential that nobody asks for is no longer renewed ahead of time. 凭证超过该秒数无人使用即不再提前续期。",
   ),
+  AUDIT_RETENTION_DAYS: variable(
+    "180",
+    "^([1-9]\\d{0,2}|[12]\\d{3}|3[0-5]\\d{2}|36[0-4]\\d|3650)$",
+    "应为1到3650的天数 (must be a number of days from 1 to 3650)",
+    "Days for which the audit is kept. 审计记录的保留天数。",
+  ),
   TRUSTED_NETWORKS: variable(
     "127.0.0.0/8,::1/128",
     "",
@@ -127,16 +146,49 @@ export const VARIABLES = Type.Object({
     "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)",
     "Reverse proxies whose X-Forwarded-For is believed. 可信的反向代理。",
   ),
+  ANONYMOUS: variable(
+    "",
+    "^(on|off)?$",
+    "应为 on 或 off (must be on or off)",
+    "Whether callers from TRUSTED_NETWORKS are answered without an API key; not set: until the first client exists. 是否应答可信网段内没有API密钥的调用方；未设置时，创建第一个客户端后即停止应答。",
+  ),
+  ANONYMOUS_RATE_LIMIT: variable(
+    "2000",
+    "^\\d{1,7}$",
+    "应为每秒请求数，0为不限 (must be a number of requests a second, 0 for no limit)",
+    "Requests a second that one address without a key may make, ten times as many at once; 0 for no limit. 没有密钥的单个地址每秒请求数上限（瞬时可达10倍）；0为不限。",
+  ),
   ALLOWED_HOSTS: variable(
     "",
     "^$|^[A-Za-z0-9.-]+(\\s*,\\s*[A-Za-z0-9.-]+)*$",
     "应为以逗号分隔的域名 (must be host names, comma-separated)",
     "Names under which callers may reach the service, beside localhost and addresses. 允许的Host域名。",
   ),
+  CORS_ORIGINS: variable(
+    "",
+    "",
+    ORIGIN_EXPECTED,
+    "Origins whose pages may call the signature routes from the browser. 允许其网页在浏览器中调用签名接口的源。",
+  ),
+  METRICS: variable(
+    "on",
+    "^(on|admin|off)$",
+    "应为 on、admin 或 off (must be on, admin or off)",
+    "Who may see /metrics: whoever is answered, administrators, nobody. /metrics 的可见范围：所有调用方、管理员、关闭。",
+  ),
+  SWAGGER: variable(
+    "on",
+    "^(on|admin|off)$",
+    "应为 on、admin 或 off (must be on, admin or off)",
+    "Who may see /swagger, likewise. /swagger 的可见范围，同上。",
+  ),
 });
 
 const NO_APPS =
   "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must bring its secret)";
+
+/** The languages in which the command line speaks. */
+export type Language = "en" | "zh";
 
 type VariableName = keyof Static<typeof VARIABLES>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -175,13 +227,30 @@ export function loadConfig(environment: Environment = process.env): Config {
       originOf("WEIXIN_FALLBACK_BASE_URLS", url),
     ),
     refreshIdleAfterMs: Number(value("REFRESH_IDLE_AFTER")) * 1000,
+    auditRetentionDays: Number(value("AUDIT_RETENTION_DAYS")),
     upstreamProxy: proxy(value),
     trustedNetworks: networks("TRUSTED_NETWORKS", value),
     trustedProxies: networks("TRUSTED_PROXIES", value),
+    anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
+    anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
+    corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
+    visibility: {
+      metrics: value("METRICS") as Visibility,
+      swagger: value("SWAGGER") as Visibility,
+    },
     apps,
     warnings: [...unknownNames(file, environment), ...(apps.length === 0 ? [NO_APPS] : [])],
   });
+}
+
+/**
+ * The language of the person at the command line, as the system's own programs find it: the first of `LC_ALL`,
+ * `LC_MESSAGES` and `LANG` that is set decides. Chinese where it begins with `zh`, otherwise English.
+ */
+export function preferredLanguage(environment: Environment = process.env): Language {
+  const locale = environment["LC_ALL"] || environment["LC_MESSAGES"] || environment["LANG"] || "";
+  return /^zh/i.test(locale) ? "zh" : "en";
 }
 
 function readEnvFile(path: string | undefined): Environment {
@@ -254,9 +323,12 @@ function originOf(name: VariableName, text: string): string {
   return url.origin;
 }
 
-function isLoopback(hostname: string): boolean {
-  if (hostname === "localhost" || hostname === "[::1]") return true;
-  return isIP(hostname) === 4 && hostname.startsWith("127.");
+/** An origin as browsers write it: exactly that, so that a list never means more than it says. */
+function corsOrigin(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isHttp = url?.protocol === "https:" || url?.protocol === "http:";
+  if (!isHttp || url.origin !== text) throw invalid("CORS_ORIGINS", ORIGIN_EXPECTED);
+  return text;
 }
 
 function networks(

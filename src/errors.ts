@@ -7,10 +7,16 @@
 export type ErrorCode =
   /** What the caller sent can't be used. */
   | "invalid_parameter"
+  /** No API key where one is needed, or one that is unknown, expired or revoked. */
+  | "unauthorized"
   /** The caller may not have this. */
   | "forbidden"
   | "not_found"
   | "method_not_allowed"
+  /** What is to be made is there already, and differs; or it is not ours to change. */
+  | "conflict"
+  /** It was changed by somebody else since the caller looked. */
+  | "precondition_failed"
   | "payload_too_large"
   | "unsupported_media_type"
   /** Asked too often; `retryAfterMs` says how long to wait. */

@@ -36,6 +36,12 @@ export type ServiceEvent =
   /** A slow answer came after somebody cleared or replaced the credential, and was not stored. */
   | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
+  /** A caller was refused for what it is, not for what it sent. `code` as in the envelope. */
+  | { readonly type: "access.refused"; readonly code: number; readonly route: string }
+  /** Something could not be written to the audit. What it was about was not done; counts are written later. */
+  | { readonly type: "audit.failed"; readonly code: ErrorCode }
+  /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever dropped. */
+  | { readonly type: "audit.broken"; readonly id: number }
   /** An operator ended the pauses of an app. */
   | { readonly type: "app.unblocked"; readonly key: string; readonly address: string }
   /** Another process has the lease, and this one waits for its result. */

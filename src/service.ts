@@ -1,8 +1,13 @@
 import { AppDirectory } from "./apps/app-directory.ts";
+import { AppAdministration } from "./apps/app-administration.ts";
+import { AuditTrail } from "./audit/audit-trail.ts";
 import { UsageCounter } from "./audit/usage.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
+import { Access } from "./clients/access.ts";
 import { createAuthentication } from "./clients/authentication.ts";
 import { CallerPolicy } from "./clients/caller.ts";
+import { ClientAdministration } from "./clients/client-administration.ts";
+import { ClientDirectory } from "./clients/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { type CredentialSource, GuardedSource } from "./credentials/credential-source.ts";
@@ -15,6 +20,7 @@ import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/state.ts";
 import { EventBus } from "./events.ts";
 import { createApp } from "./http/app.ts";
+import { Cors } from "./http/cors.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { CardSigner } from "./jssdk/card-signer.ts";
 import { JsApiSigner } from "./jssdk/js-api-signer.ts";
@@ -37,6 +43,10 @@ import { VERSION } from "./http/version.ts";
 
 /** How long a stop waits for what is under way. */
 const STOP_MS = 10_000;
+/** How long WeChat may take to say whether a new secret is right. */
+const CHECK_MS = 8000;
+/** In the place of a server, for a service that only the command line asks. */
+const NO_SERVER: HttpServer = { url: "", drain: async () => undefined, close: async () => undefined };
 
 /** What of a service is not configuration, with its defaults. Tests set it. */
 export interface ServiceOptions {
@@ -50,8 +60,12 @@ export interface ServiceOptions {
   readonly worker?: string;
   /** Whether other processes listen on the same port; default false. */
   readonly sharesPort?: boolean;
-  /** Whether this process renews credentials ahead of time; default true. One of several workers is enough. */
+  /** How many processes there are, this one included; default 1. What is bounded is divided among them. */
+  readonly workers?: number;
+  /** Whether this process renews credentials ahead of time, and prunes; default true. One of several workers is enough. */
   readonly refreshes?: boolean;
+  /** Whether it serves the command line of this machine alone, without a port; default false. */
+  readonly isLocal?: boolean;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
   readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
 }
@@ -63,6 +77,8 @@ export interface Service {
   tick(): Promise<void>;
   /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
   snapshot(): Promise<Snapshot>;
+  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
+  handle(request: Request): Promise<Response>;
   /** Finishes what is under way (10 s at most), then gives the port and the database back. Idempotent. */
   stop(reason: string): Promise<void>;
 }
@@ -92,21 +108,37 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const store = await openStore(config, clock, {
     onKeyCreated: (path) => options.onKeyCreated?.(path),
     onDamaged: (name) => events.emit({ type: "store.damaged", key: credentialKey(name) }),
+    onAuditFailed: (code) => events.emit({ type: "audit.failed", code }),
   });
   for (const message of warnOfWideFiles([config.databasePath, config.masterKeyFile])) {
     events.emit({ type: "config.warning", message });
   }
   try {
-    await store.apps.replaceAll(config.apps);
-    const directory = new AppDirectory(config.apps, store.digest);
+    const { isLocal = false } = options;
+    // Who types a command may lack the service's variables: then what the service wrote down holds, and is left alone.
+    if (!isLocal) await store.apps.replaceAll(config.apps);
+    const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
+    const directory = new AppDirectory(held, store.digest);
+    const clients = new ClientDirectory(store.clients, clock);
     const usage = new UsageCounter(store.usage, clock);
     events.subscribe(usage.listen);
-    const readiness = new Readiness(() => store.probe(), clock);
+    const { sharesPort = false, refreshes = true, workers = 1 } = options;
+    const { auditRetentionDays: retentionDays } = config;
+    const audit = new AuditTrail({
+      store: store.audit,
+      clock,
+      events,
+      workers,
+      retentionDays,
+      prunes: refreshes && !isLocal,
+    });
+    events.subscribe(audit.listen);
+    const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
     events.subscribe(readiness.listen);
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
-      appCount: config.apps.length,
+      appCount: () => directory.size,
       clock,
       listLives: () => store.listLives(),
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
@@ -142,6 +174,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       memory,
       clock,
       events,
+      record: (entry) => audit.record(entry),
       holder: crypto.randomUUID(),
       onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
       isShortOfQuota: (name) => quota.isShort(name),
@@ -157,9 +190,40 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
       idleAfterMs: config.refreshIdleAfterMs,
     });
-    const app = createApp({
-      authentication: createAuthentication(new CallerPolicy(config)),
+    const administration = new AppAdministration({
+      store: store.apps,
       directory,
+      check: (slot) =>
+        tokenSources[slot.platform].obtain(
+          { slot, kind: "access_token" },
+          { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
+        ),
+    });
+    // Before anybody is answered: who may not ask any more must not be let in.
+    await Promise.all([administration.refresh(), clients.refresh()]);
+    const access = new Access({
+      directory,
+      clients,
+      clock,
+      anonymous: config.anonymous,
+      anonymousPerSecond: config.anonymousRateLimit,
+      workers,
+    });
+    const cors = new Cors(config.corsOrigins);
+    const authentication = createAuthentication(new CallerPolicy(config), access, (request) =>
+      cors.welcomes(request),
+    );
+    const app = createApp({
+      authentication,
+      access,
+      cors,
+      visibility: config.visibility,
+      audit,
+      auditStore: store.audit,
+      directory,
+      administration,
+      clients,
+      clientAdministration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
       credentials,
       login: new Login({
         exchange: new WeixinLogin(http),
@@ -190,22 +254,30 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       clock,
     });
-    const { sharesPort = false, refreshes = true } = options;
-    const server = listen(app, { ...config, isShared: sharesPort });
+    const server = isLocal ? NO_SERVER : listen(app, { ...config, isShared: sharesPort });
     usage.start();
+    audit.start();
     metrics.start();
-    if (refreshes) await refresher.start();
-    events.emit({ type: "service.started", url: server.url, version: VERSION });
+    clients.start();
+    administration.start();
+    if (refreshes && !isLocal) await refresher.start();
+    if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
         await usage.stop();
+        administration.stop();
+        await clients.stop();
         metrics.stop();
       },
       close: () => store.close(),
       tick: () => refresher.tick(),
       snapshot: () => metrics.snapshot(),
+      handle: (request) => {
+        authentication.markLocal(request);
+        return app.handle(request);
+      },
     });
   } catch (error) {
     store.close();
@@ -213,10 +285,29 @@ export async function startService(config: Config, options: ServiceOptions = {})
   }
 }
 
+/** What the command line asks on this machine: the routes of a service without a port, as an administrator. */
+export interface LocalService {
+  handle(request: Request): Promise<Response>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database of `config` for the command line. Services may run on it meanwhile.
+ *
+ * @throws {ServiceError} `store_unusable` or `invalid_config`.
+ */
+export async function openLocalService(
+  config: Config,
+  options: Pick<ServiceOptions, "onKeyCreated"> = {},
+): Promise<LocalService> {
+  const service = await startService(config, { ...options, isLocal: true });
+  return { handle: (request) => service.handle(request), close: () => service.stop("done") };
+}
+
 function openStore(
   config: Config,
   clock: Clock,
-  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged">,
+  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged" | "onAuditFailed">,
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
@@ -229,6 +320,8 @@ interface Inside {
   readonly close: () => void;
   readonly tick: () => Promise<void>;
   readonly snapshot: () => Promise<Snapshot>;
+  /** Answers a request of the command line on this machine, as an administrator. */
+  readonly handle: (request: Request) => Promise<Response>;
 }
 
 class RunningService implements Service {
@@ -251,6 +344,10 @@ class RunningService implements Service {
 
   snapshot(): Promise<Snapshot> {
     return this.#inside.snapshot();
+  }
+
+  handle(request: Request): Promise<Response> {
+    return this.#inside.handle(request);
   }
 
   stop(reason: string): Promise<void> {

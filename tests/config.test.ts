@@ -50,9 +50,14 @@ test("without any variable everything has its documented default", () => {
     weixinFallbackUrls: [],
     upstreamProxy: undefined,
     refreshIdleAfterMs: 86_400_000,
+    auditRetentionDays: 180,
     trustedNetworks: [true, true, false],
     trustedProxies: false,
+    anonymous: undefined,
+    anonymousRateLimit: 2000,
     allowedHosts: [],
+    corsOrigins: [],
+    visibility: { metrics: "on", swagger: "on" },
     apps: [],
     warnings: [expect.stringContaining("WEIXIN_SECRET_<appid>")],
   });
@@ -70,6 +75,7 @@ test("every variable is taken from the environment", () => {
     WECOM_BASE_URL: "http://localhost:3002",
     WEIXIN_FALLBACK_BASE_URLS: "https://api2.weixin.qq.com/ ,http://127.0.0.1:3003",
     REFRESH_IDLE_AFTER: "3600",
+    AUDIT_RETENTION_DAYS: "3650",
     UPSTREAM_PROXY: "http://user:password@proxy.example:3128",
     WEIXIN_TOKEN_MODE: "classic",
     WEIXIN_SECRET_wx1: "a",
@@ -84,6 +90,7 @@ test("every variable is taken from the environment", () => {
   expect(config.baseUrls).toEqual({ weixin: "http://127.0.0.1:3001", wecom: "http://localhost:3002" });
   expect(config.weixinFallbackUrls).toEqual(["https://api2.weixin.qq.com", "http://127.0.0.1:3003"]);
   expect(config.refreshIdleAfterMs).toBe(3_600_000);
+  expect(config.auditRetentionDays).toBe(3650);
   expect(config.upstreamProxy).toBe("http://user:password@proxy.example:3128");
   expect(config.apps).toMatchObject([{ id: "wx1", tokenMode: "classic" }]);
   expect(config.trustedNetworks.includes("192.0.2.9")).toBeTrue();
@@ -141,6 +148,7 @@ const BAD: readonly [name: string, ...values: string[]][] = [
     "https://api2.weixin.qq.com,canary",
   ],
   ["REFRESH_IDLE_AFTER", "0", "-1", "1.5", "24h", "canary", "1e5", "9999999999"],
+  ["AUDIT_RETENTION_DAYS", "0", "-1", "1.5", "180d", "3651", "9999", "0180"],
   ["WEIXIN_TOKEN_MODE", "Stable", "both"],
   ["TRUSTED_NETWORKS", "canary", "10.0.0.0/33", "127.0.0.1;::1"],
   ["TRUSTED_PROXIES", "canary", "10.0.0.0/a"],

@@ -6,9 +6,12 @@ import { refusal } from "./support/refusals.ts";
 /** The documented numbers; a code without one does not compile here either. */
 const NUMBERS = {
   invalid_parameter: 1,
+  unauthorized: 401,
   forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
+  conflict: 409,
+  precondition_failed: 412,
   payload_too_large: 413,
   unsupported_media_type: 415,
   rate_limited: 429,

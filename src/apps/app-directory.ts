@@ -1,6 +1,6 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import type { App, WecomApp, WeixinApp } from "./app.ts";
+import { type App, nameOfApp, type WecomApp, type WeixinApp } from "./app.ts";
 import type { Slot, SlotName } from "./slot.ts";
 
 /** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
@@ -13,18 +13,46 @@ export type SecretDigest = (platform: Platform, appId: string, secret: Secret) =
  * question.
  */
 export class AppDirectory {
+  readonly #fromEnvironment: readonly App[];
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
   readonly #digest: SecretDigest;
   /** Sorted when somebody first asks. */
   #names: readonly string[] | undefined;
 
+  /** `apps` are those that the environment names. */
   constructor(apps: readonly App[], digest: SecretDigest) {
     this.#digest = digest;
-    for (const app of apps) {
-      if (app.platform === "weixin") this.#weixin.set(app.id, app);
-      else this.#wecom.set(app.id, [...(this.#wecom.get(app.id) ?? []), app]);
-    }
+    this.#fromEnvironment = apps;
+    this.#take(apps);
+  }
+
+  /** Puts these in the place of the apps that administrators had registered. None of them is one of the environment's. */
+  replaceManaged(apps: readonly App[]): void {
+    this.#weixin.clear();
+    this.#wecom.clear();
+    this.#names = undefined;
+    this.#take(this.#fromEnvironment);
+    this.#take(apps);
+  }
+
+  /** How many apps we hold. */
+  get size(): number {
+    return this.#sortedNames().length;
+  }
+
+  /** The app of that public name. */
+  find(name: string): App | undefined {
+    const weixin = this.#weixin.get(name);
+    if (weixin) return weixin;
+    // An agent has no underscore, a CorpID may have one.
+    const cut = name.lastIndexOf("_");
+    return this.#wecom.get(name.slice(0, cut))?.find(({ agent }) => agent === name.slice(cut + 1));
+  }
+
+  /** The public names of the applications of a corp. */
+  namesOfCorp(corpId: string): string[] {
+    return (this.#wecom.get(corpId) ?? []).map(nameOfApp);
   }
 
   /**
@@ -42,7 +70,7 @@ export class AppDirectory {
     }
     const given = new Secret(secret);
     if (app?.secret.equals(given)) return weixinSlotOf(app);
-    return this.#foreignSlot("weixin", appId, given);
+    return this.foreignSlot("weixin", appId, given);
   }
 
   /**
@@ -57,7 +85,7 @@ export class AppDirectory {
     const given = new Secret(secret);
     const owners = apps.filter((app) => app.secret.equals(given));
     const [first] = owners;
-    if (!first) return this.#foreignSlot("wecom", corpId, given);
+    if (!first) return this.foreignSlot("wecom", corpId, given);
     if (agent === undefined) return wecomSlotOf(first);
     const named = owners.find((app) => app.agent === agent);
     if (!named) {
@@ -75,31 +103,34 @@ export class AppDirectory {
    * @throws {ServiceError} `not_found` when we hold no such app.
    */
   slotOfApp(name: string): Slot {
-    const weixin = this.#weixin.get(name);
-    if (weixin) return weixinSlotOf(weixin);
-    // An agent has no underscore, a CorpID may have one.
-    const cut = name.lastIndexOf("_");
-    const wecom = this.#wecom.get(name.slice(0, cut))?.find(({ agent }) => agent === name.slice(cut + 1));
-    if (cut > 0 && wecom) return wecomSlotOf(wecom);
+    const app = this.find(name);
+    if (app) return slotOf(app);
     throw new ServiceError(
       "not_found",
       "没有配置该应用，请检查appid或<corpid>_<agent> (no such app here; check the appid or <corpid>_<agent>)",
     );
   }
 
-  /** At most `limit` public names of configured apps in the order of their characters, from behind `after` on. */
+  /**
+   * At most `limit` public names of configured apps in the order of their characters, from behind `after` on; with
+   * `isWanted` only those that it wants.
+   */
   list({
     after = "",
     limit,
+    isWanted,
   }: {
     readonly after?: string | undefined;
     readonly limit: number;
+    readonly isWanted?: (name: string) => boolean;
   }): readonly string[] {
-    this.#names ??= [...this.#weixin.keys(), ...[...this.#wecom.values()].flat().map(wecomName)].toSorted(
-      byCharacters,
-    );
-    const first = firstBehind(this.#names, after);
-    return this.#names.slice(first, first + limit);
+    const names = this.#sortedNames();
+    const found: string[] = [];
+    for (let index = firstBehind(names, after); index < names.length && found.length < limit; index++) {
+      const name = names[index] ?? "";
+      if (!isWanted || isWanted(name)) found.push(name);
+    }
+    return found;
   }
 
   /** The configured slot of that name; undefined for a name that no held secret belongs to. */
@@ -112,14 +143,29 @@ export class AppDirectory {
     return app?.tokenMode === name ? weixinSlotOf(app) : undefined;
   }
 
-  #foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
+  /** The slot of a secret that is none of ours, or is not yet. */
+  foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
     const name = `~${this.#digest(platform, appId, secret)}`;
     return { platform, appId, name, secret, tokenMode: "stable", configured: false };
   }
+
+  #take(apps: readonly App[]): void {
+    for (const app of apps) {
+      if (app.platform === "weixin") this.#weixin.set(app.id, app);
+      else this.#wecom.set(app.id, [...(this.#wecom.get(app.id) ?? []), app]);
+    }
+  }
+
+  #sortedNames(): readonly string[] {
+    this.#names ??= [...this.#weixin.values(), ...[...this.#wecom.values()].flat()]
+      .map(nameOfApp)
+      .toSorted(byCharacters);
+    return this.#names;
+  }
 }
 
-function wecomName(app: WecomApp): string {
-  return `${app.id}_${app.agent}`;
+function slotOf(app: App): Slot {
+  return app.platform === "wecom" ? wecomSlotOf(app) : weixinSlotOf(app);
 }
 
 function byCharacters(a: string, b: string): number {
@@ -150,12 +196,20 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-function weixinSlotOf(app: WeixinApp): Slot {
-  const { id, secret, tokenMode } = app;
-  return { platform: "weixin", appId: id, name: tokenMode, secret, tokenMode, configured: true };
+function weixinSlotOf({ id, secret, tokenMode, managed }: WeixinApp): Slot {
+  const slot = {
+    platform: "weixin",
+    appId: id,
+    name: tokenMode,
+    secret,
+    tokenMode,
+    configured: true,
+  } as const;
+  return managed?.isDisabled ? { ...slot, isDisabled: true } : slot;
 }
 
-function wecomSlotOf(app: WecomApp): Slot {
-  const { id, secret, agent } = app;
-  return { platform: "wecom", appId: id, name: agent, secret, tokenMode: "stable", configured: true };
+function wecomSlotOf({ id, secret, agent, managed }: WecomApp): Slot {
+  const slot = { platform: "wecom", appId: id, name: agent, secret } as const;
+  const isDisabled = managed?.isDisabled ? { isDisabled: true } : {};
+  return { ...slot, tokenMode: "stable", configured: true, ...isDisabled };
 }

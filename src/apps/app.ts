@@ -8,12 +8,23 @@ import type { Secret } from "../secret.ts";
  */
 export type TokenMode = "stable" | "classic";
 
+/** What is kept of an app that an administrator has registered, beside what every app has. */
+export interface Management {
+  /** What people call it. */
+  readonly title: string | undefined;
+  readonly isDisabled: boolean;
+  /** Grows with each change. */
+  readonly version: number;
+}
+
 /** An Official Account (公众号) or a Mini Program (小程序). WeChat does not tell the two apart by their AppID. */
 export interface WeixinApp {
   readonly platform: "weixin";
   readonly id: string;
   readonly secret: Secret;
   readonly tokenMode: TokenMode;
+  /** Undefined for one that the environment names. */
+  readonly managed?: Management | undefined;
 }
 
 /** One application of a WeCom corp (企业微信). Each has a secret, and so a token, of its own. */
@@ -24,7 +35,14 @@ export interface WecomApp {
   /** The agentid, or any label that the operator gave it (`contacts`). */
   readonly agent: string;
   readonly secret: Secret;
+  /** As for a `WeixinApp`. */
+  readonly managed?: Management | undefined;
 }
 
 /** One app whose secret we hold. */
 export type App = WeixinApp | WecomApp;
+
+/** The public name of an app: an AppID, or a CorpID and an agent joined by `_`. */
+export function nameOfApp(app: App): string {
+  return app.platform === "wecom" ? `${app.id}_${app.agent}` : app.id;
+}

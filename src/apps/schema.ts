@@ -93,6 +93,13 @@ export const appStatus: TObject = Type.Object({
   mode: Type.Optional(
     Type.Union([Type.Literal("stable"), Type.Literal("classic")], { description: "WeChat only. 仅微信。" }),
   ),
+  title: Type.Optional(Type.String({ description: "What people call it. 名称。" })),
+  source: Type.Union([Type.Literal("environment"), Type.Literal("managed")], {
+    description:
+      "Where it comes from; apps of the environment are changed there. 来源；环境变量中的应用只能在环境变量中修改。",
+  }),
+  disabled: Type.Boolean({ description: "Nothing is handed out for it. 已停用，不发放任何凭证。" }),
+  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
   credentials: Type.Object(credentials),
   calls_today: Type.Record(Type.String(), quota, {
     description:
@@ -107,6 +114,9 @@ export const APP_EXAMPLE = {
   platform: "weixin",
   app_id: "wx0000000000000001",
   mode: "stable",
+  source: "environment",
+  disabled: false,
+  version: 0,
   credentials: {
     access_token: {
       state: "fresh",
@@ -124,6 +134,86 @@ export const APP_EXAMPLE = {
   calls_today: { "/cgi-bin/stable_token": { calls: 3, limit: 500000 } },
   forced_refreshes_today: { calls: 0, limit: 20 },
 };
+
+/** A registered app for the documentation. */
+export const MANAGED_APP_EXAMPLE = { ...APP_EXAMPLE, title: "Shop", source: "managed", version: 1 };
+
+const newSecret = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  pattern: "^[\\x21-\\x7e]+$",
+  description: "The app's secret; never shown again. 应用的secret；不会再次显示。",
+  examples: ["00000000000000000000000000000000"],
+});
+const title = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[^\\x00-\\x1f\\x7f]+$",
+  description: "What people call it. 名称。",
+  examples: ["Shop"],
+});
+const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
+  description: "WeChat only, default stable. 仅微信，默认stable。",
+  examples: ["stable"],
+});
+const verify = Type.Boolean({
+  description: "Ask WeChat first whether the secret is right, default false. 先向微信核实secret，默认false。",
+  examples: [true],
+});
+
+/** The body of a new app. */
+export const newAppBody = Type.Object(
+  {
+    platform: Type.Union([Type.Literal("weixin"), Type.Literal("wecom")], {
+      description: "weixin: Official Account or Mini Program. weixin：公众号或小程序；wecom：企业微信。",
+      examples: ["weixin"],
+    }),
+    app_id: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      pattern: "^[A-Za-z0-9_-]+$",
+      description: "AppID or CorpID. appid或corpid。",
+      examples: ["wx0000000000000001"],
+    }),
+    agent: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: "^[A-Za-z0-9]+$",
+        description:
+          "WeCom only: its agentid, or any label of letters and digits. 仅企业微信：agentid，或任意字母数字名称。",
+        examples: ["1000002"],
+      }),
+    ),
+    title: Type.Optional(title),
+    mode: Type.Optional(mode),
+    secret: newSecret,
+    verify: Type.Optional(verify),
+  },
+  { additionalProperties: false },
+);
+
+/** The body of a change of an app. */
+export const appChangeBody = Type.Object(
+  {
+    title: Type.Optional(
+      Type.Union([title, Type.Null()], {
+        description: "What people call it; null for nothing. 名称；null为清空。",
+        examples: ["Shop"],
+      }),
+    ),
+    mode: Type.Optional(mode),
+    secret: Type.Optional(newSecret),
+    verify: Type.Optional(verify),
+    disabled: Type.Optional(
+      Type.Boolean({
+        description: "Whether nothing is handed out for it. 是否停用。",
+        examples: [true],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 const FAILURE_EXAMPLE = {
   code: 40164,
@@ -147,7 +237,7 @@ export function answersOf(...success: Parameters<typeof envelopeOf>) {
     hint: Type.Optional(Type.String({ description: "What to do next. 处理建议。" })),
   });
   const description =
-    "A failure, with its HTTP status: 400, 403, 404, 405, 413, 415, 429, 500, 502 (WeChat refused; code is its errcode), 503, 504. 失败，HTTP状态码如左；502为微信拒绝，code为其errcode。";
+    "A failure, with its HTTP status: 400, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 502 (WeChat refused; code is its errcode), 503, 504. 失败，HTTP状态码如左；502为微信拒绝，code为其errcode。";
   const failure: unknown = {
     description,
     content: { "application/json": { schema, example: FAILURE_EXAMPLE } },

@@ -23,6 +23,14 @@ export interface Slot extends SlotName {
   readonly tokenMode: TokenMode;
   /** Whether the secret is one that we hold. */
   readonly configured: boolean;
+  /** Whether an administrator has disabled the app: nothing is handed out or obtained for it. */
+  readonly isDisabled?: boolean;
+}
+
+/** The public name of the app of a slot: an AppID, or a CorpID and an agent joined by `_`. */
+export function appName({ platform, appId, name }: SlotName): string {
+  // The slot of a secret that we don't hold belongs to no agent that we know.
+  return platform === "wecom" && !name.startsWith("~") ? `${appId}_${name}` : appId;
 }
 
 /** A slot's name in maps and log lines. It says nothing secret: the digest is keyed. */

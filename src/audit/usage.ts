@@ -2,8 +2,11 @@ import type { Clock } from "../clock.ts";
 import type { Platform } from "../errors.ts";
 import type { EventListener } from "../events.ts";
 import { beijingDay } from "./beijing-day.ts";
+import { type Counted, PendingCounts } from "./pending-counts.ts";
 
 const FLUSH_MS = 1000;
+
+type UsageNames = readonly [platform: Platform, appId: string, endpoint: string, day: string];
 
 /** How often one endpoint was called for one app on one day in Beijing. */
 export interface Usage {
@@ -31,22 +34,20 @@ export interface UsageStore {
 export class UsageCounter {
   readonly #store: UsageStore;
   readonly #clock: Clock;
+  readonly #counts: PendingCounts<UsageNames>;
   #timer: Timer | undefined;
-  #pending = new Map<string, Usage>();
 
   constructor(store: UsageStore, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
+    this.#counts = new PendingCounts({ write: (rows) => store.add(rows.map(toUsage)) });
   }
 
   /** Counts `upstream.called` events. */
   readonly listen: EventListener = (event) => {
     if (event.type !== "upstream.called") return;
     const { platform, appId, endpoint } = event;
-    const day = beijingDay(this.#clock.now());
-    const key = [platform, appId, endpoint, day].join(" ");
-    const calls = (this.#pending.get(key)?.calls ?? 0) + 1;
-    this.#pending.set(key, { platform, appId, endpoint, day, calls });
+    this.#counts.add([platform, appId, endpoint, beijingDay(this.#clock.now())]);
   };
 
   /** Begins to write down what is counted, every second. */
@@ -62,31 +63,26 @@ export class UsageCounter {
   }
 
   /** Writes down what was counted since the last call. What could not be written is kept for the next. */
-  async flush(): Promise<void> {
-    const counted = this.#pending;
-    if (counted.size === 0) return;
-    this.#pending = new Map();
-    try {
-      await this.#store.add([...counted.values()]);
-    } catch (error) {
-      for (const [key, usage] of counted) {
-        const calls = usage.calls + (this.#pending.get(key)?.calls ?? 0);
-        this.#pending.set(key, { ...usage, calls });
-      }
-      throw error;
-    }
+  flush(): Promise<void> {
+    this.#counts.forget();
+    return this.#counts.flush();
   }
 
   /** What was counted today for an app, by endpoint, what is not written down yet included. */
   async today(platform: Platform, appId: string): Promise<Map<string, number>> {
     const day = beijingDay(this.#clock.now());
-    const pending = [...this.#pending.values()].filter(
-      (usage) => usage.platform === platform && usage.appId === appId && usage.day === day,
-    );
+    const pending = this.#counts
+      .pending()
+      .map(toUsage)
+      .filter((usage) => usage.platform === platform && usage.appId === appId && usage.day === day);
     const calls = new Map<string, number>();
     for (const usage of [...(await this.#store.ofApp(platform, appId, day)), ...pending]) {
       calls.set(usage.endpoint, (calls.get(usage.endpoint) ?? 0) + usage.calls);
     }
     return calls;
   }
+}
+
+function toUsage({ names: [platform, appId, endpoint, day], count: calls }: Counted<UsageNames>): Usage {
+  return { platform, appId, endpoint, day, calls };
 }

@@ -4,6 +4,7 @@ import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
 import type { ExitCode } from "./exit-code.ts";
+import { keyNotice } from "./key-notice.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { superviseWorkers } from "./supervisor.ts";
 
@@ -34,10 +35,5 @@ export async function runServe(workers: number): Promise<ExitCode> {
 }
 
 function tellAboutKey(path: string): void {
-  console.error(
-    [
-      `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
-      `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
-    ].join("\n"),
-  );
+  console.error(keyNotice(path));
 }

@@ -29,6 +29,7 @@ export async function runWorker({ index, count, port }: WorkerPlace): Promise<Ex
   const service = await startService(config, {
     events,
     worker: String(index + 1),
+    workers: count,
     sharesPort: count > 1,
     refreshes: index === 0,
     gatherSnapshots: (own) => {

@@ -1,29 +1,78 @@
 import { Elysia } from "elysia";
-import { ServiceError } from "../errors.ts";
-import type { Caller, CallerPolicy } from "./caller.ts";
+import type { Access } from "./access.ts";
+import { Caller, type CallerPolicy } from "./caller.ts";
+import type { ServiceError } from "../errors.ts";
+import { distrusted } from "./refusals.ts";
 
 /** The parts of authentication, which share what they know of a request. */
 export type Authentication = ReturnType<typeof createAuthentication>;
 
 /**
- * Who asks, decided once a request.
+ * Who asks, found out once a request as far as address and headers tell; what a secret tells, `Access` finds out later.
  *
- * `gate` is used once, by the whole app: it refuses a caller that may not be answered, before a body is read.
+ * `isWelcomePage` tells whether a page of another origin may make this request.
+ *
+ * `gate` is used once, by the whole app: it refuses what no key could save, and a wrong key, before a body is read.
  * `identity` is used by the routes: it gives them the caller that the gate let in, as `caller`. `callerOf` finds the
- * same object again; undefined when the gate let nobody in.
+ * same object again; undefined for a request that has not come through the gate.
  */
-export function createAuthentication(policy: CallerPolicy) {
+export function createAuthentication(
+  policy: CallerPolicy,
+  access: Access,
+  isWelcomePage: (request: Request) => boolean = () => false,
+) {
   const callers = new WeakMap<Request, Caller>();
-  const gate = new Elysia({ name: "gate" }).onRequest(({ request, server }) => {
-    const caller = policy.identify(server?.requestIP(request)?.address ?? "", request.headers);
-    if (caller.distrust) throw new ServiceError("forbidden", `禁止访问：${caller.distrust}`);
-    callers.set(request, caller);
-  });
+  const localRequests = new WeakSet<Request>();
+  const gate = new Elysia({ name: "gate" })
+    // The app sets it at each request; here it is only named.
+    .decorate("traceId", "")
+    .onRequest(({ request, server, traceId }) => {
+      const caller = new Caller(traceId, () => {
+        const peer = server?.requestIP(request)?.address ?? "";
+        return policy.originOf(peer, request.headers, isWelcomePage(request));
+      });
+      callers.set(request, caller);
+      if (localRequests.has(request)) caller.isLocal = true;
+      else admit(access, caller, request);
+    });
   const identity = new Elysia({ name: "identity" }).derive({ as: "scoped" }, ({ request }) => {
     const caller = callers.get(request);
-    if (!caller) throw new ServiceError("forbidden", "禁止访问 (forbidden)");
+    if (!caller) throw distrusted("未经识别的请求 (an unidentified request)");
     return { caller };
   });
   const callerOf = (request: Request): Caller | undefined => callers.get(request);
-  return { gate, identity, callerOf };
+  /** Marks a request that does not come over the network: the command line on this machine makes it. */
+  const markLocal = (request: Request): void => void localRequests.add(request);
+  /** What a stranger is told who asks for what is not there: no more than for what is. */
+  const strangerIn = (request: Request): ServiceError | undefined => {
+    const caller = callers.get(request);
+    return caller && access.strangeness(caller);
+  };
+  return { gate, identity, callerOf, strangerIn, markLocal };
+}
+
+/**
+ * Lets in whoever has a key, and whoever comes from where anybody is believed. Others must be able to prove themselves
+ * by an app's secret later.
+ */
+function admit(access: Access, caller: Caller, request: Request): void {
+  const key = keyIn(request.headers);
+  // A key tells more than the network can: no foreign page and no proxy has it by chance.
+  if (key !== undefined) return access.admitKey(caller, key);
+  const stranger = access.strangeness(caller);
+  if (stranger && (caller.isDubious || !mayBringSecret(request))) throw stranger;
+}
+
+/** The API key in a request's headers; one that is no key at all for two that differ, because nobody knows which is meant. */
+function keyIn(headers: Headers): string | undefined {
+  const authorization = headers.get("authorization");
+  const key = headers.get("x-api-key") ?? undefined;
+  if (authorization === null || !/^bearer /i.test(authorization)) return key;
+  const bearer = authorization.slice("bearer ".length).trim();
+  return key === undefined || key === bearer ? bearer : "";
+}
+
+/** Whether a request could still prove itself by an app's secret: in its query, or in a body. */
+function mayBringSecret({ method, url }: Request): boolean {
+  return method === "POST" || /[?&]secret=/.test(url);
 }

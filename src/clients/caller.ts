@@ -1,16 +1,71 @@
 import { isIP } from "node:net";
 import type { RequestResult } from "../events.ts";
+import type { KnownClient } from "./client-directory.ts";
+import type { Action } from "./grant.ts";
 import { plainAddress, type Networks } from "./networks.ts";
 import { remembered } from "./remembered.ts";
 
-/** Who asks, as far as the network tells. One object a request. */
-export interface Caller {
+/** Who asks, as the audit calls it. */
+export interface Identity {
+  /** A client's name; in parentheses who is none. */
+  readonly client: string;
+  /** Empty for who is none. */
+  readonly environment: string;
+}
+
+/** From where a request comes, as far as the network tells. */
+export interface Origin {
   /** The peer's address, or the one that a trusted proxy vouches for. */
   readonly address: string;
-  /** Undefined when the caller may be answered; otherwise what is wrong, for the person who reads the refusal. */
+  /** Undefined when it comes from where anybody is believed; else what is wrong, for the person who reads the refusal. */
   readonly distrust: string | undefined;
+  /** Whether it is the request itself that is dubious and not its address, so that an app's secret does not make up for it. */
+  readonly isDubious: boolean;
+}
+
+/**
+ * Who asks: as far as keys and secrets tell, and from where. One object a request.
+ *
+ * From where is found out when somebody wants to know: for a client's warm read nobody does.
+ */
+export class Caller implements Origin {
+  readonly traceId: string;
+  /** Whose API key came with the request; undefined while none has been seen. */
+  client?: KnownClient;
+  /** Whether it is the command line on this machine, which holds the database and its key. */
+  isLocal?: boolean;
+  /** Who it turned out to be; undefined until something was allowed or refused. */
+  identity?: Identity;
+  /** What it was allowed, to be counted when it succeeds. */
+  use?: { readonly action: Action; readonly app: string };
+  /** Whether it was refused for what it is, not for what it sent. */
+  isRefused?: boolean;
   /** How the request came by its credential, noted while it is handled. */
   result?: RequestResult;
+  readonly #findOrigin: () => Origin;
+  #origin: Origin | undefined;
+
+  constructor(traceId: string, findOrigin: () => Origin) {
+    this.traceId = traceId;
+    this.#findOrigin = findOrigin;
+  }
+
+  get address(): string {
+    return this.#known().address;
+  }
+
+  get distrust(): string | undefined {
+    return this.#known().distrust;
+  }
+
+  get isDubious(): boolean {
+    return this.#known().isDubious;
+  }
+
+  #known(): Origin {
+    this.#origin ??= this.#findOrigin();
+    return this.#origin;
+  }
 }
 
 /** Which networks, proxies and host names are believed. */
@@ -37,6 +92,9 @@ const FORWARDING = [
   "cf-connecting-ip",
 ];
 
+const UNTRUSTED =
+  "来源地址不在TRUSTED_NETWORKS内，且没有API密钥 (the address is not in TRUSTED_NETWORKS, and there is no API key)";
+
 /**
  * Decides whether a request comes from where it may come from.
  *
@@ -54,32 +112,34 @@ export class CallerPolicy {
     this.#isTrusted = remembered((address) => options.trustedNetworks.includes(address));
   }
 
-  /** Who asks. `peer` is the other end of the connection; `headers` are the request's, not to be believed. */
-  identify(peer: string, headers: Headers): Caller {
+  /**
+   * From where it comes. `peer` is the other end of the connection; `headers` are the request's, not to be believed. A page of
+   * another origin is refused unless it is a welcome one.
+   */
+  originOf(peer: string, headers: Headers, isWelcomePage = false): Origin {
     const direct = plainAddress(peer);
     const isProxy = this.#isProxy(direct);
     const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
     if (address === undefined) {
       const reason = "可信代理未提供有效的X-Forwarded-For (a trusted proxy sent no usable X-Forwarded-For)";
-      return { address: direct, distrust: reason };
+      return { address: direct, distrust: reason, isDubious: true };
     }
-    return { address, distrust: this.#distrust(address, isProxy, headers) };
+    const doubt = this.#doubt(isProxy, headers, isWelcomePage);
+    const distrust = doubt ?? (this.#isTrusted(address) ? undefined : UNTRUSTED);
+    return { address, distrust, isDubious: doubt !== undefined };
   }
 
-  #distrust(address: string, isProxy: boolean, headers: Headers): string | undefined {
+  #doubt(isProxy: boolean, headers: Headers, isWelcomePage: boolean): string | undefined {
     if (!isProxy && FORWARDING.some((name) => headers.has(name))) {
       return "请求经过了未列入TRUSTED_PROXIES的代理 (it came through a proxy that is not in TRUSTED_PROXIES)";
     }
-    if (!this.#isTrusted(address)) {
-      return "来源地址不在TRUSTED_NETWORKS内 (the address is not in TRUSTED_NETWORKS)";
-    }
     const site = headers.get("sec-fetch-site");
-    if (site === "cross-site" || site === "same-site")
+    if (!isWelcomePage && (site === "cross-site" || site === "same-site"))
       return "不接受跨站的浏览器请求 (cross-site browser request)";
     const host = headers.get("host") ?? "";
     const origin = headers.get("origin");
     // Browsers tell the site only to https and loopback pages' requests; the origin they tell of every change.
-    if (origin !== null && hostOf(origin) !== host.toLowerCase()) {
+    if (!isWelcomePage && origin !== null && hostOf(origin) !== host.toLowerCase()) {
       return "不接受来自其他网页的请求 (the request comes from a page of another origin)";
     }
     if (!this.#isKnownHost(host)) {

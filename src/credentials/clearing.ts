@@ -1,3 +1,4 @@
+import type { AuditActor } from "../audit/audit-entry.ts";
 import type { SlotName } from "../apps/slot.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
@@ -8,6 +9,7 @@ import {
   type CredentialRecord,
   credentialKey,
 } from "./credential.ts";
+import { credentialEntry } from "./credential-entry.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 const CLEAR_PAUSE_MS = 10_000;
@@ -15,7 +17,7 @@ const TOO_OFTEN = "10秒内已清除过该凭证，请稍后再试 (it was clear
 
 /** Who asked for a clear, for the record. */
 export interface ClearRequest {
-  readonly address: string;
+  readonly actor: AuditActor;
   /** Clear only while this is still the value, and treat it as refused by WeChat: the next get looks into it. */
   readonly onlyIf?: Secret;
 }
@@ -55,7 +57,7 @@ export class Clearing {
   }
 
   /** Clears all of `names`, or none when one of them was cleared less than 10 s ago. */
-  async clear(names: readonly CredentialName[], { address, onlyIf }: ClearRequest): Promise<void> {
+  async clear(names: readonly CredentialName[], { actor, onlyIf }: ClearRequest): Promise<void> {
     const hit: { key: string; name: CredentialName; record: CredentialRecord }[] = [];
     for (const name of names) {
       const key = credentialKey(name);
@@ -78,7 +80,7 @@ export class Clearing {
     for (const { key, name, record } of hit) {
       this.#clearedAt.set(key, this.#parts.clock.monotonic());
       try {
-        await this.#write(name, record, onlyIf !== undefined);
+        await this.#write(name, record, onlyIf !== undefined, actor);
         if (record.credential) unused.shift();
       } catch (error) {
         this.#clearedAt.delete(key);
@@ -87,13 +89,21 @@ export class Clearing {
       }
       // A flight is overtaken by it, although nothing stood yet.
       if (record.credential || this.#isFlying(key))
-        this.#parts.events.emit({ type: "credential.cleared", key, address });
+        this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
     }
   }
 
-  async #write(name: CredentialName, { generation }: CredentialRecord, isRejection: boolean): Promise<void> {
+  async #write(
+    name: CredentialName,
+    { generation, credential }: CredentialRecord,
+    isRejection: boolean,
+    actor: AuditActor,
+  ): Promise<void> {
     const { store, memory } = this.#parts;
-    const standing = await (isRejection ? store.reject(name, generation) : store.clear(name));
+    const entry = credentialEntry("credential.cleared", name, actor, { value: credential?.value });
+    const standing = await (isRejection
+      ? store.reject(name, generation, entry)
+      : store.clear(name, undefined, entry));
     memory.forgetBefore(name, standing.generation);
   }
 

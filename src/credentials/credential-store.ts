@@ -1,3 +1,4 @@
+import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Platform } from "../errors.ts";
 import type { Credential, CredentialName, CredentialRecord } from "./credential.ts";
 
@@ -41,10 +42,13 @@ export interface CredentialStore {
    * given, or what somebody else saved or cleared meanwhile. The lease stays as it is.
    */
   save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord>;
-  /** Forgets the value, with `generation` only if that still stands, and answers with what stands then. */
-  clear(name: CredentialName, generation?: number): Promise<CredentialRecord>;
-  /** Marks the value as rejected if `generation` still stands, and answers with what stands then. */
-  reject(name: CredentialName, generation: number): Promise<CredentialRecord>;
+  /**
+   * Forgets the value, with `generation` only if that still stands, and answers with what stands then. The audit entry
+   * is written with it or not at all.
+   */
+  clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord>;
+  /** Marks the value as rejected if `generation` still stands, and answers with what stands then; `entry` as in `clear`. */
+  reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord>;
   /**
    * Remembers `dead` as dead, and forgets the value if `generation` still stands; answers with what stands then. A
    * death stays one when a clear has overtaken it. `earlyMs` is how long before its time it died, not above zero when

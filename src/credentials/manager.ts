@@ -1,8 +1,10 @@
 import type { SlotName } from "../apps/slot.ts";
+import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { type ClearRequest, Clearing } from "./clearing.ts";
 import { COMPLAINT_PAUSE_MS, Complaints } from "./complaints.ts";
+import { audited, credentialEntry } from "./credential-entry.ts";
 import { type CredentialKind, type CredentialName, type CredentialRef, credentialKey } from "./credential.ts";
 import type { HeldCredential } from "./held-credential.ts";
 import { Orders } from "./orders.ts";
@@ -115,12 +117,17 @@ export class CredentialManager {
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
-  async refresh(ref: CredentialRef, { force }: { readonly force: boolean }): Promise<HeldCredential> {
+  async refresh(
+    ref: CredentialRef,
+    { force, actor }: { readonly force: boolean; readonly actor?: AuditActor },
+  ): Promise<HeldCredential> {
     const key = credentialKey(ref);
     const goal = await this.#orders.admit(ref, force);
-    // One that flies already was not begun for this order.
-    while (this.#flights.has(key)) await this.#flights.landed(key);
-    return this.#wait(key, () => this.#fly(ref, key, goal));
+    return this.#audited("credential.refreshed", ref, actor, async () => {
+      // One that flies already was not begun for this order.
+      while (this.#flights.has(key)) await this.#flights.landed(key);
+      return this.#wait(key, () => this.#fly(ref, key, goal));
+    });
   }
 
   /**
@@ -133,7 +140,7 @@ export class CredentialManager {
    * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is dead and no other is to be had, or when
    *   a complaint about this app was looked into less than 10 s ago.
    */
-  async replace(ref: CredentialRef, rejected: Secret): Promise<HeldCredential> {
+  async replace(ref: CredentialRef, rejected: Secret, actor?: AuditActor): Promise<HeldCredential> {
     const key = credentialKey(ref);
     for (let round = 1; round <= 2; round++) {
       // Whatever flies now may bring another value.
@@ -143,7 +150,7 @@ export class CredentialManager {
       const stands = record.credential?.value.equals(rejected) || record.dead?.equals(rejected);
       const isFalse = this.#complaints.isAlive(key, rejected);
       const another =
-        stands && !isFalse ? () => this.#flyReplacement(ref, key, rejected) : () => this.get(ref);
+        stands && !isFalse ? () => this.#flyReplacement(ref, key, rejected, actor) : () => this.get(ref);
       const got = other ?? (await another());
       // A flight that somebody else began for another reason may have come back with the very value.
       if (!got.value.equals(rejected) || this.#complaints.isAlive(key, rejected)) {
@@ -175,8 +182,8 @@ export class CredentialManager {
   }
 
   /** Ends every pause of the slot's app, by an operator's word: the next caller's request goes to the upstream. */
-  unblock(slot: SlotName, request: { readonly address: string }): Promise<void> {
-    return this.#orders.unblock(slot, request);
+  unblock(slot: SlotName, actor: AuditActor): Promise<void> {
+    return this.#orders.unblock(slot, actor);
   }
 
   /** Resolves when no refresh runs any more. */
@@ -257,12 +264,18 @@ export class CredentialManager {
     return this.#launch(ref, key, isAwaited, () => this.#refresh.run(ref, goal));
   }
 
-  #flyReplacement(ref: CredentialRef, key: string, rejected: Secret): Promise<HeldCredential> {
+  #flyReplacement(
+    ref: CredentialRef,
+    key: string,
+    rejected: Secret,
+    actor: AuditActor | undefined,
+  ): Promise<HeldCredential> {
     const work = async () => {
       // While WeChat is left alone, a complaint is no reason to send the secret once more.
       const pause = (await this.#activePause(ref)) ?? (await this.#complaints.begin(ref.slot));
       if (pause) throw this.#refresh.pausedError(pause);
-      return this.#refresh.run(ref, { kind: "replace", rejected });
+      const replace = () => this.#refresh.run(ref, { kind: "replace", rejected });
+      return this.#audited("credential.replaced", ref, actor, replace);
     };
     return this.#wait(key, () => this.#launch(ref, key, false, work));
   }
@@ -285,6 +298,18 @@ export class CredentialManager {
         events.emit({ type: "flight.landed", key });
       }
     });
+  }
+
+  #audited(
+    action: AuditAction,
+    ref: CredentialRef,
+    actor: AuditActor | undefined,
+    work: () => Promise<HeldCredential>,
+  ): Promise<HeldCredential> {
+    const { record } = this.#parts;
+    // What this service does of its own accord is in the log.
+    if (!record || !actor) return work();
+    return audited(record, (outcome, value) => credentialEntry(action, ref, actor, { outcome, value }), work);
   }
 
   #isAwaited(key: string): boolean {

@@ -1,4 +1,5 @@
-import { type SlotName, slotKey } from "../apps/slot.ts";
+import { appName, type SlotName, slotKey } from "../apps/slot.ts";
+import type { AuditActor } from "../audit/audit-entry.ts";
 import { isClassicToken, isStableToken } from "./asking.ts";
 import { type CredentialRef, credentialKey } from "./credential.ts";
 import { BUDGET_MESSAGE, markAccounted, unavailable } from "./paced-errors.ts";
@@ -48,9 +49,16 @@ export class Orders {
   }
 
   /** Ends every pause of the slot's app. */
-  async unblock(slot: SlotName, { address }: { readonly address: string }): Promise<void> {
+  async unblock(slot: SlotName, actor: AuditActor): Promise<void> {
     const { pauses, events } = this.#parts;
-    await pauses.remove(pauseKeysOfApp(slot));
-    events.emit({ type: "app.unblocked", key: slotKey(slot), address });
+    const facts = {
+      action: "app.unblocked",
+      app: appName(slot),
+      outcome: "ok",
+      tokenDigest: "",
+      detail: {},
+    } as const;
+    await pauses.remove(pauseKeysOfApp(slot), { ...actor, ...facts });
+    events.emit({ type: "app.unblocked", key: slotKey(slot), address: actor.address });
   }
 }

@@ -1,4 +1,5 @@
 import { type SlotName, slotKey } from "../apps/slot.ts";
+import type { AuditEntry } from "../audit/audit-entry.ts";
 import { untilMidnightInBeijing } from "../audit/beijing-day.ts";
 import { ServiceError, type ServiceErrorDetail, type UpstreamRefusal } from "../errors.ts";
 import { type CredentialName, credentialKey, KINDS_OF } from "./credential.ts";
@@ -46,8 +47,8 @@ export interface PauseStore {
    * write: of several processes that claim at once, one gets it.
    */
   claim(pause: Pause): Promise<Pause | undefined>;
-  /** Forgets pauses by their whole keys. */
-  remove(keys: readonly string[]): Promise<void>;
+  /** Forgets pauses by their whole keys; the audit entry is written with it or not at all. */
+  remove(keys: readonly string[], entry?: AuditEntry): Promise<void>;
 }
 
 /**

@@ -4,6 +4,7 @@ import type { EventBus, FailureFacts } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { Asking, isStableToken, type Turn } from "./asking.ts";
 import type { Complaints } from "./complaints.ts";
+import type { RecordEntry } from "./credential-entry.ts";
 import type { CredentialSource } from "./credential-source.ts";
 import type { CredentialStore } from "./credential-store.ts";
 import { type CredentialRecord, type CredentialRef, credentialKey } from "./credential.ts";
@@ -32,6 +33,8 @@ export interface RefreshParts {
   readonly memory: HeldCredentials;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Writes down what somebody ordered; nothing is, where it is missing. */
+  readonly record?: RecordEntry;
   /** This process's name as a holder of leases; unique among all processes. */
   readonly holder: string;
   /** Overrides the 8 s that one refresh may take. */

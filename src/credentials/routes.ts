@@ -1,8 +1,10 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AppDirectory } from "../apps/app-directory.ts";
 import { answersOf } from "../apps/schema.ts";
+import { type Access, actorOf } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
+import type { Caller } from "../clients/caller.ts";
+import type { Action } from "../clients/grant.ts";
 import { minTtl, minTtlMs } from "../protocol/schema.ts";
 import { Secret } from "../secret.ts";
 import { type CredentialKind, credentialRef } from "./credential.ts";
@@ -13,20 +15,25 @@ import { credentialData, credentialParams, CREDENTIAL_EXAMPLE, refreshBody, repl
 /** What the routes of one credential work with. */
 export interface CredentialRouteParts {
   readonly identity: Authentication["identity"];
-  readonly directory: AppDirectory;
+  readonly access: Access;
   readonly credentials: CredentialManager;
 }
 
 /** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
-export function credentialRoutes({ identity, directory, credentials }: CredentialRouteParts) {
-  const refOf = ({ app, kind }: { app: string; kind: CredentialKind }) =>
-    credentialRef(directory.slotOfApp(app), kind);
+export function credentialRoutes({ identity, access, credentials }: CredentialRouteParts) {
+  const refOf = (caller: Caller, action: Action, { app, kind }: { app: string; kind: CredentialKind }) =>
+    credentialRef(access.slotOfApp(caller, action, app), kind);
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
     .use(identity)
     .get(
       "",
       async ({ params, query, caller }) =>
-        handOut(await credentials.get(refOf(params), { minTtlMs: minTtlMs(query.min_ttl), notes: caller })),
+        handOut(
+          await credentials.get(refOf(caller, readingOf(params.kind), params), {
+            minTtlMs: minTtlMs(query.min_ttl),
+            notes: caller,
+          }),
+        ),
       {
         params: credentialParams,
         query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
@@ -42,7 +49,8 @@ export function credentialRoutes({ identity, directory, credentials }: Credentia
     .post(
       "/refresh",
       async ({ params, body, caller }) => {
-        const got = await credentials.refresh(refOf(params), { force: body.force ?? false });
+        const ref = refOf(caller, "token:refresh", params);
+        const got = await credentials.refresh(ref, { force: body.force ?? false, actor: actorOf(caller) });
         caller.result = "refresh";
         return handOut(got);
       },
@@ -60,8 +68,10 @@ export function credentialRoutes({ identity, directory, credentials }: Credentia
     )
     .post(
       "/replace",
-      async ({ params, body }) =>
-        handOut(await credentials.replace(refOf(params), new Secret(body.rejected))),
+      async ({ params, body, caller }) => {
+        const ref = refOf(caller, "token:refresh", params);
+        return handOut(await credentials.replace(ref, new Secret(body.rejected), actorOf(caller)));
+      },
       {
         params: credentialParams,
         body: replaceBody,
@@ -77,7 +87,7 @@ export function credentialRoutes({ identity, directory, credentials }: Credentia
     .delete(
       "",
       async ({ params, caller }) => {
-        await credentials.clear(refOf(params), { address: caller.address });
+        await credentials.clear(refOf(caller, "token:clear", params), { actor: actorOf(caller) });
         return {};
       },
       {
@@ -91,6 +101,11 @@ export function credentialRoutes({ identity, directory, credentials }: Credentia
         },
       },
     );
+}
+
+/** A token gives more than a ticket does, so each is granted for itself. */
+function readingOf(kind: CredentialKind): Action {
+  return kind === "access_token" ? "token:read" : "ticket:read";
 }
 
 function handOut(held: HeldCredential) {

@@ -1,6 +1,14 @@
 import { Elysia, ParseError, ValidationError } from "elysia";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appRoutes } from "../apps/routes.ts";
+import type { AuditTrail } from "../audit/audit-trail.ts";
+import { type AuditRouteParts, auditRoutes } from "../audit/routes.ts";
+import type { AppAdministration } from "../apps/app-administration.ts";
+import type { Access } from "../clients/access.ts";
+import type { Caller } from "../clients/caller.ts";
+import type { ClientAdministration } from "../clients/client-administration.ts";
+import type { ClientDirectory } from "../clients/client-directory.ts";
+import { clientRoutes } from "../clients/routes.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
@@ -17,25 +25,39 @@ import { type OpsRouteParts, opsRoutes } from "../ops/routes.ts";
 import { accessTokenRoutes } from "../protocol/access-token.ts";
 import { jsSdkRoutes } from "../protocol/js-sdk.ts";
 import { xcxRoutes } from "../protocol/xcx.ts";
+import type { Cors } from "./cors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
 import { indexRoute } from "./index-route.ts";
 import { readJsonBody } from "./json-body.ts";
+import { SECURITY_HEADERS } from "./security-headers.ts";
 import { checkQuery } from "./strict-query.ts";
 import { swaggerRoutes } from "./swagger.ts";
 
 /** What the whole HTTP face works with. */
 export interface AppParts {
   readonly authentication: Authentication;
+  readonly access: Access;
+  readonly audit: Pick<AuditTrail, "countRead" | "countRefusal" | "record">;
+  readonly auditStore: AuditRouteParts["auditStore"];
   readonly directory: AppDirectory;
+  readonly administration: AppAdministration;
+  readonly clients: ClientDirectory;
+  readonly clientAdministration: ClientAdministration;
   readonly credentials: CredentialManager;
   readonly login: Login;
   readonly signer: JsApiSigner;
   readonly cards: CardSigner;
   readonly states: CredentialStates;
-  readonly ops: OpsRouteParts;
+  readonly ops: Pick<OpsRouteParts, "notReady" | "metrics">;
+  /** Who may see the metrics and the documentation. */
+  readonly visibility: { readonly metrics: Visibility; readonly swagger: Visibility };
+  readonly cors: Cors;
   readonly events: EventBus;
   readonly clock: Clock;
 }
+
+/** Who may see something: `on`, whoever is answered; `admin`, administrators; `off`, nobody. */
+export type Visibility = "on" | "admin" | "off";
 
 /**
  * Every route behind one error hook and one envelope.
@@ -45,8 +67,11 @@ export interface AppParts {
  * request, secrets included.
  */
 export function createApp(parts: AppParts) {
-  const { events, authentication, clock } = parts;
+  const { events, authentication, access, audit, clock, cors, visibility } = parts;
   const identity = authentication.identity;
+  const admission = (to: Visibility) => (caller: Caller) => {
+    if (to === "admin") access.admin(caller);
+  };
   const routes = new Elysia()
     .use(indexRoute())
     .use(accessTokenRoutes({ ...parts, identity }))
@@ -55,16 +80,34 @@ export function createApp(parts: AppParts) {
     .use(appRoutes({ ...parts, identity }))
     .use(credentialRoutes({ ...parts, identity }))
     .use(signatureRoutes({ ...parts, identity }))
-    .use(opsRoutes(parts.ops));
+    .use(clientRoutes({ ...parts, identity }))
+    .use(auditRoutes({ ...parts, identity, admin: (caller) => access.admin(caller) }))
+    .use(
+      opsRoutes({
+        ...parts.ops,
+        identity,
+        admitToMetrics: visibility.metrics === "off" ? undefined : admission(visibility.metrics),
+        headers: SECURITY_HEADERS,
+      }),
+    );
   const paths = routes.routes.map(({ path }) => new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}/?$`));
   const bodiless = new Set(
     routes.routes.filter(({ hooks }) => !hooks.body).map(({ method, path }) => `${method} ${path}`),
   );
   const handled = (request: Request, startedAt: number, traceId: string, route: string, code: number) => {
     const { method } = request;
-    const result = code === 0 ? (authentication.callerOf(request)?.result ?? "done") : "error";
+    const caller = authentication.callerOf(request);
+    const result = code === 0 ? (caller?.result ?? "done") : "error";
     const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
     events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
+    if (!caller) return;
+    const { identity, use } = caller;
+    if (caller.isRefused) {
+      audit.countRefusal({ address: caller.address, client: identity?.client ?? "", route, code });
+      events.emit({ type: "access.refused", code, route });
+    } else if (code === 0 && identity && use) {
+      audit.countRead(identity, use.action, use.app);
+    }
   };
   /** The answers of the error hook, which come through the response hook too. */
   const failures = new WeakSet<Response>();
@@ -76,8 +119,9 @@ export function createApp(parts: AppParts) {
       .decorate("traceId", "")
       .onError(({ error, code, set, request, route, path, startedAt, traceId: given }) => {
         const traceId = given || newTraceId();
+        const stranger = code === "NOT_FOUND" ? authentication.strangerIn(request) : undefined;
         const isKnownPath = code === "NOT_FOUND" && paths.some((known) => known.test(path));
-        const failure = isKnownPath ? methodNotAllowed() : toServiceError(error);
+        const failure = stranger ?? (isKnownPath ? methodNotAllowed() : toServiceError(error));
         const envelope = failureEnvelope(failure, traceId);
         const status = SPEAKS_HTTP.test(path) ? failureStatus(failure) : 200;
         // The framework would put the status of its own error over that of the response.
@@ -87,18 +131,21 @@ export function createApp(parts: AppParts) {
           events.emit({ type: "request.failed", traceId, route: pattern, ...faultFacts(failure) });
         }
         handled(request, startedAt, traceId, pattern, envelope.code);
-        const response = envelopeResponse(envelope, status);
+        const response = envelopeResponse(envelope, status, cors.headersFor(request));
         failures.add(response);
         return response;
       })
       .onRequest((context) => {
         context.startedAt = clock.monotonic();
         context.traceId = newTraceId();
+        const preflight = cors.preflight(context.request);
+        if (preflight) return preflight;
         checkQuery(context.request.url);
+        return undefined;
       })
       .use(authentication.gate)
       .onParse(({ request, route }) => readJsonBody(request, bodiless.has(`${request.method} ${route}`)))
-      .mapResponse(({ responseValue, request, route, startedAt, traceId }) => {
+      .mapResponse(({ responseValue, request, route, startedAt, traceId, set }) => {
         const isFinished = responseValue instanceof Response;
         if (isFinished && failures.has(responseValue)) return undefined;
         handled(
@@ -109,10 +156,15 @@ export function createApp(parts: AppParts) {
           isFinished && !responseValue.ok ? responseValue.status : 0,
         );
         if (isFinished || typeof responseValue !== "object" || responseValue === null) return undefined;
-        return envelopeResponse(successEnvelope(responseValue, traceId));
+        const status = typeof set.status === "number" ? set.status : 200;
+        return envelopeResponse(successEnvelope(responseValue, traceId), status, cors.headersFor(request));
       })
       .use(routes)
-      .use(swaggerRoutes(routes))
+      .use(
+        visibility.swagger === "off"
+          ? new Elysia()
+          : swaggerRoutes(routes, { identity, admit: admission(visibility.swagger) }),
+      )
   );
 }
 

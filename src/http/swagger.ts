@@ -1,7 +1,10 @@
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
+import type { Authentication } from "../clients/authentication.ts";
+import type { Caller } from "../clients/caller.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import { SECURITY_HEADERS } from "./security-headers.ts";
 import { NAME, VERSION } from "./version.ts";
 
 const PAGE = `<!doctype html>
@@ -36,10 +39,22 @@ const DESCRIPTION = [
 
 const HIDDEN = { detail: { hide: true } };
 
+/** What the documentation works with. */
+export interface SwaggerParts {
+  readonly identity: Authentication["identity"];
+  /** Throws when the caller may not see it. */
+  readonly admit: (caller: Caller) => void;
+}
+
 /** `/swagger`: the interactive documentation of `routes`, served whole from this program. */
-export function swaggerRoutes(routes: AnyElysia) {
+export function swaggerRoutes(routes: AnyElysia, { identity, admit }: SwaggerParts) {
   let specification: Promise<string> | undefined;
   return new Elysia({ prefix: "/swagger" })
+    .use(identity)
+    .derive(({ caller }) => {
+      admit(caller);
+      return {};
+    })
     .get("/", () => file(PAGE, "text/html; charset=utf-8", { "content-security-policy": POLICY }), HIDDEN)
     .get("/start.js", () => file(START, "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.js", () => file(Bun.file(bundle), "text/javascript; charset=utf-8"), HIDDEN)
@@ -60,6 +75,10 @@ async function specify(routes: AnyElysia): Promise<string> {
       { name: "JsSDK", description: "JS-SDK signatures. JS-SDK签名。" },
       { name: "xcx", description: "Mini Program login. 小程序登录。" },
       { name: "v1", description: "Apps, credentials and signatures. 应用、凭证与签名。" },
+      {
+        name: "clients",
+        description: "Who may ask for what, and API keys; for administrators. 客户端与API密钥（管理员）。",
+      },
       { name: "Service", description: "The service itself. 服务本身。" },
     ],
   };
@@ -70,6 +89,6 @@ async function specify(routes: AnyElysia): Promise<string> {
 
 function file(content: string | Blob, type: string, headers: Record<string, string> = {}): Response {
   return new Response(content, {
-    headers: { "content-type": type, "x-content-type-options": "nosniff", ...headers },
+    headers: { ...SECURITY_HEADERS, "content-type": type, ...headers },
   });
 }

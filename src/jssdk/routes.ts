@@ -1,6 +1,6 @@
 import { Elysia } from "elysia";
-import type { AppDirectory } from "../apps/app-directory.ts";
 import { answersOf } from "../apps/schema.ts";
+import type { Access } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { CardSigner } from "./card-signer.ts";
 import type { JsApiSignature, JsApiSigner } from "./js-api-signer.ts";
@@ -17,19 +17,19 @@ import {
 /** What the routes of signatures work with. */
 export interface SignatureRouteParts {
   readonly identity: Authentication["identity"];
-  readonly directory: AppDirectory;
+  readonly access: Access;
   readonly signer: JsApiSigner;
   readonly cards: CardSigner;
 }
 
 /** `/v1/apps/:app/signatures/*`: for `wx.config`, `wx.agentConfig` and the card calls, without handing out a ticket. */
-export function signatureRoutes({ identity, directory, signer, cards }: SignatureRouteParts) {
+export function signatureRoutes({ identity, access, signer, cards }: SignatureRouteParts) {
   return new Elysia({ prefix: "/v1/apps/:app/signatures" })
     .use(identity)
     .post(
       "/jsapi",
       async ({ params, body, caller }) => {
-        const slot = directory.slotOfApp(params.app);
+        const slot = access.slotOfApp(caller, "ticket:sign", params.app);
         const signed = await signer.sign(slot, body.url, { notes: caller });
         return { app_id: slot.appId, ...signatureFields(signed) };
       },
@@ -48,7 +48,7 @@ export function signatureRoutes({ identity, directory, signer, cards }: Signatur
     .post(
       "/agent-config",
       async ({ params, body, caller }) => {
-        const slot = directory.slotOfApp(params.app);
+        const slot = access.slotOfApp(caller, "ticket:sign", params.app);
         const signed = await signer.signAgentConfig(slot, body.url, { notes: caller });
         // A label of the operator's own is no agentid, and WeCom would refuse it.
         const agentId = /^\d+$/.test(slot.name) ? { agent_id: slot.name } : {};
@@ -69,7 +69,7 @@ export function signatureRoutes({ identity, directory, signer, cards }: Signatur
     .post(
       "/card",
       async ({ params, body, caller }) => {
-        const slot = directory.slotOfApp(params.app);
+        const slot = access.slotOfApp(caller, "ticket:sign", params.app);
         const { card_id: cardId } = body;
         const options = { notes: caller };
         const signed =

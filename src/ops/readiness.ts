@@ -7,24 +7,33 @@ const BELIEVED_MS = 1000;
 
 /** One thing that keeps this process from serving as it should. */
 export interface NotReadyReason {
-  readonly part: StoreFault["part"] | "service";
+  readonly part: StoreFault["part"] | "audit" | "service";
   /** For a person: what is wrong and what to do. */
   readonly message: string;
 }
 
-/** Tells whether this process can do all of its work: its store can be written, its key fits, and it is not stopping. */
+/** What is looked at. */
+export interface ReadinessParts {
+  /** Looks at the store; it is asked at most once a second, however many ask here. */
+  readonly probe: () => Promise<readonly StoreFault[]>;
+  /** Why the audit can't be written; undefined when it can. It never throws. */
+  readonly auditFault: () => Promise<string | undefined>;
+  readonly clock: Clock;
+}
+
+/**
+ * Tells whether this process can do all of its work: its store and its audit can be written, its key fits, and it is not
+ * stopping.
+ */
 export class Readiness {
-  readonly #probe: () => Promise<readonly StoreFault[]>;
-  readonly #clock: Clock;
+  readonly #parts: ReadinessParts;
   #isStopping = false;
-  #latest: Promise<readonly StoreFault[]> | undefined;
+  #latest: Promise<readonly NotReadyReason[]> | undefined;
   /** By the monotonic clock; undefined while the store is being looked at, and whoever asks shares the answer. */
   #latestEndsAt: number | undefined;
 
-  /** `probe` looks at the store; it is asked at most once a second, however many ask here. */
-  constructor(probe: () => Promise<readonly StoreFault[]>, clock: Clock) {
-    this.#probe = probe;
-    this.#clock = clock;
+  constructor(parts: ReadinessParts) {
+    this.#parts = parts;
   }
 
   /** Notes that the service is stopping. Bound, so that it can be subscribed. */
@@ -39,8 +48,8 @@ export class Readiness {
     return [...faults, { part: "service", message: "服务正在停止 (the service is stopping)" }];
   }
 
-  #faults(): Promise<readonly StoreFault[]> {
-    const isOld = this.#latestEndsAt !== undefined && this.#clock.monotonic() >= this.#latestEndsAt;
+  #faults(): Promise<readonly NotReadyReason[]> {
+    const isOld = this.#latestEndsAt !== undefined && this.#parts.clock.monotonic() >= this.#latestEndsAt;
     if (!this.#latest || isOld) {
       this.#latestEndsAt = undefined;
       this.#latest = this.#look();
@@ -48,14 +57,13 @@ export class Readiness {
     return this.#latest;
   }
 
-  async #look(): Promise<readonly StoreFault[]> {
-    try {
-      return await this.#probe();
-    } catch {
-      return [UNKNOWN];
-    } finally {
-      this.#latestEndsAt = this.#clock.monotonic() + BELIEVED_MS;
-    }
+  async #look(): Promise<readonly NotReadyReason[]> {
+    const { probe, auditFault, clock } = this.#parts;
+    const faults: NotReadyReason[] = [...(await probe().catch(() => [UNKNOWN]))];
+    const message = await auditFault();
+    if (message !== undefined) faults.push({ part: "audit", message });
+    this.#latestEndsAt = clock.monotonic() + BELIEVED_MS;
+    return faults;
   }
 }
 

@@ -1,10 +1,17 @@
 import { Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
+import type { Authentication } from "../clients/authentication.ts";
+import type { Caller } from "../clients/caller.ts";
 import type { Envelope } from "../envelope.ts";
 import { envelopeOf } from "../protocol/schema.ts";
 
 /** What the routes for operators work with. */
 export interface OpsRouteParts {
+  readonly identity: Authentication["identity"];
+  /** Throws when the caller may not see the metrics; undefined when there are none to be seen. */
+  readonly admitToMetrics: ((caller: Caller) => void) | undefined;
+  /** Headers that every answer has. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Why this process is not ready; empty when it is. */
   readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
   /** The metrics of the service as text, and their content type. */
@@ -13,7 +20,8 @@ export interface OpsRouteParts {
 
 const REASON = Type.Object({
   part: Type.String({
-    description: "`database`, `key`, `migrations` or `service`. 数据库、主密钥、迁移或服务本身。",
+    description:
+      "`database`, `key`, `migrations`, `audit` or `service`. 数据库、主密钥、迁移、审计或服务本身。",
   }),
   message: Type.String({ description: "What is wrong and what to do. 原因和处理办法。" }),
 });
@@ -24,7 +32,12 @@ const UNWRITABLE = {
 };
 
 /** `/livez`, `/readyz` and `/metrics`: for load balancers, supervisors and Prometheus. */
-export function opsRoutes({ notReady, metrics }: OpsRouteParts) {
+export function opsRoutes(parts: OpsRouteParts) {
+  const routes = new Elysia().use(healthRoutes(parts));
+  return parts.admitToMetrics ? routes.use(metricsRoute(parts)) : routes;
+}
+
+function healthRoutes({ notReady, headers }: OpsRouteParts) {
   return (
     new Elysia()
       // The app sets it at each request; here it is only named.
@@ -42,55 +55,67 @@ export function opsRoutes({ notReady, metrics }: OpsRouteParts) {
         "/readyz",
         async ({ traceId }) => {
           const reasons = await notReady();
-          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId);
+          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId, headers);
         },
         {
           detail: {
             summary: "Whether it can do all of its work · 就绪检查",
             description:
-              "200 when the database can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
+              "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
             tags: ["Service"],
             responses: readyResponses(),
-          },
-        },
-      )
-      .get(
-        "/metrics",
-        async () => {
-          const { text, type } = await metrics();
-          return new Response(text, { headers: { "content-type": type, "cache-control": "no-store" } });
-        },
-        {
-          detail: {
-            summary: "Metrics for Prometheus · Prometheus指标",
-            description: "The sum over all worker processes, as text. 所有工作进程的合计，文本格式。",
-            tags: ["Service"],
-            responses: {
-              200: {
-                description: "The metrics. 指标。",
-                content: {
-                  "text/plain": {
-                    schema: { type: "string" },
-                    example: 'accesstoken_requests_total{route="/AccessToken/getXcx",result="hit"} 42\n',
-                  },
-                },
-              },
-            },
           },
         },
       )
   );
 }
 
+function metricsRoute({ identity, metrics, admitToMetrics, headers }: OpsRouteParts) {
+  return new Elysia().use(identity).get(
+    "/metrics",
+    async ({ caller }) => {
+      admitToMetrics?.(caller);
+      const { text, type } = await metrics();
+      return new Response(text, {
+        headers: { ...headers, "content-type": type, "cache-control": "no-store" },
+      });
+    },
+    {
+      detail: {
+        summary: "Metrics for Prometheus · Prometheus指标",
+        description: "The sum over all worker processes, as text. 所有工作进程的合计，文本格式。",
+        tags: ["Service"],
+        responses: {
+          200: {
+            description: "The metrics. 指标。",
+            content: {
+              "text/plain": {
+                schema: { type: "string" },
+                example: 'accesstoken_requests_total{route="/AccessToken/getXcx",result="hit"} 42\n',
+              },
+            },
+          },
+        },
+      },
+    },
+  );
+}
+
 function refusal(
   reasons: readonly { readonly part: string; readonly message: string }[],
   traceId: string,
+  headers: Readonly<Record<string, string>>,
 ): Response {
   const msg = `服务未就绪：${reasons.map(({ message }) => message).join("；")}`;
   const envelope: Envelope = { code: 503, msg, data: { reasons }, trace_id: traceId };
   return new Response(JSON.stringify(envelope), {
     status: 503,
-    headers: { "content-type": "application/json", "cache-control": "no-store", "trace-id": traceId },
+    headers: {
+      ...headers,
+      "content-type": "application/json",
+      "cache-control": "no-store",
+      "trace-id": traceId,
+    },
   });
 }
 

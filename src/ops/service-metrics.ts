@@ -15,7 +15,7 @@ export interface ServiceMetricsParts {
   /** Which process this is; unique among the workers of one service. */
   readonly worker: string;
   readonly version: string;
-  readonly appCount: number;
+  readonly appCount: () => number;
   readonly clock: Clock;
   /** The credentials that stand. Asked at each snapshot. */
   readonly listLives: () => Promise<readonly StandingLife[]>;
@@ -95,7 +95,7 @@ export class ServiceMetrics {
 
   async #readExpiries(): Promise<void> {
     const { appCount, clock, listLives, isConfigured } = this.#parts;
-    const lives = appCount > APPS_MOST ? [] : await listLives().catch(() => []);
+    const lives = appCount() > APPS_MOST ? [] : await listLives().catch(() => []);
     this.#expiry.clear();
     for (const { name, expiresAt } of lives) {
       if (!isConfigured(name.slot)) continue;
@@ -137,6 +137,8 @@ function createHandlers(registry: MetricRegistry): Handlers {
   ]);
   const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
   const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
+  const refusals = counter("refusals", "Requests that were refused for who asked, by code.", ["code"]);
+  const auditFailures = counter("audit_failures", "Writes to the audit that failed.");
   const diedEarly = counter("died_early_tokens", "Tokens that somebody else's fetch has ended.");
   return {
     "request.handled": ({ route, result, durationMs }) => {
@@ -155,6 +157,8 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "credential.refresh_failed": (event) => failures.increase(event.class ?? event.code),
     "credential.fenced": () => fenced.increase(),
     "credential.lease_waited": () => leaseWaits.increase(),
+    "access.refused": ({ code }) => refusals.increase(String(code)),
+    "audit.failed": () => auditFailures.increase(),
     "credential.died_early": () => diedEarly.increase(),
   };
 }

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AppDirectory } from "../apps/app-directory.ts";
+import type { AuditActor } from "../audit/audit-entry.ts";
+import { type Access, actorOf, repeaterOf } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { HeldCredential } from "../credentials/held-credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
@@ -20,19 +21,19 @@ const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
 /** What the routes of `/AccessToken/*` work with. */
 export interface AccessTokenRouteParts {
   readonly identity: Authentication["identity"];
-  readonly directory: AppDirectory;
+  readonly access: Access;
   readonly credentials: CredentialManager;
   readonly login: Login;
 }
 
 /** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
-export function accessTokenRoutes({ identity, directory, credentials, login }: AccessTokenRouteParts) {
+export function accessTokenRoutes({ identity, access, credentials, login }: AccessTokenRouteParts) {
   return new Elysia({ prefix: "/AccessToken" })
     .use(identity)
     .get(
       "/getXcx",
       async ({ query, caller }) => {
-        const slot = directory.weixinSlot(query.appid, query.secret);
+        const slot = access.weixinSlot(caller, "token:read", query.appid, query.secret);
         return tokenData(
           await credentials.get(
             { slot, kind: "access_token" },
@@ -58,13 +59,10 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     .get(
       "/clearXcx",
       async ({ query, caller }) => {
-        const request = clearRequest(caller.address, query.access_token);
-        if (query.secret === undefined) {
-          await credentials.clearApp({ platform: "weixin", appId: query.appid }, "access_token", request);
-        } else {
-          const slot = directory.weixinSlot(query.appid, query.secret);
-          await credentials.clear({ slot, kind: "access_token" }, request);
-        }
+        const slot = access.weixinScope(caller, "token:clear", query.appid, query.secret);
+        const request = clearRequest(actorOf(caller), query.access_token);
+        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
+        else await credentials.clearApp({ platform: "weixin", appId: query.appid }, "access_token", request);
         return {};
       },
       {
@@ -85,7 +83,8 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     .get(
       "/getQyapi",
       async ({ query, caller }) => {
-        const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
+        const { corpid, secret, agentid } = query;
+        const slot = access.wecomSlot(caller, "token:read", corpid, secret, agentid);
         return tokenData(
           await credentials.get(
             { slot, kind: "access_token" },
@@ -112,17 +111,11 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     .get(
       "/clearQyapi",
       async ({ query, caller }) => {
-        const request = clearRequest(caller.address, query.access_token);
-        const app = { platform: "wecom", appId: query.corpid } as const;
-        if (query.secret !== undefined) {
-          const slot = directory.wecomSlot(query.corpid, query.secret, query.agentid);
-          await credentials.clear({ slot, kind: "access_token" }, request);
-        } else if (query.agentid !== undefined) {
-          // The label names the slot; one that is not configured has nothing to forget.
-          await credentials.clear({ slot: { ...app, name: query.agentid }, kind: "access_token" }, request);
-        } else {
-          await credentials.clearApp(app, "access_token", request);
-        }
+        const { corpid, secret, agentid } = query;
+        const slot = access.wecomScope(caller, "token:clear", corpid, secret, agentid);
+        const request = clearRequest(actorOf(caller), query.access_token);
+        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
+        else await credentials.clearApp({ platform: "wecom", appId: corpid }, "access_token", request);
         return {};
       },
       {
@@ -144,8 +137,8 @@ export function accessTokenRoutes({ identity, directory, credentials, login }: A
     .post(
       "/getOauthAccessToken",
       async ({ body, caller }) => {
-        const slot = directory.weixinSlot(body.wx_app_id, body.wx_app_secret);
-        const user = await login.oauth(slot, new Secret(body.code), caller.address);
+        const slot = access.weixinSlot(caller, "login", body.wx_app_id, body.wx_app_secret);
+        const user = await login.oauth(slot, new Secret(body.code), repeaterOf(caller));
         return {
           access_token: user.accessToken.reveal(),
           expires_in: user.expiresIn,
@@ -192,6 +185,6 @@ function tokenData(credential: HeldCredential) {
   return { access_token: credential.value.reveal(), expires_in: Math.max(1, seconds) };
 }
 
-function clearRequest(address: string, value: string | undefined) {
-  return value === undefined ? { address } : { address, onlyIf: new Secret(value) };
+function clearRequest(actor: AuditActor, value: string | undefined) {
+  return value === undefined ? { actor } : { actor, onlyIf: new Secret(value) };
 }

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AppDirectory } from "../apps/app-directory.ts";
+import type { Access } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { JsApiSigner } from "../jssdk/js-api-signer.ts";
 import { appId, envelopeOf, secret, url } from "./schema.ts";
@@ -8,16 +8,16 @@ import { appId, envelopeOf, secret, url } from "./schema.ts";
 /** What the routes of `/JsSDK/*` work with. */
 export interface JsSdkRouteParts {
   readonly identity: Authentication["identity"];
-  readonly directory: AppDirectory;
+  readonly access: Access;
   readonly signer: JsApiSigner;
 }
 
 /** `/JsSDK/*`: signatures for `wx.config`. */
-export function jsSdkRoutes({ identity, directory, signer }: JsSdkRouteParts) {
+export function jsSdkRoutes({ identity, access, signer }: JsSdkRouteParts) {
   return new Elysia({ prefix: "/JsSDK" }).use(identity).post(
     "/getJsApiSign",
     async ({ body, caller }) => {
-      const slot = directory.weixinSlot(body.wx_app_id, body.wx_app_secret);
+      const slot = access.weixinSlot(caller, "ticket:sign", body.wx_app_id, body.wx_app_secret);
       const { nonce, timestamp, signature } = await signer.sign(slot, body.url, { notes: caller });
       return { app_id: body.wx_app_id, noncestr: nonce, timestamp, signature };
     },

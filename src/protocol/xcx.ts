@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AppDirectory } from "../apps/app-directory.ts";
+import { type Access, repeaterOf } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { Login } from "../login/login.ts";
 import { Secret } from "../secret.ts";
@@ -9,17 +9,17 @@ import { appId, code, envelopeOf, secret } from "./schema.ts";
 /** What the routes of `/xcx/*` work with. */
 export interface XcxRouteParts {
   readonly identity: Authentication["identity"];
-  readonly directory: AppDirectory;
+  readonly access: Access;
   readonly login: Login;
 }
 
 /** `/xcx/*`: login of Mini Programs (小程序). */
-export function xcxRoutes({ identity, directory, login }: XcxRouteParts) {
+export function xcxRoutes({ identity, access, login }: XcxRouteParts) {
   return new Elysia({ prefix: "/xcx" }).use(identity).get(
     "/jscode2session",
     async ({ query, caller }) => {
-      const slot = directory.weixinSlot(query.appid, query.secret);
-      const user = await login.miniProgram(slot, new Secret(query.code), caller.address);
+      const slot = access.weixinSlot(caller, "login", query.appid, query.secret);
+      const user = await login.miniProgram(slot, new Secret(query.code), repeaterOf(caller));
       return { openid: user.openId, unionid: user.unionId ?? "", session_key: user.sessionKey.reveal() };
     },
     {

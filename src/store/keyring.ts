@@ -25,11 +25,13 @@ export class Keyring {
   readonly keyId: string;
   readonly #sealingKey: Uint8Array;
   readonly #digestKey: Uint8Array;
+  readonly #auditKey: Uint8Array;
 
   /** `masterKey` has `MASTER_KEY_BYTES` bytes. */
   constructor(masterKey: Uint8Array) {
     this.#sealingKey = derive(masterKey, "seal");
     this.#digestKey = derive(masterKey, "digest");
+    this.#auditKey = derive(masterKey, "audit");
     this.keyId = Buffer.from(derive(masterKey, "id")).toString("hex").slice(0, 8);
   }
 
@@ -74,6 +76,11 @@ export class Keyring {
   digest(platform: Platform, appId: string, secret: Secret): string {
     const text = [platform, appId, secret.reveal()].join("\n");
     return createHmac("sha256", this.#digestKey).update(text).digest("base64url").slice(0, 22);
+  }
+
+  /** What chains the entries of the audit: whoever has the database alone can't forge one. */
+  auditKey(): Uint8Array {
+    return this.#auditKey;
   }
 
   #context({ table, row, column }: SealedPlace): Buffer {

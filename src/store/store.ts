@@ -1,8 +1,10 @@
 import type { AppStore } from "../apps/app-store.ts";
 import type { SecretDigest } from "../apps/app-directory.ts";
+import type { ClientStore } from "../clients/client-store.ts";
 import type { CredentialFactsStore } from "../credentials/credential-facts.ts";
 import type { ForcedRefreshCount, ForcedRefreshes } from "../credentials/forced-refreshes.ts";
 import type { PauseStore } from "../credentials/pause.ts";
+import type { AuditStore } from "../audit/audit-store.ts";
 import type { UsageStore } from "../audit/usage.ts";
 import type { LoginAnswerStore } from "../login/login-answer-store.ts";
 import type { CredentialName } from "../credentials/credential.ts";
@@ -24,11 +26,13 @@ export interface StandingLife {
 /** Every port that keeps something, together, and what belongs to having them open. */
 export interface Store {
   readonly apps: AppStore;
+  readonly clients: ClientStore;
   readonly credentials: CredentialStore;
   readonly credentialFacts: CredentialFactsStore;
   readonly pauses: PauseStore;
   readonly forcedRefreshes: ForcedRefreshes & ForcedRefreshCount;
   readonly usage: UsageStore;
+  readonly audit: AuditStore;
   readonly loginAnswers: LoginAnswerStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;

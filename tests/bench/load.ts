@@ -9,6 +9,7 @@ export interface LoadResult {
 export interface LoadOptions {
   readonly connections: number;
   readonly seconds: number;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Loads `url` with wrk, or with autocannon where wrk is missing. Throws when an answer is not HTTP 200. */
@@ -16,8 +17,17 @@ export async function load(url: string, options: LoadOptions): Promise<LoadResul
   return Bun.which("wrk") ? loadWithWrk(url, options) : loadWithAutocannon(url, options);
 }
 
-async function loadWithWrk(url: string, { connections, seconds }: LoadOptions): Promise<LoadResult> {
-  const text = await run(["wrk", "-t1", `-c${connections}`, `-d${seconds}s`, "--latency", url]);
+async function loadWithWrk(url: string, options: LoadOptions): Promise<LoadResult> {
+  const { connections, seconds } = options;
+  const text = await run([
+    "wrk",
+    "-t1",
+    `-c${connections}`,
+    `-d${seconds}s`,
+    "--latency",
+    ...headerArguments(options),
+    url,
+  ]);
   if (/Non-2xx|Socket errors/.test(text)) throw new Error(`wrk met errors:\n${text}`);
   const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1]);
   const latency = (percentile: number) => {
@@ -27,8 +37,19 @@ async function loadWithWrk(url: string, { connections, seconds }: LoadOptions): 
   return { requestsPerSecond: number(/Requests\/sec:\s+([\d.]+)/), p50Ms: latency(50), p99Ms: latency(99) };
 }
 
-async function loadWithAutocannon(url: string, { connections, seconds }: LoadOptions): Promise<LoadResult> {
-  const text = await run(["bunx", "autocannon", "--json", "-c", `${connections}`, "-d", `${seconds}`, url]);
+async function loadWithAutocannon(url: string, options: LoadOptions): Promise<LoadResult> {
+  const { connections, seconds } = options;
+  const text = await run([
+    "bunx",
+    "autocannon",
+    "--json",
+    "-c",
+    `${connections}`,
+    "-d",
+    `${seconds}`,
+    ...headerArguments(options),
+    url,
+  ]);
   const result = JSON.parse(text) as {
     requests: { average: number };
     latency: { p50: number; p99: number };
@@ -41,6 +62,10 @@ async function loadWithAutocannon(url: string, { connections, seconds }: LoadOpt
     p50Ms: result.latency.p50,
     p99Ms: result.latency.p99,
   };
+}
+
+function headerArguments({ headers = {} }: LoadOptions): string[] {
+  return Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
 }
 
 async function run(command: string[]): Promise<string> {

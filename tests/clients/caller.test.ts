@@ -17,7 +17,7 @@ function setup({ networks = "127.0.0.0/8,::1/128", proxies = "", hosts = [] }: P
     allowedHosts: hosts,
   });
   const identify = (peer: string, headers: Record<string, string> = {}) =>
-    policy.identify(peer, new Headers({ host: "localhost:3000", ...headers }));
+    policy.originOf(peer, new Headers({ host: "localhost:3000", ...headers }));
   return {
     identify,
     isTrusted: (peer: string, headers?: Record<string, string>) =>

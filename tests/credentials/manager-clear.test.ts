@@ -8,7 +8,7 @@ import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
 import { CredentialsWorld } from "./credentials-world.ts";
 
-const BY = { address: "127.0.0.1" };
+const BY = { actor: { client: "test", environment: "", address: "127.0.0.1", traceId: "" } };
 const WX1 = { platform: "weixin", appId: "wx1" } as const;
 
 function credential(value: string, issuedAt: number): Credential {

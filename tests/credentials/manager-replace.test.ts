@@ -7,7 +7,7 @@ import { tokenOf, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
 import { CredentialsWorld } from "./credentials-world.ts";
 
-const BY = { address: "127.0.0.1" };
+const BY = { actor: { client: "test", environment: "", address: "127.0.0.1", traceId: "" } };
 
 async function setup(...answers: ConstructorParameters<typeof HandSource>) {
   const world = await CredentialsWorld.create(new HandSource(...answers));

@@ -8,7 +8,19 @@ const ROUTES = [
   ["get", "/readyz"],
   ["get", "/v1/apps"],
   ["get", "/v1/apps/{app}"],
+  ["post", "/v1/apps"],
+  ["patch", "/v1/apps/{app}"],
+  ["delete", "/v1/apps/{app}"],
   ["post", "/v1/apps/{app}/unblock"],
+  ["get", "/v1/clients"],
+  ["post", "/v1/clients"],
+  ["get", "/v1/clients/{client}"],
+  ["patch", "/v1/clients/{client}"],
+  ["delete", "/v1/clients/{client}"],
+  ["get", "/v1/clients/{client}/keys"],
+  ["post", "/v1/clients/{client}/keys"],
+  ["post", "/v1/clients/{client}/keys/{key}/roll"],
+  ["delete", "/v1/clients/{client}/keys/{key}"],
   ["get", "/v1/apps/{app}/credentials/{kind}"],
   ["delete", "/v1/apps/{app}/credentials/{kind}"],
   ["post", "/v1/apps/{app}/credentials/{kind}/refresh"],
@@ -16,6 +28,10 @@ const ROUTES = [
   ["post", "/v1/apps/{app}/signatures/jsapi"],
   ["post", "/v1/apps/{app}/signatures/card"],
   ["post", "/v1/apps/{app}/signatures/agent-config"],
+  ["get", "/v1/audit"],
+  ["get", "/v1/audit/reads"],
+  ["get", "/v1/audit/refusals"],
+  ["get", "/v1/audit/verify"],
   ["get", "/AccessToken/getXcx"],
   ["get", "/AccessToken/clearXcx"],
   ["get", "/AccessToken/getQyapi"],
@@ -24,7 +40,12 @@ const ROUTES = [
   ["post", "/JsSDK/getJsApiSign"],
   ["get", "/xcx/jscode2session"],
 ] as const;
-const WITHOUT_PARAMETERS = ["/", "/livez", "/readyz"];
+/** Those whose answer is text of another kind, and how an example of it looks. */
+const TEXTS = [
+  ["/metrics", "text/plain", /^accesstoken_requests_total\{.*\} \d+\n$/],
+  ["/v1/audit/export", "application/x-ndjson", /^\{"id":\d+,.*\}\n$/],
+] as const;
+const WITHOUT_PARAMETERS = ["/", "/livez", "/readyz", "/v1/audit/verify"];
 
 const CHINESE = /[\u4e00-\u9fff]/;
 const ENGLISH = /[A-Za-z]{3,}/;
@@ -105,7 +126,10 @@ test("the description lists every route and no other", async () => {
     Object.keys(methods).map((method) => `${method} ${path}`),
   );
   expect(listed.toSorted()).toEqual(
-    [...ROUTES.map(([method, path]) => `${method} ${path}`), "get /metrics"].toSorted(),
+    [
+      ...ROUTES.map(([method, path]) => `${method} ${path}`),
+      ...TEXTS.map(([path]) => `get ${path}`),
+    ].toSorted(),
   );
 });
 
@@ -135,16 +159,19 @@ test.each(ROUTES)("%s %s is described in Chinese and English, with an example", 
   }
 });
 
-test("get /metrics is described in Chinese and English, with an example of its text", async () => {
-  await using world = await World.create();
-  const operation = (await specification(world)).paths["/metrics"]?.["get"];
-  for (const text of [operation?.summary, operation?.description]) {
-    expect(text).toMatch(CHINESE);
-    expect(text).toMatch(ENGLISH);
-  }
-  const { example } = operation?.responses["200"]?.content["text/plain"] ?? {};
-  expect(example).toMatch(/^accesstoken_requests_total\{.*\} \d+\n$/);
-});
+test.each(TEXTS)(
+  "get %s is described in Chinese and English, with an example of its text",
+  async (path, type, form) => {
+    await using world = await World.create();
+    const operation = (await specification(world)).paths[path]?.["get"];
+    for (const text of [operation?.summary, operation?.description]) {
+      expect(text).toMatch(CHINESE);
+      expect(text).toMatch(ENGLISH);
+    }
+    const { example } = operation?.responses["200"]?.content[type] ?? {};
+    expect(example).toMatch(form);
+  },
+);
 
 test("the title says what this is in both languages", async () => {
   await using world = await World.create();

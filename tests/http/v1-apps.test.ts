@@ -22,17 +22,19 @@ test("every app is listed with its platform, mode and kinds of credentials, befo
   const { status, data } = await world.get("/v1/apps");
   expect(status).toBe(200);
   const none = { state: "none", generation: 0 };
+  const fixed = { source: "environment", disabled: false, version: 0 };
   const tickets = { access_token: none, jsapi_ticket: none, wx_card_ticket: none };
   const wecom = { credentials: { ...tickets, agent_config_ticket: none }, calls_today: {} };
   expect(data).toEqual({
     apps: [
-      { app: `${CORP}_1000002`, platform: "wecom", app_id: CORP, agent: "1000002", ...wecom },
-      { app: `${CORP}_contacts`, platform: "wecom", app_id: CORP, agent: "contacts", ...wecom },
+      { app: `${CORP}_1000002`, platform: "wecom", app_id: CORP, agent: "1000002", ...fixed, ...wecom },
+      { app: `${CORP}_contacts`, platform: "wecom", app_id: CORP, agent: "contacts", ...fixed, ...wecom },
       {
         app: WX.appId,
         platform: "weixin",
         app_id: WX.appId,
         mode: "stable",
+        ...fixed,
         credentials: tickets,
         calls_today: { [STABLE_TOKEN]: { calls: 0, limit: 500_000 } },
         forced_refreshes_today: { calls: 0, limit: 20 },

@@ -66,7 +66,7 @@ test("a path that is not there is 404 and a method that a path lacks 405", async
   await expectFailures([
     [`/v1/${CANARY}`, {}, 404, 404],
     [`${TOKEN}/${CANARY}`, {}, 404, 404],
-    ["/v1/apps", post({}), 405, 405],
+    ["/v1/apps", { method: "PUT" }, 405, 405],
     [`${APP}/unblock`, {}, 405, 405],
     [`${TOKEN}/refresh`, {}, 405, 405],
     [TOKEN, post({}), 405, 405],

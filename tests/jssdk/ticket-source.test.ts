@@ -122,7 +122,9 @@ test("any other refusal leaves the token alone", async () => {
 test("P5: clearing the token leaves the ticket, which lives on its own", async () => {
   using it = await setup([], "token");
   await it.ticket();
-  await it.manager.clear(tokenOf(), { address: "127.0.0.1" });
+  await it.manager.clear(tokenOf(), {
+    actor: { client: "test", environment: "", address: "127.0.0.1", traceId: "" },
+  });
   expect((await it.ticket()).value.reveal()).toBe("ticket-for-token");
   expect(it.askedWith).toHaveLength(1);
 });

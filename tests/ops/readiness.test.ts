@@ -113,7 +113,11 @@ test("the database is written at most once a second, however many ask", async ()
 test("a request that is under way when the service begins to stop is told so", async () => {
   const events = new EventBus();
   const look = Promise.withResolvers<[]>();
-  const readiness = new Readiness(() => look.promise, new ManualClock());
+  const readiness = new Readiness({
+    probe: () => look.promise,
+    auditFault: () => Promise.resolve(undefined),
+    clock: new ManualClock(),
+  });
   events.subscribe(readiness.listen);
   const asked = readiness.reasons();
   events.emit({ type: "service.stopping", reason: "test" });
@@ -122,7 +126,11 @@ test("a request that is under way when the service begins to stop is told so", a
 });
 
 test("a look at the store that fails is a reason, and no error", async () => {
-  const readiness = new Readiness(() => Promise.reject(new Error("canary")), new ManualClock());
+  const readiness = new Readiness({
+    probe: () => Promise.reject(new Error("canary")),
+    auditFault: () => Promise.resolve(undefined),
+    clock: new ManualClock(),
+  });
   const reasons = await readiness.reasons();
   expect(reasons.map(({ part }) => part)).toEqual(["database"]);
   expect(JSON.stringify(reasons)).not.toContain("canary");

@@ -16,6 +16,8 @@ import {
   MemoryPauseStore,
 } from "./memory-store.ts";
 
+const ACTOR = { client: "test", environment: "", address: "127.0.0.1", traceId: "" };
+
 const DAY_MS = 86_400_000;
 const now = () => Promise.resolve();
 
@@ -174,7 +176,7 @@ class Reference {
     const record = () => [...this.#database.rows.values()][0];
     const before = record();
     try {
-      await this.#manager(index).clear(refOf(this.#sort), { address: "127.0.0.1", ...onlyIf });
+      await this.#manager(index).clear(refOf(this.#sort), { actor: ACTOR, ...onlyIf });
     } catch (error) {
       expect(error).toBeInstanceOf(ServiceError);
       return;

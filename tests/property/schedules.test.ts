@@ -16,6 +16,8 @@ import {
   type Turn,
 } from "./memory-store.ts";
 
+const ACTOR = { client: "test", environment: "", address: "127.0.0.1", traceId: "" };
+
 /** What callers do, all at once; `lapse`: so long passes that a holder loses its lease. */
 type Deed = { do: "get" | "replace" | "clear" | "complain" | "late get"; node: number } | { do: "lapse" };
 
@@ -134,7 +136,7 @@ class Interleaving {
     const [standing, { asks, probes }] = [this.#standing(), this.issuer];
     try {
       const onlyIf = value === undefined ? {} : { onlyIf: new Secret(value) };
-      await manager.clear(refOf(this.#sort), { address: "127.0.0.1", ...onlyIf });
+      await manager.clear(refOf(this.#sort), { actor: ACTOR, ...onlyIf });
     } catch (error) {
       if (error instanceof ServiceError) return;
       throw error;

@@ -1,4 +1,4 @@
-import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
 /** The apps whose secrets we hold. */
 export const apps = sqliteTable(
@@ -15,6 +15,13 @@ export const apps = sqliteTable(
     secret: text().notNull(),
     /** Epoch milliseconds. */
     updatedAt: integer("updated_at").notNull(),
+    /** `environment` for those that the configuration names, `managed` for those that an administrator registered. */
+    source: text().notNull().default("environment"),
+    /** What people call it. */
+    title: text(),
+    isDisabled: integer("is_disabled", { mode: "boolean" }).notNull().default(false),
+    /** Grows with each change; its ETag. */
+    version: integer().notNull().default(1),
   },
   (table) => [primaryKey({ columns: [table.platform, table.appId, table.agent] })],
 );
@@ -97,11 +104,128 @@ export const loginAnswers = sqliteTable("login_answers", {
   expiresAt: integer("expires_at").notNull(),
 });
 
-/** Which master key this database is sealed under. */
+/** Which master key this database is sealed under; two while one takes the place of the other. */
 export const keyring = sqliteTable("keyring", {
   keyId: text("key_id").primaryKey(),
   /** A known text, sealed: it opens under the right key only. */
   proof: text().notNull(),
   /** Epoch milliseconds. */
   createdAt: integer("created_at").notNull(),
+  /** While two are there: this key, sealed under the other, so that whoever has one has both. */
+  wrapped: text(),
 });
+
+/** Keys that outlive a change of the master key, because what they made must stay comparable. */
+export const dataKeys = sqliteTable("data_keys", {
+  /** `digest` or `audit`. */
+  name: text().primaryKey(),
+  /** Sealed. */
+  value: text().notNull(),
+});
+
+/** Programs that may ask, each of one environment. */
+export const clients = sqliteTable("clients", {
+  name: text().primaryKey(),
+  environment: text().notNull(),
+  /** JSON of `Grant[]`. */
+  grants: text().notNull(),
+  /** CIDR blocks, comma-separated; empty for anywhere. */
+  networks: text().notNull(),
+  expiresAt: integer("expires_at"),
+  /** Requests a second; null for no limit. */
+  rateLimit: integer("rate_limit"),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  /** Grows with each change; its ETag. */
+  version: integer().notNull(),
+});
+
+/** What clients prove themselves with. The key itself is nowhere: only its digest. */
+export const apiKeys = sqliteTable(
+  "api_keys",
+  {
+    /** The public beginning of the key. */
+    prefix: text().primaryKey(),
+    client: text().notNull(),
+    /** SHA-256 of the whole key, hex. */
+    digest: text().notNull().unique(),
+    label: text().notNull(),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at"),
+    revokedAt: integer("revoked_at"),
+    /** To the minute. */
+    lastUsedAt: integer("last_used_at"),
+  },
+  (table) => [index("api_keys_of_client").on(table.client)],
+);
+
+/** Numbers that grow with every change of `clients` (keys included) and of managed `apps`. */
+export const revisions = sqliteTable("revisions", {
+  name: text().primaryKey(),
+  number: integer().notNull(),
+});
+
+/** Who did what, each entry chained to the one before. */
+export const auditEntries = sqliteTable(
+  "audit_entries",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    at: integer().notNull(),
+    client: text().notNull(),
+    environment: text().notNull(),
+    address: text().notNull(),
+    action: text().notNull(),
+    /** Its public name; empty where none is concerned. */
+    app: text().notNull(),
+    outcome: text().notNull(),
+    traceId: text("trace_id").notNull(),
+    /** Of the token concerned; empty where none is. */
+    tokenDigest: text("token_digest").notNull(),
+    /** JSON of what changed; nothing secret. */
+    detail: text().notNull(),
+    /** Keyed digest of the hash before and of this entry, hex. */
+    hash: text().notNull(),
+  },
+  (table) => [index("audit_entries_at").on(table.at)],
+);
+
+/** Both ends of the chain, so that entries cut off at one of them are missed. */
+export const auditEnds = sqliteTable("audit_ends", {
+  /** `first`: the entry before the first that is kept; `last`: the last one. */
+  name: text().primaryKey(),
+  entryId: integer("entry_id").notNull(),
+  hash: text().notNull(),
+  /** Keyed digest of this row, hex. */
+  mac: text().notNull(),
+});
+
+/** How often a client did what is too frequent to be written one by one, per minute. */
+export const auditReads = sqliteTable(
+  "audit_reads",
+  {
+    /** Epoch milliseconds at which the minute began. */
+    minute: integer().notNull(),
+    client: text().notNull(),
+    environment: text().notNull(),
+    action: text().notNull(),
+    app: text().notNull(),
+    count: integer().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.minute, table.client, table.environment, table.action, table.app] }),
+  ],
+);
+
+/** How often callers were refused, per minute. */
+export const auditRefusals = sqliteTable(
+  "audit_refusals",
+  {
+    minute: integer().notNull(),
+    address: text().notNull(),
+    client: text().notNull(),
+    route: text().notNull(),
+    code: integer().notNull(),
+    count: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.minute, table.address, table.client, table.route, table.code] })],
+);

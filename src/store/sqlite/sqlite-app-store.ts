@@ -1,15 +1,24 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray, sql } from "drizzle-orm";
-import type { App } from "../../apps/app.ts";
+import { outdated } from "../../apps/app-administration.ts";
+import { type App, nameOfApp } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
 import type { SlotName } from "../../apps/slot.ts";
 import type { Clock } from "../../clock.ts";
+import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { pauseKeysOfApp } from "../../credentials/pause.ts";
+import { ServiceError } from "../../errors.ts";
+import type { Secret } from "../../secret.ts";
 import type { Keyring, SealedPlace } from "../keyring.ts";
+import type { AuditChain } from "./audit-chain.ts";
+import type { Revisions, Transaction } from "./revisions.ts";
 import { apps, credentials, pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
 type Row = typeof apps.$inferSelect;
+type Source = "environment" | "managed";
+
+const REVISION = "apps";
 
 /** As after a clear: the value is gone, and who began before must not bring it back. */
 const FORGOTTEN = {
@@ -26,11 +35,17 @@ export class SqliteAppStore implements AppStore {
   readonly #database: BunSQLiteDatabase;
   readonly #keyring: Keyring;
   readonly #clock: Clock;
+  readonly #audit: AuditChain;
+  readonly #revisions: Revisions;
+  /** By row, the managed apps that were opened, so that a change of one costs no opening of all. */
+  readonly #opened = new Map<string, { readonly sealed: string; readonly secret: Secret }>();
 
-  constructor(database: BunSQLiteDatabase, keyring: Keyring, clock: Clock) {
-    this.#database = database;
-    this.#keyring = keyring;
-    this.#clock = clock;
+  constructor(parts: AppStoreParts) {
+    this.#database = parts.database;
+    this.#keyring = parts.keyring;
+    this.#clock = parts.clock;
+    this.#audit = parts.audit;
+    this.#revisions = parts.revisions;
   }
 
   async list(): Promise<App[]> {
@@ -38,8 +53,65 @@ export class SqliteAppStore implements AppStore {
     return rows.map((row) => this.#toApp(row));
   }
 
+  async listManaged(): Promise<App[]> {
+    return (await this.#rowsOf("managed")).map((row) => this.#toApp(row));
+  }
+
+  revision(): number {
+    return this.#revisions.current(REVISION);
+  }
+
+  async create(app: App, entry: AuditEntry): Promise<void> {
+    const { managed } = app;
+    await this.#change(entry, (transaction) => {
+      const written = transaction
+        .insert(apps)
+        .values({ ...toColumns(app), ...this.#managedColumns(app), version: managed?.version ?? 1 })
+        .onConflictDoNothing()
+        .returning({ version: apps.version })
+        .get();
+      if (!written) throw new ServiceError("conflict", "该应用已存在 (the app exists)");
+      forget(transaction, toColumns(app));
+    });
+  }
+
+  async update(app: App, entry: AuditEntry): Promise<void> {
+    const name = toColumns(app);
+    await this.#change(entry, (transaction) => {
+      const version = app.managed?.version ?? 0;
+      const standing = transaction
+        .select()
+        .from(apps)
+        .where(isVersion(name, version - 1))
+        .get();
+      if (!standing) throw outdated();
+      const hasSecret = this.#keyring.open(standing.secret, place(standing)).equals(app.secret);
+      const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
+      transaction
+        .update(apps)
+        .set(hasSecret ? { ...columns, secret: standing.secret } : columns)
+        .where(isNamed(name))
+        .run();
+      if (!hasSecret) forget(transaction, name);
+    });
+  }
+
+  async remove(app: App, entry: AuditEntry): Promise<void> {
+    const name = toColumns(app);
+    await this.#change(entry, (transaction) => {
+      const gone = transaction
+        .delete(apps)
+        .where(isVersion(name, app.managed?.version ?? 0))
+        .returning({ version: apps.version })
+        .get();
+      if (!gone) throw outdated();
+      forget(transaction, name);
+    });
+  }
+
   async replaceAll(wanted: readonly App[]): Promise<void> {
-    const stored = await runStatement(this.#clock, () => this.#database.select().from(apps).all());
+    const stored = await this.#rowsOf("environment");
+    await this.#refuseManaged(wanted);
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
     const kept = wanted.map(toColumns).map((columns) => {
       const row = byKey.get(rowKey(columns));
@@ -57,23 +129,12 @@ export class SqliteAppStore implements AppStore {
     await runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
-          for (const { platform, appId, agent } of gone) {
-            const isIt = and(eq(apps.platform, platform), eq(apps.appId, appId), eq(apps.agent, agent));
-            transaction.delete(apps).where(isIt).run();
-          }
-          for (const name of reset) {
-            transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
-            transaction
-              .delete(pauses)
-              .where(inArray(pauses.key, pauseKeysOfApp(slotOf(name))))
-              .run();
-          }
-          for (const { secret, ...columns } of changed.map((each) => each.columns)) {
-            const written = {
-              tokenMode: columns.tokenMode,
-              secret: this.#keyring.seal(secret, place(columns)),
-              updatedAt: this.#clock.now(),
-            };
+          for (const name of gone) transaction.delete(apps).where(isNamed(name)).run();
+          for (const name of reset) forget(transaction, name);
+          for (const columns of changed.map((each) => each.columns)) {
+            const { tokenMode, secret } = columns;
+            const sealed = this.#keyring.seal(secret, place(columns));
+            const written = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
             const target = [apps.platform, apps.appId, apps.agent];
             transaction
               .insert(apps)
@@ -87,16 +148,93 @@ export class SqliteAppStore implements AppStore {
     );
   }
 
-  #toApp(row: Row): App {
-    const secret = this.#keyring.open(row.secret, place(row));
-    if (row.platform === "wecom") return { platform: "wecom", id: row.appId, agent: row.agent, secret };
+  #rowsOf(source: Source): Promise<Row[]> {
+    const isOf = eq(apps.source, source);
+    return runStatement(this.#clock, () => this.#database.select().from(apps).where(isOf).all());
+  }
+
+  /** Does a change of managed apps, writes its entry and raises the revision, all or nothing. */
+  #change(entry: AuditEntry, work: (transaction: Transaction) => void): Promise<void> {
+    return runStatement(this.#clock, () =>
+      this.#database.transaction(
+        (transaction) => {
+          work(transaction);
+          this.#audit.append(transaction, entry);
+          this.#revisions.raise(transaction, REVISION);
+        },
+        { behavior: "immediate" },
+      ),
+    );
+  }
+
+  #managedColumns(app: App) {
+    const name = toColumns(app);
     return {
-      platform: "weixin",
-      id: row.appId,
-      secret,
-      tokenMode: row.tokenMode === "classic" ? "classic" : "stable",
+      secret: this.#keyring.seal(app.secret, place(name)),
+      updatedAt: this.#clock.now(),
+      source: "managed",
+      title: app.managed?.title ?? null,
+      isDisabled: app.managed?.isDisabled ?? false,
+      version: app.managed?.version ?? 1,
     };
   }
+
+  async #refuseManaged(wanted: readonly App[]): Promise<void> {
+    const managed = new Set((await this.#rowsOf("managed")).map(rowKey));
+    const both = managed.size > 0 ? wanted.find((app) => managed.has(rowKey(toColumns(app)))) : undefined;
+    if (!both) return;
+    const name = nameOfApp(both);
+    throw new ServiceError(
+      "invalid_config",
+      `${name}: 该应用已在数据库中登记，请删除其环境变量，或执行 accesstoken apps remove ${name} (it is registered in the database; remove its variable, or run that command)`,
+    );
+  }
+
+  #toApp(row: Row): App {
+    const secret = this.#secretOf(row);
+    const { title, isDisabled, version } = row;
+    const managed =
+      row.source === "managed" ? { managed: { title: title ?? undefined, isDisabled, version } } : {};
+    if (row.platform === "wecom")
+      return { platform: "wecom", id: row.appId, agent: row.agent, secret, ...managed };
+    const tokenMode = row.tokenMode === "classic" ? "classic" : "stable";
+    return { platform: "weixin", id: row.appId, secret, tokenMode, ...managed };
+  }
+
+  #secretOf(row: Row): Secret {
+    if (row.source !== "managed") return this.#keyring.open(row.secret, place(row));
+    const known = this.#opened.get(rowKey(row));
+    if (known?.sealed === row.secret) return known.secret;
+    const secret = this.#keyring.open(row.secret, place(row));
+    this.#opened.set(rowKey(row), { sealed: row.secret, secret });
+    return secret;
+  }
+}
+
+/** What the store of apps works with. */
+export interface AppStoreParts {
+  readonly database: BunSQLiteDatabase;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly audit: AuditChain;
+  readonly revisions: Revisions;
+}
+
+/** Forgets what was issued to an app, and ends its pauses. */
+function forget(transaction: Transaction, name: RowName): void {
+  transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
+  transaction
+    .delete(pauses)
+    .where(inArray(pauses.key, pauseKeysOfApp(slotOf(name))))
+    .run();
+}
+
+function isNamed({ platform, appId, agent }: RowName) {
+  return and(eq(apps.platform, platform), eq(apps.appId, appId), eq(apps.agent, agent));
+}
+
+function isVersion(name: RowName, version: number) {
+  return and(isNamed(name), eq(apps.source, "managed"), eq(apps.version, version));
 }
 
 /** The credentials of an app's own slots: WeCom's is named after the agent, WeChat's after the token modes. */

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { and, eq, gt, gte, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../credentials/credential-store.ts";
 import {
@@ -12,6 +13,7 @@ import {
 } from "../../credentials/credential.ts";
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
+import type { AuditChain } from "./audit-chain.ts";
 import { credentials } from "./schema.ts";
 import type { SealedCredentials } from "./sealed-credentials.ts";
 import { runStatement } from "./statement.ts";
@@ -27,12 +29,14 @@ export class SqliteCredentialStore implements CredentialStore {
   readonly #database: BunSQLiteDatabase;
   readonly #sealed: SealedCredentials;
   readonly #clock: Clock;
+  readonly #audit: AuditChain;
   readonly #dataVersion: () => number;
 
-  constructor(database: Database, sealed: SealedCredentials, clock: Clock) {
+  constructor(database: Database, sealed: SealedCredentials, clock: Clock, audit: AuditChain) {
     this.#database = drizzle({ client: database });
     this.#sealed = sealed;
     this.#clock = clock;
+    this.#audit = audit;
     // SQLite raises this number on a connection when, and only when, another connection has committed.
     const pragma = database.query<{ data_version: number }, []>("PRAGMA data_version");
     this.#dataVersion = () => pragma.get()?.data_version ?? 0;
@@ -121,13 +125,15 @@ export class SqliteCredentialStore implements CredentialStore {
     return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
   }
 
-  async clear(name: CredentialName, generation?: number): Promise<CredentialRecord> {
+  async clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord> {
     const set = { ...CLEARED, generation: RAISED };
-    if (generation !== undefined) return this.#toRecordOr(name, await this.#update(name, generation, set));
-    const cleared = await this.#run(() =>
-      this.#database
+    if (generation !== undefined)
+      return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
+    const values = { ...columns(name), ...CLEARED, generation: this.#clock.now() };
+    const cleared = await this.#withEntry(entry, (database) =>
+      database
         .insert(credentials)
-        .values({ ...columns(name), ...CLEARED, generation: this.#clock.now() })
+        .values(values)
         .onConflictDoUpdate({ target: TARGET, set })
         .returning()
         .get(),
@@ -135,9 +141,9 @@ export class SqliteCredentialStore implements CredentialStore {
     return this.#sealed.toRecord(name, cleared);
   }
 
-  async reject(name: CredentialName, generation: number): Promise<CredentialRecord> {
+  async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
     const set = { isRejected: true, generation: RAISED };
-    return this.#toRecordOr(name, await this.#update(name, generation, set));
+    return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
   }
 
   async bury(
@@ -201,9 +207,34 @@ export class SqliteCredentialStore implements CredentialStore {
     return runStatement(this.#clock, work);
   }
 
-  #update(name: CredentialName, generation: number, set: object): Promise<Row | undefined> {
+  #update(
+    name: CredentialName,
+    generation: number,
+    set: object,
+    entry?: AuditEntry,
+  ): Promise<Row | undefined> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    return this.#run(() => this.#database.update(credentials).set(set).where(isStanding).returning().get());
+    return this.#withEntry(entry, (database) =>
+      database.update(credentials).set(set).where(isStanding).returning().get(),
+    );
+  }
+
+  /** Does one write, and with it writes an audit entry if something was changed. */
+  #withEntry<T>(
+    entry: AuditEntry | undefined,
+    write: (database: Pick<BunSQLiteDatabase, "insert" | "update">) => T,
+  ): Promise<T> {
+    if (!entry) return this.#run(() => write(this.#database));
+    return this.#run(() =>
+      this.#database.transaction(
+        (transaction) => {
+          const written = write(transaction);
+          if (written) this.#audit.append(transaction, entry);
+          return written;
+        },
+        { behavior: "immediate" },
+      ),
+    );
   }
 
   async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {

@@ -1,7 +1,9 @@
 import { gt, inArray, lt, lte, or } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import { type Pause, PAUSE_SKEW_MS, type PauseStore, type StoredFailure } from "../../credentials/pause.ts";
+import type { AuditChain } from "./audit-chain.ts";
 import { pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
@@ -12,10 +14,12 @@ const FORGOTTEN_MS = 86_400_000;
 export class SqlitePauseStore implements PauseStore {
   readonly #database: BunSQLiteDatabase;
   readonly #clock: Clock;
+  readonly #audit: AuditChain;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
+  constructor(database: BunSQLiteDatabase, clock: Clock, audit: AuditChain) {
     this.#database = database;
     this.#clock = clock;
+    this.#audit = audit;
   }
 
   async find(keys: readonly string[]): Promise<Pause[]> {
@@ -64,8 +68,16 @@ export class SqlitePauseStore implements PauseStore {
     return standing ?? this.claim(pause);
   }
 
-  async remove(keys: readonly string[]): Promise<void> {
+  async remove(keys: readonly string[], entry?: AuditEntry): Promise<void> {
     const isOne = inArray(pauses.key, [...keys]);
-    await runStatement(this.#clock, () => this.#database.delete(pauses).where(isOne).run());
+    await runStatement(this.#clock, () =>
+      this.#database.transaction(
+        (transaction) => {
+          transaction.delete(pauses).where(isOne).run();
+          if (entry) this.#audit.append(transaction, entry);
+        },
+        { behavior: "immediate" },
+      ),
+    );
   }
 }

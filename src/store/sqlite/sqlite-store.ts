@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
-import { ServiceError } from "../../errors.ts";
+import { type ErrorCode, ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring, type SealedPlace } from "../keyring.ts";
 import { createKeyFile, parseMasterKey, readKeyFile } from "../master-key.ts";
@@ -11,7 +11,11 @@ import { migrate } from "./migrations.ts";
 import { type DatabaseInspection, inspectDatabase, openDatabase } from "./open-database.ts";
 import { keyring as keyringTable } from "./schema.ts";
 import { SealedCredentials } from "./sealed-credentials.ts";
+import { AuditChain } from "./audit-chain.ts";
+import { Revisions } from "./revisions.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
+import { SqliteClientStore } from "./sqlite-client-store.ts";
+import { SqliteAuditStore } from "./sqlite-audit-store.ts";
 import { SqliteCredentialFacts } from "./sqlite-credential-facts.ts";
 import { listStandingLives } from "./sqlite-credential-lives.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
@@ -33,6 +37,8 @@ export interface SqliteStoreOptions {
   readonly onKeyCreated: (path: string) => void;
   /** Called when a credential's sealed value can't be opened; the store goes on as if there were none. */
   readonly onDamaged?: (name: CredentialName) => void;
+  /** Called when an audit entry could not be written, and with it what it was about. */
+  readonly onAuditFailed?: (code: ErrorCode) => void;
 }
 
 const PROOF = new Secret("accesstoken-service");
@@ -54,13 +60,17 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     await runStatement(clock, () => migrate(database, clock.now()));
     await runStatement(clock, () => proveKey(database, keyring, clock));
     const orm = drizzle({ client: database });
+    const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
+    const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     return {
-      apps: new SqliteAppStore(orm, keyring, clock),
-      credentials: new SqliteCredentialStore(database, sealed, clock),
+      apps: new SqliteAppStore({ database: orm, keyring, clock, audit, revisions }),
+      clients: new SqliteClientStore({ database: orm, clock, audit, revisions }),
+      credentials: new SqliteCredentialStore(database, sealed, clock, audit),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
-      pauses: new SqlitePauseStore(orm, clock),
+      pauses: new SqlitePauseStore(orm, clock, audit),
       usage: new SqliteUsageStore(orm, clock),
+      audit: new SqliteAuditStore(orm, audit, clock),
       loginAnswers: new SqliteLoginAnswerStore(orm, keyring, clock),
       forcedRefreshes: new SqliteForcedRefreshes(orm, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),

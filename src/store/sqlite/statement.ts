@@ -18,9 +18,8 @@ export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost 
     try {
       return work();
     } catch (error) {
-      // Drizzle wraps what SQLite says; the wrapper's message quotes the parameters and goes no further.
-      const failure = error instanceof Error && error.cause instanceof SQLiteError ? error.cause : error;
-      if (!(failure instanceof SQLiteError)) throw error;
+      const failure = sqliteErrorOf(error);
+      if (!failure) throw error;
       if (!isBusy(failure)) throw unusable(failure);
       if (attempt >= attemptsMost) {
         throw new ServiceError(
@@ -36,11 +35,20 @@ export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost 
   }
 }
 
-function isBusy(error: SQLiteError): boolean {
+/** What SQLite said, whether drizzle has wrapped it or not; undefined for what SQLite did not say. */
+export function sqliteErrorOf(error: unknown): SQLiteError | undefined {
+  if (error instanceof SQLiteError) return error;
+  // The wrapper's message quotes the parameters and goes no further.
+  return error instanceof Error && error.cause instanceof SQLiteError ? error.cause : undefined;
+}
+
+/** Whether another process holds the lock, so that the same may work a moment later. */
+export function isBusy(error: SQLiteError): boolean {
   return error.code?.startsWith("SQLITE_BUSY") === true || error.code?.startsWith("SQLITE_LOCKED") === true;
 }
 
-function unusable(error: SQLiteError): ServiceError {
+/** What a caller is told of a failure that is no passing one. */
+export function unusable(error: SQLiteError): ServiceError {
   const code = error.code ?? "SQLITE_ERROR";
   return new ServiceError(
     "store_unusable",

@@ -1,0 +1,185 @@
+import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import { ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import type { AppDirectory } from "./app-directory.ts";
+import type { AppStore } from "./app-store.ts";
+import { type App, type Management, nameOfApp, type TokenMode } from "./app.ts";
+import type { Slot } from "./slot.ts";
+
+/** How often it is looked for what other processes have changed. */
+const POLL_MS = 200;
+
+/** What an administrator may change of an app. */
+export interface AppChange {
+  /** Null for none. */
+  readonly title?: string | null;
+  /** WeChat only. */
+  readonly mode?: TokenMode;
+  readonly secret?: Secret;
+  readonly isDisabled?: boolean;
+}
+
+/** What the administration of apps works with. */
+export interface AppAdministrationParts {
+  readonly store: Pick<AppStore, "listManaged" | "revision" | "create" | "update" | "remove">;
+  readonly directory: AppDirectory;
+  /** Asks upstream whether a secret is right, with the slot of that secret. Throws what the upstream says. */
+  readonly check: (slot: Slot) => Promise<unknown>;
+}
+
+/**
+ * Registers, changes and removes apps, each change with its audit entry, and keeps this process's directory up to date
+ * with what all processes have changed.
+ *
+ * Apps from the environment are not its to change.
+ */
+export class AppAdministration {
+  readonly #parts: AppAdministrationParts;
+  #revision = -1;
+  #reading: Promise<void> | undefined;
+  #timer: Timer | undefined;
+
+  constructor(parts: AppAdministrationParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Registers an app. Whether it is new: the very same again is none, so that a repeated request does no harm.
+   *
+   * @throws {ServiceError} `conflict` when there is another app of that name; with `isVerified`, what upstream says of
+   *   the secret.
+   */
+  async create(
+    app: App,
+    { isVerified, actor }: { isVerified: boolean; actor: AuditActor },
+  ): Promise<boolean> {
+    const standing = this.#parts.directory.find(nameOfApp(app));
+    if (standing) {
+      if (isSame(standing, app)) return false;
+      throw standing.managed ? taken() : fromEnvironment();
+    }
+    if (isVerified) await this.#check(app);
+    const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
+    const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
+    await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
+    await this.refresh();
+    return true;
+  }
+
+  /**
+   * Changes an app. With `version`, only that version.
+   *
+   * @throws {ServiceError} `not_found`, `conflict` for one from the environment, `precondition_failed`; with
+   *   `isVerified`, what upstream says of the secret.
+   */
+  async update(
+    name: string,
+    change: AppChange,
+    { version, isVerified, actor }: { version: number | undefined; isVerified: boolean; actor: AuditActor },
+  ): Promise<void> {
+    const { app, management } = this.#managed(name, version);
+    const { title, mode, secret, isDisabled } = change;
+    if (mode !== undefined && app.platform === "wecom")
+      throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
+    const managed: Management = {
+      title: title === undefined ? management.title : (title ?? undefined),
+      isDisabled: isDisabled ?? management.isDisabled,
+      version: management.version + 1,
+    };
+    const isNewSecret = secret !== undefined && !secret.equals(app.secret);
+    const common = { managed, secret: secret ?? app.secret };
+    const changed: App =
+      app.platform === "weixin"
+        ? { ...app, ...common, tokenMode: mode ?? app.tokenMode }
+        : { ...app, ...common };
+    if (secret && isVerified) await this.#check(changed);
+    const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
+    const action = isNewSecret ? "app.secret_changed" : "app.updated";
+    await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
+    await this.refresh();
+  }
+
+  /** Removes an app and forgets what was issued to it. Throws as `update`. */
+  async remove(
+    name: string,
+    { version, actor }: { version: number | undefined; actor: AuditActor },
+  ): Promise<void> {
+    const { app } = this.#managed(name, version);
+    await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
+    await this.refresh();
+  }
+
+  /** Reads the managed apps anew if any has changed. Throws what the store throws; then what was known goes on. */
+  async refresh(): Promise<void> {
+    while (this.#reading) await this.#reading;
+    if (this.#parts.store.revision() === this.#revision) return;
+    this.#reading = this.#read().finally(() => (this.#reading = undefined));
+    await this.#reading;
+  }
+
+  /** Begins to look for changes of other processes. */
+  start(): void {
+    this.#timer = setInterval(() => void this.refresh().catch(() => undefined), POLL_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #read(): Promise<void> {
+    const revision = this.#parts.store.revision();
+    // Nothing was ever registered: nothing is there to be read.
+    if (revision > 0) this.#parts.directory.replaceManaged(await this.#parts.store.listManaged());
+    this.#revision = revision;
+  }
+
+  #check({ platform, id, secret }: App): Promise<unknown> {
+    // A secret that is not held yet is asked for by stable token, which disturbs nobody.
+    return this.#parts.check(this.#parts.directory.foreignSlot(platform, id, secret));
+  }
+
+  #managed(name: string, version: number | undefined): { app: App; management: Management } {
+    const app = this.#parts.directory.find(name);
+    if (!app) throw new ServiceError("not_found", "没有该应用 (no such app)");
+    if (!app.managed) throw fromEnvironment();
+    if (version !== undefined && version !== app.managed.version) throw outdated();
+    return { app, management: app.managed };
+  }
+}
+
+/** Somebody else has changed it since the caller looked. */
+export function outdated(): ServiceError {
+  return new ServiceError(
+    "precondition_failed",
+    "已被他人修改，请重新读取后再试 (it was changed meanwhile; read it again and repeat)",
+  );
+}
+
+function taken(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该应用已存在且内容不同，请改用修改 (the app exists and differs; change it instead)",
+  );
+}
+
+function fromEnvironment(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该应用由环境变量配置，请修改环境变量并重启 (the app comes from the environment; change it there and restart)",
+  );
+}
+
+function isSame(standing: App, app: App): boolean {
+  if (!standing.managed || standing.managed.isDisabled || !standing.secret.equals(app.secret)) return false;
+  if (standing.managed.title !== app.managed?.title) return false;
+  return standing.platform === "wecom" || app.platform === "wecom" || standing.tokenMode === app.tokenMode;
+}
+
+function entryOf(
+  action: AuditAction,
+  app: App,
+  actor: AuditActor,
+  detail: Readonly<Record<string, unknown>>,
+): AuditEntry {
+  return { ...actor, action, app: nameOfApp(app), outcome: "ok", tokenDigest: "", detail };
+}

@@ -1,0 +1,70 @@
+import { createHash } from "node:crypto";
+import type { Secret } from "../secret.ts";
+
+/** Who did something, as the audit tells it. */
+export interface AuditActor {
+  /** A client's name; in parentheses who is none: `(anonymous)`, `(app secret)`, `(command line)`, `(service)`. */
+  readonly client: string;
+  /** The client's environment; empty for who is none. */
+  readonly environment: string;
+  readonly address: string;
+  /** Of the request; empty where there is none. */
+  readonly traceId: string;
+}
+
+/** Who does what nobody has asked for. */
+export const SERVICE: AuditActor = { client: "(service)", environment: "", address: "", traceId: "" };
+
+/** What can be done that is written down one by one. */
+export const AUDIT_ACTIONS = [
+  "app.created",
+  "app.updated",
+  "app.secret_changed",
+  "app.deleted",
+  "app.unblocked",
+  "client.created",
+  "client.updated",
+  "client.deleted",
+  "key.created",
+  "key.rolled",
+  "key.revoked",
+  "credential.cleared",
+  "credential.refreshed",
+  "credential.replaced",
+  "audit.exported",
+  "audit.pruned",
+  "master_key.rotated",
+] as const;
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
+
+/** One thing that was done, before it is written down. */
+export interface AuditEntry extends AuditActor {
+  readonly action: AuditAction;
+  /** The public name of the app concerned; empty where none is. */
+  readonly app: string;
+  /** `ok`, `begun` for what ends in an entry of its own, or the error code with which it failed. */
+  readonly outcome: string;
+  /** `tokenDigest` of the token concerned; empty where none is. */
+  readonly tokenDigest: string;
+  /** What changed, for a person. Nothing secret. */
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+/** An entry as it stands in the chain. */
+export interface AuditRecord extends AuditEntry {
+  /** Counts up; the order of the chain. */
+  readonly id: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  /** Keyed digest of the hash before and of this entry, 64 hex digits. */
+  readonly hash: string;
+}
+
+/**
+ * The public name of a token in the audit: the first 16 hex digits of its SHA-256.
+ *
+ * Whoever has the token can find what was done with it; nobody finds the token.
+ */
+export function tokenDigest(token: Secret): string {
+  return createHash("sha256").update(token.reveal()).digest("hex").slice(0, 16);
+}

@@ -1,0 +1,123 @@
+import type { Envelope } from "../envelope.ts";
+import { type ErrorCode, ServiceError } from "../errors.ts";
+import type { ApiRequest, Transport } from "./transport.ts";
+
+/** A success of `/v1`. */
+export interface ApiAnswer<Data> {
+  /** 201 where something was made. */
+  readonly status: number;
+  /** Of what the answer shows; undefined where it has none. */
+  readonly etag: string | undefined;
+  readonly data: Data;
+}
+
+/** A page of a list: the entries under the list's own name, and where the next page begins. */
+type Page<Name extends string, Entry> = Readonly<Record<Name, readonly Entry[]>> & {
+  readonly next?: string | number;
+};
+
+const PAGE = 200;
+
+/** `/v1` said no. `envelope` is its whole answer. */
+export class ApiRefusal extends ServiceError {
+  readonly status: number;
+  readonly envelope: Envelope;
+
+  constructor(status: number, envelope: Envelope) {
+    super(codeOf(status), envelope.msg, envelope.hint === undefined ? {} : { hint: envelope.hint });
+    this.status = status;
+    this.envelope = envelope;
+  }
+}
+
+/** `/v1` as commands use it: data in, data out, a refusal thrown. */
+export class Api {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** @throws {ServiceError} an `ApiRefusal`, or what `Transport` throws. */
+  async send<Data>(request: ApiRequest): Promise<ApiAnswer<Data>> {
+    const response = await this.#transport.send(request);
+    const envelope = readEnvelope(await response.text());
+    if (!envelope) throw notOurs(response.status);
+    if (!response.ok || envelope.code !== 0) throw new ApiRefusal(response.status, envelope);
+    return {
+      status: response.status,
+      etag: response.headers.get("etag") ?? undefined,
+      data: envelope.data as Data,
+    };
+  }
+
+  /** The data of a GET. */
+  async get<Data>(path: string): Promise<Data> {
+    return (await this.send<Data>({ method: "GET", path })).data;
+  }
+
+  /**
+   * The first `most` entries of a list, page after page; `next` is where more begin.
+   *
+   * `cursor` is the parameter that takes the `next` of the page before.
+   */
+  async list<Name extends string, Entry>(
+    list: { readonly path: string; readonly name: Name; readonly cursor: "after" | "before" },
+    query: Readonly<Record<string, string>> = {},
+    most = Number.POSITIVE_INFINITY,
+  ): Promise<Page<Name, Entry>> {
+    const entries: Entry[] = [];
+    let next: string | number | undefined;
+    do {
+      const search = new URLSearchParams({ ...query, limit: String(Math.min(PAGE, most - entries.length)) });
+      if (next !== undefined) search.set(list.cursor, String(next));
+      const page = await this.get<Page<Name, Entry>>(`${list.path}?${search.toString()}`);
+      entries.push(...page[list.name]);
+      if (page.next === next) break;
+      next = page.next;
+    } while (next !== undefined && entries.length < most);
+    return { [list.name]: entries, ...(next === undefined ? {} : { next }) } as Page<Name, Entry>;
+  }
+
+  /** The body of an answer that is no envelope. */
+  async stream(request: ApiRequest): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#transport.send(request);
+    if (response.ok && response.body) return response.body;
+    const envelope = readEnvelope(await response.text());
+    throw envelope ? new ApiRefusal(response.status, envelope) : notOurs(response.status);
+  }
+}
+
+/** `path` with its parts encoded: `` apiPath`/v1/apps/${app}` ``. */
+export function apiPath(texts: TemplateStringsArray, ...parts: readonly string[]): string {
+  return String.raw({ raw: texts }, ...parts.map((part) => encodeURIComponent(part)));
+}
+
+function readEnvelope(text: string): Envelope | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isEnvelope =
+      typeof value === "object" && value !== null && "code" in value && "msg" in value && "data" in value;
+    return isEnvelope && typeof value.code === "number" ? (value as Envelope) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A proxy in between, or another program. */
+function notOurs(status: number): ServiceError {
+  const isGateway = [502, 503, 504].includes(status);
+  return new ServiceError(
+    isGateway ? "unavailable" : "upstream_invalid",
+    `应答不是本服务的格式，HTTP状态码${status} (the answer is not this service's; HTTP status ${status})`,
+    { hint: "请检查 --url (check --url)" },
+  );
+}
+
+/** As far as commands tell refusals apart. */
+function codeOf(status: number): ErrorCode {
+  if (status === 503) return "unavailable";
+  if (status === 404) return "not_found";
+  if (status === 412) return "precondition_failed";
+  return "forbidden";
+}

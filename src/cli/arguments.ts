@@ -1,0 +1,114 @@
+import { parseArgs } from "node:util";
+import { ServiceError } from "../errors.ts";
+import type { CommandSpec } from "./command-spec.ts";
+
+/** What a person gets to read who used a command wrongly. `message` never repeats what may be a secret. */
+export function usageError(message: string): ServiceError {
+  return new ServiceError("invalid_parameter", message);
+}
+
+/** What was given to a command, by the names of its spec. */
+export class Arguments {
+  readonly #values: ReadonlyMap<string, readonly string[]>;
+
+  constructor(values: ReadonlyMap<string, readonly string[]>) {
+    this.#values = values;
+  }
+
+  /** Whether the option or positional was given. */
+  isSet(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  /** The option's or positional's text; undefined when it was not given. */
+  find(name: string): string | undefined {
+    return this.all(name)[0];
+  }
+
+  /** The same; a usage error when it was not given. */
+  get(name: string): string {
+    const value = this.find(name);
+    if (value === undefined) throw usageError(`缺少 --${name} (--${name} is missing)`);
+    return value;
+  }
+
+  /** Every text of an option that may come several times. */
+  all(name: string): readonly string[] {
+    return this.#values.get(name) ?? [];
+  }
+
+  /** A whole number within bounds; undefined when it was not given. */
+  findNumber(name: string, { least, most }: { least: number; most: number }): number | undefined {
+    const text = this.find(name);
+    if (text === undefined) return undefined;
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= least && number <= most) return number;
+    throw usageError(`--${name}: 应为${least}到${most}的整数 (must be an integer from ${least} to ${most})`);
+  }
+}
+
+/**
+ * Reads `args`, which follow the command's words, as its spec says; "help" when they ask for the command's help.
+ *
+ * @throws {ServiceError} `invalid_parameter` with one line for the person.
+ */
+export function parseArguments(spec: CommandSpec, args: readonly string[]): Arguments | "help" {
+  const { positionals, options } = parse(spec, args);
+  if (options.has("help")) return "help";
+  const slots = spec.positionals ?? [];
+  if (positionals.length > slots.length) throw usageError("多余的参数 (too many arguments)");
+  const missing = slots[positionals.length];
+  if (missing && !missing.isOptional) {
+    throw usageError(`缺少参数 <${missing.name}> (argument <${missing.name}> is missing)`);
+  }
+  const named = slots.flatMap(({ name }, n) => {
+    const value = positionals[n];
+    return value === undefined ? [] : [[name, [value]] as const];
+  });
+  return new Arguments(new Map([...options, ...named]));
+}
+
+function parse(spec: CommandSpec, args: readonly string[]) {
+  const options = new Map<string, readonly string[]>();
+  const { values, positionals } = parseStrictly(spec, args);
+  for (const [name, given = []] of Object.entries(values)) {
+    const texts = given.flatMap((each) => (typeof each === "string" ? [each] : []));
+    const isRepeatable = spec.options?.find((option) => option.name === name)?.isRepeatable ?? false;
+    if (given.length > 1 && !isRepeatable) throw usageError(`--${name} 重复 (--${name} is given twice)`);
+    options.set(name, texts);
+  }
+  return { positionals, options };
+}
+
+/** Every option may come several times here: who gives one twice is told so, and not silently taken by the last. */
+function parseStrictly(spec: CommandSpec, args: readonly string[]) {
+  const options = Object.fromEntries(
+    (spec.options ?? []).map(({ name, value }) => [
+      name,
+      { type: value === undefined ? ("boolean" as const) : ("string" as const), multiple: true as const },
+    ]),
+  );
+  const help = { type: "boolean" as const, short: "h", multiple: true as const };
+  try {
+    return parseArgs({
+      args: [...args],
+      options: { ...options, help },
+      allowPositionals: true,
+      strict: true,
+    });
+  } catch (error) {
+    throw usageError(complaint(error));
+  }
+}
+
+/** In our words: Node's own quote what was given, and it may be a secret. */
+function complaint(error: unknown): string {
+  const { code = "", message = "" } = error as { code?: string; message?: string };
+  const [name = ""] = /--?[\w-]+|(?<=')\w(?=')/.exec(message.replace("-h, ", "")) ?? [];
+  if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
+    const option = name.startsWith("-") ? name : `-${name}`;
+    return `未知的选项 ${option} (unknown option ${option})`;
+  }
+  if (message.includes("does not take an argument")) return `${name} 不带参数值 (${name} takes no value)`;
+  return `${name} 缺少参数值 (${name} needs a value)`;
+}

@@ -1,0 +1,52 @@
+import type { Grant } from "../clients/grant.ts";
+import { ALL_APPS } from "./grant-changes.ts";
+import { localTime } from "./local-time.ts";
+import { textFields, textTable } from "./text-table.ts";
+
+/** A client as `/v1` shows it. */
+export interface ClientData {
+  readonly client: string;
+  readonly environment: string;
+  readonly grants: readonly Grant[];
+  readonly networks: readonly string[];
+  readonly expires_at?: number;
+  readonly rate_limit?: number;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly version: number;
+}
+
+/** Clients for a person, a line each. */
+export function clientsText(clients: readonly ClientData[]): string {
+  return textTable(
+    ["CLIENT", "ENVIRONMENT", "EXPIRES", "RATE", "NETWORKS", "GRANTS"],
+    clients.map(({ client, environment, expires_at, rate_limit, networks, grants }) => [
+      client,
+      environment,
+      localTime(expires_at),
+      rate_limit?.toString(),
+      networks.join(","),
+      grants.map(grantText).join("; "),
+    ]),
+  );
+}
+
+/** One client for a person. */
+export function clientText(client: ClientData): string {
+  const grants = client.grants.map((grant, n) => [`grant ${n + 1}`, grantText(grant)]);
+  return textFields({
+    client: client.client,
+    environment: client.environment,
+    networks: client.networks.join(",") || "any",
+    expires: localTime(client.expires_at) ?? "never",
+    rate: client.rate_limit === undefined ? "any" : `${client.rate_limit}/s`,
+    ...(grants.length === 0 ? { grants: "none" } : Object.fromEntries(grants)),
+    created: localTime(client.created_at),
+    updated: localTime(client.updated_at),
+    version: String(client.version),
+  });
+}
+
+function grantText({ apps, actions }: Grant): string {
+  return `${apps[0] === ALL_APPS ? "all" : apps.join(",")}: ${actions.join(",")}`;
+}

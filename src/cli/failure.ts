@@ -1,0 +1,33 @@
+import { type Envelope, failureEnvelope } from "../envelope.ts";
+import { ServiceError } from "../errors.ts";
+import { ApiRefusal } from "./api.ts";
+import { plainText } from "./text-table.ts";
+
+/** Whether the person used the command wrongly: said by this program, and not by the service. */
+export function isUsageError(error: unknown): error is ServiceError {
+  return (
+    error instanceof ServiceError && error.code === "invalid_parameter" && !(error instanceof ApiRefusal)
+  );
+}
+
+/** The failure as a person reads it: a line, and a second with what to do. */
+export function failureText(error: ServiceError): string {
+  const hint = error.hint === undefined ? "" : `\n${plainText(error.hint)}`;
+  return `accesstoken: ${plainText(error.message)}${error instanceof ApiRefusal ? numbersOf(error) : ""}${hint}`;
+}
+
+function numbersOf({ envelope }: ApiRefusal): string {
+  const { code, trace_id, retry_after } = envelope;
+  const wait = retry_after === undefined ? "" : `, retry_after ${retry_after}`;
+  return ` (code ${code}${wait}, trace_id ${plainText(trace_id)})`;
+}
+
+/** The failure as a program reads it: the service's own answer, or one like it. */
+export function failureAnswer(error: ServiceError): Envelope {
+  return error instanceof ApiRefusal ? error.envelope : failureEnvelope(error, "");
+}
+
+/** Whether the service or its database can't be reached or used just now. */
+export function isNotReady(error: ServiceError): boolean {
+  return error.code === "unavailable" || error.code === "store_unusable";
+}

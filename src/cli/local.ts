@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { loadConfig } from "../config.ts";
+import { ServiceError } from "../errors.ts";
+import { type LocalService, openLocalService } from "../service.ts";
+import { type ApiRequest, requestHeaders, type Transport } from "./transport.ts";
+
+/** What local requests need to know. */
+export interface LocalTransportOptions {
+  /** Whether a database is made where there is none. */
+  readonly mayCreate: boolean;
+  /** Called with the path before one is made. */
+  readonly onCreate: (path: string) => void;
+  /** Called when a new master key was made, with its path. */
+  readonly onKeyCreated: (path: string) => void;
+}
+
+/** The service of this machine's own configuration and database, in this process; opened by the first request. */
+export class LocalTransport implements Transport {
+  readonly #options: LocalTransportOptions;
+  #service: Promise<LocalService> | undefined;
+
+  constructor(options: LocalTransportOptions) {
+    this.#options = options;
+  }
+
+  async send(request: ApiRequest): Promise<Response> {
+    this.#service ??= this.#open();
+    const service = await this.#service;
+    const { method, path, body } = request;
+    return service.handle(
+      new Request(`http://localhost${path}`, {
+        method,
+        headers: requestHeaders(request),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    const service = await this.#service?.catch(() => undefined);
+    this.#service = undefined;
+    await service?.close();
+  }
+
+  async #open(): Promise<LocalService> {
+    const config = loadConfig();
+    const { databasePath } = config;
+    if (!existsSync(databasePath)) {
+      if (!this.#options.mayCreate) throw noDatabase(databasePath);
+      this.#options.onCreate(databasePath);
+    }
+    return openLocalService(config, this.#options);
+  }
+}
+
+/** A new and empty database in the wrong folder would look as if everything were gone. */
+function noDatabase(path: string): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `DATABASE_URL file:${path}: 数据库不存在 (there is no database)`,
+    {
+      hint: "请在服务的工作目录下以其环境变量运行，或用 --url 指定运行中的服务 (run it in the service's folder with its variables, or name a running service by --url)",
+    },
+  );
+}

@@ -1,0 +1,116 @@
+import { ServiceError } from "../errors.ts";
+import { Api } from "./api.ts";
+import { type Arguments, usageError } from "./arguments.ts";
+import type { CommandSpec, OptionSpec, Text } from "./command-spec.ts";
+import type { ExitCode } from "./exit-code.ts";
+import { failureAnswer, failureText, isNotReady, isUsageError } from "./failure.ts";
+import { keyNotice } from "./key-notice.ts";
+import { LocalTransport } from "./local.ts";
+import { parseOrigin, RemoteTransport } from "./remote.ts";
+import { KEY_FILE, readApiKey } from "./secret-input.ts";
+import type { Terminal } from "./terminal.ts";
+import type { Transport } from "./transport.ts";
+
+/** What a managing command works with. */
+export interface Managing {
+  readonly args: Arguments;
+  readonly terminal: Terminal;
+  readonly api: Api;
+  /** Prints what the API answered: `data` as one JSON document with `--json`, otherwise `text()`. */
+  readonly show: (data: unknown, text: () => string) => Promise<void>;
+  /** Tells the person something beside the result, on standard error. */
+  readonly note: (text: Text) => void;
+}
+
+/** A command that asks `/v1`; the options that all of them have are added. */
+export interface ManagingSpec extends Omit<CommandSpec, "run"> {
+  /** Whether it makes a database where there is none; then it must be one that begins something. */
+  readonly mayCreate?: boolean;
+  /** Resolves with an exit code where it is not 0. */
+  readonly run: (at: Managing) => Promise<ExitCode | void>;
+}
+
+/** The options of every managing command. */
+const MANAGING_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: "url",
+    value: "<origin>",
+    meaning: {
+      en: "Ask this service; default: the database of this machine's own configuration",
+      zh: "访问该地址的服务；默认使用本机配置的数据库",
+    },
+  },
+  {
+    name: KEY_FILE,
+    value: "<file>",
+    meaning: {
+      en: "File with the API key for --url; - for standard input",
+      zh: "--url 所用API密钥的文件；- 表示标准输入",
+    },
+  },
+  {
+    name: "insecure-http",
+    meaning: {
+      en: "Let --url be plain http to another machine: the key can be read on the way",
+      zh: "允许 --url 以http访问其他机器：密钥在途中可被窃听",
+    },
+  },
+  {
+    name: "json",
+    meaning: {
+      en: "Print the answer's data as JSON, or the whole answer when it is an error",
+      zh: "以JSON输出应答的data；出错时输出完整应答",
+    },
+  },
+];
+
+/** The command of a spec that asks `/v1`. */
+export function managingCommand(spec: ManagingSpec): CommandSpec {
+  return {
+    ...spec,
+    options: [...(spec.options ?? []), ...MANAGING_OPTIONS],
+    run: (args, terminal) => manage(spec, args, terminal),
+  };
+}
+
+async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<ExitCode> {
+  const transport = await transportOf(spec, args, terminal);
+  const isJson = args.isSet("json");
+  try {
+    const exitCode = await spec.run({
+      args,
+      terminal,
+      api: new Api(transport),
+      show: (data, text) => terminal.print(isJson ? `${JSON.stringify(data, undefined, 2)}\n` : text()),
+      note: (text) => terminal.tell(text[terminal.language]),
+    });
+    return exitCode ?? 0;
+  } catch (error) {
+    // Whoever reads the output has seen enough, as `head` has.
+    if (error instanceof Error && "code" in error && error.code === "EPIPE") return 1;
+    if (!(error instanceof ServiceError) || isUsageError(error)) throw error;
+    if (isJson) await terminal.print(`${JSON.stringify(failureAnswer(error), undefined, 2)}\n`);
+    else terminal.tell(failureText(error));
+    return isNotReady(error) ? 3 : 1;
+  } finally {
+    await transport.close();
+  }
+}
+
+async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<Transport> {
+  const url = args.find("url");
+  if (url !== undefined) {
+    const origin = parseOrigin(url, args.isSet("insecure-http"));
+    return new RemoteTransport(origin, await readApiKey(args, terminal));
+  }
+  const stray = [KEY_FILE, "insecure-http"].find((name) => args.isSet(name));
+  if (stray) throw usageError(`--${stray} 须与 --url 一起使用 (--${stray} makes sense with --url only)`);
+  return new LocalTransport({
+    mayCreate: spec.mayCreate ?? false,
+    onKeyCreated: (path) => terminal.tell(keyNotice(path)),
+    onCreate: (path) =>
+      terminal.tell(
+        { en: `A new database is made: ${path}`, zh: `正在新建数据库 ${path}` }[terminal.language],
+      ),
+  });
+}

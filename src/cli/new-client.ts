@@ -1,0 +1,29 @@
+import type { Grant } from "../clients/grant.ts";
+import type { ApiAnswer } from "./api.ts";
+import type { ClientData } from "./client-text.ts";
+import type { Managing } from "./managing.ts";
+
+/** A client as it is sent to be made. */
+export interface NewClient {
+  readonly client: string;
+  readonly environment: string;
+  readonly grants: readonly Grant[];
+  readonly networks?: readonly string[];
+  readonly expires_at?: number;
+  readonly rate_limit?: number;
+}
+
+/** Makes a client. With the first one anonymous access ends, and the person is told. */
+export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
+  const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
+  const answer: ApiAnswer<ClientData> = await api.send({ method: "POST", path: "/v1/clients", body });
+  if (answer.status !== 201) {
+    note({ en: "It was there already, the very same", zh: "该客户端已存在，且完全相同" });
+  } else if (before.clients.length === 0) {
+    note({
+      en: "This is the first client: from now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
+      zh: "这是第一个客户端：从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
+    });
+  }
+  return answer.data;
+}

@@ -1,0 +1,79 @@
+import { readFileSync, statSync } from "node:fs";
+import { isWellFormedApiKey } from "../clients/api-key.ts";
+import { ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import { warnOfWideFiles } from "../store/wide-files.ts";
+import { type Arguments, usageError } from "./arguments.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The option that names a file with an app's secret. */
+export const SECRET_FILE = "secret-file";
+/** The option that names a file with the key for a remote service. */
+export const KEY_FILE = "key-file";
+
+const STANDARD_INPUT = "-";
+/** More than any secret has. */
+const BYTES_MOST = 4096;
+
+/**
+ * The app's secret: from `--secret-file`, or typed by the person at the terminal.
+ *
+ * @throws {ServiceError} `invalid_parameter` when there is neither, or what came can't be a secret.
+ */
+export async function readAppSecret(args: Arguments, terminal: Terminal, app: string): Promise<Secret> {
+  const file = args.find(SECRET_FILE);
+  const text =
+    file === undefined ? await ask(terminal, app) : await readSecretFile(SECRET_FILE, file, terminal);
+  if (/^[\x21-\x7e]{1,512}$/.test(text)) return new Secret(text);
+  throw usageError("secret为空或含有非法字符 (the secret is empty or has blanks or odd characters)");
+}
+
+/**
+ * The API key for a remote service; undefined without `--key-file`.
+ *
+ * @throws {ServiceError} `invalid_parameter` when the file has none.
+ */
+export async function readApiKey(args: Arguments, terminal: Terminal): Promise<Secret | undefined> {
+  const file = args.find(KEY_FILE);
+  if (file === undefined) return undefined;
+  if (file === STANDARD_INPUT && args.find(SECRET_FILE) === STANDARD_INPUT) {
+    throw usageError(
+      "--key-file 和 --secret-file 不能都从标准输入读取 (only one of them can be standard input)",
+    );
+  }
+  const text = await readSecretFile(KEY_FILE, file, terminal);
+  if (isWellFormedApiKey(text)) return new Secret(text);
+  throw usageError(
+    "--key-file: 内容不是有效的API密钥，应为 ats_ 开头的53个字符 (it has no valid API key: 53 characters that begin with ats_)",
+  );
+}
+
+async function ask(terminal: Terminal, app: string): Promise<string> {
+  if (!terminal.hasPerson) {
+    throw usageError(
+      "标准输入不是终端，请用 --secret-file <文件> 或 --secret-file - (standard input is no terminal: give --secret-file <file>, or - for standard input)",
+    );
+  }
+  const question = { en: `Secret of ${app}: `, zh: `${app} 的secret：` };
+  const typed = await terminal.askSecret(question[terminal.language]);
+  if (typed !== undefined) return typed;
+  throw new ServiceError("invalid_config", "已中止 (broken off)");
+}
+
+async function readSecretFile(option: string, file: string, terminal: Terminal): Promise<string> {
+  const text =
+    file === STANDARD_INPUT ? await terminal.readInput(BYTES_MOST) : readFile(option, file, terminal);
+  return text.replace(/^\uFEFF/, "").replace(/[\r\n]+$/, "");
+}
+
+function readFile(option: string, file: string, terminal: Terminal): string {
+  try {
+    const facts = statSync(file);
+    if (facts.isFile() && facts.size > BYTES_MOST) return "";
+    if (facts.isFile()) warnOfWideFiles([file]).forEach((line) => terminal.tell(line));
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const { code = "unknown" } = error as { code?: string };
+    throw usageError(`--${option}: 无法读取文件 (the file can't be read: ${code})`);
+  }
+}

@@ -1,0 +1,100 @@
+import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
+import { apiPath, type ApiAnswer } from "./api.ts";
+import type { CommandSpec, OptionSpec } from "./command-spec.ts";
+import { localTime } from "./local-time.ts";
+import { type Managing, managingCommand } from "./managing.ts";
+import { APP, appOf, kindOf } from "./names.ts";
+import { parseDuration } from "./time-arguments.ts";
+
+/** No token lives longer. */
+const MIN_TTL_SECONDS_MOST = 7200;
+
+const KIND: OptionSpec = {
+  name: "kind",
+  value: "<kind>",
+  meaning: {
+    en: `Which credential: ${CREDENTIAL_KINDS.join(", ")}. Default: access_token`,
+    zh: `凭证种类：${CREDENTIAL_KINDS.join("、")}；默认access_token`,
+  },
+};
+
+/** A credential as `/v1` hands it out. */
+interface HandedOut {
+  readonly value: string;
+  readonly expires_in: number;
+  readonly expires_at: number;
+}
+
+/** `accesstoken token …`: an app's credentials. */
+export const TOKEN_COMMANDS: readonly CommandSpec[] = [
+  managingCommand({
+    words: ["token", "get"],
+    meaning: { en: "Print a token or ticket, and nothing else", zh: "输出token或ticket（只输出值本身）" },
+    positionals: [APP],
+    options: [
+      KIND,
+      {
+        name: "min-ttl",
+        value: "<duration>",
+        meaning: {
+          en: "How long it must still live, as 600 or 10m",
+          zh: "至少还应有效的时间，如 600 或 10m",
+        },
+      },
+    ],
+    run: async ({ args, api, show }) => {
+      const minTtl = args.find("min-ttl");
+      const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MIN_TTL_SECONDS_MOST);
+      const query = seconds === 0 ? "" : `?min_ttl=${seconds}`;
+      const data = await api.get<HandedOut>(credentialPath(args) + query);
+      await show(data, () => `${data.value}\n`);
+    },
+  }),
+  managingCommand({
+    words: ["token", "clear"],
+    meaning: {
+      en: "Forget a token or ticket; the next request gets a new one",
+      zh: "清除token或ticket，下次请求时重新获取",
+    },
+    positionals: [APP],
+    options: [KIND],
+    run: async ({ args, api, show, terminal }) => {
+      const [app, kind] = [appOf(args), kindOf(args)];
+      const { data } = await api.send<object>({ method: "DELETE", path: credentialPath(args) });
+      const text = { en: `${kind} of ${app} is forgotten\n`, zh: `已清除 ${app} 的 ${kind}\n` };
+      await show(data, () => text[terminal.language]);
+    },
+  }),
+  managingCommand({
+    words: ["token", "refresh"],
+    meaning: { en: "Ask WeChat for a token or ticket now", zh: "立即向微信获取token或ticket" },
+    positionals: [APP],
+    options: [
+      KIND,
+      {
+        name: "force",
+        meaning: {
+          en: "Have WeChat make a new one; the old one dies. 20 times a day",
+          zh: "强制微信生成新值，旧值随即失效，每日20次",
+        },
+      },
+    ],
+    run: refreshToken,
+  }),
+];
+
+async function refreshToken({ args, api, show, terminal }: Managing): Promise<void> {
+  const [app, kind] = [appOf(args), kindOf(args)];
+  const answer: ApiAnswer<HandedOut> = await api.send({
+    method: "POST",
+    path: `${credentialPath(args)}/refresh`,
+    body: args.isSet("force") ? { force: true } : {},
+  });
+  const until = localTime(answer.data.expires_at);
+  const text = { en: `${kind} of ${app} lives until ${until}\n`, zh: `${app} 的 ${kind} 有效至 ${until}\n` };
+  await show(answer.data, () => text[terminal.language]);
+}
+
+function credentialPath(args: Managing["args"]): string {
+  return apiPath`/v1/apps/${appOf(args)}/credentials/${kindOf(args)}`;
+}

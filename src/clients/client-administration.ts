@@ -1,0 +1,189 @@
+import { outdated } from "../apps/app-administration.ts";
+import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { Clock } from "../clock.ts";
+import { ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
+import type { ClientDirectory } from "./client-directory.ts";
+import type { ClientStore } from "./client-store.ts";
+import type { ApiKeyRecord, Client } from "./client.ts";
+import { Networks } from "./networks.ts";
+
+/** For so long a rolled key may go on beside the new one, at most. */
+export const OVERLAP_MOST_MS = 7 * 86_400_000;
+
+/** What an administrator says of a client. */
+export type ClientFacts = Pick<Client, "environment" | "grants" | "networks" | "expiresAt" | "rateLimit">;
+
+/** A key that was just made: what is kept of it, and the key itself, which is never seen again. */
+export interface CreatedKey {
+  readonly record: ApiKeyRecord;
+  readonly key: Secret;
+}
+
+/** What the administration of clients works with. */
+export interface ClientAdministrationParts {
+  readonly store: ClientStore;
+  readonly directory: ClientDirectory;
+  readonly clock: Clock;
+}
+
+/** Who changes what, and optionally which version alone. */
+interface Order {
+  readonly actor: AuditActor;
+  readonly version?: number | undefined;
+}
+
+/** Creates, changes and removes clients and their keys, each change with its audit entry. */
+export class ClientAdministration {
+  readonly #parts: ClientAdministrationParts;
+
+  constructor(parts: ClientAdministrationParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates a client. Whether it is new: the very same again is none, so that a repeated request does no harm.
+   *
+   * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network.
+   */
+  async create(name: string, facts: ClientFacts, { actor }: Order): Promise<boolean> {
+    const { directory, store, clock } = this.#parts;
+    checkNetworks(facts.networks);
+    const standing = directory.find(name);
+    if (standing) {
+      if (isSame(standing, facts)) return false;
+      throw new ServiceError(
+        "conflict",
+        "该客户端已存在且内容不同，请改用修改 (the client exists and differs; change it instead)",
+      );
+    }
+    const now = clock.now();
+    const client: Client = { name, ...facts, createdAt: now, updatedAt: now, version: 1 };
+    await store.create(client, entryOf("client.created", actor, name, factsForPeople(facts)));
+    await directory.refresh();
+    return true;
+  }
+
+  /** Changes what is given of a client. Throws `not_found`, `precondition_failed`, `invalid_parameter`. */
+  async update(name: string, change: Partial<ClientFacts>, { actor, version }: Order): Promise<void> {
+    const { directory, store, clock } = this.#parts;
+    const standing = this.#find(name, version);
+    const changed: Client = {
+      ...standing,
+      ...change,
+      updatedAt: clock.now(),
+      version: standing.version + 1,
+    };
+    checkNetworks(changed.networks);
+    await store.update(changed, entryOf("client.updated", actor, name, factsForPeople(change)));
+    await directory.refresh();
+  }
+
+  /** Removes a client; its keys are worth nothing any more. Throws `not_found`, `precondition_failed`. */
+  async remove(name: string, { actor, version }: Order): Promise<void> {
+    const standing = this.#find(name, version);
+    await this.#parts.store.remove(name, standing.version, entryOf("client.deleted", actor, name, {}));
+    await this.#parts.directory.refresh();
+  }
+
+  /** Makes a key. Throws `not_found` for no such client, `conflict` for a label that is taken. */
+  async createKey(
+    client: string,
+    { label, expiresAt }: { readonly label: string; readonly expiresAt: number | undefined },
+    { actor }: Order,
+  ): Promise<CreatedKey> {
+    const { store, directory } = this.#parts;
+    this.#find(client);
+    const made = this.#make({ client, label, expiresAt });
+    const detail = { key: made.record.prefix, label, expires_at: expiresAt };
+    await store.addKey(made.record, entryOf("key.created", actor, client, detail));
+    await directory.refresh();
+    return made;
+  }
+
+  /** Makes a key in the place of another, which goes on for `overlapMs`. Throws `not_found`. */
+  async rollKey(client: string, prefix: string, overlapMs: number, { actor }: Order): Promise<CreatedKey> {
+    const { store, directory, clock } = this.#parts;
+    const now = clock.now();
+    const old = directory.keysOf(client).find((key) => key.prefix === prefix && isLive(key, now));
+    if (!old) throw noSuchKey();
+    const made = this.#make({ client, label: old.label, expiresAt: undefined });
+    const endsAt = now + Math.min(overlapMs, OVERLAP_MOST_MS);
+    const detail = { key: made.record.prefix, in_place_of: prefix, old_ends_at: endsAt };
+    await store.rollKey(prefix, endsAt, made.record, entryOf("key.rolled", actor, client, detail));
+    await directory.refresh();
+    return made;
+  }
+
+  /** Ends a key at once, in every process within a second. Throws `not_found`. */
+  async revokeKey(client: string, prefix: string, { actor }: Order): Promise<void> {
+    const { store, directory, clock } = this.#parts;
+    const entry = entryOf("key.revoked", actor, client, { key: prefix });
+    await store.revokeKey(client, prefix, clock.now(), entry);
+    await directory.refresh();
+  }
+
+  #find(name: string, version?: number): Client {
+    const client = this.#parts.directory.find(name);
+    if (!client) throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    if (version !== undefined && version !== client.version) throw outdated();
+    return client;
+  }
+
+  #make(of: Pick<ApiKeyRecord, "client" | "label" | "expiresAt">): CreatedKey {
+    const key = createApiKey();
+    const record: ApiKeyRecord = {
+      ...of,
+      prefix: apiKeyPrefix(key),
+      digest: apiKeyDigest(key.reveal()),
+      createdAt: this.#parts.clock.now(),
+      revokedAt: undefined,
+      lastUsedAt: undefined,
+    };
+    return { record, key };
+  }
+}
+
+/** Whether a key is good at `now` (epoch milliseconds), as far as itself is concerned. */
+export function isLive({ revokedAt, expiresAt }: ApiKeyRecord, now: number): boolean {
+  return revokedAt === undefined && (expiresAt === undefined || now < expiresAt);
+}
+
+/** There is no such key, or it is over. */
+export function noSuchKey(): ServiceError {
+  return new ServiceError("not_found", "没有该密钥，或已失效 (no such key, or it is over)");
+}
+
+function checkNetworks(networks: readonly string[]): void {
+  for (const network of networks) {
+    try {
+      if (network.includes(",") || network.trim() === "") throw new RangeError(network);
+      // Read for the error alone.
+      void new Networks(network);
+    } catch {
+      throw new ServiceError("invalid_parameter", "networks应为CIDR (networks must be CIDR blocks)");
+    }
+  }
+}
+
+function isSame(client: Client, facts: ClientFacts): boolean {
+  const { environment, grants, networks, expiresAt, rateLimit } = client;
+  return (
+    JSON.stringify([environment, grants, networks, expiresAt, rateLimit]) ===
+    JSON.stringify([facts.environment, facts.grants, facts.networks, facts.expiresAt, facts.rateLimit])
+  );
+}
+
+function factsForPeople({ environment, grants, networks, expiresAt, rateLimit }: Partial<ClientFacts>) {
+  return { environment, grants, networks, expires_at: expiresAt, rate_limit: rateLimit };
+}
+
+function entryOf(
+  action: AuditAction,
+  actor: AuditActor,
+  client: string,
+  facts: Readonly<Record<string, unknown>>,
+): AuditEntry {
+  return { ...actor, action, app: "", outcome: "ok", tokenDigest: "", detail: { of: client, ...facts } };
+}

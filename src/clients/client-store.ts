@@ -1,0 +1,31 @@
+import type { AuditEntry } from "../audit/audit-entry.ts";
+import type { ApiKeyRecord, Client } from "./client.ts";
+
+/**
+ * Where clients and their keys are kept.
+ *
+ * Each change writes its audit entry in the same transaction: what can't be audited is not done.
+ */
+export interface ClientStore {
+  /** Every client and every key, for a process's memory. */
+  load(): Promise<{ readonly clients: readonly Client[]; readonly keys: readonly ApiKeyRecord[] }>;
+  /**
+   * A number that grows with every change of clients or keys in any process; 0 while there has never been one. Cheap and
+   * synchronous.
+   */
+  revision(): number;
+  /** Adds a client. Throws `conflict` when its name is taken. */
+  create(client: Client, entry: AuditEntry): Promise<void>;
+  /** Puts `client` in the place of its `version - 1`. Throws `precondition_failed` when another version stands. */
+  update(client: Client, entry: AuditEntry): Promise<void>;
+  /** Removes a client of that version, and its keys. Throws `precondition_failed` when another version stands. */
+  remove(name: string, version: number, entry: AuditEntry): Promise<void>;
+  /** Adds a key. Throws `conflict` when its label is taken among the client's keys that are not revoked. */
+  addKey(key: ApiKeyRecord, entry: AuditEntry): Promise<void>;
+  /** Adds `next` and lets `prefix` end at `endsAt`, unless it ends earlier. Throws `not_found` when it is revoked or gone. */
+  rollKey(prefix: string, endsAt: number, next: ApiKeyRecord, entry: AuditEntry): Promise<void>;
+  /** Revokes a key of a client. Throws `not_found` when there is none that is not revoked. */
+  revokeKey(client: string, prefix: string, at: number, entry: AuditEntry): Promise<void>;
+  /** Writes down when keys were last used; does not raise the revision. */
+  touchKeys(uses: readonly { readonly prefix: string; readonly usedAt: number }[]): Promise<void>;
+}

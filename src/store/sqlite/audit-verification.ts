@@ -1,0 +1,107 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { asc, gt, min } from "drizzle-orm";
+import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import type { AuditFault, AuditVerdict } from "../../audit/audit-store.ts";
+import type { Clock } from "../../clock.ts";
+import type { AuditChain, ChainLink } from "./audit-chain.ts";
+import type { Transaction } from "./revisions.ts";
+import { auditEntries } from "./schema.ts";
+import { runStatement } from "./statement.ts";
+
+/** How many entries are looked at, or dropped, before others have a turn. */
+export const AUDIT_PIECE = 1000;
+
+/** One piece of the walk. */
+interface Step {
+  readonly looked: number;
+  /** Undefined where there is no chain yet, or where it begins can't be told. */
+  readonly reached: ChainLink | undefined;
+  readonly fault: AuditFault | undefined;
+  readonly isLast: boolean;
+}
+
+/** Walks the whole chain, also while others write to it and prune it. */
+export async function verifyChain(
+  database: BunSQLiteDatabase,
+  chain: AuditChain,
+  clock: Clock,
+): Promise<AuditVerdict> {
+  let reached: ChainLink | undefined;
+  let entries = 0;
+  for (;;) {
+    // One snapshot for a piece and both ends, so that what others do in between is no fault.
+    const step = await runStatement(clock, () =>
+      database.transaction((transaction) => look(transaction, chain, reached)),
+    );
+    entries += step.looked;
+    reached = step.reached ?? reached;
+    if (step.fault || step.isLast) {
+      const last = reached && reached.entryId > 0 ? { id: reached.entryId, hash: reached.hash } : undefined;
+      return { isIntact: !step.fault, entries, fault: step.fault, last };
+    }
+    await nextTurn();
+  }
+}
+
+function look(transaction: Transaction, chain: AuditChain, before: ChainLink | undefined): Step {
+  const { first, fault } = findStart(transaction, chain);
+  if (!first) return { looked: 0, reached: undefined, fault, isLast: true };
+  // What was pruned meanwhile was dropped by us, or the note of the start would not be true.
+  const from = before && before.entryId >= first.entryId ? before : first;
+  const rows = transaction
+    .select()
+    .from(auditEntries)
+    .where(gt(auditEntries.id, from.entryId))
+    .orderBy(asc(auditEntries.id))
+    .limit(AUDIT_PIECE)
+    .all();
+  const step = chain.follow(from, rows);
+  const isLast = rows.length < AUDIT_PIECE;
+  const looked = rows.length;
+  if (step.fault || !isLast) return { looked, ...step, isLast };
+  return { looked, reached: step.reached, fault: faultOfEnd(transaction, chain, step.reached), isLast };
+}
+
+/**
+ * Where the chain begins: the entry before the first that is kept. Neither that nor a fault while there has never been an
+ * entry.
+ */
+export function findStart(
+  transaction: Transaction,
+  chain: AuditChain,
+): { readonly first?: ChainLink; readonly fault?: AuditFault } {
+  const first = chain.end(transaction, "first");
+  const oldest =
+    transaction
+      .select({ id: min(auditEntries.id) })
+      .from(auditEntries)
+      .get()?.id ?? undefined;
+  if (!first && chain.newestId(transaction) === 0 && !chain.end(transaction, "last")) return {};
+  if (!first?.isTrue) {
+    const message =
+      "链首记录缺失或被改动，其前可能有条目被删除 (the note of the chain's start is missing or was changed; entries may have been removed)";
+    return { fault: { id: oldest ?? 0, message } };
+  }
+  if (oldest !== undefined && oldest <= first.entryId) {
+    const message = "链首之前被插入了条目 (an entry was inserted before the chain's start)";
+    return { fault: { id: oldest, message } };
+  }
+  return { first };
+}
+
+function faultOfEnd(
+  transaction: Transaction,
+  chain: AuditChain,
+  { entryId, hash }: ChainLink,
+): AuditFault | undefined {
+  const last = chain.end(transaction, "last");
+  if (last?.isTrue && last.entryId === entryId && last.hash === hash) return undefined;
+  if (!last?.isTrue) {
+    const message =
+      "链尾记录缺失或被改动，其后可能有条目被删除 (the note of the chain's end is missing or was changed; entries may have been removed)";
+    return { id: entryId + 1, message };
+  }
+  const message =
+    "末尾的条目与链尾记录不符：有条目被删除 (the last entries don't fit the note of the chain's end: some were removed)";
+  return { id: Math.min(entryId, last.entryId) + 1, message };
+}

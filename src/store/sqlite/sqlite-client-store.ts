@@ -1,0 +1,211 @@
+import { and, eq, isNull, lt, or, sql } from "drizzle-orm";
+import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import { outdated } from "../../apps/app-administration.ts";
+import type { AuditEntry } from "../../audit/audit-entry.ts";
+import type { ClientStore } from "../../clients/client-store.ts";
+import type { ApiKeyRecord, Client } from "../../clients/client.ts";
+import { noSuchKey } from "../../clients/client-administration.ts";
+import { ACTIONS, type Grant } from "../../clients/grant.ts";
+import type { Clock } from "../../clock.ts";
+import { ServiceError } from "../../errors.ts";
+import type { AuditChain } from "./audit-chain.ts";
+import type { Revisions, Transaction } from "./revisions.ts";
+import { apiKeys, clients } from "./schema.ts";
+import { runStatement } from "./statement.ts";
+
+const REVISION = "clients";
+
+/** What the store of clients works with. */
+export interface ClientStoreParts {
+  readonly database: BunSQLiteDatabase;
+  readonly clock: Clock;
+  readonly audit: AuditChain;
+  readonly revisions: Revisions;
+}
+
+/** Clients and the digests of their keys in SQLite. */
+export class SqliteClientStore implements ClientStore {
+  readonly #parts: ClientStoreParts;
+
+  constructor(parts: ClientStoreParts) {
+    this.#parts = parts;
+  }
+
+  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
+    const { database, clock } = this.#parts;
+    return runStatement(clock, () =>
+      database.transaction((transaction) => ({
+        clients: transaction.select().from(clients).all().map(toClient),
+        keys: transaction.select().from(apiKeys).all().map(toKey),
+      })),
+    );
+  }
+
+  revision(): number {
+    return this.#parts.revisions.current(REVISION);
+  }
+
+  async create(client: Client, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const values = { name: client.name, ...toColumns(client), createdAt: client.createdAt };
+      const written = transaction
+        .insert(clients)
+        .values(values)
+        .onConflictDoNothing()
+        .returning({ name: clients.name })
+        .get();
+      if (!written) throw new ServiceError("conflict", "该客户端已存在 (the client exists)");
+    });
+  }
+
+  async update(client: Client, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
+      const written = transaction
+        .update(clients)
+        .set(toColumns(client))
+        .where(isStanding)
+        .returning({ name: clients.name })
+        .get();
+      if (!written) throw outdated();
+    });
+  }
+
+  async remove(name: string, version: number, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const isStanding = and(eq(clients.name, name), eq(clients.version, version));
+      const gone = transaction.delete(clients).where(isStanding).returning({ name: clients.name }).get();
+      if (!gone) throw outdated();
+      transaction.delete(apiKeys).where(eq(apiKeys.client, name)).run();
+    });
+  }
+
+  async addKey(key: ApiKeyRecord, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const isTaken = and(
+        eq(apiKeys.client, key.client),
+        eq(apiKeys.label, key.label),
+        isNull(apiKeys.revokedAt),
+      );
+      if (transaction.select().from(apiKeys).where(isTaken).get()) throw labelTaken();
+      this.#insertKey(transaction, key);
+    });
+  }
+
+  async rollKey(prefix: string, endsAt: number, next: ApiKeyRecord, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const isLive = and(
+        eq(apiKeys.prefix, prefix),
+        eq(apiKeys.client, next.client),
+        isNull(apiKeys.revokedAt),
+      );
+      const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${endsAt}), ${endsAt})`;
+      const old = transaction.update(apiKeys).set({ expiresAt }).where(isLive).returning().get();
+      if (!old) throw noSuchKey();
+      this.#insertKey(transaction, next);
+    });
+  }
+
+  async revokeKey(client: string, prefix: string, at: number, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction) => {
+      const isLive = and(eq(apiKeys.prefix, prefix), eq(apiKeys.client, client), isNull(apiKeys.revokedAt));
+      const revoked = transaction.update(apiKeys).set({ revokedAt: at }).where(isLive).returning().get();
+      if (!revoked) throw noSuchKey();
+    });
+  }
+
+  async touchKeys(uses: readonly { prefix: string; usedAt: number }[]): Promise<void> {
+    const { database, clock } = this.#parts;
+    await runStatement(clock, () =>
+      database.transaction(
+        (transaction) => {
+          for (const { prefix, usedAt } of uses) {
+            const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
+            transaction
+              .update(apiKeys)
+              .set({ lastUsedAt: usedAt })
+              .where(and(eq(apiKeys.prefix, prefix), isOlder))
+              .run();
+          }
+        },
+        { behavior: "immediate" },
+      ),
+    );
+  }
+
+  /** Does a change, writes its entry and raises the revision, all or nothing. */
+  async #change(entry: AuditEntry, work: (transaction: Transaction) => void): Promise<void> {
+    const { database, clock, audit, revisions } = this.#parts;
+    await runStatement(clock, () =>
+      database.transaction(
+        (transaction) => {
+          work(transaction);
+          audit.append(transaction, entry);
+          revisions.raise(transaction, REVISION);
+        },
+        { behavior: "immediate" },
+      ),
+    );
+  }
+
+  /** A client that was removed a moment ago must not come back by a key. */
+  #insertKey(transaction: Transaction, key: ApiKeyRecord): void {
+    if (!transaction.select().from(clients).where(eq(clients.name, key.client)).get())
+      throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    const { expiresAt = null, revokedAt = null, lastUsedAt = null, ...rest } = key;
+    transaction
+      .insert(apiKeys)
+      .values({ ...rest, expiresAt, revokedAt, lastUsedAt })
+      .run();
+  }
+}
+
+function labelTaken(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该客户端已有同名密钥，请换一个label，或滚动、吊销旧密钥 (the client has a key of that label; choose another, or roll or revoke the old one)",
+  );
+}
+
+function toColumns(client: Client) {
+  const { environment, grants, networks, expiresAt, rateLimit, updatedAt, version } = client;
+  return {
+    environment,
+    grants: JSON.stringify(grants),
+    networks: networks.join(","),
+    expiresAt: expiresAt ?? null,
+    rateLimit: rateLimit ?? null,
+    updatedAt,
+    version,
+  };
+}
+
+function toClient(row: typeof clients.$inferSelect): Client {
+  const { grants, networks, expiresAt, rateLimit, ...rest } = row;
+  return {
+    ...rest,
+    grants: readGrants(grants),
+    networks: networks === "" ? [] : networks.split(","),
+    expiresAt: expiresAt ?? undefined,
+    rateLimit: rateLimit ?? undefined,
+  };
+}
+
+/** An action that this version does not know is not granted. */
+function readGrants(text: string): Grant[] {
+  const known: ReadonlySet<string> = new Set(ACTIONS);
+  const stored = JSON.parse(text) as Grant[];
+  return stored.map(({ apps, actions }) => ({
+    apps,
+    actions: actions.filter((action) => known.has(action)),
+  }));
+}
+
+function toKey({ expiresAt, revokedAt, lastUsedAt, ...row }: typeof apiKeys.$inferSelect): ApiKeyRecord {
+  return {
+    ...row,
+    expiresAt: expiresAt ?? undefined,
+    revokedAt: revokedAt ?? undefined,
+    lastUsedAt: lastUsedAt ?? undefined,
+  };
+}

@@ -1,0 +1,250 @@
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { dirname, join } from "node:path";
+import type { AuditFilter } from "../../src/audit/audit-store.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { createAdmin } from "../support/access-world.ts";
+import { entryOf } from "../support/audit-entries.ts";
+import { World } from "../support/world.ts";
+
+const READ = { client: "one", environment: "dev", action: "token:read", app: "wx1" };
+const REFUSAL = { address: "203.0.113.7", client: "", route: "/v1/apps", code: 401 };
+
+/** A service, and its audit as another process has it. */
+async function setup() {
+  const world = await World.create();
+  const store = await openSqliteStore({
+    path: world.databasePath,
+    masterKey: undefined,
+    masterKeyFile: join(dirname(world.databasePath), "master.key"),
+    clock: world.clock,
+    onKeyCreated: () => {},
+  });
+  const other = new Database(world.databasePath, { readwrite: true });
+  const dispose = async () => {
+    other.close();
+    store.close();
+    await world[Symbol.asyncDispose]();
+  };
+  const ask = (path: string, query: Record<string, string> = {}) =>
+    world.administer(`${path}?${new URLSearchParams(query).toString()}`);
+  return { world, ask, audit: store.audit, other, [Symbol.asyncDispose]: dispose };
+}
+
+test("P7: an entry is shown with all that is known of it, and without what is not", async () => {
+  await using t = await setup();
+  const at = t.world.clock.now();
+  await t.audit.append(entryOf());
+  const bare = { client: "(command line)", environment: "", address: "", traceId: "", app: "" } as const;
+  await t.audit.append(entryOf({ ...bare, action: "master_key.rotated", tokenDigest: "", detail: {} }));
+  const { status, code, data } = await t.ask("/v1/audit");
+  expect([status, code, data["next"]]).toEqual([200, 0, undefined]);
+  const [second, first] = data["entries"] as Record<string, unknown>[];
+  expect(second).toEqual({
+    id: 2,
+    at,
+    client: "(command line)",
+    address: "",
+    action: "master_key.rotated",
+    outcome: "ok",
+    hash: second?.["hash"],
+  });
+  expect(first).toEqual({
+    id: 1,
+    at,
+    client: "order-service",
+    environment: "dev",
+    address: "10.0.0.8",
+    action: "credential.cleared",
+    app: "wx00000000000000aa",
+    outcome: "ok",
+    trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+    token_digest: "0123456789abcdef",
+    detail: { kind: "access_token" },
+    hash: first?.["hash"],
+  });
+});
+
+test("P7: entries come in pages, the newest first, narrowed by every filter", async () => {
+  await using t = await setup();
+  for (let number = 1; number <= 7; number++) {
+    t.world.clock.advance(1000);
+    await t.audit.append(entryOf({ client: number % 2 === 0 ? "even" : "odd", app: `wx${number}` }));
+  }
+  const pages: number[][] = [];
+  let before: string | undefined;
+  do {
+    const { data } = await t.ask("/v1/audit", { limit: "3", ...(before ? { before } : {}) });
+    pages.push((data["entries"] as { id: number }[]).map(({ id }) => id));
+    before = data["next"] as string | undefined;
+  } while (before);
+  expect(pages).toEqual([[7, 6, 5], [4, 3, 2], [1]]);
+  const now = t.world.clock.now();
+  const cases: [Record<string, string>, number[]][] = [
+    [{ client: "even" }, [6, 4, 2]],
+    [{ client: "(service)" }, []],
+    [{ app: "wx3" }, [3]],
+    [{ environment: "prod" }, []],
+    [{ action: "credential.cleared", client: "odd" }, [7, 5, 3, 1]],
+    [{ action: "app.created" }, []],
+    [{ since: String(now - 2000) }, [7, 6, 5]],
+    [{ since: String(now - 3000), until: String(now - 1000) }, [5, 4]],
+  ];
+  for (const [query, ids] of cases) {
+    const { data } = await t.ask("/v1/audit", query);
+    expect((data["entries"] as { id: number }[]).map(({ id }) => id)).toEqual(ids);
+  }
+});
+
+test("P7: counts of reads come in pages, and are narrowed by every filter", async () => {
+  await using t = await setup();
+  const minutes = [0, 1, 2, 3, 4].map((number) => number * 60_000);
+  await t.audit.addReads(minutes.map((minute, index) => ({ minute, ...READ, count: index + 1 })));
+  await t.audit.addReads([{ minute: 0, ...READ, client: "(anonymous)", environment: "", count: 9 }]);
+  const counts: number[] = [];
+  let after: string | undefined;
+  do {
+    const { data } = await t.ask("/v1/audit/reads", { limit: "2", ...(after ? { after } : {}) });
+    const reads = data["reads"] as { count: number }[];
+    expect(reads.length).toBeLessThanOrEqual(2);
+    counts.push(...reads.map(({ count }) => count));
+    after = data["next"] as string | undefined;
+  } while (after);
+  expect(counts).toEqual([5, 4, 3, 2, 1, 9]);
+  const of = async (query: Record<string, string>) => (await t.ask("/v1/audit/reads", query)).data["reads"];
+  expect(await of({ client: "(anonymous)" })).toEqual([
+    { minute: 0, client: "(anonymous)", action: "token:read", app: "wx1", count: 9 },
+  ]);
+  expect(await of({ client: "one", since: "240000" })).toEqual([{ minute: 240_000, ...READ, count: 5 }]);
+  expect(await of({ environment: "dev", app: "wx1", action: "token:read", until: "1" })).toEqual([
+    { minute: 0, ...READ, count: 1 },
+  ]);
+  expect(await of({ action: "token:clear" })).toEqual([]);
+});
+
+test("P7: counts of refusals come in pages, and are narrowed by client and time", async () => {
+  await using t = await setup();
+  await t.audit.addRefusals([
+    { minute: 0, ...REFUSAL, count: 1 },
+    { minute: 60_000, ...REFUSAL, client: "one", count: 2 },
+    { minute: 120_000, ...REFUSAL, count: 3 },
+  ]);
+  const first = await t.ask("/v1/audit/refusals", { limit: "2" });
+  const { client: _nobody, ...shown } = REFUSAL;
+  expect(first.data["refusals"]).toEqual([
+    { minute: 120_000, ...shown, count: 3 },
+    { minute: 60_000, ...shown, client: "one", count: 2 },
+  ]);
+  const second = await t.ask("/v1/audit/refusals", { limit: "2", after: String(first.data["next"]) });
+  expect(second.data).toEqual({ refusals: [{ minute: 0, ...shown, count: 1 }] });
+  const one = await t.ask("/v1/audit/refusals", { client: "one", since: "0", until: "120000" });
+  expect(one.data["refusals"]).toMatchObject([{ count: 2 }]);
+});
+
+const PATHS = ["/v1/audit", "/v1/audit/reads", "/v1/audit/refusals", "/v1/audit/export"];
+const BAD: [path: string, name: string, ...values: string[]][] = [
+  ...PATHS.flatMap((path): [string, string, ...string[]][] => [
+    [path, "since", "", "-1", "1.5", "2026-11-22", "9".repeat(16)],
+    [path, "until", "x", "1e9"],
+    [path, "client", "Canary", "a b", "(Canary)", "a".repeat(65)],
+  ]),
+  ...PATHS.slice(0, 3).map((path): [string, string, ...string[]] => [
+    path,
+    "limit",
+    "0",
+    "1001",
+    "-1",
+    "1.0",
+    "canary",
+    "0100",
+  ]),
+  ["/v1/audit", "action", "token:read", "canary", "app.*"],
+  ["/v1/audit", "before", "0", "-1", "canary", "9".repeat(16)],
+  ["/v1/audit", "app", "a/b", "中文"],
+  ["/v1/audit", "environment", "", "a b"],
+  ["/v1/audit/export", "action", "token:read"],
+  ["/v1/audit/reads", "action", "credential.cleared"],
+  ["/v1/audit/reads", "after", "", "canary", "e30", "W10", "WzEsMiwzLDQsNV0", "WzAsImEiLCJiIiwiYyIsMV0", "!"],
+  ["/v1/audit/refusals", "after", "canary", "WzAsImEiLCJiIiwiYyIsImQiXQ", "WzAsImEiLCJiIiwiYyIsMSwxXQ"],
+];
+
+test.each(BAD)("%s refuses a bad %s", async (path, name, ...values) => {
+  await using t = await setup();
+  for (const value of values) {
+    const { status, code, msg } = await t.ask(path, { [name]: value });
+    expect([status, code]).toEqual([400, 1]);
+    expect(msg).toContain(name);
+    if (value.length > 3) expect(msg).not.toContain(value);
+  }
+});
+
+/** The lines of an export, and how it came. */
+async function exported(world: World, query: Record<string, string> = {}) {
+  const search = new URLSearchParams(query).toString();
+  const response = await world.service.handle(new Request(`http://localhost/v1/audit/export?${search}`));
+  const text = await response.text();
+  const lines = text.split("\n");
+  expect(lines.pop()).toBe("");
+  return { response, entries: lines.map((line) => JSON.parse(line) as { id: number; client: string }) };
+}
+
+test("P7: an export has every entry on a line of its own, the oldest first, itself included", async () => {
+  await using t = await setup();
+  for (let number = 1; number <= 1203; number++) {
+    await t.audit.append(entryOf({ client: number % 400 === 0 ? "rare" : "many", detail: { text: "a\nb" } }));
+  }
+  const { response, entries } = await exported(t.world);
+  expect(response.status).toBe(200);
+  expect(response.headers.get("content-type")).toBe("application/x-ndjson");
+  expect(response.headers.get("cache-control")).toBe("no-store");
+  expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 1204 }, (_, index) => index + 1));
+  expect(entries.at(-1)).toMatchObject({ action: "audit.exported", outcome: "ok", client: "(command line)" });
+
+  const { entries: rare } = await exported(t.world, { client: "rare", since: "0" });
+  expect(rare.map(({ id }) => id)).toEqual([400, 800, 1200]);
+  const [record] = await t.audit.list({}, { limit: 1 });
+  const filter: AuditFilter = { client: "rare", since: 0 };
+  expect(record).toMatchObject({ id: 1205, action: "audit.exported", detail: filter });
+  expect(await t.audit.verify()).toMatchObject({ isIntact: true, entries: 1205 });
+});
+
+test("P7: an export that can't be written down is refused", async () => {
+  await using t = await setup();
+  await t.audit.append(entryOf());
+  t.other.run("CREATE TRIGGER broken BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'x'); END");
+  const refused = await t.ask("/v1/audit/export");
+  expect(refused).toMatchObject({ status: 503, code: 503 });
+  expect(refused.msg).toContain("审计无法写入");
+  expect((await t.ask("/v1/audit")).data["entries"]).toHaveLength(1);
+});
+
+test("an export whose database fails half way is broken off, and the service goes on", async () => {
+  await using t = await setup();
+  for (let number = 1; number <= 3000; number++)
+    await t.audit.append(entryOf({ detail: { text: "x".repeat(4000) } }));
+  const headers = { authorization: `Bearer ${await createAdmin(t.world)}` };
+  const response = await fetch(`${t.world.service.url}/v1/audit/export`, { headers });
+  const reader = response.body!.getReader();
+  await reader.read();
+  t.other.run("ALTER TABLE audit_entries RENAME TO moved");
+  const rest = async () => {
+    while (!(await reader.read()).done);
+    return "whole";
+  };
+  expect(await rest().catch(() => "broken off")).toBe("broken off");
+  t.other.run("ALTER TABLE moved RENAME TO audit_entries");
+  expect((await t.ask("/v1/audit", { limit: "1" })).code).toBe(0);
+});
+
+test("P7: a look at the chain says that it is intact, or what is not", async () => {
+  await using t = await setup();
+  expect((await t.ask("/v1/audit/verify")).data).toEqual({ intact: true, entries: 0 });
+  for (let number = 1; number <= 3; number++) await t.audit.append(entryOf());
+  const [newest] = await t.audit.list({}, { limit: 1 });
+  const last = { id: 3, hash: newest!.hash };
+  expect((await t.ask("/v1/audit/verify")).data).toEqual({ intact: true, entries: 3, last });
+  t.other.run("UPDATE audit_entries SET outcome = 'x' WHERE id = 2");
+  const broken = await t.ask("/v1/audit/verify");
+  expect(broken.code).toBe(0);
+  expect(broken.data).toMatchObject({ intact: false, fault: { id: 2 }, last: { id: 1 } });
+});

@@ -1,0 +1,154 @@
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { ServiceError } from "../../src/errors.ts";
+import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
+import { HandTerminal } from "../support/hand-terminal.ts";
+import { CliWorld, runAlone } from "./cli-world.ts";
+
+const ENTRY = {
+  id: 7,
+  at: Date.UTC(2027, 0, 31),
+  client: "bot",
+  environment: "dev",
+  address: "10.0.0.7",
+  action: "app.updated",
+  app: "wx1",
+  outcome: "ok",
+  detail: { title: "商城", disabled: true },
+  hash: "ab".repeat(32),
+};
+const LINES = [1, 2, 3].map((id) => `${JSON.stringify({ ...ENTRY, id })}\n`);
+
+test("entries are listed a line each, as many as --limit says, from as many pages as it takes", async () => {
+  await using world = new CliWorld(({ path }) => {
+    const query = new URL(path, "http://localhost").searchParams;
+    const newest = Number(query.get("before") ?? 1001) - 1;
+    const entries = Array.from({ length: Number(query.get("limit")) }, (_, n) => ({
+      ...ENTRY,
+      id: newest - n,
+    }));
+    return { entries, next: entries.at(-1)?.id };
+  });
+  const { stdout } = await world.run(["audit", "list", "--limit", "250", "--json"]);
+  const { entries, next } = JSON.parse(stdout) as { entries: { id: number }[]; next: number };
+  expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 250 }, (_, n) => 1000 - n));
+  expect(next).toBe(751);
+  expect(world.asked).toEqual(["GET /v1/audit?limit=200", "GET /v1/audit?limit=50&before=801"]);
+  const [head, first] = (await world.run(["audit", "list"])).stdout.split("\n");
+  expect(head).toMatch(/^ID +TIME +CLIENT +ENVIRONMENT +ADDRESS +ACTION +APP +OUTCOME +DETAIL$/);
+  expect(first).toMatch(
+    /^1000 +20\S+ +bot +dev +10\.0\.0\.7 +app\.updated +wx1 +ok +title=商城 disabled=true$/,
+  );
+});
+
+test("filters are sent, times as instants", async () => {
+  await using world = new CliWorld(() => ({ entries: [] }));
+  const now = new HandTerminal().clock.now();
+  const filters = [
+    "--app",
+    "wx1",
+    "--client",
+    "(app secret)",
+    "--environment",
+    "dev",
+    "--action",
+    "app.updated",
+  ];
+  const { code } = await world.run([
+    "audit",
+    "list",
+    ...filters,
+    "--since",
+    "24h",
+    "--until",
+    "2027-01-31T08:00+08:00",
+  ]);
+  expect(code).toBe(0);
+  const query = new URL(world.arrived[0]?.path ?? "", "http://localhost").searchParams;
+  expect(Object.fromEntries(query)).toEqual({
+    app: "wx1",
+    client: "(app secret)",
+    environment: "dev",
+    action: "app.updated",
+    since: String(now - 86_400_000),
+    until: String(Date.UTC(2027, 0, 31)),
+    limit: "50",
+  });
+});
+
+test("reads and refusals are listed as they were counted", async () => {
+  const reads = [
+    { minute: 60_000, client: "bot", environment: "dev", action: "token:read", app: "wx1", count: 12 },
+  ];
+  const refusals = [{ minute: 60_000, address: "10.0.0.7", route: "/v1/apps", code: 401, count: 3 }];
+  await using world = new CliWorld(({ path }) => (path.includes("/reads") ? { reads } : { refusals }));
+  expect((await world.run(["audit", "reads"])).stdout).toMatch(/\n\S+ +bot +dev +token:read +wx1 +12\n/);
+  expect((await world.run(["audit", "refusals"])).stdout).toMatch(
+    /\n\S+ +10\.0\.0\.7 +- +\/v1\/apps +401 +3\n/,
+  );
+  expect(world.asked).toEqual(["GET /v1/audit/reads?limit=50", "GET /v1/audit/refusals?limit=50"]);
+});
+
+test("refusals have no filter that the service would not heed", async () => {
+  await using world = new CliWorld(() => ({ refusals: [] }));
+  for (const option of ["--app", "--environment", "--action"]) {
+    expect((await world.run(["audit", "refusals", option, "x"])).code).toBe(2);
+  }
+  expect((await world.run(["audit", "refusals", "--client", "bot", "--since", "1h"])).code).toBe(0);
+  expect(world.arrived.length).toBe(1);
+});
+
+test("an export goes to standard output as it comes, or into a new file that only its owner may read", async () => {
+  await using world = new CliWorld(() => new Response(LINES.join("")));
+  expect(await world.run(["audit", "export", "--app", "wx1"])).toMatchObject({
+    code: 0,
+    stdout: LINES.join(""),
+  });
+  const { code, stdout } = await world.run(["audit", "export", "--out", world.path("audit")]);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
+  expect(readFileSync(world.path("audit"), "utf8")).toBe(LINES.join(""));
+  expect(statSync(world.path("audit")).mode & 0o777).toBe(0o600);
+  expect((await world.run(["audit", "export", "--out", world.path("audit")])).code).toBe(2);
+  expect(world.asked).toEqual(["GET /v1/audit/export?app=wx1", "GET /v1/audit/export"]);
+});
+
+test("half an export is a failure, and no file is left", async () => {
+  await using world = new CliWorld(() => ({}));
+  await using server = await AnsweringServer.start(({ socket }) => {
+    socket.end(httpAnswer(LINES.join("")).subarray(0, -10));
+  });
+  const args = ["audit", "export", "--url", server.url, "--out", world.path("audit")];
+  const { code } = await runAlone(args);
+  expect(code).toBe(3);
+  expect(existsSync(world.path("audit"))).toBe(false);
+});
+
+test("an export that is refused tells why, and no file is left", async () => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError("forbidden", "禁止访问 (forbidden)");
+  });
+  const { code, stderr } = await world.run(["audit", "export", "--out", world.path("audit")]);
+  expect(code).toBe(1);
+  expect(stderr).toContain("code 403");
+  expect(existsSync(world.path("audit"))).toBe(false);
+});
+
+test.each([
+  [
+    { intact: true, entries: 9, last: { id: 9, hash: "ab12" } },
+    0,
+    "Intact: 9 entries. The last one:\n9 ab12\n",
+  ],
+  [{ intact: true, entries: 0 }, 0, "Intact: 0 entries. The last one: none\n"],
+  [
+    { intact: false, entries: 9, fault: { id: 4, message: "changed" } },
+    1,
+    "NOT INTACT at entry 4 of 9: changed\n",
+  ],
+])("a verdict of %j is exit code %d", async (verdict, exitCode, text) => {
+  await using world = new CliWorld(() => verdict);
+  expect(await world.run(["audit", "verify"])).toMatchObject({ code: exitCode, stdout: text });
+  const json = await world.run(["audit", "verify", "--json"]);
+  expect(json.code).toBe(exitCode);
+  expect(JSON.parse(json.stdout)).toEqual(verdict);
+});

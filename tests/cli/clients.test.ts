@@ -1,0 +1,195 @@
+import { expect, test } from "bun:test";
+import type { Grant } from "../../src/clients/grant.ts";
+import { ServiceError } from "../../src/errors.ts";
+import { answered, type Answering, type Arrived, CliWorld } from "./cli-world.ts";
+
+const READ: Grant = { apps: ["wx1", "wx2"], actions: ["token:read"] };
+const FIRST = "This is the first client";
+
+/** A client as the service shows it. */
+function client(grants: readonly Grant[] = [READ], more: object = {}) {
+  const instants = { created_at: Date.UTC(2027, 0, 1), updated_at: Date.UTC(2027, 0, 2) };
+  return { client: "bot", environment: "dev", grants, networks: [], ...instants, version: 7, ...more };
+}
+
+/** Answers a GET with the client and its ETag, and a PATCH as `change` says. */
+function changing(change: Answering, grants: readonly Grant[] = [READ]): Answering {
+  return (request) =>
+    request.method === "GET" ? answered(client(grants), { etag: '"7"' }) : change(request);
+}
+
+function patched({ body }: Arrived) {
+  return client((body as { grants: Grant[] }).grants);
+}
+
+function overtaken(): never {
+  throw new ServiceError("precondition_failed", "已被他人修改 (changed by somebody else)");
+}
+
+test("a client is added with everything that the options say", async () => {
+  await using world = new CliWorld(({ method }) =>
+    method === "GET" ? { clients: [] } : answered(client(), { status: 201 }),
+  );
+  const options =
+    "--environment dev --apps wx1,wx2 --actions token:read,ticket:sign --network 10.0.0.0/8 --network ::1";
+  const args = [
+    "clients",
+    "add",
+    "bot",
+    ...options.split(" "),
+    "--expires",
+    "2027-01-31T00:00Z",
+    "--rate",
+    "50",
+  ];
+  const { code, stdout, stderr } = await world.run(args);
+  expect(code).toBe(0);
+  expect(world.arrived.at(-1)).toMatchObject({
+    method: "POST",
+    path: "/v1/clients",
+    body: {
+      client: "bot",
+      environment: "dev",
+      grants: [{ apps: ["wx1", "wx2"], actions: ["token:read", "ticket:sign"] }],
+      networks: ["10.0.0.0/8", "::1"],
+      expires_at: Date.UTC(2027, 0, 31),
+      rate_limit: 50,
+    },
+  });
+  expect(stdout).toContain("grant 1      wx1,wx2: token:read\n");
+  expect(stderr).toStartWith(FIRST);
+});
+
+test("what is not given is not sent, and only the first client comes with the note about anonymous callers", async () => {
+  await using world = new CliWorld(({ method }) =>
+    method === "GET" ? { clients: [client()] } : answered(client([]), { status: 201 }),
+  );
+  const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(world.arrived.at(-1)?.body).toEqual({ client: "bot", environment: "dev", grants: [] });
+});
+
+test("who adds the very same client again is told so, and nothing about anonymous callers", async () => {
+  await using world = new CliWorld(({ method }) => (method === "GET" ? { clients: [] } : client()));
+  const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "It was there already, the very same\n" });
+});
+
+test.each([
+  ["all", "login", { apps: ["*"], actions: ["login"] }],
+  [undefined, "admin", { apps: ["*"], actions: ["admin"] }],
+])("--apps %s --actions %s is the grant %j", async (apps, actions, grant) => {
+  await using world = new CliWorld(({ method }) => (method === "GET" ? { clients: [] } : client()));
+  const options = [...(apps ? ["--apps", apps] : []), "--actions", actions];
+  expect((await world.run(["clients", "add", "bot", "--environment", "dev", ...options])).code).toBe(0);
+  expect(world.arrived.at(-1)?.body).toMatchObject({ grants: [grant] });
+});
+
+test.each([
+  [["bot"], "--environment is missing"],
+  [["Bot", "--environment", "dev"], "lower-case"],
+  [["..", "--environment", "dev"], "lower-case"],
+  [["bot", "--environment", "dev", "--apps", "wx1"], "--actions is missing"],
+  [["bot", "--environment", "dev", "--actions", "login"], "--apps is missing"],
+  [["bot", "--environment", "dev", "--apps", "all,wx1", "--actions", "login"], "all stands alone"],
+  [["bot", "--environment", "dev", "--apps", "wx1,,wx2", "--actions", "login"], "an entry is empty"],
+  [["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"], "must be of these"],
+  [["bot", "--environment", "dev", "--expires", "yesterday"], "must be a time"],
+  [["bot", "--environment", "dev", "--rate", "0"], "must be an integer from 1"],
+])("clients add %j is exit code 2, and nothing is asked", async (args, line) => {
+  await using world = new CliWorld(() => client());
+  const { code, stderr } = await world.run(["clients", "add", ...args]);
+  expect(code).toBe(2);
+  expect(stderr.split("\n")[0]).toContain(line);
+  expect(world.arrived).toEqual([]);
+});
+
+test("a grant is added to those that stand, under the version that was seen", async () => {
+  await using world = new CliWorld(changing(patched));
+  const { code, stdout } = await world.run("clients grant bot --apps all --actions login --json".split(" "));
+  expect(code).toBe(0);
+  expect(world.asked).toEqual(["GET /v1/clients/bot", "PATCH /v1/clients/bot"]);
+  expect(world.arrived[1]?.headers.get("if-match")).toBe('"7"');
+  expect(JSON.parse(stdout)).toMatchObject({ grants: [READ, { apps: ["*"], actions: ["login"] }] });
+});
+
+test("a change that somebody else overtakes is made anew on what stands then, three times at most", async () => {
+  let changes = 0;
+  await using world = new CliWorld(changing((request) => (++changes < 3 ? overtaken() : patched(request))));
+  const args = "clients grant bot --apps wx3 --actions login".split(" ");
+  expect((await world.run(args)).code).toBe(0);
+  expect(changes).toBe(3);
+
+  await using always = new CliWorld(changing(overtaken));
+  const { code, stderr } = await always.run(args);
+  expect(code).toBe(1);
+  expect(stderr).toContain("code 412");
+  expect(always.asked.filter((line) => line.startsWith("PATCH")).length).toBe(3);
+});
+
+test("another refusal than that is not tried anew", async () => {
+  await using world = new CliWorld(
+    changing(() => {
+      throw new ServiceError("forbidden", "禁止访问 (forbidden)");
+    }),
+  );
+  expect((await world.run("clients grant bot --apps wx3 --actions login".split(" "))).code).toBe(1);
+  expect(world.asked.length).toBe(2);
+});
+
+test("a grant that is there already changes nothing, and that is told", async () => {
+  await using world = new CliWorld(changing(patched));
+  const { code, stderr } = await world.run("clients grant bot --apps wx2 --actions token:read".split(" "));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "It may do that already\n" });
+  expect(world.asked).toEqual(["GET /v1/clients/bot"]);
+});
+
+test.each([
+  ["", []],
+  ["--apps wx1", [{ apps: ["wx2"], actions: ["token:read"] }]],
+  ["--actions token:read", []],
+  ["--apps wx2 --actions token:read", [{ apps: ["wx1"], actions: ["token:read"] }]],
+])("clients revoke %s leaves %j", async (options, left) => {
+  await using world = new CliWorld(changing(patched));
+  expect((await world.run(["clients", "revoke", "bot", ...options.split(" ").filter(Boolean)])).code).toBe(0);
+  expect(world.arrived[1]?.body).toEqual({ grants: left });
+});
+
+test("who revokes what was never granted learns it by exit code 1, and nothing is changed", async () => {
+  await using world = new CliWorld(changing(patched));
+  const { code, stderr } = await world.run("clients revoke bot --apps wx11".split(" "));
+  expect(code).toBe(1);
+  expect(stderr).toContain("nothing was changed");
+  expect(world.asked).toEqual(["GET /v1/clients/bot"]);
+});
+
+test("who takes something from an administrator is told that it may still do everything", async () => {
+  const grants: Grant[] = [READ, { apps: ["*"], actions: ["admin"] }];
+  await using world = new CliWorld(changing(patched, grants));
+  const { code, stderr } = await world.run("clients revoke bot --actions token:read".split(" "));
+  expect(code).toBe(0);
+  expect(stderr).toContain("still an administrator");
+});
+
+test("clients are listed a line each, and one is shown with all that it is", async () => {
+  const all = client([READ, { apps: ["*"], actions: ["login"] }], {
+    networks: ["10.0.0.0/8"],
+    rate_limit: 5,
+  });
+  await using world = new CliWorld(({ path }) => (path.includes("?") ? { clients: [all, client([])] } : all));
+  const lines = (await world.run(["clients", "list"])).stdout.split("\n");
+  expect(lines[1]).toMatch(/^bot +dev +- +5 +10\.0\.0\.0\/8 +wx1,wx2: token:read; all: login$/);
+  expect(lines[2]).toMatch(/^bot +dev +- +- +- +-$/);
+  const shown = (await world.run(["clients", "show", "bot"])).stdout;
+  expect(shown).toMatch(/\nexpires +never\nrate +5\/s\ngrant 1 +wx1,wx2: token:read\ngrant 2 +all: login\n/);
+});
+
+test("a client is removed", async () => {
+  await using world = new CliWorld(() => ({}));
+  expect(await world.run(["clients", "remove", "bot"])).toMatchObject({
+    code: 0,
+    stdout: "bot is removed\n",
+  });
+  expect((await world.run(["clients", "remove", "bot", "--json"])).stdout).toBe("{}\n");
+  expect(world.asked).toEqual(["DELETE /v1/clients/bot", "DELETE /v1/clients/bot"]);
+});

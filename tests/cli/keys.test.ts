@@ -1,0 +1,179 @@
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createApiKey } from "../../src/clients/api-key.ts";
+import { ServiceError } from "../../src/errors.ts";
+import { Child, FROM_SOURCE } from "../support/child.ts";
+import { answered, type Arrived, CliWorld } from "./cli-world.ts";
+
+const API_KEY = createApiKey().reveal();
+const NAME = API_KEY.slice(0, 12);
+const KEY = { key: NAME, label: "ci", state: "active", created_at: Date.UTC(2027, 0, 1) };
+const OLD = { key: "ats_Old00000", label: "old", state: "revoked", created_at: 1, revoked_at: 2 };
+const ADMIN = { client: "admin", environment: "admin", grants: [{ apps: ["*"], actions: ["admin"] }] };
+const shown = { created_at: 1, updated_at: 1, version: 1, networks: [] };
+
+/** Answers to the making of a key, and to the list of the client's keys. */
+function keys({ method }: Arrived, list: readonly object[] = [OLD, KEY]) {
+  return method === "POST" ? answered({ ...KEY, api_key: API_KEY }, { status: 201 }) : { keys: list };
+}
+
+test("a new key is printed alone, with a note that it is shown once", async () => {
+  await using world = new CliWorld(keys);
+  const args = ["keys", "create", "bot", "--label", "ci", "--expires", "2027-01-31T00:00Z"];
+  const { code, stdout, stderr } = await world.run(args);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
+  expect(stderr).toBe(`Key ${NAME} of bot. It is shown this once: keep it safe\n`);
+  expect(world.asked).toEqual(["POST /v1/clients/bot/keys"]);
+  expect(world.arrived[0]?.body).toEqual({ label: "ci", expires_at: Date.UTC(2027, 0, 31) });
+  const json = await world.run(["keys", "create", "bot", "--json"]);
+  expect(JSON.parse(json.stdout)).toEqual({ ...KEY, api_key: API_KEY });
+});
+
+test("P6: with --out the key is in a file that only its owner may read, and nowhere else", async () => {
+  await using world = new CliWorld(keys);
+  for (const [name, ...json] of [["one"], ["two", "--json"]] as const) {
+    const { code, stdout, stderr } = await world.run([
+      "keys",
+      "create",
+      "bot",
+      "--out",
+      world.path(name),
+      ...json,
+    ]);
+    expect(code).toBe(0);
+    expect(stdout + stderr).not.toContain(API_KEY);
+    expect(stdout).toContain(NAME);
+    expect(readFileSync(world.path(name), "utf8")).toBe(`${API_KEY}\n`);
+    expect(statSync(world.path(name)).mode & 0o777).toBe(0o600);
+  }
+});
+
+test("a file that is there is not overwritten, and no key is made", async () => {
+  await using world = new CliWorld(keys);
+  writeFileSync(world.path("out"), "precious");
+  const there = await world.run(["keys", "create", "bot", "--out", world.path("out")]);
+  expect(there.code).toBe(2);
+  expect(there.stderr).toContain("the file exists already");
+  expect(readFileSync(world.path("out"), "utf8")).toBe("precious");
+  expect((await world.run(["keys", "create", "bot", "--out", world.path("no/such/folder")])).code).toBe(2);
+  expect(world.arrived).toEqual([]);
+});
+
+test("where no key is made no file is left", async () => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError("conflict", "标签已被使用 (the label is taken)");
+  });
+  expect((await world.run(["keys", "create", "bot", "--out", world.path("out")])).code).toBe(1);
+  expect(existsSync(world.path("out"))).toBe(false);
+});
+
+test("a key that can't be written to its file is revoked", async () => {
+  await using world = new CliWorld((request) => (request.method === "DELETE" ? {} : keys(request)));
+  const args = ["keys", "create", "bot", "--url", world.url, "--out", "out"];
+  // No file may grow, as on a full disk; the signal that says so is not for us.
+  const shell = ["sh", "-c", `trap "" XFSZ; ulimit -f 0; exec "$@"`, "sh", ...FROM_SOURCE, ...args];
+  await using child = new Child(shell, { cwd: world.folder });
+  expect(await child.exited()).toBe(3);
+  expect(child.stdout + child.stderr).not.toContain(API_KEY);
+  expect(child.stderr).toContain("could not be written to the file and was revoked");
+  expect(world.asked).toEqual(["POST /v1/clients/bot/keys", `DELETE /v1/clients/bot/keys/${NAME}`]);
+  expect(existsSync(world.path("out"))).toBe(false);
+});
+
+test("keys create --admin makes the administrator where there is none, and tells what that changes", async () => {
+  await using world = new CliWorld((request) => {
+    if (request.path === "/v1/clients/admin") throw new ServiceError("not_found", "没有 (none)");
+    if (request.path === "/v1/clients?limit=1") return { clients: [] };
+    return request.path === "/v1/clients" ? answered({ ...ADMIN, ...shown }, { status: 201 }) : keys(request);
+  });
+  const { code, stdout, stderr } = await world.run(["keys", "create", "--admin"]);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
+  expect(world.asked).toEqual([
+    "GET /v1/clients/admin",
+    "GET /v1/clients?limit=1",
+    "POST /v1/clients",
+    "POST /v1/clients/admin/keys",
+  ]);
+  expect(world.arrived[2]?.body).toEqual(ADMIN);
+  expect(stderr).toContain("unless ANONYMOUS=on");
+});
+
+test("keys create --admin takes the administrator that there is", async () => {
+  await using world = new CliWorld((request) =>
+    request.method === "GET" ? { ...ADMIN, ...shown } : keys(request),
+  );
+  expect((await world.run(["keys", "create", "--admin", "--label", "laptop"])).code).toBe(0);
+  expect(world.asked).toEqual(["GET /v1/clients/admin", "POST /v1/clients/admin/keys"]);
+});
+
+test("keys create --admin gives no key to a client of that name that is no administrator", async () => {
+  await using world = new CliWorld(() => ({
+    ...ADMIN,
+    ...shown,
+    grants: [{ apps: ["*"], actions: ["login"] }],
+  }));
+  const { code, stdout, stderr } = await world.run(["keys", "create", "--admin"]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toContain("clients grant admin --actions admin");
+});
+
+test.each([[[]], [["bot", "--admin"]], [["bot", "--expires", "1y"]], [["BOT"]]])(
+  "keys create %j is exit code 2, and nothing is asked",
+  async (args) => {
+    await using world = new CliWorld(keys);
+    expect((await world.run(["keys", "create", ...args])).code).toBe(2);
+    expect(world.arrived).toEqual([]);
+  },
+);
+
+test("the only active key is rolled without being named, with the overlap that is asked for", async () => {
+  await using world = new CliWorld(keys);
+  const { code, stdout } = await world.run(["keys", "roll", "bot", "--overlap", "7d"]);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
+  expect(world.asked).toEqual(["GET /v1/clients/bot/keys", `POST /v1/clients/bot/keys/${NAME}/roll`]);
+  expect(world.arrived[1]?.body).toEqual({ overlap: 604_800 });
+  await world.run(["keys", "roll", "bot", "ats_Other000"]);
+  expect(world.asked.at(-1)).toBe("POST /v1/clients/bot/keys/ats_Other000/roll");
+  expect(world.arrived.at(-1)?.body).toEqual({});
+});
+
+test.each([
+  [[OLD], "there is no active key"],
+  [
+    [KEY, { ...KEY, key: "ats_Other000" }],
+    `there are several active keys, say which): ${NAME}, ats_Other000`,
+  ],
+])("with the keys %j one must be named: exit code 2", async (list, line) => {
+  await using world = new CliWorld((request) => keys(request, list));
+  const { code, stderr } = await world.run(["keys", "roll", "bot"]);
+  expect(code).toBe(2);
+  expect(stderr).toContain(line);
+});
+
+test("keys are listed a line each, a revoked one with its end", async () => {
+  await using world = new CliWorld(keys);
+  const [head, first, second] = (await world.run(["keys", "list", "bot"])).stdout.split("\n");
+  expect(head).toMatch(/^KEY +STATE +CREATED +EXPIRES +LAST USED +LABEL$/);
+  expect(first).toMatch(/^ats_Old00000 +revoked +\S+ +\S+T\S+ +- +old$/);
+  expect(second).toMatch(new RegExp(`^${NAME} +active +\\S+ +- +- +ci$`));
+});
+
+test("a key is revoked by its public name", async () => {
+  await using world = new CliWorld(() => ({}));
+  expect(await world.run(["keys", "revoke", "bot", NAME])).toMatchObject({
+    code: 0,
+    stdout: `${NAME} is revoked\n`,
+  });
+  expect(world.asked).toEqual([`DELETE /v1/clients/bot/keys/${NAME}`]);
+});
+
+test("P6: a whole key in the place of its name is refused without being repeated or sent", async () => {
+  await using world = new CliWorld(() => ({}));
+  for (const word of ["revoke", "roll"]) {
+    const { code, stdout, stderr } = await world.run(["keys", word, "bot", API_KEY]);
+    expect(code).toBe(2);
+    expect(stdout + stderr).not.toContain(API_KEY);
+    expect(stderr).toContain("never give the whole key");
+  }
+  expect(world.arrived).toEqual([]);
+});

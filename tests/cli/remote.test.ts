@@ -1,0 +1,207 @@
+import { expect, test } from "bun:test";
+import { chmodSync, writeFileSync } from "node:fs";
+import { ServiceError } from "../../src/errors.ts";
+import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
+import { Child, FROM_SOURCE } from "../support/child.ts";
+import { answered, CliWorld, runAlone } from "./cli-world.ts";
+
+const LIST = ["clients", "list"];
+const NONE = { clients: [] };
+
+test("a command asks the service that --url names, with the key of --key-file", async () => {
+  await using world = new CliWorld(() => NONE);
+  expect(await world.run(LIST)).toMatchObject({ code: 0, stderr: "" });
+  expect(world.arrived[0]?.headers.get("authorization")).toBe(`Bearer ${world.key}`);
+});
+
+test("without --key-file no key is sent, and with a hyphen it comes from standard input", async () => {
+  await using world = new CliWorld(() => NONE);
+  expect((await runAlone([...LIST, "--url", world.url])).code).toBe(0);
+  expect(
+    (await runAlone([...LIST, "--url", world.url, "--key-file", "-"], { input: `${world.key}\n` })).code,
+  ).toBe(0);
+  expect(world.arrived.map(({ headers }) => headers.get("authorization"))).toEqual([
+    null,
+    `Bearer ${world.key}`,
+  ]);
+});
+
+test("P6: a redirect is not followed, so the key goes nowhere else", async () => {
+  await using other = new CliWorld(() => NONE);
+  await using world = new CliWorld(() => Response.redirect(`${other.url}/v1/clients`, 307));
+  const { code, stderr } = await world.run(LIST);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^accesstoken: .*HTTP status 307\)\n.*check --url\)\n$/);
+  expect(other.arrived).toEqual([]);
+});
+
+test("P6: a proxy from the environment sees nothing of the key", async () => {
+  await using proxy = new CliWorld(() => NONE);
+  await using world = new CliWorld(() => NONE);
+  const args = [...LIST, "--url", world.url, "--key-file", world.path("key")];
+  const variables = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map((name) => [name, proxy.url] as const);
+  const env = Object.fromEntries(variables);
+  await using child = new Child([...FROM_SOURCE, ...args], { cwd: world.folder, env });
+  expect(await child.exited()).toBe(0);
+  expect([world.arrived.length, proxy.arrived.length]).toEqual([1, 0]);
+});
+
+test("a refusal is told in a line with its numbers, and what to do in the next: exit code 1", async () => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError("forbidden", "禁止访问 (forbidden)", { hint: "请换一个密钥 (use another key)" });
+  });
+  expect(await world.run(LIST)).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr:
+      "accesstoken: 禁止访问 (forbidden) (code 403, trace_id trace-1)\n请换一个密钥 (use another key)\n",
+  });
+});
+
+test("with --json a refusal is the service's own answer, on standard output", async () => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError("rate_limited", "慢一点 (slower)", { retryAfterMs: 3000 });
+  });
+  const { code, stdout, stderr } = await world.run([...LIST, "--json"]);
+  expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
+  expect(JSON.parse(stdout)).toEqual({
+    code: 429,
+    msg: "慢一点 (slower)",
+    data: {},
+    trace_id: "trace-1",
+    retry_after: 3,
+  });
+});
+
+test.each([
+  ["unavailable", 503],
+  ["store_unusable", 503],
+] as const)("a service that is not ready (%s) is exit code 3", async (errorCode, number) => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError(errorCode, "not ready");
+  });
+  expect((await world.run(LIST)).code).toBe(3);
+  expect(JSON.parse((await world.run([...LIST, "--json"])).stdout)).toMatchObject({ code: number });
+});
+
+test("a service that nobody runs is exit code 3, and with --json an answer all the same", async () => {
+  const { url } = await (async () => {
+    await using gone = new CliWorld(() => NONE);
+    return { url: gone.url };
+  })();
+  const refused = await runAlone([...LIST, "--url", url]);
+  expect(refused).toMatchObject({ code: 3, stdout: "" });
+  expect(refused.stderr).toMatch(
+    /^accesstoken: 无法连接 http:\/\/127\.0\.0\.1:\d+ \(can't connect: \w+\)\n$/,
+  );
+  const { code, stdout, stderr } = await runAlone([...LIST, "--url", url, "--json"]);
+  expect({ code, stderr }).toEqual({ code: 3, stderr: "" });
+  expect(JSON.parse(stdout)).toMatchObject({ code: 503, data: {} });
+});
+
+test.each([
+  [200, "<html>a captive portal</html>", 1],
+  [404, "Not Found", 1],
+  [200, "null", 1],
+  [200, "[]", 1],
+  [502, "<html>Bad Gateway</html>", 3],
+  [503, "", 3],
+])(
+  "an answer that is not this service's (%d %j) is not taken for one: exit code %d",
+  async (status, body, exitCode) => {
+    await using world = new CliWorld(() => new Response(body, { status }));
+    const { code, stdout, stderr } = await world.run(LIST);
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
+    expect(stderr).toContain(`HTTP status ${status}`);
+  },
+);
+
+test("an answer that breaks off is exit code 3", async () => {
+  await using server = await AnsweringServer.start(({ socket }) => {
+    const whole = httpAnswer(JSON.stringify({ code: 0, msg: "success", data: NONE, trace_id: "t" }));
+    socket.write(whole.subarray(0, whole.length - 5));
+    socket.end();
+  });
+  expect((await runAlone([...LIST, "--url", server.url])).code).toBe(3);
+});
+
+test.each([
+  ["ftp://127.0.0.1"],
+  ["127.0.0.1:3000"],
+  ["https://token.example.com/api"],
+  ["https://token.example.com/?a=1"],
+  ["https://user@token.example.com"],
+  [""],
+])("--url %j is none: exit code 2", async (url) => {
+  const { code, stderr } = await runAlone([...LIST, "--url", url]);
+  expect(code).toBe(2);
+  expect(stderr).toStartWith("accesstoken: --url: 应为http(s)地址");
+});
+
+test("P6: a key travels in the clear to another machine only where --insecure-http says so", async () => {
+  const { code, stderr } = await runAlone([...LIST, "--url", "http://192.0.2.1"]);
+  expect(code).toBe(2);
+  expect(stderr).toStartWith("accesstoken: --url: http会明文传输");
+  await using world = new CliWorld(() => NONE);
+  expect((await world.run([...LIST, "--insecure-http"])).code).toBe(0);
+});
+
+test.each([[["--key-file", "key"]], [["--insecure-http"]]])(
+  "%j without --url is exit code 2",
+  async (options) => {
+    const { code, stderr } = await runAlone([...LIST, ...options]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("with --url only");
+  },
+);
+
+test("P6: a key file without a good key is exit code 2, nothing is asked, and its content is not repeated", async () => {
+  await using world = new CliWorld(() => NONE);
+  const mistyped = world.key.slice(0, -1) + (world.key.endsWith("0") ? "1" : "0");
+  for (const content of [mistyped, "hunter2", "", "x".repeat(10_000)]) {
+    writeFileSync(world.path("key"), content);
+    const { code, stderr } = await world.run(LIST);
+    expect(code).toBe(2);
+    expect(stderr).toStartWith("accesstoken: --key-file: 内容不是有效的API密钥");
+    if (content) expect(stderr).not.toContain(content);
+  }
+  const missing = await runAlone([...LIST, "--url", world.url, "--key-file", world.path("nowhere")]);
+  expect(missing.code).toBe(2);
+  expect(missing.stderr).toContain("--key-file: 无法读取文件 (the file can't be read: ENOENT)");
+  expect(world.arrived).toEqual([]);
+});
+
+test("a key file that others may read is used with a warning", async () => {
+  await using world = new CliWorld(() => NONE);
+  chmodSync(world.path("key"), 0o644);
+  const { code, stderr } = await world.run(LIST);
+  expect(code).toBe(0);
+  expect(stderr).toContain(`${world.path("key")}: 其他用户可以访问该文件`);
+});
+
+test("a list is asked for page after page and shown as one", async () => {
+  const names = Array.from({ length: 450 }, (_, n) => `client-${String(n).padStart(3, "0")}`);
+  await using world = new CliWorld(({ path }) => {
+    const query = new URL(path, "http://localhost").searchParams;
+    const start = query.has("after") ? names.indexOf(query.get("after") ?? "") + 1 : 0;
+    const page = names.slice(start, start + Number(query.get("limit")));
+    const hasMore = start + page.length < names.length;
+    return { clients: page.map((client) => ({ client })), ...(hasMore ? { next: page.at(-1) } : {}) };
+  });
+  const { code, stdout } = await world.run([...LIST, "--json"]);
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toEqual({ clients: names.map((client) => ({ client })) });
+  expect(world.arrived.length).toBe(3);
+});
+
+test("what a refusal says can't steer the terminal", async () => {
+  await using world = new CliWorld(() =>
+    Response.json({ code: 400, msg: "a\u001b[2Jb", data: {}, trace_id: "t\r\nx" }, { status: 400 }),
+  );
+  expect((await world.run(LIST)).stderr).toBe("accesstoken: a�[2Jb (code 400, trace_id t��x)\n");
+});
+
+test("a success in the body with a failure's status is no success", async () => {
+  await using world = new CliWorld(() => answered(NONE, { status: 500 }));
+  expect((await world.run(LIST)).code).toBe(1);
+});

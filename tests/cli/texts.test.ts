@@ -1,0 +1,75 @@
+import { expect, test } from "bun:test";
+import { localTime } from "../../src/cli/local-time.ts";
+import { textFields, textTable } from "../../src/cli/text-table.ts";
+import { parseDuration, parseInstant } from "../../src/cli/time-arguments.ts";
+
+const NOW = Date.UTC(2027, 0, 15, 12);
+
+test.each([
+  ["600", 600],
+  ["90s", 90],
+  ["10m", 600],
+  ["12h", 43_200],
+  ["7d", 604_800],
+  ["1w", 604_800],
+  ["0", 0],
+])("the duration %s is %d seconds", (text, seconds) => {
+  expect(parseDuration("overlap", text, 604_800)).toBe(seconds);
+});
+
+test.each(["8d", "604801", "-1", "1.5h", "", "d", "1y", "tomorrow", "99999999999999s"])(
+  "%j is no duration of at most 7 days",
+  (text) => {
+    expect(() => parseDuration("overlap", text, 604_800)).toThrow("--overlap: ");
+  },
+);
+
+test("an instant is a time of a zone, a time or day of this machine's, or a while from now", () => {
+  const at = (text: string, looksBack = false) => parseInstant("expires", text, NOW, looksBack);
+  expect(at("2027-01-31T08:00+08:00")).toBe(Date.UTC(2027, 0, 31));
+  expect(at("2027-01-31T08:00:30Z")).toBe(Date.UTC(2027, 0, 31, 8, 0, 30));
+  expect(at("2027-01-31")).toBe(new Date(2027, 0, 31).getTime());
+  expect(at("2028-02-29 23:59")).toBe(new Date(2028, 1, 29, 23, 59).getTime());
+  expect(at("90d")).toBe(NOW + 90 * 86_400_000);
+  expect(at("24h", true)).toBe(NOW - 86_400_000);
+});
+
+test.each([
+  "2027-02-30",
+  "2027-13-01",
+  "2027-1-1",
+  "2027-01-31T25:00",
+  "1801440000000",
+  "90",
+  "",
+  "90y",
+  "now",
+])("%j is no instant", (text) => {
+  expect(() => parseInstant("expires", text, NOW, false)).toThrow("--expires: ");
+});
+
+test("a time for people is of this machine's zone and names it", () => {
+  const text = localTime(NOW);
+  expect(text).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:00[+-]\d\d:\d\d$/);
+  expect(new Date(text).getTime()).toBe(NOW);
+  expect(localTime(undefined)).toBeUndefined();
+});
+
+test("columns are aligned by what is seen, Chinese being twice as wide", () => {
+  expect(
+    textTable(
+      ["APP", "TITLE", "END"],
+      [
+        ["wx1", "商城", "x"],
+        ["wx22", undefined, "y"],
+        ["", "shop", ""],
+      ],
+    ),
+  ).toBe(["APP   TITLE  END", "wx1   商城   x", "wx22  -      y", "-     shop   -", ""].join("\n"));
+  expect(textFields({ app: "wx1", nothing: undefined, 名称: "商城" })).toBe("app   wx1\n名称  商城\n");
+});
+
+test("what others wrote can't steer the terminal", () => {
+  const text = textTable(["TITLE"], [["a\u001b[2Jb\r\nc\u009b1m"]]);
+  expect(text).toBe("TITLE\na�[2Jb��c�1m\n");
+});

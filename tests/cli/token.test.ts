@@ -1,0 +1,64 @@
+import { expect, test } from "bun:test";
+import { CliWorld } from "./cli-world.ts";
+
+const EXPIRES_AT = Date.UTC(2027, 0, 31);
+const HANDED_OUT = {
+  value: "TOKEN-1",
+  expires_in: 7000,
+  expires_at: EXPIRES_AT,
+  issued_at: EXPIRES_AT - 7_200_000,
+};
+
+test("token get prints the value alone", async () => {
+  await using world = new CliWorld(() => HANDED_OUT);
+  expect(await world.run(["token", "get", "wx1"])).toMatchObject({
+    code: 0,
+    stdout: "TOKEN-1\n",
+    stderr: "",
+  });
+  const args = ["token", "get", "ww1_1000002", "--kind", "agent_config_ticket", "--min-ttl", "10m", "--json"];
+  expect(JSON.parse((await world.run(args)).stdout)).toEqual(HANDED_OUT);
+  expect(world.asked).toEqual([
+    "GET /v1/apps/wx1/credentials/access_token",
+    "GET /v1/apps/ww1_1000002/credentials/agent_config_ticket?min_ttl=600",
+  ]);
+});
+
+test("P6: token refresh tells how long the new one lives, and not the token", async () => {
+  await using world = new CliWorld(() => HANDED_OUT);
+  const { code, stdout, stderr } = await world.run(["token", "refresh", "wx1"]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^access_token of wx1 lives until 20\S+\n$/);
+  expect(stdout + stderr).not.toContain("TOKEN-1");
+  await world.run(["token", "refresh", "wx1", "--kind", "jsapi_ticket", "--force"]);
+  expect(world.arrived.map(({ method, path, body }) => [method, path, body])).toEqual([
+    ["POST", "/v1/apps/wx1/credentials/access_token/refresh", {}],
+    ["POST", "/v1/apps/wx1/credentials/jsapi_ticket/refresh", { force: true }],
+  ]);
+});
+
+test("token clear forgets the access token, or what --kind says", async () => {
+  await using world = new CliWorld(() => ({}));
+  const { code, stdout } = await world.run(["token", "clear", "wx1"], { language: "zh" });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "已清除 wx1 的 access_token\n" });
+  expect((await world.run(["token", "clear", "wx1", "--kind", "jsapi_ticket", "--json"])).stdout).toBe(
+    "{}\n",
+  );
+  expect(world.asked).toEqual([
+    "DELETE /v1/apps/wx1/credentials/access_token",
+    "DELETE /v1/apps/wx1/credentials/jsapi_ticket",
+  ]);
+});
+
+test.each([
+  [["get", "wx1", "--kind", "session_key"], "must be one of these"],
+  [["get", "wx1", "--min-ttl", "3h"], "must be a duration"],
+  [["refresh", ".."], "must be an appid"],
+  [["clear"], "argument <app> is missing"],
+])("token %j is exit code 2, and nothing is asked", async (args, line) => {
+  await using world = new CliWorld(() => HANDED_OUT);
+  const { code, stderr } = await world.run(["token", ...args]);
+  expect(code).toBe(2);
+  expect(stderr.split("\n")[0]).toContain(line);
+  expect(world.arrived).toEqual([]);
+});

@@ -1,0 +1,100 @@
+import { expect, test } from "bun:test";
+import { COMMANDS } from "../../src/cli/commands.ts";
+import { type Language, preferredLanguage } from "../../src/config.ts";
+import { runAlone } from "./cli-world.ts";
+
+const CHINESE = /[\u4e00-\u9fff]/;
+const shown = COMMANDS.filter(({ isHidden }) => !isHidden);
+
+/** What a command line prints, which must be all there is. */
+async function printed(args: readonly string[], language: Language): Promise<string> {
+  const { code, stdout, stderr } = await runAlone(args, { language });
+  expect({ args, code, stderr }).toEqual({ args, code: 0, stderr: "" });
+  return stdout;
+}
+
+test.each(["en", "zh"] as const)("help in %s lists every command with what it means", async (language) => {
+  const text = await printed(["help"], language);
+  const lines = text.split("\n");
+  for (const { words, meaning } of shown) {
+    const line = lines.find((each) => each.startsWith(`  ${words.join(" ")} `)) ?? "";
+    expect(line).toEndWith(meaning[language]);
+  }
+  expect(CHINESE.test(text)).toBe(language === "zh");
+  expect(text).not.toContain("worker ");
+  for (const word of ["--help", "-h"]) expect(await printed([word], language)).toBe(text);
+});
+
+test("a command's help tells each argument and option in one language", async () => {
+  for (const { words, positionals = [], options = [] } of shown) {
+    const english = await printed(["help", ...words], "en");
+    expect([words, english]).toEqual([words, expect.not.stringMatching(CHINESE)]);
+    expect(english).toStartWith(`Usage: accesstoken ${words.join(" ")}`);
+    for (const { name, meaning } of positionals) {
+      expect(english).toContain(`<${name}>`);
+      expect(english).toContain(meaning.en);
+    }
+    for (const { name, meaning } of options) {
+      expect(english).toContain(`  --${name}`);
+      expect(english).toContain(meaning.en);
+    }
+    const chinese = await printed([...words, "--help"], "zh");
+    expect(chinese).toStartWith(`用法：accesstoken ${words.join(" ")}`);
+    for (const { meaning } of options) {
+      expect(chinese).toContain(meaning.zh);
+      expect(meaning.zh).toMatch(CHINESE);
+    }
+  }
+});
+
+test("a group's help lists its commands", async () => {
+  const text = await printed(["help", "keys"], "en");
+  for (const word of ["create", "list", "roll", "revoke"]) expect(text).toContain(`  keys ${word} `);
+  expect(text).not.toContain("clients add");
+  expect(await printed(["keys", "--help"], "en")).toBe(text);
+  expect(await printed(["keys", "help"], "en")).toBe(text);
+});
+
+test("names and meanings are unique, and no option is one that every command has", () => {
+  const names = COMMANDS.map(({ words }) => words.join(" "));
+  expect(new Set(names).size).toBe(names.length);
+  for (const { options = [] } of COMMANDS) {
+    const own = options.map(({ name }) => name);
+    expect(new Set(own).size).toBe(own.length);
+    expect(own).not.toContain("help");
+  }
+});
+
+test.each([
+  [["keys"], "缺少命令 (a command is missing)", "Usage: accesstoken keys <command> [options]"],
+  [
+    ["keys", "steal"],
+    "没有这个命令 (there is no such command)",
+    "Usage: accesstoken keys <command> [options]",
+  ],
+  [["help", "steal"], "没有这个命令 (there is no such command)", "Usage: accesstoken help"],
+  [["help", "keys", "steal"], "没有这个命令 (there is no such command)", "Usage: accesstoken help"],
+  [
+    ["keys", "list"],
+    "缺少参数 <client> (argument <client> is missing)",
+    "Usage: accesstoken keys list <client>",
+  ],
+])("%j: one line says what is wrong, then comes the usage, exit code 2", async (args, line, usage) => {
+  const { code, stdout, stderr } = await runAlone(args);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toContain(usage);
+  expect(stderr.split("\n")[0]).toBe(`accesstoken: ${line}`);
+});
+
+test.each([
+  [{}, "en"],
+  [{ LANG: "zh_CN.UTF-8" }, "zh"],
+  [{ LANG: "ZH" }, "zh"],
+  [{ LANG: "en_US.UTF-8" }, "en"],
+  [{ LANG: "zh_CN.UTF-8", LC_ALL: "C" }, "en"],
+  [{ LANG: "C", LC_MESSAGES: "zh_TW.UTF-8" }, "zh"],
+  [{ LANG: "zh_CN", LC_MESSAGES: "en_GB", LC_ALL: "" }, "en"],
+  [{ LANG: "", LC_ALL: "zh_HK" }, "zh"],
+] as const)("with %j the command line speaks %s", (environment, language) => {
+  expect(preferredLanguage(environment)).toBe(language);
+});

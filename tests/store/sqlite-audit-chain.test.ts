@@ -1,0 +1,313 @@
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { drizzle } from "drizzle-orm/bun-sqlite";
+import type { AuditEntry } from "../../src/audit/audit-entry.ts";
+import { isAuditFailure } from "../../src/audit/audit-failure.ts";
+import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
+import type { Transaction } from "../../src/store/sqlite/revisions.ts";
+import { openDatabase } from "../../src/store/sqlite/open-database.ts";
+import { usage } from "../../src/store/sqlite/schema.ts";
+import { runStatement } from "../../src/store/sqlite/statement.ts";
+import { entryOf } from "../support/audit-entries.ts";
+import { Child } from "../support/child.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { failureOf } from "../support/refusals.ts";
+import { StoreFolder } from "../support/store-folder.ts";
+import { APPEND_AUDIT } from "./programs/append-audit.ts";
+
+const ENTRIES = 12;
+
+/** A store with a few entries, a second apart, and a connection for whoever can write to the file. */
+async function setup(count = ENTRIES) {
+  const clock = new ManualClock();
+  const files = new StoreFolder(clock);
+  const { audit } = await files.open();
+  const append = async (more: number) => {
+    for (let number = 1; number <= more; number++) {
+      clock.advance(1000);
+      await audit.append(entryOf({ detail: { number } }));
+    }
+  };
+  await append(count);
+  const intruder = new Database(files.path, { readwrite: true });
+  const dispose = () => {
+    intruder.close();
+    files[Symbol.dispose]();
+  };
+  return { clock, files, audit, append, intruder, [Symbol.dispose]: dispose };
+}
+
+test("P7: an entry comes back as it was written, with its time and its place", async () => {
+  using it = await setup(0);
+  const odd = 'a"\\\n\u0000\u2028中😀';
+  const entry: AuditEntry = entryOf({
+    client: odd,
+    environment: odd,
+    app: "",
+    detail: { odd, half: "\ud800", nested: { list: [1, null, true] }, nothing: undefined },
+  });
+  await it.audit.append(entry);
+  const [record] = await it.audit.list({}, { limit: 10 });
+  expect(record).toEqual({
+    ...entry,
+    id: 1,
+    at: it.clock.now(),
+    detail: { odd, half: "\ud800", nested: { list: [1, null, true] } },
+    hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+  expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 1 });
+});
+
+test("P7: half a character in a name, which no database keeps, does not look like tampering", async () => {
+  using it = await setup(0);
+  await it.audit.append(entryOf({ client: "a\ud800", address: "\udc00", app: "\ud800b", outcome: "\ud800" }));
+  expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 1 });
+});
+
+test("P7: nobody has tampered with an audit that nobody has tampered with, empty or not, also after a restart", async () => {
+  using it = await setup(0);
+  const none = { isIntact: true, entries: 0, fault: undefined, last: undefined };
+  expect(await it.audit.verify()).toEqual(none);
+  await it.append(3);
+  const [newest] = await it.audit.list({}, { limit: 1 });
+  const last = { id: 3, hash: newest!.hash };
+  const three = { isIntact: true, entries: 3, fault: undefined, last };
+  expect(await it.audit.verify()).toEqual(three);
+  it.files.close();
+  const { audit } = await it.files.open();
+  expect(await audit.verify()).toEqual(three);
+});
+
+/** What somebody who can write to the file does, and the first entry that no longer fits. */
+const TAMPERING: readonly (readonly [what: string, statements: readonly string[], id: number])[] = [
+  ...["client", "environment", "address", "action", "app", "outcome", "trace_id", "token_digest"].map(
+    (column) => [`changed ${column}`, [`UPDATE audit_entries SET ${column} = 'x' WHERE id = 5`], 5] as const,
+  ),
+  ["changed time", ["UPDATE audit_entries SET at = at + 1 WHERE id = 5"], 5],
+  ["changed detail", [`UPDATE audit_entries SET detail = '{"number":6}' WHERE id = 5`], 5],
+  ["changed detail that means the same", [`UPDATE audit_entries SET detail = detail || ' ' WHERE id = 5`], 5],
+  ["detail as bytes", ["UPDATE audit_entries SET detail = CAST(detail AS BLOB) WHERE id = 5"], 5],
+  ["changed hash", ["UPDATE audit_entries SET hash = upper(hash) WHERE id = 5"], 5],
+  ["changed last entry", ["UPDATE audit_entries SET client = 'x' WHERE id = 12"], 12],
+  ["entry removed from the middle", ["DELETE FROM audit_entries WHERE id = 5"], 6],
+  ["several entries removed from the middle", ["DELETE FROM audit_entries WHERE id BETWEEN 3 AND 9"], 10],
+  ["first entry cut off", ["DELETE FROM audit_entries WHERE id = 1"], 2],
+  ["last entry cut off", ["DELETE FROM audit_entries WHERE id = 12"], 12],
+  ["all entries removed", ["DELETE FROM audit_entries"], 1],
+  [
+    "a gap closed by other numbers",
+    ["DELETE FROM audit_entries WHERE id = 5", "UPDATE audit_entries SET id = id - 1 WHERE id > 5"],
+    5,
+  ],
+  [
+    "two entries swapped",
+    [
+      "UPDATE audit_entries SET id = 0 WHERE id = 5",
+      "UPDATE audit_entries SET id = 5 WHERE id = 6",
+      "UPDATE audit_entries SET id = 6 WHERE id = 0",
+    ],
+    5,
+  ],
+  [
+    "an entry copied behind the last",
+    [
+      "INSERT INTO audit_entries SELECT 13, at, client, environment, address, action, app, outcome, trace_id, token_digest, detail, hash FROM audit_entries WHERE id = 12",
+    ],
+    13,
+  ],
+  [
+    "an entry inserted before the first",
+    [
+      "INSERT INTO audit_entries SELECT 0, at, client, environment, address, action, app, outcome, trace_id, token_digest, detail, hash FROM audit_entries WHERE id = 1",
+    ],
+    0,
+  ],
+  [
+    "an entry inserted into the middle",
+    [
+      "UPDATE audit_entries SET id = -id WHERE id > 5",
+      "UPDATE audit_entries SET id = 1 - id WHERE id < 0",
+      "INSERT INTO audit_entries SELECT 6, at, client, environment, address, action, app, outcome, trace_id, token_digest, detail, hash FROM audit_entries WHERE id = 5",
+    ],
+    6,
+  ],
+  [
+    "the beginning cut off and noted by a guess",
+    [
+      "DELETE FROM audit_entries WHERE id < 5",
+      "UPDATE audit_ends SET entry_id = 4, hash = printf('%064d', 0) WHERE name = 'first'",
+    ],
+    5,
+  ],
+  [
+    "the end cut off and noted",
+    [
+      "UPDATE audit_ends SET entry_id = 9, hash = (SELECT hash FROM audit_entries WHERE id = 9) WHERE name = 'last'",
+      "DELETE FROM audit_entries WHERE id > 9",
+    ],
+    10,
+  ],
+  [
+    "everything removed and one end put in the place of the other",
+    [
+      "DELETE FROM audit_entries",
+      "DELETE FROM audit_ends WHERE name = 'first'",
+      "INSERT INTO audit_ends SELECT 'first', entry_id, hash, mac FROM audit_ends WHERE name = 'last'",
+    ],
+    0,
+  ],
+  ["the note of the start removed", ["DELETE FROM audit_ends WHERE name = 'first'"], 1],
+  ["the note of the end removed", ["DELETE FROM audit_ends WHERE name = 'last'"], 13],
+  ["both notes removed", ["DELETE FROM audit_ends"], 1],
+  [
+    "everything but the notes removed, and one of these",
+    ["DELETE FROM audit_entries", "DELETE FROM audit_ends WHERE name = 'first'"],
+    0,
+  ],
+  ["everything removed", ["DELETE FROM audit_entries", "DELETE FROM audit_ends"], 0],
+  ["a forged note of the start", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'first'"], 1],
+  ["a forged note of the end", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'last'"], 13],
+  ["a note of an end that is further on", ["UPDATE audit_ends SET entry_id = 99 WHERE name = 'last'"], 13],
+];
+
+test.each(TAMPERING)("P7: %s is found", async (_what, statements, id) => {
+  using it = await setup();
+  for (const statement of statements) it.intruder.run(statement);
+  const found = await it.audit.verify();
+  expect(found).toMatchObject({ isIntact: false, fault: { id } });
+  expect(found.fault?.message).toMatch(/[\u4e00-\u9fff].*[a-z]{3}/);
+});
+
+test.each(TAMPERING)("P7: %s is found as well when the service has gone on", async (_what, statements) => {
+  using it = await setup();
+  for (const statement of statements) it.intruder.run(statement);
+  await it.append(5);
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false });
+  expect(await it.audit.list({}, { limit: 5 })).toHaveLength(5);
+});
+
+test("P7: a database that was set back as a whole is told by the last entry that was written down elsewhere", async () => {
+  using it = await setup(5);
+  const ends = it.intruder.query("SELECT * FROM audit_ends WHERE name = 'last'").get() as Record<
+    string,
+    string
+  >;
+  await it.append(3);
+  const { last } = await it.audit.verify();
+  it.intruder.run("DELETE FROM audit_entries WHERE id > 5");
+  it.intruder
+    .query("UPDATE audit_ends SET entry_id = ?, hash = ?, mac = ? WHERE name = 'last'")
+    .run(ends["entry_id"]!, ends["hash"]!, ends["mac"]!);
+  const back = await it.audit.verify();
+  expect(back).toMatchObject({ isIntact: true, entries: 5 });
+  expect([last?.id, back.last?.id]).toEqual([8, 5]);
+});
+
+test("P7: a long audit is looked at whole, while entries come and others have their turn", async () => {
+  using it = await setup(2500);
+  let turns = 0;
+  const looking = it.audit.verify();
+  const others = (async () => {
+    for (let round = 0; round < 3; round++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turns += 1;
+      await it.append(1);
+    }
+  })();
+  const verdict = await looking;
+  expect(verdict.isIntact).toBeTrue();
+  expect(verdict.entries).toBeWithin(2500, 2504);
+  expect(turns).toBeGreaterThanOrEqual(2);
+  await others;
+  it.intruder.run("UPDATE audit_entries SET outcome = 'x' WHERE id = 2001");
+  expect(await it.audit.verify()).toMatchObject({ fault: { id: 2001 }, last: { id: 2000 } });
+});
+
+test("P7: an audit that is pruned while it is looked at is intact", async () => {
+  using it = await setup(2500);
+  const looking = it.audit.verify();
+  const pruned = await it.audit.prune(it.clock.now() - 100_000);
+  const again = await it.audit.prune(it.clock.now() - 100_000);
+  expect(pruned.entries + again.entries).toBe(2000);
+  expect(await looking).toMatchObject({ isIntact: true, last: { id: 2500 } });
+});
+
+test("P7: several processes that write at once make one chain, and none of their entries is lost", async () => {
+  using it = await setup(1);
+  const clients = ["one", "two", "three"];
+  const children = clients.map(
+    (client) =>
+      new Child([process.execPath, APPEND_AUDIT, it.files.path, it.files.keyPath, client, "60"], {
+        cwd: it.files.folder,
+      }),
+  );
+  const own = it.append(20);
+  for (const child of children) expect([await child.exited(), child.stderr]).toEqual([0, ""]);
+  await own;
+  expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 201, last: { id: 201 } });
+  for (const client of clients) {
+    const records = await it.audit.listForward({ client }, { limit: 1000, after: 0 });
+    expect(records.map(({ detail }) => detail["number"])).toEqual(
+      Array.from({ length: 60 }, (_, index) => index + 1),
+    );
+  }
+});
+
+test("P7: the same entry under another key has another hash: who has the file alone can't make one", async () => {
+  using it = await setup(1);
+  using elsewhere = await setup(1);
+  const [own] = await it.audit.list({}, { limit: 10 });
+  const [other] = await elsewhere.audit.list({}, { limit: 10 });
+  expect({ ...other, hash: "" }).toEqual({ ...own, hash: "" });
+  expect(other?.hash).not.toBe(own?.hash);
+});
+
+/** A chain of its own, for transactions that somebody else runs. */
+function chainIn(files: StoreFolder) {
+  const failures: string[] = [];
+  const database = openDatabase(files.path);
+  const key = new Uint8Array(32);
+  const chain = new AuditChain({ key, clock: files.clock, onFailed: (code) => failures.push(code) });
+  const orm = drizzle({ client: database });
+  const inTransaction = (work: (transaction: Transaction) => void) =>
+    runStatement(files.clock, () => orm.transaction(work, { behavior: "immediate" }));
+  return { chain, failures, inTransaction, [Symbol.dispose]: () => database.close() };
+}
+
+const usageRows = (database: Database) => database.query("SELECT * FROM usage").all();
+const CALL = { platform: "weixin", appId: "wx1", endpoint: "/x", day: "2026-11-22", calls: 1 };
+
+test("P7: an entry in somebody else's transaction stands and falls with it", async () => {
+  using it = await setup(0);
+  using own = chainIn(it.files);
+  await own.inTransaction((transaction) => {
+    transaction.insert(usage).values(CALL).run();
+    own.chain.append(transaction, entryOf());
+  });
+  const undone = own.inTransaction((transaction) => {
+    own.chain.append(transaction, entryOf());
+    throw new Error("changed my mind");
+  });
+  expect(await undone.catch(String)).toContain("changed my mind");
+  expect(it.intruder.query("SELECT id FROM audit_entries").all()).toEqual([{ id: 1 }]);
+  expect(usageRows(it.intruder)).toHaveLength(1);
+  expect(own.failures).toEqual([]);
+});
+
+test("P7: a change whose entry is refused is not made, and is told of once", async () => {
+  using it = await setup(0);
+  using own = chainIn(it.files);
+  it.intruder.run(
+    "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'canary'); END",
+  );
+  const change = own.inTransaction((transaction) => {
+    transaction.insert(usage).values(CALL).run();
+    own.chain.append(transaction, entryOf({ client: "canary" }));
+  });
+  const failure = await failureOf(change);
+  expect([isAuditFailure(failure), failure.code]).toEqual([true, "unavailable"]);
+  expect(failure.message).toContain("未作更改");
+  expect(failure.message).not.toContain("canary");
+  expect(usageRows(it.intruder)).toEqual([]);
+  expect(own.failures).toEqual(["store_unusable"]);
+});
