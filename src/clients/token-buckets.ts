@@ -2,6 +2,8 @@ import type { Clock } from "../clock.ts";
 
 /** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
 const BUCKETS_MOST = 10_000;
+/** A token that lacks no more than this is whole: a sum of fractions is seldom exact, and a wait that was told must do. */
+const ROUNDING = 1e-9;
 
 interface Bucket {
   level: number;
@@ -35,11 +37,12 @@ export class TokenBuckets {
     }
     bucket.level = Math.min(burst, bucket.level + ((now - bucket.filledAt) / 1000) * perSecond);
     bucket.filledAt = now;
-    if (bucket.level < 1) {
+    const lacking = 1 - ROUNDING - bucket.level;
+    if (lacking > 0) {
       // To be forgotten first is no way out for the one who asks most.
       this.#buckets.delete(caller);
       this.#keep(caller, bucket);
-      return Math.ceil(((1 - bucket.level) / perSecond) * 1000);
+      return Math.ceil((lacking / perSecond) * 1000);
     }
     bucket.level -= 1;
     return 0;

@@ -3,6 +3,7 @@ import { remembered } from "../clients/remembered.ts";
 import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
+import { exactPaths } from "./exact-paths.ts";
 
 /** A socket that says nothing for so long is closed; also how long a handler may work without an answer. */
 const IDLE_TIMEOUT_SECONDS = 30;
@@ -40,7 +41,7 @@ export function listen(app: AnyElysia, { host, port, isShared = false }: ListenO
       idleTimeout: IDLE_TIMEOUT_SECONDS,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      fetch: (request) => refuseHost(request) ?? app.fetch(request),
+      ...exactPaths(app, (request) => refuseTunnel(request) ?? refuseHost(request) ?? app.fetch(request)),
       error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
     });
     app.server = server;
@@ -77,6 +78,16 @@ function cannotListen(error: unknown, host: string, port: number): ServiceError 
     );
   }
   return new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);
+}
+
+/**
+ * Turns away CONNECT, on every path. To it even an error with HTTP 200 would say that a tunnel stands, and whatever
+ * follows on the connection would never be read as a request.
+ */
+function refuseTunnel({ method }: Request): Response | undefined {
+  if (method !== "CONNECT") return undefined;
+  const failure = new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)");
+  return envelopeResponse(failureEnvelope(failure, newTraceId()), 405, { connection: "close" });
 }
 
 const isWellFormed = remembered((host) => host.length >= 4 && HOST.test(host));
