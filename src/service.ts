@@ -2,6 +2,7 @@ import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { UsageCounter } from "./audit/usage.ts";
+import { isSlotOf } from "./apps/slot.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
 import { Access } from "./clients/access.ts";
 import { createAuthentication } from "./clients/authentication.ts";
@@ -70,9 +71,14 @@ export interface ServiceOptions {
   readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
 }
 
+/** A route by its method and its path, with `:name` for what varies. */
+export type Route = Readonly<Record<"method" | "path", string>>;
+
 /** A running service. */
 export interface Service {
   readonly url: string;
+  /** Every route that it has, as the router lists them. */
+  readonly routes: readonly Route[];
   /** Does now what the refresher does every second. */
   tick(): Promise<void>;
   /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
@@ -198,6 +204,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
+      onForgotten: (app) => memory.forgetSlots((slot) => isSlotOf(app, slot)),
     });
     // Before anybody is answered: who may not ask any more must not be let in.
     await Promise.all([administration.refresh(), clients.refresh()]);
@@ -263,12 +270,14 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (refreshes && !isLocal) await refresher.start();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
+      routes: app.routes.map(({ method, path }) => ({ method, path })),
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
         await usage.stop();
         administration.stop();
         await clients.stop();
+        await audit.stop();
         metrics.stop();
       },
       close: () => store.close(),
@@ -315,6 +324,7 @@ function openStore(
 
 /** What a running service does with its inner parts. */
 interface Inside {
+  readonly routes: readonly Route[];
   /** Ends what runs by itself, and resolves when nothing is under way any more. */
   readonly finish: () => Promise<void>;
   readonly close: () => void;
@@ -336,6 +346,10 @@ class RunningService implements Service {
     this.#server = server;
     this.#events = events;
     this.#inside = inside;
+  }
+
+  get routes(): readonly Route[] {
+    return this.#inside.routes;
   }
 
   tick(): Promise<void> {

@@ -25,6 +25,8 @@ export interface AppAdministrationParts {
   readonly directory: AppDirectory;
   /** Asks upstream whether a secret is right, with the slot of that secret. Throws what the upstream says. */
   readonly check: (slot: Slot) => Promise<unknown>;
+  /** Called when the store has forgotten what was issued to an app: this process's memory must forget it too. */
+  readonly onForgotten: (app: App) => void;
 }
 
 /**
@@ -96,6 +98,7 @@ export class AppAdministration {
     const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
     await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
+    if (isNewSecret) this.#parts.onForgotten(app);
     await this.refresh();
   }
 
@@ -106,6 +109,7 @@ export class AppAdministration {
   ): Promise<void> {
     const { app } = this.#managed(name, version);
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
+    this.#parts.onForgotten(app);
     await this.refresh();
   }
 

@@ -133,14 +133,14 @@ export class AppDirectory {
     return found;
   }
 
-  /** The configured slot of that name; undefined for a name that no held secret belongs to. */
+  /** The configured slot of that name; undefined for a name that no held secret belongs to, or one of a disabled app. */
   slotNamed({ platform, appId, name }: SlotName): Slot | undefined {
-    if (platform === "wecom") {
-      const app = this.#wecom.get(appId)?.find(({ agent }) => agent === name);
-      return app && wecomSlotOf(app);
-    }
-    const app = this.#weixin.get(appId);
-    return app?.tokenMode === name ? weixinSlotOf(app) : undefined;
+    const app =
+      platform === "wecom"
+        ? this.#wecom.get(appId)?.find(({ agent }) => agent === name)
+        : this.#weixin.get(appId);
+    if (!app || app.managed?.isDisabled) return undefined;
+    return app.platform === "wecom" || app.tokenMode === name ? slotOf(app) : undefined;
   }
 
   /** The slot of a secret that is none of ours, or is not yet. */

@@ -1,6 +1,6 @@
 import type { Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import type { TokenMode } from "./app.ts";
+import type { App, TokenMode } from "./app.ts";
 
 /** Names a slot without its secret. */
 export interface SlotName {
@@ -25,6 +25,12 @@ export interface Slot extends SlotName {
   readonly configured: boolean;
   /** Whether an administrator has disabled the app: nothing is handed out or obtained for it. */
   readonly isDisabled?: boolean;
+}
+
+/** Whether it is a slot of the app's own secret, in whichever token mode. */
+export function isSlotOf(app: App, { platform, appId, name }: SlotName): boolean {
+  if (platform !== app.platform || appId !== app.id) return false;
+  return app.platform === "wecom" ? name === app.agent : !name.startsWith("~");
 }
 
 /** The public name of the app of a slot: an AppID, or a CorpID and an agent joined by `_`. */

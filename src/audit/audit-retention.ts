@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { type AuditEntry, SERVICE } from "./audit-entry.ts";
 import type { AuditFault, AuditStore } from "./audit-store.ts";
 
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
@@ -31,12 +32,15 @@ export class AuditRetention {
     this.#parts = parts;
   }
 
-  /** Prunes at the first call, and when an hour has passed since. Resolves when nothing is pruned any more; never throws. */
+  /**
+   * Prunes at the first call, and when an hour has passed since, or a minute since it failed. Resolves when nothing is
+   * pruned any more; never throws.
+   */
   async tick(): Promise<void> {
-    const { clock, onFailed } = this.#parts;
+    const { clock } = this.#parts;
     if (!this.#running && !this.#isStopping && clock.monotonic() >= this.#dueAt) {
       this.#dueAt = clock.monotonic() + HOUR_MS;
-      this.#running = this.#prune().catch(onFailed);
+      this.#running = this.#prune().catch((error: unknown) => this.#failed(error));
       void this.#running.finally(() => (this.#running = undefined));
     }
     await this.#running;
@@ -46,6 +50,12 @@ export class AuditRetention {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#running;
+  }
+
+  #failed(error: unknown): void {
+    const { clock, onFailed } = this.#parts;
+    this.#dueAt = clock.monotonic() + MINUTE_MS;
+    onFailed(error);
   }
 
   async #prune(): Promise<void> {

@@ -85,9 +85,9 @@ export interface AuditStore {
    * @throws {ServiceError} `auditFailure` when the entry is refused; what the store throws when it can't be used at all.
    */
   append(entry: AuditEntry): Promise<void>;
-  /** Adds to the counts, in one transaction. */
+  /** Adds to the counts, in one transaction. Soon gives up while the store is busy: it can be done later. */
   addReads(counts: readonly ReadCount[]): Promise<void>;
-  /** Adds to the counts, in one transaction. */
+  /** Adds to the counts, likewise. */
   addRefusals(counts: readonly RefusalCount[]): Promise<void>;
   /** Entries, the newest first, at most `limit`, with ids below `before` where it is given. */
   list(

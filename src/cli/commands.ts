@@ -6,6 +6,7 @@ import { CLIENT_COMMANDS } from "./clients.ts";
 import type { CommandSpec, OptionSpec, Text } from "./command-spec.ts";
 import { runDemo } from "./demo.ts";
 import { KEY_COMMANDS } from "./keys.ts";
+import { MASTER_KEY_COMMANDS } from "./master-key.ts";
 import { runSandbox } from "./sandbox.ts";
 import { runServe } from "./serve.ts";
 import { TOKEN_COMMANDS } from "./token.ts";
@@ -72,6 +73,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...KEY_COMMANDS,
   ...TOKEN_COMMANDS,
   ...AUDIT_COMMANDS,
+  ...MASTER_KEY_COMMANDS,
 ];
 
 function portOption(meaning: Text): OptionSpec {

@@ -7,6 +7,7 @@ import { isWellFormedApiKey, looksLikeApiKey } from "./api-key.ts";
 import type { Caller, Identity } from "./caller.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import { type Action, allows, ANY_APP } from "./grant.ts";
+import { callerNetwork } from "./networks.ts";
 import { distrusted, forbidden, tooMany, unauthorized, wrongSecret } from "./refusals.ts";
 import { type BucketSize, TokenBuckets } from "./token-buckets.ts";
 
@@ -270,7 +271,7 @@ export class Access {
     const { anonymousPerSecond } = this.#parts;
     if (anonymousPerSecond === 0) return;
     const burst = anonymousPerSecond * ANONYMOUS_BURST_SECONDS;
-    this.#limit(caller, caller.address, anonymousPerSecond, burst);
+    this.#limit(caller, callerNetwork(caller.address), anonymousPerSecond, burst);
   }
 
   #limit(caller: Caller, bucket: string, perSecond: number, burst: number): void {
@@ -280,7 +281,10 @@ export class Access {
 
   /** Refuses who came with something wrong; and says no more than that it was too often, when it was. */
   #refuseWrong(caller: Caller, error: ServiceError): never {
-    const waitMs = this.#wrong.take(caller.address, this.#share(WRONG_A_MINUTE / 60, WRONG_A_MINUTE));
+    const waitMs = this.#wrong.take(
+      callerNetwork(caller.address),
+      this.#share(WRONG_A_MINUTE / 60, WRONG_A_MINUTE),
+    );
     const tooOften = () => tooMany("密钥或secret错误次数过多", "too many wrong keys or secrets", waitMs);
     throw this.#refused(caller, waitMs > 0 ? tooOften() : error);
   }

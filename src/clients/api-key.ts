@@ -3,7 +3,7 @@ import { Secret } from "../secret.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /** What every key begins with, so that a scanner for leaked secrets knows it. */
-export const API_KEY_START = "ats_";
+const API_KEY_START = "ats_";
 const RANDOM_CHARACTERS = 43;
 const CHECK_CHARACTERS = 6;
 const PREFIX_LENGTH = API_KEY_START.length + 8;

@@ -72,7 +72,11 @@ function keyIn(headers: Headers): string | undefined {
   return key === undefined || key === bearer ? bearer : "";
 }
 
+/** Where a secret is looked at: elsewhere it proves nothing. */
+const SECRET_PATH = /^\/(AccessToken|JsSDK|xcx)\//;
+
 /** Whether a request could still prove itself by an app's secret: in its query, or in a body. */
 function mayBringSecret({ method, url }: Request): boolean {
+  if (!SECRET_PATH.test(new URL(url).pathname)) return false;
   return method === "POST" || /[?&]secret=/.test(url);
 }

@@ -20,7 +20,7 @@ export interface ClientStore {
   update(client: Client, entry: AuditEntry): Promise<void>;
   /** Removes a client of that version, and its keys. Throws `precondition_failed` when another version stands. */
   remove(name: string, version: number, entry: AuditEntry): Promise<void>;
-  /** Adds a key. Throws `conflict` when its label is taken among the client's keys that are not revoked. */
+  /** Adds a key. Throws `conflict` when its label is taken among the client's keys that are not over. */
   addKey(key: ApiKeyRecord, entry: AuditEntry): Promise<void>;
   /** Adds `next` and lets `prefix` end at `endsAt`, unless it ends earlier. Throws `not_found` when it is revoked or gone. */
   rollKey(prefix: string, endsAt: number, next: ApiKeyRecord, entry: AuditEntry): Promise<void>;

@@ -29,7 +29,7 @@ export interface ApiKeyRecord {
   readonly client: string;
   /** SHA-256 of the whole key, hex. */
   readonly digest: string;
-  /** What people call it; unique among the client's keys that are not revoked. */
+  /** What people call it; unique among the client's keys that are not over, but for one that is being rolled. */
   readonly label: string;
   readonly createdAt: number;
   readonly expiresAt: number | undefined;

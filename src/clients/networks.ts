@@ -31,6 +31,22 @@ export class Networks {
   }
 }
 
+/**
+ * What stands for one caller where callers are counted by address: an IPv4 address, or the 64 bits of an IPv6 address that
+ * name a network. Whoever has such a network has all the addresses in it.
+ */
+export function callerNetwork(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const [head = "", tail] = address.split("::");
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  // An IPv4 address at the end stands for two groups.
+  const length = before.length + after.length + (address.includes(".") ? 1 : 0);
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - length }, () => "0");
+  const groups = [...before, ...zeros, ...after].slice(0, 4);
+  return groups.map((group) => group.toLowerCase().replace(/^0+(?=.)/, "")).join(":");
+}
+
 /** `address` without the `::ffff:` that a dual-stack socket puts before an IPv4 address, and without a zone. */
 export function plainAddress(address: string): string {
   const unmapped = address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");

@@ -1,4 +1,5 @@
 import { Type } from "@sinclair/typebox";
+import { OVERLAP_MOST_MS } from "./client-administration.ts";
 import { type Action, ACTIONS } from "./grant.ts";
 
 /** The client of a path: its name. */
@@ -117,7 +118,7 @@ export const newKeyBody = Type.Object(
         maxLength: 64,
         pattern: "^[^\\x00-\\x1f\\x7f]+$",
         description:
-          "What people call it; unique among the client's keys that are not revoked. Default `default`. 密钥名称，同一客户端内唯一，默认 `default`。",
+          "What people call it; unique among the client's keys that are not over. Default `default`. 密钥名称，同一客户端内唯一，默认 `default`。",
         examples: ["laptop of Li"],
       }),
     ),
@@ -132,7 +133,7 @@ export const rollBody = Type.Object(
     overlap: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: 604_800,
+        maximum: OVERLAP_MOST_MS / 1000,
         description:
           "Seconds for which the old key goes on, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
         examples: [86_400],

@@ -1,3 +1,4 @@
+import type { SlotName } from "../apps/slot.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialStore } from "./credential-store.ts";
 import { type CredentialName, type CredentialRecord, credentialKey } from "./credential.ts";
@@ -111,6 +112,13 @@ export class HeldCredentials {
     this.#overtakeReads(key);
     this.#oldest.set(key, generation);
     this.#entries.delete(key);
+  }
+
+  /** Nothing of those slots is held from now on that stood before. */
+  forgetSlots(isOne: (slot: SlotName) => boolean): void {
+    for (const { name, held } of this.#entries.values()) {
+      if (isOne(name.slot)) this.forgetBefore(name, held.generation + 1);
+    }
   }
 
   /** Notes that the credential under `key` was handed out. */

@@ -5,7 +5,10 @@ import { ServiceError } from "../errors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
 import { exactPaths } from "./exact-paths.ts";
 
-/** A socket that says nothing for so long is closed; also how long a handler may work without an answer. */
+/**
+ * A socket that says nothing for so long is closed; also how long a handler may work without an answer, and how long a
+ * body may take, even one that comes byte by byte. For a head Bun has a limit of its own, some twelve seconds in all.
+ */
 const IDLE_TIMEOUT_SECONDS = 30;
 const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)(:\d{1,5})?$/;
 
@@ -25,6 +28,8 @@ export interface ListenOptions {
   readonly port: number;
   /** Whether other processes of ours listen on the same port; the system then shares the connections out. */
   readonly isShared?: boolean;
+  /** How long a socket may say nothing and a body may take, in seconds; default 30. */
+  readonly idleSeconds?: number;
 }
 
 /**
@@ -32,13 +37,14 @@ export interface ListenOptions {
  *
  * @throws {ServiceError} `invalid_config` when the port is taken or the address is not ours.
  */
-export function listen(app: AnyElysia, { host, port, isShared = false }: ListenOptions): HttpServer {
+export function listen(app: AnyElysia, options: ListenOptions): HttpServer {
+  const { host, port, isShared = false, idleSeconds = IDLE_TIMEOUT_SECONDS } = options;
   try {
     const server = Bun.serve({
       hostname: host,
       port,
       reusePort: isShared,
-      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      idleTimeout: idleSeconds,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       ...exactPaths(app, (request) => refuseTunnel(request) ?? refuseHost(request) ?? app.fetch(request)),

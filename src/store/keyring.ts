@@ -1,102 +1,199 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
-import type { Platform } from "../errors.ts";
-import { ServiceError } from "../errors.ts";
-import { Secret } from "../secret.ts";
+import { createHmac } from "node:crypto";
+import { ServiceError, type Platform } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey } from "./sealing-key.ts";
 
-/** How many bytes a master key has. */
-export const MASTER_KEY_BYTES = 32;
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
+/** A master key of the database, as far as the database itself knows it. */
+export interface KeyRow {
+  readonly keyId: string;
+  /** `SealingKey.prove`. */
+  readonly proof: string;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  /** While there are two: `SealingKey.wrap` under the other. */
+  readonly wrapped: string | null;
+}
 
-/** Where a sealed value stands. A ciphertext that is moved elsewhere does not open there. */
-export interface SealedPlace {
-  readonly table: string;
-  readonly row: string;
-  readonly column: string;
+/** Where the database's own record of its master keys is read. */
+export interface KeyTable {
+  /** Changes whenever another process may have changed the rows. Cheap. */
+  version(): number;
+  /** Two while one key takes the place of the other, otherwise one. */
+  rows(): readonly KeyRow[];
+}
+
+/** Keys that outlive a change of the master key. */
+export interface DataKeys {
+  readonly digest: Uint8Array;
+  readonly audit: Uint8Array;
+}
+
+/** Where a keyring finds its keys. */
+export interface KeyringParts {
+  readonly table: KeyTable;
+  /** The one that this process was given. */
+  readonly key: SealingKey;
+  /** The one that it would be given now; undefined where it can't be had. */
+  readonly readKey: () => SealingKey | undefined;
 }
 
 /**
- * Seals what goes to the disk, with AES-256-GCM under keys derived from the master key.
+ * The master keys of a database, and what is sealed under them.
  *
- * A sealed text is `<key id>.<base64url of nonce, ciphertext and tag>`. The key id says which master key opens it
- * and nothing about the key.
+ * While the master key is changed there are two, and whoever has one has both. A running process notices the change by
+ * itself: it seals under the newest, and opens what is sealed under either.
  */
 export class Keyring {
-  readonly keyId: string;
-  readonly #sealingKey: Uint8Array;
-  readonly #digestKey: Uint8Array;
-  readonly #auditKey: Uint8Array;
+  readonly #parts: KeyringParts;
+  readonly #keys = new Map<string, SealingKey>();
+  #rows: readonly KeyRow[] = [];
+  #current: SealingKey | undefined;
+  #version: number | undefined;
+  #dataKeys: DataKeys | undefined;
 
-  /** `masterKey` has `MASTER_KEY_BYTES` bytes. */
-  constructor(masterKey: Uint8Array) {
-    this.#sealingKey = derive(masterKey, "seal");
-    this.#digestKey = derive(masterKey, "digest");
-    this.#auditKey = derive(masterKey, "audit");
-    this.keyId = Buffer.from(derive(masterKey, "id")).toString("hex").slice(0, 8);
+  constructor(parts: KeyringParts) {
+    this.#parts = parts;
+    this.#keys.set(parts.key.keyId, parts.key);
+    this.#current = parts.key;
   }
 
-  /** The sealed text of `secret` for `place`; each call gives another. */
+  /**
+   * The sealed text of `secret` for `place`, under the newest key; each call gives another.
+   *
+   * Call it inside of the transaction that writes the text: then no text comes into the database under a key that
+   * another process has put out of use.
+   *
+   * @throws {ServiceError} `unavailable` when this process does not have the newest key.
+   */
   seal(secret: Secret, place: SealedPlace): string {
-    const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv("aes-256-gcm", this.#sealingKey, nonce);
-    cipher.setAAD(this.#context(place));
-    const sealed = Buffer.concat([
-      nonce,
-      cipher.update(secret.reveal(), "utf8"),
-      cipher.final(),
-      cipher.getAuthTag(),
-    ]);
-    return `${this.keyId}.${sealed.toString("base64url")}`;
+    this.refresh();
+    if (!this.#current) throw lockedOut();
+    return this.#current.seal(secret, place);
   }
 
   /**
    * The secret that was sealed for `place`.
    *
-   * @throws {ServiceError} `store_unusable` when it was sealed under another key, for another place, or was changed.
+   * @throws {ServiceError} `store_unusable` when it was sealed under another key, for another place, or was changed;
+   * `unavailable` when it is sealed under a key of this database that this process does not have.
    */
   open(text: string, place: SealedPlace): Secret {
-    const [keyId, body = ""] = text.split(".", 2);
-    const sealed = Buffer.from(body, "base64url");
-    if (keyId !== this.keyId || sealed.length < NONCE_BYTES + TAG_BYTES) throw cannotOpen(place);
-    try {
-      const decipher = createDecipheriv("aes-256-gcm", this.#sealingKey, sealed.subarray(0, NONCE_BYTES));
-      decipher.setAAD(this.#context(place));
-      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-      const plain = Buffer.concat([
-        decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)),
-        decipher.final(),
-      ]);
-      return new Secret(plain.toString("utf8"));
-    } catch {
-      throw cannotOpen(place);
-    }
+    const keyId = keyIdOf(text);
+    if (!this.#keys.has(keyId)) this.#reload();
+    const key = this.#keys.get(keyId);
+    if (key) return key.open(text, place);
+    throw this.#rows.some((row) => row.keyId === keyId) ? lockedOut() : cannotOpen(place);
   }
 
   /** A digest of an app's secret that only the holder of the master key can compute: 128 bits, base64url. */
   digest(platform: Platform, appId: string, secret: Secret): string {
     const text = [platform, appId, secret.reveal()].join("\n");
-    return createHmac("sha256", this.#digestKey).update(text).digest("base64url").slice(0, 22);
+    return createHmac("sha256", this.#data.digest).update(text).digest("base64url").slice(0, 22);
   }
 
-  /** What chains the entries of the audit: whoever has the database alone can't forge one. */
+  /** What chains the entries of the audit, 32 bytes: whoever has the database alone can't forge one. */
   auditKey(): Uint8Array {
-    return this.#auditKey;
+    return this.#data.audit;
   }
 
-  #context({ table, row, column }: SealedPlace): Buffer {
-    return Buffer.from([this.keyId, table, row, column].join("\n"));
+  /** Sets what `digest` and `auditKey` work with. */
+  use(dataKeys: DataKeys): void {
+    this.#dataKeys = dataKeys;
+  }
+
+  /** Looks whether the database has other keys now. Cheap while nobody writes. Throws what reading throws. */
+  refresh(): void {
+    const version = this.#parts.table.version();
+    if (version === this.#version) return;
+    this.#learn(this.#parts.table.rows());
+    // Who is locked out tries again each time: a key file may be put right.
+    this.#version = this.#current ? version : undefined;
+  }
+
+  /** As `refresh`, and does not ask whether anything can have changed; what the database says now. */
+  reread(): readonly KeyRow[] {
+    this.#version = undefined;
+    this.refresh();
+    return this.#rows;
+  }
+
+  /** Whether the database still has its proof of each key, and the keys in memory open them. */
+  isProven(): boolean {
+    const rows = this.reread();
+    return (
+      rows.length > 0 && rows.every(({ keyId, proof }) => this.#keys.get(keyId)?.isProvenBy(proof) ?? false)
+    );
+  }
+
+  /** The key under which is sealed; undefined when this process does not have it. */
+  get current(): SealingKey | undefined {
+    return this.#current;
+  }
+
+  /** The one whose place the current takes, while it does. */
+  get old(): SealingKey | undefined {
+    return [...this.#keys.values()].find((key) => this.#current && key !== this.#current);
+  }
+
+  get #data(): DataKeys {
+    if (!this.#dataKeys) throw new Error("the data keys are not known yet");
+    return this.#dataKeys;
+  }
+
+  /** Reads outside of any piece of database work, which would know what to do with a failure. */
+  #reload(): void {
+    try {
+      this.reread();
+    } catch (cause) {
+      if (cause instanceof ServiceError) throw cause;
+      throw new ServiceError("unavailable", "暂时无法读取数据库 (the database can't be read just now)", {
+        cause,
+      });
+    }
+  }
+
+  #learn(rows: readonly KeyRow[]): void {
+    this.#rows = rows;
+    // Without any record of a key there is nothing to learn; the readiness probe tells of it.
+    if (rows.length === 0) return;
+    const known = this.#knownOf(rows);
+    if (!known) {
+      this.#current = undefined;
+      return;
+    }
+    const pair = rows.length === 2 ? pairOf(rows, known) : undefined;
+    this.#keys.clear();
+    for (const key of pair ? [pair.old, pair.new] : [known]) this.#keys.set(key.keyId, key);
+    // Where the other key was tampered with, the one that is known is as good as before.
+    this.#current = pair?.new ?? known;
+  }
+
+  /** One of the keys of `rows`: of those in memory, or the one that this process would be given now. */
+  #knownOf(rows: readonly KeyRow[]): SealingKey | undefined {
+    const inMemory = rows.flatMap(({ keyId }) => this.#keys.get(keyId) ?? []);
+    const current = inMemory.find((key) => key === this.#current) ?? inMemory[0];
+    if (current) return current;
+    const given = this.#parts.readKey();
+    return rows.some((row) => row.keyId === given?.keyId && given.isProvenBy(row.proof)) ? given : undefined;
   }
 }
 
-function derive(masterKey: Uint8Array, purpose: string): Uint8Array {
-  return new Uint8Array(
-    hkdfSync("sha256", masterKey, "", `accesstoken-service ${purpose}`, MASTER_KEY_BYTES),
-  );
+/** Both keys of two rows, out of the one that is known; undefined when the rows don't fit together. */
+function pairOf(
+  rows: readonly KeyRow[],
+  known: SealingKey,
+): { readonly old: SealingKey; readonly new: SealingKey } | undefined {
+  const row = rows.find(({ keyId }) => keyId !== known.keyId);
+  if (!row?.wrapped) return undefined;
+  const newer = known.unwrap(row.keyId, "new", row.wrapped);
+  if (newer) return { old: known, new: newer };
+  const older = known.unwrap(row.keyId, "old", row.wrapped);
+  return older && { old: older, new: known };
 }
 
-function cannotOpen({ table, row, column }: SealedPlace): ServiceError {
+function lockedOut(): ServiceError {
   return new ServiceError(
-    "store_unusable",
-    `数据库中的密文无法解开，请从备份恢复数据库或主密钥 (can't open ${table}.${column} of ${row}; restore the database or the master key)`,
+    "unavailable",
+    "主密钥已更换，请以新的主密钥重启本进程 (the master key was changed; restart this process with the new one)",
   );
 }

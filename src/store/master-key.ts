@@ -13,7 +13,7 @@ import {
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { MASTER_KEY_BYTES } from "./keyring.ts";
+import { MASTER_KEY_BYTES } from "./sealing-key.ts";
 
 /** The bytes of a master key written as 64 hex digits or as base64; undefined when it is neither. */
 export function parseMasterKey(text: Secret): Uint8Array | undefined {

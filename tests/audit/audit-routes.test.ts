@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { AuditFilter } from "../../src/audit/audit-store.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { createAdmin } from "../support/access-world.ts";
-import { entryOf } from "../support/audit-entries.ts";
+import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
 import { World } from "../support/world.ts";
 
 const READ = { client: "one", environment: "dev", action: "token:read", app: "wx1" };
@@ -13,11 +13,13 @@ const REFUSAL = { address: "203.0.113.7", client: "", route: "/v1/apps", code: 4
 /** A service, and its audit as another process has it. */
 async function setup() {
   const world = await World.create();
+  const { databasePath: path, clock } = world;
+  const keyPath = join(dirname(path), "master.key");
   const store = await openSqliteStore({
-    path: world.databasePath,
+    path,
     masterKey: undefined,
-    masterKeyFile: join(dirname(world.databasePath), "master.key"),
-    clock: world.clock,
+    masterKeyFile: keyPath,
+    clock,
     onKeyCreated: () => {},
   });
   const other = new Database(world.databasePath, { readwrite: true });
@@ -28,7 +30,7 @@ async function setup() {
   };
   const ask = (path: string, query: Record<string, string> = {}) =>
     world.administer(`${path}?${new URLSearchParams(query).toString()}`);
-  return { world, ask, audit: store.audit, other, [Symbol.asyncDispose]: dispose };
+  return { world, path, keyPath, clock, ask, audit: store.audit, other, [Symbol.asyncDispose]: dispose };
 }
 
 test("P7: an entry is shown with all that is known of it, and without what is not", async () => {
@@ -190,9 +192,9 @@ async function exported(world: World, query: Record<string, string> = {}) {
 
 test("P7: an export has every entry on a line of its own, the oldest first, itself included", async () => {
   await using t = await setup();
-  for (let number = 1; number <= 1203; number++) {
-    await t.audit.append(entryOf({ client: number % 400 === 0 ? "rare" : "many", detail: { text: "a\nb" } }));
-  }
+  await appendAtOnce(t, 1203, (number) =>
+    entryOf({ client: number % 400 === 0 ? "rare" : "many", detail: { text: "a\nb" } }),
+  );
   const { response, entries } = await exported(t.world);
   expect(response.status).toBe(200);
   expect(response.headers.get("content-type")).toBe("application/x-ndjson");
@@ -220,8 +222,7 @@ test("P7: an export that can't be written down is refused", async () => {
 
 test("an export whose database fails half way is broken off, and the service goes on", async () => {
   await using t = await setup();
-  for (let number = 1; number <= 3000; number++)
-    await t.audit.append(entryOf({ detail: { text: "x".repeat(4000) } }));
+  await appendAtOnce(t, 3000, () => entryOf({ detail: { text: "x".repeat(4000) } }));
   const headers = { authorization: `Bearer ${await createAdmin(t.world)}` };
   const response = await fetch(`${t.world.service.url}/v1/audit/export`, { headers });
   const reader = response.body!.getReader();

@@ -8,6 +8,7 @@ import { asJson, asTable, type Figure, median } from "./figures.ts";
 import { keyOfNewClient } from "./keyed-client.ts";
 import { load, type LoadOptions } from "./load.ts";
 import { SeededFolder } from "./seeded-folder.ts";
+import { slowLoris } from "./slow-loris.ts";
 import { stormOfCallers } from "./storm.ts";
 
 const PAIRS = 5;
@@ -19,6 +20,7 @@ const REST_SECONDS = 20;
 async function main(): Promise<void> {
   const figures = [
     ...(await warmRead()),
+    ...(await slowLoris()),
     ...(await coldStorm()),
     ...(await manyApps()),
     ...(await coldStart()),

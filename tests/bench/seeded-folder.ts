@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
-import { Keyring } from "../../src/store/keyring.ts";
+import { SealingKey } from "../../src/store/sealing-key.ts";
 import { parseMasterKey } from "../../src/store/master-key.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 
@@ -50,11 +50,11 @@ export class SeededFolder {
     store.close();
     const key = parseMasterKey(new Secret(await Bun.file(masterKeyFile).text()));
     if (!key) throw new Error("the master key can't be read");
-    this.#insertTokens(path, new Keyring(key));
+    this.#insertTokens(path, new SealingKey(key));
   }
 
   /** Row by row through the store it would take minutes: each commit is synced. */
-  #insertTokens(path: string, keyring: Keyring): void {
+  #insertTokens(path: string, keyring: SealingKey): void {
     const database = new Database(path);
     const insert = database.query(
       `INSERT INTO credentials (platform, app_id, slot, kind, generation, value, issued_at, expires_at, used_at, first_saved_at)

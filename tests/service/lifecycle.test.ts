@@ -144,3 +144,12 @@ test("P6: a key or database that other users may read is warned of, with what to
   const warnings = world.events.filter((event) => event.type === "config.warning");
   expect(warnings.map(({ message }) => message)).toEqual([expect.stringMatching(/master\.key: .*chmod 600/)]);
 });
+
+test("P7: what was counted in the last second before a stop is written down", async () => {
+  await using world = await World.create();
+  await world.get("/AccessToken/getXcx", { appid: WX.appId });
+  await world.stop();
+  await world.start();
+  const { data } = await world.administer("/v1/audit/reads");
+  expect(data["reads"]).toMatchObject([{ client: "(anonymous)", action: "token:read", count: 1 }]);
+});

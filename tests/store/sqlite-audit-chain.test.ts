@@ -8,7 +8,7 @@ import type { Transaction } from "../../src/store/sqlite/revisions.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { usage } from "../../src/store/sqlite/schema.ts";
 import { runStatement } from "../../src/store/sqlite/statement.ts";
-import { entryOf } from "../support/audit-entries.ts";
+import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
 import { Child } from "../support/child.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
@@ -22,13 +22,14 @@ async function setup(count = ENTRIES) {
   const clock = new ManualClock();
   const files = new StoreFolder(clock);
   const { audit } = await files.open();
-  const append = async (more: number) => {
-    for (let number = 1; number <= more; number++) {
-      clock.advance(1000);
-      await audit.append(entryOf({ detail: { number } }));
-    }
+  const nextEntry = (number: number) => {
+    clock.advance(1000);
+    return entryOf({ detail: { number } });
   };
-  await append(count);
+  const append = async (more: number) => {
+    for (let number = 1; number <= more; number++) await audit.append(nextEntry(number));
+  };
+  await appendAtOnce(files, count, nextEntry);
   const intruder = new Database(files.path, { readwrite: true });
   const dispose = () => {
     intruder.close();
@@ -186,21 +187,40 @@ test.each(TAMPERING)("P7: %s is found as well when the service has gone on", asy
   expect(await it.audit.list({}, { limit: 5 })).toHaveLength(5);
 });
 
+/** What the note of the chain's end says now, and how to put it back later. */
+function noteOfEnd(intruder: Database) {
+  const query = intruder.query<{ entry_id: number; hash: string; mac: string }, []>(
+    "SELECT * FROM audit_ends WHERE name = 'last'",
+  );
+  const { entry_id: id, hash, mac } = query.get()!;
+  const update = "UPDATE audit_ends SET entry_id = ?, hash = ?, mac = ? WHERE name = 'last'";
+  return { putBack: () => intruder.query(update).run(id, hash, mac) };
+}
+
 test("P7: a database that was set back as a whole is told by the last entry that was written down elsewhere", async () => {
   using it = await setup(5);
-  const ends = it.intruder.query("SELECT * FROM audit_ends WHERE name = 'last'").get() as Record<
-    string,
-    string
-  >;
+  const note = noteOfEnd(it.intruder);
   await it.append(3);
   const { last } = await it.audit.verify();
   it.intruder.run("DELETE FROM audit_entries WHERE id > 5");
-  it.intruder
-    .query("UPDATE audit_ends SET entry_id = ?, hash = ?, mac = ? WHERE name = 'last'")
-    .run(ends["entry_id"]!, ends["hash"]!, ends["mac"]!);
+  note.putBack();
   const back = await it.audit.verify();
   expect(back).toMatchObject({ isIntact: true, entries: 5 });
   expect([last?.id, back.last?.id]).toEqual([8, 5]);
+});
+
+test("P7: a note of the chain's end that was true once does not fit other entries", async () => {
+  using it = await setup(5);
+  const five = noteOfEnd(it.intruder);
+  await it.append(1);
+  const six = noteOfEnd(it.intruder);
+  five.putBack();
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 6 } });
+  it.intruder.run("DELETE FROM audit_entries WHERE id = 6");
+  it.intruder.run("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'audit_entries'");
+  await it.append(1);
+  six.putBack();
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 6 } });
 });
 
 test("P7: a long audit is looked at whole, while entries come and others have their turn", async () => {

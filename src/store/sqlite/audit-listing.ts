@@ -28,8 +28,8 @@ export class AuditListing {
     const bounds = await this.#bounds(filter);
     const from = Math.min(before ?? Infinity, bounds.last + 1);
     return fillPage(this.#clock, { limit, from }, (from, most) => {
-      const isBehind = and(lt(id, from), gte(id, bounds.first));
-      return this.#window(filter, { isBehind, order: desc(id), isUpTo: (end) => gte(id, end), most });
+      const isBetween = (end = bounds.first) => and(lt(id, from), gte(id, end));
+      return this.#window(filter, { isBetween, order: desc(id), most });
     });
   }
 
@@ -41,8 +41,8 @@ export class AuditListing {
     const bounds = await this.#bounds(filter);
     const from = Math.max(after, bounds.first - 1);
     return fillPage(this.#clock, { limit, from }, (from, most) => {
-      const isBehind = and(gt(id, from), lte(id, bounds.last));
-      return this.#window(filter, { isBehind, order: asc(id), isUpTo: (end) => lte(id, end), most });
+      const isBetween = (end = bounds.last) => and(gt(id, from), lte(id, end));
+      return this.#window(filter, { isBetween, order: asc(id), most });
     });
   }
 
@@ -61,19 +61,16 @@ export class AuditListing {
     return { first: bounds?.first ?? 0, last: bounds?.last ?? -1 };
   }
 
-  #window(
-    filter: AuditFilter,
-    { isBehind, order, isUpTo, most }: WindowPlace,
-  ): AuditWindow<AuditRecord, number> {
+  #window(filter: AuditFilter, { isBetween, order, most }: WindowPlace): AuditWindow<AuditRecord, number> {
     const next = this.#database
       .select({ id })
       .from(auditEntries)
-      .where(isBehind)
+      .where(isBetween())
       .orderBy(order)
       .limit(1)
       .offset(AUDIT_WINDOW - 1)
       .get()?.id;
-    const isWanted = and(isBehind, next === undefined ? undefined : isUpTo(next), passes(filter));
+    const isWanted = and(isBetween(next), passes(filter));
     const rows = this.#database
       .select()
       .from(auditEntries)
@@ -89,9 +86,9 @@ export class AuditListing {
 type Condition = ReturnType<typeof and>;
 
 interface WindowPlace {
-  readonly isBehind: Condition;
+  /** From where the window begins to `end`, or as far as the page may go. One bound: of two, SQLite may search by the far one. */
+  readonly isBetween: (end?: number) => Condition;
   readonly order: ReturnType<typeof asc>;
-  readonly isUpTo: (end: number) => Condition;
   readonly most: number;
 }
 

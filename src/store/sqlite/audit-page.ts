@@ -3,7 +3,7 @@ import type { Clock } from "../../clock.ts";
 import { runStatement } from "./statement.ts";
 
 /** How many rows of a long table are gone through before others have a turn. */
-export const AUDIT_WINDOW = 5000;
+export const AUDIT_WINDOW = 1000;
 
 /** What one window of a table has. */
 export interface AuditWindow<Row, Place> {

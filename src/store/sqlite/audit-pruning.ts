@@ -6,7 +6,7 @@ import type { AuditChain } from "./audit-chain.ts";
 import type { Transaction } from "./revisions.ts";
 import { AUDIT_PIECE, findStart } from "./audit-verification.ts";
 import { auditEntries, auditReads, auditRefusals } from "./schema.ts";
-import { runStatement } from "./statement.ts";
+import { ATTEMPTS_FEW, runStatement } from "./statement.ts";
 
 /**
  * Drops one piece of each: the oldest entries up to the first that is from `before` or later, and the oldest counts.
@@ -20,7 +20,7 @@ export async function pruneAudit(
   before: number,
 ): Promise<AuditPruning> {
   const run = <T>(work: (transaction: Transaction) => T) =>
-    runStatement(clock, () => database.transaction(work, { behavior: "immediate" }));
+    runStatement(clock, () => database.transaction(work, { behavior: "immediate" }), ATTEMPTS_FEW);
   const reads = await run((transaction) => dropCounts(transaction, auditReads, before));
   const refusals = await run((transaction) => dropCounts(transaction, auditRefusals, before));
   const { dropped, fault } = await run((transaction) => dropEntries(transaction, chain, before));

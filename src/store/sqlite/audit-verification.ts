@@ -102,6 +102,6 @@ function faultOfEnd(
     return { id: entryId + 1, message };
   }
   const message =
-    "末尾的条目与链尾记录不符：有条目被删除 (the last entries don't fit the note of the chain's end: some were removed)";
-  return { id: Math.min(entryId, last.entryId) + 1, message };
+    "末尾的条目与链尾记录不符：有条目被删除，或链尾记录被换成旧的 (the last entries don't fit the note of the chain's end: some were removed, or an older note was put there)";
+  return { id: last.entryId === entryId ? entryId : Math.min(entryId, last.entryId) + 1, message };
 }

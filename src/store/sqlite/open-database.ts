@@ -7,9 +7,13 @@ import { BUSY_TIMEOUT_MS } from "./statement.ts";
 
 /** What a database says about itself before anything is written to it. */
 export interface DatabaseInspection {
-  /** The keyring's row; undefined for a new database. */
-  readonly key: { readonly keyId: string; readonly proof: string } | undefined;
+  /** The keyring's rows; none for a new database. */
+  readonly keys: readonly { readonly keyId: string; readonly proof: string }[];
+  /** Whether it has every migration that this version knows. */
+  readonly isMigrated: boolean;
 }
+
+const NEW: DatabaseInspection = { keys: [], isMigrated: false };
 
 /**
  * Reads a database that may be damaged, foreign or too new, without changing a byte of it.
@@ -17,7 +21,7 @@ export interface DatabaseInspection {
  * @throws {ServiceError} `store_unusable` with the next step, when it should not be opened for writing.
  */
 export function inspectDatabase(path: string): DatabaseInspection {
-  if (!existsSync(path) || statSync(path).size === 0) return { key: undefined };
+  if (!existsSync(path) || statSync(path).size === 0) return NEW;
   let database: Database | undefined;
   try {
     database = new Database(path, { readonly: true });
@@ -29,11 +33,11 @@ export function inspectDatabase(path: string): DatabaseInspection {
     if (tables && applied.length === 0) throw foreign(path);
     const known = new Set(MIGRATIONS.map(({ name }) => name));
     if (applied.some((name) => !known.has(name))) throw tooNew(path);
-    if (applied.length === 0) return { key: undefined };
-    const key = database
+    if (applied.length === 0) return NEW;
+    const keys = database
       .query<{ keyId: string; proof: string }, []>("SELECT key_id AS keyId, proof FROM keyring")
-      .get();
-    return { key: key ?? undefined };
+      .all();
+    return { keys, isMigrated: applied.length === known.size };
   } catch (error) {
     if (!(error instanceof SQLiteError) || error.code?.startsWith("SQLITE_BUSY")) throw error;
     throw damaged(path, error.code ?? "SQLITE_ERROR");
@@ -52,6 +56,8 @@ export function openDatabase(path: string): Database {
     database.run("PRAGMA journal_mode = WAL");
     // Each acknowledged commit must outlive a power cut; NORMAL loses the last ones.
     database.run("PRAGMA synchronous = FULL");
+    // What is overwritten is gone: a former master key must not open what is left of it in the file.
+    database.run("PRAGMA secure_delete = ON");
     return database;
   } catch (error) {
     if (error instanceof SQLiteError && error.code?.startsWith("SQLITE_BUSY")) throw error;

@@ -1,7 +1,8 @@
 import { type CredentialName, type CredentialRecord, credentialKey } from "../../credentials/credential.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
-import type { Keyring, SealedPlace } from "../keyring.ts";
+import type { Keyring } from "../keyring.ts";
+import type { SealedPlace } from "../sealing-key.ts";
 import type { credentials } from "./schema.ts";
 
 /** The columns of a credential whose texts are sealed. */
@@ -24,7 +25,7 @@ export class SealedCredentials {
     this.#onDamaged = onDamaged;
   }
 
-  /** The text to be stored in a column of the credential's row. */
+  /** The text to be stored in a column of the credential's row; see `Keyring.seal`. */
   seal(name: CredentialName, column: SealedColumn, secret: Secret): string {
     return this.#keyring.seal(secret, place(name, column));
   }

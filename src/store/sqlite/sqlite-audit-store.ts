@@ -17,10 +17,8 @@ import { AuditCountTables } from "./audit-count-tables.ts";
 import { AuditListing } from "./audit-listing.ts";
 import { pruneAudit } from "./audit-pruning.ts";
 import { verifyChain } from "./audit-verification.ts";
-import { runStatement } from "./statement.ts";
+import { ATTEMPTS_FEW, runStatement } from "./statement.ts";
 
-/** As for any look at the database: it must not be a burden to what it looks at. */
-const PROBE_ATTEMPTS_MOST = 3;
 const UNDONE = Symbol("undone");
 const PROBED: AuditEntry = {
   ...SERVICE,
@@ -52,11 +50,11 @@ export class SqliteAuditStore implements AuditStore {
   }
 
   addReads(counts: readonly ReadCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addReads(transaction, counts));
+    return this.#change((transaction) => this.#counts.addReads(transaction, counts), ATTEMPTS_FEW);
   }
 
   addRefusals(counts: readonly RefusalCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addRefusals(transaction, counts));
+    return this.#change((transaction) => this.#counts.addRefusals(transaction, counts), ATTEMPTS_FEW);
   }
 
   list(filter: AuditFilter, page: { limit: number; before?: number | undefined }): Promise<AuditRecord[]> {
@@ -97,7 +95,7 @@ export class SqliteAuditStore implements AuditStore {
         this.#counts.addRefusals(transaction, [refusal]);
         // Whatever is thrown undoes the transaction.
         throw new Error("undone", { cause: UNDONE });
-      }, PROBE_ATTEMPTS_MOST);
+      }, ATTEMPTS_FEW);
     } catch (error) {
       if (!(error instanceof Error && error.cause === UNDONE)) throw error;
     }

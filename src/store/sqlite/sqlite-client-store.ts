@@ -1,4 +1,4 @@
-import { and, eq, isNull, lt, or, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
@@ -86,6 +86,7 @@ export class SqliteClientStore implements ClientStore {
         eq(apiKeys.client, key.client),
         eq(apiKeys.label, key.label),
         isNull(apiKeys.revokedAt),
+        or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, key.createdAt)),
       );
       if (transaction.select().from(apiKeys).where(isTaken).get()) throw labelTaken();
       this.#insertKey(transaction, key);

@@ -14,6 +14,7 @@ import {
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import type { Transaction } from "./revisions.ts";
 import { credentials } from "./schema.ts";
 import type { SealedCredentials } from "./sealed-credentials.ts";
 import { runStatement } from "./statement.ts";
@@ -114,14 +115,21 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
-    const saved = await this.#update(name, generation, {
-      value: this.#sealed.seal(name, "value", credential.value),
-      issuedAt: credential.issuedAt,
-      expiresAt: credential.expiresAt,
-      renewLeftMs: credential.renewLeftMs ?? null,
-      isRejected: false,
-      firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${this.#clock.now()})`,
-    });
+    const saved = await this.#transact((transaction) =>
+      transaction
+        .update(credentials)
+        .set({
+          value: this.#sealed.seal(name, "value", credential.value),
+          issuedAt: credential.issuedAt,
+          expiresAt: credential.expiresAt,
+          renewLeftMs: credential.renewLeftMs ?? null,
+          isRejected: false,
+          firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${this.#clock.now()})`,
+        })
+        .where(and(isNamed(name), eq(credentials.generation, generation)))
+        .returning()
+        .get(),
+    );
     return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
   }
 
@@ -153,17 +161,12 @@ export class SqliteCredentialStore implements CredentialStore {
     { now, earlyMs }: { readonly now: number; readonly earlyMs: number },
   ): Promise<CredentialRecord> {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
-    const death = { ...early, deadValue: this.#sealed.seal(name, "dead_value", dead) };
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const buried = await this.#run(() =>
-      this.#database.transaction(
-        (transaction) => {
-          transaction.update(credentials).set(CLEARED).where(isStanding).run();
-          return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    const buried = await this.#transact((transaction) => {
+      transaction.update(credentials).set(CLEARED).where(isStanding).run();
+      const death = { ...early, deadValue: this.#sealed.seal(name, "dead_value", dead) };
+      return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
+    });
     return this.#toRecordOr(name, buried);
   }
 
@@ -187,16 +190,11 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
-    await this.#run(() =>
-      this.#database.transaction(
-        (transaction) => {
-          for (const { name, usedAt } of uses) {
-            transaction.update(credentials).set({ usedAt }).where(isNamed(name)).run();
-          }
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    await this.#transact((transaction) => {
+      for (const { name, usedAt } of uses) {
+        transaction.update(credentials).set({ usedAt }).where(isNamed(name)).run();
+      }
+    });
   }
 
   version(): number {
@@ -205,6 +203,11 @@ export class SqliteCredentialStore implements CredentialStore {
 
   #run<T>(work: () => T): Promise<T> {
     return runStatement(this.#clock, work);
+  }
+
+  /** Runs `work` as one transaction that nobody else writes in; again as a whole while another process writes. */
+  #transact<T>(work: (transaction: Transaction) => T): Promise<T> {
+    return this.#run(() => this.#database.transaction(work, { behavior: "immediate" }));
   }
 
   #update(
@@ -225,16 +228,11 @@ export class SqliteCredentialStore implements CredentialStore {
     write: (database: Pick<BunSQLiteDatabase, "insert" | "update">) => T,
   ): Promise<T> {
     if (!entry) return this.#run(() => write(this.#database));
-    return this.#run(() =>
-      this.#database.transaction(
-        (transaction) => {
-          const written = write(transaction);
-          if (written) this.#audit.append(transaction, entry);
-          return written;
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    return this.#transact((transaction) => {
+      const written = write(transaction);
+      if (written) this.#audit.append(transaction, entry);
+      return written;
+    });
   }
 
   async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {

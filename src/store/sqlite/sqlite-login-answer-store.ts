@@ -3,7 +3,8 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
 import type { LoginAnswerState, LoginAnswerStore } from "../../login/login-answer-store.ts";
 import type { Secret } from "../../secret.ts";
-import type { Keyring, SealedPlace } from "../keyring.ts";
+import type { Keyring } from "../keyring.ts";
+import type { SealedPlace } from "../sealing-key.ts";
 import { loginAnswers } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
@@ -43,9 +44,14 @@ export class SqliteLoginAnswerStore implements LoginAnswerStore {
   }
 
   async finish(key: string, answer: Secret): Promise<void> {
-    const set = { answer: this.#keyring.seal(answer, place(key)) };
     await runStatement(this.#clock, () =>
-      this.#database.update(loginAnswers).set(set).where(eq(loginAnswers.key, key)).run(),
+      this.#database.transaction(
+        (transaction) => {
+          const set = { answer: this.#keyring.seal(answer, place(key)) };
+          transaction.update(loginAnswers).set(set).where(eq(loginAnswers.key, key)).run();
+        },
+        { behavior: "immediate" },
+      ),
     );
   }
 

@@ -3,10 +3,8 @@ import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { StoreFault } from "../store.ts";
 import { appliedMigrations, MIGRATIONS } from "./migrations.ts";
-import { runStatement } from "./statement.ts";
+import { ATTEMPTS_FEW, runStatement } from "./statement.ts";
 
-/** Each may block the event loop for 50 ms, and a look must not be a burden to what it looks at. */
-const ATTEMPTS_MOST = 3;
 const NO_KEY =
   "数据库缺少主密钥的记录或与当前主密钥不匹配，请从备份恢复数据库或主密钥 (the database's proof of the master key is missing or does not open; restore the database or the master key)";
 const NOT_MIGRATED =
@@ -28,7 +26,7 @@ export async function probeDatabase(
   ];
   const faults: StoreFault[] = [];
   for (const [part, check] of checks) {
-    const message = await runStatement(clock, check, ATTEMPTS_MOST).catch(messageOf);
+    const message = await runStatement(clock, check, ATTEMPTS_FEW).catch(messageOf);
     if (message !== undefined) faults.push({ part, message });
   }
   return faults;

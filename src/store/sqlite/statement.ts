@@ -5,6 +5,8 @@ import { ServiceError } from "../../errors.ts";
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
 const ATTEMPTS_MOST = 20;
+/** For what is done in the background, and again later: each attempt may hold everybody up for `BUSY_TIMEOUT_MS`. */
+export const ATTEMPTS_FEW = 3;
 
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock.

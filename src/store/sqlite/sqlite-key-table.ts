@@ -1,0 +1,53 @@
+import type { Database } from "bun:sqlite";
+import { eq } from "drizzle-orm";
+import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import type { KeyRow, KeyTable } from "../keyring.ts";
+import type { SealingKey } from "../sealing-key.ts";
+import type { Transaction } from "./revisions.ts";
+import { keyring } from "./schema.ts";
+
+/** The database's record of its master keys, in SQLite. Throws what SQLite throws. */
+export class SqliteKeyTable implements KeyTable {
+  readonly #database: BunSQLiteDatabase;
+  readonly #dataVersion: () => number;
+
+  constructor(database: Database) {
+    this.#database = drizzle({ client: database });
+    // SQLite raises this number on a connection when, and only when, another connection has committed.
+    const pragma = database.query<{ data_version: number }, []>("PRAGMA data_version");
+    this.#dataVersion = () => pragma.get()?.data_version ?? 0;
+  }
+
+  version(): number {
+    return this.#dataVersion();
+  }
+
+  rows(): readonly KeyRow[] {
+    return this.#database.select().from(keyring).all();
+  }
+}
+
+/** Writes down a key of the database, made at `now` (epoch milliseconds). */
+export function insertKey(transaction: Transaction, key: SealingKey, now: number): void {
+  transaction.insert(keyring).values({ keyId: key.keyId, proof: key.prove(), createdAt: now }).run();
+}
+
+/** Writes down that `next` takes the place of `current`: from now on whoever has one of them has both. */
+export function insertSuccessor(
+  transaction: Transaction,
+  current: SealingKey,
+  next: SealingKey,
+  now: number,
+): void {
+  insertKey(transaction, next, now);
+  const wrap = (key: SealingKey, wrapped: string) =>
+    transaction.update(keyring).set({ wrapped }).where(eq(keyring.keyId, key.keyId)).run();
+  wrap(next, next.wrap("new", current));
+  wrap(current, current.wrap("old", next));
+}
+
+/** Forgets `old`, and with it the way by which it led to the key that has taken its place. */
+export function dropPredecessor(transaction: Transaction, old: SealingKey): void {
+  transaction.delete(keyring).where(eq(keyring.keyId, old.keyId)).run();
+  transaction.update(keyring).set({ wrapped: null }).run();
+}

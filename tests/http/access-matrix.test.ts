@@ -1,0 +1,200 @@
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { createApiKey } from "../../src/clients/api-key.ts";
+import { type Action, ACTIONS } from "../../src/clients/grant.ts";
+import { createAdmin, createClient } from "../support/access-world.ts";
+import { rawRequest } from "../support/raw-http.ts";
+import { World, WX } from "../support/world.ts";
+import { missingRows, type Need, type Row, ROWS, type Target, WECOM_APP } from "./access-rows.ts";
+
+const APPS = [WX.appId, WECOM_APP];
+const ORDINARY = ACTIONS.filter((action) => action !== "admin");
+
+/** What is set of the service. */
+interface Setting {
+  readonly name: string;
+  readonly environment: Record<string, string>;
+  readonly isAnonymousOn: boolean;
+  /** Whether metrics and documentation are an administrator's. */
+  readonly isHidden?: boolean;
+}
+
+const SETTINGS: readonly Setting[] = [
+  { name: "ANONYMOUS=on", environment: { ANONYMOUS: "on" }, isAnonymousOn: true },
+  { name: "ANONYMOUS=off", environment: { ANONYMOUS: "off" }, isAnonymousOn: false },
+  {
+    name: "ANONYMOUS=on, METRICS and SWAGGER admin",
+    environment: { ANONYMOUS: "on", METRICS: "admin", SWAGGER: "admin" },
+    isAnonymousOn: true,
+    isHidden: true,
+  },
+];
+
+/** Somebody who asks: from where, with what, and what is to be answered. */
+interface Asker {
+  readonly isTrusted?: boolean;
+  /** The key that it asks `row` with. */
+  readonly key?: (world: World, row: Row) => Promise<string>;
+  readonly hasSecret?: boolean;
+  /** The code for a request that needs this; 0 where it is allowed. */
+  readonly code: (need: Need, row: Row, setting: Setting) => number;
+}
+
+const clientWith = (actions: readonly Action[], apps = APPS, networks: readonly string[] = []) => ({
+  name: "client",
+  grants: [{ apps, actions }],
+  networks,
+});
+const always = (code: number) => () => code;
+const only = (...allowed: Need[]) => {
+  return (need: Need) => (["public", "any", ...allowed].includes(need) ? 0 : 403);
+};
+
+const ASKERS: Record<string, Asker> = {
+  "nobody on a trusted network": {
+    isTrusted: true,
+    code: (need, _row, { isAnonymousOn }) =>
+      need === "public" ? 0 : !isAnonymousOn ? 401 : need === "admin" ? 403 : 0,
+  },
+  "nobody from an untrusted address": { code: always(403) },
+  "a key that was never made": { key: async () => createApiKey().reveal(), code: always(401) },
+  "a key with a wrong checksum": { key: async () => `ats_${"0".repeat(49)}`, code: always(401) },
+  "an expired key": {
+    key: async (world) => {
+      const wanted = clientWith(ACTIONS);
+      const key = await createClient(world, { ...wanted, keyExpiresAt: world.clock.now() + 1000 });
+      world.clock.advance(1000);
+      return key;
+    },
+    code: always(401),
+  },
+  "a revoked key": {
+    key: async (world) => {
+      const key = await createClient(world, clientWith(ACTIONS));
+      await world.administer(`/v1/clients/client/keys/${key.slice(0, 12)}`, { method: "DELETE" });
+      return key;
+    },
+    code: always(401),
+  },
+  "a client of another app": {
+    key: (world) => createClient(world, clientWith(ORDINARY, ["wx0other"])),
+    code: only(),
+  },
+  "a client with every action but this": {
+    key: (world, { need }) => createClient(world, clientWith(ORDINARY.filter((action) => action !== need))),
+    code: only("any here"),
+  },
+  "a client from an address that is not listed": {
+    key: (world) => createClient(world, clientWith(ACTIONS, ["*"], ["10.0.0.0/8", "127.0.0.0/16"])),
+    code: always(403),
+  },
+  "the holder of the app's secret": {
+    hasSecret: true,
+    code: (_need, { secretName }) => (secretName ? 0 : 403),
+  },
+  "a client that may only read tokens": {
+    key: (world) => createClient(world, clientWith(["token:read"])),
+    code: only("any here", "token:read"),
+  },
+  "an administrator": { key: (world) => createAdmin(world), code: always(0) },
+};
+
+interface Cell {
+  readonly row: Row;
+  readonly place: "header" | "secret";
+  readonly key: string | undefined;
+  readonly from: string;
+}
+
+/** Sends the request of a row over the network; the HTTP status, and the envelope's code or 0 where there is none. */
+async function send(world: World, { row, place, key, from }: Cell, target: Target) {
+  const [method = "", pattern = ""] = row.route.split(" ");
+  const inPlace = key !== undefined && place === "secret" ? { [row.secretName ?? "secret"]: key } : {};
+  const isInBody = row.secretName === "wx_app_secret";
+  const query = new URLSearchParams({ ...row.query?.(target), ...(isInBody ? {} : inPlace) }).toString();
+  const body = row.body && JSON.stringify({ ...row.body(target), ...(isInBody ? inPlace : {}) });
+  const lines = [
+    `${method} ${row.path?.(target) ?? pattern}${query && `?${query}`} HTTP/1.1`,
+    "Host: localhost",
+    "Connection: close",
+    ...(key !== undefined && place === "header" ? [`Authorization: Bearer ${key}`] : []),
+    ...(body === undefined ? [] : ["Content-Type: application/json", `Content-Length: ${body.length}`]),
+  ];
+  const answer = await rawRequest(world.service.url, `${lines.join("\r\n")}\r\n\r\n${body ?? ""}`, from);
+  const isEnvelope = answer.body.startsWith('{"code":');
+  return { status: answer.status, code: isEnvelope ? Number(JSON.parse(answer.body).code) : 0 };
+}
+
+/** An app, a client and its key that are there to be changed. */
+async function makeTarget(world: World, number: number): Promise<Target> {
+  const [app, client] = [`wxtarget${number}`, `target-${number}`];
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify({ platform: "weixin", app_id: app, secret: "secret-of-target" });
+  await world.administer("/v1/apps", { method: "POST", headers, body });
+  const key = await createClient(world, { name: client, grants: [] });
+  return { app, client, key: key.slice(0, 12), number };
+}
+
+/** The status that says so: the documented protocol answers 200 whatever happened. */
+function statusOf(row: Row, code: number): number {
+  const speaksHttp = /^\/(v1|livez|readyz|metrics)/.test(row.route.split(" ")[1] ?? "");
+  if (code !== 0) return speaksHttp ? code : 200;
+  return /^POST \/v1\/(apps|clients(\/:client\/keys(\/:key\/roll)?)?)$/.test(row.route) ? 201 : 200;
+}
+
+function needOf({ route, need }: Row, { isHidden }: Setting): Need {
+  return isHidden && /^GET \/(metrics|swagger)/.test(route) ? "admin" : need;
+}
+
+const CASES = SETTINGS.flatMap((setting) =>
+  Object.entries(ASKERS).map(([name, asker]) => [name, setting.name, asker, setting] as const),
+);
+
+test.each(CASES)(
+  "P6: %s is answered on every route as it should be, with %s",
+  async (_who, _how, asker, setting) => {
+    const environment = { TRUSTED_NETWORKS: "127.0.0.0/16", ...setting.environment };
+    await using world = await World.create({ environment });
+    using database = new Database(world.databasePath, { readonly: true });
+    const entries = () => database.query("SELECT count(*) AS n FROM audit_entries").get();
+    const standing = await makeTarget(world, 0);
+    const keys = new Map<string, string>();
+    const wrong: string[] = [];
+    let number = 0;
+    for (const row of ROWS) {
+      const need = needOf(row, setting);
+      // Only of one who has everything but this is there one for each.
+      const of = asker === ASKERS["a client with every action but this"] ? need : "";
+      if (asker.key && !keys.has(of)) {
+        if (of) await world.administer("/v1/clients/client", { method: "DELETE" });
+        keys.set(of, await asker.key(world, row));
+      }
+      const key = asker.hasSecret ? (row.trueSecret ?? WX.secret) : keys.get(of);
+      if (of) keys.delete(of);
+      const places = asker.hasSecret ? ["secret"] : key && row.secretName ? ["header", "secret"] : ["header"];
+      for (const place of places as Cell["place"][]) {
+        number += 1;
+        const code = asker.code(need, row, setting);
+        if (code === 0) world.clock.advance(11_000);
+        const target =
+          code === 0 && need === "admin" ? await makeTarget(world, number) : { ...standing, number };
+        const before = entries();
+        // Each from an address of its own: of one that is wrong too often nothing could be learned.
+        const from = `127.${asker.isTrusted ? 0 : 1}.1.${number}`;
+        const got = await send(world, { row, place, key, from }, target);
+        const isUndone = code === 0 || Bun.deepEquals(entries(), before);
+        const isRight = got.code === code && got.status === statusOf(row, code) && isUndone;
+        if (!isRight) wrong.push(`${row.route} (${place}): ${JSON.stringify({ code, got, isUndone })}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  },
+);
+
+test("every route has a row in the matrix, and a route without one is noticed", async () => {
+  await using world = await World.create();
+  const { routes } = world.service;
+  expect(missingRows(routes)).toEqual([]);
+  expect(missingRows([...routes, { method: "PUT", path: "/v1/planted" }])).toEqual(["PUT /v1/planted"]);
+  expect(missingRows(routes.slice(1))).toEqual(["GET /"]);
+});

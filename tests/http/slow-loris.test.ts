@@ -1,0 +1,76 @@
+import { expect, test } from "bun:test";
+import { Elysia } from "elysia";
+import { listen } from "../../src/http/server.ts";
+import { DrippingSockets } from "../support/dripping-sockets.ts";
+import { World, WX } from "../support/world.ts";
+
+const SOCKETS = 500;
+const ROUNDS = 15;
+const HEAD = "GET /AccessToken/getXcx HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
+const BODY =
+  'POST /JsSDK/getJsApiSign HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n{"url":"';
+
+test.each([
+  ["heads", HEAD],
+  ["bodies", BODY],
+])("beside 500 sockets with dripping %s every good request is answered", async (_what, beginning) => {
+  await using world = await World.create();
+  const ask = () => world.get("/AccessToken/getXcx", { appid: WX.appId });
+  expect((await ask()).code).toBe(0);
+  world.events.length = 0;
+  let asked = 0;
+  {
+    await using slow = await DrippingSockets.open(world.service.url, {
+      count: SOCKETS,
+      everyMs: 100,
+      beginning,
+    });
+    while (slow.rounds < ROUNDS || asked < 200) {
+      expect((await ask()).code).toBe(0);
+      asked += 1;
+    }
+    // On a machine so slow that some were cut off meanwhile, others have come in their place.
+    expect(slow.open + slow.closed).toBeGreaterThanOrEqual(SOCKETS);
+    expect(slow.answers).toBe("");
+  }
+  expect((await ask()).code).toBe(0);
+  const codes = world.events.flatMap((event) =>
+    event.type === "request.handled" && event.route === "/AccessToken/getXcx" ? [event.code] : [],
+  );
+  expect(codes).toEqual(Array<number>(asked + 1).fill(0));
+  expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
+});
+
+test("a head that never ends and a body that drips for ever are cut off, however busy they keep", async () => {
+  const read: string[] = [];
+  const app = new Elysia().post(
+    "/",
+    async ({ request }) => {
+      for await (const chunk of request.body ?? []) read.push(new TextDecoder().decode(chunk));
+      return "done";
+    },
+    { parse: "none" },
+  );
+  const server = listen(app, { host: "127.0.0.1", port: 0, idleSeconds: 4 });
+  const start = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n`;
+  const options = { count: 5, everyMs: 200 };
+  {
+    await using heads = await DrippingSockets.open(server.url, { ...options, beginning: `${start}X-Slow: ` });
+    await using bodies = await DrippingSockets.open(server.url, { ...options, beginning: `${start}\r\n` });
+    await using silent = await DrippingSockets.open(server.url, {
+      ...options,
+      everyMs: 60_000,
+      beginning: "",
+    });
+    const end = performance.now() + 40_000;
+    while (heads.closed < 5 || bodies.closed < 5 || silent.closed < 5) {
+      if (performance.now() > end) break;
+      await Bun.sleep(50);
+    }
+    expect([heads.closed >= 5, bodies.closed >= 5, silent.closed >= 5]).toEqual([true, true, true]);
+    // Busy all the time: it was not silence that they were cut off for.
+    expect(read.join("").length).toBeGreaterThan(20);
+    expect(heads.rounds).toBeGreaterThan(20);
+  }
+  await server.close();
+}, 60_000);

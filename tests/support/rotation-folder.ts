@@ -1,0 +1,138 @@
+import { Database } from "bun:sqlite";
+import { Secret } from "../../src/secret.ts";
+import {
+  rotateMasterKey,
+  type RotationOptions,
+  type RotationProgress,
+  type RotationReport,
+} from "../../src/store/sqlite/rotate-master-key.ts";
+import { SEALED_COLUMNS } from "../../src/store/sqlite/sealed-columns.ts";
+import type { SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
+import type { Store, StoreFault } from "../../src/store/store.ts";
+import { foreignSlot, tokenOf, weixinSlot } from "./slots.ts";
+import { saveUnderLease, StoreFolder } from "./store-folder.ts";
+
+/** How many apps, and as many tokens, there are. */
+const APPS = 3;
+const LOGIN_KEY = "login-digest";
+const LOGIN_ANSWER = "canary-session-key-0123456789";
+const DEAD = "canary-dead-token-0123456789";
+/** No clock of a test gets there. */
+const LATE = 9_000_000_000_000;
+
+/** Everything that is sealed, as an open store reads it, and what depends on its keys. */
+export interface Contents {
+  readonly apps: readonly string[];
+  readonly tokens: readonly (string | undefined)[];
+  readonly dead: string | undefined;
+  readonly login: string;
+  readonly digest: string;
+  readonly faults: readonly StoreFault[];
+  readonly isAuditIntact: boolean;
+}
+
+/** A store folder with something in every sealed column, and ways to change its master key and to look what is left. */
+export class RotationFolder extends StoreFolder {
+  /** Fills it: apps, their tokens, a dead token, and a login's answer. */
+  async fill(tokens = APPS, options: Partial<SqliteStoreOptions> = {}): Promise<void> {
+    const store = await this.open(options);
+    await store.apps.replaceAll(
+      Array.from({ length: APPS }, (_, n) => ({
+        platform: "weixin" as const,
+        id: `wx${n}`,
+        secret: new Secret(secretOf(n)),
+        tokenMode: "stable" as const,
+      })),
+    );
+    for (let n = 0; n < tokens; n++) await saveUnderLease(store.credentials, nameOf(n), credentialOf(n));
+    const dead = tokenOf(foreignSlot("foreign"));
+    const { generation } = await saveUnderLease(store.credentials, dead, credentialOf(0));
+    await store.credentials.bury(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
+    await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
+    await store.loginAnswers.finish(LOGIN_KEY, new Secret(LOGIN_ANSWER));
+    this.close();
+  }
+
+  /** What an open store reads; equal before and after a change of the key. */
+  async contents(store: Store, tokens = APPS): Promise<Contents> {
+    const apps = await store.apps.list();
+    const names = Array.from({ length: tokens }, (_, n) => nameOf(n));
+    const records = await Promise.all(names.map((name) => store.credentials.find(name)));
+    const login = await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
+    return {
+      apps: apps.map(({ id, secret }) => `${id} ${secret.reveal()}`).toSorted(),
+      tokens: records.map(({ credential }) => credential?.value.reveal()),
+      dead: (await store.credentials.find(tokenOf(foreignSlot("foreign")))).dead?.reveal(),
+      login: login.state === "answered" ? login.answer.reveal() : login.state,
+      digest: store.digest("weixin", "wx0", new Secret("some secret")),
+      faults: await store.probe(),
+      isAuditIntact: (await store.audit.verify()).isIntact,
+    };
+  }
+
+  /** Changes the master key. */
+  rotate(options: Partial<RotationOptions> = {}): Promise<RotationReport> {
+    return rotateMasterKey({
+      path: this.path,
+      masterKey: undefined,
+      masterKeyFile: this.keyPath,
+      newKeyFile: undefined,
+      clock: this.clock,
+      ...options,
+    });
+  }
+
+  /** The ids of the keys under which anything is sealed, and those that the database knows. */
+  keyIds(): { readonly used: string[]; readonly known: string[] } {
+    const database = new Database(this.path, { readonly: true });
+    try {
+      const used = SEALED_COLUMNS.flatMap(({ table, column }) =>
+        database
+          .query<{ id: string }, []>(
+            `SELECT DISTINCT substr(${column}, 1, 8) AS id FROM ${table} WHERE ${column} IS NOT NULL`,
+          )
+          .all(),
+      );
+      const known = database.query<{ id: string }, []>("SELECT key_id AS id FROM keyring").all();
+      return {
+        used: [...new Set(used.map(({ id }) => id))],
+        known: known.map(({ id }) => id),
+      };
+    } finally {
+      database.close();
+    }
+  }
+}
+
+/** Breaks a rotation off once it has come to `step`; see `brokenOff`. */
+export function breakAt(step: RotationProgress["step"]) {
+  return (progress: RotationProgress): void => {
+    if (progress.step === step) throw new BrokenOff();
+  };
+}
+
+/** Resolves when `rotation` was broken off; throws when it was not, or failed. */
+export async function brokenOff(rotation: Promise<unknown>): Promise<void> {
+  const ending: unknown = await rotation.catch((error: unknown) => error);
+  if (!(ending instanceof BrokenOff)) throw new Error("the rotation was not broken off", { cause: ending });
+}
+
+class BrokenOff extends Error {}
+
+/** The value of the `n`th token. */
+export function tokenText(n: number): string {
+  return `canary-token-${n}-0123456789abcdef`;
+}
+
+/** The name of the `n`th token. */
+export function nameOf(n: number) {
+  return tokenOf(weixinSlot(`wx${n}`));
+}
+
+function secretOf(n: number): string {
+  return `canary-secret-${n}-0123456789`;
+}
+
+function credentialOf(n: number) {
+  return { value: new Secret(tokenText(n)), issuedAt: 1, expiresAt: 7_200_001 };
+}
