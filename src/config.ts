@@ -327,7 +327,7 @@ function originOf(name: VariableName, text: string): string {
 function corsOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isHttp = url?.protocol === "https:" || url?.protocol === "http:";
-  if (!isHttp || url.origin !== text) throw invalid("CORS_ORIGINS", ORIGIN_EXPECTED);
+  if (!isHttp || url.origin !== text || text.includes("*")) throw invalid("CORS_ORIGINS", ORIGIN_EXPECTED);
   return text;
 }
 

@@ -82,6 +82,9 @@ test("every variable is taken from the environment", () => {
     TRUSTED_NETWORKS: "192.0.2.0/24",
     TRUSTED_PROXIES: "10.0.0.1",
     ALLOWED_HOSTS: "Tokens.example.com , b.example",
+    CORS_ORIGINS: "https://www.example.com , HTTP://Dev.example:8080,http://[::1]:3000",
+    METRICS: "admin",
+    SWAGGER: "off",
   });
   expect([config.host, config.port, config.logLevel]).toEqual(["0.0.0.0", 0, "debug"]);
   expect(config.databasePath).toBe("/var/lib/a b/x.db");
@@ -97,6 +100,9 @@ test("every variable is taken from the environment", () => {
   expect(config.trustedNetworks.includes("127.0.0.1")).toBeFalse();
   expect(config.trustedProxies.includes("10.0.0.1")).toBeTrue();
   expect(config.allowedHosts).toEqual(["tokens.example.com", "b.example"]);
+  const origins = ["https://www.example.com", "http://dev.example:8080", "http://[::1]:3000"];
+  expect(config.corsOrigins).toEqual(origins);
+  expect(config.visibility).toEqual({ metrics: "admin", swagger: "off" });
   expect(Object.isFrozen(config)).toBeTrue();
   expect(load({ MASTER_KEY_FILE: "/run/key" }).masterKeyFile).toBe("/run/key");
 });
@@ -152,6 +158,27 @@ const BAD: readonly [name: string, ...values: string[]][] = [
   ["WEIXIN_TOKEN_MODE", "Stable", "both"],
   ["TRUSTED_NETWORKS", "canary", "10.0.0.0/33", "127.0.0.1;::1"],
   ["TRUSTED_PROXIES", "canary", "10.0.0.0/a"],
+  [
+    "CORS_ORIGINS",
+    "*",
+    "null",
+    "canary",
+    "shop.example.com",
+    "https://shop.example.com/",
+    "https://www.example.com/canary",
+    "https://*.example.com",
+    "https://user:canary@www.example.com",
+    "https://www.example.com?canary",
+    "https://www.example.com#canary",
+    "https://www.example.com:443",
+    "ftp://www.example.com",
+    "file:///canary",
+    "http://",
+    "https://a.example https://b.example",
+    "https://a.example,canary",
+  ],
+  ["METRICS", "yes", "ON", "admins", "canary"],
+  ["SWAGGER", "yes", "OFF", "admins", "canary"],
   ["ALLOWED_HOSTS", "a b", "https://a.example", "a.example:443", "*"],
   ["WEIXIN_SECRET_wx1", "", "with blank", "中文"],
   ["THIRD_APPID_wx1", "with blank"],

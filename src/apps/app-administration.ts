@@ -55,15 +55,18 @@ export class AppAdministration {
     app: App,
     { isVerified, actor }: { isVerified: boolean; actor: AuditActor },
   ): Promise<boolean> {
-    const standing = this.#parts.directory.find(nameOfApp(app));
-    if (standing) {
-      if (isSame(standing, app)) return false;
-      throw standing.managed ? taken() : fromEnvironment();
-    }
+    if (this.#isThere(app)) return false;
     if (isVerified) await this.#check(app);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
-    await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
+    try {
+      await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
+    } catch (error) {
+      // Somebody else was faster, perhaps with the very same.
+      await this.refresh();
+      if (this.#isThere(app)) return false;
+      throw error;
+    }
     await this.refresh();
     return true;
   }
@@ -135,6 +138,13 @@ export class AppAdministration {
     // Nothing was ever registered: nothing is there to be read.
     if (revision > 0) this.#parts.directory.replaceManaged(await this.#parts.store.listManaged());
     this.#revision = revision;
+  }
+
+  /** Whether there is that very app. Throws `conflict` when there is another of that name. */
+  #isThere(app: App): boolean {
+    const standing = this.#parts.directory.find(nameOfApp(app));
+    if (!standing || isSame(standing, app)) return standing !== undefined;
+    throw standing.managed ? taken() : fromEnvironment();
   }
 
   #check({ platform, id, secret }: App): Promise<unknown> {

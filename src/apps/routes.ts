@@ -124,7 +124,12 @@ function managementRoutes(parts: AppRouteParts) {
     new Elysia({ prefix: "/v1/apps" })
       .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(({ caller }) => ({ actor: access.admin(caller) }))
+      .derive(async ({ caller }) => {
+        const actor = access.admin(caller);
+        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is used.
+        await administration.refresh().catch(() => undefined);
+        return { actor };
+      })
       .post(
         "",
         async ({ body, actor, set }) => {

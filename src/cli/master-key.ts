@@ -4,7 +4,7 @@ import { rotateMasterKey, type RotationReport } from "../store/sqlite/rotate-mas
 import type { CommandSpec } from "./command-spec.ts";
 import type { ExitCode } from "./exit-code.ts";
 import { failureAnswer, failureText, isNotReady, isUsageError } from "./failure.ts";
-import { systemTerminal, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { plainText } from "./text-table.ts";
 
 /** `accesstoken master-key …`: the key under which the database is sealed. */
@@ -53,9 +53,9 @@ interface MasterKeyRotateOptions {
  *
  * @throws {ServiceError} `invalid_parameter` when it was used wrongly.
  */
-export async function runMasterKeyRotate(
+async function runMasterKeyRotate(
   { newKeyFile, isJson }: MasterKeyRotateOptions,
-  terminal: Terminal = systemTerminal(),
+  terminal: Terminal,
 ): Promise<ExitCode> {
   const { databasePath: path, masterKey, masterKeyFile } = loadConfig();
   try {

@@ -50,17 +50,17 @@ export class ClientAdministration {
   async create(name: string, facts: ClientFacts, { actor }: Order): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
     checkNetworks(facts.networks);
-    const standing = directory.find(name);
-    if (standing) {
-      if (isSame(standing, facts)) return false;
-      throw new ServiceError(
-        "conflict",
-        "该客户端已存在且内容不同，请改用修改 (the client exists and differs; change it instead)",
-      );
-    }
+    if (this.#isThere(name, facts)) return false;
     const now = clock.now();
     const client: Client = { name, ...facts, createdAt: now, updatedAt: now, version: 1 };
-    await store.create(client, entryOf("client.created", actor, name, factsForPeople(facts)));
+    try {
+      await store.create(client, entryOf("client.created", actor, name, factsForPeople(facts)));
+    } catch (error) {
+      // Somebody else was faster, perhaps with the very same.
+      await directory.refresh();
+      if (this.#isThere(name, facts)) return false;
+      throw error;
+    }
     await directory.refresh();
     return true;
   }
@@ -122,6 +122,16 @@ export class ClientAdministration {
     const entry = entryOf("key.revoked", actor, client, { key: prefix });
     await store.revokeKey(client, prefix, clock.now(), entry);
     await directory.refresh();
+  }
+
+  /** Whether there is that very client. Throws `conflict` when there is another of that name. */
+  #isThere(name: string, facts: ClientFacts): boolean {
+    const standing = this.#parts.directory.find(name);
+    if (!standing || isSame(standing, facts)) return standing !== undefined;
+    throw new ServiceError(
+      "conflict",
+      "该客户端已存在且内容不同，请改用修改 (the client exists and differs; change it instead)",
+    );
   }
 
   #find(name: string, version?: number): Client {

@@ -60,7 +60,12 @@ export function clientRoutes(parts: ClientRouteParts) {
     new Elysia({ prefix: "/v1/clients" })
       .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(({ caller }) => ({ actor: access.admin(caller) }))
+      .derive(async ({ caller }) => {
+        const actor = access.admin(caller);
+        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is shown.
+        await clients.refresh().catch(() => undefined);
+        return { actor };
+      })
       .get(
         "",
         ({ query }) => {

@@ -29,7 +29,7 @@ import type { Cors } from "./cors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
 import { indexRoute } from "./index-route.ts";
 import { readJsonBody } from "./json-body.ts";
-import { SECURITY_HEADERS } from "./security-headers.ts";
+import { secured } from "./security-headers.ts";
 import { checkQuery } from "./strict-query.ts";
 import { swaggerRoutes } from "./swagger.ts";
 
@@ -73,7 +73,7 @@ export function createApp(parts: AppParts) {
     if (to === "admin") access.admin(caller);
   };
   const routes = new Elysia()
-    .use(indexRoute())
+    .use(indexRoute(visibility.swagger !== "off"))
     .use(accessTokenRoutes({ ...parts, identity }))
     .use(jsSdkRoutes({ ...parts, identity }))
     .use(xcxRoutes({ ...parts, identity }))
@@ -81,13 +81,18 @@ export function createApp(parts: AppParts) {
     .use(credentialRoutes({ ...parts, identity }))
     .use(signatureRoutes({ ...parts, identity }))
     .use(clientRoutes({ ...parts, identity }))
-    .use(auditRoutes({ ...parts, identity, admin: (caller) => access.admin(caller) }))
+    .use(
+      auditRoutes({
+        ...parts,
+        identity,
+        admin: (caller) => access.admin(caller),
+      }),
+    )
     .use(
       opsRoutes({
         ...parts.ops,
         identity,
         admitToMetrics: visibility.metrics === "off" ? undefined : admission(visibility.metrics),
-        headers: SECURITY_HEADERS,
       }),
     );
   const paths = routes.routes.map(({ path }) => new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}/?$`));
@@ -139,12 +144,16 @@ export function createApp(parts: AppParts) {
         context.startedAt = clock.monotonic();
         context.traceId = newTraceId();
         const preflight = cors.preflight(context.request);
-        if (preflight) return preflight;
+        if (preflight) return secured(preflight);
         checkQuery(context.request.url);
         return undefined;
       })
       .use(authentication.gate)
-      .onParse(({ request, route }) => readJsonBody(request, bodiless.has(`${request.method} ${route}`)))
+      .onParse(({ request, route }) => {
+        const caller = authentication.callerOf(request);
+        if (caller && MANAGED.test(route)) access.admin(caller);
+        return readJsonBody(request, bodiless.has(`${request.method} ${route}`));
+      })
       .mapResponse(({ responseValue, request, route, startedAt, traceId, set }) => {
         const isFinished = responseValue instanceof Response;
         if (isFinished && failures.has(responseValue)) return undefined;
@@ -155,7 +164,8 @@ export function createApp(parts: AppParts) {
           route,
           isFinished && !responseValue.ok ? responseValue.status : 0,
         );
-        if (isFinished || typeof responseValue !== "object" || responseValue === null) return undefined;
+        if (isFinished) return secured(responseValue);
+        if (typeof responseValue !== "object" || responseValue === null) return undefined;
         const status = typeof set.status === "number" ? set.status : 200;
         return envelopeResponse(successEnvelope(responseValue, traceId), status, cors.headersFor(request));
       })
@@ -170,6 +180,9 @@ export function createApp(parts: AppParts) {
 
 /** Where the HTTP status tells the outcome too: our own interface, and what load balancers and scrapers read. */
 const SPEAKS_HTTP = /^\/(v1|livez|readyz|metrics)(\/|$)/;
+
+/** Where a body is an administrator's: nobody else's is read, so what is wrong with it is told to nobody else. */
+const MANAGED = /^\/v1\/(clients(\/|$)|apps(\/:app)?$)/;
 
 /** What the framework or a handler threw, as an error of ours; anything unexpected stays what it is. */
 function toServiceError(error: unknown): unknown {

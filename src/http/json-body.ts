@@ -20,7 +20,12 @@ export async function readJsonBody(request: Request, isOptional = false): Promis
       "Content-Type应为application/json (Content-Type must be application/json)",
     );
   }
-  if (Number(request.headers.get("content-length") ?? 0) > BODY_BYTES_MOST) throw tooLarge();
+  const length = request.headers.get("content-length") ?? "0";
+  // One that comes twice, even with the same value, is joined by a comma: somebody on the way may read it otherwise.
+  if (!/^\d+$/.test(length)) {
+    throw new ServiceError("invalid_parameter", "Content-Length不正确 (bad Content-Length)");
+  }
+  if (Number(length) > BODY_BYTES_MOST) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body ?? []) {

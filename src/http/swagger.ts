@@ -4,7 +4,6 @@ import type { Authentication } from "../clients/authentication.ts";
 import type { Caller } from "../clients/caller.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import { SECURITY_HEADERS } from "./security-headers.ts";
 import { NAME, VERSION } from "./version.ts";
 
 const PAGE = `<!doctype html>
@@ -89,6 +88,6 @@ async function specify(routes: AnyElysia): Promise<string> {
 
 function file(content: string | Blob, type: string, headers: Record<string, string> = {}): Response {
   return new Response(content, {
-    headers: { ...SECURITY_HEADERS, "content-type": type, ...headers },
+    headers: { "content-type": type, ...headers },
   });
 }

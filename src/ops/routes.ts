@@ -10,8 +10,6 @@ export interface OpsRouteParts {
   readonly identity: Authentication["identity"];
   /** Throws when the caller may not see the metrics; undefined when there are none to be seen. */
   readonly admitToMetrics: ((caller: Caller) => void) | undefined;
-  /** Headers that every answer has. */
-  readonly headers: Readonly<Record<string, string>>;
   /** Why this process is not ready; empty when it is. */
   readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
   /** The metrics of the service as text, and their content type. */
@@ -37,7 +35,7 @@ export function opsRoutes(parts: OpsRouteParts) {
   return parts.admitToMetrics ? routes.use(metricsRoute(parts)) : routes;
 }
 
-function healthRoutes({ notReady, headers }: OpsRouteParts) {
+function healthRoutes({ notReady }: OpsRouteParts) {
   return (
     new Elysia()
       // The app sets it at each request; here it is only named.
@@ -55,7 +53,7 @@ function healthRoutes({ notReady, headers }: OpsRouteParts) {
         "/readyz",
         async ({ traceId }) => {
           const reasons = await notReady();
-          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId, headers);
+          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId);
         },
         {
           detail: {
@@ -70,15 +68,13 @@ function healthRoutes({ notReady, headers }: OpsRouteParts) {
   );
 }
 
-function metricsRoute({ identity, metrics, admitToMetrics, headers }: OpsRouteParts) {
+function metricsRoute({ identity, metrics, admitToMetrics }: OpsRouteParts) {
   return new Elysia().use(identity).get(
     "/metrics",
     async ({ caller }) => {
       admitToMetrics?.(caller);
       const { text, type } = await metrics();
-      return new Response(text, {
-        headers: { ...headers, "content-type": type, "cache-control": "no-store" },
-      });
+      return new Response(text, { headers: { "content-type": type, "cache-control": "no-store" } });
     },
     {
       detail: {
@@ -104,18 +100,12 @@ function metricsRoute({ identity, metrics, admitToMetrics, headers }: OpsRoutePa
 function refusal(
   reasons: readonly { readonly part: string; readonly message: string }[],
   traceId: string,
-  headers: Readonly<Record<string, string>>,
 ): Response {
   const msg = `服务未就绪：${reasons.map(({ message }) => message).join("；")}`;
   const envelope: Envelope = { code: 503, msg, data: { reasons }, trace_id: traceId };
   return new Response(JSON.stringify(envelope), {
     status: 503,
-    headers: {
-      ...headers,
-      "content-type": "application/json",
-      "cache-control": "no-store",
-      "trace-id": traceId,
-    },
+    headers: { "content-type": "application/json", "cache-control": "no-store", "trace-id": traceId },
   });
 }
 

@@ -67,6 +67,9 @@ const MALFORMED: readonly [what: string, sent: string, status: number | undefine
   ["HTTP/1.1 and more", get("").replace("HTTP/1.1", "HTTP/1.1x"), 505],
   ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", 400],
   ["the beginning of TLS", "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", 400],
+  ["letters beyond ASCII in a header's name", get("X-\xc3\xa9: 1\r\n"), 400],
+  ["an escape in a header's value", get("X-A: 1\x1b2\r\n"), 400],
+  ["the PROXY protocol before it", `PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n${get("")}`, 400],
   ["a method in lower case", get("").replace("GET", "get"), undefined],
   ["a method that there is not", get("").replace("GET", "FOO"), undefined],
   ["a method of 5,000 characters", get("").replace("GET", "A".repeat(5000)), undefined],
@@ -180,6 +183,18 @@ test.each([
   const sent = `POST /JsSDK/getJsApiSign HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n${rest}`;
   const expected = { statuses: [200, 200], handled: ["POST /JsSDK/getJsApiSign 1"] };
   expect(await outcomeOf(world, sent)).toEqual(expected);
+});
+
+test("a good body whose length comes twice is not taken, though both say the same", async () => {
+  await using world = await World.create();
+  const body = JSON.stringify({ wx_app_id: WX.appId, url: "https://example.com/" });
+  const length = `Content-Length: ${body.length}\r\n`;
+  const head = `POST /JsSDK/getJsApiSign HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`;
+  const expected = { statuses: [200, 200], handled: ["POST /JsSDK/getJsApiSign 1"] };
+  expect(await outcomeOf(world, `${head}${length}${length}\r\n${body}`)).toEqual(expected);
+  expect((await outcomeOf(world, `${head}${length}\r\n${body}`)).handled.at(-1)).toBe(
+    "POST /JsSDK/getJsApiSign 0",
+  );
 });
 
 test("Expect: 100-continue is answered once, and the body that follows is read", async () => {

@@ -158,6 +158,18 @@ export const SMUGGLING: readonly SmugglingCase[] = [
     routes: [TAIL_ROUTE],
   },
   {
+    name: "a request in the body of a path with dots",
+    sent: `POST /x/../livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`,
+    statuses: [400, 200],
+    routes: [TAIL_ROUTE],
+  },
+  {
+    name: "a length in the place of the trailers",
+    sent: `${POST}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nContent-Length: 5\r\n\r\n${HIDDEN}`,
+    statuses: [200, 400],
+    routes: [POST_ROUTE],
+  },
+  {
     name: "a request behind a length of 4 GiB and two bytes",
     sent: `${POST}Content-Length: 4294967298\r\nConnection: close\r\n\r\n{}${HIDDEN}`,
     statuses: [200],

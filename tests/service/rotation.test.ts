@@ -35,11 +35,11 @@ async function setup(environment: Record<string, string> = {}) {
 test("P3, P4: a service serves and writes on while its master key is changed, and a restarted one has it all", async () => {
   await using it = await setup();
   const { world } = it;
-  let isOver = false;
+  const stop = new AbortController();
   let rounds = 0;
   const faults: unknown[] = [];
   const load = async () => {
-    for (; !isOver; rounds++) {
+    for (; !stop.signal.aborted; rounds++) {
       await world.get("/AccessToken/clearXcx", { appid: WX.appId });
       const login = { appid: WX.appId, code: `sandbox-code-${rounds}` };
       const answers = [...(await it.tokens()), await world.get("/xcx/jscode2session", login)];
@@ -55,7 +55,7 @@ test("P3, P4: a service serves and writes on while its master key is changed, an
     const reached = rounds;
     await World.until(() => rounds > reached + 1);
   }
-  isOver = true;
+  stop.abort();
   await loads;
   expect(faults).toEqual([]);
   const before = await it.tokens();

@@ -120,7 +120,7 @@ export async function brokenOff(rotation: Promise<unknown>): Promise<void> {
 class BrokenOff extends Error {}
 
 /** The value of the `n`th token. */
-export function tokenText(n: number): string {
+function tokenText(n: number): string {
   return `canary-token-${n}-0123456789abcdef`;
 }
 

@@ -19,7 +19,7 @@ import { closeDatabase, type UnlockOptions, unlockDatabase } from "./unlock.ts";
  * For so long every running process has the chance to learn of the new key before the old one is put out of use: even
  * an idle one looks every 200 ms. Milliseconds.
  */
-export const LEARNING_MS = 3000;
+const LEARNING_MS = 3000;
 /** Between two batches others get their turn to write. */
 const BREATH_MS = 5;
 /** So often what was written meanwhile is sealed anew, before it is said that somebody does not know the new key. */

@@ -1,0 +1,63 @@
+import { expect, test } from "bun:test";
+import { FROM_SOURCE } from "../support/child.ts";
+import { ask, ProcessWorld } from "../support/process-world.ts";
+import { World, WX } from "../support/world.ts";
+
+const CLIENTS = "/v1/clients";
+const BOT = "/v1/clients/bot";
+const KEYS = `${BOT}/keys`;
+const NEW = { client: "bot", environment: "dev", grants: [{ apps: [WX.appId], actions: ["token:read"] }] };
+const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
+
+/** Two services in processes of their own on one database, and an administrator who asks either. */
+async function setupTwo() {
+  const processes = new ProcessWorld(FROM_SOURCE);
+  const [one, other] = [await processes.serve(), await processes.serve()];
+  const made = processes.run(["keys", "create", "--admin"]);
+  expect(await made.exited()).toBe(0);
+  const change = (method: string, path: string, body?: object, { url } = one) => {
+    const headers = { "x-api-key": made.stdout.trim(), ...(body && { "content-type": "application/json" }) };
+    return ask(url, path, {}, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+  };
+  for (const service of [one, other])
+    await World.until(async () => (await change("GET", CLIENTS, undefined, service)).status === 200);
+  return { other, change, [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose]() };
+}
+
+test("what one process has made another knows at once, so that an administrator may ask any of them", async () => {
+  await using at = await setupTwo();
+  const made = [at.other, undefined, at.other].map(
+    (service) => () => at.change("POST", CLIENTS, NEW, service),
+  );
+  const statuses = [];
+  for (const make of made) statuses.push((await make()).status);
+  expect(statuses).toEqual([201, 200, 200]);
+  expect((await at.change("PATCH", BOT, { environment: "prod" })).status).toBe(200);
+  expect((await at.change("GET", BOT, undefined, at.other)).data).toMatchObject({
+    environment: "prod",
+    version: 2,
+  });
+  const app = { platform: "weixin", app_id: "wx0another", secret: "another-secret" };
+  expect((await at.change("POST", "/v1/apps", app)).status).toBe(201);
+  expect((await at.change("POST", "/v1/apps", app, at.other)).status).toBe(200);
+  expect((await at.change("DELETE", "/v1/apps/wx0another")).status).toBe(200);
+  expect((await at.change("POST", "/v1/apps", app, at.other)).status).toBe(201);
+});
+
+test("a key that one process revokes no other serves a second later", async () => {
+  await using at = await setupTwo();
+  const { change, other } = at;
+  expect((await change("POST", CLIENTS, NEW)).status).toBe(201);
+  const took: number[] = [];
+  for (const label of ["1", "2", "3"]) {
+    const { data } = await change("POST", KEYS, { label });
+    const get = () => ask(other.url, TOKEN, {}, { headers: { "x-api-key": String(data["api_key"]) } });
+    await World.until(async () => (await get()).status === 200);
+    expect((await change("DELETE", `${KEYS}/${data["key"]}`)).status).toBe(200);
+    const since = performance.now();
+    await World.until(async () => (await get()).status === 401);
+    took.push(performance.now() - since);
+  }
+  // Of three, because a busy machine may hold either process up once.
+  expect(Math.min(...took)).toBeLessThan(1000);
+});
