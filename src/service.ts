@@ -114,6 +114,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const store = await openStore(config, clock, {
     onKeyCreated: (path) => options.onKeyCreated?.(path),
     onDamaged: (name) => events.emit({ type: "store.damaged", key: credentialKey(name) }),
+    onDamagedApp: (key) => events.emit({ type: "store.damaged", key }),
     onAuditFailed: (code) => events.emit({ type: "audit.failed", code }),
   });
   for (const message of warnOfWideFiles([config.databasePath, config.masterKeyFile])) {
@@ -162,9 +163,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
+    const plainSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
     const tokenSources = {
-      weixin: new GuardedSource(new WeixinTokenSource(http), unknownSecrets),
-      wecom: new GuardedSource(new WecomTokenSource(http), unknownSecrets),
+      weixin: new GuardedSource(plainSources.weixin, unknownSecrets),
+      wecom: new GuardedSource(plainSources.wecom, unknownSecrets),
     };
     const source: CredentialSource = {
       obtain: (ref, options) =>
@@ -181,6 +183,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
       events,
       record: (entry) => audit.record(entry),
+      isOutdated: (slot) => administration.isOutdated(slot),
       holder: crypto.randomUUID(),
       onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
       isShortOfQuota: (name) => quota.isShort(name),
@@ -199,8 +202,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const administration = new AppAdministration({
       store: store.apps,
       directory,
+      clock,
+      // Past what is remembered of unknown secrets: an administrator asks again because something was put right.
       check: (slot) =>
-        tokenSources[slot.platform].obtain(
+        plainSources[slot.platform].obtain(
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
@@ -235,7 +240,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       login: new Login({
         exchange: new WeixinLogin(http),
         answers: store.loginAnswers,
-        circuit: new SlotCircuit(store.pauses, clock),
+        circuit: new SlotCircuit(store.pauses, clock, (slot) => administration.isOutdated(slot)),
         unknownSecrets,
         clock,
       }),
@@ -316,7 +321,7 @@ export async function openLocalService(
 function openStore(
   config: Config,
   clock: Clock,
-  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged" | "onAuditFailed">,
+  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged" | "onDamagedApp" | "onAuditFailed">,
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });

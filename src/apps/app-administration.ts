@@ -1,4 +1,5 @@
 import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AppDirectory } from "./app-directory.ts";
@@ -8,6 +9,8 @@ import type { Slot } from "./slot.ts";
 
 /** How often it is looked for what other processes have changed. */
 const POLL_MS = 200;
+const MINUTE_MS = 60_000;
+const CHECKS_A_MINUTE = 20;
 
 /** What an administrator may change of an app. */
 export interface AppChange {
@@ -23,6 +26,7 @@ export interface AppChange {
 export interface AppAdministrationParts {
   readonly store: Pick<AppStore, "listManaged" | "revision" | "create" | "update" | "remove">;
   readonly directory: AppDirectory;
+  readonly clock: Clock;
   /** Asks upstream whether a secret is right, with the slot of that secret. Throws what the upstream says. */
   readonly check: (slot: Slot) => Promise<unknown>;
   /** Called when the store has forgotten what was issued to an app: this process's memory must forget it too. */
@@ -40,6 +44,8 @@ export class AppAdministration {
   #revision = -1;
   #reading: Promise<void> | undefined;
   #timer: Timer | undefined;
+  /** When secrets were verified in the last minute, by the monotonic clock. */
+  readonly #checkedAt: number[] = [];
 
   constructor(parts: AppAdministrationParts) {
     this.#parts = parts;
@@ -59,15 +65,18 @@ export class AppAdministration {
     if (isVerified) await this.#check(app);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
+    // A number that no earlier app of that name can have had: an ETag of that one must not fit this one.
+    const version = this.#parts.store.revision() + 1;
+    const managed = { title: app.managed?.title, isDisabled: false, version };
     try {
-      await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
+      await this.#parts.store.create({ ...app, managed }, entryOf("app.created", app, actor, detail));
     } catch (error) {
       // Somebody else was faster, perhaps with the very same.
       await this.refresh();
       if (this.#isThere(app)) return false;
       throw error;
     }
-    await this.refresh();
+    await this.#learn();
     return true;
   }
 
@@ -84,6 +93,11 @@ export class AppAdministration {
   ): Promise<void> {
     const { app, management } = this.#managed(name, version);
     const { title, mode, secret, isDisabled } = change;
+    if (management.isDamaged && !secret)
+      throw new ServiceError(
+        "conflict",
+        "该应用的secret已损坏，请同时设置新的secret (its secret is damaged; set a new one with it)",
+      );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
     const managed: Management = {
@@ -102,7 +116,7 @@ export class AppAdministration {
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
     await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
     if (isNewSecret) this.#parts.onForgotten(app);
-    await this.refresh();
+    await this.#learn();
   }
 
   /** Removes an app and forgets what was issued to it. Throws as `update`. */
@@ -113,12 +127,13 @@ export class AppAdministration {
     const { app } = this.#managed(name, version);
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
     this.#parts.onForgotten(app);
-    await this.refresh();
+    await this.#learn();
   }
 
   /** Reads the managed apps anew if any has changed. Throws what the store throws; then what was known goes on. */
   async refresh(): Promise<void> {
-    while (this.#reading) await this.#reading;
+    // How the reading of another caller ended is that one's affair.
+    while (this.#reading) await this.#reading.catch(() => undefined);
     if (this.#parts.store.revision() === this.#revision) return;
     this.#reading = this.#read().finally(() => (this.#reading = undefined));
     await this.#reading;
@@ -131,6 +146,11 @@ export class AppAdministration {
 
   stop(): void {
     clearInterval(this.#timer);
+  }
+
+  /** After a change that stands: it was made, whether it can be read again at once or not. */
+  async #learn(): Promise<void> {
+    await this.refresh().catch(() => undefined);
   }
 
   async #read(): Promise<void> {
@@ -147,9 +167,31 @@ export class AppAdministration {
     throw standing.managed ? taken() : fromEnvironment();
   }
 
+  /** Whether the app of a configured slot has another secret by now, or is gone; as far as can be read just now. */
+  async isOutdated(slot: Slot): Promise<boolean> {
+    await this.#learn();
+    const current = this.#parts.directory.slotNamed(slot);
+    return current?.secret.equals(slot.secret) !== true;
+  }
+
   #check({ platform, id, secret }: App): Promise<unknown> {
+    this.#limitChecks();
     // A secret that is not held yet is asked for by stable token, which disturbs nobody.
     return this.#parts.check(this.#parts.directory.foreignSlot(platform, id, secret));
+  }
+
+  /** WeCom bans the address that sends wrong secrets, and with it every app of ours. */
+  #limitChecks(): void {
+    const now = this.#parts.clock.monotonic();
+    while (this.#checkedAt[0] !== undefined && now - this.#checkedAt[0] >= MINUTE_MS) this.#checkedAt.shift();
+    const [first = now] = this.#checkedAt;
+    if (this.#checkedAt.length >= CHECKS_A_MINUTE)
+      throw new ServiceError(
+        "rate_limited",
+        "核实secret过于频繁，请稍后再试 (secrets are verified too often; try again later)",
+        { retryAfterMs: first + MINUTE_MS - now },
+      );
+    this.#checkedAt.push(now);
   }
 
   #managed(name: string, version: number | undefined): { app: App; management: Management } {

@@ -139,7 +139,7 @@ export class AppDirectory {
       platform === "wecom"
         ? this.#wecom.get(appId)?.find(({ agent }) => agent === name)
         : this.#weixin.get(appId);
-    if (!app || app.managed?.isDisabled) return undefined;
+    if (!app || isClosed(app)) return undefined;
     return app.platform === "wecom" || app.tokenMode === name ? slotOf(app) : undefined;
   }
 
@@ -196,6 +196,11 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
+/** Whether nothing may be done with the app, by an administrator's word or because its secret is damaged. */
+function isClosed({ managed }: Pick<App, "managed">): boolean {
+  return managed?.isDisabled === true || managed?.isDamaged === true;
+}
+
 function weixinSlotOf({ id, secret, tokenMode, managed }: WeixinApp): Slot {
   const slot = {
     platform: "weixin",
@@ -205,11 +210,11 @@ function weixinSlotOf({ id, secret, tokenMode, managed }: WeixinApp): Slot {
     tokenMode,
     configured: true,
   } as const;
-  return managed?.isDisabled ? { ...slot, isDisabled: true } : slot;
+  return isClosed({ managed }) ? { ...slot, isDisabled: true } : slot;
 }
 
 function wecomSlotOf({ id, secret, agent, managed }: WecomApp): Slot {
   const slot = { platform: "wecom", appId: id, name: agent, secret } as const;
-  const isDisabled = managed?.isDisabled ? { isDisabled: true } : {};
+  const isDisabled = isClosed({ managed }) ? { isDisabled: true } : {};
   return { ...slot, tokenMode: "stable", configured: true, ...isDisabled };
 }

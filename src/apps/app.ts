@@ -13,6 +13,8 @@ export interface Management {
   /** What people call it. */
   readonly title: string | undefined;
   readonly isDisabled: boolean;
+  /** Whether its secret in the database does not open any more: then nothing can be done with it until it has a new one. */
+  readonly isDamaged?: boolean;
   /** Grows with each change. */
   readonly version: number;
 }

@@ -198,7 +198,7 @@ function showWith({ directory, states }: AppRouteParts) {
 
 function toApp(body: (typeof newAppBody)["static"]): App {
   const { platform, app_id: id, agent, mode, title } = body;
-  const managed = { title, isDisabled: false, version: 1 };
+  const managed = { title, isDisabled: false, version: 0 };
   const common = { id, secret: new Secret(body.secret), managed };
   if (platform === "weixin") {
     if (agent === undefined) return { platform, ...common, tokenMode: mode ?? "stable" };

@@ -23,7 +23,7 @@ export interface Slot extends SlotName {
   readonly tokenMode: TokenMode;
   /** Whether the secret is one that we hold. */
   readonly configured: boolean;
-  /** Whether an administrator has disabled the app: nothing is handed out or obtained for it. */
+  /** Whether the app is disabled, or its secret damaged: nothing is handed out or obtained for it. */
   readonly isDisabled?: boolean;
 }
 

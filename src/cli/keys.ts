@@ -159,20 +159,48 @@ async function makeKey(
 ): Promise<void> {
   const out = at.args.find("out");
   const file = out === undefined ? undefined : new NewFile(out);
+  const made = await requestKey(at, requestOf, file);
+  const { api_key: key = "", ...shown } = made;
+  if (file && !isKept(file, `${key}\n`)) {
+    file.discard();
+    await revokeUnwritten(at, client, shown.key);
+    throw notWritten();
+  }
+  await at.terminal.clock.sleep(KNOWN_MS);
+  // From here on the key is kept: what can't be shown of it is no reason to take it back.
+  if (file) await at.show(shown, () => keysText([shown]));
+  else await showOnce(at, client, made);
+}
+
+/** Has the key made. Where that fails, the file that was to have it is no more. */
+async function requestKey(
+  at: Managing,
+  requestOf: () => Promise<{ readonly path: string; readonly body: object }>,
+  file: NewFile | undefined,
+): Promise<KeyData> {
   try {
     const answer: ApiAnswer<KeyData> = await at.api.send({ method: "POST", ...(await requestOf()) });
-    const { api_key: key = "", ...shown } = answer.data;
-    if (!file) return await showOnce(at, client, answer.data);
-    if (!isKept(file, `${key}\n`)) {
-      await at.api.send({ method: "DELETE", path: `${keysPath(client)}/${shown.key}` });
-      throw notWritten();
-    }
-    await at.show(shown, () => keysText([shown]));
+    return answer.data;
   } catch (error) {
     file?.discard();
     throw error;
   }
 }
+
+/** Revokes a key that nobody has got. Throws, with what is left to do, when that can't be done. */
+async function revokeUnwritten(at: Managing, client: string, key: string): Promise<void> {
+  try {
+    await at.api.send({ method: "DELETE", path: `${keysPath(client)}/${key}` });
+  } catch {
+    throw new ServiceError(
+      "conflict",
+      `密钥未能写入文件，且${key}仍然有效，请执行 accesstoken keys revoke ${client} ${key} (the key could not be written and ${key} is still active: run that command)`,
+    );
+  }
+}
+
+/** Running services look for new keys every 200 ms; what is shown should work at once. */
+const KNOWN_MS = 300;
 
 function isKept(file: NewFile, content: string): boolean {
   try {

@@ -21,8 +21,8 @@ export async function createClient({ api, note }: Managing, body: NewClient): Pr
     note({ en: "It was there already, the very same", zh: "该客户端已存在，且完全相同" });
   } else if (before.clients.length === 0) {
     note({
-      en: "This is the first client: from now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
-      zh: "这是第一个客户端：从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
+      en: "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
+      zh: "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
     });
   }
   return answer.data;

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Language, preferredLanguage } from "../config.ts";
+import { ServiceError } from "../errors.ts";
 import { promptSecret } from "./prompt.ts";
 
 /** Where a command speaks and listens. Tests bring their own. */
@@ -26,12 +27,17 @@ export function systemTerminal(): Terminal {
     hasPerson: process.stdin.isTTY,
     print: (content) =>
       new Promise((resolve, reject) => {
-        process.stdout.write(content, (error) => (error ? reject(error) : resolve()));
+        process.stdout.write(content, (error) => (error ? reject(unwritable(error)) : resolve()));
       }),
     tell: (line) => void process.stderr.write(`${line}\n`),
     readInput,
     askSecret: (question) => promptSecret(question, process.stdin, process.stderr),
   };
+}
+
+function unwritable(error: Error): ServiceError {
+  const code = "code" in error ? String(error.code) : "unknown";
+  return new ServiceError("invalid_config", `标准输出无法写入 (standard output can't be written: ${code})`);
 }
 
 async function readInput(most: number): Promise<string> {

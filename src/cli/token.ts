@@ -7,7 +7,7 @@ import { APP, appOf, kindOf } from "./names.ts";
 import { parseDuration } from "./time-arguments.ts";
 
 /** No token lives longer. */
-const MIN_TTL_SECONDS_MOST = 7200;
+const MIN_TTL_SECONDS_MOST = 240;
 
 const KIND: OptionSpec = {
   name: "kind",
@@ -37,8 +37,8 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         name: "min-ttl",
         value: "<duration>",
         meaning: {
-          en: "How long it must still live, as 600 or 10m",
-          zh: "至少还应有效的时间，如 600 或 10m",
+          en: "How long it must still live, as 60 or 2m; 240 seconds at most",
+          zh: "至少还应有效的时间，如 60 或 2m，最多240秒",
         },
       },
     ],

@@ -23,7 +23,7 @@ const ANONYMOUS_BURST_SECONDS = 10;
 
 /** What decides. */
 export interface AccessParts {
-  readonly directory: Pick<AppDirectory, "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp">;
+  readonly directory: Pick<AppDirectory, "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find">;
   readonly clients: Pick<ClientDirectory, "keyOf" | "noteUse" | "isInUse">;
   readonly clock: Clock;
   /** Whether callers without key and secret are answered; undefined: until the first client exists. */
@@ -70,7 +70,8 @@ export class Access {
       return this.#refuseWrong(caller, unauthorized("API密钥已过期", "the API key has expired"));
     if (isOver(owner.client.expiresAt, now))
       return this.#refuseWrong(caller, unauthorized("客户端已过期", "the client has expired"));
-    if (owner.networks && (caller.isDubious || !owner.networks.includes(caller.address)))
+    if (owner.networks && caller.isDubious) throw this.#refused(caller, distrusted(caller.distrust ?? ""));
+    if (owner.networks && !owner.networks.includes(caller.address))
       throw this.#refused(
         caller,
         forbidden("来源地址不在该客户端的允许范围内", "the address is not one of the client's"),
@@ -92,7 +93,7 @@ export class Access {
     return this.#choose(caller, action, secret, {
       bySecret: (given) => directory.weixinSlot(appId, given),
       byGrant: (mayUse) => {
-        if (!mayUse(appId)) throw this.notGranted(caller);
+        if (!mayUse(appId)) throw this.notGranted(caller, action);
         return directory.weixinSlot(appId);
       },
     });
@@ -103,8 +104,8 @@ export class Access {
     return this.#choose(caller, action, secret, {
       bySecret: (given) => this.#parts.directory.weixinSlot(appId, given),
       byGrant: (mayUse) => {
-        if (!mayUse(appId)) throw this.notGranted(caller);
-        caller.use = { action, app: appId };
+        if (!mayUse(appId)) throw this.notGranted(caller, action);
+        caller.use = { action, app: this.#knownName(appId) };
         return undefined;
       },
     });
@@ -115,7 +116,7 @@ export class Access {
     const { directory } = this.#parts;
     return this.#choose(caller, action, secret, {
       bySecret: (given) => directory.wecomSlot(corpId, given, agent),
-      byGrant: (mayUse) => this.#grantedAgent(caller, corpId, agent, mayUse),
+      byGrant: (mayUse) => this.#grantedAgent(caller, action, corpId, agent, mayUse),
     });
   }
 
@@ -133,10 +134,11 @@ export class Access {
     return this.#choose<SlotName | undefined>(caller, action, secret, {
       bySecret: (given) => this.#parts.directory.wecomSlot(corpId, given, agent),
       byGrant: (mayUse) => {
-        if (agent === undefined && !mayUse(ANY_APP)) return this.#grantedAgent(caller, corpId, agent, mayUse);
+        if (agent === undefined && !mayUse(ANY_APP))
+          return this.#grantedAgent(caller, action, corpId, agent, mayUse);
         const app = agent === undefined ? corpId : `${corpId}_${agent}`;
-        if (agent !== undefined && !mayUse(app)) throw this.notGranted(caller);
-        caller.use = { action, app };
+        if (agent !== undefined && !mayUse(app)) throw this.notGranted(caller, action);
+        caller.use = { action, app: this.#knownName(app) };
         return agent === undefined ? undefined : { platform: "wecom", appId: corpId, name: agent };
       },
     });
@@ -149,7 +151,7 @@ export class Access {
    */
   slotOfApp(caller: Caller, action: Action, name: string): Slot {
     const mayUse = this.#identify(caller, action);
-    if (!mayUse(name)) throw this.notGranted(caller);
+    if (!mayUse(name)) throw this.notGranted(caller, action);
     return this.#allow(caller, action, this.#parts.directory.slotOfApp(name));
   }
 
@@ -174,8 +176,14 @@ export class Access {
   }
 
   /** The refusal of what is granted to others alone. */
-  notGranted(caller: Caller): ServiceError {
-    return this.#refused(caller, forbidden("该客户端没有此权限", "not granted to this client"));
+  notGranted(caller: Caller, action?: Action): ServiceError {
+    return this.#refused(
+      caller,
+      forbidden(
+        `该客户端没有此权限${action === undefined ? "" : `：${action}`}`,
+        `not granted to this client${action === undefined ? "" : ` for this app: ${action}`}`,
+      ),
+    );
   }
 
   /** What is to be said to a caller without a key who comes from where nobody is believed; undefined to others. */
@@ -204,20 +212,26 @@ export class Access {
     return chosen && "configured" in chosen ? this.#allow(caller, action, chosen as Slot) : chosen;
   }
 
-  #grantedAgent(caller: Caller, corpId: string, agent: string | undefined, mayUse: MayUse): Slot {
+  #grantedAgent(
+    caller: Caller,
+    action: Action,
+    corpId: string,
+    agent: string | undefined,
+    mayUse: MayUse,
+  ): Slot {
     const { directory } = this.#parts;
-    if (agent !== undefined && !mayUse(`${corpId}_${agent}`)) throw this.notGranted(caller);
+    if (agent !== undefined && !mayUse(`${corpId}_${agent}`)) throw this.notGranted(caller, action);
     if (agent !== undefined || mayUse(ANY_APP)) return directory.wecomSlot(corpId, undefined, agent);
     const [only, another] = directory.namesOfCorp(corpId).filter(mayUse);
     // Whether there are other applications is nobody's business who may not use them.
-    if (only === undefined) throw this.notGranted(caller);
+    if (only === undefined) throw this.notGranted(caller, action);
     return another === undefined ? directory.slotOfApp(only) : directory.wecomSlot(corpId);
   }
 
   /** Whoever brings the app's true secret, from wherever: a client by its grants, anybody else as the secret's holder. */
   #allowHolder(caller: Caller, action: Action, slot: Slot): Slot {
     if (caller.client || caller.isLocal) {
-      if (!this.#identify(caller, action)(appName(slot))) throw this.notGranted(caller);
+      if (!this.#identify(caller, action)(appName(slot))) throw this.notGranted(caller, action);
     } else {
       caller.identity = HOLDER;
       this.#limitAddress(caller);
@@ -257,9 +271,22 @@ export class Access {
   }
 
   #allow(caller: Caller, action: Action, slot: Slot): Slot {
-    if (slot.isDisabled) throw this.#refused(caller, forbidden("该应用已停用", "this app is disabled"));
+    if (slot.isDisabled)
+      throw this.#refused(
+        caller,
+        forbidden(
+          "该应用已停用，或其secret已损坏、须重新设置",
+          "this app is disabled, or its secret is damaged and must be set again",
+        ),
+      );
     caller.use = { action, app: appName(slot) };
     return slot;
+  }
+
+  /** What the caller calls an app or a corp, if we know it: what else is sent in a name's place is nothing to be kept. */
+  #knownName(name: string): string {
+    const { directory } = this.#parts;
+    return directory.find(name) || directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }
 
   #isAnonymousOn(): boolean {

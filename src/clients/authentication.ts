@@ -67,8 +67,9 @@ function admit(access: Access, caller: Caller, request: Request): void {
 function keyIn(headers: Headers): string | undefined {
   const authorization = headers.get("authorization");
   const key = headers.get("x-api-key") ?? undefined;
-  if (authorization === null || !/^bearer /i.test(authorization)) return key;
-  const bearer = authorization.slice("bearer ".length).trim();
+  // Another scheme may be a proxy's own affair; but a key in it is a key that was sent wrongly.
+  if (authorization === null || !/^bearer(\s|$)|ats_/i.test(authorization)) return key;
+  const bearer = /^bearer\s/i.test(authorization) ? authorization.slice("bearer ".length).trim() : "";
   return key === undefined || key === bearer ? bearer : "";
 }
 

@@ -7,6 +7,7 @@ import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import type { ClientStore } from "./client-store.ts";
 import type { ApiKeyRecord, Client } from "./client.ts";
+import type { Grant } from "./grant.ts";
 import { Networks } from "./networks.ts";
 
 /** For so long a rolled key may go on beside the new one, at most. */
@@ -50,9 +51,13 @@ export class ClientAdministration {
   async create(name: string, facts: ClientFacts, { actor }: Order): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
     checkNetworks(facts.networks);
+    checkGrants(facts.grants);
     if (this.#isThere(name, facts)) return false;
+    this.#checkEnd(facts.expiresAt);
     const now = clock.now();
-    const client: Client = { name, ...facts, createdAt: now, updatedAt: now, version: 1 };
+    // A number that no earlier client of that name can have had: an ETag of that one must not fit this one.
+    const version = store.revision() + 1;
+    const client: Client = { name, ...facts, createdAt: now, updatedAt: now, version };
     try {
       await store.create(client, entryOf("client.created", actor, name, factsForPeople(facts)));
     } catch (error) {
@@ -61,13 +66,13 @@ export class ClientAdministration {
       if (this.#isThere(name, facts)) return false;
       throw error;
     }
-    await directory.refresh();
+    await this.#learn();
     return true;
   }
 
   /** Changes what is given of a client. Throws `not_found`, `precondition_failed`, `invalid_parameter`. */
   async update(name: string, change: Partial<ClientFacts>, { actor, version }: Order): Promise<void> {
-    const { directory, store, clock } = this.#parts;
+    const { store, clock } = this.#parts;
     const standing = this.#find(name, version);
     const changed: Client = {
       ...standing,
@@ -76,15 +81,16 @@ export class ClientAdministration {
       version: standing.version + 1,
     };
     checkNetworks(changed.networks);
+    checkGrants(changed.grants);
     await store.update(changed, entryOf("client.updated", actor, name, factsForPeople(change)));
-    await directory.refresh();
+    await this.#learn();
   }
 
   /** Removes a client; its keys are worth nothing any more. Throws `not_found`, `precondition_failed`. */
   async remove(name: string, { actor, version }: Order): Promise<void> {
     const standing = this.#find(name, version);
     await this.#parts.store.remove(name, standing.version, entryOf("client.deleted", actor, name, {}));
-    await this.#parts.directory.refresh();
+    await this.#learn();
   }
 
   /** Makes a key. Throws `not_found` for no such client, `conflict` for a label that is taken. */
@@ -93,12 +99,13 @@ export class ClientAdministration {
     { label, expiresAt }: { readonly label: string; readonly expiresAt: number | undefined },
     { actor }: Order,
   ): Promise<CreatedKey> {
-    const { store, directory } = this.#parts;
+    const { store } = this.#parts;
     this.#find(client);
+    this.#checkEnd(expiresAt);
     const made = this.#make({ client, label, expiresAt });
     const detail = { key: made.record.prefix, label, expires_at: expiresAt };
     await store.addKey(made.record, entryOf("key.created", actor, client, detail));
-    await directory.refresh();
+    await this.#learn();
     return made;
   }
 
@@ -108,20 +115,34 @@ export class ClientAdministration {
     const now = clock.now();
     const old = directory.keysOf(client).find((key) => key.prefix === prefix && isLive(key, now));
     if (!old) throw noSuchKey();
-    const made = this.#make({ client, label: old.label, expiresAt: undefined });
-    const endsAt = now + Math.min(overlapMs, OVERLAP_MOST_MS);
+    // A key for a while stays one.
+    const made = this.#make({ client, label: old.label, expiresAt: old.expiresAt });
+    const endsAt = Math.min(old.expiresAt ?? Infinity, now + Math.min(overlapMs, OVERLAP_MOST_MS));
     const detail = { key: made.record.prefix, in_place_of: prefix, old_ends_at: endsAt };
     await store.rollKey(prefix, endsAt, made.record, entryOf("key.rolled", actor, client, detail));
-    await directory.refresh();
+    await this.#learn();
     return made;
   }
 
   /** Ends a key at once, in every process within a second. Throws `not_found`. */
   async revokeKey(client: string, prefix: string, { actor }: Order): Promise<void> {
-    const { store, directory, clock } = this.#parts;
+    const { store, clock } = this.#parts;
     const entry = entryOf("key.revoked", actor, client, { key: prefix });
     await store.revokeKey(client, prefix, clock.now(), entry);
-    await directory.refresh();
+    await this.#learn();
+  }
+
+  #checkEnd(expiresAt: number | undefined): void {
+    if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
+    throw new ServiceError(
+      "invalid_parameter",
+      "expires_at应为将来的时间，单位毫秒 (expires_at must lie ahead; epoch milliseconds)",
+    );
+  }
+
+  /** After a change that stands: it was made, whether it can be read again at once or not. */
+  async #learn(): Promise<void> {
+    await this.#parts.directory.refresh().catch(() => undefined);
   }
 
   /** Whether there is that very client. Throws `conflict` when there is another of that name. */
@@ -163,6 +184,12 @@ export function isLive({ revokedAt, expiresAt }: ApiKeyRecord, now: number): boo
 /** There is no such key, or it is over. */
 export function noSuchKey(): ServiceError {
   return new ServiceError("not_found", "没有该密钥，或已失效 (no such key, or it is over)");
+}
+
+/** What means every app on the command line would be an app here that nobody has. */
+function checkGrants(grants: readonly Grant[]): void {
+  if (grants.some(({ apps }) => apps.includes("all")))
+    throw new ServiceError("invalid_parameter", "apps中全部应用写作 * (in apps, every app is written as *)");
 }
 
 function checkNetworks(networks: readonly string[]): void {

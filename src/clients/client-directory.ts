@@ -91,6 +91,13 @@ export class ClientDirectory {
     });
   }
 
+  /** Takes over what other processes have written down of the last use of keys. Throws what the store throws. */
+  async readUses(): Promise<void> {
+    for (const { prefix, lastUsedAt = 0 } of (await this.#store.load()).keys) {
+      if (lastUsedAt > (this.#usedAt.get(prefix) ?? 0)) this.#usedAt.set(prefix, lastUsedAt);
+    }
+  }
+
   /** Notes that a key was used just now. */
   noteUse({ prefix }: ApiKeyRecord): void {
     const now = this.#clock.now();
@@ -102,7 +109,8 @@ export class ClientDirectory {
 
   /** Reads everything anew if something has changed. Throws what the store throws; then what was known goes on. */
   async refresh(): Promise<void> {
-    while (this.#reading) await this.#reading;
+    // How the reading of another caller ended is that one's affair.
+    while (this.#reading) await this.#reading.catch(() => undefined);
     if (this.#store.revision() === this.#revision) return;
     this.#reading = this.#read().finally(() => (this.#reading = undefined));
     await this.#reading;

@@ -169,8 +169,10 @@ export function clientRoutes(parts: ClientRouteParts) {
       )
       .get(
         "/:client/keys",
-        ({ params, set }) => {
+        async ({ params, set }) => {
           show(params.client, set);
+          // What other processes know of the last use may be missing where it can't be read just now.
+          await clients.readUses().catch(() => undefined);
           return { keys: clients.keysOf(params.client).map(keyFields) };
         },
         {

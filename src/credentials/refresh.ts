@@ -1,3 +1,4 @@
+import type { Slot } from "../apps/slot.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus, FailureFacts } from "../events.ts";
@@ -33,6 +34,8 @@ export interface RefreshParts {
   readonly memory: HeldCredentials;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Whether the app of a configured slot has another secret by now, or is gone; false where it is missing. */
+  readonly isOutdated?: (slot: Slot) => Promise<boolean>;
   /** Writes down what somebody ordered; nothing is, where it is missing. */
   readonly record?: RecordEntry;
   /** This process's name as a holder of leases; unique among all processes. */
@@ -109,6 +112,8 @@ export class Refresh {
     const pause = pauseAfter(ref, error, before, clock.now());
     // Refusals of secrets that we don't hold are remembered elsewhere, in bounded memory.
     if (!ref.slot.configured && pause.reason === "circuit") return undefined;
+    // What was said of a secret that has been changed meanwhile says nothing of the new one.
+    if (pause.reason === "circuit" && (await this.#parts.isOutdated?.(ref.slot))) return undefined;
     await pauses.put(pause);
     return pause;
   }

@@ -10,10 +10,17 @@ import { isActive, pauseAfter, pausedError, type PauseStore } from "./pause.ts";
 export class SlotCircuit {
   readonly #pauses: PauseStore;
   readonly #clock: Clock;
+  readonly #isOutdated: (slot: Slot) => Promise<boolean>;
 
-  constructor(pauses: PauseStore, clock: Clock) {
+  /** `isOutdated`: see `RefreshParts`. */
+  constructor(
+    pauses: PauseStore,
+    clock: Clock,
+    isOutdated: (slot: Slot) => Promise<boolean> = async () => false,
+  ) {
     this.#pauses = pauses;
     this.#clock = clock;
+    this.#isOutdated = isOutdated;
   }
 
   /** Runs `ask` unless the slot's circuit is open, and opens it when WeChat blames the secret or the account. */
@@ -29,7 +36,8 @@ export class SlotCircuit {
         const pause = pauseAfter({ slot, kind: "access_token" }, error, before, this.#clock.now());
         // An account that may not log users in may have a token all the same.
         const concernsSlot = error.upstream.class !== "permission";
-        if (pause.reason === "circuit" && concernsSlot) await this.#pauses.put(pause);
+        const isMeant = pause.reason === "circuit" && concernsSlot && !(await this.#isOutdated(slot));
+        if (isMeant) await this.#pauses.put(pause);
       }
       throw error;
     }

@@ -201,8 +201,13 @@ function toServiceError(error: unknown): unknown {
 function badParameter(error: ValidationError): ServiceError {
   const fault = error.valueError;
   const name = fault?.path.slice(1) ?? "";
-  if (name === "")
-    return new ServiceError("invalid_parameter", "请求体应为JSON对象 (the body must be a JSON object)");
+  if (name === "") {
+    const isObject = typeof error.value === "object" && error.value !== null;
+    const message = isObject
+      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; see /swagger)"
+      : "请求体应为JSON对象 (the body must be a JSON object)";
+    return new ServiceError("invalid_parameter", message);
+  }
   const isMissing = fault?.value === undefined || fault.value === "";
   const message = isMissing
     ? `缺少${name}参数`

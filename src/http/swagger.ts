@@ -32,8 +32,8 @@ const POLICY =
 const DESCRIPTION = [
   "The one place that asks WeChat and WeCom for access tokens, and hands them to every environment.",
   "统一向微信和企业微信获取access_token，并分发给各个环境的中控服务。",
-  "Every answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
-  "应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",
+  "Every answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1` and at `/livez`, `/readyz` and `/metrics`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
+  "应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1`、`/livez`、`/readyz` 和 `/metrics` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",
 ].join("\n\n");
 
 const HIDDEN = { detail: { hide: true } };
@@ -68,6 +68,18 @@ export function swaggerRoutes(routes: AnyElysia, { identity, admit }: SwaggerPar
  */
 async function specify(routes: AnyElysia): Promise<string> {
   const documentation = {
+    components: {
+      securitySchemes: {
+        bearer: { type: "http" as const, scheme: "bearer", description: "An API key. API密钥。" },
+        header: {
+          type: "apiKey" as const,
+          in: "header" as const,
+          name: "X-API-Key",
+          description: "An API key. API密钥。",
+        },
+      },
+    },
+    security: [{}, { bearer: [] }, { header: [] }] as Record<string, string[]>[],
     info: { title: NAME, version: VERSION, description: DESCRIPTION },
     tags: [
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },

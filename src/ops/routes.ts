@@ -44,7 +44,7 @@ function healthRoutes({ notReady }: OpsRouteParts) {
         detail: {
           summary: "Whether the process turns · 存活检查",
           description:
-            "Always 200 while requests are answered at all; restart the process when it is silent. 只要进程还能应答就返回200；无应答时请重启进程。",
+            "200 to whoever may ask (else 401 or 403) while requests are answered at all; restart the process when it is silent. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
           tags: ["Service"],
           responses: envelopeOf("It does. 存活。", Type.Object({}), {}),
         },

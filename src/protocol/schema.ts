@@ -23,7 +23,7 @@ export const agentId = text(
 export const secret = text(
   PRINTABLE,
   512,
-  "The app's secret; may be left out when the service holds it. 应用的secret；服务已配置时可省略。",
+  "The app's secret, or an API key; may be left out when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
   "00000000000000000000000000000000",
 );
 export const accessToken = text(

@@ -41,6 +41,14 @@ export function readKeyFile(path: string): string | undefined {
   }
 }
 
+/** How a key file is called before it has its name; the process that writes it is in it. */
+export const DRAFT = /^\.(\d+)-[0-9a-f]{12}\.key$/;
+
+/** Where a process writes what will be the key file `path`. Each call gives another. */
+export function draftOf(path: string): string {
+  return join(dirname(path), `.${process.pid}-${randomBytes(6).toString("hex")}.key`);
+}
+
 /**
  * Makes a key file with a new random key, readable by its owner alone, and returns its text.
  *
@@ -51,7 +59,7 @@ export function readKeyFile(path: string): string | undefined {
  */
 export function createKeyFile(path: string): string {
   const text = `${randomBytes(MASTER_KEY_BYTES).toString("hex")}\n`;
-  const draft = join(dirname(path), `.${process.pid}-${randomBytes(6).toString("hex")}.key`);
+  const draft = draftOf(path);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const file = openSync(draft, "wx", 0o600);

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -8,6 +7,7 @@ import {
   fsyncSync,
   linkSync,
   openSync,
+  readdirSync,
   realpathSync,
   renameSync,
   statSync,
@@ -17,7 +17,7 @@ import {
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { parseMasterKey, readKeyFile } from "./master-key.ts";
+import { DRAFT, draftOf, parseMasterKey, readKeyFile } from "./master-key.ts";
 import { SealingKey } from "./sealing-key.ts";
 
 /**
@@ -69,6 +69,29 @@ export function replaceKey(path: string, from: SealingKey, to: SealingKey): void
   });
 }
 
+/**
+ * Removes what rotations that were killed have left half written in the folder of `path`: each holds a master key.
+ *
+ * Those of processes that still run stay.
+ */
+export function removeDrafts(path: string): void {
+  const folder = dirname(path);
+  for (const name of readdirSync(folder)) {
+    const pid = Number(DRAFT.exec(name)?.[1] ?? Number.NaN);
+    if (pid > 0 && !isRunning(pid)) unlinkSync(join(folder, name));
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Somebody else's process runs, too.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
 /** The key in the file `path`; undefined when there is no file. */
 export function keyIn(path: string): SealingKey | undefined {
   const text = readKeyFile(path);
@@ -105,7 +128,7 @@ function writeOnce(path: string, key: SealingKey, owner: Owner): void {
 }
 
 function writeDraft(path: string, key: SealingKey, { uid, gid, mode }: Owner): string {
-  const draft = join(dirname(path), `.${process.pid}-${randomBytes(6).toString("hex")}.key`);
+  const draft = draftOf(path);
   const file = openSync(draft, "wx", 0o600);
   try {
     writeSync(file, `${key.text().reveal()}\n`);

@@ -61,9 +61,8 @@ export class SealingKey {
    * @throws {ServiceError} `store_unusable` when it was sealed under another key, for another place, or was changed.
    */
   open(text: string, place: SealedPlace): Secret {
-    const [keyId, body = ""] = text.split(".", 2);
-    const sealed = Buffer.from(body, "base64url");
-    if (keyId !== this.keyId || sealed.length < NONCE_BYTES + TAG_BYTES) throw cannotOpen(place);
+    const sealed = keyIdOf(text) === this.keyId ? bodyOf(text) : undefined;
+    if (!sealed || sealed.length < NONCE_BYTES + TAG_BYTES) throw cannotOpen(place);
     try {
       const decipher = createDecipheriv("aes-256-gcm", this.#sealingKey, sealed.subarray(0, NONCE_BYTES));
       decipher.setAAD(this.#context(place));
@@ -119,9 +118,19 @@ export class SealingKey {
   }
 }
 
-/** The id of the key under which a text says that it was sealed. */
-export function keyIdOf(text: string): string {
-  return text.split(".", 1)[0] ?? "";
+/**
+ * The id of the key under which a text says that it was sealed; empty for what is no sealed text. A damaged database may
+ * give another type than it was given.
+ */
+export function keyIdOf(text: unknown): string {
+  return typeof text === "string" ? (text.split(".", 1)[0] ?? "") : "";
+}
+
+/** The bytes in a sealed text; undefined when it is not written as we write it, to the last bit of its last character. */
+function bodyOf(text: string): Buffer | undefined {
+  const body = text.slice(text.indexOf(".") + 1);
+  const bytes = Buffer.from(body, "base64url");
+  return bytes.toString("base64url") === body ? bytes : undefined;
 }
 
 /** That a sealed text is damaged, moved, or of a key that this database does not have. */

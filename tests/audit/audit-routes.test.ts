@@ -1,7 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
-import type { AuditFilter } from "../../src/audit/audit-store.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { createAdmin } from "../support/access-world.ts";
 import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
@@ -205,8 +204,8 @@ test("P7: an export has every entry on a line of its own, the oldest first, itse
   const { entries: rare } = await exported(t.world, { client: "rare", since: "0" });
   expect(rare.map(({ id }) => id)).toEqual([400, 800, 1200]);
   const [record] = await t.audit.list({}, { limit: 1 });
-  const filter: AuditFilter = { client: "rare", since: 0 };
-  expect(record).toMatchObject({ id: 1205, action: "audit.exported", detail: filter });
+  const detail = { since: 0, narrowed_by: ["client", "since"] };
+  expect(record).toMatchObject({ id: 1205, action: "audit.exported", detail });
   expect(await t.audit.verify()).toMatchObject({ isIntact: true, entries: 1205 });
 });
 

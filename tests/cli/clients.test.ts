@@ -4,7 +4,7 @@ import { ServiceError } from "../../src/errors.ts";
 import { answered, type Answering, type Arrived, CliWorld } from "./cli-world.ts";
 
 const READ: Grant = { apps: ["wx1", "wx2"], actions: ["token:read"] };
-const FIRST = "This is the first client";
+const FIRST = "From now on callers without a key";
 
 /** A client as the service shows it. */
 function client(grants: readonly Grant[] = [READ], more: object = {}) {

@@ -16,11 +16,11 @@ test("token get prints the value alone", async () => {
     stdout: "TOKEN-1\n",
     stderr: "",
   });
-  const args = ["token", "get", "ww1_1000002", "--kind", "agent_config_ticket", "--min-ttl", "10m", "--json"];
+  const args = ["token", "get", "ww1_1000002", "--kind", "agent_config_ticket", "--min-ttl", "2m", "--json"];
   expect(JSON.parse((await world.run(args)).stdout)).toEqual(HANDED_OUT);
   expect(world.asked).toEqual([
     "GET /v1/apps/wx1/credentials/access_token",
-    "GET /v1/apps/ww1_1000002/credentials/agent_config_ticket?min_ttl=600",
+    "GET /v1/apps/ww1_1000002/credentials/agent_config_ticket?min_ttl=120",
   ]);
 });
 

@@ -20,8 +20,16 @@ const FAILURE = TypeCompiler.Compile(
 
 /** Where the HTTP status says the outcome too. */
 const SPEAKS_HTTP = /^\/(v1|livez|readyz|metrics)(\/|$)/;
-/** Our own codes that a healthy service may answer. Of 5xx there is but 503, for what may not be asked again so soon. */
+/** Our own codes that a healthy service may answer. Of 5xx there is but 503, for what is in `PACED`. */
 const OWN_CODES = [1, 401, 403, 404, 405, 409, 412, 413, 415, 429, 503];
+
+/** What is refused although nothing is wrong, because it was done a moment ago or overtaken by a clear. */
+const PACED = [
+  "a complaint about this app was looked into less than 10 s ago",
+  "forced refreshes: 20 a day, 30 s apart",
+  "cleared or expired on the way",
+  "no other credential is to be had",
+];
 
 /** What came back. */
 export interface FuzzAnswer {
@@ -79,7 +87,9 @@ function checkFailure(path: string, status: number, body: AnswerBody): void {
   // Beyond our own there are WeChat's errcodes.
   const isWeChats = body.code > 1000 || body.code < 0;
   expect(isWeChats || OWN_CODES.includes(body.code)).toBe(true);
-  // It is no fault when we were told to wait, and for how long.
+  if (body.code === 503)
+    expect([body.msg, PACED.some((why) => body.msg.includes(why))]).toEqual([body.msg, true]);
+  // Whoever is to wait is told for how long.
   if (body.code === 503 || body.code === 429) expect(body.retry_after).toBeGreaterThan(0);
   const expected = isWeChats ? 502 : body.code === 1 ? 400 : body.code;
   expect(status).toBe(SPEAKS_HTTP.test(path) ? expected : 200);

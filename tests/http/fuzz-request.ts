@@ -1,10 +1,9 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { CORP, WECOM, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/world.ts";
 import type { JsonSchema, Operation } from "./openapi-document.ts";
 
 /** Who asks, and how: in this process as the machine's administrator, else over HTTP. */
-export const CALLERS = ["administrator", "anonymous", "reader", "admin", "stranger"] as const;
-export type CallerName = (typeof CALLERS)[number];
+type CallerName = "administrator" | "anonymous" | "reader" | "admin" | "stranger";
 
 /** A request to be sent. */
 export interface FuzzRequest {
@@ -95,6 +94,7 @@ function valueOf(name: string, schema: JsonSchema): fc.Arbitrary<unknown> {
       return fc.constant(null);
     case "array":
       return fc.array(valueOf(name, schema.items ?? {}), { minLength: schema.minItems ?? 0, maxLength: 3 });
+    case undefined:
     default: {
       const { properties = {}, required = [] } = schema;
       const fields = Object.entries(properties).map(([field, each]) => [field, valueOf(field, each)]);
@@ -222,13 +222,14 @@ function mutated(draft: Draft, body: Fields | undefined, mutation: Mutation): Dr
     case "method":
       return { ...draft, method };
     case "if-match":
-      return { ...draft, headers: { ...headers, "if-match": version } };
+      break;
   }
+  return { ...draft, headers: { ...headers, "if-match": version } };
 }
 
 function written(template: string, { caller, method, path, query, headers, body }: Draft): FuzzRequest {
   const text = (value: unknown) =>
-    encodeURIComponent(typeof value === "string" ? value : String(JSON.stringify(value)));
+    encodeURIComponent(typeof value === "string" ? value : JSON.stringify(value));
   const filled = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => text(path[name] ?? ""));
   const search = query.map(([name, value]) => `${text(name)}=${text(value)}`).join("&");
   const mayHaveBody = method !== "GET";

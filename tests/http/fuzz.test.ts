@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { createAdmin, createClient } from "../support/access-world.ts";
 import { CORP, WECOM, WECOM_FOREIGN, World, WX, WX_FOREIGN } from "../support/world.ts";
 import { checkAnswer, type FuzzAnswer } from "./fuzz-answers.ts";

@@ -21,7 +21,7 @@ export interface JsonSchema {
 }
 
 /** A parameter of a path or a query. */
-export interface Parameter {
+interface Parameter {
   readonly in: "path" | "query";
   readonly name: string;
   readonly required: boolean;
@@ -102,6 +102,7 @@ function closed(schema: JsonSchema): TSchema {
       return Type.Boolean();
     case "null":
       return Type.Null();
+    case undefined:
     default:
       return Type.Unknown();
   }

@@ -41,7 +41,7 @@ test.each([
   expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
 });
 
-test("a head that never ends and a body that drips for ever are cut off, however busy they keep", async () => {
+test("a head that never ends, also behind a good request, and a body that drips for ever are cut off, however busy they keep", async () => {
   const read: string[] = [];
   const app = new Elysia().post(
     "/",
@@ -57,17 +57,21 @@ test("a head that never ends and a body that drips for ever are cut off, however
   {
     await using heads = await DrippingSockets.open(server.url, { ...options, beginning: `${start}X-Slow: ` });
     await using bodies = await DrippingSockets.open(server.url, { ...options, beginning: `${start}\r\n` });
+    const next = `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${start}X-Slow: `;
+    await using nextHeads = await DrippingSockets.open(server.url, { ...options, beginning: next });
     await using silent = await DrippingSockets.open(server.url, {
       ...options,
       everyMs: 60_000,
       beginning: "",
     });
     const end = performance.now() + 40_000;
-    while (heads.closed < 5 || bodies.closed < 5 || silent.closed < 5) {
+    const all = [heads, nextHeads, bodies, silent];
+    while (all.some(({ closed }) => closed < 5)) {
       if (performance.now() > end) break;
       await Bun.sleep(50);
     }
-    expect([heads.closed >= 5, bodies.closed >= 5, silent.closed >= 5]).toEqual([true, true, true]);
+    expect(all.map(({ closed }) => closed >= 5)).toEqual([true, true, true, true]);
+    expect(nextHeads.answers).toContain("HTTP/1.1 404");
     // Busy all the time: it was not silence that they were cut off for.
     expect(read.join("").length).toBeGreaterThan(20);
     expect(heads.rounds).toBeGreaterThan(20);

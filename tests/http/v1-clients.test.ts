@@ -10,6 +10,9 @@ const GRANTS = [{ apps: [WX.appId], actions: ["token:read"] }];
 const NEW = { client: "bot", environment: "dev", grants: GRANTS };
 const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
 
+/** Versions count on with every change of clients and keys; the administrator and its key are the first two. */
+const FIRST = 3;
+
 /** A world with a client that may read a token. */
 async function setup() {
   const at = await ManagingWorld.create();
@@ -34,8 +37,8 @@ async function setup() {
 test("P7: a new client is 201 with its ETag, the very same again 200, and another of that name 409", async () => {
   await using t = await setup();
   const now = t.world.clock.now();
-  const shown = { ...NEW, networks: [], created_at: now, updated_at: now, version: 1 };
-  expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, '"1"']);
+  const shown = { ...NEW, networks: [], created_at: now, updated_at: now, version: FIRST };
+  expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
   const [entry] = await t.at.audited();
   expect(entry).toEqual({
     by: "admin",
@@ -47,7 +50,7 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
   const count = t.at.auditCount();
   t.world.clock.advance(1000);
   const again = await t.at.ask("POST", CLIENTS, NEW);
-  expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, '"1"']);
+  expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
   const others = [{ environment: "prod" }, { grants: [] }, { networks: ["10.0.0.0/8"] }, { rate_limit: 1 }];
   for (const other of [...others, { expires_at: now + 1 }]) {
     const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, ...other });
@@ -94,14 +97,14 @@ test("a client has everything that was said of it, and clients come in pages by 
 test("P7: a change of what is given raises the version, null is none, and If-Match keeps to one version", async () => {
   await using t = await setup();
   const limits = { networks: ["10.0.0.0/8"], expires_at: t.world.clock.now() + DAY_MS, rate_limit: 5 };
-  const first = await t.at.ask("PATCH", BOT, limits, { ifMatch: '"1"' });
-  expect([first.status, first.headers.get("etag")]).toEqual([200, '"2"']);
-  expect(first.data).toMatchObject({ ...NEW, ...limits, version: 2 });
+  const first = await t.at.ask("PATCH", BOT, limits, { ifMatch: `"${FIRST}"` });
+  expect([first.status, first.headers.get("etag")]).toEqual([200, `"${FIRST + 1}"`]);
+  expect(first.data).toMatchObject({ ...NEW, ...limits, version: FIRST + 1 });
   expect(await t.at.audited()).toMatchObject([
     { by: "admin", action: "client.updated", detail: { of: "bot", ...limits } },
   ]);
   const count = t.at.auditCount();
-  for (const ifMatch of ['"1"', '"3"', "2", 'W/"2"', "nonsense"]) {
+  for (const ifMatch of [`"${FIRST}"`, `"${FIRST + 2}"`, "4", 'W/"4"', "nonsense"]) {
     for (const method of ["PATCH", "DELETE"]) {
       const body = method === "PATCH" ? { environment: "prod" } : undefined;
       const missed = await t.at.ask(method, BOT, body, { ifMatch });
@@ -117,7 +120,12 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
     { ifMatch: "*" },
   );
   const { expires_at, rate_limit, ...rest } = none.data;
-  expect([expires_at, rate_limit, rest["version"], rest["networks"]]).toEqual([undefined, undefined, 3, []]);
+  expect([expires_at, rate_limit, rest["version"], rest["networks"]]).toEqual([
+    undefined,
+    undefined,
+    FIRST + 2,
+    [],
+  ]);
   expect(rest["updated_at"] - rest["created_at"]).toBe(1000);
   expect((await t.at.ask("PATCH", `${CLIENTS}/nobody`, {})).status).toBe(404);
 });
@@ -140,7 +148,7 @@ test("what a change grants or takes holds at the next request", async () => {
 test("P7: a removed client takes its keys along, and a new one of its name has none of them", async () => {
   await using t = await setup();
   const { key } = await t.key();
-  const removed = await t.at.ask("DELETE", BOT, undefined, { ifMatch: '"1"' });
+  const removed = await t.at.ask("DELETE", BOT, undefined, { ifMatch: `"${FIRST}"` });
   expect([removed.status, removed.data]).toEqual([200, {}]);
   expect(await t.at.audited()).toMatchObject([{ action: "client.deleted", detail: { of: "bot" } }]);
   expect(await t.statusWith(key)).toBe(401);
@@ -167,7 +175,7 @@ test("a field that is none is refused with those that there are, and nothing is 
     expect(msg).not.toMatch(/typo|expire_at|ratelimit|overlaps/);
   }
   expect(t.at.auditCount()).toBe(count);
-  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ ...NEW, version: 1 });
+  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ ...NEW, version: FIRST });
   expect((await t.at.ask("GET", `${CLIENTS}/typo`)).status).toBe(404);
 });
 

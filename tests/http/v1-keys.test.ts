@@ -143,3 +143,61 @@ test("the last use of a key is kept to the minute, over a restart too", async ()
   await t.world.start();
   expect(await lastUse()).toBe(minute);
 });
+
+test("a key for a while stays one when it is rolled, and the audit tells when the old one really ends", async () => {
+  await using t = await setup();
+  const end = t.world.clock.now() + 3_600_000;
+  const { prefix } = await t.key({ expires_at: end });
+  const rolled = await t.at.ask("POST", `${KEYS}/${prefix}/roll`, {});
+  expect([rolled.status, rolled.data["expires_at"]]).toEqual([201, end]);
+  expect(await t.at.audited()).toMatchObject([{ action: "key.rolled", detail: { old_ends_at: end } }]);
+});
+
+test("an end that does not lie ahead is refused, so that seconds are not taken for milliseconds", async () => {
+  await using t = await setup();
+  for (const expires_at of [5, t.world.clock.now(), Math.floor(t.world.clock.now() / 1000)]) {
+    expect((await t.at.ask("POST", KEYS, { label: "short", expires_at })).status).toBe(400);
+    expect((await t.at.ask("POST", CLIENTS, { ...NEW, client: "short", expires_at })).status).toBe(400);
+  }
+});
+
+test("every app is written as *, and what the command line calls so is refused", async () => {
+  await using t = await setup();
+  const grants = [{ apps: ["all"], actions: ["token:read"] }];
+  expect((await t.at.ask("POST", CLIENTS, { ...NEW, client: "other", grants })).status).toBe(400);
+  expect((await t.at.ask("PATCH", BOT, { grants })).status).toBe(400);
+});
+
+test.each(["Bearer", "bearer\tats_x", "ats_abc", "Token ats_x", "Bearer "])(
+  "an Authorization of %s is a wrong key and no anonymous caller",
+  async (authorization) => {
+    await using t = await setup();
+    const path = `/AccessToken/getXcx?appid=${WX.appId}`;
+    expect((await t.world.request(path)).code).toBe(0);
+    expect((await t.world.request(path, { headers: { authorization } })).code).toBe(401);
+  },
+);
+
+test("an Authorization of another scheme is a proxy's own affair", async () => {
+  await using t = await setup();
+  const headers = { authorization: "Basic dXNlcjpwYXNz" };
+  expect((await t.world.request(`/AccessToken/getXcx?appid=${WX.appId}`, { headers })).code).toBe(0);
+});
+
+test("a client with addresses that asks in a dubious way is told what is wrong with that", async () => {
+  await using t = await setup();
+  await t.at.ask("PATCH", BOT, { networks: ["127.0.0.0/8"] });
+  const { key } = await t.key();
+  const headers = { "x-api-key": key, "x-forwarded-for": "127.0.0.1" };
+  const { code, msg } = await t.world.request(`/AccessToken/getXcx?appid=${WX.appId}`, { headers });
+  expect([code, msg]).toEqual([403, expect.stringContaining("TRUSTED_PROXIES")]);
+});
+
+test("an ETag of a client that was removed does not fit a new one of its name", async () => {
+  await using t = await setup();
+  const { headers } = await t.at.ask("GET", BOT);
+  await t.at.ask("DELETE", BOT);
+  await t.at.ask("POST", CLIENTS, NEW);
+  const ifMatch = headers.get("etag") ?? "";
+  expect((await t.at.ask("DELETE", BOT, undefined, { ifMatch })).status).toBe(412);
+});

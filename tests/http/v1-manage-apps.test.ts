@@ -252,7 +252,7 @@ test("P7: a removed app is gone with its credentials, and a new registration beg
   expect(names).not.toContain(WX_FOREIGN.appId);
 
   const anew = await t.at.ask("POST", APPS, NEW);
-  expect([anew.status, anew.data["version"], await t.stateOfToken()]).toEqual([201, 1, "none"]);
+  expect([anew.status, anew.data["version"], await t.stateOfToken()]).toEqual([201, 3, "none"]);
   expect((await t.token()).status).toBe(200);
   expect(t.sandbox.calls(STABLE)).toBe(2);
 });

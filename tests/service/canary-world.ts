@@ -18,7 +18,7 @@ export const CORP_LATER = { corpId: CORP.corpId, agent: "9", secret: "canaryCorp
 export const CORP_MANAGED = { corpId: CORP.corpId, agent: "10", secret: "canaryCorpManaged;7e6d5c4b" };
 export const CORP_APP = `${CORP.corpId}_${CORP.agent}`;
 export const WRONG = "canaryWrongSecret~!6c5d4e3f";
-export const MASTER_KEY = "c0ffee5eca5e0fca11ab1eca5cadedeca1c1f1edf00dfacade5ca1ab1eba11ad";
+const MASTER_KEY = "c0ffee5eca5e0fca11ab1eca5cadedeca1c1f1edf00dfacade5ca1ab1eba11ad";
 export const BAD_CODE = "canaryBadCode*7b8a9c0d";
 export const CLEARED = "70_canaryClearedToken_2d3e4f5a";
 

@@ -222,3 +222,14 @@ test("there must be a database of this version, and its key", async () => {
     "start every service process with this version",
   );
 });
+
+test("what killed processes have half written of a key is removed, and what running ones write stays", async () => {
+  using it = await setup();
+  const ended = Bun.spawnSync(["true"]).pid;
+  const folder = dirname(it.files.keyPath);
+  const [left, underWay] = [`.${ended}-0123456789ab.key`, `.${process.ppid}-0123456789ab.key`];
+  for (const name of [left, underWay]) writeFileSync(join(folder, name), "half a key");
+  await it.files.rotate();
+  expect(readdirSync(folder)).not.toContain(left);
+  expect(readdirSync(folder)).toContain(underWay);
+});

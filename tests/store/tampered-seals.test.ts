@@ -22,7 +22,7 @@ async function setup({ isHalf = false } = {}) {
     database
       .query<Cell, []>(`SELECT rowid AS id, ${column} AS text FROM ${table} WHERE ${column} IS NOT NULL`)
       .all();
-  const write = ({ table, column }: SealedColumn, id: number, text: string) =>
+  const write = ({ table, column }: SealedColumn, id: number, text: string | Uint8Array) =>
     void database.query(`UPDATE ${table} SET ${column} = ? WHERE rowid = ?`).run(text, id);
   /** Everything that can be read, or the code with which the reading fails. */
   const look = async () => {
@@ -56,8 +56,14 @@ function flipped(text: string, at: number): string {
   return `${keyId}.${bytes.toString("base64url")}`;
 }
 
+/** The character of base64url with the other last bit. */
+function neighbour(character: string): string {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  return alphabet[alphabet.indexOf(character) ^ 1] ?? "";
+}
+
 /** By what is changed, a damaged form of a sealed text. */
-const DAMAGES: Readonly<Record<string, (text: string) => string>> = {
+const DAMAGES: Readonly<Record<string, (text: string) => string | Uint8Array>> = {
   "first byte of the nonce": (text) => flipped(text, 0),
   "last byte of the nonce": (text) => flipped(text, 11),
   "first byte of the body": (text) => flipped(text, 12),
@@ -69,6 +75,12 @@ const DAMAGES: Readonly<Record<string, (text: string) => string>> = {
   "an end that is cut off": (text) => text.slice(0, -2),
   "nothing but the key id": (text) => text.slice(0, 9),
   "the plain text": () => "plain",
+  "the same text as bytes": (text) => new TextEncoder().encode(text),
+  "a blank at the end": (text) => `${text} `,
+  "padding at the end": (text) => `${text}=`,
+  "a part more": (text) => `${text}.x`,
+  // Where the last character has bits that mean nothing, they are changed; elsewhere, the last bit that means something.
+  "the last bit of the last character": (text) => text.slice(0, -1) + neighbour(text.at(-1) ?? ""),
 };
 
 const nameOfColumn = ({ table, column }: SealedColumn) => `${table}.${column}`;

@@ -4,7 +4,7 @@ import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Keyring } from "../keyring.ts";
 import { chooseNewKey, requireNewKey } from "../new-key.ts";
-import { keepKey, replaceKey } from "../replace-key-file.ts";
+import { keepKey, removeDrafts, replaceKey } from "../replace-key-file.ts";
 import { type SealedPlace, SealingKey } from "../sealing-key.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { inspectDatabase } from "./open-database.ts";
@@ -103,7 +103,9 @@ class Rotation {
   }
 
   async run(): Promise<RotationReport> {
-    const { masterKey, masterKeyFile, clock, learningMs = LEARNING_MS } = this.#options;
+    const { masterKey, masterKeyFile, newKeyFile, clock, learningMs = LEARNING_MS } = this.#options;
+    const keyFile = masterKey ? newKeyFile : masterKeyFile;
+    if (keyFile !== undefined) removeDrafts(keyFile);
     await this.#do(() => this.#resealing.check());
     const pair = await this.#begin();
     const oldKeyFile = masterKey ? undefined : keepKey(masterKeyFile, pair.old);

@@ -8,7 +8,7 @@ import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { pauseKeysOfApp } from "../../credentials/pause.ts";
 import { ServiceError } from "../../errors.ts";
-import type { Secret } from "../../secret.ts";
+import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
@@ -38,8 +38,9 @@ export class SqliteAppStore implements AppStore {
   readonly #clock: Clock;
   readonly #audit: AuditChain;
   readonly #revisions: Revisions;
+  readonly #onDamaged: (row: string) => void;
   /** By row, the managed apps that were opened, so that a change of one costs no opening of all. */
-  readonly #opened = new Map<string, { readonly sealed: string; readonly secret: Secret }>();
+  readonly #opened = new Map<string, { readonly sealed: string; readonly secret: Secret | undefined }>();
 
   constructor(parts: AppStoreParts) {
     this.#database = parts.database;
@@ -47,6 +48,7 @@ export class SqliteAppStore implements AppStore {
     this.#clock = parts.clock;
     this.#audit = parts.audit;
     this.#revisions = parts.revisions;
+    this.#onDamaged = parts.onDamaged ?? (() => undefined);
   }
 
   async list(): Promise<App[]> {
@@ -86,7 +88,7 @@ export class SqliteAppStore implements AppStore {
         .where(isVersion(name, version - 1))
         .get();
       if (!standing) throw outdated();
-      const hasSecret = this.#keyring.open(standing.secret, place(standing)).equals(app.secret);
+      const hasSecret = this.#openManaged(standing)?.equals(app.secret) ?? false;
       const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
       transaction
         .update(apps)
@@ -192,25 +194,39 @@ export class SqliteAppStore implements AppStore {
   }
 
   #toApp(row: Row): App {
-    const secret = this.#secretOf(row);
-    const { title, isDisabled, version } = row;
-    const managed =
-      row.source === "managed" ? { managed: { title: title ?? undefined, isDisabled, version } } : {};
+    const isManaged = row.source === "managed";
+    // One that is damaged must not take the others with it, nor the ways to put it right.
+    const opened = isManaged ? this.#openManaged(row) : this.#keyring.open(row.secret, place(row));
+    const secret = opened ?? NO_SECRET;
+    const { isDisabled, version } = row;
+    const damage = opened ? {} : { isDamaged: true };
+    const managed = isManaged
+      ? { managed: { title: row.title ?? undefined, isDisabled, version, ...damage } }
+      : {};
     if (row.platform === "wecom")
       return { platform: "wecom", id: row.appId, agent: row.agent, secret, ...managed };
     const tokenMode = row.tokenMode === "classic" ? "classic" : "stable";
     return { platform: "weixin", id: row.appId, secret, tokenMode, ...managed };
   }
 
-  #secretOf(row: Row): Secret {
-    if (row.source !== "managed") return this.#keyring.open(row.secret, place(row));
+  /** The secret of a managed app; undefined for one that does not open, of which is told once. */
+  #openManaged(row: Row): Secret | undefined {
     const known = this.#opened.get(rowKey(row));
     if (known?.sealed === row.secret) return known.secret;
-    const secret = this.#keyring.open(row.secret, place(row));
+    let secret: Secret | undefined;
+    try {
+      secret = this.#keyring.open(row.secret, place(row));
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
+      this.#onDamaged(rowKey(row));
+    }
     this.#opened.set(rowKey(row), { sealed: row.secret, secret });
     return secret;
   }
 }
+
+/** In the place of a secret that does not open: no caller's secret is as short. */
+const NO_SECRET = new Secret("");
 
 /** What the store of apps works with. */
 export interface AppStoreParts {
@@ -219,6 +235,8 @@ export interface AppStoreParts {
   readonly clock: Clock;
   readonly audit: AuditChain;
   readonly revisions: Revisions;
+  /** Called with the name of an app whose secret does not open, once for each text. */
+  readonly onDamaged?: ((row: string) => void) | undefined;
 }
 
 /** Forgets what was issued to an app, and ends its pauses. */

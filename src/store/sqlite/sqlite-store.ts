@@ -23,6 +23,8 @@ import { closeDatabase, type UnlockOptions, unlockDatabase } from "./unlock.ts";
 export interface SqliteStoreOptions extends UnlockOptions {
   /** Called when a credential's sealed value can't be opened; the store goes on as if there were none. */
   readonly onDamaged?: (name: CredentialName) => void;
+  /** Called when a registered app's secret can't be opened, with the app's name in the store. */
+  readonly onDamagedApp?: (row: string) => void;
   /** Called when an audit entry could not be written, and with it what it was about. */
   readonly onAuditFailed?: (code: ErrorCode) => void;
 }
@@ -48,7 +50,14 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     return {
-      apps: new SqliteAppStore({ database: orm, keyring, clock, audit, revisions }),
+      apps: new SqliteAppStore({
+        database: orm,
+        keyring,
+        clock,
+        audit,
+        revisions,
+        onDamaged: options.onDamagedApp,
+      }),
       clients: new SqliteClientStore({ database: orm, clock, audit, revisions }),
       credentials: new SqliteCredentialStore(database, sealed, clock, audit),
       credentialFacts: new SqliteCredentialFacts(orm, clock),

@@ -161,7 +161,7 @@ function originOf({ masterKey, masterKeyFile }: UnlockOptions): string {
 function wrongKey(options: UnlockOptions): ServiceError {
   return new ServiceError(
     "store_unusable",
-    `${originOf(options)}: 与数据库不匹配，请使用创建该数据库时的主密钥，更换过主密钥的则使用新的 (does not open this database; use the key that it was made with, or the new one if it was rotated)`,
+    `${originOf(options)}: 与数据库不匹配，请使用创建该数据库时的主密钥，更换过主密钥的则使用新的；较早的备份需要当时保留的 master.key.<id> (does not open this database; use the key that it was made with, or the new one if it was rotated; an older backup needs the master.key.<id> that was kept then)`,
   );
 }
 
