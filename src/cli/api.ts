@@ -23,10 +23,15 @@ export class ApiRefusal extends ServiceError {
   readonly status: number;
   readonly envelope: Envelope;
 
-  constructor(status: number, envelope: Envelope) {
-    super(codeOf(status), envelope.msg, envelope.hint === undefined ? {} : { hint: envelope.hint });
+  constructor(status: number, envelope: Envelope, hint = envelope.hint) {
+    super(codeOf(status), envelope.msg, hint === undefined ? {} : { hint });
     this.status = status;
     this.envelope = envelope;
+  }
+
+  /** The same refusal with what a person at the command line should do. The answer stays as it came. */
+  hinted(hint: string): ApiRefusal {
+    return new ApiRefusal(this.status, this.envelope, hint);
   }
 }
 

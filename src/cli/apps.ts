@@ -24,6 +24,10 @@ const SECRET_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** It stands in the shell's history by then, and in the list of processes. */
+const SECRET_IN_ARGUMENTS =
+  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
+
 /** `accesstoken apps …`: the apps that the service holds. */
 export const APP_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
@@ -48,6 +52,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
       },
       ...SECRET_OPTIONS,
     ],
+    surplusHint: SECRET_IN_ARGUMENTS,
     mayCreate: true,
     run: addApp,
   }),
@@ -73,6 +78,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     meaning: { en: "Change an app's secret", zh: "更换应用的secret" },
     positionals: [APP],
     options: SECRET_OPTIONS,
+    surplusHint: SECRET_IN_ARGUMENTS,
     run: async (at) => {
       const app = appOf(at.args);
       const secret = await readAppSecret(at.args, at.terminal, app);

@@ -2,9 +2,9 @@ import { parseArgs } from "node:util";
 import { ServiceError } from "../errors.ts";
 import type { CommandSpec } from "./command-spec.ts";
 
-/** What a person gets to read who used a command wrongly. `message` never repeats what may be a secret. */
-export function usageError(message: string): ServiceError {
-  return new ServiceError("invalid_parameter", message);
+/** What a person gets to read who used a command wrongly. Neither text ever repeats what may be a secret. */
+export function usageError(message: string, hint?: string): ServiceError {
+  return new ServiceError("invalid_parameter", message, hint === undefined ? {} : { hint });
 }
 
 /** What was given to a command, by the names of its spec. */
@@ -56,7 +56,9 @@ export function parseArguments(spec: CommandSpec, args: readonly string[]): Argu
   const { positionals, options } = parse(spec, args);
   if (options.has("help")) return "help";
   const slots = spec.positionals ?? [];
-  if (positionals.length > slots.length) throw usageError("多余的参数 (too many arguments)");
+  if (positionals.length > slots.length) {
+    throw usageError("多余的参数 (too many arguments)", spec.surplusHint);
+  }
   const missing = slots[positionals.length];
   if (missing && !missing.isOptional) {
     throw usageError(`缺少参数 <${missing.name}> (argument <${missing.name}> is missing)`);

@@ -1,5 +1,6 @@
-import type { AuditAction } from "../audit/audit-entry.ts";
-import type { Action } from "../clients/grant.ts";
+import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
+import { ACTIONS } from "../clients/grant.ts";
+import { usageError } from "./arguments.ts";
 import {
   entriesText,
   type EntryData,
@@ -45,8 +46,8 @@ const LIMIT: OptionSpec = {
   meaning: { en: `How many at most. Default: ${LIMIT_DEFAULT}`, zh: `最多条数，默认${LIMIT_DEFAULT}` },
 };
 
-/** Filters of what was done, or used; `example` is an action of it. */
-function filters(example: AuditAction | Action): OptionSpec[] {
+/** Filters of what was done, or used; `actions` are all that it can be. */
+function filters(actions: readonly string[]): OptionSpec[] {
   return [
     { name: "app", value: "<app>", meaning: { en: "Only this app's", zh: "仅该应用" } },
     CLIENT_FILTER,
@@ -54,7 +55,10 @@ function filters(example: AuditAction | Action): OptionSpec[] {
     {
       name: "action",
       value: "<action>",
-      meaning: { en: `Only this action, as ${example}`, zh: `仅该操作，如 ${example}` },
+      meaning: {
+        en: `Only this action, of ${actions.join(", ")}`,
+        zh: `仅该操作：${actions.join("、")}`,
+      },
     },
     ...TIME_FILTERS,
   ];
@@ -65,10 +69,10 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["audit", "list"],
     meaning: { en: "What was done, the newest first", zh: "列出审计记录，最新的在前" },
-    options: [...filters("app.updated"), LIMIT],
+    options: [...filters(AUDIT_ACTIONS), LIMIT],
     run: async (at) => {
       const list = { path: "/v1/audit", name: "entries", cursor: "before" } as const;
-      const page = await at.api.list<"entries", EntryData>(list, filterOf(at), limitOf(at));
+      const page = await at.api.list<"entries", EntryData>(list, filterOf(at, AUDIT_ACTIONS), limitOf(at));
       await at.show(page, () => entriesText(page.entries));
     },
   }),
@@ -78,10 +82,10 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
       en: "How often tokens were handed out, by client, app and minute",
       zh: "token的获取次数，按客户端、应用和分钟统计",
     },
-    options: [...filters("token:read"), LIMIT],
+    options: [...filters(ACTIONS), LIMIT],
     run: async (at) => {
       const list = { path: "/v1/audit/reads", name: "reads", cursor: "after" } as const;
-      const page = await at.api.list<"reads", ReadsData>(list, filterOf(at), limitOf(at));
+      const page = await at.api.list<"reads", ReadsData>(list, filterOf(at, ACTIONS), limitOf(at));
       await at.show(page, () => readsText(page.reads));
     },
   }),
@@ -105,7 +109,7 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
       zh: "以NDJSON导出全部审计记录，最早的在前",
     },
     options: [
-      ...filters("app.updated"),
+      ...filters(AUDIT_ACTIONS),
       {
         name: "out",
         value: "<file>",
@@ -128,7 +132,7 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
 ];
 
 async function exportAudit(at: Managing): Promise<void> {
-  const query = new URLSearchParams(filterOf(at)).toString();
+  const query = new URLSearchParams(filterOf(at, AUDIT_ACTIONS)).toString();
   const out = at.args.find("out");
   const file = out === undefined ? undefined : new NewFile(out);
   try {
@@ -152,7 +156,12 @@ async function verifyAudit({ api, show, terminal }: Managing): Promise<ExitCode>
   return data.intact ? 0 : 1;
 }
 
-function filterOf({ args, terminal }: Managing): Record<string, string> {
+/** The filters that were given; `actions` are those that `--action` may name. */
+function filterOf({ args, terminal }: Managing, actions: readonly string[] = []): Record<string, string> {
+  const action = args.find("action");
+  if (action !== undefined && !actions.includes(action)) {
+    throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of these)`);
+  }
   const texts = ["app", "client", "environment", "action"].flatMap((name) => {
     const text = args.find(name);
     return text === undefined ? [] : [[name, text] as const];

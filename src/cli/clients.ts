@@ -1,5 +1,6 @@
 import { type Grant, ACTIONS } from "../clients/grant.ts";
 import { isAdmin } from "../clients/client.ts";
+import { Networks } from "../clients/networks.ts";
 import { apiPath, type ApiAnswer, ApiRefusal } from "./api.ts";
 import { type Arguments, usageError } from "./arguments.ts";
 import { type ClientData, clientsText, clientText } from "./client-text.ts";
@@ -139,6 +140,7 @@ async function addClient(at: Managing): Promise<void> {
   const { args, terminal, show } = at;
   const grant = findGrant(args);
   const networks = args.all("network");
+  networks.forEach(checkNetwork);
   const expires = args.find("expires");
   const rate = args.findNumber("rate", { least: 1, most: 1_000_000 });
   const data = await createClient(at, {
@@ -152,6 +154,18 @@ async function addClient(at: Managing): Promise<void> {
     ...(rate === undefined ? {} : { rate_limit: rate }),
   });
   await show(data, () => clientText(data));
+}
+
+function checkNetwork(text: string): void {
+  try {
+    // The service's own judge, who takes a list, while this option is given once for each.
+    if (text === "" || /[,\s]/.test(text)) throw new RangeError();
+    void new Networks(text);
+  } catch {
+    throw usageError(
+      "--network: 应为CIDR网段，如 10.0.0.0/8，或单个地址 (must be a CIDR block, as 10.0.0.0/8, or an address)",
+    );
+  }
 }
 
 /** The grant of `--apps` and `--actions`; undefined without both. `admin` is on every app by its nature. */

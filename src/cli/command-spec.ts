@@ -34,6 +34,8 @@ export interface CommandSpec {
   readonly notes?: readonly Text[];
   readonly positionals?: readonly PositionalSpec[];
   readonly options?: readonly OptionSpec[];
+  /** What to tell who gives too many arguments. */
+  readonly surplusHint?: string;
   /** Whether it is left out of the help, and is no command for people. */
   readonly isHidden?: boolean;
   /** Throws `invalid_parameter` when it was used wrongly. */

@@ -4,7 +4,7 @@ import type { CommandSpec } from "./command-spec.ts";
 import { COMMANDS } from "./commands.ts";
 import type { ExitCode } from "./exit-code.ts";
 import { failureText, isUsageError } from "./failure.ts";
-import { systemTerminal, type Terminal } from "./terminal.ts";
+import { OutputFailure, systemTerminal, type Terminal } from "./terminal.ts";
 import { commandUsage, groupUsage, programUsage } from "./usage.ts";
 
 /** Options in the place of a command. */
@@ -42,6 +42,7 @@ export async function runCommand(
     return await runAt(place, terminal);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
+    if (error instanceof OutputFailure && error.isQuiet) return 1;
     terminal.tell(failureText(error));
     if (!isUsageError(error)) return 1;
     terminal.tell(`\n${usageOf(place, terminal).trimEnd()}`);

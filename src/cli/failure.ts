@@ -4,7 +4,7 @@ import { ApiRefusal } from "./api.ts";
 import { plainText } from "./text-table.ts";
 
 /** Whether the person used the command wrongly: said by this program, and not by the service. */
-export function isUsageError(error: unknown): error is ServiceError {
+export function isUsageError(error: unknown): boolean {
   return (
     error instanceof ServiceError && error.code === "invalid_parameter" && !(error instanceof ApiRefusal)
   );

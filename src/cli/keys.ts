@@ -1,6 +1,6 @@
 import { isAdmin } from "../clients/client.ts";
 import { ServiceError } from "../errors.ts";
-import { apiPath, type ApiAnswer, ApiRefusal } from "./api.ts";
+import { apiPath, ApiRefusal } from "./api.ts";
 import { usageError } from "./arguments.ts";
 import type { ClientData } from "./client-text.ts";
 import type { CommandSpec, OptionSpec } from "./command-spec.ts";
@@ -9,7 +9,7 @@ import { type KeyData, keysText } from "./key-text.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { CLIENT, clientOf, keyNameOf } from "./names.ts";
 import { createClient } from "./new-client.ts";
-import { NewFile } from "./new-file.ts";
+import { keysPath, makeKey } from "./new-key.ts";
 import { plainText } from "./text-table.ts";
 import { parseDuration, parseInstant } from "./time-arguments.ts";
 
@@ -147,80 +147,6 @@ async function rollKey(at: Managing): Promise<void> {
   });
 }
 
-/**
- * Has a key made and shows it, or writes it to `--out`.
- *
- * The file is made first: a key that can't be kept must not exist. One that can't be written to it is revoked.
- */
-async function makeKey(
-  at: Managing,
-  client: string,
-  requestOf: () => Promise<{ readonly path: string; readonly body: object }>,
-): Promise<void> {
-  const out = at.args.find("out");
-  const file = out === undefined ? undefined : new NewFile(out);
-  const made = await requestKey(at, requestOf, file);
-  const { api_key: key = "", ...shown } = made;
-  if (file && !isKept(file, `${key}\n`)) {
-    file.discard();
-    await revokeUnwritten(at, client, shown.key);
-    throw notWritten();
-  }
-  await at.terminal.clock.sleep(KNOWN_MS);
-  // From here on the key is kept: what can't be shown of it is no reason to take it back.
-  if (file) await at.show(shown, () => keysText([shown]));
-  else await showOnce(at, client, made);
-}
-
-/** Has the key made. Where that fails, the file that was to have it is no more. */
-async function requestKey(
-  at: Managing,
-  requestOf: () => Promise<{ readonly path: string; readonly body: object }>,
-  file: NewFile | undefined,
-): Promise<KeyData> {
-  try {
-    const answer: ApiAnswer<KeyData> = await at.api.send({ method: "POST", ...(await requestOf()) });
-    return answer.data;
-  } catch (error) {
-    file?.discard();
-    throw error;
-  }
-}
-
-/** Revokes a key that nobody has got. Throws, with what is left to do, when that can't be done. */
-async function revokeUnwritten(at: Managing, client: string, key: string): Promise<void> {
-  try {
-    await at.api.send({ method: "DELETE", path: `${keysPath(client)}/${key}` });
-  } catch {
-    throw new ServiceError(
-      "conflict",
-      `密钥未能写入文件，且${key}仍然有效，请执行 accesstoken keys revoke ${client} ${key} (the key could not be written and ${key} is still active: run that command)`,
-    );
-  }
-}
-
-/** Running services look for new keys every 200 ms; what is shown should work at once. */
-const KNOWN_MS = 300;
-
-function isKept(file: NewFile, content: string): boolean {
-  try {
-    file.write(content);
-    file.finish();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** The key alone on standard output, so that a script can take it. */
-async function showOnce({ show, note }: Managing, client: string, data: KeyData): Promise<void> {
-  await show(data, () => `${data.api_key}\n`);
-  note({
-    en: `Key ${data.key} of ${client}. It is shown this once: keep it safe`,
-    zh: `${client} 的密钥 ${data.key} 只显示这一次，请妥善保存`,
-  });
-}
-
 /** Sees to it that there is a client `admin` that is an administrator. */
 async function haveAdmin(at: Managing): Promise<void> {
   try {
@@ -247,10 +173,6 @@ function onlyKey(keys: readonly KeyData[]): string {
   throw usageError(`有多个有效密钥，请给出 <key> (there are several active keys, say which): ${names}`);
 }
 
-function keysPath(client: string): string {
-  return apiPath`/v1/clients/${client}/keys`;
-}
-
 function notAdmin(): ServiceError {
   return new ServiceError(
     "conflict",
@@ -258,12 +180,5 @@ function notAdmin(): ServiceError {
     {
       hint: "请先执行 accesstoken clients grant admin --actions admin (first: accesstoken clients grant admin --actions admin)",
     },
-  );
-}
-
-function notWritten(): ServiceError {
-  return new ServiceError(
-    "unavailable",
-    "--out: 密钥无法写入文件，已将其吊销 (the key could not be written to the file and was revoked)",
   );
 }

@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts";
-import { Api } from "./api.ts";
+import { Api, ApiRefusal } from "./api.ts";
 import { type Arguments, usageError } from "./arguments.ts";
 import type { CommandSpec, OptionSpec, Text } from "./command-spec.ts";
 import type { ExitCode } from "./exit-code.ts";
@@ -8,7 +8,7 @@ import { keyNotice } from "./key-notice.ts";
 import { LocalTransport } from "./local.ts";
 import { parseOrigin, RemoteTransport } from "./remote.ts";
 import { KEY_FILE, readApiKey } from "./secret-input.ts";
-import type { Terminal } from "./terminal.ts";
+import { OutputFailure, type Terminal } from "./terminal.ts";
 import type { Transport } from "./transport.ts";
 
 /** What a managing command works with. */
@@ -64,6 +64,8 @@ const MANAGING_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+const KEY_MISSING = "请用 --key-file 指定API密钥 (give --key-file <file>)";
+
 /** The command of a spec that asks `/v1`. */
 export function managingCommand(spec: ManagingSpec): CommandSpec {
   return {
@@ -86,15 +88,23 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
     });
     return exitCode ?? 0;
   } catch (error) {
-    // Whoever reads the output has seen enough, as `head` has.
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") return 1;
-    if (!(error instanceof ServiceError) || isUsageError(error)) throw error;
+    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
+      throw error;
     if (isJson) await terminal.print(`${JSON.stringify(failureAnswer(error), undefined, 2)}\n`);
-    else terminal.tell(failureText(error));
+    else terminal.tell(failureText(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error));
     return isNotReady(error) ? 3 : 1;
   } finally {
     await transport.close();
   }
+}
+
+/** Whether the command asks a service by `--url`, and not the database of this machine. */
+export function isRemote(args: Arguments): boolean {
+  return args.isSet("url");
+}
+
+function isKeyMissing(error: ServiceError, args: Arguments): error is ApiRefusal {
+  return error instanceof ApiRefusal && error.status === 401 && isRemote(args) && !args.isSet(KEY_FILE);
 }
 
 async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<Transport> {

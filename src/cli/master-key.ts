@@ -4,7 +4,7 @@ import { rotateMasterKey, type RotationReport } from "../store/sqlite/rotate-mas
 import type { CommandSpec } from "./command-spec.ts";
 import type { ExitCode } from "./exit-code.ts";
 import { failureAnswer, failureText, isNotReady, isUsageError } from "./failure.ts";
-import type { Terminal } from "./terminal.ts";
+import { OutputFailure, type Terminal } from "./terminal.ts";
 import { plainText } from "./text-table.ts";
 
 /** `accesstoken master-key …`: the key under which the database is sealed. */
@@ -64,7 +64,8 @@ async function runMasterKeyRotate(
     await terminal.print(isJson ? asJson(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal));
     return 0;
   } catch (error) {
-    if (!(error instanceof ServiceError) || isUsageError(error)) throw error;
+    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
+      throw error;
     if (isJson) await terminal.print(asJson(failureAnswer(error)));
     else terminal.tell(failureText(error));
     return isNotReady(error) ? 3 : 1;

@@ -1,5 +1,5 @@
 import type { Grant } from "../clients/grant.ts";
-import type { ApiAnswer } from "./api.ts";
+import { type ApiAnswer, ApiRefusal } from "./api.ts";
 import type { ClientData } from "./client-text.ts";
 import type { Managing } from "./managing.ts";
 
@@ -13,10 +13,13 @@ export interface NewClient {
   readonly rate_limit?: number;
 }
 
-/** Makes a client. With the first one anonymous access ends, and the person is told. */
+const DIFFERS =
+  "授权用 clients grant 或 revoke 修改，其余用 PATCH /v1/clients/<client> (clients grant or revoke changes its grants, PATCH /v1/clients/<client> the rest)";
+
+/** Makes a client. Where there was none before, the person is told what that means to callers without a key. */
 export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
   const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
-  const answer: ApiAnswer<ClientData> = await api.send({ method: "POST", path: "/v1/clients", body });
+  const answer = await post(api, body);
   if (answer.status !== 201) {
     note({ en: "It was there already, the very same", zh: "该客户端已存在，且完全相同" });
   } else if (before.clients.length === 0) {
@@ -26,4 +29,12 @@ export async function createClient({ api, note }: Managing, body: NewClient): Pr
     });
   }
   return answer.data;
+}
+
+async function post(api: Managing["api"], body: NewClient): Promise<ApiAnswer<ClientData>> {
+  try {
+    return await api.send<ClientData>({ method: "POST", path: "/v1/clients", body });
+  } catch (error) {
+    throw error instanceof ApiRefusal && error.status === 409 ? error.hinted(DIFFERS) : error;
+  }
 }

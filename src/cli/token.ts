@@ -6,7 +6,7 @@ import { type Managing, managingCommand } from "./managing.ts";
 import { APP, appOf, kindOf } from "./names.ts";
 import { parseDuration } from "./time-arguments.ts";
 
-/** No token lives longer. */
+/** The most that the service takes. */
 const MIN_TTL_SECONDS_MOST = 240;
 
 const KIND: OptionSpec = {
@@ -37,8 +37,8 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         name: "min-ttl",
         value: "<duration>",
         meaning: {
-          en: "How long it must still live, as 60 or 2m; 240 seconds at most",
-          zh: "至少还应有效的时间，如 60 或 2m，最多240秒",
+          en: `How long it must still live, as 60 or 2m; ${MIN_TTL_SECONDS_MOST} seconds at most`,
+          zh: `至少还应有效的时间，如 60 或 2m，最多${MIN_TTL_SECONDS_MOST}秒`,
         },
       },
     ],

@@ -80,7 +80,7 @@ function cannotListen(error: unknown, host: string, port: number): ServiceError 
   if (code === "EADDRINUSE") {
     return new ServiceError(
       "invalid_config",
-      `PORT: 端口${port}已被占用，请停止占用它的程序，或换一个：PORT（demo用--port） (port ${port} is in use; stop the other program, or choose another: PORT, or --port of demo)`,
+      `PORT: 端口${port}已被占用，请停止占用它的程序，或用PORT换一个（demo、sandbox用--port） (port ${port} is in use; stop the other program, or choose another by PORT, or for demo and sandbox by --port)`,
     );
   }
   return new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);

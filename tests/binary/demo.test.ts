@@ -64,7 +64,7 @@ test("a demo whose port is taken says so in one line and exits 1", async () => {
   const { url } = await world.serve();
   const demo = world.run(["demo", "--port", new URL(url).port]);
   expect(await demo.exited()).toBe(1);
-  expect(demo.stderr).toMatch(/^accesstoken: .*已被占用.*\n$/);
+  expect(demo.stderr).toMatch(/^accesstoken: .*已被占用.*by PORT, or for demo and sandbox by --port\)\n$/);
 });
 
 test("what `accesstoken sandbox` prints is a .env with which the service works", async () => {

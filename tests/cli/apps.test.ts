@@ -110,6 +110,20 @@ test("P6: a secret that is none is exit code 2, is not repeated, and nothing is 
   expect(world.arrived).toEqual([]);
 });
 
+test("P6: a secret among the arguments is exit code 2, is not repeated, and must be changed", async () => {
+  await using world = setup();
+  for (const word of ["add", "set-secret"]) {
+    const { code, stderr } = await world.run(["apps", word, "wx1", SECRET]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(
+      "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)\n",
+    );
+    expect(stderr).not.toContain(SECRET);
+  }
+  expect((await world.run(["apps", "show", "wx1", "wx2"])).stderr).not.toContain("--secret-file");
+  expect(world.arrived).toEqual([]);
+});
+
 test("where nobody can type a secret, exit code 2 and what to do", async () => {
   await using world = setup();
   const { code, stderr } = await world.run(["apps", "add", "wx1"]);

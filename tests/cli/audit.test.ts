@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { AUDIT_ACTIONS } from "../../src/audit/audit-entry.ts";
+import { ACTIONS } from "../../src/clients/grant.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { HandTerminal } from "../support/hand-terminal.ts";
@@ -74,6 +76,25 @@ test("filters are sent, times as instants", async () => {
     until: String(Date.UTC(2027, 0, 31)),
     limit: "50",
   });
+});
+
+test.each([
+  ["list", AUDIT_ACTIONS],
+  ["export", AUDIT_ACTIONS],
+  ["reads", ACTIONS],
+])("audit %s knows its actions: they are in its help, and another is exit code 2", async (word, actions) => {
+  await using world = new CliWorld(() => ({ entries: [], reads: [] }));
+  const { stdout } = await runAlone(["help", "audit", word]);
+  expect(stdout).toContain(actions.join(", "));
+  for (const action of ["nonsense", "", word === "reads" ? "app.updated" : "token:read"]) {
+    const { code, stderr } = await world.run(["audit", word, "--action", action]);
+    expect(code).toBe(2);
+    expect(stderr).toStartWith(`accesstoken: --action: 应为 ${actions.join("、")} 之一`);
+  }
+  expect(world.arrived).toEqual([]);
+  for (const action of actions) {
+    expect((await world.run(["audit", word, "--action", action])).code).toBe(0);
+  }
 });
 
 test("reads and refusals are listed as they were counted", async () => {

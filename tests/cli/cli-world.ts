@@ -82,6 +82,10 @@ export async function runAlone(args: readonly string[], options: HandTerminalOpt
   return { code, stdout: terminal.stdout, stderr: terminal.stderr, questions: terminal.questions };
 }
 
+/** Shell scripts that run their arguments with a standard output that can't be written to. */
+export const FULL_DISK = `exec "$@" >/dev/full`;
+export const CLOSED_PIPE = `mkfifo gone && { sleep 0 <gone & } && exec 3>gone && wait && rm gone && exec "$@" >&3 3>&-`;
+
 /** A success with a status and an ETag. */
 export function answered(data: object, { status = 200, etag = "" } = {}): Response {
   return Response.json(successEnvelope(data, "trace-1"), { status, headers: etag ? { etag } : {} });

@@ -4,7 +4,7 @@ import { ServiceError } from "../../src/errors.ts";
 import { answered, type Answering, type Arrived, CliWorld } from "./cli-world.ts";
 
 const READ: Grant = { apps: ["wx1", "wx2"], actions: ["token:read"] };
-const FIRST = "From now on callers without a key";
+const FIRST = "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on";
 
 /** A client as the service shows it. */
 function client(grants: readonly Grant[] = [READ], more: object = {}) {
@@ -75,6 +75,18 @@ test("who adds the very same client again is told so, and nothing about anonymou
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It was there already, the very same\n" });
 });
 
+test("who adds another client of the same name is told how to change the one that is there", async () => {
+  await using world = new CliWorld(({ method }) => {
+    if (method === "GET") return { clients: [client()] };
+    throw new ServiceError("conflict", "已存在 (exists already)");
+  });
+  const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
+  expect(code).toBe(1);
+  expect(stderr).toEndWith(
+    "(clients grant or revoke changes its grants, PATCH /v1/clients/<client> the rest)\n",
+  );
+});
+
 test.each([
   ["all", "login", { apps: ["*"], actions: ["login"] }],
   [undefined, "admin", { apps: ["*"], actions: ["admin"] }],
@@ -95,6 +107,9 @@ test.each([
   [["bot", "--environment", "dev", "--apps", "wx1,,wx2", "--actions", "login"], "an entry is empty"],
   [["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"], "must be of these"],
   [["bot", "--environment", "dev", "--expires", "yesterday"], "must be a time"],
+  ...["10/8", "10.0.0.0/33", "", "a", "10.0.0.1,10.0.0.2", "10.0.0.0/8/8"].map(
+    (network) => [["bot", "--environment", "dev", "--network", network], "--network: "] as const,
+  ),
   [["bot", "--environment", "dev", "--rate", "0"], "must be an integer from 1"],
 ])("clients add %j is exit code 2, and nothing is asked", async (args, line) => {
   await using world = new CliWorld(() => client());

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createApiKey } from "../../src/clients/api-key.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
-import { answered, type Arrived, CliWorld } from "./cli-world.ts";
+import { answered, type Arrived, CliWorld, CLOSED_PIPE, FULL_DISK } from "./cli-world.ts";
 
 const API_KEY = createApiKey().reveal();
 const NAME = API_KEY.slice(0, 12);
@@ -75,9 +75,75 @@ test("a key that can't be written to its file is revoked", async () => {
   await using child = new Child(shell, { cwd: world.folder });
   expect(await child.exited()).toBe(3);
   expect(child.stdout + child.stderr).not.toContain(API_KEY);
-  expect(child.stderr).toContain("could not be written to the file and was revoked");
+  expect(child.stderr).toContain("could not be written to the file)\n");
+  expect(child.stderr).toContain(`key ${NAME} was revoked)`);
   expect(world.asked).toEqual(["POST /v1/clients/bot/keys", `DELETE /v1/clients/bot/keys/${NAME}`]);
   expect(existsSync(world.path("out"))).toBe(false);
+});
+
+test("a key that can be neither written to its file nor revoked is named as one that is still active", async () => {
+  await using world = new CliWorld((request) => {
+    if (request.method === "DELETE") throw new ServiceError("unavailable", "没空 (busy)");
+    return keys(request);
+  });
+  const args = ["keys", "create", "bot", "--url", world.url, "--out", "out"];
+  const shell = ["sh", "-c", `trap "" XFSZ; ulimit -f 0; exec "$@"`, "sh", ...FROM_SOURCE, ...args];
+  await using child = new Child(shell, { cwd: world.folder });
+  expect(await child.exited()).toBe(3);
+  expect(child.stderr).toEndWith(
+    ` (key ${NAME} could not be revoked and is still active: accesstoken keys revoke bot ${NAME})\n`,
+  );
+  expect(existsSync(world.path("out"))).toBe(false);
+});
+
+test.each([
+  ["a full disk", FULL_DISK, "ENOSPC"],
+  ["a closed pipe", CLOSED_PIPE, "EPIPE"],
+])("a key in its file stays there when standard output is %s", async (_what, script, reason) => {
+  await using world = new CliWorld(keys);
+  for (const [n, words] of [
+    ["create", "bot"],
+    ["roll", "bot", NAME],
+  ].entries()) {
+    const args = ["keys", ...words, "--url", world.url, "--out", `out${n}`];
+    await using child = new Child(["sh", "-c", script, "sh", ...FROM_SOURCE, ...args], { cwd: world.folder });
+    expect(await child.exited()).toBe(1);
+    expect(child.stderr.trimEnd().split("\n")).toEqual([
+      expect.stringContaining(`standard output can't be written to: ${reason})`),
+      expect.stringContaining(`key ${NAME} is active and in the file of --out`),
+    ]);
+    expect(readFileSync(world.path(`out${n}`), "utf8")).toBe(`${API_KEY}\n`);
+  }
+  expect(world.asked.filter((line) => line.startsWith("DELETE"))).toEqual([]);
+});
+
+test.each([
+  ["a full disk", FULL_DISK, "ENOSPC"],
+  ["a closed pipe", CLOSED_PIPE, "EPIPE"],
+])(
+  "a key that nobody could be shown, standard output being %s, is revoked",
+  async (_what, script, reason) => {
+    await using world = new CliWorld((request) => (request.method === "DELETE" ? {} : keys(request)));
+    const args = ["keys", "create", "bot", "--json", "--url", world.url];
+    await using child = new Child(["sh", "-c", script, "sh", ...FROM_SOURCE, ...args], { cwd: world.folder });
+    expect(await child.exited()).toBe(1);
+    expect(child.stderr.trimEnd().split("\n")).toEqual([
+      expect.stringContaining(`standard output can't be written to: ${reason})`),
+      expect.stringContaining(`key ${NAME} was revoked`),
+    ]);
+    expect(world.asked).toEqual(["POST /v1/clients/bot/keys", `DELETE /v1/clients/bot/keys/${NAME}`]);
+  },
+);
+
+test("a key of the machine's own database is shown when running services have learned of it", async () => {
+  await using world = new CliWorld(keys);
+  await using child = new Child([...FROM_SOURCE, "keys", "create", "--admin", "--out", "out"], {
+    cwd: world.folder,
+  });
+  await child.find(/^ats_/m);
+  // They look every 200 ms.
+  expect(Date.now() - statSync(world.path("out")).mtimeMs).toBeGreaterThan(250);
+  expect(await child.exited()).toBe(0);
 });
 
 test("keys create --admin makes the administrator where there is none, and tells what that changes", async () => {

@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
-import { answered, CliWorld, runAlone } from "./cli-world.ts";
+import { answered, CliWorld, CLOSED_PIPE, FULL_DISK, runAlone } from "./cli-world.ts";
 
 const LIST = ["clients", "list"];
 const NONE = { clients: [] };
@@ -57,6 +57,33 @@ test("a refusal is told in a line with its numbers, and what to do in the next: 
       "accesstoken: 禁止访问 (forbidden) (code 403, trace_id trace-1)\n请换一个密钥 (use another key)\n",
   });
 });
+
+test("who is refused for want of a key is told how to give one, and who has given one is not", async () => {
+  await using world = new CliWorld(() => {
+    throw new ServiceError("unauthorized", "需要API密钥 (an API key is needed)");
+  });
+  const { code, stderr } = await runAlone([...LIST, "--url", world.url]);
+  expect(code).toBe(1);
+  expect(stderr).toEndWith(" trace_id trace-1)\n请用 --key-file 指定API密钥 (give --key-file <file>)\n");
+  expect((await world.run(LIST)).stderr).not.toContain("--key-file");
+});
+
+test.each([
+  [FULL_DISK, /^accesstoken: [^\n]*standard output can't be written to: ENOSPC\)\n$/],
+  // Whoever reads has seen enough.
+  [CLOSED_PIPE, /^$/],
+])(
+  "standard output that can't be written to is exit code 1 without a stack trace: %s",
+  async (script, text) => {
+    await using world = new CliWorld(() => NONE);
+    for (const args of [[...LIST, "--url", world.url], [...LIST, "--json", "--url", world.url], ["help"]]) {
+      const shell = ["sh", "-c", script, "sh", ...FROM_SOURCE, ...args];
+      await using child = new Child(shell, { cwd: world.folder });
+      expect([args, await child.exited()]).toEqual([args, 1]);
+      expect(child.stderr).toMatch(text);
+    }
+  },
+);
 
 test("with --json a refusal is the service's own answer, on standard output", async () => {
   await using world = new CliWorld(() => {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { CliWorld } from "./cli-world.ts";
+import { CliWorld, runAlone } from "./cli-world.ts";
 
 const EXPIRES_AT = Date.UTC(2027, 0, 31);
 const HANDED_OUT = {
@@ -50,9 +50,20 @@ test("token clear forgets the access token, or what --kind says", async () => {
   ]);
 });
 
+test("token get asks for as much life as the service takes, and its help tells how much that is", async () => {
+  await using world = new CliWorld(() => HANDED_OUT);
+  expect((await world.run(["token", "get", "wx1", "--min-ttl", "240"])).code).toBe(0);
+  expect(world.asked).toEqual(["GET /v1/apps/wx1/credentials/access_token?min_ttl=240"]);
+  const help = async (language: "en" | "zh") =>
+    (await runAlone(["help", "token", "get"], { language })).stdout;
+  expect(await help("en")).toContain("How long it must still live, as 60 or 2m; 240 seconds at most\n");
+  expect(await help("zh")).toContain("至少还应有效的时间，如 60 或 2m，最多240秒\n");
+});
+
 test.each([
   [["get", "wx1", "--kind", "session_key"], "must be one of these"],
-  [["get", "wx1", "--min-ttl", "3h"], "must be a duration"],
+  [["get", "wx1", "--min-ttl", "241"], "240 seconds at most"],
+  [["get", "wx1", "--min-ttl", "5m"], "240 seconds at most"],
   [["refresh", ".."], "must be an appid"],
   [["clear"], "argument <app> is missing"],
 ])("token %j is exit code 2, and nothing is asked", async (args, line) => {
