@@ -26,6 +26,8 @@ export function inspectDatabase(path: string): DatabaseInspection {
   try {
     database = new Database(path, { readonly: true });
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    // One moment for all that is looked at: another process may be making its tables just now.
+    database.run("BEGIN");
     const verdict = database.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get();
     if (verdict?.quick_check !== "ok") throw damaged(path, "quick_check");
     const applied = appliedMigrations(database);
