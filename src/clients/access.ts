@@ -186,10 +186,14 @@ export class Access {
     );
   }
 
-  /** What is to be said to a caller without a key who comes from where nobody is believed; undefined to others. */
-  strangeness(caller: Caller): ServiceError | undefined {
-    if (caller.distrust === undefined || caller.client || caller.isLocal) return undefined;
-    return this.#refused(caller, distrusted(caller.distrust));
+  /** Whether the caller has shown no key and comes from where nobody is believed. An app's secret may still tell more. */
+  isStranger({ client, isLocal, distrust }: Caller): boolean {
+    return !client && !isLocal && distrust !== undefined;
+  }
+
+  /** The refusal of a stranger. */
+  strangeness(caller: Caller): ServiceError {
+    return this.#refused(caller, distrusted(caller.distrust ?? ""));
   }
 
   #choose<T extends SlotName | undefined>(

@@ -46,7 +46,7 @@ export function createAuthentication(
   /** What a stranger is told who asks for what is not there: no more than for what is. */
   const strangerIn = (request: Request): ServiceError | undefined => {
     const caller = callers.get(request);
-    return caller && access.strangeness(caller);
+    return caller && access.isStranger(caller) ? access.strangeness(caller) : undefined;
   };
   return { gate, identity, callerOf, strangerIn, markLocal };
 }
@@ -59,8 +59,8 @@ function admit(access: Access, caller: Caller, request: Request): void {
   const key = keyIn(request.headers);
   // A key tells more than the network can: no foreign page and no proxy has it by chance.
   if (key !== undefined) return access.admitKey(caller, key);
-  const stranger = access.strangeness(caller);
-  if (stranger && (caller.isDubious || !mayBringSecret(request))) throw stranger;
+  if (!access.isStranger(caller)) return;
+  if (caller.isDubious || !mayBringSecret(request)) throw access.strangeness(caller);
 }
 
 /** The API key in a request's headers; one that is no key at all for two that differ, because nobody knows which is meant. */
