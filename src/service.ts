@@ -37,6 +37,7 @@ import { CallbackIpProbe } from "./upstream/callback-ip-probe.ts";
 import { warnOfWideFiles } from "./store/wide-files.ts";
 import { HttpClient } from "./upstream/http-client.ts";
 import { Tickets } from "./upstream/tickets.ts";
+import { WecomLogin } from "./upstream/wecom-login.ts";
 import { WecomTokenSource } from "./upstream/wecom-token-source.ts";
 import { WeixinLogin } from "./upstream/weixin-login.ts";
 import { WeixinTokenSource } from "./upstream/weixin-token-source.ts";
@@ -239,6 +240,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       credentials,
       login: new Login({
         exchange: new WeixinLogin(http),
+        wecomExchange: new WecomLogin(http),
+        tokens: credentials,
         answers: store.loginAnswers,
         circuit: new SlotCircuit(store.pauses, clock, (slot) => administration.isOutdated(slot)),
         unknownSecrets,

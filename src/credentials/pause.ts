@@ -24,7 +24,8 @@ export interface StoredFailure {
 /**
  * A time in which the upstream is left alone for one reason, and what callers are told meanwhile.
  *
- * `key` says for what: a credential, a slot (its secret or account is to blame) or a WeCom corp (its quota is).
+ * `key` says for what: a credential, a slot (its secret or account is to blame), the logins that a slot's token is
+ * sent for, or a WeCom corp (its quota is to blame).
  */
 export interface Pause {
   readonly key: string;
@@ -61,15 +62,21 @@ export function pauseKeys(name: CredentialName): string[] {
   return [credentialKey(name), ...own, `${platform}:${appId}`];
 }
 
+/** The key of the pause that keeps logins from being asked for with a slot's access token. */
+export function loginPauseKey(slot: SlotName): string {
+  return `${slotKey(slot)}:login`;
+}
+
 /**
  * The keys of every pause that could keep anything of a slot's app from being asked for. For a WeChat app both token
  * modes: what was found wrong in one is put right for both.
  */
 export function pauseKeysOfApp(slot: SlotName): string[] {
   const names = slot.platform === "weixin" ? ["stable", "classic"] : [slot.name];
-  const keys = names.flatMap((name) =>
-    KINDS_OF[slot.platform].flatMap((kind) => pauseKeys({ slot: { ...slot, name }, kind })),
-  );
+  const keys = names.flatMap((name) => [
+    ...KINDS_OF[slot.platform].flatMap((kind) => pauseKeys({ slot: { ...slot, name }, kind })),
+    loginPauseKey({ ...slot, name }),
+  ]);
   return [...new Set(keys)];
 }
 

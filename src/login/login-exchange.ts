@@ -12,6 +12,8 @@ export interface OauthUser {
   readonly unionId?: string;
   /** 1 for a virtual account, whose ids must not be stored; absent otherwise. */
   readonly isSnapshotUser?: number;
+  /** The JSON text of WeChat's answer, exactly as it came. */
+  readonly answer: Secret;
 }
 
 /** A user of a Mini Program. */
@@ -19,6 +21,8 @@ export interface MiniProgramUser {
   readonly openId: string;
   readonly unionId: string | undefined;
   readonly sessionKey: Secret;
+  /** The JSON text of WeChat's answer, exactly as it came. */
+  readonly answer: Secret;
 }
 
 /**

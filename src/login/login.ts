@@ -3,11 +3,13 @@ import { type Slot, slotKey } from "../apps/slot.ts";
 import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { Clock } from "../clock.ts";
 import type { SlotCircuit } from "../credentials/slot-circuit.ts";
+import { type TokenKeeper, withToken } from "../credentials/with-token.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { packRefusal, packUser, unpack } from "./login-answer.ts";
 import type { LoginAnswerStore } from "./login-answer-store.ts";
 import type { LoginExchange, MiniProgramUser, OauthUser } from "./login-exchange.ts";
+import type { WecomLoginExchange, WecomUser } from "./wecom-login-exchange.ts";
 
 /** How long one exchange may take in all. */
 const DEADLINE_MS = 8000;
@@ -17,10 +19,22 @@ const POLL_MS = 20;
 /** What `Login` works with. */
 export interface LoginParts {
   readonly exchange: LoginExchange;
+  readonly wecomExchange: WecomLoginExchange;
+  /** The access tokens that WeCom's logins are asked with. */
+  readonly tokens: TokenKeeper;
   readonly answers: LoginAnswerStore;
   readonly unknownSecrets: UnknownSecrets;
   readonly circuit: SlotCircuit;
   readonly clock: Clock;
+}
+
+/** One exchange: what for, what it sends beside the code, and for whom. */
+interface Asked {
+  readonly kind: string;
+  readonly sends: "secret" | "token";
+  readonly slot: Slot;
+  readonly code: Secret;
+  readonly caller: string;
 }
 
 /**
@@ -39,22 +53,38 @@ export class Login {
 
   /** The user behind a web OAuth code. `caller` is the address that asks. Throws what the exchange throws. */
   oauth(slot: Slot, code: Secret, caller: string): Promise<OauthUser> {
-    return this.#once("oauth", slot, code, caller, (signal) =>
-      this.#parts.exchange.oauth(slot, code, signal),
-    );
+    const ask = (signal: AbortSignal) => this.#parts.exchange.oauth(slot, code, signal);
+    return this.#once({ kind: "oauth", sends: "secret", slot, code, caller }, ask);
   }
 
   /** The user behind a Mini Program's login code. `caller` is the address that asks. */
   miniProgram(slot: Slot, code: Secret, caller: string): Promise<MiniProgramUser> {
     const ask = (signal: AbortSignal) => this.#parts.exchange.miniProgram(slot, code, signal);
-    return this.#once("mini_program", slot, code, caller, ask);
+    return this.#once({ kind: "mini_program", sends: "secret", slot, code, caller }, ask);
+  }
+
+  /**
+   * Who stands behind a code of WeCom's web pages, by the application of a configured slot. A token that turns out to
+   * be dead is replaced, once; the code is not used up by it. Throws what the exchange throws, and what kept us from
+   * having a token.
+   */
+  wecomUser(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
+    const { wecomExchange, tokens } = this.#parts;
+    return this.#once({ kind: "wecom_user", sends: "token", slot, code, caller }, (signal) =>
+      withToken(tokens, slot, (token) => wecomExchange.user(slot, token, code, signal), { signal }),
+    );
+  }
+
+  /** As `wecomUser`, for the login code of a Mini Program inside WeCom. */
+  wecomMiniProgram(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
+    const { wecomExchange, tokens } = this.#parts;
+    return this.#once({ kind: "wecom_mini_program", sends: "token", slot, code, caller }, (signal) =>
+      withToken(tokens, slot, (token) => wecomExchange.miniProgram(slot, token, code, signal), { signal }),
+    );
   }
 
   async #once<T extends object>(
-    kind: string,
-    slot: Slot,
-    code: Secret,
-    caller: string,
+    { kind, sends, slot, code, caller }: Asked,
     ask: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { answers, unknownSecrets, circuit } = this.#parts;
@@ -66,7 +96,9 @@ export class Login {
     try {
       // The wait for a place counts too: a code must not be spent for a caller who has gone.
       const deadline = AbortSignal.timeout(DEADLINE_MS);
-      const user = await circuit.run(slot, () => unknownSecrets.run(slot, () => ask(deadline), deadline));
+      const user = await circuit.run(slot, sends, () =>
+        unknownSecrets.run(slot, () => ask(deadline), deadline),
+      );
       // The code is spent: an answer that can't be kept for a repetition must still reach this caller.
       await answers.finish(key, packUser(user)).catch(() => undefined);
       return user;
@@ -100,7 +132,7 @@ export class Login {
 function isAboutTheCode(
   error: unknown,
 ): error is ServiceError & { upstream: NonNullable<ServiceError["upstream"]> } {
-  return (
-    error instanceof ServiceError && error.upstream !== undefined && error.upstream.class !== "transient"
-  );
+  if (!(error instanceof ServiceError) || error.upstream === undefined) return false;
+  // A dead token is replaced by whoever finds that out, and the code is as good as before.
+  return error.upstream.class !== "transient" && error.upstream.class !== "token_invalid";
 }

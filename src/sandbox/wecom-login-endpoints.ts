@@ -1,4 +1,4 @@
-import type { Answer } from "./answer.ts";
+import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
 import { derivedId, derivedSessionKey } from "./one-time-codes.ts";
 import { Refusal } from "./refusal.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
@@ -31,11 +31,16 @@ export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequ
   return ok({ UserId: useridOf(code), DeviceId, ...userTicketOf(code) });
 }
 
-/** `GET /cgi-bin/miniprogram/jscode2session?js_code=`: who uses a mini program inside WeCom. */
+/**
+ * `GET /cgi-bin/miniprogram/jscode2session?js_code=`: who uses a mini program inside WeCom. The errcode comes last.
+ *
+ * @see https://developer.work.weixin.qq.com/document/path/91507
+ */
 export function miniProgramLogin(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");
   const { corpId } = app.settings;
-  return ok({ corpid: corpId, userid: useridOf(code), session_key: derivedSessionKey(corpId, code) });
+  const user = { corpid: corpId, userid: useridOf(code), session_key: derivedSessionKey(corpId, code) };
+  return jsonAnswer(JSON_TYPE.wecom, { ...user, errcode: 0, errmsg: "ok" });
 }
 
 function redeemCode(

@@ -22,7 +22,7 @@ export function webLogin(platform: WeixinPlatform, request: SandboxRequest): Ans
     unionid: unionidOf(code),
     scope: code.includes("base") ? "snsapi_base" : "snsapi_userinfo",
   };
-  return jsonAnswer(JSON_TYPE.sns, {
+  return snsAnswer({
     ...platform.userTokens.issue(user),
     ...(code.includes("snapshot") && { is_snapshotuser: 1 }),
     ...(user.unionid && { unionid: user.unionid }),
@@ -36,14 +36,14 @@ export function refreshWebLogin(platform: WeixinPlatform, request: SandboxReques
   if (query.get("grant_type") !== "refresh_token") throw new Refusal(40002, "invalid grant_type");
   const refreshToken = query.get("refresh_token") ?? "";
   const user = platform.userTokens.requireRefresh(app.settings.appId, refreshToken);
-  return jsonAnswer(JSON_TYPE.sns, platform.userTokens.issue(user, refreshToken));
+  return snsAnswer(platform.userTokens.issue(user, refreshToken));
 }
 
 /** `GET /sns/userinfo`: the user's profile, for the scope `snsapi_userinfo`. */
 export function userInfo(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const user = tokenUser(platform, request);
   if (user.scope === "snsapi_base") throw new Refusal(48001, "api unauthorized");
-  return jsonAnswer(JSON_TYPE.sns, {
+  return snsAnswer({
     openid: user.openid,
     nickname: "沙箱用户",
     sex: 0,
@@ -59,21 +59,29 @@ export function userInfo(platform: WeixinPlatform, request: SandboxRequest): Ans
 /** `GET /sns/auth`: whether a user's access token is good for that openid. */
 export function checkUserToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
   tokenUser(platform, request);
-  return jsonAnswer(JSON_TYPE.sns, { errcode: 0, errmsg: "ok" });
+  return snsAnswer({ errcode: 0, errmsg: "ok" });
 }
 
 /**
- * `GET /sns/jscode2session`: a mini program's login code for openid and session key; a success has no errcode
- *.
+ * `GET /sns/jscode2session`: a mini program's login code for openid and session key. A success has no errcode, and
+ * in all that were recorded the session key comes first.
+ *
+ * @see https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
  */
 export function miniProgramLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");
   const unionid = unionidOf(code);
-  return jsonAnswer(JSON_TYPE.sns, {
-    openid: openidOf(app, code),
+  return snsAnswer({
     session_key: derivedSessionKey(app.settings.appId, code),
+    openid: openidOf(app, code),
     ...(unionid && { unionid }),
   });
+}
+
+/** A success below `/sns`, where slashes come escaped: a session key as `O\/YVQ==`, a link as `https:\/\/`. */
+function snsAnswer(body: object): Answer {
+  const answer = jsonAnswer(JSON_TYPE.sns, body);
+  return { ...answer, body: String(answer.body).replaceAll("/", String.raw`\/`) };
 }
 
 function redeemCode(

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
+import { Secret } from "../secret.ts";
 import { classifyErrcode, hintFor } from "./errcodes.ts";
 
 /** How long one request may take, from its first byte to the last byte of its answer. */
@@ -43,6 +44,13 @@ export interface UpstreamRequest {
   readonly signal?: AbortSignal;
 }
 
+/** What the upstream answered, once its errcode is absent or 0. */
+export interface UpstreamAnswer {
+  readonly answer: Record<string, unknown>;
+  /** The JSON text that it was read from: the bytes that came, as UTF-8. */
+  readonly text: Secret;
+}
+
 /**
  * Asks WeChat and WeCom, and believes nothing: time, size and shape of every answer are bounded.
  *
@@ -55,13 +63,18 @@ export class HttpClient {
     this.#options = options;
   }
 
+  /** The JSON object of `exchange`, for those who read fields out of it. Throws as that does. */
+  async call(request: UpstreamRequest): Promise<Record<string, unknown>> {
+    return (await this.exchange(request)).answer;
+  }
+
   /**
-   * The JSON object that the upstream answered with, once its errcode is absent or 0.
+   * What the upstream answered, as an object and as it came, once its errcode is absent or 0.
    *
    * @throws {ServiceError} `upstream_rejected` with WeChat's errcode; `upstream_invalid` for an answer that can't be
    *   one; `upstream_unreachable` when no connection came about, so nothing was sent; `upstream_timeout`.
    */
-  async call(request: UpstreamRequest): Promise<Record<string, unknown>> {
+  async exchange(request: UpstreamRequest): Promise<UpstreamAnswer> {
     const { clock, events } = this.#options;
     const startedAt = clock.monotonic();
     const report = (outcome: "ok" | "errcode" | ServiceError["code"], errcode?: number) =>
@@ -75,9 +88,10 @@ export class HttpClient {
         ...(errcode === undefined ? {} : { errcode }),
       });
     try {
-      const answer = refuseErrcode(request, parseAnswer(request.platform, await this.#send(request)));
+      const text = readText(request.platform, await this.#send(request));
+      const answer = refuseErrcode(request, parseAnswer(request.platform, text));
       report("ok");
-      return answer;
+      return { answer, text: new Secret(text) };
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       report(error.upstream ? "errcode" : error.code, error.upstream?.errcode);
@@ -92,7 +106,7 @@ export class HttpClient {
     const bases = [baseUrls[request.platform], ...others];
     for (const [index, base] of bases.entries()) {
       try {
-        return await this.#exchange(request, base);
+        return await this.#attempt(request, base);
       } catch (error) {
         const isLast = index === bases.length - 1;
         if (isLast || !(error instanceof ServiceError) || error.code !== "upstream_unreachable") throw error;
@@ -101,7 +115,7 @@ export class HttpClient {
     throw unusableAnswer(request.platform);
   }
 
-  async #exchange(request: UpstreamRequest, base: string): Promise<Uint8Array> {
+  async #attempt(request: UpstreamRequest, base: string): Promise<Uint8Array> {
     const { proxyUrl, attemptMs = ATTEMPT_MS } = this.#options;
     const url = new URL(base);
     url.pathname = request.path;
@@ -147,9 +161,17 @@ async function readCapped(response: Response): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-function parseAnswer(platform: Platform, bytes: Uint8Array): Record<string, unknown> {
+function readText(platform: Platform, bytes: Uint8Array): string {
   try {
-    const answer: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw unusableAnswer(platform);
+  }
+}
+
+function parseAnswer(platform: Platform, text: string): Record<string, unknown> {
+  try {
+    const answer: unknown = JSON.parse(text);
     if (typeof answer === "object" && answer !== null && !Array.isArray(answer)) {
       return answer as Record<string, unknown>;
     }

@@ -32,7 +32,13 @@ export class WeixinLogin implements LoginExchange {
   }
 
   async oauth(slot: Slot, code: Secret, signal: AbortSignal): Promise<OauthUser> {
-    const answer = await this.#ask("/sns/oauth2/access_token", OAUTH_ANSWER, slot, { code }, signal);
+    const { answer, text } = await this.#ask(
+      "/sns/oauth2/access_token",
+      OAUTH_ANSWER,
+      slot,
+      { code },
+      signal,
+    );
     return {
       accessToken: new Secret(answer.access_token),
       expiresIn: answer.expires_in,
@@ -41,18 +47,24 @@ export class WeixinLogin implements LoginExchange {
       scope: answer.scope,
       ...(answer.unionid === undefined ? {} : { unionId: answer.unionid }),
       ...(answer.is_snapshotuser === undefined ? {} : { isSnapshotUser: answer.is_snapshotuser }),
+      answer: text,
     };
   }
 
   async miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser> {
-    const answer = await this.#ask(
+    const { answer, text } = await this.#ask(
       "/sns/jscode2session",
       MINI_PROGRAM_ANSWER,
       slot,
       { js_code: code },
       signal,
     );
-    return { openId: answer.openid, unionId: answer.unionid, sessionKey: new Secret(answer.session_key) };
+    return {
+      openId: answer.openid,
+      unionId: answer.unionid,
+      sessionKey: new Secret(answer.session_key),
+      answer: text,
+    };
   }
 
   async #ask<T extends TSchema>(
@@ -61,11 +73,11 @@ export class WeixinLogin implements LoginExchange {
     slot: Slot,
     code: Readonly<Record<string, Secret>>,
     signal: AbortSignal,
-  ): Promise<Static<T>> {
+  ): Promise<{ answer: Static<T>; text: Secret }> {
     const query: Record<string, string> = { appid: slot.appId, secret: slot.secret.reveal() };
     for (const [name, value] of Object.entries(code)) query[name] = value.reveal();
     query["grant_type"] = "authorization_code";
-    const answer: unknown = await this.#http.call({
+    const { answer, text } = await this.#http.exchange({
       platform: "weixin",
       appId: slot.appId,
       path,
@@ -75,6 +87,6 @@ export class WeixinLogin implements LoginExchange {
       signal,
     });
     if (!Value.Check(shape, answer)) throw unusableAnswer("weixin");
-    return answer;
+    return { answer, text };
   }
 }

@@ -9,6 +9,7 @@ import { SlotCircuit } from "../../src/credentials/slot-circuit.ts";
 import { ServiceError } from "../../src/errors.ts";
 import type { LoginExchange } from "../../src/login/login-exchange.ts";
 import { Login } from "../../src/login/login.ts";
+import type { WecomLoginExchange } from "../../src/login/wecom-login-exchange.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
@@ -32,6 +33,7 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
   const exchange: LoginExchange = {
     oauth: async (slot, code) => ({
       ...answer("oauth", slot, code),
+      answer: new Secret('{"openid":"openid"}'),
       accessToken: new Secret("user-token"),
       expiresIn: 7200,
       refreshToken: new Secret("refresh"),
@@ -39,15 +41,23 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
     }),
     miniProgram: async (slot, code) => ({
       ...answer("mini_program", slot, code),
+      answer: new Secret('{"openid":"openid"}'),
       unionId: undefined,
       sessionKey: new Secret("key"),
     }),
   };
+  const wecomExchange: WecomLoginExchange = {
+    user: () => Promise.reject(new Error("not of this test")),
+    miniProgram: () => Promise.reject(new Error("not of this test")),
+  };
+  const none = () => Promise.reject(new Error("these logins need no token"));
+  const tokens = { get: none, replace: none };
   /** A process of its own on the one database. */
   const process = async () => {
     const { loginAnswers: answers, pauses } = await folder.open();
     const unknownSecrets = new UnknownSecrets(clock, async () => false);
-    return new Login({ exchange, answers, unknownSecrets, circuit: new SlotCircuit(pauses, clock), clock });
+    const circuit = new SlotCircuit(pauses, clock);
+    return new Login({ exchange, wecomExchange, tokens, answers, unknownSecrets, circuit, clock });
   };
   const login = await process();
   const mini = async (code = "code", slot = weixinSlot(), address = ALICE) =>

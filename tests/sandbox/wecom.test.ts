@@ -144,8 +144,28 @@ test("a mini program login inside WeCom brings corp, member and session key", as
   };
   const { json } = await it.world.wecom("/cgi-bin/miniprogram/jscode2session", query);
   expect(json).toMatchObject({ errcode: 0, corpid: WECOM_APP.corpId });
+  expect(Object.keys(json)).toEqual(["corpid", "userid", "session_key", "errcode", "errmsg"]);
   expect(json["userid"]).toBeString();
   expect(Buffer.from(String(json["session_key"]), "base64")).toHaveLength(16);
+});
+
+test("a login's error has the text that names the caller, in body and headers, and no field beside it", async () => {
+  await using it = await setup();
+  const { access_token, world } = it;
+  for (const path of ["/cgi-bin/auth/getuserinfo", "/cgi-bin/miniprogram/jscode2session"]) {
+    const bad = { access_token, code: "no-code", js_code: "no-code", grant_type: "authorization_code" };
+    for (const [query, errcode] of [
+      [bad, 40029],
+      [{ ...bad, access_token: "neverIssuedByAnybody0" }, 40014],
+      [{ ...bad, access_token: "" }, 41001],
+    ] as const) {
+      const reply = await world.wecom(path, query);
+      expect([reply.status, reply.type]).toEqual([200, "application/json; charset=utf-8"]);
+      expect(Object.keys(reply.json)).toEqual(["errcode", "errmsg"]);
+      expect(reply.headers.get("Error-Code")).toBe(String(errcode));
+      expect(reply.json["errmsg"]).toEndWith(`https://open.work.weixin.qq.com/devtool/query?e=${errcode}`);
+    }
+  }
 });
 
 test("a message goes out only in the name of the token's own agent", async () => {

@@ -82,8 +82,24 @@ test("a mini program login brings a session key of sixteen bytes and no errcode"
   const { json, type } = await it.miniLogin("sandbox-code-1");
 
   expect(type).toBe("text/plain");
-  expect(Object.keys(json)).toEqual(["openid", "session_key"]);
+  expect(Object.keys(json)).toEqual(["session_key", "openid"]);
   expect(Buffer.from(String(json["session_key"]), "base64")).toHaveLength(16);
+});
+
+test("what a login brings comes in WeChat's order, and its slashes are escaped", async () => {
+  await using it = setup();
+  const order = async (reply: ReturnType<typeof it.login>) => Object.keys((await reply).json).join(" ");
+  const tokens = "access_token expires_in refresh_token openid scope";
+  expect(await order(it.login("sandbox-code-union-snapshot"))).toBe(`${tokens} is_snapshotuser unionid`);
+  expect(await order(it.miniLogin("sandbox-code-union"))).toBe("session_key openid unionid");
+  expect(await order(it.miniLogin("no-code"))).toBe("errcode errmsg");
+  const logins = Array.from({ length: 20 }, (_, n) => it.miniLogin(`sandbox-code-${n}`));
+  const replies = await Promise.all(logins);
+  const withSlash = replies.filter(({ json }) => String(json["session_key"]).includes("/"));
+  expect(withSlash).not.toBeEmpty();
+  for (const { text, json } of withSlash) {
+    expect(text).toContain(String(json["session_key"]).replaceAll("/", "\\/"));
+  }
 });
 
 test("a user's tokens are good for that user and can be refreshed for thirty days", async () => {
