@@ -1,19 +1,26 @@
 import { type Grant, ACTIONS } from "../clients/grant.ts";
 import { isAdmin } from "../clients/client.ts";
-import { Networks } from "../clients/networks.ts";
-import { apiPath, type ApiAnswer, ApiRefusal } from "./api.ts";
+import { apiPath } from "./api.ts";
 import { type Arguments, usageError } from "./arguments.ts";
+import { changeClient } from "./client-changes.ts";
+import {
+  findConcurrency,
+  findDelivery,
+  findEnd,
+  findPatterns,
+  findPreset,
+  findRate,
+  networksOf,
+  REACH_OPTIONS,
+} from "./client-options.ts";
 import { type ClientData, clientsText, clientText } from "./client-text.ts";
 import type { CommandSpec, OptionSpec } from "./command-spec.ts";
 import { addGrant, ALL_APPS, takeGrants } from "./grant-changes.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { CLIENT, clientOf, findActions, findApps } from "./names.ts";
-import { createClient } from "./new-client.ts";
-import { parseInstant } from "./time-arguments.ts";
+import { createClient, type NewClient } from "./new-client.ts";
+import { SET_CLIENT_COMMAND } from "./set-client.ts";
 import { ServiceError } from "../errors.ts";
-
-/** How often a change is tried anew when somebody else changes the same client. */
-const ATTEMPTS = 3;
 
 const GRANT_OPTIONS: readonly OptionSpec[] = [
   {
@@ -43,6 +50,10 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
       {
         en: "It gets no key by that: see accesstoken keys create.",
         zh: "此命令不会生成密钥，请另用 accesstoken keys create。",
+      },
+      {
+        en: "Without --delivery and --policy: in prod real tokens and all paths; elsewhere virtual tokens and no-messaging.",
+        zh: "不带 --delivery 和 --policy 时：prod为真实token和全部接口，其他环境为虚拟token和 no-messaging。",
       },
     ],
     positionals: [CLIENT],
@@ -75,6 +86,15 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         value: "<n>",
         meaning: { en: "Requests a second. Default: any number", zh: "每秒请求数上限；默认不限" },
       },
+      {
+        name: "concurrency",
+        value: "<n>",
+        meaning: {
+          en: "Requests at once through the gateway. Default: any number",
+          zh: "经网关同时进行的请求数上限；默认不限",
+        },
+      },
+      ...REACH_OPTIONS,
     ],
     mayCreate: true,
     run: addClient,
@@ -100,6 +120,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
       await show(data, () => clientText(data));
     },
   }),
+  SET_CLIENT_COMMAND,
   managingCommand({
     words: ["clients", "grant"],
     meaning: { en: "Let a client do more", zh: "为客户端增加授权" },
@@ -139,33 +160,34 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
 async function addClient(at: Managing): Promise<void> {
   const { args, terminal, show } = at;
   const grant = findGrant(args);
-  const networks = args.all("network");
-  networks.forEach(checkNetwork);
-  const expires = args.find("expires");
-  const rate = args.findNumber("rate", { least: 1, most: 1_000_000 });
+  const networks = networksOf(args);
+  const expires = findEnd(args, terminal.clock.now());
+  const rate = findRate(args);
+  const concurrency = findConcurrency(args);
+  const delivery = findDelivery(args);
+  const policy = findNewPolicy(args);
   const data = await createClient(at, {
     client: clientOf(args),
     environment: args.get("environment"),
     grants: grant ? [grant] : [],
     ...(networks.length === 0 ? {} : { networks }),
-    ...(expires === undefined
-      ? {}
-      : { expires_at: parseInstant("expires", expires, terminal.clock.now(), false) }),
+    ...(expires === undefined ? {} : { expires_at: expires }),
     ...(rate === undefined ? {} : { rate_limit: rate }),
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(delivery === undefined ? {} : { delivery }),
+    ...(policy === undefined ? {} : { policy }),
   });
   await show(data, () => clientText(data));
 }
 
-function checkNetwork(text: string): void {
-  try {
-    // The service's own judge, who takes a list, while this option is given once for each.
-    if (text === "" || /[,\s]/.test(text)) throw new RangeError();
-    void new Networks(text);
-  } catch {
-    throw usageError(
-      "--network: 应为CIDR网段，如 10.0.0.0/8，或单个地址 (must be a CIDR block, as 10.0.0.0/8, or an address)",
-    );
-  }
+/** The policy of a new client; undefined for the one that its environment brings. */
+function findNewPolicy(args: Arguments): NewClient["policy"] {
+  const preset = findPreset(args);
+  const allow = findPatterns(args, "allow");
+  const deny = findPatterns(args, "deny");
+  if (preset) return { preset, ...(allow ? { allow } : {}), ...(deny ? { deny } : {}) };
+  if (!allow && !deny) return undefined;
+  throw usageError("--allow和--deny须与 --policy 一起使用 (--allow and --deny need --policy)");
 }
 
 /** The grant of `--apps` and `--actions`; undefined without both. `admin` is on every app by its nature. */
@@ -194,35 +216,18 @@ async function revokeGrants(at: Managing): Promise<void> {
   }
 }
 
-/** Changes a client's grants as they stand, anew when somebody else was faster, and shows the client. */
+/** Changes a client's grants as they stand, and shows the client. */
 async function changeGrants(
   at: Managing,
   change: (grants: readonly Grant[]) => readonly Grant[],
 ): Promise<ClientData> {
-  const path = apiPath`/v1/clients/${clientOf(at.args)}`;
-  for (let attempt = 1; ; attempt++) {
-    const { data: before, etag } = await at.api.send<ClientData>({ method: "GET", path });
-    const grants = change(before.grants);
-    if (grants === before.grants) {
-      at.note({ en: "It may do that already", zh: "该授权已存在" });
-      await at.show(before, () => clientText(before));
-      return before;
-    }
-    try {
-      const request = {
-        method: "PATCH",
-        path,
-        body: { grants },
-        ...(etag ? { ifMatch: etag } : {}),
-      } as const;
-      const { data }: ApiAnswer<ClientData> = await at.api.send(request);
-      await at.show(data, () => clientText(data));
-      return data;
-    } catch (error) {
-      const wasOvertaken = error instanceof ApiRefusal && error.status === 412;
-      if (!wasOvertaken || attempt === ATTEMPTS) throw error;
-    }
-  }
+  const { client, isChanged } = await changeClient(at, ({ grants: standing }) => {
+    const grants = change(standing);
+    return grants === standing ? undefined : { grants };
+  });
+  if (!isChanged) at.note({ en: "It may do that already", zh: "该授权已存在" });
+  await at.show(client, () => clientText(client));
+  return client;
 }
 
 function nothingToRevoke(): ServiceError {

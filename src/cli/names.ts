@@ -79,7 +79,8 @@ export function kindOf(args: Arguments): string {
   throw usageError(`--kind: 应为 ${CREDENTIAL_KINDS.join("、")} 之一 (must be one of these)`);
 }
 
-function findList(args: Arguments, option: string): string[] | undefined {
+/** The entries of an option that takes a list, comma-separated; undefined without it. A usage error when one is empty. */
+export function findList(args: Arguments, option: string): string[] | undefined {
   const text = args.find(option);
   if (text === undefined) return undefined;
   const entries = text.split(",").map((entry) => entry.trim());

@@ -1,3 +1,5 @@
+import type { ApiPolicy } from "../clients/api-policy.ts";
+import type { Delivery } from "../clients/client.ts";
 import type { Grant } from "../clients/grant.ts";
 import { type ApiAnswer, ApiRefusal } from "./api.ts";
 import type { ClientData } from "./client-text.ts";
@@ -11,10 +13,13 @@ export interface NewClient {
   readonly networks?: readonly string[];
   readonly expires_at?: number;
   readonly rate_limit?: number;
+  readonly concurrency?: number;
+  readonly delivery?: Delivery;
+  readonly policy?: Pick<ApiPolicy, "preset"> & Partial<ApiPolicy>;
 }
 
 const DIFFERS =
-  "授权用 clients grant 或 revoke 修改，其余用 PATCH /v1/clients/<client> (clients grant or revoke changes its grants, PATCH /v1/clients/<client> the rest)";
+  "授权用 clients grant 或 revoke 修改，其余用 clients set 修改 (clients grant or revoke changes its grants, clients set the rest)";
 
 /** Makes a client. Where there was none before, the person is told what that means to callers without a key. */
 export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {

@@ -2,29 +2,22 @@ import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot, type SlotName } from "../apps/slot.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
-import type { ServiceError } from "../errors.ts";
-import { isWellFormedApiKey, looksLikeApiKey } from "./api-key.ts";
-import type { Caller, Identity } from "./caller.ts";
+import type { Platform, ServiceError } from "../errors.ts";
+import { Admission, type MayUse, type TokenHolder } from "./admission.ts";
+import { looksLikeApiKey } from "./api-key.ts";
+import { isPathAllowed } from "./api-policy.ts";
+import { type Caller, type Identity, markRefused, NOBODY } from "./caller.ts";
+import { CallerLimits } from "./caller-limits.ts";
 import type { ClientDirectory } from "./client-directory.ts";
-import { type Action, allows, ANY_APP } from "./grant.ts";
-import { callerNetwork } from "./networks.ts";
-import { distrusted, forbidden, tooMany, unauthorized, wrongSecret } from "./refusals.ts";
-import { type BucketSize, TokenBuckets } from "./token-buckets.ts";
+import { type Action, ANY_APP } from "./grant.ts";
+import { distrusted, forbidden, notAllowedByPolicy, wrongSecret } from "./refusals.ts";
 
-const ANONYMOUS: Identity = { client: "(anonymous)", environment: "" };
 const HOLDER: Identity = { client: "(app secret)", environment: "" };
-const LOCAL: Identity = { client: "(command line)", environment: "" };
-const NOBODY: Identity = { client: "", environment: "" };
-
-/** What a caller may try wrongly in a minute. */
-const WRONG_A_MINUTE = 20;
-/** For so many seconds' worth of requests a caller may come all at once. */
-const ANONYMOUS_BURST_SECONDS = 10;
 
 /** What decides. */
 export interface AccessParts {
   readonly directory: Pick<AppDirectory, "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find">;
-  readonly clients: Pick<ClientDirectory, "keyOf" | "noteUse" | "isInUse">;
+  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
   readonly clock: Clock;
   /** Whether callers without key and secret are answered; undefined: until the first client exists. */
   readonly anonymous: boolean | undefined;
@@ -43,13 +36,11 @@ export interface AccessParts {
  */
 export class Access {
   readonly #parts: AccessParts;
-  readonly #requests: TokenBuckets;
-  readonly #wrong: TokenBuckets;
+  readonly #admission: Admission;
 
   constructor(parts: AccessParts) {
     this.#parts = parts;
-    this.#requests = new TokenBuckets(parts.clock);
-    this.#wrong = new TokenBuckets(parts.clock);
+    this.#admission = new Admission({ ...parts, limits: new CallerLimits(parts) });
   }
 
   /**
@@ -58,28 +49,41 @@ export class Access {
    * @throws {ServiceError} `unauthorized`; `forbidden` from an address that is not the client's; `rate_limited`.
    */
   admitKey(caller: Caller, text: string): void {
-    const { clients, clock } = this.#parts;
-    const known = isWellFormedApiKey(text) ? clients.keyOf(text) : undefined;
-    if (!known) return this.#refuseWrong(caller, unauthorized("无效的API密钥", "no such API key"));
-    const { key, owner } = known;
-    const now = clock.now();
-    caller.identity = owner.identity;
-    if (key.revokedAt !== undefined)
-      return this.#refuseWrong(caller, unauthorized("API密钥已吊销", "the API key is revoked"));
-    if (isOver(key.expiresAt, now))
-      return this.#refuseWrong(caller, unauthorized("API密钥已过期", "the API key has expired"));
-    if (isOver(owner.client.expiresAt, now))
-      return this.#refuseWrong(caller, unauthorized("客户端已过期", "the client has expired"));
-    if (owner.networks && caller.isDubious) throw this.#refused(caller, distrusted(caller.distrust ?? ""));
-    if (owner.networks && !owner.networks.includes(caller.address))
-      throw this.#refused(
-        caller,
-        forbidden("来源地址不在该客户端的允许范围内", "the address is not one of the client's"),
-      );
-    const { rateLimit } = owner.client;
-    if (rateLimit !== undefined) this.#limit(caller, `client ${owner.client.name}`, rateLimit, rateLimit);
-    clients.noteUse(key);
-    caller.client = owner;
+    this.#admission.admitKey(caller, text);
+  }
+
+  /**
+   * Makes the caller the client for whom a virtual token was made, if it still is one.
+   *
+   * False when that client is gone, was made anew or has expired, or its key is revoked, over or gone. A caller who is a
+   * client already must be that one.
+   *
+   * @throws {ServiceError} `forbidden` beside another client's key, or from an address that is not the client's;
+   *   `rate_limited`.
+   */
+  admitToken(caller: Caller, holder: TokenHolder): boolean {
+    return this.#admission.admitToken(caller, holder);
+  }
+
+  /**
+   * Lets in whoever holds a real access token of ours: a token that names nobody, so that the address stands for the
+   * caller. Does nothing for a client.
+   *
+   * @throws {ServiceError} `forbidden` for a dubious request; `rate_limited` by the address's limit.
+   */
+  admitBearer(caller: Caller): void {
+    this.#admission.admitBearer(caller);
+  }
+
+  /**
+   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. Who is no client may call any.
+   *
+   * @throws {ServiceError} `forbidden`, which names the policy and the path's family.
+   */
+  checkPath(caller: Caller, platform: Platform, path: string): void {
+    const policy = caller.client?.client.policy;
+    if (!policy || isPathAllowed(policy, platform, path)) return;
+    throw markRefused(caller, notAllowedByPolicy(policy, path));
   }
 
   /**
@@ -150,7 +154,7 @@ export class Access {
    * @throws {ServiceError} `not_found`, `unauthorized`, `forbidden` or `rate_limited`.
    */
   slotOfApp(caller: Caller, action: Action, name: string): Slot {
-    const mayUse = this.#identify(caller, action);
+    const mayUse = this.#admission.identify(caller, action);
     if (!mayUse(name)) throw this.notGranted(caller, action);
     return this.#allow(caller, action, this.#parts.directory.slotOfApp(name));
   }
@@ -158,7 +162,7 @@ export class Access {
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
     const { client } = caller;
-    this.#identify(caller, "token:read");
+    this.#admission.identify(caller, "token:read");
     if (!client || client.isAdmin) return () => true;
     const { grants } = client.client;
     return (name) => grants.some(({ apps }) => apps.includes(ANY_APP) || apps.includes(name));
@@ -170,14 +174,14 @@ export class Access {
    * @throws {ServiceError} `unauthorized` or `forbidden`.
    */
   admin(caller: Caller): AuditActor {
-    const mayUse = this.#identify(caller, "admin");
-    if (!mayUse(ANY_APP)) throw this.#refused(caller, forbidden("需要管理员权限", "needs an administrator"));
+    const mayUse = this.#admission.identify(caller, "admin");
+    if (!mayUse(ANY_APP)) throw markRefused(caller, forbidden("需要管理员权限", "needs an administrator"));
     return actorOf(caller);
   }
 
   /** The refusal of what is granted to others alone. */
   notGranted(caller: Caller, action?: Action): ServiceError {
-    return this.#refused(
+    return markRefused(
       caller,
       forbidden(
         `该客户端没有此权限${action === undefined ? "" : `：${action}`}`,
@@ -193,7 +197,7 @@ export class Access {
 
   /** The refusal of a stranger. */
   strangeness(caller: Caller): ServiceError {
-    return this.#refused(caller, distrusted(caller.distrust ?? ""));
+    return markRefused(caller, distrusted(caller.distrust ?? ""));
   }
 
   #choose<T extends SlotName | undefined>(
@@ -212,7 +216,7 @@ export class Access {
       if (!looksLikeApiKey(secret)) return this.#allowTrial(caller, action, slot);
       this.admitKey(caller, secret);
     }
-    const chosen = ways.byGrant(this.#identify(caller, action));
+    const chosen = ways.byGrant(this.#admission.identify(caller, action));
     return chosen && "configured" in chosen ? this.#allow(caller, action, chosen as Slot) : chosen;
   }
 
@@ -235,10 +239,10 @@ export class Access {
   /** Whoever brings the app's true secret, from wherever: a client by its grants, anybody else as the secret's holder. */
   #allowHolder(caller: Caller, action: Action, slot: Slot): Slot {
     if (caller.client || caller.isLocal) {
-      if (!this.#identify(caller, action)(appName(slot))) throw this.notGranted(caller, action);
+      if (!this.#admission.identify(caller, action)(appName(slot))) throw this.notGranted(caller, action);
     } else {
       caller.identity = HOLDER;
-      this.#limitAddress(caller);
+      this.#admission.limitAddress(caller);
     }
     return this.#allow(caller, action, slot);
   }
@@ -247,36 +251,15 @@ export class Access {
   #allowTrial(caller: Caller, action: Action, slot: Slot): Slot {
     const isBelieved = caller.client
       ? caller.client.isAdmin
-      : caller.isLocal || (caller.distrust === undefined && this.#isAnonymousOn());
-    if (!isBelieved) return this.#refuseWrong(caller, wrongSecret(slot.platform));
-    this.#identify(caller, action);
+      : caller.isLocal || (caller.distrust === undefined && this.#admission.isAnonymousOn);
+    if (!isBelieved) return this.#admission.refuseWrong(caller, wrongSecret(slot.platform));
+    this.#admission.identify(caller, action);
     return this.#allow(caller, action, slot);
-  }
-
-  /** Who asks, when no secret tells, and what it may use for `action`. Throws when it is nobody who is answered. */
-  #identify(caller: Caller, action: Action): MayUse {
-    if (caller.client) {
-      const { grants } = caller.client.client;
-      return (app) => allows(grants, action, app);
-    }
-    if (caller.isLocal) {
-      caller.identity = LOCAL;
-      return () => true;
-    }
-    if (caller.distrust !== undefined) throw this.#refused(caller, distrusted(caller.distrust));
-    if (!this.#isAnonymousOn())
-      throw this.#refused(
-        caller,
-        unauthorized("缺少API密钥", "no API key: send it as Authorization: Bearer, X-API-Key or secret"),
-      );
-    caller.identity ??= ANONYMOUS;
-    this.#limitAddress(caller);
-    return () => action !== "admin";
   }
 
   #allow(caller: Caller, action: Action, slot: Slot): Slot {
     if (slot.isDisabled)
-      throw this.#refused(
+      throw markRefused(
         caller,
         forbidden(
           "该应用已停用，或其secret已损坏、须重新设置",
@@ -292,47 +275,7 @@ export class Access {
     const { directory } = this.#parts;
     return directory.find(name) || directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }
-
-  #isAnonymousOn(): boolean {
-    const { anonymous, clients } = this.#parts;
-    return anonymous ?? !clients.isInUse;
-  }
-
-  #limitAddress(caller: Caller): void {
-    const { anonymousPerSecond } = this.#parts;
-    if (anonymousPerSecond === 0) return;
-    const burst = anonymousPerSecond * ANONYMOUS_BURST_SECONDS;
-    this.#limit(caller, callerNetwork(caller.address), anonymousPerSecond, burst);
-  }
-
-  #limit(caller: Caller, bucket: string, perSecond: number, burst: number): void {
-    const waitMs = this.#requests.take(bucket, this.#share(perSecond, burst));
-    if (waitMs > 0) throw this.#refused(caller, tooMany("请求过于频繁", "too many requests", waitMs));
-  }
-
-  /** Refuses who came with something wrong; and says no more than that it was too often, when it was. */
-  #refuseWrong(caller: Caller, error: ServiceError): never {
-    const waitMs = this.#wrong.take(
-      callerNetwork(caller.address),
-      this.#share(WRONG_A_MINUTE / 60, WRONG_A_MINUTE),
-    );
-    const tooOften = () => tooMany("密钥或secret错误次数过多", "too many wrong keys or secrets", waitMs);
-    throw this.#refused(caller, waitMs > 0 ? tooOften() : error);
-  }
-
-  #share(perSecond: number, burst: number): BucketSize {
-    const { workers } = this.#parts;
-    return { perSecond: perSecond / workers, burst: Math.max(1, burst / workers) };
-  }
-
-  #refused(caller: Caller, error: ServiceError): ServiceError {
-    caller.identity ??= NOBODY;
-    caller.isRefused = true;
-    return error;
-  }
 }
-
-type MayUse = (app: string) => boolean;
 
 /** Who the caller turned out to be, for the audit. */
 export function actorOf({ identity = NOBODY, address, traceId }: Caller): AuditActor {
@@ -342,8 +285,4 @@ export function actorOf({ identity = NOBODY, address, traceId }: Caller): AuditA
 /** Who may repeat a user's code and be told the same: a client wherever it asks from, anybody else from one address. */
 export function repeaterOf({ client, address }: Caller): string {
   return client ? `client ${client.client.name}` : address;
-}
-
-function isOver(endsAt: number | undefined, now: number): boolean {
-  return endsAt !== undefined && endsAt <= now;
 }

@@ -1,6 +1,8 @@
 import { isIP } from "node:net";
+import type { ServiceError } from "../errors.ts";
 import type { RequestResult } from "../events.ts";
 import type { KnownClient } from "./client-directory.ts";
+import type { ApiKeyRecord } from "./client.ts";
 import type { Action } from "./grant.ts";
 import { plainAddress, type Networks } from "./networks.ts";
 import { remembered } from "./remembered.ts";
@@ -32,6 +34,8 @@ export class Caller implements Origin {
   readonly traceId: string;
   /** Whose API key came with the request; undefined while none has been seen. */
   client?: KnownClient;
+  /** That key; or the one with which the virtual token was made that came in its place. */
+  key?: ApiKeyRecord;
   /** Whether it is the command line on this machine, which holds the database and its key. */
   isLocal?: boolean;
   /** Who it turned out to be; undefined until something was allowed or refused. */
@@ -66,6 +70,16 @@ export class Caller implements Origin {
     this.#origin ??= this.#findOrigin();
     return this.#origin;
   }
+}
+
+/** Who was refused before it was known who they are. */
+export const NOBODY: Identity = { client: "", environment: "" };
+
+/** `error`, which refuses the caller for what it is: noted on the caller, for the audit. */
+export function markRefused(caller: Caller, error: ServiceError): ServiceError {
+  caller.identity ??= NOBODY;
+  caller.isRefused = true;
+  return error;
 }
 
 /** Which networks, proxies and host names are believed. */

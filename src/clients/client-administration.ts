@@ -7,14 +7,18 @@ import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import type { ClientStore } from "./client-store.ts";
 import type { ApiKeyRecord, Client } from "./client.ts";
-import type { Grant } from "./grant.ts";
-import { Networks } from "./networks.ts";
+import {
+  changeWithDelivery,
+  checkFacts,
+  type ClientFacts,
+  factsForPeople,
+  factsOf,
+  isSame,
+  type NewClientFacts,
+} from "./client-facts.ts";
 
 /** For so long a rolled key may go on beside the new one, at most. */
 export const OVERLAP_MOST_MS = 7 * 86_400_000;
-
-/** What an administrator says of a client. */
-export type ClientFacts = Pick<Client, "environment" | "grants" | "networks" | "expiresAt" | "rateLimit">;
 
 /** A key that was just made: what is kept of it, and the key itself, which is never seen again. */
 export interface CreatedKey {
@@ -46,12 +50,13 @@ export class ClientAdministration {
   /**
    * Creates a client. Whether it is new: the very same again is none, so that a repeated request does no harm.
    *
-   * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network.
+   * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network, or for
+   *   real tokens beside a policy that refuses anything.
    */
-  async create(name: string, facts: ClientFacts, { actor }: Order): Promise<boolean> {
+  async create(name: string, said: NewClientFacts, { actor }: Order): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
-    checkNetworks(facts.networks);
-    checkGrants(facts.grants);
+    const facts = factsOf(said);
+    checkFacts(facts);
     if (this.#isThere(name, facts)) return false;
     this.#checkEnd(facts.expiresAt);
     const now = clock.now();
@@ -71,17 +76,17 @@ export class ClientAdministration {
   }
 
   /** Changes what is given of a client. Throws `not_found`, `precondition_failed`, `invalid_parameter`. */
-  async update(name: string, change: Partial<ClientFacts>, { actor, version }: Order): Promise<void> {
+  async update(name: string, said: Partial<ClientFacts>, { actor, version }: Order): Promise<void> {
     const { store, clock } = this.#parts;
     const standing = this.#find(name, version);
+    const change = changeWithDelivery(standing, said);
     const changed: Client = {
       ...standing,
       ...change,
       updatedAt: clock.now(),
       version: standing.version + 1,
     };
-    checkNetworks(changed.networks);
-    checkGrants(changed.grants);
+    checkFacts(changed);
     await store.update(changed, entryOf("client.updated", actor, name, factsForPeople(change)));
     await this.#learn();
   }
@@ -184,36 +189,6 @@ export function isLive({ revokedAt, expiresAt }: ApiKeyRecord, now: number): boo
 /** There is no such key, or it is over. */
 export function noSuchKey(): ServiceError {
   return new ServiceError("not_found", "没有该密钥，或已失效 (no such key, or it is over)");
-}
-
-/** What means every app on the command line would be an app here that nobody has. */
-function checkGrants(grants: readonly Grant[]): void {
-  if (grants.some(({ apps }) => apps.includes("all")))
-    throw new ServiceError("invalid_parameter", "apps中全部应用写作 * (in apps, every app is written as *)");
-}
-
-function checkNetworks(networks: readonly string[]): void {
-  for (const network of networks) {
-    try {
-      if (network.includes(",") || network.trim() === "") throw new RangeError(network);
-      // Read for the error alone.
-      void new Networks(network);
-    } catch {
-      throw new ServiceError("invalid_parameter", "networks应为CIDR (networks must be CIDR blocks)");
-    }
-  }
-}
-
-function isSame(client: Client, facts: ClientFacts): boolean {
-  const { environment, grants, networks, expiresAt, rateLimit } = client;
-  return (
-    JSON.stringify([environment, grants, networks, expiresAt, rateLimit]) ===
-    JSON.stringify([facts.environment, facts.grants, facts.networks, facts.expiresAt, facts.rateLimit])
-  );
-}
-
-function factsForPeople({ environment, grants, networks, expiresAt, rateLimit }: Partial<ClientFacts>) {
-  return { environment, grants, networks, expires_at: expiresAt, rate_limit: rateLimit };
 }
 
 function entryOf(

@@ -72,6 +72,13 @@ export class ClientDirectory {
     return candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
   }
 
+  /** The key of that public beginning, if it is that client's. */
+  keyNamed(client: string, prefix: string): KnownKey | undefined {
+    const owner = this.#clients.get(client);
+    const key = this.#keysOf.get(client)?.find((each) => each.prefix === prefix);
+    return owner && key ? { key, owner } : undefined;
+  }
+
   /** The client of that name. */
   find(name: string): Client | undefined {
     return this.#clients.get(name)?.client;

@@ -1,4 +1,9 @@
+import type { ApiPolicy } from "./api-policy.ts";
 import { allows, type Grant } from "./grant.ts";
+
+/** Which access tokens a client is given: WeChat's own, or ours in their place, which only our gateway takes. */
+export const DELIVERIES = ["real", "virtual"] as const;
+export type Delivery = (typeof DELIVERIES)[number];
 
 /** A program of one environment that may ask, and what for. Instants are epoch milliseconds. */
 export interface Client {
@@ -13,6 +18,12 @@ export interface Client {
   readonly expiresAt: number | undefined;
   /** Requests a second; undefined for no limit. */
   readonly rateLimit: number | undefined;
+  /** Requests under way at once through the gateway; undefined for no limit. */
+  readonly concurrency: number | undefined;
+  /** `virtual` wherever the policy refuses anything: a real token names nobody, so no policy can hold it. */
+  readonly delivery: Delivery;
+  /** What it may call through the gateway. */
+  readonly policy: ApiPolicy;
   readonly createdAt: number;
   readonly updatedAt: number;
   /** Grows with each change. */

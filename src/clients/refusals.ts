@@ -1,4 +1,5 @@
 import { type Platform, ServiceError } from "../errors.ts";
+import { type ApiPolicy, pathFamily } from "./api-policy.ts";
 
 /** Nobody whom we know: no key, or one that is none. */
 export function unauthorized(chinese: string, english: string): ServiceError {
@@ -8,6 +9,15 @@ export function unauthorized(chinese: string, english: string): ServiceError {
 /** Somebody who may not have this. */
 export function forbidden(chinese: string, english: string): ServiceError {
   return new ServiceError("forbidden", `禁止访问：${chinese} (${english})`);
+}
+
+/** A client whose policy refuses the path. */
+export function notAllowedByPolicy({ preset }: ApiPolicy, path: string): ServiceError {
+  const family = pathFamily(path);
+  return forbidden(
+    `该客户端的接口策略（${preset}）不允许调用 ${family}，可由管理员修改策略`,
+    `the client's policy (${preset}) does not allow ${family}; an administrator can change it`,
+  );
 }
 
 /** Somebody without a key from where nobody is believed; `reason` says what is wrong, in both languages. */

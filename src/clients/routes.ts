@@ -6,13 +6,10 @@ import { onlyFieldsOf } from "../apps/strict-body.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Access } from "./access.ts";
+import type { ApiPolicy } from "./api-policy.ts";
 import type { Authentication } from "./authentication.ts";
-import {
-  type ClientAdministration,
-  type ClientFacts,
-  type CreatedKey,
-  isLive,
-} from "./client-administration.ts";
+import { type ClientAdministration, type CreatedKey, isLive } from "./client-administration.ts";
+import type { ClientFacts, NewClientFacts } from "./client-facts.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import type { ApiKeyRecord, Client } from "./client.ts";
 import {
@@ -92,12 +89,15 @@ export function clientRoutes(parts: ClientRouteParts) {
       .post(
         "",
         async ({ body, actor, set }) => {
-          const facts: ClientFacts = {
+          const facts: NewClientFacts = {
             environment: body.environment,
             grants: body.grants,
             networks: body.networks ?? [],
             expiresAt: body.expires_at,
             rateLimit: body.rate_limit,
+            concurrency: body.concurrency,
+            ...(body.delivery && { delivery: body.delivery }),
+            ...(body.policy && { policy: policyOf(body.policy) }),
           };
           const isNew = await administration.create(body.client, facts, { actor });
           set.status = isNew ? 201 : 200;
@@ -255,12 +255,18 @@ type ChangeBody = (typeof clientChangeBody)["static"];
 
 /** What is given of a change; null is none. */
 function changeOf(body: ChangeBody): Partial<ClientFacts> {
-  const { expires_at: expiresAt, rate_limit: rateLimit, ...rest } = body;
+  const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, ...rest } = body;
   return {
     ...rest,
     ...(expiresAt === undefined ? {} : { expiresAt: expiresAt ?? undefined }),
     ...(rateLimit === undefined ? {} : { rateLimit: rateLimit ?? undefined }),
+    ...(concurrency === undefined ? {} : { concurrency: concurrency ?? undefined }),
+    ...(policy && { policy: policyOf(policy) }),
   };
+}
+
+function policyOf({ preset, allow = [], deny = [] }: NonNullable<ChangeBody["policy"]>): ApiPolicy {
+  return { preset, allow, deny };
 }
 
 /** JSON leaves out what is undefined. */
@@ -272,6 +278,9 @@ function clientFields({ name, environment, grants, networks, ...rest }: Client) 
     networks,
     expires_at: rest.expiresAt,
     rate_limit: rest.rateLimit,
+    concurrency: rest.concurrency,
+    delivery: rest.delivery,
+    policy: rest.policy,
     created_at: rest.createdAt,
     updated_at: rest.updatedAt,
     version: rest.version,

@@ -1,5 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { OVERLAP_MOST_MS } from "./client-administration.ts";
+import { API_PATTERN, API_PRESETS, type ApiPreset } from "./api-policy.ts";
+import { DELIVERIES, type Delivery } from "./client.ts";
 import { type Action, ACTIONS } from "./grant.ts";
 
 /** The client of a path: its name. */
@@ -74,6 +76,47 @@ const rateLimit = Type.Integer({
   examples: [50],
 });
 
+const concurrency = Type.Integer({
+  minimum: 1,
+  maximum: 100_000,
+  description: "Requests under way at once through the gateway. 经网关同时进行的请求数上限。",
+  examples: [20],
+});
+
+const delivery = Type.Unsafe<Delivery>(
+  Type.Union(
+    DELIVERIES.map((each) => Type.Literal(each)),
+    {
+      description:
+        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway takes. Default `real` for `prod`, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；`prod`默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
+      examples: ["virtual"],
+    },
+  ),
+);
+
+const patterns = (description: string, example: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 200, pattern: API_PATTERN.source }), {
+    maxItems: 200,
+    description,
+    examples: [[example]],
+  });
+
+const policy = Type.Object(
+  {
+    preset: Type.Unsafe<ApiPreset>(Type.Union(API_PRESETS.map((preset) => Type.Literal(preset)))),
+    allow: Type.Optional(
+      patterns("Allowed whatever the preset says. 不论预设一律允许。", "/cgi-bin/message/custom/typing"),
+    ),
+    deny: Type.Optional(patterns("Refused whatever else is said. 一律拒绝。", "/cgi-bin/message/**")),
+  },
+  {
+    additionalProperties: false,
+    description:
+      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` for `prod`, else `no-messaging`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。`prod`默认 `all`，其余 `no-messaging`。",
+    examples: [{ preset: "no-messaging" }],
+  },
+);
+
 /** The body of a new client. */
 export const newClientBody = Type.Object(
   {
@@ -83,6 +126,9 @@ export const newClientBody = Type.Object(
     networks: Type.Optional(networks),
     expires_at: Type.Optional(expiresAt),
     rate_limit: Type.Optional(rateLimit),
+    concurrency: Type.Optional(concurrency),
+    delivery: Type.Optional(delivery),
+    policy: Type.Optional(policy),
   },
   { additionalProperties: false },
 );
@@ -105,6 +151,15 @@ export const clientChangeBody = Type.Object(
         examples: [50],
       }),
     ),
+    concurrency: Type.Optional(
+      Type.Union([concurrency, Type.Null()], {
+        description:
+          "Requests under way at once through the gateway; null for no limit. 经网关同时进行的请求数上限；null为不限。",
+        examples: [20],
+      }),
+    ),
+    delivery: Type.Optional(delivery),
+    policy: Type.Optional(policy),
   },
   { additionalProperties: false },
 );
@@ -151,6 +206,13 @@ export const clientData = Type.Object({
   networks: Type.Array(Type.String()),
   expires_at: Type.Optional(Type.Integer()),
   rate_limit: Type.Optional(Type.Integer()),
+  concurrency: Type.Optional(Type.Integer()),
+  delivery: Type.String(),
+  policy: Type.Object({
+    preset: Type.String(),
+    allow: Type.Array(Type.String()),
+    deny: Type.Array(Type.String()),
+  }),
   created_at: Type.Integer(),
   updated_at: Type.Integer(),
   version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
@@ -181,6 +243,8 @@ export const CLIENT_EXAMPLE = {
   environment: "dev",
   grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }],
   networks: ["10.0.0.0/8"],
+  delivery: "virtual",
+  policy: { preset: "no-messaging", allow: [], deny: [] },
   created_at: 1_795_320_000_000,
   updated_at: 1_795_320_000_000,
   version: 1,

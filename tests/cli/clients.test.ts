@@ -9,7 +9,17 @@ const FIRST = "From now on callers without a key or an app's secret are refused,
 /** A client as the service shows it. */
 function client(grants: readonly Grant[] = [READ], more: object = {}) {
   const instants = { created_at: Date.UTC(2027, 0, 1), updated_at: Date.UTC(2027, 0, 2) };
-  return { client: "bot", environment: "dev", grants, networks: [], ...instants, version: 7, ...more };
+  const reach = { delivery: "virtual", policy: { preset: "no-messaging", allow: [], deny: [] } };
+  return {
+    client: "bot",
+    environment: "dev",
+    grants,
+    networks: [],
+    ...reach,
+    ...instants,
+    version: 7,
+    ...more,
+  };
 }
 
 /** Answers a GET with the client and its ETag, and a PATCH as `change` says. */
@@ -41,6 +51,8 @@ test("a client is added with everything that the options say", async () => {
     "2027-01-31T00:00Z",
     "--rate",
     "50",
+    ..."--concurrency 20 --delivery virtual --policy read-only".split(" "),
+    ..."--allow /wxa/msg_sec_check,/cgi-bin/media/upload --deny /datacube/**".split(" "),
   ];
   const { code, stdout, stderr } = await world.run(args);
   expect(code).toBe(0);
@@ -54,6 +66,13 @@ test("a client is added with everything that the options say", async () => {
       networks: ["10.0.0.0/8", "::1"],
       expires_at: Date.UTC(2027, 0, 31),
       rate_limit: 50,
+      concurrency: 20,
+      delivery: "virtual",
+      policy: {
+        preset: "read-only",
+        allow: ["/wxa/msg_sec_check", "/cgi-bin/media/upload"],
+        deny: ["/datacube/**"],
+      },
     },
   });
   expect(stdout).toContain("grant 1      wx1,wx2: token:read\n");
@@ -82,9 +101,7 @@ test("who adds another client of the same name is told how to change the one tha
   });
   const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
   expect(code).toBe(1);
-  expect(stderr).toEndWith(
-    "(clients grant or revoke changes its grants, PATCH /v1/clients/<client> the rest)\n",
-  );
+  expect(stderr).toEndWith("(clients grant or revoke changes its grants, clients set the rest)\n");
 });
 
 test.each([
@@ -111,6 +128,13 @@ test.each([
     (network) => [["bot", "--environment", "dev", "--network", network], "--network: "] as const,
   ),
   [["bot", "--environment", "dev", "--rate", "0"], "must be an integer from 1"],
+  [["bot", "--environment", "dev", "--rate", "any"], "must be an integer from 1"],
+  [["bot", "--environment", "dev", "--concurrency", "0"], "must be an integer from 1"],
+  [["bot", "--environment", "dev", "--delivery", "imaginary"], "--delivery: "],
+  [["bot", "--environment", "dev", "--policy", "some"], "--policy: "],
+  [["bot", "--environment", "dev", "--allow", "/a"], "--allow and --deny need --policy"],
+  [["bot", "--environment", "dev", "--policy", "none", "--allow", "a"], "must be paths"],
+  [["bot", "--environment", "dev", "--policy", "none", "--deny", "/a,,/b"], "an entry is empty"],
 ])("clients add %j is exit code 2, and nothing is asked", async (args, line) => {
   await using world = new CliWorld(() => client());
   const { code, stderr } = await world.run(["clients", "add", ...args]);
@@ -190,13 +214,19 @@ test("clients are listed a line each, and one is shown with all that it is", asy
   const all = client([READ, { apps: ["*"], actions: ["login"] }], {
     networks: ["10.0.0.0/8"],
     rate_limit: 5,
+    policy: { preset: "read-only", allow: ["/a", "/b/**"], deny: [] },
   });
   await using world = new CliWorld(({ path }) => (path.includes("?") ? { clients: [all, client([])] } : all));
   const lines = (await world.run(["clients", "list"])).stdout.split("\n");
-  expect(lines[1]).toMatch(/^bot +dev +- +5 +10\.0\.0\.0\/8 +wx1,wx2: token:read; all: login$/);
-  expect(lines[2]).toMatch(/^bot +dev +- +- +- +-$/);
+  expect(lines[1]).toMatch(
+    /^bot +dev +- +5 +10\.0\.0\.0\/8 +virtual +read-only\+allow +wx1,wx2: token:read; all: login$/,
+  );
+  expect(lines[2]).toMatch(/^bot +dev +- +- +- +virtual +no-messaging +-$/);
   const shown = (await world.run(["clients", "show", "bot"])).stdout;
-  expect(shown).toMatch(/\nexpires +never\nrate +5\/s\ngrant 1 +wx1,wx2: token:read\ngrant 2 +all: login\n/);
+  expect(shown).toMatch(/\nexpires +never\nrate +5\/s\nconcurrency +any\n/);
+  expect(shown).toMatch(
+    /\nconcurrency +any\ndelivery +virtual\npolicy +read-only\nallow +\/a,\/b\/\*\*\ngrant 1 +wx1,wx2: token:read\ngrant 2 +all: login\n/,
+  );
 });
 
 test("a client is removed", async () => {

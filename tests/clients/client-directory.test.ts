@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/clients/api-key.ts";
+import { ALLOW_ALL } from "../../src/clients/api-policy.ts";
 import { ClientDirectory } from "../../src/clients/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../../src/clients/client.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -48,7 +49,8 @@ function setup() {
   const add = (name: string, facts: Partial<Client> = {}) => {
     const key = createApiKey();
     const common = { createdAt: clock.now(), expiresAt: undefined };
-    const unlimited = { networks: [], rateLimit: undefined, updatedAt: clock.now(), version: 1 };
+    const reach = { concurrency: undefined, delivery: "real", policy: ALLOW_ALL } as const;
+    const unlimited = { networks: [], rateLimit: undefined, ...reach, updatedAt: clock.now(), version: 1 };
     store.clients = [
       ...store.clients,
       { name, environment: "dev", grants: [], ...common, ...unlimited, ...facts },

@@ -1,3 +1,4 @@
+import { ALLOW_ALL } from "../../src/clients/api-policy.ts";
 import type { ClientStore } from "../../src/clients/client-store.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/clients/api-key.ts";
 import type { ApiKeyRecord, Client } from "../../src/clients/client.ts";
@@ -21,8 +22,9 @@ export class MemoryClientStore implements Pick<ClientStore, "load" | "revision" 
   /** Adds a client with one key, and gives the key. */
   add(facts: Pick<Client, "name" | "grants"> & Partial<Client>, ofKey: Partial<ApiKeyRecord> = {}): string {
     const [none, made] = [undefined, { createdAt: 0, updatedAt: 0, version: 1 }];
-    const limits = { networks: [], expiresAt: none, rateLimit: none };
-    this.#clients.set(facts.name, { environment: "dev", ...limits, ...made, ...facts });
+    const limits = { networks: [], expiresAt: none, rateLimit: none, concurrency: none };
+    const reach = { delivery: "real", policy: ALLOW_ALL } as const;
+    this.#clients.set(facts.name, { environment: "dev", ...limits, ...reach, ...made, ...facts });
     const key = createApiKey();
     const named = { prefix: apiKeyPrefix(key), digest: apiKeyDigest(key.reveal()) };
     const ends = { expiresAt: none, revokedAt: none, lastUsedAt: none };

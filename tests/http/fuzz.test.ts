@@ -14,13 +14,15 @@ const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_124);
 const SUCCESSES_LEAST = 20;
 /**
  * How much more or less often than the others some routes come: what costs as much as there are entries comes seldom; and
- * apps are registered more often than removed, because few tries succeed, and there must be some to be changed.
+ * apps and clients are made more often than removed, because few tries succeed, and there must be some to be changed.
  */
 const WEIGHTS: Readonly<Record<string, number>> = {
   "GET /v1/audit/export": 1,
   "GET /v1/audit/verify": 1,
   "POST /v1/apps": 24,
   "DELETE /v1/apps/{app}": 4,
+  "POST /v1/clients": 16,
+  "DELETE /v1/clients/{client}": 5,
 };
 
 const SECRETS = [WX, WX_FOREIGN, WECOM, WECOM_FOREIGN].map(({ secret }) => secret);

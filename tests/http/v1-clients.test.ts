@@ -37,7 +37,8 @@ async function setup() {
 test("P7: a new client is 201 with its ETag, the very same again 200, and another of that name 409", async () => {
   await using t = await setup();
   const now = t.world.clock.now();
-  const shown = { ...NEW, networks: [], created_at: now, updated_at: now, version: FIRST };
+  const reach = { delivery: "virtual", policy: { preset: "no-messaging", allow: [], deny: [] } };
+  const shown = { ...NEW, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
   expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
   const [entry] = await t.at.audited();
   expect(entry).toEqual({
@@ -45,13 +46,23 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
     address: "127.0.0.1",
     action: "client.created",
     outcome: "ok",
-    detail: { of: "bot", environment: "dev", grants: GRANTS, networks: [] },
+    detail: { of: "bot", environment: "dev", grants: GRANTS, networks: [], ...reach },
   });
   const count = t.at.auditCount();
   t.world.clock.advance(1000);
   const again = await t.at.ask("POST", CLIENTS, NEW);
   expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
-  const others = [{ environment: "prod" }, { grants: [] }, { networks: ["10.0.0.0/8"] }, { rate_limit: 1 }];
+  const spelt = { delivery: "virtual", policy: { preset: "no-messaging" } };
+  expect((await t.at.ask("POST", CLIENTS, { ...NEW, ...spelt })).status).toBe(200);
+  const others = [
+    { environment: "prod" },
+    { grants: [] },
+    { networks: ["10.0.0.0/8"] },
+    { rate_limit: 1 },
+    { concurrency: 1 },
+    { policy: { preset: "all" } },
+    { policy: { preset: "no-messaging", deny: ["/wxa/release"] } },
+  ];
   for (const other of [...others, { expires_at: now + 1 }]) {
     const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, ...other });
     expect([other, status, code]).toEqual([other, 409, 409]);
@@ -71,12 +82,15 @@ test("of the same creation five times at once one is new, and the others are the
 
 test("a client has everything that was said of it, and clients come in pages by name", async () => {
   await using t = await setup();
+  const policy = { preset: "read-only", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
+  const reach = { concurrency: 20, delivery: "virtual", policy };
   const limits = { networks: ["10.0.0.0/8", "::1/128"], expires_at: 1_900_000_000_000, rate_limit: 50 };
   const full = {
     client: "a.full-one",
     environment: "st",
     grants: [{ apps: ["*"], actions: ["login"] }],
     ...limits,
+    ...reach,
   };
   expect((await t.at.ask("POST", CLIENTS, full)).data).toMatchObject(full);
   const pages: string[][] = [];
@@ -96,7 +110,12 @@ test("a client has everything that was said of it, and clients come in pages by 
 
 test("P7: a change of what is given raises the version, null is none, and If-Match keeps to one version", async () => {
   await using t = await setup();
-  const limits = { networks: ["10.0.0.0/8"], expires_at: t.world.clock.now() + DAY_MS, rate_limit: 5 };
+  const limits = {
+    networks: ["10.0.0.0/8"],
+    expires_at: t.world.clock.now() + DAY_MS,
+    rate_limit: 5,
+    concurrency: 3,
+  };
   const first = await t.at.ask("PATCH", BOT, limits, { ifMatch: `"${FIRST}"` });
   expect([first.status, first.headers.get("etag")]).toEqual([200, `"${FIRST + 1}"`]);
   expect(first.data).toMatchObject({ ...NEW, ...limits, version: FIRST + 1 });
@@ -116,11 +135,12 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
   const none = await t.at.ask(
     "PATCH",
     BOT,
-    { expires_at: null, rate_limit: null, networks: [] },
+    { expires_at: null, rate_limit: null, concurrency: null, networks: [] },
     { ifMatch: "*" },
   );
-  const { expires_at, rate_limit, ...rest } = none.data;
-  expect([expires_at, rate_limit, rest["version"], rest["networks"]]).toEqual([
+  const { expires_at, rate_limit, concurrency, ...rest } = none.data;
+  expect([expires_at, rate_limit, concurrency, rest["version"], rest["networks"]]).toEqual([
+    undefined,
     undefined,
     undefined,
     FIRST + 2,
@@ -128,6 +148,30 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
   ]);
   expect(rest["updated_at"] - rest["created_at"]).toBe(1000);
   expect((await t.at.ask("PATCH", `${CLIENTS}/nobody`, {})).status).toBe(404);
+});
+
+test("P7: a policy that refuses anything makes a real client virtual, and real tokens need a policy that does not", async () => {
+  await using t = await setup();
+  const prod = { ...NEW, client: "prod-bot", environment: "prod" };
+  const all = { preset: "all", allow: [], deny: [] };
+  const made = await t.at.ask("POST", CLIENTS, prod);
+  expect(made.data).toMatchObject({ delivery: "real", policy: all });
+  const path = `${CLIENTS}/prod-bot`;
+  const restricted = await t.at.ask("PATCH", path, { policy: { preset: "all", deny: ["/wxa/release"] } });
+  const policy = { preset: "all", allow: [], deny: ["/wxa/release"] };
+  expect(restricted.data).toMatchObject({ delivery: "virtual", policy });
+  expect(await t.at.audited()).toMatchObject([
+    { action: "client.updated", detail: { of: "prod-bot", delivery: "virtual", policy } },
+  ]);
+  const count = t.at.auditCount();
+  const refused = await t.at.ask("PATCH", path, { delivery: "real" });
+  expect([refused.status, refused.code, t.at.auditCount()]).toEqual([400, 1, count]);
+  expect(refused.msg).toContain("no policy can hold a real token");
+  const open = await t.at.ask("PATCH", path, { policy: { preset: "all" } });
+  expect(open.data).toMatchObject({ delivery: "virtual", policy: all });
+  expect((await t.at.ask("PATCH", path, { delivery: "real" })).data).toMatchObject({ delivery: "real" });
+  const moved = await t.at.ask("PATCH", path, { environment: "dev" });
+  expect(moved.data).toMatchObject({ environment: "dev", delivery: "real", policy: all });
 });
 
 test("what a change grants or takes holds at the next request", async () => {
@@ -161,13 +205,15 @@ test("a field that is none is refused with those that there are, and nothing is 
   await using t = await setup();
   const { prefix } = await t.key();
   const count = t.at.auditCount();
-  const all = "environment, grants, networks, expires_at, rate_limit";
+  const all = "environment, grants, networks, expires_at, rate_limit, concurrency, delivery, policy";
+  const policy = { preset: "all", allowed: [] };
   for (const [method, path, body, known] of [
     ["POST", CLIENTS, { ...NEW, client: "typo", expire_at: 1 }, `client, ${all}`],
     ["PATCH", BOT, { environment: "prod", ratelimit: 1 }, all],
     ["POST", KEYS, { label: "typo", expires: 1 }, "label, expires_at"],
     ["POST", `${KEYS}/${prefix}/roll`, { overlaps: 1 }, "overlap"],
     ["POST", CLIENTS, { ...NEW, client: "typo", grants: [{ ...GRANTS[0], network: [] }] }, "apps, actions"],
+    ["PATCH", BOT, { policy }, "preset, allow, deny"],
   ] as const) {
     const { status, code, msg } = await t.at.ask(method, path, body);
     expect([path, body, status, code]).toEqual([path, body, 400, 1]);
@@ -194,6 +240,18 @@ test.each([
   [{ networks: ["example.com"] }],
   [{ expires_at: -1 }],
   [{ rate_limit: 0 }],
+  [{ concurrency: 0 }],
+  [{ concurrency: null }],
+  [{ delivery: "imaginary" }],
+  [{ policy: "all" }],
+  [{ policy: {} }],
+  [{ policy: { preset: "some" } }],
+  [{ policy: { preset: "none", allow: ["cgi-bin/user/get"] } }],
+  [{ policy: { preset: "none", allow: ["/cgi-bin/*/get"] } }],
+  [{ policy: { preset: "all", deny: ["/cgi-bin/user/get?a=b"] } }],
+  [{ policy: { preset: "all", deny: ["/a/../b"] } }],
+  [{ delivery: "real" }],
+  [{ delivery: "real", policy: { preset: "all", deny: ["/wxa/release"] } }],
 ])("a client that is described wrongly (%j) is 400, and there is none afterwards", async (wrong) => {
   await using t = await setup();
   const count = t.at.auditCount();

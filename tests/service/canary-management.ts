@@ -100,6 +100,9 @@ export class Management {
       "networks",
       "expires_at",
       "rate_limit",
+      "concurrency",
+      "delivery",
+      "policy",
       "api_key",
     ]);
     const secret = this.#ear.fresh("stray secret");
@@ -107,6 +110,9 @@ export class Management {
       { grants: [{ apps: [secret], actions: ["login"] }] },
       { grants: [{ apps: ["*"], actions: [secret], [secret]: secret }] },
       { networks: [secret] },
+      { policy: { preset: secret } },
+      { policy: { preset: "none", allow: [secret] } },
+      { policy: { preset: "none", [secret]: [] } },
       { networks: ["10.0.0.0/8", secret.slice(0, 40)] },
     ]) {
       await this.#send("POST", CLIENTS, { ...client, client: "another", ...change });
@@ -118,6 +124,9 @@ export class Management {
       "networks",
       "expires_at",
       "rate_limit",
+      "concurrency",
+      "delivery",
+      "policy",
       "secret",
     ]);
     await this.#wrongBodies("POST", KEYS, {}, ["expires_at", "api_key", "key"]);

@@ -1,6 +1,7 @@
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { appStoreContract } from "./contract/app-store.ts";
+import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
 import type { OpenStore } from "./contract/open-store.ts";
@@ -19,3 +20,4 @@ const openSqlite: OpenStore = async () => {
 credentialStoreContract("SQLite", openSqlite);
 credentialLeaseContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
+clientStoreContract("SQLite", openSqlite);

@@ -1,3 +1,5 @@
+import type { ApiPolicy } from "../../src/clients/api-policy.ts";
+import type { Delivery } from "../../src/clients/client.ts";
 import type { Grant } from "../../src/clients/grant.ts";
 import type { World } from "./world.ts";
 
@@ -14,13 +16,21 @@ export interface WantedClient {
   readonly keyExpiresAt?: number;
   /** Requests a second. */
   readonly rateLimit?: number;
+  /** Requests under way at once through the gateway. */
+  readonly concurrency?: number;
+  /** Default `real`, unless there is a policy. */
+  readonly delivery?: Delivery;
+  /** Default `all`. */
+  readonly policy?: Pick<ApiPolicy, "preset"> & Partial<ApiPolicy>;
 }
 
 /** Makes a client with one key, as an administrator of the machine. Gives the API key, which is good at once. */
 export async function createClient(world: World, wanted: WantedClient): Promise<string> {
   const { name, grants, environment = "dev", networks, expiresAt, keyExpiresAt, rateLimit } = wanted;
-  const limits = { networks, expires_at: expiresAt, rate_limit: rateLimit };
-  await create(world, "/v1/clients", { client: name, environment, grants, ...limits });
+  const { concurrency, policy = { preset: "all" }, delivery = wanted.policy ? undefined : "real" } = wanted;
+  const limits = { networks, expires_at: expiresAt, rate_limit: rateLimit, concurrency };
+  const body = { client: name, environment, grants, ...limits, delivery, policy };
+  await create(world, "/v1/clients", body);
   const key = await create(world, `/v1/clients/${name}/keys`, { expires_at: keyExpiresAt });
   return String(key["api_key"]);
 }

@@ -2,12 +2,14 @@ import type { Database } from "bun:sqlite";
 import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
 import engine from "../../../drizzle/0001_engine.sql" with { type: "text" };
 import access from "../../../drizzle/0002_access.sql" with { type: "text" };
+import gateway from "../../../drizzle/0003_gateway.sql" with { type: "text" };
 
 /** Every migration that drizzle-kit generated, in order, embedded so that the binary needs no folder. */
 export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_initial", sql: initial },
   { name: "0001_engine", sql: engine },
   { name: "0002_access", sql: access },
+  { name: "0003_gateway", sql: gateway },
 ];
 
 /** The names of the migrations that `database` has had; empty for a new one. */

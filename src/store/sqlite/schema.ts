@@ -56,8 +56,17 @@ export const credentials = sqliteTable(
     firstSavedAt: integer("first_saved_at"),
     /** The last hand-out that was written down. */
     usedAt: integer("used_at"),
+    /** Keyed digest of an access token's value, by which a caller's token is known again; null where none stands. */
+    valueDigest: text("value_digest"),
+    /** The same of the access token before, and until when it may still be used. */
+    previousDigest: text("previous_digest"),
+    previousUntil: integer("previous_until"),
   },
-  (table) => [primaryKey({ columns: [table.platform, table.appId, table.slot, table.kind] })],
+  (table) => [
+    primaryKey({ columns: [table.platform, table.appId, table.slot, table.kind] }),
+    index("credentials_value_digest").on(table.valueDigest),
+    index("credentials_previous_digest").on(table.previousDigest),
+  ],
 );
 
 /** Times in which an upstream is left alone, and why. */
@@ -134,6 +143,12 @@ export const clients = sqliteTable("clients", {
   expiresAt: integer("expires_at"),
   /** Requests a second; null for no limit. */
   rateLimit: integer("rate_limit"),
+  /** Requests under way at once through the gateway; null for no limit. */
+  concurrency: integer(),
+  /** `real` or `virtual`: which access tokens it is given. */
+  delivery: text().notNull().default("real"),
+  /** JSON of an `ApiPolicy`: which of WeChat's paths it may call. */
+  policy: text().notNull().default('{"preset":"all","allow":[],"deny":[]}'),
   createdAt: integer("created_at").notNull(),
   updatedAt: integer("updated_at").notNull(),
   /** Grows with each change; its ETag. */

@@ -3,6 +3,7 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { ClientStore } from "../../clients/client-store.ts";
+import { isUnrestricted, readPolicy } from "../../clients/api-policy.ts";
 import type { ApiKeyRecord, Client } from "../../clients/client.ts";
 import { noSuchKey } from "../../clients/client-administration.ts";
 import { ACTIONS, type Grant } from "../../clients/grant.ts";
@@ -169,26 +170,34 @@ function labelTaken(): ServiceError {
 }
 
 function toColumns(client: Client) {
-  const { environment, grants, networks, expiresAt, rateLimit, updatedAt, version } = client;
+  const { environment, grants, networks, expiresAt, rateLimit, concurrency, ...rest } = client;
   return {
     environment,
     grants: JSON.stringify(grants),
     networks: networks.join(","),
     expiresAt: expiresAt ?? null,
     rateLimit: rateLimit ?? null,
-    updatedAt,
-    version,
+    concurrency: concurrency ?? null,
+    delivery: rest.delivery,
+    policy: JSON.stringify(rest.policy),
+    updatedAt: rest.updatedAt,
+    version: rest.version,
   };
 }
 
 function toClient(row: typeof clients.$inferSelect): Client {
-  const { grants, networks, expiresAt, rateLimit, ...rest } = row;
+  const { grants, networks, expiresAt, rateLimit, concurrency, delivery, ...rest } = row;
+  const policy = readPolicy(rest.policy);
   return {
     ...rest,
     grants: readGrants(grants),
     networks: networks === "" ? [] : networks.split(","),
     expiresAt: expiresAt ?? undefined,
     rateLimit: rateLimit ?? undefined,
+    concurrency: concurrency ?? undefined,
+    // What can't be read, or has become more than the policy allows, hands out no real token.
+    delivery: delivery === "real" && isUnrestricted(policy) ? "real" : "virtual",
+    policy,
   };
 }
 
