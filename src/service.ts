@@ -14,11 +14,14 @@ import type { Config } from "./config.ts";
 import { type CredentialSource, GuardedSource } from "./credentials/credential-source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { HeldCredentials } from "./credentials/held-credentials.ts";
+import { KnownTokens } from "./credentials/known-tokens.ts";
 import { QuotaWatch } from "./credentials/quota-watch.ts";
 import { Refresher } from "./credentials/refresher.ts";
 import { SlotCircuit } from "./credentials/slot-circuit.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/state.ts";
+import { TokenDelivery } from "./credentials/token-delivery.ts";
+import { VirtualTokens } from "./credentials/virtual-token.ts";
 import { EventBus } from "./events.ts";
 import { createApp } from "./http/app.ts";
 import { Cors } from "./http/cors.ts";
@@ -190,6 +193,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       isShortOfQuota: (name) => quota.isShort(name),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
+    const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
     const quota = new QuotaWatch(usage, events);
     const refresher = new Refresher({
@@ -238,6 +242,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clients,
       clientAdministration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
       credentials,
+      delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
+      knownTokens: new KnownTokens({ virtualTokens, index: store.issuedTokens, directory, memory, clock }),
       login: new Login({
         exchange: new WeixinLogin(http),
         wecomExchange: new WecomLogin(http),

@@ -8,19 +8,20 @@ import type { Action } from "../clients/grant.ts";
 import { minTtl, minTtlMs } from "../protocol/schema.ts";
 import { Secret } from "../secret.ts";
 import { type CredentialKind, credentialRef } from "./credential.ts";
-import type { HeldCredential } from "./held-credential.ts";
 import type { CredentialManager } from "./manager.ts";
 import { credentialData, credentialParams, CREDENTIAL_EXAMPLE, refreshBody, replaceBody } from "./schema.ts";
+import type { DeliveredToken, TokenDelivery } from "./token-delivery.ts";
 
 /** What the routes of one credential work with. */
 export interface CredentialRouteParts {
   readonly identity: Authentication["identity"];
   readonly access: Access;
-  readonly credentials: CredentialManager;
+  readonly credentials: Pick<CredentialManager, "clear">;
+  readonly delivery: TokenDelivery;
 }
 
 /** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
-export function credentialRoutes({ identity, access, credentials }: CredentialRouteParts) {
+export function credentialRoutes({ identity, access, credentials, delivery }: CredentialRouteParts) {
   const refOf = (caller: Caller, action: Action, { app, kind }: { app: string; kind: CredentialKind }) =>
     credentialRef(access.slotOfApp(caller, action, app), kind);
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
@@ -29,7 +30,7 @@ export function credentialRoutes({ identity, access, credentials }: CredentialRo
       "",
       async ({ params, query, caller }) =>
         handOut(
-          await credentials.get(refOf(caller, readingOf(params.kind), params), {
+          await delivery.get(caller, refOf(caller, readingOf(params.kind), params), {
             minTtlMs: minTtlMs(query.min_ttl),
             notes: caller,
           }),
@@ -40,7 +41,7 @@ export function credentialRoutes({ identity, access, credentials }: CredentialRo
         detail: {
           summary: "The current credential · 获取当前凭证",
           description:
-            "At once while one lives; expires_in is what is left, nothing kept back. 有可用凭证时立即返回；expires_in为真实剩余时间。",
+            "At once while one lives; expires_in is what is left, nothing kept back. A client with virtual tokens gets one of those for an access token, with 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
           tags: ["v1"],
           responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
         },
@@ -50,7 +51,8 @@ export function credentialRoutes({ identity, access, credentials }: CredentialRo
       "/refresh",
       async ({ params, body, caller }) => {
         const ref = refOf(caller, "token:refresh", params);
-        const got = await credentials.refresh(ref, { force: body.force ?? false, actor: actorOf(caller) });
+        const order = { force: body.force ?? false, actor: actorOf(caller) };
+        const got = await delivery.refresh(caller, ref, order);
         caller.result = "refresh";
         return handOut(got);
       },
@@ -70,7 +72,8 @@ export function credentialRoutes({ identity, access, credentials }: CredentialRo
       "/replace",
       async ({ params, body, caller }) => {
         const ref = refOf(caller, "token:refresh", params);
-        return handOut(await credentials.replace(ref, new Secret(body.rejected), actorOf(caller)));
+        const rejected = new Secret(body.rejected);
+        return handOut(await delivery.replace(caller, ref, rejected, actorOf(caller)));
       },
       {
         params: credentialParams,
@@ -108,7 +111,7 @@ function readingOf(kind: CredentialKind): Action {
   return kind === "access_token" ? "token:read" : "ticket:read";
 }
 
-function handOut(held: HeldCredential) {
+function handOut(held: DeliveredToken) {
   return {
     value: held.value.reveal(),
     expires_in: Math.max(1, Math.floor(held.remainingMs() / 1000)),

@@ -3,8 +3,8 @@ import { Elysia } from "elysia";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import { type Access, actorOf, repeaterOf } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
-import type { HeldCredential } from "../credentials/held-credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
+import type { DeliveredToken, TokenDelivery } from "../credentials/token-delivery.ts";
 import type { Login } from "../login/login.ts";
 import { Secret } from "../secret.ts";
 import { accessToken, agentId, appId, code, corpId, envelopeOf, minTtl, minTtlMs, secret } from "./schema.ts";
@@ -22,12 +22,13 @@ const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
 export interface AccessTokenRouteParts {
   readonly identity: Authentication["identity"];
   readonly access: Access;
-  readonly credentials: CredentialManager;
+  readonly credentials: Pick<CredentialManager, "clear" | "clearApp">;
+  readonly delivery: TokenDelivery;
   readonly login: Login;
 }
 
 /** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
-export function accessTokenRoutes({ identity, access, credentials, login }: AccessTokenRouteParts) {
+export function accessTokenRoutes({ identity, access, credentials, delivery, login }: AccessTokenRouteParts) {
   return new Elysia({ prefix: "/AccessToken" })
     .use(identity)
     .get(
@@ -35,7 +36,8 @@ export function accessTokenRoutes({ identity, access, credentials, login }: Acce
       async ({ query, caller }) => {
         const slot = access.weixinSlot(caller, "token:read", query.appid, query.secret);
         return tokenData(
-          await credentials.get(
+          await delivery.get(
+            caller,
             { slot, kind: "access_token" },
             { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
           ),
@@ -86,7 +88,8 @@ export function accessTokenRoutes({ identity, access, credentials, login }: Acce
         const { corpid, secret, agentid } = query;
         const slot = access.wecomSlot(caller, "token:read", corpid, secret, agentid);
         return tokenData(
-          await credentials.get(
+          await delivery.get(
+            caller,
             { slot, kind: "access_token" },
             { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
           ),
@@ -180,7 +183,7 @@ export function accessTokenRoutes({ identity, access, credentials, login }: Acce
     );
 }
 
-function tokenData(credential: HeldCredential) {
+function tokenData(credential: DeliveredToken) {
   const seconds = Math.ceil(credential.remainingMs() / 1000) - MARGIN_SECONDS;
   return { access_token: credential.value.reveal(), expires_in: Math.max(1, seconds) };
 }

@@ -1,7 +1,9 @@
-import { createHmac } from "node:crypto";
+import { createHmac, hkdfSync } from "node:crypto";
 import { ServiceError, type Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey } from "./sealing-key.ts";
+
+const VIRTUAL_TOKEN_KEY_BYTES = 32;
 
 /** A master key of the database, as far as the database itself knows it. */
 export interface KeyRow {
@@ -91,12 +93,24 @@ export class Keyring {
     return createHmac("sha256", this.#data.digest).update(text).digest("base64url").slice(0, 22);
   }
 
+  /** A digest of an access token that only the holder of the master key can compute: 128 bits, base64url. */
+  tokenDigest(token: Secret): string {
+    const text = ["access_token", token.reveal()].join("\n");
+    return createHmac("sha256", this.#data.digest).update(text).digest("base64url").slice(0, 22);
+  }
+
+  /** What authenticates virtual tokens, 32 bytes: the same in every process of this database. */
+  virtualTokenKey(): Uint8Array {
+    const info = "accesstoken-service virtual token";
+    return new Uint8Array(hkdfSync("sha256", this.#data.digest, "", info, VIRTUAL_TOKEN_KEY_BYTES));
+  }
+
   /** What chains the entries of the audit, 32 bytes: whoever has the database alone can't forge one. */
   auditKey(): Uint8Array {
     return this.#data.audit;
   }
 
-  /** Sets what `digest` and `auditKey` work with. */
+  /** Sets what `digest`, `tokenDigest`, `virtualTokenKey` and `auditKey` work with. */
   use(dataKeys: DataKeys): void {
     this.#dataKeys = dataKeys;
   }

@@ -6,6 +6,7 @@ import type { ForcedRefreshCount, ForcedRefreshes } from "../credentials/forced-
 import type { PauseStore } from "../credentials/pause.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { UsageStore } from "../audit/usage.ts";
+import type { IssuedTokenIndex } from "../credentials/issued-token-index.ts";
 import type { LoginAnswerStore } from "../login/login-answer-store.ts";
 import type { CredentialName } from "../credentials/credential.ts";
 import type { CredentialStore } from "../credentials/credential-store.ts";
@@ -29,6 +30,7 @@ export interface Store {
   readonly clients: ClientStore;
   readonly credentials: CredentialStore;
   readonly credentialFacts: CredentialFactsStore;
+  readonly issuedTokens: IssuedTokenIndex;
   readonly pauses: PauseStore;
   readonly forcedRefreshes: ForcedRefreshes & ForcedRefreshCount;
   readonly usage: UsageStore;
@@ -36,6 +38,8 @@ export interface Store {
   readonly loginAnswers: LoginAnswerStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
+  /** For `VirtualTokens`: a change of the master key leaves it as it is. */
+  readonly virtualTokenKey: Uint8Array;
   /** Looks whether the store can be written, opens under its key and is migrated, by doing it. Never throws. */
   probe(): Promise<readonly StoreFault[]>;
   /** Every credential that stands and may be handed out, of foreign secrets too. */

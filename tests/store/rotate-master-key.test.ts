@@ -184,7 +184,8 @@ test("a credential that did not open before is cleared and told of, and a login'
     "login_answers login-digest",
   ]);
   const [one, , three] = it.before.tokens;
-  expect(await it.look()).toEqual({ ...it.before, tokens: [one, undefined, three], login: "ours" });
+  const left = { tokens: [one, undefined, three], slots: ["wx0", undefined, "wx2"] };
+  expect(await it.look()).toEqual({ ...it.before, ...left, login: "ours" });
 });
 
 test.each([

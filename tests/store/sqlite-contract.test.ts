@@ -4,6 +4,7 @@ import { appStoreContract } from "./contract/app-store.ts";
 import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
+import { issuedTokenIndexContract } from "./contract/issued-token-index.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 
 const openSqlite: OpenStore = async () => {
@@ -20,4 +21,5 @@ const openSqlite: OpenStore = async () => {
 credentialStoreContract("SQLite", openSqlite);
 credentialLeaseContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
+issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);

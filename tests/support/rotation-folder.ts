@@ -27,6 +27,9 @@ export interface Contents {
   readonly dead: string | undefined;
   readonly login: string;
   readonly digest: string;
+  /** The slots of which the tokens are known to be. */
+  readonly slots: readonly (string | undefined)[];
+  readonly virtualTokenKey: string;
   readonly faults: readonly StoreFault[];
   readonly isAuditIntact: boolean;
 }
@@ -58,6 +61,10 @@ export class RotationFolder extends StoreFolder {
     const apps = await store.apps.list();
     const names = Array.from({ length: tokens }, (_, n) => nameOf(n));
     const records = await Promise.all(names.map((name) => store.credentials.find(name)));
+    const slotByToken = async (n: number) => {
+      const { value, issuedAt } = credentialOf(n);
+      return (await store.issuedTokens.findIssued(value, issuedAt))?.slot.appId;
+    };
     const login = await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
     return {
       apps: apps.map(({ id, secret }) => `${id} ${secret.reveal()}`).toSorted(),
@@ -65,6 +72,8 @@ export class RotationFolder extends StoreFolder {
       dead: (await store.credentials.find(tokenOf(foreignSlot("foreign")))).dead?.reveal(),
       login: login.state === "answered" ? login.answer.reveal() : login.state,
       digest: store.digest("weixin", "wx0", new Secret("some secret")),
+      slots: await Promise.all(names.map((_, n) => slotByToken(n))),
+      virtualTokenKey: Buffer.from(store.virtualTokenKey).toString("hex"),
       faults: await store.probe(),
       isAuditIntact: (await store.audit.verify()).isIntact,
     };

@@ -19,3 +19,9 @@ export function foreignSlot(digest: string, platform: Slot["platform"] = "weixin
 export function tokenOf(slot: Slot = weixinSlot()): CredentialRef {
   return { slot, kind: "access_token" };
 }
+
+/** The slot of a WeCom application whose secret the service holds. */
+export function wecomSlot(appId = "ww1", agent = "1000002"): Slot {
+  const secret = new Secret(`secret-of-${appId}-${agent}`);
+  return { platform: "wecom", appId, name: agent, secret, tokenMode: "stable", configured: true };
+}

@@ -24,7 +24,7 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
     column: "value",
     rowName: "platform || ':' || app_id || ':' || slot || ':' || kind",
     forget:
-      "UPDATE credentials SET value = NULL, issued_at = NULL, expires_at = NULL, renew_left_ms = NULL, is_rejected = 0",
+      "UPDATE credentials SET value = NULL, issued_at = NULL, expires_at = NULL, renew_left_ms = NULL, is_rejected = 0, value_digest = NULL",
   },
   {
     table: "credentials",

@@ -30,6 +30,11 @@ export class SealedCredentials {
     return this.#keyring.seal(secret, place(name, column));
   }
 
+  /** The digest by which an access token is known again; see `Keyring.tokenDigest`. */
+  digest(token: Secret): string {
+    return this.#keyring.tokenDigest(token);
+  }
+
   /** What a row says. */
   toRecord(name: CredentialName, row: typeof credentials.$inferSelect): CredentialRecord {
     const { generation, issuedAt, expiresAt, renewLeftMs, isRejected } = row;

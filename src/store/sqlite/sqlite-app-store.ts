@@ -12,6 +12,7 @@ import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import { NO_DIGESTS } from "./token-digests.ts";
 import type { Revisions, Transaction } from "./revisions.ts";
 import { apps, credentials, pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
@@ -28,6 +29,7 @@ const FORGOTTEN = {
   expiresAt: null,
   renewLeftMs: null,
   isRejected: false,
+  ...NO_DIGESTS,
   generation: sql`${credentials.generation} + 1`,
 };
 

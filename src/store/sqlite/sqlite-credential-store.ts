@@ -18,11 +18,20 @@ import type { Transaction } from "./revisions.ts";
 import { credentials } from "./schema.ts";
 import type { SealedCredentials } from "./sealed-credentials.ts";
 import { runStatement } from "./statement.ts";
+import { digestsAfter, digestsWithout, NO_DIGESTS } from "./token-digests.ts";
 
 type Row = typeof credentials.$inferSelect;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
-const CLEARED = { value: null, issuedAt: null, expiresAt: null, renewLeftMs: null, isRejected: false };
+const NO_VALUE = {
+  value: null,
+  issuedAt: null,
+  expiresAt: null,
+  renewLeftMs: null,
+  isRejected: false,
+  valueDigest: null,
+};
+const CLEARED = { ...NO_VALUE, ...NO_DIGESTS };
 const RAISED = sql`${credentials.generation} + 1`;
 
 /** Credentials and their leases in SQLite. Each method is one transaction, and is on the disk when it resolves. */
@@ -115,8 +124,12 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
-    const saved = await this.#transact((transaction) =>
-      transaction
+    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const saved = await this.#transact((transaction) => {
+      const before = transaction.select().from(credentials).where(isStanding).get();
+      if (!before) return undefined;
+      const now = this.#clock.now();
+      return transaction
         .update(credentials)
         .set({
           value: this.#sealed.seal(name, "value", credential.value),
@@ -124,12 +137,13 @@ export class SqliteCredentialStore implements CredentialStore {
           expiresAt: credential.expiresAt,
           renewLeftMs: credential.renewLeftMs ?? null,
           isRejected: false,
-          firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${this.#clock.now()})`,
+          firstSavedAt: before.firstSavedAt ?? now,
+          ...this.#digestsOf(name, before, credential.value, now),
         })
-        .where(and(isNamed(name), eq(credentials.generation, generation)))
+        .where(isStanding)
         .returning()
-        .get(),
-    );
+        .get();
+    });
     return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
   }
 
@@ -163,8 +177,9 @@ export class SqliteCredentialStore implements CredentialStore {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const buried = await this.#transact((transaction) => {
-      transaction.update(credentials).set(CLEARED).where(isStanding).run();
-      const death = { ...early, deadValue: this.#sealed.seal(name, "dead_value", dead) };
+      transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
+      const digests = digestsWithout(this.#sealed.digest(dead));
+      const death = { ...early, ...digests, deadValue: this.#sealed.seal(name, "dead_value", dead) };
       return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
     return this.#toRecordOr(name, buried);
@@ -199,6 +214,13 @@ export class SqliteCredentialStore implements CredentialStore {
 
   version(): number {
     return this.#dataVersion();
+  }
+
+  /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
+  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
+    if (name.kind !== "access_token") return {};
+    const isDead = this.#sealed.toRecord(name, { ...before, value: null }).dead?.equals(value);
+    return digestsAfter(before, isDead ? null : this.#sealed.digest(value), now);
   }
 
   #run<T>(work: () => T): Promise<T> {

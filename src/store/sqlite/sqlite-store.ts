@@ -12,11 +12,13 @@ import { SqliteAuditStore } from "./sqlite-audit-store.ts";
 import { SqliteCredentialFacts } from "./sqlite-credential-facts.ts";
 import { listStandingLives } from "./sqlite-credential-lives.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
+import { SqliteIssuedTokenIndex } from "./sqlite-issued-token-index.ts";
 import { SqliteForcedRefreshes } from "./sqlite-forced-refreshes.ts";
 import { SqliteLoginAnswerStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./sqlite-probe.ts";
 import { SqliteUsageStore } from "./sqlite-usage-store.ts";
 import { SqlitePauseStore } from "./sqlite-pause-store.ts";
+import { digestStandingTokens } from "./digest-standing-tokens.ts";
 import { closeDatabase, type UnlockOptions, unlockDatabase } from "./unlock.ts";
 
 /** Where the database is, what seals it, and who is told of what happens there. */
@@ -49,6 +51,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
+    await digestStandingTokens(orm, sealed, clock);
     return {
       apps: new SqliteAppStore({
         database: orm,
@@ -60,6 +63,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       }),
       clients: new SqliteClientStore({ database: orm, clock, audit, revisions }),
       credentials: new SqliteCredentialStore(database, sealed, clock, audit),
+      issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
+      virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
       pauses: new SqlitePauseStore(orm, clock, audit),
       usage: new SqliteUsageStore(orm, clock),

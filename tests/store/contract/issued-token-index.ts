@@ -1,0 +1,248 @@
+import { expect, test } from "bun:test";
+import { slotKey } from "../../../src/apps/slot.ts";
+import type { CredentialRef } from "../../../src/credentials/credential.ts";
+import { Secret } from "../../../src/secret.ts";
+import { foreignSlot, tokenOf, weixinSlot, wecomSlot } from "../../support/slots.ts";
+import { saveUnderLease } from "../../support/store-folder.ts";
+import type { OpenStore } from "./open-store.ts";
+
+const [TOKEN, WECOM] = [tokenOf(), tokenOf(wecomSlot())];
+const KEY = slotKey(TOKEN.slot);
+const MINUTE_MS = 60_000;
+const LIFE_MS = 120 * MINUTE_MS;
+
+/** By what every store must know an access token again. `kind` names it in the tests' names. */
+export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
+  async function setup() {
+    const opened = await open();
+    const { store, clock } = opened;
+    const { credentials } = store;
+    return {
+      ...opened,
+      /** Saves as a refresh does, a value that was issued just now. */
+      put: (text: string, name: CredentialRef = TOKEN) => {
+        const issuedAt = clock.now();
+        const credential = { value: new Secret(text), issuedAt, expiresAt: issuedAt + LIFE_MS };
+        return saveUnderLease(credentials, name, credential);
+      },
+      reject: async () => credentials.reject(TOKEN, (await credentials.find(TOKEN)).generation),
+      bury: async (text: string) => {
+        const { generation } = await credentials.find(TOKEN);
+        return credentials.bury(TOKEN, new Secret(text), generation, { now: clock.now(), earlyMs: 0 });
+      },
+      /** The slot of a token, by its key. */
+      find: async (text: string, { issuedTokens } = store) => {
+        const found = await issuedTokens.findIssued(new Secret(text), clock.now());
+        return found && slotKey(found.slot);
+      },
+      until: async (text: string) =>
+        (await store.issuedTokens.findIssued(new Secret(text), clock.now()))?.until,
+      [Symbol.dispose]: () => opened.dispose(),
+    };
+  }
+
+  test(`${kind}: an access token that stands is known again, and nothing else is`, async () => {
+    using it = await setup();
+    expect(await it.find("one")).toBeUndefined();
+    await it.put("one");
+    expect([await it.find("one"), await it.until("one")]).toEqual([KEY, it.clock.now() + LIFE_MS]);
+    for (const other of ["", "on", "one ", "One", "two"]) expect(await it.find(other)).toBeUndefined();
+  });
+
+  test(`${kind}: a token is known until it ends, by the end that it was given last`, async () => {
+    using it = await setup();
+    const { credential } = await it.put("one");
+    it.clock.advance(LIFE_MS - 1);
+    expect(await it.find("one")).toBe(KEY);
+    it.clock.advance(1);
+    expect(await it.find("one")).toBeUndefined();
+    const soon = it.clock.now() + 10;
+    await it.store.credentials.shorten(TOKEN, credential!, { expiresAt: soon, renewLeftMs: 0 });
+    expect(await it.until("one")).toBe(soon);
+  });
+
+  test(`${kind}: a ticket is not known as a token`, async () => {
+    using it = await setup();
+    await it.put("ticket", { slot: TOKEN.slot, kind: "jsapi_ticket" });
+    await it.put("later", { slot: TOKEN.slot, kind: "jsapi_ticket" });
+    expect([await it.find("ticket"), await it.find("later")]).toEqual([undefined, undefined]);
+  });
+
+  test(`${kind}: WeChat's token before is known for the five minutes that it lives on`, async () => {
+    using it = await setup();
+    await it.put("one");
+    it.clock.advance(MINUTE_MS);
+    await it.put("two");
+    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, KEY]);
+    expect(await it.until("one")).toBe(it.clock.now() + 5 * MINUTE_MS);
+    it.clock.advance(5 * MINUTE_MS - 1);
+    expect(await it.find("one")).toBe(KEY);
+    it.clock.advance(1);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+  });
+
+  test(`${kind}: the token before is known no longer than its own life`, async () => {
+    using it = await setup();
+    await it.put("one");
+    it.clock.advance(LIFE_MS - MINUTE_MS);
+    await it.put("two");
+    it.clock.advance(MINUTE_MS);
+    expect(await it.find("one")).toBeUndefined();
+    it.clock.advance(LIFE_MS);
+    await it.put("three");
+    expect(await it.find("two")).toBeUndefined();
+  });
+
+  test(`${kind}: of three, the first is known no more`, async () => {
+    using it = await setup();
+    for (const text of ["one", "two", "three"]) await it.put(text);
+    expect([await it.find("one"), await it.find("two"), await it.find("three")]).toEqual([
+      undefined,
+      KEY,
+      KEY,
+    ]);
+  });
+
+  test(`${kind}: WeCom's token before is not known: nobody promises that it lives on`, async () => {
+    using it = await setup();
+    await it.put("one", WECOM);
+    await it.put("two", WECOM);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, slotKey(WECOM.slot)]);
+  });
+
+  test(`${kind}: a token that is repeated leaves the one before it where it is`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.put("two");
+    const until = await it.until("one");
+    it.clock.advance(MINUTE_MS);
+    await it.put("two");
+    expect([await it.until("one"), await it.find("two")]).toEqual([until, KEY]);
+  });
+
+  test(`${kind}: a save that was overtaken makes nothing known`, async () => {
+    using it = await setup();
+    const { generation, credential } = await it.put("one");
+    await it.store.credentials.save(TOKEN, { ...credential!, value: new Secret("late") }, generation - 1);
+    expect([await it.find("one"), await it.find("late")]).toEqual([KEY, undefined]);
+  });
+
+  test(`${kind}: a clear ends both at once`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.put("two");
+    await it.store.credentials.clear(TOKEN);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, undefined]);
+    await it.put("three");
+    expect([await it.find("two"), await it.find("three")]).toEqual([undefined, KEY]);
+  });
+
+  test(`${kind}: a clear of a generation that is over ends nothing`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    await it.put("two");
+    await it.store.credentials.clear(TOKEN, generation);
+    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, KEY]);
+  });
+
+  test(`${kind}: a rejected token is known no more, and again once it turns out to be alive`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.put("two");
+    await it.reject();
+    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, undefined]);
+    await it.put("two");
+    expect(await it.find("two")).toBe(KEY);
+  });
+
+  test(`${kind}: a rejected token that is replaced is not known as the one before`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.reject();
+    await it.put("two");
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+  });
+
+  test(`${kind}: a token that came back and is rejected then is not known by its former place`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.put("two");
+    await it.bury("two");
+    await it.put("one");
+    await it.reject();
+    expect(await it.find("one")).toBeUndefined();
+  });
+
+  test(`${kind}: a dead token is known no more, and not as the one before the next`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.bury("one");
+    expect(await it.find("one")).toBeUndefined();
+    await it.put("two");
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+    await it.put("one");
+    expect(await it.find("one")).toBeUndefined();
+  });
+
+  test(`${kind}: the token before that is dead is known no more, and the one that stands goes on`, async () => {
+    using it = await setup();
+    const { generation } = await it.put("one");
+    await it.put("two");
+    const death = { now: it.clock.now(), earlyMs: 0 };
+    await it.store.credentials.bury(TOKEN, new Secret("one"), generation, death);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+  });
+
+  test(`${kind}: tokens of several slots are told apart, and one that two have is the app's own`, async () => {
+    using it = await setup();
+    const foreign = tokenOf(foreignSlot("x"));
+    await it.put("foreign", foreign);
+    await it.put("of another", tokenOf(weixinSlot("wx2")));
+    expect(await it.find("foreign")).toBe(slotKey(foreign.slot));
+    expect(await it.find("of another")).toBe(slotKey(weixinSlot("wx2")));
+    await it.put("both", foreign);
+    await it.put("both");
+    expect(await it.find("both")).toBe(KEY);
+  });
+
+  test(`${kind}: what was issued to an app is not known any more once its secret is another`, async () => {
+    using it = await setup();
+    const app = { platform: "weixin", id: "wx1", secret: new Secret("one"), tokenMode: "stable" } as const;
+    await it.store.apps.replaceAll([app]);
+    await it.put("one");
+    await it.put("two");
+    await it.store.apps.replaceAll([{ ...app, secret: new Secret("two") }]);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, undefined]);
+  });
+
+  test(`${kind}: P3: tokens are known again in another process and after closing and opening`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.put("two");
+    const beside = await it.beside();
+    expect([await it.find("one", beside), await it.find("two", beside)]).toEqual([KEY, KEY]);
+    const again = await it.reopen();
+    expect([await it.find("one", again), await it.find("two", again)]).toEqual([KEY, KEY]);
+    expect(again.virtualTokenKey).toEqual(it.store.virtualTokenKey);
+    expect(again.virtualTokenKey.length).toBe(32);
+  });
+
+  test(`${kind}: whatever this process saves, clears, rejects or buries raises the number of its writes`, async () => {
+    using it = await setup();
+    const seen = [it.store.issuedTokens.writes()];
+    for (const change of [
+      () => it.put("one"),
+      () => it.reject(),
+      () => it.put("two"),
+      () => it.bury("two"),
+      () => it.put("three"),
+      () => it.store.credentials.clear(TOKEN),
+    ]) {
+      await change();
+      expect(it.store.issuedTokens.writes()).toBeGreaterThan(seen.at(-1)!);
+      seen.push(it.store.issuedTokens.writes());
+    }
+    await it.find("three");
+    expect(it.store.issuedTokens.writes()).toBe(seen.at(-1)!);
+  });
+}
