@@ -4,14 +4,14 @@ import { randomBytes, randomInt } from "node:crypto";
  * A request id as WeChat appends it to every errmsg: three groups of eight hex digits, the first of which is the
  * Unix time.
  */
-function rid(seconds: number): string {
+export function newRid(seconds: number): string {
   const random = randomBytes(8).toString("hex");
   return `${seconds.toString(16).padStart(8, "0")}-${random.slice(0, 8)}-${random.slice(8)}`;
 }
 
 /** The errmsg of api.weixin.qq.com. The `/sns` endpoints put a comma before the request id, the others don't. */
-export function weixinErrmsg(stem: string, seconds: number, sns: boolean): string {
-  return `${stem}${sns ? "," : ""} rid: ${rid(seconds)}`;
+export function weixinErrmsg(stem: string, rid: string, sns: boolean): string {
+  return `${stem}${sns ? "," : ""} rid: ${rid}`;
 }
 
 /**

@@ -10,6 +10,7 @@ export interface StateSurroundings {
   time: SandboxTime;
   switches: SandboxSwitches;
   calls: Record<string, Record<string, number>>;
+  debugCalls: number;
   faults: object[];
 }
 
@@ -33,6 +34,7 @@ export function sandboxState(
       live_tokens: liveTokens(wecom.tokens, app, around.time),
     })),
     calls_per_day: around.calls,
+    wecom_debug_calls: around.debugCalls,
     faults: around.faults,
     switches: around.switches,
   };

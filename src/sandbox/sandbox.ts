@@ -54,6 +54,7 @@ export class Sandbox {
   readonly #ledger = new CallLedger();
   readonly #faults = new FaultQueue();
   readonly #delays = new Set<Timer>();
+  #debugCalls = 0;
 
   private constructor(options: SandboxOptions) {
     this.switches = { ...defaultSwitches, ...options.switches };
@@ -96,9 +97,15 @@ export class Sandbox {
     return this.#ledger.total(endpoint, host);
   }
 
-  /** Sets every count of `calls` back to 0. */
+  /** How many calls of WeCom asked for its debug mode by `debug=1`; WeCom allows five a minute. */
+  debugCalls(): number {
+    return this.#debugCalls;
+  }
+
+  /** Sets every count of `calls` and `debugCalls` back to 0. */
   resetCalls(): void {
     this.#ledger.reset();
+    this.#debugCalls = 0;
   }
 
   /** Lets something go wrong with the next `fault.times` requests that fit; faults wait in line. */
@@ -158,6 +165,7 @@ export class Sandbox {
       time: this.#time,
       switches: this.switches,
       calls: this.#ledger.perDay(),
+      debugCalls: this.#debugCalls,
       faults: this.#faults.pending(),
     });
   }
@@ -178,12 +186,13 @@ export class Sandbox {
     const request = this.#asSeen(arrived);
     return this.#serve("weixin", request, {
       work: () => answerAsWeixin(this.#weixin, request),
-      error: (errcode, stem) => weixinError(this.#weixin, request.path, errcode, stem),
+      error: (errcode, stem) => weixinError(this.#weixin, request, errcode, stem),
     });
   }
 
   async #serveWecom(arrived: SandboxRequest): Promise<Delivery> {
     const request = this.#asSeen(arrived);
+    if (request.query.get("debug") === "1") this.#debugCalls += 1;
     return this.#serve("wecom", request, {
       work: () => answerAsWecom(this.#wecom, request),
       error: (errcode, stem) => wecomError(this.#wecom, request, errcode, stem),

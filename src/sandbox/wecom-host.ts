@@ -2,6 +2,7 @@ import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
 import { wecomErrmsg } from "./errmsg.ts";
 import { Refusal } from "./refusal.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
+import * as contacts from "./wecom-contact-endpoints.ts";
 import * as endpoints from "./wecom-endpoints.ts";
 import * as login from "./wecom-login-endpoints.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
@@ -24,6 +25,8 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/getcallbackip", { answer: endpoints.getCallbackIp, emptyFields: { ip_list: [] } }],
   ["/cgi-bin/get_api_domain_ip", { answer: endpoints.getApiDomainIp, emptyFields: { ip_list: [] } }],
   ["/cgi-bin/message/send", { answer: endpoints.sendMessage }],
+  ["/cgi-bin/user/get", { answer: contacts.getMember }],
+  ["/cgi-bin/department/list", { answer: contacts.listDepartments, emptyFields: { department: [] } }],
   ["/cgi-bin/media/upload", { answer: endpoints.uploadMedia }],
   ["/cgi-bin/media/get", { answer: endpoints.getMedia }],
 ]);

@@ -73,7 +73,7 @@ export function getMedia(platform: WeixinPlatform, request: SandboxRequest): Ans
 }
 
 /** The app whose token came with the request; the token is checked before anything else, and the call counted. */
-function callingApp(platform: WeixinPlatform, request: SandboxRequest): WeixinApp {
+export function callingApp(platform: WeixinPlatform, request: SandboxRequest): WeixinApp {
   const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
   owner.spend(request.path);
   return owner;

@@ -27,12 +27,17 @@ export class WeixinApp {
   settings: SandboxWeixinApp;
   readonly tickets: Tickets;
   readonly codes = new OneTimeCodes();
+  /** Those that stand for a phone number; WeChat doesn't mix them up with a login's. */
+  readonly phoneCodes = new OneTimeCodes();
+  /** The buttons below the chat; none before the first are made. */
+  menu: readonly unknown[] = [];
   readonly #around: WeixinSurroundings;
   readonly #daily = new QuotaCounter();
   readonly #others = new QuotaCounter();
   readonly #classic: TokenLine<WeixinApp>;
   readonly #stable: TokenLine<WeixinApp>;
   #issued = 60;
+  #messages = 0;
   #lastForcedAt = Number.NEGATIVE_INFINITY;
 
   constructor(settings: SandboxWeixinApp, around: WeixinSurroundings) {
@@ -83,6 +88,12 @@ export class WeixinApp {
     const current = this.#stable.current();
     const inLastMinutes = current && current.expiresAt - time.now() <= this.#around.handoverMs;
     return current && !inLastMinutes ? current : this.#stable.rotate(time.now());
+  }
+
+  /** The number of the next message. */
+  nextMessageId(): number {
+    this.#messages += 1;
+    return this.#messages;
   }
 
   /**

@@ -1,12 +1,16 @@
 import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
-import { weixinErrmsg } from "./errmsg.ts";
+import { newRid, weixinErrmsg } from "./errmsg.ts";
 import { Refusal } from "./refusal.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
 import * as api from "./weixin-api-endpoints.ts";
+import * as content from "./weixin-content-endpoints.ts";
 import * as login from "./weixin-login-endpoints.ts";
+import * as material from "./weixin-material-endpoints.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 import * as quota from "./weixin-quota-endpoints.ts";
+import * as sending from "./weixin-sending-endpoints.ts";
 import * as token from "./weixin-token-endpoints.ts";
+import * as user from "./weixin-user-endpoints.ts";
 
 type Endpoint = (platform: WeixinPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
 
@@ -19,6 +23,19 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/message/custom/send", api.sendCustomMessage],
   ["/cgi-bin/media/upload", api.uploadMedia],
   ["/cgi-bin/media/get", api.getMedia],
+  ["/cgi-bin/media/uploadimg", material.uploadArticleImage],
+  ["/cgi-bin/material/add_material", material.addMaterial],
+  ["/cgi-bin/material/get_material", material.getMaterial],
+  ["/cgi-bin/message/template/send", sending.sendTemplate],
+  ["/cgi-bin/message/subscribe/send", sending.sendSubscribeMessage],
+  ["/cgi-bin/menu/create", sending.createMenu],
+  ["/cgi-bin/menu/get", sending.getMenu],
+  ["/cgi-bin/user/info", user.getFollower],
+  ["/cgi-bin/user/get", user.listFollowers],
+  ["/wxa/business/getuserphonenumber", user.getPhoneNumber],
+  ["/wxa/getwxacode", content.getCode],
+  ["/wxa/msg_sec_check", content.checkText],
+  ["/cgi-bin/openapi/rid/get", quota.getRid],
   ["/cgi-bin/clear_quota", quota.clearQuota],
   ["/cgi-bin/clear_quota/v2", quota.clearQuotaBySecret],
   ["/cgi-bin/openapi/quota/get", quota.getQuota],
@@ -41,18 +58,25 @@ export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxR
     return await endpoint(platform, request);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return weixinError(platform, request.path, error.errcode, error.message);
+    return weixinError(platform, request, error.errcode, error.message);
   }
 }
 
-/** An error as api.weixin.qq.com words it below that path: with a request id, and for `/sns` as plain text. */
+/**
+ * An error as api.weixin.qq.com words it: with a request id, by which the request can be looked up from then on, and
+ * for `/sns` as plain text.
+ */
 export function weixinError(
   platform: WeixinPlatform,
-  path: string,
+  request: SandboxRequest,
   errcode: number | string,
   stem: string,
 ): Answer {
-  const sns = path.startsWith("/sns/");
-  const errmsg = weixinErrmsg(stem, platform.time.seconds(), sns);
-  return jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
+  const sns = request.path.startsWith("/sns/");
+  const rid = newRid(platform.time.seconds());
+  const errmsg = weixinErrmsg(stem, rid, sns);
+  const answer = jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
+  const owner = platform.tokens.find(request.query.get("access_token") ?? "")?.owner;
+  platform.requests.add(rid, { request, answer, owner, at: platform.time.seconds() });
+  return answer;
 }

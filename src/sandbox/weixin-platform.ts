@@ -2,6 +2,7 @@ import { IssuedTokens, type IssuedToken } from "./issued-tokens.ts";
 import { isListed } from "./ip-list.ts";
 import { MediaShelf } from "./media-shelf.ts";
 import { Refusal } from "./refusal.ts";
+import { RequestLog } from "./request-log.ts";
 import type { SandboxWeixinApp } from "./sandbox-apps.ts";
 import type { SandboxTime } from "./sandbox-time.ts";
 import { UserTokens } from "./user-tokens.ts";
@@ -31,6 +32,10 @@ export class WeixinPlatform {
   readonly tokens: IssuedTokens<WeixinApp>;
   readonly userTokens: UserTokens;
   readonly media = new MediaShelf();
+  /** Permanent media. */
+  readonly materials = new MediaShelf();
+  /** What was refused, by request id. */
+  readonly requests = new RequestLog();
   readonly time: SandboxTime;
 
   constructor(apps: readonly SandboxWeixinApp[], around: Omit<WeixinSurroundings, "tokens">) {

@@ -60,3 +60,31 @@ export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Ans
     component_rate_limit: perMinute,
   });
 }
+
+/**
+ * `POST /cgi-bin/openapi/rid/get`: what was asked by the request with that id, its URL with the access token included.
+ *
+ * The sandbox keeps those that it refused, because only their ids are told.
+ *
+ * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getridinfo.html
+ */
+export function getRid(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
+  requirePost(request);
+  const logged = platform.requests.find(text(jsonBody(request)["rid"]));
+  if (logged === undefined) throw new Refusal(76001, "rid not found");
+  if (logged.owner !== owner) throw new Refusal(76003, "could not query this rid for no permission");
+  const { path, query, body, peerIp } = logged.request;
+  return jsonAnswer(JSON_TYPE.cgiBin, {
+    errcode: 0,
+    errmsg: "ok",
+    request: {
+      invoke_time: logged.at,
+      cost_in_ms: 1,
+      request_url: `${path.slice(1)}?${query.toString()}`,
+      request_body: Buffer.from(body).toString(),
+      response_body: logged.answer.body,
+      client_ip: peerIp,
+    },
+  });
+}

@@ -3,6 +3,7 @@ import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { classifyErrcode, hintFor } from "./errcodes.ts";
+import { unreachable, UPSTREAM_NAMES } from "./transport-error.ts";
 
 /** How long one request may take, from its first byte to the last byte of its answer. */
 const ATTEMPT_MS = 5000;
@@ -188,7 +189,7 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
   if (errcode === 0) return answer;
   if (typeof errcode !== "number" || !Number.isSafeInteger(errcode)) throw unusableAnswer(platform);
   const errmsg = typeof answer["errmsg"] === "string" ? answer["errmsg"].slice(0, 512) : "";
-  throw new ServiceError("upstream_rejected", `${NAMES[platform].join("/")}: errcode ${errcode}`, {
+  throw new ServiceError("upstream_rejected", `${UPSTREAM_NAMES[platform].join("/")}: errcode ${errcode}`, {
     upstream: { platform, errcode, errmsg, class: classifyErrcode(platform, errcode, takes) },
     ...hintFor(errcode, errmsg),
   });
@@ -196,33 +197,18 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
 
 /** The error for an answer that is not what the endpoint promises. It quotes nothing of the answer. */
 export function unusableAnswer(platform: Platform): ServiceError {
-  const [chinese, english] = NAMES[platform];
+  const [chinese, english] = UPSTREAM_NAMES[platform];
   return new ServiceError(
     "upstream_invalid",
     `${chinese}返回了无法识别的应答，请稍后重试 (${english}'s answer can't be used; try again later)`,
   );
 }
 
-const NAMES: Readonly<Record<Platform, readonly [chinese: string, english: string]>> = {
-  weixin: ["微信", "WeChat"],
-  wecom: ["企业微信", "WeCom"],
-};
-
-/** How Bun names the failures in which no request has left this machine. */
-const NEVER_SENT = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|.*CERT.*|.*SIGNATURE.*)$/;
-
 function transportError(platform: Platform, error: unknown, aborted: boolean): ServiceError {
-  const [chinese, english] = NAMES[platform];
-  if (aborted) {
-    return new ServiceError(
-      "upstream_timeout",
-      `${chinese}服务器未在规定时间内应答，请稍后重试 (${english} did not answer in time; try again later)`,
-    );
-  }
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (!NEVER_SENT.test(code)) return unusableAnswer(platform);
+  if (!aborted) return unreachable(platform, error) ?? unusableAnswer(platform);
+  const [chinese, english] = UPSTREAM_NAMES[platform];
   return new ServiceError(
-    "upstream_unreachable",
-    `无法连接${chinese}服务器，请检查本机的网络、DNS和代理 (can't connect to ${english}: ${code}; check network, DNS and proxy)`,
+    "upstream_timeout",
+    `${chinese}服务器未在规定时间内应答，请稍后重试 (${english} did not answer in time; try again later)`,
   );
 }

@@ -195,3 +195,36 @@ test("an uploaded file comes back, and its time is text", async () => {
   const media_id = String(uploaded.json["media_id"]);
   expect((await world.wecom("/cgi-bin/media/get", { access_token, media_id })).text).toBe("hello");
 });
+
+test("a member and the departments can be read, and errors carry the empty fields and the headers", async () => {
+  await using it = await setup();
+  const { access_token, world } = it;
+  const member = await world.wecom("/cgi-bin/user/get", { access_token, userid: "zhangsan" });
+  expect(member.json).toMatchObject({ errcode: 0, userid: "zhangsan", department: [1] });
+  const stranger = await world.wecom("/cgi-bin/user/get", { access_token, userid: "no such one" });
+  expect(stranger.headers.get("Error-Code")).toBe("60111");
+  const departments = await world.wecom("/cgi-bin/department/list", { access_token });
+  expect(departments.json).toMatchObject({ errcode: 0, department: [{ id: 1, parentid: 0 }] });
+  const refused = await world.wecom("/cgi-bin/department/list", { access_token: "fake" });
+  expect(refused.json).toMatchObject({ errcode: 40014, department: [] });
+  expect(refused.headers.get("Error-Code")).toBe("40014");
+});
+
+test("a medium that is not there is an error in the headers too", async () => {
+  await using it = await setup();
+  const { access_token } = it;
+  const reply = await it.world.wecom("/cgi-bin/media/get", { access_token, media_id: "x" });
+  expect([reply.json["errcode"], reply.headers.get("Error-Code")]).toEqual([40007, "40007"]);
+  expect(reply.headers.get("Error-Msg")).toBe(String(reply.json["errmsg"]));
+});
+
+test("calls in debug mode are counted and shown", async () => {
+  await using it = await setup();
+  const { access_token, world } = it;
+  await world.wecom("/cgi-bin/getcallbackip", { access_token, debug: "1" });
+  await world.wecom("/cgi-bin/getcallbackip", { access_token, debug: "0" });
+  expect(world.sandbox.debugCalls()).toBe(1);
+  expect(world.sandbox.state()).toMatchObject({ wecom_debug_calls: 1 });
+  world.sandbox.resetCalls();
+  expect(world.sandbox.debugCalls()).toBe(0);
+});

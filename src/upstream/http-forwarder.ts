@@ -1,0 +1,199 @@
+import { type Platform, ServiceError } from "../errors.ts";
+import type { BodyStream, ForwardAnswer, Forwarder, ForwardRequest } from "../gateway/forwarder.ts";
+import { answerStream, isSmall, readyStream } from "./answer-stream.ts";
+import { exactUrl } from "./exact-url.ts";
+import { Exchange } from "./exchange.ts";
+import { endToEndHeaders } from "./hop-headers.ts";
+import { UPSTREAM_NAMES } from "./transport-error.ts";
+import { Turns } from "./turns.ts";
+import { streamOf, uploadStream } from "./upload-stream.ts";
+
+/** How long the forwarder waits, in milliseconds. */
+export interface ForwardTimes {
+  /** For the head of an ordinary answer, from the last byte that went up; default 10 s. */
+  readonly headMs: number;
+  /** The same where something large goes up: for each part of it, and then for the head; default 30 s. */
+  readonly uploadMs: number;
+  /** For the next bytes of an answer's body, while somebody wants them; default 30 s. */
+  readonly bodyMs: number;
+}
+
+/** Where the two upstreams are, and how they are reached. */
+export interface HttpForwarderOptions {
+  /** Origins without a path. */
+  readonly baseUrls: Readonly<Record<Platform, string>>;
+  /** The only proxy that is used; the process's own proxy variables are ignored. */
+  readonly proxyUrl: string | undefined;
+  readonly times?: Partial<ForwardTimes>;
+  /** How many requests are under way at once; the others wait for a turn, for `headMs` at most. Default 192. */
+  readonly mostAtOnce?: number;
+}
+
+const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000 };
+/** Bun runs 256 requests at once in the whole process: the rest is for those that fetch tokens. */
+const MOST_AT_ONCE = 192;
+/** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */
+const IDLE_SECONDS = 15;
+const LARGE_BYTES = 64 * 1024;
+/** What `fetch` sends as it is named; of another method it makes a GET without a word. */
+const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/;
+/** What is made anew for each connection; and no `Expect`, because the body goes up unasked. */
+const OWN_HEADERS = ["host", "content-length", "accept-encoding", "expect"];
+
+/**
+ * Sends a request to WeChat or WeCom as it is and hands the answer on as it comes.
+ *
+ * Neither a request nor an answer is held in memory: the slower side sets the pace. A redirect is an answer like others.
+ */
+export class HttpForwarder implements Forwarder {
+  readonly #session: Bun.FetchSession;
+  readonly #origins: Readonly<Record<Platform, string>>;
+  readonly #times: ForwardTimes;
+  readonly #turns: Turns;
+
+  constructor(options: HttpForwarderOptions) {
+    const { baseUrls, proxyUrl, times, mostAtOnce = MOST_AT_ONCE } = options;
+    this.#session = new Bun.FetchSession({
+      proxy: proxyUrl === undefined ? false : { url: proxyUrl, respectNoProxy: false },
+      keepAlive: { idleTimeout: IDLE_SECONDS },
+    });
+    this.#origins = { weixin: new URL(baseUrls.weixin).origin, wecom: new URL(baseUrls.wecom).origin };
+    this.#times = { ...TIMES, ...times };
+    this.#turns = new Turns(mostAtOnce);
+  }
+
+  /**
+   * The answer's head, once it is there; its body comes while it is read and must be read or cancelled.
+   *
+   * @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`, also when the caller's
+   *   signal ends it; `upstream_invalid` for what broke; `invalid_parameter` for a body that a GET or HEAD carries, or
+   *   that isn't as long as announced; `internal` for a path or method that would not be sent as it is.
+   */
+  async forward(request: ForwardRequest): Promise<ForwardAnswer> {
+    const { platform, method, path, query, signal } = request;
+    const url = exactUrl(this.#origins[platform], path, query);
+    refuseUnsendable(request);
+    const exchange = new Exchange(platform, signal);
+    try {
+      exchange.within(this.#times.headMs, () => tooBusy(platform));
+      await this.#turns.take(exchange.signal);
+      exchange.onEnd(() => this.#turns.giveBack());
+      const response = await this.#send(url, request, exchange);
+      const headers = endToEndHeaders(response.headers);
+      const isBare = method === "HEAD" || response.status === 204 || response.status === 304;
+      const body = isBare ? null : await this.#bodyOf(response, exchange);
+      if (body === null) exchange.end();
+      return { status: response.status, headers, body };
+    } catch (error) {
+      throw exchange.failFor(error);
+    }
+  }
+
+  async #send(url: string, request: ForwardRequest, exchange: Exchange): Promise<Response> {
+    const { method, path } = request;
+    const headers = endToEndHeaders(request.headers, OWN_HEADERS);
+    headers.set("accept-encoding", "identity");
+    const isLarge = sizeOf(request.body) > LARGE_BYTES || isMultipart(headers);
+    const quietMs = isLarge ? this.#times.uploadMs : this.#times.headMs;
+    let isAnswered = false;
+    const body = bodyToSend(request, isLarge);
+    if (body && !(body instanceof Uint8Array)) headers.set("content-length", String(body.length));
+    exchange.within(quietMs);
+    const response = await fetch(url, {
+      method,
+      headers,
+      ...(body === undefined
+        ? {}
+        : { body: asUpload(body, exchange, () => isAnswered || exchange.within(quietMs)) }),
+      session: this.#session,
+      redirect: "manual",
+      decompress: false,
+      keepalive: !isSentAgain(method, path, body),
+      signal: exchange.signal,
+    });
+    isAnswered = true;
+    exchange.rest();
+    return response;
+  }
+
+  async #bodyOf(response: Response, exchange: Exchange): Promise<ReadableStream<Uint8Array> | null> {
+    if (response.body === null) return null;
+    const { bodyMs } = this.#times;
+    if (isSmall(response.headers)) {
+      exchange.within(bodyMs);
+      const bytes = await response.bytes();
+      exchange.end();
+      return readyStream(bytes);
+    }
+    return answerStream(response.body, {
+      onWait: () => exchange.within(bodyMs),
+      onBytes: () => exchange.rest(),
+      onEnd: () => exchange.end(),
+      onBroken: (cause) => exchange.failFor(cause),
+      onCancel: () => exchange.fail(unwanted()),
+    });
+  }
+}
+
+/** What goes up as a stream: what came as one, and what is large, so that its progress is seen; the rest as bytes. */
+function bodyToSend({ method, body }: ForwardRequest, isLarge: boolean): Uint8Array | BodyStream | undefined {
+  if (body === undefined || sizeOf(body) === 0) return undefined;
+  if (!(body instanceof Uint8Array)) return body;
+  return isLarge || !NEVER_SENT_AGAIN.test(method) ? streamOf(body) : body;
+}
+
+function asUpload(body: Uint8Array | BodyStream, exchange: Exchange, onProgress: () => void) {
+  if (body instanceof Uint8Array) return body as Uint8Array<ArrayBuffer>;
+  return uploadStream(body, {
+    onProgress,
+    onBroken: (cause) => exchange.fail(brokenUpload(cause)),
+  });
+}
+
+const NEVER_SENT_AGAIN = /^(POST|PATCH)$/;
+/** The last part of a path that reads, as WeChat names them. */
+const READS = /(get|list|info|query|search|check|count)[^/]*$/i;
+
+/**
+ * Whether Bun would send the request once more when it meets a kept connection that dies, and what it does would then
+ * be done twice. Such a request gets a connection of its own.
+ */
+function isSentAgain(method: string, path: string, body: Uint8Array | BodyStream | undefined): boolean {
+  if (NEVER_SENT_AGAIN.test(method) || body !== undefined) return false;
+  return !(/^(GET|HEAD|OPTIONS)$/.test(method) && READS.test(path));
+}
+
+function sizeOf(body: ForwardRequest["body"]): number {
+  return body instanceof Uint8Array ? body.byteLength : (body?.length ?? 0);
+}
+
+function isMultipart(headers: Headers): boolean {
+  return /^\s*multipart\//i.test(headers.get("content-type") ?? "");
+}
+
+function refuseUnsendable({ method, body }: ForwardRequest): void {
+  if (!METHODS.test(method)) throw new ServiceError("internal", "a method that would not be sent as it is");
+  if ((method === "GET" || method === "HEAD") && sizeOf(body) > 0) {
+    throw new ServiceError("invalid_parameter", `${method}请求不能带请求体 (a ${method} can't carry a body)`);
+  }
+}
+
+function brokenUpload(cause: unknown): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "请求体中断，或与声明的长度不符；未完整发出 (the body broke off or isn't as long as announced; it was not sent completely)",
+    { cause },
+  );
+}
+
+function unwanted(): ServiceError {
+  return new ServiceError("upstream_timeout", "应答不再需要 (the answer is wanted no more)");
+}
+
+function tooBusy(platform: Platform): ServiceError {
+  const [chinese, english] = UPSTREAM_NAMES[platform];
+  return new ServiceError(
+    "upstream_unreachable",
+    `转发到${chinese}的请求过多，本次调用未发出，请稍后重试 (too many requests are on their way to ${english}; this one was not sent, try again later)`,
+  );
+}

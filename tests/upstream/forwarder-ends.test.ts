@@ -1,0 +1,279 @@
+import { expect, test } from "bun:test";
+import type { Socket } from "node:net";
+import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
+import { failureOf } from "../support/refusals.ts";
+import { bodyOf, forwarderWorld, type PartialRequest, textOf } from "./forwarder-world.ts";
+
+const OK = httpAnswer("ok");
+const MAY_HAVE_RUN = "可能已经执行";
+/** Long enough not to pass by chance, and all others far away. */
+const SHORT = { headMs: 30_000, uploadMs: 30_000, bodyMs: 30_000 };
+const LARGE_HEAD = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+
+/** Resolves when the other side has closed the connection. */
+function closing(): { watch: (socket: Socket) => void; closed: Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { watch: (socket) => void socket.on("close", () => resolve()), closed: promise };
+}
+
+/** Where nobody listens any more. */
+async function closedUrl(): Promise<string> {
+  await using server = await AnsweringServer.start(() => undefined);
+  return server.url;
+}
+
+test("an answer whose head does not come in time is given up, and may have been carried out", async () => {
+  const { watch, closed } = closing();
+  await using it = await forwarderWorld(({ socket }) => watch(socket), { times: { ...SHORT, headMs: 50 } });
+  const failure = await failureOf(it.forward({ method: "POST", body: Buffer.from("x") }));
+  expect(failure.code).toBe("upstream_timeout");
+  expect(failure.message).toContain(MAY_HAVE_RUN);
+  await closed;
+});
+
+test("where something large goes up the head may take longer", async () => {
+  const large: PartialRequest[] = [
+    { body: Buffer.alloc(65_537) },
+    { body: bodyOf(["x".repeat(65_537)], 65_537) },
+    { body: Buffer.from("x"), headers: { "content-type": "multipart/form-data; boundary=x" } },
+  ];
+  for (const request of large) {
+    const times = { ...SHORT, uploadMs: 50 };
+    await using it = await forwarderWorld(() => undefined, { times });
+    expect((await failureOf(it.forward({ method: "POST", ...request }))).code).toBe("upstream_timeout");
+  }
+  const times = { ...SHORT, headMs: 50 };
+  await using it = await forwarderWorld(() => undefined, { times });
+  const small = it.forward({ method: "POST", body: Buffer.alloc(65_536) });
+  expect((await failureOf(small)).code).toBe("upstream_timeout");
+});
+
+test("the head's time begins with the last byte that went up", async () => {
+  let isRead = false;
+  await using it = await forwarderWorld(
+    ({ socket }) => {
+      if (!isRead && it.arrived().endsWith("end")) socket.write(OK);
+      isRead ||= it.arrived().endsWith("end");
+    },
+    { times: { ...SHORT, headMs: 100 } },
+  );
+  const parts = ["x", "x", "x", "end"];
+  const stream = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      await Bun.sleep(60);
+      const part = parts.shift();
+      if (part) controller.enqueue(Buffer.from(part));
+      if (parts.length === 0) controller.close();
+    },
+  });
+  expect((await it.forward({ method: "POST", body: { stream, length: 6 } })).status).toBe(200);
+});
+
+test("an upload that comes to a standstill is ended", async () => {
+  const { watch, closed } = closing();
+  await using it = await forwarderWorld(({ socket }) => watch(socket), { times: { ...SHORT, uploadMs: 50 } });
+  const body = bodyOf(["x"], 100_000, "stays open");
+  expect((await failureOf(it.forward({ method: "POST", body }))).code).toBe("upstream_timeout");
+  await closed;
+  expect(body.seen.isCancelled).toBe(true);
+});
+
+test("an answer's body that brings nothing for too long is ended", async () => {
+  for (const length of [10, 1_000_000]) {
+    const { watch, closed } = closing();
+    await using it = await forwarderWorld(
+      ({ socket }) => {
+        watch(socket);
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\nhello`);
+      },
+      { times: { ...SHORT, bodyMs: 50 } },
+    );
+    const failure = await failureOf(it.forward().then((answer) => textOf(answer.body)));
+    expect(failure.code).toBe("upstream_timeout");
+    await closed;
+  }
+});
+
+test("a reader that takes its time ends nothing", async () => {
+  await using it = await forwarderWorld(LARGE_HEAD + "x".repeat(1_000_000), {
+    times: { ...SHORT, bodyMs: 40 },
+  });
+  const { body } = await it.forward();
+  const reader = body?.getReader();
+  let size = 0;
+  for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+    if (size === 0) await Bun.sleep(100);
+    size += part.value.byteLength;
+  }
+  expect(size).toBe(1_000_000);
+});
+
+test("the caller's abort ends a request that has no answer yet", async () => {
+  const { watch, closed } = closing();
+  const abort = new AbortController();
+  await using it = await forwarderWorld(({ socket }) => {
+    watch(socket);
+    abort.abort();
+  });
+  expect((await failureOf(it.forward({ signal: abort.signal }))).code).toBe("upstream_timeout");
+  await closed;
+});
+
+test("a caller that has gone already sends nothing", async () => {
+  await using it = await forwarderWorld(OK);
+  await failureOf(it.forward({ signal: AbortSignal.abort() }));
+  await it.forward();
+  expect(it.server.requests).toHaveLength(1);
+});
+
+test("the caller's abort ends a download in its middle", async () => {
+  const { watch, closed } = closing();
+  const abort = new AbortController();
+  await using it = await forwarderWorld(({ socket }) => {
+    watch(socket);
+    socket.write(`${LARGE_HEAD}hello`);
+  });
+  const answer = await it.forward({ signal: abort.signal });
+  const reading = failureOf(textOf(answer.body));
+  abort.abort();
+  expect((await reading).code).toBe("upstream_timeout");
+  await closed;
+});
+
+test("a body that is wanted no more ends the download", async () => {
+  const { watch, closed } = closing();
+  await using it = await forwarderWorld(({ socket }) => {
+    watch(socket);
+    socket.write(`${LARGE_HEAD}hello`);
+  });
+  await (await it.forward()).body?.cancel();
+  await closed;
+});
+
+test("the caller's abort ends an upload in its middle, and the body that it came from", async () => {
+  const { watch, closed } = closing();
+  const abort = new AbortController();
+  const body = bodyOf(["x"], 100_000, "stays open");
+  await using it = await forwarderWorld(({ socket }) => {
+    watch(socket);
+    abort.abort();
+  });
+  expect((await failureOf(it.forward({ method: "POST", body, signal: abort.signal }))).code).toBe(
+    "upstream_timeout",
+  );
+  await closed;
+  expect(body.seen.isCancelled).toBe(true);
+});
+
+test("nobody there means that nothing was sent", async () => {
+  const nobody = await closedUrl();
+  await using it = await forwarderWorld(OK, { baseUrls: { weixin: nobody, wecom: nobody } });
+  for (const body of [undefined, Buffer.from("x"), bodyOf(["x"], 1)]) {
+    expect((await failureOf(it.forward({ method: "POST", body }))).code).toBe("upstream_unreachable");
+  }
+});
+
+test("an answer that breaks off or is none may have been carried out", async () => {
+  const broken = [
+    "",
+    "HTTP/1.1 200 OK\r\nConte",
+    "no http\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+  ];
+  for (const text of broken) {
+    await using it = await forwarderWorld(({ socket }) => void socket.end(text));
+    const failure = await failureOf(it.forward({ method: "POST", body: Buffer.from("x") }));
+    expect(failure.code, text).toBe("upstream_invalid");
+    expect(failure.message).toContain(MAY_HAVE_RUN);
+    expect(it.server.requests).toHaveLength(1);
+  }
+});
+
+test("a large answer that breaks off errors its body", async () => {
+  for (const text of [
+    `${LARGE_HEAD}hello`,
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+  ]) {
+    await using it = await forwarderWorld(({ socket }) => void socket.end(text));
+    const answer = await it.forward();
+    expect((await failureOf(textOf(answer.body))).code).toBe("upstream_invalid");
+  }
+});
+
+test("requests share a kept connection", async () => {
+  await using it = await forwarderWorld(OK);
+  await it.forward();
+  await it.forward({ method: "POST", body: Buffer.from("x") });
+  await it.forward({ method: "POST" });
+  await it.forward();
+  expect(new Set(it.server.requests.map(({ connection }) => connection)).size).toBe(1);
+});
+
+test("a call that may have run is not sent again when its kept connection dies", async () => {
+  const calls: Record<string, PartialRequest> = {
+    "POST of bytes": { method: "POST", body: Buffer.from("x") },
+    "POST of a stream": { method: "POST", body: bodyOf(["x"], 1) },
+    "POST without a body": { method: "POST" },
+    "PUT of bytes": { method: "PUT", body: Buffer.from("x") },
+    "DELETE of a stream": { method: "DELETE", body: bodyOf(["x"], 1) },
+    "DELETE without a body": { method: "DELETE" },
+    "GET that does something": { path: "/cgi-bin/menu/delete" },
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    await using it = await forwarderWorld(({ text, socket }) => {
+      if (text.includes("second")) socket.end();
+      else socket.write(OK);
+    });
+    await it.forward();
+    const failure = await failureOf(it.forward({ ...call, query: "second" }));
+    expect([failure.code, it.arrived().split("?second").length - 1], name).toEqual(["upstream_invalid", 1]);
+  }
+});
+
+test("a GET that reads is sent again when its kept connection dies", async () => {
+  let times = 0;
+  await using it = await forwarderWorld(({ text, socket }) => {
+    if (text.includes("second") && times++ === 0) socket.end();
+    else socket.write(OK);
+  });
+  await it.forward();
+  expect((await it.forward({ query: "second" })).status).toBe(200);
+});
+
+test("so many requests are under way at once, and the others wait for their turn", async () => {
+  const sockets: Socket[] = [];
+  const arrivals = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  await using it = await forwarderWorld(
+    ({ socket }) => {
+      arrivals[sockets.push(socket) - 1]?.resolve();
+    },
+    { mostAtOnce: 1 },
+  );
+  const first = it.forward();
+  const second = it.forward();
+  await arrivals[0]?.promise;
+  expect(it.server.requests).toHaveLength(1);
+  sockets[0]?.write(OK);
+  await first;
+  await arrivals[1]?.promise;
+  sockets[1]?.write(OK);
+  expect((await second).status).toBe(200);
+});
+
+test("who waits too long for a turn has sent nothing, and a turn ends however an exchange ends", async () => {
+  await using it = await forwarderWorld(
+    ({ text, socket }) => void (text.includes("hang") || socket.write(`${LARGE_HEAD}hello`)),
+    { mostAtOnce: 1, times: { ...SHORT, headMs: 50 } },
+  );
+  const abort = new AbortController();
+  const answer = await it.forward();
+  expect((await failureOf(it.forward())).code).toBe("upstream_unreachable");
+  await failureOf(it.forward({ signal: AbortSignal.abort() }));
+  expect(it.server.requests).toHaveLength(1);
+  await answer.body?.cancel();
+  expect((await failureOf(it.forward({ query: "hang" }))).code).toBe("upstream_timeout");
+  const read = await it.forward({ signal: abort.signal });
+  abort.abort();
+  await failureOf(textOf(read.body));
+  await (await it.forward()).body?.cancel();
+});
