@@ -35,6 +35,8 @@ export interface Config {
   readonly anonymous: boolean | undefined;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousRateLimit: number;
+  /** How many bytes of the gateway's requests are held so that they can be sent once more: of each, and of all together. */
+  readonly gatewayReplayBytes: { readonly each: number; readonly total: number };
   /** Lower case. */
   readonly allowedHosts: readonly string[];
   /** Pages of these origins may have themselves signed. */
@@ -55,6 +57,8 @@ const URL_EXPECTED =
 
 const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
+
+const BYTES_EXPECTED = "应为字节数 (must be a number of bytes)";
 
 /**
  * Every variable that has a fixed name. An empty value is as good as none. The apps' own variables
@@ -158,6 +162,18 @@ export const VARIABLES = Type.Object({
     "应为每秒请求数，0为不限 (must be a number of requests a second, 0 for no limit)",
     "Requests a second that one address without a key may make, ten times as many at once; 0 for no limit. 没有密钥的单个地址每秒请求数上限（瞬时可达10倍）；0为不限。",
   ),
+  GATEWAY_REPLAY_BYTES: variable(
+    "10485760",
+    "^\\d{1,10}$",
+    BYTES_EXPECTED,
+    "Bytes of a gateway request up to which it can be sent once more after its token was found dead. 网关请求不超过该字节数时，token失效后可自动重发。",
+  ),
+  GATEWAY_REPLAY_TOTAL_BYTES: variable(
+    "67108864",
+    "^\\d{1,11}$",
+    BYTES_EXPECTED,
+    "Bytes that all such requests under way may hold in memory together. 所有在途的此类请求合计占用内存的上限（字节）。",
+  ),
   ALLOWED_HOSTS: variable(
     "",
     "^$|^[A-Za-z0-9.-]+(\\s*,\\s*[A-Za-z0-9.-]+)*$",
@@ -233,6 +249,10 @@ export function loadConfig(environment: Environment = process.env): Config {
     trustedProxies: networks("TRUSTED_PROXIES", value),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
+    gatewayReplayBytes: {
+      each: Number(value("GATEWAY_REPLAY_BYTES")),
+      total: Number(value("GATEWAY_REPLAY_TOTAL_BYTES")),
+    },
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
     corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
     visibility: {

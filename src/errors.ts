@@ -68,6 +68,8 @@ export interface UpstreamRefusal {
   readonly errcode: number;
   readonly errmsg: string;
   readonly class: UpstreamErrorClass;
+  /** Whether it is we who say it, in their words and without having asked them. */
+  readonly isOurs?: true;
 }
 
 /** What a `ServiceError` may carry beside its code and message. */

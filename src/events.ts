@@ -7,6 +7,17 @@ export interface FailureFacts {
   readonly class?: UpstreamErrorClass;
 }
 
+/** One request to WeChat or WeCom, which counts against a quota of theirs. */
+export interface UpstreamCall {
+  readonly platform: Platform;
+  readonly appId: string;
+  readonly endpoint: string;
+  readonly durationMs: number;
+  /** `ok`, `errcode`, or our error code for an answer that did not come or could not be used. */
+  readonly outcome: "ok" | "errcode" | ErrorCode;
+  readonly errcode?: number;
+}
+
 /**
  * How a request was served.
  *
@@ -63,15 +74,21 @@ export type ServiceEvent =
       readonly calls: number;
       readonly limit: number;
     }
+  /** This service asked WeChat or WeCom for something of its own. */
+  | ({ readonly type: "upstream.called" } & UpstreamCall)
+  /** A call of somebody else's was sent up, once; `endpoint` is the family of its path. */
+  | ({ readonly type: "gateway.sent" } & UpstreamCall)
+  /** A call went through the gateway, sent up once or twice. `healing`: what came of a dead token. */
   | {
-      readonly type: "upstream.called";
-      readonly platform: Platform;
-      readonly appId: string;
-      readonly endpoint: string;
-      readonly durationMs: number;
-      /** `ok`, `errcode`, or our error code for an answer that did not come or could not be used. */
+      readonly type: "gateway.called";
+      readonly client: string;
+      /** Its public name. */
+      readonly app: string;
+      /** Of the path; one of a hundred. */
+      readonly family: string;
       readonly outcome: "ok" | "errcode" | ErrorCode;
-      readonly errcode?: number;
+      readonly healing: "none" | "healed" | "failed";
+      readonly durationMs: number;
     }
   | {
       readonly type: "request.handled";

@@ -36,6 +36,14 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
     level: "info",
     fields: ["platform", "appId", "endpoint", "durationMs", "outcome", "errcode"],
   },
+  "gateway.sent": {
+    level: "debug",
+    fields: ["platform", "appId", "endpoint", "durationMs", "outcome", "errcode"],
+  },
+  "gateway.called": {
+    level: "debug",
+    fields: ["client", "app", "family", "outcome", "healing", "durationMs"],
+  },
   "request.handled": {
     level: "debug",
     fields: ["traceId", "method", "route", "code", "result", "durationMs"],

@@ -22,10 +22,18 @@ import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/state.ts";
 import { TokenDelivery } from "./credentials/token-delivery.ts";
 import { VirtualTokens } from "./credentials/virtual-token.ts";
+import { TokenHolders } from "./dropin/token-holders.ts";
+import { dropinEndpoints } from "./dropin/endpoints.ts";
 import { EventBus } from "./events.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { ReplayBudget } from "./gateway/replay-budget.ts";
+import { UserTokenCalls } from "./gateway/user-token-calls.ts";
+import { Concurrency } from "./clients/concurrency.ts";
+import { WechatFace } from "./http/wechat-face.ts";
+import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { createApp } from "./http/app.ts";
 import { Cors } from "./http/cors.ts";
-import { type HttpServer, listen } from "./http/server.ts";
+import { listen } from "./http/server.ts";
 import { CardSigner } from "./jssdk/card-signer.ts";
 import { JsApiSigner } from "./jssdk/js-api-signer.ts";
 import { TicketSource } from "./jssdk/ticket-source.ts";
@@ -45,13 +53,10 @@ import { WecomTokenSource } from "./upstream/wecom-token-source.ts";
 import { WeixinLogin } from "./upstream/weixin-login.ts";
 import { WeixinTokenSource } from "./upstream/weixin-token-source.ts";
 import { VERSION } from "./http/version.ts";
+import { NO_SERVER, RunningService, type Service } from "./service/running-service.ts";
 
-/** How long a stop waits for what is under way. */
-const STOP_MS = 10_000;
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
-/** In the place of a server, for a service that only the command line asks. */
-const NO_SERVER: HttpServer = { url: "", drain: async () => undefined, close: async () => undefined };
 
 /** What of a service is not configuration, with its defaults. Tests set it. */
 export interface ServiceOptions {
@@ -61,6 +66,8 @@ export interface ServiceOptions {
   readonly onKeyCreated?: (path: string) => void;
   /** Milliseconds one upstream request may take, and all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
+  /** How long a call through the gateway waits for WeChat. */
+  readonly forwardTimes?: Partial<ForwardTimes>;
   /** Which of several workers this is, for its own series in the metrics; default "1". */
   readonly worker?: string;
   /** Whether other processes listen on the same port; default false. */
@@ -73,24 +80,6 @@ export interface ServiceOptions {
   readonly isLocal?: boolean;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
   readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
-}
-
-/** A route by its method and its path, with `:name` for what varies. */
-export type Route = Readonly<Record<"method" | "path", string>>;
-
-/** A running service. */
-export interface Service {
-  readonly url: string;
-  /** Every route that it has, as the router lists them. */
-  readonly routes: readonly Route[];
-  /** Does now what the refresher does every second. */
-  tick(): Promise<void>;
-  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
-  snapshot(): Promise<Snapshot>;
-  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
-  handle(request: Request): Promise<Response>;
-  /** Finishes what is under way (10 s at most), then gives the port and the database back. Idempotent. */
-  stop(reason: string): Promise<void>;
 }
 
 /**
@@ -134,7 +123,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const usage = new UsageCounter(store.usage, clock);
     events.subscribe(usage.listen);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
-    const { auditRetentionDays: retentionDays } = config;
+    const { auditRetentionDays: retentionDays, gatewayReplayBytes: replayBytes } = config;
     const audit = new AuditTrail({
       store: store.audit,
       clock,
@@ -146,6 +135,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     events.subscribe(audit.listen);
     const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
     events.subscribe(readiness.listen);
+    const budget = new ReplayBudget({ each: replayBytes.each, total: replayBytes.total / workers });
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -153,6 +143,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
       listLives: () => store.listLives(),
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
+      isHeldApp: (name) => directory.find(name) !== undefined,
+      replayBytes: () => budget.held,
     });
     events.subscribe(metrics.listen);
     const unknownSecrets = new UnknownSecrets(
@@ -226,11 +218,18 @@ export async function startService(config: Config, options: ServiceOptions = {})
       anonymousPerSecond: config.anonymousRateLimit,
       workers,
     });
+    const knownTokens = new KnownTokens({
+      virtualTokens,
+      index: store.issuedTokens,
+      directory,
+      memory,
+      clock,
+    });
     const cors = new Cors(config.corsOrigins);
     const authentication = createAuthentication(new CallerPolicy(config), access, (request) =>
       cors.welcomes(request),
     );
-    const app = createApp({
+    const parts = {
       authentication,
       access,
       cors,
@@ -243,7 +242,6 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clientAdministration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
-      knownTokens: new KnownTokens({ virtualTokens, index: store.issuedTokens, directory, memory, clock }),
       login: new Login({
         exchange: new WeixinLogin(http),
         wecomExchange: new WecomLogin(http),
@@ -274,8 +272,18 @@ export async function startService(config: Config, options: ServiceOptions = {})
       },
       events,
       clock,
+    };
+    const app = createApp(parts);
+    const { baseUrls, upstreamProxy: proxyUrl } = config;
+    const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
+    const face = new WechatFace({
+      ...parts,
+      holders: new TokenHolders({ access, knownTokens }),
+      endpoints: dropinEndpoints(parts),
+      gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers), budget }),
+      userTokenCalls: new UserTokenCalls({ access, forwarder }),
     });
-    const server = isLocal ? NO_SERVER : listen(app, { ...config, isShared: sharesPort });
+    const server = isLocal ? NO_SERVER : listen(app, { ...config, isShared: sharesPort }, face);
     usage.start();
     audit.start();
     metrics.start();
@@ -284,7 +292,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (refreshes && !isLocal) await refresher.start();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
-      routes: app.routes.map(({ method, path }) => ({ method, path })),
+      routes: [...app.routes.map(({ method, path }) => ({ method, path })), ...face.routes],
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
@@ -334,63 +342,4 @@ function openStore(
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
-}
-
-/** What a running service does with its inner parts. */
-interface Inside {
-  readonly routes: readonly Route[];
-  /** Ends what runs by itself, and resolves when nothing is under way any more. */
-  readonly finish: () => Promise<void>;
-  readonly close: () => void;
-  readonly tick: () => Promise<void>;
-  readonly snapshot: () => Promise<Snapshot>;
-  /** Answers a request of the command line on this machine, as an administrator. */
-  readonly handle: (request: Request) => Promise<Response>;
-}
-
-class RunningService implements Service {
-  readonly url: string;
-  readonly #server: HttpServer;
-  readonly #events: EventBus;
-  readonly #inside: Inside;
-  #stopped: Promise<void> | undefined;
-
-  constructor(server: HttpServer, events: EventBus, inside: Inside) {
-    this.url = server.url;
-    this.#server = server;
-    this.#events = events;
-    this.#inside = inside;
-  }
-
-  get routes(): readonly Route[] {
-    return this.#inside.routes;
-  }
-
-  tick(): Promise<void> {
-    return this.#inside.tick();
-  }
-
-  snapshot(): Promise<Snapshot> {
-    return this.#inside.snapshot();
-  }
-
-  handle(request: Request): Promise<Response> {
-    return this.#inside.handle(request);
-  }
-
-  stop(reason: string): Promise<void> {
-    this.#stopped ??= this.#stop(reason);
-    return this.#stopped;
-  }
-
-  async #stop(reason: string): Promise<void> {
-    this.#events.emit({ type: "service.stopping", reason });
-    const limit = Promise.withResolvers<void>();
-    const timer = setTimeout(limit.resolve, STOP_MS);
-    await Promise.race([this.#server.drain().then(this.#inside.finish), limit.promise]);
-    clearTimeout(timer);
-    await this.#server.close();
-    this.#inside.close();
-    this.#events.emit({ type: "service.stopped" });
-  }
 }

@@ -55,6 +55,7 @@ test("without any variable everything has its documented default", () => {
     trustedProxies: false,
     anonymous: undefined,
     anonymousRateLimit: 2000,
+    gatewayReplayBytes: { each: 10_485_760, total: 67_108_864 },
     allowedHosts: [],
     corsOrigins: [],
     visibility: { metrics: "on", swagger: "on" },

@@ -54,6 +54,28 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       durationMs: 0.4,
     },
   ],
+  "gateway.sent": [
+    "debug",
+    {
+      platform: "wecom",
+      appId: "ww1",
+      endpoint: "/cgi-bin/user",
+      durationMs: 12,
+      outcome: "errcode",
+      errcode: 60111,
+    },
+  ],
+  "gateway.called": [
+    "debug",
+    {
+      client: "order-service",
+      app: "wx1",
+      family: "/cgi-bin/media",
+      outcome: "ok",
+      healing: "healed",
+      durationMs: 1.5,
+    },
+  ],
   "request.failed": ["error", { traceId: "t", route: "/", error: "TypeError", stack: "at x" }],
 };
 

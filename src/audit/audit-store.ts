@@ -7,7 +7,7 @@ export interface ReadCount {
   /** `*` where so many waited to be written that they were summed. */
   readonly client: string;
   readonly environment: string;
-  /** A grant's action, as `token:read`. */
+  /** A grant's action, as `token:read`; with a family of paths behind it, as `api:call /cgi-bin/user`, for calls. */
   readonly action: string;
   /** The app's public name; `*` where so many waited to be written that they were summed. */
   readonly app: string;
@@ -99,7 +99,10 @@ export interface AuditStore {
     filter: AuditFilter,
     page: { readonly limit: number; readonly after: number },
   ): Promise<AuditRecord[]>;
-  /** Counts of reads, the newest minute first, at most `limit`, those behind `after` where it is given. */
+  /**
+   * Counts of reads, the newest minute first, at most `limit`, those behind `after` where it is given. An action is found
+   * with whatever stands behind it.
+   */
   listReads(
     filter: AuditFilter,
     page: { readonly limit: number; readonly after?: ReadKey | undefined },

@@ -39,9 +39,9 @@ const time = {
 const client = Type.String({
   minLength: 1,
   maxLength: 64,
-  pattern: "^(?:[a-z0-9][a-z0-9._-]*|\\([a-z ]+\\))$",
+  pattern: "^(?:[a-z0-9][a-z0-9._-]*|\\([a-z0-9 .:]+\\))$",
   description:
-    "A client, or `(anonymous)`, `(app secret)`, `(command line)`, `(service)`. 客户端名称，或括号中的特殊身份。",
+    "A client, or `(anonymous)`, `(app secret)`, `(access token 10.0.0.8)`, `(command line)`, `(service)`. 客户端名称，或括号中的特殊身份。",
   examples: ["order-service"],
 });
 
@@ -90,7 +90,13 @@ export const entryQuery = Type.Object({
 /** Which counts of reads, in pages. */
 export const readQuery = Type.Object({
   ...narrow,
-  action: Type.Optional(oneOf(ACTIONS, "What was read or used. 操作。", "token:read")),
+  action: Type.Optional(
+    oneOf(
+      ACTIONS,
+      "What was read or used; `api:call` with every family of paths. 操作；`api:call` 包含所有接口类别。",
+      "token:read",
+    ),
+  ),
   ...time,
   limit: Type.Optional(limit),
   after: Type.Optional(after),
@@ -140,8 +146,13 @@ export const readCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
   client: Type.String({ description: "Who; `*` for a sum. 客户端；`*`为合计。" }),
   environment: Type.Optional(Type.String({ description: "The client's. 所属环境。" })),
-  action: Type.String({ description: `${ACTIONS.join(", ")}. 操作。` }),
-  app: Type.String({ description: "The app's public name; `*` for a sum. 应用；`*`为合计。" }),
+  action: Type.String({
+    description: `${ACTIONS.join(", ")}; a call with the family of its path, as \`api:call /cgi-bin/user\`. 操作；经网关的调用附有接口类别。`,
+  }),
+  app: Type.String({
+    description:
+      "The app's public name; `*` for a sum, and for calls with a user's own token. 应用；`*`为合计，或使用用户token的调用。",
+  }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });
 

@@ -43,9 +43,9 @@ export class UsageCounter {
     this.#counts = new PendingCounts({ write: (rows) => store.add(rows.map(toUsage)) });
   }
 
-  /** Counts `upstream.called` events. */
+  /** Counts what was sent up, for this service and for others. */
   readonly listen: EventListener = (event) => {
-    if (event.type !== "upstream.called") return;
+    if (event.type !== "upstream.called" && event.type !== "gateway.sent") return;
     const { platform, appId, endpoint } = event;
     this.#counts.add([platform, appId, endpoint, beijingDay(this.#clock.now())]);
   };

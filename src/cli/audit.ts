@@ -25,8 +25,8 @@ const CLIENT_FILTER: OptionSpec = {
   name: "client",
   value: "<client>",
   meaning: {
-    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(command line)" and "(service)"',
-    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(command line)"、"(service)"',
+    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(command line)" and "(service)"',
+    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(command line)"、"(service)"',
   },
 };
 const TIME_FILTERS: readonly OptionSpec[] = [
@@ -79,8 +79,8 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["audit", "reads"],
     meaning: {
-      en: "How often tokens were handed out, by client, app and minute",
-      zh: "token的获取次数，按客户端、应用和分钟统计",
+      en: "How often tokens were handed out and calls made, by client, app and minute",
+      zh: "token的获取和接口调用次数，按客户端、应用和分钟统计",
     },
     options: [...filters(ACTIONS), LIMIT],
     run: async (at) => {

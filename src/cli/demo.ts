@@ -50,6 +50,9 @@ curl '${url}/AccessToken/getXcx?appid=${appId}'
 # 企业微信token  WeCom access token
 curl '${url}/AccessToken/getQyapi?corpid=${corpId}'
 
+# 与微信同路径同应答，SDK只需换域名  WeChat's own path and answer: an SDK needs another host, no more
+curl '${url}/cgi-bin/token?grant_type=client_credential&appid=${appId}'
+
 # JS-SDK签名  JS-SDK signature
 curl -X POST '${url}/JsSDK/getJsApiSign' ${json} '{"wx_app_id":"${appId}","url":"https://example.com/page?id=1"}'
 

@@ -159,6 +159,23 @@ export class Access {
     return this.#allow(caller, action, this.#parts.directory.slotOfApp(name));
   }
 
+  /** The slot of whoever holds an access token of it, for `action`: a client by its grants, anybody else for everything. */
+  slotOfToken(caller: Caller, action: Action, slot: Slot): Slot {
+    if (caller.client && !this.#admission.identify(caller, action)(appName(slot)))
+      throw this.notGranted(caller, action);
+    return this.#allow(caller, action, slot);
+  }
+
+  /** Lets in a client, and whoever comes from where anybody is believed, whether anonymous callers are answered or not. */
+  admitTrusted(caller: Caller): void {
+    this.#admission.admitTrusted(caller);
+  }
+
+  /** Counts an attempt of whoever is no client against its address's limit. Throws `rate_limited`. */
+  countAttempt(caller: Caller): void {
+    if (!caller.client) this.#admission.limitAddress(caller);
+  }
+
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
     const { client } = caller;
@@ -210,10 +227,13 @@ export class Access {
     },
   ): T | Slot {
     // A key in a header beats one in the place of the secret.
-    if (secret !== undefined && !(caller.client && looksLikeApiKey(secret))) {
+    const isKey = secret !== undefined && looksLikeApiKey(secret);
+    const isAdmitted =
+      isKey && (caller.client !== undefined || this.#admission.admitKnownKey(caller, secret));
+    if (secret !== undefined && !isAdmitted) {
       const slot = ways.bySecret(secret);
       if (slot.configured) return this.#allowHolder(caller, action, slot);
-      if (!looksLikeApiKey(secret)) return this.#allowTrial(caller, action, slot);
+      if (!isKey) return this.#allowTrial(caller, action, slot);
       this.admitKey(caller, secret);
     }
     const chosen = ways.byGrant(this.#admission.identify(caller, action));
@@ -282,7 +302,12 @@ export function actorOf({ identity = NOBODY, address, traceId }: Caller): AuditA
   return { ...identity, address, traceId };
 }
 
-/** Who may repeat a user's code and be told the same: a client wherever it asks from, anybody else from one address. */
-export function repeaterOf({ client, address }: Caller): string {
-  return client ? `client ${client.client.name}` : address;
+/**
+ * Who counts as one caller, say who may repeat a user's code and be told the same: a client wherever it asks from, anybody
+ * else from one address.
+ */
+export function repeaterOf(caller: Caller): string {
+  const { client } = caller;
+  // The address is looked up when somebody asks for it, which costs something.
+  return client ? `client ${client.client.name}` : caller.address;
 }

@@ -46,13 +46,19 @@ export class Admission {
 
   /** As `Access.admitKey`. */
   admitKey(caller: Caller, text: string): void {
-    const { clients } = this.#parts;
-    const known = isWellFormedApiKey(text) ? clients.keyOf(text) : undefined;
-    if (!known) return this.refuseWrong(caller, unauthorized("无效的API密钥", "no such API key"));
+    if (this.admitKnownKey(caller, text)) return;
+    this.refuseWrong(caller, unauthorized("无效的API密钥", "no such API key"));
+  }
+
+  /** As `admitKey`, but for a text that is no key of ours it does nothing and is false. */
+  admitKnownKey(caller: Caller, text: string): boolean {
+    const known = isWellFormedApiKey(text) ? this.#parts.clients.keyOf(text) : undefined;
+    if (!known) return false;
     caller.identity = known.owner.identity;
     const over = this.#overOf(known);
     if (over) return this.refuseWrong(caller, over);
     this.#letIn(caller, known);
+    return true;
   }
 
   /** As `Access.admitToken`. */
@@ -99,6 +105,14 @@ export class Admission {
     caller.identity ??= ANONYMOUS;
     this.limitAddress(caller);
     return () => action !== "admin";
+  }
+
+  /** As `Access.admitTrusted`. */
+  admitTrusted(caller: Caller): void {
+    if (caller.client) return;
+    if (caller.distrust !== undefined) throw markRefused(caller, distrusted(caller.distrust));
+    caller.identity ??= ANONYMOUS;
+    this.limitAddress(caller);
   }
 
   /** Whether callers without key and secret are answered. */

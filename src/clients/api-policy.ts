@@ -68,7 +68,7 @@ export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: strin
 }
 
 /** The first two segments of a path and what is below them, for people and counts; `*` for one that is spelt unusually. */
-export function pathFamily(path: string): string {
+export function familyPattern(path: string): string {
   if (!PLAIN_PATH.test(path)) return "*";
   const [, first = "", second, third] = plainPath(path).split("/");
   return `/${[first, second, third === undefined ? undefined : "**"].filter(Boolean).join("/")}`;

@@ -13,6 +13,7 @@ export type Authentication = ReturnType<typeof createAuthentication>;
  * `isWelcomePage` tells whether a page of another origin may make this request.
  *
  * `gate` is used once, by the whole app: it refuses what no key could save, and a wrong key, before a body is read.
+ * `meet` and `admitToken` do the same in two steps for what is served beside the app.
  * `identity` is used by the routes: it gives them the caller that the gate let in, as `caller`. `callerOf` finds the
  * same object again; undefined for a request that has not come through the gate.
  */
@@ -23,17 +24,20 @@ export function createAuthentication(
 ) {
   const callers = new WeakMap<Request, Caller>();
   const localRequests = new WeakSet<Request>();
+  const meet = (request: Request, traceId: string, peer: () => string): Caller => {
+    const caller = new Caller(traceId, () =>
+      policy.originOf(peer(), request.headers, isWelcomePage(request)),
+    );
+    callers.set(request, caller);
+    return caller;
+  };
   const gate = new Elysia({ name: "gate" })
     // The app sets it at each request; here it is only named.
     .decorate("traceId", "")
     .onRequest(({ request, server, traceId }) => {
-      const caller = new Caller(traceId, () => {
-        const peer = server?.requestIP(request)?.address ?? "";
-        return policy.originOf(peer, request.headers, isWelcomePage(request));
-      });
-      callers.set(request, caller);
+      const caller = meet(request, traceId, () => server?.requestIP(request)?.address ?? "");
       if (localRequests.has(request)) caller.isLocal = true;
-      else admit(access, caller, request);
+      else admit(access, caller, request, mayBringSecret(request));
     });
   const identity = new Elysia({ name: "identity" }).derive({ as: "scoped" }, ({ request }) => {
     const caller = callers.get(request);
@@ -48,19 +52,21 @@ export function createAuthentication(
     const caller = callers.get(request);
     return caller && access.isStranger(caller) ? access.strangeness(caller) : undefined;
   };
-  return { gate, identity, callerOf, strangerIn, markLocal };
+  /** Throws as the gate does, for requests that don't come through it: on WeChat's own paths a token may still tell who asks. */
+  const admitToken = (request: Request, caller: Caller): void => admit(access, caller, request, true);
+  return { gate, identity, callerOf, strangerIn, markLocal, meet, admitToken };
 }
 
 /**
  * Lets in whoever has a key, and whoever comes from where anybody is believed. Others must be able to prove themselves
- * by an app's secret later.
+ * by a secret or a token later.
  */
-function admit(access: Access, caller: Caller, request: Request): void {
+function admit(access: Access, caller: Caller, request: Request, mayProve: boolean): void {
   const key = keyIn(request.headers);
   // A key tells more than the network can: no foreign page and no proxy has it by chance.
   if (key !== undefined) return access.admitKey(caller, key);
   if (!access.isStranger(caller)) return;
-  if (caller.isDubious || !mayBringSecret(request)) throw access.strangeness(caller);
+  if (caller.isDubious || !mayProve) throw access.strangeness(caller);
 }
 
 /** The API key in a request's headers; one that is no key at all for two that differ, because nobody knows which is meant. */

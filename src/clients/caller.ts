@@ -40,8 +40,10 @@ export class Caller implements Origin {
   isLocal?: boolean;
   /** Who it turned out to be; undefined until something was allowed or refused. */
   identity?: Identity;
-  /** What it was allowed, to be counted when it succeeds. */
-  use?: { readonly action: Action; readonly app: string };
+  /** What it was allowed, to be counted when it succeeds; `family` of the path that it called through the gateway. */
+  use?: { readonly action: Action; readonly app: string; readonly family?: string };
+  /** Whether a call was sent up for it that WeChat may have carried out, and no answer has been handed on yet. */
+  mayHaveCalled?: boolean;
   /** Whether it was refused for what it is, not for what it sent. */
   isRefused?: boolean;
   /** How the request came by its credential, noted while it is handled. */

@@ -15,16 +15,16 @@ export class Concurrency {
   }
 
   /**
-   * Counts a request of the caller's client in; whoever is no client is not counted. What it gives counts it out, once
-   * however often it is called.
+   * Counts a request of the caller's client in. What it gives counts it out, once however often it is called; undefined
+   * for who has no limit, and is not counted.
    *
    * @throws {ServiceError} `rate_limited` when as many as the client may have are under way.
    */
-  enter(caller: Caller): () => void {
-    if (!caller.client) return () => undefined;
-    const { name, concurrency } = caller.client.client;
+  enter(caller: Caller): (() => void) | undefined {
+    const { name = "", concurrency } = caller.client?.client ?? {};
+    if (concurrency === undefined) return undefined;
     const underWay = this.#underWay.get(name) ?? 0;
-    if (concurrency !== undefined && underWay >= this.#share(concurrency))
+    if (underWay >= this.#share(concurrency))
       throw markRefused(caller, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
     this.#underWay.set(name, underWay + 1);
     let isOut = false;

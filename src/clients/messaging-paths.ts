@@ -20,6 +20,8 @@ const WEIXIN = [
   "/tcb/createsendsmstask",
   "/tcb/invokecloudfunction",
   "/tcb/adddelayedfunctiontask",
+  // Keys of the cloud that those functions run in.
+  "/tcb/getqcloudtoken",
   // Conversations: sessions between staff and users, shopping guides with their mass sends, invitations of staff.
   "/customservice/kfsession/create",
   "/customservice/kfsession/close",

@@ -1,5 +1,5 @@
 import { type Platform, ServiceError } from "../errors.ts";
-import { type ApiPolicy, pathFamily } from "./api-policy.ts";
+import { type ApiPolicy, familyPattern } from "./api-policy.ts";
 
 /** Nobody whom we know: no key, or one that is none. */
 export function unauthorized(chinese: string, english: string): ServiceError {
@@ -13,7 +13,7 @@ export function forbidden(chinese: string, english: string): ServiceError {
 
 /** A client whose policy refuses the path. */
 export function notAllowedByPolicy({ preset }: ApiPolicy, path: string): ServiceError {
-  const family = pathFamily(path);
+  const family = familyPattern(path);
   return forbidden(
     `该客户端的接口策略（${preset}）不允许调用 ${family}，可由管理员修改策略`,
     `the client's policy (${preset}) does not allow ${family}; an administrator can change it`,
@@ -41,7 +41,7 @@ export function wrongSecret(platform: Platform): ServiceError {
   const [errcode, errmsg] =
     platform === "wecom" ? [40001, "invalid credential"] : [40125, "invalid appsecret"];
   return new ServiceError("upstream_rejected", errmsg, {
-    upstream: { platform, errcode, errmsg, class: "config" },
+    upstream: { platform, errcode, errmsg, class: "config", isOurs: true },
     hint: "请使用该应用的secret或API密钥 (use the app's secret or an API key)",
   });
 }

@@ -3,6 +3,8 @@ import type { Platform } from "../errors.ts";
 /** A request as it goes to WeChat or WeCom, with the real token in it. */
 export interface ForwardRequest {
   readonly platform: Platform;
+  /** Who asks, so that nobody takes all the room there is. */
+  readonly caller: string;
   readonly method: string;
   /** Set on the upstream's URL as it is, never resolved. */
   readonly path: string;
@@ -21,11 +23,14 @@ export interface BodyStream {
   readonly length: number;
 }
 
-/** What the upstream answered. A body that breaks off errors its stream with a `ServiceError`. */
+/**
+ * What the upstream answered. A short body is there whole; another comes as a stream, which fails with a `ServiceError` where
+ * it breaks off.
+ */
 export interface ForwardAnswer {
   readonly status: number;
   readonly headers: Headers;
-  readonly body: ReadableStream<Uint8Array> | null;
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
 }
 
 /** Sends one request up, once, and hands its answer on while it comes in. */

@@ -11,7 +11,6 @@ import type { ClientDirectory } from "../clients/client-directory.ts";
 import { clientRoutes } from "../clients/routes.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { Clock } from "../clock.ts";
-import type { KnownTokens } from "../credentials/known-tokens.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { credentialRoutes } from "../credentials/routes.ts";
 import type { CredentialStates } from "../credentials/state.ts";
@@ -31,6 +30,7 @@ import type { Cors } from "./cors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
 import { indexRoute } from "./index-route.ts";
 import { readJsonBody } from "./json-body.ts";
+import { faultFacts, recordRequest } from "./request-record.ts";
 import { secured } from "./security-headers.ts";
 import { checkQuery } from "./strict-query.ts";
 import { swaggerRoutes } from "./swagger.ts";
@@ -47,7 +47,6 @@ export interface AppParts {
   readonly clientAdministration: ClientAdministration;
   readonly credentials: CredentialManager;
   readonly delivery: TokenDelivery;
-  readonly knownTokens: KnownTokens;
   readonly login: Login;
   readonly signer: JsApiSigner;
   readonly cards: CardSigner;
@@ -71,7 +70,9 @@ export type Visibility = "on" | "admin" | "off";
  * request, secrets included.
  */
 export function createApp(parts: AppParts) {
-  const { events, authentication, access, audit, clock, cors, visibility } = parts;
+  const { events, authentication, access, clock, cors, visibility } = parts;
+  const record = (request: Request, facts: Parameters<typeof recordRequest>[3]) =>
+    recordRequest(parts, request, authentication.callerOf(request), facts);
   const identity = authentication.identity;
   const admission = (to: Visibility) => (caller: Caller) => {
     if (to === "admin") access.admin(caller);
@@ -103,21 +104,6 @@ export function createApp(parts: AppParts) {
   const bodiless = new Set(
     routes.routes.filter(({ hooks }) => !hooks.body).map(({ method, path }) => `${method} ${path}`),
   );
-  const handled = (request: Request, startedAt: number, traceId: string, route: string, code: number) => {
-    const { method } = request;
-    const caller = authentication.callerOf(request);
-    const result = code === 0 ? (caller?.result ?? "done") : "error";
-    const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
-    events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
-    if (!caller) return;
-    const { identity, use } = caller;
-    if (caller.isRefused) {
-      audit.countRefusal({ address: caller.address, client: identity?.client ?? "", route, code });
-      events.emit({ type: "access.refused", code, route });
-    } else if (code === 0 && identity && use) {
-      audit.countRead(identity, use.action, use.app);
-    }
-  };
   /** The answers of the error hook, which come through the response hook too. */
   const failures = new WeakSet<Response>();
   return (
@@ -139,7 +125,7 @@ export function createApp(parts: AppParts) {
         if (!(failure instanceof ServiceError)) {
           events.emit({ type: "request.failed", traceId, route: pattern, ...faultFacts(failure) });
         }
-        handled(request, startedAt, traceId, pattern, envelope.code);
+        record(request, { startedAt, traceId, route: pattern, code: envelope.code });
         const response = envelopeResponse(envelope, status, cors.headersFor(request));
         failures.add(response);
         return response;
@@ -161,13 +147,8 @@ export function createApp(parts: AppParts) {
       .mapResponse(({ responseValue, request, route, startedAt, traceId, set }) => {
         const isFinished = responseValue instanceof Response;
         if (isFinished && failures.has(responseValue)) return undefined;
-        handled(
-          request,
-          startedAt,
-          traceId,
-          route,
-          isFinished && !responseValue.ok ? responseValue.status : 0,
-        );
+        const code = isFinished && !responseValue.ok ? responseValue.status : 0;
+        record(request, { startedAt, traceId, route, code });
         if (isFinished) return secured(responseValue);
         if (typeof responseValue !== "object" || responseValue === null) return undefined;
         const status = typeof set.status === "number" ? set.status : 200;
@@ -221,11 +202,4 @@ function badParameter(error: ValidationError): ServiceError {
 
 function methodNotAllowed(): ServiceError {
   return new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)");
-}
-
-/** An error's name and where it came from. Its message stays here: it may quote what was sent. */
-function faultFacts(error: unknown): { error: string; stack: string } {
-  if (!(error instanceof Error)) return { error: typeof error, stack: "" };
-  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
-  return { error: error.name, stack: frames.join("\n") };
 }

@@ -1,3 +1,4 @@
+import { readCapped } from "../dropin/capped-body.ts";
 import { ServiceError } from "../errors.ts";
 
 /** The largest body that is read. The largest that makes sense is a page's address. */
@@ -21,20 +22,7 @@ export async function readJsonBody(request: Request, isOptional = false): Promis
       "Content-Type应为application/json (Content-Type must be application/json)",
     );
   }
-  const length = request.headers.get("content-length") ?? "0";
-  // One that comes twice, even with the same value, is joined by a comma: somebody on the way may read it otherwise.
-  if (!/^\d+$/.test(length)) {
-    throw new ServiceError("invalid_parameter", "Content-Length不正确 (bad Content-Length)");
-  }
-  if (Number(length) > BODY_BYTES_MOST) throw tooLarge();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of request.body ?? []) {
-    size += chunk.byteLength;
-    if (size > BODY_BYTES_MOST) throw tooLarge();
-    chunks.push(chunk);
-  }
-  const body = parse(Buffer.concat(chunks));
+  const body = parse(await readCapped(request, BODY_BYTES_MOST));
   // The schemas would take a list for an object without fields.
   if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
   throw new ServiceError("invalid_parameter", "请求体应为JSON对象 (the body must be a JSON object)");
@@ -47,8 +35,4 @@ function parse(bytes: Uint8Array): unknown {
     // The parser's message quotes the body, which may hold a secret.
     throw new ServiceError("invalid_parameter", "请求体不是有效的JSON (the body is not JSON)");
   }
-}
-
-function tooLarge(): ServiceError {
-  return new ServiceError("payload_too_large", "请求体超过64KiB (the body is larger than 64 KiB)");
 }

@@ -22,6 +22,23 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** The socket that a request came over. */
+export interface RequestSocket {
+  /** The other end's address. */
+  readonly peer: () => string;
+  /** Lets the request's body, and whoever works on it, take so many seconds; at most 255. */
+  readonly giveTime: (seconds: number) => void;
+}
+
+/** Who answers at the host's root beside the app; see `WechatFace`. */
+export interface RootFace {
+  /** Paths that it answers whatever else the URL says. */
+  readonly paths: readonly string[];
+  claims(url: string): boolean;
+  answer(request: Request, socket: RequestSocket): Promise<Response>;
+  refuse(request: Request, socket: RequestSocket): Promise<Response>;
+}
+
 /** Where to listen. */
 export interface ListenOptions {
   readonly host: string;
@@ -33,12 +50,17 @@ export interface ListenOptions {
 }
 
 /**
- * Puts `app` on a port; 0 lets the system choose one.
+ * Puts `app`, and `face` beside it, on a port; 0 lets the system choose one.
  *
  * @throws {ServiceError} `invalid_config` when the port is taken or the address is not ours.
  */
-export function listen(app: AnyElysia, options: ListenOptions): HttpServer {
+export function listen(app: AnyElysia, options: ListenOptions, face?: RootFace): HttpServer {
   const { host, port, isShared = false, idleSeconds = IDLE_TIMEOUT_SECONDS } = options;
+  const refuse = (request: Request) => refuseTunnel(request) ?? refuseHost(request);
+  const socketOf = (request: Request): RequestSocket => ({
+    peer: () => app.server?.requestIP(request)?.address ?? "",
+    giveTime: (seconds) => app.server?.timeout(request, seconds),
+  });
   try {
     const server = Bun.serve({
       hostname: host,
@@ -47,7 +69,14 @@ export function listen(app: AnyElysia, options: ListenOptions): HttpServer {
       idleTimeout: idleSeconds,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      ...exactPaths(app, (request) => refuseTunnel(request) ?? refuseHost(request) ?? app.fetch(request)),
+      ...exactPaths(app, (request) => refuse(request) ?? app.fetch(request), {
+        paths: face?.paths ?? [],
+        claims: (url) => face?.claims(url) ?? false,
+        answer: (request) =>
+          refuse(request) ?? face?.answer(request, socketOf(request)) ?? app.fetch(request),
+        refuse: (request) =>
+          refuse(request) ?? face?.refuse(request, socketOf(request)) ?? app.fetch(request),
+      }),
       error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
     });
     app.server = server;

@@ -4,6 +4,7 @@ import type { Authentication } from "../clients/authentication.ts";
 import type { Caller } from "../clients/caller.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import { DROPIN_PATHS, DROPIN_TAG } from "../dropin/openapi.ts";
 import { NAME, VERSION } from "./version.ts";
 
 const PAGE = `<!doctype html>
@@ -32,8 +33,9 @@ const POLICY =
 const DESCRIPTION = [
   "The one place that asks WeChat and WeCom for access tokens, and hands them to every environment.",
   "统一向微信和企业微信获取access_token，并分发给各个环境的中控服务。",
-  "Every answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1` and at `/livez`, `/readyz` and `/metrics`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
-  "应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1`、`/livez`、`/readyz` 和 `/metrics` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",
+  "WeChat's and WeCom's own paths are answered as they would answer; see the tag WeChat. 微信和企业微信自身的路径按其原样应答，见WeChat标签。",
+  "Every other answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1` and at `/livez`, `/readyz` and `/metrics`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
+  "其余应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1`、`/livez`、`/readyz` 和 `/metrics` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",
 ].join("\n\n");
 
 const HIDDEN = { detail: { hide: true } };
@@ -81,10 +83,12 @@ async function specify(routes: AnyElysia): Promise<string> {
     },
     security: [{}, { bearer: [] }, { header: [] }] as Record<string, string[]>[],
     info: { title: NAME, version: VERSION, description: DESCRIPTION },
+    paths: DROPIN_PATHS as Record<string, object>,
     tags: [
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },
       { name: "JsSDK", description: "JS-SDK signatures. JS-SDK签名。" },
       { name: "xcx", description: "Mini Program login. 小程序登录。" },
+      DROPIN_TAG,
       { name: "v1", description: "Apps, credentials and signatures. 应用、凭证与签名。" },
       {
         name: "clients",

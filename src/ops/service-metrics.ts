@@ -1,8 +1,9 @@
 import type { SlotName } from "../apps/slot.ts";
 import type { Clock } from "../clock.ts";
-import type { EventListener, ServiceEvent } from "../events.ts";
+import type { EventListener, ServiceEvent, UpstreamCall } from "../events.ts";
 import type { StandingLife } from "../store/store.ts";
 import { EventLoopLag } from "./event-loop-lag.ts";
+import { GatewayMetrics, type GatewayMetricsParts } from "./gateway-metrics.ts";
 import { type Gauge, MetricRegistry, type Snapshot } from "./metrics.ts";
 
 const REQUEST_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -11,11 +12,10 @@ const UPSTREAM_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5
 const APPS_MOST = 1000;
 
 /** What the metrics need beside the events. */
-export interface ServiceMetricsParts {
+export interface ServiceMetricsParts extends GatewayMetricsParts {
   /** Which process this is; unique among the workers of one service. */
   readonly worker: string;
   readonly version: string;
-  readonly appCount: () => number;
   readonly clock: Clock;
   /** The credentials that stand. Asked at each snapshot. */
   readonly listLives: () => Promise<readonly StandingLife[]>;
@@ -40,11 +40,16 @@ export class ServiceMetrics {
   readonly #expiry: Gauge;
   readonly #lagSeconds: Gauge;
   readonly #residentBytes: Gauge;
+  readonly #gateway: GatewayMetrics;
   readonly #lag = new EventLoopLag();
 
   constructor(parts: ServiceMetricsParts) {
     this.#parts = parts;
-    this.#handlers = createHandlers(this.#registry);
+    this.#gateway = new GatewayMetrics(this.#registry, parts);
+    this.#handlers = {
+      ...createHandlers(this.#registry),
+      "gateway.called": (event) => this.#gateway.count(event),
+    };
     this.#expiry = this.#registry.gauge({
       name: "accesstoken_credential_expiry_seconds",
       help: "Life that is left of each standing credential; 0 when it is over. Off above 1000 apps.",
@@ -88,6 +93,7 @@ export class ServiceMetrics {
   /** Everything measured so far, as plain JSON. What the store can't tell just now is left out. */
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
+    this.#gateway.read();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
@@ -140,15 +146,17 @@ function createHandlers(registry: MetricRegistry): Handlers {
   const refusals = counter("refusals", "Requests that were refused for who asked, by code.", ["code"]);
   const auditFailures = counter("audit_failures", "Writes to the audit that failed.");
   const diedEarly = counter("died_early_tokens", "Tokens that somebody else's fetch has ended.");
+  const countUpstream = ({ platform, endpoint, outcome, durationMs }: UpstreamCall) => {
+    upstreamCalls.increase(platform, endpoint, outcome);
+    upstreamSeconds.observe(durationMs / 1000, platform, endpoint, outcome);
+  };
   return {
     "request.handled": ({ route, result, durationMs }) => {
       requests.increase(route, result);
       requestSeconds.observe(durationMs / 1000, route);
     },
-    "upstream.called": ({ platform, endpoint, outcome, durationMs }) => {
-      upstreamCalls.increase(platform, endpoint, outcome);
-      upstreamSeconds.observe(durationMs / 1000, platform, endpoint, outcome);
-    },
+    "upstream.called": countUpstream,
+    "gateway.sent": countUpstream,
     "flight.started": () => flights.add(1),
     "flight.landed": () => flights.add(-1),
     "waiter.came": () => waiters.add(1),

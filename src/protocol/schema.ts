@@ -58,7 +58,7 @@ export function envelopeOf(description: string, data: TSchema, example: object) 
   const schema = Type.Object({
     code: Type.Integer({
       description:
-        "0 for success; WeChat's errcode when WeChat refused; else 1, 401, 403, 404, 405, 413, 415, 429, 500, 502, 503, 504. 0为成功；微信拒绝时为微信的errcode；其余为本服务的错误码。",
+        "0 for success; WeChat's errcode when WeChat refused; else 1, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 502, 503, 504. 0为成功；微信拒绝时为微信的errcode；其余为本服务的错误码。",
     }),
     msg: Type.String({ description: "`success`, or what is wrong. `success` 或错误说明。" }),
     data,

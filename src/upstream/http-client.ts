@@ -188,11 +188,24 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
   const errcode = typeof raw === "string" && /^-?\d{1,10}$/.test(raw) ? Number(raw) : raw;
   if (errcode === 0) return answer;
   if (typeof errcode !== "number" || !Number.isSafeInteger(errcode)) throw unusableAnswer(platform);
-  const errmsg = typeof answer["errmsg"] === "string" ? answer["errmsg"].slice(0, 512) : "";
+  const errmsg =
+    typeof answer["errmsg"] === "string" ? withoutSecrets(request, answer["errmsg"]).slice(0, 512) : "";
   throw new ServiceError("upstream_rejected", `${UPSTREAM_NAMES[platform].join("/")}: errcode ${errcode}`, {
     upstream: { platform, errcode, errmsg, class: classifyErrcode(platform, errcode, takes) },
     ...hintFor(errcode, errmsg),
   });
+}
+
+/** What was sent that nobody else may read. */
+const SECRET_NAME = /token|secret|code$/;
+
+/** `errmsg`, which callers and the store are told, with nothing of it quoted that was sent in confidence. */
+function withoutSecrets({ query, body }: UpstreamRequest, errmsg: string): string {
+  let said = errmsg;
+  for (const [name, value] of Object.entries<unknown>({ ...query, ...body }))
+    if (SECRET_NAME.test(name) && typeof value === "string" && value !== "")
+      said = said.replaceAll(value, "***");
+  return said;
 }
 
 /** The error for an answer that is not what the endpoint promises. It quotes nothing of the answer. */

@@ -1,6 +1,6 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import type { BodyStream, ForwardAnswer, Forwarder, ForwardRequest } from "../gateway/forwarder.ts";
-import { answerStream, isSmall, readyStream } from "./answer-stream.ts";
+import { answerStream, isSmall } from "./answer-stream.ts";
 import { exactUrl } from "./exact-url.ts";
 import { Exchange } from "./exchange.ts";
 import { endToEndHeaders } from "./hop-headers.ts";
@@ -12,7 +12,7 @@ import { streamOf, uploadStream } from "./upload-stream.ts";
 export interface ForwardTimes {
   /** For the head of an ordinary answer, from the last byte that went up; default 10 s. */
   readonly headMs: number;
-  /** The same where something large goes up: for each part of it, and then for the head; default 30 s. */
+  /** The same where a file goes up or comes down: for each part of it, and for the head; default 30 s. */
   readonly uploadMs: number;
   /** For the next bytes of an answer's body, while somebody wants them; default 30 s. */
   readonly bodyMs: number;
@@ -25,7 +25,7 @@ export interface HttpForwarderOptions {
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
   readonly times?: Partial<ForwardTimes>;
-  /** How many requests are under way at once; the others wait for a turn, for `headMs` at most. Default 192. */
+  /** How many requests are under way at once; the others wait for a turn, for `headMs` at most. Default 192; one caller gets half of them. */
   readonly mostAtOnce?: number;
 }
 
@@ -35,8 +35,16 @@ const MOST_AT_ONCE = 192;
 /** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */
 const IDLE_SECONDS = 15;
 const LARGE_BYTES = 64 * 1024;
+/** Below and beyond there is no status of an answer, and no `Response` can have it. */
+const STATUS_LEAST = 200;
+const STATUS_MOST = 599;
+/** What WeChat and WeCom answer with a file, which they may have to make first. */
+const DOWNLOADS =
+  /\/(media\/get(\/jssdk)?|get_material|getwxacode(unlimit)?|createwxaqrcode|file_download)\/?$/;
 /** What `fetch` sends as it is named; of another method it makes a GET without a word. */
 const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/;
+/** The statuses that have no body. */
+const BARE = new Set([204, 205, 304]);
 /** What is made anew for each connection; and no `Expect`, because the body goes up unasked. */
 const OWN_HEADERS = ["host", "content-length", "accept-encoding", "expect"];
 
@@ -66,21 +74,23 @@ export class HttpForwarder implements Forwarder {
    * The answer's head, once it is there; its body comes while it is read and must be read or cancelled.
    *
    * @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`, also when the caller's
-   *   signal ends it; `upstream_invalid` for what broke; `invalid_parameter` for a body that a GET or HEAD carries, or
-   *   that isn't as long as announced; `internal` for a path or method that would not be sent as it is.
+   *   signal ends it; `upstream_invalid` for what broke, and for a status that there is none of; `invalid_parameter` for
+   *   a body that a GET or HEAD carries, or that isn't as long as announced; `internal` for a path or method that would
+   *   not be sent as it is.
    */
   async forward(request: ForwardRequest): Promise<ForwardAnswer> {
-    const { platform, method, path, query, signal } = request;
+    const { platform, caller, method, path, query, signal } = request;
     const url = exactUrl(this.#origins[platform], path, query);
     refuseUnsendable(request);
     const exchange = new Exchange(platform, signal);
     try {
       exchange.within(this.#times.headMs, () => tooBusy(platform));
-      await this.#turns.take(exchange.signal);
-      exchange.onEnd(() => this.#turns.giveBack());
+      await this.#turns.take(caller, exchange.signal);
+      exchange.onEnd(() => this.#turns.giveBack(caller));
       const response = await this.#send(url, request, exchange);
+      if (response.status < STATUS_LEAST || response.status > STATUS_MOST) throw noSuchStatus(platform);
       const headers = endToEndHeaders(response.headers);
-      const isBare = method === "HEAD" || response.status === 204 || response.status === 304;
+      const isBare = method === "HEAD" || BARE.has(response.status);
       const body = isBare ? null : await this.#bodyOf(response, exchange);
       if (body === null) exchange.end();
       return { status: response.status, headers, body };
@@ -94,7 +104,8 @@ export class HttpForwarder implements Forwarder {
     const headers = endToEndHeaders(request.headers, OWN_HEADERS);
     headers.set("accept-encoding", "identity");
     const isLarge = sizeOf(request.body) > LARGE_BYTES || isMultipart(headers);
-    const quietMs = isLarge ? this.#times.uploadMs : this.#times.headMs;
+    const isSlow = isLarge || DOWNLOADS.test(path);
+    const quietMs = isSlow ? this.#times.uploadMs : this.#times.headMs;
     let isAnswered = false;
     const body = bodyToSend(request, isLarge);
     if (body && !(body instanceof Uint8Array)) headers.set("content-length", String(body.length));
@@ -116,14 +127,14 @@ export class HttpForwarder implements Forwarder {
     return response;
   }
 
-  async #bodyOf(response: Response, exchange: Exchange): Promise<ReadableStream<Uint8Array> | null> {
+  async #bodyOf(response: Response, exchange: Exchange): Promise<ForwardAnswer["body"]> {
     if (response.body === null) return null;
     const { bodyMs } = this.#times;
     if (isSmall(response.headers)) {
       exchange.within(bodyMs);
       const bytes = await response.bytes();
       exchange.end();
-      return readyStream(bytes);
+      return bytes;
     }
     return answerStream(response.body, {
       onWait: () => exchange.within(bodyMs),
@@ -183,6 +194,14 @@ function brokenUpload(cause: unknown): ServiceError {
     "invalid_parameter",
     "请求体中断，或与声明的长度不符；未完整发出 (the body broke off or isn't as long as announced; it was not sent completely)",
     { cause },
+  );
+}
+
+function noSuchStatus(platform: Platform): ServiceError {
+  const [chinese, english] = UPSTREAM_NAMES[platform];
+  return new ServiceError(
+    "upstream_invalid",
+    `${chinese}应答的状态码不正确；本次调用可能已经执行 (${english} answered with no such status; the call may have been carried out)`,
   );
 }
 

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { simulateDay } from "../engine/simulated-day.ts";
 import { Child } from "../support/child.ts";
 import { binary } from "../support/process-world.ts";
+import { benchServer, freePort, residentMb, urlOf } from "./bench-server.ts";
 import { asJson, asTable, type Figure, median } from "./figures.ts";
+import { gatewayFigures } from "./gateway.ts";
 import { keyOfNewClient } from "./keyed-client.ts";
 import { load, type LoadOptions } from "./load.ts";
 import { SeededFolder } from "./seeded-folder.ts";
@@ -20,6 +22,7 @@ const REST_SECONDS = 20;
 async function main(): Promise<void> {
   const figures = [
     ...(await warmRead()),
+    ...(await gatewayFigures()),
     ...(await slowLoris()),
     ...(await coldStorm()),
     ...(await manyApps()),
@@ -41,8 +44,8 @@ async function warmRead(): Promise<Figure[]> {
   await using service = new Child([...binary(), "serve"], { cwd: folder.path });
   const url = `${await service.serviceUrl()}/AccessToken/getXcx?appid=${appId}`;
   const size = (await (await fetch(url, { headers })).text()).length;
-  await using bare = serverOf("bare-server.ts", size, folder);
-  await using reading = serverOf("reading-server.ts", size, folder);
+  await using bare = benchServer("bare-server.ts", String(size), folder.path);
+  await using reading = benchServer("reading-server.ts", String(size), folder.path);
   const urls = { ours: url, bare: await urlOf(bare), reading: await urlOf(reading) };
   const measure = async (of: keyof typeof urls) => load(urls[of], { ...LOAD, headers });
   for (const of of ["ours", "bare", "reading"] as const) await measure(of);
@@ -79,15 +82,6 @@ async function warmRead(): Promise<Figure[]> {
       target: { atLeast: 0.85 },
     },
   ];
-}
-
-function serverOf(file: string, size: number, folder: SeededFolder): Child {
-  return new Child([process.execPath, join(import.meta.dir, file), String(size)], { cwd: folder.path });
-}
-
-async function urlOf(server: Child): Promise<string> {
-  const [, url = ""] = await server.find(/url (\S+)/);
-  return url;
 }
 
 /** Ten thousand callers at once who find no token, while WeChat takes 100 ms. */
@@ -224,18 +218,6 @@ async function started(cwd: string, appId?: string): Promise<{ child: Child; too
       await Bun.sleep(1);
     }
   }
-}
-
-function freePort(): number {
-  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
-  const port = server.port ?? 0;
-  void server.stop(true);
-  return port;
-}
-
-function residentMb(pid: number): number {
-  const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kilobytes) / 1024;
 }
 
 function cpuSeconds(pid: number): number {

@@ -8,7 +8,7 @@ import {
   type ApiPreset,
   isPathAllowed,
   isUnrestricted,
-  pathFamily,
+  familyPattern,
   readPolicy,
 } from "../../src/clients/api-policy.ts";
 import { MESSAGING_PATHS } from "../../src/clients/messaging-paths.ts";
@@ -233,8 +233,8 @@ test("a stored policy is read as it was written, and one that is damaged or not 
 });
 
 test("the family of a path are its first two parts, and of an unusual one nothing that was sent", () => {
-  expect(pathFamily("/cgi-bin/message/custom/send")).toBe("/cgi-bin/message/**");
-  expect(pathFamily("/wxa/Msg_Sec_Check/")).toBe("/wxa/msg_sec_check");
-  expect(pathFamily("/sns")).toBe("/sns");
-  for (const path of ["/a%20b/c", "//x", "", "/../x"]) expect(pathFamily(path)).toBe("*");
+  expect(familyPattern("/cgi-bin/message/custom/send")).toBe("/cgi-bin/message/**");
+  expect(familyPattern("/wxa/Msg_Sec_Check/")).toBe("/wxa/msg_sec_check");
+  expect(familyPattern("/sns")).toBe("/sns");
+  for (const path of ["/a%20b/c", "//x", "", "/../x"]) expect(familyPattern(path)).toBe("*");
 });

@@ -106,11 +106,11 @@ interface Cell {
   readonly from: string;
 }
 
-/** Sends the request of a row over the network; the HTTP status, and the envelope's code or 0 where there is none. */
+/** Sends the request of a row over the network; the HTTP status, and the code or errcode, or 0 where there is none. */
 async function send(world: World, { row, place, key, from }: Cell, target: Target) {
-  const [method = "", pattern = ""] = row.route.split(" ");
+  const [method = "", pattern = ""] = row.route.replace(/^\*/, "GET").split(" ");
   const inPlace = key !== undefined && place === "secret" ? { [row.secretName ?? "secret"]: key } : {};
-  const isInBody = row.secretName === "wx_app_secret";
+  const isInBody = row.body !== undefined;
   const query = new URLSearchParams({ ...row.query?.(target), ...(isInBody ? {} : inPlace) }).toString();
   const body = row.body && JSON.stringify({ ...row.body(target), ...(isInBody ? inPlace : {}) });
   const lines = [
@@ -121,8 +121,7 @@ async function send(world: World, { row, place, key, from }: Cell, target: Targe
     ...(body === undefined ? [] : ["Content-Type: application/json", `Content-Length: ${body.length}`]),
   ];
   const answer = await rawRequest(world.service.url, `${lines.join("\r\n")}\r\n\r\n${body ?? ""}`, from);
-  const isEnvelope = answer.body.startsWith('{"code":');
-  return { status: answer.status, code: isEnvelope ? Number(JSON.parse(answer.body).code) : 0 };
+  return { status: answer.status, code: Number(/^\{"(?:err)?code":(-?\d+)/.exec(answer.body)?.[1] ?? 0) };
 }
 
 /** An app, a client and its key that are there to be changed. */
@@ -132,7 +131,14 @@ async function makeTarget(world: World, number: number): Promise<Target> {
   const body = JSON.stringify({ platform: "weixin", app_id: app, secret: "secret-of-target" });
   await world.administer("/v1/apps", { method: "POST", headers, body });
   const key = await createClient(world, { name: client, grants: [] });
-  return { app, client, key: key.slice(0, 12), number };
+  return { app, client, key: key.slice(0, 12), number, tokens: { weixin: "", wecom: "" } };
+}
+
+/** The access tokens of both apps, which other rows clear and replace. */
+async function tokensOf(world: World): Promise<Target["tokens"]> {
+  const read = async (app: string) =>
+    String((await world.administer(`/v1/apps/${app}/credentials/access_token`)).data["value"]);
+  return { weixin: await read(WX.appId), wecom: await read(WECOM_APP) };
 }
 
 /** The status that says so: the documented protocol answers 200 whatever happened. */
@@ -144,6 +150,20 @@ function statusOf(row: Row, code: number): number {
 
 function needOf({ route, need }: Row, { isHidden }: Setting): Need {
   return isHidden && /^GET \/(metrics|swagger)/.test(route) ? "admin" : need;
+}
+
+/** How a refusal of WeChat's own paths tells the code that the other faces have for it. */
+function dropinCode({ dropin }: Row, code: number, isKeyed: boolean): number {
+  if (!dropin) return code;
+  const isWecom = dropin.platform === "wecom";
+  const refused = { 401: isWecom ? 40001 : 40125, 403: isWecom ? 48002 : 48001 };
+  if (!isKeyed) {
+    // Whoever holds an app's token could ask WeChat himself.
+    if (dropin.takes === "token") return 0;
+    if (dropin.takes === "key") return 41001;
+    return code === 0 ? 0 : 41004;
+  }
+  return code === 401 || code === 403 ? refused[code] : code;
 }
 
 const CASES = SETTINGS.flatMap((setting) =>
@@ -174,14 +194,16 @@ test.each(CASES)(
       const places = asker.hasSecret ? ["secret"] : key && row.secretName ? ["header", "secret"] : ["header"];
       for (const place of places as Cell["place"][]) {
         number += 1;
-        const code = asker.code(need, row, setting);
+        const isKeyed = asker.key !== undefined;
+        const code = dropinCode(row, asker.code(need, row, setting), isKeyed);
         if (code === 0) world.clock.advance(11_000);
         const target =
           code === 0 && need === "admin" ? await makeTarget(world, number) : { ...standing, number };
+        const tokens = row.dropin?.takes === "token" ? await tokensOf(world) : target.tokens;
         const before = entries();
         // Each from an address of its own: of one that is wrong too often nothing could be learned.
         const from = `127.${asker.isTrusted ? 0 : 1}.1.${number}`;
-        const got = await send(world, { row, place, key, from }, target);
+        const got = await send(world, { row, place, key, from }, { ...target, tokens });
         const isUndone = code === 0 || Bun.deepEquals(entries(), before);
         const isRight = got.code === code && got.status === statusOf(row, code) && isUndone;
         if (!isRight) wrong.push(`${row.route} (${place}): ${JSON.stringify({ code, got, isUndone })}`);

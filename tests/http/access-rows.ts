@@ -1,5 +1,5 @@
 import type { Action } from "../../src/clients/grant.ts";
-import type { Route } from "../../src/service.ts";
+import type { Route } from "../../src/service/running-service.ts";
 import { CORP, WECOM, WX } from "../support/world.ts";
 
 /** The public name of the WeCom application that the service holds. */
@@ -13,6 +13,8 @@ export interface Target {
   readonly app: string;
   readonly client: string;
   readonly key: string;
+  /** Access tokens of the apps, as they stand. */
+  readonly tokens: Readonly<Record<"weixin" | "wecom", string>>;
   /** Unlike that of any other target. */
   readonly number: number;
 }
@@ -22,9 +24,11 @@ export interface Row {
   readonly route: string;
   readonly need: Need;
   /** Where the app's secret, or a key in its place, may be; the documented protocol alone has such a place. */
-  readonly secretName?: "secret" | "wx_app_secret";
+  readonly secretName?: "secret" | "wx_app_secret" | "corpsecret";
   /** The true secret of the app that it asks for. */
   readonly trueSecret?: string;
+  /** Where it is one of WeChat's own: what it takes, a secret, an app's access token, or a key alone. */
+  readonly dropin?: { readonly platform: "weixin" | "wecom"; readonly takes: "secret" | "token" | "key" };
   /** The path, where it is not the route's. */
   readonly path?: (target: Target) => string;
   readonly query?: (target: Target) => Record<string, string>;
@@ -45,8 +49,115 @@ const ofWecom = {
   query: () => ({ corpid: CORP, agentid: WECOM.agent }),
 } as const;
 
+const GRANT = { grant_type: "client_credential", appid: WX.appId };
+const ofCorp = { secretName: "corpsecret", trueSecret: WECOM.secret } as const;
+const takes = (platform: "weixin" | "wecom", what: "secret" | "token" | "key") =>
+  ({ dropin: { platform, takes: what } }) as const;
+const byCode = (name: string) => (target: Target) => ({
+  grant_type: "authorization_code",
+  appid: WX.appId,
+  [name]: CODE(target),
+});
+const withToken = (platform: "weixin" | "wecom", more: Record<string, string> = {}) => {
+  return ({ tokens }: Target) => ({ access_token: tokens[platform], ...more });
+};
+const withCode = (name: string) => (target: Target) => ({
+  access_token: target.tokens.wecom,
+  [name]: CODE(target),
+});
+
+/** WeChat's and WeCom's own paths. */
+const DROPINS: readonly Row[] = [
+  {
+    route: "GET /cgi-bin/token",
+    need: "token:read",
+    ...inQuery,
+    ...takes("weixin", "secret"),
+    query: () => GRANT,
+  },
+  ...["/cgi-bin/token", "/cgi-bin/stable_token"].map((path): Row => ({
+    route: `POST ${path}`,
+    need: "token:read",
+    ...inQuery,
+    ...takes("weixin", "secret"),
+    body: () => GRANT,
+  })),
+  {
+    route: "POST /cgi-bin/stable_token",
+    need: "token:refresh",
+    ...inQuery,
+    ...takes("weixin", "secret"),
+    body: () => ({ ...GRANT, force_refresh: true }),
+  },
+  {
+    route: "GET /cgi-bin/gettoken",
+    need: "token:read",
+    ...ofCorp,
+    ...takes("wecom", "secret"),
+    query: () => ({ corpid: CORP, agentid: WECOM.agent }),
+  },
+  ...[["/sns/jscode2session", "js_code"] as const, ["/sns/oauth2/access_token", "code"] as const].map(
+    ([path, name]): Row => ({
+      route: `GET ${path}`,
+      need: "login",
+      ...inQuery,
+      ...takes("weixin", "secret"),
+      query: byCode(name),
+    }),
+  ),
+  ...["GET", "POST"].flatMap((method): Row[] => [
+    {
+      route: `${method} /cgi-bin/ticket/getticket`,
+      need: "ticket:read",
+      ...takes("weixin", "token"),
+      query: withToken("weixin", { type: "jsapi" }),
+    },
+    {
+      route: `${method} /cgi-bin/get_jsapi_ticket`,
+      need: "ticket:read",
+      ...takes("wecom", "token"),
+      query: withToken("wecom"),
+    },
+    {
+      route: `${method} /cgi-bin/ticket/get`,
+      need: "ticket:read",
+      ...takes("wecom", "token"),
+      query: withToken("wecom", { type: "agent_config" }),
+    },
+  ]),
+  ...[
+    ["/cgi-bin/auth/getuserinfo", "code"] as const,
+    ["/cgi-bin/miniprogram/jscode2session", "js_code"] as const,
+  ].map(([path, name]): Row => ({
+    route: `GET ${path}`,
+    need: "login",
+    ...takes("wecom", "token"),
+    query: withCode(name),
+  })),
+  {
+    route: "* /gateway/:app/*",
+    need: "api:call",
+    ...takes("weixin", "key"),
+    path: () => `/gateway/${WX.appId}/cgi-bin/getcallbackip`,
+  },
+  {
+    route: "* /gateway/:app/*",
+    need: "ticket:read",
+    ...takes("wecom", "key"),
+    path: () => `/gateway/${WECOM_APP}/cgi-bin/get_jsapi_ticket`,
+  },
+  {
+    route: "* /*",
+    need: "api:call",
+    ...takes("weixin", "token"),
+    path: () => "/cgi-bin/getcallbackip",
+    query: withToken("weixin"),
+  },
+];
+
 /** Every route of the service. */
 export const ROWS: readonly Row[] = [
+  ...DROPINS,
   ...["/", "/livez", "/readyz", "/metrics"].map(
     (path) => ({ route: `GET ${path}`, need: "public" }) as const,
   ),

@@ -28,13 +28,18 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   ...same(["appid", "wx_app_id"], [WX.appId, WX.appId, WX_FOREIGN.appId, "wxfuzz1"]),
   app: [WX.appId, `${CORP}_${WECOM.agent}`, "wxfuzz0", "wxfuzz1", "wxfuzz2", `${CORP}_7`],
   app_id: ["wxfuzz0", "wxfuzz1", "wxfuzz2", WX.appId, CORP],
-  ...same(["secret", "wx_app_secret"], [WX.secret, WX_FOREIGN.secret, WECOM.secret, WECOM_FOREIGN.secret]),
+  ...same(
+    ["secret", "wx_app_secret", "corpsecret"],
+    [WX.secret, WX_FOREIGN.secret, WECOM.secret, WECOM_FOREIGN.secret],
+  ),
   corpid: [CORP],
   ...same(["agent", "agentid"], [WECOM.agent, "7", "contacts"]),
   client: ["c0", "c1", "c2", "c3", "c4", "c5"],
   key: [LIVE_KEY],
   ...same(["rejected", "access_token"], [LIVE_TOKEN]),
   ...same(["after", "before"], [LIVE_CURSOR]),
+  // An AppID's or a WeCom path's, with slashes in it.
+  path: ["cgi-bin/getcallbackip", "cgi-bin/get_jsapi_ticket", "cgi-bin/user/get", "wxa/msg_sec_check"],
   apps: [WX.appId, "*"],
   networks: ["10.0.0.0/8", "::1/128"],
   action: ["key.created", "token:read"],
@@ -75,7 +80,7 @@ function valueOf(name: string, schema: JsonSchema): fc.Arbitrary<unknown> {
   const known = KNOWN[name];
   switch (schema.type) {
     case "string": {
-      if (name === "code")
+      if (name === "code" || name === "js_code")
         return fc.integer({ min: 0, max: 1e6 }).map((n) => `sandbox-code-union-fuzz-${n}-x`);
       const { maxLength = 100 } = schema;
       const matching = fc
@@ -230,7 +235,9 @@ function mutated(draft: Draft, body: Fields | undefined, mutation: Mutation): Dr
 function written(template: string, { caller, method, path, query, headers, body }: Draft): FuzzRequest {
   const text = (value: unknown) =>
     encodeURIComponent(typeof value === "string" ? value : JSON.stringify(value));
-  const filled = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => text(path[name] ?? ""));
+  const filled = template.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    name === "path" ? text(path[name] ?? "").replaceAll("%2F", "/") : text(path[name] ?? ""),
+  );
   const search = query.map(([name, value]) => `${text(name)}=${text(value)}`).join("&");
   const mayHaveBody = method !== "GET";
   return {

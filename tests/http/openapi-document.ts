@@ -60,7 +60,7 @@ export function operationsOf(document: string): Operation[] {
       const [[contentType, { schema }] = ["", { schema: {} }]] = Object.entries(
         responses["200"]?.content ?? {},
       );
-      const pattern = new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}/?$`);
+      const pattern = new RegExp(`^${path.replace("{path}", ".+").replaceAll(/\{\w+\}/g, "[^/]+")}/?$`);
       return {
         name: `${method.toUpperCase()} ${path}`,
         method: method.toUpperCase(),

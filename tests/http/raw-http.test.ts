@@ -141,9 +141,14 @@ test("CONNECT is HTTP 405 to every target and ends the connection: no tunnel see
 test("of an absolute target the path alone counts: no other host is asked", async () => {
   await using world = await World.create();
   const { weixinUrl } = world.sandbox;
-  for (const target of [`${weixinUrl}/cgi-bin/stable_token`, "http://evil.example/nope"]) {
+  const targets = [
+    [`${weixinUrl}/cgi-bin/stable_token`, "GET /cgi-bin/stable_token 43002"],
+    [`${weixinUrl}/cgi-bin/getcallbackip`, "GET /cgi-bin/getcallbackip/** 41001"],
+    ["http://evil.example/nope", "GET (none) 404"],
+  ] as const;
+  for (const [target, handled] of targets) {
     world.events.length = 0;
-    expect(await outcomeOf(world, at(target))).toEqual({ statuses: [200, 200], handled: ["GET (none) 404"] });
+    expect(await outcomeOf(world, at(target))).toEqual({ statuses: [200, 200], handled: [handled] });
   }
   world.events.length = 0;
   const short = await outcomeOf(world, at("http://x/swagger/livez"));

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
-import { World } from "../support/world.ts";
+import { CORP, WECOM, World, WX } from "../support/world.ts";
 
 /** Other spellings of a path, all of which Bun resolves to it. */
 function spellingsOf(path: string): string[] {
@@ -39,6 +39,64 @@ test.each(allRoutes().map(({ method, path }) => [`${method} ${path}`]))(
     expect(world.sandbox.calls()).toBe(0);
   },
 );
+
+const QUERY = { grant_type: "client_credential", appid: WX.appId, secret: WX.secret };
+const WECOM_QUERY = { corpid: CORP, corpsecret: WECOM.secret };
+
+/** Paths of WeChat's, each with what would be answered if it were reached. */
+const ROOT: readonly (readonly [path: string, query: Record<string, string>])[] = [
+  ["/cgi-bin/token", QUERY],
+  ["/cgi-bin/gettoken", WECOM_QUERY],
+  ["/sns/jscode2session", { ...QUERY, grant_type: "authorization_code", js_code: "sandbox-code-1" }],
+  ["/cgi-bin/ticket/getticket", { type: "jsapi" }],
+  ["/cgi-bin/getcallbackip", {}],
+  ["/wxa/msg_sec_check", {}],
+  [`/gateway/${WX.appId}/cgi-bin/getcallbackip`, {}],
+];
+
+/** Where a slash or a dot is written in another way, which somebody on the way may read as it is meant. */
+function disguisesOf(path: string): string[] {
+  const inside = path.lastIndexOf("/");
+  return [
+    `${path.slice(0, inside)}%2f${path.slice(inside + 1)}`,
+    `${path.slice(0, inside)}%5C${path.slice(inside + 1)}`,
+    `${path.slice(0, inside)}/%2e%2e%2f${path.slice(inside + 1)}`,
+    `${path.slice(0, inside)}/..;/${path.slice(inside + 1)}`,
+    `${path}%00`,
+    `${path};x=1`,
+  ];
+}
+
+test.each(ROOT)("%s is not reached in another spelling, and nothing goes up", async (path, query) => {
+  await using world = await World.create();
+  const { data } = await world.get("/AccessToken/getXcx", { appid: WX.appId });
+  const search = new URLSearchParams({ ...query, access_token: String(data["access_token"]) }).toString();
+  const calls = world.sandbox.calls();
+  for (const target of [...spellingsOf(path), ...disguisesOf(path)]) {
+    const head = `GET ${target}?${search} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+    const { status, body } = await rawRequest(world.service.url, head);
+    const { errcode } = JSON.parse(body) as { errcode?: number };
+    // The gateway wants to see a key before it looks at what is behind the app's name.
+    const isRefused = errcode === 40066 || (errcode === 41001 && target.startsWith("/gateway/"));
+    expect([target, status, isRefused]).toEqual([target, 200, true]);
+  }
+  expect(world.sandbox.calls()).toBe(calls);
+});
+
+test("a path of ours that hides behind one of WeChat's is not reached", async () => {
+  await using world = await World.create();
+  for (const target of [
+    "/cgi-bin/../livez",
+    "/cgi-bin/..%2flivez",
+    "/sns/%2e%2e/v1/apps",
+    "/cgi-bin\\..\\metrics",
+  ]) {
+    const head = `GET ${target}?access_token=x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+    const { body } = await rawRequest(world.service.url, head);
+    expect([target, body]).toEqual([target, expect.stringMatching(/"(errcode":40066|code":1),/)]);
+  }
+  expect(handledIn(world).filter((route) => route !== "(none)")).toEqual([]);
+});
 
 test("a name of dots in a path is no way to the route above", async () => {
   await using world = await World.create();

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Elysia } from "elysia";
-import { listen } from "../../src/http/server.ts";
+import { listen, type RootFace } from "../../src/http/server.ts";
 import { DrippingSockets } from "../support/dripping-sockets.ts";
 import { World, WX } from "../support/world.ts";
 
@@ -76,5 +76,26 @@ test("a head that never ends, also behind a good request, and a body that drips 
     expect(read.join("").length).toBeGreaterThan(20);
     expect(heads.rounds).toBeGreaterThan(20);
   }
+  await server.close();
+}, 60_000);
+
+test("a body for which time was given may take longer than others", async () => {
+  const app = new Elysia();
+  const face: RootFace = {
+    paths: [],
+    claims: () => true,
+    answer: async (request, { giveTime }) => {
+      if (request.url.endsWith("/given")) giveTime(60);
+      return new Response(await request.text().catch(() => "cut off"));
+    },
+    refuse: () => Promise.resolve(new Response("refused")),
+  };
+  const server = listen(app, { host: "127.0.0.1", port: 0, idleSeconds: 1 }, face);
+  const post = (path: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n`;
+  const options = { count: 1, everyMs: 200 };
+  await using others = await DrippingSockets.open(server.url, { ...options, beginning: post("/other") });
+  await using given = await DrippingSockets.open(server.url, { ...options, beginning: post("/given") });
+  while (others.closed < 1) await Bun.sleep(100);
+  expect([given.closed, given.open]).toEqual([0, 1]);
   await server.close();
 }, 60_000);

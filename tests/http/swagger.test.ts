@@ -45,6 +45,25 @@ const TEXTS = [
   ["/metrics", "text/plain", /^accesstoken_requests_total\{.*\} \d+\n$/],
   ["/v1/audit/export", "application/x-ndjson", /^\{"id":\d+,.*\}\n$/],
 ] as const;
+/** WeChat's own, whose answers are in WeChat's shape. */
+const DROPINS = [
+  ["get", "/cgi-bin/token"],
+  ["post", "/cgi-bin/token"],
+  ["post", "/cgi-bin/stable_token"],
+  ["get", "/cgi-bin/gettoken"],
+  ["get", "/cgi-bin/ticket/getticket"],
+  ["post", "/cgi-bin/ticket/getticket"],
+  ["get", "/cgi-bin/get_jsapi_ticket"],
+  ["post", "/cgi-bin/get_jsapi_ticket"],
+  ["get", "/cgi-bin/ticket/get"],
+  ["post", "/cgi-bin/ticket/get"],
+  ["get", "/sns/jscode2session"],
+  ["get", "/sns/oauth2/access_token"],
+  ["get", "/cgi-bin/auth/getuserinfo"],
+  ["get", "/cgi-bin/miniprogram/jscode2session"],
+  ["get", "/gateway/{app}/{path}"],
+  ["post", "/gateway/{app}/{path}"],
+] as const;
 const WITHOUT_PARAMETERS = ["/", "/livez", "/readyz", "/v1/audit/verify"];
 
 const CHINESE = /[\u4e00-\u9fff]/;
@@ -66,6 +85,23 @@ interface Operation {
   responses: Record<string, { description: string; content: Record<string, { example?: { code: number } }> }>;
 }
 
+function inBoth(text: string | undefined): void {
+  expect(text).toMatch(CHINESE);
+  expect(text).toMatch(ENGLISH);
+}
+
+/** The schemas of what an operation takes, in its query, path and body. */
+function parametersOf(operation: Operation | undefined): Parameter["schema"][] {
+  const fields = operation?.requestBody?.content["application/json"]?.schema.properties ?? {};
+  const parameters = operation?.parameters ?? [];
+  return [...Object.values(fields), ...parameters.map(({ schema, ...rest }) => ({ ...rest, ...schema }))];
+}
+
+function expectDescribed(schema: Parameter["schema"]): void {
+  inBoth(schema?.description);
+  expect(schema?.examples ?? schema?.example).toBeDefined();
+}
+
 async function specification(world: World) {
   const response = await fetch(`${world.service.url}/swagger/json`);
   expect(response.headers.get("content-type")).toStartWith("application/json");
@@ -73,6 +109,7 @@ async function specification(world: World) {
     openapi: string;
     info: { title: string; description: string };
     servers?: { url: string }[];
+    tags: { name: string; description: string }[];
     paths: Record<string, Record<string, Operation>>;
   };
 }
@@ -127,7 +164,7 @@ test("the description lists every route and no other", async () => {
   );
   expect(listed.toSorted()).toEqual(
     [
-      ...ROUTES.map(([method, path]) => `${method} ${path}`),
+      ...[...ROUTES, ...DROPINS].map(([method, path]) => `${method} ${path}`),
       ...TEXTS.map(([path]) => `get ${path}`),
     ].toSorted(),
   );
@@ -136,27 +173,32 @@ test("the description lists every route and no other", async () => {
 test.each(ROUTES)("%s %s is described in Chinese and English, with an example", async (method, path) => {
   await using world = await World.create();
   const operation = (await specification(world)).paths[path]?.[method];
-  const inBoth = (text: string | undefined) => {
-    expect(text).toMatch(CHINESE);
-    expect(text).toMatch(ENGLISH);
-  };
   inBoth(operation?.summary);
   if (path !== "/") inBoth(operation?.description);
   const { description, content } = operation?.responses["200"] ?? {};
   inBoth(description);
   expect(content?.["application/json"]?.example).toMatchObject({ code: 0, msg: "success", data: {} });
-  const fields = operation?.requestBody?.content["application/json"]?.schema.properties ?? {};
-  const parameters: [string, Parameter["schema"]][] = [
-    ...Object.entries(fields),
-    ...(operation?.parameters ?? []).map(
-      ({ name, schema, ...rest }) => [name, { ...rest, ...schema }] satisfies [string, Parameter["schema"]],
-    ),
-  ];
+  const parameters = parametersOf(operation);
   expect(parameters.length > 0).toBe(!WITHOUT_PARAMETERS.includes(path));
-  for (const [, schema] of parameters) {
-    inBoth(schema?.description);
-    expect(schema?.examples ?? schema?.example).toBeDefined();
-  }
+  for (const schema of parameters) expectDescribed(schema);
+});
+
+test.each(DROPINS)("%s %s is described too, with an example in WeChat's shape", async (method, path) => {
+  await using world = await World.create();
+  const { paths, tags } = await specification(world);
+  const operation = paths[path]?.[method];
+  for (const said of [operation?.summary, operation?.description]) inBoth(said);
+  expect(operation?.tags).toEqual(["WeChat"]);
+  inBoth(tags.find(({ name }) => name === "WeChat")?.description);
+  const { description, content = {} } = operation?.responses["200"] ?? {};
+  inBoth(description);
+  const [type = "", { example } = {}] = Object.entries(content)[0] ?? [];
+  expect(type).toBe(path.startsWith("/sns/") ? "text/plain" : "application/json");
+  expect(example).toBeObject();
+  expect(example).not.toHaveProperty("code");
+  const parameters = parametersOf(operation);
+  expect(parameters.length).toBeGreaterThan(0);
+  for (const schema of parameters) expectDescribed(schema);
 });
 
 test.each(TEXTS)(

@@ -80,6 +80,8 @@ test("refusals are counted by the code that was answered", async () => {
     clock: new ManualClock(),
     listLives: () => Promise.resolve([]),
     isConfigured: () => true,
+    isHeldApp: () => true,
+    replayBytes: () => 0,
   });
   const events = new EventBus();
   events.subscribe(metrics.listen);

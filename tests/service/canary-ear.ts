@@ -10,6 +10,9 @@ const HANDED_OUT: readonly (readonly [route: RegExp, ...fields: string[]])[] = [
   [/^POST \/v1\/clients\/[^/]+\/keys(\/[^/]+\/roll)?$/, "api_key"],
 ];
 
+/** What WeChat's own paths hand out in a success. */
+const IN_WECHATS = ["access_token", "refresh_token", "session_key", "ticket", "user_ticket"];
+
 /** Asks a service, keeps what is secret of what it hands out, and all else that it says. */
 export class Ear {
   /** What is secret, and what it is. */
@@ -80,6 +83,25 @@ export class Ear {
     return answer;
   }
 
+  /** As `send`, to one of WeChat's own paths, which answer in WeChat's shape; gives the texts in the answer. */
+  async wechat(method: string, path: string, init: RequestInit = {}): Promise<Record<string, string>> {
+    const response = await fetch(this.url + path, { keepalive: false, ...init, method });
+    // What goes wrong upstream is handed on by the gateway as it is: HTML, halves, and bodies that break off.
+    let text = await response.text().catch(() => "");
+    const body = objectIn(text);
+    const code = Number(body["errcode"] ?? body["code"] ?? 0);
+    this.codes.set(code, (this.codes.get(code) ?? 0) + 1);
+    for (const name of code === 0 ? IN_WECHATS : []) {
+      const value = body[name];
+      if (typeof value !== "string" || value === "") continue;
+      if (!this.secrets.has(value)) this.secrets.set(value, name);
+      // Below /sns slashes are escaped.
+      for (const form of [value, value.replaceAll("/", String.raw`\/`)]) text = text.replace(form, "");
+    }
+    this.keep(text, response.headers);
+    return Object.fromEntries(Object.entries(body).filter(isText));
+  }
+
   /** Keeps an answer of any kind, which is not meant to hand out anything. */
   async overhear(method: string, path: string, headers: Record<string, string> = {}): Promise<string> {
     const response = await fetch(this.url + path, { method, headers, keepalive: false });
@@ -91,4 +113,16 @@ export class Ear {
   keep(text: string, headers = new Headers()): void {
     this.said += `${text}\n${[...headers.entries()].join("\n")}\n`;
   }
+}
+
+function objectIn(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+function isText(field: [string, unknown]): field is [string, string] {
+  return typeof field[1] === "string";
 }

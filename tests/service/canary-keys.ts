@@ -1,5 +1,6 @@
 import { createApiKey } from "../../src/clients/api-key.ts";
 import { type Answer, World } from "../support/world.ts";
+import { DropinJourney } from "./canary-dropin.ts";
 import type { Ear } from "./canary-ear.ts";
 import { Journey } from "./canary-journey.ts";
 import { ALL, READER } from "./canary-management.ts";
@@ -47,12 +48,14 @@ export class KeyLives {
     for (const headers of places) {
       const journey = new Journey(this.#ear, headers);
       await journey.everyFlow();
+      await new DropinJourney(this.#ear, headers).everyFlow();
       await journey.flowsOf({ appid: OWN.appId, secret: this.#ear.fresh("untried secret") });
       for (const path of [CLIENTS, KEYS, "/v1/audit", "/v1/audit/export", "/v1/audit/verify"])
         await this.#ear.get(path, {}, headers);
       await this.#ear.post(APPS, { secret: this.#ear.fresh("app secret") }, headers);
     }
     await new Journey(this.#ear).flowsByKey(good);
+    await new DropinJourney(this.#ear).flowsByKey(good);
     await this.#limitedClients();
   }
 
@@ -70,11 +73,15 @@ export class KeyLives {
     const query = { appid: OWN.appId };
     const body = { wx_app_id: OWN.appId, url: "https://a.example/" };
     const token = `${APPS}/${OWN.appId}/credentials/access_token`;
-    const places: readonly ((key: string) => Promise<Answer>)[] = [
+    const places: readonly ((key: string) => Promise<unknown>)[] = [
       (key) => this.#ear.get(token, {}, { authorization: `Bearer ${key}` }),
       (key) => this.#ear.get("/AccessToken/getXcx", query, { "x-api-key": key }),
       (key) => this.#ear.get("/AccessToken/getXcx", { ...query, secret: key }),
       (key) => this.#ear.post("/JsSDK/getJsApiSign", { ...body, wx_app_secret: key }),
+      async (key) =>
+        this.#ear.wechat("GET", `/cgi-bin/token?secret=${encodeURIComponent(key)}&appid=${OWN.appId}`),
+      async (key) =>
+        this.#ear.wechat("GET", `/cgi-bin/getcallbackip?access_token=${encodeURIComponent(key)}`),
       (key) => this.#ear.get("/v1/audit", {}, { authorization: `Bearer ${key}`, "x-api-key": `${key}x` }),
       (key) =>
         this.#ear.get("/metrics", {}, { authorization: `Basic ${btoa(`x:${key}`)}`, "x-api-key": key }),
@@ -95,6 +102,7 @@ export class KeyLives {
         secret: OWN.secret,
       });
       await new Journey(this.#ear).flowsByKey(String(key));
+      await new DropinJourney(this.#ear).flowsByKey(String(key));
       await this.#send("DELETE", `${CLIENTS}/${client}`);
     }
   }

@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Commands } from "./canary-commands.ts";
+import { DropinJourney } from "./canary-dropin.ts";
 import { Ear } from "./canary-ear.ts";
 import { Journey } from "./canary-journey.ts";
 import { KeyLives } from "./canary-keys.ts";
@@ -28,11 +29,19 @@ test("P6: no secret, token, ticket, code or session key is in the output, an ans
   expect(ear.secrets.size).toBeGreaterThan(values + 10);
   await journey.keepTicket(OWN.appId, world.sandbox.weixinUrl);
   await journey.everyBadInput();
+  const dropin = new DropinJourney(ear);
+  for (const fault of FAULTS) world.sandbox.inject({ ...fault, times: 3 });
+  await dropin.everyFlow();
+  world.sandbox.clearFaults();
+  await journey.unblock();
+  await dropin.everyFlow();
+  await dropin.everyBadInput();
   for (let n = 0; n < 25; n++) {
     await ear.get("/AccessToken/getXcx", { appid: OWN.appId, secret: ear.fresh("guess") });
   }
   await world.sandbox.stop();
   await journey.everyFlow();
+  await dropin.everyFlow();
   const whileRunning = filesOf(world);
   service.signal("SIGTERM");
   expect(await service.exited()).toBe(0);
@@ -66,6 +75,7 @@ test("P6: nor is an API key or a secret that an administrator handles, nor in th
   await management.everyClient();
   await new KeyLives(ear, adminKey).everyKey();
   await new Journey(ear, { "x-api-key": adminKey }).everyBadInput(ear.fresh("stray secret"));
+  await new DropinJourney(ear, { "x-api-key": adminKey }).everyBadInput(ear.fresh("stray secret"));
   const codes = await commands.everyFailure(ear, adminKey);
   expect(codes.filter((code) => code === 0)).toEqual([]);
 

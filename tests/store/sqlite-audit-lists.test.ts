@@ -145,10 +145,17 @@ test("counts are found by what narrows them, and a minute counts when any of it 
   expect(await counts({ environment: "prod" })).toEqual([3]);
   expect(await counts({ action: "token:read" })).toEqual([5, 3, 2, 1]);
   expect(await counts({ app: "wx2" })).toEqual([5]);
+  await it.audit.addReads([
+    { minute: 0, ...READ, action: "api:call /wxa", count: 6 },
+    { minute: 0, ...READ, action: "api:call", count: 7 },
+    { minute: 0, ...READ, action: "api:calls", count: 8 },
+  ]);
+  expect(await counts({ action: "api:call" })).toEqual([6, 7]);
+  expect(await counts({ action: "token:read" })).toEqual([5, 3, 2, 1]);
   expect(await counts({ since: 3 * MINUTE })).toEqual([5, 4]);
   expect(await counts({ since: 3 * MINUTE - 1 })).toEqual([5, 4, 3]);
-  expect(await counts({ until: 2 * MINUTE })).toEqual([2, 1]);
-  expect(await counts({ until: 2 * MINUTE + 1 })).toEqual([3, 2, 1]);
+  expect(await counts({ until: 2 * MINUTE, action: READ.action })).toEqual([2, 1]);
+  expect(await counts({ until: 2 * MINUTE + 1, action: READ.action })).toEqual([3, 2, 1]);
   expect(await counts({ since: MINUTE, until: 3 * MINUTE, client: "two" })).toEqual([2]);
   await it.audit.addRefusals([
     { minute: 0, ...REFUSAL, count: 1 },

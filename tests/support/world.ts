@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { Sandbox, type SandboxOptions } from "../../src/sandbox/sandbox.ts";
-import { type Service, startService } from "../../src/service.ts";
+import type { Service } from "../../src/service/running-service.ts";
+import { type ServiceOptions, startService } from "../../src/service.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** An Official Account that the sandbox knows and whose secret the service holds. */
@@ -45,6 +46,9 @@ export interface WorldOptions {
   readonly sandbox?: Partial<SandboxOptions>;
   readonly environment?: Record<string, string>;
   readonly upstreamMs?: { attempt: number; total: number };
+  readonly forwardTimes?: ServiceOptions["forwardTimes"];
+  /** Among how many processes limits are divided; default 1. */
+  readonly workers?: number;
 }
 
 /**
@@ -114,11 +118,13 @@ export class World {
       ...this.#options.environment,
       ...environment,
     });
-    const { upstreamMs } = this.#options;
+    const { upstreamMs, forwardTimes, workers = 1 } = this.#options;
     this.#service = await startService(config, {
       clock: this.clock,
       events,
       ...(upstreamMs ? { upstreamMs } : {}),
+      ...(forwardTimes ? { forwardTimes } : {}),
+      workers,
     });
   }
 

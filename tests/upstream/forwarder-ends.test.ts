@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { failureOf } from "../support/refusals.ts";
-import { bodyOf, forwarderWorld, type PartialRequest, textOf } from "./forwarder-world.ts";
+import { bodyOf, cancelled, forwarderWorld, type PartialRequest, textOf } from "./forwarder-world.ts";
 
 const OK = httpAnswer("ok");
 const MAY_HAVE_RUN = "可能已经执行";
@@ -21,6 +21,8 @@ async function closedUrl(): Promise<string> {
   await using server = await AnsweringServer.start(() => undefined);
   return server.url;
 }
+/** The rest of an answer that goes on. */
+const CHUNK = "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
 
 test("an answer whose head does not come in time is given up, and may have been carried out", async () => {
   const { watch, closed } = closing();
@@ -99,7 +101,7 @@ test("a reader that takes its time ends nothing", async () => {
     times: { ...SHORT, bodyMs: 40 },
   });
   const { body } = await it.forward();
-  const reader = body?.getReader();
+  const reader = body instanceof ReadableStream ? body.getReader() : undefined;
   let size = 0;
   for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
     if (size === 0) await Bun.sleep(100);
@@ -146,7 +148,7 @@ test("a body that is wanted no more ends the download", async () => {
     watch(socket);
     socket.write(`${LARGE_HEAD}hello`);
   });
-  await (await it.forward()).body?.cancel();
+  await cancelled(await it.forward());
   await closed;
 });
 
@@ -260,6 +262,19 @@ test("so many requests are under way at once, and the others wait for their turn
   expect((await second).status).toBe(200);
 });
 
+test("a status that there is none of is a bad answer, and its turn ends as well", async () => {
+  const chunked = ({ text }: { text: string }) =>
+    `HTTP/1.1 ${text.includes("none") ? 600 : 599} X\r\n${CHUNK}`;
+  await using it = await forwarderWorld((request) => void request.socket.write(chunked(request)), {
+    mostAtOnce: 1,
+    times: { ...SHORT, headMs: 1000 },
+  });
+  expect((await failureOf(it.forward({ query: "none" }))).code).toBe("upstream_invalid");
+  const answer = await it.forward();
+  expect(answer.status).toBe(599);
+  await cancelled(answer);
+});
+
 test("who waits too long for a turn has sent nothing, and a turn ends however an exchange ends", async () => {
   await using it = await forwarderWorld(
     ({ text, socket }) => void (text.includes("hang") || socket.write(`${LARGE_HEAD}hello`)),
@@ -270,10 +285,10 @@ test("who waits too long for a turn has sent nothing, and a turn ends however an
   expect((await failureOf(it.forward())).code).toBe("upstream_unreachable");
   await failureOf(it.forward({ signal: AbortSignal.abort() }));
   expect(it.server.requests).toHaveLength(1);
-  await answer.body?.cancel();
+  await cancelled(answer);
   expect((await failureOf(it.forward({ query: "hang" }))).code).toBe("upstream_timeout");
   const read = await it.forward({ signal: abort.signal });
   abort.abort();
   await failureOf(textOf(read.body));
-  await (await it.forward()).body?.cancel();
+  await cancelled(await it.forward());
 });

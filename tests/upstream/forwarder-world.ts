@@ -1,3 +1,4 @@
+import type { ForwardAnswer } from "../../src/gateway/forwarder.ts";
 import type { ForwardRequest } from "../../src/gateway/forwarder.ts";
 import { HttpForwarder, type HttpForwarderOptions } from "../../src/upstream/http-forwarder.ts";
 import { AnsweringServer, type Responder } from "../support/answering-server.ts";
@@ -23,6 +24,7 @@ export async function forwarderWorld(
   const forward = ({ headers, ...request }: PartialRequest = {}) =>
     forwarder.forward({
       platform: "weixin",
+      caller: "client program",
       method: "GET",
       path: "/cgi-bin/user/get",
       query: "access_token=t",
@@ -65,7 +67,12 @@ export function bodyOf(
 }
 
 /** A body as text, one character a byte. */
-export async function textOf(body: ReadableStream<Uint8Array> | null): Promise<string> {
-  if (body === null) return "";
-  return Buffer.from(await new Response(body).arrayBuffer()).toString("latin1");
+export async function textOf(body: ForwardAnswer["body"]): Promise<string> {
+  const bytes = body instanceof Uint8Array ? body : await new Response(body).bytes();
+  return Buffer.from(bytes).toString("latin1");
+}
+
+/** Gives an answer's body up. */
+export async function cancelled({ body }: ForwardAnswer): Promise<void> {
+  if (body instanceof ReadableStream) await body.cancel();
 }

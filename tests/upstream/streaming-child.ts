@@ -23,6 +23,7 @@ async function move(bytes: number): Promise<void> {
   );
   const { body } = await forwarder.forward({
     platform: "weixin",
+    caller: "client program",
     method: direction === "up" ? "POST" : "GET",
     path: `/${bytes}`,
     query: "",
@@ -31,7 +32,7 @@ async function move(bytes: number): Promise<void> {
     signal: new AbortController().signal,
   });
   let size = 0;
-  for await (const part of body ?? []) {
+  for await (const part of body instanceof ReadableStream ? body : []) {
     if (size === 0 && direction === "down" && bytes > WARM_UP) await Bun.sleep(1000);
     size += part.byteLength;
   }

@@ -1,4 +1,4 @@
-import { and, desc, eq, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, like, or, type SQL, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditFilter, ReadCount, ReadKey, RefusalCount, RefusalKey } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
@@ -59,7 +59,9 @@ export class AuditCountTables {
     const isWanted = and(
       filter.client === undefined ? undefined : eq(client, filter.client),
       filter.environment === undefined ? undefined : eq(environment, filter.environment),
-      filter.action === undefined ? undefined : eq(action, filter.action),
+      filter.action === undefined
+        ? undefined
+        : or(eq(action, filter.action), like(action, `${filter.action} %`)),
       filter.app === undefined ? undefined : eq(app, filter.app),
     );
     return fillPage<ReadCount, ReadKey | undefined>(this.#clock, { limit, from: after }, (from, most) =>

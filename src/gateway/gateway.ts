@@ -1,0 +1,204 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { appName, type Slot } from "../apps/slot.ts";
+import { type Access, actorOf, repeaterOf } from "../clients/access.ts";
+import { type Caller, markRefused } from "../clients/caller.ts";
+import type { Concurrency } from "../clients/concurrency.ts";
+import type { Clock } from "../clock.ts";
+import type { CredentialRef } from "../credentials/credential.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import type { RawQuery } from "../dropin/raw-query.ts";
+import { type Holding, heldApp } from "../dropin/token-holders.ts";
+import type { WechatRequest } from "../dropin/wechat-request.ts";
+import { type ErrorCode, ServiceError } from "../errors.ts";
+import type { EventBus, ServiceEvent } from "../events.ts";
+import type { Secret } from "../secret.ts";
+import { type ReadAnswer, readSmallText, saysTokenIsDead } from "./answer-text.ts";
+import { type CallBody, prepareBody } from "./call-body.ts";
+import { headersUp } from "./call-headers.ts";
+import { checkOpen, checkPlainCall } from "./closed-paths.ts";
+import { forwardFor } from "./forward-for.ts";
+import type { Forwarder } from "./forwarder.ts";
+import { handedOn } from "./handed-on.ts";
+import { pathFamily } from "./path-family.ts";
+import type { ReplayBudget } from "./replay-budget.ts";
+
+/** What the gateway works with. */
+export interface GatewayParts {
+  readonly access: Pick<Access, "slotOfToken" | "checkPath">;
+  readonly directory: Pick<AppDirectory, "find" | "slotOfApp">;
+  readonly credentials: Pick<CredentialManager, "get" | "replace">;
+  readonly forwarder: Forwarder;
+  readonly concurrency: Pick<Concurrency, "enter">;
+  readonly budget: ReplayBudget;
+  readonly clock: Clock;
+  readonly events: EventBus;
+}
+
+/** How a call ended, and what a token that turned out to be dead was healed to. */
+type Called = Extract<ServiceEvent, { type: "gateway.called" }>;
+
+/** One call on its way. */
+interface Call {
+  readonly request: WechatRequest;
+  readonly holding: Holding;
+  readonly family: string;
+  readonly startedAt: number;
+  healing: Called["healing"];
+}
+
+/** What the platform said last, and to which token. */
+interface Exchanged {
+  readonly last: ReadAnswer;
+  readonly token: Secret;
+}
+
+/**
+ * Hands calls on to WeChat and WeCom with the app's current token in the place of the caller's.
+ *
+ * A call whose token turns out to be dead is sent once more with another, if there is one. Nothing else is ever sent
+ * twice: what got no answer may have been carried out.
+ */
+export class Gateway {
+  readonly #parts: GatewayParts;
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The platform's answer to a call of whoever holds a token or a key of that app.
+   *
+   * @throws {ServiceError} `forbidden` for what this caller may not call; `rate_limited`; what `CredentialManager.get`
+   *   and `Forwarder.forward` throw. Whether it may have been carried out is noted on the caller.
+   */
+  async call(request: WechatRequest, holding: Holding): Promise<Response> {
+    const { access, concurrency, clock } = this.#parts;
+    const { caller, path, query } = request;
+    const { method, signal } = request.request;
+    const { platform } = holding.name;
+    const family = pathFamily(path);
+    this.#checkApp(caller, holding);
+    caller.use = { action: "api:call", app: heldApp(holding), family };
+    checkPlainCall(platform, { method, path, query });
+    checkOpenTo(caller, path, query);
+    access.checkPath(caller, platform, path);
+    const leave = concurrency.enter(caller);
+    // The answer of a caller who has gone before it came is neither read nor cancelled.
+    if (leave) signal.addEventListener("abort", leave, { once: true });
+    const call: Call = { request, holding, family, startedAt: clock.monotonic(), healing: "none" };
+    try {
+      const { last, token: real } = await this.#exchange(call);
+      const response = handedOn(last, { real, given: holding.token, onEnd: leave });
+      this.#report(call, outcomeOf(last));
+      return response;
+    } catch (error) {
+      leave?.();
+      this.#report(call, codeOf(error));
+      throw error;
+    }
+  }
+
+  /** Refuses what the caller may not do with the app, and everybody while that is disabled, also with a token that is not ours. */
+  #checkApp(caller: Caller, { slot, name }: Holding): void {
+    const { access, directory } = this.#parts;
+    const held = slot ?? (directory.find(appName(name)) && directory.slotOfApp(appName(name)));
+    if (held) access.slotOfToken(caller, "api:call", held);
+  }
+
+  async #exchange(call: Call): Promise<Exchanged> {
+    const { credentials, budget } = this.#parts;
+    const { request, holding } = call;
+    const { slot } = holding;
+    const body = await prepareBody(request.request, budget.of(repeaterOf(request.caller)));
+    try {
+      const held = slot && (await credentials.get(tokenOf(slot), { notes: request.caller }));
+      const token = held?.value ?? holding.token;
+      if (!token) throw new ServiceError("internal", "a call without a token");
+      const first = await this.#send(call, body, token);
+      if (!slot || !saysTokenIsDead(slot.platform, first)) return { last: first, token };
+      const another = await this.#another(call, slot, token);
+      call.healing = another && body.isReplayable ? "healed" : "failed";
+      if (!another || !body.isReplayable) return { last: first, token };
+      return { last: await this.#send(call, body, another), token: another };
+    } finally {
+      body.release();
+    }
+  }
+
+  /** Another token than `dead`, which the platform has just refused; undefined when there is none to be had. */
+  async #another({ request }: Call, slot: Slot, dead: Secret): Promise<Secret | undefined> {
+    try {
+      const { value } = await this.#parts.credentials.replace(tokenOf(slot), dead, actorOf(request.caller));
+      return value.equals(dead) ? undefined : value;
+    } catch {
+      // What kept us from it is told in log and state; the caller is told what the platform said.
+      return undefined;
+    }
+  }
+
+  async #send({ request, holding, family }: Call, { body }: CallBody, token: Secret): Promise<ReadAnswer> {
+    const { forwarder, clock, events } = this.#parts;
+    const { platform, appId } = holding.name;
+    const { caller, path } = request;
+    const { method, headers, signal } = request.request;
+    const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
+    const startedAt = clock.monotonic();
+    const report = (outcome: Called["outcome"], errcode?: number) => {
+      const durationMs = Math.round(clock.monotonic() - startedAt);
+      const about = { platform, appId, endpoint: family, durationMs, outcome };
+      events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
+    };
+    try {
+      const who = repeaterOf(caller);
+      const up = { platform, caller: who, method, path, query, headers: headersUp(headers), body, signal };
+      const read = await readSmallText(await forwardFor(caller, forwarder, up));
+      report(outcomeOf(read), read.errcode);
+      return read;
+    } catch (error) {
+      report(codeOf(error));
+      throw error;
+    }
+  }
+
+  #report({ request, holding, family, startedAt, healing }: Call, outcome: Called["outcome"]): void {
+    const { clock, events } = this.#parts;
+    events.emit({
+      type: "gateway.called",
+      client: request.caller.identity?.client ?? "",
+      app: heldApp(holding),
+      family,
+      outcome,
+      healing,
+      durationMs: Math.round((clock.monotonic() - startedAt) * 1000) / 1000,
+    });
+  }
+}
+
+function tokenOf(slot: Slot): CredentialRef {
+  return { slot, kind: "access_token" };
+}
+
+/** What goes up of a query. In WeCom's debug mode five calls a minute are answered. */
+function queryUp(platform: Holding["name"]["platform"], query: RawQuery): RawQuery {
+  if (platform !== "wecom") return query;
+  const debugs = query.names.filter((name) => name.toLowerCase() === "debug");
+  return debugs.reduce((left, name) => left.without(name), query);
+}
+
+/** As `checkOpen`, for this caller. A refusal is for who asks, and is counted as every such one. */
+function checkOpenTo(caller: Caller, path: string, query: RawQuery): void {
+  try {
+    checkOpen(path, query, caller.client?.client.delivery === "virtual");
+  } catch (error) {
+    throw error instanceof ServiceError ? markRefused(caller, error) : error;
+  }
+}
+
+function outcomeOf({ answer: { status }, errcode }: ReadAnswer): Called["outcome"] {
+  if (errcode) return "errcode";
+  return status < 400 ? "ok" : "upstream_invalid";
+}
+
+function codeOf(error: unknown): ErrorCode {
+  return error instanceof ServiceError ? error.code : "internal";
+}

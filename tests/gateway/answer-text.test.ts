@@ -1,0 +1,90 @@
+import { expect, test } from "bun:test";
+import { readSmallText, saysTokenIsDead } from "../../src/gateway/answer-text.ts";
+import type { ForwardAnswer } from "../../src/gateway/forwarder.ts";
+
+const JSON_TYPE = "application/json; encoding=utf-8";
+
+function answerOf(body: string | readonly Uint8Array[], headers: Record<string, string> = {}): ForwardAnswer {
+  const left = typeof body === "string" ? [Buffer.from(body)] : [...body];
+  const stream = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const part = left.shift();
+      if (part) controller.enqueue(part);
+      else controller.close();
+    },
+  });
+  return { status: 200, headers: new Headers({ "content-type": JSON_TYPE, ...headers }), body: stream };
+}
+
+test.each([
+  ['{"errcode":40001,"errmsg":"x"}', 40001],
+  ['{"errcode":0}', 0],
+  ['{"errcode":-1}', -1],
+  ['{"errcode":"42001"}', 42001],
+  ['{"errcode":"-1"}', -1],
+  ['\ufeff{"errcode":40001}', 40001],
+  ['{"name":"a\u0000\nb","errcode":40014}', 40014],
+  ['{"access_token":"x"}', undefined],
+  ['{"base_resp":{"errcode":40001}}', undefined],
+  ['[{"errcode":40001}]', undefined],
+  ['{"errcode":null}', undefined],
+  ['{"errcode":true}', undefined],
+  ['{"errcode":""}', undefined],
+  ['{"errcode":[40001]}', undefined],
+  ['{"errcode":40001.5}', undefined],
+  ['{"errcode":"0x9c41"}', undefined],
+  ['{"errcode":40001', undefined],
+  ['"errcode"', undefined],
+  ["", undefined],
+])("of %p the errcode is %p", async (body, errcode) => {
+  const read = await readSmallText(answerOf(body));
+  expect(read.errcode).toBe(errcode);
+  expect(Buffer.from(read.bytes ?? []).toString()).toBe(body);
+});
+
+test.each([
+  ["application/json", true],
+  ["APPLICATION/JSON ; charset=utf-8", true],
+  ["text/plain", true],
+  ["text/json", true],
+  ["image/jpeg", false],
+  ["application/jsonx", false],
+  ["text/html", true],
+  ["application/xml", true],
+  ["application/problem+json", true],
+  ["application/zip", false],
+])("of the type %s an answer is looked at: %p", async (type, isRead) => {
+  const { bytes, answer } = await readSmallText(answerOf("{}", { "content-type": type }));
+  expect(bytes !== undefined).toBe(isRead);
+  if (!isRead) expect(await new Response(answer.body).text()).toBe("{}");
+});
+
+test("a file is not looked at, whatever type it says", async () => {
+  const file = answerOf('{"errcode":40001}', { "content-disposition": 'attachment; filename="a.json"' });
+  expect((await readSmallText(file)).bytes).toBeUndefined();
+});
+
+test("64 KiB are read, and what is longer goes on as a stream from its first byte", async () => {
+  const parts = Array.from({ length: 5 }, (_, n) => new Uint8Array(16 * 1024).fill(n));
+  expect((await readSmallText(answerOf(parts.slice(0, 4)))).bytes).toHaveLength(64 * 1024);
+  const { answer, bytes } = await readSmallText(answerOf(parts));
+  expect(bytes).toBeUndefined();
+  expect(Buffer.from(await new Response(answer.body).arrayBuffer()).equals(Buffer.concat(parts))).toBe(true);
+  const announced = await readSmallText(answerOf("{}", { "content-length": "65537" }));
+  expect(announced.bytes).toBeUndefined();
+  const justSmall = await readSmallText(answerOf(parts.slice(0, 4), { "content-length": "65536" }));
+  expect(justSmall.bytes).toHaveLength(64 * 1024);
+});
+
+test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014 and 42001 alone", async () => {
+  const dead = async (platform: "weixin" | "wecom", errcode: number) =>
+    saysTokenIsDead(platform, await readSmallText(answerOf(JSON.stringify({ errcode }))));
+  const of = async (platform: "weixin" | "wecom") => {
+    const found = [];
+    for (let errcode = 39_990; errcode < 42_020; errcode++)
+      if (await dead(platform, errcode)) found.push(errcode);
+    return found;
+  };
+  expect(await of("weixin")).toEqual([40001, 40014, 42001]);
+  expect(await of("wecom")).toEqual([40014, 42001]);
+});

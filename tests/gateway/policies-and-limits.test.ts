@@ -1,0 +1,170 @@
+import { expect, test } from "bun:test";
+import { Gate } from "../../src/sandbox/gate.ts";
+import { createClient } from "../support/access-world.ts";
+import { World } from "../support/world.ts";
+import { ALL_ACTIONS, GatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+
+const INFO = "/cgi-bin/user/get";
+const SEND = "/cgi-bin/message/custom/send";
+const CHECK = "/wxa/msg_sec_check";
+const GRANTS = [{ apps: ["*"], actions: ALL_ACTIONS }];
+
+test.each([
+  ["all", { [SEND]: true, [INFO]: true, [CHECK]: true }],
+  ["no-messaging", { [SEND]: false, [INFO]: true, [CHECK]: true }],
+  ["read-only", { [SEND]: false, [INFO]: true, "/cgi-bin/menu/create": false }],
+  ["none", { [SEND]: false, [INFO]: false, [CHECK]: false }],
+] as const)("of the preset %s each path is what it says, by token and by key", async (preset, paths) => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual", policy: { preset } } });
+  const token = await it.token();
+  for (const [path, isAllowed] of Object.entries(paths)) {
+    it.sandbox.resetCalls();
+    const keyed = { headers: { "x-api-key": it.key } };
+    for (const answer of [
+      await it.post(`${path}?access_token=${token}`, {}),
+      await it.post(`/gateway/${WX_APP}${path}`, {}, keyed),
+    ]) {
+      expect([path, answer.errcode === 48001]).toEqual([path, !isAllowed]);
+      if (!isAllowed) expect(answer.errmsg).toContain(`the client's policy (${preset}) does not allow`);
+    }
+    expect([path, it.sandbox.calls(path)]).toEqual([path, isAllowed ? 2 : 0]);
+  }
+});
+
+test("what a client's lists say goes before the preset, in whatever letters and with whatever slashes", async () => {
+  const policy = { preset: "no-messaging", allow: [SEND], deny: ["/cgi-bin/user/**"] } as const;
+  await using it = await GatewayWorld.create({ client: { policy } });
+  const token = await it.token();
+  const ask = async (path: string) => (await it.post(`${path}?access_token=${token}`, {})).errcode;
+  expect(await ask(SEND)).not.toBe(48001);
+  for (const path of [
+    INFO,
+    "/cgi-bin/User/get",
+    "/cgi-bin/user/get/",
+    "//cgi-bin//user/get",
+    "/cgi-bin/message/template/send",
+  ]) {
+    expect([path, await ask(path)]).toEqual([path, 48001]);
+  }
+});
+
+test("on WeCom a refusal by policy is 48002", async () => {
+  await using it = await GatewayWorld.create({ client: { policy: { preset: "no-messaging" } } });
+  const token = await it.token(WECOM_APP);
+  expect((await it.post(`/cgi-bin/message/send?access_token=${token}`, {})).errcode).toBe(48002);
+  expect(it.sandbox.calls("/cgi-bin/message/send")).toBe(0);
+});
+
+test("a policy that is changed holds for tokens that are out already", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  const token = await it.token();
+  const path = `${SEND}?access_token=${token}`;
+  expect((await it.post(path, { touser: "o" })).errcode).toBe(0);
+  const { headers } = await it.world.administer("/v1/clients/program");
+  const changed = await it.world.administer("/v1/clients/program", {
+    method: "PATCH",
+    headers: { "content-type": "application/json", "if-match": headers.get("etag") ?? "" },
+    body: JSON.stringify({ policy: { preset: "no-messaging" } }),
+  });
+  expect(changed.code).toBe(0);
+  expect((await it.post(path, { touser: "o" })).errcode).toBe(48001);
+});
+
+test("a new client outside prod is given virtual tokens and reaches no user; one of prod is not held back", async () => {
+  await using it = await GatewayWorld.create();
+  const create = async (environment: string) => {
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ client: `new-${environment}`, environment, grants: GRANTS });
+    await it.world.administer("/v1/clients", { method: "POST", headers, body });
+    const { data } = await it.world.administer(`/v1/clients/new-${environment}/keys`, {
+      method: "POST",
+      headers,
+      body: "{}",
+    });
+    return it.token(WX_APP, String(data["api_key"]));
+  };
+  const [dev, prod] = [await create("dev"), await create("prod")];
+  expect(dev).toStartWith("atv1_");
+  expect((await it.post(`${SEND}?access_token=${dev}`, { touser: "o" })).errcode).toBe(48001);
+  expect((await it.send(`${INFO}?access_token=${dev}`)).errcode).toBeUndefined();
+  expect(prod).toBe(await it.realToken());
+  expect((await it.post(`${SEND}?access_token=${prod}`, { touser: "o" })).errcode).toBe(0);
+});
+
+test("a client's requests a second hold at the gateway: 45011, on WeCom 45009, and say when to come again", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual", rateLimit: 1 } });
+  const wx = await it.token();
+  it.world.clock.advance(60_000);
+  const wecom = await it.token(WECOM_APP);
+  it.world.clock.advance(60_000);
+  const answers = [];
+  for (let n = 0; n < 25; n++) answers.push(await it.send(`${INFO}?access_token=${wx}`));
+  const refused = answers.find(({ errcode }) => errcode !== undefined);
+  expect(refused?.errcode).toBe(45011);
+  expect(Number(refused?.headers.get("retry-after"))).toBeGreaterThan(0);
+  expect((await it.send(`/cgi-bin/department/list?access_token=${wecom}`)).errcode).toBe(45009);
+  it.world.clock.advance(60_000);
+  expect((await it.send(`${INFO}?access_token=${wx}`)).errcode).toBeUndefined();
+});
+
+test("more calls at once than a client may have are refused, and each one that ends makes room for one", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual", concurrency: 2 } });
+  const token = await it.token();
+  const path = `${INFO}?access_token=${token}`;
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: INFO, times: 2 });
+  const underWay = [it.send(path), it.send(path)];
+  await gate.arrived(2);
+  const refused = await it.send(path);
+  expect([refused.errcode, refused.headers.get("retry-after")]).toEqual([45011, "1"]);
+  const other = await createClient(it.world, { name: "other", grants: GRANTS });
+  expect(
+    (await it.send(`/gateway/${WX_APP}${INFO}`, { headers: { "x-api-key": other } })).errcode,
+  ).toBeUndefined();
+  gate.open();
+  await Promise.all(underWay);
+  for (let n = 0; n < 5; n++) expect((await it.send(path)).errcode).toBeUndefined();
+});
+
+test("each of several workers lets its share of a client's calls at once through", async () => {
+  await using it = await GatewayWorld.create({ workers: 2, client: { delivery: "virtual", concurrency: 2 } });
+  const path = `${INFO}?access_token=${await it.token()}`;
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: INFO, times: 1 });
+  const underWay = it.send(path);
+  await gate.arrived(1);
+  expect((await it.send(path)).errcode).toBe(45011);
+  gate.open();
+  await underWay;
+  expect((await it.send(path)).errcode).toBeUndefined();
+});
+
+test("whatever way a call ends, its place is free again", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual", concurrency: 1 } });
+  const token = await it.token();
+  const path = `${INFO}?access_token=${token}`;
+  const media = `/cgi-bin/media/get?access_token=${token}&media_id=x`;
+  const large = { kind: "raw", contentType: "image/jpeg", body: "x".repeat(3_000_000), times: 1 } as const;
+  it.sandbox.inject({ kind: "reset_after", endpoint: INFO, times: 1 });
+  expect((await it.send(path)).errcode).toBe(502);
+  expect((await it.post(`${SEND}?access_token=${token}`, { touser: "o" })).errcode).toBe(0);
+  it.sandbox.inject({ ...large, endpoint: "/cgi-bin/media/get" });
+  expect((await it.send(media)).text).toHaveLength(3_000_000);
+  // One that its caller gives up before the answer is there, and one in the middle of it.
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: INFO, times: 1 });
+  const early = new AbortController();
+  const given = it.send(path, { signal: early.signal }).catch(() => "given up");
+  await gate.arrived();
+  early.abort();
+  expect(await given).toBe("given up");
+  gate.open();
+  await World.until(async () => (await it.send(path)).errcode === undefined);
+  it.sandbox.inject({ ...large, endpoint: "/cgi-bin/media/get" });
+  const late = new AbortController();
+  const response = await fetch(it.url + media, { signal: late.signal });
+  await response.body?.getReader().read();
+  late.abort();
+  await World.until(async () => (await it.send(path)).errcode === undefined);
+  expect((await it.send(path)).errcode).toBeUndefined();
+});

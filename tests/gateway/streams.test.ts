@@ -1,0 +1,174 @@
+import { expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { connect } from "node:net";
+import { Gate } from "../../src/sandbox/gate.ts";
+import { World } from "../support/world.ts";
+import { GatewayWorld, rawGatewayWorld, WX_APP } from "./gateway-world.ts";
+
+const UPLOAD = "/cgi-bin/media/upload";
+const MIB = 1024 * 1024;
+
+/** A file in a form, as SDKs upload it. */
+function formOf(bytes: Uint8Array): { body: Buffer; type: string } {
+  const head =
+    '--edge\r\nContent-Disposition: form-data; name="media"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n';
+  return {
+    body: Buffer.concat([Buffer.from(head), bytes, Buffer.from("\r\n--edge--\r\n")]),
+    type: "multipart/form-data; boundary=edge",
+  };
+}
+
+function bytesOf(length: number): Buffer {
+  return Buffer.from(Uint8Array.from({ length }, (_, n) => (n * 31 + (n >> 8)) & 0xff));
+}
+
+test("a file goes up and comes down byte for byte, one that is held and one that streams", async () => {
+  await using it = await GatewayWorld.create({
+    client: { delivery: "virtual" },
+    environment: { GATEWAY_REPLAY_BYTES: String(MIB) },
+  });
+  const token = await it.token();
+  for (const length of [1000, 3 * MIB]) {
+    const file = bytesOf(length);
+    const { body, type } = formOf(file);
+    const headers = { "content-type": type };
+    const up = await it.send(`${UPLOAD}?type=image&access_token=${token}`, { method: "POST", headers, body });
+    const { media_id: mediaId } = JSON.parse(up.text) as { media_id: string };
+    const down = await fetch(`${it.url}/cgi-bin/media/get?access_token=${token}&media_id=${mediaId}`);
+    expect(down.headers.get("content-disposition")).toContain("attachment");
+    const got = Buffer.from(await down.arrayBuffer());
+    expect(createHash("sha256").update(got).digest("hex")).toBe(
+      createHash("sha256").update(file).digest("hex"),
+    );
+  }
+  expect(it.sandbox.calls(UPLOAD)).toBe(2);
+});
+
+test("an upload is healed where it is held, and is the caller's to repeat where it streams", async () => {
+  await using it = await GatewayWorld.create({
+    client: { delivery: "virtual" },
+    environment: { GATEWAY_REPLAY_BYTES: String(MIB) },
+  });
+  const token = await it.token();
+  const upload = (length: number) => {
+    const { body, type } = formOf(bytesOf(length));
+    const headers = { "content-type": type };
+    return it.send(`${UPLOAD}?type=image&access_token=${token}`, { method: "POST", headers, body });
+  };
+  it.sandbox.killTokens(WX_APP);
+  expect((await upload(1000)).errcode).toBeUndefined();
+  expect(it.sandbox.calls(UPLOAD)).toBe(2);
+  it.world.clock.advance(60_000);
+  it.sandbox.killTokens(WX_APP);
+  expect((await upload(3 * MIB)).errcode).toBe(40001);
+  expect(it.sandbox.calls(UPLOAD)).toBe(3);
+  expect((await upload(3 * MIB)).errcode).toBeUndefined();
+  expect(it.sandbox.calls(UPLOAD)).toBe(4);
+});
+
+test("a body of unknown length is held up to GATEWAY_REPLAY_BYTES, and refused beyond: WeChat takes no chunks", async () => {
+  await using it = await GatewayWorld.create({ environment: { GATEWAY_REPLAY_BYTES: "100000" } });
+  const token = await it.token();
+  const chunked = (parts: number) =>
+    it.send(`/cgi-bin/message/custom/send?access_token=${token}`, {
+      method: "POST",
+      body: new ReadableStream({
+        async start(controller) {
+          controller.enqueue(Buffer.from('{"touser":"'));
+          for (let n = 0; n < parts; n++) controller.enqueue(Buffer.alloc(10_000, "x"));
+          controller.enqueue(Buffer.from('"}'));
+          controller.close();
+        },
+      }),
+    });
+  expect((await chunked(9)).errcode).toBe(0);
+  const refused = await chunked(11);
+  expect([refused.errcode, refused.errmsg]).toEqual([
+    45001,
+    expect.stringContaining("Content-Length") as string,
+  ]);
+  expect(it.sandbox.calls("/cgi-bin/message/custom/send")).toBe(1);
+});
+
+test("where GATEWAY_REPLAY_TOTAL_BYTES is used up, a known length streams and an unknown one waits for its turn", async () => {
+  await using it = await GatewayWorld.create({ environment: { GATEWAY_REPLAY_TOTAL_BYTES: "1000" } });
+  const path = "/cgi-bin/message/custom/send";
+  const send = `${path}?access_token=${await it.token()}`;
+  const message = { touser: "o", text: "x".repeat(600) };
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: path, times: 1 });
+  const held = it.post(send, message);
+  await gate.arrived(1);
+  expect((await it.post(send, message)).errcode).toBe(0);
+  const chunked = () => {
+    const body = new ReadableStream({
+      start(controller) {
+        controller.enqueue(Buffer.from(JSON.stringify(message)));
+        controller.close();
+      },
+    });
+    return it.send(send, { method: "POST", body });
+  };
+  const { errcode, headers } = await chunked();
+  expect([errcode, headers.get("retry-after")]).toEqual([45011, "1"]);
+  gate.open();
+  await held;
+  expect((await chunked()).errcode).toBe(0);
+});
+
+test("each of several workers holds its share of GATEWAY_REPLAY_TOTAL_BYTES", async () => {
+  await using it = await GatewayWorld.create({
+    workers: 2,
+    client: { delivery: "virtual" },
+    environment: { GATEWAY_REPLAY_TOTAL_BYTES: "2000" },
+  });
+  const send = `/cgi-bin/message/custom/send?access_token=${await it.token()}`;
+  for (const [length, errcode] of [
+    [900, 0],
+    [1100, 40001],
+  ] as const) {
+    it.world.clock.advance(60_000);
+    it.sandbox.killTokens(WX_APP);
+    const answer = await it.post(send, { touser: "o", text: "x".repeat(length) });
+    expect([length, answer.errcode]).toEqual([length, errcode]);
+  }
+});
+
+test("a download is read from WeChat no faster than its caller reads it", async () => {
+  const state = { written: 0 };
+  await using raw = await rawGatewayWorld(({ socket }) => {
+    const length = 200 * MIB;
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: ${length}\r\n\r\n`);
+    const piece = Buffer.alloc(MIB);
+    const more = () => {
+      while (state.written < length) {
+        state.written += piece.length;
+        if (socket.write(piece)) continue;
+        socket.once("drain", more);
+        return;
+      }
+    };
+    more();
+  });
+  const token = await raw.it.token();
+  const { hostname, port } = new URL(raw.it.url);
+  const caller = connect(Number(port), hostname);
+  caller.write(`GET /cgi-bin/media/get?access_token=${token}&media_id=1 HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  await new Promise<void>((resolve) => caller.once("data", () => resolve()));
+  caller.pause();
+  // It comes to rest with what lies in the sockets' buffers, far from all.
+  let before = -1;
+  await World.until(async () => {
+    if (before === state.written) return true;
+    before = state.written;
+    await Bun.sleep(200);
+    return false;
+  });
+  expect(state.written).toBeLessThan(60 * MIB);
+  const closed = new Promise<void>((resolve) =>
+    raw.upstream.requests.at(-1)?.socket.once("close", () => resolve()),
+  );
+  caller.destroy();
+  await closed;
+  expect(state.written).toBeLessThan(100 * MIB);
+});

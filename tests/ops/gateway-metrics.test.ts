@@ -1,0 +1,151 @@
+import { expect, test } from "bun:test";
+import { GatewayMetrics } from "../../src/ops/gateway-metrics.ts";
+import { MetricRegistry } from "../../src/ops/metrics.ts";
+import { Gate } from "../../src/sandbox/gate.ts";
+import { WX, WX_FOREIGN, World } from "../support/world.ts";
+import { GatewayWorld, WECOM_APP, WX_APP } from "../gateway/gateway-world.ts";
+import { type Exposition, parseExposition } from "./prometheus-text.ts";
+
+const INFO = "/cgi-bin/user/get";
+const SEND = "/cgi-bin/message/custom/send";
+const CALLS = "accesstoken_gateway_calls_total";
+const HEALS = "accesstoken_gateway_heals_total";
+
+async function scrape({ url, key }: GatewayWorld): Promise<Exposition> {
+  return parseExposition(await (await fetch(`${url}/metrics`, { headers: { "x-api-key": key } })).text());
+}
+
+function labelsOf(text: Exposition, name: string): string[] {
+  return text.series
+    .filter((each) => each.name === name)
+    .map(({ labels }) => Object.values(labels).join(" "));
+}
+
+test("calls are counted by client, app, family and outcome, and timed by family", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  const [token, wecom] = [await it.token(), await it.token(WECOM_APP)];
+  await it.send(`${INFO}?access_token=${token}`);
+  await it.send(`/cgi-bin/user/info?openid=x&access_token=${token}`);
+  await it.send(`/made/up/by/callers?access_token=${token}`);
+  await it.send(`/gateway/${WECOM_APP}/cgi-bin/nope`, { headers: { "x-api-key": it.key } });
+  await it.send(`/cgi-bin/department/list?access_token=${wecom}`);
+  it.sandbox.inject({ kind: "reset_after", endpoint: SEND, times: 1 });
+  await it.post(`${SEND}?access_token=${token}`, {});
+  const text = await scrape(it);
+  expect(labelsOf(text, CALLS).toSorted()).toEqual(
+    [
+      `program ${WX_APP} /cgi-bin/user ok`,
+      `program ${WX_APP} /cgi-bin/user errcode`,
+      `program ${WX_APP} other errcode`,
+      `program ${WX_APP} /cgi-bin/message upstream_invalid`,
+      `program ${WECOM_APP} /cgi-bin upstream_invalid`,
+      `program ${WECOM_APP} /cgi-bin/department ok`,
+    ].toSorted(),
+  );
+  expect(text.value("accesstoken_gateway_duration_seconds_count", { family: "/cgi-bin/user" })).toBe(2);
+});
+
+test("each time that a call is sent up counts as an upstream call, and as one of the app's today", async () => {
+  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  const token = await it.token();
+  it.sandbox.killTokens(WX.appId);
+  await it.send(`${INFO}?access_token=${token}`);
+  const text = await scrape(it);
+  const labels = { platform: "weixin", endpoint: "/cgi-bin/user" };
+  expect(text.value("accesstoken_upstream_calls_total", { ...labels, outcome: "errcode" })).toBe(1);
+  expect(text.value("accesstoken_upstream_calls_total", { ...labels, outcome: "ok" })).toBe(1);
+  const { data } = await it.world.administer(`/v1/apps/${WX_APP}`);
+  expect(data["calls_today"]).toMatchObject({ "/cgi-bin/user": { calls: 2 } });
+});
+
+test("heals are counted by app and by what came of them", async () => {
+  await using it = await GatewayWorld.create({
+    client: { delivery: "virtual" },
+    environment: { GATEWAY_REPLAY_BYTES: "10" },
+  });
+  const token = await it.token();
+  it.sandbox.killTokens(WX.appId);
+  await it.send(`${INFO}?access_token=${token}`);
+  it.world.clock.advance(60_000);
+  it.sandbox.killTokens(WX.appId);
+  await it.post(`${SEND}?access_token=${token}`, { touser: "too long to be held" });
+  await it.send(`${INFO}?access_token=${token}`);
+  const text = await scrape(it);
+  expect(text.value(HEALS, { app: WX_APP, result: "healed" })).toBe(1);
+  expect(text.value(HEALS, { app: WX_APP, result: "failed" })).toBe(1);
+});
+
+test("P6: no address, no token and no app that is not held is a label", async () => {
+  await using it = await GatewayWorld.create({ environment: { ANONYMOUS: "on" } });
+  const token = await it.token();
+  await it.send(`${INFO}?access_token=${token}`);
+  const query = `grant_type=client_credential&appid=${WX_FOREIGN.appId}&secret=${WX_FOREIGN.secret}`;
+  const { access_token: foreign } = JSON.parse((await it.send(`/cgi-bin/token?${query}`)).text) as {
+    access_token: string;
+  };
+  await it.send(`${INFO}?access_token=${foreign}`);
+  const text = await scrape(it);
+  expect(labelsOf(text, CALLS)).toEqual([
+    `(access token) ${WX_APP} /cgi-bin/user ok`,
+    "(access token) (other) /cgi-bin/user ok",
+  ]);
+  expect(JSON.stringify(text.series)).not.toContain("127.0.0.1");
+});
+
+test("above a thousand apps no app is a label, and above a thousand clients no further one", () => {
+  const registry = new MetricRegistry();
+  const state = { apps: 1000 };
+  const metrics = new GatewayMetrics(registry, {
+    appCount: () => state.apps,
+    isHeldApp: () => true,
+    replayBytes: () => 0,
+  });
+  const called = {
+    type: "gateway.called",
+    app: "wx1",
+    family: "/wxa",
+    outcome: "ok",
+    durationMs: 1,
+  } as const;
+  const count = (client: string) => metrics.count({ ...called, client, healing: "none" });
+  for (let n = 0; n < 1500; n++) count(`client-${n}`);
+  state.apps = 1001;
+  count("client-0");
+  const samples = registry.snapshot("1").metrics.find(({ name }) => name === CALLS)?.samples ?? [];
+  expect(samples).toHaveLength(1002);
+  expect(samples.slice(-2)).toEqual([
+    { labels: ["(other)", "wx1", "/wxa", "ok"], value: 500 },
+    { labels: ["client-0", "", "/wxa", "ok"], value: 1 },
+  ]);
+});
+
+test("the bytes that are held for a second try are shown while they are, and are 0 whatever came of the calls", async () => {
+  await using it = await GatewayWorld.create();
+  const token = await it.token();
+  const held = async () => (await scrape(it)).value("accesstoken_gateway_replay_bytes");
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: SEND, times: 1 });
+  const path = `${SEND}?access_token=${token}`;
+  const message = { touser: "x".repeat(1000) };
+  const call = it.post(path, message);
+  await gate.arrived();
+  expect(await held()).toBe(JSON.stringify(message).length);
+  gate.open();
+  await call;
+  it.sandbox.inject({ kind: "reset_after", endpoint: SEND, times: 1 });
+  await it.post(path, message);
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: SEND, times: 1 });
+  await it.post(path, message);
+  it.sandbox.killTokens(WX.appId);
+  await it.post(path, message);
+  const controller = new AbortController();
+  const second = new Gate();
+  it.sandbox.inject({ kind: "gate", gate: second, endpoint: SEND, times: 1 });
+  const given = it
+    .post(path.replace(token, await it.token()), message, { signal: controller.signal })
+    .catch(() => "given up");
+  await second.arrived();
+  controller.abort();
+  expect(await given).toBe("given up");
+  await World.until(async () => (await held()) === 0);
+});
