@@ -86,7 +86,7 @@ export type ServiceEvent =
       readonly app: string;
       /** Of the path; one of a hundred. */
       readonly family: string;
-      readonly outcome: "ok" | "errcode" | ErrorCode;
+      readonly outcome: UpstreamCall["outcome"];
       readonly healing: "none" | "healed" | "failed";
       readonly durationMs: number;
     }

@@ -103,12 +103,18 @@ export class AppDirectory {
    * @throws {ServiceError} `not_found` when we hold no such app.
    */
   slotOfApp(name: string): Slot {
-    const app = this.find(name);
-    if (app) return slotOf(app);
+    const slot = this.findSlot(name);
+    if (slot) return slot;
     throw new ServiceError(
       "not_found",
       "没有配置该应用，请检查appid或<corpid>_<agent> (no such app here; check the appid or <corpid>_<agent>)",
     );
+  }
+
+  /** As `slotOfApp`; undefined when we hold no such app. */
+  findSlot(name: string): Slot | undefined {
+    const app = this.find(name);
+    return app && slotOf(app);
   }
 
   /**

@@ -16,7 +16,7 @@ export type KnownToken =
 export interface KnownTokensParts {
   readonly virtualTokens: Pick<VirtualTokens, "read">;
   readonly index: IssuedTokenIndex;
-  readonly directory: Pick<AppDirectory, "find" | "slotOfApp" | "slotNamed">;
+  readonly directory: Pick<AppDirectory, "findSlot" | "slotNamed">;
   readonly memory: Pick<HeldCredentials, "version">;
   readonly clock: Clock;
 }
@@ -51,7 +51,7 @@ export class KnownTokens {
     const { virtualTokens, directory } = this.#parts;
     const claims = virtualTokens.read(token.reveal());
     if (claims) {
-      const slot = directory.find(claims.app) && directory.slotOfApp(claims.app);
+      const slot = directory.findSlot(claims.app);
       return slot && { kind: "virtual", claims, slot };
     }
     const name = (await this.#find(token))?.slot;

@@ -5,7 +5,7 @@ import { type Access, actorOf } from "../clients/access.ts";
 import type { Authentication } from "../clients/authentication.ts";
 import type { Caller } from "../clients/caller.ts";
 import type { Action } from "../clients/grant.ts";
-import { minTtl, minTtlMs } from "../protocol/schema.ts";
+import { minTtl, minTtlMs, secondsLeft } from "../protocol/schema.ts";
 import { Secret } from "../secret.ts";
 import { type CredentialKind, credentialRef } from "./credential.ts";
 import type { CredentialManager } from "./manager.ts";
@@ -114,7 +114,7 @@ function readingOf(kind: CredentialKind): Action {
 function handOut(held: DeliveredToken) {
   return {
     value: held.value.reveal(),
-    expires_in: Math.max(1, Math.floor(held.remainingMs() / 1000)),
+    expires_in: secondsLeft(held),
     expires_at: held.expiresAt,
     issued_at: held.issuedAt,
   };

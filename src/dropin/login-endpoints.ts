@@ -1,3 +1,4 @@
+import type { Slot } from "../apps/slot.ts";
 import { repeaterOf } from "../clients/access.ts";
 import type { Login } from "../login/login.ts";
 import { Secret } from "../secret.ts";
@@ -22,12 +23,7 @@ const BY_CODE = { action: "login", grantType: "authorization_code" } as const;
  * https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
  */
 export function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return async (request) => {
-    const parameters = await readParameters(request);
-    const slot = weixinSlotOf(parts, request, parameters, BY_CODE);
-    const code = codeIn(parameters, "js_code", "weixin");
-    return (await parts.login.miniProgram(slot, code, repeaterOf(request.caller))).answer.reveal();
-  };
+  return weixinLogin(parts, "js_code", (...asked) => parts.login.miniProgram(...asked));
 }
 
 /**
@@ -36,12 +32,7 @@ export function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpo
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
  */
 export function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return async (request) => {
-    const parameters = await readParameters(request);
-    const slot = weixinSlotOf(parts, request, parameters, BY_CODE);
-    const code = codeIn(parameters, "code", "weixin");
-    return (await parts.login.oauth(slot, code, repeaterOf(request.caller))).answer.reveal();
-  };
+  return weixinLogin(parts, "code", (...asked) => parts.login.oauth(...asked));
 }
 
 /**
@@ -49,22 +40,32 @@ export function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
  *
  * https://developer.work.weixin.qq.com/document/path/96442
  */
-export function wecomUserEndpoint({ access, login }: LoginEndpointParts): TokenEndpoint {
-  return async (request, slot) => {
-    const { caller } = request;
-    access.slotOfToken(caller, "login", slot);
-    const code = codeIn(await readParameters(request), "code", "wecom");
-    return (await login.wecomUser(slot, code, repeaterOf(caller))).answer.reveal();
-  };
+export function wecomUserEndpoint(parts: LoginEndpointParts): TokenEndpoint {
+  return wecomLogin(parts, "code", (...asked) => parts.login.wecomUser(...asked));
 }
 
 /** `GET /cgi-bin/miniprogram/jscode2session`: the login code of a Mini Program inside WeCom. */
-export function wecomMiniProgramEndpoint({ access, login }: LoginEndpointParts): TokenEndpoint {
+export function wecomMiniProgramEndpoint(parts: LoginEndpointParts): TokenEndpoint {
+  return wecomLogin(parts, "js_code", (...asked) => parts.login.wecomMiniProgram(...asked));
+}
+
+type Exchange = (slot: Slot, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
+
+function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
+  return async (request) => {
+    const parameters = await readParameters(request);
+    const slot = weixinSlotOf(parts, request, parameters, BY_CODE);
+    const code = codeIn(parameters, codeName, "weixin");
+    return (await exchange(slot, code, repeaterOf(request.caller))).answer.reveal();
+  };
+}
+
+function wecomLogin({ access }: LoginEndpointParts, codeName: string, exchange: Exchange): TokenEndpoint {
   return async (request, slot) => {
     const { caller } = request;
     access.slotOfToken(caller, "login", slot);
-    const code = codeIn(await readParameters(request), "js_code", "wecom");
-    return (await login.wecomMiniProgram(slot, code, repeaterOf(caller))).answer.reveal();
+    const code = codeIn(await readParameters(request), codeName, "wecom");
+    return (await exchange(slot, code, repeaterOf(caller))).answer.reveal();
   };
 }
 

@@ -2,6 +2,7 @@ import type { Slot } from "../apps/slot.ts";
 import type { Access } from "../clients/access.ts";
 import type { CredentialKind } from "../credentials/credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
+import { secondsLeft } from "../protocol/schema.ts";
 import { refusalOf } from "./wechat-failure.ts";
 import { readParameters } from "./parameters.ts";
 import type { WechatRequest } from "./wechat-request.ts";
@@ -67,6 +68,5 @@ async function ticket(
 ): Promise<object> {
   access.slotOfToken(caller, "ticket:read", slot);
   const held = await credentials.get({ slot, kind }, { notes: caller });
-  const expiresIn = Math.max(1, Math.floor(held.remainingMs() / 1000));
-  return { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: expiresIn };
+  return { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
 }

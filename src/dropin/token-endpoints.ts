@@ -3,6 +3,7 @@ import { actorOf } from "../clients/access.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/token-delivery.ts";
 import { ServiceError } from "../errors.ts";
+import { secondsLeft } from "../protocol/schema.ts";
 import { type Parameters, readParameters } from "./parameters.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
 import { refusalOf } from "./wechat-failure.ts";
@@ -84,8 +85,7 @@ function tokenOf(slot: Slot): CredentialRef {
 }
 
 function tokenFields(token: DeliveredToken) {
-  const expiresIn = Math.max(1, Math.floor(token.remainingMs() / 1000));
-  return { access_token: token.value.reveal(), expires_in: expiresIn };
+  return { access_token: token.value.reveal(), expires_in: secondsLeft(token) };
 }
 
 function isBudget(error: unknown): error is ServiceError & { retryAfterMs: number } {

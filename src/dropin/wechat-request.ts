@@ -29,3 +29,8 @@ export function splitUrl(url: string): { readonly path: string; readonly search:
 export function collapseSlashes(path: string): string {
   return path.includes("//") ? path.replaceAll(/\/{2,}/g, "/") : path;
 }
+
+/** A path that ends in a slash without it; the root is one. */
+export function withoutLastSlash(path: string): string {
+  return path.replace(/(.)\/$/, "$1");
+}

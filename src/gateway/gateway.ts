@@ -25,7 +25,7 @@ import type { ReplayBudget } from "./replay-budget.ts";
 /** What the gateway works with. */
 export interface GatewayParts {
   readonly access: Pick<Access, "slotOfToken" | "checkPath">;
-  readonly directory: Pick<AppDirectory, "find" | "slotOfApp">;
+  readonly directory: Pick<AppDirectory, "findSlot">;
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
   readonly forwarder: Forwarder;
   readonly concurrency: Pick<Concurrency, "enter">;
@@ -101,7 +101,7 @@ export class Gateway {
   /** Refuses what the caller may not do with the app, and everybody while that is disabled, also with a token that is not ours. */
   #checkApp(caller: Caller, { slot, name }: Holding): void {
     const { access, directory } = this.#parts;
-    const held = slot ?? (directory.find(appName(name)) && directory.slotOfApp(appName(name)));
+    const held = slot ?? directory.findSlot(appName(name));
     if (held) access.slotOfToken(caller, "api:call", held);
   }
 

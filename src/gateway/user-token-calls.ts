@@ -14,11 +14,17 @@ import { pathFamily } from "./path-family.ts";
  */
 const PATHS: ReadonlySet<string> = new Set(["/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token"]);
 
+/** What these calls work with. */
+export interface UserTokenCallParts {
+  readonly access: Pick<Access, "admitTrusted">;
+  readonly forwarder: Forwarder;
+}
+
 /** Hands on calls with a user's own token, with which the app's has nothing to do: each goes up as it came. */
 export class UserTokenCalls {
-  readonly #parts: { readonly access: Pick<Access, "admitTrusted">; readonly forwarder: Forwarder };
+  readonly #parts: UserTokenCallParts;
 
-  constructor(parts: { readonly access: Pick<Access, "admitTrusted">; readonly forwarder: Forwarder }) {
+  constructor(parts: UserTokenCallParts) {
     this.#parts = parts;
   }
 

@@ -1,4 +1,5 @@
 import type { AnyElysia } from "elysia";
+import { splitUrl, withoutLastSlash } from "../dropin/wechat-request.ts";
 import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { envelopeResponse, newTraceId } from "./envelope-response.ts";
@@ -24,12 +25,12 @@ const SEGMENTS_MOST = 10;
  * Gives a request to `serve` only when its path means a route of `app` as it was sent, to `root` when it claims the
  * request, and to `serve` again when nobody knows the path.
  *
- * Bun resolves `/x/../y`, `/x/%2e%2e/y` and `/x\\..\\y` to `/y` before anybody sees the URL, while a proxy that filters
+ * Bun resolves `/x/../y`, `/x/%2e%2e/y` and `/x\..\y` to `/y` before anybody sees the URL, while a proxy that filters
  * paths has seen what was sent. Bun's own routes match what was sent, so the two readings can be compared: where they
  * differ and the resolved one means something here, the request is refused, with HTTP 400 or in WeChat's own way.
  */
 export function exactPaths(app: AnyElysia, serve: Handle, root: RootHandlers) {
-  const known = [...new Set(app.routes.map(({ path }) => path.replace(/(.)\/$/, "$1")))].map((path) => ({
+  const known = [...new Set(app.routes.map(({ path }) => withoutLastSlash(path)))].map((path) => ({
     path,
     hasParameters: path.includes(":"),
     pattern: new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}/?$`),
@@ -86,9 +87,7 @@ function sentPath(request: Request, [first = "", ...slashes]: readonly string[])
 
 /** The path that the app's router would read. */
 function resolvedPath({ url }: Request): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  const end = url.indexOf("?", start);
-  return end === -1 ? url.slice(start) : url.slice(start, end);
+  return splitUrl(url).path;
 }
 
 function refusal(): Response {

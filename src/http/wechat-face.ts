@@ -8,6 +8,7 @@ import {
   readWechatRequest,
   splitUrl,
   type WechatRequest,
+  withoutLastSlash,
 } from "../dropin/wechat-request.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -15,16 +16,17 @@ import { isPlatformPath, pathFamily } from "../gateway/path-family.ts";
 import type { UserTokenCalls } from "../gateway/user-token-calls.ts";
 import { newTraceId } from "./envelope-response.ts";
 import { faultFacts, recordRequest, type RequestRecordParts } from "./request-record.ts";
-import { secured, SECURITY_HEADERS } from "./security-headers.ts";
+import { secured } from "./security-headers.ts";
 import type { RequestSocket, RootFace } from "./server.ts";
+import { textResponse } from "./text-response.ts";
 
 /** What the face works with. */
 export interface WechatFaceParts extends RequestRecordParts {
-  readonly authentication: Authentication;
-  readonly holders: TokenHolders;
+  readonly authentication: Pick<Authentication, "meet" | "admitToken">;
+  readonly holders: Pick<TokenHolders, "admit" | "admitToApp">;
   readonly endpoints: DropinEndpoints;
-  readonly gateway: Gateway;
-  readonly userTokenCalls: UserTokenCalls;
+  readonly gateway: Pick<Gateway, "call">;
+  readonly userTokenCalls: Pick<UserTokenCalls, "takes" | "pass">;
 }
 
 /** What is known of a request while it is served, for whoever tells of its failure. */
@@ -111,7 +113,9 @@ export class WechatFace implements RootFace {
       answer = wechatFailureAnswer({ platform, path, traceId, address, now: clock.now() }, failure);
     }
     recordRequest(this.#parts, request, caller, { startedAt, traceId, route: serving.route, code });
-    return answer instanceof Response ? dressed(answer, traceId) : wechatResponse(answer, traceId);
+    return answer instanceof Response
+      ? dressed(answer, traceId)
+      : textResponse(answer.text, { ...answer, traceId });
   }
 
   async #serve(serving: Serving, request: WechatRequest): Promise<Response | WechatAnswer> {
@@ -181,34 +185,11 @@ export class WechatFace implements RootFace {
 
 type Serve = (serving: Serving, wechat: WechatRequest) => Promise<Response | WechatAnswer>;
 
-/**
- * What the headers of all answers of ours have in common, and the trace id of the last one, by content type.
- *
- * `Response` copies them, which costs less than making six headers out of text for each answer.
- */
-const HEADERS = new Map<string, Headers>();
-
-function wechatResponse({ text, contentType, headers }: WechatAnswer, traceId: string): Response {
-  let common = HEADERS.get(contentType);
-  if (!common) {
-    common = new Headers({ ...SECURITY_HEADERS, "content-type": contentType, "cache-control": "no-store" });
-    HEADERS.set(contentType, common);
-  }
-  common.set("trace-id", traceId);
-  const response = new Response(text, { headers: common });
-  for (const name in headers) response.headers.set(name, headers[name] ?? "");
-  return response;
-}
-
 /** An answer that is not ours, with what every answer of this service says of itself. */
 function dressed(response: Response, traceId: string): Response {
   response.headers.set("trace-id", traceId);
   if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
   return secured(response);
-}
-
-function withoutLastSlash(path: string): string {
-  return path.replace(/(.)\/$/, "$1");
 }
 
 function checkMethod(

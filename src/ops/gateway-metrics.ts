@@ -1,9 +1,7 @@
 import type { ServiceEvent } from "../events.ts";
-import type { Counter, Gauge, Histogram, MetricRegistry } from "./metrics.ts";
+import { APPS_MOST, type Counter, type Gauge, type Histogram, type MetricRegistry } from "./metrics.ts";
 
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
-/** With more apps than this, one series for each costs more than it tells. */
-const APPS_MOST = 1000;
 /** So many clients are told apart; there may have been more, one after the other. */
 const CLIENTS_MOST = 1000;
 /** Clients beyond those, and apps of which we hold no secret. */

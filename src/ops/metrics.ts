@@ -1,3 +1,6 @@
+/** With more apps than this, one series for each costs more than it tells. */
+export const APPS_MOST = 1000;
+
 /** How the values that several processes have for one series become one value. */
 export type MergeRule =
   /** They are added. */

@@ -4,12 +4,10 @@ import type { EventListener, ServiceEvent, UpstreamCall } from "../events.ts";
 import type { StandingLife } from "../store/store.ts";
 import { EventLoopLag } from "./event-loop-lag.ts";
 import { GatewayMetrics, type GatewayMetricsParts } from "./gateway-metrics.ts";
-import { type Gauge, MetricRegistry, type Snapshot } from "./metrics.ts";
+import { APPS_MOST, type Gauge, MetricRegistry, type Snapshot } from "./metrics.ts";
 
 const REQUEST_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const UPSTREAM_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8];
-/** With more apps than this, one series for each costs more than it tells. */
-const APPS_MOST = 1000;
 
 /** What the metrics need beside the events. */
 export interface ServiceMetricsParts extends GatewayMetricsParts {

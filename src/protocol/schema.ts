@@ -53,6 +53,11 @@ export function minTtlMs(text: string | undefined): number {
   return Number(text ?? 0) * 1000;
 }
 
+/** The life that is left of a credential in whole seconds, at least one, as faces that keep nothing back state it. */
+export function secondsLeft(credential: { remainingMs(): number }): number {
+  return Math.max(1, Math.floor(credential.remainingMs() / 1000));
+}
+
 /** An answer as the OpenAPI document shows it: `data` inside the envelope, with an example. */
 export function envelopeOf(description: string, data: TSchema, example: object) {
   const schema = Type.Object({

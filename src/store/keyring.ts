@@ -89,14 +89,12 @@ export class Keyring {
 
   /** A digest of an app's secret that only the holder of the master key can compute: 128 bits, base64url. */
   digest(platform: Platform, appId: string, secret: Secret): string {
-    const text = [platform, appId, secret.reveal()].join("\n");
-    return createHmac("sha256", this.#data.digest).update(text).digest("base64url").slice(0, 22);
+    return this.#digest(platform, appId, secret.reveal());
   }
 
   /** A digest of an access token that only the holder of the master key can compute: 128 bits, base64url. */
   tokenDigest(token: Secret): string {
-    const text = ["access_token", token.reveal()].join("\n");
-    return createHmac("sha256", this.#data.digest).update(text).digest("base64url").slice(0, 22);
+    return this.#digest("access_token", token.reveal());
   }
 
   /** What authenticates virtual tokens, 32 bytes: the same in every process of this database. */
@@ -152,6 +150,10 @@ export class Keyring {
   get #data(): DataKeys {
     if (!this.#dataKeys) throw new Error("the data keys are not known yet");
     return this.#dataKeys;
+  }
+
+  #digest(...parts: readonly string[]): string {
+    return createHmac("sha256", this.#data.digest).update(parts.join("\n")).digest("base64url").slice(0, 22);
   }
 
   /** Reads outside of any piece of database work, which would know what to do with a failure. */

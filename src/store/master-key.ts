@@ -1,18 +1,9 @@
 import { randomBytes } from "node:crypto";
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
+import { linkOnce } from "./link-once.ts";
 import { MASTER_KEY_BYTES } from "./sealing-key.ts";
 
 /** The bytes of a master key written as 64 hex digits or as base64; undefined when it is neither. */
@@ -66,13 +57,7 @@ export function createKeyFile(path: string): string {
     writeSync(file, text);
     fsyncSync(file);
     closeSync(file);
-    try {
-      linkSync(draft, path);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-    } finally {
-      unlinkSync(draft);
-    }
+    linkOnce(draft, path);
     const folder = openSync(dirname(path), "r");
     fsyncSync(folder);
     closeSync(folder);

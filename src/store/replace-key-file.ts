@@ -5,7 +5,6 @@ import {
   fchmodSync,
   fchownSync,
   fsyncSync,
-  linkSync,
   openSync,
   readdirSync,
   realpathSync,
@@ -17,6 +16,7 @@ import {
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
+import { linkOnce } from "./link-once.ts";
 import { DRAFT, draftOf, parseMasterKey, readKeyFile } from "./master-key.ts";
 import { SealingKey } from "./sealing-key.ts";
 
@@ -115,13 +115,7 @@ function holds(path: string, key: SealingKey): boolean {
 function writeOnce(path: string, key: SealingKey, owner: Owner): void {
   if (!existsSync(path)) {
     const draft = writeDraft(path, key, owner);
-    try {
-      linkSync(draft, path);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-    } finally {
-      unlinkSync(draft);
-    }
+    linkOnce(draft, path);
     syncFolder(path);
   }
   if (!holds(path, key)) throw occupied(path);

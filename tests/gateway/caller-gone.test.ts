@@ -14,7 +14,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
   const slot = weixinSlot();
   const gateway = new Gateway({
     access: { slotOfToken: () => slot, checkPath: () => undefined },
-    directory: { find: () => undefined, slotOfApp: () => slot },
+    directory: { findSlot: () => undefined },
     credentials: {
       get: () => Promise.reject(new Error("not asked for")),
       replace: () => Promise.reject(new Error("not asked for")),

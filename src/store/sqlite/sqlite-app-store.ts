@@ -1,5 +1,5 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import { and, eq, inArray, sql } from "drizzle-orm";
+import { and, eq, inArray } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import { type App, nameOfApp } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
@@ -12,7 +12,7 @@ import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { NO_DIGESTS } from "./token-digests.ts";
+import { FORGOTTEN } from "./forgotten-columns.ts";
 import type { Revisions, Transaction } from "./revisions.ts";
 import { apps, credentials, pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
@@ -21,17 +21,6 @@ type Row = typeof apps.$inferSelect;
 type Source = "environment" | "managed";
 
 const REVISION = "apps";
-
-/** As after a clear: the value is gone, and who began before must not bring it back. */
-const FORGOTTEN = {
-  value: null,
-  issuedAt: null,
-  expiresAt: null,
-  renewLeftMs: null,
-  isRejected: false,
-  ...NO_DIGESTS,
-  generation: sql`${credentials.generation} + 1`,
-};
 
 /** Apps in SQLite. */
 export class SqliteAppStore implements AppStore {

@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { and, eq, gt, gte, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
+import { and, eq, gt, gte, isNotNull, isNull, lte, or } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
@@ -14,25 +14,16 @@ import {
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import { CLEARED, FORGOTTEN, NO_VALUE, RAISED } from "./forgotten-columns.ts";
 import type { Transaction } from "./revisions.ts";
 import { credentials } from "./schema.ts";
 import type { SealedCredentials } from "./sealed-credentials.ts";
 import { runStatement } from "./statement.ts";
-import { digestsAfter, digestsWithout, NO_DIGESTS } from "./token-digests.ts";
+import { digestsAfter, digestsWithout } from "./token-digests.ts";
 
 type Row = typeof credentials.$inferSelect;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
-const NO_VALUE = {
-  value: null,
-  issuedAt: null,
-  expiresAt: null,
-  renewLeftMs: null,
-  isRejected: false,
-  valueDigest: null,
-};
-const CLEARED = { ...NO_VALUE, ...NO_DIGESTS };
-const RAISED = sql`${credentials.generation} + 1`;
 
 /** Credentials and their leases in SQLite. Each method is one transaction, and is on the disk when it resolves. */
 export class SqliteCredentialStore implements CredentialStore {
@@ -148,7 +139,7 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord> {
-    const set = { ...CLEARED, generation: RAISED };
+    const set = FORGOTTEN;
     if (generation !== undefined)
       return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
     const values = { ...columns(name), ...CLEARED, generation: this.#clock.now() };
