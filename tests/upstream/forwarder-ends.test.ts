@@ -71,6 +71,15 @@ test("the head's time begins with the last byte that went up", async () => {
   expect((await it.forward({ method: "POST", body: { stream, length: 6 } })).status).toBe(200);
 });
 
+test("a file that has to be made first may take its time, as a call may not", async () => {
+  await using it = await forwarderWorld(({ socket }) => setTimeout(() => socket.write(OK), 150), {
+    times: { ...SHORT, headMs: 50 },
+  });
+  for (const path of ["/cgi-bin/media/get", "/cgi-bin/media/get/jssdk", "/wxa/getwxacodeunlimit"])
+    expect([path, (await it.forward({ path })).status]).toEqual([path, 200]);
+  expect((await failureOf(it.forward({ path: "/cgi-bin/user/get" }))).code).toBe("upstream_timeout");
+});
+
 test("an upload that comes to a standstill is ended", async () => {
   const { watch, closed } = closing();
   await using it = await forwarderWorld(({ socket }) => watch(socket), { times: { ...SHORT, uploadMs: 50 } });
