@@ -58,11 +58,11 @@ export type ServiceEvent =
   /** Another process has the lease, and this one waits for its result. */
   | { readonly type: "credential.lease_waited"; readonly key: string }
   /** A refresh has begun in this process, and has ended, however it did. */
-  | { readonly type: "flight.started"; readonly key: string }
-  | { readonly type: "flight.landed"; readonly key: string }
+  | { readonly type: "refresh.started"; readonly key: string }
+  | { readonly type: "refresh.finished"; readonly key: string }
   /** A caller has begun to wait for a refresh, and has ended. */
-  | { readonly type: "waiter.came"; readonly key: string }
-  | { readonly type: "waiter.left"; readonly key: string }
+  | { readonly type: "waiter.added"; readonly key: string }
+  | { readonly type: "waiter.removed"; readonly key: string }
   /** A token was dead `earlyMs` before its time: somebody else fetches tokens for this app. */
   | { readonly type: "credential.died_early"; readonly key: string; readonly earlyMs: number }
   /** A sealed value in the store can't be opened. It is taken for none, so a new one will take its place. */

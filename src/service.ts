@@ -2,41 +2,39 @@ import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { UsageCounter } from "./audit/usage.ts";
-import { isSlotOf } from "./apps/slot.ts";
+import { isSlotOf } from "./apps/app.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
-import { Access } from "./clients/access.ts";
-import { createAuthentication } from "./clients/authentication.ts";
-import { CallerPolicy } from "./clients/caller.ts";
-import { ClientAdministration } from "./clients/client-administration.ts";
-import { ClientDirectory } from "./clients/client-directory.ts";
+import { Access } from "./access/access.ts";
+import { createAuthentication } from "./api/authentication.ts";
+import { CallerPolicy } from "./access/principal.ts";
+import { ClientAdministration } from "./access/client-administration.ts";
+import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { type CredentialSource, GuardedSource } from "./credentials/credential-source.ts";
+import { type CredentialSource, GuardedSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
-import { HeldCredentials } from "./credentials/held-credentials.ts";
-import { KnownTokens } from "./credentials/known-tokens.ts";
-import { QuotaWatch } from "./credentials/quota-watch.ts";
-import { Refresher } from "./credentials/refresher.ts";
-import { SlotCircuit } from "./credentials/slot-circuit.ts";
+import { CredentialCache } from "./credentials/credential-cache.ts";
+import { TokenIntrospector } from "./credentials/token-introspector.ts";
+import { QuotaGuard } from "./credentials/throttles.ts";
+import { Refresher } from "./credentials/renewal.ts";
+import { SlotCircuit } from "./credentials/backoff.ts";
 import { CredentialManager } from "./credentials/manager.ts";
-import { CredentialStates } from "./credentials/state.ts";
-import { TokenDelivery } from "./credentials/token-delivery.ts";
-import { VirtualTokens } from "./credentials/virtual-token.ts";
-import { TokenHolders } from "./dropin/token-holders.ts";
-import { dropinEndpoints } from "./dropin/endpoints.ts";
+import { CredentialStates } from "./credentials/status.ts";
+import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
+import { TokenResolver } from "./api/token-resolver.ts";
+import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { ReplayBudget } from "./gateway/replay-budget.ts";
+import { ReplayBudget } from "./gateway/call-body.ts";
 import { UserTokenCalls } from "./gateway/user-token-calls.ts";
-import { Concurrency } from "./clients/concurrency.ts";
+import { Concurrency } from "./access/limits.ts";
 import { WechatFace } from "./http/wechat-face.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
-import { createApp } from "./http/app.ts";
-import { Cors } from "./http/cors.ts";
-import { listen } from "./http/server.ts";
-import { CardSigner } from "./jssdk/card-signer.ts";
-import { JsApiSigner } from "./jssdk/js-api-signer.ts";
-import { TicketSource } from "./jssdk/ticket-source.ts";
+import { Cors, createApp } from "./http/app.ts";
+import { type HttpServer, listen } from "./http/server.ts";
+import { CardSigner } from "./signing/card-signer.ts";
+import { JsApiSigner } from "./signing/js-api-signer.ts";
+import { TicketSource } from "./signing/ticket-source.ts";
 import { Login } from "./login/login.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
@@ -44,16 +42,11 @@ import { Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import type { Store } from "./store/store.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
-import { CallbackIpProbe } from "./upstream/callback-ip-probe.ts";
-import { warnOfWideFiles } from "./store/wide-files.ts";
+import { CallbackIpProbe, Tickets, WecomTokenSource, WeixinTokenSource } from "./upstream/token-sources.ts";
+import { warnOfFilePermissions } from "./store/key-file.ts";
 import { HttpClient } from "./upstream/http-client.ts";
-import { Tickets } from "./upstream/tickets.ts";
-import { WecomLogin } from "./upstream/wecom-login.ts";
-import { WecomTokenSource } from "./upstream/wecom-token-source.ts";
-import { WeixinLogin } from "./upstream/weixin-login.ts";
-import { WeixinTokenSource } from "./upstream/weixin-token-source.ts";
-import { VERSION } from "./http/version.ts";
-import { NO_SERVER, RunningService, type Service } from "./service/running-service.ts";
+import { WecomLogin, WeixinLogin } from "./upstream/login-exchanges.ts";
+import { VERSION } from "./version.ts";
 
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
@@ -110,7 +103,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     onDamagedApp: (key) => events.emit({ type: "store.damaged", key }),
     onAuditFailed: (code) => events.emit({ type: "audit.failed", code }),
   });
-  for (const message of warnOfWideFiles([config.databasePath, config.masterKeyFile])) {
+  for (const message of warnOfFilePermissions([config.databasePath, config.masterKeyFile])) {
     events.emit({ type: "config.warning", message });
   }
   try {
@@ -168,7 +161,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       obtain: (ref, options) =>
         (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
     };
-    const memory = new HeldCredentials(store.credentials, clock);
+    const memory = new CredentialCache(store.credentials, clock);
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
@@ -182,12 +175,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
       isOutdated: (slot) => administration.isOutdated(slot),
       holder: crypto.randomUUID(),
       onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
-      isShortOfQuota: (name) => quota.isShort(name),
+      isNearQuota: (name) => quota.isShort(name),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
-    const quota = new QuotaWatch(usage, events);
+    const quota = new QuotaGuard(usage, events);
     const refresher = new Refresher({
       manager: credentials,
       memory,
@@ -218,7 +211,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       anonymousPerSecond: config.anonymousRateLimit,
       workers,
     });
-    const knownTokens = new KnownTokens({
+    const introspector = new TokenIntrospector({
       virtualTokens,
       index: store.issuedTokens,
       directory,
@@ -227,7 +220,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     const cors = new Cors(config.corsOrigins);
     const authentication = createAuthentication(new CallerPolicy(config), access, (request) =>
-      cors.welcomes(request),
+      cors.allowsOrigin(request),
     );
     const parts = {
       authentication,
@@ -278,12 +271,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
     const face = new WechatFace({
       ...parts,
-      holders: new TokenHolders({ access, knownTokens }),
+      holders: new TokenResolver({ access, introspector }),
       endpoints: dropinEndpoints(parts),
       gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers), budget }),
       userTokenCalls: new UserTokenCalls({ access, forwarder }),
     });
-    const server = isLocal ? NO_SERVER : listen(app, { ...config, isShared: sharesPort }, face);
+    const server = isLocal ? noopServer : listen(app, { ...config, isShared: sharesPort }, face);
     usage.start();
     audit.start();
     metrics.start();
@@ -342,4 +335,88 @@ function openStore(
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
+}
+
+/** How long a stop waits for what is under way. */
+const STOP_MS = 10_000;
+
+/** In the place of a server, for a service that only the command line asks. */
+const noopServer: HttpServer = { url: "", drain: async () => undefined, close: async () => undefined };
+
+/** A route by its method and its path, with `:name` for what varies. */
+export type Route = Readonly<Record<"method" | "path", string>>;
+
+/** A running service. */
+export interface Service {
+  readonly url: string;
+  /** Every route that it has; of paths of WeChat's, `*` stands for any method, and at the end for any path. */
+  readonly routes: readonly Route[];
+  /** Does now what the refresher does every second. */
+  tick(): Promise<void>;
+  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
+  snapshot(): Promise<Snapshot>;
+  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
+  handle(request: Request): Promise<Response>;
+  /** Finishes what is under way (10 s at most), then gives the port and the database back. Idempotent. */
+  stop(reason: string): Promise<void>;
+}
+
+/** What a running service does with its inner parts. */
+interface ServiceInternals {
+  readonly routes: readonly Route[];
+  /** Ends what runs by itself, and resolves when nothing is under way any more. */
+  readonly finish: () => Promise<void>;
+  readonly close: () => void;
+  readonly tick: () => Promise<void>;
+  readonly snapshot: () => Promise<Snapshot>;
+  /** Answers a request of the command line on this machine, as an administrator. */
+  readonly handle: (request: Request) => Promise<Response>;
+}
+
+/** A service that runs: stopping it is the one thing that it does itself. */
+class RunningService implements Service {
+  readonly url: string;
+  readonly #server: HttpServer;
+  readonly #events: EventBus;
+  readonly #inside: ServiceInternals;
+  #stopped: Promise<void> | undefined;
+
+  constructor(server: HttpServer, events: EventBus, inside: ServiceInternals) {
+    this.url = server.url;
+    this.#server = server;
+    this.#events = events;
+    this.#inside = inside;
+  }
+
+  get routes(): readonly Route[] {
+    return this.#inside.routes;
+  }
+
+  tick(): Promise<void> {
+    return this.#inside.tick();
+  }
+
+  snapshot(): Promise<Snapshot> {
+    return this.#inside.snapshot();
+  }
+
+  handle(request: Request): Promise<Response> {
+    return this.#inside.handle(request);
+  }
+
+  stop(reason: string): Promise<void> {
+    this.#stopped ??= this.#stop(reason);
+    return this.#stopped;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    this.#events.emit({ type: "service.stopping", reason });
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, STOP_MS);
+    await Promise.race([this.#server.drain().then(this.#inside.finish), limit.promise]);
+    clearTimeout(timer);
+    await this.#server.close();
+    this.#inside.close();
+    this.#events.emit({ type: "service.stopped" });
+  }
 }

@@ -4,13 +4,12 @@ import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AppDirectory } from "./app-directory.ts";
 import type { AppStore } from "./app-store.ts";
-import { type App, type Management, nameOfApp, type TokenMode } from "./app.ts";
-import type { Slot } from "./slot.ts";
+import { type App, type Management, nameOfApp, type Slot, type TokenMode } from "./app.ts";
 
 /** How often it is looked for what other processes have changed. */
 const POLL_MS = 200;
 const MINUTE_MS = 60_000;
-const CHECKS_A_MINUTE = 20;
+const MAX_CHECKS_PER_MINUTE = 20;
 
 /** What an administrator may change of an app. */
 export interface AppChange {
@@ -185,7 +184,7 @@ export class AppAdministration {
     const now = this.#parts.clock.monotonic();
     while (this.#checkedAt[0] !== undefined && now - this.#checkedAt[0] >= MINUTE_MS) this.#checkedAt.shift();
     const [first = now] = this.#checkedAt;
-    if (this.#checkedAt.length >= CHECKS_A_MINUTE)
+    if (this.#checkedAt.length >= MAX_CHECKS_PER_MINUTE)
       throw new ServiceError(
         "rate_limited",
         "核实secret过于频繁，请稍后再试 (secrets are verified too often; try again later)",

@@ -1,7 +1,6 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { type App, nameOfApp, type WecomApp, type WeixinApp } from "./app.ts";
-import type { Slot, SlotName } from "./slot.ts";
+import { type App, nameOfApp, type Slot, type SlotName, type WecomApp, type WeixinApp } from "./app.ts";
 
 /** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
 export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;

@@ -1,12 +1,12 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
-import { type Slot, type SlotName, slotKey } from "./slot.ts";
+import { type Slot, slotKey, type SlotName } from "./app.ts";
 
 const MINUTE_MS = 60_000;
 const REMEMBER_MS = 10 * MINUTE_MS;
 const RETRY_MS = 1000;
-const REMEMBERED_MOST = 10_000;
+const MAX_REMEMBERED = 10_000;
 
 /** How many refusals of unknown secrets the whole service allows itself in a window. */
 const LIMITS: readonly { most: number; windowMs: number; platforms: readonly Platform[] }[] = [
@@ -31,7 +31,7 @@ export class UnknownSecrets {
   readonly #clock: Clock;
   readonly #isKnown: (slot: SlotName) => Promise<boolean>;
   readonly #refusals: LRUCache<string, ServiceError>;
-  readonly #proven = new LRUCache<string, true>({ max: REMEMBERED_MOST });
+  readonly #proven = new LRUCache<string, true>({ max: MAX_REMEMBERED });
   /** The attempts under way with secrets that have not proven themselves. */
   readonly #trials = new Map<string, Promise<unknown>>();
   readonly #refusedAt: { platform: Platform; at: number }[] = [];
@@ -43,7 +43,7 @@ export class UnknownSecrets {
     this.#clock = clock;
     this.#isKnown = isKnown;
     this.#refusals = new LRUCache({
-      max: REMEMBERED_MOST,
+      max: MAX_REMEMBERED,
       ttl: REMEMBER_MS,
       ttlResolution: 0,
       perf: { now: () => clock.monotonic() },

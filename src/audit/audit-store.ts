@@ -46,7 +46,7 @@ export interface AuditFilter {
 }
 
 /** Where the chain does not fit. */
-export interface AuditFault {
+export interface ChainBreak {
   /** The first entry that does not fit, or that is missing. */
   readonly id: number;
   /** Why, for a person. */
@@ -54,12 +54,12 @@ export interface AuditFault {
 }
 
 /** What a look at the whole chain found. */
-export interface AuditVerdict {
+export interface VerifyResult {
   readonly isIntact: boolean;
   /** How many entries were looked at. */
   readonly entries: number;
   /** Undefined when intact. */
-  readonly fault: AuditFault | undefined;
+  readonly fault: ChainBreak | undefined;
   /**
    * The last entry that fits: write it down elsewhere, and a database that was set back to an older state can be told.
    * Undefined while there has been none.
@@ -74,7 +74,7 @@ export interface AuditPruning {
   /** Whether nothing is left to be dropped, or what is left can't be. */
   readonly isDone: boolean;
   /** Where the chain does not fit: what was tampered with is never dropped. */
-  readonly fault: AuditFault | undefined;
+  readonly fault: ChainBreak | undefined;
 }
 
 /** Where the audit is kept. All processes write to one chain. */
@@ -113,7 +113,7 @@ export interface AuditStore {
     page: { readonly limit: number; readonly after?: RefusalKey | undefined },
   ): Promise<RefusalCount[]>;
   /** Looks at the whole chain, in pieces that hold nobody up for long. */
-  verify(): Promise<AuditVerdict>;
+  verify(): Promise<VerifyResult>;
   /** Drops up to 1,000 entries, and as many counts of each kind, from before `before` (epoch milliseconds). */
   prune(before: number): Promise<AuditPruning>;
   /** Whether an entry and counts could be written now: tries, and leaves nothing behind. Throws what keeps it from it. */

@@ -1,8 +1,7 @@
-import type { Clock } from "../clock.ts";
+import { beijingDay, type Clock } from "../clock.ts";
 import type { Platform } from "../errors.ts";
 import type { EventListener } from "../events.ts";
-import { beijingDay } from "./beijing-day.ts";
-import { type Counted, PendingCounts } from "./pending-counts.ts";
+import { type Counted, PendingCounts } from "./audit-counts.ts";
 
 const FLUSH_MS = 1000;
 

@@ -1,6 +1,6 @@
 import type { Envelope } from "../envelope.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";
-import type { ApiRequest, Transport } from "./transport.ts";
+import type { ApiRequest, Transport } from "./local.ts";
 
 /** A success of `/v1`. */
 export interface ApiAnswer<Data> {

@@ -1,6 +1,8 @@
 import { parseArgs } from "node:util";
 import { ServiceError } from "../errors.ts";
-import type { CommandSpec } from "./command-spec.ts";
+import type { Language } from "../config.ts";
+import type { ExitCode } from "./exit.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** What a person gets to read who used a command wrongly. Neither text ever repeats what may be a secret. */
 export function usageError(message: string, hint?: string): ServiceError {
@@ -113,4 +115,43 @@ function complaint(error: unknown): string {
   }
   if (message.includes("does not take an argument")) return `${name} 不带参数值 (${name} takes no value)`;
   return `${name} 缺少参数值 (${name} needs a value)`;
+}
+
+/** The same in each language. */
+export type Text = Readonly<Record<Language, string>>;
+
+/** A word of the command that is not fixed. */
+export interface PositionalSpec {
+  /** Without the angle brackets. */
+  readonly name: string;
+  readonly isOptional?: boolean;
+  readonly meaning: Text;
+}
+
+/** An option of a command. */
+export interface OptionSpec {
+  /** Without the dashes. */
+  readonly name: string;
+  /** What stands for its value in the help; undefined for a switch. */
+  readonly value?: string;
+  /** Whether it may come several times. */
+  readonly isRepeatable?: boolean;
+  readonly meaning: Text;
+}
+
+/** One command: how it is written, what it means and what it does. Parser and help are made from it. */
+export interface CommandSpec {
+  /** One word, or a group and a word. */
+  readonly words: readonly [string] | readonly [string, string];
+  readonly meaning: Text;
+  /** More for the command's own help, a line each. */
+  readonly notes?: readonly Text[];
+  readonly positionals?: readonly PositionalSpec[];
+  readonly options?: readonly OptionSpec[];
+  /** What to tell who gives too many arguments. */
+  readonly surplusHint?: string;
+  /** Whether it is left out of the help, and is no command for people. */
+  readonly isHidden?: boolean;
+  /** Throws `invalid_parameter` when it was used wrongly. */
+  readonly run: (args: Arguments, terminal: Terminal) => Promise<ExitCode>;
 }

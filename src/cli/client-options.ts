@@ -1,10 +1,13 @@
-import { API_PATTERN, API_PRESETS, type ApiPreset } from "../clients/api-policy.ts";
-import { DELIVERIES, type Delivery } from "../clients/client.ts";
-import { Networks } from "../clients/networks.ts";
-import { type Arguments, usageError } from "./arguments.ts";
-import type { OptionSpec } from "./command-spec.ts";
-import { findList } from "./names.ts";
+import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { type Action, DELIVERIES, type Delivery, type Grant } from "../access/client.ts";
+import { Networks } from "../access/networks.ts";
+import { type Arguments, type OptionSpec, usageError } from "./arguments.ts";
+import { ALL_APPS, clientOf, findList } from "./names.ts";
 import { parseInstant } from "./time-arguments.ts";
+import { ServiceError } from "../errors.ts";
+import { apiPath, ApiRefusal } from "./api.ts";
+import type { ClientData } from "./client-text.ts";
+import type { Managing } from "./managing.ts";
 
 /** What `clients add` and `clients set` say alike: which tokens a client is given, and which paths it may call. */
 export const REACH_OPTIONS: readonly OptionSpec[] = [
@@ -42,8 +45,8 @@ export const REACH_OPTIONS: readonly OptionSpec[] = [
 /** In the place of a number, networks or a time: no limit. In the place of paths: no path. */
 export const NO_LIMIT = { number: "any", network: "any", time: "never", paths: "none" } as const;
 
-const RATE_MOST = 1_000_000;
-const CONCURRENCY_MOST = 100_000;
+const MAX_RATE = 1_000_000;
+const MAX_CONCURRENCY = 100_000;
 
 /** `--delivery`; undefined without it. */
 export function findDelivery(args: Arguments): Delivery | undefined {
@@ -80,12 +83,12 @@ export function findEnd(args: Arguments, now: number): number | undefined {
 
 /** `--rate` in requests a second; undefined without it. */
 export function findRate(args: Arguments): number | undefined {
-  return args.findNumber("rate", { least: 1, most: RATE_MOST });
+  return args.findNumber("rate", { least: 1, most: MAX_RATE });
 }
 
 /** `--concurrency` in requests at once; undefined without it. */
 export function findConcurrency(args: Arguments): number | undefined {
-  return args.findNumber("concurrency", { least: 1, most: CONCURRENCY_MOST });
+  return args.findNumber("concurrency", { least: 1, most: MAX_CONCURRENCY });
 }
 
 function findOneOf<T extends string>(args: Arguments, option: string, known: readonly T[]): T | undefined {
@@ -104,5 +107,91 @@ function checkNetwork(text: string): void {
     throw usageError(
       "--network: 应为CIDR网段，如 10.0.0.0/8，或单个地址 (must be a CIDR block, as 10.0.0.0/8, or an address)",
     );
+  }
+}
+
+/** What is taken away; what is undefined does not narrow. */
+export interface Taking {
+  /** Public names, or `*` alone for every app. */
+  readonly apps: readonly string[] | undefined;
+  readonly actions: readonly Action[] | undefined;
+}
+
+/** `grants` with one more; the very same list when they have it already. */
+export function addGrant(grants: readonly Grant[], added: Grant): readonly Grant[] {
+  const isThere = added.actions.every((action) =>
+    added.apps.every((app) =>
+      grants.some(({ apps, actions }) => actions.includes(action) && (isAll(apps) || apps.includes(app))),
+    ),
+  );
+  if (isThere) return grants;
+  const alike = grants.find(({ apps }) => apps.length === added.apps.length && includesAll(apps, added.apps));
+  if (!alike) return [...grants, added];
+  const joined = { ...alike, actions: [...new Set([...alike.actions, ...added.actions])] };
+  return grants.map((grant) => (grant === alike ? joined : grant));
+}
+
+/**
+ * `grants` without what is taken away; the very same list when they have nothing of it.
+ *
+ * @throws {ServiceError} `conflict` when a single app is to be taken from a grant on all: the rest has no name.
+ */
+export function takeGrants(grants: readonly Grant[], { apps, actions }: Taking): readonly Grant[] {
+  const isHitApp = (app: string) => apps === undefined || isAll(apps) || apps.includes(app);
+  const isHitAction = (action: Action) => actions?.includes(action) ?? true;
+  const isHit = (grant: Grant) =>
+    grant.actions.some(isHitAction) && (isAll(grant.apps) || grant.apps.some(isHitApp));
+  if (!grants.some(isHit)) return grants;
+  return grants.flatMap((grant) => {
+    if (!isHit(grant)) return [grant];
+    if (isAll(grant.apps) && !isHitApp(ALL_APPS)) throw grantOnAll();
+    return [
+      { apps: grant.apps.filter((app) => !isHitApp(app)), actions: grant.actions },
+      { apps: grant.apps.filter(isHitApp), actions: grant.actions.filter((action) => !isHitAction(action)) },
+    ].filter((rest) => rest.apps.length > 0 && rest.actions.length > 0);
+  });
+}
+
+function isAll(apps: readonly string[]): boolean {
+  return apps[0] === ALL_APPS;
+}
+
+function includesAll(list: readonly string[], wanted: readonly string[]): boolean {
+  return wanted.every((each) => list.includes(each));
+}
+
+function grantOnAll(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该授权针对全部应用，无法只去掉其中一个 (the grant is for all apps, and one of them can't be taken out of it)",
+    {
+      hint: "请先用 --apps all 撤销，再授权其余应用 (take it away with --apps all, then grant the apps that are left)",
+    },
+  );
+}
+
+/** How often a change is tried anew when somebody else changes the same client. */
+const ATTEMPTS = 3;
+
+/**
+ * Changes a client as it stands, anew when somebody else was faster. Gives the client afterwards, and whether anything was
+ * changed: `change` gives the body of the change, or undefined for none.
+ */
+export async function changeClient(
+  { api, args }: Managing,
+  change: (standing: ClientData) => object | undefined,
+): Promise<{ readonly client: ClientData; readonly isChanged: boolean }> {
+  const path = apiPath`/v1/clients/${clientOf(args)}`;
+  for (let attempt = 1; ; attempt++) {
+    const { data: standing, etag } = await api.send<ClientData>({ method: "GET", path });
+    const body = change(standing);
+    if (!body) return { client: standing, isChanged: false };
+    try {
+      const request = { method: "PATCH", path, body, ...(etag ? { ifMatch: etag } : {}) } as const;
+      return { client: (await api.send<ClientData>(request)).data, isChanged: true };
+    } catch (error) {
+      const wasOvertaken = error instanceof ApiRefusal && error.status === 412;
+      if (!wasOvertaken || attempt === ATTEMPTS) throw error;
+    }
   }
 }

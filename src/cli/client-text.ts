@@ -1,7 +1,6 @@
-import type { Grant } from "../clients/grant.ts";
-import { ALL_APPS } from "./grant-changes.ts";
-import { localTime } from "./local-time.ts";
-import { textFields, textTable } from "./text-table.ts";
+import type { Grant } from "../access/client.ts";
+import { ALL_APPS } from "./names.ts";
+import { localTime, textFields, textTable } from "./terminal.ts";
 
 /** A client as `/v1` shows it. */
 export interface ClientData {

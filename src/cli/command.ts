@@ -1,9 +1,7 @@
 import { ServiceError } from "../errors.ts";
-import { parseArguments, usageError } from "./arguments.ts";
-import type { CommandSpec } from "./command-spec.ts";
+import { type CommandSpec, parseArguments, usageError } from "./arguments.ts";
 import { COMMANDS } from "./commands.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { failureText, isUsageError } from "./failure.ts";
+import { type ExitCode, failureText, isUsageError } from "./exit.ts";
 import { OutputFailure, systemTerminal, type Terminal } from "./terminal.ts";
 import { commandUsage, groupUsage, programUsage } from "./usage.ts";
 

@@ -1,11 +1,10 @@
-import { NAME, VERSION } from "../http/version.ts";
-import { APP_COMMANDS } from "./apps.ts";
-import type { Arguments } from "./arguments.ts";
-import { AUDIT_COMMANDS } from "./audit.ts";
-import { CLIENT_COMMANDS } from "./clients.ts";
-import type { CommandSpec, OptionSpec, Text } from "./command-spec.ts";
+import { NAME, VERSION } from "../version.ts";
+import { APP_COMMANDS } from "./app-commands.ts";
+import type { Arguments, CommandSpec, OptionSpec, Text } from "./arguments.ts";
+import { AUDIT_COMMANDS } from "./audit-commands.ts";
+import { CLIENT_COMMANDS } from "./client-commands.ts";
 import { runDemo } from "./demo.ts";
-import { KEY_COMMANDS } from "./keys.ts";
+import { KEY_COMMANDS } from "./key-commands.ts";
 import { MASTER_KEY_COMMANDS } from "./master-key.ts";
 import { runSandbox } from "./sandbox.ts";
 import { runServe } from "./serve.ts";

@@ -3,10 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../config.ts";
 import { startService } from "../service.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./sample-apps.ts";
+import { type ExitCode, stopSignal } from "./exit.ts";
+import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./app-commands.ts";
 import { startSandbox } from "./sandbox.ts";
-import { stopSignal } from "./stop-signal.ts";
 
 /**
  * `accesstoken demo`: the service on `port` against a sandbox of its own, until a signal.

@@ -1,15 +1,11 @@
 import { ServiceError } from "../errors.ts";
 import { Api, ApiRefusal } from "./api.ts";
-import { type Arguments, usageError } from "./arguments.ts";
-import type { CommandSpec, OptionSpec, Text } from "./command-spec.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { failureAnswer, failureText, isNotReady, isUsageError } from "./failure.ts";
-import { keyNotice } from "./key-notice.ts";
-import { LocalTransport } from "./local.ts";
+import { type Arguments, type CommandSpec, type OptionSpec, type Text, usageError } from "./arguments.ts";
+import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
+import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
+import { LocalTransport, type Transport } from "./local.ts";
 import { parseOrigin, RemoteTransport } from "./remote.ts";
 import { KEY_FILE, readApiKey } from "./secret-input.ts";
-import { OutputFailure, type Terminal } from "./terminal.ts";
-import type { Transport } from "./transport.ts";
 
 /** What a managing command works with. */
 export interface Managing {

@@ -1,11 +1,9 @@
 import { loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { rotateMasterKey, type RotationReport } from "../store/sqlite/rotate-master-key.ts";
-import type { CommandSpec } from "./command-spec.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { failureAnswer, failureText, isNotReady, isUsageError } from "./failure.ts";
-import { OutputFailure, type Terminal } from "./terminal.ts";
-import { plainText } from "./text-table.ts";
+import type { CommandSpec } from "./arguments.ts";
+import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
+import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
 
 /** `accesstoken master-key …`: the key under which the database is sealed. */
 export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [

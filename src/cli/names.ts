@@ -1,9 +1,9 @@
-import { CLIENT_NAME } from "../clients/client.ts";
-import { type Action, ACTIONS } from "../clients/grant.ts";
+import { type Action, ACTIONS, CLIENT_NAME } from "../access/client.ts";
 import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
-import { type Arguments, usageError } from "./arguments.ts";
-import type { PositionalSpec } from "./command-spec.ts";
-import { ALL_APPS } from "./grant-changes.ts";
+import { type Arguments, type PositionalSpec, usageError } from "./arguments.ts";
+
+/** Every app, in a grant's list of apps. */
+export const ALL_APPS = "*";
 
 const APP_NAME = /^[A-Za-z0-9_-]{1,130}$/;
 const KEY_NAME = /^ats_[0-9A-Za-z]{8}$/;

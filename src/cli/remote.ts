@@ -1,8 +1,8 @@
-import { isLoopback } from "../clients/loopback.ts";
+import { isLoopback } from "../access/networks.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { usageError } from "./arguments.ts";
-import { type ApiRequest, requestHeaders, type Transport } from "./transport.ts";
+import { type ApiRequest, requestHeaders, type Transport } from "./local.ts";
 
 const ANSWER_MS = 30_000;
 /** How long a body may pause. */

@@ -1,8 +1,7 @@
 import { ServiceError } from "../errors.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./sample-apps.ts";
-import { stopSignal } from "./stop-signal.ts";
+import { type ExitCode, stopSignal } from "./exit.ts";
+import { SAMPLE_VARIABLES, SAMPLE_WECOM_APP, SAMPLE_WEIXIN_APP } from "./app-commands.ts";
 
 /** `accesstoken sandbox`: runs the stand-in for WeChat on `port` and the one for WeCom on the next, until a signal. */
 export async function runSandbox(port: number): Promise<ExitCode> {

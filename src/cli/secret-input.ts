@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
-import { isWellFormedApiKey } from "../clients/api-key.ts";
+import { isWellFormedApiKey } from "../access/api-key.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { warnOfWideFiles } from "../store/wide-files.ts";
+import { warnOfFilePermissions } from "../store/key-file.ts";
 import { type Arguments, usageError } from "./arguments.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -13,7 +13,7 @@ export const KEY_FILE = "key-file";
 
 const STANDARD_INPUT = "-";
 /** More than any secret has. */
-const BYTES_MOST = 4096;
+const MAX_BYTES = 4096;
 
 /**
  * The app's secret: from `--secret-file`, or typed by the person at the terminal.
@@ -62,15 +62,15 @@ async function ask(terminal: Terminal, app: string): Promise<string> {
 
 async function readSecretFile(option: string, file: string, terminal: Terminal): Promise<string> {
   const text =
-    file === STANDARD_INPUT ? await terminal.readInput(BYTES_MOST) : readFile(option, file, terminal);
+    file === STANDARD_INPUT ? await terminal.readInput(MAX_BYTES) : readFile(option, file, terminal);
   return text.replace(/^\uFEFF/, "").replace(/[\r\n]+$/, "");
 }
 
 function readFile(option: string, file: string, terminal: Terminal): string {
   try {
     const facts = statSync(file);
-    if (facts.isFile() && facts.size > BYTES_MOST) return "";
-    if (facts.isFile()) warnOfWideFiles([file]).forEach((line) => terminal.tell(line));
+    if (facts.isFile() && facts.size > MAX_BYTES) return "";
+    if (facts.isFile()) warnOfFilePermissions([file]).forEach((line) => terminal.tell(line));
     return readFileSync(file, "utf8");
   } catch (error) {
     const { code = "unknown" } = error as { code?: string };

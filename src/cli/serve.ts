@@ -3,9 +3,8 @@ import { loadConfig } from "../config.ts";
 import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { keyNotice } from "./key-notice.ts";
-import { stopSignal } from "./stop-signal.ts";
+import { type ExitCode, stopSignal } from "./exit.ts";
+import { keyNotice } from "./terminal.ts";
 import { superviseWorkers } from "./supervisor.ts";
 
 /**

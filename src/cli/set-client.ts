@@ -1,7 +1,6 @@
-import type { Arguments } from "./arguments.ts";
-import { usageError } from "./arguments.ts";
-import { changeClient } from "./client-changes.ts";
+import { type Arguments, type CommandSpec, usageError } from "./arguments.ts";
 import {
+  changeClient,
   findConcurrency,
   findDelivery,
   findEnd,
@@ -13,7 +12,6 @@ import {
   REACH_OPTIONS,
 } from "./client-options.ts";
 import { type ClientData, clientText } from "./client-text.ts";
-import type { CommandSpec } from "./command-spec.ts";
 import { managingCommand } from "./managing.ts";
 import { CLIENT } from "./names.ts";
 

@@ -2,9 +2,7 @@ import type { Config } from "../config.ts";
 import { reservePort } from "../http/server.ts";
 import { prepareStore } from "../service.ts";
 import type { Snapshot } from "../ops/metrics.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { stopSignal } from "./stop-signal.ts";
-import type { FromWorker, ToWorker } from "./worker-messages.ts";
+import { type ExitCode, stopSignal } from "./exit.ts";
 
 /** How long the workers may take to stop: their own ten seconds and a little. */
 const STOP_MS = 12_000;
@@ -142,3 +140,19 @@ class WorkerPool {
 function ownCommand(): string[] {
   return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
 }
+
+/** What a worker tells the supervisor. */
+export type FromWorker =
+  /** It listens. */
+  | { readonly type: "ready" }
+  /** It wants the numbers of all workers; the answer repeats `id`. */
+  | { readonly type: "collect"; readonly id: number }
+  /** Its own numbers, for the collection `id`. */
+  | { readonly type: "snapshot"; readonly id: number; readonly snapshot: Snapshot };
+
+/** What the supervisor tells a worker. */
+export type ToWorker =
+  /** Tell your numbers. */
+  | { readonly type: "snapshot"; readonly id: number }
+  /** The numbers of all workers that answered in time. */
+  | { readonly type: "snapshots"; readonly id: number; readonly snapshots: readonly Snapshot[] };

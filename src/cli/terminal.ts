@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Language, preferredLanguage } from "../config.ts";
 import { ServiceError } from "../errors.ts";
-import { promptSecret } from "./prompt.ts";
+import type { ReadStream, WriteStream } from "node:tty";
 
 /** Where a command speaks and listens. Tests bring their own. */
 export interface Terminal {
@@ -69,4 +69,138 @@ async function readInput(most: number): Promise<string> {
     if (text.length > most) break;
   }
   return text + decoder.decode();
+}
+
+const ENTER = ["\r", "\n"];
+const BREAK = "\u0003";
+const END_OF_INPUT = "\u0004";
+const BACKSPACE = ["\u007f", "\b"];
+const CLEAR_LINE = "\u0015";
+/** What cursor keys and the like send. */
+// oxlint-disable-next-line no-control-regex -- they begin with one
+const KEY_SEQUENCE = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|O.)/g;
+
+/**
+ * What the person types after `question`, without an echo; undefined when it is broken off by Ctrl+C or Ctrl+D.
+ *
+ * The terminal is as it was when this resolves, also when a signal asks the process to end.
+ */
+async function promptSecret(
+  question: string,
+  input: ReadStream,
+  output: WriteStream,
+): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const breakOff = () => resolve(undefined);
+  let typed = "";
+  const receive = (chunk: Buffer) => {
+    for (const character of chunk.toString("utf8").replaceAll(KEY_SEQUENCE, "")) {
+      if (ENTER.includes(character)) return resolve(typed);
+      if (character === BREAK || (character === END_OF_INPUT && typed === "")) return breakOff();
+      if (BACKSPACE.includes(character)) typed = typed.slice(0, -1);
+      else if (character === CLEAR_LINE) typed = "";
+      else if (character >= " ") typed += character;
+    }
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.once(signal, breakOff);
+  input.setRawMode(true);
+  input.on("data", receive);
+  input.once("end", breakOff);
+  output.write(question);
+  try {
+    return await promise;
+  } finally {
+    input.off("data", receive);
+    input.off("end", breakOff);
+    input.setRawMode(false);
+    input.pause();
+    output.write("\n");
+    for (const signal of signals) process.off(signal, breakOff);
+  }
+}
+
+// oxlint-disable-next-line no-control-regex -- they are what must go
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
+
+/** Rows under their headings, aligned in columns, a line each. Every text is made `plainText`. */
+export function textTable(
+  headings: readonly string[],
+  rows: readonly (readonly (string | undefined)[])[],
+): string {
+  const cells = [headings, ...rows.map((row) => headings.map((_, n) => plainText(row[n] || "-")))];
+  const widths = headings.map((_, n) => Math.max(...cells.map((row) => Bun.stringWidth(row[n] ?? ""))));
+  return cells.map((row) => line(row, widths)).join("");
+}
+
+/** Names and what they stand for, a line each; without those that stand for nothing. */
+export function textFields(fields: Readonly<Record<string, string | undefined>>): string {
+  const rows = Object.entries(fields).flatMap(([name, value]) => (value ? [[name, plainText(value)]] : []));
+  const width = Math.max(0, ...rows.map(([name = ""]) => Bun.stringWidth(name)));
+  return rows.map((row) => line(row, [width, 0])).join("");
+}
+
+/** `text` without what would steer a terminal: it was written by somebody else. */
+export function plainText(text: string): string {
+  return text.replaceAll(CONTROL, "�");
+}
+
+function line(cells: readonly string[], widths: readonly number[]): string {
+  const padded = cells.map(
+    (cell, n) => cell + " ".repeat(Math.max(0, (widths[n] ?? 0) - Bun.stringWidth(cell))),
+  );
+  return `${padded.join("  ").trimEnd()}\n`;
+}
+
+/** An instant in this machine's zone, to the second, as `2027-01-31T08:00:00+08:00`. `at` is in epoch milliseconds. */
+export function localTime(at: number): string;
+/** The same; undefined for what has no instant. */
+export function localTime(at: number | undefined): string | undefined;
+export function localTime(at: number | undefined): string | undefined {
+  if (at === undefined) return undefined;
+  const minutes = -new Date(at).getTimezoneOffset();
+  const wall = new Date(at + minutes * 60_000).toISOString().slice(0, 19);
+  const [hours, rest] = [Math.trunc(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${wall}${minutes < 0 ? "-" : "+"}${twoDigits(hours)}:${twoDigits(rest)}`;
+}
+
+function twoDigits(number: number): string {
+  return String(number).padStart(2, "0");
+}
+
+/** What a person must know when a new master key was made at `path`. */
+export function keyNotice(path: string): string {
+  return [
+    `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
+    `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
+  ].join("\n");
+}
+
+/** A key as `/v1` shows it. */
+export interface KeyData {
+  /** Its public name: its first characters. */
+  readonly key: string;
+  readonly label: string;
+  readonly state: string;
+  readonly created_at: number;
+  readonly expires_at?: number;
+  readonly revoked_at?: number;
+  readonly last_used_at?: number;
+  /** The key itself, in the one answer that has made it. */
+  readonly api_key?: string;
+}
+
+/** Keys for a person, a line each. */
+export function keysText(keys: readonly KeyData[]): string {
+  return textTable(
+    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
+    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
+      key,
+      state,
+      localTime(created_at),
+      localTime(revoked_at ?? expires_at),
+      localTime(last_used_at),
+      label,
+    ]),
+  );
 }

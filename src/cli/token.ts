@@ -1,13 +1,13 @@
 import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
-import { apiPath, type ApiAnswer } from "./api.ts";
-import type { CommandSpec, OptionSpec } from "./command-spec.ts";
-import { localTime } from "./local-time.ts";
+import { type ApiAnswer, apiPath } from "./api.ts";
+import type { CommandSpec, OptionSpec } from "./arguments.ts";
+import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { APP, appOf, kindOf } from "./names.ts";
 import { parseDuration } from "./time-arguments.ts";
 
 /** The most that the service takes. */
-const MIN_TTL_SECONDS_MOST = 240;
+const MAX_MIN_TTL_SECONDS = 240;
 
 const KIND: OptionSpec = {
   name: "kind",
@@ -37,14 +37,14 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         name: "min-ttl",
         value: "<duration>",
         meaning: {
-          en: `How long it must still live, as 60 or 2m; ${MIN_TTL_SECONDS_MOST} seconds at most`,
-          zh: `至少还应有效的时间，如 60 或 2m，最多${MIN_TTL_SECONDS_MOST}秒`,
+          en: `How long it must still live, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
+          zh: `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
         },
       },
     ],
     run: async ({ args, api, show }) => {
       const minTtl = args.find("min-ttl");
-      const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MIN_TTL_SECONDS_MOST);
+      const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MAX_MIN_TTL_SECONDS);
       const query = seconds === 0 ? "" : `?min_ttl=${seconds}`;
       const data = await api.get<HandedOut>(credentialPath(args) + query);
       await show(data, () => `${data.value}\n`);

@@ -1,5 +1,5 @@
 import type { Language } from "../config.ts";
-import type { CommandSpec, OptionSpec, PositionalSpec, Text } from "./command-spec.ts";
+import type { CommandSpec, OptionSpec, PositionalSpec, Text } from "./arguments.ts";
 
 const WORDS = {
   usage: { en: "Usage: ", zh: "用法：" },

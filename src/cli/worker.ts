@@ -4,9 +4,8 @@ import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import type { Snapshot } from "../ops/metrics.ts";
 import { startService } from "../service.ts";
-import type { ExitCode } from "./exit-code.ts";
-import { stopSignal } from "./stop-signal.ts";
-import type { FromWorker, ToWorker } from "./worker-messages.ts";
+import { type ExitCode, stopSignal } from "./exit.ts";
+import type { FromWorker, ToWorker } from "./supervisor.ts";
 
 /** How long the sum of all workers' numbers is waited for before this one's own must do. */
 const COLLECT_MS = 1000;

@@ -1,15 +1,15 @@
 import type { AuditActor } from "../audit/audit-entry.ts";
-import type { SlotName } from "../apps/slot.ts";
+import type { SlotName } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { COMPLAINT_PAUSE_MS, type Complaints } from "./complaints.ts";
+import { COMPLAINT_PAUSE_MS, type RejectionThrottle } from "./throttles.ts";
 import {
+  credentialEntry,
+  credentialKey,
   type CredentialKind,
   type CredentialName,
   type CredentialRecord,
-  credentialKey,
 } from "./credential.ts";
-import { credentialEntry } from "./credential-entry.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 const CLEAR_PAUSE_MS = 10_000;
@@ -25,14 +25,14 @@ export interface ClearRequest {
 /** Forgets credentials, or marks them as rejected, and lets nobody do so too often. */
 export class Clearing {
   readonly #parts: Pick<RefreshParts, "store" | "memory" | "pauses" | "clock" | "events">;
-  readonly #complaints: Complaints;
+  readonly #complaints: RejectionThrottle;
   /** The credentials that this process is obtaining at the moment. */
   readonly #flying: () => Iterable<CredentialName>;
   readonly #clearedAt = new Map<string, number>();
 
   constructor(
     parts: Pick<RefreshParts, "store" | "memory" | "pauses" | "clock" | "events">,
-    complaints: Complaints,
+    complaints: RejectionThrottle,
     flying: () => Iterable<CredentialName>,
   ) {
     this.#parts = parts;

@@ -1,6 +1,8 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Platform } from "../errors.ts";
-import type { Credential, CredentialName, CredentialRecord } from "./credential.ts";
+import type { Credential, CredentialKind, CredentialName, CredentialRecord } from "./credential.ts";
+import type { SlotName } from "../apps/app.ts";
+import type { Secret } from "../secret.ts";
 
 /** Who wants the lease of a credential, and for how long. */
 export interface LeaseRequest {
@@ -67,10 +69,55 @@ export interface CredentialStore {
   shorten(
     name: CredentialName,
     standing: Credential,
-    life: { readonly expiresAt: number; readonly renewLeftMs: number },
+    life: { readonly expiresAt: number; readonly renewBeforeMs: number },
   ): Promise<CredentialRecord>;
   /** Writes down when credentials were last handed out. */
   touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void>;
   /** A number that changes when another process has changed anything. Cheap and synchronous. */
   version(): number;
+}
+
+/** What the store knows of one credential, without its value. Instants are epoch milliseconds. */
+export interface CredentialFacts {
+  readonly kind: CredentialKind;
+  readonly generation: number;
+  /** Undefined when there is no value, or none that may be handed out. */
+  readonly life:
+    { readonly issuedAt: number; readonly expiresAt: number; readonly renewBeforeMs?: number } | undefined;
+  readonly usedAt: number | undefined;
+  /** Until when somebody has the right to refresh it; undefined when nobody does. */
+  readonly leaseExpiresAt: number | undefined;
+  /** The last value that died before its time: when that was found out, and how long before. */
+  readonly diedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
+}
+
+/** Tells what is known of credentials to those who need no value; nothing is unsealed for it. */
+export interface CredentialFactsStore {
+  /** A row for each credential of the slot that was ever saved or is being obtained, in no particular order. */
+  ofSlot(slot: SlotName): Promise<CredentialFacts[]>;
+}
+
+/** An access token that was issued to us, without its text. */
+export interface IssuedToken {
+  /** To whose slot. */
+  readonly slot: SlotName;
+  /** From then on it is nobody's, in epoch milliseconds. */
+  readonly until: number;
+}
+
+/** Knows the access tokens again that were issued to us, out of what the store keeps of them. */
+export interface IssuedTokenIndex {
+  /**
+   * Whose token it is: the one that stands, or on WeChat the one before for the five minutes that it lives on. Undefined
+   * for a token that was never ours, is over at `now` (epoch milliseconds), was cleared or rejected, or is dead.
+   */
+  findIssued(token: Secret, now: number): Promise<IssuedToken | undefined>;
+  /** A number that grows with whatever this process writes in the store. Cheap and synchronous. */
+  writes(): number;
+}
+
+/** A credential that stands and when it ends, in epoch milliseconds. */
+export interface StandingLife {
+  readonly name: CredentialName;
+  readonly expiresAt: number;
 }

@@ -1,17 +1,21 @@
-import type { SlotName } from "../apps/slot.ts";
+import type { SlotName } from "../apps/app.ts";
 import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { type ClearRequest, Clearing } from "./clearing.ts";
-import { COMPLAINT_PAUSE_MS, Complaints } from "./complaints.ts";
-import { audited, credentialEntry } from "./credential-entry.ts";
-import { type CredentialKind, type CredentialName, type CredentialRef, credentialKey } from "./credential.ts";
-import type { HeldCredential } from "./held-credential.ts";
-import { Orders } from "./orders.ts";
-import { unavailable } from "./paced-errors.ts";
-import { isActive, isCredible, type Pause, pauseKeys } from "./pause.ts";
+import { Clearing, type ClearRequest } from "./clearing.ts";
+import { COMPLAINT_PAUSE_MS, RejectionThrottle, ManualRefresh } from "./throttles.ts";
+import {
+  audited,
+  credentialEntry,
+  credentialKey,
+  type CredentialKind,
+  type CredentialName,
+  type CredentialRef,
+} from "./credential.ts";
+import type { CachedCredential } from "./credential-cache.ts";
+import { isActive, isCredible, type Pause, pauseKeys, unavailable } from "./backoff.ts";
 import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
-import { renewAgainMs, renewalLeftMs, renewalSubject } from "./renewal-policy.ts";
+import { renewAgainMs, renewBeforeMs, renewalSubject } from "./renewal.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 /** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
@@ -20,7 +24,7 @@ const LADDER_MEMORY_MS = 60_000;
 /** What the manager works with. */
 export interface ManagerParts extends RefreshParts {
   /** Whether early renewals of this credential are to stop, because the app's daily quota is nearly used up. */
-  readonly isShortOfQuota?: (name: CredentialName) => Promise<boolean>;
+  readonly isNearQuota?: (name: CredentialName) => Promise<boolean>;
 }
 
 /** What a caller wants of a credential. */
@@ -47,19 +51,19 @@ interface Flight {
 export class CredentialManager {
   readonly #parts: ManagerParts;
   readonly #refresh: Refresh;
-  readonly #complaints: Complaints;
+  readonly #complaints: RejectionThrottle;
   readonly #clearing: Clearing;
-  readonly #orders: Orders;
-  readonly #flights = new SingleFlight<HeldCredential>();
+  readonly #orders: ManualRefresh;
+  readonly #flights = new SingleFlight<CachedCredential>();
   readonly #flying = new Map<string, Flight>();
   /** Per key, when a renewal ahead of time may be tried again (monotonic). */
   readonly #renewAgainAt = new Map<string, number>();
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    this.#complaints = new Complaints(parts.pauses, parts.clock);
+    this.#complaints = new RejectionThrottle(parts.pauses, parts.clock);
     this.#refresh = new Refresh(parts, this.#complaints);
-    this.#orders = new Orders(parts);
+    this.#orders = new ManualRefresh(parts);
     const flying = () => [...this.#flying.values()].map(({ name }) => name);
     this.#clearing = new Clearing(parts, this.#complaints, flying);
   }
@@ -71,7 +75,7 @@ export class CredentialManager {
    *
    * @throws {ServiceError} What kept us from obtaining one, with `retryAfterMs` while the upstream is left alone.
    */
-  async get(ref: CredentialRef, options: GetOptions = {}): Promise<HeldCredential> {
+  async get(ref: CredentialRef, options: GetOptions = {}): Promise<CachedCredential> {
     const { minTtlMs = 0, notes } = options;
     const key = credentialKey(ref);
     if (notes) notes.result ??= "hit";
@@ -90,7 +94,10 @@ export class CredentialManager {
    *
    * Resolves with what stands afterwards, or undefined when it failed or the upstream is left alone.
    */
-  async renew(ref: CredentialRef, living: HeldCredential | undefined): Promise<HeldCredential | undefined> {
+  async renew(
+    ref: CredentialRef,
+    living: CachedCredential | undefined,
+  ): Promise<CachedCredential | undefined> {
     const key = credentialKey(ref);
     if (living) {
       const againMs = renewAgainMs(renewalSubject(ref, living), living.remainingMs());
@@ -98,7 +105,7 @@ export class CredentialManager {
     }
     try {
       if (await this.#activePause(ref)) return undefined;
-      if (living && (await this.#parts.isShortOfQuota?.(ref))) return undefined;
+      if (living && (await this.#parts.isNearQuota?.(ref))) return undefined;
       const goal: RefreshGoal = living ? { kind: "renew", expiresAt: living.expiresAt } : { kind: "obtain" };
       const renewed = await this.#fly(ref, key, goal);
       if (!living?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
@@ -120,7 +127,7 @@ export class CredentialManager {
   async refresh(
     ref: CredentialRef,
     { force, actor }: { readonly force: boolean; readonly actor?: AuditActor },
-  ): Promise<HeldCredential> {
+  ): Promise<CachedCredential> {
     const key = credentialKey(ref);
     const goal = await this.#orders.admit(ref, force);
     return this.#audited("credential.refreshed", ref, actor, async () => {
@@ -140,7 +147,7 @@ export class CredentialManager {
    * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is dead and no other is to be had, or when
    *   a complaint about this app was looked into less than 10 s ago.
    */
-  async replace(ref: CredentialRef, rejected: Secret, actor?: AuditActor): Promise<HeldCredential> {
+  async replace(ref: CredentialRef, rejected: Secret, actor?: AuditActor): Promise<CachedCredential> {
     const key = credentialKey(ref);
     for (let round = 1; round <= 2; round++) {
       // Whatever flies now may bring another value.
@@ -192,7 +199,7 @@ export class CredentialManager {
   }
 
   /** What stands in the store; while it can't be read, what this process has and still lives. */
-  async #look(ref: CredentialRef, key: string): Promise<HeldCredential | undefined> {
+  async #look(ref: CredentialRef, key: string): Promise<CachedCredential | undefined> {
     const { memory } = this.#parts;
     try {
       return (await memory.read(ref)).held;
@@ -203,7 +210,7 @@ export class CredentialManager {
     }
   }
 
-  async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<HeldCredential> {
+  async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<CachedCredential> {
     if (!this.#isAwaited(key)) {
       const pause = await this.#lastPause(ref);
       const now = this.#parts.clock.now();
@@ -227,12 +234,12 @@ export class CredentialManager {
   async #prolong(
     ref: CredentialRef,
     key: string,
-    living: HeldCredential,
+    living: CachedCredential,
     minTtlMs: number,
     notes: GetOptions["notes"],
-  ): Promise<HeldCredential> {
+  ): Promise<CachedCredential> {
     const suffices = living.isUsable(minTtlMs);
-    const isDue = living.remainingMs() <= renewalLeftMs(renewalSubject(ref, living), 1);
+    const isDue = living.remainingMs() <= renewBeforeMs(renewalSubject(ref, living), 1);
     if (suffices && !isDue) return living;
     const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
     if (!mayRenew && !this.#flying.has(key)) return living;
@@ -252,11 +259,11 @@ export class CredentialManager {
   async #wait<T>(key: string, begin: () => Promise<T>, notes?: GetOptions["notes"]): Promise<T> {
     const { events } = this.#parts;
     if (notes) notes.result = this.#flying.has(key) ? "wait" : "refresh";
-    events.emit({ type: "waiter.came", key });
+    events.emit({ type: "waiter.added", key });
     try {
       return await begin();
     } finally {
-      events.emit({ type: "waiter.left", key });
+      events.emit({ type: "waiter.removed", key });
     }
   }
 
@@ -269,7 +276,7 @@ export class CredentialManager {
     key: string,
     rejected: Secret,
     actor: AuditActor | undefined,
-  ): Promise<HeldCredential> {
+  ): Promise<CachedCredential> {
     const work = async () => {
       // While WeChat is left alone, a complaint is no reason to send the secret once more.
       const pause = (await this.#activePause(ref)) ?? (await this.#complaints.begin(ref.slot));
@@ -285,17 +292,17 @@ export class CredentialManager {
     name: CredentialName,
     key: string,
     isAwaited: boolean,
-    work: () => Promise<HeldCredential>,
-  ): Promise<HeldCredential> {
+    work: () => Promise<CachedCredential>,
+  ): Promise<CachedCredential> {
     const { events } = this.#parts;
     return this.#flights.run(key, async () => {
       this.#flying.set(key, { name, isAwaited });
-      events.emit({ type: "flight.started", key });
+      events.emit({ type: "refresh.started", key });
       try {
         return await work();
       } finally {
         this.#flying.delete(key);
-        events.emit({ type: "flight.landed", key });
+        events.emit({ type: "refresh.finished", key });
       }
     });
   }
@@ -304,8 +311,8 @@ export class CredentialManager {
     action: AuditAction,
     ref: CredentialRef,
     actor: AuditActor | undefined,
-    work: () => Promise<HeldCredential>,
-  ): Promise<HeldCredential> {
+    work: () => Promise<CachedCredential>,
+  ): Promise<CachedCredential> {
     const { record } = this.#parts;
     // What this service does of its own accord is in the log.
     if (!record || !actor) return work();

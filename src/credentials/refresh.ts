@@ -1,28 +1,33 @@
-import type { Slot } from "../apps/slot.ts";
+import type { Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus, FailureFacts } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { Asking, isStableToken, type Turn } from "./asking.ts";
-import type { Complaints } from "./complaints.ts";
-import type { RecordEntry } from "./credential-entry.ts";
-import type { CredentialSource } from "./credential-source.ts";
+import { Asking, isStableToken, type Turn } from "./fetcher.ts";
+import type { RejectionThrottle, ForcedRefreshes } from "./throttles.ts";
+import { credentialKey, type CredentialRecord, type CredentialRef, type RecordEntry } from "./credential.ts";
+import type { CredentialSource, TokenProbe } from "./source.ts";
 import type { CredentialStore } from "./credential-store.ts";
-import { type CredentialRecord, type CredentialRef, credentialKey } from "./credential.ts";
-import type { ForcedRefreshes } from "./forced-refreshes.ts";
-import { type HeldCredential, LEAST_LIFE_MS } from "./held-credential.ts";
-import type { HeldCredentials } from "./held-credentials.ts";
-import { callsForPause, markAccounted, unavailable } from "./paced-errors.ts";
-import { isActive, type Pause, type PauseStore, pauseAfter, pausedError, pauseKeys } from "./pause.ts";
+import { type CachedCredential, type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
+import {
+  callsForPause,
+  isActive,
+  markAccounted,
+  type Pause,
+  pauseAfter,
+  pausedError,
+  pauseKeys,
+  type PauseStore,
+  unavailable,
+} from "./backoff.ts";
 import { Replacement } from "./replacement.ts";
-import type { TokenProbe } from "./token-probe.ts";
 
 const DEADLINE_MS = 8000;
 /** How long a lease lives: longer than a refresh may take, so that only a holder that died or hangs loses it. */
 export const LEASE_MS = 10_000;
 const LEASE_POLL_MS = 20;
 /** How often a flight asks when a clear overtakes its answer. Clears are 10 s apart, so once more is enough. */
-const TURNS_MOST = 2;
+const MAX_TURNS = 2;
 
 /** What a refresh works with. */
 export interface RefreshParts {
@@ -31,7 +36,7 @@ export interface RefreshParts {
   readonly pauses: PauseStore;
   readonly forced: ForcedRefreshes;
   readonly probe: TokenProbe;
-  readonly memory: HeldCredentials;
+  readonly memory: CredentialCache;
   readonly clock: Clock;
   readonly events: EventBus;
   /** Whether the app of a configured slot has another secret by now, or is gone; false where it is missing. */
@@ -43,7 +48,7 @@ export interface RefreshParts {
   /** Overrides the 8 s that one refresh may take. */
   readonly deadlineMs?: number;
   /** Called with what stands after each refresh; plans its renewal. */
-  readonly onObtained?: (ref: CredentialRef, held: HeldCredential) => void;
+  readonly onObtained?: (ref: CredentialRef, held: CachedCredential) => void;
 }
 
 /** What a refresh is for, and so when somebody else's result will do. */
@@ -69,14 +74,14 @@ export class Refresh {
   readonly #asking: Asking;
   readonly #replacement: Replacement;
 
-  constructor(parts: RefreshParts, complaints: Complaints) {
+  constructor(parts: RefreshParts, complaints: RejectionThrottle) {
     this.#parts = parts;
     this.#asking = new Asking(parts);
     this.#replacement = new Replacement(parts, this.#asking, complaints);
   }
 
   /** Runs until there is a credential that meets `goal`. Throws what kept it from it, after noting a pause. */
-  async run(ref: CredentialRef, goal: RefreshGoal): Promise<HeldCredential> {
+  async run(ref: CredentialRef, goal: RefreshGoal): Promise<CachedCredential> {
     const { store, pauses, events, holder } = this.#parts;
     const before = await pauses.find(pauseKeys(ref));
     try {
@@ -122,7 +127,7 @@ export class Refresh {
     ref: CredentialRef,
     goal: RefreshGoal,
     before: readonly Pause[],
-  ): Promise<HeldCredential> {
+  ): Promise<CachedCredential> {
     const { store, memory, clock, events, holder, deadlineMs = DEADLINE_MS } = this.#parts;
     const isOnLadder = before.some(({ reason }) => reason === "ladder");
     const endsAt = clock.monotonic() + deadlineMs;
@@ -140,7 +145,7 @@ export class Refresh {
         const turn = { ref, record, isOnLadder, signal: AbortSignal.timeout(leftMs) };
         const held = await this.#take(turn, goal, standing);
         if (held) return held;
-        if (++turns === TURNS_MOST) throw overtaken();
+        if (++turns === MAX_TURNS) throw overtaken();
       } else {
         if (round === 1) events.emit({ type: "credential.lease_waited", key: credentialKey(ref) });
         if (leftMs <= 0) throw busy();
@@ -162,15 +167,15 @@ export class Refresh {
   async #take(
     turn: Turn,
     goal: RefreshGoal,
-    standing: HeldCredential | undefined,
-  ): Promise<HeldCredential | undefined> {
+    standing: CachedCredential | undefined,
+  ): Promise<CachedCredential | undefined> {
     const { ref, record } = turn;
     if (goal.kind === "force" && isStableToken(ref)) return this.#replacement.force(turn);
     const rejected = rejectedBy(goal, record);
     if (rejected && ref.kind === "access_token") return this.#replacement.run(turn, rejected);
     // WeCom repeats a token to its last second: what is asked in it would be dead on arrival.
     const lastMs = ref.slot.platform === "wecom" && standing ? standing.remainingMs() : 0;
-    if (lastMs > 0 && lastMs < LEAST_LIFE_MS) await this.#parts.clock.sleep(lastMs);
+    if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
     const asked = await this.#asking.ask(turn);
     if (record.dead?.equals(asked.credential.value)) return this.#replacement.escalate(turn, record.dead);
     return this.#asking.save(turn, asked);
@@ -182,7 +187,7 @@ function rejectedBy(goal: RefreshGoal, record: CredentialRecord): Secret | undef
   return record.isRejected ? record.credential?.value : undefined;
 }
 
-function meets(goal: RefreshGoal, standing: HeldCredential): boolean {
+function meets(goal: RefreshGoal, standing: CachedCredential): boolean {
   if (goal.kind === "obtain") return true;
   if (goal.kind === "renew") return standing.expiresAt > goal.expiresAt;
   return goal.kind === "replace" && !standing.value.equals(goal.rejected);
@@ -191,14 +196,14 @@ function meets(goal: RefreshGoal, standing: HeldCredential): boolean {
 function busy(): ServiceError {
   return unavailable(
     "另一进程正在刷新该凭证，请稍后重试 (another process is refreshing it; try again later)",
-    LEAST_LIFE_MS,
+    MIN_TTL_MS,
   );
 }
 
 function overtaken(): ServiceError {
   return unavailable(
     "凭证在获取途中被清除或已过期，请重试 (cleared or expired on the way; try again)",
-    LEAST_LIFE_MS,
+    MIN_TTL_MS,
   );
 }
 

@@ -1,11 +1,10 @@
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { type Asked, type Asking, HANDOVER_MS, isClassicToken, isStableToken, type Turn } from "./asking.ts";
-import type { Complaints } from "./complaints.ts";
+import { type Asked, type Asking, HANDOVER_MS, isClassicToken, isStableToken, type Turn } from "./fetcher.ts";
+import { type RejectionThrottle, FORCED_PAUSE_MS } from "./throttles.ts";
 import { type Credential, credentialKey } from "./credential.ts";
-import { FORCED_PAUSE_MS } from "./forced-refreshes.ts";
-import type { HeldCredential } from "./held-credential.ts";
-import { BUDGET_MESSAGE, deadEnd, unavailable } from "./paced-errors.ts";
+import type { CachedCredential } from "./credential-cache.ts";
+import { BUDGET_MESSAGE, deadEnd, unavailable } from "./backoff.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 /** A token that ends so long before its time was ended by somebody. */
@@ -22,16 +21,16 @@ const UNKNOWN_MS = 10_000;
 export class Replacement {
   readonly #parts: RefreshParts;
   readonly #asking: Asking;
-  readonly #complaints: Complaints;
+  readonly #complaints: RejectionThrottle;
 
-  constructor(parts: RefreshParts, asking: Asking, complaints: Complaints) {
+  constructor(parts: RefreshParts, asking: Asking, complaints: RejectionThrottle) {
     this.#parts = parts;
     this.#asking = asking;
     this.#complaints = complaints;
   }
 
   /** Looks for a token that is not `rejected`; the same one when WeChat says that it is alive. */
-  async run(turn: Turn, rejected: Secret): Promise<HeldCredential | undefined> {
+  async run(turn: Turn, rejected: Secret): Promise<CachedCredential | undefined> {
     const { ref, record, signal } = turn;
     // A classic fetch kills, so there the question comes first.
     const asked = isClassicToken(ref) ? undefined : await this.#asking.ask(turn);
@@ -51,7 +50,7 @@ export class Replacement {
   }
 
   /** WeChat has confirmed that `dead` is dead. Only what makes a new token helps, and where nothing does, waiting. */
-  async escalate(turn: Turn, dead: Secret, credential?: Credential): Promise<HeldCredential | undefined> {
+  async escalate(turn: Turn, dead: Secret, credential?: Credential): Promise<CachedCredential | undefined> {
     const { ref, record } = turn;
     const buried = record.dead?.equals(dead) ? turn : await this.#bury(turn, dead, credential);
     if (isStableToken(ref)) return this.#forceOnce(buried, dead);
@@ -63,7 +62,7 @@ export class Replacement {
   }
 
   /** Has WeChat make a new stable token, within the budget: an operator's order. */
-  async force(turn: Turn): Promise<HeldCredential | undefined> {
+  async force(turn: Turn): Promise<CachedCredential | undefined> {
     const { forced, clock } = this.#parts;
     const waitMs = await forced.take(turn.ref.slot.appId, clock.now());
     // What stands goes on, so this refusal is for the operator alone.
@@ -71,7 +70,7 @@ export class Replacement {
     return this.#asking.save(turn, await this.#asking.once(turn, true));
   }
 
-  async #forceOnce(turn: Turn, dead: Secret): Promise<HeldCredential | undefined> {
+  async #forceOnce(turn: Turn, dead: Secret): Promise<CachedCredential | undefined> {
     const { forced, clock } = this.#parts;
     const waitMs = await forced.take(turn.ref.slot.appId, clock.now());
     if (waitMs > 0) throw deadEnd(BUDGET_MESSAGE, Math.min(waitMs, DEAD_END_MS));
@@ -93,9 +92,9 @@ export class Replacement {
   }
 
   /** A false complaint: the value that was rejected goes on. */
-  async #keep(turn: Turn, value: Secret, asked: Asked | undefined): Promise<HeldCredential | undefined> {
+  async #keep(turn: Turn, value: Secret, asked: Asked | undefined): Promise<CachedCredential | undefined> {
     const { ref, record } = turn;
-    this.#complaints.rememberAlive(credentialKey(ref), value);
+    this.#complaints.cacheAlive(credentialKey(ref), value);
     if (asked) return this.#asking.save(turn, asked);
     if (!record.credential) return undefined;
     return this.#asking.save(turn, { credential: { ...record.credential }, endsAtMonotonic: undefined });

@@ -1,26 +1,21 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { appName, type Slot } from "../apps/slot.ts";
-import { type Access, actorOf, repeaterOf } from "../clients/access.ts";
-import { type Caller, markRefused } from "../clients/caller.ts";
-import type { Concurrency } from "../clients/concurrency.ts";
+import { appName, type Slot } from "../apps/app.ts";
+import { type Access, actorOf, callerKey } from "../access/access.ts";
+import { type Caller, markRefused } from "../access/principal.ts";
+import type { Concurrency } from "../access/limits.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
-import type { RawQuery } from "../dropin/raw-query.ts";
-import { type Holding, heldApp } from "../dropin/token-holders.ts";
-import type { WechatRequest } from "../dropin/wechat-request.ts";
+import type { RawQuery, WechatRequest } from "../api/wechat-request.ts";
+import { heldApp, type TokenContext } from "../api/token-resolver.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";
 import type { EventBus, ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { type ReadAnswer, readSmallText, saysTokenIsDead } from "./answer-text.ts";
-import { type CallBody, prepareBody } from "./call-body.ts";
-import { headersUp } from "./call-headers.ts";
-import { checkOpen, checkPlainCall } from "./closed-paths.ts";
-import { forwardFor } from "./forward-for.ts";
-import type { Forwarder } from "./forwarder.ts";
-import { handedOn } from "./handed-on.ts";
-import { pathFamily } from "./path-family.ts";
-import type { ReplayBudget } from "./replay-budget.ts";
+import { handedOn, type ReadAnswer, readSmallText, isInvalidToken } from "./answer.ts";
+import { type CallBody, prepareBody, type ReplayBudget } from "./call-body.ts";
+import { type Forwarder, forwardFor, headersUp } from "./forwarder.ts";
+import { assertAllowed, assertCanonical } from "./blocked-paths.ts";
+import { pathFamily } from "../access/api-policy.ts";
 
 /** What the gateway works with. */
 export interface GatewayParts {
@@ -40,7 +35,7 @@ type Called = Extract<ServiceEvent, { type: "gateway.called" }>;
 /** One call on its way. */
 interface Call {
   readonly request: WechatRequest;
-  readonly holding: Holding;
+  readonly holding: TokenContext;
   readonly family: string;
   readonly startedAt: number;
   healing: Called["healing"];
@@ -71,7 +66,7 @@ export class Gateway {
    * @throws {ServiceError} `forbidden` for what this caller may not call; `rate_limited`; what `CredentialManager.get`
    *   and `Forwarder.forward` throw. Whether it may have been carried out is noted on the caller.
    */
-  async call(request: WechatRequest, holding: Holding): Promise<Response> {
+  async call(request: WechatRequest, holding: TokenContext): Promise<Response> {
     const { access, concurrency, clock } = this.#parts;
     const { caller, path, query } = request;
     const { method, signal } = request.request;
@@ -79,8 +74,8 @@ export class Gateway {
     const family = pathFamily(path);
     this.#checkApp(caller, holding);
     caller.use = { action: "api:call", app: heldApp(holding), family };
-    checkPlainCall(platform, { method, path, query });
-    checkOpenTo(caller, path, query);
+    assertCanonical(platform, { method, path, query });
+    assertAllowedTo(caller, path, query);
     access.checkPath(caller, platform, path);
     const leave = concurrency.enter(caller);
     // The answer of a caller who has gone before it came is neither read nor cancelled.
@@ -99,7 +94,7 @@ export class Gateway {
   }
 
   /** Refuses what the caller may not do with the app, and everybody while that is disabled, also with a token that is not ours. */
-  #checkApp(caller: Caller, { slot, name }: Holding): void {
+  #checkApp(caller: Caller, { slot, name }: TokenContext): void {
     const { access, directory } = this.#parts;
     const held = slot ?? directory.findSlot(appName(name));
     if (held) access.slotOfToken(caller, "api:call", held);
@@ -109,13 +104,13 @@ export class Gateway {
     const { credentials, budget } = this.#parts;
     const { request, holding } = call;
     const { slot } = holding;
-    const body = await prepareBody(request.request, budget.of(repeaterOf(request.caller)));
+    const body = await prepareBody(request.request, budget.of(callerKey(request.caller)));
     try {
       const held = slot && (await credentials.get(tokenOf(slot), { notes: request.caller }));
       const token = held?.value ?? holding.token;
       if (!token) throw new ServiceError("internal", "a call without a token");
       const first = await this.#send(call, body, token);
-      if (!slot || !saysTokenIsDead(slot.platform, first)) return { last: first, token };
+      if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
       const another = await this.#another(call, slot, token);
       call.healing = another && body.isReplayable ? "healed" : "failed";
       if (!another || !body.isReplayable) return { last: first, token };
@@ -149,7 +144,7 @@ export class Gateway {
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const who = repeaterOf(caller);
+      const who = callerKey(caller);
       const up = { platform, caller: who, method, path, query, headers: headersUp(headers), body, signal };
       const read = await readSmallText(await forwardFor(caller, forwarder, up));
       report(outcomeOf(read), read.errcode);
@@ -179,16 +174,16 @@ function tokenOf(slot: Slot): CredentialRef {
 }
 
 /** What goes up of a query. In WeCom's debug mode five calls a minute are answered. */
-function queryUp(platform: Holding["name"]["platform"], query: RawQuery): RawQuery {
+function queryUp(platform: TokenContext["name"]["platform"], query: RawQuery): RawQuery {
   if (platform !== "wecom") return query;
   const debugs = query.names.filter((name) => name.toLowerCase() === "debug");
   return debugs.reduce((left, name) => left.without(name), query);
 }
 
-/** As `checkOpen`, for this caller. A refusal is for who asks, and is counted as every such one. */
-function checkOpenTo(caller: Caller, path: string, query: RawQuery): void {
+/** As `assertAllowed`, for this caller. A refusal is for who asks, and is counted as every such one. */
+function assertAllowedTo(caller: Caller, path: string, query: RawQuery): void {
   try {
-    checkOpen(path, query, caller.client?.client.delivery === "virtual");
+    assertAllowed(path, query, caller.client?.client.delivery === "virtual");
   } catch (error) {
     throw error instanceof ServiceError ? markRefused(caller, error) : error;
   }

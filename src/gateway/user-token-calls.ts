@@ -1,11 +1,9 @@
-import { ANY_APP } from "../clients/grant.ts";
-import { type Access, repeaterOf } from "../clients/access.ts";
-import type { WechatRequest } from "../dropin/wechat-request.ts";
-import { refusalOf } from "../dropin/wechat-failure.ts";
-import { headersUp } from "./call-headers.ts";
-import { forwardFor } from "./forward-for.ts";
-import type { Forwarder } from "./forwarder.ts";
-import { pathFamily } from "./path-family.ts";
+import { ANY_APP } from "../access/client.ts";
+import { type Access, callerKey } from "../access/access.ts";
+import type { WechatRequest } from "../api/wechat-request.ts";
+import { refusalOf } from "../api/wechat-answer.ts";
+import { type Forwarder, forwardFor, headersUp } from "./forwarder.ts";
+import { pathFamily } from "../access/api-policy.ts";
 
 /**
  * Where a user's token is sent, and nothing secret of ours.
@@ -46,7 +44,7 @@ export class UserTokenCalls {
     caller.use = { action: "api:call", app: ANY_APP, family: pathFamily(path) };
     const { status, ...answer } = await forwardFor(caller, this.#parts.forwarder, {
       platform: "weixin",
-      caller: repeaterOf(caller),
+      caller: callerKey(caller),
       method,
       path,
       query: query.toString(),

@@ -1,38 +1,32 @@
 import { Elysia, ParseError, ValidationError } from "elysia";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { appRoutes } from "../apps/routes.ts";
+import { appRoutes } from "../api/v1-apps.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
-import { type AuditRouteParts, auditRoutes } from "../audit/routes.ts";
+import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
 import type { AppAdministration } from "../apps/app-administration.ts";
-import type { Access } from "../clients/access.ts";
-import type { Caller } from "../clients/caller.ts";
-import type { ClientAdministration } from "../clients/client-administration.ts";
-import type { ClientDirectory } from "../clients/client-directory.ts";
-import { clientRoutes } from "../clients/routes.ts";
-import type { Authentication } from "../clients/authentication.ts";
+import type { Access } from "../access/access.ts";
+import type { Caller } from "../access/principal.ts";
+import type { ClientAdministration } from "../access/client-administration.ts";
+import type { ClientDirectory } from "../access/client-directory.ts";
+import { clientRoutes } from "../api/v1-clients.ts";
+import type { Authentication } from "../api/authentication.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
-import { credentialRoutes } from "../credentials/routes.ts";
-import type { CredentialStates } from "../credentials/state.ts";
-import type { TokenDelivery } from "../credentials/token-delivery.ts";
+import { credentialRoutes } from "../api/v1-credentials.ts";
+import type { CredentialStates } from "../credentials/status.ts";
+import type { TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { failureEnvelope, failureStatus, successEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import type { CardSigner } from "../jssdk/card-signer.ts";
-import type { JsApiSigner } from "../jssdk/js-api-signer.ts";
-import { signatureRoutes } from "../jssdk/routes.ts";
+import type { CardSigner } from "../signing/card-signer.ts";
+import type { JsApiSigner } from "../signing/js-api-signer.ts";
+import { signatureRoutes } from "../api/v1-signatures.ts";
 import type { Login } from "../login/login.ts";
-import { type OpsRouteParts, opsRoutes } from "../ops/routes.ts";
-import { accessTokenRoutes } from "../protocol/access-token.ts";
-import { jsSdkRoutes } from "../protocol/js-sdk.ts";
-import { xcxRoutes } from "../protocol/xcx.ts";
-import type { Cors } from "./cors.ts";
-import { envelopeResponse, newTraceId } from "./envelope-response.ts";
-import { indexRoute } from "./index-route.ts";
-import { readJsonBody } from "./json-body.ts";
+import { indexRoute, type OpsRouteParts, opsRoutes } from "../api/service-routes.ts";
+import { accessTokenRoutes, jsSdkRoutes, xcxRoutes } from "../api/protocol.ts";
+import { envelopeResponse, newTraceId, withSecurityHeaders } from "./answer.ts";
+import { checkQuery, readJsonBody } from "./body.ts";
 import { faultFacts, recordRequest } from "./request-record.ts";
-import { secured } from "./security-headers.ts";
-import { checkQuery } from "./strict-query.ts";
 import { swaggerRoutes } from "./swagger.ts";
 
 /** What the whole HTTP face works with. */
@@ -114,11 +108,11 @@ export function createApp(parts: AppParts) {
       .decorate("traceId", "")
       .onError(({ error, code, set, request, route, path, startedAt, traceId: given }) => {
         const traceId = given || newTraceId();
-        const stranger = code === "NOT_FOUND" ? authentication.strangerIn(request) : undefined;
+        const stranger = code === "NOT_FOUND" ? authentication.untrustedIn(request) : undefined;
         const isKnownPath = code === "NOT_FOUND" && paths.some((known) => known.test(path));
         const failure = stranger ?? (isKnownPath ? methodNotAllowed() : toServiceError(error));
         const envelope = failureEnvelope(failure, traceId);
-        const status = SPEAKS_HTTP.test(path) ? failureStatus(failure) : 200;
+        const status = USES_HTTP_STATUS.test(path) ? failureStatus(failure) : 200;
         // The framework would put the status of its own error over that of the response.
         set.status = status;
         const pattern = code === "NOT_FOUND" || !route ? "(none)" : route;
@@ -134,7 +128,7 @@ export function createApp(parts: AppParts) {
         context.startedAt = clock.monotonic();
         context.traceId = newTraceId();
         const preflight = cors.preflight(context.request);
-        if (preflight) return secured(preflight);
+        if (preflight) return withSecurityHeaders(preflight);
         checkQuery(context.request.url);
         return undefined;
       })
@@ -149,7 +143,7 @@ export function createApp(parts: AppParts) {
         if (isFinished && failures.has(responseValue)) return undefined;
         const code = isFinished && !responseValue.ok ? responseValue.status : 0;
         record(request, { startedAt, traceId, route, code });
-        if (isFinished) return secured(responseValue);
+        if (isFinished) return withSecurityHeaders(responseValue);
         if (typeof responseValue !== "object" || responseValue === null) return undefined;
         const status = typeof set.status === "number" ? set.status : 200;
         return envelopeResponse(successEnvelope(responseValue, traceId), status, cors.headersFor(request));
@@ -164,7 +158,7 @@ export function createApp(parts: AppParts) {
 }
 
 /** Where the HTTP status tells the outcome too: our own interface, and what load balancers and scrapers read. */
-const SPEAKS_HTTP = /^\/(v1|livez|readyz|metrics)(\/|$)/;
+const USES_HTTP_STATUS = /^\/(v1|livez|readyz|metrics)(\/|$)/;
 
 /** Where a body is an administrator's: nobody else's is read, so what is wrong with it is told to nobody else. */
 const MANAGED = /^\/v1\/(clients(\/|$)|apps(\/:app)?$)/;
@@ -202,4 +196,55 @@ function badParameter(error: ValidationError): ServiceError {
 
 function methodNotAllowed(): ServiceError {
   return new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)");
+}
+
+/** Where a page of another origin may ask: the routes that sign pages. */
+const SIGNATURE_PATH = /^\/(JsSDK\/getJsApiSign|v1\/apps\/[^/]+\/signatures\/[^/]+)$/;
+const REMEMBER_SECONDS = "600";
+
+/**
+ * Which pages of other origins are answered: those of the listed origins, on the signature routes, and no others.
+ *
+ * https://fetch.spec.whatwg.org/#http-cors-protocol
+ */
+export class Cors {
+  readonly #origins: ReadonlySet<string>;
+
+  /** `origins` are written as browsers write them: lower case, without a path. */
+  constructor(origins: readonly string[]) {
+    this.#origins = new Set(origins);
+  }
+
+  /** Whether the request comes from such a page and asks for such a route. */
+  allowsOrigin(request: Request): boolean {
+    if (this.#origins.size === 0) return false;
+    const origin = request.headers.get("origin");
+    return origin !== null && this.#origins.has(origin) && SIGNATURE_PATH.test(pathOf(request));
+  }
+
+  /** What is added to the answer so that the page may read it; undefined to all others. */
+  headersFor(request: Request): Record<string, string> | undefined {
+    if (!this.allowsOrigin(request)) return undefined;
+    return { "access-control-allow-origin": request.headers.get("origin") ?? "", vary: "Origin" };
+  }
+
+  /** The answer to a browser that asks first whether the page may; undefined for what is no such question. */
+  preflight(request: Request): Response | undefined {
+    if (request.method !== "OPTIONS") return undefined;
+    const allowed = this.headersFor(request);
+    if (!allowed || request.headers.get("access-control-request-method") !== "POST") return undefined;
+    return new Response(null, {
+      status: 204,
+      headers: {
+        ...allowed,
+        "access-control-allow-methods": "POST",
+        "access-control-allow-headers": "content-type, authorization, x-api-key",
+        "access-control-max-age": REMEMBER_SECONDS,
+      },
+    });
+  }
+}
+
+function pathOf({ url }: Request): string {
+  return new URL(url).pathname;
 }

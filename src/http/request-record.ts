@@ -1,5 +1,5 @@
 import type { AuditTrail } from "../audit/audit-trail.ts";
-import type { Caller } from "../clients/caller.ts";
+import type { Caller } from "../access/principal.ts";
 import type { Clock } from "../clock.ts";
 import type { EventBus } from "../events.ts";
 

@@ -1,11 +1,11 @@
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
-import type { Authentication } from "../clients/authentication.ts";
-import type { Caller } from "../clients/caller.ts";
+import type { Authentication } from "../api/authentication.ts";
+import type { Caller } from "../access/principal.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import { DROPIN_PATHS, DROPIN_TAG } from "../dropin/openapi.ts";
-import { NAME, VERSION } from "./version.ts";
+import { DROPIN_PATHS, DROPIN_TAG } from "../api/wechat-openapi.ts";
+import { NAME, VERSION } from "../version.ts";
 
 const PAGE = `<!doctype html>
 <html lang="zh-CN">

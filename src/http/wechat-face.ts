@@ -1,29 +1,32 @@
-import type { Authentication } from "../clients/authentication.ts";
-import { type DropinEndpoints, dropinRoutes } from "../dropin/endpoints.ts";
-import type { Holding, TokenHolders } from "../dropin/token-holders.ts";
-import { type WechatAnswer, wechatAnswer, wechatFailureAnswer } from "../dropin/wechat-answer.ts";
-import { refusalOf, toWechatFailure } from "../dropin/wechat-failure.ts";
+import type { Authentication } from "../api/authentication.ts";
+import { type DropinEndpoints, dropinRoutes } from "../api/wechat-endpoints.ts";
+import type { TokenContext, TokenResolver } from "../api/token-resolver.ts";
+import {
+  refusalOf,
+  toWechatFailure,
+  type WechatAnswer,
+  wechatAnswer,
+  wechatFailureAnswer,
+} from "../api/wechat-answer.ts";
 import {
   collapseSlashes,
   readWechatRequest,
   splitUrl,
   type WechatRequest,
   withoutLastSlash,
-} from "../dropin/wechat-request.ts";
+} from "../api/wechat-request.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
-import { isPlatformPath, pathFamily } from "../gateway/path-family.ts";
+import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { UserTokenCalls } from "../gateway/user-token-calls.ts";
-import { newTraceId } from "./envelope-response.ts";
+import { newTraceId, withSecurityHeaders, textResponse } from "./answer.ts";
 import { faultFacts, recordRequest, type RequestRecordParts } from "./request-record.ts";
-import { secured } from "./security-headers.ts";
 import type { RequestSocket, RootFace } from "./server.ts";
-import { textResponse } from "./text-response.ts";
 
 /** What the face works with. */
 export interface WechatFaceParts extends RequestRecordParts {
   readonly authentication: Pick<Authentication, "meet" | "admitToken">;
-  readonly holders: Pick<TokenHolders, "admit" | "admitToApp">;
+  readonly holders: Pick<TokenResolver, "admit" | "admitToApp">;
   readonly endpoints: DropinEndpoints;
   readonly gateway: Pick<Gateway, "call">;
   readonly userTokenCalls: Pick<UserTokenCalls, "takes" | "pass">;
@@ -114,7 +117,7 @@ export class WechatFace implements RootFace {
     }
     recordRequest(this.#parts, request, caller, { startedAt, traceId, route: serving.route, code });
     return answer instanceof Response
-      ? dressed(answer, traceId)
+      ? withDefaultHeaders(answer, traceId)
       : textResponse(answer.text, { ...answer, traceId });
   }
 
@@ -151,7 +154,7 @@ export class WechatFace implements RootFace {
   async #serveHolding(
     serving: Serving,
     request: WechatRequest,
-    holding: Holding,
+    holding: TokenContext,
   ): Promise<Response | WechatAnswer> {
     const { endpoints, gateway } = this.#parts;
     const { slot } = holding;
@@ -186,10 +189,10 @@ export class WechatFace implements RootFace {
 type Serve = (serving: Serving, wechat: WechatRequest) => Promise<Response | WechatAnswer>;
 
 /** An answer that is not ours, with what every answer of this service says of itself. */
-function dressed(response: Response, traceId: string): Response {
+function withDefaultHeaders(response: Response, traceId: string): Response {
   response.headers.set("trace-id", traceId);
   if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
-  return secured(response);
+  return withSecurityHeaders(response);
 }
 
 function checkMethod(

@@ -1,15 +1,18 @@
 import { createHash } from "node:crypto";
-import { type Slot, slotKey } from "../apps/slot.ts";
+import { type Slot, slotKey } from "../apps/app.ts";
 import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { Clock } from "../clock.ts";
-import type { SlotCircuit } from "../credentials/slot-circuit.ts";
-import { type TokenKeeper, withToken } from "../credentials/with-token.ts";
-import { ServiceError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
-import { packRefusal, packUser, unpack } from "./login-answer.ts";
-import type { LoginAnswerStore } from "./login-answer-store.ts";
-import type { LoginExchange, MiniProgramUser, OauthUser } from "./login-exchange.ts";
-import type { WecomLoginExchange, WecomUser } from "./wecom-login-exchange.ts";
+import type { SlotCircuit } from "../credentials/backoff.ts";
+import { type TokenKeeper, withToken } from "../credentials/source.ts";
+import { ServiceError, type UpstreamRefusal } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import type {
+  LoginExchange,
+  MiniProgramUser,
+  OauthUser,
+  WecomLoginExchange,
+  WecomUser,
+} from "./login-exchange.ts";
 
 /** How long one exchange may take in all. */
 const DEADLINE_MS = 8000;
@@ -22,7 +25,7 @@ export interface LoginParts {
   readonly wecomExchange: WecomLoginExchange;
   /** The access tokens that WeCom's logins are asked with. */
   readonly tokens: TokenKeeper;
-  readonly answers: LoginAnswerStore;
+  readonly answers: IdempotencyStore;
   readonly unknownSecrets: UnknownSecrets;
   readonly circuit: SlotCircuit;
   readonly clock: Clock;
@@ -135,4 +138,67 @@ function isAboutTheCode(
   if (!(error instanceof ServiceError) || error.upstream === undefined) return false;
   // A dead token is replaced by whoever finds that out, and the code is as good as before.
   return error.upstream.class !== "transient" && error.upstream.class !== "token_invalid";
+}
+
+/** An answer as it is stored: what the exchange returned, or WeChat's refusal. */
+type StoredAnswer =
+  | { readonly user: Readonly<Record<string, unknown>> }
+  | {
+      readonly refusal: {
+        readonly message: string;
+        readonly hint?: string;
+        readonly upstream: UpstreamRefusal;
+      };
+    };
+
+/** Packs what an exchange returned, secrets included, into one secret text. */
+function packUser(user: object): Secret {
+  const plain = Object.entries(user).map(([name, value]) => [
+    name,
+    value instanceof Secret ? { secret: value.reveal() } : value,
+  ]);
+  return pack({ user: Object.fromEntries(plain) });
+}
+
+/** Packs a refusal of WeChat's. */
+function packRefusal({ message, hint, upstream }: ServiceError & { upstream: UpstreamRefusal }): Secret {
+  return pack({ refusal: { message, upstream, ...(hint === undefined ? {} : { hint }) } });
+}
+
+/** What was packed: the user is returned, the refusal thrown. */
+function unpack(answer: Secret): object {
+  const stored = JSON.parse(answer.reveal()) as StoredAnswer;
+  if ("refusal" in stored) {
+    const { message, ...detail } = stored.refusal;
+    throw new ServiceError("upstream_rejected", message, detail);
+  }
+  const user = Object.entries(stored.user).map(([name, value]) => [
+    name,
+    isSealed(value) ? new Secret(value.secret) : value,
+  ]);
+  return Object.fromEntries(user) as object;
+}
+
+function pack(answer: StoredAnswer): Secret {
+  return new Secret(JSON.stringify(answer));
+}
+
+function isSealed(value: unknown): value is { secret: string } {
+  return typeof value === "object" && value !== null && "secret" in value && typeof value.secret === "string";
+}
+
+/** What stands under a key: an exchange that is ours to make, one that somebody else makes, or its answer. */
+export type IdempotencyState =
+  | { readonly state: "ours" }
+  | { readonly state: "under_way" }
+  | { readonly state: "answered"; readonly answer: Secret };
+
+/** Lets all processes share what a one-time code was answered with. Answers are sealed and kept for seconds. */
+export interface IdempotencyStore {
+  /** Takes the right to exchange, or tells what stands. What is over at `now` (epoch milliseconds) stands no more. */
+  begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState>;
+  /** Stores the answer of an exchange that was ours. */
+  finish(key: string, answer: Secret): Promise<void>;
+  /** Gives the right back: no answer came that is worth repeating. */
+  abandon(key: string): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /** With more apps than this, one series for each costs more than it tells. */
-export const APPS_MOST = 1000;
+export const MAX_APPS = 1000;
 
 /** How the values that several processes have for one series become one value. */
 export type MergeRule =

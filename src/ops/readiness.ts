@@ -1,9 +1,15 @@
 import type { Clock } from "../clock.ts";
 import type { EventListener } from "../events.ts";
-import type { StoreFault } from "../store/store.ts";
 
 /** For how long an answer of the store is believed, in milliseconds. */
 const BELIEVED_MS = 1000;
+
+/** What keeps an open store from being used as it should be. */
+export interface StoreFault {
+  readonly part: "database" | "key" | "migrations";
+  /** For a person: what is wrong and what to do. */
+  readonly message: string;
+}
 
 /** One thing that keeps this process from serving as it should. */
 export interface NotReadyReason {

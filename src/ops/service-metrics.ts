@@ -1,10 +1,15 @@
-import type { SlotName } from "../apps/slot.ts";
-import type { Clock } from "../clock.ts";
+import type { SlotName } from "../apps/app.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type { EventListener, ServiceEvent, UpstreamCall } from "../events.ts";
-import type { StandingLife } from "../store/store.ts";
-import { EventLoopLag } from "./event-loop-lag.ts";
-import { GatewayMetrics, type GatewayMetricsParts } from "./gateway-metrics.ts";
-import { APPS_MOST, type Gauge, MetricRegistry, type Snapshot } from "./metrics.ts";
+import type { StandingLife } from "../credentials/credential-store.ts";
+import {
+  MAX_APPS,
+  type Counter,
+  type Gauge,
+  type Histogram,
+  MetricRegistry,
+  type Snapshot,
+} from "./metrics.ts";
 
 const REQUEST_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const UPSTREAM_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8];
@@ -99,7 +104,7 @@ export class ServiceMetrics {
 
   async #readExpiries(): Promise<void> {
     const { appCount, clock, listLives, isConfigured } = this.#parts;
-    const lives = appCount() > APPS_MOST ? [] : await listLives().catch(() => []);
+    const lives = appCount() > MAX_APPS ? [] : await listLives().catch(() => []);
     this.#expiry.clear();
     for (const { name, expiresAt } of lives) {
       if (!isConfigured(name.slot)) continue;
@@ -155,10 +160,10 @@ function createHandlers(registry: MetricRegistry): Handlers {
     },
     "upstream.called": countUpstream,
     "gateway.sent": countUpstream,
-    "flight.started": () => flights.add(1),
-    "flight.landed": () => flights.add(-1),
-    "waiter.came": () => waiters.add(1),
-    "waiter.left": () => waiters.add(-1),
+    "refresh.started": () => flights.add(1),
+    "refresh.finished": () => flights.add(-1),
+    "waiter.added": () => waiters.add(1),
+    "waiter.removed": () => waiters.add(-1),
     "credential.refreshed": () => refreshes.increase(),
     "credential.refresh_failed": (event) => failures.increase(event.class ?? event.code),
     "credential.fenced": () => fenced.increase(),
@@ -167,4 +172,125 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "audit.failed": () => auditFailures.increase(),
     "credential.died_early": () => diedEarly.increase(),
   };
+}
+
+const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
+/** So many clients are told apart; there may have been more, one after the other. */
+const MAX_CLIENTS = 1000;
+/** Clients beyond those, and apps of which we hold no secret. */
+const OTHER = "(other)";
+
+/** What the metrics of the gateway need beside its events. */
+export interface GatewayMetricsParts {
+  readonly appCount: () => number;
+  /** Whether it is the public name of an app that we hold. Others get no series: callers could make any number. */
+  readonly isHeldApp: (name: string) => boolean;
+  /** How many bytes of requests are held now, so that they can be sent once more. */
+  readonly replayBytes: () => number;
+}
+
+/** Counts what goes through the gateway in this process, by client, app and family of the path. */
+export class GatewayMetrics {
+  readonly #parts: GatewayMetricsParts;
+  readonly #calls: Counter;
+  readonly #seconds: Histogram;
+  readonly #heals: Counter;
+  readonly #held: Gauge;
+  readonly #clients = new Set<string>();
+
+  constructor(registry: MetricRegistry, parts: GatewayMetricsParts) {
+    this.#parts = parts;
+    this.#calls = registry.counter({
+      name: "accesstoken_gateway_calls_total",
+      help: "Calls through the gateway. Without app above 1000 apps.",
+      labelNames: ["client", "app", "family", "outcome"],
+    });
+    this.#seconds = registry.histogram({
+      name: "accesstoken_gateway_duration_seconds",
+      help: "Time from a call's arrival at the gateway to the head of its answer.",
+      labelNames: ["family"],
+      bounds: BOUNDS,
+    });
+    this.#heals = registry.counter({
+      name: "accesstoken_gateway_heals_total",
+      help: "Calls whose token turned out to be dead: sent once more, or not. Without app above 1000 apps.",
+      labelNames: ["app", "result"],
+    });
+    this.#held = registry.gauge({
+      name: "accesstoken_gateway_replay_bytes",
+      help: "Bytes of requests that are held now, so that they can be sent once more.",
+      merge: "add",
+    });
+  }
+
+  count({
+    client,
+    app,
+    family,
+    outcome,
+    healing,
+    durationMs,
+  }: Extract<ServiceEvent, { type: "gateway.called" }>): void {
+    const name = this.#appLabel(app);
+    this.#calls.increase(this.#clientLabel(client), name, family, outcome);
+    this.#seconds.observe(durationMs / 1000, family);
+    if (healing !== "none") this.#heals.increase(name, healing);
+  }
+
+  /** Reads what stands and does not happen. */
+  read(): void {
+    this.#held.set(this.#parts.replayBytes());
+  }
+
+  #appLabel(app: string): string {
+    if (this.#parts.appCount() > MAX_APPS) return "";
+    return this.#parts.isHeldApp(app) ? app : OTHER;
+  }
+
+  #clientLabel(client: string): string {
+    // Who holds a real token is told by address; of those there is any number.
+    if (client.startsWith("(access token")) return "(access token)";
+    if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;
+    this.#clients.add(client);
+    return client;
+  }
+}
+
+const STEP_MS = 200;
+/** For how many steps the worst is told: longer than most intervals at which somebody looks. */
+const STEPS = 75;
+
+/**
+ * How late this process's event loop is: the worst of the last 15 s.
+ *
+ * It looks at the machine's own clock, because a loop that is blocked is blocked in real time.
+ */
+class EventLoopLag {
+  readonly #lags: number[] = [];
+  #timer: Timer | undefined;
+  #expectedAt = 0;
+
+  /** Begins to measure. The measuring keeps no process alive. */
+  start(): void {
+    this.#expectedAt = systemClock.monotonic() + STEP_MS;
+    this.#timer = setInterval(() => this.#measure(), STEP_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** In seconds. What blocks the loop right now is included. */
+  worstSeconds(): number {
+    const overdueMs = this.#timer ? systemClock.monotonic() - this.#expectedAt : 0;
+    return Math.max(0, overdueMs, ...this.#lags) / 1000;
+  }
+
+  #measure(): void {
+    const now = systemClock.monotonic();
+    this.#lags.push(Math.max(0, now - this.#expectedAt));
+    if (this.#lags.length > STEPS) this.#lags.shift();
+    this.#expectedAt = now + STEP_MS;
+  }
 }

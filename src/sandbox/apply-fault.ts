@@ -1,6 +1,5 @@
 import { gzipSync } from "node:zlib";
-
-import type { Answer } from "./answer.ts";
+import type { Answer } from "./refusal.ts";
 import type { Fault } from "./fault.ts";
 import { isRecord } from "./sandbox-request.ts";
 

@@ -1,4 +1,5 @@
-import type { SandboxTime } from "./sandbox-time.ts";
+import type { SandboxTime } from "./sandbox-state.ts";
+import { randomBytes } from "node:crypto";
 
 /** One access token that a platform of the sandbox issued to `owner`. */
 export interface IssuedToken<Owner> {
@@ -77,4 +78,76 @@ export class IssuedTokens<Owner> {
 /** The whole seconds that something has to live at `now`, which is its `expires_in`; never negative. */
 export function secondsLeft({ expiresAt }: { expiresAt: number }, now: number): number {
   return Math.max(0, Math.floor((expiresAt - now) / 1000));
+}
+
+/**
+ * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of
+ *.
+ */
+export function tokenText(length: number): string {
+  return randomBytes(Math.ceil((length * 3) / 4))
+    .toString("base64url")
+    .slice(0, length);
+}
+
+/** A token of api.weixin.qq.com: a counter, an underscore and random text, `length` characters in all. */
+export function countedTokenText(counter: number, length: number): string {
+  const prefix = `${counter}_`;
+  return prefix + tokenText(length - prefix.length);
+}
+
+/** A token or ticket that people may see: its beginning and its length. */
+export function masked(value: string): string {
+  return `${value.slice(0, 6)}… (${value.length} characters)`;
+}
+
+/** How a token line makes its tokens. */
+export interface TokenLineSettings<Owner> {
+  owner: Owner;
+  /** The text of the next token. */
+  nextText: () => string;
+  lifeMs: number;
+  /** How long a token outlives its successor's birth. */
+  handoverMs: number;
+}
+
+/**
+ * The tokens of one owner that follow each other: at most the newest and its predecessor are alive.
+ *
+ * A WeChat app has two such lines, classic and stable, which don't disturb each other.
+ */
+export class TokenSequence<Owner> {
+  readonly #tokens: IssuedTokens<Owner>;
+  readonly #settings: TokenLineSettings<Owner>;
+  #newest: IssuedToken<Owner> | undefined;
+  #previous: IssuedToken<Owner> | undefined;
+
+  constructor(tokens: IssuedTokens<Owner>, settings: TokenLineSettings<Owner>) {
+    this.#tokens = tokens;
+    this.#settings = settings;
+  }
+
+  /** The newest token, as long as the platform believes that it is alive. */
+  current(): IssuedToken<Owner> | undefined {
+    return this.#newest && this.#tokens.believedAlive(this.#newest) ? this.#newest : undefined;
+  }
+
+  /**
+   * Issues the next token.
+   *
+   * The newest one so far has the hand-over left, or nothing with `killsNewest`. The one before it dies now,
+   * unless `sparesOldest`.
+   */
+  rotate(now: number, how: { killsNewest?: boolean; sparesOldest?: boolean } = {}): IssuedToken<Owner> {
+    if (this.#previous && !how.sparesOldest) dieAt(this.#previous, now);
+    if (this.#newest) dieAt(this.#newest, how.killsNewest ? now : now + this.#settings.handoverMs);
+    this.#previous = this.#newest;
+    const { owner, nextText, lifeMs } = this.#settings;
+    this.#newest = this.#tokens.issue(owner, nextText(), lifeMs);
+    return this.#newest;
+  }
+}
+
+function dieAt(token: { diesAt: number }, at: number): void {
+  token.diesAt = Math.min(token.diesAt, at);
 }

@@ -1,21 +1,15 @@
-import { systemClock, type Clock } from "../clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import { applyFault, type Delivery, type FaultStage } from "./apply-fault.ts";
-import { CallLedger } from "./call-ledger.ts";
-import { answerControl } from "./control.ts";
-import type { Fault, SandboxHost } from "./fault.ts";
-import { FaultQueue } from "./fault-queue.ts";
+import { CallLedger } from "./request-log.ts";
+import { answerControl, defaultSwitches, type SandboxSwitches } from "./control.ts";
+import { type Fault, FaultQueue, type SandboxHost } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
-import type { SandboxWecomApp, SandboxWeixinApp } from "./sandbox-apps.ts";
+import { sandboxState, SandboxTime, type SandboxWecomApp, type SandboxWeixinApp } from "./sandbox-state.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
-import { sandboxState } from "./sandbox-state.ts";
-import { SandboxTime } from "./sandbox-time.ts";
-import { defaultSwitches, type SandboxSwitches } from "./switches.ts";
 import type { WecomApp } from "./wecom-app.ts";
-import { answerAsWecom, wecomError } from "./wecom-host.ts";
-import { WecomPlatform } from "./wecom-platform.ts";
+import { answerAsWecom, wecomError, WecomPlatform } from "./wecom-platform.ts";
 import type { WeixinApp } from "./weixin-app.ts";
-import { answerAsWeixin, weixinError } from "./weixin-host.ts";
-import { WeixinPlatform } from "./weixin-platform.ts";
+import { answerAsWeixin, weixinError, WeixinPlatform } from "./weixin-platform.ts";
 
 /** Two hours and the five minutes of hand-over are in this ratio; shorter lives keep it. */
 const LIFE_PER_HANDOVER = 24;

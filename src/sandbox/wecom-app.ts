@@ -1,11 +1,13 @@
-import { secondsLeft, type IssuedToken, type IssuedTokens } from "./issued-tokens.ts";
-import { OneTimeCodes } from "./one-time-codes.ts";
-import { QuotaCounter } from "./quota-counter.ts";
-import type { SandboxWecomApp } from "./sandbox-apps.ts";
-import type { SandboxTime } from "./sandbox-time.ts";
-import { Tickets } from "./tickets.ts";
-import { TokenLine } from "./token-line.ts";
-import { tokenText } from "./token-text.ts";
+import {
+  type IssuedToken,
+  type IssuedTokens,
+  secondsLeft,
+  TokenSequence,
+  tokenText,
+} from "./issued-tokens.ts";
+import { OneTimeCodes } from "./user-tokens.ts";
+import { QuotaCounter } from "./request-log.ts";
+import type { SandboxTime, SandboxWecomApp } from "./sandbox-state.ts";
 
 const TOKEN_LENGTH = 128;
 
@@ -24,13 +26,13 @@ export class WecomApp {
   /** Ticket calls of this app per hour. */
   readonly hourly = new QuotaCounter();
   readonly #around: WecomSurroundings;
-  readonly #line: TokenLine<WecomApp>;
+  readonly #line: TokenSequence<WecomApp>;
 
   constructor(settings: SandboxWecomApp, around: WecomSurroundings) {
     this.settings = settings;
     this.#around = around;
     this.tickets = new Tickets(around.time, around.lifeMs);
-    this.#line = new TokenLine(around.tokens, {
+    this.#line = new TokenSequence(around.tokens, {
       owner: this,
       nextText: () => tokenText(TOKEN_LENGTH),
       lifeMs: around.lifeMs,
@@ -43,5 +45,28 @@ export class WecomApp {
     const current = this.#line.current();
     if (current && secondsLeft(current, this.#around.time.now()) >= 1) return current;
     return this.#line.rotate(this.#around.time.now());
+  }
+}
+
+/** The tickets of one app: one per type, handed out again with what it has left until it ends. */
+export class Tickets {
+  readonly #time: SandboxTime;
+  readonly #lifeMs: number;
+  readonly #tickets = new Map<string, { ticket: string; expiresAt: number }>();
+
+  constructor(time: SandboxTime, lifeMs: number) {
+    this.#time = time;
+    this.#lifeMs = lifeMs;
+  }
+
+  /** The success body with the ticket of `type`; a new one when the last has ended. */
+  answer(type: string): { errcode: 0; errmsg: "ok"; ticket: string; expires_in: number } {
+    const now = this.#time.now();
+    let ticket = this.#tickets.get(type);
+    if (ticket === undefined || secondsLeft(ticket, now) < 1) {
+      ticket = { ticket: tokenText(86), expiresAt: now + this.#lifeMs };
+      this.#tickets.set(type, ticket);
+    }
+    return { errcode: 0, errmsg: "ok", ticket: ticket.ticket, expires_in: secondsLeft(ticket, now) };
   }
 }

@@ -1,10 +1,10 @@
-import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
+import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
 import { secondsLeft } from "./issued-tokens.ts";
-import { downloadHeaders } from "./media-shelf.ts";
-import { Refusal } from "./refusal.ts";
+import { downloadHeaders } from "./media-store.ts";
 import { jsonBody, type SandboxRequest } from "./sandbox-request.ts";
 import type { WecomApp } from "./wecom-app.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
+import { derivedId, derivedSessionKey } from "./user-tokens.ts";
 
 const TICKET_TYPES = new Set(["agent_config", "wx_card"]);
 
@@ -90,11 +90,108 @@ export function getMedia(platform: WecomPlatform, request: SandboxRequest): Answ
  *
  * @throws {Refusal} as `requireToken` says.
  */
-export function callingApp(platform: WecomPlatform, request: SandboxRequest): WecomApp {
+function callingApp(platform: WecomPlatform, request: SandboxRequest): WecomApp {
   return platform.requireToken(request.query.get("access_token") ?? "", request.peerIp);
 }
 
 /** A success of qyapi.weixin.qq.com, which says so in the body. */
-export function ok(body: object): Answer {
+function ok(body: object): Answer {
   return jsonAnswer(JSON_TYPE.wecom, { errcode: 0, errmsg: "ok", ...body });
+}
+
+/**
+ * `GET /cgi-bin/auth/getuserinfo?code=`: a member has a `userid`, somebody else an `openid`.
+ *
+ * A code with `external` in it stands for a non-member, one with `private` for the scope that brings a `user_ticket`.
+ *
+ * @see https://developer.work.weixin.qq.com/document/path/96442
+ */
+export function getUserInfo(platform: WecomPlatform, request: SandboxRequest): Answer {
+  const { app, code } = redeemCode(platform, request, "code");
+  if (code.includes("external")) {
+    return ok({ openid: openidOf(app, code), external_userid: externalIdOf(code) });
+  }
+  return ok({ userid: useridOf(code), ...userTicketOf(code) });
+}
+
+/** `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters. */
+export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequest): Answer {
+  const { app, code } = redeemCode(platform, request, "code");
+  const DeviceId = derivedId("", 32, "device", code);
+  if (code.includes("external")) {
+    return ok({ OpenId: openidOf(app, code), DeviceId, external_userid: externalIdOf(code) });
+  }
+  return ok({ UserId: useridOf(code), DeviceId, ...userTicketOf(code) });
+}
+
+/**
+ * `GET /cgi-bin/miniprogram/jscode2session?js_code=`: who uses a mini program inside WeCom. The errcode comes last.
+ *
+ * @see https://developer.work.weixin.qq.com/document/path/91507
+ */
+export function miniProgramLogin(platform: WecomPlatform, request: SandboxRequest): Answer {
+  const { app, code } = redeemCode(platform, request, "js_code");
+  const { corpId } = app.settings;
+  const user = { corpid: corpId, userid: useridOf(code), session_key: derivedSessionKey(corpId, code) };
+  return jsonAnswer(JSON_TYPE.wecom, { ...user, errcode: 0, errmsg: "ok" });
+}
+
+function redeemCode(
+  platform: WecomPlatform,
+  request: SandboxRequest,
+  parameter: string,
+): { app: WecomApp; code: string } {
+  const app = callingApp(platform, request);
+  const code = request.query.get(parameter) ?? "";
+  if (code === "") throw new Refusal(41008, "missing code");
+  const outcome = app.codes.redeem(code);
+  if (outcome === "invalid") throw new Refusal(40029, "invalid code");
+  if (outcome === "used") throw new Refusal(42022, "code has been used");
+  return { app, code };
+}
+
+function useridOf(code: string): string {
+  return derivedId("user-", 16, "userid", code);
+}
+
+function openidOf(app: WecomApp, code: string): string {
+  return derivedId("o", 28, "openid", app.settings.corpId, code);
+}
+
+function externalIdOf(code: string): string {
+  return derivedId("wm", 32, "external", code);
+}
+
+function userTicketOf(code: string): { user_ticket?: string } {
+  return code.includes("private") ? { user_ticket: derivedId("", 43, "ticket", code) } : {};
+}
+
+const USER_ID = /^[\w@.-]{1,64}$/;
+const ROOT_DEPARTMENT = "1";
+
+/**
+ * `GET /cgi-bin/user/get?userid=`: a member; whoever has a well-formed id is one.
+ *
+ * @see https://developer.work.weixin.qq.com/document/path/90196
+ */
+export function getMember(platform: WecomPlatform, request: SandboxRequest): Answer {
+  callingApp(platform, request);
+  const userid = request.query.get("userid") ?? "";
+  if (userid === "") throw new Refusal(40058, "invalid parameter");
+  if (!USER_ID.test(userid)) throw new Refusal(60111, "userid not found");
+  return ok({ userid, name: userid, department: [1], main_department: 1, status: 1, isleader: 0, enable: 1 });
+}
+
+/**
+ * `GET /cgi-bin/department/list?id=`: the departments from that one on; the sandbox has the root alone.
+ *
+ * @see https://developer.work.weixin.qq.com/document/path/90208
+ */
+export function listDepartments(platform: WecomPlatform, request: SandboxRequest): Answer {
+  callingApp(platform, request);
+  const id = request.query.get("id") ?? ROOT_DEPARTMENT;
+  if (id !== ROOT_DEPARTMENT) throw new Refusal(60123, "invalid party id");
+  return ok({
+    department: [{ id: 1, name: "沙箱", parentid: 0, order: 100_000_000, department_leader: [] }],
+  });
 }

@@ -1,6 +1,5 @@
-import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
-import { downloadHeaders } from "./media-shelf.ts";
-import { Refusal } from "./refusal.ts";
+import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import { downloadHeaders } from "./media-store.ts";
 import { jsonBody, requirePost, type SandboxRequest } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";

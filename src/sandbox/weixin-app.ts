@@ -1,13 +1,10 @@
-import type { IssuedToken, IssuedTokens } from "./issued-tokens.ts";
-import { OneTimeCodes } from "./one-time-codes.ts";
-import { QuotaCounter } from "./quota-counter.ts";
+import { countedTokenText, type IssuedToken, type IssuedTokens, TokenSequence } from "./issued-tokens.ts";
+import { OneTimeCodes } from "./user-tokens.ts";
+import { QuotaCounter } from "./request-log.ts";
 import { Refusal } from "./refusal.ts";
-import type { SandboxWeixinApp } from "./sandbox-apps.ts";
-import type { SandboxTime } from "./sandbox-time.ts";
-import type { SandboxSwitches } from "./switches.ts";
-import { Tickets } from "./tickets.ts";
-import { TokenLine } from "./token-line.ts";
-import { countedTokenText } from "./token-text.ts";
+import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
+import type { SandboxSwitches } from "./control.ts";
+import { Tickets } from "./wecom-app.ts";
 
 const MINUTE_MS = 60_000;
 const TOKEN_LENGTH = 136;
@@ -34,8 +31,8 @@ export class WeixinApp {
   readonly #around: WeixinSurroundings;
   readonly #daily = new QuotaCounter();
   readonly #others = new QuotaCounter();
-  readonly #classic: TokenLine<WeixinApp>;
-  readonly #stable: TokenLine<WeixinApp>;
+  readonly #classic: TokenSequence<WeixinApp>;
+  readonly #stable: TokenSequence<WeixinApp>;
   #issued = 60;
   #messages = 0;
   #lastForcedAt = Number.NEGATIVE_INFINITY;
@@ -50,8 +47,8 @@ export class WeixinApp {
       lifeMs: around.lifeMs,
       handoverMs: around.handoverMs,
     };
-    this.#classic = new TokenLine(around.tokens, line);
-    this.#stable = new TokenLine(around.tokens, line);
+    this.#classic = new TokenSequence(around.tokens, line);
+    this.#stable = new TokenSequence(around.tokens, line);
   }
 
   /**

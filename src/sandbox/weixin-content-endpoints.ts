@@ -1,11 +1,12 @@
-import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
-import { Refusal } from "./refusal.ts";
+import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
 import { jsonBody, requirePost, type SandboxRequest, text } from "./sandbox-request.ts";
-import { tokenText } from "./token-text.ts";
+import { tokenText } from "./issued-tokens.ts";
 import { callingApp } from "./weixin-api-endpoints.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
+import { downloadHeaders, uploadedFile } from "./media-store.ts";
+import { derivedId } from "./user-tokens.ts";
 
-const PATH_LENGTH_MOST = 1024;
+const MAX_PATH_LENGTH = 1024;
 /** The least that is a JPEG: its beginning and its end, with all 256 bytes between them. */
 const CODE_IMAGE = Uint8Array.from([
   0xff,
@@ -20,7 +21,7 @@ export function getCode(platform: WeixinPlatform, request: SandboxRequest): Answ
   callingApp(platform, request);
   requirePost(request);
   const path = text(jsonBody(request)["path"]);
-  if (path === "" || path.length > PATH_LENGTH_MOST) {
+  if (path === "" || path.length > MAX_PATH_LENGTH) {
     throw new Refusal(40159, "invalid length for path, or the data is not json string");
   }
   return { status: 200, headers: { "Content-Type": "image/jpeg" }, body: CODE_IMAGE };
@@ -48,5 +49,160 @@ export function checkText(platform: WeixinPlatform, request: SandboxRequest): An
     detail: [{ strategy: "content_model", errcode: 0, ...result, prob: 90 }],
     trace_id: tokenText(32),
     result,
+  });
+}
+
+/** The articles that everybody has. */
+const NEWS_ID = "sandbox-news";
+const ARTICLE_IMAGE = /^image\/(jpeg|png)$/;
+
+/**
+ * `POST /cgi-bin/material/add_material?type=`: keeps a file for good; a video comes with a part `description`, a JSON
+ * with `title` and `introduction`.
+ */
+export async function addMaterial(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
+  callingApp(platform, request);
+  requirePost(request);
+  const { type, mediaId } = await platform.materials.store(request);
+  const url = type === "image" ? { url: urlOf(mediaId) } : {};
+  return jsonAnswer(JSON_TYPE.cgiBin, { media_id: mediaId, ...url, item: [] });
+}
+
+/** `POST /cgi-bin/material/get_material`: JSON for a video and for articles (`sandbox-news`), otherwise the bytes. */
+export function getMaterial(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  callingApp(platform, request);
+  requirePost(request);
+  const mediaId = text(jsonBody(request)["media_id"]);
+  if (mediaId === NEWS_ID) return jsonAnswer(JSON_TYPE.cgiBin, { news_item: [ARTICLE] });
+  const medium = platform.materials.get(mediaId);
+  if (medium.type !== "video") return { status: 200, headers: downloadHeaders(medium), body: medium.bytes };
+  const { title = "", introduction = "" } = medium.about ?? {};
+  const down_url = `http://video.sandbox.invalid/${mediaId}.mp4`;
+  return jsonAnswer(JSON_TYPE.cgiBin, { title, description: introduction, down_url });
+}
+
+/** `POST /cgi-bin/media/uploadimg`: an image for articles, of which only the address is answered. */
+export async function uploadArticleImage(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
+  callingApp(platform, request);
+  requirePost(request);
+  const { file } = await uploadedFile(request);
+  if (!ARTICLE_IMAGE.test(file.type)) throw new Refusal(40005, "invalid file type");
+  return jsonAnswer(JSON_TYPE.cgiBin, { url: urlOf(tokenText(64)) });
+}
+
+const ARTICLE = {
+  title: "沙箱图文",
+  thumb_media_id: "sandbox-thumb",
+  show_cover_pic: 0,
+  author: "",
+  digest: "",
+  content: "<p>沙箱</p>",
+  url: "http://mp.sandbox.invalid/s/1",
+  content_source_url: "",
+};
+
+function urlOf(id: string): string {
+  return `http://mmbiz.sandbox.invalid/mmbiz_jpg/${id}/0?wx_fmt=jpeg`;
+}
+
+const MAX_BUTTONS = 3;
+
+/** `POST /cgi-bin/message/template/send`: sends nothing, and answers with the number of a message. */
+export function sendTemplate(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const app = callingApp(platform, request);
+  requireRecipientAndTemplate(request);
+  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok", msgid: app.nextMessageId() });
+}
+
+/** `POST /cgi-bin/message/subscribe/send`: sends nothing, and answers that it did. */
+export function sendSubscribeMessage(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  callingApp(platform, request);
+  requireRecipientAndTemplate(request);
+  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+}
+
+/** `POST /cgi-bin/menu/create`: one to three buttons, which replace those that were there. */
+export function createMenu(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const app = callingApp(platform, request);
+  requirePost(request);
+  const { button } = jsonBody(request);
+  if (!Array.isArray(button) || button.length === 0 || button.length > MAX_BUTTONS) {
+    throw new Refusal(40016, "invalid button size");
+  }
+  app.menu = button;
+  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+}
+
+/** `GET /cgi-bin/menu/get`: the buttons that were made. */
+export function getMenu(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { menu } = callingApp(platform, request);
+  if (menu.length === 0) throw new Refusal(46003, "menu no exist");
+  return jsonAnswer(JSON_TYPE.cgiBin, { menu: { button: menu } });
+}
+
+function requireRecipientAndTemplate(request: SandboxRequest): void {
+  requirePost(request);
+  if (request.body.length === 0) throw new Refusal(44002, "empty post data");
+  const { touser, template_id } = jsonBody(request);
+  if (text(touser) === "") throw new Refusal(40003, "invalid openid");
+  if (text(template_id) === "") throw new Refusal(40037, "invalid template_id");
+}
+
+const FOLLOWERS = 3;
+const OPENID_LENGTH = 28;
+const OPENID = /^o[\w-]{27}$/;
+
+/** `GET /cgi-bin/user/info?openid=`: what an Official Account knows of a user; every well-formed openid follows it. */
+export function getFollower(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  callingApp(platform, request);
+  const openid = request.query.get("openid") ?? "";
+  if (!OPENID.test(openid)) throw new Refusal(40003, "invalid openid");
+  return jsonAnswer(JSON_TYPE.cgiBin, {
+    subscribe: 1,
+    openid,
+    language: request.query.get("lang") ?? "zh_CN",
+    subscribe_time: 1_700_000_000,
+    remark: "",
+    groupid: 0,
+    tagid_list: [],
+    subscribe_scene: "ADD_SCENE_SEARCH",
+    qr_scene: 0,
+    qr_scene_str: "",
+  });
+}
+
+/** `GET /cgi-bin/user/get?next_openid=`: the followers behind that one, of whom the sandbox has three. */
+export function listFollowers(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const { appId } = callingApp(platform, request).settings;
+  const all = Array.from({ length: FOLLOWERS }, (_, index) =>
+    derivedId("o", OPENID_LENGTH, appId, String(index)),
+  );
+  const after = request.query.get("next_openid") ?? "";
+  if (after !== "" && !all.includes(after)) throw new Refusal(40003, "invalid openid");
+  const openid = all.slice(all.indexOf(after) + 1);
+  const data = openid.length > 0 ? { data: { openid } } : {};
+  const next_openid = openid.at(-1) ?? "";
+  return jsonAnswer(JSON_TYPE.cgiBin, { total: FOLLOWERS, count: openid.length, ...data, next_openid });
+}
+
+/**
+ * `POST /wxa/business/getuserphonenumber`: a code for a phone number, once; it begins as the codes of logins do and is
+ * none of them.
+ */
+export function getPhoneNumber(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  const app = callingApp(platform, request);
+  requirePost(request);
+  const code = text(jsonBody(request)["code"]);
+  if (app.phoneCodes.redeem(code) !== "ok") throw new Refusal(40029, "invalid code");
+  const number = "13800000000";
+  return jsonAnswer(JSON_TYPE.cgiBin, {
+    errcode: 0,
+    errmsg: "ok",
+    phone_info: {
+      phoneNumber: number,
+      purePhoneNumber: number,
+      countryCode: "86",
+      watermark: { timestamp: platform.time.seconds(), appid: app.settings.appId },
+    },
   });
 }

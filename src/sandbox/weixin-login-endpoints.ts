@@ -1,8 +1,6 @@
-import { JSON_TYPE, jsonAnswer, type Answer } from "./answer.ts";
-import { derivedId, derivedSessionKey } from "./one-time-codes.ts";
-import { Refusal } from "./refusal.ts";
+import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import { derivedId, derivedSessionKey, type WeixinUser } from "./user-tokens.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
-import type { WeixinUser } from "./user-tokens.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 

@@ -133,7 +133,7 @@ export class Keyring {
   isProven(): boolean {
     const rows = this.reread();
     return (
-      rows.length > 0 && rows.every(({ keyId, proof }) => this.#keys.get(keyId)?.isProvenBy(proof) ?? false)
+      rows.length > 0 && rows.every(({ keyId, proof }) => this.#keys.get(keyId)?.matches(proof) ?? false)
     );
   }
 
@@ -190,7 +190,7 @@ export class Keyring {
     const current = inMemory.find((key) => key === this.#current) ?? inMemory[0];
     if (current) return current;
     const given = this.#parts.readKey();
-    return rows.some((row) => row.keyId === given?.keyId && given.isProvenBy(row.proof)) ? given : undefined;
+    return rows.some((row) => row.keyId === given?.keyId && given.matches(row.proof)) ? given : undefined;
   }
 }
 

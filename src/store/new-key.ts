@@ -1,8 +1,7 @@
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
-import { parseMasterKey } from "./master-key.ts";
-import { keyIn, placeKey } from "./replace-key-file.ts";
+import { keyIn, parseMasterKey, writeKey } from "./key-file.ts";
 import { SealingKey } from "./sealing-key.ts";
 
 /** Where the key is now, and where the new one is to be found. */
@@ -33,7 +32,7 @@ export function chooseNewKey(keyring: Keyring, options: NewKeyOptions): SealingK
   const standing = keyIn(newKeyFile);
   if (!begun && standing && standing.keyId === keyring.current?.keyId) throw same(newKeyFile);
   const key = begun ?? standing ?? SealingKey.random();
-  if (!standing) placeKey(newKeyFile, key);
+  if (!standing) writeKey(newKeyFile, key);
   requireNewKey(key, options);
   return key;
 }

@@ -78,12 +78,12 @@ export class SealingKey {
   }
 
   /** A text by which this key is known again. */
-  prove(): string {
+  keyCheck(): string {
     return this.seal(PROOF, this.#proofPlace);
   }
 
   /** Whether `proof` was made by this key. */
-  isProvenBy(proof: string): boolean {
+  matches(proof: string): boolean {
     return opens(() => this.open(proof, this.#proofPlace).equals(PROOF)) ?? false;
   }
 

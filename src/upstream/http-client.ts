@@ -2,12 +2,11 @@ import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import { Secret } from "../secret.ts";
-import { classifyErrcode, hintFor } from "./errcodes.ts";
-import { unreachable, UPSTREAM_NAMES } from "./transport-error.ts";
+import { classifyErrcode, hintFor, unreachable, UPSTREAM_NAMES } from "./errcodes.ts";
 
 /** How long one request may take, from its first byte to the last byte of its answer. */
 const ATTEMPT_MS = 5000;
-const ANSWER_BYTES_MOST = 64 * 1024;
+const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** Where the two upstreams are, and how they are reached. */
 export interface HttpClientOptions {
@@ -148,13 +147,13 @@ export class HttpClient {
   }
 }
 
-/** Reads at most `ANSWER_BYTES_MOST`, and no less than the answer announced; throws otherwise. */
+/** Reads at most `MAX_ANSWER_BYTES`, and no less than the answer announced; throws otherwise. */
 async function readCapped(response: Response): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
-    if (size > ANSWER_BYTES_MOST) throw new Error("too large");
+    if (size > MAX_ANSWER_BYTES) throw new Error("too large");
     chunks.push(chunk);
   }
   const announced = response.headers.get("content-length");

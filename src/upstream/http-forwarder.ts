@@ -1,12 +1,8 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import type { BodyStream, ForwardAnswer, Forwarder, ForwardRequest } from "../gateway/forwarder.ts";
-import { answerStream, isSmall } from "./answer-stream.ts";
-import { exactUrl } from "./exact-url.ts";
-import { Exchange } from "./exchange.ts";
-import { endToEndHeaders } from "./hop-headers.ts";
-import { UPSTREAM_NAMES } from "./transport-error.ts";
-import { Turns } from "./turns.ts";
-import { streamOf, uploadStream } from "./upload-stream.ts";
+import { answerStream, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
+import { Exchange, Turns } from "./exchange.ts";
+import { UPSTREAM_NAMES } from "./errcodes.ts";
 
 /** How long the forwarder waits, in milliseconds. */
 export interface ForwardTimes {
@@ -31,13 +27,13 @@ export interface HttpForwarderOptions {
 
 const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000 };
 /** Bun runs 256 requests at once in the whole process: the rest is for those that fetch tokens. */
-const MOST_AT_ONCE = 192;
+const MAX_AT_ONCE = 192;
 /** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */
 const IDLE_SECONDS = 15;
 const LARGE_BYTES = 64 * 1024;
 /** Below and beyond there is no status of an answer, and no `Response` can have it. */
-const STATUS_LEAST = 200;
-const STATUS_MOST = 599;
+const MIN_STATUS = 200;
+const MAX_STATUS = 599;
 /** What WeChat and WeCom answer with a file, which they may have to make first. */
 const DOWNLOADS =
   /\/(media\/get(\/jssdk)?|get_material|getwxacode(unlimit)?|createwxaqrcode|file_download)\/?$/;
@@ -60,7 +56,7 @@ export class HttpForwarder implements Forwarder {
   readonly #turns: Turns;
 
   constructor(options: HttpForwarderOptions) {
-    const { baseUrls, proxyUrl, times, mostAtOnce = MOST_AT_ONCE } = options;
+    const { baseUrls, proxyUrl, times, mostAtOnce = MAX_AT_ONCE } = options;
     this.#session = new Bun.FetchSession({
       proxy: proxyUrl === undefined ? false : { url: proxyUrl, respectNoProxy: false },
       keepAlive: { idleTimeout: IDLE_SECONDS },
@@ -88,7 +84,7 @@ export class HttpForwarder implements Forwarder {
       await this.#turns.take(caller, exchange.signal);
       exchange.onEnd(() => this.#turns.giveBack(caller));
       const response = await this.#send(url, request, exchange);
-      if (response.status < STATUS_LEAST || response.status > STATUS_MOST) throw noSuchStatus(platform);
+      if (response.status < MIN_STATUS || response.status > MAX_STATUS) throw noSuchStatus(platform);
       const headers = endToEndHeaders(response.headers);
       const isBare = method === "HEAD" || BARE.has(response.status);
       const body = isBare ? null : await this.#bodyOf(response, exchange);
@@ -216,3 +212,51 @@ function tooBusy(platform: Platform): ServiceError {
     `转发到${chinese}的请求过多，本次调用未发出，请稍后重试 (too many requests are on their way to ${english}; this one was not sent, try again later)`,
   );
 }
+
+/**
+ * The URL for `path` and `query` on `origin`, made by putting them one behind the other and resolving nothing.
+ *
+ * Whatever `fetch` would send otherwise than it is written has no such URL: dot segments, backslashes, characters that
+ * must be encoded, two slashes at the beginning.
+ *
+ * @throws {ServiceError} `internal`; who lets such a path come so far has matched another one than would be sent.
+ */
+function exactUrl(origin: string, path: string, query: string): string {
+  const search = query === "" ? "" : `?${query}`;
+  const text = `${origin}${path}${search}`;
+  const url = URL.parse(text);
+  const isExact = path.startsWith("/") && !path.startsWith("//") && url?.href === text && url.hash === "";
+  if (!isExact || url.pathname !== path || url.origin !== origin || text.endsWith("#")) {
+    throw new ServiceError("internal", "a path or query that would not be sent as it is");
+  }
+  return text;
+}
+
+/** Headers that are about one connection (RFC 9110 7.6.1), whichever way they go. */
+const HOP = [
+  "connection",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "proxy-connection",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-authentication-info",
+];
+
+/** A copy of `headers` without those that are about one connection only, and without the ones of these names. */
+function endToEndHeaders(headers: Headers, without: readonly string[] = []): Headers {
+  const copy = new Headers(headers);
+  const named = headers.get("connection");
+  if (named !== null) {
+    // What is no header's name can't be the name of one that is there.
+    for (const name of named.split(",")) if (TOKEN.test(name.trim())) copy.delete(name.trim());
+  }
+  for (const name of HOP) copy.delete(name);
+  for (const name of without) copy.delete(name);
+  return copy;
+}
+
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import type { App } from "../../src/apps/app.ts";
+import { type App, slotKey } from "../../src/apps/app.ts";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { slotKey } from "../../src/apps/slot.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
 

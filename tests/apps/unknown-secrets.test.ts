@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Slot } from "../../src/apps/slot.ts";
-import { slotKey } from "../../src/apps/slot.ts";
+import { type Slot, slotKey } from "../../src/apps/app.ts";
 import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { ManualClock } from "../support/manual-clock.ts";

@@ -2,16 +2,16 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
-import { createAdmin } from "../support/access-world.ts";
+import { createAdmin } from "../support/access-harness.ts";
 import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
-import { World } from "../support/world.ts";
+import { Harness } from "../support/harness.ts";
 
 const READ = { client: "one", environment: "dev", action: "token:read", app: "wx1" };
 const REFUSAL = { address: "203.0.113.7", client: "", route: "/v1/apps", code: 401 };
 
 /** A service, and its audit as another process has it. */
 async function setup() {
-  const world = await World.create();
+  const world = await Harness.create();
   const { databasePath: path, clock } = world;
   const keyPath = join(dirname(path), "master.key");
   const store = await openSqliteStore({
@@ -180,7 +180,7 @@ test.each(BAD)("%s refuses a bad %s", async (path, name, ...values) => {
 });
 
 /** The lines of an export, and how it came. */
-async function exported(world: World, query: Record<string, string> = {}) {
+async function exported(world: Harness, query: Record<string, string> = {}) {
   const search = new URLSearchParams(query).toString();
   const response = await world.service.handle(new Request(`http://localhost/v1/audit/export?${search}`));
   const text = await response.text();

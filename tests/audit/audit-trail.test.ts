@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { isAuditFailure } from "../../src/audit/audit-failure.ts";
+import { isAuditFailure } from "../../src/audit/audit-entry.ts";
 import type { AuditStore } from "../../src/audit/audit-store.ts";
 import { AuditTrail, type AuditTrailParts } from "../../src/audit/audit-trail.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Counted, PendingCounts } from "../../src/audit/pending-counts.ts";
+import { type Counted, PendingCounts } from "../../src/audit/audit-counts.ts";
 
 type Names = readonly [group: string, name: number];
 type Row = readonly [group: string, name: number, count: number];

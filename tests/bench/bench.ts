@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { simulateDay } from "../engine/simulated-day.ts";
 import { Child } from "../support/child.ts";
-import { binary } from "../support/process-world.ts";
+import { binary } from "../support/process-harness.ts";
 import { benchServer, freePort, residentMb, urlOf } from "./bench-server.ts";
 import { asJson, asTable, type Figure, median } from "./figures.ts";
 import { gatewayFigures } from "./gateway.ts";

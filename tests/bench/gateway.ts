@@ -1,5 +1,5 @@
 import { Child } from "../support/child.ts";
-import { binary } from "../support/process-world.ts";
+import { binary } from "../support/process-harness.ts";
 import { benchServer, residentMb, urlOf } from "./bench-server.ts";
 import type { Figure } from "./figures.ts";
 import { keyOfNewClient } from "./keyed-client.ts";
@@ -14,7 +14,7 @@ const LARGE_BYTES = 100 * MB;
 const WARM_UP_BYTES = 32 * MB;
 
 /** A service in front of a server that looks like WeChat, and a key that may call everything. */
-interface World extends AsyncDisposable {
+interface Harness extends AsyncDisposable {
   readonly folder: SeededFolder;
   readonly appId: string;
   readonly key: string;
@@ -23,7 +23,7 @@ interface World extends AsyncDisposable {
   readonly url: string;
 }
 
-async function setup(): Promise<World> {
+async function setup(): Promise<Harness> {
   const folder = await SeededFolder.make(1, { PORT: "0" });
   const [appId = ""] = folder.appIds;
   const key = await keyOfNewClient(folder.path, appId);

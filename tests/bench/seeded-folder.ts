@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
 import { SealingKey } from "../../src/store/sealing-key.ts";
-import { parseMasterKey } from "../../src/store/master-key.ts";
+import { parseMasterKey } from "../../src/store/key-file.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 
 const LIFE_MS = 7_200_000;

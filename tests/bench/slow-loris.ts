@@ -1,6 +1,6 @@
 import { Child } from "../support/child.ts";
 import { DrippingSockets } from "../support/dripping-sockets.ts";
-import { binary } from "../support/process-world.ts";
+import { binary } from "../support/process-harness.ts";
 import type { Figure } from "./figures.ts";
 import { keyOfNewClient } from "./keyed-client.ts";
 import { load } from "./load.ts";

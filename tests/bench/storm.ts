@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Child } from "../support/child.ts";
-import { binary } from "../support/process-world.ts";
+import { binary } from "../support/process-harness.ts";
 
 const APP = { appId: "wx00000000000000aa", secret: "a1b2c3d4e5f60718293a4b5c6d7e8f90" };
 const CONNECTING_AT_ONCE = 200;

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { binary, ProcessWorld } from "../support/process-world.ts";
+import { binary, ProcessHarness } from "../support/process-harness.ts";
 
 /** What the program wrote, and its exit code, when run with `args` in an empty folder. */
 async function run(...args: string[]) {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const child = world.run(args);
   const code = await child.exited();
   return { code, stdout: child.stdout, stderr: child.stderr, left: readdirSync(world.folder) };
@@ -27,7 +27,7 @@ test.each(["help", "--help", "-h"])("accesstoken %s prints the usage of every co
 });
 
 test("accesstoken help is in Chinese where LANG says so", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const child = world.run(["help"], { LANG: "zh_CN.UTF-8" });
   expect(await child.exited()).toBe(0);
   expect(child.stdout).toContain("用法：accesstoken <命令> [选项]");

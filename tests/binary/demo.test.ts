@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { Child } from "../support/child.ts";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 
 /** What a printed line answers, run by bash as it stands; sent by hand where there is no curl. */
 async function runLine(line: string, cwd: string): Promise<{ code: number; output: string }> {
@@ -23,7 +23,7 @@ async function sendLine(line: string): Promise<{ code: number; output: string }>
 }
 
 test("every curl line that the demo prints works as it stands, twice over", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const demo = world.run(["demo", "--port", "0"]);
   const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
   const lines = demo.stdout.split("\n").filter((line) => line.startsWith("curl "));
@@ -53,7 +53,7 @@ test("every curl line that the demo prints works as it stands, twice over", asyn
 });
 
 test("the demo takes no part in what the environment or a .env file says", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   world.write(".env", "WEIXIN_NONSENSE=1\n");
   const demo = world.run(["demo", "--port", "0"], { ...world.variables, HOST: "192.0.2.1" });
   const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
@@ -62,7 +62,7 @@ test("the demo takes no part in what the environment or a .env file says", async
 });
 
 test("a demo whose port is taken says so in one line and exits 1", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const { url } = await world.serve();
   const demo = world.run(["demo", "--port", new URL(url).port]);
   expect(await demo.exited()).toBe(1);
@@ -70,7 +70,7 @@ test("a demo whose port is taken says so in one line and exits 1", async () => {
 });
 
 test("what `accesstoken sandbox` prints is a .env with which the service works", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const sandbox = world.run(["sandbox", "--port", "0"]);
   await sandbox.find(/sandbox-code-/);
   const lines = sandbox.stdout.split("\n").filter((line) => /^[A-Z]+_\w+=/.test(line));
@@ -88,7 +88,7 @@ test("what `accesstoken sandbox` prints is a .env with which the service works",
 });
 
 test("a sandbox whose port is taken says so in one line and exits 1", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const { port } = new URL(world.sandbox.weixinUrl);
   const sandbox = world.run(["sandbox", "--port", port]);
   expect(await sandbox.exited()).toBe(1);

@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
-import { WX } from "../support/world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
 
-function setup(): ProcessWorld {
-  return new ProcessWorld(binary());
+function setup(): ProcessHarness {
+  return new ProcessHarness(binary());
 }
 
 function asFile(variables: Record<string, string>): string {
@@ -17,7 +17,7 @@ function asFile(variables: Record<string, string>): string {
 }
 
 /** Starts the service with nothing but `env`; its address. */
-function start(world: ProcessWorld, env: Record<string, string> = {}): Promise<string> {
+function start(world: ProcessHarness, env: Record<string, string> = {}): Promise<string> {
   return world.run(["serve"], env).serviceUrl();
 }
 

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isWellFormedApiKey } from "../../src/clients/api-key.ts";
+import { isWellFormedApiKey } from "../../src/access/api-key.ts";
 import { Child } from "../support/child.ts";
-import { binary, ProcessWorld } from "../support/process-world.ts";
+import { binary, ProcessHarness } from "../support/process-harness.ts";
 
 test("a key that is written to a file stays there when standard output can't be written", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const [program = ""] = binary();
   const line = `"${program}" keys create --admin --out admin.key > /dev/full`;
   await using child = new Child(["sh", "-c", line], { cwd: world.folder });

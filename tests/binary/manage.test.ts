@@ -2,9 +2,9 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { chmodSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isWellFormedApiKey } from "../../src/clients/api-key.ts";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
-import { World, WX, WX_FOREIGN } from "../support/world.ts";
+import { isWellFormedApiKey } from "../../src/access/api-key.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { Harness, WX, WX_FOREIGN } from "../support/harness.ts";
 
 /** What a command wrote, and its exit code. */
 interface Ran {
@@ -15,7 +15,7 @@ interface Ran {
 
 /** A folder with a sandbox, the secrets of two apps in files, and the program that is run there. */
 function setup() {
-  const world = new ProcessWorld(binary(), { weixinApps: [WX, WX_FOREIGN] });
+  const world = new ProcessHarness(binary(), { weixinApps: [WX, WX_FOREIGN] });
   const run = async (words: string, env: Record<string, string> = {}): Promise<Ran> => {
     const { WEIXIN_BASE_URL = "", WECOM_BASE_URL = "" } = world.variables;
     const child = world.run(words.split(" "), { WEIXIN_BASE_URL, WECOM_BASE_URL, ...env });
@@ -86,7 +86,7 @@ test("a remote service is managed with an administrator's key, and obeys what is
   const { url } = await at.world.serve();
   expect((await at.run("keys create --admin --out admin.key")).code).toBe(0);
   const admin = `--url ${url} --key-file admin.key`;
-  await World.until(async () => (await at.run(`clients list ${admin}`)).code === 0);
+  await Harness.until(async () => (await at.run(`clients list ${admin}`)).code === 0);
 
   expect((await at.run(`${ADD} ${admin}`)).code).toBe(0);
   const grant = `--apps ${WX_FOREIGN.appId} --actions token:read`;
@@ -132,7 +132,7 @@ test("P3: what is done on the machine itself is known to the running service, an
     const { apps = [] } = JSON.parse(stdout) as { apps?: { app: string; source: string }[] };
     return apps.map(({ app, source }) => `${app} ${source}`);
   };
-  await World.until(async () => (await names()).includes(`${WX_FOREIGN.appId} managed`));
+  await Harness.until(async () => (await names()).includes(`${WX_FOREIGN.appId} managed`));
   expect(await names()).toContain(`${WX.appId} environment`);
   const after = await at.data<{ value: string }>(`token get ${WX.appId} ${admin}`);
   // A client outside of production, as this one is, is given a token of ours.

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
-import { WX } from "../support/world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { WX } from "../support/harness.ts";
 
 const ROTATE = ["master-key", "rotate"];
 const OLD = "11".repeat(32);
@@ -10,7 +10,7 @@ const TOKEN = "/AccessToken/getXcx";
 
 /** A folder in which the program runs, and a command's code and output there. */
 function setup() {
-  const world = new ProcessWorld(binary());
+  const world = new ProcessHarness(binary());
   const run = async (args: readonly string[], env: Record<string, string> = {}) => {
     const child = world.run(args, env);
     const code = await child.exited();

@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
-import { CORP, WECOM, WX } from "../support/world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { CORP, WECOM, WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
 
-function setup(): ProcessWorld {
-  return new ProcessWorld(binary());
+function setup(): ProcessHarness {
+  return new ProcessHarness(binary());
 }
 
 test("the binary serves every flow in an empty folder", async () => {

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { SMUGGLING, TAIL } from "../http/smuggling-cases.ts";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { rawExchange } from "../support/raw-http.ts";
-import { WX } from "../support/world.ts";
+import { WX } from "../support/harness.ts";
 
 test("the compiled program runs no hidden request either, and answers a good one after each attack", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const { url } = await world.serve();
   for (const { name, sent, statuses } of SMUGGLING) {
     const answers = await rawExchange(url, sent, TAIL);

@@ -3,14 +3,14 @@ import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
-import { WX } from "../support/world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
 
 /** A folder in which the service has run, stored a token and stopped. */
-async function setup(): Promise<{ world: ProcessWorld; data: string } & AsyncDisposable> {
-  const world = new ProcessWorld(binary());
+async function setup(): Promise<{ world: ProcessHarness; data: string } & AsyncDisposable> {
+  const world = new ProcessHarness(binary());
   const { service, url } = await world.serve();
   expect((await ask(url, "/AccessToken/getXcx", XCX)).code).toBe(0);
   service.signal("SIGTERM");
@@ -36,7 +36,7 @@ function contents(folder: string): string[] {
 }
 
 /** Starts the service, which must end with exit code 1 and one line on stderr; that line. */
-async function refusalToStart(world: ProcessWorld, env: Record<string, string> = {}): Promise<string> {
+async function refusalToStart(world: ProcessHarness, env: Record<string, string> = {}): Promise<string> {
   const child = world.run(["serve"], { ...world.variables, ...env });
   expect([await child.exited(), child.stdout]).toEqual([1, ""]);
   const [line = "", ...more] = child.stderr.trimEnd().split("\n");
@@ -56,7 +56,7 @@ test("a wrong MASTER_KEY stops the start with one line, and no file is changed",
 });
 
 test("P3: a wrong key leaves what a killed service had not yet moved out of the log as it is", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const { service, url } = await world.serve();
   const before = await ask(url, "/AccessToken/getXcx", XCX);
   service.signal("SIGKILL");
@@ -157,7 +157,7 @@ test("a port that is taken stops the start with one line that names it", async (
 });
 
 test("a value that can't be used stops the start with one line that names it and does not quote it", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const bad = "zzz-unusable";
   for (const name of ["PORT", "LOG_LEVEL", "DATABASE_URL", "WEIXIN_BASE_URL", "TRUSTED_NETWORKS"]) {
     const line = await refusalToStart(world, { [name]: bad });

@@ -1,7 +1,7 @@
-import { Gate } from "../../src/sandbox/gate.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
-import type { WorkersWorld } from "./workers-world.ts";
+import type { WorkersHarness } from "./workers-harness.ts";
 
 /** WeChat's answer may not be held back longer, or the attempt counts as lost. */
 const PATIENCE_MS = 2500;
@@ -16,7 +16,7 @@ export interface StormRound {
 }
 
 /** Sends `callers` requests at once, each on a connection of its own, for the app `wx<app>` that has no token yet. */
-export async function stormRound(at: WorkersWorld, app: number, callers: number): Promise<StormRound> {
+export async function stormRound(at: WorkersHarness, app: number, callers: number): Promise<StormRound> {
   const gate = new Gate();
   at.sandbox.resetCalls();
   at.sandbox.inject({ kind: "gate_before", gate, times: 1 });

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
-import { ask, binary, ProcessWorld } from "../support/process-world.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { isRunning, socketsOf } from "../support/worker-processes.ts";
-import { World, WX } from "../support/world.ts";
-import { type WorkersWorldOptions, WorkersWorld } from "./workers-world.ts";
+import { Harness, WX } from "../support/harness.ts";
+import { WorkersHarness, type WorkersWorldOptions } from "./workers-harness.ts";
 
 const PATH = "/AccessToken/getXcx?appid=wx0";
 const CLASSIC = { WEIXIN_TOKEN_MODE: "classic" };
@@ -14,12 +14,12 @@ const CLASSIC_CALL = "/cgi-bin/token";
 const BACK_OFF_MS = [100, 200, 400];
 const LEASE_MS = 10_000;
 
-function setup(options?: WorkersWorldOptions): Promise<WorkersWorld> {
-  return WorkersWorld.start(options);
+function setup(options?: WorkersWorldOptions): Promise<WorkersHarness> {
+  return WorkersHarness.start(options);
 }
 
 /** Every worker answers some of a hundred connections that stay open. */
-async function expectAllToAnswer({ url, processes }: WorkersWorld): Promise<void> {
+async function expectAllToAnswer({ url, processes }: WorkersHarness): Promise<void> {
   const workers = processes.running();
   const before = workers.map(({ pid }) => socketsOf(pid));
   const connections = await Connection.openMany(url, 100);
@@ -46,7 +46,7 @@ test("a worker that is killed is started again, each time a little later, and th
     const [victim, other] = at.processes.running();
     process.kill(victim?.pid ?? 0, "SIGKILL");
     const killedAt = performance.now();
-    await World.until(() => !isRunning(victim?.pid ?? 0));
+    await Harness.until(() => !isRunning(victim?.pid ?? 0));
     do expect(await at.tokens(5)).toEqual(before);
     while (at.processes.running().length < 2);
     expect(performance.now() - killedAt).toBeGreaterThan(backOffMs);
@@ -69,7 +69,7 @@ test("SIGTERM to the supervisor lets what runs finish, ends every worker and exi
   at.sandbox.inject({ kind: "gate", gate, times: 1 });
   const underWay = Promise.all(Array.from({ length: 20 }, () => at.get()));
   await gate.arrived();
-  await World.until(async () => (await waiters(at.url)) === 20);
+  await Harness.until(async () => (await waiters(at.url)) === 20);
   at.service.signal("SIGTERM");
   await at.service.find(/(?:"event":"service\.stopping"[^]*){4}/);
   gate.open();
@@ -187,7 +187,7 @@ async function waiters(url: string): Promise<number> {
 }
 
 /** Starts the service with two workers, which must end with exit code 1 and one line on stderr; that line. */
-async function refusalToStart(world: ProcessWorld, env: Record<string, string>): Promise<string> {
+async function refusalToStart(world: ProcessHarness, env: Record<string, string>): Promise<string> {
   const child = world.run(["serve", "--workers", "2"], { ...world.variables, ...env });
   expect([await child.exited(), child.stdout]).toEqual([1, ""]);
   expect(child.stderr).toMatch(/^accesstoken: [^\n]+\n$/);
@@ -195,7 +195,7 @@ async function refusalToStart(world: ProcessWorld, env: Record<string, string>):
 }
 
 test("a port that is taken stops the start of workers with one line, be it taken by one process or by several", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   for (const options of [[], ["--workers", "2"]]) {
     const { service, url } = await world.serve({}, options);
     await ask(url, "/AccessToken/getXcx", { appid: WX.appId });
@@ -215,7 +215,7 @@ test("a port that is taken stops the start of workers with one line, be it taken
 });
 
 test("a wrong key or an address that is not ours stops the start of workers with one line", async () => {
-  await using world = new ProcessWorld(binary());
+  await using world = new ProcessHarness(binary());
   const { service } = await world.serve();
   service.signal("SIGTERM");
   expect(await service.exited()).toBe(0);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { answered, CliWorld } from "./cli-world.ts";
+import { answered, CliHarness } from "./cli-harness.ts";
 
 const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const APP = {
@@ -33,8 +33,8 @@ const APP = {
 };
 
 /** A world in which every request is answered with the app, made anew. */
-function setup(status = 201): CliWorld {
-  return new CliWorld(() => answered(APP, { status, etag: '"3"' }));
+function setup(status = 201): CliHarness {
+  return new CliHarness(() => answered(APP, { status, etag: '"3"' }));
 }
 
 test("an app is added with what the options say and the secret that the person types", async () => {
@@ -162,7 +162,7 @@ test("an app is shown with its credentials, their failures and today's calls", a
 });
 
 test("apps are listed a line each, a disabled one as such", async () => {
-  await using world = new CliWorld(() => ({
+  await using world = new CliHarness(() => ({
     apps: [APP, { ...APP, app: "wx2", title: undefined, disabled: true }],
   }));
   const { stdout } = await world.run(["apps", "list"]);

@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { Arguments, parseArguments } from "../../src/cli/arguments.ts";
-import type { CommandSpec } from "../../src/cli/command-spec.ts";
+import { Arguments, type CommandSpec, parseArguments } from "../../src/cli/arguments.ts";
 import { ServiceError } from "../../src/errors.ts";
 
 const TEXT = { en: "", zh: "" };

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { AUDIT_ACTIONS } from "../../src/audit/audit-entry.ts";
-import { ACTIONS } from "../../src/clients/grant.ts";
+import { ACTIONS } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
-import { HandTerminal } from "../support/hand-terminal.ts";
-import { CliWorld, runAlone } from "./cli-world.ts";
+import { ManualTerminal } from "../support/manual-terminal.ts";
+import { CliHarness, runAlone } from "./cli-harness.ts";
 
 const ENTRY = {
   id: 7,
@@ -22,7 +22,7 @@ const ENTRY = {
 const LINES = [1, 2, 3].map((id) => `${JSON.stringify({ ...ENTRY, id })}\n`);
 
 test("entries are listed a line each, as many as --limit says, from as many pages as it takes", async () => {
-  await using world = new CliWorld(({ path }) => {
+  await using world = new CliHarness(({ path }) => {
     const query = new URL(path, "http://localhost").searchParams;
     const newest = Number(query.get("before") ?? 1001) - 1;
     const entries = Array.from({ length: Number(query.get("limit")) }, (_, n) => ({
@@ -44,8 +44,8 @@ test("entries are listed a line each, as many as --limit says, from as many page
 });
 
 test("filters are sent, times as instants", async () => {
-  await using world = new CliWorld(() => ({ entries: [] }));
-  const now = new HandTerminal().clock.now();
+  await using world = new CliHarness(() => ({ entries: [] }));
+  const now = new ManualTerminal().clock.now();
   const filters = [
     "--app",
     "wx1",
@@ -83,7 +83,7 @@ test.each([
   ["export", AUDIT_ACTIONS],
   ["reads", ACTIONS],
 ])("audit %s knows its actions: they are in its help, and another is exit code 2", async (word, actions) => {
-  await using world = new CliWorld(() => ({ entries: [], reads: [] }));
+  await using world = new CliHarness(() => ({ entries: [], reads: [] }));
   const { stdout } = await runAlone(["help", "audit", word]);
   expect(stdout).toContain(actions.join(", "));
   for (const action of ["nonsense", "", word === "reads" ? "app.updated" : "token:read"]) {
@@ -102,7 +102,7 @@ test("reads and refusals are listed as they were counted", async () => {
     { minute: 60_000, client: "bot", environment: "dev", action: "token:read", app: "wx1", count: 12 },
   ];
   const refusals = [{ minute: 60_000, address: "10.0.0.7", route: "/v1/apps", code: 401, count: 3 }];
-  await using world = new CliWorld(({ path }) => (path.includes("/reads") ? { reads } : { refusals }));
+  await using world = new CliHarness(({ path }) => (path.includes("/reads") ? { reads } : { refusals }));
   expect((await world.run(["audit", "reads"])).stdout).toMatch(/\n\S+ +bot +dev +token:read +wx1 +12\n/);
   expect((await world.run(["audit", "refusals"])).stdout).toMatch(
     /\n\S+ +10\.0\.0\.7 +- +\/v1\/apps +401 +3\n/,
@@ -111,7 +111,7 @@ test("reads and refusals are listed as they were counted", async () => {
 });
 
 test("refusals have no filter that the service would not heed", async () => {
-  await using world = new CliWorld(() => ({ refusals: [] }));
+  await using world = new CliHarness(() => ({ refusals: [] }));
   for (const option of ["--app", "--environment", "--action"]) {
     expect((await world.run(["audit", "refusals", option, "x"])).code).toBe(2);
   }
@@ -120,7 +120,7 @@ test("refusals have no filter that the service would not heed", async () => {
 });
 
 test("an export goes to standard output as it comes, or into a new file that only its owner may read", async () => {
-  await using world = new CliWorld(() => new Response(LINES.join("")));
+  await using world = new CliHarness(() => new Response(LINES.join("")));
   expect(await world.run(["audit", "export", "--app", "wx1"])).toMatchObject({
     code: 0,
     stdout: LINES.join(""),
@@ -134,7 +134,7 @@ test("an export goes to standard output as it comes, or into a new file that onl
 });
 
 test("half an export is a failure, and no file is left", async () => {
-  await using world = new CliWorld(() => ({}));
+  await using world = new CliHarness(() => ({}));
   await using server = await AnsweringServer.start(({ socket }) => {
     socket.end(httpAnswer(LINES.join("")).subarray(0, -10));
   });
@@ -145,7 +145,7 @@ test("half an export is a failure, and no file is left", async () => {
 });
 
 test("an export that is refused tells why, and no file is left", async () => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError("forbidden", "禁止访问 (forbidden)");
   });
   const { code, stderr } = await world.run(["audit", "export", "--out", world.path("audit")]);
@@ -167,7 +167,7 @@ test.each([
     "NOT INTACT at entry 4 of 9: changed\n",
   ],
 ])("a verdict of %j is exit code %d", async (verdict, exitCode, text) => {
-  await using world = new CliWorld(() => verdict);
+  await using world = new CliHarness(() => verdict);
   expect(await world.run(["audit", "verify"])).toMatchObject({ code: exitCode, stdout: text });
   const json = await world.run(["audit", "verify", "--json"]);
   expect(json.code).toBe(exitCode);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import type { Grant } from "../../src/clients/grant.ts";
+import type { Grant } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { answered, type Answering, type Arrived, CliWorld } from "./cli-world.ts";
+import { answered, type Answering, type Arrived, CliHarness } from "./cli-harness.ts";
 
 const READ: Grant = { apps: ["wx1", "wx2"], actions: ["token:read"] };
 const FIRST = "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on";
@@ -37,7 +37,7 @@ function overtaken(): never {
 }
 
 test("a client is added with everything that the options say", async () => {
-  await using world = new CliWorld(({ method }) =>
+  await using world = new CliHarness(({ method }) =>
     method === "GET" ? { clients: [] } : answered(client(), { status: 201 }),
   );
   const options =
@@ -80,7 +80,7 @@ test("a client is added with everything that the options say", async () => {
 });
 
 test("what is not given is not sent, and only the first client comes with the note about anonymous callers", async () => {
-  await using world = new CliWorld(({ method }) =>
+  await using world = new CliHarness(({ method }) =>
     method === "GET" ? { clients: [client()] } : answered(client([]), { status: 201 }),
   );
   const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
@@ -89,13 +89,13 @@ test("what is not given is not sent, and only the first client comes with the no
 });
 
 test("who adds the very same client again is told so, and nothing about anonymous callers", async () => {
-  await using world = new CliWorld(({ method }) => (method === "GET" ? { clients: [] } : client()));
+  await using world = new CliHarness(({ method }) => (method === "GET" ? { clients: [] } : client()));
   const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It was there already, the very same\n" });
 });
 
 test("who adds another client of the same name is told how to change the one that is there", async () => {
-  await using world = new CliWorld(({ method }) => {
+  await using world = new CliHarness(({ method }) => {
     if (method === "GET") return { clients: [client()] };
     throw new ServiceError("conflict", "已存在 (exists already)");
   });
@@ -108,7 +108,7 @@ test.each([
   ["all", "login", { apps: ["*"], actions: ["login"] }],
   [undefined, "admin", { apps: ["*"], actions: ["admin"] }],
 ])("--apps %s --actions %s is the grant %j", async (apps, actions, grant) => {
-  await using world = new CliWorld(({ method }) => (method === "GET" ? { clients: [] } : client()));
+  await using world = new CliHarness(({ method }) => (method === "GET" ? { clients: [] } : client()));
   const options = [...(apps ? ["--apps", apps] : []), "--actions", actions];
   expect((await world.run(["clients", "add", "bot", "--environment", "dev", ...options])).code).toBe(0);
   expect(world.arrived.at(-1)?.body).toMatchObject({ grants: [grant] });
@@ -136,7 +136,7 @@ test.each([
   [["bot", "--environment", "dev", "--policy", "none", "--allow", "a"], "must be paths"],
   [["bot", "--environment", "dev", "--policy", "none", "--deny", "/a,,/b"], "an entry is empty"],
 ])("clients add %j is exit code 2, and nothing is asked", async (args, line) => {
-  await using world = new CliWorld(() => client());
+  await using world = new CliHarness(() => client());
   const { code, stderr } = await world.run(["clients", "add", ...args]);
   expect(code).toBe(2);
   expect(stderr.split("\n")[0]).toContain(line);
@@ -144,7 +144,7 @@ test.each([
 });
 
 test("a grant is added to those that stand, under the version that was seen", async () => {
-  await using world = new CliWorld(changing(patched));
+  await using world = new CliHarness(changing(patched));
   const { code, stdout } = await world.run("clients grant bot --apps all --actions login --json".split(" "));
   expect(code).toBe(0);
   expect(world.asked).toEqual(["GET /v1/clients/bot", "PATCH /v1/clients/bot"]);
@@ -154,12 +154,12 @@ test("a grant is added to those that stand, under the version that was seen", as
 
 test("a change that somebody else overtakes is made anew on what stands then, three times at most", async () => {
   let changes = 0;
-  await using world = new CliWorld(changing((request) => (++changes < 3 ? overtaken() : patched(request))));
+  await using world = new CliHarness(changing((request) => (++changes < 3 ? overtaken() : patched(request))));
   const args = "clients grant bot --apps wx3 --actions login".split(" ");
   expect((await world.run(args)).code).toBe(0);
   expect(changes).toBe(3);
 
-  await using always = new CliWorld(changing(overtaken));
+  await using always = new CliHarness(changing(overtaken));
   const { code, stderr } = await always.run(args);
   expect(code).toBe(1);
   expect(stderr).toContain("code 412");
@@ -167,7 +167,7 @@ test("a change that somebody else overtakes is made anew on what stands then, th
 });
 
 test("another refusal than that is not tried anew", async () => {
-  await using world = new CliWorld(
+  await using world = new CliHarness(
     changing(() => {
       throw new ServiceError("forbidden", "禁止访问 (forbidden)");
     }),
@@ -177,7 +177,7 @@ test("another refusal than that is not tried anew", async () => {
 });
 
 test("a grant that is there already changes nothing, and that is told", async () => {
-  await using world = new CliWorld(changing(patched));
+  await using world = new CliHarness(changing(patched));
   const { code, stderr } = await world.run("clients grant bot --apps wx2 --actions token:read".split(" "));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It may do that already\n" });
   expect(world.asked).toEqual(["GET /v1/clients/bot"]);
@@ -189,13 +189,13 @@ test.each([
   ["--actions token:read", []],
   ["--apps wx2 --actions token:read", [{ apps: ["wx1"], actions: ["token:read"] }]],
 ])("clients revoke %s leaves %j", async (options, left) => {
-  await using world = new CliWorld(changing(patched));
+  await using world = new CliHarness(changing(patched));
   expect((await world.run(["clients", "revoke", "bot", ...options.split(" ").filter(Boolean)])).code).toBe(0);
   expect(world.arrived[1]?.body).toEqual({ grants: left });
 });
 
 test("who revokes what was never granted learns it by exit code 1, and nothing is changed", async () => {
-  await using world = new CliWorld(changing(patched));
+  await using world = new CliHarness(changing(patched));
   const { code, stderr } = await world.run("clients revoke bot --apps wx11".split(" "));
   expect(code).toBe(1);
   expect(stderr).toContain("nothing was changed");
@@ -204,7 +204,7 @@ test("who revokes what was never granted learns it by exit code 1, and nothing i
 
 test("who takes something from an administrator is told that it may still do everything", async () => {
   const grants: Grant[] = [READ, { apps: ["*"], actions: ["admin"] }];
-  await using world = new CliWorld(changing(patched, grants));
+  await using world = new CliHarness(changing(patched, grants));
   const { code, stderr } = await world.run("clients revoke bot --actions token:read".split(" "));
   expect(code).toBe(0);
   expect(stderr).toContain("still an administrator");
@@ -216,7 +216,9 @@ test("clients are listed a line each, and one is shown with all that it is", asy
     rate_limit: 5,
     policy: { preset: "read-only", allow: ["/a", "/b/**"], deny: [] },
   });
-  await using world = new CliWorld(({ path }) => (path.includes("?") ? { clients: [all, client([])] } : all));
+  await using world = new CliHarness(({ path }) =>
+    path.includes("?") ? { clients: [all, client([])] } : all,
+  );
   const lines = (await world.run(["clients", "list"])).stdout.split("\n");
   expect(lines[1]).toMatch(
     /^bot +dev +- +5 +10\.0\.0\.0\/8 +virtual +read-only\+allow +wx1,wx2: token:read; all: login$/,
@@ -230,7 +232,7 @@ test("clients are listed a line each, and one is shown with all that it is", asy
 });
 
 test("a client is removed", async () => {
-  await using world = new CliWorld(() => ({}));
+  await using world = new CliHarness(() => ({}));
   expect(await world.run(["clients", "remove", "bot"])).toMatchObject({
     code: 0,
     stdout: "bot is removed\n",

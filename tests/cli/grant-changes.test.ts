@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { addGrant, takeGrants } from "../../src/cli/grant-changes.ts";
-import type { Action, Grant } from "../../src/clients/grant.ts";
+import { addGrant, takeGrants } from "../../src/cli/client-options.ts";
+import type { Action, Grant } from "../../src/access/client.ts";
 
 const APPS = ["wx1", "wx2", "wx3"];
 const CHOSEN: readonly Action[] = ["token:read", "ticket:sign", "login"];

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createApiKey } from "../../src/clients/api-key.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
-import { answered, type Arrived, CliWorld, CLOSED_PIPE, FULL_DISK } from "./cli-world.ts";
+import { answered, type Arrived, CliHarness, CLOSED_PIPE, FULL_DISK } from "./cli-harness.ts";
 
 const API_KEY = createApiKey().reveal();
 const NAME = API_KEY.slice(0, 12);
@@ -18,7 +18,7 @@ function keys({ method }: Arrived, list: readonly object[] = [OLD, KEY]) {
 }
 
 test("a new key is printed alone, with a note that it is shown once", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   const args = ["keys", "create", "bot", "--label", "ci", "--expires", "2027-01-31T00:00Z"];
   const { code, stdout, stderr } = await world.run(args);
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
@@ -30,7 +30,7 @@ test("a new key is printed alone, with a note that it is shown once", async () =
 });
 
 test("P6: with --out the key is in a file that only its owner may read, and nowhere else", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   for (const [name, ...json] of [["one"], ["two", "--json"]] as const) {
     const { code, stdout, stderr } = await world.run([
       "keys",
@@ -49,7 +49,7 @@ test("P6: with --out the key is in a file that only its owner may read, and nowh
 });
 
 test("a file that is there is not overwritten, and no key is made", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   writeFileSync(world.path("out"), "precious");
   const there = await world.run(["keys", "create", "bot", "--out", world.path("out")]);
   expect(there.code).toBe(2);
@@ -60,7 +60,7 @@ test("a file that is there is not overwritten, and no key is made", async () => 
 });
 
 test("where no key is made no file is left", async () => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError("conflict", "标签已被使用 (the label is taken)");
   });
   expect((await world.run(["keys", "create", "bot", "--out", world.path("out")])).code).toBe(1);
@@ -68,7 +68,7 @@ test("where no key is made no file is left", async () => {
 });
 
 test("a key that can't be written to its file is revoked", async () => {
-  await using world = new CliWorld((request) => (request.method === "DELETE" ? {} : keys(request)));
+  await using world = new CliHarness((request) => (request.method === "DELETE" ? {} : keys(request)));
   const args = ["keys", "create", "bot", "--url", world.url, "--out", "out"];
   // No file may grow, as on a full disk; the signal that says so is not for us.
   const shell = ["sh", "-c", `trap "" XFSZ; ulimit -f 0; exec "$@"`, "sh", ...FROM_SOURCE, ...args];
@@ -82,7 +82,7 @@ test("a key that can't be written to its file is revoked", async () => {
 });
 
 test("a key that can be neither written to its file nor revoked is named as one that is still active", async () => {
-  await using world = new CliWorld((request) => {
+  await using world = new CliHarness((request) => {
     if (request.method === "DELETE") throw new ServiceError("unavailable", "没空 (busy)");
     return keys(request);
   });
@@ -100,7 +100,7 @@ test.each([
   ["a full disk", FULL_DISK, "ENOSPC"],
   ["a closed pipe", CLOSED_PIPE, "EPIPE"],
 ])("a key in its file stays there when standard output is %s", async (_what, script, reason) => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   for (const [n, words] of [
     ["create", "bot"],
     ["roll", "bot", NAME],
@@ -123,7 +123,7 @@ test.each([
 ])(
   "a key that nobody could be shown, standard output being %s, is revoked",
   async (_what, script, reason) => {
-    await using world = new CliWorld((request) => (request.method === "DELETE" ? {} : keys(request)));
+    await using world = new CliHarness((request) => (request.method === "DELETE" ? {} : keys(request)));
     const args = ["keys", "create", "bot", "--json", "--url", world.url];
     await using child = new Child(["sh", "-c", script, "sh", ...FROM_SOURCE, ...args], { cwd: world.folder });
     expect(await child.exited()).toBe(1);
@@ -136,7 +136,7 @@ test.each([
 );
 
 test("a key of the machine's own database is shown when running services have learned of it", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   await using child = new Child([...FROM_SOURCE, "keys", "create", "--admin", "--out", "out"], {
     cwd: world.folder,
   });
@@ -147,7 +147,7 @@ test("a key of the machine's own database is shown when running services have le
 });
 
 test("keys create --admin makes the administrator where there is none, and tells what that changes", async () => {
-  await using world = new CliWorld((request) => {
+  await using world = new CliHarness((request) => {
     if (request.path === "/v1/clients/admin") throw new ServiceError("not_found", "没有 (none)");
     if (request.path === "/v1/clients?limit=1") return { clients: [] };
     return request.path === "/v1/clients" ? answered({ ...ADMIN, ...shown }, { status: 201 }) : keys(request);
@@ -165,7 +165,7 @@ test("keys create --admin makes the administrator where there is none, and tells
 });
 
 test("keys create --admin takes the administrator that there is", async () => {
-  await using world = new CliWorld((request) =>
+  await using world = new CliHarness((request) =>
     request.method === "GET" ? { ...ADMIN, ...shown } : keys(request),
   );
   expect((await world.run(["keys", "create", "--admin", "--label", "laptop"])).code).toBe(0);
@@ -173,7 +173,7 @@ test("keys create --admin takes the administrator that there is", async () => {
 });
 
 test("keys create --admin gives no key to a client of that name that is no administrator", async () => {
-  await using world = new CliWorld(() => ({
+  await using world = new CliHarness(() => ({
     ...ADMIN,
     ...shown,
     grants: [{ apps: ["*"], actions: ["login"] }],
@@ -186,14 +186,14 @@ test("keys create --admin gives no key to a client of that name that is no admin
 test.each([[[]], [["bot", "--admin"]], [["bot", "--expires", "1y"]], [["BOT"]]])(
   "keys create %j is exit code 2, and nothing is asked",
   async (args) => {
-    await using world = new CliWorld(keys);
+    await using world = new CliHarness(keys);
     expect((await world.run(["keys", "create", ...args])).code).toBe(2);
     expect(world.arrived).toEqual([]);
   },
 );
 
 test("the only active key is rolled without being named, with the overlap that is asked for", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   const { code, stdout } = await world.run(["keys", "roll", "bot", "--overlap", "7d"]);
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
   expect(world.asked).toEqual(["GET /v1/clients/bot/keys", `POST /v1/clients/bot/keys/${NAME}/roll`]);
@@ -210,14 +210,14 @@ test.each([
     `there are several active keys, say which): ${NAME}, ats_Other000`,
   ],
 ])("with the keys %j one must be named: exit code 2", async (list, line) => {
-  await using world = new CliWorld((request) => keys(request, list));
+  await using world = new CliHarness((request) => keys(request, list));
   const { code, stderr } = await world.run(["keys", "roll", "bot"]);
   expect(code).toBe(2);
   expect(stderr).toContain(line);
 });
 
 test("keys are listed a line each, a revoked one with its end", async () => {
-  await using world = new CliWorld(keys);
+  await using world = new CliHarness(keys);
   const [head, first, second] = (await world.run(["keys", "list", "bot"])).stdout.split("\n");
   expect(head).toMatch(/^KEY +STATE +CREATED +EXPIRES +LAST USED +LABEL$/);
   expect(first).toMatch(/^ats_Old00000 +revoked +\S+ +\S+T\S+ +- +old$/);
@@ -225,7 +225,7 @@ test("keys are listed a line each, a revoked one with its end", async () => {
 });
 
 test("a key is revoked by its public name", async () => {
-  await using world = new CliWorld(() => ({}));
+  await using world = new CliHarness(() => ({}));
   expect(await world.run(["keys", "revoke", "bot", NAME])).toMatchObject({
     code: 0,
     stdout: `${NAME} is revoked\n`,
@@ -234,7 +234,7 @@ test("a key is revoked by its public name", async () => {
 });
 
 test("P6: a whole key in the place of its name is refused without being repeated or sent", async () => {
-  await using world = new CliWorld(() => ({}));
+  await using world = new CliHarness(() => ({}));
   for (const word of ["revoke", "roll"]) {
     const { code, stdout, stderr } = await world.run(["keys", word, "bot", API_KEY]);
     expect(code).toBe(2);

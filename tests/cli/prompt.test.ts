@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import { FROM_SOURCE } from "../support/child.ts";
 import { TerminalChild } from "../support/terminal-child.ts";
-import { CliWorld } from "./cli-world.ts";
+import { CliHarness } from "./cli-harness.ts";
 
 const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const QUESTION = "Secret of wx1: ";
 
 /** A service that refuses whatever it is asked, and a person at the prompt for a secret. */
 async function setup() {
-  const world = new CliWorld(() =>
+  const world = new CliHarness(() =>
     Response.json({ code: 403, msg: "no", data: {}, trace_id: "t" }, { status: 403 }),
   );
   const args = ["apps", "set-secret", "wx1", "--url", world.url];

@@ -3,19 +3,19 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
-import { answered, CliWorld, CLOSED_PIPE, FULL_DISK, runAlone } from "./cli-world.ts";
+import { answered, CliHarness, CLOSED_PIPE, FULL_DISK, runAlone } from "./cli-harness.ts";
 
 const LIST = ["clients", "list"];
 const NONE = { clients: [] };
 
 test("a command asks the service that --url names, with the key of --key-file", async () => {
-  await using world = new CliWorld(() => NONE);
+  await using world = new CliHarness(() => NONE);
   expect(await world.run(LIST)).toMatchObject({ code: 0, stderr: "" });
   expect(world.arrived[0]?.headers.get("authorization")).toBe(`Bearer ${world.key}`);
 });
 
 test("without --key-file no key is sent, and with a hyphen it comes from standard input", async () => {
-  await using world = new CliWorld(() => NONE);
+  await using world = new CliHarness(() => NONE);
   expect((await runAlone([...LIST, "--url", world.url])).code).toBe(0);
   expect(
     (await runAlone([...LIST, "--url", world.url, "--key-file", "-"], { input: `${world.key}\n` })).code,
@@ -27,8 +27,8 @@ test("without --key-file no key is sent, and with a hyphen it comes from standar
 });
 
 test("P6: a redirect is not followed, so the key goes nowhere else", async () => {
-  await using other = new CliWorld(() => NONE);
-  await using world = new CliWorld(() => Response.redirect(`${other.url}/v1/clients`, 307));
+  await using other = new CliHarness(() => NONE);
+  await using world = new CliHarness(() => Response.redirect(`${other.url}/v1/clients`, 307));
   const { code, stderr } = await world.run(LIST);
   expect(code).toBe(1);
   expect(stderr).toMatch(/^accesstoken: .*HTTP status 307\)\n.*check --url\)\n$/);
@@ -36,8 +36,8 @@ test("P6: a redirect is not followed, so the key goes nowhere else", async () =>
 });
 
 test("P6: a proxy from the environment sees nothing of the key", async () => {
-  await using proxy = new CliWorld(() => NONE);
-  await using world = new CliWorld(() => NONE);
+  await using proxy = new CliHarness(() => NONE);
+  await using world = new CliHarness(() => NONE);
   const args = [...LIST, "--url", world.url, "--key-file", world.path("key")];
   const variables = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map((name) => [name, proxy.url] as const);
   const env = Object.fromEntries(variables);
@@ -47,7 +47,7 @@ test("P6: a proxy from the environment sees nothing of the key", async () => {
 });
 
 test("a refusal is told in a line with its numbers, and what to do in the next: exit code 1", async () => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError("forbidden", "禁止访问 (forbidden)", { hint: "请换一个密钥 (use another key)" });
   });
   expect(await world.run(LIST)).toMatchObject({
@@ -59,7 +59,7 @@ test("a refusal is told in a line with its numbers, and what to do in the next: 
 });
 
 test("who is refused for want of a key is told how to give one, and who has given one is not", async () => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError("unauthorized", "需要API密钥 (an API key is needed)");
   });
   const { code, stderr } = await runAlone([...LIST, "--url", world.url]);
@@ -75,7 +75,7 @@ test.each([
 ])(
   "standard output that can't be written to is exit code 1 without a stack trace: %s",
   async (script, text) => {
-    await using world = new CliWorld(() => NONE);
+    await using world = new CliHarness(() => NONE);
     for (const args of [[...LIST, "--url", world.url], [...LIST, "--json", "--url", world.url], ["help"]]) {
       const shell = ["sh", "-c", script, "sh", ...FROM_SOURCE, ...args];
       await using child = new Child(shell, { cwd: world.folder });
@@ -86,7 +86,7 @@ test.each([
 );
 
 test("with --json a refusal is the service's own answer, on standard output", async () => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError("rate_limited", "慢一点 (slower)", { retryAfterMs: 3000 });
   });
   const { code, stdout, stderr } = await world.run([...LIST, "--json"]);
@@ -104,7 +104,7 @@ test.each([
   ["unavailable", 503],
   ["store_unusable", 503],
 ] as const)("a service that is not ready (%s) is exit code 3", async (errorCode, number) => {
-  await using world = new CliWorld(() => {
+  await using world = new CliHarness(() => {
     throw new ServiceError(errorCode, "not ready");
   });
   expect((await world.run(LIST)).code).toBe(3);
@@ -113,7 +113,7 @@ test.each([
 
 test("a service that nobody runs is exit code 3, and with --json an answer all the same", async () => {
   const { url } = await (async () => {
-    await using gone = new CliWorld(() => NONE);
+    await using gone = new CliHarness(() => NONE);
     return { url: gone.url };
   })();
   const refused = await runAlone([...LIST, "--url", url]);
@@ -136,7 +136,7 @@ test.each([
 ])(
   "an answer that is not this service's (%d %j) is not taken for one: exit code %d",
   async (status, body, exitCode) => {
-    await using world = new CliWorld(() => new Response(body, { status }));
+    await using world = new CliHarness(() => new Response(body, { status }));
     const { code, stdout, stderr } = await world.run(LIST);
     expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
     expect(stderr).toContain(`HTTP status ${status}`);
@@ -169,7 +169,7 @@ test("P6: a key travels in the clear to another machine only where --insecure-ht
   const { code, stderr } = await runAlone([...LIST, "--url", "http://192.0.2.1"]);
   expect(code).toBe(2);
   expect(stderr).toStartWith("accesstoken: --url: http会明文传输");
-  await using world = new CliWorld(() => NONE);
+  await using world = new CliHarness(() => NONE);
   expect((await world.run([...LIST, "--insecure-http"])).code).toBe(0);
 });
 
@@ -183,7 +183,7 @@ test.each([[["--key-file", "key"]], [["--insecure-http"]]])(
 );
 
 test("P6: a key file without a good key is exit code 2, nothing is asked, and its content is not repeated", async () => {
-  await using world = new CliWorld(() => NONE);
+  await using world = new CliHarness(() => NONE);
   const mistyped = world.key.slice(0, -1) + (world.key.endsWith("0") ? "1" : "0");
   for (const content of [mistyped, "hunter2", "", "x".repeat(10_000)]) {
     writeFileSync(world.path("key"), content);
@@ -199,7 +199,7 @@ test("P6: a key file without a good key is exit code 2, nothing is asked, and it
 });
 
 test("a key file that others may read is used with a warning", async () => {
-  await using world = new CliWorld(() => NONE);
+  await using world = new CliHarness(() => NONE);
   chmodSync(world.path("key"), 0o644);
   const { code, stderr } = await world.run(LIST);
   expect(code).toBe(0);
@@ -208,7 +208,7 @@ test("a key file that others may read is used with a warning", async () => {
 
 test("a list is asked for page after page and shown as one", async () => {
   const names = Array.from({ length: 450 }, (_, n) => `client-${String(n).padStart(3, "0")}`);
-  await using world = new CliWorld(({ path }) => {
+  await using world = new CliHarness(({ path }) => {
     const query = new URL(path, "http://localhost").searchParams;
     const start = query.has("after") ? names.indexOf(query.get("after") ?? "") + 1 : 0;
     const page = names.slice(start, start + Number(query.get("limit")));
@@ -222,13 +222,13 @@ test("a list is asked for page after page and shown as one", async () => {
 });
 
 test("what a refusal says can't steer the terminal", async () => {
-  await using world = new CliWorld(() =>
+  await using world = new CliHarness(() =>
     Response.json({ code: 400, msg: "a\u001b[2Jb", data: {}, trace_id: "t\r\nx" }, { status: 400 }),
   );
   expect((await world.run(LIST)).stderr).toBe("accesstoken: a�[2Jb (code 400, trace_id t��x)\n");
 });
 
 test("a success in the body with a failure's status is no success", async () => {
-  await using world = new CliWorld(() => answered(NONE, { status: 500 }));
+  await using world = new CliHarness(() => answered(NONE, { status: 500 }));
   expect((await world.run(LIST)).code).toBe(1);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ServiceError } from "../../src/errors.ts";
-import { answered, type Arrived, CliWorld } from "./cli-world.ts";
+import { answered, type Arrived, CliHarness } from "./cli-harness.ts";
 
 const POLICY = { preset: "no-messaging", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
 
@@ -21,8 +21,8 @@ function client(more: object = {}) {
 }
 
 /** A service with the client, in which each change is made as it comes. */
-function worldWithClient(): CliWorld {
-  return new CliWorld(({ method, body }) =>
+function worldWithClient(): CliHarness {
+  return new CliHarness(({ method, body }) =>
     method === "GET" ? answered(client(), { etag: '"7"' }) : client(body as object),
   );
 }
@@ -67,7 +67,7 @@ test("the client is shown as it is afterwards", async () => {
 });
 
 test("what the service refuses is told, and the client is asked for once", async () => {
-  await using world = new CliWorld(({ method }) => {
+  await using world = new CliHarness(({ method }) => {
     if (method === "GET") return answered(client(), { etag: '"7"' });
     throw new ServiceError(
       "invalid_parameter",

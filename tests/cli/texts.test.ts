@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { localTime } from "../../src/cli/local-time.ts";
-import { textFields, textTable } from "../../src/cli/text-table.ts";
+import { localTime, textFields, textTable } from "../../src/cli/terminal.ts";
 import { parseDuration, parseInstant } from "../../src/cli/time-arguments.ts";
 
 const NOW = Date.UTC(2027, 0, 15, 12);

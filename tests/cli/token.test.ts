@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { CliWorld, runAlone } from "./cli-world.ts";
+import { CliHarness, runAlone } from "./cli-harness.ts";
 
 const EXPIRES_AT = Date.UTC(2027, 0, 31);
 const HANDED_OUT = {
@@ -10,7 +10,7 @@ const HANDED_OUT = {
 };
 
 test("token get prints the value alone", async () => {
-  await using world = new CliWorld(() => HANDED_OUT);
+  await using world = new CliHarness(() => HANDED_OUT);
   expect(await world.run(["token", "get", "wx1"])).toMatchObject({
     code: 0,
     stdout: "TOKEN-1\n",
@@ -25,7 +25,7 @@ test("token get prints the value alone", async () => {
 });
 
 test("P6: token refresh tells how long the new one lives, and not the token", async () => {
-  await using world = new CliWorld(() => HANDED_OUT);
+  await using world = new CliHarness(() => HANDED_OUT);
   const { code, stdout, stderr } = await world.run(["token", "refresh", "wx1"]);
   expect(code).toBe(0);
   expect(stdout).toMatch(/^access_token of wx1 lives until 20\S+\n$/);
@@ -38,7 +38,7 @@ test("P6: token refresh tells how long the new one lives, and not the token", as
 });
 
 test("token clear forgets the access token, or what --kind says", async () => {
-  await using world = new CliWorld(() => ({}));
+  await using world = new CliHarness(() => ({}));
   const { code, stdout } = await world.run(["token", "clear", "wx1"], { language: "zh" });
   expect({ code, stdout }).toEqual({ code: 0, stdout: "已清除 wx1 的 access_token\n" });
   expect((await world.run(["token", "clear", "wx1", "--kind", "jsapi_ticket", "--json"])).stdout).toBe(
@@ -51,7 +51,7 @@ test("token clear forgets the access token, or what --kind says", async () => {
 });
 
 test("token get asks for as much life as the service takes, and its help tells how much that is", async () => {
-  await using world = new CliWorld(() => HANDED_OUT);
+  await using world = new CliHarness(() => HANDED_OUT);
   expect((await world.run(["token", "get", "wx1", "--min-ttl", "240"])).code).toBe(0);
   expect(world.asked).toEqual(["GET /v1/apps/wx1/credentials/access_token?min_ttl=240"]);
   const help = async (language: "en" | "zh") =>
@@ -67,7 +67,7 @@ test.each([
   [["refresh", ".."], "must be an appid"],
   [["clear"], "argument <app> is missing"],
 ])("token %j is exit code 2, and nothing is asked", async (args, line) => {
-  await using world = new CliWorld(() => HANDED_OUT);
+  await using world = new CliHarness(() => HANDED_OUT);
   const { code, stderr } = await world.run(["token", ...args]);
   expect(code).toBe(2);
   expect(stderr.split("\n")[0]).toContain(line);

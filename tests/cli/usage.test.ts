@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { type Language, preferredLanguage } from "../../src/config.ts";
-import { runAlone } from "./cli-world.ts";
+import { runAlone } from "./cli-harness.ts";
 
 const CHINESE = /[\u4e00-\u9fff]/;
 const shown = COMMANDS.filter(({ isHidden }) => !isHidden);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { HeldCredential } from "../../src/credentials/held-credential.ts";
+import { CachedCredential } from "../../src/credentials/credential-cache.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
@@ -11,7 +11,7 @@ function setup({ lifeMs = 2 * HOUR, ageMs = 0, restored = false } = {}) {
   const issuedAt = clock.now() - ageMs;
   const credential = { value: new Secret("token"), issuedAt, expiresAt: issuedAt + lifeMs };
   const endsAtMonotonic = clock.monotonic() - ageMs + lifeMs;
-  return { clock, held: new HeldCredential(credential, 1, clock, restored ? undefined : endsAtMonotonic) };
+  return { clock, held: new CachedCredential(credential, 1, clock, restored ? undefined : endsAtMonotonic) };
 }
 
 test("a life is counted down truthfully and is over when its second is", () => {

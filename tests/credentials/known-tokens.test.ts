@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { slotKey } from "../../src/apps/slot.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
-import type { IssuedTokenIndex } from "../../src/credentials/issued-token-index.ts";
-import { KnownTokens } from "../../src/credentials/known-tokens.ts";
-import { VirtualTokens } from "../../src/credentials/virtual-token.ts";
+import { slotKey } from "../../src/apps/app.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import type { IssuedTokenIndex } from "../../src/credentials/credential-store.ts";
+import { TokenIntrospector } from "../../src/credentials/token-introspector.ts";
+import { VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -38,8 +38,8 @@ async function setup() {
     },
   };
   const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-  const memory = new HeldCredentials(store.credentials, clock);
-  const known = new KnownTokens({ virtualTokens, index, directory, memory, clock });
+  const memory = new CredentialCache(store.credentials, clock);
+  const known = new TokenIntrospector({ virtualTokens, index, directory, memory, clock });
   const find = (text: string) => known.find(new Secret(text));
   return {
     clock,

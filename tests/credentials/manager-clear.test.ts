@@ -2,11 +2,11 @@ import { expect, test } from "bun:test";
 import type { Credential } from "../../src/credentials/credential.ts";
 import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
-import { HandSource } from "../support/hand-source.ts";
+import { ManualSource } from "../support/manual-source.ts";
 import { failureOf } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
-import { CredentialsWorld } from "./credentials-world.ts";
+import { CredentialsHarness } from "./credentials-harness.ts";
 
 const BY = { actor: { client: "test", environment: "", address: "127.0.0.1", traceId: "" } };
 const WX1 = { platform: "weixin", appId: "wx1" } as const;
@@ -15,8 +15,8 @@ function credential(value: string, issuedAt: number): Credential {
   return { value: new Secret(value), issuedAt, expiresAt: issuedAt + 7_200_000 };
 }
 
-async function setup(...answers: ConstructorParameters<typeof HandSource>) {
-  const world = await CredentialsWorld.create(new HandSource(...answers));
+async function setup(...answers: ConstructorParameters<typeof ManualSource>) {
+  const world = await CredentialsHarness.create(new ManualSource(...answers));
   const value = async (ref = tokenOf()) => (await world.manager.get(ref)).value.reveal();
   return { world, value, [Symbol.dispose]: () => world[Symbol.dispose]() };
 }
@@ -45,7 +45,7 @@ test("a clear of nothing is content, tells nobody and does not count as one", as
   using it = await setup("one", "two");
   await it.world.manager.clear(tokenOf(), BY);
   await it.world.manager.clearApp(WX1, "access_token", BY);
-  expect(it.world.told()).toEqual([]);
+  expect(it.world.emitted()).toEqual([]);
   await it.value();
   await it.world.manager.clear(tokenOf(), BY);
   expect(await it.value()).toBe("two");
@@ -71,7 +71,7 @@ test("clearing twice while there is nothing new to clear is no second clear", as
   await it.value();
   await it.world.manager.clear(tokenOf(), BY);
   await it.world.manager.clear(tokenOf(), BY);
-  expect(it.world.told().filter((type) => type === "credential.cleared")).toHaveLength(1);
+  expect(it.world.emitted().filter((type) => type === "credential.cleared")).toHaveLength(1);
 });
 
 test("of two clears at the same moment one is limited", async () => {
@@ -94,7 +94,7 @@ test("with a value it is cleared only while that is still the current one", asyn
 });
 
 test("P5: a complaint about an old value does not clear what replaced it meanwhile", async () => {
-  using world = await CredentialsWorld.create(new HandSource("one", "two"), {
+  using world = await CredentialsHarness.create(new ManualSource("one", "two"), {
     wrap: (store) => ({
       reject: async (name, generation) => {
         // Somebody else saves between the look at the value and the complaint.
@@ -160,7 +160,7 @@ test("a slot that was stored before a restart is cleared with its app", async ()
 
 test("P3: a clear that the database refused was none: it may be tried again at once", async () => {
   let broken = true;
-  using world = await CredentialsWorld.create(new HandSource("a", "b", "c", "d"), {
+  using world = await CredentialsHarness.create(new ManualSource("a", "b", "c", "d"), {
     wrap: (store) => ({
       clear: (...parts) => (broken ? Promise.reject(new Error("disk full")) : store.clear(...parts)),
     }),
@@ -191,7 +191,7 @@ test("P5: a clear during a flight overtakes it: the slow answer is not stored, a
     expect(await Promise.all([...early, late])).toEqual(["newer", "newer", "newer"]);
     expect((await store.find(tokenOf()))?.credential?.value.reveal()).toBe("newer");
     expect(await it.value()).toBe("newer");
-    expect(it.world.told()).toEqual(["credential.cleared", "credential.fenced", "credential.refreshed"]);
+    expect(it.world.emitted()).toEqual(["credential.cleared", "credential.fenced", "credential.refreshed"]);
   }
 });
 
@@ -205,7 +205,7 @@ test("P5: an answer that somebody else's newer one overtook is dropped, and the 
   expect(await slow).toBe("others");
   expect(await it.value()).toBe("others");
   expect(it.world.source.asked).toHaveLength(1);
-  expect(it.world.told()).toEqual(["credential.fenced"]);
+  expect(it.world.emitted()).toEqual(["credential.fenced"]);
 });
 
 test("P2: two clears by two processes around one slow flight: no cleared value is handed out afterwards", async () => {
@@ -225,7 +225,7 @@ test("P2: two clears by two processes around one slow flight: no cleared value i
 test("P2: a clear while the token is read after a restart is not undone by that read", async () => {
   const gate = Promise.withResolvers<void>();
   let hold = false;
-  using world = await CredentialsWorld.create(new HandSource("one", "two", "never"), {
+  using world = await CredentialsHarness.create(new ManualSource("one", "two", "never"), {
     wrap: (store) => ({
       find: async (name) => {
         const isHeld = hold;

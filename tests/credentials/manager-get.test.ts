@@ -1,18 +1,18 @@
 import { expect, test } from "bun:test";
 import { NO_RECORD } from "../../src/credentials/credential.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { HandSource, issued } from "../support/hand-source.ts";
+import { ManualSource, issued } from "../support/manual-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
-import { CredentialsWorld } from "./credentials-world.ts";
+import { CredentialsHarness } from "./credentials-harness.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const silent = () => new ServiceError("upstream_timeout", "silent");
 const times = <T>(count: number, work: (n: number) => T) => Array.from({ length: count }, (_, n) => work(n));
 
-async function setup(...answers: ConstructorParameters<typeof HandSource>) {
-  return CredentialsWorld.create(new HandSource(...answers));
+async function setup(...answers: ConstructorParameters<typeof ManualSource>) {
+  return CredentialsHarness.create(new ManualSource(...answers));
 }
 
 test("P1: ten thousand callers at once cost one upstream call and get its answer", async () => {
@@ -22,7 +22,7 @@ test("P1: ten thousand callers at once cost one upstream call and get its answer
   world.source.open[0]?.issue("token");
   expect(new Set((await Promise.all(all)).map(({ value }) => value.reveal()))).toEqual(new Set(["token"]));
   expect(world.source.asked).toHaveLength(1);
-  expect(world.told()).toEqual(["credential.refreshed"]);
+  expect(world.emitted()).toEqual(["credential.refreshed"]);
 });
 
 test("P1: ten thousand callers at once cost one upstream call and get its failure", async () => {
@@ -87,7 +87,7 @@ test("P4: nothing is stuck after a refusal or a quota: it is repeated until its 
   await world.source.askedTimes(pauses.length + 1);
   world.source.open.at(-1)?.issue("token");
   expect((await next).value.reveal()).toBe("token");
-  expect(world.told()).toEqual([...pauses.map(() => "credential.refresh_failed"), "credential.refreshed"]);
+  expect(world.emitted()).toEqual([...pauses.map(() => "credential.refresh_failed"), "credential.refreshed"]);
 });
 
 test("P4: nothing is stuck after a fault of ours: the next call asks again at once", async () => {
@@ -102,11 +102,11 @@ test("P4: nothing is stuck after a fault of ours: the next call asks again at on
   await world.source.askedTimes(4);
   world.source.open.at(-1)?.issue("token");
   expect((await next).value.reveal()).toBe("token");
-  expect(world.told()).toEqual([...times(3, () => "credential.refresh_failed"), "credential.refreshed"]);
+  expect(world.emitted()).toEqual([...times(3, () => "credential.refresh_failed"), "credential.refreshed"]);
 });
 
 test("a source that stays silent is told to stop at the deadline, and nothing is stuck afterwards", async () => {
-  using world = await CredentialsWorld.create(new HandSource(), { deadlineMs: 20 });
+  using world = await CredentialsHarness.create(new ManualSource(), { deadlineMs: 20 });
   const lost = failureOf(world.manager.get(tokenOf()));
   await world.source.askedTimes(1);
   const [open] = world.source.open;
@@ -126,7 +126,7 @@ test("a source that stays silent is told to stop at the deadline, and nothing is
 
 test("P8: a warm get asks neither WeChat nor the database", async () => {
   const used: string[] = [];
-  using world = await CredentialsWorld.create(new HandSource("token"), {
+  using world = await CredentialsHarness.create(new ManualSource("token"), {
     wrap: (store) => ({
       find: (...parts) => (used.push("find"), store.find(...parts)),
       lease: (...parts) => (used.push("lease"), store.lease(...parts)),
@@ -298,7 +298,7 @@ test("a busy WeChat is asked three times with growing pauses, and then its own w
 test("a WeChat that was busy for a moment costs the caller nothing but the pause", async () => {
   using world = await setup(refusal("transient", -1), silent(), "token");
   expect((await world.manager.get(tokenOf())).value.reveal()).toBe("token");
-  expect(world.told()).toEqual(["credential.refreshed"]);
+  expect(world.emitted()).toEqual(["credential.refreshed"]);
 });
 
 test("a refusal that says more than `busy` is never asked again", async () => {

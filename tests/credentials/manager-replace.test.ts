@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
 import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
-import { HandSource, issued } from "../support/hand-source.ts";
+import { ManualSource, issued } from "../support/manual-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
-import { CredentialsWorld } from "./credentials-world.ts";
+import { CredentialsHarness } from "./credentials-harness.ts";
 
 const BY = { actor: { client: "test", environment: "", address: "127.0.0.1", traceId: "" } };
 
-async function setup(...answers: ConstructorParameters<typeof HandSource>) {
-  const world = await CredentialsWorld.create(new HandSource(...answers));
+async function setup(...answers: ConstructorParameters<typeof ManualSource>) {
+  const world = await CredentialsHarness.create(new ManualSource(...answers));
   const replace = async (rejected: string, ref = tokenOf()) =>
     (await world.manager.replace(ref, new Secret(rejected))).value.reveal();
   const get = async (ref = tokenOf()) => (await world.manager.get(ref)).value.reveal();
@@ -25,7 +25,11 @@ test("a token that WeChat refused is replaced by one upstream call, and nothing 
   expect([it.world.source.asked.length, it.world.source.forced, it.world.probe.asked.length]).toEqual([
     2, 0, 0,
   ]);
-  expect(it.world.told()).toEqual(["credential.refreshed", "credential.died_early", "credential.refreshed"]);
+  expect(it.world.emitted()).toEqual([
+    "credential.refreshed",
+    "credential.died_early",
+    "credential.refreshed",
+  ]);
 });
 
 test("a complaint about a value that was replaced already costs nothing", async () => {
@@ -159,7 +163,7 @@ test("P2: a value that WeChat said is dead is not handed out although its replac
 });
 
 test("P5: a late complaint does not forget what somebody else stored meanwhile", async () => {
-  using world = await CredentialsWorld.create(new HandSource("one", "late", "never"), {
+  using world = await CredentialsHarness.create(new ManualSource("one", "late", "never"), {
     wrap: (store) => ({
       bury: async (...parts) => {
         // Whoever complained was held up for longer than a lease lives, and another process has dealt with it.
@@ -176,7 +180,7 @@ test("P5: a late complaint does not forget what somebody else stored meanwhile",
   expect(got.value.reveal()).toBe("newer");
   expect((await world.manager.get(tokenOf())).value.reveal()).toBe("newer");
   expect(world.source.asked).toHaveLength(2);
-  expect(world.told().at(-1)).toBe("credential.fenced");
+  expect(world.emitted().at(-1)).toBe("credential.fenced");
 });
 
 test("a ticket that a page refused is asked for again, and the token behind it is left alone", async () => {

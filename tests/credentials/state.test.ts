@@ -2,12 +2,12 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Slot, slotKey } from "../../src/apps/slot.ts";
+import { type Slot, slotKey } from "../../src/apps/app.ts";
 import { UsageCounter } from "../../src/audit/usage.ts";
-import { type CredentialKind, credentialKey, KINDS_OF } from "../../src/credentials/credential.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
-import type { Pause } from "../../src/credentials/pause.ts";
-import { CredentialStates } from "../../src/credentials/state.ts";
+import { credentialKey, type CredentialKind, KINDS_OF } from "../../src/credentials/credential.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import type { Pause } from "../../src/credentials/backoff.ts";
+import { CredentialStates } from "../../src/credentials/status.ts";
 import type { UpstreamErrorClass } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
@@ -37,7 +37,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     clock,
     onKeyCreated: () => undefined,
   });
-  const memory = new HeldCredentials(store.credentials, clock);
+  const memory = new CredentialCache(store.credentials, clock);
   const usage = new UsageCounter(store.usage, clock);
   const states = new CredentialStates({
     facts: store.credentialFacts,

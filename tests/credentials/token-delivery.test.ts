@@ -1,11 +1,15 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/clients/caller.ts";
-import type { ApiKeyRecord, Client } from "../../src/clients/client.ts";
+import { Caller } from "../../src/access/principal.ts";
+import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
 import type { CredentialRef } from "../../src/credentials/credential.ts";
-import { HeldCredential } from "../../src/credentials/held-credential.ts";
+import { CachedCredential } from "../../src/credentials/credential-cache.ts";
 import type { GetOptions } from "../../src/credentials/manager.ts";
-import { type DeliveredToken, TokenDelivery } from "../../src/credentials/token-delivery.ts";
-import { VIRTUAL_LIFE_MS, VirtualTokens } from "../../src/credentials/virtual-token.ts";
+import {
+  type DeliveredToken,
+  TokenDelivery,
+  VIRTUAL_LIFE_MS,
+  VirtualTokens,
+} from "../../src/credentials/virtual-tokens.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -29,7 +33,7 @@ const VERBS: readonly [string, Deliver][] = [
 function setup({ failure }: { failure?: ServiceError } = {}) {
   const clock = new ManualClock();
   const now = clock.now();
-  const real = new HeldCredential(
+  const real = new CachedCredential(
     { value: new Secret("70_real"), issuedAt: now - 7_140_000, expiresAt: now + 60_000 },
     1,
     clock,
@@ -57,7 +61,11 @@ function setup({ failure }: { failure?: ServiceError } = {}) {
 
 /** Who asks, as a client of that delivery, or as none. */
 function callerOf(delivery?: Client["delivery"], { hasKey = true } = {}): Caller {
-  const caller = new Caller("trace", () => ({ address: "127.0.0.1", distrust: undefined, isDubious: false }));
+  const caller = new Caller("trace", () => ({
+    address: "127.0.0.1",
+    untrustedReason: undefined,
+    isSuspicious: false,
+  }));
   if (!delivery) return caller;
   const client = { name: "dev", createdAt: 1_795_000_000_123, delivery } as Client;
   const identity = { client: "dev", environment: "dev" };

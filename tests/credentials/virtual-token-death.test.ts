@@ -1,21 +1,19 @@
 import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { Access } from "../../src/clients/access.ts";
-import { ALLOW_ALL } from "../../src/clients/api-policy.ts";
-import { Caller } from "../../src/clients/caller.ts";
-import { ClientAdministration } from "../../src/clients/client-administration.ts";
-import { ClientDirectory } from "../../src/clients/client-directory.ts";
-import { HeldCredential } from "../../src/credentials/held-credential.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
-import { KnownTokens } from "../../src/credentials/known-tokens.ts";
-import { TokenDelivery } from "../../src/credentials/token-delivery.ts";
-import { VirtualTokens } from "../../src/credentials/virtual-token.ts";
+import { Access } from "../../src/access/access.ts";
+import { ALLOW_ALL } from "../../src/access/api-policy.ts";
+import { Caller } from "../../src/access/principal.ts";
+import { ClientAdministration } from "../../src/access/client-administration.ts";
+import { ClientDirectory } from "../../src/access/client-directory.ts";
+import { CachedCredential, CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { TokenIntrospector } from "../../src/credentials/token-introspector.ts";
+import { TokenDelivery, VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";
-import { World } from "../support/world.ts";
+import { Harness } from "../support/harness.ts";
 
 const NAME = "laptop";
 const SLOT = weixinSlot("wx1");
@@ -40,14 +38,14 @@ async function startProcess(store: Store, clock: ManualClock) {
   const limits = { anonymous: false, anonymousPerSecond: 0, workers: 1 };
   const access = new Access({ directory, clients, clock, ...limits });
   const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-  const memory = new HeldCredentials(store.credentials, clock);
-  const known = new KnownTokens({ virtualTokens, index: store.issuedTokens, directory, memory, clock });
+  const memory = new CredentialCache(store.credentials, clock);
+  const known = new TokenIntrospector({ virtualTokens, index: store.issuedTokens, directory, memory, clock });
   const standing = {
     value: new Secret("70_real"),
     issuedAt: clock.now(),
     expiresAt: clock.now() + 7_200_000,
   };
-  const get = async () => new HeldCredential(standing, 1, clock);
+  const get = async () => new CachedCredential(standing, 1, clock);
   const credentials = { get, refresh: get, replace: get };
   const delivery = new TokenDelivery({ credentials, virtualTokens, clock });
   return {
@@ -70,7 +68,11 @@ async function startProcess(store: Store, clock: ManualClock) {
 }
 
 function newCaller(): Caller {
-  return new Caller("trace", () => ({ address: "127.0.0.1", distrust: undefined, isDubious: false }));
+  return new Caller("trace", () => ({
+    address: "127.0.0.1",
+    untrustedReason: undefined,
+    isSuspicious: false,
+  }));
 }
 
 /** Two processes on one database, a virtual client with a key, and a token that was issued to it. */
@@ -138,7 +140,7 @@ test.each(DEATHS)(
       await die(it);
       expect(await it.one.accepts(it.token)).toBeFalse();
       const since = performance.now();
-      await World.until(async () => !(await it.other.accepts(it.token)));
+      await Harness.until(async () => !(await it.other.accepts(it.token)));
       took.push(performance.now() - since);
     }
     // Of three, because a busy machine may hold the process up once.

@@ -4,7 +4,7 @@ import {
   VIRTUAL_LIFE_MS,
   type VirtualTokenClaims,
   VirtualTokens,
-} from "../../src/credentials/virtual-token.ts";
+} from "../../src/credentials/virtual-tokens.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const CLAIMS = {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import type { HeldCredential } from "../../src/credentials/held-credential.ts";
-import { withToken } from "../../src/credentials/with-token.ts";
+import type { CachedCredential } from "../../src/credentials/credential-cache.ts";
+import { withToken } from "../../src/credentials/source.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { weixinSlot } from "../support/slots.ts";
@@ -10,7 +10,7 @@ const DEAD = refusal("token_invalid", 42001);
 /** Keeps `first` and replaces it by `second`; each ask fails as `failures` say in turn, and then brings its token. */
 function setup({ first = "first", second = "second", failures = [] as Error[] } = {}) {
   const events: string[] = [];
-  const credential = (value: string) => ({ value: new Secret(value) }) as HeldCredential;
+  const credential = (value: string) => ({ value: new Secret(value) }) as CachedCredential;
   const tokens = {
     get: async () => credential(first),
     replace: async (_ref: object, rejected: Secret) => {

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import type { World } from "../support/world.ts";
-import { CLASSIC, createWorld, Node, STABLE, WECOM_APP } from "./node.ts";
+import type { Harness } from "../support/harness.ts";
+import { CLASSIC, createHarness, Node, STABLE, WECOM_APP } from "./node.ts";
 
 const HOUR_MS = 3_600_000;
 const APPS = [STABLE, CLASSIC, WECOM_APP];
 
 /** Asks for everything every minute, and collects what was dead when it was handed out. */
-async function watch(world: World, node: Node, minutes: number): Promise<string[]> {
+async function watch(world: Harness, node: Node, minutes: number): Promise<string[]> {
   const dead: string[] = [];
   for (let second = 1; second <= minutes * 60; second++) {
     world.clock.advance(1000);
@@ -25,7 +25,7 @@ async function watch(world: World, node: Node, minutes: number): Promise<string[
 const JUMPS = { "+3 h": 3 * HOUR_MS, "-1 h": -HOUR_MS, "+10 years": 87_660 * HOUR_MS };
 for (const [name, jumpMs] of Object.entries(JUMPS)) {
   test(`P2: a wall clock that jumps by ${name} hands out nothing dead and starts no storm`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     for (const app of APPS) await node.token(app);
     world.clock.advance(5_400_000);
@@ -41,7 +41,7 @@ for (const [name, jumpMs] of Object.entries(JUMPS)) {
   });
 
   test(`P2: after a restart under a clock that jumped by ${name} a fresh token is not taken for older than it can be`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     for (const app of APPS) await node.token(app);
     await world.stop();
@@ -55,7 +55,7 @@ for (const [name, jumpMs] of Object.entries(JUMPS)) {
   });
 
   test(`a wall clock that jumps by ${name} and back costs one call for each jump at most`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     for (const app of APPS) await node.token(app);
     world.sandbox.resetCalls();
@@ -74,7 +74,7 @@ for (const [name, jumpMs] of Object.entries(JUMPS)) {
 }
 
 test("P2: a process that was suspended for a day hands out nothing dead and starts no storm", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   for (const app of APPS) await node.token(app);
   world.sandbox.resetCalls();
@@ -89,7 +89,7 @@ test("P2: a process that was suspended for a day hands out nothing dead and star
 });
 
 test("P2: a machine that slept, so that only its wall clock went on, hands out nothing dead", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   for (const app of APPS) await node.token(app);
   // The sandbox goes by the age of things, so the hours pass first and are then taken from the service's view of it.

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { CLASSIC, createWorld, Node, STABLE, startBeside, WECOM_APP } from "./node.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { CLASSIC, createHarness, Node, STABLE, startBeside, WECOM_APP } from "./node.ts";
 
 test("P1: cold gets of two processes cost one upstream call for each credential", async () => {
   for (let round = 0; round < 5; round++) {
-    await using world = await createWorld();
+    await using world = await createHarness();
     await using b = await startBeside(world);
     const a = Node.of(world);
     for (const app of [STABLE, CLASSIC, WECOM_APP]) {
@@ -18,7 +18,7 @@ test("P1: cold gets of two processes cost one upstream call for each credential"
 });
 
 test("P1: renewals by the refreshers of two processes cost one upstream call", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   for (const node of [a, b]) await node.token(CLASSIC);
@@ -33,7 +33,7 @@ test("P1: renewals by the refreshers of two processes cost one upstream call", a
 });
 
 test("P5: what one process clears or replaces is served by the other no more than 50 ms later", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   const first = await a.token(CLASSIC);
@@ -52,7 +52,7 @@ test("P5: what one process clears or replaces is served by the other no more tha
 });
 
 test("P5: a clear overtakes the answer that another process is waiting for", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   const gate = new Gate();
@@ -70,7 +70,7 @@ test("P5: a clear overtakes the answer that another process is waiting for", asy
 });
 
 test("P5: a holder that hangs past its lease stores nothing stale and hands out what stands", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   const gate = new Gate();
@@ -90,7 +90,7 @@ test("P5: a holder that hangs past its lease stores nothing stale and hands out 
 });
 
 test("P1: a process whose lease another has taken over meanwhile waits for it and does not ask a second time", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   const [first, second] = [new Gate(), new Gate()];
@@ -113,7 +113,7 @@ test("P1: a process whose lease another has taken over meanwhile waits for it an
 });
 
 test("P4: a dead upstream is asked by one of two processes, and the other believes it", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   world.sandbox.inject({ kind: "http", times: Infinity });
@@ -130,7 +130,7 @@ test("P4: a dead upstream is asked by one of two processes, and the other believ
 });
 
 test("complaints to two processes about one dead token cost one sequence", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   await using b = await startBeside(world);
   const a = Node.of(world);
   const value = await a.token(STABLE);

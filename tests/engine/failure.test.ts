@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Fault } from "../../src/sandbox/fault.ts";
-import { CORP, WECOM, WX, type World } from "../support/world.ts";
-import { CLASSIC, createWorld, type Got, Node, STABLE, WECOM_APP } from "./node.ts";
+import { CORP, WECOM, type Harness, WX } from "../support/harness.ts";
+import { CLASSIC, createHarness, type Got, Node, STABLE, WECOM_APP } from "./node.ts";
 
 const STABLE_CALL = "/cgi-bin/stable_token";
 const CLASSIC_CALL = "/cgi-bin/token";
@@ -18,7 +18,7 @@ const refusal = (endpoint: string, errcode: number): Fault => ({
 });
 
 /** Asks each second, and says after how many seconds the upstream was asked again. */
-async function askedAt(world: World, node: Node, app: string, seconds: number): Promise<number[]> {
+async function askedAt(world: Harness, node: Node, app: string, seconds: number): Promise<number[]> {
   const asked: number[] = [];
   for (let second = 0; second <= seconds; second++) {
     const before = world.sandbox.calls();
@@ -32,7 +32,7 @@ async function askedAt(world: World, node: Node, app: string, seconds: number): 
 }
 
 test("a failure that may pass is tried three times, then after 1, 2, 4, 8, 16 and 30 s, by one probe each", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   world.sandbox.inject(refusal(STABLE_CALL, -1));
   await node.get(STABLE);
@@ -45,7 +45,7 @@ test("a failure that may pass is tried three times, then after 1, 2, 4, 8, 16 an
 });
 
 test("P4: a dead upstream costs at most 10 calls in a minute of 500 callers a second, and each gets a typed answer", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   await node.token(STABLE);
   world.clock.advance(7_300_000);
@@ -104,7 +104,7 @@ const PASSING: Fault[] = [
 for (const fault of PASSING) {
   const name = fault.kind === "error" ? `errcode ${fault.errcode}` : fault.kind;
   test(`P4: a living credential is served to its end while the upstream fails with ${name}`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     const values = new Map<string, string>();
     for (const app of [STABLE, CLASSIC, WECOM_APP]) values.set(app, await node.token(app));
@@ -129,7 +129,7 @@ const CIRCUITS: readonly [app: string, endpoint: string, errcode: number, ms: nu
 ];
 for (const [app, endpoint, errcode, ms] of CIRCUITS) {
   test(`P4: errcode ${errcode} of ${app} keeps that app from being asked for ${ms / MINUTE_MS} min, over a restart too`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     world.sandbox.inject(refusal(endpoint, errcode));
     expect((await node.get(app)).code).toBe(errcode);
@@ -153,7 +153,7 @@ for (const [app, endpoint, errcode, ms] of CIRCUITS) {
 }
 
 test("a wrong WeCom secret is left alone twice as long each time, up to a day", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   world.sandbox.changeWecomApp(CORP, WECOM.agent, { secret: WRONG_SECRET });
   const waits: number[] = [];
@@ -169,7 +169,7 @@ test("a wrong WeCom secret is left alone twice as long each time, up to a day", 
 });
 
 test("an app is told WeChat's own errcode, errmsg and hint while its circuit is open", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   world.sandbox.switches.peerIp = "203.0.113.9";
   world.sandbox.changeWeixinApp(WX.appId, { ipList: ["198.51.100.1"] });
@@ -184,7 +184,7 @@ test("an app is told WeChat's own errcode, errmsg and hint while its circuit is 
 });
 
 test("WeChat's 45009 lasts until midnight in Beijing, over a restart", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const untilMidnightMs = 24 * HOUR_MS - ((world.clock.now() + 8 * HOUR_MS) % (24 * HOUR_MS));
   world.sandbox.inject(refusal(CLASSIC_CALL, 45009));
@@ -203,7 +203,7 @@ test("WeChat's 45009 lasts until midnight in Beijing, over a restart", async () 
 });
 
 test("WeChat's 45011 lasts until the next minute", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   world.clock.advance(12_000);
   world.sandbox.inject(refusal(STABLE_CALL, 45011));
@@ -217,7 +217,7 @@ test("WeChat's 45011 lasts until the next minute", async () => {
 
 for (const errcode of [45009, 45033]) {
   test(`WeCom's ${errcode} lasts 1, 5, 15 and 60 min, for all applications of the corp and for no other app`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     world.sandbox.inject(refusal(WECOM_CALL, errcode));
     const waits: number[] = [];
@@ -236,7 +236,7 @@ for (const errcode of [45009, 45033]) {
 }
 
 test("a lost classic answer caps the standing token at 300 s, and it is renewed when 60 s are left", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
   world.clock.advance(1_000_000);
@@ -262,7 +262,7 @@ test("a lost classic answer caps the standing token at 300 s, and it is renewed 
 });
 
 test("at 90 % of a day's 2000 classic calls early renewals stop, and it says so", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   await node.token(CLASSIC);
   const { Database } = await import("bun:sqlite");
@@ -292,7 +292,7 @@ test("at 90 % of a day's 2000 classic calls early renewals stop, and it says so"
 
 test("a fallback host is asked in stable mode on connection failure, and never else", async () => {
   const refused = "http://127.0.0.1:1";
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   await world.stop();
   await world.start({ WEIXIN_BASE_URL: refused, WEIXIN_FALLBACK_BASE_URLS: world.sandbox.weixinUrl });

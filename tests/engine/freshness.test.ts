@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
-import type { World } from "../support/world.ts";
-import { CLASSIC, createWorld, Node, STABLE, WECOM_APP } from "./node.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import type { Harness } from "../support/harness.ts";
+import { CLASSIC, createHarness, Node, STABLE, WECOM_APP } from "./node.ts";
 import { simulateDay } from "./simulated-day.ts";
 
 const CALLS: Readonly<Record<string, string>> = {
@@ -12,7 +12,7 @@ const CALLS: Readonly<Record<string, string>> = {
 
 /** Lets `seconds` pass, a second at a time, as the refresher sees them. */
 async function pass(
-  world: World,
+  world: Harness,
   node: Node,
   seconds: number,
   each?: (second: number) => unknown,
@@ -26,7 +26,7 @@ async function pass(
 }
 
 /** Asks for a token, and says how much of its 7200 s was left when the first renewal came. */
-async function secondsLeftAtRenewal(world: World, node: Node, app: string): Promise<number> {
+async function secondsLeftAtRenewal(world: Harness, node: Node, app: string): Promise<number> {
   await node.token(app);
   world.sandbox.resetCalls();
   await pass(world, node, 6900);
@@ -39,7 +39,7 @@ async function secondsLeftAtRenewal(world: World, node: Node, app: string): Prom
 
 for (const app of [STABLE, CLASSIC] as const) {
   test(`a ${app === STABLE ? "stable" : "classic"} token is first renewed between 285 and 200 s before its end`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const left = await secondsLeftAtRenewal(world, Node.of(world), app);
 
     expect(left).toBeLessThanOrEqual(285);
@@ -48,7 +48,7 @@ for (const app of [STABLE, CLASSIC] as const) {
 }
 
 test("a WeCom token is renewed when it has ended, because it is repeated before", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const left = await secondsLeftAtRenewal(world, Node.of(world), WECOM_APP);
 
   expect(left).toBeLessThanOrEqual(0);
@@ -56,7 +56,7 @@ test("a WeCom token is renewed when it has ended, because it is repeated before"
 });
 
 test("a stable token that WeChat repeats is asked for every 15 s until there is a new one", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.clock.advance(6_916_000);
@@ -79,7 +79,7 @@ test("a stable token that WeChat repeats is asked for every 15 s until there is 
 });
 
 test("a ticket is first renewed when 600 s are left", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   await node.token(STABLE, { kind: "jsapi_ticket" });
   world.sandbox.resetCalls();
@@ -91,7 +91,7 @@ test("a ticket is first renewed when 600 s are left", async () => {
 });
 
 test("P2: tokens that live 20 s are renewed in time too, and no caller gets a dead one", async () => {
-  await using world = await createWorld({ sandbox: { tokenLifeSeconds: 20 } });
+  await using world = await createHarness({ sandbox: { tokenLifeSeconds: 20 } });
   const node = Node.of(world);
   const dead: string[] = [];
   await pass(world, node, 120, async () => {
@@ -107,7 +107,7 @@ test("P2: tokens that live 20 s are renewed in time too, and no caller gets a de
 });
 
 test("callers get the living token at once while its renewal runs, also when another process has written meanwhile", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.clock.advance(7_010_000);
@@ -129,7 +129,7 @@ test("callers get the living token at once while its renewal runs, also when ano
 });
 
 test("a credential that nobody asked for within REFRESH_IDLE_AFTER is left to end", async () => {
-  await using world = await createWorld({ environment: { REFRESH_IDLE_AFTER: "3600" } });
+  await using world = await createHarness({ environment: { REFRESH_IDLE_AFTER: "3600" } });
   const node = Node.of(world);
   await node.token(STABLE);
   await node.token(CLASSIC);
@@ -149,7 +149,7 @@ test("a credential that nobody asked for within REFRESH_IDLE_AFTER is left to en
 });
 
 test("an idle credential that is asked for again is renewed again", async () => {
-  await using world = await createWorld({ environment: { REFRESH_IDLE_AFTER: "3600" } });
+  await using world = await createHarness({ environment: { REFRESH_IDLE_AFTER: "3600" } });
   const node = Node.of(world);
   await node.token(STABLE);
   world.clock.advance(6_800_000);
@@ -169,7 +169,7 @@ test("after a restart renewals are picked up, at most 20 upstream calls a second
     secret: secret(index),
   }));
   const environment = Object.fromEntries(apps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret]));
-  await using world = await createWorld({ sandbox: { weixinApps: apps }, environment });
+  await using world = await createHarness({ sandbox: { weixinApps: apps }, environment });
   const node = Node.of(world);
   await Promise.all(apps.map(({ appId }) => node.token(appId)));
   await world.stop();
@@ -189,7 +189,7 @@ test("after a restart renewals are picked up, at most 20 upstream calls a second
 });
 
 test("min_ttl waits for a longer life where that is to be had", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.clock.advance(7_000_000);
@@ -201,7 +201,7 @@ test("min_ttl waits for a longer life where that is to be had", async () => {
 });
 
 test("min_ttl is best effort: what lives is handed out when a longer life is not to be had", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const values = { [STABLE]: await node.token(STABLE), [WECOM_APP]: await node.token(WECOM_APP) };
   world.clock.advance(7_000_000);

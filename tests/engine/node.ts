@@ -1,9 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
-import type { Service } from "../../src/service/running-service.ts";
-import { startService } from "../../src/service.ts";
-import { type Answer, CORP, WECOM, WX, World, type WorldOptions } from "../support/world.ts";
+import { type Service, startService } from "../../src/service.ts";
+import { type Answer, CORP, WECOM, Harness, type WorldOptions, WX } from "../support/harness.ts";
 
 /** A stable app, a classic app and a WeCom application, as `/v1` names them. */
 export const STABLE = WX.appId;
@@ -12,8 +11,8 @@ export const WECOM_APP = `${CORP}_${WECOM.agent}`;
 const CLASSIC_SECRET = "c1a551c0c1a551c0c1a551c0c1a551c0";
 
 /** A world whose service holds an app of each sort. */
-export function createWorld({ sandbox, environment, ...rest }: WorldOptions = {}): Promise<World> {
-  return World.create({
+export function createHarness({ sandbox, environment, ...rest }: WorldOptions = {}): Promise<Harness> {
+  return Harness.create({
     ...rest,
     sandbox: { weixinApps: [WX, { appId: CLASSIC, secret: CLASSIC_SECRET }], ...sandbox },
     environment: {
@@ -42,7 +41,7 @@ export class Node {
   }
 
   /** The service of a world. */
-  static of(world: World): Node {
+  static of(world: Harness): Node {
     return new Node(() => world.service, world.events);
   }
 
@@ -91,8 +90,8 @@ export class Node {
   flights(): number {
     let flights = 0;
     for (const { type } of this.#events) {
-      if (type === "flight.started") flights++;
-      if (type === "flight.landed") flights--;
+      if (type === "refresh.started") flights++;
+      if (type === "refresh.finished") flights--;
     }
     return flights;
   }
@@ -125,7 +124,7 @@ export class Node {
 
 /** A second service on the database of `world`, against the same sandbox. */
 export async function startBeside(
-  world: World,
+  world: Harness,
   environment: Record<string, string> = {},
 ): Promise<Node & AsyncDisposable> {
   const all: ServiceEvent[] = [];

@@ -1,15 +1,15 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { CORP } from "../support/world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { CORP } from "../support/harness.ts";
 import { rawRequest } from "../support/raw-http.ts";
-import { CLASSIC, createWorld, type Got, Node, STABLE, WECOM_APP } from "./node.ts";
+import { CLASSIC, createHarness, type Got, Node, STABLE, WECOM_APP } from "./node.ts";
 
 const STABLE_CALL = "/cgi-bin/stable_token";
 const CLASSIC_CALL = "/cgi-bin/token";
 const PROBE = "/cgi-bin/getcallbackip";
 
 test("a complaint about a value that was replaced already gets the newer one without asking WeChat", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const old = await node.token(STABLE);
   world.sandbox.killTokens(STABLE);
@@ -23,7 +23,7 @@ test("a complaint about a value that was replaced already gets the newer one wit
 
 for (const app of [STABLE, CLASSIC, WECOM_APP]) {
   test(`a false complaint about ${app} gets the same value back, rotates nothing, and is remembered for 60 s`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     const value = await node.token(app);
     world.sandbox.resetCalls();
@@ -44,7 +44,7 @@ for (const app of [STABLE, CLASSIC, WECOM_APP]) {
 }
 
 test("a dead stable token that WeChat knows to be dead costs one ordinary call", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.sandbox.killTokens(STABLE);
@@ -58,7 +58,7 @@ test("a dead stable token that WeChat knows to be dead costs one ordinary call",
 });
 
 test("a dead stable token that WeChat repeats is asked about, and then one forced refresh is spent", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.clock.advance(1_000_000);
@@ -75,7 +75,7 @@ test("a dead stable token that WeChat repeats is asked about, and then one force
 });
 
 test("forced refreshes are 20 a day and 30 s apart, counted over a restart, and the ordinary ones go on", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const outcomes: number[] = [];
   for (let round = 0; round < 21; round++) {
@@ -108,7 +108,7 @@ test("forced refreshes are 20 a day and 30 s apart, counted over a restart, and 
 });
 
 test("an operator's forced refresh that is over the budget takes nothing from callers", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   await node.refresh(STABLE, { force: true });
   expect((await node.refresh(STABLE, { force: true })).code).toBe(503);
@@ -118,7 +118,7 @@ test("an operator's forced refresh that is over the budget takes nothing from ca
 });
 
 test("P2: a dead token that WeCom repeats is never handed out again, and WeCom is not stormed", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(WECOM_APP);
   world.clock.advance(1_000_000);
@@ -149,7 +149,7 @@ test("P2: a dead token that WeCom repeats is never handed out again, and WeCom i
 });
 
 test("a classic token is asked about before another is fetched", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
   world.sandbox.killTokens(CLASSIC);
@@ -163,7 +163,7 @@ test("a classic token is asked about before another is fetched", async () => {
 });
 
 test("P2: a lost answer while a dead classic token is replaced does not bring the dead one back", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
   world.sandbox.killTokens(CLASSIC);
@@ -181,7 +181,7 @@ test("P2: a lost answer while a dead classic token is replaced does not bring th
 
 for (const app of [STABLE, CLASSIC]) {
   test(`when WeChat can't be asked whether the token of ${app} is dead, nothing is spent and it goes on`, async () => {
-    await using world = await createWorld();
+    await using world = await createHarness();
     const node = Node.of(world);
     const value = await node.token(app);
     world.sandbox.inject({ kind: "reset_before", endpoint: PROBE, times: Infinity });
@@ -197,7 +197,7 @@ for (const app of [STABLE, CLASSIC]) {
 }
 
 test("one complaint about an app is looked into in 10 s, whatever is sent", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.sandbox.killTokens(STABLE, { unnoticed: true });
@@ -213,7 +213,7 @@ test("one complaint about an app is looked into in 10 s, whatever is sent", asyn
 });
 
 test("a thousand complaints at once about one dead token cost one sequence, and all get the same new one", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.sandbox.killTokens(STABLE, { unnoticed: true });
@@ -237,7 +237,7 @@ test("a thousand complaints at once about one dead token cost one sequence, and 
 });
 
 test("clear with access_token marks the value rejected, and the next get looks into it", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(STABLE);
   world.sandbox.killTokens(STABLE, { unnoticed: true });
@@ -254,7 +254,7 @@ test("clear with access_token marks the value rejected, and the next get looks i
 });
 
 test("a false complaint by clear costs one question, and a repeated one within 60 s nothing", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
   world.sandbox.resetCalls();
@@ -269,7 +269,7 @@ test("a false complaint by clear costs one question, and a repeated one within 6
 });
 
 test("a classic token that somebody else has fetched away raises credential.died_early with how early", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
   world.clock.advance(1_200_000);
@@ -281,7 +281,7 @@ test("a classic token that somebody else has fetched away raises credential.died
 });
 
 test("while a wrong WeCom secret keeps the circuit open, complaints send it no more", async () => {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(WECOM_APP);
   world.sandbox.changeWecomApp(CORP, "1000002", { secret: "anotherSecretThatWeDoNotHold-000000000000" });

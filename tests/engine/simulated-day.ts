@@ -1,4 +1,4 @@
-import { CLASSIC, createWorld, Node, STABLE, WECOM_APP } from "./node.ts";
+import { CLASSIC, createHarness, Node, STABLE, WECOM_APP } from "./node.ts";
 
 const ENDPOINTS = {
   stable: "/cgi-bin/stable_token",
@@ -16,7 +16,7 @@ export interface SimulatedDay {
 
 /** A day of three apps, a second at a time, in which somebody asks for each token once a minute. */
 export async function simulateDay(): Promise<SimulatedDay> {
-  await using world = await createWorld();
+  await using world = await createHarness();
   const node = Node.of(world);
   const apps = [STABLE, CLASSIC, WECOM_APP];
   for (const app of apps) await node.token(app);

@@ -2,7 +2,7 @@ import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { Glob } from "bun";
 import type { Child } from "../support/child.ts";
 import { comesTrue, type FaultCase, type FaultOptions, must, mustFail, type Outcome } from "./fault-case.ts";
-import { appsOf, FaultWorld, getToken, type Got } from "./fault-world.ts";
+import { appsOf, FaultHarness, getToken, type Got } from "./fault-harness.ts";
 
 const HOUR_MS = 3_600_000;
 /** What faketime understands, and what it means. */
@@ -16,7 +16,7 @@ const LIFE_SECONDS = 60;
 const WATCH_MS = 66_000;
 const ASK_EVERY_MS = 100;
 /** Two lives and a jump, each with a few questions for a stable token that is repeated; a storm would be hundreds. */
-const CALLS_PER_APP_MOST = 10;
+const MAX_CALLS_PER_APP = 10;
 
 /** A machine's clock that jumps, under a running service and between two starts. */
 export function clockCases({ program }: FaultOptions): FaultCase[] {
@@ -53,7 +53,7 @@ function library(): string | undefined {
 }
 
 /** A folder whose services see the wall clock that a file says; their monotonic clock stays the machine's. */
-class ClockWorld extends FaultWorld {
+class ClockHarness extends FaultHarness {
   constructor(program: readonly string[]) {
     super(program, appsOf(2), { tokenLifeSeconds: LIFE_SECONDS });
     this.set("+0");
@@ -78,7 +78,7 @@ class ClockWorld extends FaultWorld {
 }
 
 async function jumpWhileRunning(program: readonly string[], offset: string, ms: number): Promise<string> {
-  await using world = new ClockWorld(program);
+  await using world = new ClockHarness(program);
   const { service, url } = await world.serve({ LOG_LEVEL: "debug" });
   await watch(world, url, 1000);
   world.sandbox.resetCalls();
@@ -89,7 +89,7 @@ async function jumpWhileRunning(program: readonly string[], offset: string, ms: 
 }
 
 async function jumpBetweenStarts(program: readonly string[], offset: string, ms: number): Promise<string> {
-  await using world = new ClockWorld(program);
+  await using world = new ClockHarness(program);
   const first = await world.serve();
   await watch(world, first.url, 500);
   first.service.signal("SIGTERM");
@@ -102,14 +102,14 @@ async function jumpBetweenStarts(program: readonly string[], offset: string, ms:
   return figuresOf(world, asked);
 }
 
-function figuresOf(world: ClockWorld, asked: number): string {
+function figuresOf(world: ClockHarness, asked: number): string {
   const calls = world.tokenCalls();
-  must(calls <= CALLS_PER_APP_MOST * world.apps.length, `a storm: ${calls} upstream calls`);
+  must(calls <= MAX_CALLS_PER_APP * world.apps.length, `a storm: ${calls} upstream calls`);
   return `${asked} handed out, 0 dead, ${calls} upstream calls for ${world.apps.length} apps`;
 }
 
 /** Asks for each app's token for `ms` milliseconds, and has the sandbox say of each whether it is alive. */
-async function watch(world: ClockWorld, url: string, ms: number): Promise<number> {
+async function watch(world: ClockHarness, url: string, ms: number): Promise<number> {
   let asked = 0;
   for (const end = performance.now() + ms; performance.now() < end; await Bun.sleep(ASK_EVERY_MS)) {
     for (const app of world.apps) {
@@ -137,7 +137,7 @@ async function judgeJump(service: Child, ms: number): Promise<void> {
 }
 
 async function controls(program: readonly string[]): Promise<Outcome> {
-  await using world = new ClockWorld(program);
+  await using world = new ClockHarness(program);
   const { service, url } = await world.serve({ LOG_LEVEL: "debug" });
   await watch(world, url, 200);
   const found = [

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { ask } from "../support/process-world.ts";
+import { ask } from "../support/process-harness.ts";
 import type { Child } from "../support/child.ts";
 import {
   type FaultCase,
@@ -11,7 +11,7 @@ import {
   randomFrom,
   Violation,
 } from "./fault-case.ts";
-import { appsOf, type FaultApp, FaultWorld, getToken, type Got } from "./fault-world.ts";
+import { appsOf, type FaultApp, FaultHarness, getToken, type Got } from "./fault-harness.ts";
 
 const PER_CASE = 20;
 const APPS = 6;
@@ -41,7 +41,7 @@ export function damageCases({ damages, program }: FaultOptions): FaultCase[] {
 /** A folder with a whole database in its one file, and what its tokens are. */
 async function prepare(program: readonly string[]) {
   // Each start on a damaged copy may fetch anew; the tokens of the sound copy must outlive that at WeChat.
-  const world = new FaultWorld(program, appsOf(APPS), { switches: { thirdFetchKillsOldest: false } });
+  const world = new FaultHarness(program, appsOf(APPS), { switches: { thirdFetchKillsOldest: false } });
   const { service, url } = await world.serve();
   const values = new Map<string, string>();
   for (const app of world.apps) values.set(app.appId, (await getToken(url, app)).value);

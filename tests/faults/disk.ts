@@ -1,7 +1,7 @@
 import { readlinkSync } from "node:fs";
-import { ask } from "../support/process-world.ts";
+import { ask } from "../support/process-harness.ts";
 import { comesTrue, type FaultCase, type FaultOptions, must, mustFail, type Outcome } from "./fault-case.ts";
-import { appsOf, type FaultApp, FaultWorld, getToken } from "./fault-world.ts";
+import { appsOf, type FaultApp, FaultHarness, getToken } from "./fault-harness.ts";
 
 const NOTICED_MS = 10_000;
 const GETS = 20;
@@ -34,7 +34,7 @@ async function unlessMissing(run: () => Promise<Outcome>): Promise<Outcome> {
 }
 
 async function failingDisk(program: readonly string[], inject: string): Promise<Outcome> {
-  await using world = new FaultWorld(program, appsOf(2, "stable"));
+  await using world = new FaultHarness(program, appsOf(2, "stable"));
   const { url, service, living, none } = await begin(world);
   const toldMs = await judgeUnder(world, { url, pid: service.pid, inject, living, none });
   const startedAt = performance.now();
@@ -56,7 +56,7 @@ interface Living {
   readonly value: string;
 }
 
-async function begin(world: FaultWorld) {
+async function begin(world: FaultHarness) {
   const [app, none] = world.apps;
   if (!app || !none) throw new Error("there are two apps");
   const { service, url } = await world.serve();
@@ -67,7 +67,7 @@ async function begin(world: FaultWorld) {
 
 /** What must hold while the disk fails. Resolves with how long it took until `/readyz` said so, in milliseconds. */
 async function judgeUnder(
-  world: FaultWorld,
+  world: FaultHarness,
   {
     url,
     pid,
@@ -145,7 +145,7 @@ class Tracer implements AsyncDisposable {
 }
 
 async function controls(program: readonly string[]): Promise<Outcome> {
-  await using world = new FaultWorld(program, appsOf(2, "stable"));
+  await using world = new FaultHarness(program, appsOf(2, "stable"));
   const { url, service, living, none } = await begin(world);
   const at = { url, pid: service.pid, living, none };
   const other = { ...living, value: "another" };

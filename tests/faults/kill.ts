@@ -1,6 +1,6 @@
 import { cpSync, rmSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { ask } from "../support/process-world.ts";
+import { ask } from "../support/process-harness.ts";
 import type { Child } from "../support/child.ts";
 import {
   comesTrue,
@@ -11,7 +11,7 @@ import {
   type Outcome,
   randomFrom,
 } from "./fault-case.ts";
-import { appsOf, type FaultApp, FaultWorld, getToken, type Got, post, tokenPath } from "./fault-world.ts";
+import { appsOf, type FaultApp, FaultHarness, getToken, type Got, post, tokenPath } from "./fault-harness.ts";
 
 const VERBS = ["create", "refresh", "clear", "replace"] as const;
 type Verb = (typeof VERBS)[number];
@@ -61,7 +61,7 @@ async function killWhile(
   seed: number,
 ): Promise<Outcome> {
   const random = randomFrom(seed);
-  await using world = new FaultWorld(program, appsOf(cycles));
+  await using world = new FaultHarness(program, appsOf(cycles));
   const promises: Promised[] = [];
   let hits = 0;
   let windowMs = FIRST_WINDOW_MS;
@@ -125,7 +125,7 @@ async function kill(service: Child, ms: number): Promise<void> {
 }
 
 /** Asks for the token and compares with what was promised. */
-async function check(world: FaultWorld, url: string, promised: Promised): Promise<void> {
+async function check(world: FaultHarness, url: string, promised: Promised): Promise<void> {
   const { app, what, value } = promised;
   const callsBefore = world.tokenCalls();
   const got = await getToken(url, app);
@@ -143,7 +143,7 @@ async function check(world: FaultWorld, url: string, promised: Promised): Promis
 }
 
 async function checkAtLast(
-  world: FaultWorld,
+  world: FaultHarness,
   url: string,
   { app, what, value }: Promised,
   verb: Verb,
@@ -175,7 +175,7 @@ async function valueOf(url: string, app: FaultApp): Promise<string> {
 async function controls(program: readonly string[]): Promise<Outcome> {
   const found: string[] = [];
   for (const verb of ["create", "clear"] as const) {
-    await using world = new FaultWorld(program, appsOf(1));
+    await using world = new FaultHarness(program, appsOf(1));
     const [app] = world.apps;
     must(app !== undefined, "there is an app");
     const [data, copy] = [`${world.folder}/data`, `${world.folder}/copy`];

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { binary } from "../support/process-world.ts";
+import { binary } from "../support/process-harness.ts";
 import { clockCases } from "./clocks.ts";
 import { damageCases } from "./damage.ts";
 import { diskCases } from "./disk.ts";

@@ -1,5 +1,5 @@
 import { type StormRound, stormRound } from "../binary/storm-round.ts";
-import { WorkersWorld } from "../binary/workers-world.ts";
+import { WorkersHarness } from "../binary/workers-harness.ts";
 import { type FaultCase, must, mustFail, type Outcome } from "./fault-case.ts";
 
 const CALLERS = 10_000;
@@ -20,7 +20,7 @@ export function stormCases(): FaultCase[] {
 async function storms(workers: number): Promise<Outcome> {
   // All come from one address, round after round, more than it is allowed otherwise.
   const env = { ANONYMOUS_RATE_LIMIT: "0" };
-  await using at = await WorkersWorld.start({ workers, apps: ROUNDS_A_CASE, env });
+  await using at = await WorkersHarness.start({ workers, apps: ROUNDS_A_CASE, env });
   for (let round = 0; round < ROUNDS_A_CASE; round++) check(await stormRound(at, round, CALLERS), round);
   return { figures: `${ROUNDS_A_CASE} × ${CALLERS} callers, 1 upstream call and 1 token each` };
 }

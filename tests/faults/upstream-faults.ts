@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { AddressInfo } from "node:net";
 import type { FaultEffect } from "../../src/sandbox/fault.ts";
 import { AnsweringServer, httpAnswer, type Responder } from "../support/answering-server.ts";
-import type { FaultWorld } from "./fault-world.ts";
+import type { FaultHarness } from "./fault-harness.ts";
 
 const TOKEN = "/cgi-bin/stable_token";
 
@@ -20,7 +20,7 @@ interface Mounted extends AsyncDisposable {
 /** One way in which WeChat can fail. */
 export interface UpstreamFault {
   readonly name: string;
-  readonly mount: (world: FaultWorld) => Promise<Mounted>;
+  readonly mount: (world: FaultHarness) => Promise<Mounted>;
 }
 
 /** What the sandbox itself can do wrong. */

@@ -1,16 +1,16 @@
 import { Database } from "bun:sqlite";
 import type { Child } from "../support/child.ts";
 import { comesTrue, type FaultCase, type FaultOptions, must, mustFail, type Outcome } from "./fault-case.ts";
-import { appsOf, type FaultApp, FaultWorld, getToken, type Got, post } from "./fault-world.ts";
+import { appsOf, type FaultApp, FaultHarness, getToken, type Got, post } from "./fault-harness.ts";
 import { UPSTREAM_FAULTS, type UpstreamFault } from "./upstream-faults.ts";
 
-const ATTEMPTS_MOST = 3;
+const MAX_ATTEMPTS = 3;
 /** What the service may take, and what the way there and back takes on a busy machine. */
 const ANSWER_MS = 8000;
 const WAY_MS = 700;
 const SERVED_MS = 10;
 /** A machine with other work delays one or two of a hundred; a credential that waits for WeChat delays them all. */
-const LATE_SHARE_MOST = 0.02;
+const MAX_LATE_SHARE = 0.02;
 const GETS = 50;
 
 /** What our own answers may be; 500 would be a fault of ours that nobody has thought of. */
@@ -44,7 +44,7 @@ function judgeNone({ answer, tookMs, attempts, hasStored }: Observation): void {
     `the message is not fit for a caller: ${answer.msg}`,
   );
   must(tookMs <= ANSWER_MS + WAY_MS, `the answer took ${Math.round(tookMs)} ms`);
-  must((attempts ?? 0) <= ATTEMPTS_MOST, `${attempts} attempts`);
+  must((attempts ?? 0) <= MAX_ATTEMPTS, `${attempts} attempts`);
   must(!hasStored, "something was stored");
 }
 
@@ -57,13 +57,13 @@ function judgeLiving(served: readonly Got[], value: string, durationsMs: readonl
   );
   const late = durationsMs.filter((ms) => ms >= SERVED_MS);
   must(
-    late.length <= LATE_SHARE_MOST * durationsMs.length,
+    late.length <= MAX_LATE_SHARE * durationsMs.length,
     `${late.length} of ${durationsMs.length} answers took ${SERVED_MS} ms and more: ${late.join(", ")}`,
   );
 }
 
 async function withNone(program: readonly string[], fault: UpstreamFault): Promise<Outcome> {
-  await using world = new FaultWorld(program, appsOf(1, "stable"));
+  await using world = new FaultHarness(program, appsOf(1, "stable"));
   await using mounted = await fault.mount(world);
   const observed = await observeNone(world, mounted.url, mounted.attempts);
   judgeNone(observed);
@@ -74,7 +74,7 @@ async function withNone(program: readonly string[], fault: UpstreamFault): Promi
 }
 
 async function observeNone(
-  world: FaultWorld,
+  world: FaultHarness,
   upstreamUrl: string | undefined,
   attempts: () => number | undefined,
 ): Promise<Observation> {
@@ -87,7 +87,7 @@ async function observeNone(
 }
 
 async function withLiving(program: readonly string[], fault: UpstreamFault): Promise<Outcome> {
-  await using world = new FaultWorld(program, appsOf(1, "stable"));
+  await using world = new FaultHarness(program, appsOf(1, "stable"));
   const app = onlyApp(world);
   const value = await obtainAndStop(world, app);
   await using mounted = await fault.mount(world);
@@ -106,7 +106,7 @@ async function withLiving(program: readonly string[], fault: UpstreamFault): Pro
   must(got.code !== 0, "the renewal did not fail");
   must(ms <= ANSWER_MS + WAY_MS, `the renewal took ${Math.round(ms)} ms`);
   const attempts = mounted.attempts();
-  must((attempts ?? 0) <= ATTEMPTS_MOST, `${attempts} attempts`);
+  must((attempts ?? 0) <= MAX_ATTEMPTS, `${attempts} attempts`);
   const durationsMs = (await durationsOf(service, warm.length + served.length)).slice(warm.length);
   judgeLiving(served, value, durationsMs);
   const [middle, most] = [percentile(durationsMs, 0.5), percentile(durationsMs, 1)];
@@ -116,7 +116,7 @@ async function withLiving(program: readonly string[], fault: UpstreamFault): Pro
 }
 
 /** A credential in the database that lives two hours; its service is gone. */
-async function obtainAndStop(world: FaultWorld, app: FaultApp): Promise<string> {
+async function obtainAndStop(world: FaultHarness, app: FaultApp): Promise<string> {
   const { service, url } = await world.serve();
   const { code, value } = await getToken(url, app);
   must(code === 0, "the sandbox hands out a token");
@@ -144,20 +144,20 @@ function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
-function hasStored(world: FaultWorld, { appId }: FaultApp): boolean {
+function hasStored(world: FaultHarness, { appId }: FaultApp): boolean {
   using database = new Database(world.databasePath, { readonly: true });
   return (
     database.query("SELECT 1 FROM credentials WHERE app_id = ? AND value IS NOT NULL").get(appId) !== null
   );
 }
 
-function onlyApp({ apps: [app] }: FaultWorld): FaultApp {
+function onlyApp({ apps: [app] }: FaultHarness): FaultApp {
   if (!app) throw new Error("there is no app");
   return app;
 }
 
 async function controls(program: readonly string[]): Promise<Outcome> {
-  await using world = new FaultWorld(program, appsOf(1, "stable"));
+  await using world = new FaultHarness(program, appsOf(1, "stable"));
   const sound = await observeNone(world, undefined, () => world.tokenCalls());
   const failed: Observation = {
     answer: { code: 502, msg: "failed", value: "", expiresIn: 0 },

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readSmallText, saysTokenIsDead } from "../../src/gateway/answer-text.ts";
+import { readSmallText, isInvalidToken } from "../../src/gateway/answer.ts";
 import type { ForwardAnswer } from "../../src/gateway/forwarder.ts";
 
 const JSON_TYPE = "application/json; encoding=utf-8";
@@ -78,7 +78,7 @@ test("64 KiB are read, and what is longer goes on as a stream from its first byt
 
 test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014 and 42001 alone", async () => {
   const dead = async (platform: "weixin" | "wecom", errcode: number) =>
-    saysTokenIsDead(platform, await readSmallText(answerOf(JSON.stringify({ errcode }))));
+    isInvalidToken(platform, await readSmallText(answerOf(JSON.stringify({ errcode }))));
   const of = async (platform: "weixin" | "wecom") => {
     const found = [];
     for (let errcode = 39_990; errcode < 42_020; errcode++)

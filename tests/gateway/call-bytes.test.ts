@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { httpAnswer, type Responder } from "../support/answering-server.ts";
 import { rawRequest } from "../support/raw-http.ts";
-import { GatewayWorld, rawGatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { GatewayHarness, rawGatewayWorld, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const OK = httpAnswer('{"errcode":0}');
 
@@ -235,7 +235,7 @@ test("who came with a key alone is shown no token either", async () => {
 });
 
 test("what WeChat answers to an unknown path passes, and WeCom's 404 with an empty body", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const wx = await it.send(`/cgi-bin/nope?access_token=${await it.token()}`);
   expect([wx.status, wx.errcode]).toEqual([200, 40066]);
   const wecom = await it.send(`/cgi-bin/nope?access_token=${await it.token(WECOM_APP)}`);

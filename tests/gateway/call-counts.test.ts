@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import { World } from "../support/world.ts";
-import { GatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { Harness } from "../support/harness.ts";
+import { GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 const SEND = "/cgi-bin/message/custom/send";
 
 /** What the audit tells once everything that was counted is written down. */
-async function countsOf(world: World, path: string): Promise<Record<string, unknown>[]> {
+async function countsOf(world: Harness, path: string): Promise<Record<string, unknown>[]> {
   await world.stop();
   await world.start();
   const { data } = await world.administer(path);
@@ -15,7 +15,7 @@ async function countsOf(world: World, path: string): Promise<Record<string, unkn
 }
 
 test("P7: calls are counted by client, app and family, and action=api:call finds them all", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const [token, wecom] = [await it.token(), await it.token(WECOM_APP)];
   await it.send(`${INFO}?access_token=${token}`);
   await it.send(`/cgi-bin/user/info?openid=nobody&access_token=${token}`);
@@ -46,7 +46,7 @@ test("P7: calls are counted by client, app and family, and action=api:call finds
 });
 
 test("P7: what was certainly not sent is not counted as a call", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   await it.sandbox.stop();
   expect((await it.send(`${INFO}?access_token=${token}`)).errcode).toBe(-1);
@@ -54,7 +54,7 @@ test("P7: what was certainly not sent is not counted as a call", async () => {
 });
 
 test("P7: the use of a real token is counted by address, and found by it", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   await it.send(`${INFO}?access_token=${await it.token()}`);
   const client = "(access token 127.0.0.1)";
   const query = new URLSearchParams({ client, action: "api:call" }).toString();
@@ -64,7 +64,7 @@ test("P7: the use of a real token is counted by address, and found by it", async
 });
 
 test("P7: what a policy refuses, or the gateway is closed to, is among the refusals with the path's family as route", async () => {
-  await using it = await GatewayWorld.create({ client: { policy: { preset: "no-messaging" } } });
+  await using it = await GatewayHarness.create({ client: { policy: { preset: "no-messaging" } } });
   const token = await it.token();
   await it.post(`${SEND}?access_token=${token}`, {});
   await it.post(`/gateway/${WX_APP}${SEND}`, {}, { headers: { "x-api-key": it.key } });

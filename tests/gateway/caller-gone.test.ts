@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/clients/caller.ts";
-import { readWechatRequest } from "../../src/dropin/wechat-request.ts";
+import { Caller } from "../../src/access/principal.ts";
+import { readWechatRequest } from "../../src/api/wechat-request.ts";
 import { EventBus } from "../../src/events.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
-import { ReplayBudget } from "../../src/gateway/replay-budget.ts";
+import { ReplayBudget } from "../../src/gateway/call-body.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { weixinSlot } from "../support/slots.ts";
@@ -32,7 +32,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
     clock: new ManualClock(),
     events: new EventBus(),
   });
-  const origin = { address: "127.0.0.1", distrust: undefined, isDubious: false };
+  const origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
   const caller = new Caller("t", () => origin);
   const request = new Request("http://localhost/cgi-bin/media/get?access_token=x", {
     signal: controller.signal,

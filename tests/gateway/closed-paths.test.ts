@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { headersUp } from "../../src/gateway/call-headers.ts";
-import { checkOpen, checkPlainCall } from "../../src/gateway/closed-paths.ts";
-import { RawQuery } from "../../src/dropin/raw-query.ts";
+import { headersUp } from "../../src/gateway/forwarder.ts";
+import { assertAllowed, assertCanonical } from "../../src/gateway/blocked-paths.ts";
+import { RawQuery } from "../../src/api/wechat-request.ts";
 import { ServiceError } from "../../src/errors.ts";
 
 /** The code with which `check` refuses; undefined when it doesn't. */
@@ -33,12 +33,12 @@ test.each([
   ["", "40066"],
 ])("the path %p is plain unless refused: %p", (path, code) => {
   const call = { method: "GET", path, query: RawQuery.parse("access_token=x") };
-  expect(refusalOf(() => checkPlainCall("weixin", call))).toBe(code);
+  expect(refusalOf(() => assertCanonical("weixin", call))).toBe(code);
 });
 
 test("a token that is given twice and a method that no API has are refused", () => {
   const check = (method: string, query: string) =>
-    refusalOf(() => checkPlainCall("wecom", { method, path: "/x", query: RawQuery.parse(query) }));
+    refusalOf(() => assertCanonical("wecom", { method, path: "/x", query: RawQuery.parse(query) }));
   expect(check("GET", "access_token=x&access%5ftoken=y")).toBe("invalid_parameter");
   expect(check("POST", "")).toBeUndefined();
   expect(["CONNECT", "TRACE", "get", "QUERY"].map((method) => check(method, ""))).toEqual(
@@ -66,7 +66,7 @@ test.each([
 ])("%s?%s is open to holders of real tokens: %p, and of virtual ones: %p", (path, query, real, virtual) => {
   for (const each of [path, `${path}/`, path.toUpperCase()]) {
     const isOpen = (isVirtual: boolean) =>
-      refusalOf(() => checkOpen(each, RawQuery.parse(query), isVirtual)) === undefined;
+      refusalOf(() => assertAllowed(each, RawQuery.parse(query), isVirtual)) === undefined;
     expect([each, isOpen(false), isOpen(true)]).toEqual([each, real, virtual]);
   }
 });

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import { createClient } from "../support/access-world.ts";
+import { createClient } from "../support/access-harness.ts";
 import { httpAnswer } from "../support/answering-server.ts";
-import { World } from "../support/world.ts";
-import { ALL_ACTIONS, rawGatewayWorld, WX_APP } from "./gateway-world.ts";
+import { Harness } from "../support/harness.ts";
+import { ALL_ACTIONS, rawGatewayWorld, WX_APP } from "./gateway-harness.ts";
 
 test("a client that reads none of two hundred downloads keeps nobody else from calling", async () => {
   const file = httpAnswer(Buffer.alloc(4 << 20), { "Content-Type": "image/png" });
@@ -21,7 +21,7 @@ test("a client that reads none of two hundred downloads keeps nobody else from c
     return socket;
   });
   try {
-    await World.until(() => t.calls.length >= 97);
+    await Harness.until(() => t.calls.length >= 97);
     const headers = { "x-api-key": other };
     const { text } = await t.it.send(`/gateway/${WX_APP}/cgi-bin/user/get`, { headers });
     expect(text).toBe("{}");

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { handedOn } from "../../src/gateway/handed-on.ts";
+import { handedOn } from "../../src/gateway/answer.ts";
 import { Secret } from "../../src/secret.ts";
 
 const REAL = new Secret("70_realToken");

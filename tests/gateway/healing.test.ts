@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { CORP, WX } from "../support/world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { CORP, WX } from "../support/harness.ts";
 import { httpAnswer } from "../support/answering-server.ts";
 import { rawGet } from "../support/raw-http.ts";
-import { GatewayWorld, rawGatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { GatewayHarness, rawGatewayWorld, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const STABLE = "/cgi-bin/stable_token";
 const INFO = "/cgi-bin/user/get";
 const DEPARTMENTS = "/cgi-bin/department/list";
 
 test("One heal for a thousand concurrent victims", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   it.sandbox.resetCalls();
@@ -25,7 +25,7 @@ test("One heal for a thousand concurrent victims", async () => {
 });
 
 test("a call whose token died is sent once more with another, and the caller gets that answer alone", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   const dead = await it.realToken();
   it.sandbox.killTokens(WX.appId, { unnoticed: true });
@@ -42,7 +42,7 @@ test("a call whose token died is sent once more with another, and the caller get
 });
 
 test("a real token that was found dead is nobody's from then on: its holder is told to fetch another", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   expect((await it.send(`${INFO}?access_token=${token}`)).errcode).toBeUndefined();
@@ -53,7 +53,7 @@ test("a real token that was found dead is nobody's from then on: its holder is t
 });
 
 test("a call of WeCom is healed as well", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token(WECOM_APP);
   it.sandbox.killTokens(CORP);
   it.sandbox.resetCalls();
@@ -78,7 +78,7 @@ test.each([
   ["wecom", 60020, false],
   ["wecom", -1, false],
 ] as const)("on %s an answer with %d is looked into: %p", async (host, errcode, isHealed) => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const app = host === "weixin" ? WX_APP : WECOM_APP;
   const path = host === "weixin" ? INFO : DEPARTMENTS;
   const token = await it.token(app);
@@ -126,7 +126,7 @@ test("an answer with broken UTF-8 and control characters is healed and handed on
 });
 
 test("a token that WeChat itself calls alive is not replaced: the first answer goes on", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.inject({ kind: "error", errcode: 40001, errmsg: "a false one", endpoint: INFO, times: 1 });
   it.sandbox.resetCalls();
@@ -139,7 +139,7 @@ test("a token that WeChat itself calls alive is not replaced: the first answer g
 });
 
 test("where no other token is to be had, the first answer goes on", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   it.sandbox.inject({ kind: "error", errcode: 40125, endpoint: STABLE, times: Infinity });
@@ -149,7 +149,7 @@ test("where no other token is to be had, the first answer goes on", async () => 
 });
 
 test("an answer of the second try goes on whatever it says: nothing is sent a third time", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   it.sandbox.inject({ kind: "error", errcode: 40001, endpoint: INFO, times: 2 });
@@ -159,7 +159,7 @@ test("an answer of the second try goes on whatever it says: nothing is sent a th
 });
 
 test("a body that is too large to be held is sent once: the token is replaced, and the heal is the caller's", async () => {
-  await using it = await GatewayWorld.create({ environment: { GATEWAY_REPLAY_BYTES: "1000" } });
+  await using it = await GatewayHarness.create({ environment: { GATEWAY_REPLAY_BYTES: "1000" } });
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   const send = `/cgi-bin/message/custom/send?access_token=${token}`;
@@ -190,7 +190,7 @@ test("a body is sent the second time as it was the first", async () => {
 });
 
 test("a call that comes while the token is replaced goes with the new one at once", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   const gate = new Gate();

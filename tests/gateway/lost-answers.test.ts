@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { World, WX } from "../support/world.ts";
-import { GatewayWorld, rawGatewayWorld } from "./gateway-world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Harness, WX } from "../support/harness.ts";
+import { GatewayHarness, rawGatewayWorld } from "./gateway-harness.ts";
 
 const SEND = "/cgi-bin/message/custom/send";
 const STABLE = "/cgi-bin/stable_token";
@@ -10,7 +10,7 @@ const MESSAGE = { touser: "o", msgtype: "text" };
 const SHORT = { forwardTimes: { headMs: 200, uploadMs: 200, bodyMs: 200 } };
 
 test("a call that WeChat does not answer in time is sent once, and told as 504: no SDK sends that again", async () => {
-  await using it = await GatewayWorld.create(SHORT);
+  await using it = await GatewayHarness.create(SHORT);
   const token = await it.token();
   const gate = new Gate();
   it.sandbox.inject({ kind: "gate", gate, endpoint: SEND, times: 1 });
@@ -22,7 +22,7 @@ test("a call that WeChat does not answer in time is sent once, and told as 504: 
 });
 
 test("a call whose answer is lost after it was carried out is sent once, and told as 502", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   it.sandbox.inject({ kind: "reset_after", endpoint: SEND, times: 1 });
   const answer = await it.post(`${SEND}?access_token=${token}`, MESSAGE);
@@ -47,7 +47,7 @@ test("an answer with a status that there is none of is told as 502", async () =>
 test.each(["reset_before", "gate_before", "empty_body"] as const)(
   "where the token can't be obtained (%s) nothing was sent: -1, which SDKs may send again",
   async (kind) => {
-    await using it = await GatewayWorld.create({ upstreamMs: { attempt: 100, total: 300 } });
+    await using it = await GatewayHarness.create({ upstreamMs: { attempt: 100, total: 300 } });
     const gate = new Gate();
     it.sandbox.inject({ kind, gate, endpoint: STABLE, times: Infinity });
     const headers = { "x-api-key": it.key };
@@ -69,14 +69,14 @@ test("of a user's own token too, what gets no answer is told as 504, and as -1 w
 });
 
 test("what WeChat refuses the token with keeps its errcode", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   it.sandbox.inject({ kind: "error", errcode: 40164, endpoint: STABLE, times: Infinity });
   const answer = await it.post(`/gateway/${WX.appId}${SEND}`, MESSAGE, { headers: { "x-api-key": it.key } });
   expect([answer.errcode, it.sandbox.calls(SEND)]).toEqual([40164, 0]);
 });
 
 test("where WeChat can't be reached nothing was sent: -1", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   await it.sandbox.stop();
   expect((await it.post(`${SEND}?access_token=${token}`, MESSAGE)).errcode).toBe(-1);
@@ -89,16 +89,16 @@ test("a call that its caller gives up is ended upstream, and told to nobody as a
   const { hostname, port } = new URL(raw.it.url);
   const caller = connect(Number(port), hostname);
   caller.write(`GET /cgi-bin/user/get?access_token=${token} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-  await World.until(() => raw.calls.length === 1);
+  await Harness.until(() => raw.calls.length === 1);
   caller.destroy();
   await closed.promise;
   const { events } = raw.it.world;
-  await World.until(() => events.some(({ type }) => type === "gateway.called"));
+  await Harness.until(() => events.some(({ type }) => type === "gateway.called"));
   expect(events.filter(({ type }) => type === "request.failed")).toEqual([]);
 });
 
 test("a body that breaks off is not sent, and told to nobody as a fault of ours", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   const { hostname, port } = new URL(it.url);
   const caller = connect(Number(port), hostname);
@@ -109,7 +109,7 @@ test("a body that breaks off is not sent, and told to nobody as a fault of ours"
   it.world.events.length = 0;
   caller.destroy();
   const { events } = it.world;
-  await World.until(() => events.some(({ type }) => type === "gateway.called"));
+  await Harness.until(() => events.some(({ type }) => type === "gateway.called"));
   expect(events.find(({ type }) => type === "gateway.called")).toMatchObject({
     outcome: "invalid_parameter",
   });

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { isPlatformPath, pathFamily } from "../../src/gateway/path-family.ts";
+import { isPlatformPath, pathFamily } from "../../src/access/api-policy.ts";
 
 test.each([
   ["/cgi-bin/message/custom/send", "/cgi-bin/message"],

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { createClient } from "../support/access-world.ts";
-import { World } from "../support/world.ts";
-import { ALL_ACTIONS, GatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { createClient } from "../support/access-harness.ts";
+import { Harness } from "../support/harness.ts";
+import { ALL_ACTIONS, GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 const SEND = "/cgi-bin/message/custom/send";
@@ -15,7 +15,7 @@ test.each([
   ["read-only", { [SEND]: false, [INFO]: true, "/cgi-bin/menu/create": false }],
   ["none", { [SEND]: false, [INFO]: false, [CHECK]: false }],
 ] as const)("of the preset %s each path is what it says, by token and by key", async (preset, paths) => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual", policy: { preset } } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual", policy: { preset } } });
   const token = await it.token();
   for (const [path, isAllowed] of Object.entries(paths)) {
     it.sandbox.resetCalls();
@@ -33,7 +33,7 @@ test.each([
 
 test("what a client's lists say goes before the preset, in whatever letters and with whatever slashes", async () => {
   const policy = { preset: "no-messaging", allow: [SEND], deny: ["/cgi-bin/user/**"] } as const;
-  await using it = await GatewayWorld.create({ client: { policy } });
+  await using it = await GatewayHarness.create({ client: { policy } });
   const token = await it.token();
   const ask = async (path: string) => (await it.post(`${path}?access_token=${token}`, {})).errcode;
   expect(await ask(SEND)).not.toBe(48001);
@@ -49,14 +49,14 @@ test("what a client's lists say goes before the preset, in whatever letters and 
 });
 
 test("on WeCom a refusal by policy is 48002", async () => {
-  await using it = await GatewayWorld.create({ client: { policy: { preset: "no-messaging" } } });
+  await using it = await GatewayHarness.create({ client: { policy: { preset: "no-messaging" } } });
   const token = await it.token(WECOM_APP);
   expect((await it.post(`/cgi-bin/message/send?access_token=${token}`, {})).errcode).toBe(48002);
   expect(it.sandbox.calls("/cgi-bin/message/send")).toBe(0);
 });
 
 test("a policy that is changed holds for tokens that are out already", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   const path = `${SEND}?access_token=${token}`;
   expect((await it.post(path, { touser: "o" })).errcode).toBe(0);
@@ -71,7 +71,7 @@ test("a policy that is changed holds for tokens that are out already", async () 
 });
 
 test("a new client outside prod is given virtual tokens and reaches no user; one of prod is not held back", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const create = async (environment: string) => {
     const headers = { "content-type": "application/json" };
     const body = JSON.stringify({ client: `new-${environment}`, environment, grants: GRANTS });
@@ -92,7 +92,7 @@ test("a new client outside prod is given virtual tokens and reaches no user; one
 });
 
 test("a client's requests a second hold at the gateway: 45011, on WeCom 45009, and say when to come again", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual", rateLimit: 1 } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual", rateLimit: 1 } });
   const wx = await it.token();
   it.world.clock.advance(60_000);
   const wecom = await it.token(WECOM_APP);
@@ -108,7 +108,7 @@ test("a client's requests a second hold at the gateway: 45011, on WeCom 45009, a
 });
 
 test("more calls at once than a client may have are refused, and each one that ends makes room for one", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual", concurrency: 2 } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual", concurrency: 2 } });
   const token = await it.token();
   const path = `${INFO}?access_token=${token}`;
   const gate = new Gate();
@@ -127,7 +127,10 @@ test("more calls at once than a client may have are refused, and each one that e
 });
 
 test("each of several workers lets its share of a client's calls at once through", async () => {
-  await using it = await GatewayWorld.create({ workers: 2, client: { delivery: "virtual", concurrency: 2 } });
+  await using it = await GatewayHarness.create({
+    workers: 2,
+    client: { delivery: "virtual", concurrency: 2 },
+  });
   const path = `${INFO}?access_token=${await it.token()}`;
   const gate = new Gate();
   it.sandbox.inject({ kind: "gate", gate, endpoint: INFO, times: 1 });
@@ -140,7 +143,7 @@ test("each of several workers lets its share of a client's calls at once through
 });
 
 test("whatever way a call ends, its place is free again", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual", concurrency: 1 } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual", concurrency: 1 } });
   const token = await it.token();
   const path = `${INFO}?access_token=${token}`;
   const media = `/cgi-bin/media/get?access_token=${token}&media_id=x`;
@@ -159,12 +162,12 @@ test("whatever way a call ends, its place is free again", async () => {
   early.abort();
   expect(await given).toBe("given up");
   gate.open();
-  await World.until(async () => (await it.send(path)).errcode === undefined);
+  await Harness.until(async () => (await it.send(path)).errcode === undefined);
   it.sandbox.inject({ ...large, endpoint: "/cgi-bin/media/get" });
   const late = new AbortController();
   const response = await fetch(it.url + media, { signal: late.signal });
   await response.body?.getReader().read();
   late.abort();
-  await World.until(async () => (await it.send(path)).errcode === undefined);
+  await Harness.until(async () => (await it.send(path)).errcode === undefined);
   expect((await it.send(path)).errcode).toBeUndefined();
 });

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import { rawGet } from "../support/raw-http.ts";
-import { CORP, WX, WX_FOREIGN, World } from "../support/world.ts";
-import { GatewayWorld, WECOM_APP } from "./gateway-world.ts";
+import { CORP, WX, WX_FOREIGN, Harness } from "../support/harness.ts";
+import { GatewayHarness, WECOM_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 const MINUTE = 60_000;
 
-function secretToken(it: GatewayWorld, app: { appId: string; secret: string }): Promise<string> {
+function secretToken(it: GatewayHarness, app: { appId: string; secret: string }): Promise<string> {
   const query = `grant_type=client_credential&appid=${app.appId}&secret=${app.secret}`;
   return it
     .send(`/cgi-bin/token?${query}`)
@@ -14,7 +14,7 @@ function secretToken(it: GatewayWorld, app: { appId: string; secret: string }): 
 }
 
 test("whoever holds a real token of ours may call, from anywhere; and a key in a header tells more", async () => {
-  await using it = await GatewayWorld.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
+  await using it = await GatewayHarness.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
   const path = `${INFO}?access_token=${await it.token()}`;
   const { body } = await rawGet(it.url, path, ["Host: localhost"], "127.0.0.2");
   expect(body).toContain('"openid"');
@@ -24,7 +24,7 @@ test("whoever holds a real token of ours may call, from anywhere; and a key in a
 });
 
 test("a web page of another origin can't use a real token, and no proxy that is not known can", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const path = `${INFO}?access_token=${await it.token()}`;
   for (const [name, value] of [
     ["origin", "https://evil.example"],
@@ -36,11 +36,11 @@ test("a web page of another origin can't use a real token, and no proxy that is 
 });
 
 test("the real token before the current one is good for the 5 minutes that WeChat honours it, and goes up as the current one", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const before = await it.token();
   it.world.clock.advance(7_000_000);
   await it.token();
-  await World.until(async () => (await it.realToken()) !== before);
+  await Harness.until(async () => (await it.realToken()) !== before);
   const call = () => it.send(`${INFO}?access_token=${before}`);
   it.sandbox.killTokens(WX.appId, { unnoticed: true });
   // Healed with the current token's successor: the one that came is not even looked at.
@@ -50,7 +50,7 @@ test("the real token before the current one is good for the 5 minutes that WeCha
 });
 
 test("WeCom has no such five minutes", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const before = await it.token(WECOM_APP);
   it.sandbox.killTokens(CORP);
   await it.send(`/cgi-bin/department/list?access_token=${before}`);
@@ -58,7 +58,7 @@ test("WeCom has no such five minutes", async () => {
 });
 
 test("a token that was cleared is nobody's at once", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   expect(
     (await it.world.get("/AccessToken/clearXcx", { appid: WX.appId }, { headers: { "x-api-key": it.key } }))
@@ -70,7 +70,7 @@ test("a token that was cleared is nobody's at once", async () => {
 });
 
 test("a token of a secret that a trusted caller brought passes as it is, and is not healed", async () => {
-  await using it = await GatewayWorld.create({ environment: { ANONYMOUS: "on" } });
+  await using it = await GatewayHarness.create({ environment: { ANONYMOUS: "on" } });
   const token = await secretToken(it, WX_FOREIGN);
   expect((await it.send(`${INFO}?access_token=${token}`)).text).toContain('"openid"');
   it.sandbox.killTokens(WX_FOREIGN.appId);
@@ -81,7 +81,7 @@ test("a token of a secret that a trusted caller brought passes as it is, and is 
 });
 
 test("a user's own token goes up untouched for clients and trusted addresses, and for nobody else", async () => {
-  await using it = await GatewayWorld.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
+  await using it = await GatewayHarness.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
   const login = `appid=${WX.appId}&secret=${it.key}&code=sandbox-code-7&grant_type=authorization_code`;
   const { text } = await it.send(`/sns/oauth2/access_token?${login}`);
   const user = JSON.parse(text) as { access_token: string; refresh_token: string; openid: string };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { type ArrivedRequest, httpAnswer } from "../support/answering-server.ts";
 import { rawRequest } from "../support/raw-http.ts";
-import { rawGatewayWorld } from "./gateway-world.ts";
+import { rawGatewayWorld } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 const REAL = "real_access_token_1";

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
-import { GatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 
 async function setup(delivery: "real" | "virtual" = "virtual") {
-  const it = await GatewayWorld.create({ client: { delivery } });
+  const it = await GatewayHarness.create({ client: { delivery } });
   const token = await it.token();
   it.sandbox.resetCalls();
   const withKey = (path: string, init: RequestInit = {}) =>
@@ -160,7 +160,7 @@ test("a path without a token is 41001, and one with a token that is none of ours
 });
 
 test("whoever sends made-up tokens is held to the limit of the address, as whoever sends no key", async () => {
-  await using it = await GatewayWorld.create({ environment: { ANONYMOUS_RATE_LIMIT: "1" } });
+  await using it = await GatewayHarness.create({ environment: { ANONYMOUS_RATE_LIMIT: "1" } });
   const guess = async () => (await it.send(`${INFO}?access_token=70_madeUp`)).errcode;
   for (let n = 0; n < 10; n++) expect(await guess()).toBe(42001);
   expect(await guess()).toBe(45011);

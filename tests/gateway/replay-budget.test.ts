@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { prepareBody } from "../../src/gateway/call-body.ts";
-import { ReplayBudget } from "../../src/gateway/replay-budget.ts";
+import { prepareBody, ReplayBudget } from "../../src/gateway/call-body.ts";
 import { failureOf } from "../support/refusals.ts";
 
 function bodyOf(parts: readonly string[], fails = false): ReadableStream<Uint8Array> {

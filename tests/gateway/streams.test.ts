@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { connect } from "node:net";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { World } from "../support/world.ts";
-import { GatewayWorld, rawGatewayWorld, WX_APP } from "./gateway-world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Harness } from "../support/harness.ts";
+import { GatewayHarness, rawGatewayWorld, WX_APP } from "./gateway-harness.ts";
 
 const UPLOAD = "/cgi-bin/media/upload";
 const MIB = 1024 * 1024;
@@ -23,7 +23,7 @@ function bytesOf(length: number): Buffer {
 }
 
 test("a file goes up and comes down byte for byte, one that is held and one that streams", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual" },
     environment: { GATEWAY_REPLAY_BYTES: String(MIB) },
   });
@@ -45,7 +45,7 @@ test("a file goes up and comes down byte for byte, one that is held and one that
 });
 
 test("an upload is healed where it is held, and is the caller's to repeat where it streams", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual" },
     environment: { GATEWAY_REPLAY_BYTES: String(MIB) },
   });
@@ -67,7 +67,7 @@ test("an upload is healed where it is held, and is the caller's to repeat where 
 });
 
 test("a body of unknown length is held up to GATEWAY_REPLAY_BYTES, and refused beyond: WeChat takes no chunks", async () => {
-  await using it = await GatewayWorld.create({ environment: { GATEWAY_REPLAY_BYTES: "100000" } });
+  await using it = await GatewayHarness.create({ environment: { GATEWAY_REPLAY_BYTES: "100000" } });
   const token = await it.token();
   const chunked = (parts: number) =>
     it.send(`/cgi-bin/message/custom/send?access_token=${token}`, {
@@ -91,7 +91,7 @@ test("a body of unknown length is held up to GATEWAY_REPLAY_BYTES, and refused b
 });
 
 test("where GATEWAY_REPLAY_TOTAL_BYTES is used up, a known length streams and an unknown one waits for its turn", async () => {
-  await using it = await GatewayWorld.create({ environment: { GATEWAY_REPLAY_TOTAL_BYTES: "1000" } });
+  await using it = await GatewayHarness.create({ environment: { GATEWAY_REPLAY_TOTAL_BYTES: "1000" } });
   const path = "/cgi-bin/message/custom/send";
   const send = `${path}?access_token=${await it.token()}`;
   const message = { touser: "o", text: "x".repeat(600) };
@@ -117,7 +117,7 @@ test("where GATEWAY_REPLAY_TOTAL_BYTES is used up, a known length streams and an
 });
 
 test("each of several workers holds its share of GATEWAY_REPLAY_TOTAL_BYTES", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     workers: 2,
     client: { delivery: "virtual" },
     environment: { GATEWAY_REPLAY_TOTAL_BYTES: "2000" },
@@ -158,7 +158,7 @@ test("a download is read from WeChat no faster than its caller reads it", async 
   caller.pause();
   // It comes to rest with what lies in the sockets' buffers, far from all.
   let before = -1;
-  await World.until(async () => {
+  await Harness.until(async () => {
     if (before === state.written) return true;
     before = state.written;
     await Bun.sleep(200);

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { createClient } from "../support/access-world.ts";
-import { CORP, WX, WX_FOREIGN } from "../support/world.ts";
+import { createClient } from "../support/access-harness.ts";
+import { CORP, WX, WX_FOREIGN } from "../support/harness.ts";
 import { rawGet } from "../support/raw-http.ts";
-import { ALL_ACTIONS, GatewayWorld, WECOM_APP, WX_APP } from "./gateway-world.ts";
+import { ALL_ACTIONS, GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 const VIRTUAL = { client: { delivery: "virtual" } } as const;
@@ -61,7 +61,7 @@ test.each([
 ] as const)(
   "P6: a real token of %s reaches no holder of a virtual one, on any path, alive or dead",
   async (host, app) => {
-    await using it = await GatewayWorld.create(VIRTUAL);
+    await using it = await GatewayHarness.create(VIRTUAL);
     const token = await it.token(app);
     const seen: string[] = [];
     const reals: string[] = [];
@@ -89,7 +89,7 @@ test.each([
 );
 
 test("a virtual token lives 7200 s whatever the real one has left, and not a second longer", async () => {
-  await using it = await GatewayWorld.create(VIRTUAL);
+  await using it = await GatewayHarness.create(VIRTUAL);
   await it.token();
   it.world.clock.advance(5_000_000);
   const token = await it.token();
@@ -100,7 +100,7 @@ test("a virtual token lives 7200 s whatever the real one has left, and not a sec
 });
 
 test("a virtual token dies at once with its key, and with its client", async () => {
-  await using it = await GatewayWorld.create(VIRTUAL);
+  await using it = await GatewayHarness.create(VIRTUAL);
   const token = await it.token();
   const call = () => it.send(`${INFO}?access_token=${token}`);
   expect((await call()).errcode).toBeUndefined();
@@ -128,7 +128,7 @@ test("a virtual token dies at once with its key, and with its client", async () 
 });
 
 test("a virtual token is good for its app alone, and for what its client is granted", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual", grants: [{ apps: [WX_APP], actions: ["token:read"] }] },
   });
   const token = await it.token();
@@ -141,7 +141,7 @@ test("a virtual token is good for its app alone, and for what its client is gran
 });
 
 test("beside another client's key a virtual token is refused", async () => {
-  await using it = await GatewayWorld.create(VIRTUAL);
+  await using it = await GatewayHarness.create(VIRTUAL);
   const token = await it.token();
   const grants = [{ apps: ["*"], actions: ALL_ACTIONS }];
   const other = await createClient(it.world, { name: "other", grants });
@@ -152,7 +152,7 @@ test("beside another client's key a virtual token is refused", async () => {
 });
 
 test("a virtual token works from wherever its client may ask, and from nowhere else", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual", networks: ["127.0.0.1/32"] },
     environment: { TRUSTED_NETWORKS: "127.0.0.1/32" },
   });
@@ -163,7 +163,7 @@ test("a virtual token works from wherever its client may ask, and from nowhere e
 });
 
 test("an app that is disabled is closed to every token of it, virtual, real or of a secret that is not ours", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual" },
     environment: { ANONYMOUS: "on" },
   });

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { createLog } from "../../src/log.ts";
-import { createAdmin } from "../support/access-world.ts";
+import { createAdmin } from "../support/access-harness.ts";
 import { allRoutes, type Route } from "../support/routes.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 /** Stands wherever a caller can write something. */
 const CANARY = "canaryZq8vR2";
@@ -32,12 +32,12 @@ const CLAIMS: readonly Record<string, string>[] = [
 ];
 
 /** The route of each request that was handled, in turn. */
-function routedIn(world: World): string[] {
+function routedIn(world: Harness): string[] {
   return world.events.flatMap((event) => (event.type === "request.handled" ? [event.route] : []));
 }
 
 /** Every line that the service has logged, down to debug. */
-function linesOf(world: World): string[] {
+function linesOf(world: Harness): string[] {
   const lines: string[] = [];
   const log = createLog("debug", world.clock, (line) => lines.push(line));
   for (const event of world.events) log(event);
@@ -45,7 +45,7 @@ function linesOf(world: World): string[] {
 }
 
 /** Sends the canary in every place of a request to `route`, once for each claim. */
-async function sendCanaries(world: World, { method, pattern }: Route, key?: string): Promise<number> {
+async function sendCanaries(world: Harness, { method, pattern }: Route, key?: string): Promise<number> {
   const path = pattern.replaceAll(/:\w+/g, CANARY);
   const query = `appid=${WX.appId}&secret=${CANARY}&code=${CANARY}&access_token=${CANARY}&${CANARY}=${CANARY}`;
   const body = JSON.stringify({
@@ -73,7 +73,7 @@ const ROUTES = allRoutes();
 test.each(ROUTES)(
   "P6: nothing that a caller writes into a request to $method $pattern is in a log line",
   async (route) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const sent = await sendCanaries(world, route);
     expect(routedIn(world)).toHaveLength(sent);
     const key = await createAdmin(world);

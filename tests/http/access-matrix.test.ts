@@ -1,10 +1,10 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { createApiKey } from "../../src/clients/api-key.ts";
-import { type Action, ACTIONS } from "../../src/clients/grant.ts";
-import { createAdmin, createClient } from "../support/access-world.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
+import { type Action, ACTIONS } from "../../src/access/client.ts";
+import { createAdmin, createClient } from "../support/access-harness.ts";
 import { rawRequest } from "../support/raw-http.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 import { missingRows, type Need, type Row, ROWS, type Target, WECOM_APP } from "./access-rows.ts";
 
 const APPS = [WX.appId, WECOM_APP];
@@ -34,7 +34,7 @@ const SETTINGS: readonly Setting[] = [
 interface Asker {
   readonly isTrusted?: boolean;
   /** The key that it asks `row` with. */
-  readonly key?: (world: World, row: Row) => Promise<string>;
+  readonly key?: (world: Harness, row: Row) => Promise<string>;
   readonly hasSecret?: boolean;
   /** The code for a request that needs this; 0 where it is allowed. */
   readonly code: (need: Need, row: Row, setting: Setting) => number;
@@ -107,7 +107,7 @@ interface Cell {
 }
 
 /** Sends the request of a row over the network; the HTTP status, and the code or errcode, or 0 where there is none. */
-async function send(world: World, { row, place, key, from }: Cell, target: Target) {
+async function send(world: Harness, { row, place, key, from }: Cell, target: Target) {
   const [method = "", pattern = ""] = row.route.replace(/^\*/, "GET").split(" ");
   const inPlace = key !== undefined && place === "secret" ? { [row.secretName ?? "secret"]: key } : {};
   const isInBody = row.body !== undefined;
@@ -125,7 +125,7 @@ async function send(world: World, { row, place, key, from }: Cell, target: Targe
 }
 
 /** An app, a client and its key that are there to be changed. */
-async function makeTarget(world: World, number: number): Promise<Target> {
+async function makeTarget(world: Harness, number: number): Promise<Target> {
   const [app, client] = [`wxtarget${number}`, `target-${number}`];
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify({ platform: "weixin", app_id: app, secret: "secret-of-target" });
@@ -135,7 +135,7 @@ async function makeTarget(world: World, number: number): Promise<Target> {
 }
 
 /** The access tokens of both apps, which other rows clear and replace. */
-async function tokensOf(world: World): Promise<Target["tokens"]> {
+async function tokensOf(world: Harness): Promise<Target["tokens"]> {
   const read = async (app: string) =>
     String((await world.administer(`/v1/apps/${app}/credentials/access_token`)).data["value"]);
   return { weixin: await read(WX.appId), wecom: await read(WECOM_APP) };
@@ -174,7 +174,7 @@ test.each(CASES)(
   "P6: %s is answered on every route as it should be, with %s",
   async (_who, _how, asker, setting) => {
     const environment = { TRUSTED_NETWORKS: "127.0.0.0/16", ...setting.environment };
-    await using world = await World.create({ environment });
+    await using world = await Harness.create({ environment });
     using database = new Database(world.databasePath, { readonly: true });
     const entries = () => database.query("SELECT count(*) AS n FROM audit_entries").get();
     const standing = await makeTarget(world, 0);
@@ -214,7 +214,7 @@ test.each(CASES)(
 );
 
 test("every route has a row in the matrix, and a route without one is noticed", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { routes } = world.service;
   expect(missingRows(routes)).toEqual([]);
   expect(missingRows([...routes, { method: "PUT", path: "/v1/planted" }])).toEqual(["PUT /v1/planted"]);

@@ -1,6 +1,6 @@
-import type { Action } from "../../src/clients/grant.ts";
-import type { Route } from "../../src/service/running-service.ts";
-import { CORP, WECOM, WX } from "../support/world.ts";
+import type { Action } from "../../src/access/client.ts";
+import type { Route } from "../../src/service.ts";
+import { CORP, WECOM, WX } from "../support/harness.ts";
 
 /** The public name of the WeCom application that the service holds. */
 export const WECOM_APP = `${CORP}_${WECOM.agent}`;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
-import { CORP, WECOM, World, WX } from "../support/world.ts";
+import { CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 /** Stands in every bad request; no answer may repeat it. */
 const CANARY = "canary-Zq8vR2";
@@ -33,7 +33,7 @@ const JSON_TYPE = { "content-type": "application/json" };
 
 /** Sends it, and expects that `code` comes back in the envelope, with nothing of what was sent and no stack. */
 async function expectRefusal(
-  world: World,
+  world: Harness,
   code: number,
   path: string,
   init: RequestInit = {},
@@ -49,7 +49,7 @@ async function expectRefusal(
 }
 
 /** Nothing of ours failed, and nobody upstream was asked. */
-function expectUntouched(world: World): void {
+function expectUntouched(world: Harness): void {
   expect(world.sandbox.calls()).toBe(0);
   expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
 }
@@ -62,7 +62,7 @@ function queryWith(query: Record<string, string>, name: string, rawValue: string
 }
 
 test.each(GETS)("GET $path refuses a bad value of each parameter", async ({ path, query }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const bad = [
     CANARY.repeat(800),
     `${CANARY}%00`,
@@ -81,7 +81,7 @@ test.each(GETS)("GET $path refuses a bad value of each parameter", async ({ path
 test.each(GETS)(
   "GET $path refuses broken percent-encoding anywhere in the query",
   async ({ path, query }) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     for (const name of [...Object.keys(query), "unheard-of"]) {
       for (const value of [
         `${CANARY}%zz`,
@@ -101,7 +101,7 @@ test.each(GETS)(
 test.each(GETS)(
   "GET $path refuses a parameter that comes twice, however it is written",
   async ({ path, query }) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const search = new URLSearchParams(query).toString();
     for (const [name, value] of [...Object.entries(query), ["unheard-of", "1"]] as [string, string][]) {
       const encoded = `%${name.charCodeAt(0).toString(16)}${name.slice(1)}`;
@@ -115,7 +115,7 @@ test.each(GETS)(
 );
 
 test.each([...GETS, ...POSTS])("$path refuses a wrong method, with and without a body", async (route) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const isPost = "body" in route;
   const search = isPost ? "" : `?${new URLSearchParams(route.query).toString()}`;
   for (const method of [isPost ? "GET" : "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
@@ -127,14 +127,14 @@ test.each([...GETS, ...POSTS])("$path refuses a wrong method, with and without a
 });
 
 test.each(GETS)("GET $path takes no notice of a parameter that it does not know", async ({ path }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const answer = await world.request(`${path}?unheard-of=${CANARY}`);
   expect(answer.text).not.toContain(CANARY);
   expect(answer.status).toBe(200);
 });
 
 test.each(POSTS)("POST $path refuses what is no JSON object", async ({ path }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const bodies = [
     "",
     " ",
@@ -162,7 +162,7 @@ test.each(POSTS)("POST $path refuses what is no JSON object", async ({ path }) =
 });
 
 test.each(POSTS)("POST $path refuses every content type but application/json", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const types = [
     "text/plain",
     "text/plain; charset=utf-8",
@@ -186,13 +186,13 @@ test.each(POSTS)("POST $path refuses every content type but application/json", a
 });
 
 test.each(POSTS)("POST $path takes application/json with a charset of UTF-8", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const headers = { "content-type": 'Application/JSON; charset="UTF-8"' };
   expect((await world.request(path, { method: "POST", headers, body: JSON.stringify(body) })).code).toBe(0);
 });
 
 test.each(POSTS)("POST $path refuses a wrong type or a bad value of each field", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const long = CANARY.repeat(800);
   const bad = [5, true, null, {}, [], [CANARY], { $ne: CANARY }, long, `${CANARY}\u0000`, `${CANARY}\n`];
   for (const name of Object.keys(body)) {
@@ -206,14 +206,14 @@ test.each(POSTS)("POST $path refuses a wrong type or a bad value of each field",
 });
 
 test.each(POSTS)("POST $path refuses a parameter that comes twice in the query", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const init = { method: "POST", headers: JSON_TYPE, body: JSON.stringify(body) };
   await expectRefusal(world, 1, `${path}?x=1&x=${CANARY}`, init);
   expectUntouched(world);
 });
 
 test.each(POSTS)("POST $path takes a body of 64 KiB and refuses one byte more", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const text = JSON.stringify(body);
   const exact = text + " ".repeat(LIMIT - text.length);
   const init = { method: "POST", headers: JSON_TYPE };
@@ -225,7 +225,7 @@ test.each(POSTS)("POST $path takes a body of 64 KiB and refuses one byte more", 
 });
 
 test.each(POSTS)("POST $path refuses a chunked body beyond 64 KiB", async ({ path }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const chunk = CANARY.padEnd(1024, " ");
   const chunks = `400\r\n${chunk}\r\n`.repeat(65);
   const head = `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
@@ -238,7 +238,7 @@ test.each(POSTS)("POST $path refuses a chunked body beyond 64 KiB", async ({ pat
 });
 
 test.each(POSTS)("POST $path reads a small chunked body as any other", async ({ path, body }) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const text = JSON.stringify(body);
   const stream = new ReadableStream({
     start(controller) {
@@ -250,7 +250,7 @@ test.each(POSTS)("POST $path reads a small chunked body as any other", async ({ 
 });
 
 test("a name out of JavaScript's own in a body harms nothing", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const body = `{"__proto__":{"url":"${CANARY}"},"constructor":1,"wx_app_id":"${WX.appId}","url":"https://a.example/"}`;
   const init = { method: "POST", headers: JSON_TYPE, body };
   expect((await world.request("/JsSDK/getJsApiSign", init)).code).toBe(0);
@@ -258,7 +258,7 @@ test("a name out of JavaScript's own in a body harms nothing", async () => {
 });
 
 test("a body that announces gigabytes is refused in the envelope before it is sent", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const head = ["POST /JsSDK/getJsApiSign HTTP/1.1", "Host: localhost", "Content-Type: application/json"];
   const lines = [...head, "Content-Length: 5000000000", "Connection: close", "", ""];
   const answer = await rawRequest(world.service.url, lines.join("\r\n"));

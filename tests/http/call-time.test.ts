@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/clients/caller.ts";
+import { Caller } from "../../src/access/principal.ts";
 import { EventBus } from "../../src/events.ts";
 import { WechatFace } from "../../src/http/wechat-face.ts";
 import { Secret } from "../../src/secret.ts";
@@ -10,7 +10,7 @@ import { weixinSlot } from "../support/slots.ts";
 function setup() {
   const slot = weixinSlot();
   const given: [path: string, seconds: number][] = [];
-  const origin = { address: "127.0.0.1", distrust: undefined, isDubious: false };
+  const origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
   const holding = { name: slot, slot, token: new Secret("x") };
   const ticket = { platform: "weixin", methods: ["GET"], answer: async () => ({ ticket: "t" }) } as const;
   const face = new WechatFace({

@@ -1,19 +1,19 @@
 import { expect, test } from "bun:test";
-import { createAdmin } from "../support/access-world.ts";
+import { createAdmin } from "../support/access-harness.ts";
 import { allRoutes } from "../support/routes.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const PAGE = "https://www.example.com";
 const DEV = "http://dev.example:8080";
 const SIGN = "/JsSDK/getJsApiSign";
 const SIGNATURES = ["jsapi", "agent-config", "card"].map((sort) => `/v1/apps/${WX.appId}/signatures/${sort}`);
 
-function setup(environment: Record<string, string> = { CORS_ORIGINS: `${PAGE}, ${DEV}` }): Promise<World> {
-  return World.create({ environment });
+function setup(environment: Record<string, string> = { CORS_ORIGINS: `${PAGE}, ${DEV}` }): Promise<Harness> {
+  return Harness.create({ environment });
 }
 
 /** Asks as a browser does before a page of `origin` may send JSON. */
-function preflight(world: World, path: string, origin: string, method = "POST"): Promise<Response> {
+function preflight(world: Harness, path: string, origin: string, method = "POST"): Promise<Response> {
   const headers = {
     origin,
     "sec-fetch-site": "cross-site",
@@ -25,7 +25,7 @@ function preflight(world: World, path: string, origin: string, method = "POST"):
 }
 
 /** Has a page signed as a page of `origin` does. */
-function sign(world: World, origin: string, more: Record<string, string> = {}) {
+function sign(world: Harness, origin: string, more: Record<string, string> = {}) {
   const headers = { origin, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors", ...more };
   return world.post(SIGN, { wx_app_id: WX.appId, url: `${origin}/page` }, { headers });
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { openLocalService } from "../../src/service.ts";
-import { ManagingWorld } from "../support/managing-world.ts";
-import { World, WX, WX_FOREIGN } from "../support/world.ts";
+import { ManagingHarness } from "../support/managing-harness.ts";
+import { Harness, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const DAMAGED = { platform: "weixin", app_id: WX_FOREIGN.appId, secret: WX_FOREIGN.secret };
 const APP = `/v1/apps/${WX_FOREIGN.appId}`;
@@ -10,7 +10,7 @@ const TOKEN = `${APP}/credentials/access_token`;
 
 /** A service with a registered app whose secret in the database has been spoilt, and that has been started again. */
 async function setup() {
-  const at = await ManagingWorld.create();
+  const at = await ManagingHarness.create();
   expect((await at.ask("POST", "/v1/apps", DAMAGED)).status).toBe(201);
   await at.world.stop();
   at.database.run(
@@ -49,5 +49,5 @@ test("the command line opens a database with a damaged app, and removes it", asy
   const removed = await local.handle(new Request(`http://localhost${APP}`, { method: "DELETE" }));
   await local.close();
   expect(removed.status).toBe(200);
-  await World.until(async () => (await at.ask("GET", APP)).status === 404);
+  await Harness.until(async () => (await at.ask("GET", APP)).status === 404);
 });

@@ -1,7 +1,7 @@
 import { expect } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { SECURITY_HEADERS } from "../../src/http/security-headers.ts";
+import { SECURITY_HEADERS } from "../../src/http/answer.ts";
 import { checkWechatAnswer, WECHATS } from "./fuzz-wechat-answers.ts";
 import type { Operation } from "./openapi-document.ts";
 
@@ -20,7 +20,7 @@ const FAILURE = TypeCompiler.Compile(
 );
 
 /** Where the HTTP status says the outcome too. */
-const SPEAKS_HTTP = /^\/(v1|livez|readyz|metrics)(\/|$)/;
+const USES_HTTP_STATUS = /^\/(v1|livez|readyz|metrics)(\/|$)/;
 /** Our own codes that a healthy service may answer. Of 5xx there is but 503, for what is in `PACED`. */
 const OWN_CODES = [1, 401, 403, 404, 405, 409, 412, 413, 415, 429, 503];
 
@@ -94,7 +94,7 @@ function checkFailure(path: string, status: number, body: AnswerBody): void {
   // Whoever is to wait is told for how long.
   if (body.code === 503 || body.code === 429) expect(body.retry_after).toBeGreaterThan(0);
   const expected = isWeChats ? 502 : body.code === 1 ? 400 : body.code;
-  expect(status).toBe(SPEAKS_HTTP.test(path) ? expected : 200);
+  expect(status).toBe(USES_HTTP_STATUS.test(path) ? expected : 200);
 }
 
 /** Every line is JSON that the schema allows. */

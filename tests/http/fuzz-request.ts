@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { CORP, WECOM, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/world.ts";
+import { CORP, WECOM, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/harness.ts";
 import type { JsonSchema, Operation } from "./openapi-document.ts";
 
 /** Who asks, and how: in this process as the machine's administrator, else over HTTP. */
@@ -112,7 +112,7 @@ function valueOf(name: string, schema: JsonSchema): fc.Arbitrary<unknown> {
 }
 
 /** Beyond 16 KiB of headers the HTTP server refuses before anything of ours is asked. */
-const PATH_MOST = 12_000;
+const MAX_PATH = 12_000;
 
 type Fields = Record<string, unknown>;
 /** What is put into a request: by name, before it is written down. */
@@ -243,7 +243,7 @@ function written(template: string, { caller, method, path, query, headers, body 
   return {
     caller,
     method,
-    path: (search ? `${filled}?${search}` : filled).slice(0, PATH_MOST),
+    path: (search ? `${filled}?${search}` : filled).slice(0, MAX_PATH),
     headers,
     body: mayHaveBody ? body : undefined,
   };

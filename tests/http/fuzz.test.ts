@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { createAdmin, createClient } from "../support/access-world.ts";
-import { CORP, WECOM, WECOM_FOREIGN, World, WX, WX_FOREIGN } from "../support/world.ts";
+import { createAdmin, createClient } from "../support/access-harness.ts";
+import { CORP, WECOM, WECOM_FOREIGN, Harness, WX, WX_FOREIGN } from "../support/harness.ts";
 import { checkAnswer, type FuzzAnswer } from "./fuzz-answers.ts";
 import { WECHATS } from "./fuzz-wechat-answers.ts";
 import { type FuzzRequest, LIVE_CURSOR, LIVE_KEY, LIVE_TOKEN, requestsOf } from "./fuzz-request.ts";
@@ -29,11 +29,11 @@ const WEIGHTS: Readonly<Record<string, number>> = {
 const SECRETS = [WX, WX_FOREIGN, WECOM, WECOM_FOREIGN].map(({ secret }) => secret);
 
 /** A service, whoever may ask it, and what they have learned. */
-class FuzzWorld {
+class FuzzHarness {
   readonly counts = new Map<string, { sent: number; succeeded: number }>();
   readonly codes = new Map<string, number>();
   readonly operations: readonly Operation[];
-  readonly #world: World;
+  readonly #world: Harness;
   readonly #keys: Readonly<Record<string, string>>;
   /** Clients' keys that exist or did, the latest last. */
   readonly #live: { client: string; key: string }[] = [];
@@ -42,7 +42,7 @@ class FuzzWorld {
   #token = "70_none";
 
   private constructor(
-    world: World,
+    world: Harness,
     operations: readonly Operation[],
     keys: Readonly<Record<string, string>>,
   ) {
@@ -52,14 +52,14 @@ class FuzzWorld {
     for (const { name } of operations) this.counts.set(name, { sent: 0, succeeded: 0 });
   }
 
-  static async create(): Promise<FuzzWorld> {
+  static async create(): Promise<FuzzHarness> {
     const weixinApps = [
       WX,
       WX_FOREIGN,
       ...[0, 1, 2].map((n) => ({ appId: `wxfuzz${n}`, secret: WX.secret })),
     ];
     const wecomApps = [WECOM, WECOM_FOREIGN, { corpId: CORP, agent: "7", secret: WECOM_FOREIGN.secret }];
-    const world = await World.create({
+    const world = await Harness.create({
       sandbox: { weixinApps, wecomApps },
       environment: { ANONYMOUS: "on", ANONYMOUS_RATE_LIMIT: "0" },
     });
@@ -71,7 +71,7 @@ class FuzzWorld {
       reader: await createClient(world, reader),
       stranger: `ats_${"0".repeat(49)}`,
     };
-    return new FuzzWorld(world, operationsOf(await document.text()), keys);
+    return new FuzzHarness(world, operationsOf(await document.text()), keys);
   }
 
   /** Sends a request and checks the answer; the error of what is wrong tells the request. */
@@ -152,7 +152,7 @@ class FuzzWorld {
 }
 
 test("whatever is sent to any documented route is answered as documented, and never by a fault of ours", async () => {
-  await using world = await FuzzWorld.create();
+  await using world = await FuzzHarness.create();
   const requests = fc.oneof(
     ...world.operations.map((operation) => ({
       weight: WEIGHTS[operation.name] ?? 8,

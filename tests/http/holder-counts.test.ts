@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { rawGet } from "../support/raw-http.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 test("P7: who holds the app's secret and comes from elsewhere is counted as served, and not as refused", async () => {
-  await using world = await World.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
+  await using world = await Harness.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
   const path = `/AccessToken/getXcx?appid=${WX.appId}&secret=${WX.secret}`;
   const { body } = await rawGet(world.service.url, path, ["Host: localhost"], "127.0.0.2");
   expect(JSON.parse(body)).toMatchObject({ code: 0 });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { rawExchange } from "../support/raw-http.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const HOST = "Host: localhost\r\n";
 const TAIL = `GET /livez HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
@@ -15,17 +15,17 @@ interface Outcome {
   readonly handled: readonly string[];
 }
 
-function handledIn(world: World): string[] {
+function handledIn(world: Harness): string[] {
   return world.events.flatMap((event) =>
     event.type === "request.handled" ? [`${event.method} ${event.route} ${event.code}`] : [],
   );
 }
 
 /** Sends it, then a good request on a connection of its own, which must be answered whatever was sent before. */
-async function outcomeOf(world: World, sent: string): Promise<Outcome> {
+async function outcomeOf(world: Harness, sent: string): Promise<Outcome> {
   const answers = await rawExchange(world.service.url, sent, TAIL);
   expect((await world.get("/")).code).toBe(0);
-  await World.until(() => handledIn(world).includes("GET / 0"));
+  await Harness.until(() => handledIn(world).includes("GET / 0"));
   expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
   const handled = handledIn(world).filter((line) => line !== "GET /livez 0");
   expect(handled.pop()).toBe("GET / 0");
@@ -78,7 +78,7 @@ const MALFORMED: readonly [what: string, sent: string, status: number | undefine
 test.each(MALFORMED)(
   "a request with %s is refused or cut off, and nothing is routed",
   async (_, sent, status) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     expect(await outcomeOf(world, sent)).toEqual({ statuses: status ? [status] : [], handled: [] });
     expect(world.sandbox.calls()).toBe(0);
   },
@@ -92,7 +92,7 @@ test.each([
   ["10,000 headers", get(many(10_000))],
   ["10,000 empty headers of one name", get("a:\r\n".repeat(10_000))],
 ])("a request with %s is HTTP 431 or cut off, and nothing is routed", async (_what, sent) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { statuses, handled } = await outcomeOf(world, sent);
   // Closed with bytes unread, the connection may be reset before the answer is.
   expect([[431], []]).toContainEqual([...statuses]);
@@ -115,20 +115,20 @@ test.each([
   ["other letter cases", TOKEN.replace("getXcx", "GETXCX")],
   ["a semicolon in front", `/;${TOKEN}`],
 ])("a path with %s is no route", async (_what, target) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   expect(await outcomeOf(world, at(target))).toEqual({ statuses: [200, 200], handled: ["GET (none) 404"] });
   expect(world.sandbox.calls()).toBe(0);
 });
 
 test.each(["TRACE", "PUT", "OPTIONS"])("%s is no way to a route", async (method) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const expected = { statuses: [200, 200], handled: [`${method} (none) 405`] };
   expect(await outcomeOf(world, at(TOKEN, method))).toEqual(expected);
   expect(world.sandbox.calls()).toBe(0);
 });
 
 test("CONNECT is HTTP 405 to every target and ends the connection: no tunnel seems to stand", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   for (const target of [new URL(world.sandbox.weixinUrl).host, "/", TOKEN, "/nope", "/v1/apps/example"]) {
     world.events.length = 0;
     const hidden = at(TOKEN);
@@ -139,7 +139,7 @@ test("CONNECT is HTTP 405 to every target and ends the connection: no tunnel see
 });
 
 test("of an absolute target the path alone counts: no other host is asked", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { weixinUrl } = world.sandbox;
   const targets = [
     [`${weixinUrl}/cgi-bin/stable_token`, "GET /cgi-bin/stable_token 43002"],
@@ -157,7 +157,7 @@ test("of an absolute target the path alone counts: no other host is asked", asyn
 });
 
 test("the Host of an absolute target is believed no more than any other", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const sent = `GET http://localhost${TOKEN} HTTP/1.1\r\nHost: evil.example\r\n\r\n`;
   expect((await outcomeOf(world, sent)).handled).toHaveLength(1);
   expect(handledIn(world)[0]).toEndWith(" 403");
@@ -170,7 +170,7 @@ test.each([
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
   ],
 ])("an upgrade is not taken: %j", async (headers) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const answers = await rawExchange(world.service.url, `GET /livez HTTP/1.1\r\n${HOST}${headers}\r\n`, TAIL);
   expect(answers.map(({ status }) => status)).toEqual([200, 200]);
 });
@@ -184,14 +184,14 @@ test.each([
   ["a last chunk of many zeros", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n00000000\r\n\r\n"],
   ["an expectation", "Expect: 200-ok\r\nContent-Length: 2\r\n\r\n{}"],
 ])("a body with %s has one reading, and the next request is found behind it", async (_what, rest) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const sent = `POST /JsSDK/getJsApiSign HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n${rest}`;
   const expected = { statuses: [200, 200], handled: ["POST /JsSDK/getJsApiSign 1"] };
   expect(await outcomeOf(world, sent)).toEqual(expected);
 });
 
 test("a good body whose length comes twice is not taken, though both say the same", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const body = JSON.stringify({ wx_app_id: WX.appId, url: "https://example.com/" });
   const length = `Content-Length: ${body.length}\r\n`;
   const head = `POST /JsSDK/getJsApiSign HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`;
@@ -203,7 +203,7 @@ test("a good body whose length comes twice is not taken, though both say the sam
 });
 
 test("Expect: 100-continue is answered once, and the body that follows is read", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const body = JSON.stringify({ wx_app_id: WX.appId, wx_app_secret: WX.secret, url: "https://example.com/" });
   const head = `POST /JsSDK/getJsApiSign HTTP/1.1\r\n${HOST}Content-Type: application/json\r\n`;
   const sent = `${head}Expect: 100-continue\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;

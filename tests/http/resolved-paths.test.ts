@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
-import { CORP, WECOM, World, WX } from "../support/world.ts";
+import { CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 /** Other spellings of a path, all of which Bun resolves to it. */
 function spellingsOf(path: string): string[] {
@@ -20,14 +20,14 @@ function spellingsOf(path: string): string[] {
   ];
 }
 
-function handledIn(world: World): string[] {
+function handledIn(world: Harness): string[] {
   return world.events.flatMap((event) => (event.type === "request.handled" ? [event.route] : []));
 }
 
 test.each(allRoutes().map(({ method, path }) => [`${method} ${path}`]))(
   "%s is not reached by a path that has to be resolved first",
   async (route) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const [method = "", path = ""] = route.split(" ");
     for (const target of spellingsOf(path)) {
       const head = `${method} ${target}?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
@@ -68,7 +68,7 @@ function disguisesOf(path: string): string[] {
 }
 
 test.each(ROOT)("%s is not reached in another spelling, and nothing goes up", async (path, query) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { data } = await world.get("/AccessToken/getXcx", { appid: WX.appId });
   const search = new URLSearchParams({ ...query, access_token: String(data["access_token"]) }).toString();
   const calls = world.sandbox.calls();
@@ -84,7 +84,7 @@ test.each(ROOT)("%s is not reached in another spelling, and nothing goes up", as
 });
 
 test("a path of ours that hides behind one of WeChat's is not reached", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   for (const target of [
     "/cgi-bin/../livez",
     "/cgi-bin/..%2flivez",
@@ -99,7 +99,7 @@ test("a path of ours that hides behind one of WeChat's is not reached", async ()
 });
 
 test("a name of dots in a path is no way to the route above", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const targets = [
     "DELETE /v1/clients/example/keys/..",
     "DELETE /v1/clients/example/keys/%2e%2e",
@@ -116,7 +116,7 @@ test("a name of dots in a path is no way to the route above", async () => {
 });
 
 test("dots that name no segment, or stand in the query, are what they are", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   expect((await world.get("/livez?x=/../..")).status).toBe(200);
   // No app has such a name, but it is the route for names of apps that says so.
   for (const name of ["a..b", "..a", "..."]) await world.get(`/v1/apps/${name}`);
@@ -124,7 +124,7 @@ test("dots that name no segment, or stand in the query, are what they are", asyn
 });
 
 test("a last slash is taken no notice of, as ever", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   for (const path of ["/livez", "/livez/", "/v1/apps", "/v1/apps/"]) {
     expect([path, (await world.get(path)).status]).toEqual([path, 200]);
   }

@@ -2,10 +2,10 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { failureEnvelope, successEnvelope } from "../../src/envelope.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { envelopeResponse } from "../../src/http/envelope-response.ts";
+import { envelopeResponse } from "../../src/http/answer.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const DEFAULT_POLICY = "default-src 'none'; frame-ancestors 'none'";
 const TOKEN = `/AccessToken/getXcx?appid=${WX.appId}`;
@@ -23,7 +23,7 @@ function expectSecured(what: string, headers: { get(name: string): string | null
 }
 
 test("every route has the security headers, with a right and with a wrong method", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   for (const { path } of allRoutes()) {
     for (const method of ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]) {
       const { headers } = await fetch(world.service.url + path, { method });
@@ -35,7 +35,7 @@ test("every route has the security headers, with a right and with a wrong method
 });
 
 test("every route has the security headers for an administrator, whom nothing is refused", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   for (const { method, path } of allRoutes().filter((route) => route.method === "GET")) {
     const response = await world.service.handle(new Request(`http://localhost${path}`, { method }));
     expectSecured(path, response.headers);
@@ -52,7 +52,7 @@ test.each([
   ["a path with dots", "GET /x/../livez HTTP/1.1\r\nHost: localhost\r\n"],
   ["CONNECT", "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n"],
 ])("the answer to %s has the security headers and is kept by nobody", async (what, head) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { headers } = await rawRequest(world.service.url, `${head}Connection: close\r\n\r\n`);
   expectSecured(what, headers);
   expect(headers.get("content-security-policy")).toBe(DEFAULT_POLICY);
@@ -60,7 +60,7 @@ test.each([
 });
 
 test("the answer that says not ready has the security headers", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   using other = new Database(world.databasePath);
   // Another process has the write lock and does not give it back.
   other.run("BEGIN IMMEDIATE");
@@ -71,7 +71,7 @@ test("the answer that says not ready has the security headers", async () => {
 });
 
 test("the documentation's page alone may load something, and only from here", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const policyOf = async (path: string) =>
     (await fetch(world.service.url + path)).headers.get("content-security-policy");
   expect(await policyOf("/swagger")).toContain("script-src 'self'");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
-import { World } from "../support/world.ts";
+import { Harness } from "../support/harness.ts";
 
 /** Of no to three characters, with every character that a host could have, and ports that make up a part of the length. */
 const SHORT_HOSTS = ["", "x", "1", "-", ".", "ab", "a.", "x:", "abc", "a-b", "1.2", "a:1", "[::", "::1", "*"];
@@ -17,7 +17,7 @@ test("the router's list has the routes that are documented and those that are no
 test.each(allRoutes().map(({ method, path }) => [`${method} ${path}`]))(
   "%s is HTTP 400 for a Host of no to three characters, and nothing is routed",
   async (route) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const [method = "", path = ""] = route.split(" ");
     for (const host of SHORT_HOSTS) {
       // Behind a further segment the router would take this very route for the whole path.

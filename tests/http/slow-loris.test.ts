@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { Elysia } from "elysia";
 import { listen, type RootFace } from "../../src/http/server.ts";
 import { DrippingSockets } from "../support/dripping-sockets.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const SOCKETS = 500;
 const ROUNDS = 15;
@@ -14,7 +14,7 @@ test.each([
   ["heads", HEAD],
   ["bodies", BODY],
 ])("beside 500 sockets with dripping %s every good request is answered", async (_what, beginning) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const ask = () => world.get("/AccessToken/getXcx", { appid: WX.appId });
   expect((await ask()).code).toBe(0);
   world.events.length = 0;

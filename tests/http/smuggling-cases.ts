@@ -1,4 +1,4 @@
-import { WX } from "../support/world.ts";
+import { WX } from "../support/harness.ts";
 
 /** Bytes that two readers could take for different requests, and how they end here. */
 export interface SmugglingCase {

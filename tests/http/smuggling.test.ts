@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { rawExchange } from "../support/raw-http.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 import { HIDDEN_ROUTE, SMUGGLING, TAIL } from "./smuggling-cases.ts";
 
-function routesIn(world: World): string[] {
+function routesIn(world: Harness): string[] {
   return world.events.flatMap((event) =>
     event.type === "request.handled" ? [`${event.method} ${event.route}`] : [],
   );
@@ -22,11 +22,11 @@ const AT_ROOT = SMUGGLING.filter(({ sent }) => sent.startsWith(OURS)).map((attac
 test.each([...SMUGGLING, ...AT_ROOT])(
   "$name hides no second request, and a good one is answered after it",
   async (attack) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const answers = await rawExchange(world.service.url, attack.sent, TAIL);
     expect(answers.map(({ status }) => status)).toEqual([...attack.statuses]);
     expect((await world.get("/")).code).toBe(0);
-    await World.until(() => routesIn(world).length > attack.routes.length);
+    await Harness.until(() => routesIn(world).length > attack.routes.length);
     expect(routesIn(world).toSorted()).toEqual([...attack.routes, "GET /"].toSorted());
     expect(world.sandbox.calls()).toBe(0);
     expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);

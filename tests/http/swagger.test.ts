@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { World } from "../support/world.ts";
+import { Harness } from "../support/harness.ts";
 
 /** Those whose answer is an envelope. */
 const ROUTES = [
@@ -102,7 +102,7 @@ function expectDescribed(schema: Parameter["schema"]): void {
   expect(schema?.examples ?? schema?.example).toBeDefined();
 }
 
-async function specification(world: World) {
+async function specification(world: Harness) {
   const response = await fetch(`${world.service.url}/swagger/json`);
   expect(response.headers.get("content-type")).toStartWith("application/json");
   return (await response.json()) as {
@@ -115,7 +115,7 @@ async function specification(world: World) {
 }
 
 test("the documentation page loads nothing from another host, and everything that it loads is there", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const page = await fetch(`${world.service.url}/swagger`);
   expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
   const html = await page.text();
@@ -132,7 +132,7 @@ test("the documentation page loads nothing from another host, and everything tha
 });
 
 test("the page's policy forbids the browser every other host", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { headers } = await fetch(`${world.service.url}/swagger`);
   const directives = (headers.get("content-security-policy") ?? "")
     .split(";")
@@ -146,7 +146,7 @@ test("the page's policy forbids the browser every other host", async () => {
 });
 
 test("the page's scripts and styles are the UI itself, which asks this service for the description", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const text = async (name: string) => (await fetch(`${world.service.url}/swagger/${name}`)).text();
   expect(await text("ui.js")).toContain("SwaggerUIBundle");
   expect(await text("ui.css")).toContain(".swagger-ui");
@@ -155,7 +155,7 @@ test("the page's scripts and styles are the UI itself, which asks this service f
 });
 
 test("the description lists every route and no other", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { openapi, paths, servers = [] } = await specification(world);
   expect(openapi).toStartWith("3.");
   expect(servers.filter(({ url }) => /^https?:/.test(url))).toEqual([]);
@@ -171,7 +171,7 @@ test("the description lists every route and no other", async () => {
 });
 
 test.each(ROUTES)("%s %s is described in Chinese and English, with an example", async (method, path) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const operation = (await specification(world)).paths[path]?.[method];
   inBoth(operation?.summary);
   if (path !== "/") inBoth(operation?.description);
@@ -184,7 +184,7 @@ test.each(ROUTES)("%s %s is described in Chinese and English, with an example", 
 });
 
 test.each(DROPINS)("%s %s is described too, with an example in WeChat's shape", async (method, path) => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { paths, tags } = await specification(world);
   const operation = paths[path]?.[method];
   for (const said of [operation?.summary, operation?.description]) inBoth(said);
@@ -204,7 +204,7 @@ test.each(DROPINS)("%s %s is described too, with an example in WeChat's shape", 
 test.each(TEXTS)(
   "get %s is described in Chinese and English, with an example of its text",
   async (path, type, form) => {
-    await using world = await World.create();
+    await using world = await Harness.create();
     const operation = (await specification(world)).paths[path]?.["get"];
     for (const text of [operation?.summary, operation?.description]) {
       expect(text).toMatch(CHINESE);
@@ -216,7 +216,7 @@ test.each(TEXTS)(
 );
 
 test("the title says what this is in both languages", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { info } = await specification(world);
   expect(info.title).toBe("accesstoken-service");
   expect(info.description).toMatch(CHINESE);

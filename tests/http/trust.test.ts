@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { rawGet } from "../support/raw-http.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const TOKEN = `/AccessToken/getXcx?appid=${WX.appId}`;
 const PATHS = [
@@ -22,13 +22,13 @@ const HAS_IPV6 = Object.values(networkInterfaces())
   .flat()
   .some((at) => at?.address === "::1");
 
-function setup(environment: Record<string, string> = {}): Promise<World> {
-  return World.create({ environment });
+function setup(environment: Record<string, string> = {}): Promise<Harness> {
+  return Harness.create({ environment });
 }
 
 /** What the service says to a request with these headers: the envelope's code, or the HTTP status if there is none. */
 async function codeOf(
-  world: World,
+  world: Harness,
   headers: readonly string[],
   { path = TOKEN, from, url = world.service.url }: { path?: string; from?: string; url?: string } = {},
 ): Promise<number> {

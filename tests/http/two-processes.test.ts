@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { FROM_SOURCE } from "../support/child.ts";
-import { ask, ProcessWorld } from "../support/process-world.ts";
-import { World, WX } from "../support/world.ts";
+import { ask, ProcessHarness } from "../support/process-harness.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const CLIENTS = "/v1/clients";
 const BOT = "/v1/clients/bot";
@@ -11,7 +11,7 @@ const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
 
 /** Two services in processes of their own on one database, and an administrator who asks either. */
 async function setupTwo() {
-  const processes = new ProcessWorld(FROM_SOURCE);
+  const processes = new ProcessHarness(FROM_SOURCE);
   const [one, other] = [await processes.serve(), await processes.serve()];
   const made = processes.run(["keys", "create", "--admin"]);
   expect(await made.exited()).toBe(0);
@@ -20,7 +20,7 @@ async function setupTwo() {
     return ask(url, path, {}, { method, headers, ...(body && { body: JSON.stringify(body) }) });
   };
   for (const service of [one, other])
-    await World.until(async () => (await change("GET", CLIENTS, undefined, service)).status === 200);
+    await Harness.until(async () => (await change("GET", CLIENTS, undefined, service)).status === 200);
   return { other, change, [Symbol.asyncDispose]: () => processes[Symbol.asyncDispose]() };
 }
 
@@ -51,10 +51,10 @@ test("a key that one process revokes no other serves a second later", async () =
   for (const label of ["1", "2", "3"]) {
     const { data } = await change("POST", KEYS, { label });
     const get = () => ask(other.url, TOKEN, {}, { headers: { "x-api-key": String(data["api_key"]) } });
-    await World.until(async () => (await get()).status === 200);
+    await Harness.until(async () => (await get()).status === 200);
     expect((await change("DELETE", `${KEYS}/${data["key"]}`)).status).toBe(200);
     const since = performance.now();
-    await World.until(async () => (await get()).status === 401);
+    await Harness.until(async () => (await get()).status === 401);
     took.push(performance.now() - since);
   }
   // Of three, because a busy machine may hold either process up once.

@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { join } from "node:path";
 import { rotateMasterKey } from "../../src/store/sqlite/rotate-master-key.ts";
-import { createAdmin, createClient } from "../support/access-world.ts";
-import { type Answer, CORP, WECOM, World, type WorldOptions, WX, WX_FOREIGN } from "../support/world.ts";
+import { createAdmin, createClient } from "../support/access-harness.ts";
+import { type Answer, CORP, WECOM, Harness, type WorldOptions, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const APP = `/v1/apps/${WX.appId}`;
 const WECOM_APP = `/v1/apps/${CORP}_${WECOM.agent}`;
@@ -23,7 +23,7 @@ type Ask = (method: string, path: string, body?: object) => Promise<Answer>;
 
 /** A world with a virtual and a real client who may do the same, and the tokens that WeChat and WeCom have issued. */
 async function setup(options: WorldOptions = {}) {
-  const world = await World.create(options);
+  const world = await Harness.create(options);
   const grants = [{ apps: ["*"], actions: ACTIONS }];
   const keys = {
     virtual: await createClient(world, { name: "laptop", grants, delivery: "virtual" }),

@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
-import { createAdmin, createClient } from "../support/access-world.ts";
-import { World, WX } from "../support/world.ts";
+import { createAdmin, createClient } from "../support/access-harness.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const PAGES = ["/swagger", "/swagger/json", "/swagger/ui.js", "/swagger/ui.css", "/swagger/start.js"];
 
-function setup(environment: Record<string, string> = {}): Promise<World> {
-  return World.create({ environment });
+function setup(environment: Record<string, string> = {}): Promise<Harness> {
+  return Harness.create({ environment });
 }
 
 /** The HTTP status, and the envelope's code where the answer is one. */
 async function look(
-  world: World,
+  world: Harness,
   path: string,
   key?: string,
 ): Promise<[status: number, code: number | undefined]> {
@@ -21,7 +21,7 @@ async function look(
   return [response.status, isEnvelope ? (JSON.parse(text) as { code: number }).code : undefined];
 }
 
-async function reader(world: World): Promise<string> {
+async function reader(world: Harness): Promise<string> {
   return createClient(world, { name: "reader", grants: [{ apps: ["*"], actions: ["token:read"] }] });
 }
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Fault } from "../../src/sandbox/fault.ts";
-import { LOGINS, LoginWorld } from "./login-world.ts";
+import type { Fault } from "../../src/sandbox/fault.ts";
+import { LOGINS, LoginHarness } from "./login-harness.ts";
 
 type Verb = keyof typeof LOGINS;
 
@@ -25,7 +25,7 @@ const ODD: readonly [what: string, around: (needed: string) => string][] = [
 ];
 
 async function setup() {
-  const world = new LoginWorld();
+  const world = new LoginHarness();
   const processes = [(await world.process()).login, (await world.process()).login] as const;
   const answerWith = (verb: Verb, body: string) => {
     const fault: Fault = {

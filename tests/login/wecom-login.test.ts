@@ -3,15 +3,15 @@ import type { Login } from "../../src/login/login.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf } from "../support/slots.ts";
-import { WECOM } from "../support/world.ts";
-import { ALICE, CONTACTS_SLOT, LOGINS, LoginWorld, WECOM_SLOT } from "./login-world.ts";
+import { WECOM } from "../support/harness.ts";
+import { ALICE, CONTACTS_SLOT, LOGINS, LoginHarness, WECOM_SLOT } from "./login-harness.ts";
 
 const VERBS = ["wecomUser", "wecomMiniProgram"] as const;
 const CODE = "sandbox-code-1";
 const TOKEN = "/cgi-bin/gettoken";
 
 async function setup() {
-  const world = new LoginWorld();
+  const world = new LoginHarness();
   const { login, tokens } = await world.process();
   const { sandbox, clock } = world;
   const beside = async () => (await world.process()).login;

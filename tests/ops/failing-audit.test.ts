@@ -4,12 +4,12 @@ import { EventBus } from "../../src/events.ts";
 import { mergeSnapshots } from "../../src/ops/exposition.ts";
 import { ServiceMetrics } from "../../src/ops/service-metrics.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 import { parseExposition } from "./prometheus-text.ts";
 
 /** A service, and a second connection to its database: what a disk or an operator does to it. */
 async function setup() {
-  const world = await World.create();
+  const world = await Harness.create();
   const other = new Database(world.databasePath, { readwrite: true });
   const readiness = async () => {
     // Past what is believed of the last look.

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { credentialKey, NO_RECORD } from "../../src/credentials/credential.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { type Answer, CORP, WECOM, World, WX } from "../support/world.ts";
+import { type Answer, CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const TOKEN = "/cgi-bin/stable_token";
 const ROOT = join(import.meta.dir, "../..");
@@ -119,7 +119,7 @@ test.skipIf(!Bun.which("prlimit"))(
 );
 
 test("P8: handing out a living credential writes nothing to the database", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const get = () => world.get("/AccessToken/getXcx", { appid: WX.appId });
   await get();
   using other = new Database(world.databasePath, { readonly: true });
@@ -135,7 +135,7 @@ test("P8: handing out a living credential writes nothing to the database", async
 });
 
 test("P4: a renewal that can't be written down costs the living credential nothing, and comes when it can", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const get = async () => (await world.get("/AccessToken/getXcx", { appid: WX.appId })).data["access_token"];
   const token = await get();
   using other = new Database(world.databasePath, { readwrite: true });
@@ -163,7 +163,7 @@ test("P4: a renewal that can't be written down costs the living credential nothi
 });
 
 test("P4: what this process holds lives on while the store can't be read", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const first = await world.get("/AccessToken/getXcx", { appid: WX.appId });
   using other = new Database(world.databasePath, { readwrite: true });
   // Another process changes something, so this one would read again, and the table is not there.
@@ -186,7 +186,7 @@ test("P4: a store that can't even tell its version takes no held credential away
     slot: { platform: "weixin", appId: WX.appId, name: "stable" },
     kind: "access_token",
   } as const;
-  const memory = new HeldCredentials(
+  const memory = new CredentialCache(
     {
       find: async () => ({ ...NO_RECORD, generation: 1, credential }),
       touch: async () => {},

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { GatewayMetrics } from "../../src/ops/gateway-metrics.ts";
+import { GatewayMetrics } from "../../src/ops/service-metrics.ts";
 import { MetricRegistry } from "../../src/ops/metrics.ts";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { WX, WX_FOREIGN, World } from "../support/world.ts";
-import { GatewayWorld, WECOM_APP, WX_APP } from "../gateway/gateway-world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Harness, WX, WX_FOREIGN } from "../support/harness.ts";
+import { GatewayHarness, WECOM_APP, WX_APP } from "../gateway/gateway-harness.ts";
 import { type Exposition, parseExposition } from "./prometheus-text.ts";
 
 const INFO = "/cgi-bin/user/get";
@@ -11,7 +11,7 @@ const SEND = "/cgi-bin/message/custom/send";
 const CALLS = "accesstoken_gateway_calls_total";
 const HEALS = "accesstoken_gateway_heals_total";
 
-async function scrape({ url, key }: GatewayWorld): Promise<Exposition> {
+async function scrape({ url, key }: GatewayHarness): Promise<Exposition> {
   return parseExposition(await (await fetch(`${url}/metrics`, { headers: { "x-api-key": key } })).text());
 }
 
@@ -22,7 +22,7 @@ function labelsOf(text: Exposition, name: string): string[] {
 }
 
 test("calls are counted by client, app, family and outcome, and timed by family", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const [token, wecom] = [await it.token(), await it.token(WECOM_APP)];
   await it.send(`${INFO}?access_token=${token}`);
   await it.send(`/cgi-bin/user/info?openid=x&access_token=${token}`);
@@ -46,7 +46,7 @@ test("calls are counted by client, app, family and outcome, and timed by family"
 });
 
 test("each time that a call is sent up counts as an upstream call, and as one of the app's today", async () => {
-  await using it = await GatewayWorld.create({ client: { delivery: "virtual" } });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   await it.send(`${INFO}?access_token=${token}`);
@@ -59,7 +59,7 @@ test("each time that a call is sent up counts as an upstream call, and as one of
 });
 
 test("heals are counted by app and by what came of them", async () => {
-  await using it = await GatewayWorld.create({
+  await using it = await GatewayHarness.create({
     client: { delivery: "virtual" },
     environment: { GATEWAY_REPLAY_BYTES: "10" },
   });
@@ -76,7 +76,7 @@ test("heals are counted by app and by what came of them", async () => {
 });
 
 test("P6: no address, no token and no app that is not held is a label", async () => {
-  await using it = await GatewayWorld.create({ environment: { ANONYMOUS: "on" } });
+  await using it = await GatewayHarness.create({ environment: { ANONYMOUS: "on" } });
   const token = await it.token();
   await it.send(`${INFO}?access_token=${token}`);
   const query = `grant_type=client_credential&appid=${WX_FOREIGN.appId}&secret=${WX_FOREIGN.secret}`;
@@ -120,7 +120,7 @@ test("above a thousand apps no app is a label, and above a thousand clients no f
 });
 
 test("the bytes that are held for a second try are shown while they are, and are 0 whatever came of the calls", async () => {
-  await using it = await GatewayWorld.create();
+  await using it = await GatewayHarness.create();
   const token = await it.token();
   const held = async () => (await scrape(it)).value("accesstoken_gateway_replay_bytes");
   const gate = new Gate();
@@ -147,5 +147,5 @@ test("the bytes that are held for a second try are shown while they are, and are
   await second.arrived();
   controller.abort();
   expect(await given).toBe("given up");
-  await World.until(async () => (await held()) === 0);
+  await Harness.until(async () => (await held()) === 0);
 });

@@ -1,9 +1,17 @@
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus } from "../../src/events.ts";
-import { Gate } from "../../src/sandbox/gate.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { startService } from "../../src/service.ts";
-import { CORP, WECOM, WECOM_FOREIGN, World, WX, WX_FOREIGN, type WorldOptions } from "../support/world.ts";
+import {
+  CORP,
+  WECOM,
+  WECOM_FOREIGN,
+  Harness,
+  type WorldOptions,
+  WX,
+  WX_FOREIGN,
+} from "../support/harness.ts";
 import { type Exposition, parseExposition } from "./prometheus-text.ts";
 
 const XCX = "/AccessToken/getXcx";
@@ -11,7 +19,7 @@ const TOKEN = "/cgi-bin/stable_token";
 const TICKET = "/cgi-bin/ticket/getticket";
 
 async function setup(options: WorldOptions = {}) {
-  const world = await World.create(options);
+  const world = await Harness.create(options);
   return {
     world,
     scrape: () => scrapeFrom(world.service.url),
@@ -42,7 +50,7 @@ test("requests are counted by route and by how they came by their credential", a
   const first = t.getXcx();
   await gate.arrived();
   const joined = [t.getXcx(), t.getXcx()];
-  await until(() => t.world.events.filter(({ type }) => type === "waiter.came").length === 3);
+  await until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
   gate.open();
   await Promise.all([first, ...joined]);
   await t.getXcx();
@@ -105,7 +113,7 @@ test("a running flight and the callers that wait for it are shown while it runs,
   t.world.sandbox.inject({ kind: "gate", gate, endpoint: TOKEN, times: 1 });
   const callers = Promise.all([t.getXcx(), t.getXcx(), t.getXcx()]);
   await gate.arrived();
-  await until(() => t.world.events.filter(({ type }) => type === "waiter.came").length === 3);
+  await until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
 
   const during = await t.scrape();
   expect(during.value("accesstoken_refresh_flights")).toBe(1);

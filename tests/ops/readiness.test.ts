@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import { EventBus } from "../../src/events.ts";
 import { Readiness } from "../../src/ops/readiness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { World, WX } from "../support/world.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 /** A service, and a second connection to its database: what another process or an operator does to it. */
 async function setup() {
-  const world = await World.create();
+  const world = await Harness.create();
   const other = new Database(world.databasePath, { readwrite: true });
   other.run("PRAGMA busy_timeout = 2000");
   const ready = async () => {

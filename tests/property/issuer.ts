@@ -1,8 +1,12 @@
-import type { Slot } from "../../src/apps/slot.ts";
+import type { Slot } from "../../src/apps/app.ts";
 import type { Clock } from "../../src/clock.ts";
-import type { CredentialSource, ObtainOptions } from "../../src/credentials/credential-source.ts";
+import type {
+  CredentialSource,
+  ObtainOptions,
+  TokenProbe,
+  TokenVerdict,
+} from "../../src/credentials/source.ts";
 import type { CredentialRef, IssuedCredential } from "../../src/credentials/credential.ts";
-import type { TokenProbe, TokenVerdict } from "../../src/credentials/token-probe.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Turn } from "./memory-store.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import type { Credential, CredentialName, CredentialRecord } from "../../src/credentials/credential.ts";
-import type { Pause, PauseStore } from "../../src/credentials/pause.ts";
+import type { Pause, PauseStore } from "../../src/credentials/backoff.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -71,7 +71,7 @@ async function perform(
       return shown(await store.bury(name, credential.value, generation, { now, earlyMs: 0 }));
     case "shorten": {
       const standing = (back === 0 && before.credential) || credential;
-      return shown(await store.shorten(name, standing, { expiresAt: now + 300_000, renewLeftMs: 60_000 }));
+      return shown(await store.shorten(name, standing, { expiresAt: now + 300_000, renewBeforeMs: 60_000 }));
     }
     case "claim": {
       const failure = { code: "unavailable" as const, message: "" };

@@ -1,13 +1,13 @@
 import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../src/credentials/credential-store.ts";
 import {
   type Credential,
+  credentialKey,
   type CredentialName,
   type CredentialRecord,
-  credentialKey,
   NO_RECORD,
 } from "../../src/credentials/credential.ts";
-import type { ForcedRefreshes } from "../../src/credentials/forced-refreshes.ts";
-import { isActive, type Pause, type PauseStore } from "../../src/credentials/pause.ts";
+import type { ForcedRefreshes } from "../../src/credentials/throttles.ts";
+import { isActive, type Pause, type PauseStore } from "../../src/credentials/backoff.ts";
 import type { Secret } from "../../src/secret.ts";
 
 interface Row extends CredentialRecord {
@@ -121,7 +121,7 @@ export class MemoryCredentialStore implements CredentialStore {
   shorten(
     name: CredentialName,
     standing: Credential,
-    life: { readonly expiresAt: number; readonly renewLeftMs: number },
+    life: { readonly expiresAt: number; readonly renewBeforeMs: number },
   ): Promise<CredentialRecord> {
     return this.#atomically("shorten", () => {
       const row = this.#row(name);

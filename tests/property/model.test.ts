@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
@@ -231,7 +231,7 @@ class Reference {
       store,
       pauses: new MemoryPauseStore(this.#database, now),
       forced: new MemoryForcedRefreshes(this.#database),
-      memory: new HeldCredentials(store, clock),
+      memory: new CredentialCache(store, clock),
       clock,
       events: new EventBus(),
       holder: crypto.randomUUID(),

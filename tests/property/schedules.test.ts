@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
-import { HeldCredentials } from "../../src/credentials/held-credentials.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
@@ -63,7 +63,7 @@ class Interleaving {
         store,
         pauses: new MemoryPauseStore(this.#database, turn),
         forced: new MemoryForcedRefreshes(this.#database),
-        memory: new HeldCredentials(store, this.clock),
+        memory: new CredentialCache(store, this.clock),
         clock: this.clock,
         events: new EventBus(),
         holder: name,

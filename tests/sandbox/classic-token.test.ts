@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { APP, HOUR, MINUTE, OTHER_APP, SandboxWorld, SECOND } from "./sandbox-world.ts";
+import { APP, HOUR, MINUTE, OTHER_APP, SandboxHarness, SECOND } from "./sandbox-harness.ts";
 
-const setup = (options?: ConstructorParameters<typeof SandboxWorld>[0]) => new SandboxWorld(options);
+const setup = (options?: ConstructorParameters<typeof SandboxHarness>[0]) => new SandboxHarness(options);
 
 test("a classic token looks like WeChat's and its answer has no errcode", async () => {
   await using world = setup();

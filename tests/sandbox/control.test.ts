@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { APP, postOf, SandboxWorld, WECOM_APP } from "./sandbox-world.ts";
+import { APP, postOf, SandboxHarness, WECOM_APP } from "./sandbox-harness.ts";
 
-const setup = () => new SandboxWorld();
+const setup = () => new SandboxHarness();
 
 test("the state shows calls and masked tokens, and neither tokens nor secrets", async () => {
   await using world = setup();
@@ -94,5 +94,5 @@ test("what is no control is HTTP 404, and WeCom's server has none", async () => 
 test("a port that is taken is said at the start", async () => {
   await using world = setup();
   const { port } = new URL(world.sandbox.weixinUrl);
-  expect(() => new SandboxWorld({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
+  expect(() => new SandboxHarness({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
 });

@@ -1,12 +1,11 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-
 import type { Fault } from "../../src/sandbox/fault.ts";
-import { Gate } from "../../src/sandbox/gate.ts";
-import { APP, SandboxWorld } from "./sandbox-world.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { APP, SandboxHarness } from "./sandbox-harness.ts";
 
 function setup(...faults: Fault[]) {
-  const world = new SandboxWorld();
+  const world = new SandboxHarness();
   for (const fault of faults) world.sandbox.inject(fault);
   return world;
 }
@@ -14,7 +13,7 @@ function setup(...faults: Fault[]) {
 const once = { endpoint: "/cgi-bin/token", times: 1 };
 
 /** The bytes that come back for a classic token request, and whether the connection was reset. */
-function rawAnswer(world: SandboxWorld): Promise<{ text: string; reset: boolean }> {
+function rawAnswer(world: SandboxHarness): Promise<{ text: string; reset: boolean }> {
   const { hostname, port } = new URL(world.sandbox.weixinUrl);
   const query = `grant_type=client_credential&appid=${APP.appId}&secret=${APP.secret}`;
   return new Promise((resolve) => {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { APP, HOUR, MINUTE, SandboxWorld, SECOND } from "./sandbox-world.ts";
+import { APP, HOUR, MINUTE, SandboxHarness, SECOND } from "./sandbox-harness.ts";
 
-const setup = (options?: ConstructorParameters<typeof SandboxWorld>[0]) => new SandboxWorld(options);
+const setup = (options?: ConstructorParameters<typeof SandboxHarness>[0]) => new SandboxHarness(options);
 
 test("repeated calls return the same token and what it has left", async () => {
   await using world = setup();

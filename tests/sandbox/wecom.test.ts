@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 
-import { HOUR, OTHER_AGENT, SandboxWorld, WECOM_APP } from "./sandbox-world.ts";
+import { HOUR, OTHER_AGENT, SandboxHarness, WECOM_APP } from "./sandbox-harness.ts";
 
-async function setup(options?: ConstructorParameters<typeof SandboxWorld>[0]) {
-  const world = new SandboxWorld(options);
+async function setup(options?: ConstructorParameters<typeof SandboxHarness>[0]) {
+  const world = new SandboxHarness(options);
   const access_token = String((await world.corpToken()).json["access_token"]);
   return { world, access_token, [Symbol.asyncDispose]: () => world.sandbox.stop() };
 }

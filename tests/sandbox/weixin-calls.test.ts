@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { APP, OTHER_APP, SandboxWorld } from "./sandbox-world.ts";
+import { APP, OTHER_APP, SandboxHarness } from "./sandbox-harness.ts";
 
 async function setup() {
-  const world = new SandboxWorld();
+  const world = new SandboxHarness();
   const access_token = String((await world.stable()).json["access_token"]);
   const get = async (path: string, query: Record<string, string> = {}) =>
     (await world.weixin(path, { access_token, ...query })).json;

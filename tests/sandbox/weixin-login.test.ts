@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 
-import { APP, HOUR, OTHER_APP, SandboxWorld } from "./sandbox-world.ts";
+import { APP, HOUR, OTHER_APP, SandboxHarness } from "./sandbox-harness.ts";
 
-function setup(options?: ConstructorParameters<typeof SandboxWorld>[0]) {
-  const world = new SandboxWorld(options);
+function setup(options?: ConstructorParameters<typeof SandboxHarness>[0]) {
+  const world = new SandboxHarness(options);
   const login = (code: string, { appId, secret } = APP) =>
     world.weixin("/sns/oauth2/access_token", {
       appid: appId,

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { SandboxWorld } from "./sandbox-world.ts";
+import { SandboxHarness } from "./sandbox-harness.ts";
 
 const IMAGE = new Uint8Array([0xff, 0xd8, 0, 1, 2, 3]);
 
 async function setup() {
-  const world = new SandboxWorld();
+  const world = new SandboxHarness();
   const access_token = String((await world.stable()).json["access_token"]);
   const upload = (path: string, type: string, parts: Record<string, string | File>) => {
     const body = new FormData();

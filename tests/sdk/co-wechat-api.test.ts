@@ -2,9 +2,9 @@ import { afterAll, expect, test } from "bun:test";
 import Api from "co-wechat-api";
 import { ownCardSignature, ownSignature } from "./own-signature.ts";
 import { refusalOf } from "./refusal.ts";
-import { DELIVERIES, PICTURE, type SdkClient, SdkWorld } from "./sdk-world.ts";
+import { DELIVERIES, PICTURE, type SdkClient, SdkHarness } from "./sdk-harness.ts";
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 const PAGE = { url: "https://shop.example.com/卡?a=1&b=%20", jsApiList: ["chooseImage"] };

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import Api from "co-wechat-api";
 import { OfficialAccount, Work } from "node-easywechat";
 import { Wechat } from "wechat-jssdk";
-import { DELIVERIES, type SdkClient, SdkWorld } from "./sdk-world.ts";
+import { DELIVERIES, type SdkClient, SdkHarness } from "./sdk-harness.ts";
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 const DEADLINE_MS = 20_000;

@@ -3,7 +3,7 @@ import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { Child } from "../support/child.ts";
-import { type SdkClient, SdkWorld } from "./sdk-world.ts";
+import { type SdkClient, SdkHarness } from "./sdk-harness.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const BASE = "http://127.0.0.1:3000";
@@ -28,7 +28,7 @@ function blocks(text: string, language = "[a-z]+"): string[] {
   );
 }
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 /** Runs a recipe as its reader would, in a folder of the client's, with the reader's own values. */

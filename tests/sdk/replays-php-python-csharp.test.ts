@@ -2,9 +2,9 @@ import { afterAll, expect, test } from "bun:test";
 import { co2NetForm, requestsForm, symfonyForm } from "./file-forms.ts";
 import { co2Net, httpWebRequest, requests, symfonyHttpClient } from "./http-libraries.ts";
 import { Replay, ticketIn, tokenIn } from "./replay.ts";
-import { DELIVERIES, PICTURE, SdkWorld } from "./sdk-world.ts";
+import { DELIVERIES, PICTURE, SdkHarness } from "./sdk-harness.ts";
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 const FILE = "图片 1.jpg";

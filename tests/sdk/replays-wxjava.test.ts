@@ -2,9 +2,9 @@ import { afterAll, expect, test } from "bun:test";
 import { apacheForm, okHttpForm } from "./file-forms.ts";
 import { apacheHttpClient, okHttp } from "./http-libraries.ts";
 import { Replay, ticketIn, tokenIn } from "./replay.ts";
-import { DELIVERIES, type Delivery, PICTURE, type SdkClient, SdkWorld } from "./sdk-world.ts";
+import { DELIVERIES, type Delivery, PICTURE, type SdkClient, SdkHarness } from "./sdk-harness.ts";
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 const FILE = "图片 1.jpg";

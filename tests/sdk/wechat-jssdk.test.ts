@@ -2,12 +2,12 @@ import { afterAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Wechat } from "wechat-jssdk";
-import { World } from "../support/world.ts";
+import { Harness } from "../support/harness.ts";
 import { ownCardSignature, ownSignature } from "./own-signature.ts";
 import { refusalOf } from "./refusal.ts";
-import { DELIVERIES, type SdkClient, SdkWorld } from "./sdk-world.ts";
+import { DELIVERIES, type SdkClient, SdkHarness } from "./sdk-harness.ts";
 
-const at = await SdkWorld.start();
+const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
 const PAGE = "https://shop.example.com/卡?a=1&b=%20";
@@ -59,7 +59,7 @@ test.each(DELIVERIES)("token, signature, card and logins, %s", async (delivery) 
   const { accessToken } = await wx.store.getGlobalToken();
   expect(accessToken === real).toBe(delivery === "real");
   // It writes its file when it has answered already.
-  await World.until(() => readFileSync(fileOf(client), "utf8").includes(accessToken));
+  await Harness.until(() => readFileSync(fileOf(client), "utf8").includes(accessToken));
   expect(at.everythingSeenBy(client).includes(real)).toBe(delivery === "real");
   expect(at.everythingSeenBy(client)).not.toContain(client.secret);
   wx.store.destroy();

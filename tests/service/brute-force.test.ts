@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { createApiKey } from "../../src/clients/api-key.ts";
-import { createAdmin, createClient } from "../support/access-world.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
+import { createAdmin, createClient } from "../support/access-harness.ts";
 import { rawGet } from "../support/raw-http.ts";
-import { type Answer, CORP, WECOM, World, WX } from "../support/world.ts";
+import { type Answer, CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const ATTEMPTS = 10_000;
 const AT_ONCE = 50;
@@ -49,7 +49,7 @@ function unknownKey(): string {
 
 /** A world with one client, and a token that stands, so that nothing but a guess could cost an upstream call. */
 async function setup() {
-  const world = await World.create();
+  const world = await Harness.create();
   const key = await createClient(world, { name: "order", grants: READ });
   const ask = (headers: Record<string, string>, path = query({})) => world.request(path, { headers });
   const byKey = () => ask({ "x-api-key": key });
@@ -153,7 +153,7 @@ test("every one of the wrong guesses is in the audit's counts, under its address
   await using _ = world;
   const admin = await createAdmin(world);
   for (let n = 0; n < 100; n++) await guess(n);
-  await World.until(async () => {
+  await Harness.until(async () => {
     const answer = await world.get(
       "/v1/audit/refusals",
       { limit: "100" },

@@ -1,15 +1,15 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createApiKey } from "../../src/clients/api-key.ts";
-import type { ProcessWorld } from "../support/process-world.ts";
-import type { Ear } from "./canary-ear.ts";
-import { CORP_MANAGED, MANAGED, OWN, VARIABLES } from "./canary-world.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
+import type { ProcessHarness } from "../support/process-harness.ts";
+import type { Ear } from "./canary-listener.ts";
+import { CORP_MANAGED, MANAGED, OWN, VARIABLES } from "./canary-harness.ts";
 
 /** The command line on the machine of a service, whose every word is overheard. */
 export class Commands {
-  readonly #world: ProcessWorld;
+  readonly #world: ProcessHarness;
 
-  constructor(world: ProcessWorld) {
+  constructor(world: ProcessHarness) {
     this.#world = world;
   }
 

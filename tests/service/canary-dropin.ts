@@ -1,5 +1,5 @@
-import type { Ear } from "./canary-ear.ts";
-import { BAD_CODE, CLASSIC, CLEARED, CORP, CORP_FOREIGN, FOREIGN, OWN, WRONG } from "./canary-world.ts";
+import type { Ear } from "./canary-listener.ts";
+import { BAD_CODE, CLASSIC, CLEARED, CORP, CORP_FOREIGN, FOREIGN, OWN, WRONG } from "./canary-harness.ts";
 
 const TOKEN = "/cgi-bin/token";
 const STABLE = "/cgi-bin/stable_token";

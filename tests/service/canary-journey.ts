@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
-import type { Answer } from "../support/world.ts";
-import type { Ear } from "./canary-ear.ts";
+import type { Answer } from "../support/harness.ts";
+import type { Ear } from "./canary-listener.ts";
 import {
   BAD_CODE,
   CLASSIC,
@@ -12,7 +12,7 @@ import {
   FROZEN,
   OWN,
   WRONG,
-} from "./canary-world.ts";
+} from "./canary-harness.ts";
 
 /** Goes through every flow and every failure of the documented protocol, and of `/v1` as far as a caller may. */
 export class Journey {

@@ -1,10 +1,10 @@
-import { createApiKey } from "../../src/clients/api-key.ts";
-import { type Answer, World } from "../support/world.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
+import { type Answer, Harness } from "../support/harness.ts";
 import { DropinJourney } from "./canary-dropin.ts";
-import type { Ear } from "./canary-ear.ts";
+import type { Ear } from "./canary-listener.ts";
 import { Journey } from "./canary-journey.ts";
 import { ALL, READER } from "./canary-management.ts";
-import { MANAGED, OWN } from "./canary-world.ts";
+import { MANAGED, OWN } from "./canary-harness.ts";
 
 const APPS = "/v1/apps";
 const CLIENTS = "/v1/clients";
@@ -39,7 +39,7 @@ export class KeyLives {
     const { api_key: revoked, key: revokedName } = await this.#roll(key, 0);
     const { api_key: good } = await this.#roll(revokedName, 60);
     await this.#send("DELETE", `${KEYS}/${revokedName}`);
-    await World.until(async () => {
+    await Harness.until(async () => {
       const { keys } = (await this.#send("GET", KEYS)).data as { keys: { key: string; state: string }[] };
       return keys.some((each) => each.key === shortName && each.state === "expired");
     });

@@ -1,7 +1,7 @@
-import type { Answer } from "../support/world.ts";
-import type { Ear } from "./canary-ear.ts";
+import type { Answer } from "../support/harness.ts";
+import type { Ear } from "./canary-listener.ts";
 import { Journey } from "./canary-journey.ts";
-import { CORP_MANAGED, MANAGED, OWN } from "./canary-world.ts";
+import { CORP_MANAGED, MANAGED, OWN } from "./canary-harness.ts";
 
 const APPS = "/v1/apps";
 const CLIENTS = "/v1/clients";

@@ -1,7 +1,7 @@
 /** Each form in which a value could stand in a text. */
 function formsOf(value: string): string[] {
   const bytes = Buffer.from(value);
-  // Inside a longer text base64 starts at one of three offsets; the edges depend on the neighbours.
+  // ServiceInternals a longer text base64 starts at one of three offsets; the edges depend on the neighbours.
   const base64 = [0, 1, 2].map((shift) =>
     Buffer.concat([Buffer.alloc(shift), bytes])
       .toString("base64")

@@ -3,17 +3,25 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Commands } from "./canary-commands.ts";
 import { DropinJourney } from "./canary-dropin.ts";
-import { Ear } from "./canary-ear.ts";
+import { Ear } from "./canary-listener.ts";
 import { Journey } from "./canary-journey.ts";
 import { KeyLives } from "./canary-keys.ts";
 import { Management } from "./canary-management.ts";
 import { findIn } from "./canary-search.ts";
-import { canaryWorld, CORP_LATER, FAULTS, filesOf, FOREIGN_LATER, OWN, VARIABLES } from "./canary-world.ts";
+import {
+  canaryHarness,
+  CORP_LATER,
+  FAULTS,
+  filesOf,
+  FOREIGN_LATER,
+  OWN,
+  VARIABLES,
+} from "./canary-harness.ts";
 
 const NOWHERE = { stdout: [], stderr: [], answers: [], files: [], filesAfterwards: [] };
 
 test("P6: no secret, token, ticket, code or session key is in the output, an answer or a file", async () => {
-  await using world = canaryWorld();
+  await using world = canaryHarness();
   const { service, url } = await world.serve(VARIABLES);
   const ear = new Ear(url);
   const journey = new Journey(ear);
@@ -64,7 +72,7 @@ test("P6: no secret, token, ticket, code or session key is in the output, an ans
 });
 
 test("P6: nor is an API key or a secret that an administrator handles, nor in the audit, the metrics or the command line's words", async () => {
-  await using world = canaryWorld();
+  await using world = canaryHarness();
   const commands = new Commands(world);
   const adminKey = await commands.createAdminKey();
   const { service, url } = await world.serve(VARIABLES);

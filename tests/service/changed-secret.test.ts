@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { CORP, WECOM_CONTACTS, WECOM_FOREIGN, World, WX } from "../support/world.ts";
+import { CORP, WECOM_CONTACTS, WECOM_FOREIGN, Harness, WX } from "../support/harness.ts";
 
 const CONTACTS = { corpid: CORP, agentid: WECOM_CONTACTS.agent };
 
 test("a secret that was corrected is not served what the wrong one got", async () => {
-  await using world = await World.create({
+  await using world = await Harness.create({
     environment: { [`WECOM_SECRET_${CORP}_${WECOM_CONTACTS.agent}`]: WECOM_FOREIGN.secret },
   });
   const wrong = await world.get("/AccessToken/getQyapi", CONTACTS);
@@ -19,7 +19,7 @@ test("a secret that was corrected is not served what the wrong one got", async (
 });
 
 test("a changed secret of one app leaves the tokens of the others alone", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   await world.get("/AccessToken/getXcx", { appid: WX.appId });
   await world.get("/AccessToken/getQyapi", CONTACTS);
 

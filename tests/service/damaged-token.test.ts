@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { CORP, WECOM, World, WX } from "../support/world.ts";
+import { CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
 const QYAPI = { corpid: CORP, agentid: WECOM.agent };
@@ -8,7 +8,7 @@ const KEY = `weixin:${WX.appId}:stable:access_token`;
 
 /** A service that has handed out a WeChat token and a WeCom token, and a way to spoil what it stored. */
 async function setup() {
-  const world = await World.create();
+  const world = await Harness.create();
   const get = async (path: "getXcx" | "getQyapi") => {
     const answer = await world.get(`/AccessToken/${path}`, path === "getXcx" ? XCX : QYAPI);
     return { code: answer.code, token: String(answer.data["access_token"]) };

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { Gate } from "../../src/sandbox/gate.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { startService } from "../../src/service.ts";
-import { CORP, WECOM, World, WX } from "../support/world.ts";
+import { CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
 const QYAPI = { corpid: CORP, agentid: WECOM.agent };
@@ -23,7 +23,7 @@ async function failureOf(environment: Record<string, string>): Promise<ServiceEr
 }
 
 test("P3: after a restart the stored tokens are served with the life that is left, and nobody is asked", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const xcx = await world.get("/AccessToken/getXcx", XCX);
   const qyapi = await world.get("/AccessToken/getQyapi", QYAPI);
   await world.stop();
@@ -36,7 +36,7 @@ test("P3: after a restart the stored tokens are served with the life that is lef
 });
 
 test("P2: after a restart that took longer than a token lives, a new one is fetched", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const before = await world.get("/AccessToken/getXcx", XCX);
   await world.stop();
   world.clock.advance(7_200_000);
@@ -47,7 +47,7 @@ test("P2: after a restart that took longer than a token lives, a new one is fetc
 });
 
 test("P2: a token that was cleared before a restart is not served after it", async () => {
-  await using world = await World.create({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
+  await using world = await Harness.create({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
   const before = await world.get("/AccessToken/getXcx", XCX);
   await world.get("/AccessToken/clearXcx", XCX);
   await world.stop();
@@ -57,7 +57,7 @@ test("P2: a token that was cleared before a restart is not served after it", asy
 });
 
 test("P2: after a restart at which the clock was set back, no token is trusted whose age is unknown", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   await world.get("/AccessToken/getXcx", XCX);
   await world.stop();
   world.clock.jumpWall(-3_600_000);
@@ -69,7 +69,7 @@ test("P2: after a restart at which the clock was set back, no token is trusted w
 });
 
 test("an app that the environment no longer names is no longer served", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   await world.get("/AccessToken/getQyapi", QYAPI);
   await world.stop();
   await world.start({
@@ -81,7 +81,7 @@ test("an app that the environment no longer names is no longer served", async ()
 });
 
 test("stop finishes the requests under way, stores what they fetched, and is the same stop when asked twice", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const gate = new Gate();
   world.sandbox.inject({ kind: "gate", gate, endpoint: "/cgi-bin/stable_token", times: 1 });
   const underWay = world.get("/AccessToken/getXcx", XCX, { keepalive: false });
@@ -102,7 +102,7 @@ test("stop finishes the requests under way, stores what they fetched, and is the
 });
 
 test("after a stop nobody listens, and the port and the database can be had again", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { url } = world.service;
   const { port } = new URL(url);
   await world.stop();
@@ -113,7 +113,7 @@ test("after a stop nobody listens, and the port and the database can be had agai
 });
 
 test("a port that is taken stops the start with one line that names it, and leaves the database free", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const { port } = new URL(world.service.url);
   const DATABASE_URL = `file:${world.folder}/second/accesstoken.db`;
   const failure = await failureOf({ PORT: port, DATABASE_URL });
@@ -126,7 +126,7 @@ test("a port that is taken stops the start with one line that names it, and leav
 });
 
 test("an address that is not this machine's stops the start with one line that names it", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   const failure = await failureOf({
     HOST: "192.0.2.1",
     PORT: "0",
@@ -137,7 +137,7 @@ test("an address that is not this machine's stops the start with one line that n
 });
 
 test("P6: a key or database that other users may read is warned of, with what to do", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   await world.stop();
   chmodSync(join(world.folder, "data", "master.key"), 0o644);
   await world.start();
@@ -146,7 +146,7 @@ test("P6: a key or database that other users may read is warned of, with what to
 });
 
 test("P7: what was counted in the last second before a stop is written down", async () => {
-  await using world = await World.create();
+  await using world = await Harness.create();
   await world.get("/AccessToken/getXcx", { appid: WX.appId });
   await world.stop();
   await world.start();

@@ -4,7 +4,7 @@ import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
 import { rotateMasterKey, type RotationOptions } from "../../src/store/sqlite/rotate-master-key.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";
-import { CORP, WECOM, World, WX, WX_FOREIGN } from "../support/world.ts";
+import { CORP, WECOM, Harness, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const TOKEN_PATHS = [
   ["/AccessToken/getXcx", { appid: WX.appId }],
@@ -14,7 +14,7 @@ const TOKEN_PATHS = [
 
 /** A running service, and a change of the key of its database. */
 async function setup(environment: Record<string, string> = {}) {
-  const world = await World.create({ environment });
+  const world = await Harness.create({ environment });
   const rotate = (options: Partial<RotationOptions> = {}) =>
     rotateMasterKey({
       path: world.databasePath,
@@ -49,11 +49,11 @@ test("P3, P4: a service serves and writes on while its master key is changed, an
     }
   };
   const loads = load();
-  await World.until(() => rounds > 1);
+  await Harness.until(() => rounds > 1);
   for (let n = 0; n < 3; n++) {
     await it.rotate();
     const reached = rounds;
-    await World.until(() => rounds > reached + 1);
+    await Harness.until(() => rounds > reached + 1);
   }
   stop.abort();
   await loads;

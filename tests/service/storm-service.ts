@@ -8,7 +8,7 @@ const EXPECTED = Number(process.env["EXPECTED_REQUESTS"]);
 const events = new EventBus();
 let waiters = 0;
 events.subscribe(({ type }) => {
-  if (type !== "waiter.came") return;
+  if (type !== "waiter.added") return;
   waiters++;
   if (waiters === EXPECTED) console.log(`arrived ${waiters}`);
 });

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Gate } from "../../src/sandbox/gate.ts";
+import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Child } from "../support/child.ts";
 import { Connection, type StormAnswer } from "../support/connection.ts";
-import { ask } from "../support/process-world.ts";
+import { ask } from "../support/process-harness.ts";
 
 const STABLE = "/cgi-bin/stable_token";
 const PROGRAM = fileURLToPath(new URL("./storm-service.ts", import.meta.url));

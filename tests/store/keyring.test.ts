@@ -11,7 +11,7 @@ const TEXT = new Secret("canary");
 function setup() {
   const [one, two] = [SealingKey.random(), SealingKey.random()];
   const row = (key: SealingKey, wrapped: string | null = null): KeyRow => {
-    return { keyId: key.keyId, proof: key.prove(), createdAt: 1, wrapped };
+    return { keyId: key.keyId, proof: key.keyCheck(), createdAt: 1, wrapped };
   };
   let rows: readonly KeyRow[] = [row(one)];
   let version = 1;

@@ -126,7 +126,7 @@ test("several changes at once do no harm", async () => {
 test("a change that was held up while others changed the key does not put its own in the place of theirs", async () => {
   using it = await setup();
   const { promise: isLate, resolve: hold } = Promise.withResolvers<true>();
-  const isOver = isLate.then(() => it.files.rotate()).then(() => it.files.rotate());
+  const isExpired = isLate.then(() => it.files.rotate()).then(() => it.files.rotate());
   let isHeld = false;
   await it.files.rotate({
     onProgress: ({ step }) => {
@@ -137,7 +137,7 @@ test("a change that was held up while others changed the key does not put its ow
     clock: {
       now: () => it.files.clock.now(),
       monotonic: () => it.files.clock.monotonic(),
-      sleep: async (ms) => void (await (isHeld ? isOver : it.files.clock.sleep(ms))),
+      sleep: async (ms) => void (await (isHeld ? isExpired : it.files.clock.sleep(ms))),
     },
   });
   const { known, used } = it.files.keyIds();

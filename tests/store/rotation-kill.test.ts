@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
-import { parseMasterKey } from "../../src/store/master-key.ts";
+import { parseMasterKey } from "../../src/store/key-file.ts";
 import { SealingKey } from "../../src/store/sealing-key.ts";
 import { Child } from "../support/child.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";

@@ -70,11 +70,11 @@ test.each(Object.entries(WRITES))(
     using files = new RotationFolder();
     await files.fill();
     const isWaiting = Promise.withResolvers<void>();
-    const isOver = Promise.withResolvers<void>();
+    const isExpired = Promise.withResolvers<void>();
     const clock = new ManualClock();
     clock.sleep = () => {
       isWaiting.resolve();
-      return isOver.promise;
+      return isExpired.promise;
     };
     const store = await files.open({ clock });
     const other = new Database(files.path);
@@ -84,7 +84,7 @@ test.each(Object.entries(WRITES))(
     other.run("ROLLBACK");
     other.close();
     await files.rotate();
-    isOver.resolve();
+    isExpired.resolve();
     await written;
     expect(await read(store)).toBe(LATE.reveal());
     expect(await read(await files.open())).toBe(LATE.reveal());

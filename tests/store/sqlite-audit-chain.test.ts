@@ -1,13 +1,11 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { drizzle } from "drizzle-orm/bun-sqlite";
-import type { AuditEntry } from "../../src/audit/audit-entry.ts";
-import { isAuditFailure } from "../../src/audit/audit-failure.ts";
+import { type AuditEntry, isAuditFailure } from "../../src/audit/audit-entry.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
-import type { Transaction } from "../../src/store/sqlite/revisions.ts";
+import { runStatement, type Transaction } from "../../src/store/sqlite/statement.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { usage } from "../../src/store/sqlite/schema.ts";
-import { runStatement } from "../../src/store/sqlite/statement.ts";
 import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
 import { Child } from "../support/child.ts";
 import { ManualClock } from "../support/manual-clock.ts";

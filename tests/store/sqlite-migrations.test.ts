@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { appliedMigrations, migrate, MIGRATIONS } from "../../src/store/sqlite/migrations.ts";
+import { appliedMigrations, migrate, MIGRATIONS } from "../../src/store/sqlite/open-database.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const FOLDER = join(ROOT, "drizzle");

@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { ServiceError } from "../../src/errors.ts";
 import type { RotationProgress } from "../../src/store/sqlite/rotate-master-key.ts";
-import { SEALED_COLUMNS, type SealedColumn } from "../../src/store/sqlite/sealed-columns.ts";
+import { SEALED_COLUMNS, type SealedColumn } from "../../src/store/sqlite/resealing.ts";
 import { type Contents, nameOf, RotationFolder } from "../support/rotation-folder.ts";
 
 interface Cell {

@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-
 import type { Clock } from "../../src/clock.ts";
 
 /** 12:00 in Beijing on 22 November 2026: far from midnight, so that a test crosses a day only when it means to. */

@@ -6,9 +6,10 @@ import {
   type RotationProgress,
   type RotationReport,
 } from "../../src/store/sqlite/rotate-master-key.ts";
-import { SEALED_COLUMNS } from "../../src/store/sqlite/sealed-columns.ts";
+import { SEALED_COLUMNS } from "../../src/store/sqlite/resealing.ts";
 import type { SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
-import type { Store, StoreFault } from "../../src/store/store.ts";
+import type { StoreFault } from "../../src/ops/readiness.ts";
+import type { Store } from "../../src/store/store.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "./slots.ts";
 import { saveUnderLease, StoreFolder } from "./store-folder.ts";
 

@@ -1,4 +1,4 @@
-import { createAuthentication } from "../../src/clients/authentication.ts";
+import { createAuthentication } from "../../src/api/authentication.ts";
 import { type AppParts, createApp } from "../../src/http/app.ts";
 
 /** A route as the router has it. */

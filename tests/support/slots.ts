@@ -1,5 +1,4 @@
-import type { TokenMode } from "../../src/apps/app.ts";
-import type { Slot } from "../../src/apps/slot.ts";
+import type { Slot, TokenMode } from "../../src/apps/app.ts";
 import type { CredentialRef } from "../../src/credentials/credential.ts";
 import { Secret } from "../../src/secret.ts";
 

@@ -1,4 +1,4 @@
-import { World } from "./world.ts";
+import { Harness } from "./harness.ts";
 
 /** The bit of a terminal's local flags that says that it shows what is typed. */
 const ECHO = 8;
@@ -26,7 +26,7 @@ export class TerminalChild {
 
   /** Resolves when the terminal shows `text`. */
   async shows(text: string): Promise<void> {
-    await World.until(() => this.shown.includes(text));
+    await Harness.until(() => this.shown.includes(text));
   }
 
   type(text: string): void {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { failureOf } from "../support/refusals.ts";
-import { bodyOf, cancelled, forwarderWorld, type PartialRequest, textOf } from "./forwarder-world.ts";
+import { bodyOf, cancelled, forwarderHarness, type PartialRequest, textOf } from "./forwarder-harness.ts";
 
 const OK = httpAnswer("ok");
 const MAY_HAVE_RUN = "可能已经执行";
@@ -26,7 +26,7 @@ const CHUNK = "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
 
 test("an answer whose head does not come in time is given up, and may have been carried out", async () => {
   const { watch, closed } = closing();
-  await using it = await forwarderWorld(({ socket }) => watch(socket), { times: { ...SHORT, headMs: 50 } });
+  await using it = await forwarderHarness(({ socket }) => watch(socket), { times: { ...SHORT, headMs: 50 } });
   const failure = await failureOf(it.forward({ method: "POST", body: Buffer.from("x") }));
   expect(failure.code).toBe("upstream_timeout");
   expect(failure.message).toContain(MAY_HAVE_RUN);
@@ -41,18 +41,18 @@ test("where something large goes up the head may take longer", async () => {
   ];
   for (const request of large) {
     const times = { ...SHORT, uploadMs: 50 };
-    await using it = await forwarderWorld(() => undefined, { times });
+    await using it = await forwarderHarness(() => undefined, { times });
     expect((await failureOf(it.forward({ method: "POST", ...request }))).code).toBe("upstream_timeout");
   }
   const times = { ...SHORT, headMs: 50 };
-  await using it = await forwarderWorld(() => undefined, { times });
+  await using it = await forwarderHarness(() => undefined, { times });
   const small = it.forward({ method: "POST", body: Buffer.alloc(65_536) });
   expect((await failureOf(small)).code).toBe("upstream_timeout");
 });
 
 test("the head's time begins with the last byte that went up", async () => {
   let isRead = false;
-  await using it = await forwarderWorld(
+  await using it = await forwarderHarness(
     ({ socket }) => {
       if (!isRead && it.arrived().endsWith("end")) socket.write(OK);
       isRead ||= it.arrived().endsWith("end");
@@ -72,7 +72,7 @@ test("the head's time begins with the last byte that went up", async () => {
 });
 
 test("a file that has to be made first may take its time, as a call may not", async () => {
-  await using it = await forwarderWorld(({ socket }) => setTimeout(() => socket.write(OK), 150), {
+  await using it = await forwarderHarness(({ socket }) => setTimeout(() => socket.write(OK), 150), {
     times: { ...SHORT, headMs: 50 },
   });
   for (const path of ["/cgi-bin/media/get", "/cgi-bin/media/get/jssdk", "/wxa/getwxacodeunlimit"])
@@ -82,7 +82,9 @@ test("a file that has to be made first may take its time, as a call may not", as
 
 test("an upload that comes to a standstill is ended", async () => {
   const { watch, closed } = closing();
-  await using it = await forwarderWorld(({ socket }) => watch(socket), { times: { ...SHORT, uploadMs: 50 } });
+  await using it = await forwarderHarness(({ socket }) => watch(socket), {
+    times: { ...SHORT, uploadMs: 50 },
+  });
   const body = bodyOf(["x"], 100_000, "stays open");
   expect((await failureOf(it.forward({ method: "POST", body }))).code).toBe("upstream_timeout");
   await closed;
@@ -92,7 +94,7 @@ test("an upload that comes to a standstill is ended", async () => {
 test("an answer's body that brings nothing for too long is ended", async () => {
   for (const length of [10, 1_000_000]) {
     const { watch, closed } = closing();
-    await using it = await forwarderWorld(
+    await using it = await forwarderHarness(
       ({ socket }) => {
         watch(socket);
         socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\nhello`);
@@ -106,7 +108,7 @@ test("an answer's body that brings nothing for too long is ended", async () => {
 });
 
 test("a reader that takes its time ends nothing", async () => {
-  await using it = await forwarderWorld(LARGE_HEAD + "x".repeat(1_000_000), {
+  await using it = await forwarderHarness(LARGE_HEAD + "x".repeat(1_000_000), {
     times: { ...SHORT, bodyMs: 40 },
   });
   const { body } = await it.forward();
@@ -122,7 +124,7 @@ test("a reader that takes its time ends nothing", async () => {
 test("the caller's abort ends a request that has no answer yet", async () => {
   const { watch, closed } = closing();
   const abort = new AbortController();
-  await using it = await forwarderWorld(({ socket }) => {
+  await using it = await forwarderHarness(({ socket }) => {
     watch(socket);
     abort.abort();
   });
@@ -131,7 +133,7 @@ test("the caller's abort ends a request that has no answer yet", async () => {
 });
 
 test("a caller that has gone already sends nothing", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   await failureOf(it.forward({ signal: AbortSignal.abort() }));
   await it.forward();
   expect(it.server.requests).toHaveLength(1);
@@ -140,7 +142,7 @@ test("a caller that has gone already sends nothing", async () => {
 test("the caller's abort ends a download in its middle", async () => {
   const { watch, closed } = closing();
   const abort = new AbortController();
-  await using it = await forwarderWorld(({ socket }) => {
+  await using it = await forwarderHarness(({ socket }) => {
     watch(socket);
     socket.write(`${LARGE_HEAD}hello`);
   });
@@ -153,7 +155,7 @@ test("the caller's abort ends a download in its middle", async () => {
 
 test("a body that is wanted no more ends the download", async () => {
   const { watch, closed } = closing();
-  await using it = await forwarderWorld(({ socket }) => {
+  await using it = await forwarderHarness(({ socket }) => {
     watch(socket);
     socket.write(`${LARGE_HEAD}hello`);
   });
@@ -165,7 +167,7 @@ test("the caller's abort ends an upload in its middle, and the body that it came
   const { watch, closed } = closing();
   const abort = new AbortController();
   const body = bodyOf(["x"], 100_000, "stays open");
-  await using it = await forwarderWorld(({ socket }) => {
+  await using it = await forwarderHarness(({ socket }) => {
     watch(socket);
     abort.abort();
   });
@@ -178,7 +180,7 @@ test("the caller's abort ends an upload in its middle, and the body that it came
 
 test("nobody there means that nothing was sent", async () => {
   const nobody = await closedUrl();
-  await using it = await forwarderWorld(OK, { baseUrls: { weixin: nobody, wecom: nobody } });
+  await using it = await forwarderHarness(OK, { baseUrls: { weixin: nobody, wecom: nobody } });
   for (const body of [undefined, Buffer.from("x"), bodyOf(["x"], 1)]) {
     expect((await failureOf(it.forward({ method: "POST", body }))).code).toBe("upstream_unreachable");
   }
@@ -192,7 +194,7 @@ test("an answer that breaks off or is none may have been carried out", async () 
     "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
   ];
   for (const text of broken) {
-    await using it = await forwarderWorld(({ socket }) => void socket.end(text));
+    await using it = await forwarderHarness(({ socket }) => void socket.end(text));
     const failure = await failureOf(it.forward({ method: "POST", body: Buffer.from("x") }));
     expect(failure.code, text).toBe("upstream_invalid");
     expect(failure.message).toContain(MAY_HAVE_RUN);
@@ -205,14 +207,14 @@ test("a large answer that breaks off errors its body", async () => {
     `${LARGE_HEAD}hello`,
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
   ]) {
-    await using it = await forwarderWorld(({ socket }) => void socket.end(text));
+    await using it = await forwarderHarness(({ socket }) => void socket.end(text));
     const answer = await it.forward();
     expect((await failureOf(textOf(answer.body))).code).toBe("upstream_invalid");
   }
 });
 
 test("requests share a kept connection", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   await it.forward();
   await it.forward({ method: "POST", body: Buffer.from("x") });
   await it.forward({ method: "POST" });
@@ -231,7 +233,7 @@ test("a call that may have run is not sent again when its kept connection dies",
     "GET that does something": { path: "/cgi-bin/menu/delete" },
   };
   for (const [name, call] of Object.entries(calls)) {
-    await using it = await forwarderWorld(({ text, socket }) => {
+    await using it = await forwarderHarness(({ text, socket }) => {
       if (text.includes("second")) socket.end();
       else socket.write(OK);
     });
@@ -243,7 +245,7 @@ test("a call that may have run is not sent again when its kept connection dies",
 
 test("a GET that reads is sent again when its kept connection dies", async () => {
   let times = 0;
-  await using it = await forwarderWorld(({ text, socket }) => {
+  await using it = await forwarderHarness(({ text, socket }) => {
     if (text.includes("second") && times++ === 0) socket.end();
     else socket.write(OK);
   });
@@ -254,7 +256,7 @@ test("a GET that reads is sent again when its kept connection dies", async () =>
 test("so many requests are under way at once, and the others wait for their turn", async () => {
   const sockets: Socket[] = [];
   const arrivals = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  await using it = await forwarderWorld(
+  await using it = await forwarderHarness(
     ({ socket }) => {
       arrivals[sockets.push(socket) - 1]?.resolve();
     },
@@ -274,7 +276,7 @@ test("so many requests are under way at once, and the others wait for their turn
 test("a status that there is none of is a bad answer, and its turn ends as well", async () => {
   const chunked = ({ text }: { text: string }) =>
     `HTTP/1.1 ${text.includes("none") ? 600 : 599} X\r\n${CHUNK}`;
-  await using it = await forwarderWorld((request) => void request.socket.write(chunked(request)), {
+  await using it = await forwarderHarness((request) => void request.socket.write(chunked(request)), {
     mostAtOnce: 1,
     times: { ...SHORT, headMs: 1000 },
   });
@@ -285,7 +287,7 @@ test("a status that there is none of is a bad answer, and its turn ends as well"
 });
 
 test("who waits too long for a turn has sent nothing, and a turn ends however an exchange ends", async () => {
-  await using it = await forwarderWorld(
+  await using it = await forwarderHarness(
     ({ text, socket }) => void (text.includes("hang") || socket.write(`${LARGE_HEAD}hello`)),
     { mostAtOnce: 1, times: { ...SHORT, headMs: 50 } },
   );

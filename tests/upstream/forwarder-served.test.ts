@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import { httpAnswer, type Responder } from "../support/answering-server.ts";
 import { rawGet } from "../support/raw-http.ts";
-import { forwarderWorld } from "./forwarder-world.ts";
+import { forwarderHarness } from "./forwarder-harness.ts";
 
 /** Serves what `upstream` answers as it is. */
 async function setup(upstream: string | Uint8Array | Responder) {
-  const world = await forwarderWorld(upstream);
+  const world = await forwarderHarness(upstream);
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { gzipSync } from "node:zlib";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { failureOf } from "../support/refusals.ts";
-import { bodyOf, forwarderWorld, textOf } from "./forwarder-world.ts";
+import { bodyOf, forwarderHarness, textOf } from "./forwarder-harness.ts";
 
 const OK = httpAnswer("ok");
 
@@ -10,7 +10,7 @@ const OK = httpAnswer("ok");
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");
 
 test("path and query arrive byte for byte", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   const targets = [
     ["/cgi-bin/user/get", "access_token=t"],
     ["/a//b/", ""],
@@ -26,7 +26,7 @@ test("path and query arrive byte for byte", async () => {
 });
 
 test("what would arrive otherwise than it is written is not sent", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   const paths = [
     "",
     "a",
@@ -66,7 +66,7 @@ test("what would arrive otherwise than it is written is not sent", async () => {
 });
 
 test("a request's headers arrive byte for byte, but for those of the connection", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   await it.forward({
     method: "POST",
     body: Buffer.from("{}"),
@@ -122,7 +122,7 @@ test("an answer's headers come byte for byte, but for those of the connection", 
     "Upgrade: h2c",
     "Content-Length: 2",
   ];
-  await using it = await forwarderWorld(Buffer.from(`${lines.join("\r\n")}\r\n\r\nok`, "latin1"));
+  await using it = await forwarderHarness(Buffer.from(`${lines.join("\r\n")}\r\n\r\nok`, "latin1"));
   const answer = await it.forward();
   expect([...answer.headers].toSorted(([a], [b]) => a.localeCompare(b))).toEqual([
     ["content-disposition", disposition],
@@ -139,7 +139,7 @@ test("an answer's headers come byte for byte, but for those of the connection", 
 
 test("any status is an answer, a redirect is not followed and nothing is inflated", async () => {
   for (const status of [301, 302, 307, 400, 404, 412, 500, 502]) {
-    await using it = await forwarderWorld(httpAnswer("x", { Location: "http://127.0.0.1:1/" }, status));
+    await using it = await forwarderHarness(httpAnswer("x", { Location: "http://127.0.0.1:1/" }, status));
     const answer = await it.forward();
     expect([answer.status, answer.headers.get("location"), await textOf(answer.body)]).toEqual([
       status,
@@ -149,7 +149,7 @@ test("any status is an answer, a redirect is not followed and nothing is inflate
     expect(it.server.requests).toHaveLength(1);
   }
   const zipped = gzipSync("hello");
-  await using it = await forwarderWorld(httpAnswer(zipped, { "Content-Encoding": "gzip" }));
+  await using it = await forwarderHarness(httpAnswer(zipped, { "Content-Encoding": "gzip" }));
   const answer = await it.forward();
   expect(answer.headers.get("content-encoding")).toBe("gzip");
   expect(await textOf(answer.body)).toBe(zipped.toString("latin1"));
@@ -161,26 +161,26 @@ test("an answer to HEAD, a 204 and a 304 have no body and keep their headers", a
     ["HEAD", 200],
     ["GET", 304],
   ] as const) {
-    await using it = await forwarderWorld(bare(status));
+    await using it = await forwarderHarness(bare(status));
     const answer = await it.forward({ method });
     expect(answer.body).toBeNull();
     expect([answer.headers.get("content-length"), answer.headers.get("etag")]).toEqual(["77", '"e"']);
   }
-  await using it = await forwarderWorld("HTTP/1.1 204 X\r\nX-A: 1\r\n\r\n");
+  await using it = await forwarderHarness("HTTP/1.1 204 X\r\nX-A: 1\r\n\r\n");
   const answer = await it.forward();
   expect([answer.status, answer.body, answer.headers.get("x-a")]).toEqual([204, null, "1"]);
 });
 
 test("only the proxy of the configuration is used, whatever NO_PROXY says", async () => {
   await using proxy = await AnsweringServer.start(({ socket }) => void socket.write(OK));
-  await using it = await forwarderWorld(OK, { proxyUrl: proxy.url });
+  await using it = await forwarderHarness(OK, { proxyUrl: proxy.url });
   const { NO_PROXY, HTTP_PROXY } = process.env;
   try {
     process.env["NO_PROXY"] = "*";
     await it.forward();
     process.env["NO_PROXY"] = "";
     process.env["HTTP_PROXY"] = proxy.url;
-    await using direct = await forwarderWorld(OK);
+    await using direct = await forwarderHarness(OK);
     await direct.forward();
     expect(direct.server.requests).toHaveLength(1);
   } finally {
@@ -207,7 +207,7 @@ test("a body goes up with its length and never in chunks", async () => {
     for (const [name, body] of Object.entries(bodies)) {
       if (method !== "POST" && !Buffer.isBuffer(body)) continue;
       const length = body instanceof Uint8Array ? body.byteLength : body.length;
-      await using it = await forwarderWorld(({ socket }) => {
+      await using it = await forwarderHarness(({ socket }) => {
         if (it.arrived().split("\r\n\r\n")[1]?.length === length) socket.write(OK);
       });
       await it.forward({ method, body });
@@ -219,7 +219,7 @@ test("a body goes up with its length and never in chunks", async () => {
 
 test("an empty POST has a Content-Length of 0", async () => {
   for (const body of [undefined, new Uint8Array(0), bodyOf([], 0)]) {
-    await using it = await forwarderWorld(OK);
+    await using it = await forwarderHarness(OK);
     await it.forward({ method: "POST", body });
     expect(it.arrived()).toContain("\r\nContent-Length: 0\r\n");
     expect(it.arrived()).not.toContain("Transfer-Encoding");
@@ -227,7 +227,7 @@ test("an empty POST has a Content-Length of 0", async () => {
 });
 
 test("a GET that carries a body is refused, because it can't be sent as it is", async () => {
-  await using it = await forwarderWorld(OK);
+  await using it = await forwarderHarness(OK);
   for (const body of [Buffer.from("x"), bodyOf(["x"], 1)]) {
     expect((await failureOf(it.forward({ body }))).code).toBe("invalid_parameter");
   }
@@ -247,7 +247,7 @@ test("a stream that is not as long as announced never arrives as a complete requ
   };
   for (const [name, body] of Object.entries(wrong)) {
     const closed = Promise.withResolvers<void>();
-    await using it = await forwarderWorld(({ socket }) => void socket.on("close", () => closed.resolve()));
+    await using it = await forwarderHarness(({ socket }) => void socket.on("close", () => closed.resolve()));
     const failure = await failureOf(it.forward({ method: "POST", body }));
     expect(failure.code, name).toBe("invalid_parameter");
     if (it.server.requests.length > 0) await closed.promise;
@@ -256,7 +256,7 @@ test("a stream that is not as long as announced never arrives as a complete requ
 });
 
 test("an answer can come while the body still goes up", async () => {
-  await using it = await forwarderWorld(httpAnswer("too large", {}, 413));
+  await using it = await forwarderHarness(httpAnswer("too large", {}, 413));
   const body = bodyOf(["x"], 100_000, "stays open");
   const answer = await it.forward({ method: "POST", body });
   expect([answer.status, await textOf(answer.body)]).toEqual([413, "too large"]);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ServiceError } from "../../src/errors.ts";
-import { readIssued } from "../../src/upstream/issued-answer.ts";
+import { readIssued } from "../../src/upstream/token-sources.ts";
 
 const VALUE = "70_abcdefghijklmnop-QRSTUV";
 

@@ -6,15 +6,17 @@ import type { Platform } from "../../src/errors.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
-import { CallbackIpProbe } from "../../src/upstream/callback-ip-probe.ts";
-import { Tickets } from "../../src/upstream/tickets.ts";
-import { WecomTokenSource } from "../../src/upstream/wecom-token-source.ts";
-import { WeixinLogin } from "../../src/upstream/weixin-login.ts";
-import { WeixinTokenSource } from "../../src/upstream/weixin-token-source.ts";
+import {
+  CallbackIpProbe,
+  Tickets,
+  WecomTokenSource,
+  WeixinTokenSource,
+} from "../../src/upstream/token-sources.ts";
+import { WeixinLogin } from "../../src/upstream/login-exchanges.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
-import { WECOM, WX } from "../support/world.ts";
+import { WECOM, WX } from "../support/harness.ts";
 
 const CODE = () => new Secret("sandbox-code-1");
 

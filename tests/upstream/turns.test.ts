@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Turns } from "../../src/upstream/turns.ts";
+import { Turns } from "../../src/upstream/exchange.ts";
 
 function setup(most: number) {
   const turns = new Turns(most);

@@ -1,13 +1,11 @@
 import { eq, sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
-import type { AuditEntry } from "../../audit/audit-entry.ts";
-import { auditFailure } from "../../audit/audit-failure.ts";
-import type { AuditFault } from "../../audit/audit-store.ts";
+import { type AuditEntry, auditFailure } from "../../audit/audit-entry.ts";
+import type { ChainBreak } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { ErrorCode } from "../../errors.ts";
-import type { Transaction } from "./revisions.ts";
+import { isBusy, sqliteErrorOf, type Transaction, unusable } from "./statement.ts";
 import { auditEnds, auditEntries } from "./schema.ts";
-import { isBusy, sqliteErrorOf, unusable } from "./statement.ts";
 
 /** An entry as its row has it: `detail` is text. */
 export type EntryRow = typeof auditEntries.$inferSelect;
@@ -114,7 +112,7 @@ export class AuditChain {
   follow(
     from: ChainLink,
     rows: readonly EntryRow[],
-  ): { readonly reached: ChainLink; readonly fault: AuditFault | undefined } {
+  ): { readonly reached: ChainLink; readonly fault: ChainBreak | undefined } {
     let reached: ChainLink = { entryId: from.entryId, hash: from.hash };
     for (const row of rows) {
       if (row.hash !== this.#hash(reached.hash, row)) return { reached, fault: this.#faultOf(row) };
@@ -123,7 +121,7 @@ export class AuditChain {
     return { reached, fault: undefined };
   }
 
-  #faultOf(row: EntryRow): AuditFault {
+  #faultOf(row: EntryRow): ChainBreak {
     const isAfterForgery = row.hash === this.#hash(UNKNOWN_HASH, row);
     const message = isAfterForgery
       ? "写入该条之前，链尾记录已被改动 (the note of the chain's end had been tampered with before this entry was written)"

@@ -2,8 +2,8 @@ import { and, desc, eq, like, or, type SQL, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditFilter, ReadCount, ReadKey, RefusalCount, RefusalKey } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
-import type { Transaction } from "./revisions.ts";
-import { AUDIT_WINDOW, type AuditWindow, fillPage } from "./audit-page.ts";
+import type { Transaction } from "./statement.ts";
+import { AUDIT_WINDOW, type AuditWindow, fillPage } from "./audit-listing.ts";
 import { auditReads, auditRefusals } from "./schema.ts";
 
 const MINUTE_MS = 60_000;

@@ -1,22 +1,21 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { asc, gt, min } from "drizzle-orm";
+import { and, asc, gt, lte, min, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import type { AuditFault, AuditVerdict } from "../../audit/audit-store.ts";
+import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditChain, ChainLink } from "./audit-chain.ts";
-import type { Transaction } from "./revisions.ts";
-import { auditEntries } from "./schema.ts";
-import { runStatement } from "./statement.ts";
+import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
+import { auditEntries, auditReads, auditRefusals } from "./schema.ts";
 
 /** How many entries are looked at, or dropped, before others have a turn. */
-export const AUDIT_PIECE = 1000;
+const AUDIT_PIECE = 1000;
 
 /** One piece of the walk. */
 interface Step {
   readonly looked: number;
   /** Undefined where there is no chain yet, or where it begins can't be told. */
   readonly reached: ChainLink | undefined;
-  readonly fault: AuditFault | undefined;
+  readonly fault: ChainBreak | undefined;
   readonly isLast: boolean;
 }
 
@@ -25,7 +24,7 @@ export async function verifyChain(
   database: BunSQLiteDatabase,
   chain: AuditChain,
   clock: Clock,
-): Promise<AuditVerdict> {
+): Promise<VerifyResult> {
   let reached: ChainLink | undefined;
   let entries = 0;
   for (;;) {
@@ -66,10 +65,10 @@ function look(transaction: Transaction, chain: AuditChain, before: ChainLink | u
  * Where the chain begins: the entry before the first that is kept. Neither that nor a fault while there has never been an
  * entry.
  */
-export function findStart(
+function findStart(
   transaction: Transaction,
   chain: AuditChain,
-): { readonly first?: ChainLink; readonly fault?: AuditFault } {
+): { readonly first?: ChainLink; readonly fault?: ChainBreak } {
   const first = chain.end(transaction, "first");
   const oldest =
     transaction
@@ -93,7 +92,7 @@ function faultOfEnd(
   transaction: Transaction,
   chain: AuditChain,
   { entryId, hash }: ChainLink,
-): AuditFault | undefined {
+): ChainBreak | undefined {
   const last = chain.end(transaction, "last");
   if (last?.isTrue && last.entryId === entryId && last.hash === hash) return undefined;
   if (!last?.isTrue) {
@@ -104,4 +103,57 @@ function faultOfEnd(
   const message =
     "末尾的条目与链尾记录不符：有条目被删除，或链尾记录被换成旧的 (the last entries don't fit the note of the chain's end: some were removed, or an older note was put there)";
   return { id: last.entryId === entryId ? entryId : Math.min(entryId, last.entryId) + 1, message };
+}
+
+/**
+ * Drops one piece of each: the oldest entries up to the first that is from `before` or later, and the oldest counts.
+ *
+ * Only what fits the chain is dropped: otherwise an entry could be got rid of by making it look old.
+ */
+export async function pruneAudit(
+  database: BunSQLiteDatabase,
+  chain: AuditChain,
+  clock: Clock,
+  before: number,
+): Promise<AuditPruning> {
+  const run = <T>(work: (transaction: Transaction) => T) =>
+    runStatement(clock, () => database.transaction(work, { behavior: "immediate" }), BACKGROUND_ATTEMPTS);
+  const reads = await run((transaction) => dropCounts(transaction, auditReads, before));
+  const refusals = await run((transaction) => dropCounts(transaction, auditRefusals, before));
+  const { dropped, fault } = await run((transaction) => dropEntries(transaction, chain, before));
+  const isDone = Math.max(reads, refusals, dropped) < AUDIT_PIECE;
+  return { entries: dropped, isDone, fault };
+}
+
+function dropCounts(
+  transaction: Transaction,
+  table: typeof auditReads | typeof auditRefusals,
+  before: number,
+): number {
+  const oldest = sql`rowid in (select rowid from ${table} where ${table.minute} < ${before} limit ${AUDIT_PIECE})`;
+  return transaction.delete(table).where(oldest).returning({ minute: table.minute }).all().length;
+}
+
+function dropEntries(
+  transaction: Transaction,
+  chain: AuditChain,
+  before: number,
+): { dropped: number; fault: ChainBreak | undefined } {
+  const { first, fault: faultOfStart } = findStart(transaction, chain);
+  if (!first) return { dropped: 0, fault: faultOfStart };
+  const rows = transaction
+    .select()
+    .from(auditEntries)
+    .where(gt(auditEntries.id, first.entryId))
+    .orderBy(asc(auditEntries.id))
+    .limit(AUDIT_PIECE)
+    .all();
+  const kept = rows.findIndex(({ at }) => at >= before);
+  const old = kept === -1 ? rows : rows.slice(0, kept);
+  const { reached, fault } = chain.follow(first, old);
+  if (reached.entryId === first.entryId) return { dropped: 0, fault };
+  const isDropped = and(gt(auditEntries.id, first.entryId), lte(auditEntries.id, reached.entryId));
+  const dropped = transaction.delete(auditEntries).where(isDropped).returning({ id: auditEntries.id }).all();
+  chain.setEnd(transaction, "first", reached);
+  return { dropped: dropped.length, fault };
 }

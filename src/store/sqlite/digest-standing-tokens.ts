@@ -3,17 +3,17 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import { credentials } from "./schema.ts";
-import type { SealedCredentials } from "./sealed-credentials.ts";
+import type { SealedCredentials } from "./credential-rows.ts";
 import { runStatement } from "./statement.ts";
 
 /** So many tokens get their digest in one transaction: a few milliseconds for which other processes wait. */
-const BATCH_MOST = 100;
+const MAX_BATCH = 100;
 
 /**
  * Gives the living access tokens a digest that were saved before there were any, so that they are known again at once and
  * not when they are replaced. What does not open stays without. Other processes may do the same meanwhile.
  */
-export async function digestStandingTokens(
+export async function backfillTokenDigests(
   database: BunSQLiteDatabase,
   sealed: SealedCredentials,
   clock: Clock,
@@ -32,7 +32,7 @@ export async function digestStandingTokens(
       .from(credentials)
       .where(and(isWithout, gt(rowId, after)))
       .orderBy(asc(rowId))
-      .limit(BATCH_MOST)
+      .limit(MAX_BATCH)
       .all();
   /** Gives back behind which row to go on; undefined when there are no more. */
   const digest = (after: number): number | undefined =>
@@ -45,7 +45,7 @@ export async function digestStandingTokens(
           const set = { valueDigest: sealed.digest(credential.value) };
           transaction.update(credentials).set(set).where(eq(rowId, id)).run();
         }
-        return found.length < BATCH_MOST ? undefined : found.at(-1)?.id;
+        return found.length < MAX_BATCH ? undefined : found.at(-1)?.id;
       },
       { behavior: "immediate" },
     );

@@ -2,8 +2,13 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { ServiceError } from "../../errors.ts";
-import { appliedMigrations, MIGRATIONS } from "./migrations.ts";
-import { BUSY_TIMEOUT_MS } from "./statement.ts";
+import { BACKGROUND_ATTEMPTS, BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
+import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
+import engine from "../../../drizzle/0001_engine.sql" with { type: "text" };
+import access from "../../../drizzle/0002_access.sql" with { type: "text" };
+import gateway from "../../../drizzle/0003_gateway.sql" with { type: "text" };
+import type { Clock } from "../../clock.ts";
+import type { StoreFault } from "../../ops/readiness.ts";
 
 /** What a database says about itself before anything is written to it. */
 export interface DatabaseInspection {
@@ -90,4 +95,84 @@ function tooNew(path: string): ServiceError {
     "store_unusable",
     `DATABASE_URL file:${path}: 由更新版本创建，请升级本程序 (made by a newer version; upgrade this program)`,
   );
+}
+
+/** Every migration that drizzle-kit generated, in order, embedded so that the binary needs no folder. */
+export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
+  { name: "0000_initial", sql: initial },
+  { name: "0001_engine", sql: engine },
+  { name: "0002_access", sql: access },
+  { name: "0003_gateway", sql: gateway },
+];
+
+/** The names of the migrations that `database` has had; empty for a new one. */
+export function appliedMigrations(database: Database): string[] {
+  const table = database
+    .query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'")
+    .get();
+  if (!table) return [];
+  return database
+    .query<{ name: string }, []>("SELECT name FROM migrations ORDER BY name")
+    .all()
+    .map(({ name }) => name);
+}
+
+/** Brings `database` to the newest schema in one transaction. Another process that does the same waits its turn. */
+export function migrate(database: Database, now: number): void {
+  const bringUp = database.transaction(() => {
+    const applied = new Set(appliedMigrations(database));
+    if (applied.size === 0) {
+      database.run(
+        "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)",
+      );
+    }
+    for (const { name, sql } of MIGRATIONS) {
+      if (applied.has(name)) continue;
+      for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);
+      database.query("INSERT INTO migrations (name, applied_at) VALUES (?, ?)").run(name, now);
+    }
+  });
+  bringUp.immediate();
+}
+
+const NO_KEY =
+  "数据库缺少主密钥的记录或与当前主密钥不匹配，请从备份恢复数据库或主密钥 (the database's proof of the master key is missing or does not open; restore the database or the master key)";
+const NOT_MIGRATED =
+  "数据库迁移不完整，请从备份恢复，或用本版本重新启动 (migrations are missing; restore a backup, or start again with this version)";
+
+/**
+ * What keeps an open database from being used, found out by doing: it writes and commits, opens the proof of the
+ * master key and reads which migrations were applied. Empty when all is well. Never throws.
+ */
+export async function probeDatabase(
+  database: Database,
+  proveKey: () => boolean,
+  clock: Clock,
+): Promise<readonly StoreFault[]> {
+  const checks: readonly (readonly [StoreFault["part"], () => string | undefined])[] = [
+    ["database", () => write(database)],
+    ["key", () => (proveKey() ? undefined : NO_KEY)],
+    ["migrations", () => (isMigrated(database) ? undefined : NOT_MIGRATED)],
+  ];
+  const faults: StoreFault[] = [];
+  for (const [part, check] of checks) {
+    const message = await runStatement(clock, check, BACKGROUND_ATTEMPTS).catch(messageOf);
+    if (message !== undefined) faults.push({ part, message });
+  }
+  return faults;
+}
+
+/** The user version is in the header page and means nothing to us; SQLite writes it even when it stays the same. */
+function write(database: Database): undefined {
+  const standing = database.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version;
+  database.run(`PRAGMA user_version = ${standing ?? 0}`);
+}
+
+function isMigrated(database: Database): boolean {
+  const applied = new Set(appliedMigrations(database));
+  return MIGRATIONS.every(({ name }) => applied.has(name));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof ServiceError ? error.message : "数据库检查失败 (the database can't be checked)";
 }

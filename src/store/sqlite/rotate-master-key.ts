@@ -4,16 +4,14 @@ import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Keyring } from "../keyring.ts";
 import { chooseNewKey, requireNewKey } from "../new-key.ts";
-import { keepKey, removeDrafts, replaceKey } from "../replace-key-file.ts";
+import { backupKey, removeTempFiles, replaceKey } from "../key-file.ts";
 import { type SealedPlace, SealingKey } from "../sealing-key.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { inspectDatabase } from "./open-database.ts";
-import { Resealing } from "./resealing.ts";
-import type { Transaction } from "./revisions.ts";
-import { SEALED_COLUMNS } from "./sealed-columns.ts";
+import { Resealing, SEALED_COLUMNS } from "./resealing.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { dropPredecessor, insertSuccessor } from "./sqlite-key-table.ts";
-import { runStatement } from "./statement.ts";
-import { closeDatabase, type UnlockOptions, unlockDatabase } from "./unlock.ts";
+import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /**
  * For so long every running process has the chance to learn of the new key before the old one is put out of use: even
@@ -23,8 +21,8 @@ const LEARNING_MS = 3000;
 /** Between two batches others get their turn to write. */
 const BREATH_MS = 5;
 /** So often what was written meanwhile is sealed anew, before it is said that somebody does not know the new key. */
-const PASSES_MOST = 20;
-const PURGES_MOST = 20;
+const MAX_PASSES = 20;
+const MAX_PURGES = 20;
 
 /** Which database's key is changed, and how. */
 export interface RotationOptions extends Omit<UnlockOptions, "onKeyCreated"> {
@@ -105,10 +103,10 @@ class Rotation {
   async run(): Promise<RotationReport> {
     const { masterKey, masterKeyFile, newKeyFile, clock, learningMs = LEARNING_MS } = this.#options;
     const keyFile = masterKey ? newKeyFile : masterKeyFile;
-    if (keyFile !== undefined) removeDrafts(keyFile);
+    if (keyFile !== undefined) removeTempFiles(keyFile);
     await this.#do(() => this.#resealing.check());
     const pair = await this.#begin();
-    const oldKeyFile = masterKey ? undefined : keepKey(masterKeyFile, pair.old);
+    const oldKeyFile = masterKey ? undefined : backupKey(masterKeyFile, pair.old);
     this.#tell("begun");
     await this.#resealAll();
     await clock.sleep(learningMs);
@@ -117,7 +115,7 @@ class Rotation {
       await this.#resealAll();
       this.#tell("sealed");
       if (await this.#do(() => this.#end(pair))) break;
-      if (pass >= PASSES_MOST) throw somebodyIsBehind();
+      if (pass >= MAX_PASSES) throw somebodyIsBehind();
     }
     await this.#purge();
     this.#tell("ended");
@@ -138,7 +136,7 @@ class Rotation {
     const candidate = chooseNewKey(this.#keyring, this.#options);
     // Before anything is begun, so that a folder that can't be written stops it here.
     const { current, old } = this.#keyring;
-    if (!masterKey && current && !old) keepKey(masterKeyFile, current);
+    if (!masterKey && current && !old) backupKey(masterKeyFile, current);
     return this.#do(() => this.#transact((transaction) => this.#insert(transaction, candidate)));
   }
 
@@ -181,8 +179,8 @@ class Rotation {
   #end(pair: Pair): boolean {
     return this.#transact((transaction) => {
       const rows = this.#keyring.reread();
-      const isOver = !rows.some(({ keyId }) => keyId === pair.old.keyId);
-      if (isOver) return true;
+      const isExpired = !rows.some(({ keyId }) => keyId === pair.old.keyId);
+      if (isExpired) return true;
       if (this.#keyring.current?.keyId !== pair.new.keyId) throw unreadable();
       if (this.#resealing.isAnyLeft()) return false;
       requireNewKey(pair.new, this.#options);
@@ -195,7 +193,7 @@ class Rotation {
 
   /** Empties the log, in which texts that were sealed under the old key still are. What can't be is, with time, overwritten. */
   async #purge(): Promise<void> {
-    for (let attempt = 1; attempt <= PURGES_MOST; attempt++) {
+    for (let attempt = 1; attempt <= MAX_PURGES; attempt++) {
       const query = this.#database.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)");
       if ((await this.#do(() => query.get()))?.busy === 0) return;
       await this.#options.clock.sleep(BREATH_MS);

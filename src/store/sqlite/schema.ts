@@ -41,8 +41,8 @@ export const credentials = sqliteTable(
     /** Epoch milliseconds, as every instant here. */
     issuedAt: integer("issued_at"),
     expiresAt: integer("expires_at"),
-    /** `Credential.renewLeftMs`. */
-    renewLeftMs: integer("renew_left_ms"),
+    /** `Credential.renewBeforeMs`. */
+    renewBeforeMs: integer("renew_left_ms"),
     isRejected: integer("is_rejected", { mode: "boolean" }).notNull().default(false),
     /** Sealed: the last value that WeChat confirmed to be dead. */
     deadValue: text("dead_value"),

@@ -1,21 +1,19 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
-import { type App, nameOfApp } from "../../apps/app.ts";
+import { type App, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
-import type { SlotName } from "../../apps/slot.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
-import { pauseKeysOfApp } from "../../credentials/pause.ts";
+import { pauseKeysOfApp } from "../../credentials/backoff.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { FORGOTTEN } from "./forgotten-columns.ts";
-import type { Revisions, Transaction } from "./revisions.ts";
+import { FORGOTTEN } from "./credential-rows.ts";
+import { type Revisions, runStatement, type Transaction } from "./statement.ts";
 import { apps, credentials, pauses } from "./schema.ts";
-import { runStatement } from "./statement.ts";
 
 type Row = typeof apps.$inferSelect;
 type Source = "environment" | "managed";

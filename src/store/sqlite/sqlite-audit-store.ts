@@ -4,7 +4,7 @@ import type {
   AuditFilter,
   AuditPruning,
   AuditStore,
-  AuditVerdict,
+  VerifyResult,
   ReadCount,
   ReadKey,
   RefusalCount,
@@ -12,12 +12,10 @@ import type {
 } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import type { Transaction } from "./revisions.ts";
+import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
 import { AuditCountTables } from "./audit-count-tables.ts";
 import { AuditListing } from "./audit-listing.ts";
-import { pruneAudit } from "./audit-pruning.ts";
-import { verifyChain } from "./audit-verification.ts";
-import { ATTEMPTS_FEW, runStatement } from "./statement.ts";
+import { pruneAudit, verifyChain } from "./audit-verification.ts";
 
 const UNDONE = Symbol("undone");
 const PROBED: AuditEntry = {
@@ -50,11 +48,11 @@ export class SqliteAuditStore implements AuditStore {
   }
 
   addReads(counts: readonly ReadCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addReads(transaction, counts), ATTEMPTS_FEW);
+    return this.#change((transaction) => this.#counts.addReads(transaction, counts), BACKGROUND_ATTEMPTS);
   }
 
   addRefusals(counts: readonly RefusalCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addRefusals(transaction, counts), ATTEMPTS_FEW);
+    return this.#change((transaction) => this.#counts.addRefusals(transaction, counts), BACKGROUND_ATTEMPTS);
   }
 
   list(filter: AuditFilter, page: { limit: number; before?: number | undefined }): Promise<AuditRecord[]> {
@@ -76,7 +74,7 @@ export class SqliteAuditStore implements AuditStore {
     return this.#counts.listRefusals(filter, page);
   }
 
-  verify(): Promise<AuditVerdict> {
+  verify(): Promise<VerifyResult> {
     return verifyChain(this.#database, this.#chain, this.#clock);
   }
 
@@ -95,7 +93,7 @@ export class SqliteAuditStore implements AuditStore {
         this.#counts.addRefusals(transaction, [refusal]);
         // Whatever is thrown undoes the transaction.
         throw new Error("undone", { cause: UNDONE });
-      }, ATTEMPTS_FEW);
+      }, BACKGROUND_ATTEMPTS);
     } catch (error) {
       if (!(error instanceof Error && error.cause === UNDONE)) throw error;
     }

@@ -2,17 +2,15 @@ import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
-import type { ClientStore } from "../../clients/client-store.ts";
-import { isUnrestricted, readPolicy } from "../../clients/api-policy.ts";
-import type { ApiKeyRecord, Client } from "../../clients/client.ts";
-import { noSuchKey } from "../../clients/client-administration.ts";
-import { ACTIONS, type Grant } from "../../clients/grant.ts";
+import type { ClientStore } from "../../access/client-store.ts";
+import { isUnrestricted, readPolicy } from "../../access/api-policy.ts";
+import { ACTIONS, type ApiKeyRecord, type Client, type Grant } from "../../access/client.ts";
+import { noSuchKey } from "../../access/client-administration.ts";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import type { Revisions, Transaction } from "./revisions.ts";
+import { type Revisions, runStatement, type Transaction } from "./statement.ts";
 import { apiKeys, clients } from "./schema.ts";
-import { runStatement } from "./statement.ts";
 
 const REVISION = "clients";
 

@@ -1,18 +1,27 @@
-import { and, eq } from "drizzle-orm";
+import { and, eq, isNotNull } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import type { SlotName } from "../../apps/slot.ts";
+import type { SlotName } from "../../apps/app.ts";
 import type { Clock } from "../../clock.ts";
-import type { CredentialFacts, CredentialFactsStore } from "../../credentials/credential-facts.ts";
+import type {
+  CredentialFacts,
+  CredentialFactsStore,
+  IssuedToken,
+  IssuedTokenIndex,
+} from "../../credentials/credential-store.ts";
 import { CREDENTIAL_KINDS } from "../../credentials/credential.ts";
 import { credentials } from "./schema.ts";
 import { runStatement } from "./statement.ts";
+import type { StandingLife } from "../../credentials/credential-store.ts";
+import type { Database, Statement } from "bun:sqlite";
+import type { Secret } from "../../secret.ts";
+import type { SealedCredentials } from "./credential-rows.ts";
 
 const COLUMNS = {
   kind: credentials.kind,
   generation: credentials.generation,
   issuedAt: credentials.issuedAt,
   expiresAt: credentials.expiresAt,
-  renewLeftMs: credentials.renewLeftMs,
+  renewBeforeMs: credentials.renewBeforeMs,
   isRejected: credentials.isRejected,
   usedAt: credentials.usedAt,
   leaseExpiresAt: credentials.leaseExpiresAt,
@@ -49,17 +58,81 @@ export class SqliteCredentialFacts implements CredentialFactsStore {
 function toFacts(row: Row): CredentialFacts[] {
   const kind = CREDENTIAL_KINDS.find((each) => each === row.kind);
   if (!kind) return [];
-  const { issuedAt, expiresAt, renewLeftMs, diedEarlyAt, diedEarlyMs } = row;
+  const { issuedAt, expiresAt, renewBeforeMs, diedEarlyAt, diedEarlyMs } = row;
   const isThere = issuedAt !== null && expiresAt !== null && !row.isRejected;
   const hasDiedEarly = diedEarlyAt !== null && diedEarlyMs !== null;
   return [
     {
       kind,
       generation: row.generation ?? 0,
-      life: isThere ? { issuedAt, expiresAt, ...(renewLeftMs === null ? {} : { renewLeftMs }) } : undefined,
+      life: isThere
+        ? { issuedAt, expiresAt, ...(renewBeforeMs === null ? {} : { renewBeforeMs }) }
+        : undefined,
       usedAt: row.usedAt ?? undefined,
       leaseExpiresAt: row.leaseExpiresAt ?? undefined,
       diedEarly: hasDiedEarly ? { at: diedEarlyAt, earlyMs: diedEarlyMs } : undefined,
     },
   ];
+}
+
+/** Every credential that stands in SQLite and may be handed out, with its end, by one query. Nothing is unsealed. */
+export async function listStandingLives(database: BunSQLiteDatabase, clock: Clock): Promise<StandingLife[]> {
+  const { platform, appId, slot, kind, expiresAt } = credentials;
+  const stands = and(isNotNull(credentials.value), eq(credentials.isRejected, false));
+  const rows = await runStatement(clock, () =>
+    database.select({ platform, appId, slot, kind, expiresAt }).from(credentials).where(stands).all(),
+  );
+  return rows.flatMap((row) => {
+    const known = CREDENTIAL_KINDS.find((each) => each === row.kind);
+    if (!known || row.expiresAt === null) return [];
+    const platformName = row.platform === "wecom" ? ("wecom" as const) : ("weixin" as const);
+    const name = { slot: { platform: platformName, appId: row.appId, name: row.slot }, kind: known };
+    return [{ name, expiresAt: row.expiresAt }];
+  });
+}
+
+interface Found {
+  readonly platform: string;
+  readonly appId: string;
+  readonly slot: string;
+  readonly until: number;
+}
+
+/**
+ * Where an app was asked for with a secret before that secret was ours, both slots may have the same token: then it is
+ * the app's own. Written by hand and prepared once, because whoever sends made-up tokens makes us look each time.
+ */
+const FIND = `
+  SELECT platform, app_id AS appId, slot, expires_at AS until, slot LIKE '~%' AS isForeign FROM credentials
+  WHERE value_digest = $digest AND value IS NOT NULL AND is_rejected = 0 AND expires_at > $now
+  UNION ALL
+  SELECT platform, app_id, slot, previous_until, slot LIKE '~%' FROM credentials
+  WHERE previous_digest = $digest AND previous_until > $now
+  ORDER BY isForeign LIMIT 1`;
+
+/** Finds the slot of an access token in SQLite by its digest. Nothing is unsealed. */
+export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
+  readonly #find: Statement<Found, [{ $digest: string; $now: number }]>;
+  readonly #total: Statement<{ writes: number }, []>;
+  readonly #sealed: Pick<SealedCredentials, "digest">;
+  readonly #clock: Clock;
+
+  constructor(database: Database, sealed: Pick<SealedCredentials, "digest">, clock: Clock) {
+    this.#find = database.query(FIND);
+    this.#total = database.query("SELECT total_changes() AS writes");
+    this.#sealed = sealed;
+    this.#clock = clock;
+  }
+
+  async findIssued(token: Secret, now: number): Promise<IssuedToken | undefined> {
+    const $digest = this.#sealed.digest(token);
+    const found = await runStatement(this.#clock, () => this.#find.get({ $digest, $now: now }));
+    if (!found) return undefined;
+    const { appId, slot: name, until } = found;
+    return { slot: { platform: found.platform === "wecom" ? "wecom" : "weixin", appId, name }, until };
+  }
+
+  writes(): number {
+    return this.#total.get()?.writes ?? 0;
+  }
 }

@@ -14,12 +14,17 @@ import {
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { CLEARED, FORGOTTEN, NO_VALUE, RAISED } from "./forgotten-columns.ts";
-import type { Transaction } from "./revisions.ts";
+import {
+  CLEARED,
+  digestsAfter,
+  digestsWithout,
+  FORGOTTEN,
+  NO_VALUE,
+  RAISED,
+  type SealedCredentials,
+} from "./credential-rows.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { credentials } from "./schema.ts";
-import type { SealedCredentials } from "./sealed-credentials.ts";
-import { runStatement } from "./statement.ts";
-import { digestsAfter, digestsWithout } from "./token-digests.ts";
 
 type Row = typeof credentials.$inferSelect;
 
@@ -126,7 +131,7 @@ export class SqliteCredentialStore implements CredentialStore {
           value: this.#sealed.seal(name, "value", credential.value),
           issuedAt: credential.issuedAt,
           expiresAt: credential.expiresAt,
-          renewLeftMs: credential.renewLeftMs ?? null,
+          renewBeforeMs: credential.renewBeforeMs ?? null,
           isRejected: false,
           firstSavedAt: before.firstSavedAt ?? now,
           ...this.#digestsOf(name, before, credential.value, now),
@@ -179,7 +184,7 @@ export class SqliteCredentialStore implements CredentialStore {
   async shorten(
     name: CredentialName,
     standing: Credential,
-    life: { readonly expiresAt: number; readonly renewLeftMs: number },
+    life: { readonly expiresAt: number; readonly renewBeforeMs: number },
   ): Promise<CredentialRecord> {
     const { issuedAt, expiresAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.

@@ -3,7 +3,7 @@ import { eq } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { KeyRow, KeyTable } from "../keyring.ts";
 import type { SealingKey } from "../sealing-key.ts";
-import type { Transaction } from "./revisions.ts";
+import type { Transaction } from "./statement.ts";
 import { keyring } from "./schema.ts";
 
 /** The database's record of its master keys, in SQLite. Throws what SQLite throws. */
@@ -29,7 +29,7 @@ export class SqliteKeyTable implements KeyTable {
 
 /** Writes down a key of the database, made at `now` (epoch milliseconds). */
 export function insertKey(transaction: Transaction, key: SealingKey, now: number): void {
-  transaction.insert(keyring).values({ keyId: key.keyId, proof: key.prove(), createdAt: now }).run();
+  transaction.insert(keyring).values({ keyId: key.keyId, proof: key.keyCheck(), createdAt: now }).run();
 }
 
 /** Writes down that `next` takes the place of `current`: from now on whoever has one of them has both. */

@@ -1,7 +1,7 @@
 import { and, eq, gt, isNull, lte, or } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../clock.ts";
-import type { LoginAnswerState, LoginAnswerStore } from "../../login/login-answer-store.ts";
+import type { IdempotencyState, IdempotencyStore } from "../../login/login.ts";
 import type { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
@@ -9,7 +9,7 @@ import { loginAnswers } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
 /** Answers to one-time codes in SQLite, sealed, and dropped when their ten seconds are over. */
-export class SqliteLoginAnswerStore implements LoginAnswerStore {
+export class SqliteIdempotencyStore implements IdempotencyStore {
   readonly #database: BunSQLiteDatabase;
   readonly #keyring: Keyring;
   readonly #clock: Clock;
@@ -20,17 +20,17 @@ export class SqliteLoginAnswerStore implements LoginAnswerStore {
     this.#clock = clock;
   }
 
-  async begin(key: string, now: number, expiresAt: number): Promise<LoginAnswerState> {
+  async begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState> {
     // What ends so late was written under a clock that has been set back since. A little later than ours is good:
     // this call may have waited for the lock while another got its turn.
-    const isOver = or(
+    const isExpired = or(
       lte(loginAnswers.expiresAt, now),
       gt(loginAnswers.expiresAt, expiresAt + (expiresAt - now)),
     );
     const standing = await runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
-          transaction.delete(loginAnswers).where(isOver).run();
+          transaction.delete(loginAnswers).where(isExpired).run();
           const found = transaction.select().from(loginAnswers).where(eq(loginAnswers.key, key)).get();
           if (!found) transaction.insert(loginAnswers).values({ key, expiresAt }).run();
           return found;

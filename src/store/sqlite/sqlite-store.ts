@@ -3,23 +3,23 @@ import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
 import type { Keyring } from "../keyring.ts";
 import type { Store } from "../store.ts";
-import { SealedCredentials } from "./sealed-credentials.ts";
+import { SealedCredentials } from "./credential-rows.ts";
 import { AuditChain } from "./audit-chain.ts";
-import { Revisions } from "./revisions.ts";
+import { Revisions } from "./statement.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
 import { SqliteClientStore } from "./sqlite-client-store.ts";
 import { SqliteAuditStore } from "./sqlite-audit-store.ts";
-import { SqliteCredentialFacts } from "./sqlite-credential-facts.ts";
-import { listStandingLives } from "./sqlite-credential-lives.ts";
+import {
+  listStandingLives,
+  SqliteCredentialFacts,
+  SqliteIssuedTokenIndex,
+} from "./sqlite-credential-facts.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
-import { SqliteIssuedTokenIndex } from "./sqlite-issued-token-index.ts";
-import { SqliteForcedRefreshes } from "./sqlite-forced-refreshes.ts";
-import { SqliteLoginAnswerStore } from "./sqlite-login-answer-store.ts";
-import { probeDatabase } from "./sqlite-probe.ts";
-import { SqliteUsageStore } from "./sqlite-usage-store.ts";
-import { SqlitePauseStore } from "./sqlite-pause-store.ts";
-import { digestStandingTokens } from "./digest-standing-tokens.ts";
-import { closeDatabase, type UnlockOptions, unlockDatabase } from "./unlock.ts";
+import { SqliteForcedRefreshes, SqlitePauseStore, SqliteUsageStore } from "./sqlite-pacing-store.ts";
+import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
+import { probeDatabase } from "./open-database.ts";
+import { backfillTokenDigests } from "./digest-standing-tokens.ts";
+import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /** Where the database is, what seals it, and who is told of what happens there. */
 export interface SqliteStoreOptions extends UnlockOptions {
@@ -51,7 +51,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
-    await digestStandingTokens(orm, sealed, clock);
+    await backfillTokenDigests(orm, sealed, clock);
     return {
       apps: new SqliteAppStore({
         database: orm,
@@ -69,7 +69,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       pauses: new SqlitePauseStore(orm, clock, audit),
       usage: new SqliteUsageStore(orm, clock),
       audit: new SqliteAuditStore(orm, audit, clock),
-      loginAnswers: new SqliteLoginAnswerStore(orm, keyring, clock),
+      loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
       forcedRefreshes: new SqliteForcedRefreshes(orm, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () => probeDatabase(database, () => keyring.isProven(), clock),

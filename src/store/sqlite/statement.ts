@@ -1,12 +1,15 @@
-import { SQLiteError } from "bun:sqlite";
+import { type Database, SQLiteError } from "bun:sqlite";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
+import { sql } from "drizzle-orm";
+import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import { revisions } from "./schema.ts";
 
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
-const ATTEMPTS_MOST = 20;
+const MAX_ATTEMPTS = 20;
 /** For what is done in the background, and again later: each attempt may hold everybody up for `BUSY_TIMEOUT_MS`. */
-export const ATTEMPTS_FEW = 3;
+export const BACKGROUND_ATTEMPTS = 3;
 
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock.
@@ -15,7 +18,7 @@ export const ATTEMPTS_FEW = 3;
  *
  * @throws {ServiceError} `unavailable` when the lock stays taken; `store_unusable` when SQLite refuses for good.
  */
-export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost = ATTEMPTS_MOST): Promise<T> {
+export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost = MAX_ATTEMPTS): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return work();
@@ -56,4 +59,31 @@ export function unusable(error: SQLiteError): ServiceError {
     "store_unusable",
     `数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: ${code}; check disk space and file permissions)`,
   );
+}
+
+/** What drizzle gives to the work of a transaction. */
+export type Transaction = Parameters<Parameters<BunSQLiteDatabase["transaction"]>[0]>[0];
+
+/** Numbers by which a process sees at one cheap look whether something has changed in any process. */
+export class Revisions {
+  readonly #find: (name: string) => { number: number } | null;
+
+  constructor(database: Database) {
+    const query = database.query<{ number: number }, [string]>("SELECT number FROM revisions WHERE name = ?");
+    this.#find = (name) => query.get(name);
+  }
+
+  /** The number of `name`; 0 while it was never raised. Throws what SQLite throws. */
+  current(name: string): number {
+    return this.#find(name)?.number ?? 0;
+  }
+
+  /** Raises the number of `name`, with the rest of the transaction. */
+  raise(transaction: Transaction, name: string): void {
+    transaction
+      .insert(revisions)
+      .values({ name, number: 1 })
+      .onConflictDoUpdate({ target: revisions.name, set: { number: sql`${revisions.number} + 1` } })
+      .run();
+  }
 }

@@ -5,14 +5,12 @@ import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring } from "../keyring.ts";
-import { createKeyFile, parseMasterKey, readKeyFile } from "../master-key.ts";
+import { createKeyFile, parseMasterKey, readKeyFile } from "../key-file.ts";
 import { MASTER_KEY_BYTES, type SealedPlace, SealingKey } from "../sealing-key.ts";
-import { migrate } from "./migrations.ts";
-import { type DatabaseInspection, inspectDatabase, openDatabase } from "./open-database.ts";
-import type { Transaction } from "./revisions.ts";
+import { type DatabaseInspection, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { dataKeys } from "./schema.ts";
 import { insertKey, SqliteKeyTable } from "./sqlite-key-table.ts";
-import { runStatement } from "./statement.ts";
 
 /** Where the database is and what seals it. */
 export interface UnlockOptions {
@@ -32,7 +30,7 @@ export interface UnlockedDatabase {
 }
 
 /** Somebody may change the key between two looks: at the key file, and at the database. */
-const LOOKS_MOST = 3;
+const MAX_LOOKS = 3;
 
 /**
  * Opens the database, or makes it, brings it to the newest schema and proves its key.
@@ -74,8 +72,8 @@ async function findKey(options: UnlockOptions): Promise<SealingKey> {
     const { keys } = await runStatement(options.clock, () => inspectDatabase(options.path));
     const key = givenKey(options, keys);
     const row = keys.find(({ keyId }) => keyId === key.keyId);
-    if (keys.length === 0 || (row && key.isProvenBy(row.proof))) return key;
-    if (look < LOOKS_MOST) continue;
+    if (keys.length === 0 || (row && key.matches(row.proof))) return key;
+    if (look < MAX_LOOKS) continue;
     throw row ? damagedProof(options) : wrongKey(options);
   }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
-import type { Client } from "../../../src/clients/client.ts";
+import type { Client } from "../../../src/access/client.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const PLAIN: Client = {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Slot } from "../../../src/apps/slot.ts";
+import type { Slot } from "../../../src/apps/app.ts";
 import { type Credential, type CredentialName, NO_RECORD } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../../support/slots.ts";
@@ -34,7 +34,7 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
 
   test(`${kind}: what was saved is found as it was, and save answers with the very object`, async () => {
     using it = await setup();
-    const given = { ...credential("token", 1_795_000_000_000), renewLeftMs: 60_000 };
+    const given = { ...credential("token", 1_795_000_000_000), renewBeforeMs: 60_000 };
     const { generation } = (await it.store.lease(TOKEN, { holder: "a", now: 1, lifeMs: 10 })).record;
     const standing = await it.store.save(TOKEN, given, generation);
     expect(standing.credential).toBe(given);
@@ -46,9 +46,9 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
 
   test(`${kind}: what is saved without a word of its renewal has none, also after one that had`, async () => {
     using it = await setup();
-    await saveUnderLease(it.store, TOKEN, { ...credential("one"), renewLeftMs: 60_000 });
+    await saveUnderLease(it.store, TOKEN, { ...credential("one"), renewBeforeMs: 60_000 });
     await it.put("two");
-    expect((await it.store.find(TOKEN)).credential).not.toHaveProperty("renewLeftMs");
+    expect((await it.store.find(TOKEN)).credential).not.toHaveProperty("renewBeforeMs");
   });
 
   test(`${kind}: P5: a save that was overtaken changes nothing, and answers with what stands`, async () => {
@@ -178,9 +178,9 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     const { credential: standing } = await it.put("one");
     const { record } = await it.store.lease(TOKEN, { holder: "a", now: it.clock.now(), lifeMs: 10_000 });
-    const shortened = await it.store.shorten(TOKEN, standing!, { expiresAt: 5000, renewLeftMs: 60 });
+    const shortened = await it.store.shorten(TOKEN, standing!, { expiresAt: 5000, renewBeforeMs: 60 });
     expect(shortened.generation).toBe(record.generation);
-    expect(shortened.credential).toEqual({ ...standing!, expiresAt: 5000, renewLeftMs: 60 });
+    expect(shortened.credential).toEqual({ ...standing!, expiresAt: 5000, renewBeforeMs: 60 });
     expect(
       (await it.store.lease(TOKEN, { holder: "b", now: it.clock.now(), lifeMs: 10_000 })).isGranted,
     ).toBeFalse();
@@ -193,9 +193,9 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     const { credential: old } = await it.put("one");
     const newer = await saveUnderLease(it.store, TOKEN, credential("two", 1001), it.clock.now());
-    expect(await it.store.shorten(TOKEN, old!, { expiresAt: 5000, renewLeftMs: 60 })).toEqual(newer);
+    expect(await it.store.shorten(TOKEN, old!, { expiresAt: 5000, renewBeforeMs: 60 })).toEqual(newer);
     const cleared = await it.store.clear(TOKEN);
-    const end = { expiresAt: 5000, renewLeftMs: 60 };
+    const end = { expiresAt: 5000, renewBeforeMs: 60 };
     expect(await it.store.shorten(TOKEN, newer.credential!, end)).toEqual(cleared);
     expect(await it.store.shorten(tokenOf(weixinSlot("wx2")), old!, end)).toEqual(NO_RECORD);
   });

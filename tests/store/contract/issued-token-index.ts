@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { slotKey } from "../../../src/apps/slot.ts";
+import { slotKey } from "../../../src/apps/app.ts";
 import type { CredentialRef } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
-import { foreignSlot, tokenOf, weixinSlot, wecomSlot } from "../../support/slots.ts";
+import { foreignSlot, tokenOf, wecomSlot, weixinSlot } from "../../support/slots.ts";
 import { saveUnderLease } from "../../support/store-folder.ts";
 import type { OpenStore } from "./open-store.ts";
 
@@ -57,7 +57,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     it.clock.advance(1);
     expect(await it.find("one")).toBeUndefined();
     const soon = it.clock.now() + 10;
-    await it.store.credentials.shorten(TOKEN, credential!, { expiresAt: soon, renewLeftMs: 0 });
+    await it.store.credentials.shorten(TOKEN, credential!, { expiresAt: soon, renewBeforeMs: 0 });
     expect(await it.until("one")).toBe(soon);
   });
 

@@ -1,0 +1,158 @@
+import type { Platform } from "../errors.ts";
+import { MESSAGING_PATHS } from "./messaging-paths.ts";
+import { READING_PATHS } from "./reading-paths.ts";
+
+/** What a policy allows where its lists say nothing. */
+export const API_PRESETS = [
+  /** Every path. */
+  "all",
+  /** `READING_PATHS` alone. */
+  "read-only",
+  /** Every path but `MESSAGING_PATHS`. */
+  "no-messaging",
+  /** No path. */
+  "none",
+] as const;
+export type ApiPreset = (typeof API_PRESETS)[number];
+
+/**
+ * Which paths of WeChat or WeCom a client may call through us.
+ *
+ * A path on `deny` is refused; else one on `allow` is allowed; else the preset decides.
+ */
+export interface ApiPolicy {
+  readonly preset: ApiPreset;
+  /** Patterns, as `API_PATTERN`. */
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
+
+/** The policy that refuses nothing. */
+export const ALLOW_ALL: ApiPolicy = { preset: "all", allow: [], deny: [] };
+
+/** The policy of who may call nothing, and of whoever's own can't be read. */
+export const ALLOW_NONE: ApiPolicy = { preset: "none", allow: [], deny: [] };
+
+/** A path, or a path and `/**` for itself and everything below it. */
+export const API_PATTERN = /^((\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+\/?|(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*\/\*\*)$/;
+
+/** How WeChat's paths are spelt. In any other spelling an upstream may see another path than we do. */
+const PLAIN_PATH = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+\/*$/;
+
+const PRESETS: Readonly<Record<ApiPreset, (platform: Platform, plain: string) => boolean>> = {
+  all: () => true,
+  "read-only": (platform, plain) => matches(READING_PATHS[platform], plain),
+  "no-messaging": (platform, plain) => !matches(MESSAGING_PATHS[platform], plain),
+  none: () => false,
+};
+
+/** Whether `policy` refuses nothing at all, so that a real token says no more than it does. */
+export function isUnrestricted({ preset, deny }: ApiPolicy): boolean {
+  return preset === "all" && deny.length === 0;
+}
+
+/**
+ * Whether `policy` allows `path`, as it is sent, on that platform.
+ *
+ * Case and slashes at the end make no difference. Where anything is refused, so is a path that is spelt as no path of
+ * WeChat is: with escapes, empty segments, dot segments or parameters.
+ */
+export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: string): boolean {
+  if (isUnrestricted(policy)) return true;
+  // Before the case is changed: other letters than these become some of these.
+  if (!PLAIN_PATH.test(path)) return false;
+  const plain = plainPath(path);
+  if (matches(policy.deny, plain)) return false;
+  if (matches(policy.allow, plain)) return true;
+  return PRESETS[policy.preset](platform, plain);
+}
+
+/** The first two segments of a path and what is below them, for people and counts; `*` for one that is spelt unusually. */
+export function familyPattern(path: string): string {
+  if (!PLAIN_PATH.test(path)) return "*";
+  const [, first = "", second, third] = plainPath(path).split("/");
+  return `/${[first, second, third === undefined ? undefined : "**"].filter(Boolean).join("/")}`;
+}
+
+/**
+ * The policy that is stored as `text`. One that is damaged, or of which this version does not know everything, is
+ * `ALLOW_NONE`: nobody may do more for it.
+ */
+export function readPolicy(text: string): ApiPolicy {
+  try {
+    const { preset, allow, deny } = JSON.parse(text) as Partial<Record<keyof ApiPolicy, unknown>>;
+    const known = API_PRESETS.find((each) => each === preset);
+    if (known && isPatternList(allow) && isPatternList(deny)) return { preset: known, allow, deny };
+  } catch {
+    // As one that says what it should not.
+  }
+  return ALLOW_NONE;
+}
+
+function isPatternList(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === "string" && API_PATTERN.test(each));
+}
+
+type Matcher = (plain: string) => boolean;
+
+/** Lists live as long as their policies, and are asked at each request. */
+const matchers = new WeakMap<readonly string[], Matcher>();
+
+function matches(patterns: readonly string[], plain: string): boolean {
+  let matcher = matchers.get(patterns);
+  if (!matcher) matchers.set(patterns, (matcher = matcherOf(patterns)));
+  return matcher(plain);
+}
+
+function matcherOf(patterns: readonly string[]): Matcher {
+  const paths = new Set<string>();
+  const roots = new Set<string>();
+  for (const pattern of patterns.map(plainPath)) {
+    if (pattern.endsWith("/**")) roots.add(pattern.slice(0, -"/**".length));
+    else paths.add(pattern);
+  }
+  return (plain) => {
+    if (paths.has(plain)) return true;
+    for (let root = plain; root !== ""; root = root.slice(0, root.lastIndexOf("/")))
+      if (roots.has(root)) return true;
+    return roots.has("");
+  };
+}
+
+function plainPath(path: string): string {
+  return path.toLowerCase().replace(/\/+$/, "");
+}
+
+/** Where all that is called has the same first segment, it alone is the family. */
+const BY_FIRST = new Set(
+  "wxa wxaapi wxaop datacube customservice card semantic cv device shakearound bizwifi shop product tcb xpay channels merchant scan hardware wxopen publisher nontax intp sns".split(
+    " ",
+  ),
+);
+
+/** What comes behind `/cgi-bin/`, of WeChat and of WeCom. */
+const BELOW_CGI_BIN = new Set(
+  (
+    "account agent appchat auth batch business callback checkin clear_quota comment corp corpgroup customservice " +
+    "department device dial draft express externalcontact externalpay freepublish get_api_domain_ip " +
+    "get_current_selfmenu_info getcallbackip guide health hr idconvert invoice kf linkedcorp living material media " +
+    "meeting menu message miniapppay oa openapi openuserid_to_userid poi qrcode school security shorturl shorten soter " +
+    "tag tags template ticket user wedoc wedrive wxaapp wxopen"
+  ).split(" "),
+);
+
+/**
+ * The family of a path, for counts and metrics: its first segments where they are known ones, else `other`. There are
+ * less than a hundred, whatever callers send.
+ */
+export function pathFamily(path: string): string {
+  const [, first = "", second = ""] = path.split("/");
+  if (first === "cgi-bin") return BELOW_CGI_BIN.has(second) ? `/cgi-bin/${second}` : "/cgi-bin";
+  return BY_FIRST.has(first) ? `/${first}` : "other";
+}
+
+/** Whether a path's first segment is one of WeChat's or WeCom's. */
+export function isPlatformPath(path: string): boolean {
+  const first = path.split("/", 2)[1] ?? "";
+  return first === "cgi-bin" || BY_FIRST.has(first);
+}

@@ -1,0 +1,191 @@
+import { timingSafeEqual } from "node:crypto";
+import type { Clock } from "../clock.ts";
+import type { Identity } from "./principal.ts";
+import type { ClientStore } from "./client-store.ts";
+import { type ApiKeyRecord, type Client, isAdmin } from "./client.ts";
+import { Networks } from "./networks.ts";
+
+const MINUTE_MS = 60_000;
+const FLUSH_MS = 1000;
+/** How often it is looked for what other processes have changed: what one revokes, no other serves a second later. */
+const POLL_MS = 200;
+
+/** A client as a process has it in memory, with what would otherwise be worked out at each request. */
+export interface KnownClient {
+  readonly client: Client;
+  readonly identity: Identity;
+  readonly isAdmin: boolean;
+  /** Undefined for anywhere. */
+  readonly networks: Networks | undefined;
+}
+
+/** A key and whose it is. */
+export interface KnownKey {
+  readonly key: ApiKeyRecord;
+  readonly owner: KnownClient;
+}
+
+interface KeyEntry extends KnownKey {
+  readonly digest: Uint8Array;
+}
+
+const DIGEST_BYTES = 32;
+
+/**
+ * Every client and key in this process's memory, so that knowing a caller touches no disk.
+ *
+ * It is read anew when the store's revision has grown: at once after a change of this process, and within 200 ms
+ * after one of another. While the store can't be read, what was known last goes on.
+ */
+export class ClientDirectory {
+  readonly #store: Pick<ClientStore, "load" | "revision" | "touchKeys">;
+  readonly #clock: Clock;
+  #clients = new Map<string, KnownClient>();
+  #names: readonly string[] = [];
+  /** By the first bits of the key's digest. */
+  #keys = new Map<number, KeyEntry[]>();
+  readonly #scratch = new Uint8Array(DIGEST_BYTES);
+  #keysOf = new Map<string, ApiKeyRecord[]>();
+  #revision = -1;
+  #reading: Promise<void> | undefined;
+  readonly #timers: Timer[] = [];
+  /** Per key prefix, the minute of its last use, and of those not written down yet. */
+  readonly #usedAt = new Map<string, number>();
+  readonly #unwritten = new Set<string>();
+
+  constructor(store: Pick<ClientStore, "load" | "revision" | "touchKeys">, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Whether there has ever been a client here, in any process. */
+  get isInUse(): boolean {
+    return this.#revision > 0;
+  }
+
+  /** The key of that text and whose it is; undefined for one that is not known, be it well-formed or not. */
+  keyOf(text: string): KnownKey | undefined {
+    Bun.SHA256.hash(text, this.#scratch);
+    const digest = this.#scratch;
+    const candidates = this.#keys.get(startOf(digest)) ?? [];
+    // Compared by digest and in constant time: how long it takes says nothing of how much of a guess is right.
+    return candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
+  }
+
+  /** The key of that public beginning, if it is that client's. */
+  keyNamed(client: string, prefix: string): KnownKey | undefined {
+    const owner = this.#clients.get(client);
+    const key = this.#keysOf.get(client)?.find((each) => each.prefix === prefix);
+    return owner && key ? { key, owner } : undefined;
+  }
+
+  /** The client of that name. */
+  find(name: string): Client | undefined {
+    return this.#clients.get(name)?.client;
+  }
+
+  /** At most `limit` clients in the order of their names, from behind `after` on. */
+  list({ after = "", limit }: { readonly after?: string | undefined; readonly limit: number }): Client[] {
+    const behind = this.#names.filter((name) => name > after).slice(0, limit);
+    return behind.flatMap((name) => this.find(name) ?? []);
+  }
+
+  /** The keys of a client, revoked ones too, the oldest first, with their last use as far as this process knows. */
+  keysOf(client: string): ApiKeyRecord[] {
+    return (this.#keysOf.get(client) ?? []).map((key) => {
+      const usedAt = Math.max(key.lastUsedAt ?? 0, this.#usedAt.get(key.prefix) ?? 0);
+      return usedAt > 0 ? { ...key, lastUsedAt: usedAt } : key;
+    });
+  }
+
+  /** Takes over what other processes have written down of the last use of keys. Throws what the store throws. */
+  async readUses(): Promise<void> {
+    for (const { prefix, lastUsedAt = 0 } of (await this.#store.load()).keys) {
+      if (lastUsedAt > (this.#usedAt.get(prefix) ?? 0)) this.#usedAt.set(prefix, lastUsedAt);
+    }
+  }
+
+  /** Notes that a key was used just now. */
+  noteUse({ prefix }: ApiKeyRecord): void {
+    const now = this.#clock.now();
+    const minute = now - (now % MINUTE_MS);
+    if (this.#usedAt.get(prefix) === minute) return;
+    this.#usedAt.set(prefix, minute);
+    this.#unwritten.add(prefix);
+  }
+
+  /** Reads everything anew if something has changed. Throws what the store throws; then what was known goes on. */
+  async refresh(): Promise<void> {
+    // How the reading of another caller ended is that one's affair.
+    while (this.#reading) await this.#reading.catch(() => undefined);
+    if (this.#store.revision() === this.#revision) return;
+    this.#reading = this.#read().finally(() => (this.#reading = undefined));
+    await this.#reading;
+  }
+
+  /** Begins to look for changes of other processes, and to write down what was used. */
+  start(): void {
+    this.#timers.push(
+      setInterval(() => void this.refresh().catch(() => undefined), POLL_MS),
+      setInterval(() => void this.flushUses().catch(() => undefined), FLUSH_MS),
+    );
+  }
+
+  /** Ends what `start` began, and writes down the rest. */
+  async stop(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    await this.flushUses().catch(() => undefined);
+  }
+
+  /** Writes down which keys were used. What can't be written now is written next time. */
+  async flushUses(): Promise<void> {
+    if (this.#unwritten.size === 0) return;
+    const prefixes = [...this.#unwritten];
+    this.#unwritten.clear();
+    try {
+      await this.#store.touchKeys(
+        prefixes.map((prefix) => ({ prefix, usedAt: this.#usedAt.get(prefix) ?? 0 })),
+      );
+    } catch (error) {
+      for (const prefix of prefixes) this.#unwritten.add(prefix);
+      throw error;
+    }
+  }
+
+  async #read(): Promise<void> {
+    // Asked for first: what changes while it is read makes the next look find a newer one.
+    const revision = this.#store.revision();
+    const { clients, keys } = await this.#store.load();
+    const known = clients.map((client) => [client.name, toKnown(client)] as const);
+    this.#clients = new Map(known);
+    this.#names = [...this.#clients.keys()].toSorted();
+    this.#keys = new Map();
+    this.#keysOf = new Map();
+    for (const key of keys.toSorted((a, b) => a.createdAt - b.createdAt)) {
+      const owner = this.#clients.get(key.client);
+      if (!owner) continue;
+      const digest = new Uint8Array(Buffer.from(key.digest, "hex"));
+      // A digest of another length is none of ours, and can't be compared.
+      if (digest.length !== DIGEST_BYTES) continue;
+      const start = startOf(digest);
+      this.#keys.set(start, [...(this.#keys.get(start) ?? []), { key, owner, digest }]);
+      this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
+    }
+    this.#revision = revision;
+  }
+}
+
+function startOf(digest: Uint8Array): number {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = digest;
+  return (((a * 256 + b) * 256 + c) * 256 + d) * 65_536 + e * 256 + f;
+}
+
+function toKnown(client: Client): KnownClient {
+  const { name, environment, networks } = client;
+  return {
+    client,
+    identity: { client: name, environment },
+    isAdmin: isAdmin(client),
+    networks: networks.length === 0 ? undefined : new Networks(networks.join(",")),
+  };
+}

@@ -1,0 +1,94 @@
+import type { ApiPolicy } from "./api-policy.ts";
+
+/** Which access tokens a client is given: WeChat's own, or ours in their place, which only our gateway takes. */
+export const DELIVERIES = ["real", "virtual"] as const;
+export type Delivery = (typeof DELIVERIES)[number];
+
+/** A program of one environment that may ask, and what for. Instants are epoch milliseconds. */
+export interface Client {
+  /** Unique; `CLIENT_NAME`. */
+  readonly name: string;
+  /** `prod`, `pre`, `st`, `dev`, or any other name. */
+  readonly environment: string;
+  readonly grants: readonly Grant[];
+  /** CIDR blocks from which it may ask; empty for anywhere. */
+  readonly networks: readonly string[];
+  /** From then on it is refused. */
+  readonly expiresAt: number | undefined;
+  /** Requests a second; undefined for no limit. */
+  readonly rateLimit: number | undefined;
+  /** Requests under way at once through the gateway; undefined for no limit. */
+  readonly concurrency: number | undefined;
+  /** `virtual` wherever the policy refuses anything: a real token names nobody, so no policy can hold it. */
+  readonly delivery: Delivery;
+  /** What it may call through the gateway. */
+  readonly policy: ApiPolicy;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  /** Grows with each change. */
+  readonly version: number;
+}
+
+/** What a client is called. Whoever is none has a name in parentheses in the audit, which can't be one of these. */
+export const CLIENT_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** One key of a client, without the key. Instants are epoch milliseconds. */
+export interface ApiKeyRecord {
+  /** The public beginning of the key, which names it. */
+  readonly prefix: string;
+  readonly client: string;
+  /** SHA-256 of the whole key, hex. */
+  readonly digest: string;
+  /** What people call it; unique among the client's keys that are not over, but for one that is being rolled. */
+  readonly label: string;
+  readonly createdAt: number;
+  readonly expiresAt: number | undefined;
+  readonly revokedAt: number | undefined;
+  /** To the minute, as far as it is written down. */
+  readonly lastUsedAt: number | undefined;
+}
+
+/** Whether the client manages this service. */
+export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
+  return allows(grants, "admin", "");
+}
+
+/** What a client may be allowed to do. */
+export const ACTIONS = [
+  /** Get an access token. */
+  "token:read",
+  /** Have one forgotten. */
+  "token:clear",
+  /** Order a new one, also by force; report one as dead; end an app's pauses. */
+  "token:refresh",
+  /** Get a ticket. */
+  "ticket:read",
+  /** Have a page signed. */
+  "ticket:sign",
+  /** Exchange a user's code. */
+  "login",
+  /** Call WeChat through the gateway. */
+  "api:call",
+  /** Manage apps, clients and keys, read the audit, and everything above on every app. */
+  "admin",
+] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** In the place of an app's name: every app. No app is called so. */
+export const ANY_APP = "*";
+
+/** Some actions on some apps. */
+export interface Grant {
+  /** Public names of apps, or `ANY_APP` for all of them. */
+  readonly apps: readonly string[];
+  readonly actions: readonly Action[];
+}
+
+/** Whether one of the grants allows `action` on the app of that public name. `admin` allows everything. */
+export function allows(grants: readonly Grant[], action: Action, app: string): boolean {
+  return grants.some(
+    ({ apps, actions }) =>
+      actions.includes("admin") ||
+      (action !== "admin" && actions.includes(action) && (apps.includes(ANY_APP) || apps.includes(app))),
+  );
+}

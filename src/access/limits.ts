@@ -1,0 +1,159 @@
+import type { Clock } from "../clock.ts";
+import type { Client } from "./client.ts";
+import { callerNetwork } from "./networks.ts";
+import { type Caller, markRefused, tooMany } from "./principal.ts";
+
+/** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
+const MAX_BUCKETS = 10_000;
+/** A token that lacks no more than this is whole: a sum of fractions is seldom exact, and a wait that was told must do. */
+const ROUNDING = 1e-9;
+
+interface Bucket {
+  level: number;
+  /** By the monotonic clock. */
+  filledAt: number;
+}
+
+/** How fast a bucket fills and how much it holds. */
+export interface BucketSize {
+  readonly perSecond: number;
+  /** At least 1. */
+  readonly burst: number;
+}
+
+/** Token buckets, one for each caller: each request takes one token, and tokens come back at a steady rate. */
+export class TokenBuckets {
+  readonly #clock: Clock;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Takes a token of `caller`'s bucket. 0 when there was one; else the milliseconds until there is. */
+  take(caller: string, { perSecond, burst }: BucketSize): number {
+    const now = this.#clock.monotonic();
+    let bucket = this.#buckets.get(caller);
+    if (!bucket) {
+      bucket = { level: burst, filledAt: now };
+      this.#keep(caller, bucket);
+    }
+    bucket.level = Math.min(burst, bucket.level + ((now - bucket.filledAt) / 1000) * perSecond);
+    bucket.filledAt = now;
+    const lacking = 1 - ROUNDING - bucket.level;
+    if (lacking > 0) {
+      // To be forgotten first is no way out for the one who asks most.
+      this.#buckets.delete(caller);
+      this.#keep(caller, bucket);
+      return Math.ceil((lacking / perSecond) * 1000);
+    }
+    bucket.level -= 1;
+    return 0;
+  }
+
+  #keep(caller: string, bucket: Bucket): void {
+    this.#buckets.set(caller, bucket);
+    if (this.#buckets.size <= MAX_BUCKETS) return;
+    const [oldest] = this.#buckets.keys();
+    if (oldest !== undefined) this.#buckets.delete(oldest);
+  }
+}
+
+/** What a caller may try wrongly in a minute. */
+const MAX_WRONG_PER_MINUTE = 20;
+/** For so many seconds' worth of requests a caller may come all at once. */
+const ANONYMOUS_BURST_SECONDS = 10;
+
+/** What the limits go by. */
+export interface CallerLimitParts {
+  readonly clock: Clock;
+  /** Requests a second of one address without a key; 0 for no limit. */
+  readonly anonymousPerSecond: number;
+  /** Among how many processes each limit is divided. */
+  readonly workers: number;
+}
+
+/** How often callers may ask. Each method counts one request and gives the milliseconds to wait: 0 for none. */
+export class CallerLimits {
+  readonly #parts: CallerLimitParts;
+  readonly #requests: TokenBuckets;
+  readonly #wrong: TokenBuckets;
+
+  constructor(parts: CallerLimitParts) {
+    this.#parts = parts;
+    this.#requests = new TokenBuckets(parts.clock);
+    this.#wrong = new TokenBuckets(parts.clock);
+  }
+
+  /** A request of a client, wherever it asks from. */
+  ofClient({ name, rateLimit }: Client): number {
+    if (rateLimit === undefined) return 0;
+    return this.#requests.take(`client ${name}`, this.#share(rateLimit, rateLimit));
+  }
+
+  /** A request of somebody without a key. */
+  ofAddress(address: string): number {
+    const { anonymousPerSecond } = this.#parts;
+    if (anonymousPerSecond === 0) return 0;
+    const burst = anonymousPerSecond * ANONYMOUS_BURST_SECONDS;
+    return this.#requests.take(callerNetwork(address), this.#share(anonymousPerSecond, burst));
+  }
+
+  /** A wrong key or secret. */
+  ofWrong(address: string): number {
+    return this.#wrong.take(
+      callerNetwork(address),
+      this.#share(MAX_WRONG_PER_MINUTE / 60, MAX_WRONG_PER_MINUTE),
+    );
+  }
+
+  #share(perSecond: number, burst: number): BucketSize {
+    const { workers } = this.#parts;
+    return { perSecond: perSecond / workers, burst: Math.max(1, burst / workers) };
+  }
+}
+
+/** When it is worth to come again: nobody knows how long those take that are under way. */
+const RETRY_MS = 1000;
+
+/** Counts each client's requests under way. Who has none under way takes no memory. */
+export class Concurrency {
+  readonly #workers: number;
+  readonly #underWay = new Map<string, number>();
+
+  /** Each limit is divided among `workers` processes; at least one request at once each of them lets through. */
+  constructor(workers: number) {
+    this.#workers = workers;
+  }
+
+  /**
+   * Counts a request of the caller's client in. What it gives counts it out, once however often it is called; undefined
+   * for who has no limit, and is not counted.
+   *
+   * @throws {ServiceError} `rate_limited` when as many as the client may have are under way.
+   */
+  enter(caller: Caller): (() => void) | undefined {
+    const { name = "", concurrency } = caller.client?.client ?? {};
+    if (concurrency === undefined) return undefined;
+    const underWay = this.#underWay.get(name) ?? 0;
+    if (underWay >= this.#share(concurrency))
+      throw markRefused(caller, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
+    this.#underWay.set(name, underWay + 1);
+    let isOut = false;
+    return () => {
+      if (isOut) return;
+      isOut = true;
+      this.#leave(name);
+    };
+  }
+
+  #leave(name: string): void {
+    const left = (this.#underWay.get(name) ?? 1) - 1;
+    if (left > 0) this.#underWay.set(name, left);
+    else this.#underWay.delete(name);
+  }
+
+  #share(concurrency: number): number {
+    return Math.max(1, Math.floor(concurrency / this.#workers));
+  }
+}

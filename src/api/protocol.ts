@@ -1,0 +1,281 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { AuditActor } from "../audit/audit-entry.ts";
+import { type Access, actorOf, callerKey } from "../access/access.ts";
+import type { Authentication } from "./authentication.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+import type { Login } from "../login/login.ts";
+import { Secret } from "../secret.ts";
+import {
+  accessToken,
+  agentId,
+  appId,
+  code,
+  corpId,
+  envelopeOf,
+  minTtl,
+  minTtlMs,
+  secret,
+  url,
+} from "./schema.ts";
+import type { JsApiSigner } from "../signing/js-api-signer.ts";
+
+/** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
+const MARGIN_SECONDS = 10;
+
+const TOKEN_DATA = Type.Object({
+  access_token: Type.String(),
+  expires_in: Type.Integer({ description: "Seconds left, less 10. 剩余秒数（已减10秒）。" }),
+});
+const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
+
+/** What the routes of `/AccessToken/*` work with. */
+export interface AccessTokenRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly credentials: Pick<CredentialManager, "clear" | "clearApp">;
+  readonly delivery: TokenDelivery;
+  readonly login: Login;
+}
+
+/** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
+export function accessTokenRoutes({ identity, access, credentials, delivery, login }: AccessTokenRouteParts) {
+  return new Elysia({ prefix: "/AccessToken" })
+    .use(identity)
+    .get(
+      "/getXcx",
+      async ({ query, caller }) => {
+        const slot = access.weixinSlot(caller, "token:read", query.appid, query.secret);
+        return tokenData(
+          await delivery.get(
+            caller,
+            { slot, kind: "access_token" },
+            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
+          ),
+        );
+      },
+      {
+        query: Type.Object({
+          appid: appId,
+          secret: Type.Optional(secret),
+          min_ttl: Type.Optional(minTtl),
+        }),
+        detail: {
+          summary: "Access token of an Official Account or Mini Program · 获取公众号/小程序token",
+          description:
+            "The shared token of the app, with the life that is left. 返回共享的access_token及剩余有效期。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("The token. 当前token。", TOKEN_DATA, TOKEN_EXAMPLE),
+        },
+      },
+    )
+    .get(
+      "/clearXcx",
+      async ({ query, caller }) => {
+        const slot = access.weixinScope(caller, "token:clear", query.appid, query.secret);
+        const request = clearRequest(actorOf(caller), query.access_token);
+        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
+        else await credentials.clearApp({ platform: "weixin", appId: query.appid }, "access_token", request);
+        return {};
+      },
+      {
+        query: Type.Object({
+          appid: appId,
+          secret: Type.Optional(secret),
+          access_token: Type.Optional(accessToken),
+        }),
+        detail: {
+          summary: "Forget the app's token · 清除公众号/小程序token",
+          description:
+            "The next get asks WeChat; in stable mode it may hand out the same token again. Without secret every token of the app is forgotten. 下次获取时将重新请求微信；不带secret时清除该应用的全部token。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+        },
+      },
+    )
+    .get(
+      "/getQyapi",
+      async ({ query, caller }) => {
+        const { corpid, secret, agentid } = query;
+        const slot = access.wecomSlot(caller, "token:read", corpid, secret, agentid);
+        return tokenData(
+          await delivery.get(
+            caller,
+            { slot, kind: "access_token" },
+            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
+          ),
+        );
+      },
+      {
+        query: Type.Object({
+          corpid: corpId,
+          secret: Type.Optional(secret),
+          agentid: Type.Optional(agentId),
+          min_ttl: Type.Optional(minTtl),
+        }),
+        detail: {
+          summary: "Access token of a WeCom application · 获取企业微信token",
+          description:
+            "The secret decides which application; without it the agentid, and without either the corp's only one. 由secret决定应用；省略时由agentid决定；二者都省略时该企业只能配置一个应用。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("The token. 当前token。", TOKEN_DATA, TOKEN_EXAMPLE),
+        },
+      },
+    )
+    .get(
+      "/clearQyapi",
+      async ({ query, caller }) => {
+        const { corpid, secret, agentid } = query;
+        const slot = access.wecomScope(caller, "token:clear", corpid, secret, agentid);
+        const request = clearRequest(actorOf(caller), query.access_token);
+        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
+        else await credentials.clearApp({ platform: "wecom", appId: corpid }, "access_token", request);
+        return {};
+      },
+      {
+        query: Type.Object({
+          corpid: corpId,
+          secret: Type.Optional(secret),
+          agentid: Type.Optional(agentId),
+          access_token: Type.Optional(accessToken),
+        }),
+        detail: {
+          summary: "Forget a WeCom token · 清除企业微信token",
+          description:
+            "Without secret and agentid every token of the corp is forgotten. WeCom repeats the same token while it lives. 不带secret和agentid时清除该企业的全部token；企业微信在有效期内会返回同一token。",
+          tags: ["AccessToken"],
+          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+        },
+      },
+    )
+    .post(
+      "/getOauthAccessToken",
+      async ({ body, caller }) => {
+        const slot = access.weixinSlot(caller, "login", body.wx_app_id, body.wx_app_secret);
+        const user = await login.oauth(slot, new Secret(body.code), callerKey(caller));
+        return {
+          access_token: user.accessToken.reveal(),
+          expires_in: user.expiresIn,
+          refresh_token: user.refreshToken.reveal(),
+          openid: user.openId,
+          scope: user.scope,
+          ...(user.unionId === undefined ? {} : { unionid: user.unionId }),
+          ...(user.isSnapshotUser === undefined ? {} : { is_snapshotuser: user.isSnapshotUser }),
+        };
+      },
+      {
+        body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
+        detail: {
+          summary: "Exchange a web OAuth code · 网页授权code换取用户token",
+          description:
+            "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
+          tags: ["AccessToken"],
+          responses: envelopeOf(
+            "WeChat's object. 微信返回的对象。",
+            Type.Object({
+              access_token: Type.String(),
+              expires_in: Type.Integer(),
+              refresh_token: Type.String(),
+              openid: Type.String(),
+              scope: Type.String(),
+              unionid: Type.Optional(Type.String()),
+              is_snapshotuser: Type.Optional(Type.Integer()),
+            }),
+            {
+              access_token: "70_exampleUserToken",
+              expires_in: 7200,
+              refresh_token: "70_exampleRefreshToken",
+              openid: "oExampleOpenid",
+              scope: "snsapi_base",
+            },
+          ),
+        },
+      },
+    );
+}
+
+function tokenData(credential: DeliveredToken) {
+  const seconds = Math.ceil(credential.remainingMs() / 1000) - MARGIN_SECONDS;
+  return { access_token: credential.value.reveal(), expires_in: Math.max(1, seconds) };
+}
+
+function clearRequest(actor: AuditActor, value: string | undefined) {
+  return value === undefined ? { actor } : { actor, onlyIf: new Secret(value) };
+}
+
+/** What the routes of `/JsSDK/*` work with. */
+export interface JsSdkRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly signer: JsApiSigner;
+}
+
+/** `/JsSDK/*`: signatures for `wx.config`. */
+export function jsSdkRoutes({ identity, access, signer }: JsSdkRouteParts) {
+  return new Elysia({ prefix: "/JsSDK" }).use(identity).post(
+    "/getJsApiSign",
+    async ({ body, caller }) => {
+      const slot = access.weixinSlot(caller, "ticket:sign", body.wx_app_id, body.wx_app_secret);
+      const { nonce, timestamp, signature } = await signer.sign(slot, body.url, { notes: caller });
+      return { app_id: body.wx_app_id, noncestr: nonce, timestamp, signature };
+    },
+    {
+      body: Type.Object({ wx_app_id: appId, wx_app_secret: Type.Optional(secret), url }),
+      detail: {
+        summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
+        description:
+          "Send location.href.split('#')[0]; give the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
+        tags: ["JsSDK"],
+        responses: envelopeOf(
+          "The signature. 签名。",
+          Type.Object({
+            app_id: Type.String(),
+            noncestr: Type.String(),
+            timestamp: Type.Integer({ description: "Seconds. 秒。" }),
+            signature: Type.String(),
+          }),
+          {
+            app_id: "wx0000000000000001",
+            noncestr: "3f1b6a0c9d2e4f58",
+            timestamp: 1414587457,
+            signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
+          },
+        ),
+      },
+    },
+  );
+}
+
+/** What the routes of `/xcx/*` work with. */
+export interface XcxRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly login: Login;
+}
+
+/** `/xcx/*`: login of Mini Programs (小程序). */
+export function xcxRoutes({ identity, access, login }: XcxRouteParts) {
+  return new Elysia({ prefix: "/xcx" }).use(identity).get(
+    "/jscode2session",
+    async ({ query, caller }) => {
+      const slot = access.weixinSlot(caller, "login", query.appid, query.secret);
+      const user = await login.miniProgram(slot, new Secret(query.code), callerKey(caller));
+      return { openid: user.openId, unionid: user.unionId ?? "", session_key: user.sessionKey.reveal() };
+    },
+    {
+      query: Type.Object({ appid: appId, secret: Type.Optional(secret), code }),
+      detail: {
+        summary: "Exchange a Mini Program's login code · 小程序登录code换取openid",
+        description:
+          "The code of wx.login. Keep session_key on the server. The same caller that repeats a code within 10 s gets the same answer. wx.login得到的code；session_key不可下发到前端；同一调用方10秒内重复提交得到相同结果。",
+        tags: ["xcx"],
+        responses: envelopeOf(
+          'The user; "" where WeChat gives none. 用户；微信未返回的字段为""。',
+          Type.Object({ openid: Type.String(), unionid: Type.String(), session_key: Type.String() }),
+          { openid: "oExampleOpenid", unionid: "", session_key: "AAAAAAAAAAAAAAAAAAAAAA==" },
+        ),
+      },
+    },
+  );
+}

@@ -1,0 +1,131 @@
+import { type TObject, type TSchema, Type, TypeGuard } from "@sinclair/typebox";
+import type { DocumentDecoration } from "elysia";
+import { ServiceError } from "../errors.ts";
+
+const PRINTABLE = "^[\\x21-\\x7e]+$";
+
+const text = (pattern: string, maxLength: number, description: string, example: string) =>
+  Type.String({ minLength: 1, maxLength, pattern, description, examples: [example] });
+
+/** The parameters of the documented protocol. What they look like is checked here, what they mean elsewhere. */
+export const appId = text(
+  "^[A-Za-z0-9_-]+$",
+  64,
+  "AppID of the Official Account or Mini Program. 公众号或小程序的AppID。",
+  "wx0000000000000001",
+);
+export const corpId = text("^[A-Za-z0-9_-]+$", 64, "CorpID. 企业微信的企业ID。", "ww0000000000000001");
+export const agentId = text(
+  "^[A-Za-z0-9]+$",
+  64,
+  "Which application of the corp, as configured. 应用标识，与配置一致。",
+  "1000002",
+);
+export const secret = text(
+  PRINTABLE,
+  512,
+  "The app's secret, or an API key; may be left out when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
+  "00000000000000000000000000000000",
+);
+export const accessToken = text(
+  PRINTABLE,
+  2048,
+  "Clear only while this is the current value. 仅当它仍是当前值时才清除。",
+  "70_exampleToken",
+);
+export const code = text(PRINTABLE, 512, "The user's one-time code. 用户的一次性code。", "sandbox-code-1");
+export const url = text(
+  "^[^\\x00-\\x1f\\x7f]+$",
+  8192,
+  "The page's address; what follows # is not signed. 页面地址；#之后的部分不参与签名。",
+  "https://example.com/page?id=1",
+);
+
+/** The least life that a caller wants, in seconds as text. */
+export const minTtl = Type.String({
+  pattern: "^(?:\\d|[1-9]\\d|1\\d\\d|2[0-3]\\d|240)$",
+  description:
+    "Wait for a longer life when fewer seconds than this are left, 0 to 240, default 0. 剩余秒数少于该值时等待新凭证，0到240，默认0。",
+  examples: ["60"],
+});
+
+/** What `minTtl` says, in milliseconds. */
+export function minTtlMs(text: string | undefined): number {
+  return Number(text ?? 0) * 1000;
+}
+
+/** The life that is left of a credential in whole seconds, at least one, as faces that keep nothing back state it. */
+export function secondsLeft(credential: { remainingMs(): number }): number {
+  return Math.max(1, Math.floor(credential.remainingMs() / 1000));
+}
+
+/** An answer as the OpenAPI document shows it: `data` inside the envelope, with an example. */
+export function envelopeOf(description: string, data: TSchema, example: object) {
+  const schema = Type.Object({
+    code: Type.Integer({
+      description:
+        "0 for success; WeChat's errcode when WeChat refused; else 1, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 502, 503, 504. 0为成功；微信拒绝时为微信的errcode；其余为本服务的错误码。",
+    }),
+    msg: Type.String({ description: "`success`, or what is wrong. `success` 或错误说明。" }),
+    data,
+    trace_id: Type.String({ description: "Also in the header trace-id. 与响应头trace-id相同。" }),
+  });
+  const envelope = { code: 0, msg: "success", data: example, trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10" };
+  // TypeBox writes JSON Schema, which the types of OpenAPI 3.0 know only in part.
+  const answer: unknown = {
+    200: { description, content: { "application/json": { schema, example: envelope } } },
+  };
+  return answer as NonNullable<DocumentDecoration["responses"]>;
+}
+
+/** The ETag of a version of something that administrators change. */
+export function etagOf(version: number): string {
+  return `"${version}"`;
+}
+
+/**
+ * The one version that a change is meant for, by `If-Match`; undefined when any will do.
+ *
+ * @throws {ServiceError} `precondition_failed` for what is none of our ETags: nothing of ours matches it.
+ */
+export function versionIn(headers: Headers): number | undefined {
+  const given = headers.get("if-match")?.trim();
+  if (given === undefined || given === "*") return undefined;
+  const version = /^"(\d{1,15})"$/.exec(given)?.[1];
+  if (version !== undefined) return Number(version);
+  throw new ServiceError(
+    "precondition_failed",
+    "If-Match不是本服务给出的ETag (If-Match is no ETag of this service)",
+  );
+}
+
+/**
+ * A check that a body has no field beside those of `schema`, in its inner objects neither, for what administrators
+ * send: a misspelt field that was passed over would be a change that was not made.
+ *
+ * The check throws `invalid_parameter` and names the fields that there are, not the one that came.
+ */
+export function rejectUnknownFields(schema: TObject): (context: { readonly body: unknown }) => void {
+  return ({ body }) => check(schema, body);
+}
+
+/** What is no object or list where one should be is left to the schema to refuse. */
+function check(schema: TSchema, value: unknown): void {
+  if (TypeGuard.IsArray(schema)) {
+    if (Array.isArray(value)) for (const each of value) check(schema.items, each);
+    return;
+  }
+  if (!TypeGuard.IsObject(schema) || typeof value !== "object" || value === null) return;
+  for (const [name, inner] of Object.entries(value)) {
+    const known = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
+    if (!known) throw unknownField(Object.keys(schema.properties));
+    check(known, inner);
+  }
+}
+
+function unknownField(known: readonly string[]): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    `请求体含有未知字段，可用字段：${known.join(", ")} (the body has a field that is none of these)`,
+  );
+}

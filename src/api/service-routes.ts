@@ -1,0 +1,154 @@
+import { Type } from "@sinclair/typebox";
+import { type DocumentDecoration, Elysia } from "elysia";
+import type { Authentication } from "./authentication.ts";
+import type { Caller } from "../access/principal.ts";
+import type { Envelope } from "../envelope.ts";
+import { envelopeOf } from "./schema.ts";
+import { NAME, VERSION } from "../version.ts";
+
+/** What the routes for operators work with. */
+export interface OpsRouteParts {
+  readonly identity: Authentication["identity"];
+  /** Throws when the caller may not see the metrics; undefined when there are none to be seen. */
+  readonly admitToMetrics: ((caller: Caller) => void) | undefined;
+  /** Why this process is not ready; empty when it is. */
+  readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
+  /** The metrics of the service as text, and their content type. */
+  readonly metrics: () => Promise<{ readonly text: string; readonly type: string }>;
+}
+
+const REASON = Type.Object({
+  part: Type.String({
+    description:
+      "`database`, `key`, `migrations`, `audit` or `service`. 数据库、主密钥、迁移、审计或服务本身。",
+  }),
+  message: Type.String({ description: "What is wrong and what to do. 原因和处理办法。" }),
+});
+const READY = Type.Object({ reasons: Type.Array(REASON) });
+const UNWRITABLE = {
+  part: "database",
+  message: "数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: SQLITE_FULL)",
+};
+
+/** `/livez`, `/readyz` and `/metrics`: for load balancers, supervisors and Prometheus. */
+export function opsRoutes(parts: OpsRouteParts) {
+  const routes = new Elysia().use(healthRoutes(parts));
+  return parts.admitToMetrics ? routes.use(metricsRoute(parts)) : routes;
+}
+
+function healthRoutes({ notReady }: OpsRouteParts) {
+  return (
+    new Elysia()
+      // The app sets it at each request; here it is only named.
+      .decorate("traceId", "")
+      .get("/livez", () => ({}), {
+        detail: {
+          summary: "Whether the process turns · 存活检查",
+          description:
+            "200 to whoever may ask (else 401 or 403) while requests are answered at all; restart the process when it is silent. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
+          tags: ["Service"],
+          responses: envelopeOf("It does. 存活。", Type.Object({}), {}),
+        },
+      })
+      .get(
+        "/readyz",
+        async ({ traceId }) => {
+          const reasons = await notReady();
+          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId);
+        },
+        {
+          detail: {
+            summary: "Whether it can do all of its work · 就绪检查",
+            description:
+              "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
+            tags: ["Service"],
+            responses: readyResponses(),
+          },
+        },
+      )
+  );
+}
+
+function metricsRoute({ identity, metrics, admitToMetrics }: OpsRouteParts) {
+  return new Elysia().use(identity).get(
+    "/metrics",
+    async ({ caller }) => {
+      admitToMetrics?.(caller);
+      const { text, type } = await metrics();
+      return new Response(text, { headers: { "content-type": type, "cache-control": "no-store" } });
+    },
+    {
+      detail: {
+        summary: "Metrics for Prometheus · Prometheus指标",
+        description: "The sum over all worker processes, as text. 所有工作进程的合计，文本格式。",
+        tags: ["Service"],
+        responses: {
+          200: {
+            description: "The metrics. 指标。",
+            content: {
+              "text/plain": {
+                schema: { type: "string" },
+                example: 'accesstoken_requests_total{route="/AccessToken/getXcx",result="hit"} 42\n',
+              },
+            },
+          },
+        },
+      },
+    },
+  );
+}
+
+function refusal(
+  reasons: readonly { readonly part: string; readonly message: string }[],
+  traceId: string,
+): Response {
+  const msg = `服务未就绪：${reasons.map(({ message }) => message).join("；")}`;
+  const envelope: Envelope = { code: 503, msg, data: { reasons }, trace_id: traceId };
+  return new Response(JSON.stringify(envelope), {
+    status: 503,
+    headers: { "content-type": "application/json", "cache-control": "no-store", "trace-id": traceId },
+  });
+}
+
+function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
+  const data = { reasons: [UNWRITABLE] };
+  const answer: unknown = {
+    ...envelopeOf("It can. 就绪。", READY, { reasons: [] }),
+    503: {
+      description: "It can't, and why. 未就绪及原因。",
+      content: {
+        "application/json": {
+          schema: Type.Object({
+            code: Type.Literal(503),
+            msg: Type.String(),
+            data: READY,
+            trace_id: Type.String(),
+          }),
+          example: {
+            code: 503,
+            msg: `服务未就绪：${UNWRITABLE.message}`,
+            data,
+            trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+          },
+        },
+      },
+    },
+  };
+  return answer as NonNullable<DocumentDecoration["responses"]>;
+}
+
+/** `GET /`: what answers here, and where its documentation is, if there is any. */
+export function indexRoute(hasDocs: boolean) {
+  const data = { name: NAME, version: VERSION, ...(hasDocs ? { docs: "/swagger" } : {}) };
+  return new Elysia().get("/", () => data, {
+    detail: {
+      summary: "Name and version · 服务名称与版本",
+      tags: ["Service"],
+      responses: envelopeOf(
+        "Name, version and the path of this documentation. 名称、版本与文档路径。",
+        Type.Object({ name: Type.String(), version: Type.String(), docs: Type.Optional(Type.String()) }),
+        data,
+      ),
+    },
+  });
+}

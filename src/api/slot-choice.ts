@@ -1,0 +1,106 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import type { Slot } from "../apps/app.ts";
+import type { Access } from "../access/access.ts";
+import { type Caller, wrongSecret } from "../access/principal.ts";
+import type { Action } from "../access/client.ts";
+import { ServiceError } from "../errors.ts";
+import type { Parameters, WechatRequest } from "./wechat-request.ts";
+import { refusalOf } from "./wechat-answer.ts";
+
+/** Forms as in the documented protocol. What has another is nobody's, and must not be taken for a name: it may be a secret. */
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+const AGENT = /^[A-Za-z0-9]{1,64}$/;
+const SECRET = /^[!-~]{1,512}$/;
+
+/** What finds out which app is meant by a request that brings a secret, or an API key in its place. */
+export interface SlotChoiceParts {
+  readonly access: Access;
+  readonly directory: Pick<AppDirectory, "namesOfCorp">;
+}
+
+/**
+ * The slot of a WeChat app by the `appid` and the `secret` that were sent.
+ *
+ * @throws {ServiceError} WeChat's own refusals in WeChat's order: 41002, 40013, 40002, 41004, 40125; and what else
+ *   `Access.weixinSlot` throws.
+ */
+export function weixinSlotOf(
+  { access }: SlotChoiceParts,
+  { caller }: WechatRequest,
+  parameters: Parameters,
+  { action, grantType }: { readonly action: Action; readonly grantType: string },
+): Slot {
+  const appId = parameters.text("appid");
+  const secret = parameters.text("secret");
+  if (appId === undefined) throw refusalOf("weixin", 41002, "appid missing");
+  if (!NAME.test(appId)) throw refusalOf("weixin", 40013, "invalid appid");
+  const isGrantRight = parameters.text("grant_type") === grantType;
+  try {
+    if (!isSecret(secret)) throw wrongSecret("weixin");
+    const slot = access.weixinSlot(caller, action, appId, secret);
+    if (isGrantRight) return slot;
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    if (error.code === "invalid_parameter") throw refusalOf("weixin", 40013, "invalid appid");
+    const isMissing = isWithoutSecret(access, caller, secret, error);
+    const isAboutSecret = isMissing || error.code === "unauthorized" || error.upstream !== undefined;
+    if (isGrantRight || !isAboutSecret)
+      throw isMissing ? refusalOf("weixin", 41004, "appsecret missing") : error;
+  }
+  throw refusalOf("weixin", 40002, "invalid grant_type");
+}
+
+/**
+ * The slot of a WeCom application. The secret says which application of the corp is meant; with an API key its grants do,
+ * or an `agentid`.
+ *
+ * @throws {ServiceError} WeCom's own refusals in WeCom's order: 41004, 41002, 40013, 40001; and what else
+ *   `Access.wecomSlot` throws.
+ */
+export function wecomSlotOf(
+  { access, directory }: SlotChoiceParts,
+  { caller }: WechatRequest,
+  parameters: Parameters,
+  action: Action,
+): Slot {
+  const corpId = parameters.text("corpid");
+  const secret = parameters.text("corpsecret");
+  const agent = parameters.text("agentid");
+  const secretMissing = () => refusalOf("wecom", 41004, "corpsecret missing");
+  if (corpId === undefined) {
+    throw secret === undefined && !caller.client
+      ? secretMissing()
+      : refusalOf("wecom", 41002, "corpid missing");
+  }
+  if (!NAME.test(corpId)) throw refusalOf("wecom", 40013, "invalid corpid");
+  if (agent !== undefined && !AGENT.test(agent)) throw refusalOf("wecom", 40056, "invalid agentid");
+  if (!isSecret(secret)) throw wrongSecret("wecom");
+  try {
+    return access.wecomSlot(caller, action, corpId, secret, agent);
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    if (isWithoutSecret(access, caller, secret, error)) throw secretMissing();
+    if (error.code !== "invalid_parameter") throw error;
+    const held = directory.namesOfCorp(corpId);
+    if (held.length === 0)
+      throw caller.client ? refusalOf("wecom", 40013, "invalid corpid") : secretMissing();
+    const isUnknownAgent = agent !== undefined && !held.includes(`${corpId}_${agent}`);
+    throw isUnknownAgent ? refusalOf("wecom", 40056, "invalid agentid") : error;
+  }
+}
+
+/** Whether a secret, if there is one, could be one. */
+function isSecret(secret: string | undefined): boolean {
+  return secret === undefined || SECRET.test(secret);
+}
+
+/** Whether `error` refuses somebody who has brought neither a secret nor a key, and would need one. */
+function isWithoutSecret(
+  access: Access,
+  caller: Caller,
+  secret: string | undefined,
+  { code }: ServiceError,
+): boolean {
+  if (secret !== undefined) return false;
+  return code === "unauthorized" || (code === "forbidden" && access.isUntrusted(caller));
+}

@@ -1,0 +1,246 @@
+import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
+import { CREDENTIAL_STATES } from "../credentials/status.ts";
+import { envelopeOf } from "./schema.ts";
+
+/** The app of a `/v1` path: its public name. */
+export const app = Type.String({
+  minLength: 1,
+  maxLength: 130,
+  pattern: "^[A-Za-z0-9_-]+$",
+  description:
+    "AppID, or `<corpid>_<agent>` of WeCom. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`。",
+  examples: ["wx0000000000000001"],
+});
+
+/** How many apps a page of the list has. */
+export const limit = Type.String({
+  pattern: "^(?:[1-9]\\d?|1\\d\\d|200)$",
+  description: "Apps in one answer, 1 to 200, default 100. 每页数量，1到200，默认100。",
+  examples: ["100"],
+});
+
+/** Where the next page of the list begins. */
+export const after = Type.String({
+  maxLength: 130,
+  pattern: "^[A-Za-z0-9_-]+$",
+  description: "`next` of the answer before. 上一页应答中的 `next`。",
+  examples: ["wx0000000000000001"],
+});
+
+const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
+const seconds = (description: string) => Type.Integer({ description: `${description}（秒）` });
+
+const quota = Type.Object({
+  calls: Type.Integer(),
+  limit: Type.Optional(Type.Integer({ description: "Where the platform names one. 平台公布的每日上限。" })),
+});
+
+/** One credential as it is shown; it has no field for a value. */
+const credentialStatus = Type.Object({
+  state: Type.Union(
+    CREDENTIAL_STATES.map((state) => Type.Literal(state)),
+    {
+      description:
+        "blocked: WeChat refused us or a quota is used up, until next_attempt_at or POST unblock; refreshing: being obtained now; failing: the last attempt failed, tried again; expiring: less left than when it is renewed; fresh; none: there is none. blocked：被微信拒绝或额度用尽；refreshing：正在获取；failing：上次获取失败，将自动重试；expiring：即将到期；fresh：正常；none：尚未获取。",
+    },
+  ),
+  generation: Type.Integer({
+    description: "Grows with every change; 0 for never. 每次变更递增；0表示从未获取。",
+  }),
+  issued_at: Type.Optional(instant("When it was asked for. 获取时间")),
+  expires_at: Type.Optional(instant("When it ends. 到期时间")),
+  age: Type.Optional(seconds("How long ago it was asked for. 已存在的时间")),
+  expires_in: Type.Optional(seconds("Life that is left. 剩余有效期")),
+  last_used_at: Type.Optional(instant("Last hand-out, to the minute. 最近一次被取用，精确到分钟")),
+  next_attempt_at: Type.Optional(
+    instant("When the upstream is asked again at the earliest. 最早的下次获取时间"),
+  ),
+  last_failure: Type.Optional(
+    Type.Object({
+      code: Type.Integer({ description: "As in an envelope. 与应答中的code相同。" }),
+      errcode: Type.Optional(Type.Integer({ description: "WeChat's own. 微信的errcode。" })),
+      msg: Type.String(),
+      hint: Type.Optional(Type.String({ description: "What to do next. 处理建议。" })),
+      at: instant("When it failed. 失败时间"),
+      count: Type.Integer({ description: "Failures in a row. 连续失败次数。" }),
+    }),
+  ),
+  died_early: Type.Optional(
+    Type.Object(
+      {
+        at: instant("When it was found out. 发现时间"),
+        early: seconds("How long before its time. 提前的时间"),
+      },
+      {
+        description:
+          "The last value that died before its time: somebody else fetches tokens for this app. 有其他程序也在获取该应用的token，导致提前失效。",
+      },
+    ),
+  ),
+});
+
+const credentials: TProperties = Object.fromEntries(
+  CREDENTIAL_KINDS.map((kind) => [kind, Type.Optional(credentialStatus)]),
+);
+
+/** One app as it is shown. */
+export const appStatus: TObject = Type.Object({
+  app: Type.String({ description: "Its name in paths. 用于路径的名称。" }),
+  platform: Type.Union([Type.Literal("weixin"), Type.Literal("wecom")]),
+  app_id: Type.String({ description: "AppID or CorpID. appid或corpid。" }),
+  agent: Type.Optional(Type.String({ description: "WeCom only. 仅企业微信。" })),
+  mode: Type.Optional(
+    Type.Union([Type.Literal("stable"), Type.Literal("classic")], { description: "WeChat only. 仅微信。" }),
+  ),
+  title: Type.Optional(Type.String({ description: "What people call it. 名称。" })),
+  source: Type.Union([Type.Literal("environment"), Type.Literal("managed")], {
+    description:
+      "Where it comes from; apps of the environment are changed there. 来源；环境变量中的应用只能在环境变量中修改。",
+  }),
+  disabled: Type.Boolean({ description: "Nothing is handed out for it. 已停用，不发放任何凭证。" }),
+  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
+  credentials: Type.Object(credentials),
+  calls_today: Type.Record(Type.String(), quota, {
+    description:
+      "By endpoint, since midnight in Beijing; on WeCom of the whole corp. 北京时间当日各接口调用次数；企业微信按企业合计。",
+  }),
+  forced_refreshes_today: Type.Optional(quota),
+});
+
+/** An app for the documentation. */
+export const APP_EXAMPLE = {
+  app: "wx0000000000000001",
+  platform: "weixin",
+  app_id: "wx0000000000000001",
+  mode: "stable",
+  source: "environment",
+  disabled: false,
+  version: 0,
+  credentials: {
+    access_token: {
+      state: "fresh",
+      generation: 1795320000001,
+      issued_at: 1795320000000,
+      expires_at: 1795327200000,
+      age: 60,
+      expires_in: 7140,
+      last_used_at: 1795320060000,
+      next_attempt_at: 1795326915000,
+    },
+    jsapi_ticket: { state: "none", generation: 0 },
+    wx_card_ticket: { state: "none", generation: 0 },
+  },
+  calls_today: { "/cgi-bin/stable_token": { calls: 3, limit: 500000 } },
+  forced_refreshes_today: { calls: 0, limit: 20 },
+};
+
+/** A registered app for the documentation. */
+export const MANAGED_APP_EXAMPLE = { ...APP_EXAMPLE, title: "Shop", source: "managed", version: 1 };
+
+const newSecret = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  pattern: "^[\\x21-\\x7e]+$",
+  description: "The app's secret; never shown again. 应用的secret；不会再次显示。",
+  examples: ["00000000000000000000000000000000"],
+});
+const title = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[^\\x00-\\x1f\\x7f]+$",
+  description: "What people call it. 名称。",
+  examples: ["Shop"],
+});
+const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
+  description: "WeChat only, default stable. 仅微信，默认stable。",
+  examples: ["stable"],
+});
+const verify = Type.Boolean({
+  description: "Ask WeChat first whether the secret is right, default false. 先向微信核实secret，默认false。",
+  examples: [true],
+});
+
+/** The body of a new app. */
+export const newAppBody = Type.Object(
+  {
+    platform: Type.Union([Type.Literal("weixin"), Type.Literal("wecom")], {
+      description: "weixin: Official Account or Mini Program. weixin：公众号或小程序；wecom：企业微信。",
+      examples: ["weixin"],
+    }),
+    app_id: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      pattern: "^[A-Za-z0-9_-]+$",
+      description: "AppID or CorpID. appid或corpid。",
+      examples: ["wx0000000000000001"],
+    }),
+    agent: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: "^[A-Za-z0-9]+$",
+        description:
+          "WeCom only: its agentid, or any label of letters and digits. 仅企业微信：agentid，或任意字母数字名称。",
+        examples: ["1000002"],
+      }),
+    ),
+    title: Type.Optional(title),
+    mode: Type.Optional(mode),
+    secret: newSecret,
+    verify: Type.Optional(verify),
+  },
+  { additionalProperties: false },
+);
+
+/** The body of a change of an app. */
+export const appChangeBody = Type.Object(
+  {
+    title: Type.Optional(
+      Type.Union([title, Type.Null()], {
+        description: "What people call it; null for nothing. 名称；null为清空。",
+        examples: ["Shop"],
+      }),
+    ),
+    mode: Type.Optional(mode),
+    secret: Type.Optional(newSecret),
+    verify: Type.Optional(verify),
+    disabled: Type.Optional(
+      Type.Boolean({
+        description: "Whether nothing is handed out for it. 是否停用。",
+        examples: [true],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const FAILURE_EXAMPLE = {
+  code: 40164,
+  msg: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285",
+  data: {},
+  trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+  retry_after: 540,
+  hint: "请将 203.0.113.7 加入IP白名单 (add 203.0.113.7 to the IP white list)",
+};
+
+/** The answers of a `/v1` route as the OpenAPI document shows them: the success, and every failure as one shape. */
+export function answersOf(...success: Parameters<typeof envelopeOf>) {
+  const schema = Type.Object({
+    code: Type.Integer(),
+    msg: Type.String(),
+    data: Type.Object({}),
+    trace_id: Type.String(),
+    retry_after: Type.Optional(
+      Type.Integer({ description: "Seconds; also in Retry-After. 秒；同Retry-After响应头。" }),
+    ),
+    hint: Type.Optional(Type.String({ description: "What to do next. 处理建议。" })),
+  });
+  const description =
+    "A failure, with its HTTP status: 400, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 502 (WeChat refused; code is its errcode), 503, 504. 失败，HTTP状态码如左；502为微信拒绝，code为其errcode。";
+  const failure: unknown = {
+    description,
+    content: { "application/json": { schema, example: FAILURE_EXAMPLE } },
+  };
+  return { ...envelopeOf(...success), default: failure } as ReturnType<typeof envelopeOf>;
+}

@@ -1,0 +1,272 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Type } from "@sinclair/typebox";
+import { type Context, Elysia } from "elysia";
+import { type Access, actorOf } from "../access/access.ts";
+import type { Authentication } from "./authentication.ts";
+import type { Caller } from "../access/principal.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import type { AppStatus, CredentialStates, CredentialStatus } from "../credentials/status.ts";
+import { failureEnvelope } from "../envelope.ts";
+import { ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import type { AppAdministration, AppChange } from "../apps/app-administration.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { type App, nameOfApp, type Slot } from "../apps/app.ts";
+import { etagOf, rejectUnknownFields, versionIn } from "./schema.ts";
+import {
+  after,
+  answersOf,
+  app,
+  APP_EXAMPLE,
+  appChangeBody,
+  appStatus,
+  limit,
+  MANAGED_APP_EXAMPLE,
+  newAppBody,
+} from "./v1-apps-schema.ts";
+
+const PAGE = 100;
+
+/** What the routes of `/v1/apps` work with. */
+export interface AppRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly directory: AppDirectory;
+  readonly administration: AppAdministration;
+  readonly credentials: Pick<CredentialManager, "unblock">;
+  readonly states: CredentialStates;
+}
+
+/** `/v1/apps`: the apps that we hold, how their credentials are, and their management; never a value or a secret. */
+export function appRoutes(parts: AppRouteParts) {
+  return new Elysia().use(statusRoutes(parts)).use(managementRoutes(parts));
+}
+
+function statusRoutes(parts: AppRouteParts) {
+  const { identity, access, directory, credentials } = parts;
+  const show = showWith(parts);
+  const showVisible = (name: string, caller: Caller, set: Context["set"]) => {
+    if (!access.visibleApps(caller)(name)) throw access.notGranted(caller);
+    set.headers["etag"] = etagOf(versionOf(directory.find(name)));
+    return show(name);
+  };
+  return new Elysia({ prefix: "/v1/apps" })
+    .use(identity)
+    .get(
+      "",
+      async ({ query, caller }) => {
+        const isVisible = access.visibleApps(caller);
+        const most = Number(query.limit ?? PAGE);
+        const found = directory.list({ after: query.after, limit: most + 1, isWanted: isVisible });
+        const names = found.slice(0, most);
+        const apps = [];
+        for (const name of names) {
+          apps.push(await show(name));
+          // The database is read without a wait, so a page would hold up everybody else for its whole length.
+          await nextTurn();
+        }
+        return { apps, ...(found.length > most ? { next: names.at(-1) } : {}) };
+      },
+      {
+        query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(after) }),
+        detail: {
+          summary: "Every app and how its credentials are · 全部应用及其凭证状态",
+          description:
+            "Those that the caller may do anything with, in the order of their names. With `next` in the answer there are more: send it as `after`. 按名称排序；应答中有 `next` 时将其作为 `after` 获取下一页；只列出调用方有权限的应用。",
+          tags: ["v1"],
+          responses: answersOf(
+            "The apps. 应用列表。",
+            Type.Object({ apps: Type.Array(appStatus), next: Type.Optional(Type.String()) }),
+            { apps: [APP_EXAMPLE] },
+          ),
+        },
+      },
+    )
+    .get("/:app", ({ params, caller, set }) => showVisible(params.app, caller, set), {
+      params: Type.Object({ app }),
+      detail: {
+        summary: "One app and how its credentials are · 单个应用及其凭证状态",
+        description:
+          "State, age, expiry, last failure with what to do, next attempt and today's calls against the quota. 状态、有效期、最近失败及处理建议、下次获取时间、当日调用量与额度。",
+        tags: ["v1"],
+        responses: answersOf("The app. 应用。", appStatus, APP_EXAMPLE),
+      },
+    })
+    .post(
+      "/:app/unblock",
+      async ({ params, caller }) => {
+        await credentials.unblock(access.slotOfApp(caller, "token:refresh", params.app), actorOf(caller));
+        return show(params.app);
+      },
+      {
+        params: Type.Object({ app }),
+        detail: {
+          summary: "Ask WeChat again at once · 解除暂停，立即重新请求微信",
+          description:
+            "After what WeChat complained about has been put right (white list, frozen secret, …): ends every pause of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部暂停；无请求体。",
+          tags: ["v1"],
+          responses: answersOf("The app, without pauses. 解除后的应用。", appStatus, APP_EXAMPLE),
+        },
+      },
+    );
+}
+
+function managementRoutes(parts: AppRouteParts) {
+  const { identity, access, directory, administration } = parts;
+  const show = showWith(parts);
+  const showChanged = (name: string, set: Context["set"]) => {
+    set.headers["etag"] = etagOf(versionOf(directory.find(name)));
+    return show(name);
+  };
+  return (
+    new Elysia({ prefix: "/v1/apps" })
+      .use(identity)
+      // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
+      .derive(async ({ caller }) => {
+        const actor = access.admin(caller);
+        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is used.
+        await administration.refresh().catch(() => undefined);
+        return { actor };
+      })
+      .post(
+        "",
+        async ({ body, actor, set }) => {
+          const registered = toApp(body);
+          const isVerified = body.verify ?? false;
+          const isNew = await administration.create(registered, { isVerified, actor });
+          set.status = isNew ? 201 : 200;
+          return showChanged(nameOfApp(registered), set);
+        },
+        {
+          body: newAppBody,
+          transform: rejectUnknownFields(newAppBody),
+          detail: {
+            summary: "Register an app · 登记应用",
+            description:
+              "201 when it is new; the same again is 200, another of that name 409. With `verify` WeChat is asked first whether the secret is right, always by stable token, which disturbs nobody. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。`verify` 为true时先向微信核实secret（始终使用稳定版接口，不影响现有token）。",
+            tags: ["v1"],
+            responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
+          },
+        },
+      )
+      .patch(
+        "/:app",
+        async ({ params, body, actor, set, request }) => {
+          const options = { version: versionIn(request.headers), isVerified: body.verify ?? false, actor };
+          await administration.update(params.app, changeOf(body), options);
+          return showChanged(params.app, set);
+        },
+        {
+          params: Type.Object({ app }),
+          body: appChangeBody,
+          transform: rejectUnknownFields(appChangeBody),
+          detail: {
+            summary: "Change an app · 修改应用",
+            description:
+              "What is left out stays. A secret can be written, never read; a new one forgets what the old one got. With If-Match only that version: else 412. Apps from the environment are 409. 未给出的字段不变；secret只写不读，更换后旧secret获取的凭证作废；带If-Match时版本不符返回412；来自环境变量的应用返回409。",
+            tags: ["v1"],
+            responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
+          },
+        },
+      )
+      .delete(
+        "/:app",
+        async ({ params, actor, request }) => {
+          await administration.remove(params.app, { version: versionIn(request.headers), actor });
+          return {};
+        },
+        {
+          params: Type.Object({ app }),
+          detail: {
+            summary: "Remove an app · 删除应用",
+            description:
+              "Its secret and its credentials are forgotten here; WeChat is not told. Takes no body. 删除其secret和凭证，不影响微信侧；无请求体。",
+            tags: ["v1"],
+            responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
+          },
+        },
+      )
+  );
+}
+
+function showWith({ directory, states }: AppRouteParts) {
+  return async (name: string) =>
+    appData(name, directory.find(name), await states.ofApp(directory.slotOfApp(name)));
+}
+
+function toApp(body: (typeof newAppBody)["static"]): App {
+  const { platform, app_id: id, agent, mode, title } = body;
+  const managed = { title, isDisabled: false, version: 0 };
+  const common = { id, secret: new Secret(body.secret), managed };
+  if (platform === "weixin") {
+    if (agent === undefined) return { platform, ...common, tokenMode: mode ?? "stable" };
+    throw new ServiceError("invalid_parameter", "agent仅用于企业微信 (agent is for WeCom only)");
+  }
+  if (mode !== undefined)
+    throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
+  if (agent === undefined) throw new ServiceError("invalid_parameter", "缺少agent参数");
+  return { platform, ...common, agent };
+}
+
+/** What is given of a change; JSON's null is none. */
+function changeOf(body: (typeof appChangeBody)["static"]): AppChange {
+  const { title, mode, secret, disabled } = body;
+  return {
+    ...(title === undefined ? {} : { title }),
+    ...(mode === undefined ? {} : { mode }),
+    ...(secret === undefined ? {} : { secret: new Secret(secret) }),
+    ...(disabled === undefined ? {} : { isDisabled: disabled }),
+  };
+}
+
+/** Apps from the environment are not changed here, so they stay at one version. */
+function versionOf(app: App | undefined): number {
+  return app?.managed?.version ?? 0;
+}
+
+function appData(
+  name: string,
+  found: App | undefined,
+  { slot, credentials, calls, forcedRefreshes }: AppStatus,
+) {
+  const managed = found?.managed;
+  return {
+    app: name,
+    ...platformData(slot),
+    title: managed?.title,
+    source: managed ? "managed" : "environment",
+    disabled: managed?.isDisabled ?? false,
+    version: versionOf(found),
+    credentials: Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
+    calls_today: Object.fromEntries(calls.map(({ endpoint, ...counted }) => [endpoint, counted])),
+    ...(forcedRefreshes === undefined ? {} : { forced_refreshes_today: forcedRefreshes }),
+  };
+}
+
+function platformData({ platform, appId, name, tokenMode }: Slot) {
+  return platform === "wecom"
+    ? { platform, app_id: appId, agent: name }
+    : { platform, app_id: appId, mode: tokenMode };
+}
+
+/** JSON leaves out what is undefined. */
+function credentialData(status: CredentialStatus) {
+  const { state, generation, life, usedAt, nextAttemptAt, lastFailure, diedEarly } = status;
+  return {
+    state,
+    generation,
+    issued_at: life?.issuedAt,
+    expires_at: life?.expiresAt,
+    age: life && Math.floor(life.ageMs / 1000),
+    expires_in: life && Math.floor(life.remainingMs / 1000),
+    last_used_at: usedAt,
+    next_attempt_at: nextAttemptAt,
+    last_failure: lastFailure && failureData(lastFailure),
+    died_early: diedEarly && { at: diedEarly.at, early: Math.floor(diedEarly.earlyMs / 1000) },
+  };
+}
+
+function failureData({ error, at, count }: NonNullable<CredentialStatus["lastFailure"]>) {
+  const { code, msg, hint } = failureEnvelope(error, "");
+  return { code, errcode: error.upstream?.errcode, msg, hint, at, count };
+}

@@ -1,0 +1,259 @@
+import { Type } from "@sinclair/typebox";
+import { OVERLAP_MOST_MS } from "../access/client-administration.ts";
+import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
+
+/** The client of a path: its name. */
+export const client = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[a-z0-9][a-z0-9._-]*$",
+  description:
+    "The client's name: lower-case letters, digits, `.`, `_`, `-`. 客户端名称：小写字母、数字及 `.` `_` `-`。",
+  examples: ["order-service"],
+});
+
+/** The key of a path: its public beginning. */
+export const key = Type.String({
+  pattern: "^ats_[0-9A-Za-z]{8}$",
+  description: "The public beginning of a key. 密钥的公开前缀。",
+  examples: ["ats_4fGh7Kq2"],
+});
+
+/** Where the next page of clients begins. */
+export const afterClient = Type.String({
+  maxLength: 64,
+  pattern: "^[a-z0-9._-]+$",
+  description: "`next` of the answer before. 上一页应答中的 `next`。",
+  examples: ["order-service"],
+});
+
+const environment = Type.String({
+  minLength: 1,
+  maxLength: 32,
+  pattern: "^[A-Za-z0-9._-]+$",
+  description: "prod, pre, st, dev, or any other name. 所属环境：prod、pre、st、dev或其他名称。",
+  examples: ["dev"],
+});
+
+const grants = Type.Array(
+  Type.Object(
+    {
+      apps: Type.Array(Type.String({ maxLength: 130, pattern: "^([A-Za-z0-9_-]+|\\*)$" }), {
+        minItems: 1,
+        maxItems: 1000,
+      }),
+      actions: Type.Array(Type.Unsafe<Action>(Type.Union(ACTIONS.map((action) => Type.Literal(action)))), {
+        minItems: 1,
+        maxItems: ACTIONS.length,
+      }),
+    },
+    { additionalProperties: false },
+  ),
+  {
+    maxItems: 100,
+    description:
+      "Which apps (`*` for all) × which actions; `admin` includes everything. 可用的应用（`*`为全部）及操作；`admin`包含全部权限。",
+    examples: [[{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }]],
+  },
+);
+
+const networks = Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
+  maxItems: 100,
+  description: "CIDR blocks from which it may ask; none for anywhere. 允许的来源网段；为空不限。",
+  examples: [["10.0.0.0/8"]],
+});
+
+const instant = (description: string, example: number) =>
+  Type.Integer({ minimum: 0, maximum: 8_640_000_000_000_000, description, examples: [example] });
+
+const expiresAt = instant("When it ends. 到期时间（毫秒时间戳）。", 1_798_761_600_000);
+const rateLimit = Type.Integer({
+  minimum: 1,
+  maximum: 1_000_000,
+  description: "Requests a second. 每秒请求数上限。",
+  examples: [50],
+});
+
+const concurrency = Type.Integer({
+  minimum: 1,
+  maximum: 100_000,
+  description: "Requests under way at once through the gateway. 经网关同时进行的请求数上限。",
+  examples: [20],
+});
+
+const delivery = Type.Unsafe<Delivery>(
+  Type.Union(
+    DELIVERIES.map((each) => Type.Literal(each)),
+    {
+      description:
+        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway takes. Default `real` for `prod`, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；`prod`默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
+      examples: ["virtual"],
+    },
+  ),
+);
+
+const patterns = (description: string, example: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 200, pattern: API_PATTERN.source }), {
+    maxItems: 200,
+    description,
+    examples: [[example]],
+  });
+
+const policy = Type.Object(
+  {
+    preset: Type.Unsafe<ApiPreset>(Type.Union(API_PRESETS.map((preset) => Type.Literal(preset)))),
+    allow: Type.Optional(
+      patterns("Allowed whatever the preset says. 不论预设一律允许。", "/cgi-bin/message/custom/typing"),
+    ),
+    deny: Type.Optional(patterns("Refused whatever else is said. 一律拒绝。", "/cgi-bin/message/**")),
+  },
+  {
+    additionalProperties: false,
+    description:
+      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` for `prod`, else `no-messaging`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。`prod`默认 `all`，其余 `no-messaging`。",
+    examples: [{ preset: "no-messaging" }],
+  },
+);
+
+/** The body of a new client. */
+export const newClientBody = Type.Object(
+  {
+    client,
+    environment,
+    grants,
+    networks: Type.Optional(networks),
+    expires_at: Type.Optional(expiresAt),
+    rate_limit: Type.Optional(rateLimit),
+    concurrency: Type.Optional(concurrency),
+    delivery: Type.Optional(delivery),
+    policy: Type.Optional(policy),
+  },
+  { additionalProperties: false },
+);
+
+/** The body of a change: what is left out stays, null is none. */
+export const clientChangeBody = Type.Object(
+  {
+    environment: Type.Optional(environment),
+    grants: Type.Optional(grants),
+    networks: Type.Optional(networks),
+    expires_at: Type.Optional(
+      Type.Union([expiresAt, Type.Null()], {
+        description: "When it ends; null for never. 到期时间（毫秒时间戳）；null为永不。",
+        examples: [1_798_761_600_000],
+      }),
+    ),
+    rate_limit: Type.Optional(
+      Type.Union([rateLimit, Type.Null()], {
+        description: "Requests a second; null for no limit. 每秒请求数上限；null为不限。",
+        examples: [50],
+      }),
+    ),
+    concurrency: Type.Optional(
+      Type.Union([concurrency, Type.Null()], {
+        description:
+          "Requests under way at once through the gateway; null for no limit. 经网关同时进行的请求数上限；null为不限。",
+        examples: [20],
+      }),
+    ),
+    delivery: Type.Optional(delivery),
+    policy: Type.Optional(policy),
+  },
+  { additionalProperties: false },
+);
+
+/** The body of a new key. */
+export const newKeyBody = Type.Object(
+  {
+    label: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: "^[^\\x00-\\x1f\\x7f]+$",
+        description:
+          "What people call it; unique among the client's keys that are not over. Default `default`. 密钥名称，同一客户端内唯一，默认 `default`。",
+        examples: ["laptop of Li"],
+      }),
+    ),
+    expires_at: Type.Optional(expiresAt),
+  },
+  { additionalProperties: false },
+);
+
+/** The body of a roll. */
+export const rollBody = Type.Object(
+  {
+    overlap: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: OVERLAP_MOST_MS / 1000,
+        description:
+          "Seconds for which the old key goes on, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
+        examples: [86_400],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** One client as it is shown. */
+export const clientData = Type.Object({
+  client: Type.String(),
+  environment: Type.String(),
+  grants: Type.Array(Type.Object({ apps: Type.Array(Type.String()), actions: Type.Array(Type.String()) })),
+  networks: Type.Array(Type.String()),
+  expires_at: Type.Optional(Type.Integer()),
+  rate_limit: Type.Optional(Type.Integer()),
+  concurrency: Type.Optional(Type.Integer()),
+  delivery: Type.String(),
+  policy: Type.Object({
+    preset: Type.String(),
+    allow: Type.Array(Type.String()),
+    deny: Type.Array(Type.String()),
+  }),
+  created_at: Type.Integer(),
+  updated_at: Type.Integer(),
+  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
+});
+
+const keyFields = {
+  key: Type.String({ description: "The public beginning. 公开前缀。" }),
+  label: Type.String(),
+  state: Type.Union([Type.Literal("active"), Type.Literal("expired"), Type.Literal("revoked")]),
+  created_at: Type.Integer(),
+  expires_at: Type.Optional(Type.Integer()),
+  revoked_at: Type.Optional(Type.Integer()),
+  last_used_at: Type.Optional(Type.Integer({ description: "To the minute. 精确到分钟。" })),
+};
+
+/** One key as it is shown. */
+export const keyData = Type.Object(keyFields);
+
+/** A key that was just made. */
+export const createdKeyData = Type.Object({
+  ...keyFields,
+  api_key: Type.String({ description: "The key itself, shown only now. 密钥本身，仅显示这一次。" }),
+});
+
+/** A client for the documentation. */
+export const CLIENT_EXAMPLE = {
+  client: "order-service",
+  environment: "dev",
+  grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }],
+  networks: ["10.0.0.0/8"],
+  delivery: "virtual",
+  policy: { preset: "no-messaging", allow: [], deny: [] },
+  created_at: 1_795_320_000_000,
+  updated_at: 1_795_320_000_000,
+  version: 1,
+};
+
+/** A key for the documentation. */
+export const KEY_EXAMPLE = {
+  key: "ats_4fGh7Kq2",
+  label: "default",
+  state: "active",
+  created_at: 1_795_320_000_000,
+  last_used_at: 1_795_320_060_000,
+};

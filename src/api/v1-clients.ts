@@ -1,0 +1,301 @@
+import { Type } from "@sinclair/typebox";
+import { type Context, Elysia } from "elysia";
+import { etagOf, rejectUnknownFields, versionIn } from "./schema.ts";
+import { answersOf, limit } from "./v1-apps-schema.ts";
+import type { Clock } from "../clock.ts";
+import { ServiceError } from "../errors.ts";
+import type { Access } from "../access/access.ts";
+import type { ApiPolicy } from "../access/api-policy.ts";
+import type { Authentication } from "./authentication.ts";
+import { type ClientAdministration, type CreatedKey, isLive } from "../access/client-administration.ts";
+import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
+import type { ClientDirectory } from "../access/client-directory.ts";
+import type { ApiKeyRecord, Client } from "../access/client.ts";
+import {
+  afterClient,
+  client,
+  CLIENT_EXAMPLE,
+  clientChangeBody,
+  clientData,
+  createdKeyData,
+  key,
+  KEY_EXAMPLE,
+  keyData,
+  newClientBody,
+  newKeyBody,
+  rollBody,
+} from "./v1-clients-schema.ts";
+
+const PAGE = 100;
+const OVERLAP_SECONDS = 86_400;
+
+/** What the routes of `/v1/clients` work with. */
+export interface ClientRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly clients: ClientDirectory;
+  readonly clientAdministration: ClientAdministration;
+  readonly clock: Clock;
+}
+
+/** `/v1/clients`: who may ask for what, and their keys; for administrators. */
+export function clientRoutes(parts: ClientRouteParts) {
+  const { identity, access, clients, clientAdministration: administration, clock } = parts;
+  const show = (name: string, set: Context["set"]) => {
+    const found = clients.find(name);
+    if (!found) throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    set.headers["etag"] = etagOf(found.version);
+    return clientFields(found);
+  };
+  const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
+  const created = ({ record, key: made }: CreatedKey, set: Context["set"]) => {
+    set.status = 201;
+    return { ...keyFields(record), api_key: made.reveal() };
+  };
+  return (
+    new Elysia({ prefix: "/v1/clients" })
+      .use(identity)
+      // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
+      .derive(async ({ caller }) => {
+        const actor = access.admin(caller);
+        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is shown.
+        await clients.refresh().catch(() => undefined);
+        return { actor };
+      })
+      .get(
+        "",
+        ({ query }) => {
+          const most = Number(query.limit ?? PAGE);
+          const found = clients.list({ after: query.after, limit: most + 1 });
+          const page = found.slice(0, most);
+          const next = found.length > most ? page.at(-1)?.name : undefined;
+          return { clients: page.map(clientFields), ...(next === undefined ? {} : { next }) };
+        },
+        {
+          query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(afterClient) }),
+          detail: {
+            summary: "Every client · 全部客户端",
+            description: "In the order of their names, in pages. 按名称排序，分页。",
+            tags: ["clients"],
+            responses: answersOf(
+              "The clients. 客户端列表。",
+              Type.Object({ clients: Type.Array(clientData), next: Type.Optional(Type.String()) }),
+              { clients: [CLIENT_EXAMPLE] },
+            ),
+          },
+        },
+      )
+      .post(
+        "",
+        async ({ body, actor, set }) => {
+          const facts: NewClientSettings = {
+            environment: body.environment,
+            grants: body.grants,
+            networks: body.networks ?? [],
+            expiresAt: body.expires_at,
+            rateLimit: body.rate_limit,
+            concurrency: body.concurrency,
+            ...(body.delivery && { delivery: body.delivery }),
+            ...(body.policy && { policy: policyOf(body.policy) }),
+          };
+          const isNew = await administration.create(body.client, facts, { actor });
+          set.status = isNew ? 201 : 200;
+          return show(body.client, set);
+        },
+        {
+          body: newClientBody,
+          transform: rejectUnknownFields(newClientBody),
+          detail: {
+            summary: "Create a client · 创建客户端",
+            description:
+              "201 when it is new; the same again is 200, another of that name 409. With the first client, callers without a key are no longer answered unless ANONYMOUS=on. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。创建第一个客户端后，除非ANONYMOUS=on，不再应答没有密钥的调用方。",
+            tags: ["clients"],
+            responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
+          },
+        },
+      )
+      .get(
+        "/:client",
+        ({ params, set }) => {
+          return show(params.client, set);
+        },
+        {
+          params: Type.Object({ client }),
+          detail: {
+            summary: "One client · 单个客户端",
+            description: "The header ETag names its version. 响应头ETag为其版本。",
+            tags: ["clients"],
+            responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
+          },
+        },
+      )
+      .patch(
+        "/:client",
+        async ({ params, body, actor, set, request }) => {
+          const version = versionIn(request.headers);
+          await administration.update(params.client, changeOf(body), { actor, version });
+          return show(params.client, set);
+        },
+        {
+          params: Type.Object({ client }),
+          body: clientChangeBody,
+          transform: rejectUnknownFields(clientChangeBody),
+          detail: {
+            summary: "Change a client · 修改客户端",
+            description:
+              "What is left out stays; null is none. With If-Match only that version: else 412. 未给出的字段不变，null为清空。带If-Match时版本不符返回412。",
+            tags: ["clients"],
+            responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
+          },
+        },
+      )
+      .delete(
+        "/:client",
+        async ({ params, actor, request }) => {
+          await administration.remove(params.client, { actor, version: versionIn(request.headers) });
+          return {};
+        },
+        {
+          params: Type.Object({ client }),
+          detail: {
+            summary: "Remove a client and its keys · 删除客户端及其密钥",
+            description:
+              "Every process refuses its keys within a second. Takes no body. 各进程在一秒内停止接受其密钥；无请求体。",
+            tags: ["clients"],
+            responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
+          },
+        },
+      )
+      .get(
+        "/:client/keys",
+        async ({ params, set }) => {
+          show(params.client, set);
+          // What other processes know of the last use may be missing where it can't be read just now.
+          await clients.readUses().catch(() => undefined);
+          return { keys: clients.keysOf(params.client).map(keyFields) };
+        },
+        {
+          params: Type.Object({ client }),
+          detail: {
+            summary: "The keys of a client · 客户端的密钥",
+            description: "Never a key itself, only its public beginning. 只有公开前缀，不含密钥本身。",
+            tags: ["clients"],
+            responses: answersOf("The keys. 密钥列表。", Type.Object({ keys: Type.Array(keyData) }), {
+              keys: [KEY_EXAMPLE],
+            }),
+          },
+        },
+      )
+      .post(
+        "/:client/keys",
+        async ({ params, body, actor, set }) => {
+          const options = { label: body.label ?? "default", expiresAt: body.expires_at };
+          return created(await administration.createKey(params.client, options, { actor }), set);
+        },
+        {
+          params: Type.Object({ client }),
+          body: newKeyBody,
+          transform: rejectUnknownFields(newKeyBody),
+          detail: {
+            summary: "Make an API key · 创建API密钥",
+            description:
+              "`api_key` is shown only in this answer. A label that is in use is 409. `api_key` 只在此应答中显示；label重复返回409。",
+            tags: ["clients"],
+            responses: answersOf("The key (HTTP 201). 密钥（HTTP 201）。", createdKeyData, {
+              ...KEY_EXAMPLE,
+              api_key: "ats_4fGh7Kq2…",
+            }),
+          },
+        },
+      )
+      .post(
+        "/:client/keys/:key/roll",
+        async ({ params, body, actor, set }) => {
+          const overlapMs = (body.overlap ?? OVERLAP_SECONDS) * 1000;
+          return created(await administration.rollKey(params.client, params.key, overlapMs, { actor }), set);
+        },
+        {
+          params: Type.Object({ client, key }),
+          body: rollBody,
+          transform: rejectUnknownFields(rollBody),
+          detail: {
+            summary: "Make a key in the place of another · 滚动更换密钥",
+            description:
+              "The old one goes on for `overlap` seconds, so that programs can change over. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
+            tags: ["clients"],
+            responses: answersOf("The new key (HTTP 201). 新密钥（HTTP 201）。", createdKeyData, {
+              ...KEY_EXAMPLE,
+              api_key: "ats_4fGh7Kq2…",
+            }),
+          },
+        },
+      )
+      .delete(
+        "/:client/keys/:key",
+        async ({ params, actor }) => {
+          await administration.revokeKey(params.client, params.key, { actor });
+          return {};
+        },
+        {
+          params: Type.Object({ client, key }),
+          detail: {
+            summary: "Revoke a key · 吊销密钥",
+            description:
+              "At once here, within a second in every process. Takes no body. 本进程立即生效，其他进程一秒内生效；无请求体。",
+            tags: ["clients"],
+            responses: answersOf("Revoked. 已吊销。", Type.Object({}), {}),
+          },
+        },
+      )
+  );
+}
+
+type ChangeBody = (typeof clientChangeBody)["static"];
+
+/** What is given of a change; null is none. */
+function changeOf(body: ChangeBody): Partial<ClientSettings> {
+  const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, ...rest } = body;
+  return {
+    ...rest,
+    ...(expiresAt === undefined ? {} : { expiresAt: expiresAt ?? undefined }),
+    ...(rateLimit === undefined ? {} : { rateLimit: rateLimit ?? undefined }),
+    ...(concurrency === undefined ? {} : { concurrency: concurrency ?? undefined }),
+    ...(policy && { policy: policyOf(policy) }),
+  };
+}
+
+function policyOf({ preset, allow = [], deny = [] }: NonNullable<ChangeBody["policy"]>): ApiPolicy {
+  return { preset, allow, deny };
+}
+
+/** JSON leaves out what is undefined. */
+function clientFields({ name, environment, grants, networks, ...rest }: Client) {
+  return {
+    client: name,
+    environment,
+    grants,
+    networks,
+    expires_at: rest.expiresAt,
+    rate_limit: rest.rateLimit,
+    concurrency: rest.concurrency,
+    delivery: rest.delivery,
+    policy: rest.policy,
+    created_at: rest.createdAt,
+    updated_at: rest.updatedAt,
+    version: rest.version,
+  };
+}
+
+function keyFieldsAt(record: ApiKeyRecord, now: number) {
+  const { prefix, label, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
+  const end = revokedAt === undefined ? "expired" : "revoked";
+  return {
+    key: prefix,
+    label,
+    state: isLive(record, now) ? "active" : end,
+    created_at: createdAt,
+    expires_at: expiresAt,
+    revoked_at: revokedAt,
+    last_used_at: lastUsedAt,
+  };
+}

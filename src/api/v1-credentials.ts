@@ -1,0 +1,171 @@
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { answersOf, app } from "./v1-apps-schema.ts";
+import { type Access, actorOf } from "../access/access.ts";
+import type { Authentication } from "./authentication.ts";
+import type { Caller } from "../access/principal.ts";
+import type { Action } from "../access/client.ts";
+import { minTtl, minTtlMs, secondsLeft } from "./schema.ts";
+import { Secret } from "../secret.ts";
+import { CREDENTIAL_KINDS, type CredentialKind, credentialRef } from "../credentials/credential.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+
+/** What the routes of one credential work with. */
+export interface CredentialRouteParts {
+  readonly identity: Authentication["identity"];
+  readonly access: Access;
+  readonly credentials: Pick<CredentialManager, "clear">;
+  readonly delivery: TokenDelivery;
+}
+
+/** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
+export function credentialRoutes({ identity, access, credentials, delivery }: CredentialRouteParts) {
+  const refOf = (caller: Caller, action: Action, { app, kind }: { app: string; kind: CredentialKind }) =>
+    credentialRef(access.slotOfApp(caller, action, app), kind);
+  return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
+    .use(identity)
+    .get(
+      "",
+      async ({ params, query, caller }) =>
+        handOut(
+          await delivery.get(caller, refOf(caller, readingOf(params.kind), params), {
+            minTtlMs: minTtlMs(query.min_ttl),
+            notes: caller,
+          }),
+        ),
+      {
+        params: credentialParams,
+        query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
+        detail: {
+          summary: "The current credential · 获取当前凭证",
+          description:
+            "At once while one lives; expires_in is what is left, nothing kept back. A client with virtual tokens gets one of those for an access token, with 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
+          tags: ["v1"],
+          responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .post(
+      "/refresh",
+      async ({ params, body, caller }) => {
+        const ref = refOf(caller, "token:refresh", params);
+        const order = { force: body.force ?? false, actor: actorOf(caller) };
+        const got = await delivery.refresh(caller, ref, order);
+        caller.result = "refresh";
+        return handOut(got);
+      },
+      {
+        params: credentialParams,
+        body: refreshBody,
+        detail: {
+          summary: "Ask WeChat now · 立即向微信获取",
+          description:
+            "By an operator's order, once in 10 s. WeChat may repeat the same value while it lives; `force` makes a new stable token. A classic token is always a new one. Forced refreshes and classic fetches by order: 20 a day, 30 s apart; beyond that 503 with retry_after. 运维操作，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
+          tags: ["v1"],
+          responses: answersOf("What stands now. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .post(
+      "/replace",
+      async ({ params, body, caller }) => {
+        const ref = refOf(caller, "token:refresh", params);
+        const rejected = new Secret(body.rejected);
+        return handOut(await delivery.replace(caller, ref, rejected, actorOf(caller)));
+      },
+      {
+        params: credentialParams,
+        body: replaceBody,
+        detail: {
+          summary: "This one was refused, another please · 凭证被微信拒绝，换一个",
+          description:
+            "If somebody has replaced it already, the newer one at no upstream call. Otherwise WeChat is asked whether it is dead before anything is spent; a living one is returned unchanged. Dead and no other to be had: 503 with retry_after. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
+          tags: ["v1"],
+          responses: answersOf("One that is good. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
+        },
+      },
+    )
+    .delete(
+      "",
+      async ({ params, caller }) => {
+        await credentials.clear(refOf(caller, "token:clear", params), { actor: actorOf(caller) });
+        return {};
+      },
+      {
+        params: credentialParams,
+        detail: {
+          summary: "Forget it · 清除凭证",
+          description:
+            "The next get asks WeChat, which may repeat the same value while it lives. Once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
+          tags: ["v1"],
+          responses: answersOf("Forgotten, or there was nothing. 已清除或本无凭证。", Type.Object({}), {}),
+        },
+      },
+    );
+}
+
+/** A token gives more than a ticket does, so each is granted for itself. */
+function readingOf(kind: CredentialKind): Action {
+  return kind === "access_token" ? "token:read" : "ticket:read";
+}
+
+function handOut(held: DeliveredToken) {
+  return {
+    value: held.value.reveal(),
+    expires_in: secondsLeft(held),
+    expires_at: held.expiresAt,
+    issued_at: held.issuedAt,
+  };
+}
+
+/** The path of one credential. */
+const credentialParams = Type.Object({
+  app,
+  kind: Type.Union(
+    CREDENTIAL_KINDS.map((kind) => Type.Literal(kind)),
+    {
+      description:
+        "access_token, jsapi_ticket, wx_card_ticket, or agent_config_ticket (WeCom only). 凭证种类；agent_config_ticket仅企业微信。",
+      examples: ["access_token"],
+    },
+  ),
+});
+
+/** The body of a refresh. */
+const refreshBody = Type.Object({
+  force: Type.Optional(
+    Type.Boolean({
+      description:
+        "Stable tokens: make a new one now (20 a day, 30 s apart). 稳定版token：立即生成新token（每日20次，间隔30秒）。",
+      examples: [true],
+    }),
+  ),
+});
+
+/** The body of a replacement. */
+const replaceBody = Type.Object({
+  rejected: Type.String({
+    minLength: 1,
+    maxLength: 2048,
+    pattern: "^[\\x21-\\x7e]+$",
+    description: "The value that WeChat refused. 被微信拒绝的值。",
+    examples: ["70_exampleToken"],
+  }),
+});
+
+/** A credential as it is handed out. */
+const credentialData = Type.Object({
+  value: Type.String(),
+  expires_in: Type.Integer({ description: "Seconds left. 剩余秒数。" }),
+  expires_at: Type.Integer({ description: "When it ends. 到期时间（毫秒时间戳）。" }),
+  issued_at: Type.Integer({ description: "When it was asked for. 获取时间（毫秒时间戳）。" }),
+});
+
+/** A credential for the documentation. */
+const CREDENTIAL_EXAMPLE = {
+  value: "70_exampleToken",
+  expires_in: 7140,
+  expires_at: 1795327200000,
+  issued_at: 1795320000000,
+};

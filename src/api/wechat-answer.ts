@@ -1,0 +1,169 @@
+import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
+
+/** The exact content types of their JSON: below `/cgi-bin` WeChat says `encoding`, below `/sns` it says text. */
+const CONTENT_TYPES = {
+  cgiBin: "application/json; encoding=utf-8",
+  sns: "text/plain",
+  wecom: "application/json; charset=utf-8",
+} as const;
+
+/** What an answer needs to know of its request. */
+export interface AnswerContext {
+  readonly platform: Platform;
+  readonly path: string;
+  readonly traceId: string;
+  /** The caller's address, which WeCom names in its errors. */
+  readonly address: () => string;
+  /** Epoch milliseconds. */
+  readonly now: number;
+}
+
+/** An answer before it is sent: HTTP 200 with that text. */
+export interface WechatAnswer {
+  readonly text: string;
+  readonly contentType: string;
+  /** What else is said in headers. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A success in WeChat's own shape: `body` is JSON text, or an object whose fields keep their order. */
+export function wechatAnswer(
+  { platform, path }: Pick<AnswerContext, "platform" | "path">,
+  body: object | string,
+): WechatAnswer {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return { text, contentType: contentType(platform, path) };
+}
+
+/** A failure in WeChat's own shape: HTTP 200, errcode and errmsg with a request id of ours, and on WeCom both as headers. */
+export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailure): WechatAnswer {
+  const { platform, path } = context;
+  const { errcode, isVerbatim, retryAfterMs } = failure;
+  const errmsg = isVerbatim ? failure.errmsg : failure.errmsg + signature(context, errcode);
+  const seconds = retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(retryAfterMs / 1000));
+  const body = { errcode, errmsg, ...(seconds === undefined ? {} : { retry_after: seconds }) };
+  const wait: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
+  // What is Chinese has no place in a header, and is in the body.
+  const said = { "error-code": String(errcode), "error-msg": errmsg.replaceAll(/[^ -~]+/g, "") };
+  const headers = platform === "wecom" ? { ...wait, ...said } : wait;
+  return { text: JSON.stringify(body), contentType: contentType(platform, path), headers };
+}
+
+function contentType(platform: Platform, path: string): string {
+  if (platform === "wecom") return CONTENT_TYPES.wecom;
+  return path.startsWith("/sns/") ? CONTENT_TYPES.sns : CONTENT_TYPES.cgiBin;
+}
+
+/**
+ * What ends each errmsg. WeChat's request id begins with the time; the rest of ours is the end of the trace id, so that
+ * whoever is shown the one finds the other in the log.
+ */
+function signature({ platform, path, traceId, address, now }: AnswerContext, errcode: number): string {
+  const seconds = Math.floor(now / 1000);
+  if (platform === "wecom") {
+    const hint = `${seconds}${traceId.slice(-15)}`;
+    const link = `https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
+    return `, hint: [${hint}], from ip: ${address()}, more info at ${link}`;
+  }
+  const time = seconds.toString(16).padStart(8, "0");
+  const rid = `${time}-${traceId.slice(-16, -8)}-${traceId.slice(-8)}`;
+  return `${path.startsWith("/sns/") ? "," : ""} rid: ${rid}`;
+}
+
+/** An errcode and what WeChat or WeCom says to it. */
+type Verdict = readonly [errcode: number, errmsg: string];
+
+/** What we can't get now. Every SDK takes it for "busy", and the thing asked for was not done. */
+const BUSY: Verdict = [-1, "system error"];
+
+/** How api.weixin.qq.com would say each of our errors. A refusal of its own is said in its own words. */
+const WEIXIN = {
+  invalid_parameter: [40097, "invalid args"],
+  unauthorized: [40125, "invalid appsecret"],
+  forbidden: [48001, "api unauthorized"],
+  not_found: [40013, "invalid appid"],
+  method_not_allowed: [43002, "require POST method"],
+  conflict: BUSY,
+  precondition_failed: BUSY,
+  payload_too_large: [45001, "media size out of limit"],
+  unsupported_media_type: [47001, "data format error"],
+  rate_limited: [45011, "api minute-quota reach limit, must slower, retry next minute"],
+  upstream_rejected: BUSY,
+  upstream_invalid: BUSY,
+  upstream_unreachable: BUSY,
+  upstream_timeout: BUSY,
+  unavailable: BUSY,
+  invalid_config: BUSY,
+  store_unusable: BUSY,
+  internal: BUSY,
+} satisfies Record<ErrorCode, Verdict>;
+
+/** The same for qyapi.weixin.qq.com, where several numbers mean something else. */
+const WECOM = {
+  ...WEIXIN,
+  invalid_parameter: [40058, "invalid parameter"],
+  unauthorized: [40001, "invalid credential"],
+  forbidden: [48002, "api forbidden"],
+  not_found: [40013, "invalid corpid"],
+  method_not_allowed: [40058, "invalid parameter"],
+  rate_limited: [45009, "api freq out of limit"],
+} satisfies Record<ErrorCode, Verdict>;
+
+/** A failure as WeChat would tell it. */
+export interface WechatFailure {
+  readonly errcode: number;
+  /** Without a request id; what is ours in it is in Chinese and English. */
+  readonly errmsg: string;
+  /** Whether it is WeChat's own text, to which nothing is added. */
+  readonly isVerbatim: boolean;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** What WeChat or WeCom itself would say here, said by us: a text of theirs, to which only a request id is added. */
+export function refusalOf(
+  platform: Platform,
+  errcode: number,
+  errmsg: string,
+  { retryAfterMs }: { readonly retryAfterMs?: number } = {},
+): ServiceError {
+  return new ServiceError("upstream_rejected", errmsg, {
+    upstream: { platform, errcode, errmsg, class: "input", isOurs: true },
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** A token that we don't know, or that is over: the one code on which every SDK fetches another. */
+export function unknownToken(platform: Platform): ServiceError {
+  return refusalOf(platform, 42001, "access_token expired");
+}
+
+/**
+ * `error` as `platform` would tell it. Whatever is not a `ServiceError` says nothing about its cause.
+ *
+ * `isCall`: a call was handed on that may have been carried out. On -1 SDKs send the same once more, so a lost answer
+ * has a number of ours that is in nobody's list of retries: 502 or 504.
+ */
+export function toWechatFailure(error: unknown, platform: Platform, isCall: boolean): WechatFailure {
+  if (!(error instanceof ServiceError) || error.code === "internal") {
+    const [errcode, errmsg] = isCall ? BROKEN : BUSY;
+    return { errcode, errmsg, isVerbatim: false, retryAfterMs: undefined };
+  }
+  const { code, upstream, message, hint, retryAfterMs } = error;
+  if (upstream) {
+    const { errcode, errmsg, isOurs = false } = upstream;
+    return { errcode, errmsg, isVerbatim: !isOurs, retryAfterMs };
+  }
+  const table: Record<ErrorCode, Verdict> = platform === "wecom" ? WECOM : WEIXIN;
+  const [errcode, stem] = (isCall && LOST[code]) || table[code];
+  // A secret's or key's refusal is worded as WeChat words it, to the letter: SDKs and people search for it.
+  const said = code === "unauthorized" ? [stem] : [stem, message, ...(hint === undefined ? [] : [hint])];
+  return { errcode, errmsg: said.join(", "), isVerbatim: false, retryAfterMs };
+}
+
+const BROKEN: Verdict = [502, "bad answer, the call may have been carried out"];
+const LOST: Partial<Record<ErrorCode, Verdict>> = {
+  upstream_invalid: BROKEN,
+  // Said of a body that breaks off; a request that was never sent is no such call.
+  upstream_unreachable: BROKEN,
+  upstream_timeout: [504, "no answer in time, the call may have been carried out"],
+};

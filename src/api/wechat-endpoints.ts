@@ -1,0 +1,289 @@
+import { type Platform, ServiceError } from "../errors.ts";
+import type { Slot } from "../apps/app.ts";
+import { type Access, actorOf, callerKey } from "../access/access.ts";
+import type { CredentialKind, CredentialRef } from "../credentials/credential.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import { secondsLeft } from "./schema.ts";
+import { refusalOf } from "./wechat-answer.ts";
+import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
+import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
+import type { Login } from "../login/login.ts";
+import { Secret } from "../secret.ts";
+
+/** What the drop-in endpoints work with. */
+export type DropinParts = TokenEndpointParts & TicketEndpointParts & LoginEndpointParts;
+
+/** An endpoint of WeChat's or WeCom's own that we answer ourselves. */
+interface Dropin<Endpoint> {
+  readonly platform: Platform;
+  readonly methods: readonly ("GET" | "POST")[];
+  readonly answer: Endpoint;
+}
+
+/** Every drop-in endpoint. */
+export interface DropinEndpoints {
+  /** Those that take an app's secret, by path. */
+  readonly secret: ReadonlyMap<string, Dropin<SecretEndpoint>>;
+  /** Those that take an access token, by platform and path: the token says which one is meant. */
+  readonly token: Readonly<Record<Platform, ReadonlyMap<string, Dropin<TokenEndpoint>>>>;
+}
+
+/** What is answered here, as a list of routes. */
+export function dropinRoutes({ secret, token }: DropinEndpoints): { method: string; path: string }[] {
+  return [...secret, ...token.weixin, ...token.wecom].flatMap(([path, { methods }]) =>
+    methods.map((method) => ({ method, path })),
+  );
+}
+
+/** Joins the drop-in endpoints with what they work with. */
+export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
+  const get = ["GET"] as const;
+  const both = ["GET", "POST"] as const;
+  const weixin = "weixin";
+  const wecom = "wecom";
+  return {
+    secret: new Map<string, Dropin<SecretEndpoint>>([
+      ["/cgi-bin/token", { platform: weixin, methods: both, answer: classicTokenEndpoint(parts) }],
+      ["/cgi-bin/stable_token", { platform: weixin, methods: ["POST"], answer: stableTokenEndpoint(parts) }],
+      ["/cgi-bin/gettoken", { platform: wecom, methods: get, answer: wecomTokenEndpoint(parts) }],
+      ["/sns/jscode2session", { platform: weixin, methods: get, answer: miniProgramLoginEndpoint(parts) }],
+      ["/sns/oauth2/access_token", { platform: weixin, methods: get, answer: oauthEndpoint(parts) }],
+    ]),
+    token: {
+      weixin: new Map([
+        [
+          "/cgi-bin/ticket/getticket",
+          { platform: weixin, methods: both, answer: weixinTicketEndpoint(parts) },
+        ],
+      ]),
+      wecom: new Map([
+        [
+          "/cgi-bin/get_jsapi_ticket",
+          { platform: wecom, methods: both, answer: wecomCorpTicketEndpoint(parts) },
+        ],
+        ["/cgi-bin/ticket/get", { platform: wecom, methods: both, answer: wecomAppTicketEndpoint(parts) }],
+        ["/cgi-bin/auth/getuserinfo", { platform: wecom, methods: get, answer: wecomUserEndpoint(parts) }],
+        [
+          "/cgi-bin/miniprogram/jscode2session",
+          { platform: wecom, methods: get, answer: wecomMiniProgramEndpoint(parts) },
+        ],
+      ]),
+    },
+  };
+}
+
+/** What the endpoints that hand out tickets work with. */
+interface TicketEndpointParts {
+  readonly access: Access;
+  readonly credentials: Pick<CredentialManager, "get">;
+}
+
+/** An endpoint that takes an access token: what it answers with to the holder of one of `slot`'s. */
+type TokenEndpoint = (request: WechatRequest, slot: Slot) => Promise<object | string>;
+
+const WEIXIN_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
+  ["jsapi", "jsapi_ticket"],
+  ["wx_card", "wx_card_ticket"],
+]);
+const WECOM_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
+  ["agent_config", "agent_config_ticket"],
+  ["wx_card", "wx_card_ticket"],
+]);
+
+/**
+ * `GET|POST /cgi-bin/ticket/getticket?type=jsapi|wx_card`.
+ *
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html
+ */
+function weixinTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
+  return async (request, slot) => {
+    const kind = WEIXIN_KINDS.get((await readParameters(request)).text("type"));
+    if (!kind) throw refusalOf("weixin", 40097, "invalid args");
+    return ticket(parts, request, slot, kind);
+  };
+}
+
+/**
+ * `GET|POST /cgi-bin/get_jsapi_ticket`: the corp's. PowerWeChat POSTs it.
+ *
+ * https://developer.work.weixin.qq.com/document/path/90506
+ */
+function wecomCorpTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
+  return (request, slot) => ticket(parts, request, slot, "jsapi_ticket");
+}
+
+/**
+ * `GET|POST /cgi-bin/ticket/get?type=agent_config|wx_card`: the application's.
+ *
+ * https://developer.work.weixin.qq.com/document/path/90506
+ */
+function wecomAppTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
+  return async (request, slot) => {
+    const kind = WECOM_KINDS.get((await readParameters(request)).text("type"));
+    if (!kind) throw refusalOf("wecom", 40058, "invalid parameter");
+    return ticket(parts, request, slot, kind);
+  };
+}
+
+async function ticket(
+  { access, credentials }: TicketEndpointParts,
+  { caller }: WechatRequest,
+  slot: Slot,
+  kind: CredentialKind,
+): Promise<object> {
+  access.slotOfToken(caller, "ticket:read", slot);
+  const held = await credentials.get({ slot, kind }, { notes: caller });
+  return { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
+}
+
+/** WeChat refuses a forced refresh within so long after the last one by handing out the current token. */
+const FORCED_PAUSE_MS = 30_000;
+
+/** What the endpoints that hand out tokens work with. */
+interface TokenEndpointParts extends SlotChoiceParts {
+  readonly delivery: TokenDelivery;
+}
+
+/** An endpoint that takes an app's secret, or an API key in its place: what it answers with. */
+type SecretEndpoint = (request: WechatRequest) => Promise<object | string>;
+
+/**
+ * `GET|POST /cgi-bin/token`. Whatever mode the app's token is fetched in, it is the shared one, with the life that is
+ * left. SDKs that can use stable tokens POST to the very same address.
+ *
+ * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
+ */
+function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
+  return async (request) => weixinToken(parts, request, await readParameters(request));
+}
+
+/**
+ * `POST /cgi-bin/stable_token`, also with `force_refresh`, for who may order a new token, and within the app's budget.
+ *
+ * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
+ */
+function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
+  return async (request) => {
+    const parameters = await readParameters(request);
+    if (!parameters.isJson) throw refusalOf("weixin", 47001, "data format error");
+    return weixinToken(parts, request, parameters);
+  };
+}
+
+/**
+ * `GET /cgi-bin/gettoken`.
+ *
+ * https://developer.work.weixin.qq.com/document/path/91039
+ */
+function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
+  return async (request) => {
+    const { caller } = request;
+    const slot = wecomSlotOf(parts, request, await readParameters(request), "token:read");
+    const token = await parts.delivery.get(caller, tokenOf(slot), { notes: caller });
+    return { errcode: 0, errmsg: "ok", ...tokenFields(token) };
+  };
+}
+
+async function weixinToken(
+  parts: TokenEndpointParts,
+  request: WechatRequest,
+  parameters: Parameters,
+): Promise<object> {
+  const { caller } = request;
+  const { delivery } = parts;
+  const isForced = parameters.isJson && parameters.isTrue("force_refresh");
+  const action = isForced ? "token:refresh" : "token:read";
+  const slot = weixinSlotOf(parts, request, parameters, { action, grantType: "client_credential" });
+  const ref = tokenOf(slot);
+  const current = () => delivery.get(caller, ref, { notes: caller });
+  if (!isForced) return tokenFields(await current());
+  try {
+    return tokenFields(await delivery.refresh(caller, ref, { force: true, actor: actorOf(caller) }));
+  } catch (error) {
+    if (!isBudget(error)) throw error;
+    const { retryAfterMs } = error;
+    if (retryAfterMs <= FORCED_PAUSE_MS) return tokenFields(await current());
+    throw refusalOf("weixin", 45009, "reach max api daily quota limit", { retryAfterMs });
+  }
+}
+
+function tokenOf(slot: Slot): CredentialRef {
+  return { slot, kind: "access_token" };
+}
+
+function tokenFields(token: DeliveredToken) {
+  return { access_token: token.value.reveal(), expires_in: secondsLeft(token) };
+}
+
+function isBudget(error: unknown): error is ServiceError & { retryAfterMs: number } {
+  if (!(error instanceof ServiceError) || error.retryAfterMs === undefined) return false;
+  return !error.upstream && (error.code === "unavailable" || error.code === "rate_limited");
+}
+
+/** What the endpoints that exchange users' codes work with. */
+interface LoginEndpointParts extends SlotChoiceParts {
+  readonly login: Pick<Login, "oauth" | "miniProgram" | "wecomUser" | "wecomMiniProgram">;
+}
+
+const CODE = /^[!-~]{1,512}$/;
+const BY_CODE = { action: "login", grantType: "authorization_code" } as const;
+
+/**
+ * `GET /sns/jscode2session`: a Mini Program's login code.
+ *
+ * https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
+ */
+function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
+  return weixinLogin(parts, "js_code", (...asked) => parts.login.miniProgram(...asked));
+}
+
+/**
+ * `GET /sns/oauth2/access_token`: a web page's OAuth code. The token in the answer is the user's own.
+ *
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
+ */
+function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
+  return weixinLogin(parts, "code", (...asked) => parts.login.oauth(...asked));
+}
+
+/**
+ * `GET /cgi-bin/auth/getuserinfo`: a WeCom member's or visitor's code.
+ *
+ * https://developer.work.weixin.qq.com/document/path/96442
+ */
+function wecomUserEndpoint(parts: LoginEndpointParts): TokenEndpoint {
+  return wecomLogin(parts, "code", (...asked) => parts.login.wecomUser(...asked));
+}
+
+/** `GET /cgi-bin/miniprogram/jscode2session`: the login code of a Mini Program inside WeCom. */
+function wecomMiniProgramEndpoint(parts: LoginEndpointParts): TokenEndpoint {
+  return wecomLogin(parts, "js_code", (...asked) => parts.login.wecomMiniProgram(...asked));
+}
+
+type Exchange = (slot: Slot, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
+
+function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
+  return async (request) => {
+    const parameters = await readParameters(request);
+    const slot = weixinSlotOf(parts, request, parameters, BY_CODE);
+    const code = codeIn(parameters, codeName, "weixin");
+    return (await exchange(slot, code, callerKey(request.caller))).answer.reveal();
+  };
+}
+
+function wecomLogin({ access }: LoginEndpointParts, codeName: string, exchange: Exchange): TokenEndpoint {
+  return async (request, slot) => {
+    const { caller } = request;
+    access.slotOfToken(caller, "login", slot);
+    const code = codeIn(await readParameters(request), codeName, "wecom");
+    return (await exchange(slot, code, callerKey(caller))).answer.reveal();
+  };
+}
+
+function codeIn(parameters: Parameters, name: string, platform: Platform): Secret {
+  const code = parameters.text(name);
+  if (code === undefined) throw refusalOf(platform, 41008, "missing code");
+  if (!CODE.test(code)) throw refusalOf(platform, 40029, "invalid code");
+  return new Secret(code);
+}

@@ -1,0 +1,282 @@
+import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
+import { type ApiAnswer, apiPath } from "./api.ts";
+import { type Managing, managingCommand } from "./managing.ts";
+import { APP, appOf } from "./names.ts";
+import { readAppSecret, SECRET_FILE } from "./secret-input.ts";
+import { localTime, plainText, textFields, textTable } from "./terminal.ts";
+
+const SECRET_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: SECRET_FILE,
+    value: "<file>",
+    meaning: {
+      en: "File with the secret; - for standard input; default: typed at the terminal",
+      zh: "secret所在文件；- 表示标准输入；默认在终端输入",
+    },
+  },
+  {
+    name: "verify",
+    meaning: {
+      en: "Ask WeChat first whether the secret is right",
+      zh: "先向微信核实secret是否正确",
+    },
+  },
+];
+
+/** It stands in the shell's history by then, and in the list of processes. */
+const SECRET_IN_ARGUMENTS =
+  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
+
+/** `accesstoken apps …`: the apps that the service holds. */
+export const APP_COMMANDS: readonly CommandSpec[] = [
+  managingCommand({
+    words: ["apps", "add"],
+    meaning: { en: "Hold an app of WeChat, or of WeCom", zh: "添加公众号、小程序或企业微信应用" },
+    notes: [
+      {
+        en: "A name with an underscore is WeCom's: what follows the last one is the agent, as 1000002 or contacts.",
+        zh: "名称含下划线的为企业微信应用：最后一个下划线之后为agent，如 1000002 或 contacts。",
+      },
+    ],
+    positionals: [APP],
+    options: [
+      { name: "title", value: "<text>", meaning: { en: "What people call it", zh: "便于识别的名称" } },
+      {
+        name: "mode",
+        value: "stable|classic",
+        meaning: {
+          en: "How WeChat's token is fetched; default: stable",
+          zh: "微信token的获取方式，默认stable",
+        },
+      },
+      ...SECRET_OPTIONS,
+    ],
+    surplusHint: SECRET_IN_ARGUMENTS,
+    mayCreate: true,
+    run: addApp,
+  }),
+  managingCommand({
+    words: ["apps", "list"],
+    meaning: { en: "Every app and how its access token is", zh: "列出全部应用及其access_token状态" },
+    run: async ({ api, show }) => {
+      const page = await api.list<"apps", AppData>({ path: "/v1/apps", name: "apps", cursor: "after" });
+      await show(page, () => appsText(page.apps));
+    },
+  }),
+  managingCommand({
+    words: ["apps", "show"],
+    meaning: { en: "One app, its credentials and today's calls", zh: "查看一个应用、其凭证和当日调用量" },
+    positionals: [APP],
+    run: async (at) => {
+      const data = await at.api.get<AppData>(apiPath`/v1/apps/${appOf(at.args)}`);
+      await showApp(at, data);
+    },
+  }),
+  managingCommand({
+    words: ["apps", "set-secret"],
+    meaning: { en: "Change an app's secret", zh: "更换应用的secret" },
+    positionals: [APP],
+    options: SECRET_OPTIONS,
+    surplusHint: SECRET_IN_ARGUMENTS,
+    run: async (at) => {
+      const app = appOf(at.args);
+      const secret = await readAppSecret(at.args, at.terminal, app);
+      await changeApp(at, app, { secret: secret.reveal(), ...verification(at) });
+    },
+  }),
+  managingCommand({
+    words: ["apps", "unblock"],
+    meaning: {
+      en: "Ask WeChat again at once, after what it complained about was put right",
+      zh: "处理完微信提示的问题后，立即重新请求微信",
+    },
+    positionals: [APP],
+    run: async (at) => {
+      const path = apiPath`/v1/apps/${appOf(at.args)}/unblock`;
+      await showApp(at, (await at.api.send<AppData>({ method: "POST", path })).data);
+    },
+  }),
+  managingCommand({
+    words: ["apps", "disable"],
+    meaning: { en: "Refuse every request for an app", zh: "停用应用，拒绝对它的一切请求" },
+    positionals: [APP],
+    run: (at) => changeApp(at, appOf(at.args), { disabled: true }),
+  }),
+  managingCommand({
+    words: ["apps", "enable"],
+    meaning: { en: "Answer for an app again", zh: "重新启用应用" },
+    positionals: [APP],
+    run: (at) => changeApp(at, appOf(at.args), { disabled: false }),
+  }),
+  managingCommand({
+    words: ["apps", "remove"],
+    meaning: { en: "Forget an app, its secret and its credentials", zh: "删除应用及其secret和凭证" },
+    positionals: [APP],
+    run: async ({ args, api, show, terminal }) => {
+      const app = appOf(args);
+      const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/apps/${app}` });
+      await show(data, () => ({ en: `${app} is removed\n`, zh: `已删除 ${app}\n` })[terminal.language]);
+    },
+  }),
+];
+
+async function addApp(at: Managing): Promise<void> {
+  const { args, terminal, api } = at;
+  const app = appOf(args);
+  const mode = args.find("mode");
+  if (mode !== undefined && !["stable", "classic"].includes(mode)) {
+    throw usageError("--mode: 应为 stable 或 classic (must be stable or classic)");
+  }
+  const name = nameOf(app);
+  if (mode !== undefined && name.platform === "wecom") {
+    throw usageError("--mode: 仅适用于微信 (WeCom has no modes)");
+  }
+  const title = args.find("title");
+  const secret = await readAppSecret(args, terminal, app);
+  const answer: ApiAnswer<AppData> = await api.send({
+    method: "POST",
+    path: "/v1/apps",
+    body: {
+      ...name,
+      ...(title === undefined ? {} : { title }),
+      ...(mode === undefined ? {} : { mode }),
+      secret: secret.reveal(),
+      ...verification(at),
+    },
+  });
+  if (answer.status !== 201)
+    at.note({ en: "It was there already, the very same", zh: "该应用已存在，且完全相同" });
+  await showApp(at, answer.data);
+}
+
+/** The agent of WeCom has no underscore, and no AppID has one. */
+function nameOf(app: string) {
+  const at = app.lastIndexOf("_");
+  return at === -1
+    ? { platform: "weixin", app_id: app }
+    : { platform: "wecom", app_id: app.slice(0, at), agent: app.slice(at + 1) };
+}
+
+function verification({ args }: Managing): { verify?: true } {
+  return args.isSet("verify") ? { verify: true } : {};
+}
+
+async function changeApp(at: Managing, app: string, body: object): Promise<void> {
+  const path = apiPath`/v1/apps/${app}`;
+  await showApp(at, (await at.api.send<AppData>({ method: "PATCH", path, body })).data);
+}
+
+function showApp({ show }: Managing, data: AppData): Promise<void> {
+  return show(data, () => appText(data));
+}
+
+/** One credential of an app as `/v1` shows it; what the command line reads of it. */
+interface CredentialData {
+  readonly state: string;
+  readonly expires_at?: number;
+  readonly last_used_at?: number;
+  readonly next_attempt_at?: number;
+  readonly last_failure?: {
+    readonly code: number;
+    readonly msg: string;
+    readonly hint?: string;
+    readonly at: number;
+    readonly count: number;
+  };
+}
+
+/** An app as `/v1` shows it; what the command line reads of it. */
+interface AppData {
+  readonly app: string;
+  readonly platform: string;
+  readonly app_id: string;
+  readonly agent?: string;
+  readonly mode?: string;
+  readonly title?: string;
+  readonly source: string;
+  readonly disabled: boolean;
+  readonly version: number;
+  readonly credentials: Readonly<Record<string, CredentialData>>;
+  readonly calls_today: Readonly<Record<string, { readonly calls: number; readonly limit?: number }>>;
+}
+
+/** Apps for a person, a line each. */
+function appsText(apps: readonly AppData[]): string {
+  return textTable(
+    ["APP", "PLATFORM", "MODE", "SOURCE", "STATE", "EXPIRES", "TITLE"],
+    apps.map(({ app, platform, mode, source, disabled, credentials, title }) => {
+      const token = credentials["access_token"];
+      return [
+        app,
+        platform,
+        mode,
+        source,
+        disabled ? "disabled" : token?.state,
+        localTime(token?.expires_at),
+        title,
+      ];
+    }),
+  );
+}
+
+/** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
+function appText(app: AppData): string {
+  const credentials = Object.entries(app.credentials);
+  return [
+    textFields({
+      app: app.app,
+      title: app.title,
+      platform: app.platform,
+      mode: app.mode,
+      source: app.source,
+      disabled: app.disabled ? "yes" : "no",
+      version: String(app.version),
+    }),
+    textTable(
+      ["CREDENTIAL", "STATE", "EXPIRES", "LAST USED", "NEXT ATTEMPT"],
+      credentials.map(([kind, { state, expires_at, last_used_at, next_attempt_at }]) => [
+        kind,
+        state,
+        localTime(expires_at),
+        localTime(last_used_at),
+        localTime(next_attempt_at),
+      ]),
+    ),
+    ...credentials.flatMap(([kind, { last_failure }]) =>
+      last_failure ? [failureText(kind, last_failure)] : [],
+    ),
+    ...(Object.keys(app.calls_today).length === 0 ? [] : [callsText(app.calls_today)]),
+  ].join("\n");
+}
+
+function failureText(kind: string, failure: NonNullable<CredentialData["last_failure"]>): string {
+  const { code, msg, hint, at, count } = failure;
+  const first = `${kind}: ${plainText(msg)} (code ${code}, ${count}×, ${localTime(at)})\n`;
+  return hint === undefined ? first : `${first}${plainText(hint)}\n`;
+}
+
+function callsText(calls: AppData["calls_today"]): string {
+  return textTable(
+    ["ENDPOINT", "CALLS TODAY", "LIMIT"],
+    Object.entries(calls).map(([endpoint, { calls, limit }]) => [endpoint, String(calls), limit?.toString()]),
+  );
+}
+
+/** A WeChat app that the sandbox knows when it is started from the command line. Its secret is no secret. */
+export const SAMPLE_WEIXIN_APP = {
+  appId: "wx0000000000000001",
+  secret: "00000000000000000000000000000001",
+};
+
+/** A WeCom application that the sandbox knows when it is started from the command line. */
+export const SAMPLE_WECOM_APP = {
+  corpId: "ww0000000000000001",
+  agent: "1000002",
+  secret: "sample-wecom-secret-0000000000000000000001",
+};
+
+/** The variables under which the service holds the sample apps' secrets. */
+export const SAMPLE_VARIABLES: Readonly<Record<string, string>> = {
+  [`WEIXIN_SECRET_${SAMPLE_WEIXIN_APP.appId}`]: SAMPLE_WEIXIN_APP.secret,
+  [`WECOM_SECRET_${SAMPLE_WECOM_APP.corpId}_${SAMPLE_WECOM_APP.agent}`]: SAMPLE_WECOM_APP.secret,
+};

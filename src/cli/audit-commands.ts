@@ -1,0 +1,281 @@
+import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
+import { ACTIONS } from "../access/client.ts";
+import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
+import type { ExitCode } from "./exit.ts";
+import { type Managing, managingCommand } from "./managing.ts";
+import { NewFile } from "./new-file.ts";
+import { parseInstant } from "./time-arguments.ts";
+import type { Language } from "../config.ts";
+import { localTime, plainText, textTable } from "./terminal.ts";
+
+const LIMIT_DEFAULT = 50;
+/** The whole chain may be long. */
+const WHOLE_CHAIN_MS = 600_000;
+
+const CLIENT_FILTER: OptionSpec = {
+  name: "client",
+  value: "<client>",
+  meaning: {
+    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(command line)" and "(service)"',
+    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(command line)"、"(service)"',
+  },
+};
+const TIME_FILTERS: readonly OptionSpec[] = [
+  {
+    name: "since",
+    value: "<time>",
+    meaning: {
+      en: "From then on, as 2027-01-31 or 24h (ago)",
+      zh: "起始时间，如 2027-01-31，或 24h（之前）",
+    },
+  },
+  { name: "until", value: "<time>", meaning: { en: "Before that", zh: "截止时间（不含）" } },
+];
+const LIMIT: OptionSpec = {
+  name: "limit",
+  value: "<n>",
+  meaning: { en: `How many at most. Default: ${LIMIT_DEFAULT}`, zh: `最多条数，默认${LIMIT_DEFAULT}` },
+};
+
+/** Filters of what was done, or used; `actions` are all that it can be. */
+function filters(actions: readonly string[]): OptionSpec[] {
+  return [
+    { name: "app", value: "<app>", meaning: { en: "Only this app's", zh: "仅该应用" } },
+    CLIENT_FILTER,
+    { name: "environment", value: "<name>", meaning: { en: "Only this environment's", zh: "仅该环境" } },
+    {
+      name: "action",
+      value: "<action>",
+      meaning: {
+        en: `Only this action, of ${actions.join(", ")}`,
+        zh: `仅该操作：${actions.join("、")}`,
+      },
+    },
+    ...TIME_FILTERS,
+  ];
+}
+
+/** `accesstoken audit …`: what was done, by whom. */
+export const AUDIT_COMMANDS: readonly CommandSpec[] = [
+  managingCommand({
+    words: ["audit", "list"],
+    meaning: { en: "What was done, the newest first", zh: "列出审计记录，最新的在前" },
+    options: [...filters(AUDIT_ACTIONS), LIMIT],
+    run: async (at) => {
+      const list = { path: "/v1/audit", name: "entries", cursor: "before" } as const;
+      const page = await at.api.list<"entries", EntryData>(list, filterOf(at, AUDIT_ACTIONS), limitOf(at));
+      await at.show(page, () => entriesText(page.entries));
+    },
+  }),
+  managingCommand({
+    words: ["audit", "reads"],
+    meaning: {
+      en: "How often tokens were handed out and calls made, by client, app and minute",
+      zh: "token的获取和接口调用次数，按客户端、应用和分钟统计",
+    },
+    options: [...filters(ACTIONS), LIMIT],
+    run: async (at) => {
+      const list = { path: "/v1/audit/reads", name: "reads", cursor: "after" } as const;
+      const page = await at.api.list<"reads", ReadsData>(list, filterOf(at, ACTIONS), limitOf(at));
+      await at.show(page, () => readsText(page.reads));
+    },
+  }),
+  managingCommand({
+    words: ["audit", "refusals"],
+    meaning: {
+      en: "How often callers were refused, by address, route and minute",
+      zh: "拒绝次数，按来源地址、接口和分钟统计",
+    },
+    options: [CLIENT_FILTER, ...TIME_FILTERS, LIMIT],
+    run: async (at) => {
+      const list = { path: "/v1/audit/refusals", name: "refusals", cursor: "after" } as const;
+      const page = await at.api.list<"refusals", RefusalsData>(list, filterOf(at), limitOf(at));
+      await at.show(page, () => refusalsText(page.refusals));
+    },
+  }),
+  managingCommand({
+    words: ["audit", "export"],
+    meaning: {
+      en: "Every entry as a line of JSON, the oldest first",
+      zh: "以NDJSON导出全部审计记录，最早的在前",
+    },
+    options: [
+      ...filters(AUDIT_ACTIONS),
+      {
+        name: "out",
+        value: "<file>",
+        meaning: {
+          en: "Write into a new file that only you may read. Default: standard output",
+          zh: "写入新文件（仅本人可读）；默认标准输出",
+        },
+      },
+    ],
+    run: exportAudit,
+  }),
+  managingCommand({
+    words: ["audit", "verify"],
+    meaning: {
+      en: "Whether any entry was changed or removed; exit code 1 when so",
+      zh: "检查审计记录是否被篡改或删除；有则退出码为1",
+    },
+    run: verifyAudit,
+  }),
+];
+
+async function exportAudit(at: Managing): Promise<void> {
+  const query = new URLSearchParams(filterOf(at, AUDIT_ACTIONS)).toString();
+  const out = at.args.find("out");
+  const file = out === undefined ? undefined : new NewFile(out);
+  try {
+    const path = `/v1/audit/export${query && `?${query}`}`;
+    for await (const chunk of await at.api.stream({ method: "GET", path, timeoutMs: WHOLE_CHAIN_MS })) {
+      if (file) file.write(chunk);
+      else await at.terminal.print(chunk);
+    }
+    file?.finish();
+  } catch (error) {
+    // Half an export must not be taken for a whole one.
+    file?.discard();
+    throw error;
+  }
+}
+
+async function verifyAudit({ api, show, terminal }: Managing): Promise<ExitCode> {
+  const request = { method: "GET", path: "/v1/audit/verify", timeoutMs: WHOLE_CHAIN_MS } as const;
+  const { data } = await api.send<VerdictData>(request);
+  await show(data, () => verdictText(data, terminal.language));
+  return data.intact ? 0 : 1;
+}
+
+/** The filters that were given; `actions` are those that `--action` may name. */
+function filterOf({ args, terminal }: Managing, actions: readonly string[] = []): Record<string, string> {
+  const action = args.find("action");
+  if (action !== undefined && !actions.includes(action)) {
+    throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of these)`);
+  }
+  const texts = ["app", "client", "environment", "action"].flatMap((name) => {
+    const text = args.find(name);
+    return text === undefined ? [] : [[name, text] as const];
+  });
+  const instants = ["since", "until"].flatMap((name) => {
+    const text = args.find(name);
+    if (text === undefined) return [];
+    return [[name, String(parseInstant(name, text, terminal.clock.now(), true))] as const];
+  });
+  return Object.fromEntries([...texts, ...instants]);
+}
+
+function limitOf({ args }: Managing): number {
+  return args.findNumber("limit", { least: 1, most: 1_000_000 }) ?? LIMIT_DEFAULT;
+}
+
+/** An entry as `/v1/audit` shows it; what the command line reads of it. */
+interface EntryData {
+  readonly id: number;
+  readonly at: number;
+  readonly client: string;
+  readonly environment?: string;
+  readonly address: string;
+  readonly action: string;
+  readonly app?: string;
+  readonly outcome: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+/** Reads of one client, app and minute. */
+interface ReadsData {
+  readonly minute: number;
+  readonly client: string;
+  readonly environment?: string;
+  readonly action: string;
+  readonly app: string;
+  readonly count: number;
+}
+
+/** Refusals of one address, route and minute. */
+interface RefusalsData {
+  readonly minute: number;
+  readonly address: string;
+  readonly client?: string;
+  readonly route: string;
+  readonly code: number;
+  readonly count: number;
+}
+
+/** What a look at the whole chain found. */
+interface VerdictData {
+  readonly intact: boolean;
+  readonly entries: number;
+  readonly fault?: { readonly id: number; readonly message: string };
+  readonly last?: { readonly id: number; readonly hash: string };
+}
+
+/** Entries for a person, a line each. */
+function entriesText(entries: readonly EntryData[]): string {
+  return textTable(
+    ["ID", "TIME", "CLIENT", "ENVIRONMENT", "ADDRESS", "ACTION", "APP", "OUTCOME", "DETAIL"],
+    entries.map(({ id, at, client, environment, address, action, app, outcome, detail }) => [
+      String(id),
+      localTime(at),
+      client,
+      environment,
+      address,
+      action,
+      app,
+      outcome,
+      detailText(detail),
+    ]),
+  );
+}
+
+/** Counts of reads for a person, a line each. */
+function readsText(reads: readonly ReadsData[]): string {
+  return textTable(
+    ["MINUTE", "CLIENT", "ENVIRONMENT", "ACTION", "APP", "COUNT"],
+    reads.map(({ minute, client, environment, action, app, count }) => [
+      localTime(minute),
+      client,
+      environment,
+      action,
+      app,
+      String(count),
+    ]),
+  );
+}
+
+/** Counts of refusals for a person, a line each. */
+function refusalsText(refusals: readonly RefusalsData[]): string {
+  return textTable(
+    ["MINUTE", "ADDRESS", "CLIENT", "ROUTE", "CODE", "COUNT"],
+    refusals.map(({ minute, address, client, route, code, count }) => [
+      localTime(minute),
+      address,
+      client,
+      route,
+      String(code),
+      String(count),
+    ]),
+  );
+}
+
+/** A verdict for a person. */
+function verdictText({ intact, entries, fault, last }: VerdictData, language: Language): string {
+  const where = last ? `\n${last.id} ${plainText(last.hash)}` : "";
+  if (intact) {
+    return {
+      en: `Intact: ${entries} entries. The last one:${where || " none"}\n`,
+      zh: `完整：共${entries}条。最后一条：${where || "无"}\n`,
+    }[language];
+  }
+  const what = plainText(fault?.message ?? "");
+  return {
+    en: `NOT INTACT at entry ${fault?.id} of ${entries}: ${what}\n`,
+    zh: `不完整：共${entries}条，第${fault?.id}条有问题：${what}\n`,
+  }[language];
+}
+
+function detailText(detail: EntryData["detail"]): string {
+  return Object.entries(detail ?? {})
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join(" ");
+}

@@ -1,0 +1,88 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import type { Slot, SlotName } from "../apps/app.ts";
+import type { Clock } from "../clock.ts";
+import type { Secret } from "../secret.ts";
+import type { CredentialCache } from "./credential-cache.ts";
+import type { IssuedToken, IssuedTokenIndex } from "./credential-store.ts";
+import type { VirtualTokenClaims, VirtualTokens } from "./virtual-tokens.ts";
+
+/** What a token that a caller brings is to us. */
+export type KnownToken =
+  | { readonly kind: "virtual"; readonly claims: VirtualTokenClaims; readonly slot: Slot }
+  /** Without a slot where it is of a secret that we don't hold (any more), or of a disabled app. */
+  | { readonly kind: "real"; readonly name: SlotName; readonly slot: Slot | undefined };
+
+/** What tells one token from another. */
+export interface TokenIntrospectorParts {
+  readonly virtualTokens: Pick<VirtualTokens, "read">;
+  readonly index: IssuedTokenIndex;
+  readonly directory: Pick<AppDirectory, "findSlot" | "slotNamed">;
+  readonly memory: Pick<CredentialCache, "version">;
+  readonly clock: Clock;
+}
+
+/** So many real tokens are kept in mind; there are two of an app at most that live. */
+const MOST = 1000;
+
+/**
+ * Knows the access tokens again that this service has handed out, its own and WeChat's.
+ *
+ * A real token that was known a moment ago is known without a look at the disk, while nothing has been written: what
+ * this process writes counts at once, what another one does within 25 ms.
+ */
+export class TokenIntrospector {
+  readonly #parts: TokenIntrospectorParts;
+  /** By the token's digest. */
+  readonly #issued = new Map<string, IssuedToken>();
+  readonly #scratch = new Uint8Array(32);
+  #version = Number.NaN;
+  #writes = Number.NaN;
+
+  constructor(parts: TokenIntrospectorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * What `token` is; undefined for one that we don't know, or don't know any more.
+   *
+   * Whether the client of a virtual one is still there is not looked at, nor whether the app is disabled: its slot says so.
+   */
+  async find(token: Secret): Promise<KnownToken | undefined> {
+    const { virtualTokens, directory } = this.#parts;
+    const claims = virtualTokens.read(token.reveal());
+    if (claims) {
+      const slot = directory.findSlot(claims.app);
+      return slot && { kind: "virtual", claims, slot };
+    }
+    const name = (await this.#find(token))?.slot;
+    return name && { kind: "real", name, slot: directory.slotNamed(name) };
+  }
+
+  async #find(token: Secret): Promise<IssuedToken | undefined> {
+    const { index, clock, memory } = this.#parts;
+    const version = memory.version();
+    const writes = index.writes();
+    if (version !== this.#version || writes !== this.#writes) {
+      this.#issued.clear();
+      this.#version = version;
+      this.#writes = writes;
+    }
+    const digest = this.#digest(token);
+    const now = clock.now();
+    const before = this.#issued.get(digest);
+    if (before && now < before.until) return before;
+    const issued = await index.findIssued(token, now);
+    // What was written while it was read may have made it untrue.
+    const isTrue = version === this.#version && writes === this.#writes && writes === index.writes();
+    if (issued && isTrue) {
+      if (this.#issued.size >= MOST) this.#issued.clear();
+      this.#issued.set(digest, issued);
+    }
+    return issued;
+  }
+
+  #digest(token: Secret): string {
+    Bun.SHA256.hash(token.reveal(), this.#scratch);
+    return Buffer.from(this.#scratch.buffer).toString("latin1");
+  }
+}

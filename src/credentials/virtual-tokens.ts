@@ -1,0 +1,208 @@
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import type { Clock } from "../clock.ts";
+import { Secret } from "../secret.ts";
+import { appName } from "../apps/app.ts";
+import type { AuditActor } from "../audit/audit-entry.ts";
+import { type Caller, forbidden, markRefused } from "../access/principal.ts";
+import type { CredentialRef } from "./credential.ts";
+import type { CachedCredential } from "./credential-cache.ts";
+import type { CredentialManager, GetOptions } from "./manager.ts";
+
+/** For so long a virtual token is good, whatever the real one has left. */
+export const VIRTUAL_LIFE_MS = 7_200_000;
+
+/** Processes' clocks may differ by so much. */
+const SKEW_MS = 60_000;
+/** What WeChat tells everybody to reserve for a token. */
+const LONGEST = 512;
+/** What every virtual token begins with. A real one begins with a number. */
+const START = "atv1_";
+const NONCE_BYTES = 4;
+/** 192 bits: their base64url has no bit to spare, so that no two texts have the same. */
+const MAC_BYTES = 24;
+const MAC_LENGTH = (MAC_BYTES / 3) * 4;
+const INSTANT_BYTES = 6;
+const FIXED_BYTES = NONCE_BYTES + 2 * INSTANT_BYTES;
+
+/** What a virtual token says: whom it was made for, by which key, and for which app. Instants are epoch milliseconds. */
+export interface VirtualTokenClaims {
+  /** The client's name. */
+  readonly client: string;
+  /** Which client of that name: one that was removed and made anew is another. */
+  readonly clientCreatedAt: number;
+  /** The public beginning of the API key with which it was asked for. */
+  readonly keyPrefix: string;
+  /** The public name of the app. */
+  readonly app: string;
+  readonly issuedAt: number;
+}
+
+/**
+ * Makes tokens of our own that look like WeChat's, and reads them.
+ *
+ * They are kept nowhere: whoever has the key reads in the token itself what it is. Whether its client may still use it
+ * is another question. Every process of one database has the same key.
+ */
+export class VirtualTokens {
+  readonly #key: Uint8Array;
+  readonly #clock: Clock;
+
+  /** `key`: `Store.virtualTokenKey`. */
+  constructor(key: Uint8Array, clock: Clock) {
+    this.#key = key;
+    this.#clock = clock;
+  }
+
+  /** A new token with those claims; each call gives another. Throws a `RangeError` for names that don't fit into one. */
+  issue(claims: VirtualTokenClaims): Secret {
+    const signed = START + payloadOf(claims).toString("base64url");
+    const token = signed + this.#sign(signed);
+    if (token.length > LONGEST) throw new RangeError("the names are too long for a token");
+    return new Secret(token);
+  }
+
+  /**
+   * What `text` claims; undefined for a token that is none of ours, was changed, or is over: older than
+   * `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
+   */
+  read(text: string): VirtualTokenClaims | undefined {
+    if (!text.startsWith(START) || text.length > LONGEST) return undefined;
+    const signed = text.slice(0, -MAC_LENGTH);
+    // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
+    if (!isSame(text.slice(-MAC_LENGTH), this.#sign(signed))) return undefined;
+    const claims = claimsIn(Buffer.from(signed.slice(START.length), "base64url"));
+    const ageMs = this.#clock.now() - claims.issuedAt;
+    return ageMs >= -SKEW_MS && ageMs < VIRTUAL_LIFE_MS ? claims : undefined;
+  }
+
+  #sign(text: string): string {
+    const mac = createHmac("sha256", this.#key).update(text).digest();
+    return mac.subarray(0, MAC_BYTES).toString("base64url");
+  }
+}
+
+/** Nonce, two instants, client and key prefix behind their lengths, and the app's name to the end. */
+function payloadOf({ client, clientCreatedAt, keyPrefix, app, issuedAt }: VirtualTokenClaims): Buffer {
+  const head = Buffer.alloc(FIXED_BYTES);
+  head.set(randomBytes(NONCE_BYTES));
+  head.writeUIntBE(issuedAt, NONCE_BYTES, INSTANT_BYTES);
+  head.writeUIntBE(clientCreatedAt, NONCE_BYTES + INSTANT_BYTES, INSTANT_BYTES);
+  return Buffer.concat([head, measured(client), measured(keyPrefix), Buffer.from(app)]);
+}
+
+function claimsIn(payload: Buffer): VirtualTokenClaims {
+  const clientAt = FIXED_BYTES + 1;
+  const keyAt = clientAt + payload.readUInt8(FIXED_BYTES) + 1;
+  const appAt = keyAt + payload.readUInt8(keyAt - 1);
+  return {
+    client: payload.toString("utf8", clientAt, keyAt - 1),
+    clientCreatedAt: payload.readUIntBE(NONCE_BYTES + INSTANT_BYTES, INSTANT_BYTES),
+    keyPrefix: payload.toString("utf8", keyAt, appAt),
+    app: payload.toString("utf8", appAt),
+    issuedAt: payload.readUIntBE(NONCE_BYTES, INSTANT_BYTES),
+  };
+}
+
+function measured(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  if (bytes.length > 255) throw new RangeError("the name is too long for a token");
+  return Buffer.concat([Buffer.of(bytes.length), bytes]);
+}
+
+function isSame(given: string, wanted: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(wanted)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** A credential as a caller is given it. */
+export type DeliveredToken = Pick<CachedCredential, "value" | "issuedAt" | "expiresAt" | "remainingMs">;
+
+/** What is delivered, and out of what. */
+export interface TokenDeliveryParts {
+  readonly credentials: Pick<CredentialManager, "get" | "refresh" | "replace">;
+  readonly virtualTokens: Pick<VirtualTokens, "issue">;
+  readonly clock: Clock;
+}
+
+/**
+ * Hands credentials to callers, each in the form that is meant for it.
+ *
+ * A client whose delivery is `virtual` is given a virtual token in the place of an access token, and only when the real
+ * one is to be had: what keeps us from obtaining that is told as ever. Everything else goes through as it is.
+ */
+export class TokenDelivery {
+  readonly #parts: TokenDeliveryParts;
+
+  constructor(parts: TokenDeliveryParts) {
+    this.#parts = parts;
+  }
+
+  /** As `CredentialManager.get`. Throws `forbidden` when no virtual token can be made for the caller. */
+  async get(caller: Caller, ref: CredentialRef, options: GetOptions = {}): Promise<DeliveredToken> {
+    const { credentials } = this.#parts;
+    const make = this.#virtualFor(caller, ref);
+    if (!make) return credentials.get(ref, options);
+    // A virtual token has its whole life before it; how much the real one has left is the gateway's affair.
+    const { notes } = options;
+    await credentials.get(ref, notes ? { notes } : {});
+    return make();
+  }
+
+  /** As `CredentialManager.refresh`; see `get`. */
+  async refresh(
+    caller: Caller,
+    ref: CredentialRef,
+    order: { readonly force: boolean; readonly actor?: AuditActor },
+  ): Promise<DeliveredToken> {
+    const make = this.#virtualFor(caller, ref);
+    const held = await this.#parts.credentials.refresh(ref, order);
+    return make?.() ?? held;
+  }
+
+  /** As `CredentialManager.replace`; see `get`. A virtual token is never what stands, so for one nothing is replaced. */
+  async replace(
+    caller: Caller,
+    ref: CredentialRef,
+    rejected: Secret,
+    actor?: AuditActor,
+  ): Promise<DeliveredToken> {
+    const make = this.#virtualFor(caller, ref);
+    const held = await this.#parts.credentials.replace(ref, rejected, actor);
+    return make?.() ?? held;
+  }
+
+  /** What makes the caller's own token; undefined for whoever is given the real credential. */
+  #virtualFor(caller: Caller, { slot, kind }: CredentialRef): (() => DeliveredToken) | undefined {
+    const { client: owner, key } = caller;
+    if (kind !== "access_token" || owner?.client.delivery !== "virtual") return undefined;
+    if (!key)
+      throw markRefused(
+        caller,
+        forbidden(
+          "该客户端只能以API密钥获取虚拟token",
+          "this client is given virtual tokens, and for an API key only",
+        ),
+      );
+    if (!slot.configured)
+      throw markRefused(
+        caller,
+        forbidden(
+          "该客户端使用虚拟token，只能用于本服务已配置的应用和secret",
+          "this client is given virtual tokens, which are for apps and secrets that this service holds",
+        ),
+      );
+    const { name: client, createdAt: clientCreatedAt } = owner.client;
+    const { virtualTokens, clock } = this.#parts;
+    return () => {
+      const issuedAt = clock.now();
+      const app = appName(slot);
+      const claims = { client, clientCreatedAt, keyPrefix: key.prefix, app, issuedAt };
+      return {
+        value: virtualTokens.issue(claims),
+        issuedAt,
+        expiresAt: issuedAt + VIRTUAL_LIFE_MS,
+        remainingMs: () => VIRTUAL_LIFE_MS,
+      };
+    };
+  }
+}

@@ -1,0 +1,191 @@
+import type { Platform } from "../errors.ts";
+import type { ForwardAnswer } from "./forwarder.ts";
+import type { Secret } from "../secret.ts";
+
+/** Answers up to this size are looked at. Refusals are some hundred bytes. */
+const MAX_LOOKED_AT = 64 * 1024;
+
+/** What is said of a token that is dead: on WeCom 40001 is about a secret. */
+const DEAD: Readonly<Record<Platform, ReadonlySet<number>>> = {
+  weixin: new Set([40001, 40014, 42001]),
+  wecom: new Set([40014, 42001]),
+};
+
+/** An answer, and its text where it is a small one. */
+export interface ReadAnswer {
+  readonly answer: ForwardAnswer;
+  /** The whole body, when it was read; then `answer.body` is used up. */
+  readonly bytes: Uint8Array | undefined;
+  /** What the platform says, 0 for success; undefined where nothing was looked at or it says nothing. */
+  readonly errcode: number | undefined;
+}
+
+/**
+ * Reads an answer whole if it is small and text of any kind, because it may quote what was sent. All others go on as a
+ * stream, not a byte of them held: files, images, and JSON that turns out to be long. Only JSON and plain text have an
+ * errcode: a page is what a proxy or a redirect says.
+ */
+export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> {
+  const { headers, body } = answer;
+  if (!body || !isSmallText(headers)) return { answer, bytes: undefined, errcode: undefined };
+  const bytes = body instanceof Uint8Array ? body : await readWhole(body);
+  if (bytes instanceof Uint8Array) {
+    const errcode = JSON_TYPES.test(headers.get("content-type") ?? "") ? errcodeIn(bytes) : undefined;
+    return { answer, bytes, errcode };
+  }
+  return { answer: { ...answer, body: bytes }, bytes: undefined, errcode: undefined };
+}
+
+/** Whether the platform says that the token it was sent is dead. */
+export function isInvalidToken(platform: Platform, { errcode }: ReadAnswer): boolean {
+  return errcode !== undefined && DEAD[platform].has(errcode);
+}
+
+function isSmallText(headers: Headers): boolean {
+  const length = headers.get("content-length");
+  if (length !== null && Number(length) > MAX_LOOKED_AT) return false;
+  if (headers.has("content-disposition")) return false;
+  return TEXT.test(headers.get("content-type") ?? "");
+}
+
+/** In what the platforms say their errcode. */
+const JSON_TYPES = /^\s*(application\/json|text\/(plain|json))\s*(;|$)/i;
+/** What may quote a URL; a server that names no type means a text. */
+const TEXT = /^\s*($|text\/|application\/([\w.-]+\+)?(json|xml|xhtml\+xml|(x-)?javascript)\s*(;|$))/i;
+
+const DECODER = new TextDecoder();
+
+/** The errcode of an answer, not one that stands somewhere inside of it. */
+function errcodeIn(bytes: Uint8Array): number | undefined {
+  const text = DECODER.decode(bytes);
+  if (!text.includes('"errcode"')) return undefined;
+  const errcode = fieldsOf(text)?.errcode;
+  if (typeof errcode === "string") return /^-?\d{1,10}$/.test(errcode) ? Number(errcode) : undefined;
+  return Number.isInteger(errcode) ? Number(errcode) : undefined;
+}
+
+/** Their JSON may hold control characters and broken UTF-8, out of people's names. */
+function fieldsOf(text: string): { readonly errcode?: unknown } | null {
+  for (const attempt of [() => text, () => text.replaceAll(/\p{Cc}/gu, " ")]) {
+    try {
+      return JSON.parse(attempt()) as { errcode?: unknown } | null;
+    } catch {
+      // What is no JSON either way says nothing.
+    }
+  }
+  return null;
+}
+
+/** All of `body` if that is little; else a stream of all of it. */
+async function readWhole(body: ReadableStream<Uint8Array>): Promise<Uint8Array | ReadableStream<Uint8Array>> {
+  const reader: Reader = body.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { value } = await reader.read();
+    if (!value) break;
+    chunks.push(value);
+    size += value.byteLength;
+    if (size > MAX_LOOKED_AT) return rejoin(chunks, reader);
+  }
+  const [only, another] = chunks;
+  return only && !another ? only : Buffer.concat(chunks);
+}
+
+interface Reader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  cancel(reason?: unknown): Promise<void>;
+}
+
+/** A stream of what was read already, and of the rest as it is wanted. */
+function rejoin(read: readonly Uint8Array[], reader: Reader): ReadableStream<Uint8Array> {
+  const waiting = [...read];
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const next = waiting.shift();
+        if (next) return controller.enqueue(next);
+        const { value } = await reader.read();
+        if (value) controller.enqueue(value);
+        else controller.close();
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** How an answer is handed on. */
+export interface HandingOn {
+  /** The token that was sent up. */
+  readonly real: Secret;
+  /** What the caller calls it; undefined for whoever came with a key alone. */
+  readonly given: Secret | undefined;
+  /** Called once the body has been sent, has broken off or is wanted no more; at once where it is no stream. */
+  readonly onEnd?: (() => void) | undefined;
+}
+
+/**
+ * The platform's answer as the caller gets it: status, headers and body as they came.
+ *
+ * As the real token was put in on the way up, it is taken out on the way down, should a header or a small text quote it.
+ */
+export function handedOn({ answer, bytes }: ReadAnswer, { real, given, onEnd }: HandingOn): Response {
+  const { status, headers } = answer;
+  const token = { real: real.reveal(), given: given?.reveal() ?? "ACCESS_TOKEN" };
+  const said = token.real === token.given ? bytes : withoutToken(headers, bytes, token);
+  const body = said ?? answer.body;
+  const isStream = body instanceof ReadableStream;
+  if (!isStream) onEnd?.();
+  const sent = isStream && onEnd ? watched(body, onEnd) : body;
+  return new Response(sent as typeof sent & Uint8Array<ArrayBuffer>, { status, headers });
+}
+
+/** Puts the caller's name of the token in the place of the real one wherever that stands; gives the body as it is then. */
+function withoutToken(
+  headers: Headers,
+  bytes: Uint8Array | undefined,
+  { real, given }: { readonly real: string; readonly given: string },
+): Uint8Array | undefined {
+  for (const [name, value] of [...headers]) {
+    if (value.includes(real))
+      headers.set(
+        name,
+        value.replaceAll(real, () => given),
+      );
+  }
+  if (!bytes) return undefined;
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (!body.includes(real)) return bytes;
+  headers.delete("content-length");
+  // One character a byte: what else is in it may be of any encoding, or of none.
+  return Buffer.from(
+    body.toString("latin1").replaceAll(real, () => given),
+    "latin1",
+  );
+}
+
+/** `body`, of which `onEnd` is told when it ends, in whatever way. */
+function watched(body: ReadableStream<Uint8Array>, onEnd: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          if (!done) return controller.enqueue(value);
+        } catch (error) {
+          onEnd();
+          throw error;
+        }
+        onEnd();
+        controller.close();
+      },
+      async cancel(reason) {
+        onEnd();
+        await reader.cancel(reason);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,126 @@
+import { credentialKey, type CredentialName, type CredentialRecord } from "../../credentials/credential.ts";
+import { ServiceError } from "../../errors.ts";
+import type { Secret } from "../../secret.ts";
+import type { Keyring } from "../keyring.ts";
+import type { SealedPlace } from "../sealing-key.ts";
+import { credentials } from "./schema.ts";
+import { sql } from "drizzle-orm";
+import { HANDOVER_MS } from "../../credentials/fetcher.ts";
+
+/** The columns of a credential whose texts are sealed. */
+export type SealedColumn = "value" | "dead_value";
+
+/**
+ * Seals the values of credentials and opens their rows.
+ *
+ * A value that can't be opened is as good as none: it can be obtained anew, and the next save takes its place.
+ */
+export class SealedCredentials {
+  readonly #keyring: Keyring;
+  readonly #onDamaged: (name: CredentialName) => void;
+  /** By place, the text that was told of: one that stays is not told of at each read. */
+  readonly #damaged = new Map<string, string>();
+
+  /** `onDamaged` is called when a text can't be opened, once for each text in the life of this object. */
+  constructor(keyring: Keyring, onDamaged: (name: CredentialName) => void) {
+    this.#keyring = keyring;
+    this.#onDamaged = onDamaged;
+  }
+
+  /** The text to be stored in a column of the credential's row; see `Keyring.seal`. */
+  seal(name: CredentialName, column: SealedColumn, secret: Secret): string {
+    return this.#keyring.seal(secret, place(name, column));
+  }
+
+  /** The digest by which an access token is known again; see `Keyring.tokenDigest`. */
+  digest(token: Secret): string {
+    return this.#keyring.tokenDigest(token);
+  }
+
+  /** What a row says. */
+  toRecord(name: CredentialName, row: typeof credentials.$inferSelect): CredentialRecord {
+    const { generation, issuedAt, expiresAt, renewBeforeMs, isRejected } = row;
+    const value = this.#open(name, "value", row.value);
+    const isThere = value !== undefined && issuedAt !== null && expiresAt !== null;
+    const renewal = renewBeforeMs === null ? {} : { renewBeforeMs };
+    return {
+      generation,
+      credential: isThere ? { value, issuedAt, expiresAt, ...renewal } : undefined,
+      isRejected,
+      dead: this.#open(name, "dead_value", row.deadValue),
+      wasSaved: row.firstSavedAt !== null,
+      usedAt: row.usedAt ?? undefined,
+    };
+  }
+
+  #open(name: CredentialName, column: SealedColumn, text: string | null): Secret | undefined {
+    if (text === null) return undefined;
+    const where = place(name, column);
+    try {
+      return this.#keyring.open(text, where);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
+      const key = `${where.row} ${column}`;
+      if (this.#damaged.get(key) !== text) {
+        this.#damaged.set(key, text);
+        this.#onDamaged(name);
+      }
+      return undefined;
+    }
+  }
+}
+
+function place(name: CredentialName, column: SealedColumn): SealedPlace {
+  return { table: "credentials", row: credentialKey(name), column };
+}
+
+type Row = typeof credentials.$inferSelect;
+type Digests = Partial<Pick<Row, "valueDigest" | "previousDigest" | "previousUntil">>;
+
+/** After a clear: neither the value nor the one before is known again. */
+const NO_DIGESTS = { valueDigest: null, previousDigest: null, previousUntil: null };
+
+/**
+ * The digests of a row once a value with `digest` takes the place of what stood in `before`; null for one that must not
+ * be known again.
+ *
+ * On WeChat a living value that is replaced lives on for five minutes. WeCom promises no such thing.
+ */
+export function digestsAfter(before: Row, digest: string | null, now: number): Digests {
+  const { valueDigest: standing, expiresAt, isRejected } = before;
+  const isLiving = standing !== null && !isRejected && expiresAt !== null && expiresAt > now;
+  if (isLiving && standing !== digest && before.platform === "weixin") {
+    const previousUntil = Math.min(now + HANDOVER_MS, expiresAt);
+    return { valueDigest: digest, previousDigest: standing, previousUntil };
+  }
+  // A value that came back must not stay known by its former place when it is rejected later.
+  const isBack = digest !== null && before.previousDigest === digest;
+  return isBack ? { ...NO_DIGESTS, valueDigest: digest } : { valueDigest: digest };
+}
+
+/** The digests of a row without that of a value that is dead, wherever it stood. */
+export function digestsWithout(dead: string) {
+  return {
+    valueDigest: sql`nullif(${credentials.valueDigest}, ${dead})`,
+    previousDigest: sql`nullif(${credentials.previousDigest}, ${dead})`,
+  };
+}
+
+/** The next generation of a row: who began before it must not write what he has obtained. */
+export const RAISED = sql`${credentials.generation} + 1`;
+
+/** A row whose value is gone; what stood before that may still be known. */
+export const NO_VALUE = {
+  value: null,
+  issuedAt: null,
+  expiresAt: null,
+  renewBeforeMs: null,
+  isRejected: false,
+  valueDigest: null,
+};
+
+/** A row after a clear: neither the value nor the one before is known. */
+export const CLEARED = { ...NO_VALUE, ...NO_DIGESTS };
+
+/** A clear of a row that is there. */
+export const FORGOTTEN = { ...CLEARED, generation: RAISED };

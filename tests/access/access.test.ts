@@ -1,0 +1,318 @@
+import { expect, test } from "bun:test";
+import { AppDirectory } from "../../src/apps/app-directory.ts";
+import { Access, actorOf } from "../../src/access/access.ts";
+import { createApiKey } from "../../src/access/api-key.ts";
+import { Caller } from "../../src/access/principal.ts";
+import { ClientDirectory } from "../../src/access/client-directory.ts";
+import { type Action, ACTIONS, type ApiKeyRecord, type Client } from "../../src/access/client.ts";
+import { ServiceError } from "../../src/errors.ts";
+import { Secret } from "../../src/secret.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { MemoryClientStore } from "./memory-client-store.ts";
+
+const [WX, OTHER, CORP] = ["wx1", "wx2", "ww1"] as const;
+const [TRUE, OF_OTHER, OF_1, OF_2] = [
+  "secret-of-wx1",
+  "secret-of-wx2",
+  "secret-of-1",
+  "secret-of-2",
+] as const;
+const EVERYTHING = [...ACTIONS];
+const ORDINARY = ACTIONS.filter((action) => action !== "admin");
+const MINUTE_MS = 60_000;
+
+interface Options {
+  readonly anonymous?: boolean;
+  readonly perSecond?: number;
+  readonly workers?: number;
+}
+
+/** Access with two WeChat apps and a corp with two applications, clients in memory, and callers from anywhere. */
+function setup({ anonymous, perSecond = 0, workers = 1 }: Options = {}) {
+  const clock = new ManualClock();
+  const store = new MemoryClientStore();
+  const directory = new AppDirectory(
+    [
+      { platform: "weixin", id: WX, secret: new Secret(TRUE), tokenMode: "stable" },
+      { platform: "weixin", id: OTHER, secret: new Secret(OF_OTHER), tokenMode: "stable" },
+      { platform: "wecom", id: CORP, agent: "1", secret: new Secret(OF_1) },
+      { platform: "wecom", id: CORP, agent: "2", secret: new Secret(OF_2) },
+    ],
+    (platform, appId, secret) => `digest of ${platform} ${appId} ${secret.reveal()}`,
+  );
+  const clients = new ClientDirectory(store, clock);
+  const access = new Access({ directory, clients, clock, anonymous, anonymousPerSecond: perSecond, workers });
+  return {
+    access,
+    clients,
+    clock,
+    /** A client with these actions on these apps; its key. */
+    client: async (
+      name: string,
+      actions: readonly Action[],
+      { apps = ["*"], ...facts }: { apps?: readonly string[] } & Partial<Client> = {},
+      ofKey: Partial<ApiKeyRecord> = {},
+    ) => {
+      const key = store.add({ name, grants: [{ apps, actions }], ...facts }, ofKey);
+      await clients.refresh();
+      return key;
+    },
+    remove: async (name: string) => {
+      store.remove(name);
+      await clients.refresh();
+    },
+    /** A caller with this key in a header. */
+    keyed: (key: string, address = "192.0.2.1") => {
+      const caller = callerFrom(address, true);
+      access.admitKey(caller, key);
+      return caller;
+    },
+  };
+}
+
+function callerFrom(address: string, isUntrusted = false, isSuspicious = false): Caller {
+  const untrustedReason = isUntrusted ? "a stranger" : undefined;
+  return new Caller("trace", () => ({ address, untrustedReason, isSuspicious }));
+}
+
+const near = () => callerFrom("127.0.0.1");
+const far = () => callerFrom("192.0.2.1", true);
+
+/** How it was refused: WeChat's errcode, or our code; and for how long where it is told. */
+function refusalOf(work: () => unknown): [code: string | number, retryAfterMs?: number] {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    const { code, upstream, retryAfterMs } = error;
+    return retryAfterMs === undefined
+      ? [upstream?.errcode ?? code]
+      : [upstream?.errcode ?? code, retryAfterMs];
+  }
+  throw new Error("it was not refused");
+}
+
+test("a key in a header beats one in the place of the secret, and beats its grants too", async () => {
+  const { access, client, keyed } = setup();
+  const reads = await client("reads", ["token:read"]);
+  const nothing = await client("nothing", []);
+  const caller = keyed(reads);
+  expect(access.weixinSlot(caller, "token:read", WX, nothing)).toMatchObject({ appId: WX, configured: true });
+  expect(actorOf(caller)).toMatchObject({ client: "reads", environment: "dev" });
+  const other = keyed(nothing);
+  expect(refusalOf(() => access.weixinSlot(other, "token:read", WX, reads))).toEqual(["forbidden"]);
+  expect([actorOf(other).client, other.isRefused]).toEqual(["nothing", true]);
+});
+
+test("a key in the place of the secret makes its client of whoever sends it, from anywhere, and costs no trial", async () => {
+  const { access, client } = setup();
+  const key = await client("reads", ["token:read"], { apps: [WX, `${CORP}_2`] });
+  const caller = far();
+  expect(access.weixinSlot(caller, "token:read", WX, key)).toMatchObject({
+    name: "stable",
+    configured: true,
+  });
+  expect([actorOf(caller).client, caller.use]).toEqual(["reads", { action: "token:read", app: WX }]);
+  expect(access.wecomSlot(far(), "token:read", CORP, key)).toMatchObject({ name: "2", configured: true });
+  expect(access.weixinScope(near(), "token:read", WX, key)).toBeUndefined();
+  expect(refusalOf(() => access.weixinSlot(far(), "token:clear", WX, key))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, key))).toEqual(["forbidden"]);
+});
+
+test("a bad, expired or revoked key is refused and never taken for an anonymous caller", async () => {
+  const { access, client, clock } = setup({ anonymous: true });
+  const now = clock.now();
+  const keys = {
+    unknown: createApiKey().reveal(),
+    malformed: "ats_000",
+    expired: await client("expired", EVERYTHING, {}, { expiresAt: now }),
+    revoked: await client("revoked", EVERYTHING, {}, { revokedAt: now }),
+    over: await client("over", EVERYTHING, { expiresAt: now }),
+  };
+  expect(access.weixinSlot(near(), "token:read", WX)).toMatchObject({ configured: true });
+  for (const [what, key] of Object.entries(keys)) {
+    const caller = near();
+    expect([what, refusalOf(() => access.admitKey(caller, key))]).toEqual([what, ["unauthorized"]]);
+    expect([what, caller.client, caller.isRefused]).toEqual([what, undefined, true]);
+    const inSecret = near();
+    const ask = () => access.weixinSlot(inSecret, "token:read", WX, key);
+    expect([what, refusalOf(ask)]).toEqual([what, ["unauthorized"]]);
+  }
+});
+
+test("a key and a client are good until the very moment at which they end", async () => {
+  const { client, clock, keyed } = setup();
+  const byKey = await client("one", ["token:read"], {}, { expiresAt: clock.now() + 1000 });
+  const byClient = await client("two", ["token:read"], { expiresAt: clock.now() + 1000 });
+  clock.advance(999);
+  for (const key of [byKey, byClient]) expect(keyed(key).client).toBeDefined();
+  clock.advance(1);
+  for (const key of [byKey, byClient]) expect(refusalOf(() => keyed(key))).toEqual(["unauthorized"]);
+});
+
+test("a client with networks is answered from those alone, and from no dubious address", async () => {
+  const { access, client, keyed } = setup();
+  const key = await client("homely", ["token:read"], { networks: ["10.0.0.0/8", "2001:db8::/32"] });
+  for (const address of ["10.1.2.3", "2001:db8::7"]) expect(keyed(key, address).client).toBeDefined();
+  for (const address of ["192.0.2.1", "127.0.0.1", "::1", ""])
+    expect([address, refusalOf(() => keyed(key, address))]).toEqual([address, ["forbidden"]]);
+  const dubious = callerFrom("10.1.2.3", true, true);
+  expect(refusalOf(() => access.admitKey(dubious, key))).toEqual(["forbidden"]);
+});
+
+test("the app's true secret makes its holder of anybody from anywhere, for every action but admin, on that app alone", () => {
+  const { access } = setup({ anonymous: false });
+  for (const action of ORDINARY) {
+    const caller = far();
+    expect(access.weixinSlot(caller, action, WX, TRUE)).toMatchObject({ appId: WX, configured: true });
+    expect(actorOf(caller).client).toBe("(app secret)");
+  }
+  expect(access.wecomSlot(far(), "token:read", CORP, OF_2)).toMatchObject({ name: "2", configured: true });
+  expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, TRUE))).toEqual([40125]);
+  expect(refusalOf(() => access.wecomSlot(far(), "token:read", CORP, TRUE))).toEqual([40001]);
+  const caller = far();
+  access.weixinSlot(caller, "token:read", WX, TRUE);
+  expect(refusalOf(() => access.admin(caller))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.slotOfApp(caller, "token:read", WX))).toEqual(["forbidden"]);
+});
+
+test("a client that brings the app's true secret has its own grants all the same", async () => {
+  const { access, client, keyed } = setup();
+  const caller = keyed(await client("reads", ["token:read"], { apps: [OTHER] }));
+  expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, TRUE))).toEqual(["forbidden"]);
+  expect(access.weixinSlot(caller, "token:read", OTHER, OF_OTHER)).toMatchObject({ appId: OTHER });
+});
+
+test("an unknown secret is tried for anonymous callers on a trusted network and for administrators, and for nobody else", async () => {
+  const { access, client, keyed } = setup({ anonymous: true });
+  const admin = await client("admin", ["admin"]);
+  const plain = await client("plain", ORDINARY);
+  const tried = { configured: false };
+  expect(access.weixinSlot(near(), "token:read", WX, "unknown")).toMatchObject(tried);
+  expect(access.wecomSlot(near(), "token:read", CORP, "unknown")).toMatchObject(tried);
+  expect(access.weixinSlot(keyed(admin), "token:read", WX, "unknown")).toMatchObject(tried);
+  for (const caller of [far(), keyed(plain)]) {
+    expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, "unknown"))).toEqual([40125]);
+    expect(refusalOf(() => access.wecomSlot(caller, "token:read", CORP, "unknown"))).toEqual([40001]);
+    expect(caller.isRefused).toBe(true);
+  }
+  const off = setup({ anonymous: false });
+  expect(refusalOf(() => off.access.weixinSlot(near(), "token:read", WX, "unknown"))).toEqual([40125]);
+});
+
+test("of a corp's applications the one that is granted is meant; several need a name, and none is forbidden", async () => {
+  const { access, client, keyed } = setup();
+  const one = keyed(await client("one", ["token:read"], { apps: [`${CORP}_2`] }));
+  expect(access.wecomSlot(one, "token:read", CORP)).toMatchObject({ name: "2" });
+  expect(access.wecomScope(one, "token:read", CORP)).toMatchObject({ name: "2" });
+  expect(refusalOf(() => access.wecomSlot(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.wecomScope(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
+
+  const both = keyed(await client("both", ["token:read"], { apps: [`${CORP}_1`, `${CORP}_2`] }));
+  expect(refusalOf(() => access.wecomSlot(both, "token:read", CORP))).toEqual(["invalid_parameter"]);
+  expect(access.wecomSlot(both, "token:read", CORP, undefined, "1")).toMatchObject({ name: "1" });
+
+  const none = keyed(await client("none", ["token:read"], { apps: [WX] }));
+  for (const corp of [CORP, "ww9"]) {
+    expect(refusalOf(() => access.wecomSlot(none, "token:read", corp))).toEqual(["forbidden"]);
+    expect(refusalOf(() => access.wecomScope(none, "token:read", corp))).toEqual(["forbidden"]);
+  }
+  const all = keyed(await client("all", ["token:clear"]));
+  expect(access.wecomScope(all, "token:clear", CORP)).toBeUndefined();
+  expect(all.use).toEqual({ action: "token:clear", app: CORP });
+});
+
+test("admin implies every action on every app, and nobody without it is an administrator", async () => {
+  const { access, client, keyed } = setup({ anonymous: true });
+  const admin = keyed(await client("boss", ["admin"], { apps: [OTHER] }));
+  for (const action of ORDINARY) expect(access.slotOfApp(admin, action, WX)).toMatchObject({ appId: WX });
+  expect(access.admin(admin)).toMatchObject({ client: "boss", address: "192.0.2.1" });
+  const plain = keyed(await client("plain", ORDINARY));
+  expect(refusalOf(() => access.admin(plain))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.admin(near()))).toEqual(["forbidden"]);
+});
+
+test("a client sees the apps on which anything is granted to it", async () => {
+  const { access, client, keyed } = setup();
+  const caller = keyed(await client("signs", ["ticket:sign"], { apps: [WX] }));
+  expect([WX, OTHER].filter(access.visibleApps(caller))).toEqual([WX]);
+  const admin = keyed(await client("boss", ["admin"], { apps: [OTHER] }));
+  expect([WX, OTHER].filter(access.visibleApps(admin))).toEqual([WX, OTHER]);
+});
+
+test("with ANONYMOUS unset nobody needs a key until the first client exists, and everybody does when it is gone again", async () => {
+  const { access, client, remove } = setup();
+  const ask = () => access.weixinSlot(near(), "token:read", WX);
+  expect(ask()).toMatchObject({ appId: WX });
+  await client("first", []);
+  expect(refusalOf(ask)).toEqual(["unauthorized"]);
+  await remove("first");
+  expect(refusalOf(ask)).toEqual(["unauthorized"]);
+});
+
+test("ANONYMOUS=on and off hold whether there is a client or not", async () => {
+  const [on, off] = [setup({ anonymous: true }), setup({ anonymous: false })];
+  const ask = ({ access }: typeof on) => access.weixinSlot(near(), "token:read", WX);
+  expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
+  for (const { client } of [on, off]) await client("first", []);
+  expect(ask(on)).toMatchObject({ appId: WX });
+  expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
+  expect(refusalOf(() => on.access.weixinSlot(far(), "token:read", WX))).toEqual(["forbidden"]);
+});
+
+test("a client's limit is its own, wherever it asks from, and tells when the next request is welcome", async () => {
+  const { client, clock, keyed } = setup();
+  const two = await client("two", ["token:read"], { rateLimit: 2 });
+  const free = await client("free", ["token:read"]);
+  keyed(two, "192.0.2.1");
+  keyed(two, "192.0.2.2");
+  expect(refusalOf(() => keyed(two, "192.0.2.3"))).toEqual(["rate_limited", 500]);
+  for (let times = 0; times < 100; times++) keyed(free);
+  clock.advance(499);
+  expect(refusalOf(() => keyed(two))).toEqual(["rate_limited", 1]);
+  clock.advance(1);
+  expect(keyed(two).client).toBeDefined();
+});
+
+test("an address without a key may come for ten seconds' worth at once, and another has its own", () => {
+  const { access, clock } = setup({ perSecond: 2 });
+  const ask = (address: string) => access.weixinSlot(callerFrom(address), "token:read", WX);
+  for (let times = 0; times < 20; times++) ask("127.0.0.1");
+  expect(refusalOf(() => ask("127.0.0.1"))).toEqual(["rate_limited", 500]);
+  expect(ask("127.0.0.2")).toMatchObject({ appId: WX });
+  clock.advance(500);
+  expect(ask("127.0.0.1")).toMatchObject({ appId: WX });
+  expect(refusalOf(() => access.weixinSlot(near(), "token:read", WX, TRUE))).toEqual(["rate_limited", 500]);
+});
+
+test("limits are divided among the workers, so that together they keep to them", async () => {
+  const { access, client, keyed } = setup({ perSecond: 2, workers: 4 });
+  const key = await client("eight", ["token:read"], { rateLimit: 8 });
+  for (let times = 0; times < 2; times++) keyed(key);
+  expect(refusalOf(() => keyed(key))).toEqual(["rate_limited", 500]);
+  for (let times = 0; times < 5; times++) access.weixinSlot(far(), "token:read", WX, TRUE);
+  expect(refusalOf(() => access.weixinSlot(far(), "token:read", WX, TRUE))).toEqual(["rate_limited", 2000]);
+  for (let times = 0; times < 5; times++)
+    expect(refusalOf(() => access.admitKey(far(), "ats_0"))).toEqual(["unauthorized"]);
+  expect(refusalOf(() => access.admitKey(far(), "ats_0"))).toEqual(["rate_limited", 12_000]);
+});
+
+test("twenty wrong keys and secrets a minute from one address are told so, then 429; a valid key is never locked out", async () => {
+  const { access, client, clock, keyed } = setup({ anonymous: false });
+  const good = await client("good", ["token:read"]);
+  const wrongKey = () => access.admitKey(far(), createApiKey().reveal());
+  const wrongSecret = () => access.weixinSlot(far(), "token:read", WX, "wrong");
+  for (let times = 0; times < 10; times++) {
+    expect(refusalOf(wrongKey)).toEqual(["unauthorized"]);
+    expect(refusalOf(wrongSecret)).toEqual([40125]);
+  }
+  for (const wrong of [wrongKey, wrongSecret]) expect(refusalOf(wrong)).toEqual(["rate_limited", 3000]);
+  expect(keyed(good, far().address).client).toBeDefined();
+  expect(access.weixinSlot(far(), "token:read", WX, good)).toMatchObject({ appId: WX });
+  expect(access.weixinSlot(far(), "token:read", WX, TRUE)).toMatchObject({ appId: WX });
+  const elsewhere = () => access.admitKey(callerFrom("192.0.2.9", true), "ats_0");
+  expect(refusalOf(elsewhere)).toEqual(["unauthorized"]);
+  clock.advance(MINUTE_MS);
+  for (let times = 0; times < 20; times++) expect(refusalOf(wrongKey)).toEqual(["unauthorized"]);
+  expect(refusalOf(wrongKey)).toEqual(["rate_limited", 3000]);
+});

@@ -1,0 +1,87 @@
+import { expect, test } from "bun:test";
+import { ALLOW_ALL, API_PRESETS, type ApiPolicy } from "../../src/access/api-policy.ts";
+import {
+  changeWithDelivery,
+  type ClientSettings,
+  withDefaults,
+  isSame,
+  type NewClientSettings,
+} from "../../src/access/client-settings.ts";
+import { ServiceError } from "../../src/errors.ts";
+
+const READING: ApiPolicy = { preset: "read-only", allow: [], deny: [] };
+const NO_MESSAGING: ApiPolicy = { preset: "no-messaging", allow: [], deny: [] };
+const ALL_BUT_ONE: ApiPolicy = { preset: "all", allow: [], deny: ["/wxa/release"] };
+
+function said(environment: string, reach: Partial<ClientSettings> = {}): NewClientSettings {
+  const limits = { networks: [], expiresAt: undefined, rateLimit: undefined, concurrency: undefined };
+  return { environment, grants: [], ...limits, ...reach };
+}
+
+function refusalOf(work: () => unknown): ServiceError {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ServiceError) return error;
+  }
+  throw new Error("it was not refused");
+}
+
+test.each([
+  ["prod", {}, "real", ALLOW_ALL],
+  ["pre", {}, "virtual", NO_MESSAGING],
+  ["dev", {}, "virtual", NO_MESSAGING],
+  ["production", {}, "virtual", NO_MESSAGING],
+  ["prod", { delivery: "virtual" }, "virtual", ALLOW_ALL],
+  ["prod", { policy: READING }, "virtual", READING],
+  ["prod", { policy: ALL_BUT_ONE }, "virtual", ALL_BUT_ONE],
+  ["dev", { policy: ALLOW_ALL }, "virtual", ALLOW_ALL],
+  ["dev", { policy: ALLOW_ALL, delivery: "real" }, "real", ALLOW_ALL],
+  ["dev", { delivery: "virtual" }, "virtual", NO_MESSAGING],
+] as const)(
+  "a new client of %s of which %j is said gets %s tokens",
+  (environment, reach, delivery, policy) => {
+    expect(withDefaults(said(environment, reach))).toMatchObject({ delivery, policy });
+  },
+);
+
+test("real tokens beside a policy that refuses anything are refused, with what to do", () => {
+  for (const policy of [READING, NO_MESSAGING, ALL_BUT_ONE]) {
+    for (const environment of ["prod", "dev"]) {
+      const { code, message } = refusalOf(() =>
+        withDefaults(said(environment, { delivery: "real", policy })),
+      );
+      expect(code).toBe("invalid_parameter");
+      expect(message).toContain("leave delivery out, make it virtual, or give the policy all with it");
+    }
+  }
+  expect(refusalOf(() => withDefaults(said("dev", { delivery: "real" }))).code).toBe("invalid_parameter");
+});
+
+test("a policy that refuses anything makes a real client virtual; everything else leaves it what it is", () => {
+  const real = withDefaults(said("prod"));
+  const virtual = withDefaults(said("dev"));
+  expect(changeWithDelivery(real, { policy: READING })).toEqual({ policy: READING, delivery: "virtual" });
+  expect(changeWithDelivery(real, { policy: ALLOW_ALL })).toEqual({ policy: ALLOW_ALL });
+  expect(changeWithDelivery(real, { environment: "dev" })).toEqual({ environment: "dev" });
+  expect(changeWithDelivery(virtual, { environment: "prod" })).toEqual({ environment: "prod" });
+  expect(changeWithDelivery(virtual, { policy: ALLOW_ALL })).toEqual({ policy: ALLOW_ALL });
+  const freed = { policy: ALLOW_ALL, delivery: "real" } as const;
+  expect(changeWithDelivery(virtual, freed)).toEqual(freed);
+  expect(refusalOf(() => changeWithDelivery(virtual, { delivery: "real" })).code).toBe("invalid_parameter");
+  const both = { policy: READING, delivery: "real" } as const;
+  expect(refusalOf(() => changeWithDelivery(real, both)).code).toBe("invalid_parameter");
+});
+
+test("the same facts are the same however their fields are ordered, and one that differs makes them others", () => {
+  const facts = withDefaults(said("dev"));
+  const { policy, ...rest } = facts;
+  const { preset, allow, deny } = policy;
+  expect(isSame(facts, { policy: { deny, allow, preset }, ...rest })).toBe(true);
+  for (const other of API_PRESETS.filter((each) => each !== preset))
+    expect(isSame(facts, { ...facts, policy: { ...policy, preset: other } })).toBe(false);
+  expect(isSame(facts, { ...facts, policy: { ...policy, deny: ["/a"] } })).toBe(false);
+  expect(isSame(facts, { ...facts, policy: { ...policy, allow: ["/a"] } })).toBe(false);
+  expect(isSame(facts, { ...facts, delivery: "real" })).toBe(false);
+  expect(isSame(facts, { ...facts, concurrency: 1 })).toBe(false);
+});

@@ -1,0 +1,123 @@
+import { expect, test } from "bun:test";
+import { WX } from "../support/harness.ts";
+import { DropinHarness, STRANGE, WECOM_APP } from "./dropin-harness.ts";
+
+const TOKEN = "/cgi-bin/token";
+const GETTICKET = "/cgi-bin/ticket/getticket";
+const APP = { grant_type: "client_credential", appid: WX.appId };
+const LIFE_MS = 7_200_000;
+
+test("a token whose life is over is 42001, real or virtual, and another one is to be had at once", async () => {
+  await using at = await DropinHarness.create();
+  const key = await at.key("laptop", { delivery: "virtual" });
+  const tokens = [await at.token("weixin"), await at.token("weixin", key)];
+  at.world.clock.advance(LIFE_MS);
+  const calls = at.sandbox.calls();
+  for (const access_token of tokens) {
+    const query = { access_token, type: "jsapi" };
+    expect(await at.refusal(GETTICKET, { query })).toEqual([42001, "access_token expired"]);
+    expect(await at.refusal("/cgi-bin/getcallbackip", { query })).toEqual([42001, "access_token expired"]);
+  }
+  expect(at.sandbox.calls()).toBe(calls);
+  const again = await at.token("weixin", key);
+  expect((await at.ask(GETTICKET, { query: { access_token: again, type: "jsapi" } })).body["errcode"]).toBe(
+    0,
+  );
+});
+
+test("a key that is revoked takes its virtual tokens with it, in the shape of their platform", async () => {
+  await using at = await DropinHarness.create();
+  const key = await at.key("laptop", { apps: [WECOM_APP], delivery: "virtual" });
+  const access_token = await at.token("wecom", key);
+  await at.world.administer(`/v1/clients/laptop/keys/${key.slice(0, 12)}`, { method: "DELETE" });
+  const { body, headers } = await at.ask("/cgi-bin/user/get", { query: { access_token, userid: "x" } });
+  expect(body["errcode"]).toBe(42001);
+  expect([headers.get("error-code"), headers.get("content-type")]).toEqual([
+    "42001",
+    "application/json; charset=utf-8",
+  ]);
+});
+
+test("no secret and no token makes up for a foreign page or an unknown proxy, but a key in a header does", async () => {
+  await using at = await DropinHarness.create();
+  const key = await at.key("server");
+  const access_token = await at.token();
+  const doubts: Record<string, string>[] = [
+    { "sec-fetch-site": "cross-site" },
+    { origin: "https://evil.example" },
+    { "x-forwarded-for": "10.0.0.1" },
+  ];
+  for (const headers of doubts) {
+    for (const from of ["127.0.0.1", STRANGE]) {
+      for (const secret of [WX.secret, key]) {
+        const refused = await at.refusal(TOKEN, { query: { ...APP, secret }, headers, from });
+        expect([headers, refused[0]]).toEqual([headers, 48001]);
+      }
+      const query = { access_token, type: "jsapi" };
+      expect((await at.refusal(GETTICKET, { query, headers, from }))[0]).toBe(48001);
+      const byKey = { query: APP, headers: { ...headers, "x-api-key": key }, from };
+      expect((await at.ask(TOKEN, byKey)).body["access_token"]).toBe(access_token);
+    }
+  }
+  expect(at.sandbox.calls()).toBe(1);
+});
+
+test("who tries tokens that nobody has, or holds a real one, is counted by the address", async () => {
+  await using at = await DropinHarness.create({ environment: { ANONYMOUS_RATE_LIMIT: "1" } });
+  const access_token = await at.token();
+  const ask = (token: string, from: string) =>
+    at.ask(GETTICKET, { query: { access_token: token, type: "jsapi" }, from });
+  for (const [token, from] of [
+    ["70_unheardOf", "127.1.0.1"],
+    [access_token, "127.1.0.2"],
+  ] as const) {
+    const errcodes = [];
+    for (let n = 0; n < 12; n++) errcodes.push(Number((await ask(token, from)).body["errcode"]));
+    expect(errcodes.at(0)).toBe(token === access_token ? 0 : 42001);
+    expect(errcodes.at(-1)).toBe(45011);
+  }
+  at.world.clock.advance(1000);
+  const { headers } = await ask("70_unheardOf", "127.1.0.1");
+  expect(headers.has("retry-after")).toBe(false);
+});
+
+test("P7: who was handed what, and who was refused, is counted for the audit", async () => {
+  await using at = await DropinHarness.create();
+  const key = await at.key("shop");
+  await at.ask(TOKEN, { query: { ...APP, secret: key } });
+  const access_token = await at.token("weixin", WX.secret);
+  await at.ask(GETTICKET, { query: { access_token, type: "jsapi" } });
+  await at.ask("/sns/jscode2session", {
+    query: { ...APP, grant_type: "authorization_code", js_code: "sandbox-code-1", secret: key },
+  });
+  await at.ask(TOKEN, { query: { ...APP, secret: "wrong" }, from: STRANGE });
+  await at.ask(TOKEN, { query: APP, from: STRANGE });
+  await at.world.stop();
+  await at.world.start({ TRUSTED_NETWORKS: "127.0.0.0/16", ANONYMOUS: "on" });
+  const { data: reads } = await at.world.administer("/v1/audit/reads");
+  const counted = (reads["reads"] as Record<string, string>[]).map(({ client, action, app }) => [
+    client,
+    action,
+    app,
+  ]);
+  expect(counted).toEqual(
+    expect.arrayContaining([
+      ["shop", "token:read", WX.appId],
+      ["(app secret)", "token:read", WX.appId],
+      ["(access token 127.0.0.1)", "ticket:read", WX.appId],
+      ["shop", "login", WX.appId],
+    ]),
+  );
+  const { data } = await at.world.administer("/v1/audit/refusals");
+  const refused = (data["refusals"] as Record<string, unknown>[]).map(({ address, code, route }) => [
+    address,
+    code,
+    route,
+  ]);
+  expect(refused).toEqual(
+    expect.arrayContaining([
+      [STRANGE, 40125, TOKEN],
+      [STRANGE, 41004, TOKEN],
+    ]),
+  );
+});

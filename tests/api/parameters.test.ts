@@ -1,0 +1,76 @@
+import { expect, test } from "bun:test";
+import { Caller } from "../../src/access/principal.ts";
+import { readParameters, readWechatRequest } from "../../src/api/wechat-request.ts";
+
+const caller = new Caller("0".repeat(32), () => ({
+  address: "",
+  untrustedReason: undefined,
+  isSuspicious: false,
+}));
+
+function read(
+  search: string,
+  body?: string | ReadableStream<Uint8Array>,
+  method = body === undefined ? "GET" : "POST",
+) {
+  const request = new Request(`http://localhost/cgi-bin/token?${search}`, {
+    method,
+    ...(body === undefined ? {} : { body }),
+  });
+  return readParameters(readWechatRequest(request, caller));
+}
+
+test("a text that is empty is none", async () => {
+  const parameters = await read("a=&b=%20&c");
+  expect(["a", "b", "c"].map((name) => parameters.text(name))).toEqual([undefined, " ", undefined]);
+  expect((await read("", '{"a":""}')).text("a")).toBeUndefined();
+});
+
+test("the body comes before the query, also with something that is no text", async () => {
+  const parameters = await read("a=query&b=query", '{"a":"body","b":null,"c":12,"d":{},"e":true}');
+  expect(["a", "b", "c", "d", "e"].map((name) => parameters.text(name))).toEqual([
+    "body",
+    undefined,
+    "12",
+    undefined,
+    undefined,
+  ]);
+});
+
+test("names that every object has are none of the body's", async () => {
+  const parameters = await read("", '{"a":1}');
+  for (const name of ["toString", "constructor", "__proto__", "hasOwnProperty"])
+    expect(parameters.text(name)).toBeUndefined();
+  expect((await read("", '{"__proto__":"x"}')).text("__proto__")).toBe("x");
+});
+
+test("JSON is told from a form by itself, with a byte order mark too", async () => {
+  expect((await read("", '\ufeff{"a":"1"}')).isJson).toBe(true);
+  const form = await read("", "a=1+2&b=%2F");
+  expect([form.isJson, form.text("a"), form.text("b")]).toEqual([false, "1 2", "/"]);
+  for (const body of ["[]", '"x"', "12", "null", "{", ""]) expect((await read("", body)).isJson).toBe(false);
+});
+
+test("true is a boolean of JSON's or the word", async () => {
+  const parameters = await read("a=true&b=TRUE", '{"c":true,"d":"true","e":1}');
+  expect(["a", "b", "c", "d", "e"].map((name) => parameters.isTrue(name))).toEqual([
+    true,
+    false,
+    true,
+    true,
+    false,
+  ]);
+});
+
+test.each([
+  ["a query", "a=1&%61=2", undefined],
+  ["a form", "", "a=1&a=2"],
+])("a name that %s has twice is refused", async (_where, search, body) => {
+  expect(read(search, body)).rejects.toThrow("参数重复 (a parameter is given twice)");
+});
+
+test("a body of more than 64 KiB is refused, whether it says so or not", async () => {
+  const body = "x".repeat(64 * 1024 + 1);
+  expect(read("", body)).rejects.toThrow("64 KiB");
+  expect(read("", new Blob([body]).stream())).rejects.toThrow("64 KiB");
+});

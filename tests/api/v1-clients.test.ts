@@ -1,0 +1,323 @@
+import { expect, test } from "bun:test";
+import { ManagingHarness } from "../support/managing-harness.ts";
+import { WX } from "../support/harness.ts";
+
+const CLIENTS = "/v1/clients";
+const BOT = "/v1/clients/bot";
+const KEYS = `${BOT}/keys`;
+const DAY_MS = 86_400_000;
+const GRANTS = [{ apps: [WX.appId], actions: ["token:read"] }];
+const NEW = { client: "bot", environment: "dev", grants: GRANTS };
+const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
+
+/** Versions count on with every change of clients and keys; the administrator and its key are the first two. */
+const FIRST = 3;
+
+/** A world with a client that may read a token. */
+async function setup() {
+  const at = await ManagingHarness.create();
+  const made = await at.ask("POST", CLIENTS, NEW);
+  expect(made.status).toBe(201);
+  return {
+    at,
+    world: at.world,
+    made,
+    /** Makes a key of the client; the key and its public beginning. */
+    key: async (body: object = {}) => {
+      const { status, data } = await at.ask("POST", KEYS, body);
+      expect(status).toBe(201);
+      return { key: String(data["api_key"]), prefix: String(data["key"]) };
+    },
+    /** The status with which a key is answered. */
+    statusWith: async (key: string) => (await at.ask("GET", TOKEN, undefined, { key })).status,
+    [Symbol.asyncDispose]: () => at[Symbol.asyncDispose](),
+  };
+}
+
+test("P7: a new client is 201 with its ETag, the very same again 200, and another of that name 409", async () => {
+  await using t = await setup();
+  const now = t.world.clock.now();
+  const reach = { delivery: "virtual", policy: { preset: "no-messaging", allow: [], deny: [] } };
+  const shown = { ...NEW, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
+  expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
+  const [entry] = await t.at.audited();
+  expect(entry).toEqual({
+    by: "admin",
+    address: "127.0.0.1",
+    action: "client.created",
+    outcome: "ok",
+    detail: { of: "bot", environment: "dev", grants: GRANTS, networks: [], ...reach },
+  });
+  const count = t.at.auditCount();
+  t.world.clock.advance(1000);
+  const again = await t.at.ask("POST", CLIENTS, NEW);
+  expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
+  const spelt = { delivery: "virtual", policy: { preset: "no-messaging" } };
+  expect((await t.at.ask("POST", CLIENTS, { ...NEW, ...spelt })).status).toBe(200);
+  const others = [
+    { environment: "prod" },
+    { grants: [] },
+    { networks: ["10.0.0.0/8"] },
+    { rate_limit: 1 },
+    { concurrency: 1 },
+    { policy: { preset: "all" } },
+    { policy: { preset: "no-messaging", deny: ["/wxa/release"] } },
+  ];
+  for (const other of [...others, { expires_at: now + 1 }]) {
+    const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, ...other });
+    expect([other, status, code]).toEqual([other, 409, 409]);
+  }
+  expect(t.at.auditCount()).toBe(count);
+  expect((await t.at.ask("GET", BOT)).data).toEqual(shown);
+});
+
+test("of the same creation five times at once one is new, and the others are the very same", async () => {
+  await using t = await setup();
+  const count = t.at.auditCount();
+  const wanted = { ...NEW, client: "other" };
+  const made = await Promise.all(Array.from({ length: 5 }, () => t.at.ask("POST", CLIENTS, wanted)));
+  expect(made.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 200, 200, 200, 201]);
+  expect(t.at.auditCount()).toBe(count + 1);
+});
+
+test("a client has everything that was said of it, and clients come in pages by name", async () => {
+  await using t = await setup();
+  const policy = { preset: "read-only", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
+  const reach = { concurrency: 20, delivery: "virtual", policy };
+  const limits = { networks: ["10.0.0.0/8", "::1/128"], expires_at: 1_900_000_000_000, rate_limit: 50 };
+  const full = {
+    client: "a.full-one",
+    environment: "st",
+    grants: [{ apps: ["*"], actions: ["login"] }],
+    ...limits,
+    ...reach,
+  };
+  expect((await t.at.ask("POST", CLIENTS, full)).data).toMatchObject(full);
+  const pages: string[][] = [];
+  let after = "";
+  do {
+    const { data } = await t.at.ask("GET", `${CLIENTS}?limit=2${after && `&after=${after}`}`);
+    pages.push(data["clients"].map(({ client }: { client: string }) => client));
+    after = data["next"] ?? "";
+  } while (after);
+  expect(pages).toEqual([["a.full-one", "admin"], ["bot"]]);
+  const missing = [
+    await t.at.ask("GET", `${CLIENTS}/nobody`),
+    await t.at.ask("GET", `${CLIENTS}/nobody/keys`),
+  ];
+  expect(missing.map(({ status }) => status)).toEqual([404, 404]);
+});
+
+test("P7: a change of what is given raises the version, null is none, and If-Match keeps to one version", async () => {
+  await using t = await setup();
+  const limits = {
+    networks: ["10.0.0.0/8"],
+    expires_at: t.world.clock.now() + DAY_MS,
+    rate_limit: 5,
+    concurrency: 3,
+  };
+  const first = await t.at.ask("PATCH", BOT, limits, { ifMatch: `"${FIRST}"` });
+  expect([first.status, first.headers.get("etag")]).toEqual([200, `"${FIRST + 1}"`]);
+  expect(first.data).toMatchObject({ ...NEW, ...limits, version: FIRST + 1 });
+  expect(await t.at.audited()).toMatchObject([
+    { by: "admin", action: "client.updated", detail: { of: "bot", ...limits } },
+  ]);
+  const count = t.at.auditCount();
+  for (const ifMatch of [`"${FIRST}"`, `"${FIRST + 2}"`, "4", 'W/"4"', "nonsense"]) {
+    for (const method of ["PATCH", "DELETE"]) {
+      const body = method === "PATCH" ? { environment: "prod" } : undefined;
+      const missed = await t.at.ask(method, BOT, body, { ifMatch });
+      expect([method, ifMatch, missed.status, missed.code]).toEqual([method, ifMatch, 412, 412]);
+    }
+  }
+  expect(t.at.auditCount()).toBe(count);
+  t.world.clock.advance(1000);
+  const none = await t.at.ask(
+    "PATCH",
+    BOT,
+    { expires_at: null, rate_limit: null, concurrency: null, networks: [] },
+    { ifMatch: "*" },
+  );
+  const { expires_at, rate_limit, concurrency, ...rest } = none.data;
+  expect([expires_at, rate_limit, concurrency, rest["version"], rest["networks"]]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+    FIRST + 2,
+    [],
+  ]);
+  expect(rest["updated_at"] - rest["created_at"]).toBe(1000);
+  expect((await t.at.ask("PATCH", `${CLIENTS}/nobody`, {})).status).toBe(404);
+});
+
+test("P7: a policy that refuses anything makes a real client virtual, and real tokens need a policy that does not", async () => {
+  await using t = await setup();
+  const prod = { ...NEW, client: "prod-bot", environment: "prod" };
+  const all = { preset: "all", allow: [], deny: [] };
+  const made = await t.at.ask("POST", CLIENTS, prod);
+  expect(made.data).toMatchObject({ delivery: "real", policy: all });
+  const path = `${CLIENTS}/prod-bot`;
+  const restricted = await t.at.ask("PATCH", path, { policy: { preset: "all", deny: ["/wxa/release"] } });
+  const policy = { preset: "all", allow: [], deny: ["/wxa/release"] };
+  expect(restricted.data).toMatchObject({ delivery: "virtual", policy });
+  expect(await t.at.audited()).toMatchObject([
+    { action: "client.updated", detail: { of: "prod-bot", delivery: "virtual", policy } },
+  ]);
+  const count = t.at.auditCount();
+  const refused = await t.at.ask("PATCH", path, { delivery: "real" });
+  expect([refused.status, refused.code, t.at.auditCount()]).toEqual([400, 1, count]);
+  expect(refused.msg).toContain("no policy can hold a real token");
+  const open = await t.at.ask("PATCH", path, { policy: { preset: "all" } });
+  expect(open.data).toMatchObject({ delivery: "virtual", policy: all });
+  expect((await t.at.ask("PATCH", path, { delivery: "real" })).data).toMatchObject({ delivery: "real" });
+  const moved = await t.at.ask("PATCH", path, { environment: "dev" });
+  expect(moved.data).toMatchObject({ environment: "dev", delivery: "real", policy: all });
+});
+
+test("what a change grants or takes holds at the next request", async () => {
+  await using t = await setup();
+  const { key } = await t.key();
+  expect(await t.statusWith(key)).toBe(200);
+  for (const [change, status] of [
+    [{ grants: [] }, 403],
+    [{ grants: GRANTS, networks: ["10.0.0.0/8"] }, 403],
+    [{ networks: [], expires_at: t.world.clock.now() }, 401],
+    [{ expires_at: null }, 200],
+  ] as const) {
+    await t.at.ask("PATCH", BOT, change);
+    expect([change, await t.statusWith(key)]).toEqual([change, status]);
+  }
+});
+
+test("P7: a removed client takes its keys along, and a new one of its name has none of them", async () => {
+  await using t = await setup();
+  const { key } = await t.key();
+  const removed = await t.at.ask("DELETE", BOT, undefined, { ifMatch: `"${FIRST}"` });
+  expect([removed.status, removed.data]).toEqual([200, {}]);
+  expect(await t.at.audited()).toMatchObject([{ action: "client.deleted", detail: { of: "bot" } }]);
+  expect(await t.statusWith(key)).toBe(401);
+  expect((await t.at.ask("DELETE", BOT)).status).toBe(404);
+  expect((await t.at.ask("POST", CLIENTS, NEW)).status).toBe(201);
+  expect([await t.statusWith(key), (await t.at.ask("GET", KEYS)).data]).toEqual([401, { keys: [] }]);
+});
+
+test("a field that is none is refused with those that there are, and nothing is done", async () => {
+  await using t = await setup();
+  const { prefix } = await t.key();
+  const count = t.at.auditCount();
+  const all = "environment, grants, networks, expires_at, rate_limit, concurrency, delivery, policy";
+  const policy = { preset: "all", allowed: [] };
+  for (const [method, path, body, known] of [
+    ["POST", CLIENTS, { ...NEW, client: "typo", expire_at: 1 }, `client, ${all}`],
+    ["PATCH", BOT, { environment: "prod", ratelimit: 1 }, all],
+    ["POST", KEYS, { label: "typo", expires: 1 }, "label, expires_at"],
+    ["POST", `${KEYS}/${prefix}/roll`, { overlaps: 1 }, "overlap"],
+    ["POST", CLIENTS, { ...NEW, client: "typo", grants: [{ ...GRANTS[0], network: [] }] }, "apps, actions"],
+    ["PATCH", BOT, { policy }, "preset, allow, deny"],
+  ] as const) {
+    const { status, code, msg } = await t.at.ask(method, path, body);
+    expect([path, body, status, code]).toEqual([path, body, 400, 1]);
+    expect(msg).toContain(`：${known} (`);
+    expect(msg).not.toMatch(/typo|expire_at|ratelimit|overlaps/);
+  }
+  expect(t.at.auditCount()).toBe(count);
+  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ ...NEW, version: FIRST });
+  expect((await t.at.ask("GET", `${CLIENTS}/typo`)).status).toBe(404);
+});
+
+test.each([
+  [{ client: "Bot" }],
+  [{ client: "(anonymous)" }],
+  [{ client: "x".repeat(65) }],
+  [{ client: undefined }],
+  [{ environment: "" }],
+  [{ environment: "a b" }],
+  [{ grants: undefined }],
+  [{ grants: [{ apps: [], actions: ["login"] }] }],
+  [{ grants: [{ apps: ["*"], actions: ["token:write"] }] }],
+  [{ networks: ["10.0.0.0/33"] }],
+  [{ networks: ["10.0.0.1,10.0.0.2"] }],
+  [{ networks: ["example.com"] }],
+  [{ expires_at: -1 }],
+  [{ rate_limit: 0 }],
+  [{ concurrency: 0 }],
+  [{ concurrency: null }],
+  [{ delivery: "imaginary" }],
+  [{ policy: "all" }],
+  [{ policy: {} }],
+  [{ policy: { preset: "some" } }],
+  [{ policy: { preset: "none", allow: ["cgi-bin/user/get"] } }],
+  [{ policy: { preset: "none", allow: ["/cgi-bin/*/get"] } }],
+  [{ policy: { preset: "all", deny: ["/cgi-bin/user/get?a=b"] } }],
+  [{ policy: { preset: "all", deny: ["/a/../b"] } }],
+  [{ delivery: "real" }],
+  [{ delivery: "real", policy: { preset: "all", deny: ["/wxa/release"] } }],
+])("a client that is described wrongly (%j) is 400, and there is none afterwards", async (wrong) => {
+  await using t = await setup();
+  const count = t.at.auditCount();
+  const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, client: "other", ...wrong });
+  expect([status, code, t.at.auditCount()]).toEqual([400, 1, count]);
+  expect((await t.at.ask("GET", CLIENTS)).data["clients"]).toHaveLength(2);
+});
+
+test("who is no administrator is refused before anything that was sent is looked at", async () => {
+  await using t = await setup();
+  const { key } = await t.key();
+  const nonsense = { nonsense: true };
+  for (const [method, path, body] of [
+    ["GET", `${CLIENTS}?limit=0`, undefined],
+    ["POST", CLIENTS, nonsense],
+    ["GET", `${CLIENTS}/UNIDENTIFIED`, undefined],
+    ["PATCH", `${CLIENTS}/nobody`, nonsense],
+    ["DELETE", `${CLIENTS}/UNIDENTIFIED`, undefined],
+    ["GET", `${CLIENTS}/nobody/keys`, undefined],
+    ["POST", KEYS, nonsense],
+    ["POST", `${KEYS}/nonsense/roll`, nonsense],
+    ["DELETE", `${KEYS}/nonsense`, undefined],
+  ] as const) {
+    for (const by of [key, ""]) {
+      const { status, code, data } = await t.at.ask(method, path, body, { key: by });
+      expect([method, path, by === "", status, code, data]).toEqual([method, path, by === "", 403, 403, {}]);
+    }
+  }
+  const headers = { "x-api-key": key, "content-type": "application/json" };
+  for (const [method, path] of [
+    ["POST", CLIENTS],
+    ["PATCH", BOT],
+    ["POST", "/v1/apps"],
+    ["PATCH", "/v1/apps/wx1"],
+  ] as const) {
+    const { status } = await t.world.request(path, { method, headers, body: "no JSON at all" });
+    expect([method, path, status]).toEqual([method, path, 403]);
+  }
+  await t.world.stop();
+  await t.world.start({ ANONYMOUS: "off" });
+  expect((await t.at.ask("POST", CLIENTS, nonsense, { key: "" })).status).toBe(401);
+});
+
+test("P7: no change of clients and keys is done while the audit can't be written", async () => {
+  await using t = await setup();
+  const { key, prefix } = await t.key();
+  const stand = async () => [(await t.at.ask("GET", CLIENTS)).data, (await t.at.ask("GET", KEYS)).data];
+  await t.statusWith(key);
+  const before = await stand();
+  t.at.breakAudit();
+  for (const [method, path, body] of [
+    ["POST", CLIENTS, { ...NEW, client: "other" }],
+    ["PATCH", BOT, { environment: "prod" }],
+    ["DELETE", BOT, undefined],
+    ["POST", KEYS, { label: "other" }],
+    ["POST", `${KEYS}/${prefix}/roll`, { overlap: 0 }],
+    ["DELETE", `${KEYS}/${prefix}`, undefined],
+  ] as const) {
+    const { status, code } = await t.at.ask(method, path, body);
+    expect([method, path, status, code]).toEqual([method, path, 503, 503]);
+  }
+  expect(await t.statusWith(key)).toBe(200);
+  expect(await stand()).toEqual(before);
+  await t.world.stop();
+  await t.world.start();
+  expect(await stand()).toEqual(before);
+  t.at.mendAudit();
+  expect((await t.at.ask("DELETE", `${KEYS}/${prefix}`)).status).toBe(200);
+});

@@ -1,0 +1,133 @@
+import type { SlotName } from "../../src/apps/app.ts";
+import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
+import { GuardedSource } from "../../src/credentials/source.ts";
+import type { CredentialStore } from "../../src/credentials/credential-store.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { CredentialManager } from "../../src/credentials/manager.ts";
+import { EventBus, type ServiceEvent } from "../../src/events.ts";
+import type { Store } from "../../src/store/store.ts";
+import { ManualProbe } from "../support/manual-probe.ts";
+import { ManualSource } from "../support/manual-source.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { StoreFolder } from "../support/store-folder.ts";
+
+/** A clock that also writes down how long it was asked to sleep. */
+export class PauseClock extends ManualClock {
+  readonly pauses: number[] = [];
+
+  override async sleep(ms: number): Promise<void> {
+    this.pauses.push(ms);
+    await super.sleep(ms);
+  }
+}
+
+/** What a test may put between a manager and the database: some methods, which may pass on to `store`. */
+type Wrap = (store: CredentialStore) => Partial<CredentialStore>;
+
+/** What of a world's manager a test may set. */
+export interface CredentialsWorldOptions {
+  readonly deadlineMs?: number;
+  readonly wrap?: Wrap;
+}
+
+/** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
+const FATES: ReadonlySet<ServiceEvent["type"]> = new Set([
+  "credential.refreshed",
+  "credential.refresh_failed",
+  "credential.fenced",
+  "credential.cleared",
+  "credential.died_early",
+] as const);
+
+/** A credential manager on a real database with a source and a probe that the test answers. Use it with `using`. */
+export class CredentialsHarness {
+  readonly clock: PauseClock;
+  readonly source: ManualSource;
+  readonly probe = new ManualProbe();
+  readonly events: ServiceEvent[] = [];
+  readonly store: CredentialStore;
+  readonly manager: CredentialManager;
+
+  readonly #folder: StoreFolder;
+  readonly #all: Store;
+
+  private constructor(
+    source: ManualSource,
+    clock: PauseClock,
+    folder: StoreFolder,
+    store: Store,
+    options: CredentialsWorldOptions,
+  ) {
+    this.source = source;
+    this.clock = clock;
+    this.#folder = folder;
+    this.#all = store;
+    this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
+    this.manager = this.#newManager(options.deadlineMs);
+  }
+
+  static async create(
+    source = new ManualSource(),
+    options: CredentialsWorldOptions = {},
+  ): Promise<CredentialsHarness> {
+    const clock = new PauseClock();
+    const folder = new StoreFolder(clock);
+    return new CredentialsHarness(source, clock, folder, await folder.open(), options);
+  }
+
+  /** Another manager on the same database: what a restart makes, or a second process. */
+  restarted(): CredentialManager {
+    return this.#newManager();
+  }
+
+  /** What another process sees of the credentials: a connection of its own. */
+  async elsewhere(): Promise<CredentialStore> {
+    return (await this.#folder.open()).credentials;
+  }
+
+  /** The types of the events so far that tell what became of credentials. */
+  emitted(): string[] {
+    return this.events.map(({ type }) => type).filter((type) => FATES.has(type));
+  }
+
+  #newManager(deadlineMs?: number): CredentialManager {
+    const events = new EventBus();
+    events.subscribe((event) => this.events.push(event));
+    const isKnown = async (slot: SlotName) =>
+      (await this.store.find({ slot, kind: "access_token" })).wasSaved;
+    return new CredentialManager({
+      source: new GuardedSource(this.source, new UnknownSecrets(this.clock, isKnown)),
+      store: this.store,
+      pauses: this.#all.pauses,
+      forced: this.#all.forcedRefreshes,
+      probe: this.probe,
+      memory: new CredentialCache(this.store, this.clock),
+      clock: this.clock,
+      events,
+      holder: crypto.randomUUID(),
+      ...(deadlineMs === undefined ? {} : { deadlineMs }),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** The same store as an object whose methods can be replaced one by one. */
+function passingOn(store: CredentialStore): CredentialStore {
+  return {
+    find: (...parts) => store.find(...parts),
+    listOfApp: (...parts) => store.listOfApp(...parts),
+    listUsed: (...parts) => store.listUsed(...parts),
+    lease: (...parts) => store.lease(...parts),
+    release: (...parts) => store.release(...parts),
+    save: (...parts) => store.save(...parts),
+    clear: (...parts) => store.clear(...parts),
+    reject: (...parts) => store.reject(...parts),
+    bury: (...parts) => store.bury(...parts),
+    shorten: (...parts) => store.shorten(...parts),
+    touch: (...parts) => store.touch(...parts),
+    version: () => store.version(),
+  };
+}

@@ -1,0 +1,106 @@
+import type { Slot } from "../../src/apps/app.ts";
+import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { CredentialManager } from "../../src/credentials/manager.ts";
+import { SlotCircuit } from "../../src/credentials/backoff.ts";
+import { EventBus } from "../../src/events.ts";
+import { Login } from "../../src/login/login.ts";
+import { Sandbox } from "../../src/sandbox/sandbox.ts";
+import { Secret } from "../../src/secret.ts";
+import { CallbackIpProbe, WecomTokenSource } from "../../src/upstream/token-sources.ts";
+import { HttpClient } from "../../src/upstream/http-client.ts";
+import { WecomLogin, WeixinLogin } from "../../src/upstream/login-exchanges.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { weixinSlot } from "../support/slots.ts";
+import { StoreFolder } from "../support/store-folder.ts";
+import { WECOM, WECOM_CONTACTS, WX } from "../support/harness.ts";
+
+export const ALICE = "192.0.2.1";
+const WEIXIN_SLOT: Slot = { ...weixinSlot(WX.appId), secret: new Secret(WX.secret) };
+export const WECOM_SLOT = wecomSlot(WECOM);
+export const CONTACTS_SLOT = wecomSlot(WECOM_CONTACTS);
+
+/** The four logins, by what a test asks them with. */
+export const LOGINS = {
+  oauth: {
+    path: "/sns/oauth2/access_token",
+    ask: (login: Login, code: string) => login.oauth(WEIXIN_SLOT, new Secret(code), ALICE),
+  },
+  miniProgram: {
+    path: "/sns/jscode2session",
+    ask: (login: Login, code: string) => login.miniProgram(WEIXIN_SLOT, new Secret(code), ALICE),
+  },
+  wecomUser: {
+    path: "/cgi-bin/auth/getuserinfo",
+    ask: (login: Login, code: string, slot = WECOM_SLOT) => login.wecomUser(slot, new Secret(code), ALICE),
+  },
+  wecomMiniProgram: {
+    path: "/cgi-bin/miniprogram/jscode2session",
+    ask: (login: Login, code: string, slot = WECOM_SLOT) =>
+      login.wecomMiniProgram(slot, new Secret(code), ALICE),
+  },
+};
+
+/** Logins as the service joins them, in as many processes as wanted, against a sandbox of their own. */
+export class LoginHarness {
+  readonly clock = new ManualClock();
+  readonly folder = new StoreFolder(this.clock);
+  readonly sandbox = Sandbox.start({
+    clock: this.clock,
+    weixinApps: [WX],
+    wecomApps: [WECOM, WECOM_CONTACTS],
+  });
+
+  constructor() {
+    this.clock.advance(60_000);
+  }
+
+  /** A process of its own on the one database. */
+  async process(): Promise<{ login: Login; tokens: CredentialManager }> {
+    const { clock, sandbox } = this;
+    const {
+      credentials: store,
+      pauses,
+      forcedRefreshes: forced,
+      loginAnswers: answers,
+    } = await this.folder.open();
+    const events = new EventBus();
+    const http = new HttpClient({
+      baseUrls: { weixin: sandbox.weixinUrl, wecom: sandbox.wecomUrl },
+      proxyUrl: undefined,
+      clock,
+      events,
+    });
+    const tokens = new CredentialManager({
+      source: new WecomTokenSource(http),
+      store,
+      pauses,
+      forced,
+      probe: new CallbackIpProbe(http),
+      memory: new CredentialCache(store, clock),
+      clock,
+      events,
+      holder: crypto.randomUUID(),
+    });
+    const login = new Login({
+      exchange: new WeixinLogin(http),
+      wecomExchange: new WecomLogin(http),
+      tokens,
+      answers,
+      unknownSecrets: new UnknownSecrets(clock, async () => false),
+      circuit: new SlotCircuit(pauses, clock),
+      clock,
+    });
+    return { login, tokens };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.folder[Symbol.dispose]();
+    await this.sandbox.stop();
+  }
+}
+
+function wecomSlot({ corpId, agent, secret }: typeof WECOM): Slot {
+  const identity = { platform: "wecom", appId: corpId, name: agent } as const;
+  return { ...identity, secret: new Secret(secret), tokenMode: "stable", configured: true };
+}

@@ -1,0 +1,169 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadConfig } from "../../src/config.ts";
+import { EventBus, type ServiceEvent } from "../../src/events.ts";
+import { Sandbox, type SandboxOptions } from "../../src/sandbox/sandbox.ts";
+import { type Service, type ServiceOptions, startService } from "../../src/service.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+/** An Official Account that the sandbox knows and whose secret the service holds. */
+export const WX = { appId: "wx00000000000000aa", secret: "a1b2c3d4e5f60718293a4b5c6d7e8f90" };
+/** One that the sandbox knows and the service holds nothing of. */
+export const WX_FOREIGN = { appId: "wx00000000000000bb", secret: "0f1e2d3c4b5a69788796a5b4c3d2e1f0" };
+/** A corp with two applications that the service holds, and one that it does not. */
+export const CORP = "ww00000000000000cc";
+export const WECOM = {
+  corpId: CORP,
+  agent: "1000002",
+  secret: "wecomSecretOfAgent1000002-aaaaaaaaaaaaaaaaa",
+};
+export const WECOM_CONTACTS = {
+  corpId: CORP,
+  agent: "contacts",
+  secret: "wecomSecretOfContacts-bbbbbbbbbbbbbbbbbbbbb",
+};
+export const WECOM_FOREIGN = {
+  corpId: CORP,
+  agent: "1000009",
+  secret: "wecomSecretOfAgent1000009-ccccccccccccccccc",
+};
+
+/** The documented envelope, as a caller reads it. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  readonly code: number;
+  readonly msg: string;
+  // oxlint-disable-next-line typescript/no-explicit-any -- each test knows the fields that it asks for
+  readonly data: Record<string, any>;
+}
+
+/** What a test may set about its world. */
+export interface WorldOptions {
+  readonly sandbox?: Partial<SandboxOptions>;
+  readonly environment?: Record<string, string>;
+  readonly upstreamMs?: { attempt: number; total: number };
+  readonly forwardTimes?: ServiceOptions["forwardTimes"];
+  /** Among how many processes limits are divided; default 1. */
+  readonly workers?: number;
+}
+
+/**
+ * A service on a real port with a real database file, against a sandbox of its own, all on one manual clock.
+ *
+ * Use it with `await using`: it closes the servers and removes the folder.
+ */
+export class Harness {
+  readonly clock: ManualClock;
+  readonly sandbox: Sandbox;
+  readonly folder: string;
+  readonly events: ServiceEvent[] = [];
+  readonly #options: WorldOptions;
+  #service: Service | undefined;
+
+  private constructor(options: WorldOptions) {
+    this.#options = options;
+    this.clock = new ManualClock();
+    // No machine is ever of age 0, and the caches take an entry from that moment for one without an end.
+    this.clock.advance(60_000);
+    this.folder = mkdtempSync(join(tmpdir(), "accesstoken-test-"));
+    this.sandbox = Sandbox.start({
+      clock: this.clock,
+      weixinApps: [WX, WX_FOREIGN],
+      wecomApps: [WECOM, WECOM_CONTACTS, WECOM_FOREIGN],
+      ...options.sandbox,
+    });
+  }
+
+  static async create(options: WorldOptions = {}): Promise<Harness> {
+    const world = new Harness(options);
+    await world.start();
+    return world;
+  }
+
+  /** Resolves when `condition` holds; for what happens in real time. Throws after ten seconds. */
+  static async until(condition: () => boolean | Promise<boolean>): Promise<void> {
+    const end = performance.now() + 10_000;
+    while (!(await condition())) {
+      if (performance.now() > end) throw new Error("it did not come true within ten seconds");
+      await Bun.sleep(10);
+    }
+  }
+
+  get service(): Service {
+    if (!this.#service) throw new Error("the service of this world is stopped");
+    return this.#service;
+  }
+
+  get databasePath(): string {
+    return join(this.folder, "data", "accesstoken.db");
+  }
+
+  /** Starts the service, also again after `stop`, on the same database. */
+  async start(environment: Record<string, string> = {}): Promise<void> {
+    const events = new EventBus();
+    events.subscribe((event) => this.events.push(event));
+    const config = loadConfig({
+      ENV_FILE: "",
+      PORT: "0",
+      DATABASE_URL: `file:${this.databasePath}`,
+      WEIXIN_BASE_URL: this.sandbox.weixinUrl,
+      WECOM_BASE_URL: this.sandbox.wecomUrl,
+      [`WEIXIN_SECRET_${WX.appId}`]: WX.secret,
+      [`WECOM_SECRET_${CORP}_${WECOM.agent}`]: WECOM.secret,
+      [`WECOM_SECRET_${CORP}_${WECOM_CONTACTS.agent}`]: WECOM_CONTACTS.secret,
+      ...this.#options.environment,
+      ...environment,
+    });
+    const { upstreamMs, forwardTimes, workers = 1 } = this.#options;
+    this.#service = await startService(config, {
+      clock: this.clock,
+      events,
+      ...(upstreamMs ? { upstreamMs } : {}),
+      ...(forwardTimes ? { forwardTimes } : {}),
+      workers,
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#service?.stop("test");
+    this.#service = undefined;
+  }
+
+  /** GETs a path with a query. */
+  get(path: string, query: Record<string, string> = {}, init: RequestInit = {}): Promise<Answer> {
+    const search = new URLSearchParams(query).toString();
+    return this.request(search ? `${path}?${search}` : path, init);
+  }
+
+  /** POSTs JSON. */
+  post(path: string, body: unknown, init: RequestInit = {}): Promise<Answer> {
+    const headers = new Headers(init.headers);
+    if (!headers.has("content-type")) headers.set("content-type", "application/json");
+    return this.request(path, { method: "POST", body: JSON.stringify(body), ...init, headers });
+  }
+
+  /** Sends what it is told to, and reads the envelope. */
+  async request(path: string, init: RequestInit = {}): Promise<Answer> {
+    const response = await fetch(this.service.url + path, init);
+    const text = await response.text();
+    const { code, msg, data } = JSON.parse(text) as Answer;
+    return { status: response.status, headers: response.headers, text, code, msg, data };
+  }
+
+  /** Asks as an administrator of this machine, past the network; no client exists for it. */
+  async administer(path: string, init: RequestInit = {}): Promise<Answer> {
+    const response = await this.service.handle(new Request(`http://localhost${path}`, init));
+    const text = await response.text();
+    const { code, msg, data } = JSON.parse(text) as Answer;
+    return { status: response.status, headers: response.headers, text, code, msg, data };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.sandbox.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
