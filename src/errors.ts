@@ -81,6 +81,8 @@ export interface ServiceErrorDetail {
   readonly retryAfterMs?: number;
   /** What the person who reads it should do next. */
   readonly hint?: string;
+  /** For the pacer: a backoff was made of it already, or nothing else can be tried for `retryAfterMs`. */
+  readonly pacing?: "handled" | "terminal";
 }
 
 /**
@@ -94,6 +96,7 @@ export class ServiceError extends Error {
   readonly upstream: UpstreamRefusal | undefined;
   readonly retryAfterMs: number | undefined;
   readonly hint: string | undefined;
+  readonly pacing: ServiceErrorDetail["pacing"];
 
   constructor(code: ErrorCode, message: string, detail: ServiceErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
@@ -101,5 +104,6 @@ export class ServiceError extends Error {
     this.upstream = detail.upstream;
     this.retryAfterMs = detail.retryAfterMs;
     this.hint = detail.hint;
+    this.pacing = detail.pacing;
   }
 }

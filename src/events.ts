@@ -53,7 +53,7 @@ export type ServiceEvent =
   | { readonly type: "audit.failed"; readonly code: ErrorCode }
   /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever dropped. */
   | { readonly type: "audit.broken"; readonly id: number }
-  /** An operator ended the pauses of an app. */
+  /** An administrator removed the backoffs of an app. */
   | { readonly type: "app.unblocked"; readonly key: string; readonly address: string }
   /** Another process has the lease, and this one waits for its result. */
   | { readonly type: "credential.lease_waited"; readonly key: string }
@@ -63,8 +63,8 @@ export type ServiceEvent =
   /** A caller has begun to wait for a refresh, and has ended. */
   | { readonly type: "waiter.added"; readonly key: string }
   | { readonly type: "waiter.removed"; readonly key: string }
-  /** A token was dead `earlyMs` before its time: somebody else fetches tokens for this app. */
-  | { readonly type: "credential.died_early"; readonly key: string; readonly earlyMs: number }
+  /** A token was revoked `earlyMs` before its time: another program fetches tokens for this app. */
+  | { readonly type: "credential.revoked_early"; readonly key: string; readonly earlyMs: number }
   /** A sealed value in the store can't be opened. It is taken for none, so a new one will take its place. */
   | { readonly type: "store.damaged"; readonly key: string }
   /** Nine tenths of a day's quota are used: renewals ahead of time stop. */

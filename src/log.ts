@@ -29,7 +29,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "refresh.finished": { level: "debug", fields: ["key"] },
   "waiter.added": { level: "debug", fields: ["key"] },
   "waiter.removed": { level: "debug", fields: ["key"] },
-  "credential.died_early": { level: "warn", fields: ["key", "earlyMs"] },
+  "credential.revoked_early": { level: "warn", fields: ["key", "earlyMs"] },
   "store.damaged": { level: "error", fields: ["key"] },
   "quota.nearly_used": { level: "warn", fields: ["key", "calls", "limit"] },
   "upstream.called": {

@@ -3,7 +3,6 @@ import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { UsageCounter } from "./audit/usage.ts";
 import { isSlotOf } from "./apps/app.ts";
-import { UnknownSecrets } from "./apps/unknown-secrets.ts";
 import { Access } from "./access/access.ts";
 import { createAuthentication } from "./api/authentication.ts";
 import { CallerPolicy } from "./access/principal.ts";
@@ -11,13 +10,12 @@ import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { type CredentialSource, GuardedSource } from "./credentials/source.ts";
+import type { CredentialSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { TokenIntrospector } from "./credentials/token-introspector.ts";
-import { QuotaGuard } from "./credentials/throttles.ts";
 import { Refresher } from "./credentials/renewal.ts";
-import { SlotCircuit } from "./credentials/backoff.ts";
+import { Pacing } from "./credentials/pacing.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
@@ -140,10 +138,14 @@ export async function startService(config: Config, options: ServiceOptions = {})
       replayBytes: () => budget.held,
     });
     events.subscribe(metrics.listen);
-    const unknownSecrets = new UnknownSecrets(
+    const pacing = new Pacing({
+      store: store.pacing,
       clock,
-      async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
-    );
+      events,
+      usage,
+      isOutdated: (slot) => administration.isOutdated(slot),
+      isKnown: async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
+    });
     const http = new HttpClient({
       baseUrls: config.baseUrls,
       weixinFallbackUrls: config.weixinFallbackUrls,
@@ -152,11 +154,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
-    const plainSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
-    const tokenSources = {
-      weixin: new GuardedSource(plainSources.weixin, unknownSecrets),
-      wecom: new GuardedSource(plainSources.wecom, unknownSecrets),
-    };
+    const tokenSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
     const source: CredentialSource = {
       obtain: (ref, options) =>
         (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
@@ -165,22 +163,18 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
-      pauses: store.pauses,
-      forced: store.forcedRefreshes,
+      pacing,
       probe: new CallbackIpProbe(http),
       memory,
       clock,
       events,
       record: (entry) => audit.record(entry),
-      isOutdated: (slot) => administration.isOutdated(slot),
       holder: crypto.randomUUID(),
       onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
-      isNearQuota: (name) => quota.isShort(name),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
-    const quota = new QuotaGuard(usage, events);
     const refresher = new Refresher({
       manager: credentials,
       memory,
@@ -195,7 +189,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
       // Past what is remembered of unknown secrets: an administrator asks again because something was put right.
       check: (slot) =>
-        plainSources[slot.platform].obtain(
+        tokenSources[slot.platform].obtain(
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
@@ -240,18 +234,16 @@ export async function startService(config: Config, options: ServiceOptions = {})
         wecomExchange: new WecomLogin(http),
         tokens: credentials,
         answers: store.loginAnswers,
-        circuit: new SlotCircuit(store.pauses, clock, (slot) => administration.isOutdated(slot)),
-        unknownSecrets,
+        pacing,
         clock,
       }),
       signer: new JsApiSigner(credentials, clock),
       cards: new CardSigner(credentials, clock),
       states: new CredentialStates({
         facts: store.credentialFacts,
-        pauses: store.pauses,
+        pacing,
         memory,
         usage,
-        forced: store.forcedRefreshes,
         clock,
         idleAfterMs: config.refreshIdleAfterMs,
       }),

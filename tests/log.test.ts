@@ -29,7 +29,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "refresh.finished": ["debug", { key: "k" }],
   "waiter.added": ["debug", { key: "k" }],
   "waiter.removed": ["debug", { key: "k" }],
-  "credential.died_early": ["warn", { key: "k", earlyMs: 5_000_000 }],
+  "credential.revoked_early": ["warn", { key: "k", earlyMs: 5_000_000 }],
   "store.damaged": ["error", { key: "weixin:wx1:stable:access_token" }],
   "quota.nearly_used": ["warn", { key: "k", calls: 1800, limit: 2000 }],
   "upstream.called": [

@@ -59,7 +59,7 @@ export const ACTIONS = [
   "token:read",
   /** Have one forgotten. */
   "token:clear",
-  /** Order a new one, also by force; report one as dead; end an app's pauses. */
+  /** Order a new one, also by force; report one as dead; remove an app's backoffs. */
   "token:refresh",
   /** Get a ticket. */
   "ticket:read",

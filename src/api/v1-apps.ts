@@ -251,7 +251,7 @@ function platformData({ platform, appId, name, tokenMode }: Slot) {
 
 /** JSON leaves out what is undefined. */
 function credentialData(status: CredentialStatus) {
-  const { state, generation, life, usedAt, nextAttemptAt, lastFailure, diedEarly } = status;
+  const { state, generation, life, usedAt, nextAttemptAt, lastFailure, revokedEarly } = status;
   return {
     state,
     generation,
@@ -262,7 +262,7 @@ function credentialData(status: CredentialStatus) {
     last_used_at: usedAt,
     next_attempt_at: nextAttemptAt,
     last_failure: lastFailure && failureData(lastFailure),
-    died_early: diedEarly && { at: diedEarly.at, early: Math.floor(diedEarly.earlyMs / 1000) },
+    died_early: revokedEarly && { at: revokedEarly.at, early: Math.floor(revokedEarly.earlyMs / 1000) },
   };
 }
 

@@ -14,7 +14,7 @@ export interface AppStore {
    *
    * An app that the environment no longer names is forgotten; one that did not change is not written. Where a secret
    * changed or an app went, what was issued to the old one is forgotten, because the new one may belong to another
-   * application, and the pauses end: what the old one was refused for says nothing.
+   * application, and its backoffs are removed: what the old one was refused for says nothing.
    *
    * Throws `invalid_config` when one of them is a managed app.
    */

@@ -1,6 +1,5 @@
-import { type Slot, slotKey, type SlotName } from "../apps/app.ts";
-import type { AuditEntry } from "../audit/audit-entry.ts";
-import { type Clock, untilMidnightInBeijing } from "../clock.ts";
+import { slotKey, type SlotName } from "../apps/app.ts";
+import { untilMidnightInBeijing } from "../clock.ts";
 import { type ErrorCode, ServiceError, type ServiceErrorDetail, type UpstreamRefusal } from "../errors.ts";
 import { credentialKey, type CredentialName, KINDS_OF } from "./credential.ts";
 
@@ -8,12 +7,12 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** How long to leave the upstream alone after the first, second, … failure that may pass by itself. */
-const LADDER_MS = [1000, 2000, 4000, 8000, 16_000, 30_000];
+/** How long the upstream is left alone after the first, second, … failure that may pass by itself. */
+const EXPONENTIAL_MS = [1000, 2000, 4000, 8000, 16_000, 30_000];
 const WECOM_FREQUENCY_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS];
 const CIRCUIT_MS = 10 * MINUTE_MS;
 
-/** A failure as it can be stored and told again. */
+/** A failure as it is stored, and thrown again while its backoff is active. */
 export interface StoredFailure {
   readonly code: ServiceError["code"];
   readonly message: string;
@@ -22,15 +21,15 @@ export interface StoredFailure {
 }
 
 /**
- * A time in which the upstream is left alone for one reason, and what callers are told meanwhile.
+ * A time in which the upstream is left alone for one reason, and the failure that callers get meanwhile.
  *
  * `key` says for what: a credential, a slot (its secret or account is to blame), the logins that a slot's token is
  * sent for, or a WeCom corp (its quota is to blame).
  */
-export interface Pause {
+export interface Backoff {
   readonly key: string;
-  /** `ladder` passes by itself and is probed in the background; the others are kept to the end. */
-  readonly reason: "ladder" | "circuit" | "quota";
+  /** `exponential` passes by itself and is probed in the background; the others are kept to the end. */
+  readonly reason: "exponential" | "circuit_open" | "quota";
   readonly failure: StoredFailure;
   /** How many failures in a row. */
   readonly count: number;
@@ -39,72 +38,65 @@ export interface Pause {
   readonly until: number;
 }
 
-/** Where pauses outlive the process and reach the others. */
-export interface PauseStore {
-  find(keys: readonly string[]): Promise<Pause[]>;
-  put(pause: Pause): Promise<void>;
-  /**
-   * Writes the pause down unless one under its key is active when it begins; answers with that one. One conditional
-   * write: of several processes that claim at once, one gets it.
-   */
-  claim(pause: Pause): Promise<Pause | undefined>;
-  /** Forgets pauses by their whole keys; the audit entry is written with it or not at all. */
-  remove(keys: readonly string[], entry?: AuditEntry): Promise<void>;
-}
-
 /**
- * The keys of every pause that could keep `name` from being asked for. A ticket is asked for with a token, so what is
+ * The keys of every backoff that could keep `name` from being fetched. A ticket is fetched with a token, so what is
  * wrong with the slot's secret matters to it only through the token.
  */
-export function pauseKeys(name: CredentialName): string[] {
+export function backoffKeys(name: CredentialName): string[] {
   const { platform, appId } = name.slot;
   const own = name.kind === "access_token" ? [slotKey(name.slot)] : [];
   return [credentialKey(name), ...own, `${platform}:${appId}`];
 }
 
-/** The key of the pause that keeps logins from being asked for with a slot's access token. */
-function loginPauseKey(slot: SlotName): string {
+/** The key of the backoff of logins that send a slot's access token. */
+export function loginBackoffKey(slot: SlotName): string {
   return `${slotKey(slot)}:login`;
 }
 
 /**
- * The keys of every pause that could keep anything of a slot's app from being asked for. For a WeChat app both token
- * modes: what was found wrong in one is put right for both.
+ * The keys of every backoff that could keep anything of a slot's app from being fetched. For a WeChat app both token
+ * modes: what was wrong in one and is fixed now is fixed for both.
  */
-export function pauseKeysOfApp(slot: SlotName): string[] {
+export function backoffKeysOfApp(slot: SlotName): string[] {
   const names = slot.platform === "weixin" ? ["stable", "classic"] : [slot.name];
   const keys = names.flatMap((name) => [
-    ...KINDS_OF[slot.platform].flatMap((kind) => pauseKeys({ slot: { ...slot, name }, kind })),
-    loginPauseKey({ ...slot, name }),
+    ...KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot: { ...slot, name }, kind })),
+    loginBackoffKey({ ...slot, name }),
   ]);
   return [...new Set(keys)];
 }
 
-/** By so much the beginning of a pause may lie ahead of another process's `now`, without a clock being wrong. */
-export const PAUSE_SKEW_MS = MINUTE_MS;
+/** How far the beginning of an entry may lie ahead of another process's `now` without a clock being wrong. */
+export const MAX_SKEW_MS = MINUTE_MS;
 
-/** Whether the pause holds at `now`. */
-export function isActive(pause: Pause, now: number): boolean {
-  return isCredible(pause, now) && now < pause.until;
+/** Whether the backoff holds at `now`. */
+export function isActive(backoff: Backoff, now: number): boolean {
+  return isCredible(backoff, now) && now < backoff.until;
 }
 
-/** Whether the pause can have begun by `now`: one from the future was written under a clock that is set back since. */
-export function isCredible(pause: Pause, now: number): boolean {
-  return pause.since <= now + PAUSE_SKEW_MS;
+/** Whether the backoff can have begun by `now`: one from the future was written under a clock that was set back since. */
+export function isCredible(backoff: Backoff, now: number): boolean {
+  return backoff.since <= now + MAX_SKEW_MS;
 }
 
-/** The pause that `error` calls for; `before` is the last one under any of the keys of `name`. */
-export function pauseAfter(
+/** The backoff that `error` calls for; `seen` are those that were found under the keys of `name` before the attempt. */
+export function backoffAfter(
   name: CredentialName,
   error: ServiceError,
-  before: readonly Pause[],
+  seen: readonly Backoff[],
   now: number,
-): Pause {
+): Backoff {
   const { platform, appId } = name.slot;
   const [credential, slot, corp] = [credentialKey(name), slotKey(name.slot), `${platform}:${appId}`];
-  const pause = (key: string, reason: Pause["reason"], durationOf: (count: number) => number): Pause => {
-    const count = (before.find((each) => each.key === key && each.reason === reason)?.count ?? 0) + 1;
-    return { key, reason, failure: storedFailure(error), count, since: now, until: now + durationOf(count) };
+  const backoff = (
+    key: string,
+    reason: Backoff["reason"],
+    durationOf: (count: number) => number,
+  ): Backoff => {
+    const count = (seen.find((each) => each.key === key && each.reason === reason)?.count ?? 0) + 1;
+    const { code, message, hint, upstream } = error;
+    const failure = { code, message, hint, upstream };
+    return { key, reason, failure, count, since: now, until: now + durationOf(count) };
   };
   // A ticket's endpoint takes a token: what it refuses says nothing of the slot's secret.
   const blamed = name.kind === "access_token" ? slot : credential;
@@ -113,33 +105,71 @@ export function pauseAfter(
     case "account":
     case "risk":
     case "permission":
-      return pause(blamed, "circuit", (count) => circuitMs(error.upstream, count));
+      return backoff(blamed, "circuit_open", (count) => circuitMs(error.upstream, count));
     case "quota_day":
-      return pause(credential, "quota", () => untilMidnightInBeijing(now));
+      return backoff(credential, "quota", () => untilMidnightInBeijing(now));
     case "quota_minute":
-      if (platform === "wecom") return pause(corp, "quota", (count) => step(WECOM_FREQUENCY_MS, count));
-      return pause(credential, "quota", () => MINUTE_MS - (now % MINUTE_MS));
+      if (platform === "wecom") return backoff(corp, "quota", (count) => step(WECOM_FREQUENCY_MS, count));
+      return backoff(credential, "quota", () => MINUTE_MS - (now % MINUTE_MS));
     case "transient":
     case "token_invalid":
     case "input":
-      return pause(credential, "ladder", (count) => step(LADDER_MS, count));
+      return backoff(credential, "exponential", (count) => step(EXPONENTIAL_MS, count));
     case undefined:
       break;
   }
-  // A dead end says itself how long it lasts; what has no upstream's word may pass at any moment.
-  if (error.retryAfterMs !== undefined) return pause(credential, "quota", () => error.retryAfterMs ?? 0);
-  return pause(credential, "ladder", (count) => step(LADDER_MS, count));
+  // A terminal error says itself how long it lasts; what has no upstream's word may pass at any moment.
+  const { retryAfterMs } = error;
+  if (retryAfterMs !== undefined) return backoff(credential, "quota", () => retryAfterMs);
+  return backoff(credential, "exponential", (count) => step(EXPONENTIAL_MS, count));
 }
 
-/** The failure of a pause, as it is told to a caller at `now`. */
-export function pausedError(pause: Pause, now: number): ServiceError {
-  const { code, message, hint, upstream } = pause.failure;
-  const detail: ServiceErrorDetail = {
-    retryAfterMs: Math.max(1000, pause.until - now),
+/** The failure of a backoff, as callers get it at `now`. It calls for no further backoff. */
+export function backoffError(backoff: Backoff, now: number): ServiceError {
+  const { code, message, hint, upstream } = backoff.failure;
+  const retryAfterMs = Math.max(1000, backoff.until - now);
+  return new ServiceError(code, message, detailOf({ retryAfterMs, hint, upstream }));
+}
+
+/** The failures that say something of the upstream; others are our own affair and call for no backoff. */
+const UPSTREAM_CODES: ReadonlySet<ErrorCode> = new Set([
+  "upstream_rejected",
+  "upstream_invalid",
+  "upstream_unreachable",
+  "upstream_timeout",
+]);
+
+/** Whether the upstream should be left alone for a while after this error. */
+export function callsForBackoff(error: ServiceError): boolean {
+  if (error.pacing === "handled") return false;
+  return error.pacing === "terminal" || UPSTREAM_CODES.has(error.code);
+}
+
+/** The same failure, for which no further backoff is made: one was made already, or none should be. */
+export function handledError(error: ServiceError): ServiceError {
+  return new ServiceError(error.code, error.message, { ...detailOf(error), cause: error.cause });
+}
+
+/** A failure of ours that is not the upstream's and calls for no backoff. */
+export function unavailable(message: string, retryAfterMs: number): ServiceError {
+  return new ServiceError("unavailable", message, { retryAfterMs });
+}
+
+/** A failure after which nothing else can be tried: the credential is left alone for `retryAfterMs`. */
+export function terminalError(message: string, retryAfterMs: number): ServiceError {
+  return new ServiceError("unavailable", message, { retryAfterMs, pacing: "terminal" });
+}
+
+function detailOf(
+  error: Partial<Pick<ServiceError, "retryAfterMs" | "hint" | "upstream">>,
+): ServiceErrorDetail {
+  const { retryAfterMs, hint, upstream } = error;
+  return {
+    pacing: "handled",
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(hint === undefined ? {} : { hint }),
     ...(upstream === undefined ? {} : { upstream }),
   };
-  return new ServiceError(code, message, detail);
 }
 
 function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number {
@@ -151,105 +181,6 @@ function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number 
   return CIRCUIT_MS;
 }
 
-function step(ladder: readonly number[], count: number): number {
-  return ladder[Math.min(count, ladder.length) - 1] ?? CIRCUIT_MS;
-}
-
-function storedFailure({ code, message, hint, upstream }: ServiceError): StoredFailure {
-  return { code, message, hint, upstream };
-}
-
-/** The failures that say something of the upstream; others are our own affair and pause nothing. */
-const UPSTREAM_CODES: ReadonlySet<ErrorCode> = new Set([
-  "upstream_rejected",
-  "upstream_invalid",
-  "upstream_unreachable",
-  "upstream_timeout",
-]);
-
-/** Errors that a pause has been made of already; a ticket fails with its token's error and must not count it again. */
-const accounted = new WeakSet<ServiceError>();
-
-/** Errors after which there is nothing left to try for a while. */
-const deadEnds = new WeakSet<ServiceError>();
-
-/** Why nothing is done that makes WeChat issue a new token at once. */
-export const BUDGET_MESSAGE =
-  "今日强制刷新次数已用完或间隔不足30秒，请稍后重试 (forced refreshes: 20 a day, 30 s apart; try again later)";
-
-/** An error after which the credential is left alone for `retryAfterMs`, because nothing else can be tried. */
-export function deadEnd(message: string, retryAfterMs: number): ServiceError {
-  const error = unavailable(message, retryAfterMs);
-  deadEnds.add(error);
-  return error;
-}
-
-/** An error that is nobody's fault and pauses nothing. */
-export function unavailable(message: string, retryAfterMs: number): ServiceError {
-  return new ServiceError("unavailable", message, { retryAfterMs });
-}
-
-/** Marks an error as one that needs no pause, or has had one. */
-export function markAccounted(error: ServiceError): ServiceError {
-  accounted.add(error);
-  return error;
-}
-
-/** Whether a pause was made of this error already, or none is to be made. */
-export function isAccounted(error: ServiceError): boolean {
-  return accounted.has(error);
-}
-
-/** Whether the upstream should be left alone for a while after this error. */
-export function callsForPause(error: ServiceError): boolean {
-  return !isAccounted(error) && (UPSTREAM_CODES.has(error.code) || deadEnds.has(error));
-}
-
-/**
- * Keeps a slot whose secret or account was refused from being asked for again, for calls that obtain no credential.
- *
- * One that sends the secret shares the circuit of the access token: what closes or opens one does so for both. What is
- * refused to a call that sends a token says nothing of the secret, so such calls have a circuit of their own, as
- * tickets have.
- */
-export class SlotCircuit {
-  readonly #pauses: PauseStore;
-  readonly #clock: Clock;
-  readonly #isOutdated: (slot: Slot) => Promise<boolean>;
-
-  /** `isOutdated`: see `RefreshParts`. */
-  constructor(
-    pauses: PauseStore,
-    clock: Clock,
-    isOutdated: (slot: Slot) => Promise<boolean> = async () => false,
-  ) {
-    this.#pauses = pauses;
-    this.#clock = clock;
-    this.#isOutdated = isOutdated;
-  }
-
-  /**
-   * Runs `ask` unless the circuit of what it sends is open, and opens it when the upstream blames the secret or the
-   * account.
-   */
-  async run<T>(slot: Slot, sends: "secret" | "token", ask: () => Promise<T>): Promise<T> {
-    if (!slot.configured) return ask();
-    const key = sends === "secret" ? slotKey(slot) : loginPauseKey(slot);
-    const before = await this.#pauses.find([key]);
-    const open = before.find((pause) => isActive(pause, this.#clock.now()));
-    if (open) throw pausedError(open, this.#clock.now());
-    try {
-      return await ask();
-    } catch (error) {
-      // What kept us from having the token has its own pause.
-      if (error instanceof ServiceError && error.upstream && !isAccounted(error)) {
-        const pause = pauseAfter({ slot, kind: "access_token" }, error, before, this.#clock.now());
-        // An account that may not log users in may have a token all the same.
-        const concernsSlot = error.upstream.class !== "permission";
-        const isMeant = pause.reason === "circuit" && concernsSlot && !(await this.#isOutdated(slot));
-        if (isMeant) await this.#pauses.put({ ...pause, key });
-      }
-      throw error;
-    }
-  }
+function step(durations: readonly number[], count: number): number {
+  return durations[Math.min(count, durations.length) - 1] ?? CIRCUIT_MS;
 }

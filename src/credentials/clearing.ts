@@ -1,8 +1,6 @@
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { SlotName } from "../apps/app.ts";
-import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { COMPLAINT_PAUSE_MS, type RejectionThrottle } from "./throttles.ts";
 import {
   credentialEntry,
   credentialKey,
@@ -10,33 +8,31 @@ import {
   type CredentialName,
   type CredentialRecord,
 } from "./credential.ts";
-import type { RefreshParts } from "./refresh.ts";
+import type { RefreshParts } from "./fetcher.ts";
+import { type Admission, budgetError } from "./pacing.ts";
 
-const CLEAR_PAUSE_MS = 10_000;
-const TOO_OFTEN = "10秒内已清除过该凭证，请稍后再试 (it was cleared less than 10 s ago; try again later)";
+/** For so long the clear of a key without a value is not repeated. */
+const RECENT_MS = 10_000;
 
 /** Who asked for a clear, for the record. */
 export interface ClearRequest {
   readonly actor: AuditActor;
-  /** Clear only while this is still the value, and treat it as refused by WeChat: the next get looks into it. */
+  /** Clear only while this is still the value, and treat it as rejected by WeChat: the next get looks into it. */
   readonly onlyIf?: Secret;
 }
 
-/** Forgets credentials, or marks them as rejected, and lets nobody do so too often. */
+type ClearingParts = Pick<RefreshParts, "store" | "memory" | "pacing" | "clock" | "events">;
+
+/** Clears credentials, or marks them as rejected, within the pacer's budgets. */
 export class Clearing {
-  readonly #parts: Pick<RefreshParts, "store" | "memory" | "pauses" | "clock" | "events">;
-  readonly #complaints: RejectionThrottle;
+  readonly #parts: ClearingParts;
   /** The credentials that this process is obtaining at the moment. */
   readonly #flying: () => Iterable<CredentialName>;
+  /** When this process cleared a key last (monotonic), for 10 s, oldest first. */
   readonly #clearedAt = new Map<string, number>();
 
-  constructor(
-    parts: Pick<RefreshParts, "store" | "memory" | "pauses" | "clock" | "events">,
-    complaints: RejectionThrottle,
-    flying: () => Iterable<CredentialName>,
-  ) {
+  constructor(parts: ClearingParts, flying: () => Iterable<CredentialName>) {
     this.#parts = parts;
-    this.#complaints = complaints;
     this.#flying = flying;
   }
 
@@ -65,31 +61,21 @@ export class Clearing {
       const isHit = onlyIf ? this.#isRejectable(key, record, onlyIf) : this.#isClearable(key, record);
       if (isHit) hit.push({ key, name, record });
     }
-    for (const { key, record } of hit) {
-      const leftMs = this.#pauseLeftMs(key);
-      // Where nothing stands but a flight of some process, there is nothing to complain of.
-      if (leftMs > 0 && record.credential) throw tooOften(leftMs);
-    }
-    const unused = await this.#claim(hit.filter(({ record }) => record.credential).map(({ key }) => key));
+    const admissions = await this.#admit(hit.filter(({ record }) => record.credential));
     try {
-      if (onlyIf && hit[0]) await this.#beginComplaint(hit[0].name);
-    } catch (error) {
-      await this.#parts.pauses.remove(unused);
-      throw error;
-    }
-    for (const { key, name, record } of hit) {
-      this.#clearedAt.set(key, this.#parts.clock.monotonic());
-      try {
+      const waitMs = onlyIf && hit[0] ? await this.#parts.pacing.take("complaint", hit[0].name) : 0;
+      if (waitMs > 0) throw budgetError("clear", waitMs);
+      for (const { key, name, record } of hit) {
         await this.#write(name, record, onlyIf !== undefined, actor);
-        if (record.credential) unused.shift();
-      } catch (error) {
-        this.#clearedAt.delete(key);
-        await this.#parts.pauses.remove(unused).catch(() => undefined);
-        throw error;
+        this.#noteCleared(key);
+        if (record.credential) admissions.shift();
+        // A flight is overtaken by it, also where there was no value yet.
+        if (record.credential || this.#isFlying(key))
+          this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
       }
-      // A flight is overtaken by it, although nothing stood yet.
-      if (record.credential || this.#isFlying(key))
-        this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
+    } catch (error) {
+      await giveBack(admissions);
+      throw error;
     }
   }
 
@@ -101,65 +87,55 @@ export class Clearing {
   ): Promise<void> {
     const { store, memory } = this.#parts;
     const entry = credentialEntry("credential.cleared", name, actor, { value: credential?.value });
-    const standing = await (isRejection
+    const current = await (isRejection
       ? store.reject(name, generation, entry)
       : store.clear(name, undefined, entry));
-    memory.forgetBefore(name, standing.generation);
+    memory.forgetBefore(name, current.generation);
   }
 
   #isRejectable(key: string, { credential, isRejected }: CredentialRecord, value: Secret): boolean {
-    return !isRejected && credential?.value.equals(value) === true && !this.#complaints.isAlive(key, value);
+    const isCurrent = !isRejected && credential?.value.equals(value) === true;
+    return isCurrent && !this.#parts.pacing.isKnownValid(key, value);
   }
 
-  /** A row without a value may belong to a flight: who asks after the clear wants an answer newer than that one's. */
+  /** A row without a value may belong to a flight: who asks after the clear wants a newer answer than that one's. */
   #isClearable(key: string, { credential, generation }: CredentialRecord): boolean {
-    return credential !== undefined || (generation > 0 && this.#pauseLeftMs(key) <= 0);
+    return credential !== undefined || (generation > 0 && !this.#wasJustCleared(key));
   }
 
   #isFlying(key: string): boolean {
     return [...this.#flying()].some((name) => credentialKey(name) === key);
   }
 
-  /** Takes the right to clear them all from every process for 10 s, or throws and takes none. */
-  async #claim(keys: readonly string[]): Promise<string[]> {
-    const { pauses, clock } = this.#parts;
-    const claims: string[] = [];
-    for (const key of keys) {
-      const now = clock.now();
-      const last = await pauses.claim({
-        key: claimKey(key),
-        reason: "quota",
-        failure: { code: "rate_limited", message: TOO_OFTEN },
-        count: 1,
-        since: now,
-        until: now + CLEAR_PAUSE_MS,
-      });
-      if (last) {
-        await pauses.remove(claims);
-        throw tooOften(Math.min(CLEAR_PAUSE_MS, Math.max(1, last.until - now)));
-      }
-      claims.push(claimKey(key));
+  /** Uses the budgets of them all, or throws and uses none. */
+  async #admit(hit: readonly { readonly name: CredentialName }[]): Promise<Admission[]> {
+    const admissions: Admission[] = [];
+    try {
+      for (const { name } of hit) admissions.push(await this.#parts.pacing.admit("clear", name));
+      return admissions;
+    } catch (error) {
+      await giveBack(admissions);
+      throw error;
     }
-    return claims;
   }
 
-  async #beginComplaint({ slot }: CredentialName): Promise<void> {
-    const kept = await this.#complaints.begin(slot);
-    if (!kept) return;
-    const leftMs = kept.until - this.#parts.clock.now();
-    throw tooOften(Math.min(COMPLAINT_PAUSE_MS, Math.max(1000, leftMs)));
+  #noteCleared(key: string): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [each, clearedAt] of this.#clearedAt) {
+      if (clearedAt + RECENT_MS > now) break;
+      this.#clearedAt.delete(each);
+    }
+    this.#clearedAt.delete(key);
+    this.#clearedAt.set(key, now);
   }
 
-  #pauseLeftMs(key: string): number {
+  #wasJustCleared(key: string): boolean {
     const clearedAt = this.#clearedAt.get(key) ?? Number.NEGATIVE_INFINITY;
-    return clearedAt + CLEAR_PAUSE_MS - this.#parts.clock.monotonic();
+    return this.#parts.clock.monotonic() < clearedAt + RECENT_MS;
   }
 }
 
-function claimKey(key: string): string {
-  return `clear:${key}`;
-}
-
-function tooOften(retryAfterMs: number): ServiceError {
-  return new ServiceError("rate_limited", TOO_OFTEN, { retryAfterMs });
+async function giveBack(admissions: readonly Admission[]): Promise<void> {
+  // What can't be given back now ends by itself in ten seconds.
+  for (const admission of admissions) await admission.giveBack().catch(() => undefined);
 }

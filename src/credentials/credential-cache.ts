@@ -215,10 +215,10 @@ export class CredentialCache {
     version: number,
     endsAtMonotonic?: number,
   ): CachedCredential | undefined {
-    const { credential, generation, isRejected, dead } = record;
+    const { credential, generation, isRejected, revoked } = record;
     if (generation < (this.#oldest.get(key) ?? 0)) return undefined;
     const known = this.#entries.get(key);
-    if (!credential || isRejected || dead?.equals(credential.value)) {
+    if (!credential || isRejected || revoked?.equals(credential.value)) {
       this.#entries.delete(key);
       return undefined;
     }

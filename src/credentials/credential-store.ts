@@ -52,15 +52,15 @@ export interface CredentialStore {
   /** Marks the value as rejected if `generation` still stands, and answers with what stands then; `entry` as in `clear`. */
   reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord>;
   /**
-   * Remembers `dead` as dead, and forgets the value if `generation` still stands; answers with what stands then. A
-   * death stays one when a clear has overtaken it. `earlyMs` is how long before its time it died, not above zero when
-   * it did not.
+   * Remembers `revoked`, and clears the value if `generation` is still current; returns what is current then. A
+   * revocation stays one when a clear has overtaken it. `earlyMs` is how long before its time it came, not above zero
+   * when it did not.
    */
-  bury(
+  markRevoked(
     name: CredentialName,
-    dead: Credential["value"],
+    revoked: Credential["value"],
     generation: number,
-    death: { readonly now: number; readonly earlyMs: number },
+    revocation: { readonly now: number; readonly earlyMs: number },
   ): Promise<CredentialRecord>;
   /**
    * Gives the value that stands another end, if it is still the one of `standing`, and answers with what stands then.
@@ -87,8 +87,8 @@ export interface CredentialFacts {
   readonly usedAt: number | undefined;
   /** Until when somebody has the right to refresh it; undefined when nobody does. */
   readonly leaseExpiresAt: number | undefined;
-  /** The last value that died before its time: when that was found out, and how long before. */
-  readonly diedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
+  /** The last value that was revoked before its time: when that was found out, and how long before. */
+  readonly revokedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
 }
 
 /** Tells what is known of credentials to those who need no value; nothing is unsealed for it. */
@@ -109,7 +109,7 @@ export interface IssuedToken {
 export interface IssuedTokenIndex {
   /**
    * Whose token it is: the one that stands, or on WeChat the one before for the five minutes that it lives on. Undefined
-   * for a token that was never ours, is over at `now` (epoch milliseconds), was cleared or rejected, or is dead.
+   * for a token that was never ours, is over at `now` (epoch milliseconds), was cleared or rejected, or is revoked.
    */
   findIssued(token: Secret, now: number): Promise<IssuedToken | undefined>;
   /** A number that grows with whatever this process writes in the store. Cheap and synchronous. */

@@ -78,8 +78,8 @@ export interface CredentialRecord {
   readonly credential: Credential | undefined;
   /** Somebody said that the value is refused, and nobody has looked into it yet. It is not handed out. */
   readonly isRejected: boolean;
-  /** The last value that WeChat itself confirmed to be dead. It is never handed out again. */
-  readonly dead: Secret | undefined;
+  /** The last value that WeChat itself confirmed to be revoked. It is never returned again. */
+  readonly revoked: Secret | undefined;
   /** Whether anything was ever saved under this name: a slot with a token has proven its secret. */
   readonly wasSaved: boolean;
   /** Epoch milliseconds of the last hand-out that was written down, in whichever process. */
@@ -91,7 +91,7 @@ export const NO_RECORD: CredentialRecord = {
   generation: 0,
   credential: undefined,
   isRejected: false,
-  dead: undefined,
+  revoked: undefined,
   wasSaved: false,
   usedAt: undefined,
 };

@@ -1,64 +1,95 @@
 import { ServiceError } from "../errors.ts";
-import { type Credential, credentialKey, type CredentialRecord, type CredentialRef } from "./credential.ts";
-import type { CachedCredential } from "./credential-cache.ts";
-import { isAccounted } from "./backoff.ts";
-import type { RefreshParts } from "./refresh.ts";
+import {
+  type Credential,
+  credentialKey,
+  type CredentialRecord,
+  type CredentialRef,
+  type RecordEntry,
+} from "./credential.ts";
+import type { Clock } from "../clock.ts";
+import type { EventBus } from "../events.ts";
+import type { CachedCredential, CredentialCache } from "./credential-cache.ts";
+import type { CredentialStore } from "./credential-store.ts";
+import type { Pacing } from "./pacing.ts";
+import type { CredentialSource, TokenProbe } from "./source.ts";
 
-/** After so many the ladder begins. */
+/** What a refresh, and each part of one, works with. */
+export interface RefreshParts {
+  readonly source: CredentialSource;
+  readonly store: CredentialStore;
+  readonly pacing: Pacing;
+  readonly probe: TokenProbe;
+  readonly memory: CredentialCache;
+  readonly clock: Clock;
+  readonly events: EventBus;
+  /** Writes the audit entries of manual refreshes and of replacements; without it there are none. */
+  readonly record?: RecordEntry;
+  /** This process's name as a holder of leases; unique among all processes. */
+  readonly holder: string;
+  /** Overrides the 8 s that one refresh may take. */
+  readonly deadlineMs?: number;
+  /** Called with what is current after each refresh; plans its renewal. */
+  readonly onObtained?: (ref: CredentialRef, held: CachedCredential) => void;
+}
+
+/** After so many attempts the exponential backoff begins. */
 const MAX_ATTEMPTS = 3;
 const RETRY_PAUSE_MS = 200;
-/** Up to here a predecessor lives after WeChat has issued another classic token. */
+/** How long a predecessor stays valid after WeChat has issued another classic token. */
 export const HANDOVER_MS = 300_000;
 const CAPPED_RENEW_LEFT_MS = 60_000;
 
-/** One holder's turn: what it is about, and what it may spend. */
-export interface Turn {
+/** What the holder of a lease works on, and what it may spend. */
+export interface LeaseScope {
   readonly ref: CredentialRef;
-  /** What stood when the lease was taken; its generation fences every write. */
+  /** What was current when the lease was taken; its generation fences every write. */
   readonly record: CredentialRecord;
-  /** Ends everything that is asked in this turn. */
+  /** Ends every request under this lease. */
   readonly signal: AbortSignal;
   /** Whether the upstream failed a moment ago: then one attempt is enough. */
-  readonly isOnLadder: boolean;
+  readonly isRecovering: boolean;
 }
 
-/** What the source answered with. */
-export interface Asked {
+/** What the source returned. */
+export interface FetchResult {
   readonly credential: Credential;
-  /** When its life ends by the monotonic clock; undefined when nothing was asked. */
+  /** When it expires by the monotonic clock; undefined when nothing was fetched. */
   readonly endsAtMonotonic: number | undefined;
 }
 
-/** Asks the source, with retries where they do no harm, and saves what it answers under the fence of a turn. */
-export class Asking {
+/** Fetches from the source, with retries where they do no harm, and saves the result under the fence of a lease. */
+export class Fetcher {
   readonly #parts: RefreshParts;
 
   constructor(parts: RefreshParts) {
     this.#parts = parts;
   }
 
-  /** Asks until the source answers, refuses for good, or the attempts are spent: three, or one on the ladder. */
-  async ask(turn: Turn): Promise<Asked> {
-    const { ref, signal } = turn;
-    const most = turn.isOnLadder ? 1 : MAX_ATTEMPTS;
+  /** Fetches until the source answers, refuses for good, or the attempts are spent: three, or one while recovering. */
+  async fetch(scope: LeaseScope): Promise<FetchResult> {
+    const { ref, signal } = scope;
+    const attempts = scope.isRecovering ? 1 : MAX_ATTEMPTS;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.once(turn);
+        return await this.fetchOnce(scope);
       } catch (error) {
-        if (isClassicToken(ref) && mayHaveIssued(error)) await this.#cap(ref, turn.record);
-        if (attempt >= most || signal.aborted || !mayAskAgain(ref, error)) throw error;
+        if (isClassicToken(ref) && mayHaveIssued(error)) await this.#cap(ref, scope.record);
+        if (attempt >= attempts || signal.aborted || !mayRetry(ref, error)) throw error;
         await this.#parts.clock.sleep(RETRY_PAUSE_MS * attempt * (0.5 + Math.random()));
       }
     }
   }
 
-  /** Asks once; with `force`, for a new token whatever stands. */
-  async once({ ref, record, signal }: Turn, force = false): Promise<Asked> {
-    const { source, clock } = this.#parts;
+  /** Fetches once; with `force`, a new token whatever is current. */
+  async fetchOnce({ ref, record, signal }: LeaseScope, force = false): Promise<FetchResult> {
+    const { source, pacing, clock } = this.#parts;
     // Counted from before the request: an answer that was long on its way is older than it looks.
     const now = clock.now();
     const askedAt = clock.monotonic();
-    const { value, lifeMs } = await source.obtain(ref, { signal, force });
+    const obtain = () => source.obtain(ref, { signal, force });
+    // A ticket is fetched with a token, which sends no secret.
+    const sendsSecret = ref.kind === "access_token";
+    const { value, lifeMs } = await (sendsSecret ? pacing.sendSecret(ref.slot, obtain, signal) : obtain());
     // A value that is repeated keeps its first instant: its whole life decides when it is renewed.
     const first = record.credential?.value.equals(value) ? record.credential.issuedAt : now;
     const credential = { value, issuedAt: Math.min(first, now), expiresAt: now + lifeMs };
@@ -66,16 +97,19 @@ export class Asking {
   }
 
   /**
-   * Saves and answers with what stands then: this answer, or what somebody else has put there meanwhile. Undefined
-   * when nothing stands that may be handed out.
+   * Saves, and returns what is current then: this result, or what another process has put there meanwhile. Undefined
+   * when nothing is current that may be returned.
    */
-  async save(turn: Turn, { credential, endsAtMonotonic }: Asked): Promise<CachedCredential | undefined> {
+  async save(
+    scope: LeaseScope,
+    { credential, endsAtMonotonic }: FetchResult,
+  ): Promise<CachedCredential | undefined> {
     const { store, memory, events } = this.#parts;
-    const { ref, record } = turn;
+    const { ref, record } = scope;
     const version = memory.version();
     const standing = await store.save(ref, credential, record.generation);
     const isOurs = standing.credential === credential;
-    // When our own answer ends, the monotonic clock knows; of somebody else's only the wall clock does.
+    // When our own result expires, the monotonic clock knows; of another process's only the wall clock does.
     const held = memory.hold(ref, standing, version, isOurs ? endsAtMonotonic : undefined);
     const key = credentialKey(ref);
     if (isOurs) {
@@ -88,7 +122,7 @@ export class Asking {
     return held?.isUsable() ? held : undefined;
   }
 
-  /** WeChat may have issued a classic token that nobody has, so the standing one may end in five minutes. */
+  /** WeChat may have issued a classic token that nobody has, so the current one may end in five minutes. */
   async #cap(ref: CredentialRef, { credential, isRejected }: CredentialRecord): Promise<void> {
     const { store, memory, clock, onObtained } = this.#parts;
     if (!credential || isRejected) return;
@@ -105,7 +139,7 @@ export function isStableToken({ kind, slot }: CredentialRef): boolean {
   return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "stable";
 }
 
-/** Whether it is a token that WeChat makes anew at each call. */
+/** Whether it is a token that WeChat makes again at each call. */
 export function isClassicToken({ kind, slot }: CredentialRef): boolean {
   return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "classic";
 }
@@ -121,10 +155,10 @@ function mayHaveIssued(error: unknown): boolean {
  * Whether the same request may be sent again.
  *
  * Not after a lost answer to a classic fetch: WeChat may have issued a token in it, and each further one kills the
- * token before the last, which others still hold.
+ * token before the last, which others still use.
  */
-function mayAskAgain(ref: CredentialRef, error: unknown): boolean {
-  if (!(error instanceof ServiceError) || isAccounted(error)) return false;
+function mayRetry(ref: CredentialRef, error: unknown): boolean {
+  if (!(error instanceof ServiceError) || error.pacing === "handled") return false;
   if (error.upstream) return error.upstream.class === "transient";
   if (error.code === "upstream_unreachable") return true;
   return !isClassicToken(ref) && mayHaveIssued(error);

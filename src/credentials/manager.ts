@@ -3,7 +3,6 @@ import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { Clearing, type ClearRequest } from "./clearing.ts";
-import { COMPLAINT_PAUSE_MS, RejectionThrottle, ManualRefresh } from "./throttles.ts";
 import {
   audited,
   credentialEntry,
@@ -13,19 +12,13 @@ import {
   type CredentialRef,
 } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
-import { isActive, isCredible, type Pause, pauseKeys, unavailable } from "./backoff.ts";
-import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
+import { unavailable } from "./backoff.ts";
+import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
+import { Refresh, type RefreshGoal } from "./refresh.ts";
 import { renewAgainMs, renewBeforeMs, renewalSubject } from "./renewal.ts";
 import { SingleFlight } from "./single-flight.ts";
 
-/** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
-const LADDER_MEMORY_MS = 60_000;
-
-/** What the manager works with. */
-export interface ManagerParts extends RefreshParts {
-  /** Whether early renewals of this credential are to stop, because the app's daily quota is nearly used up. */
-  readonly isNearQuota?: (name: CredentialName) => Promise<boolean>;
-}
+const REPLACE_RETRY_MS = 10_000;
 
 /** What a caller wants of a credential. */
 export interface GetOptions {
@@ -49,23 +42,19 @@ interface Flight {
  * credential in this process, and through `Refresh` among the processes.
  */
 export class CredentialManager {
-  readonly #parts: ManagerParts;
+  readonly #parts: RefreshParts;
   readonly #refresh: Refresh;
-  readonly #complaints: RejectionThrottle;
   readonly #clearing: Clearing;
-  readonly #orders: ManualRefresh;
   readonly #flights = new SingleFlight<CachedCredential>();
   readonly #flying = new Map<string, Flight>();
   /** Per key, when a renewal ahead of time may be tried again (monotonic). */
   readonly #renewAgainAt = new Map<string, number>();
 
-  constructor(parts: ManagerParts) {
+  constructor(parts: RefreshParts) {
     this.#parts = parts;
-    this.#complaints = new RejectionThrottle(parts.pauses, parts.clock);
-    this.#refresh = new Refresh(parts, this.#complaints);
-    this.#orders = new ManualRefresh(parts);
+    this.#refresh = new Refresh(parts);
     const flying = () => [...this.#flying.values()].map(({ name }) => name);
-    this.#clearing = new Clearing(parts, this.#complaints, flying);
+    this.#clearing = new Clearing(parts, flying);
   }
 
   /**
@@ -104,8 +93,9 @@ export class CredentialManager {
       this.#renewAgainAt.set(key, this.#parts.clock.monotonic() + againMs);
     }
     try {
-      if (await this.#activePause(ref)) return undefined;
-      if (living && (await this.#parts.isNearQuota?.(ref))) return undefined;
+      const { pacing } = this.#parts;
+      await pacing.admit("fetch", ref);
+      if (living && (await pacing.isNearQuota(ref))) return undefined;
       const goal: RefreshGoal = living ? { kind: "renew", expiresAt: living.expiresAt } : { kind: "obtain" };
       const renewed = await this.#fly(ref, key, goal);
       if (!living?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
@@ -117,10 +107,10 @@ export class CredentialManager {
   }
 
   /**
-   * What the upstream hands out now, by an operator's order, whatever stands.
+   * A manual refresh: what the upstream issues now, whatever is current.
    *
-   * Whoever repeats a credential while it lives may repeat it here too. With `force`, WeChat makes a new stable token;
-   * that, and each classic fetch, is one of 20 a day and 30 s apart. Everything else may be ordered every 10 s.
+   * An upstream that repeats a credential while it is valid may repeat it here too. With `force`, WeChat makes a new
+   * stable token; that, and each classic fetch, is one of 20 a day and 30 s apart. All others are 10 s apart.
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
@@ -129,7 +119,12 @@ export class CredentialManager {
     { force, actor }: { readonly force: boolean; readonly actor?: AuditActor },
   ): Promise<CachedCredential> {
     const key = credentialKey(ref);
-    const goal = await this.#orders.admit(ref, force);
+    // A forced one uses its budget under the lease.
+    const isForced = force && isStableToken(ref);
+    await this.#parts.pacing.admit(isForced ? "fetch" : isClassicToken(ref) ? "force" : "refresh", ref);
+    const goal: RefreshGoal = isForced
+      ? { kind: "force" }
+      : { kind: "renew", expiresAt: Number.MAX_SAFE_INTEGER };
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // One that flies already was not begun for this order.
       while (this.#flights.has(key)) await this.#flights.landed(key);
@@ -140,33 +135,48 @@ export class CredentialManager {
   /**
    * The credential of `ref` that is not `rejected`.
    *
-   * Call it with the value that WeChat refused. When somebody has replaced that value already, the newer one is
-   * returned and WeChat is left alone, so a burst of complaints about one token costs one request. WeChat is asked
-   * whether the value is dead before anything is done that would kill it; a false complaint gets the same value back.
+   * Call it with the value that WeChat rejected. If another caller has already replaced that value, the newer one is
+   * returned without an upstream request, so a burst of complaints about one token costs one request. WeChat is asked
+   * whether the value is revoked before anything is done that would revoke it; a false complaint gets the same value
+   * back, and that verdict is believed for 10 s. A complaint from another `endpoint` (a path family, or a kind of
+   * caller) has it checked once more in that time.
    *
-   * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is dead and no other is to be had, or when
-   *   a complaint about this app was looked into less than 10 s ago.
+   * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is revoked and no other is available, or
+   *   when a complaint about this app was looked into less than 10 s ago.
    */
-  async replace(ref: CredentialRef, rejected: Secret, actor?: AuditActor): Promise<CachedCredential> {
+  async replace(
+    ref: CredentialRef,
+    rejected: Secret,
+    actor?: AuditActor,
+    { endpoint }: { readonly endpoint?: string | undefined } = {},
+  ): Promise<CachedCredential> {
+    const { pacing } = this.#parts;
     const key = credentialKey(ref);
+    const another = async () => {
+      try {
+        return await this.#flyReplacement(ref, key, rejected, { actor, endpoint });
+      } catch (error) {
+        // More complaints than may be looked into: WeChat's last word holds.
+        if (!pacing.isKnownValid(key, rejected)) throw error;
+        return this.get(ref);
+      }
+    };
     for (let round = 1; round <= 2; round++) {
       // Whatever flies now may bring another value.
       await this.#flights.landed(key);
       const { held, record } = await this.#parts.memory.read(ref);
       const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
-      const stands = record.credential?.value.equals(rejected) || record.dead?.equals(rejected);
-      const isFalse = this.#complaints.isAlive(key, rejected);
-      const another =
-        stands && !isFalse ? () => this.#flyReplacement(ref, key, rejected, actor) : () => this.get(ref);
-      const got = other ?? (await another());
-      // A flight that somebody else began for another reason may have come back with the very value.
-      if (!got.value.equals(rejected) || this.#complaints.isAlive(key, rejected)) {
+      const isCurrent = record.credential?.value.equals(rejected) || record.revoked?.equals(rejected);
+      const isFalse = pacing.isFalseComplaint(key, rejected, endpoint);
+      const got = other ?? (await (isCurrent && !isFalse ? another() : this.get(ref)));
+      // A flight that began for another reason may have come back with the very value.
+      if (!got.value.equals(rejected) || pacing.isKnownValid(key, rejected)) {
         this.#parts.memory.markUsed(key);
         return got;
       }
     }
-    const message = "暂时没有可替换的凭证，请稍后重试 (no other credential is to be had; try again later)";
-    throw unavailable(message, COMPLAINT_PAUSE_MS);
+    const message = "暂时没有可替换的凭证，请稍后重试 (no other credential is available; try again later)";
+    throw unavailable(message, REPLACE_RETRY_MS);
   }
 
   /**
@@ -188,9 +198,9 @@ export class CredentialManager {
     return this.#clearing.clearApp(app, kind, request);
   }
 
-  /** Ends every pause of the slot's app, by an operator's word: the next caller's request goes to the upstream. */
+  /** Removes every backoff of the slot's app: the next caller's request goes to the upstream. */
   unblock(slot: SlotName, actor: AuditActor): Promise<void> {
-    return this.#orders.unblock(slot, actor);
+    return this.#parts.pacing.unblock(slot, actor);
   }
 
   /** Resolves when no refresh runs any more. */
@@ -212,14 +222,11 @@ export class CredentialManager {
 
   async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<CachedCredential> {
     if (!this.#isAwaited(key)) {
-      const pause = await this.#lastPause(ref);
-      const now = this.#parts.clock.now();
-      if (pause && isActive(pause, now)) throw this.#refresh.pausedError(pause);
-      if (pause?.reason === "ladder" && pause.until <= now && now < pause.until + LADDER_MEMORY_MS) {
-        // The upstream was down a moment ago. One probe finds out whether it still is; nobody waits for it.
-        if (!this.#flying.has(key)) this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
-        throw this.#refresh.pausedError(pause);
-      }
+      const refusal = await this.#parts.pacing.check(ref);
+      // The upstream was down a moment ago. One probe finds out whether it still is; nobody waits for it.
+      if (refusal?.mayProbe && !this.#flying.has(key))
+        this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
+      if (refusal) throw refusal.error;
     }
     const { memory } = this.#parts;
     const isJoining = this.#flying.has(key);
@@ -275,13 +282,13 @@ export class CredentialManager {
     ref: CredentialRef,
     key: string,
     rejected: Secret,
-    actor: AuditActor | undefined,
+    { actor, endpoint }: { readonly actor: AuditActor | undefined; readonly endpoint: string | undefined },
   ): Promise<CachedCredential> {
     const work = async () => {
-      // While WeChat is left alone, a complaint is no reason to send the secret once more.
-      const pause = (await this.#activePause(ref)) ?? (await this.#complaints.begin(ref.slot));
-      if (pause) throw this.#refresh.pausedError(pause);
-      const replace = () => this.#refresh.run(ref, { kind: "replace", rejected });
+      const { pacing } = this.#parts;
+      await pacing.admit("fetch", ref);
+      await pacing.admit("complaint", ref, { endpoint });
+      const replace = () => this.#refresh.run(ref, { kind: "replace", rejected, endpoint });
       return this.#audited("credential.replaced", ref, actor, replace);
     };
     return this.#wait(key, () => this.#launch(ref, key, false, work));
@@ -321,17 +328,5 @@ export class CredentialManager {
 
   #isAwaited(key: string): boolean {
     return this.#flying.get(key)?.isAwaited ?? false;
-  }
-
-  async #activePause(ref: CredentialRef): Promise<Pause | undefined> {
-    const pause = await this.#lastPause(ref);
-    return pause && isActive(pause, this.#parts.clock.now()) ? pause : undefined;
-  }
-
-  /** The pause that concerns `ref` and lasts longest, be it over or not; none that a wrong clock has put off. */
-  async #lastPause(ref: CredentialRef): Promise<Pause | undefined> {
-    const now = this.#parts.clock.now();
-    const pauses = await this.#parts.pauses.find(pauseKeys(ref));
-    return pauses.filter((pause) => isCredible(pause, now)).toSorted((a, b) => b.until - a.until)[0];
   }
 }

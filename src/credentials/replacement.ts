@@ -1,115 +1,145 @@
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { type Asked, type Asking, HANDOVER_MS, isClassicToken, isStableToken, type Turn } from "./fetcher.ts";
-import { type RejectionThrottle, FORCED_PAUSE_MS } from "./throttles.ts";
-import { type Credential, credentialKey } from "./credential.ts";
+import { terminalError, unavailable } from "./backoff.ts";
 import type { CachedCredential } from "./credential-cache.ts";
-import { BUDGET_MESSAGE, deadEnd, unavailable } from "./backoff.ts";
-import type { RefreshParts } from "./refresh.ts";
+import { type Credential, credentialKey } from "./credential.ts";
+import {
+  type Fetcher,
+  type FetchResult,
+  HANDOVER_MS,
+  isClassicToken,
+  isStableToken,
+  type LeaseScope,
+  type RefreshParts,
+} from "./fetcher.ts";
+import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
 
-/** A token that ends so long before its time was ended by somebody. */
+/** A token that ends so long before its time was ended by another program. */
 const EARLY_MS = 60_000;
-/** How often WeChat is asked whether it has found out by itself that its token is dead. */
-const DEAD_END_MS = 60_000;
+/** How often WeChat is asked whether it has found out by itself that its token is revoked. */
+const BUDGET_RETRY_MS = 60_000;
 const UNKNOWN_MS = 10_000;
 
 /**
- * What is done about a token that somebody says is dead, under the lease.
+ * What is done under the lease about a token that was rejected.
  *
- * Nothing that kills a token is spent before WeChat has confirmed that it is dead.
+ * Nothing that revokes a token is spent before WeChat has confirmed that it is revoked.
  */
 export class Replacement {
   readonly #parts: RefreshParts;
-  readonly #asking: Asking;
-  readonly #complaints: RejectionThrottle;
+  readonly #fetcher: Fetcher;
 
-  constructor(parts: RefreshParts, asking: Asking, complaints: RejectionThrottle) {
+  constructor(parts: RefreshParts, fetcher: Fetcher) {
     this.#parts = parts;
-    this.#asking = asking;
-    this.#complaints = complaints;
+    this.#fetcher = fetcher;
   }
 
-  /** Looks for a token that is not `rejected`; the same one when WeChat says that it is alive. */
-  async run(turn: Turn, rejected: Secret): Promise<CachedCredential | undefined> {
-    const { ref, record, signal } = turn;
-    // A classic fetch kills, so there the question comes first.
-    const asked = isClassicToken(ref) ? undefined : await this.#asking.ask(turn);
-    if (asked && !asked.credential.value.equals(rejected)) {
+  /** Looks for a token that is not `rejected`; the same one when WeChat says that it is valid. */
+  async run(
+    scope: LeaseScope,
+    rejected: Secret,
+    endpoint: string | undefined,
+  ): Promise<CachedCredential | undefined> {
+    const { ref, record, signal } = scope;
+    // A classic fetch revokes, so there the question comes first.
+    const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetch(scope);
+    if (fetched && !fetched.credential.value.equals(rejected)) {
       const naturalMs = isStableToken(ref) ? HANDOVER_MS + EARLY_MS : EARLY_MS;
-      const early = record.credential?.value.equals(rejected) && this.#leftMs(record.credential) > naturalMs;
-      return this.#asking.save(early ? await this.#bury(turn, rejected, record.credential) : turn, asked);
+      const isEarly =
+        record.credential?.value.equals(rejected) && this.#leftMs(record.credential) > naturalMs;
+      const cleared = isEarly ? await this.#markRevoked(scope, rejected, record.credential) : scope;
+      return this.#fetcher.save(cleared, fetched);
     }
-    const isDead = record.dead?.equals(rejected);
-    const verdict = isDead ? "dead" : await this.#parts.probe.check(ref.slot, rejected, signal);
-    if (verdict === "dead") return this.escalate(turn, rejected, asked?.credential ?? record.credential);
-    if (verdict === "alive") return this.#keep(turn, rejected, asked);
-    throw deadEnd(
-      "无法向微信核实该凭证是否失效，请稍后重试 (WeChat can't be asked whether it is dead; try again later)",
+    const verdict = record.revoked?.equals(rejected)
+      ? "revoked"
+      : await this.#parts.probe.check(ref.slot, rejected, signal);
+    if (verdict === "revoked")
+      return this.escalate(scope, rejected, fetched?.credential ?? record.credential);
+    if (verdict === "valid") return this.#keep(scope, rejected, fetched, endpoint);
+    throw terminalError(
+      "无法向微信核实该凭证是否失效，请稍后重试 (WeChat can't be asked whether it is revoked; try again later)",
       UNKNOWN_MS,
     );
   }
 
-  /** WeChat has confirmed that `dead` is dead. Only what makes a new token helps, and where nothing does, waiting. */
-  async escalate(turn: Turn, dead: Secret, credential?: Credential): Promise<CachedCredential | undefined> {
-    const { ref, record } = turn;
-    const buried = record.dead?.equals(dead) ? turn : await this.#bury(turn, dead, credential);
-    if (isStableToken(ref)) return this.#forceOnce(buried, dead);
-    if (isClassicToken(ref)) return this.#asking.save(buried, await this.#asking.ask(buried));
-    throw deadEnd(
-      "企业微信的凭证已失效且仍在重复下发，请稍后重试 (WeCom repeats a token that is dead; try again later)",
-      FORCED_PAUSE_MS,
+  /** WeChat has confirmed that `revoked` is revoked. Only what makes a new token helps, and where nothing does, waiting. */
+  async escalate(
+    scope: LeaseScope,
+    revoked: Secret,
+    credential?: Credential,
+  ): Promise<CachedCredential | undefined> {
+    const { ref, record } = scope;
+    const cleared = record.revoked?.equals(revoked)
+      ? scope
+      : await this.#markRevoked(scope, revoked, credential);
+    if (isStableToken(ref)) return this.#forceOnce(cleared, revoked);
+    if (isClassicToken(ref)) return this.#fetcher.save(cleared, await this.#fetcher.fetch(cleared));
+    throw terminalError(
+      "企业微信的凭证已失效且仍在重复下发，请稍后重试 (WeCom repeats a revoked token; try again later)",
+      FORCED_INTERVAL_MS,
     );
   }
 
-  /** Has WeChat make a new stable token, within the budget: an operator's order. */
-  async force(turn: Turn): Promise<CachedCredential | undefined> {
-    const { forced, clock } = this.#parts;
-    const waitMs = await forced.take(turn.ref.slot.appId, clock.now());
-    // What stands goes on, so this refusal is for the operator alone.
+  /** Has WeChat make a new stable token, within the budget: a manual refresh. */
+  async force(scope: LeaseScope): Promise<CachedCredential | undefined> {
+    const waitMs = await this.#parts.pacing.take("force", scope.ref);
+    // The current token stays, so this refusal is for this caller alone.
     if (waitMs > 0) throw unavailable(BUDGET_MESSAGE, waitMs);
-    return this.#asking.save(turn, await this.#asking.once(turn, true));
+    return this.#fetcher.save(scope, await this.#fetcher.fetchOnce(scope, true));
   }
 
-  async #forceOnce(turn: Turn, dead: Secret): Promise<CachedCredential | undefined> {
-    const { forced, clock } = this.#parts;
-    const waitMs = await forced.take(turn.ref.slot.appId, clock.now());
-    if (waitMs > 0) throw deadEnd(BUDGET_MESSAGE, Math.min(waitMs, DEAD_END_MS));
-    const asked = await this.#forced(turn);
-    if (dead.equals(asked.credential.value))
-      throw deadEnd("微信仍返回已失效的凭证 (WeChat still hands out the dead token)", FORCED_PAUSE_MS);
-    return this.#asking.save(turn, asked);
+  async #forceOnce(scope: LeaseScope, revoked: Secret): Promise<CachedCredential | undefined> {
+    const waitMs = await this.#parts.pacing.take("force", scope.ref);
+    if (waitMs > 0) throw terminalError(BUDGET_MESSAGE, Math.min(waitMs, BUDGET_RETRY_MS));
+    const fetched = await this.#fetchForced(scope);
+    if (revoked.equals(fetched.credential.value))
+      throw terminalError(
+        "微信仍返回已失效的凭证 (WeChat still returns the revoked token)",
+        FORCED_INTERVAL_MS,
+      );
+    return this.#fetcher.save(scope, fetched);
   }
 
-  async #forced(turn: Turn): Promise<Asked> {
+  async #fetchForced(scope: LeaseScope): Promise<FetchResult> {
     try {
-      return await this.#asking.once(turn, true);
+      return await this.#fetcher.fetchOnce(scope, true);
     } catch (error) {
-      // It is the budget of forced calls that WeChat says is used up; the ordinary ones go on.
+      // It is the quota of forced calls that WeChat says is used up; the ordinary ones go on.
       if (error instanceof ServiceError && error.upstream?.class === "quota_day")
-        throw deadEnd(BUDGET_MESSAGE, DEAD_END_MS);
+        throw terminalError(BUDGET_MESSAGE, BUDGET_RETRY_MS);
       throw error;
     }
   }
 
-  /** A false complaint: the value that was rejected goes on. */
-  async #keep(turn: Turn, value: Secret, asked: Asked | undefined): Promise<CachedCredential | undefined> {
-    const { ref, record } = turn;
-    this.#complaints.cacheAlive(credentialKey(ref), value);
-    if (asked) return this.#asking.save(turn, asked);
+  /** A false complaint: the value that was rejected stays. */
+  async #keep(
+    scope: LeaseScope,
+    value: Secret,
+    fetched: FetchResult | undefined,
+    endpoint: string | undefined,
+  ): Promise<CachedCredential | undefined> {
+    const { ref, record } = scope;
+    this.#parts.pacing.rememberValid(credentialKey(ref), value, endpoint);
+    if (fetched) return this.#fetcher.save(scope, fetched);
     if (!record.credential) return undefined;
-    return this.#asking.save(turn, { credential: { ...record.credential }, endsAtMonotonic: undefined });
+    return this.#fetcher.save(scope, { credential: { ...record.credential }, endsAtMonotonic: undefined });
   }
 
-  /** Remembers the dead value, and goes on as if there were none. */
-  async #bury(turn: Turn, dead: Secret, credential: Credential | undefined): Promise<Turn> {
+  /** Remembers the revoked value, and goes on as if there were none. */
+  async #markRevoked(
+    scope: LeaseScope,
+    revoked: Secret,
+    credential: Credential | undefined,
+  ): Promise<LeaseScope> {
     const { store, memory, clock, events } = this.#parts;
-    const { ref, record } = turn;
+    const { ref, record } = scope;
     const leftMs = credential ? this.#leftMs(credential) : 0;
     const earlyMs = leftMs > EARLY_MS ? leftMs : 0;
-    if (earlyMs > 0) events.emit({ type: "credential.died_early", key: credentialKey(ref), earlyMs });
-    const standing = await store.bury(ref, dead, record.generation, { now: clock.now(), earlyMs });
-    memory.forgetBefore(ref, standing.generation);
-    return { ...turn, record: { ...record, credential: undefined, isRejected: false, dead } };
+    if (earlyMs > 0) events.emit({ type: "credential.revoked_early", key: credentialKey(ref), earlyMs });
+    const revocation = { now: clock.now(), earlyMs };
+    const current = await store.markRevoked(ref, revoked, record.generation, revocation);
+    memory.forgetBefore(ref, current.generation);
+    return { ...scope, record: { ...record, credential: undefined, isRejected: false, revoked } };
   }
 
   #leftMs(credential: Credential): number {

@@ -1,9 +1,7 @@
-import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { CredentialRef, IssuedCredential } from "./credential.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Slot } from "../apps/app.ts";
-import type { CredentialManager } from "./manager.ts";
 
 /** How to ask. */
 export interface ObtainOptions {
@@ -23,25 +21,10 @@ export interface CredentialSource {
   obtain(ref: CredentialRef, options: ObtainOptions): Promise<IssuedCredential>;
 }
 
-/** A source that sends the app's secret, kept from sending unknown ones without end. */
-export class GuardedSource implements CredentialSource {
-  readonly #source: CredentialSource;
-  readonly #unknownSecrets: UnknownSecrets;
+/** What WeChat itself says of a token that a caller has complained about. */
+export type TokenVerdict = "valid" | "revoked" | "unknown";
 
-  constructor(source: CredentialSource, unknownSecrets: UnknownSecrets) {
-    this.#source = source;
-    this.#unknownSecrets = unknownSecrets;
-  }
-
-  obtain(ref: CredentialRef, options: ObtainOptions): Promise<IssuedCredential> {
-    return this.#unknownSecrets.run(ref.slot, () => this.#source.obtain(ref, options), options.signal);
-  }
-}
-
-/** What WeChat itself says of a token that somebody complained about. */
-export type TokenVerdict = "alive" | "dead" | "unknown";
-
-/** Asks WeChat with a call that costs little whether a token is still good. */
+/** Asks WeChat with a call that costs little whether a token is still valid. */
 export interface TokenProbe {
   /** `unknown` when no answer came, or none before the signal was aborted. Never throws. */
   check(
@@ -51,20 +34,30 @@ export interface TokenProbe {
   ): Promise<TokenVerdict>;
 }
 
-/** Where the access token comes from that something is asked with. */
-export type TokenKeeper = Pick<CredentialManager, "get" | "replace">;
+/** Where the access tokens come from; see `CredentialManager`. */
+export interface TokenKeeper {
+  get(ref: CredentialRef): Promise<{ readonly value: Secret }>;
+  replace(
+    ref: CredentialRef,
+    rejected: Secret,
+    actor: undefined,
+    options: { readonly endpoint: string },
+  ): Promise<{ readonly value: Secret }>;
+}
 
-/** How long there is time for a token, and what is done about one that is refused although it lives. */
+/** How long there is time for a token, and what is done about one that is rejected although it is valid. */
 export interface TokenUse {
   /** Ends the wait for a token, which then still comes to those who want it. */
   readonly signal: AbortSignal;
-  /** Whether a token that WeChat itself calls alive is tried once more; default false: its refusal stands. */
-  readonly triesLivingAgain?: boolean;
+  /** What the token is used for; tells the pacer two complaints apart. */
+  readonly endpoint: string;
+  /** Whether a token that WeChat itself calls valid is tried once more; default false: its refusal is passed on. */
+  readonly triesValidAgain?: boolean;
 }
 
 /**
- * What `ask` brings with the access token of `slot`. A token that turns out to be dead is replaced, once, and `ask`
- * called again with the one that came: WeChat and WeCom look at the token before they do anything.
+ * Returns what `ask` returns with the access token of `slot`. A token that was rejected is replaced, once, and `ask`
+ * called again with the new one: WeChat and WeCom look at the token before they do anything.
  *
  * @throws {ServiceError} What `ask` throws; what kept us from having a token; `upstream_timeout` when the time is over.
  */
@@ -72,7 +65,7 @@ export async function withToken<T>(
   tokens: TokenKeeper,
   slot: Slot,
   ask: (token: Secret) => Promise<T>,
-  { signal, triesLivingAgain = false }: TokenUse,
+  { signal, endpoint, triesValidAgain = false }: TokenUse,
 ): Promise<T> {
   const ref: CredentialRef = { slot, kind: "access_token" };
   const token = await before(signal, tokens.get(ref));
@@ -80,8 +73,8 @@ export async function withToken<T>(
     return await ask(token.value);
   } catch (error) {
     if (!(error instanceof ServiceError) || error.upstream?.class !== "token_invalid") throw error;
-    const another = await before(signal, tokens.replace(ref, token.value));
-    if (!triesLivingAgain && another.value.equals(token.value)) throw error;
+    const another = await before(signal, tokens.replace(ref, token.value, undefined, { endpoint }));
+    if (!triesValidAgain && another.value.equals(token.value)) throw error;
     return ask(another.value);
   }
 }

@@ -4,9 +4,9 @@ import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
 import { credentialKey, type CredentialKind, KINDS_OF } from "./credential.ts";
-import { MAX_CLASSIC_PER_DAY, MAX_FORCED_PER_DAY, type ForcedRefreshCount } from "./throttles.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
-import { isActive, type Pause, pausedError, pauseKeys, type PauseStore } from "./backoff.ts";
+import { type Backoff, backoffError, backoffKeys, isActive } from "./backoff.ts";
+import { MAX_CLASSIC_PER_DAY, MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
 import { LEASE_MS } from "./refresh.ts";
 import { renewBeforeMs } from "./renewal.ts";
 
@@ -48,7 +48,7 @@ export interface CredentialStatus {
   /** What went wrong at the last attempt; undefined once one has succeeded. */
   readonly lastFailure:
     { readonly error: ServiceError; readonly at: number; readonly count: number } | undefined;
-  readonly diedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
+  readonly revokedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
 }
 
 /** How an app is: its credentials, and what today's upstream calls cost of the quota. */
@@ -64,10 +64,9 @@ export interface AppStatus {
 /** What the states are read from. */
 export interface CredentialStatesParts {
   readonly facts: CredentialFactsStore;
-  readonly pauses: Pick<PauseStore, "find">;
+  readonly pacing: Pick<Pacing, "backoffsOf" | "forcedToday">;
   readonly memory: Pick<CredentialCache, "current" | "usedAt">;
   readonly usage: Pick<UsageCounter, "today">;
-  readonly forced: ForcedRefreshCount;
   readonly clock: Clock;
   /** A credential that nobody asked for in so long is not renewed; milliseconds. */
   readonly idleAfterMs: number;
@@ -96,13 +95,12 @@ export class CredentialStates {
 
   /** How the app of `slot` is. */
   async ofApp(slot: Slot): Promise<AppStatus> {
-    const { facts, pauses, usage, forced, clock } = this.#parts;
+    const { facts, pacing, usage } = this.#parts;
     const { platform, appId } = slot;
     const kinds = KINDS_OF[platform];
-    const keys = new Set(kinds.flatMap((kind) => pauseKeys({ slot, kind })));
-    const [known, standing, today] = [
+    const [known, backoffs, today] = [
       await facts.ofSlot(slot),
-      await pauses.find([...keys]),
+      await pacing.backoffsOf(slot),
       new Map(await usage.today(platform, appId)),
     ];
     if (platform === "weixin") {
@@ -116,7 +114,7 @@ export class CredentialStates {
           slot,
           kind,
           known.find((each) => each.kind === kind),
-          standing,
+          backoffs,
         ),
       ),
       calls: [...today].map(([endpoint, calls]) => {
@@ -125,7 +123,7 @@ export class CredentialStates {
       }),
       forcedRefreshes:
         platform === "weixin"
-          ? { calls: await forced.takenToday(appId, clock.now()), limit: MAX_FORCED_PER_DAY }
+          ? { calls: await pacing.forcedToday(appId), limit: MAX_FORCED_PER_DAY }
           : undefined,
     };
   }
@@ -134,13 +132,13 @@ export class CredentialStates {
     slot: Slot,
     kind: CredentialKind,
     facts: CredentialFacts | undefined,
-    pauses: readonly Pause[],
+    backoffs: readonly Backoff[],
   ): CredentialStatus {
     const { clock, memory } = this.#parts;
     const now = clock.now();
     const key = credentialKey({ slot, kind });
     const life = this.#life(key, facts);
-    const pause = pauseThatConcerns(slot, kind, pauses, now);
+    const backoff = backoffThatConcerns(slot, kind, backoffs, now);
     const lease = facts?.leaseExpiresAt ?? 0;
     // A lease that ends later than any could was written under a clock that has been set back since.
     const isRefreshing = lease > now && lease <= now + LEASE_MS;
@@ -152,13 +150,17 @@ export class CredentialStates {
     const renewalAt = renewsInMs === undefined ? undefined : now + renewsInMs;
     return {
       kind,
-      state: stateOf({ pause, isRefreshing, life, leftMs, now }),
+      state: stateOf({ backoff, isRefreshing, life, leftMs, now }),
       generation: facts?.generation ?? 0,
       life,
       usedAt,
-      nextAttemptAt: pause && isActive(pause, now) ? pause.until : renewalAt,
-      lastFailure: pause && { error: pausedError(pause, now), at: pause.since, count: pause.count },
-      diedEarly: facts?.diedEarly,
+      nextAttemptAt: backoff && isActive(backoff, now) ? backoff.until : renewalAt,
+      lastFailure: backoff && {
+        error: backoffError(backoff, now),
+        at: backoff.since,
+        count: backoff.count,
+      },
+      revokedEarly: facts?.revokedEarly,
     };
   }
 
@@ -177,20 +179,20 @@ export class CredentialStates {
 }
 
 /**
- * The pause that keeps a credential from being obtained, or that its last attempt left behind.
+ * The backoff that keeps a credential from being obtained, or that its last attempt left behind.
  *
- * One that is over says something of the very credential that failed alone; of a slot or corp that is its token.
+ * One that has ended says something of the very credential that failed alone; of a slot or corp that is its token.
  */
-function pauseThatConcerns(
+function backoffThatConcerns(
   slot: Slot,
   kind: CredentialKind,
-  pauses: readonly Pause[],
+  backoffs: readonly Backoff[],
   now: number,
-): Pause | undefined {
-  const keys: readonly string[] = pauseKeys({ slot, kind });
+): Backoff | undefined {
+  const keys: readonly string[] = backoffKeys({ slot, kind });
   const own = new Set(kind === "access_token" ? keys : [credentialKey({ slot, kind })]);
-  const concerning = pauses.filter(
-    (pause) => keys.includes(pause.key) && (own.has(pause.key) || isActive(pause, now)),
+  const concerning = backoffs.filter(
+    (backoff) => keys.includes(backoff.key) && (own.has(backoff.key) || isActive(backoff, now)),
   );
   return concerning.toSorted((a, b) => b.until - a.until)[0];
 }
@@ -205,18 +207,18 @@ function subjectOf(
 }
 
 function stateOf(of: {
-  readonly pause: Pause | undefined;
+  readonly backoff: Backoff | undefined;
   readonly isRefreshing: boolean;
   readonly life: CredentialStatus["life"];
   /** How much life is left when it is renewed. */
   readonly leftMs: number | undefined;
   readonly now: number;
 }): CredentialState {
-  const { pause, life } = of;
-  const isRefused = pause?.failure.upstream !== undefined && pause.reason !== "ladder";
-  if (pause && isRefused && isActive(pause, of.now)) return "blocked";
+  const { backoff, life } = of;
+  const isRefused = backoff?.failure.upstream !== undefined && backoff.reason !== "exponential";
+  if (backoff && isRefused && isActive(backoff, of.now)) return "blocked";
   if (of.isRefreshing) return "refreshing";
-  if (pause) return "failing";
+  if (backoff) return "failing";
   if (!life) return "none";
   const scale = Math.min(1, (life.expiresAt - life.issuedAt) / FULL_LIFE_MS);
   return life.remainingMs <= Math.max(of.leftMs ?? 0, LAST_LEFT_MS * scale) ? "expiring" : "fresh";

@@ -167,7 +167,7 @@ export class TokenDelivery {
     actor?: AuditActor,
   ): Promise<DeliveredToken> {
     const make = this.#virtualFor(caller, ref);
-    const held = await this.#parts.credentials.replace(ref, rejected, actor);
+    const held = await this.#parts.credentials.replace(ref, rejected, actor, { endpoint: "v1" });
     return make?.() ?? held;
   }
 

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { type Slot, slotKey } from "../apps/app.ts";
-import type { UnknownSecrets } from "../apps/unknown-secrets.ts";
 import type { Clock } from "../clock.ts";
-import type { SlotCircuit } from "../credentials/backoff.ts";
+import type { Pacing } from "../credentials/pacing.ts";
+import { SingleFlight } from "../credentials/single-flight.ts";
 import { type TokenKeeper, withToken } from "../credentials/source.ts";
 import { ServiceError, type UpstreamRefusal } from "../errors.ts";
 import { Secret } from "../secret.ts";
@@ -19,20 +19,40 @@ const DEADLINE_MS = 8000;
 const REPLAY_MS = 10_000;
 const POLL_MS = 20;
 
+/** What the store knows of a code: its exchange is ours to make, another process makes it, or its answer. */
+export type IdempotencyState =
+  | { readonly state: "ours" }
+  | { readonly state: "under_way" }
+  | { readonly state: "answered"; readonly answer: Secret };
+
+/** Lets all processes share the answers to one-time codes. Answers are sealed and kept for seconds. */
+export interface IdempotencyStore {
+  /**
+   * Takes the right to exchange until `expiresAt`, or returns what another caller has made of it. What has expired at
+   * `now` counts for nothing. Epoch milliseconds both.
+   */
+  begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState>;
+  /** As `begin`, by a read alone: undefined when a `begin` may succeed. */
+  find(key: string, now: number): Promise<Exclude<IdempotencyState, { state: "ours" }> | undefined>;
+  /** Stores the answer of an exchange that was ours. */
+  complete(key: string, answer: Secret): Promise<void>;
+  /** Gives the right back: no answer came that is worth repeating. */
+  release(key: string): Promise<void>;
+}
+
 /** What `Login` works with. */
 export interface LoginParts {
   readonly exchange: LoginExchange;
   readonly wecomExchange: WecomLoginExchange;
-  /** The access tokens that WeCom's logins are asked with. */
+  /** The access tokens that WeCom's logins send. */
   readonly tokens: TokenKeeper;
   readonly answers: IdempotencyStore;
-  readonly unknownSecrets: UnknownSecrets;
-  readonly circuit: SlotCircuit;
+  readonly pacing: Pacing;
   readonly clock: Clock;
 }
 
 /** One exchange: what for, what it sends beside the code, and for whom. */
-interface Asked {
+interface Exchange {
   readonly kind: string;
   readonly sends: "secret" | "token";
   readonly slot: Slot;
@@ -45,85 +65,97 @@ interface Asked {
  *
  * Browsers and impatient users send the same code twice, and WeChat then says `code been used`. So for ten seconds
  * the same caller with the same code gets the same answer from one exchange, whichever process they reach. Answers are
- * kept sealed, under a digest of the code.
+ * kept sealed, under a digest of the code. In each method `caller` names who may get an answer again: a client's name,
+ * or the address of a caller without one.
  */
 export class Login {
   readonly #parts: LoginParts;
+  readonly #flights = new SingleFlight<object>();
 
   constructor(parts: LoginParts) {
     this.#parts = parts;
   }
 
-  /** The user behind a web OAuth code. `caller` is the address that asks. Throws what the exchange throws. */
+  /** The user behind a web OAuth code. Throws what the exchange throws. */
   oauth(slot: Slot, code: Secret, caller: string): Promise<OauthUser> {
     const ask = (signal: AbortSignal) => this.#parts.exchange.oauth(slot, code, signal);
     return this.#once({ kind: "oauth", sends: "secret", slot, code, caller }, ask);
   }
 
-  /** The user behind a Mini Program's login code. `caller` is the address that asks. */
+  /** The user behind a Mini Program's login code. Throws what the exchange throws. */
   miniProgram(slot: Slot, code: Secret, caller: string): Promise<MiniProgramUser> {
     const ask = (signal: AbortSignal) => this.#parts.exchange.miniProgram(slot, code, signal);
     return this.#once({ kind: "mini_program", sends: "secret", slot, code, caller }, ask);
   }
 
   /**
-   * Who stands behind a code of WeCom's web pages, by the application of a configured slot. A token that turns out to
-   * be dead is replaced, once; the code is not used up by it. Throws what the exchange throws, and what kept us from
-   * having a token.
+   * The user behind a code of WeCom's web pages, for the application of a configured slot. A token that was rejected is
+   * replaced, once; the code is not used up by it. Throws what the exchange throws, and what kept us from having a token.
    */
   wecomUser(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
     const { wecomExchange, tokens } = this.#parts;
-    return this.#once({ kind: "wecom_user", sends: "token", slot, code, caller }, (signal) =>
-      withToken(tokens, slot, (token) => wecomExchange.user(slot, token, code, signal), { signal }),
-    );
+    const kind = "wecom_user";
+    return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
+      const ask = (token: Secret) => wecomExchange.user(slot, token, code, signal);
+      return withToken(tokens, slot, ask, { signal, endpoint: kind });
+    });
   }
 
   /** As `wecomUser`, for the login code of a Mini Program inside WeCom. */
   wecomMiniProgram(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
     const { wecomExchange, tokens } = this.#parts;
-    return this.#once({ kind: "wecom_mini_program", sends: "token", slot, code, caller }, (signal) =>
-      withToken(tokens, slot, (token) => wecomExchange.miniProgram(slot, token, code, signal), { signal }),
-    );
+    const kind = "wecom_mini_program";
+    return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
+      const ask = (token: Secret) => wecomExchange.miniProgram(slot, token, code, signal);
+      return withToken(tokens, slot, ask, { signal, endpoint: kind });
+    });
   }
 
-  async #once<T extends object>(
-    { kind, sends, slot, code, caller }: Asked,
-    ask: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const { answers, unknownSecrets, circuit } = this.#parts;
+  #once<T extends object>(exchange: Exchange, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { kind, slot, code, caller } = exchange;
     const key = createHash("sha256")
       .update([kind, slotKey(slot), caller, code.reveal()].join("\n"))
       .digest("base64url");
+    // Under one key there is one kind of exchange, and so one type of user.
+    return this.#flights.run(key, () => this.#exchange(key, exchange, ask)) as Promise<T>;
+  }
+
+  async #exchange(
+    key: string,
+    { sends, slot }: Exchange,
+    ask: (signal: AbortSignal) => Promise<object>,
+  ): Promise<object> {
+    const { answers, pacing } = this.#parts;
     const known = await this.#beginOrWait(key);
-    if (known) return unpack(known) as T;
+    if (known) return unpack(known);
     try {
-      // The wait for a place counts too: a code must not be spent for a caller who has gone.
+      // The wait for a place counts too: a code must not be spent for a caller that has gone.
       const deadline = AbortSignal.timeout(DEADLINE_MS);
-      const user = await circuit.run(slot, sends, () =>
-        unknownSecrets.run(slot, () => ask(deadline), deadline),
-      );
+      const user = await pacing.login(slot, sends, () => ask(deadline), deadline);
       // The code is spent: an answer that can't be kept for a repetition must still reach this caller.
-      await answers.finish(key, packUser(user)).catch(() => undefined);
+      await answers.complete(key, packUser(user)).catch(() => undefined);
       return user;
     } catch (error) {
       // Only WeChat's own word about the code is worth repeating; after anything else the caller may try again.
-      const noted = isAboutTheCode(error) ? answers.finish(key, packRefusal(error)) : answers.abandon(key);
-      // What can't be noted is over by itself in ten seconds; the caller is told what WeChat said.
+      const noted = isAboutTheCode(error) ? answers.complete(key, packRefusal(error)) : answers.release(key);
+      // What can't be noted expires in ten seconds; the caller gets what WeChat said.
       await noted.catch(() => undefined);
       throw error;
     }
   }
 
-  /** Undefined when the exchange is ours to make; else the answer that another call got. */
+  /** Undefined when the exchange is ours to make; else the answer that another process got. */
   async #beginOrWait(key: string): Promise<Secret | undefined> {
     const { answers, clock } = this.#parts;
     const startedAt = clock.monotonic();
+    let found: IdempotencyState | undefined;
     while (clock.monotonic() - startedAt < DEADLINE_MS) {
       const now = clock.now();
-      const found = await answers.begin(key, now, now + REPLAY_MS);
+      found ??= await answers.begin(key, now, now + REPLAY_MS);
       if (found.state === "ours") return undefined;
       if (found.state === "answered") return found.answer;
       await clock.sleep(POLL_MS);
+      found = await answers.find(key, clock.now());
     }
     throw new ServiceError(
       "upstream_timeout",
@@ -136,13 +168,16 @@ function isAboutTheCode(
   error: unknown,
 ): error is ServiceError & { upstream: NonNullable<ServiceError["upstream"]> } {
   if (!(error instanceof ServiceError) || error.upstream === undefined) return false;
-  // A dead token is replaced by whoever finds that out, and the code is as good as before.
+  // A rejected token is replaced by the caller that notices, and the code is as good as before.
   return error.upstream.class !== "transient" && error.upstream.class !== "token_invalid";
 }
 
-/** An answer as it is stored: what the exchange returned, or WeChat's refusal. */
+/** An answer as it is stored: what the exchange returned, its secrets apart, or WeChat's refusal. */
 type StoredAnswer =
-  | { readonly user: Readonly<Record<string, unknown>> }
+  | {
+      readonly user: Readonly<Record<string, unknown>>;
+      readonly secrets: Readonly<Record<string, string>>;
+    }
   | {
       readonly refusal: {
         readonly message: string;
@@ -153,11 +188,13 @@ type StoredAnswer =
 
 /** Packs what an exchange returned, secrets included, into one secret text. */
 function packUser(user: object): Secret {
-  const plain = Object.entries(user).map(([name, value]) => [
-    name,
-    value instanceof Secret ? { secret: value.reveal() } : value,
-  ]);
-  return pack({ user: Object.fromEntries(plain) });
+  const plain: Record<string, unknown> = {};
+  const secrets: Record<string, string> = {};
+  for (const [name, value] of Object.entries(user)) {
+    if (value instanceof Secret) secrets[name] = value.reveal();
+    else plain[name] = value;
+  }
+  return pack({ user: plain, secrets });
 }
 
 /** Packs a refusal of WeChat's. */
@@ -172,33 +209,10 @@ function unpack(answer: Secret): object {
     const { message, ...detail } = stored.refusal;
     throw new ServiceError("upstream_rejected", message, detail);
   }
-  const user = Object.entries(stored.user).map(([name, value]) => [
-    name,
-    isSealed(value) ? new Secret(value.secret) : value,
-  ]);
-  return Object.fromEntries(user) as object;
+  const secrets = Object.entries(stored.secrets).map(([name, text]) => [name, new Secret(text)]);
+  return { ...stored.user, ...(Object.fromEntries(secrets) as Record<string, Secret>) };
 }
 
 function pack(answer: StoredAnswer): Secret {
   return new Secret(JSON.stringify(answer));
-}
-
-function isSealed(value: unknown): value is { secret: string } {
-  return typeof value === "object" && value !== null && "secret" in value && typeof value.secret === "string";
-}
-
-/** What stands under a key: an exchange that is ours to make, one that somebody else makes, or its answer. */
-export type IdempotencyState =
-  | { readonly state: "ours" }
-  | { readonly state: "under_way" }
-  | { readonly state: "answered"; readonly answer: Secret };
-
-/** Lets all processes share what a one-time code was answered with. Answers are sealed and kept for seconds. */
-export interface IdempotencyStore {
-  /** Takes the right to exchange, or tells what stands. What is over at `now` (epoch milliseconds) stands no more. */
-  begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState>;
-  /** Stores the answer of an exchange that was ours. */
-  finish(key: string, answer: Secret): Promise<void>;
-  /** Gives the right back: no answer came that is worth repeating. */
-  abandon(key: string): Promise<void>;
 }

@@ -170,7 +170,7 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "credential.lease_waited": () => leaseWaits.increase(),
     "access.refused": ({ code }) => refusals.increase(String(code)),
     "audit.failed": () => auditFailures.increase(),
-    "credential.died_early": () => diedEarly.increase(),
+    "credential.revoked_early": () => diedEarly.increase(),
   };
 }
 

@@ -8,8 +8,7 @@ import type {
   CredentialStore,
   IssuedTokenIndex,
 } from "../credentials/credential-store.ts";
-import type { ForcedRefreshCount, ForcedRefreshes } from "../credentials/throttles.ts";
-import type { PauseStore } from "../credentials/backoff.ts";
+import type { PacingStore } from "../credentials/pacing.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { UsageStore } from "../audit/usage.ts";
 import type { IdempotencyStore } from "../login/login.ts";
@@ -21,8 +20,7 @@ export interface Store {
   readonly credentials: CredentialStore;
   readonly credentialFacts: CredentialFactsStore;
   readonly issuedTokens: IssuedTokenIndex;
-  readonly pauses: PauseStore;
-  readonly forcedRefreshes: ForcedRefreshes & ForcedRefreshCount;
+  readonly pacing: PacingStore;
   readonly usage: UsageStore;
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;

@@ -195,11 +195,11 @@ export class CallbackIpProbe implements TokenProbe {
         repeatable: true,
         signal,
       });
-      return "alive";
+      return "valid";
     } catch (error) {
       if (!(error instanceof ServiceError) || !error.upstream || error.upstream.class === "transient")
         return "unknown";
-      return error.upstream.class === "token_invalid" ? "dead" : "alive";
+      return error.upstream.class === "token_invalid" ? "revoked" : "valid";
     }
   }
 }

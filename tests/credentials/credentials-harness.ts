@@ -1,9 +1,8 @@
 import type { SlotName } from "../../src/apps/app.ts";
-import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
-import { GuardedSource } from "../../src/credentials/source.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
+import { Pacing, type PacingStore } from "../../src/credentials/pacing.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualProbe } from "../support/manual-probe.ts";
@@ -36,7 +35,7 @@ const FATES: ReadonlySet<ServiceEvent["type"]> = new Set([
   "credential.refresh_failed",
   "credential.fenced",
   "credential.cleared",
-  "credential.died_early",
+  "credential.revoked_early",
 ] as const);
 
 /** A credential manager on a real database with a source and a probe that the test answers. Use it with `using`. */
@@ -85,6 +84,11 @@ export class CredentialsHarness {
     return (await this.#folder.open()).credentials;
   }
 
+  /** What another process sees of backoffs and budgets. */
+  async pacingElsewhere(): Promise<PacingStore> {
+    return (await this.#folder.open()).pacing;
+  }
+
   /** The types of the events so far that tell what became of credentials. */
   emitted(): string[] {
     return this.events.map(({ type }) => type).filter((type) => FATES.has(type));
@@ -96,10 +100,9 @@ export class CredentialsHarness {
     const isKnown = async (slot: SlotName) =>
       (await this.store.find({ slot, kind: "access_token" })).wasSaved;
     return new CredentialManager({
-      source: new GuardedSource(this.source, new UnknownSecrets(this.clock, isKnown)),
+      source: this.source,
       store: this.store,
-      pauses: this.#all.pauses,
-      forced: this.#all.forcedRefreshes,
+      pacing: new Pacing({ store: this.#all.pacing, clock: this.clock, events, isKnown }),
       probe: this.probe,
       memory: new CredentialCache(this.store, this.clock),
       clock: this.clock,
@@ -125,7 +128,7 @@ function passingOn(store: CredentialStore): CredentialStore {
     save: (...parts) => store.save(...parts),
     clear: (...parts) => store.clear(...parts),
     reject: (...parts) => store.reject(...parts),
-    bury: (...parts) => store.bury(...parts),
+    markRevoked: (...parts) => store.markRevoked(...parts),
     shorten: (...parts) => store.shorten(...parts),
     touch: (...parts) => store.touch(...parts),
     version: () => store.version(),

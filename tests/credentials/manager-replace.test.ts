@@ -3,7 +3,7 @@ import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualSource, issued } from "../support/manual-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
-import { tokenOf, weixinSlot } from "../support/slots.ts";
+import { tokenOf, wecomSlot, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
 import { CredentialsHarness } from "./credentials-harness.ts";
 
@@ -27,7 +27,7 @@ test("a token that WeChat refused is replaced by one upstream call, and nothing 
   ]);
   expect(it.world.emitted()).toEqual([
     "credential.refreshed",
-    "credential.died_early",
+    "credential.revoked_early",
     "credential.refreshed",
   ]);
 });
@@ -61,13 +61,13 @@ test("P2: a complaint that joins an older flight is not answered with the value 
   expect(await replaced).toBe("two");
 });
 
-test("in stable mode WeChat may issue the same value again: when it says that it is alive, it is returned, and believed for 60 s", async () => {
+test("in stable mode WeChat may issue the same value again: when it says that it is valid, it is returned, and believed for 10 s", async () => {
   using it = await setup("one", "one", "one", "never");
-  it.world.probe.verdict = "alive";
+  it.world.probe.verdict = "valid";
   await it.get();
   expect(await it.replace("one")).toBe("one");
   expect(it.world.source.asked).toHaveLength(2);
-  it.world.clock.advance(59_999);
+  it.world.clock.advance(9999);
   expect(await it.replace("one")).toBe("one");
   expect(it.world.source.asked).toHaveLength(2);
   expect(it.world.probe.asked).toEqual(["one"]);
@@ -75,6 +75,62 @@ test("in stable mode WeChat may issue the same value again: when it says that it
   expect(await it.replace("one")).toBe("one");
   expect(it.world.probe.asked).toEqual(["one", "one"]);
   expect(it.world.source.forced).toBe(0);
+});
+
+for (const kind of ["stable", "classic", "wecom"] as const) {
+  test(`P2: a token that WeChat has just called valid, and that another endpoint then rejects because it is revoked, is replaced at once (${kind})`, async () => {
+    using it = await setup("one");
+    const ref = tokenOf(kind === "wecom" ? wecomSlot() : weixinSlot("wx1", kind));
+    const replace = async (endpoint: string) =>
+      (await it.world.manager.replace(ref, new Secret("one"), undefined, { endpoint })).value.reveal();
+    it.world.probe.verdict = "valid";
+    await it.get(ref);
+    if (kind !== "classic") it.world.source.script("one");
+    expect(await replace("/cgi-bin/menu")).toBe("one");
+    it.world.clock.advance(1000);
+    it.world.probe.verdict = "revoked";
+    it.world.source.script("two");
+    expect(await replace("/cgi-bin/menu")).toBe("one");
+    expect(await replace("/cgi-bin/user")).toBe("two");
+    expect(await replace("/cgi-bin/menu")).toBe("two");
+  });
+}
+
+test("a verdict has the token checked for one other endpoint; further ones get the verdict, and no error", async () => {
+  using it = await setup("one", "one", "one", "never");
+  const replace = async (endpoint?: string) =>
+    (await it.world.manager.replace(tokenOf(), new Secret("one"), undefined, { endpoint })).value.reveal();
+  it.world.probe.verdict = "valid";
+  await it.get();
+  for (const endpoint of ["/cgi-bin/menu", "/cgi-bin/user", "/cgi-bin/tags", undefined, "/cgi-bin/menu"])
+    expect([endpoint, await replace(endpoint)]).toEqual([endpoint, "one"]);
+  expect(it.world.probe.asked).toEqual(["one", "one"]);
+});
+
+test("P1: a thousand complaints from two endpoints about one token cost two verifications", async () => {
+  using it = await setup("one", "one", "one", "never");
+  it.world.probe.verdict = "valid";
+  await it.get();
+  for (const endpoint of ["/cgi-bin/menu", "/cgi-bin/user", "/cgi-bin/menu", "/cgi-bin/user"]) {
+    const complain = () => it.world.manager.replace(tokenOf(), new Secret("one"), undefined, { endpoint });
+    await Promise.all(Array.from({ length: 250 }, complain));
+  }
+  expect(it.world.probe.asked).toHaveLength(2);
+});
+
+test("another process has a second endpoint's complaint checked too, within the same budget", async () => {
+  using it = await setup("one", "one", "one", "never");
+  const other = it.world.restarted();
+  it.world.probe.verdict = "valid";
+  await it.get();
+  const complain = (manager: typeof other, endpoint: string) =>
+    manager.replace(tokenOf(), new Secret("one"), undefined, { endpoint });
+  await complain(it.world.manager, "/cgi-bin/menu");
+  expect((await failureOf(complain(other, "/cgi-bin/menu"))).code).toBe("unavailable");
+  await complain(other, "/cgi-bin/user");
+  expect(it.world.probe.asked).toHaveLength(2);
+  expect((await complain(it.world.manager, "/cgi-bin/tags")).value.reveal()).toBe("one");
+  expect(it.world.probe.asked).toHaveLength(2);
 });
 
 test("in stable mode a value that WeChat repeats although it says that it is dead is forced out, once, without a loop", async () => {
@@ -98,12 +154,12 @@ test("P2: a value that WeChat repeats even when forced is dead: it is handed out
 test("a classic token is asked about before another is fetched, and a living one stays", async () => {
   using it = await setup("one", "two");
   const classic = tokenOf(weixinSlot("wx1", "classic"));
-  it.world.probe.verdict = "alive";
+  it.world.probe.verdict = "valid";
   await it.get(classic);
   expect(await it.replace("one", classic)).toBe("one");
   expect(it.world.source.asked).toHaveLength(1);
-  it.world.probe.verdict = "dead";
-  it.world.clock.advance(60_000);
+  it.world.probe.verdict = "revoked";
+  it.world.clock.advance(10_000);
   expect(await it.replace("one", classic)).toBe("two");
 });
 
@@ -165,13 +221,13 @@ test("P2: a value that WeChat said is dead is not handed out although its replac
 test("P5: a late complaint does not forget what somebody else stored meanwhile", async () => {
   using world = await CredentialsHarness.create(new ManualSource("one", "late", "never"), {
     wrap: (store) => ({
-      bury: async (...parts) => {
+      markRevoked: async (...parts) => {
         // Whoever complained was held up for longer than a lease lives, and another process has dealt with it.
         world.clock.advance(LEASE_MS);
         const now = world.clock.now();
         const newer = { value: new Secret("newer"), issuedAt: now, expiresAt: now + 7_200_000 };
         await saveUnderLease(await world.elsewhere(), parts[0], newer);
-        return store.bury(...parts);
+        return store.markRevoked(...parts);
       },
     }),
   });

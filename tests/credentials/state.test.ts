@@ -6,9 +6,11 @@ import { type Slot, slotKey } from "../../src/apps/app.ts";
 import { UsageCounter } from "../../src/audit/usage.ts";
 import { credentialKey, type CredentialKind, KINDS_OF } from "../../src/credentials/credential.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
-import type { Pause } from "../../src/credentials/backoff.ts";
+import type { Backoff } from "../../src/credentials/backoff.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { CredentialStates } from "../../src/credentials/status.ts";
 import type { UpstreamErrorClass } from "../../src/errors.ts";
+import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -39,12 +41,12 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
   });
   const memory = new CredentialCache(store.credentials, clock);
   const usage = new UsageCounter(store.usage, clock);
+  const pacing = new Pacing({ store: store.pacing, clock, events: new EventBus() });
   const states = new CredentialStates({
     facts: store.credentialFacts,
-    pauses: store.pauses,
+    pacing,
     memory,
     usage,
-    forced: store.forcedRefreshes,
     clock,
     idleAfterMs: 24 * HOUR_MS,
   });
@@ -55,6 +57,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     store,
     memory,
     usage,
+    pacing,
     states,
     name,
     lease,
@@ -67,7 +70,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
       await store.credentials.release(name, "a");
       return standing;
     },
-    async pause(key: string, reason: Pause["reason"], untilMs: number, errorClass?: UpstreamErrorClass) {
+    async backOff(key: string, reason: Backoff["reason"], untilMs: number, errorClass?: UpstreamErrorClass) {
       const upstream = errorClass && {
         platform: slot.platform,
         errcode: 40164,
@@ -76,7 +79,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
       };
       const failure = { code: "upstream_rejected" as const, message: "refused", hint: "a hint", upstream };
       const now = clock.now();
-      await store.pauses.put({ key, reason, failure, count: 2, since: now, until: now + untilMs });
+      await store.pacing.put({ key, reason, failure, count: 2, since: now, until: now + untilMs });
     },
     async status() {
       const { credentials } = await states.ofApp(slot);
@@ -143,7 +146,7 @@ test("a credential is refreshing while any process has its lease, and not when t
 test("a refusal blocks the slot until its instant, and is failing until something succeeds", async () => {
   await using world = await setup();
   await world.obtain();
-  await world.pause(slotKey(STABLE), "circuit", 600_000, "config");
+  await world.backOff(slotKey(STABLE), "circuit_open", 600_000, "config");
   const at = world.clock.now();
   const blocked = await world.status();
   expect(blocked).toMatchObject({ state: "blocked", nextAttemptAt: at + 600_000 });
@@ -153,18 +156,18 @@ test("a refusal blocks the slot until its instant, and is failing until somethin
   expect(blocked.life?.remainingMs).toBe(LIFE_MS);
   world.clock.advance(600_000);
   expect((await world.status()).state).toBe("failing");
-  await world.store.pauses.remove([slotKey(STABLE)]);
+  await world.store.pacing.remove(await world.store.pacing.find([slotKey(STABLE)]));
   expect(await world.status()).toMatchObject({ state: "fresh", lastFailure: undefined });
 });
 
-test("a used-up quota blocks; the ladder and a dead end of our own are failing", async () => {
+test("a used-up quota blocks; an exponential backoff and a terminal error of our own are failing", async () => {
   await using world = await setup();
   const key = credentialKey(world.name);
-  await world.pause(key, "quota", 60_000, "quota_minute");
+  await world.backOff(key, "quota", 60_000, "quota_minute");
   expect((await world.status()).state).toBe("blocked");
-  await world.pause(key, "quota", 60_000);
+  await world.backOff(key, "quota", 60_000);
   expect((await world.status()).state).toBe("failing");
-  await world.pause(key, "ladder", 4000, "transient");
+  await world.backOff(key, "exponential", 4000, "transient");
   expect(await world.status()).toMatchObject({
     state: "failing",
     nextAttemptAt: world.clock.now() + 4000,
@@ -173,7 +176,7 @@ test("a used-up quota blocks; the ladder and a dead end of our own are failing",
 
 test("a quota of the corp blocks the applications of the corp while it lasts, and their tickets no longer", async () => {
   await using world = await setup(WECOM, "jsapi_ticket");
-  await world.pause("wecom:ww1", "quota", 60_000, "quota_minute");
+  await world.backOff("wecom:ww1", "quota", 60_000, "quota_minute");
   expect((await world.status()).state).toBe("blocked");
   world.clock.advance(60_000);
   expect(await world.status()).toMatchObject({ state: "none", lastFailure: undefined });
@@ -188,8 +191,8 @@ test("a value that was rejected or cleared is none, and its use and early death 
   expect(await world.status()).toMatchObject({ state: "none", life: undefined, usedAt: now });
   const { generation: rejected } = await world.store.credentials.find(world.name);
   const death = { now, earlyMs: 5_000_000 };
-  await world.store.credentials.bury(world.name, new Secret("the-value"), rejected, death);
-  expect((await world.status()).diedEarly).toEqual({ at: now, earlyMs: 5_000_000 });
+  await world.store.credentials.markRevoked(world.name, new Secret("the-value"), rejected, death);
+  expect((await world.status()).revokedEarly).toEqual({ at: now, earlyMs: 5_000_000 });
 });
 
 test("the next attempt is the renewal, and there is none planned for what nobody uses", async () => {
@@ -225,7 +228,7 @@ test("P7: today's calls are shown by endpoint beside what WeChat allows, forced 
   await world.usage.flush();
   world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/token", ...call });
   world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/ticket/getticket", ...call });
-  await world.store.forcedRefreshes.take("wx1", world.clock.now());
+  expect(await world.pacing.take("force", world.name)).toBe(0);
   const today = await world.states.ofApp(STABLE);
   expect(new Set(today.calls)).toEqual(
     new Set([

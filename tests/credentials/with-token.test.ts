@@ -25,8 +25,8 @@ function setup({ first = "first", second = "second", failures = [] as Error[] } 
     return token.reveal();
   };
   const { signal } = new AbortController();
-  const run = (triesLivingAgain = false) =>
-    withToken(tokens, weixinSlot(), ask, { signal, triesLivingAgain });
+  const run = (triesValidAgain = false) =>
+    withToken(tokens, weixinSlot(), ask, { signal, endpoint: "test", triesValidAgain });
   return { events, tokens, ask, run };
 }
 
@@ -73,7 +73,7 @@ test("a token that does not come in time ends the wait, before the first ask and
   const never = () => new Promise<never>(() => {});
   const signal = AbortSignal.abort();
   const { ask, tokens, events } = setup({ failures: [DEAD] });
-  const waiting = withToken({ ...tokens, get: never }, weixinSlot(), ask, { signal });
+  const waiting = withToken({ ...tokens, get: never }, weixinSlot(), ask, { signal, endpoint: "test" });
   expect((await failureOf(waiting)).code).toBe("upstream_timeout");
   expect(events).toEqual([]);
   const over = new AbortController();
@@ -81,7 +81,10 @@ test("a token that does not come in time ends the wait, before the first ask and
     over.abort();
     return never();
   };
-  const again = withToken({ ...tokens, replace }, weixinSlot(), ask, over);
+  const again = withToken({ ...tokens, replace }, weixinSlot(), ask, {
+    signal: over.signal,
+    endpoint: "test",
+  });
   expect((await failureOf(again)).code).toBe("upstream_timeout");
   expect(events).toEqual(["ask first"]);
 });

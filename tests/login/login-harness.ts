@@ -1,8 +1,7 @@
 import type { Slot } from "../../src/apps/app.ts";
-import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
-import { SlotCircuit } from "../../src/credentials/backoff.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
 import { Login } from "../../src/login/login.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
@@ -58,13 +57,9 @@ export class LoginHarness {
   /** A process of its own on the one database. */
   async process(): Promise<{ login: Login; tokens: CredentialManager }> {
     const { clock, sandbox } = this;
-    const {
-      credentials: store,
-      pauses,
-      forcedRefreshes: forced,
-      loginAnswers: answers,
-    } = await this.folder.open();
+    const { credentials: store, pacing: pacingStore, loginAnswers: answers } = await this.folder.open();
     const events = new EventBus();
+    const pacing = new Pacing({ store: pacingStore, clock, events });
     const http = new HttpClient({
       baseUrls: { weixin: sandbox.weixinUrl, wecom: sandbox.wecomUrl },
       proxyUrl: undefined,
@@ -74,8 +69,7 @@ export class LoginHarness {
     const tokens = new CredentialManager({
       source: new WecomTokenSource(http),
       store,
-      pauses,
-      forced,
+      pacing,
       probe: new CallbackIpProbe(http),
       memory: new CredentialCache(store, clock),
       clock,
@@ -87,8 +81,7 @@ export class LoginHarness {
       wecomExchange: new WecomLogin(http),
       tokens,
       answers,
-      unknownSecrets: new UnknownSecrets(clock, async () => false),
-      circuit: new SlotCircuit(pauses, clock),
+      pacing,
       clock,
     });
     return { login, tokens };

@@ -3,9 +3,9 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Slot, slotKey } from "../../src/apps/app.ts";
-import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
-import { SlotCircuit } from "../../src/credentials/backoff.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
+import { EventBus } from "../../src/events.ts";
 import type { LoginExchange, WecomLoginExchange } from "../../src/login/login-exchange.ts";
 import { Login } from "../../src/login/login.ts";
 import { Secret } from "../../src/secret.ts";
@@ -52,10 +52,9 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
   const tokens = { get: none, replace: none };
   /** A process of its own on the one database. */
   const process = async () => {
-    const { loginAnswers: answers, pauses } = await folder.open();
-    const unknownSecrets = new UnknownSecrets(clock, async () => false);
-    const circuit = new SlotCircuit(pauses, clock);
-    return new Login({ exchange, wecomExchange, tokens, answers, unknownSecrets, circuit, clock });
+    const { loginAnswers: answers, pacing: store } = await folder.open();
+    const pacing = new Pacing({ store, clock, events: new EventBus() });
+    return new Login({ exchange, wecomExchange, tokens, answers, pacing, clock });
   };
   const login = await process();
   const mini = async (code = "code", slot = weixinSlot(), address = ALICE) =>

@@ -75,9 +75,9 @@ export class Issuer implements CredentialSource, TokenProbe {
     await this.#turn("probe");
     if (this.fault === "silent_probe" || this.fault === "down") return "unknown";
     const token = this.find(value.reveal());
-    if (token && this.isAlive(token)) return "alive";
+    if (token && this.isAlive(token)) return "valid";
     if (token) token.isConfirmedDead = true;
-    return "dead";
+    return "revoked";
   }
 
   find(value: string): Token | undefined {

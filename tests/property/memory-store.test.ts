@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import type { Credential, CredentialName, CredentialRecord } from "../../src/credentials/credential.ts";
-import type { Pause, PauseStore } from "../../src/credentials/backoff.ts";
+import type { PacingStore } from "../../src/credentials/pacing.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { MemoryCredentialStore, MemoryDatabase, MemoryPauseStore } from "./memory-store.ts";
+import { MemoryCredentialStore, MemoryDatabase, MemoryPacingStore } from "./memory-store.ts";
 
 const START = 1_795_320_000_000;
 const METHODS = [
@@ -19,9 +19,9 @@ const METHODS = [
   "clear",
   "clear if",
   "reject",
-  "bury",
+  "mark revoked",
   "shorten",
-  "claim",
+  "use",
 ] as const;
 const HOLDERS = ["a", "b"];
 
@@ -37,11 +37,11 @@ type Call = typeof call extends fc.Arbitrary<infer T> ? T : never;
 
 /** What a call did, with nothing in it that two stores may do differently. */
 async function perform(
-  stores: { credentials: CredentialStore; pauses: PauseStore },
+  stores: { credentials: CredentialStore; pacing: PacingStore },
   name: CredentialName,
   { method, holder: index, value, back, at }: Call,
 ): Promise<unknown> {
-  const { credentials: store, pauses } = stores;
+  const { credentials: store, pacing } = stores;
   const holder = HOLDERS[index] ?? "a";
   const before = await store.find(name);
   const generation = before.generation - back;
@@ -67,32 +67,24 @@ async function perform(
       return shown(await store.clear(name, generation));
     case "reject":
       return shown(await store.reject(name, generation));
-    case "bury":
-      return shown(await store.bury(name, credential.value, generation, { now, earlyMs: 0 }));
+    case "mark revoked":
+      return shown(await store.markRevoked(name, credential.value, generation, { now, earlyMs: 0 }));
     case "shorten": {
       const standing = (back === 0 && before.credential) || credential;
       return shown(await store.shorten(name, standing, { expiresAt: now + 300_000, renewBeforeMs: 60_000 }));
     }
-    case "claim": {
-      const failure = { code: "unavailable" as const, message: "" };
-      const pause: Pause = {
-        key: "k",
-        reason: "quota",
-        failure,
-        count: value,
-        since: now,
-        until: now + 10_000,
-      };
-      return (await pauses.claim(pause))?.since;
+    case "use": {
+      const limits = [{ key: name.slot.appId, most: value, from: now - 10_000 }];
+      return (await pacing.use({ limits, now, until: now + 10_000 })).blocked;
     }
     default:
       throw new Error("no such call");
   }
 }
 
-function shown({ generation, credential, isRejected, dead, wasSaved }: CredentialRecord): unknown {
+function shown({ generation, credential, isRejected, revoked, wasSaved }: CredentialRecord): unknown {
   const { value, ...life } = credential ?? {};
-  return { generation, value: value?.reveal(), life, isRejected, dead: dead?.reveal(), wasSaved };
+  return { generation, value: value?.reveal(), life, isRejected, revoked: revoked?.reveal(), wasSaved };
 }
 
 test("the store of the schedules answers every call as SQLite does", async () => {
@@ -113,12 +105,11 @@ test("the store of the schedules answers every call as SQLite does", async () =>
         slot: { platform: "weixin", appId: `app${++run}`, name: "classic" },
         kind: "access_token",
       };
-      await sqlite.pauses.remove(["k"]);
       const now = () => Promise.resolve();
       const database = new MemoryDatabase();
       const memory = {
         credentials: new MemoryCredentialStore(database, "a", now, () => clock.now()),
-        pauses: new MemoryPauseStore(database, now),
+        pacing: new MemoryPacingStore(database, now),
       };
       for (const each of sequence)
         expect(await perform(memory, name, each)).toEqual(await perform(sqlite, name, each));

@@ -6,8 +6,8 @@ import {
   type CredentialRecord,
   NO_RECORD,
 } from "../../src/credentials/credential.ts";
-import type { ForcedRefreshes } from "../../src/credentials/throttles.ts";
-import { isActive, type Pause, type PauseStore } from "../../src/credentials/backoff.ts";
+import { type Backoff, MAX_SKEW_MS } from "../../src/credentials/backoff.ts";
+import type { PacingStore, UseAnswer, UseRequest } from "../../src/credentials/pacing.ts";
 import type { Secret } from "../../src/secret.ts";
 
 interface Row extends CredentialRecord {
@@ -19,11 +19,19 @@ interface Row extends CredentialRecord {
 /** Passes the turn to somebody else; tests decide to whom, and so the order of everything. */
 export type Turn = (label: string) => Promise<void>;
 
-/** What all nodes of a test share: rows, pauses, and who has committed how often. */
+/** One use of a budget. */
+interface Use {
+  readonly key: string;
+  readonly since: number;
+  readonly note: string | undefined;
+  isPending: boolean;
+}
+
+/** What all nodes of a test share: rows, backoffs, uses of budgets, and who has committed how often. */
 export class MemoryDatabase {
   readonly rows = new Map<string, Row>();
-  readonly pauses = new Map<string, Pause>();
-  readonly forced = new Map<string, { count: number; lastAt: number }>();
+  readonly backoffs = new Map<string, Backoff>();
+  readonly uses = new Map<string, Use>();
   readonly commits = new Map<string, number>();
   /** Called with every value that is saved, in the order of the commits. */
   onSave: (credential: Credential, before: Credential | undefined) => void = () => undefined;
@@ -109,12 +117,12 @@ export class MemoryCredentialStore implements CredentialStore {
     });
   }
 
-  bury(name: CredentialName, dead: Secret, generation: number): Promise<CredentialRecord> {
-    return this.#atomically("bury", () => {
+  markRevoked(name: CredentialName, revoked: Secret, generation: number): Promise<CredentialRecord> {
+    return this.#atomically("markRevoked", () => {
       const row = this.#row(name);
       if (!row) return this.#record(name);
       const cleared = row.generation === generation ? { credential: undefined, isRejected: false } : {};
-      return this.#write(name, { ...row, ...cleared, dead });
+      return this.#write(name, { ...row, ...cleared, revoked });
     });
   }
 
@@ -162,8 +170,8 @@ export class MemoryCredentialStore implements CredentialStore {
   }
 }
 
-/** Pauses in a `MemoryDatabase`. */
-export class MemoryPauseStore implements PauseStore {
+/** Backoffs and budgets in a `MemoryDatabase`. It prunes nothing. */
+export class MemoryPacingStore implements PacingStore {
   readonly #database: MemoryDatabase;
   readonly #turn: Turn;
 
@@ -172,43 +180,68 @@ export class MemoryPauseStore implements PauseStore {
     this.#turn = turn;
   }
 
-  async find(keys: readonly string[]): Promise<Pause[]> {
-    await this.#turn("pauses find");
-    return keys.flatMap((key) => this.#database.pauses.get(key) ?? []);
+  async find(keys: readonly string[]): Promise<Backoff[]> {
+    await this.#turn("pacing find");
+    return keys.flatMap((key) => this.#database.backoffs.get(key) ?? []);
   }
 
-  async put(pause: Pause): Promise<void> {
-    await this.#turn("pauses put");
-    this.#database.pauses.set(pause.key, pause);
+  async put(backoff: Backoff): Promise<void> {
+    await this.#turn("pacing put");
+    this.#database.backoffs.set(backoff.key, backoff);
   }
 
-  async claim(pause: Pause): Promise<Pause | undefined> {
-    await this.#turn("pauses claim");
-    const standing = this.#database.pauses.get(pause.key);
-    if (standing && isActive(standing, pause.since)) return standing;
-    this.#database.pauses.set(pause.key, pause);
-    return undefined;
+  async remove(seen: readonly Backoff[]): Promise<void> {
+    await this.#turn("pacing remove");
+    for (const { key, since, until } of seen) {
+      const current = this.#database.backoffs.get(key);
+      if (current?.since === since && current.until === until) this.#database.backoffs.delete(key);
+    }
   }
 
-  async remove(keys: readonly string[]): Promise<void> {
-    await this.#turn("pauses remove");
-    for (const key of keys) this.#database.pauses.delete(key);
-  }
-}
-
-/** A budget of 20 in all, 30 s apart, in a `MemoryDatabase`. */
-export class MemoryForcedRefreshes implements ForcedRefreshes {
-  readonly #database: MemoryDatabase;
-
-  constructor(database: MemoryDatabase) {
-    this.#database = database;
+  async unblock(keys: readonly string[]): Promise<void> {
+    await this.#turn("pacing unblock");
+    for (const key of keys) this.#database.backoffs.delete(key);
   }
 
-  async take(appId: string, now: number): Promise<number> {
-    const { count, lastAt } = this.#database.forced.get(appId) ?? { count: 0, lastAt: -Infinity };
-    if (count >= 20) return 3_600_000;
-    if (now - lastAt < 30_000) return lastAt + 30_000 - now;
-    this.#database.forced.set(appId, { count: count + 1, lastAt: now });
-    return 0;
+  async use({ limits, now, note, isPending = false }: UseRequest): Promise<UseAnswer> {
+    await this.#turn("pacing use");
+    const blocked = limits.flatMap(({ key, most, from }, limit) => {
+      const uses = this.#usesOf(key, from, now);
+      const blocking = uses[uses.length - most];
+      if (!blocking) return [];
+      const final = uses.filter((use) => !use.isPending || use.since <= now - 10_000);
+      return [{ limit, since: blocking.since, note: blocking.note, isPending: final.length < most }];
+    });
+    if (blocked.length > 0) return { blocked };
+    const ids = [...new Set(limits.map(({ key }) => key))].map((key) => {
+      const id = `${key}#${this.#database.uses.size}#${crypto.randomUUID()}`;
+      this.#database.uses.set(id, { key, since: now, note, isPending });
+      return id;
+    });
+    return { uses: ids };
+  }
+
+  async settle(uses: readonly string[]): Promise<void> {
+    await this.#turn("pacing settle");
+    for (const id of uses) {
+      const use = this.#database.uses.get(id);
+      if (use) use.isPending = false;
+    }
+  }
+
+  async giveBack(uses: readonly string[]): Promise<void> {
+    await this.#turn("pacing give back");
+    for (const id of uses) this.#database.uses.delete(id);
+  }
+
+  async countUses(key: string, from: number, now: number): Promise<number> {
+    await this.#turn("pacing count");
+    return this.#usesOf(key, from, now).length;
+  }
+
+  #usesOf(key: string, from: number, now: number): Use[] {
+    return [...this.#database.uses.values()]
+      .filter((use) => use.key === key && use.since > from && use.since <= now + MAX_SKEW_MS)
+      .toSorted((a, b) => a.since - b.since);
   }
 }

@@ -4,17 +4,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { type Fault, Issuer, refOf, type Sort } from "./issuer.ts";
-import {
-  MemoryCredentialStore,
-  MemoryDatabase,
-  MemoryForcedRefreshes,
-  MemoryPauseStore,
-} from "./memory-store.ts";
+import { MemoryCredentialStore, MemoryDatabase, MemoryPacingStore } from "./memory-store.ts";
 
 const ACTOR = { client: "test", environment: "", address: "127.0.0.1", traceId: "" };
 
@@ -225,15 +221,15 @@ class Reference {
   #start(name: string): CredentialManager {
     const { clock } = this;
     const store = this.#wrap(new MemoryCredentialStore(this.#database, name, now, () => clock.now()));
+    const events = new EventBus();
     return new CredentialManager({
       source: this.issuer,
       probe: this.issuer,
       store,
-      pauses: new MemoryPauseStore(this.#database, now),
-      forced: new MemoryForcedRefreshes(this.#database),
+      pacing: new Pacing({ store: new MemoryPacingStore(this.#database, now), clock: clock, events }),
       memory: new CredentialCache(store, clock),
       clock,
-      events: new EventBus(),
+      events,
       holder: crypto.randomUUID(),
     });
   }
@@ -259,7 +255,7 @@ const BROKEN: Readonly<Record<string, (store: CredentialStore) => Partial<Creden
   "loses what it saved": (store) => ({
     save: async (name, credential) => ({ ...(await store.find(name)), credential }),
   }),
-  "forgets the dead": (store) => ({ bury: (name) => store.find(name) }),
+  "forgets what was revoked": (store) => ({ markRevoked: (name) => store.find(name) }),
 };
 for (const [name, fault] of Object.entries(BROKEN)) {
   test(`control: the reference notices a store that ${name}`, async () => {

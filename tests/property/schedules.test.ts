@@ -3,18 +3,13 @@ import * as fc from "fast-check";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Issuer, refOf, type Sort } from "./issuer.ts";
-import {
-  MemoryCredentialStore,
-  MemoryDatabase,
-  MemoryForcedRefreshes,
-  MemoryPauseStore,
-  type Turn,
-} from "./memory-store.ts";
+import { MemoryCredentialStore, MemoryDatabase, MemoryPacingStore, type Turn } from "./memory-store.ts";
 
 const ACTOR = { client: "test", environment: "", address: "127.0.0.1", traceId: "" };
 
@@ -57,15 +52,15 @@ class Interleaving {
     this.issuer = new Issuer(sort, this.clock, turn);
     this.#nodes = ["a", "b"].map((name) => {
       const store = wrap(new MemoryCredentialStore(this.#database, name, turn, () => this.clock.now()));
+      const events = new EventBus();
       return new CredentialManager({
         source: this.issuer,
         probe: this.issuer,
         store,
-        pauses: new MemoryPauseStore(this.#database, turn),
-        forced: new MemoryForcedRefreshes(this.#database),
+        pacing: new Pacing({ store: new MemoryPacingStore(this.#database, turn), clock: this.clock, events }),
         memory: new CredentialCache(store, this.clock),
         clock: this.clock,
-        events: new EventBus(),
+        events,
         holder: name,
       });
     });
@@ -239,7 +234,7 @@ const CONTROLS: Readonly<Record<string, Weather>> = {
   "nodes that do not notice each other": { mayLapse: false, wrap: broken(() => ({ version: () => 0 })) },
   "a death that is forgotten": {
     mayLapse: false,
-    wrap: broken((store) => ({ bury: (name) => store.find(name) })),
+    wrap: broken((store) => ({ markRevoked: (name) => store.find(name) })),
   },
 };
 for (const [name, weather] of Object.entries(CONTROLS)) {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
-import { type CredentialSource, GuardedSource } from "../../src/credentials/source.ts";
+import type { CredentialSource } from "../../src/credentials/source.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
 import { type TicketExchange, TicketSource } from "../../src/signing/ticket-source.ts";
 import { ManualProbe } from "../support/manual-probe.ts";
@@ -16,7 +16,8 @@ import { StoreFolder } from "../support/store-folder.ts";
 async function setup(dead: readonly string[] = [], ...tokens: ConstructorParameters<typeof ManualSource>) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
-  const { credentials: store, pauses, forcedRefreshes: forced } = await folder.open();
+  const { credentials: store, pacing: pacingStore } = await folder.open();
+  const events = new EventBus();
   const tokenSource = new ManualSource(...tokens);
   const askedWith: string[] = [];
   const exchange: TicketExchange = {
@@ -26,20 +27,18 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
       return issued(kind === "jsapi_ticket" ? `ticket-for-${token.reveal()}` : `${kind}-${token.reveal()}`);
     },
   };
-  const guarded = new GuardedSource(tokenSource, new UnknownSecrets(clock, async () => false));
   const source: CredentialSource = {
-    obtain: (ref, options) => (ref.kind === "access_token" ? guarded : tickets).obtain(ref, options),
+    obtain: (ref, options) => (ref.kind === "access_token" ? tokenSource : tickets).obtain(ref, options),
   };
   const probe = new ManualProbe();
   const manager = new CredentialManager({
     source,
     store,
-    pauses,
-    forced,
+    pacing: new Pacing({ store: pacingStore, clock, events }),
     probe,
     memory: new CredentialCache(store, clock),
     clock,
-    events: new EventBus(),
+    events,
     holder: "this process",
   });
   const tickets = new TicketSource(exchange, manager);
@@ -81,7 +80,7 @@ test("a second dead token in a row is not replaced again: the refusal is passed 
 
 test("a token that WeChat itself calls alive is kept although getticket refused it, and the refusal is passed on", async () => {
   using it = await setup(["refused"], "refused", "refused");
-  it.probe.verdict = "alive";
+  it.probe.verdict = "valid";
   expect((await failureOf(it.ticket())).upstream?.class).toBe("token_invalid");
   expect(it.askedWith).toEqual(["refused", "refused"]);
   expect(it.probe.asked).toEqual(["refused"]);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { App, TokenMode } from "../../src/apps/app.ts";
-import type { Pause } from "../../src/credentials/backoff.ts";
+import type { Backoff } from "../../src/credentials/backoff.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -42,22 +42,22 @@ async function setup() {
   await store.apps.replaceAll(APPS);
   for (const key of KEYS) {
     const failure = { code: "upstream_rejected" as const, message: "refused" };
-    const pause: Pause = {
+    const backoff: Backoff = {
       key,
-      reason: "circuit",
+      reason: "circuit_open",
       failure,
       count: 1,
       since: 0,
       until: Number.MAX_SAFE_INTEGER,
     };
-    await store.pauses.put(pause);
+    await store.pacing.put(backoff);
   }
   return {
     store,
-    /** The pauses that are gone once the apps are these. */
+    /** The backoffs that are gone once the apps are these. */
     async endedBy(apps: readonly App[]) {
       await store.apps.replaceAll(apps);
-      const left = new Set((await store.pauses.find(KEYS)).map(({ key }) => key));
+      const left = new Set((await store.pacing.find(KEYS)).map(({ key }) => key));
       return KEYS.filter((key) => !left.has(key));
     },
     [Symbol.asyncDispose]: async () => {
@@ -67,7 +67,7 @@ async function setup() {
   };
 }
 
-test("apps that did not change keep their pauses over a restart", async () => {
+test("apps that did not change keep their backoffs over a restart", async () => {
   await using world = await setup();
   expect(await world.endedBy(APPS.toReversed())).toEqual([]);
 });
@@ -77,7 +77,7 @@ test("a changed secret ends every pause of that app, and of no other", async () 
   expect(await world.endedBy([weixin("wx1", "new"), ...APPS.slice(1)])).toEqual(KEYS.slice(0, 4));
 });
 
-test("a changed secret of one application ends its pauses and not those of another in the corp", async () => {
+test("a changed secret of one application removes its backoffs and not those of another in the corp", async () => {
   await using world = await setup();
   const ended = await world.endedBy([...APPS.slice(0, 2), wecom("1", "new"), wecom("2", "d")]);
   expect(ended).toEqual(["wecom:ww1:1", "wecom:ww1:1:agent_config_ticket"]);
@@ -88,7 +88,7 @@ test("another token mode with the same secret ends no pause", async () => {
   expect(await world.endedBy([weixin("wx1", "a", "classic"), ...APPS.slice(1)])).toEqual([]);
 });
 
-test("an app that went takes its pauses along, so it may come back with any secret", async () => {
+test("an app that went takes its backoffs along, so it may come back with any secret", async () => {
   await using world = await setup();
   expect(await world.endedBy(APPS.slice(1))).toEqual(KEYS.slice(0, 4));
 });

@@ -38,12 +38,12 @@ const WRITES: Readonly<Record<string, Write>> = {
   "a dead value": {
     write: async ({ credentials }) => {
       const { generation } = await credentials.find(NAME);
-      return credentials.bury(NAME, LATE, generation, { now: 5, earlyMs: 0 });
+      return credentials.markRevoked(NAME, LATE, generation, { now: 5, earlyMs: 0 });
     },
-    read: async ({ credentials }) => (await credentials.find(NAME)).dead?.reveal(),
+    read: async ({ credentials }) => (await credentials.find(NAME)).revoked?.reveal(),
   },
   "a login's answer": {
-    write: ({ loginAnswers }) => loginAnswers.finish("login-digest", LATE),
+    write: ({ loginAnswers }) => loginAnswers.complete("login-digest", LATE),
     read: async ({ loginAnswers }) => {
       const login = await loginAnswers.begin("login-digest", 1, 9_000_000_000_000);
       return login.state === "answered" ? login.answer.reveal() : login.state;

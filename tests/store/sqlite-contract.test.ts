@@ -5,7 +5,9 @@ import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
 import { issuedTokenIndexContract } from "./contract/issued-token-index.ts";
+import { loginAnswerStoreContract } from "./contract/login-answer-store.ts";
 import type { OpenStore } from "./contract/open-store.ts";
+import { pacingStoreContract } from "./contract/pacing-store.ts";
 
 const openSqlite: OpenStore = async () => {
   const clock = new ManualClock();
@@ -23,3 +25,5 @@ credentialLeaseContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
 issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);
+pacingStoreContract("SQLite", openSqlite);
+loginAnswerStoreContract("SQLite", openSqlite);

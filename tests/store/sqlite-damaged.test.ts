@@ -81,7 +81,7 @@ test("a sealed text that was moved to another row, to another kind or to another
   const credentials = await it.open();
   expect((await credentials.find(ONE)).credential).toBeUndefined();
   const two = await credentials.find(TWO);
-  expect([two.credential?.value.reveal(), two.dead]).toEqual([TOKEN, undefined]);
+  expect([two.credential?.value.reveal(), two.revoked]).toEqual([TOKEN, undefined]);
   expect(it.files.damaged).toEqual([ONE_KEY, TWO_KEY]);
   const database = new Database(it.files.path);
   database.run("UPDATE credentials SET kind = 'jsapi_ticket' WHERE app_id = 'wx2'");
@@ -118,10 +118,10 @@ test("a damaged note of the last dead value is as good as none, and the living v
   using it = await setup();
   const credentials = await it.open();
   const { generation } = await credentials.find(ONE);
-  await credentials.bury(ONE, new Secret("dead"), generation, { now: 2, earlyMs: 0 });
+  await credentials.markRevoked(ONE, new Secret("dead"), generation, { now: 2, earlyMs: 0 });
   await saveUnderLease(credentials, ONE, credential("living", 3));
   it.write(ONE, flipped(it.sealed(ONE, "dead_value"), 15), "dead_value");
   const record = await credentials.find(ONE);
-  expect([record.credential?.value.reveal(), record.dead]).toEqual(["living", undefined]);
+  expect([record.credential?.value.reveal(), record.revoked]).toEqual(["living", undefined]);
   expect(it.files.damaged).toEqual([ONE_KEY]);
 });

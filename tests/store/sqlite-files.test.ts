@@ -29,7 +29,7 @@ async function setup() {
   const digest = store.digest("weixin", "wx1", slot.secret);
   const foreign = tokenOf({ ...slot, name: `~${digest}` });
   const { generation } = await saveUnderLease(credentials, foreign, credential);
-  await credentials.bury(foreign, new Secret(DEAD), generation, { now: 2, earlyMs: 1 });
+  await credentials.markRevoked(foreign, new Secret(DEAD), generation, { now: 2, earlyMs: 1 });
   await saveUnderLease(credentials, foreign, credential);
   return { files, store, digest, [Symbol.dispose]: () => files[Symbol.dispose]() };
 }

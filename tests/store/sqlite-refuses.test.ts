@@ -130,6 +130,8 @@ test("a database that lost its end stops the start and is left as it is", async 
 
 test("a database with overwritten pages stops the start and is left as it is", async () => {
   using files = await setup();
+  // A page that a dropped table has left free holds nothing that could be damaged.
+  alter(files, "VACUUM");
   const bytes = readFileSync(files.path);
   const pages = bytes.length / 4096;
   expect(pages).toBeGreaterThan(4);

@@ -68,7 +68,7 @@ test("a token that is over or dead gets no digest", async () => {
   const store = await it.folder.open();
   const name = tokenOf(weixinSlot("wx2"));
   const { generation } = await store.credentials.find(name);
-  await store.credentials.bury(name, new Secret("token-2"), generation - 1, { now: 1, earlyMs: 0 });
+  await store.credentials.markRevoked(name, new Secret("token-2"), generation - 1, { now: 1, earlyMs: 0 });
   it.folder.close();
   it.change("UPDATE credentials SET value_digest = NULL, expires_at = 1 WHERE platform = 'wecom'");
   it.change("UPDATE credentials SET value_digest = NULL WHERE platform = 'weixin'");

@@ -185,7 +185,7 @@ test("an old key whose row is put back does not become the newest again", async 
   it.database.run("DROP TABLE kept");
   const store = await it.files.open();
   const record = await store.credentials.find(nameOf(0));
-  await store.credentials.bury(nameOf(0), record.credential!.value, record.generation, {
+  await store.credentials.markRevoked(nameOf(0), record.credential!.value, record.generation, {
     now: 3,
     earlyMs: 0,
   });

@@ -3,7 +3,7 @@ import type { Secret } from "../../src/secret.ts";
 
 /** A probe that says of every token what the test has set, and notes which it was asked about. */
 export class ManualProbe implements TokenProbe {
-  verdict: TokenVerdict = "dead";
+  verdict: TokenVerdict = "revoked";
   readonly asked: string[] = [];
 
   async check(_app: object, token: Secret): Promise<TokenVerdict> {

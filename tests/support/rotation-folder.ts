@@ -51,9 +51,9 @@ export class RotationFolder extends StoreFolder {
     for (let n = 0; n < tokens; n++) await saveUnderLease(store.credentials, nameOf(n), credentialOf(n));
     const dead = tokenOf(foreignSlot("foreign"));
     const { generation } = await saveUnderLease(store.credentials, dead, credentialOf(0));
-    await store.credentials.bury(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
+    await store.credentials.markRevoked(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
     await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
-    await store.loginAnswers.finish(LOGIN_KEY, new Secret(LOGIN_ANSWER));
+    await store.loginAnswers.complete(LOGIN_KEY, new Secret(LOGIN_ANSWER));
     this.close();
   }
 
@@ -70,7 +70,7 @@ export class RotationFolder extends StoreFolder {
     return {
       apps: apps.map(({ id, secret }) => `${id} ${secret.reveal()}`).toSorted(),
       tokens: records.map(({ credential }) => credential?.value.reveal()),
-      dead: (await store.credentials.find(tokenOf(foreignSlot("foreign")))).dead?.reveal(),
+      dead: (await store.credentials.find(tokenOf(foreignSlot("foreign")))).revoked?.reveal(),
       login: login.state === "answered" ? login.answer.reveal() : login.state,
       digest: store.digest("weixin", "wx0", new Secret("some secret")),
       slots: await Promise.all(names.map((_, n) => slotByToken(n))),

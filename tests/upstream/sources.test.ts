@@ -129,19 +129,19 @@ test("each kind of ticket has its own endpoint on its platform, and a value of i
   expect((await failureOf(none)).code).toBe("invalid_parameter");
 });
 
-test("a token is alive or dead when WeChat says so, and nobody knows when it is busy or says nothing usable", async () => {
+test("a token is valid or revoked when WeChat says so, and unknown when it is busy or says nothing usable", async () => {
   for (const platform of ["weixin", "wecom"] as const) {
     await using it = setup();
     const token = (await it[platform]()).value;
-    expect(await it.probe(token, platform)).toBe("alive");
-    expect(await it.probe(new Secret("neverIssuedByAnybody0"), platform)).toBe("dead");
+    expect(await it.probe(token, platform)).toBe("valid");
+    expect(await it.probe(new Secret("neverIssuedByAnybody0"), platform)).toBe("revoked");
     expect(it.sandbox.calls("/cgi-bin/getcallbackip")).toBe(2);
     expect(await it.probe(token, platform, AbortSignal.abort())).toBe("unknown");
     for (const [effect, verdict] of [
-      [{ kind: "error", errcode: 40014 }, "dead"],
-      [{ kind: "error", errcode: 42001 }, "dead"],
-      [{ kind: "error", errcode: 48001 }, "alive"],
-      [{ kind: "error", errcode: 45009 }, "alive"],
+      [{ kind: "error", errcode: 40014 }, "revoked"],
+      [{ kind: "error", errcode: 42001 }, "revoked"],
+      [{ kind: "error", errcode: 48001 }, "valid"],
+      [{ kind: "error", errcode: 45009 }, "valid"],
       [{ kind: "error", errcode: -1 }, "unknown"],
       [{ kind: "http" }, "unknown"],
       [{ kind: "empty_body" }, "unknown"],
@@ -154,10 +154,10 @@ test("a token is alive or dead when WeChat says so, and nobody knows when it is 
   }
 });
 
-test("WeChat's 40001 says that a token is dead, and WeCom's that the secret is wrong", async () => {
+test("WeChat's 40001 says that a token is revoked, and WeCom's that the secret is wrong", async () => {
   for (const [platform, verdict] of [
-    ["weixin", "dead"],
-    ["wecom", "alive"],
+    ["weixin", "revoked"],
+    ["wecom", "valid"],
   ] as const) {
     await using it = setup();
     const token = (await it[platform]()).value;

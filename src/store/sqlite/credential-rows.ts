@@ -47,7 +47,7 @@ export class SealedCredentials {
       generation,
       credential: isThere ? { value, issuedAt, expiresAt, ...renewal } : undefined,
       isRejected,
-      dead: this.#open(name, "dead_value", row.deadValue),
+      revoked: this.#open(name, "dead_value", row.deadValue),
       wasSaved: row.firstSavedAt !== null,
       usedAt: row.usedAt ?? undefined,
     };

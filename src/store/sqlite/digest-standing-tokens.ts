@@ -40,8 +40,8 @@ export async function backfillTokenDigests(
       (transaction) => {
         const found = list(after);
         for (const { id, row } of found) {
-          const { credential, dead } = sealed.toRecord(nameOf(row), row);
-          if (!credential || dead?.equals(credential.value)) continue;
+          const { credential, revoked } = sealed.toRecord(nameOf(row), row);
+          if (!credential || revoked?.equals(credential.value)) continue;
           const set = { valueDigest: sealed.digest(credential.value) };
           transaction.update(credentials).set(set).where(eq(rowId, id)).run();
         }

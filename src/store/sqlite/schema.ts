@@ -69,26 +69,22 @@ export const credentials = sqliteTable(
   ],
 );
 
-/** Times in which an upstream is left alone, and why. */
-export const pauses = sqliteTable("pauses", {
-  /** A credential's, a slot's or a corp's key. */
-  key: text().primaryKey(),
-  reason: text().notNull(),
-  /** JSON of a `StoredFailure`. */
-  failure: text().notNull(),
-  count: integer().notNull(),
-  since: integer().notNull(),
-  until: integer().notNull(),
-});
-
-/** How many forced refreshes an app has had. */
-export const forcedRefreshes = sqliteTable("forced_refreshes", {
-  appId: text("app_id").primaryKey(),
-  /** In Beijing, `YYYY-MM-DD`. */
-  day: text().notNull(),
-  count: integer().notNull(),
-  lastAt: integer("last_at").notNull(),
-});
+/** When WeChat and WeCom may not be asked, and why: backoffs, and the uses of budgets. */
+export const pacing = sqliteTable(
+  "pacing",
+  {
+    /** Of a backoff: a credential's, a slot's or a corp's key. Of a use: its budget's, `#`, and an id. */
+    key: text().primaryKey(),
+    /** `exponential`, `circuit_open`, `quota`; or `used` and `pending`. */
+    reason: text().notNull(),
+    /** JSON of a `StoredFailure`; of a use, what it was for. */
+    detail: text(),
+    count: integer().notNull(),
+    since: integer().notNull(),
+    until: integer().notNull(),
+  },
+  (table) => [index("pacing_until").on(table.until)],
+);
 
 /** How often each endpoint was called for an app on a day. */
 export const usage = sqliteTable(

@@ -5,7 +5,7 @@ import { type App, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
-import { pauseKeysOfApp } from "../../credentials/backoff.ts";
+import { backoffKeysOfApp } from "../../credentials/backoff.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
@@ -13,7 +13,7 @@ import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import { type Revisions, runStatement, type Transaction } from "./statement.ts";
-import { apps, credentials, pauses } from "./schema.ts";
+import { apps, credentials, pacing } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
 type Source = "environment" | "managed";
@@ -228,12 +228,12 @@ export interface AppStoreParts {
   readonly onDamaged?: ((row: string) => void) | undefined;
 }
 
-/** Forgets what was issued to an app, and ends its pauses. */
+/** Clears what was issued to an app, and removes its backoffs. */
 function forget(transaction: Transaction, name: RowName): void {
   transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
   transaction
-    .delete(pauses)
-    .where(inArray(pauses.key, pauseKeysOfApp(slotOf(name))))
+    .delete(pacing)
+    .where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))))
     .run();
 }
 

@@ -70,7 +70,7 @@ function toFacts(row: Row): CredentialFacts[] {
         : undefined,
       usedAt: row.usedAt ?? undefined,
       leaseExpiresAt: row.leaseExpiresAt ?? undefined,
-      diedEarly: hasDiedEarly ? { at: diedEarlyAt, earlyMs: diedEarlyMs } : undefined,
+      revokedEarly: hasDiedEarly ? { at: diedEarlyAt, earlyMs: diedEarlyMs } : undefined,
     },
   ];
 }

@@ -164,21 +164,21 @@ export class SqliteCredentialStore implements CredentialStore {
     return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
   }
 
-  async bury(
+  async markRevoked(
     name: CredentialName,
-    dead: Secret,
+    revoked: Secret,
     generation: number,
     { now, earlyMs }: { readonly now: number; readonly earlyMs: number },
   ): Promise<CredentialRecord> {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const buried = await this.#transact((transaction) => {
+    const row = await this.#transact((transaction) => {
       transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
-      const digests = digestsWithout(this.#sealed.digest(dead));
-      const death = { ...early, ...digests, deadValue: this.#sealed.seal(name, "dead_value", dead) };
+      const digests = digestsWithout(this.#sealed.digest(revoked));
+      const death = { ...early, ...digests, deadValue: this.#sealed.seal(name, "dead_value", revoked) };
       return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
-    return this.#toRecordOr(name, buried);
+    return this.#toRecordOr(name, row);
   }
 
   async shorten(
@@ -215,7 +215,7 @@ export class SqliteCredentialStore implements CredentialStore {
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
   #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
     if (name.kind !== "access_token") return {};
-    const isDead = this.#sealed.toRecord(name, { ...before, value: null }).dead?.equals(value);
+    const isDead = this.#sealed.toRecord(name, { ...before, value: null }).revoked?.equals(value);
     return digestsAfter(before, isDead ? null : this.#sealed.digest(value), now);
   }
 

@@ -8,7 +8,7 @@ import type { SealedPlace } from "../sealing-key.ts";
 import { loginAnswers } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 
-/** Answers to one-time codes in SQLite, sealed, and dropped when their ten seconds are over. */
+/** Answers to one-time codes in SQLite, sealed, and dropped when they have expired. */
 export class SqliteIdempotencyStore implements IdempotencyStore {
   readonly #database: BunSQLiteDatabase;
   readonly #keyring: Keyring;
@@ -21,13 +21,13 @@ export class SqliteIdempotencyStore implements IdempotencyStore {
   }
 
   async begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState> {
-    // What ends so late was written under a clock that has been set back since. A little later than ours is good:
-    // this call may have waited for the lock while another got its turn.
+    // What expires so late was written under a clock that was set back since. A little later than ours is good: this
+    // call may have waited for the lock while another had it.
     const isExpired = or(
       lte(loginAnswers.expiresAt, now),
       gt(loginAnswers.expiresAt, expiresAt + (expiresAt - now)),
     );
-    const standing = await runStatement(this.#clock, () =>
+    const known = await runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
           transaction.delete(loginAnswers).where(isExpired).run();
@@ -38,12 +38,18 @@ export class SqliteIdempotencyStore implements IdempotencyStore {
         { behavior: "immediate" },
       ),
     );
-    if (!standing) return { state: "ours" };
-    if (standing.answer === null) return { state: "under_way" };
-    return { state: "answered", answer: this.#keyring.open(standing.answer, place(key)) };
+    return known ? this.#stateOf(key, known.answer) : { state: "ours" };
   }
 
-  async finish(key: string, answer: Secret): Promise<void> {
+  async find(key: string, now: number) {
+    const isValid = and(eq(loginAnswers.key, key), gt(loginAnswers.expiresAt, now));
+    const known = await runStatement(this.#clock, () =>
+      this.#database.select().from(loginAnswers).where(isValid).get(),
+    );
+    return known && this.#stateOf(key, known.answer);
+  }
+
+  async complete(key: string, answer: Secret): Promise<void> {
     await runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
@@ -55,9 +61,14 @@ export class SqliteIdempotencyStore implements IdempotencyStore {
     );
   }
 
-  async abandon(key: string): Promise<void> {
+  async release(key: string): Promise<void> {
     const isOpen = and(eq(loginAnswers.key, key), isNull(loginAnswers.answer));
     await runStatement(this.#clock, () => this.#database.delete(loginAnswers).where(isOpen).run());
+  }
+
+  #stateOf(key: string, answer: string | null): Exclude<IdempotencyState, { state: "ours" }> {
+    if (answer === null) return { state: "under_way" };
+    return { state: "answered", answer: this.#keyring.open(answer, place(key)) };
   }
 }
 

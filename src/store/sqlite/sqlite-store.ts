@@ -15,7 +15,7 @@ import {
   SqliteIssuedTokenIndex,
 } from "./sqlite-credential-facts.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
-import { SqliteForcedRefreshes, SqlitePauseStore, SqliteUsageStore } from "./sqlite-pacing-store.ts";
+import { SqlitePacingStore, SqliteUsageStore } from "./sqlite-pacing-store.ts";
 import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./open-database.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
@@ -66,11 +66,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
-      pauses: new SqlitePauseStore(orm, clock, audit),
+      pacing: new SqlitePacingStore(orm, clock, audit),
       usage: new SqliteUsageStore(orm, clock),
       audit: new SqliteAuditStore(orm, audit, clock),
       loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
-      forcedRefreshes: new SqliteForcedRefreshes(orm, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () => probeDatabase(database, () => keyring.isProven(), clock),
       listLives: () => listStandingLives(orm, clock),

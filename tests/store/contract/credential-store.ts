@@ -143,35 +143,38 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     const { generation } = await it.put("one");
     const dead = new Secret("one");
-    const buried = await it.store.bury(TOKEN, dead, generation, { now: 2000, earlyMs: 0 });
-    expect([buried.credential, buried.dead?.reveal(), buried.generation]).toEqual([
+    const buried = await it.store.markRevoked(TOKEN, dead, generation, { now: 2000, earlyMs: 0 });
+    expect([buried.credential, buried.revoked?.reveal(), buried.generation]).toEqual([
       undefined,
       "one",
       generation,
     ]);
-    expect((await it.store.save(TOKEN, credential("two"), generation)).dead?.reveal()).toBe("one");
-    expect((await it.store.clear(TOKEN)).dead?.reveal()).toBe("one");
-    expect((await (await it.reopen()).credentials.find(TOKEN)).dead?.reveal()).toBe("one");
+    expect((await it.store.save(TOKEN, credential("two"), generation)).revoked?.reveal()).toBe("one");
+    expect((await it.store.clear(TOKEN)).revoked?.reveal()).toBe("one");
+    expect((await (await it.reopen()).credentials.find(TOKEN)).revoked?.reveal()).toBe("one");
   });
 
   test(`${kind}: P2, P5: a burial that was overtaken leaves the value that stands, and remembers the dead one all the same`, async () => {
     using it = await setup();
     const { generation } = await it.put("one");
     await it.put("two");
-    const standing = await it.store.bury(TOKEN, new Secret("one"), generation, { now: 2000, earlyMs: 5 });
-    expect([standing.credential?.value.reveal(), standing.dead?.reveal()]).toEqual(["two", "one"]);
+    const standing = await it.store.markRevoked(TOKEN, new Secret("one"), generation, {
+      now: 2000,
+      earlyMs: 5,
+    });
+    expect([standing.credential?.value.reveal(), standing.revoked?.reveal()]).toEqual(["two", "one"]);
     expect(await it.store.find(TOKEN)).toEqual(standing);
   });
 
   test(`${kind}: how early the last value died is kept, and one that died in time says nothing of it`, async () => {
     using it = await setup();
-    const diedEarly = async () => (await it.facts.ofSlot(TOKEN.slot))[0]?.diedEarly;
+    const revokedEarly = async () => (await it.facts.ofSlot(TOKEN.slot))[0]?.revokedEarly;
     const one = await it.put("one");
-    await it.store.bury(TOKEN, new Secret("one"), one.generation, { now: 2000, earlyMs: 0 });
-    expect(await diedEarly()).toBeUndefined();
+    await it.store.markRevoked(TOKEN, new Secret("one"), one.generation, { now: 2000, earlyMs: 0 });
+    expect(await revokedEarly()).toBeUndefined();
     const two = await it.put("two");
-    await it.store.bury(TOKEN, new Secret("two"), two.generation, { now: 3000, earlyMs: 5_000_000 });
-    expect(await diedEarly()).toEqual({ at: 3000, earlyMs: 5_000_000 });
+    await it.store.markRevoked(TOKEN, new Secret("two"), two.generation, { now: 3000, earlyMs: 5_000_000 });
+    expect(await revokedEarly()).toEqual({ at: 3000, earlyMs: 5_000_000 });
   });
 
   test(`${kind}: the value that stands can be given another end, without disturbing whoever has the lease`, async () => {
@@ -257,7 +260,7 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
       ["save", () => other.save(TOKEN, credential("three"), generation + 2)],
       ["release", () => other.release(TOKEN, "a")],
       ["reject", () => other.reject(TOKEN, generation + 2)],
-      ["bury", () => other.bury(TOKEN, new Secret("three"), generation + 3, { now: 1, earlyMs: 0 })],
+      ["bury", () => other.markRevoked(TOKEN, new Secret("three"), generation + 3, { now: 1, earlyMs: 0 })],
       ["touch", () => other.touch([{ name: TOKEN, usedAt: 1 }])],
       ["clear", () => other.clear(TOKEN)],
     ];

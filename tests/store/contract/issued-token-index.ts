@@ -26,9 +26,9 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
         return saveUnderLease(credentials, name, credential);
       },
       reject: async () => credentials.reject(TOKEN, (await credentials.find(TOKEN)).generation),
-      bury: async (text: string) => {
+      markRevoked: async (text: string) => {
         const { generation } = await credentials.find(TOKEN);
-        return credentials.bury(TOKEN, new Secret(text), generation, { now: clock.now(), earlyMs: 0 });
+        return credentials.markRevoked(TOKEN, new Secret(text), generation, { now: clock.now(), earlyMs: 0 });
       },
       /** The slot of a token, by its key. */
       find: async (text: string, { issuedTokens } = store) => {
@@ -167,7 +167,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     using it = await setup();
     await it.put("one");
     await it.put("two");
-    await it.bury("two");
+    await it.markRevoked("two");
     await it.put("one");
     await it.reject();
     expect(await it.find("one")).toBeUndefined();
@@ -176,7 +176,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
   test(`${kind}: a dead token is known no more, and not as the one before the next`, async () => {
     using it = await setup();
     await it.put("one");
-    await it.bury("one");
+    await it.markRevoked("one");
     expect(await it.find("one")).toBeUndefined();
     await it.put("two");
     expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
@@ -189,7 +189,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     const { generation } = await it.put("one");
     await it.put("two");
     const death = { now: it.clock.now(), earlyMs: 0 };
-    await it.store.credentials.bury(TOKEN, new Secret("one"), generation, death);
+    await it.store.credentials.markRevoked(TOKEN, new Secret("one"), generation, death);
     expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
   });
 
@@ -234,7 +234,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
       () => it.put("one"),
       () => it.reject(),
       () => it.put("two"),
-      () => it.bury("two"),
+      () => it.markRevoked("two"),
       () => it.put("three"),
       () => it.store.credentials.clear(TOKEN),
     ]) {

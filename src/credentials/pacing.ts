@@ -1,0 +1,532 @@
+import { LRUCache } from "lru-cache";
+import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
+import type { AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { UsageCounter } from "../audit/usage.ts";
+import { type Clock, untilMidnightInBeijing } from "../clock.ts";
+import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { Secret } from "../secret.ts";
+import {
+  type Backoff,
+  backoffAfter,
+  backoffError,
+  backoffKeys,
+  backoffKeysOfApp,
+  callsForBackoff,
+  handledError,
+  isActive,
+  isCredible,
+  loginBackoffKey,
+} from "./backoff.ts";
+import { credentialKey, type CredentialName, type CredentialRef, KINDS_OF } from "./credential.ts";
+
+/** A use of some budgets, to be counted in the store for all processes together. */
+export interface UseRequest {
+  /** The budgets: at most `most` uses that began after `from` (epoch milliseconds) under each `key`. */
+  readonly limits: readonly { readonly key: string; readonly most: number; readonly from: number }[];
+  readonly now: number;
+  /** From then on the use counts for nothing, and may be pruned; epoch milliseconds. */
+  readonly until: number;
+  /** Whether the use may still be given back, so that it is worth waiting for; see `PacingStore.settle`. */
+  readonly isPending?: boolean;
+  /** What the use was for; shown to those whom it blocks. */
+  readonly note?: string | undefined;
+}
+
+/** What keeps a budget from being used: the use that must leave its window first. */
+export interface BlockingUse {
+  /** The index of the limit. */
+  readonly limit: number;
+  /** Epoch milliseconds. */
+  readonly since: number;
+  readonly note: string | undefined;
+  /** Whether uses that may still be given back are to blame. */
+  readonly isPending: boolean;
+}
+
+/** The rows that a use made, one for each budget; or what blocked it, and then nothing was written. */
+export type UseAnswer =
+  | { readonly uses: readonly string[]; readonly blocked?: undefined }
+  | { readonly blocked: readonly BlockingUse[] };
+
+/** How long a use may stay pending, in milliseconds; after that the process that made it is taken for gone. */
+export const MAX_PENDING_MS = 10_000;
+
+/** Where backoffs and the uses of budgets outlive the process and reach the others. Prunes what has expired. */
+export interface PacingStore {
+  /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
+  find(keys: readonly string[]): Promise<Backoff[]>;
+  /** Writes a backoff, in place of the one under its key. */
+  put(backoff: Backoff): Promise<void>;
+  /** Removes these very backoffs: one that another process wrote under the same key meanwhile stays. */
+  remove(seen: readonly Backoff[]): Promise<void>;
+  /** Removes whatever is under `keys`; the audit entry is written with it or not at all. */
+  unblock(keys: readonly string[], entry: AuditEntry): Promise<void>;
+  /** Uses all the budgets, or none. One transaction: of several processes at once, no more get one than there are. */
+  use(request: UseRequest): Promise<UseAnswer>;
+  /** Makes pending uses final. */
+  settle(uses: readonly string[]): Promise<void>;
+  /** Gives uses back. */
+  giveBack(uses: readonly string[]): Promise<void>;
+  /** How often the budget `key` was used after `from`, epoch milliseconds both. */
+  countUses(key: string, from: number, now: number): Promise<number>;
+}
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** WeChat forces a new stable token 20 times a day and app, and ignores a call within 30 s of the last. */
+export const MAX_FORCED_PER_DAY = 20;
+export const FORCED_INTERVAL_MS = 30_000;
+/** The message of a used-up budget of forced refreshes. */
+export const BUDGET_MESSAGE =
+  "今日强制刷新次数已用完或间隔不足30秒，请稍后重试 (forced refreshes: 20 a day, 30 s apart; try again later)";
+const COMPLAINT_MESSAGE =
+  "10秒内已处理过该应用的凭证投诉，请稍后再试 (a complaint about this app was looked into less than 10 s ago)";
+
+/** One budget: at most `most` uses within `windowMs`, or within a day in Beijing, of each `scope`. */
+interface Limit {
+  /** Undefined where the budget does not concern the credential. */
+  readonly scope: (name: CredentialName) => string | undefined;
+  readonly most: number;
+  readonly windowMs: number | "day";
+}
+
+/** What paces one purpose. */
+interface Rule {
+  /** The backoffs that hold it up. */
+  readonly backoffs?: (name: CredentialName) => string[];
+  readonly limits: readonly Limit[];
+  /** The error of a used-up budget. */
+  readonly code?: "unavailable" | "rate_limited";
+  readonly message?: string;
+}
+
+const ofApp = ({ slot }: CredentialName) => `${slot.platform}:${slot.appId}`;
+
+/** Why WeChat or WeCom may be asked, and how often that is allowed. */
+const PURPOSES = {
+  /** A caller or a renewal needs a credential. */
+  fetch: { backoffs: backoffKeys, limits: [] },
+  /** A caller reports that WeChat rejected a credential. */
+  complaint: {
+    limits: [{ scope: ofApp, most: 1, windowMs: 10_000 }],
+    code: "unavailable",
+    message: COMPLAINT_MESSAGE,
+  },
+  /** Another endpoint than the one of the last complaint reports it too. */
+  second_complaint: {
+    limits: [{ scope: ofApp, most: 1, windowMs: 10_000 }],
+    code: "unavailable",
+    message: COMPLAINT_MESSAGE,
+  },
+  clear: {
+    limits: [{ scope: credentialKey, most: 1, windowMs: 10_000 }],
+    code: "rate_limited",
+    message: "10秒内已清除过该凭证，请稍后再试 (it was cleared less than 10 s ago; try again later)",
+  },
+  /** A manual refresh that ends no token. */
+  refresh: {
+    backoffs: backoffKeys,
+    limits: [{ scope: credentialKey, most: 1, windowMs: 10_000 }],
+    code: "rate_limited",
+    message: "10秒内已刷新过该凭证，请稍后再试 (it was refreshed less than 10 s ago; try again later)",
+  },
+  /** Whatever makes WeChat end the current token at once: a forced refresh, a manual classic fetch. */
+  force: {
+    backoffs: backoffKeys,
+    limits: [
+      { scope: ofApp, most: 1, windowMs: FORCED_INTERVAL_MS },
+      { scope: ofApp, most: MAX_FORCED_PER_DAY, windowMs: "day" },
+    ],
+    code: "unavailable",
+    message: BUDGET_MESSAGE,
+  },
+  /** WeChat and WeCom punish the address that sends wrong secrets, and with it every app of ours. */
+  unknown_secret: {
+    limits: [
+      { scope: () => "all", most: 20, windowMs: MINUTE_MS },
+      // WeCom bans the calling address for an hour when wrong secrets keep coming (its 45009).
+      {
+        scope: ({ slot }) => (slot.platform === "wecom" ? "wecom" : undefined),
+        most: 200,
+        windowMs: 60 * MINUTE_MS,
+      },
+    ],
+    code: "rate_limited",
+    message: "未知的secret尝试次数过多，请稍后再试 (too many unknown secrets were tried; try again later)",
+  },
+} satisfies Record<string, Rule>;
+
+/** Why WeChat or WeCom may be asked. Logins are paced by `Pacing.login`. */
+export type Purpose = keyof typeof PURPOSES;
+
+/** For so long after an exponential backoff its failure is still returned at once, while one probe looks for recovery. */
+const PROBED_MS = MINUTE_MS;
+/** How long WeChat's word that a rejected credential is valid is believed. */
+const VALID_MS = 10_000;
+const ENTRY_POLL_MS = 50;
+const ENTRY_RETRY_MS = 1000;
+const MAX_PROVEN = 10_000;
+/** What of a day's 2000 classic fetches may be used before renewals ahead of time stop. */
+export const MAX_CLASSIC_PER_DAY = 2000;
+const CAREFUL_SHARE = 0.9;
+
+/** The refusals that say that the secret or its app is wrong. A used code or a quota does not. */
+const BLAMES_SECRET: ReadonlySet<UpstreamErrorClass> = new Set(["config", "account", "risk", "permission"]);
+const QUOTA: ReadonlySet<UpstreamErrorClass> = new Set(["quota_minute", "quota_day"]);
+
+/** What the pacer works with. */
+export interface PacingParts {
+  readonly store: PacingStore;
+  readonly clock: Clock;
+  readonly events: EventBus;
+  /** Today's upstream calls; without it no quota is near its end. */
+  readonly usage?: Pick<UsageCounter, "today">;
+  /** Whether the app of a configured slot has another secret by now, or is gone; default false. */
+  readonly isOutdated?: (slot: Slot) => Promise<boolean>;
+  /** Whether a slot's secret was accepted before this process started; default false. */
+  readonly isKnown?: (slot: SlotName) => Promise<boolean>;
+}
+
+/** What keeps a credential from being fetched. */
+export interface Refusal {
+  readonly error: ServiceError;
+  /** The backoff itself has ended: one probe may look for recovery while callers get the error. */
+  readonly mayProbe: boolean;
+}
+
+/** A budget that was used for something that may still not happen. */
+export interface Admission {
+  /** The purpose came to nothing: the next one need not wait. */
+  giveBack(): Promise<void>;
+}
+
+/**
+ * Answers the one question "may we ask WeChat or WeCom now?", for every purpose and for all processes together.
+ *
+ * Two things hold a purpose up. A *backoff* is made of a failure and lasts as long as that failure deserves; a success
+ * removes it. A *budget* is a number of uses in a window of time. Both are in the store.
+ */
+export class Pacing {
+  readonly #parts: PacingParts;
+  /** Per credential, the value that WeChat called valid, until when that is believed (monotonic), and who asked. */
+  readonly #valid = new Map<string, { value: Secret; endsAt: number; endpoints: Set<string | undefined> }>();
+  /** The slots of secrets that we don't hold and that were accepted. */
+  readonly #proven = new LRUCache<string, true>({ max: MAX_PROVEN });
+  /** The attempts under way with secrets that were not accepted yet. */
+  readonly #trials = new Map<string, Promise<unknown>>();
+  readonly #entries = new Map<Platform, Promise<unknown>>();
+
+  constructor(parts: PacingParts) {
+    this.#parts = parts;
+  }
+
+  /** What keeps `ref` from being fetched now; undefined when nothing does. */
+  async check(ref: CredentialName): Promise<Refusal | undefined> {
+    const now = this.#now();
+    const [last] = (await this.#parts.store.find(backoffKeys(ref)))
+      .filter((backoff) => isCredible(backoff, now))
+      .toSorted((a, b) => b.until - a.until);
+    if (!last) return undefined;
+    const mayProbe = now >= last.until;
+    if (mayProbe && (last.reason !== "exponential" || now >= last.until + PROBED_MS)) return undefined;
+    return { error: backoffError(last, now), mayProbe };
+  }
+
+  /**
+   * Uses the budgets of `purpose`, unless a backoff holds it up. `endpoint` says which of WeChat's endpoints a complaint
+   * comes from: a second one, different from the first, has a budget of its own.
+   *
+   * @throws {ServiceError} The failure of the backoff; `rate_limited` or `unavailable` when a budget is used up.
+   */
+  async admit(
+    purpose: Purpose,
+    name: CredentialName,
+    { endpoint }: { readonly endpoint?: string | undefined } = {},
+  ): Promise<Admission> {
+    const { store } = this.#parts;
+    const now = this.#now();
+    const rule: Rule = PURPOSES[purpose];
+    if (rule.backoffs) {
+      const active = (await store.find(rule.backoffs(name))).find((backoff) => isActive(backoff, now));
+      if (active) throw backoffError(active, now);
+    }
+    const used = await this.#use(purpose, name, { note: endpoint });
+    if ("uses" in used) return { giveBack: () => store.giveBack(used.uses) };
+    if (purpose === "complaint" && endpoint !== undefined && used.note !== endpoint)
+      return this.admit("second_complaint", name);
+    throw budgetError(purpose, used.waitMs);
+  }
+
+  /** Uses the budgets of `purpose`, whatever backoff there is. Returns 0, or the milliseconds until that is possible. */
+  async take(purpose: Purpose, name: CredentialName): Promise<number> {
+    const used = await this.#use(purpose, name);
+    return "uses" in used ? 0 : used.waitMs;
+  }
+
+  /** The backoffs that `succeeded` and `failed` compare with; ask for them before the attempt. */
+  seen(ref: CredentialName): Promise<Backoff[]> {
+    return this.#parts.store.find(backoffKeys(ref));
+  }
+
+  /** Throws the failure of a backoff that was made since `seen` was read: another process has tried meanwhile. */
+  async throwIfNew(ref: CredentialName, seen: readonly Backoff[]): Promise<void> {
+    const now = this.#now();
+    const known = new Set(seen.map(({ key, until }) => `${key} ${until}`));
+    const backoffs = await this.#parts.store.find(backoffKeys(ref));
+    const active = backoffs.find((each) => isActive(each, now) && !known.has(`${each.key} ${each.until}`));
+    if (active) throw backoffError(active, now);
+  }
+
+  /** An attempt has succeeded: removes the backoffs that it saw. One that was made meanwhile stays. */
+  async succeeded(seen: readonly Backoff[]): Promise<void> {
+    if (seen.length > 0) await this.#parts.store.remove(seen);
+  }
+
+  /** An attempt has failed: makes the backoff that the error calls for. Returns the error for the callers. */
+  async failed(ref: CredentialRef, error: ServiceError, seen: readonly Backoff[]): Promise<ServiceError> {
+    if (!callsForBackoff(error)) return error;
+    const backoff = backoffAfter(ref, error, seen, this.#now());
+    if (backoff.reason === "circuit_open" && (await this.#isOutdated(ref.slot))) return handledError(error);
+    await this.#parts.store.put(backoff);
+    return backoffError(backoff, backoff.since);
+  }
+
+  /**
+   * Runs `ask`, which exchanges a login code of a slot, unless a backoff of what it sends is active; makes one when the
+   * secret or the account is to blame.
+   *
+   * What sends the secret shares the backoff of the access token. What is refused to a call that sends a token says
+   * nothing of the secret, so such logins have one of their own, as tickets have.
+   */
+  async login<T>(
+    slot: Slot,
+    sends: "secret" | "token",
+    ask: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const key = sends === "secret" ? slotKey(slot) : loginBackoffKey(slot);
+    const seen = await this.#parts.store.find([key]);
+    const active = seen.find((backoff) => isActive(backoff, this.#now()));
+    if (active) throw backoffError(active, this.#now());
+    const paced = async (): Promise<T> => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (error instanceof ServiceError) await this.#loginFailed(slot, key, error, seen);
+        throw error;
+      }
+    };
+    return sends === "secret" ? this.sendSecret(slot, paced, signal) : paced();
+  }
+
+  /**
+   * Runs `ask`, which sends the slot's secret upstream. One that we don't hold uses a budget until WeChat accepts it:
+   * attempts under way count as refusals until they are known to be none, and further ones wait for them, until
+   * `signal` is aborted.
+   *
+   * @throws {ServiceError} `rate_limited` when too many unknown secrets were refused.
+   */
+  async sendSecret<T>(slot: Slot, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (slot.configured) return ask();
+    const key = slotKey(slot);
+    // Until a secret is accepted, one attempt at a time: a burst with one wrong secret costs one refusal.
+    const trial = this.#trials.get(key);
+    if (trial) {
+      try {
+        await trial;
+      } catch (error) {
+        if (!this.#proven.has(key)) throw error;
+      }
+    }
+    if (this.#proven.has(key)) return this.#judged(key, ask);
+    const attempt = this.#try(slot, key, ask, signal).finally(() => this.#trials.delete(key));
+    this.#trials.set(key, attempt);
+    return attempt;
+  }
+
+  /** Remembers for 10 s that WeChat has just called the value valid, when `endpoint` had rejected it. */
+  rememberValid(key: string, value: Secret, endpoint: string | undefined): void {
+    const now = this.#parts.clock.monotonic();
+    const known = this.isKnownValid(key, value) ? this.#valid.get(key) : undefined;
+    for (const [each, { endsAt }] of this.#valid) if (endsAt <= now) this.#valid.delete(each);
+    const endpoints = new Set([...(known?.endpoints ?? []), endpoint]);
+    this.#valid.set(key, { value, endsAt: now + VALID_MS, endpoints });
+  }
+
+  /** Whether WeChat called the value valid in the last 10 s, to this process. */
+  isKnownValid(key: string, value: Secret): boolean {
+    const valid = this.#valid.get(key);
+    return valid !== undefined && this.#parts.clock.monotonic() < valid.endsAt && valid.value.equals(value);
+  }
+
+  /** Whether that verdict answers a complaint from `endpoint`: not the first one of an endpoint that had no part in it. */
+  isFalseComplaint(key: string, value: Secret, endpoint: string | undefined): boolean {
+    if (!this.isKnownValid(key, value)) return false;
+    return endpoint === undefined || this.#valid.get(key)?.endpoints.has(endpoint) === true;
+  }
+
+  /** Removes every backoff of the slot's app: an administrator has fixed what was wrong. */
+  async unblock(slot: SlotName, actor: AuditActor): Promise<void> {
+    const { store, events } = this.#parts;
+    const facts = {
+      action: "app.unblocked",
+      app: appName(slot),
+      outcome: "ok",
+      tokenDigest: "",
+      detail: {},
+    } as const;
+    await store.unblock(backoffKeysOfApp(slot), { ...actor, ...facts });
+    events.emit({ type: "app.unblocked", key: slotKey(slot), address: actor.address });
+  }
+
+  /**
+   * Whether `name` is a classic token of an app that has used nine tenths of the day's calls. Then renewals ahead of
+   * time stop, so that what is left is there for callers without any token.
+   */
+  async isNearQuota(name: CredentialName): Promise<boolean> {
+    const { usage, events } = this.#parts;
+    const { platform, appId, name: mode } = name.slot;
+    if (!usage || platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
+    const calls = (await usage.today(platform, appId)).get("/cgi-bin/token") ?? 0;
+    const isNear = calls >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
+    const key = credentialKey(name);
+    if (isNear) events.emit({ type: "quota.nearly_used", key, calls, limit: MAX_CLASSIC_PER_DAY });
+    return isNear;
+  }
+
+  /** For the status page: every backoff that concerns a credential of the slot, also those that ended within a day. */
+  backoffsOf(slot: SlotName): Promise<Backoff[]> {
+    const keys = new Set(KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })));
+    return this.#parts.store.find([...keys]);
+  }
+
+  /** How many forced refreshes a WeChat app has had since the last midnight in Beijing. */
+  forcedToday(appId: string): Promise<number> {
+    const now = this.#now();
+    const key = budgetKey("force", `weixin:${appId}`);
+    return this.#parts.store.countUses(key, now - windowAgeMs("day", now), now);
+  }
+
+  #now(): number {
+    return this.#parts.clock.now();
+  }
+
+  async #isOutdated(slot: Slot): Promise<boolean> {
+    // What was said of a secret that was changed meanwhile says nothing of the new one.
+    return slot.configured && (await this.#parts.isOutdated?.(slot)) === true;
+  }
+
+  async #use(
+    purpose: Purpose,
+    name: CredentialName,
+    { note, isPending }: Pick<UseRequest, "note" | "isPending"> = {},
+  ): Promise<
+    | { readonly uses: readonly string[] }
+    | { readonly waitMs: number; readonly isPending: boolean; readonly note: string | undefined }
+  > {
+    const now = this.#now();
+    const rule: Rule = PURPOSES[purpose];
+    const limits = rule.limits.flatMap(({ scope, most, windowMs }) => {
+      const of = scope(name);
+      if (of === undefined) return [];
+      const endsInMs = windowMs === "day" ? untilMidnightInBeijing(now) : windowMs;
+      return [
+        { key: budgetKey(purpose, of), most, windowMs, endsInMs, from: now - windowAgeMs(windowMs, now) },
+      ];
+    });
+    if (limits.length === 0) return { uses: [] };
+    const until = now + Math.max(...limits.map(({ endsInMs }) => endsInMs));
+    const answer = await this.#parts.store.use({ limits, now, until, note, isPending: isPending ?? false });
+    if (!answer.blocked) return answer;
+    const waits = answer.blocked.map(({ limit, since }) => {
+      const { windowMs = 0, endsInMs = 0 } = limits[limit] ?? {};
+      if (windowMs === "day") return endsInMs;
+      return Math.min(windowMs, Math.max(1000, since + windowMs - now));
+    });
+    return {
+      waitMs: Math.max(...waits),
+      isPending: answer.blocked.every((blocking) => blocking.isPending),
+      note: answer.blocked[0]?.note,
+    };
+  }
+
+  async #loginFailed(slot: Slot, key: string, error: ServiceError, seen: readonly Backoff[]): Promise<void> {
+    // What kept us from having the token has its own backoff.
+    if (!error.upstream || error.pacing === "handled") return;
+    const backoff = backoffAfter({ slot, kind: "access_token" }, error, seen, this.#now());
+    const isOpen = backoff.reason === "circuit_open";
+    if (!slot.configured) {
+      // A quota says nothing of an unknown secret, but asking on prolongs the ban of our address.
+      const isQuota = backoff.reason === "quota" && !this.#proven.has(key);
+      const until = isQuota ? backoff.since + MINUTE_MS : backoff.until;
+      if (isOpen || isQuota) await this.#parts.store.put({ ...backoff, key, until });
+      return;
+    }
+    // An account that may not log users in may have a token all the same.
+    if (!isOpen || error.upstream.class === "permission" || (await this.#isOutdated(slot))) return;
+    await this.#parts.store.put({ ...backoff, key });
+  }
+
+  /** An attempt with a secret that was not accepted by this process yet. */
+  async #try<T>(slot: Slot, key: string, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (await this.#parts.isKnown?.(slot)) return this.#judged(key, ask);
+    // One of each platform waits at the store; WeCom's own limit must not hold WeChat's up.
+    const before = this.#entries.get(slot.platform) ?? Promise.resolve();
+    const entry = before.then(() => this.#enter(slot, signal));
+    this.#entries.set(
+      slot.platform,
+      entry.catch(() => undefined),
+    );
+    return this.#judged(key, ask, await entry);
+  }
+
+  async #enter(slot: Slot, signal: AbortSignal): Promise<readonly string[]> {
+    for (;;) {
+      const used = await this.#use("unknown_secret", { slot, kind: "access_token" }, { isPending: true });
+      if ("uses" in used) return used.uses;
+      if (!used.isPending) throw budgetError("unknown_secret", used.waitMs);
+      if (signal.aborted) throw budgetError("unknown_secret", ENTRY_RETRY_MS);
+      await this.#parts.clock.sleep(ENTRY_POLL_MS);
+    }
+  }
+
+  /** Runs `ask`, and learns from how it ends. `uses` is what it has used of the budget. */
+  async #judged<T>(key: string, ask: () => Promise<T>, uses: readonly string[] = []): Promise<T> {
+    const { store } = this.#parts;
+    let isRefused = false;
+    try {
+      const answer = await ask();
+      this.#proven.set(key, true);
+      return answer;
+    } catch (error) {
+      const refusal =
+        error instanceof ServiceError && error.pacing !== "handled" ? error.upstream : undefined;
+      // The secret is checked before the code: WeChat got as far as the code, so the secret is right.
+      if (refusal?.class === "input") this.#proven.set(key, true);
+      if (refusal && BLAMES_SECRET.has(refusal.class)) this.#proven.delete(key);
+      isRefused = refusal !== undefined && (BLAMES_SECRET.has(refusal.class) || QUOTA.has(refusal.class));
+      throw error;
+    } finally {
+      // A use that can't be given back now ends by itself.
+      if (uses.length > 0)
+        await (isRefused ? store.settle(uses) : store.giveBack(uses)).catch(() => undefined);
+    }
+  }
+}
+
+/** The error of a budget of `purpose` that is used up for `retryAfterMs`. */
+export function budgetError(purpose: Purpose, retryAfterMs: number): ServiceError {
+  const { code = "unavailable", message = "" }: Rule = PURPOSES[purpose];
+  return new ServiceError(code, message, { retryAfterMs, pacing: "handled" });
+}
+
+function budgetKey(purpose: Purpose, scope: string): string {
+  return `${purpose}:${scope}`;
+}
+
+/** How long ago a window that ends at `now` began, in milliseconds. */
+function windowAgeMs(windowMs: Limit["windowMs"], now: number): number {
+  return windowMs === "day" ? DAY_MS - untilMidnightInBeijing(now) + 1 : windowMs;
+}
