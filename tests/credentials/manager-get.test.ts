@@ -1,9 +1,10 @@
+import type { Backoff } from "../../src/credentials/backoff.ts";
 import { expect, test } from "bun:test";
 import { NO_RECORD } from "../../src/credentials/credential.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { ManualSource, issued } from "../support/manual-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
-import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
+import { foreignSlot, tokenOf, wecomSlot, weixinSlot } from "../support/slots.ts";
 import { CredentialsHarness } from "./credentials-harness.ts";
 
 const MINUTE = 60_000;
@@ -368,4 +369,28 @@ test("settling waits for the refresh that runs", async () => {
   world.source.open[0]?.issue("token");
   await settling;
   expect((await got).value.reveal()).toBe("token");
+});
+
+test("P4: a fetch that succeeds leaves the word on the whole corp that another process got meanwhile", async () => {
+  using world = await setup();
+  const [one, two] = [tokenOf(wecomSlot("ww1", "1000001")), tokenOf(wecomSlot("ww1", "1000002"))];
+  const elsewhere = await world.pacingElsewhere();
+  const now = world.clock.now();
+  const failure = { code: "upstream_rejected", message: "too often" } as const;
+  const corp: Backoff = {
+    key: "wecom:ww1",
+    reason: "quota",
+    failure,
+    count: 1,
+    since: now - MINUTE,
+    until: now,
+  };
+  await elsewhere.put(corp);
+  const got = world.manager.get(one);
+  await world.source.askedTimes(1);
+  await elsewhere.put({ ...corp, count: 2, since: now, until: now + 5 * MINUTE });
+  world.source.open[0]?.issue("token");
+  expect((await got).value.reveal()).toBe("token");
+  expect((await failureOf(world.manager.get(two))).retryAfterMs).toBe(5 * MINUTE);
+  expect(world.source.asked).toHaveLength(1);
 });

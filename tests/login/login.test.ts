@@ -17,20 +17,23 @@ import { StoreFolder } from "../support/store-folder.ts";
 const ALICE = "192.0.2.1";
 
 /** `fail` decides, call by call, whether the exchange fails; each success gives a new openid. */
-async function setup(fail: (call: number) => Error | undefined = () => undefined) {
+async function setup(fail: (call: number) => Error | undefined = () => undefined, more: object = {}) {
   const clock = new ManualClock();
   clock.advance(1);
   const folder = new StoreFolder(clock);
   const asked: string[] = [];
-  const answer = (kind: string, slot: Slot, code: Secret) => {
+  const gate: { opened?: Promise<void> } = {};
+  const answer = async (kind: string, slot: Slot, code: Secret) => {
     asked.push([kind, slotKey(slot), code.reveal()].join(" "));
     const error = fail(asked.length);
     if (error) throw error;
-    return { openId: `openid-${asked.length}` };
+    const openId = `openid-${asked.length}`;
+    await gate.opened;
+    return { openId, ...more };
   };
   const exchange: LoginExchange = {
     oauth: async (slot, code) => ({
-      ...answer("oauth", slot, code),
+      ...(await answer("oauth", slot, code)),
       answer: new Secret('{"openid":"openid"}'),
       accessToken: new Secret("user-token"),
       expiresIn: 7200,
@@ -38,7 +41,7 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
       scope: "snsapi_base",
     }),
     miniProgram: async (slot, code) => ({
-      ...answer("mini_program", slot, code),
+      ...(await answer("mini_program", slot, code)),
       answer: new Secret('{"openid":"openid"}'),
       unionId: undefined,
       sessionKey: new Secret("key"),
@@ -50,9 +53,17 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
   };
   const none = () => Promise.reject(new Error("these logins need no token"));
   const tokens = { get: none, replace: none };
-  /** A process of its own on the one database. */
-  const process = async () => {
-    const { loginAnswers: answers, pacing: store } = await folder.open();
+  /** A process of its own on the one database; `counted` gets the name of each call of its store of answers. */
+  const process = async (counted: string[] = []) => {
+    const { loginAnswers, pacing: store } = await folder.open();
+    const answers = new Proxy(loginAnswers, {
+      get(target, name) {
+        const method: unknown = Reflect.get(target, name);
+        if (typeof method !== "function") return method;
+        counted.push(String(name));
+        return method.bind(target) as unknown;
+      },
+    });
     const pacing = new Pacing({ store, clock, events: new EventBus() });
     return new Login({ exchange, wecomExchange, tokens, answers, pacing, clock });
   };
@@ -61,7 +72,16 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
     (await login.miniProgram(slot, new Secret(code), address)).openId;
   const oauth = async (code = "code", slot = weixinSlot(), address = ALICE) =>
     (await login.oauth(slot, new Secret(code), address)).openId;
-  return { clock, asked, mini, oauth, process, folder, [Symbol.dispose]: () => folder[Symbol.dispose]() };
+  return {
+    clock,
+    asked,
+    gate,
+    mini,
+    oauth,
+    process,
+    folder,
+    [Symbol.dispose]: () => folder[Symbol.dispose](),
+  };
 }
 
 test("the same caller with the same code gets the same answer from one exchange", async () => {
@@ -163,6 +183,44 @@ test("the same code that reaches two processes is one exchange, and all that it 
     expect(user).toMatchObject({ openId: "openid-1", expiresIn: 7200, scope: "snsapi_base" });
   }
   expect(it.asked).toHaveLength(1);
+});
+
+test("callers that wait for another process's exchange share one wait, which takes no write lock", async () => {
+  using it = await setup();
+  const opened = Promise.withResolvers<void>();
+  it.gate.opened = opened.promise;
+  const first = it.mini();
+  for (let turn = 0; turn < 5; turn++) await it.clock.sleep(1);
+  const calls: string[] = [];
+  const other = await it.process(calls);
+  const waiting = Array.from({ length: 50 }, () =>
+    other.miniProgram(weixinSlot(), new Secret("code"), ALICE),
+  );
+  for (let turn = 0; turn < 20; turn++) await it.clock.sleep(1);
+  opened.resolve();
+  const users = await Promise.all(waiting);
+  expect(new Set(users.map(({ openId }) => openId))).toEqual(new Set([await first]));
+  expect(it.asked).toHaveLength(1);
+  expect(calls.filter((name) => name !== "find")).toEqual(["begin"]);
+  expect(calls.length).toBeWithin(5, 40);
+});
+
+test("when another process gives its exchange up, one that waits makes it", async () => {
+  using it = await setup((call) => (call === 1 ? new ServiceError("upstream_timeout", "silent") : undefined));
+  const other = await it.process();
+  const [first, second] = [failureOf(it.mini()), other.miniProgram(weixinSlot(), new Secret("code"), ALICE)];
+  expect((await first).code).toBe("upstream_timeout");
+  expect((await second).openId).toBe("openid-2");
+});
+
+test("P6: only what was a secret comes back as one: a user's own field of the shape of one stays as it is", async () => {
+  using it = await setup(undefined, { unionId: { secret: "no secret" }, secrets: { openId: "x" } });
+  const ask = (login: Login) => login.oauth(weixinSlot(), new Secret("code"), ALICE);
+  const [own, shared] = [await ask(await it.process()), await ask(await it.process())];
+  expect(it.asked).toHaveLength(1);
+  expect(shared).toEqual(own);
+  expect<unknown>(shared.unionId).toEqual({ secret: "no secret" });
+  expect(shared.accessToken.reveal()).toBe("user-token");
 });
 
 test("P6: neither the code nor what it was answered with is in the database's files", async () => {

@@ -64,3 +64,36 @@ test("a migration that fails leaves the database as it was", () => {
   expect(() => migrate(it.database, 1)).toThrow();
   expect(it.database.query("SELECT name FROM sqlite_master").all()).toEqual([{ name: "keyring" }]);
 });
+
+test("backoffs and used forced refreshes move into the one table of the pacer; what lasted ten seconds is left behind", () => {
+  using it = setup();
+  for (const { sql } of MIGRATIONS.slice(0, 4))
+    for (const statement of sql.split("--> statement-breakpoint")) it.database.run(statement);
+  it.database.run("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)");
+  for (const { name } of MIGRATIONS.slice(0, 4))
+    it.database.run("INSERT INTO migrations VALUES (?, 1)", [name]);
+  const pauses = ["ladder", "circuit", "quota"].map((reason, n) => [
+    `weixin:wx${n}`,
+    reason,
+    "{}",
+    n + 1,
+    10,
+    20,
+  ]);
+  const claims = ["complaint:weixin:wx1", "clear:weixin:wx1:stable:access_token", "refresh:x"].map((key) => [
+    ...[key, "quota", "{}", 1, 10, 20],
+  ]);
+  for (const row of [...pauses, ...claims])
+    it.database.run("INSERT INTO pauses VALUES (?, ?, ?, ?, ?, ?)", row);
+  it.database.run("INSERT INTO forced_refreshes VALUES ('wx1', '2026-11-22', 7, 1795320000000)");
+  migrate(it.database, 2);
+  const midnight = Date.parse("2026-11-23T00:00:00+08:00");
+  expect(
+    it.database.query("SELECT key, reason, detail, count, since, until FROM pacing ORDER BY key").values(),
+  ).toEqual([
+    ["force:weixin:wx1#migrated", "used", null, 7, 1_795_320_000_000, midnight],
+    ["weixin:wx0", "exponential", "{}", 1, 10, 20],
+    ["weixin:wx1", "circuit_open", "{}", 2, 10, 20],
+    ["weixin:wx2", "quota", "{}", 3, 10, 20],
+  ]);
+});
