@@ -3,6 +3,7 @@ import type { Slot } from "../apps/app.ts";
 import { type Access, actorOf, callerKey } from "../access/access.ts";
 import type { CredentialKind, CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
+import { FORCED_INTERVAL_MS } from "../credentials/pacing.ts";
 import { secondsLeft } from "./schema.ts";
 import { refusalOf } from "./wechat-answer.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
@@ -137,9 +138,6 @@ async function ticket(
   return { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
 }
 
-/** WeChat refuses a forced refresh within so long after the last one by handing out the current token. */
-const FORCED_PAUSE_MS = 30_000;
-
 /** What the endpoints that hand out tokens work with. */
 interface TokenEndpointParts extends SlotChoiceParts {
   readonly delivery: TokenDelivery;
@@ -203,7 +201,8 @@ async function weixinToken(
   } catch (error) {
     if (!isBudget(error)) throw error;
     const { retryAfterMs } = error;
-    if (retryAfterMs <= FORCED_PAUSE_MS) return tokenFields(await current());
+    // WeChat, too, answers a forced refresh that comes too soon after the last with the current token.
+    if (retryAfterMs <= FORCED_INTERVAL_MS) return tokenFields(await current());
     throw refusalOf("weixin", 45009, "reach max api daily quota limit", { retryAfterMs });
   }
 }

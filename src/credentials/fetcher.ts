@@ -1,4 +1,8 @@
+import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+import type { CachedCredential, CredentialCache } from "./credential-cache.ts";
+import type { CredentialStore } from "./credential-store.ts";
 import {
   type Credential,
   credentialKey,
@@ -6,10 +10,6 @@ import {
   type CredentialRef,
   type RecordEntry,
 } from "./credential.ts";
-import type { Clock } from "../clock.ts";
-import type { EventBus } from "../events.ts";
-import type { CachedCredential, CredentialCache } from "./credential-cache.ts";
-import type { CredentialStore } from "./credential-store.ts";
 import type { Pacing } from "./pacing.ts";
 import type { CredentialSource, TokenProbe } from "./source.ts";
 
@@ -66,7 +66,7 @@ export class Fetcher {
   }
 
   /** Fetches until the source answers, refuses for good, or the attempts are spent: three, or one while recovering. */
-  async fetch(scope: LeaseScope): Promise<FetchResult> {
+  async fetchWithRetries(scope: LeaseScope): Promise<FetchResult> {
     const { ref, signal } = scope;
     const attempts = scope.isRecovering ? 1 : MAX_ATTEMPTS;
     for (let attempt = 1; ; attempt++) {

@@ -108,7 +108,7 @@ export class Refresh {
     // WeCom repeats a token to its last second: what is fetched then would expire on its way.
     const lastMs = ref.slot.platform === "wecom" && current ? current.remainingMs() : 0;
     if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
-    const fetched = await this.#fetcher.fetch(scope);
+    const fetched = await this.#fetcher.fetchWithRetries(scope);
     const { revoked } = record;
     if (revoked?.equals(fetched.credential.value)) return this.#replacement.escalate(scope, revoked);
     return this.#fetcher.save(scope, fetched);

@@ -42,7 +42,7 @@ export class Replacement {
   ): Promise<CachedCredential | undefined> {
     const { ref, record, signal } = scope;
     // A classic fetch revokes, so there the question comes first.
-    const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetch(scope);
+    const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetchWithRetries(scope);
     if (fetched && !fetched.credential.value.equals(rejected)) {
       const naturalMs = isStableToken(ref) ? HANDOVER_MS + EARLY_MS : EARLY_MS;
       const isEarly =
@@ -73,7 +73,8 @@ export class Replacement {
       ? scope
       : await this.#markRevoked(scope, revoked, credential);
     if (isStableToken(ref)) return this.#forceOnce(cleared, revoked);
-    if (isClassicToken(ref)) return this.#fetcher.save(cleared, await this.#fetcher.fetch(cleared));
+    if (isClassicToken(ref))
+      return this.#fetcher.save(cleared, await this.#fetcher.fetchWithRetries(cleared));
     throw terminalError(
       "企业微信的凭证已失效且仍在重复下发，请稍后重试 (WeCom repeats a revoked token; try again later)",
       FORCED_INTERVAL_MS,

@@ -43,6 +43,22 @@ for (const app of [STABLE, CLASSIC, WECOM_APP]) {
   });
 }
 
+for (const app of [STABLE, CLASSIC]) {
+  test(`P2: a token of ${app} that WeChat revokes right after it called it valid is replaced within 10 s`, async () => {
+    await using world = await createHarness();
+    const node = Node.of(world);
+    const value = await node.token(app);
+    expect(await node.replace(app, value)).toMatchObject({ code: 0, value });
+    world.clock.advance(1000);
+    world.sandbox.killTokens(app);
+    world.clock.advance(9000);
+    const got = await node.replace(app, value);
+
+    expect(got.code).toBe(0);
+    expect(world.sandbox.accepts(got.value)).toBe(true);
+  });
+}
+
 test("a dead stable token that WeChat knows to be dead costs one ordinary call", async () => {
   await using world = await createHarness();
   const node = Node.of(world);
