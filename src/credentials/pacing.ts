@@ -1,9 +1,8 @@
-import { LRUCache } from "lru-cache";
 import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
-import type { AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { AuditActor } from "../audit/audit-entry.ts";
 import type { UsageCounter } from "../audit/usage.ts";
 import { type Clock, untilMidnightInBeijing } from "../clock.ts";
-import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
+import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import {
@@ -19,58 +18,8 @@ import {
   loginBackoffKey,
 } from "./backoff.ts";
 import { credentialKey, type CredentialName, type CredentialRef, KINDS_OF } from "./credential.ts";
-
-/** A use of some budgets, to be counted in the store for all processes together. */
-export interface UseRequest {
-  /** The budgets: at most `most` uses that began after `from` (epoch milliseconds) under each `key`. */
-  readonly limits: readonly { readonly key: string; readonly most: number; readonly from: number }[];
-  readonly now: number;
-  /** From then on the use counts for nothing, and may be pruned; epoch milliseconds. */
-  readonly until: number;
-  /** Whether the use may still be given back, so that it is worth waiting for; see `PacingStore.settle`. */
-  readonly isPending?: boolean;
-  /** What the use was for; shown to those whom it blocks. */
-  readonly note?: string | undefined;
-}
-
-/** What keeps a budget from being used: the use that must leave its window first. */
-export interface BlockingUse {
-  /** The index of the limit. */
-  readonly limit: number;
-  /** Epoch milliseconds. */
-  readonly since: number;
-  readonly note: string | undefined;
-  /** Whether uses that may still be given back are to blame. */
-  readonly isPending: boolean;
-}
-
-/** The rows that a use made, one for each budget; or what blocked it, and then nothing was written. */
-export type UseAnswer =
-  | { readonly uses: readonly string[]; readonly blocked?: undefined }
-  | { readonly blocked: readonly BlockingUse[] };
-
-/** How long a use may stay pending, in milliseconds; after that the process that made it is taken for gone. */
-export const MAX_PENDING_MS = 10_000;
-
-/** Where backoffs and the uses of budgets outlive the process and reach the others. Prunes what has expired. */
-export interface PacingStore {
-  /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
-  find(keys: readonly string[]): Promise<Backoff[]>;
-  /** Writes a backoff, in place of the one under its key. */
-  put(backoff: Backoff): Promise<void>;
-  /** Removes these very backoffs: one that another process wrote under the same key meanwhile stays. */
-  remove(seen: readonly Backoff[]): Promise<void>;
-  /** Removes whatever is under `keys`; the audit entry is written with it or not at all. */
-  unblock(keys: readonly string[], entry: AuditEntry): Promise<void>;
-  /** Uses all the budgets, or none. One transaction: of several processes at once, no more get one than there are. */
-  use(request: UseRequest): Promise<UseAnswer>;
-  /** Makes pending uses final. */
-  settle(uses: readonly string[]): Promise<void>;
-  /** Gives uses back. */
-  giveBack(uses: readonly string[]): Promise<void>;
-  /** How often the budget `key` was used after `from`, epoch milliseconds both. */
-  countUses(key: string, from: number, now: number): Promise<number>;
-}
+import type { PacingStore, UseRequest } from "./pacing-store.ts";
+import { SecretTrials, type Used } from "./secret-trials.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -165,16 +114,9 @@ export type Purpose = keyof typeof PURPOSES;
 const PROBED_MS = MINUTE_MS;
 /** How long WeChat's word that a rejected credential is valid is believed. */
 const VALID_MS = 10_000;
-const ENTRY_POLL_MS = 50;
-const ENTRY_RETRY_MS = 1000;
-const MAX_PROVEN = 10_000;
 /** What of a day's 2000 classic fetches may be used before renewals ahead of time stop. */
 export const MAX_CLASSIC_PER_DAY = 2000;
 const CAREFUL_SHARE = 0.9;
-
-/** The refusals that say that the secret or its app is wrong. A used code or a quota does not. */
-const BLAMES_SECRET: ReadonlySet<UpstreamErrorClass> = new Set(["config", "account", "risk", "permission"]);
-const QUOTA: ReadonlySet<UpstreamErrorClass> = new Set(["quota_minute", "quota_day"]);
 
 /** What the pacer works with. */
 export interface PacingParts {
@@ -212,14 +154,14 @@ export class Pacing {
   readonly #parts: PacingParts;
   /** Per credential, the value that WeChat called valid, until when that is believed (monotonic), and who asked. */
   readonly #valid = new Map<string, { value: Secret; endsAt: number; endpoints: Set<string | undefined> }>();
-  /** The slots of secrets that we don't hold and that were accepted. */
-  readonly #proven = new LRUCache<string, true>({ max: MAX_PROVEN });
-  /** The attempts under way with secrets that were not accepted yet. */
-  readonly #trials = new Map<string, Promise<unknown>>();
-  readonly #entries = new Map<Platform, Promise<unknown>>();
+  readonly #trials: SecretTrials;
 
   constructor(parts: PacingParts) {
     this.#parts = parts;
+    const use = (slot: Slot) =>
+      this.#use("unknown_secret", { slot, kind: "access_token" }, { isPending: true });
+    const refusal = (retryAfterMs: number) => budgetError("unknown_secret", retryAfterMs);
+    this.#trials = new SecretTrials(parts, use, refusal);
   }
 
   /** What keeps `ref` from being fetched now; undefined when nothing does. */
@@ -321,29 +263,9 @@ export class Pacing {
     return sends === "secret" ? this.sendSecret(slot, paced, signal) : paced();
   }
 
-  /**
-   * Runs `ask`, which sends the slot's secret upstream. One that we don't hold uses a budget until WeChat accepts it:
-   * attempts under way count as refusals until they are known to be none, and further ones wait for them, until
-   * `signal` is aborted.
-   *
-   * @throws {ServiceError} `rate_limited` when too many unknown secrets were refused.
-   */
-  async sendSecret<T>(slot: Slot, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    if (slot.configured) return ask();
-    const key = slotKey(slot);
-    // Until a secret is accepted, one attempt at a time: a burst with one wrong secret costs one refusal.
-    const trial = this.#trials.get(key);
-    if (trial) {
-      try {
-        await trial;
-      } catch (error) {
-        if (!this.#proven.has(key)) throw error;
-      }
-    }
-    if (this.#proven.has(key)) return this.#judged(key, ask);
-    const attempt = this.#try(slot, key, ask, signal).finally(() => this.#trials.delete(key));
-    this.#trials.set(key, attempt);
-    return attempt;
+  /** As `SecretTrials.run`: runs `ask`, which sends the slot's secret upstream. */
+  sendSecret<T>(slot: Slot, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return slot.configured ? ask() : this.#trials.run(slot, ask, signal);
   }
 
   /** Remembers for 10 s that WeChat has just called the value valid, when `endpoint` had rejected it. */
@@ -422,10 +344,7 @@ export class Pacing {
     purpose: Purpose,
     name: CredentialName,
     { note, isPending }: Pick<UseRequest, "note" | "isPending"> = {},
-  ): Promise<
-    | { readonly uses: readonly string[] }
-    | { readonly waitMs: number; readonly isPending: boolean; readonly note: string | undefined }
-  > {
+  ): Promise<Used> {
     const now = this.#now();
     const rule: Rule = PURPOSES[purpose];
     const limits = rule.limits.flatMap(({ scope, most, windowMs }) => {
@@ -459,7 +378,7 @@ export class Pacing {
     const isOpen = backoff.reason === "circuit_open";
     if (!slot.configured) {
       // A quota says nothing of an unknown secret, but asking on prolongs the ban of our address.
-      const isQuota = backoff.reason === "quota" && !this.#proven.has(key);
+      const isQuota = backoff.reason === "quota" && !this.#trials.isProven(key);
       const until = isQuota ? backoff.since + MINUTE_MS : backoff.until;
       if (isOpen || isQuota) await this.#parts.store.put({ ...backoff, key, until });
       return;
@@ -467,52 +386,6 @@ export class Pacing {
     // An account that may not log users in may have a token all the same.
     if (!isOpen || error.upstream.class === "permission" || (await this.#isOutdated(slot))) return;
     await this.#parts.store.put({ ...backoff, key });
-  }
-
-  /** An attempt with a secret that was not accepted by this process yet. */
-  async #try<T>(slot: Slot, key: string, ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    if (await this.#parts.isKnown?.(slot)) return this.#judged(key, ask);
-    // One of each platform waits at the store; WeCom's own limit must not hold WeChat's up.
-    const before = this.#entries.get(slot.platform) ?? Promise.resolve();
-    const entry = before.then(() => this.#enter(slot, signal));
-    this.#entries.set(
-      slot.platform,
-      entry.catch(() => undefined),
-    );
-    return this.#judged(key, ask, await entry);
-  }
-
-  async #enter(slot: Slot, signal: AbortSignal): Promise<readonly string[]> {
-    for (;;) {
-      const used = await this.#use("unknown_secret", { slot, kind: "access_token" }, { isPending: true });
-      if ("uses" in used) return used.uses;
-      if (!used.isPending) throw budgetError("unknown_secret", used.waitMs);
-      if (signal.aborted) throw budgetError("unknown_secret", ENTRY_RETRY_MS);
-      await this.#parts.clock.sleep(ENTRY_POLL_MS);
-    }
-  }
-
-  /** Runs `ask`, and learns from how it ends. `uses` is what it has used of the budget. */
-  async #judged<T>(key: string, ask: () => Promise<T>, uses: readonly string[] = []): Promise<T> {
-    const { store } = this.#parts;
-    let isRefused = false;
-    try {
-      const answer = await ask();
-      this.#proven.set(key, true);
-      return answer;
-    } catch (error) {
-      const refusal =
-        error instanceof ServiceError && error.pacing !== "handled" ? error.upstream : undefined;
-      // The secret is checked before the code: WeChat got as far as the code, so the secret is right.
-      if (refusal?.class === "input") this.#proven.set(key, true);
-      if (refusal && BLAMES_SECRET.has(refusal.class)) this.#proven.delete(key);
-      isRefused = refusal !== undefined && (BLAMES_SECRET.has(refusal.class) || QUOTA.has(refusal.class));
-      throw error;
-    } finally {
-      // A use that can't be given back now ends by itself.
-      if (uses.length > 0)
-        await (isRefused ? store.settle(uses) : store.giveBack(uses)).catch(() => undefined);
-    }
   }
 }
 

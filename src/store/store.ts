@@ -8,7 +8,7 @@ import type {
   CredentialStore,
   IssuedTokenIndex,
 } from "../credentials/credential-store.ts";
-import type { PacingStore } from "../credentials/pacing.ts";
+import type { PacingStore } from "../credentials/pacing-store.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { UsageStore } from "../audit/usage.ts";
 import type { IdempotencyStore } from "../login/login.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import type { Credential, CredentialName, CredentialRecord } from "../../src/credentials/credential.ts";
-import type { PacingStore } from "../../src/credentials/pacing.ts";
+import type { PacingStore } from "../../src/credentials/pacing-store.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";

@@ -7,7 +7,7 @@ import {
   NO_RECORD,
 } from "../../src/credentials/credential.ts";
 import { type Backoff, MAX_SKEW_MS } from "../../src/credentials/backoff.ts";
-import type { PacingStore, UseAnswer, UseRequest } from "../../src/credentials/pacing.ts";
+import type { PacingStore, UseAnswer, UseRequest } from "../../src/credentials/pacing-store.ts";
 import type { Secret } from "../../src/secret.ts";
 
 interface Row extends CredentialRecord {

@@ -10,7 +10,7 @@ import {
   type PacingStore,
   type UseAnswer,
   type UseRequest,
-} from "../../credentials/pacing.ts";
+} from "../../credentials/pacing-store.ts";
 import type { Platform } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { pacing, usage } from "./schema.ts";

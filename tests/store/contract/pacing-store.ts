@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
 import type { Backoff } from "../../../src/credentials/backoff.ts";
-import { MAX_PENDING_MS, type UseRequest } from "../../../src/credentials/pacing.ts";
+import { MAX_PENDING_MS, type UseRequest } from "../../../src/credentials/pacing-store.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const DAY_MS = 86_400_000;

@@ -1,0 +1,54 @@
+import type { AuditEntry } from "../audit/audit-entry.ts";
+import type { Backoff } from "./backoff.ts";
+
+/** A use of some budgets, to be counted in the store for all processes together. */
+export interface UseRequest {
+  /** The budgets: at most `most` uses that began after `from` (epoch milliseconds) under each `key`. */
+  readonly limits: readonly { readonly key: string; readonly most: number; readonly from: number }[];
+  readonly now: number;
+  /** From then on the use counts for nothing, and may be pruned; epoch milliseconds. */
+  readonly until: number;
+  /** Whether the use may still be given back, so that it is worth waiting for; see `PacingStore.settle`. */
+  readonly isPending?: boolean;
+  /** What the use was for; shown to those whom it blocks. */
+  readonly note?: string | undefined;
+}
+
+/** What keeps a budget from being used: the use that must leave its window first. */
+export interface BlockingUse {
+  /** The index of the limit. */
+  readonly limit: number;
+  /** Epoch milliseconds. */
+  readonly since: number;
+  readonly note: string | undefined;
+  /** Whether uses that may still be given back are to blame. */
+  readonly isPending: boolean;
+}
+
+/** The rows that a use made, one for each budget; or what blocked it, and then nothing was written. */
+export type UseAnswer =
+  | { readonly uses: readonly string[]; readonly blocked?: undefined }
+  | { readonly blocked: readonly BlockingUse[] };
+
+/** How long a use may stay pending, in milliseconds; after that the process that made it is taken for gone. */
+export const MAX_PENDING_MS = 10_000;
+
+/** Where backoffs and the uses of budgets outlive the process and reach the others. Prunes what has expired. */
+export interface PacingStore {
+  /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
+  find(keys: readonly string[]): Promise<Backoff[]>;
+  /** Writes a backoff, in place of the one under its key. */
+  put(backoff: Backoff): Promise<void>;
+  /** Removes these very backoffs: one that another process wrote under the same key meanwhile stays. */
+  remove(seen: readonly Backoff[]): Promise<void>;
+  /** Removes whatever is under `keys`; the audit entry is written with it or not at all. */
+  unblock(keys: readonly string[], entry: AuditEntry): Promise<void>;
+  /** Uses all the budgets, or none. One transaction: of several processes at once, no more get one than there are. */
+  use(request: UseRequest): Promise<UseAnswer>;
+  /** Makes pending uses final. */
+  settle(uses: readonly string[]): Promise<void>;
+  /** Gives uses back. */
+  giveBack(uses: readonly string[]): Promise<void>;
+  /** How often the budget `key` was used after `from`, epoch milliseconds both. */
+  countUses(key: string, from: number, now: number): Promise<number>;
+}
