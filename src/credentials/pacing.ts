@@ -232,7 +232,8 @@ export class Pacing {
     const backoff = backoffAfter(ref, error, seen, this.#now());
     if (backoff.reason === "circuit_open" && (await this.#isOutdated(ref.slot))) return handledError(error);
     await this.#parts.store.put(backoff);
-    return backoffError(backoff, backoff.since);
+    // A caller that brought a secret of its own gets the upstream's word as it came.
+    return ref.slot.configured ? backoffError(backoff, backoff.since) : handledError(error);
   }
 
   /**
