@@ -103,9 +103,9 @@ function statusRoutes(parts: AppRouteParts) {
         detail: {
           summary: "Ask WeChat again at once · 解除暂停，立即重新请求微信",
           description:
-            "After what WeChat complained about has been put right (white list, frozen secret, …): ends every pause of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部暂停；无请求体。",
+            "After what WeChat complained about has been fixed (white list, frozen secret, …): removes every backoff of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部退避；无请求体。",
           tags: ["v1"],
-          responses: answersOf("The app, without pauses. 解除后的应用。", appStatus, APP_EXAMPLE),
+          responses: answersOf("The app, without backoffs. 解除后的应用。", appStatus, APP_EXAMPLE),
         },
       },
     );

@@ -149,7 +149,7 @@ test("a clear that has nothing to clear is code 0, however soon it comes", async
   for (let n = 0; n < 3; n++) expect((await clear(world)).code).toBe(0);
 });
 
-test("the pause after a clear is that credential's own", async () => {
+test("the interval after a clear is that credential's own", async () => {
   await using world = await setupTwoSlots();
   expect((await clear(world, { secret: WX.secret })).code).toBe(0);
   expect((await clear(world, { secret: NEW_SECRET })).code).toBe(0);

@@ -179,7 +179,7 @@ test("P7: a changed secret forgets what the old one got, everywhere in this proc
   expect(old.code).toBe(40125);
 });
 
-test("P4: a changed secret ends the pauses of the wrong one, on WeChat and WeCom", async () => {
+test("P4: a changed secret removes the backoffs of the wrong one, on WeChat and WeCom", async () => {
   await using t = await setup({ ...NEW, secret: WRONG });
   expect((await t.at.ask("POST", APPS, { ...NEW_AGENT, secret: WRONG })).status).toBe(201);
   for (const [path, secret, code] of [

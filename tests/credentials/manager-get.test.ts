@@ -58,14 +58,14 @@ test("P4: a failing app never keeps another waiting or costs it anything", async
   expect((await bad).upstream?.class).toBe("config");
 });
 
-test("P4: nothing is stuck after a refusal or a quota: it is repeated until its time is over, and then asked again", async () => {
+test("P4: nothing is stuck after a refusal or a quota: it is repeated until its backoff ends, and then asked again", async () => {
   using world = await setup();
-  const pauses = [
+  const failures = [
     [refusal("config"), 10 * MINUTE],
     [refusal("quota_minute", 45011), MINUTE],
     [refusal("quota_day", 45009), 12 * HOUR - 11 * MINUTE],
   ] as const;
-  for (const [failure, ms] of pauses) {
+  for (const [failure, ms] of failures) {
     const lost = failureOf(world.manager.get(tokenOf()));
     await world.source.askedTimes(world.source.open.length + 1);
     world.source.open.at(-1)?.fail(failure);
@@ -83,12 +83,15 @@ test("P4: nothing is stuck after a refusal or a quota: it is repeated until its 
     }
     world.clock.advance(1000);
   }
-  expect(world.source.asked).toHaveLength(pauses.length);
+  expect(world.source.asked).toHaveLength(failures.length);
   const next = world.manager.get(tokenOf());
-  await world.source.askedTimes(pauses.length + 1);
+  await world.source.askedTimes(failures.length + 1);
   world.source.open.at(-1)?.issue("token");
   expect((await next).value.reveal()).toBe("token");
-  expect(world.emitted()).toEqual([...pauses.map(() => "credential.refresh_failed"), "credential.refreshed"]);
+  expect(world.emitted()).toEqual([
+    ...failures.map(() => "credential.refresh_failed"),
+    "credential.refreshed",
+  ]);
 });
 
 test("P4: nothing is stuck after a fault of ours: the next call asks again at once", async () => {

@@ -72,7 +72,7 @@ test("apps that did not change keep their backoffs over a restart", async () => 
   expect(await world.endedBy(APPS.toReversed())).toEqual([]);
 });
 
-test("a changed secret ends every pause of that app, and of no other", async () => {
+test("a changed secret removes every backoff of that app, and of no other", async () => {
   await using world = await setup();
   expect(await world.endedBy([weixin("wx1", "new"), ...APPS.slice(1)])).toEqual(KEYS.slice(0, 4));
 });
@@ -83,7 +83,7 @@ test("a changed secret of one application removes its backoffs and not those of 
   expect(ended).toEqual(["wecom:ww1:1", "wecom:ww1:1:agent_config_ticket"]);
 });
 
-test("another token mode with the same secret ends no pause", async () => {
+test("another token mode with the same secret removes no backoff", async () => {
   await using world = await setup();
   expect(await world.endedBy([weixin("wx1", "a", "classic"), ...APPS.slice(1)])).toEqual([]);
 });
