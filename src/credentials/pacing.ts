@@ -363,7 +363,7 @@ export class Pacing {
     const waits = answer.blocked.map(({ limit, since }) => {
       const { windowMs = 0, endsInMs = 0 } = limits[limit] ?? {};
       if (windowMs === "day") return endsInMs;
-      return Math.min(windowMs, Math.max(1000, since + windowMs - now));
+      return Math.min(windowMs, Math.max(1, since + windowMs - now));
     });
     return {
       waitMs: Math.max(...waits),
@@ -393,7 +393,7 @@ export class Pacing {
 /** The error of a budget of `purpose` that is used up for `retryAfterMs`. */
 export function budgetError(purpose: Purpose, retryAfterMs: number): ServiceError {
   const { code = "unavailable", message = "" }: Rule = PURPOSES[purpose];
-  return new ServiceError(code, message, { retryAfterMs, pacing: "handled" });
+  return new ServiceError(code, message, { retryAfterMs: Math.max(1000, retryAfterMs), pacing: "handled" });
 }
 
 function budgetKey(purpose: Purpose, scope: string): string {

@@ -46,6 +46,8 @@ export class SecretTrials {
   readonly #trials = new Map<string, Promise<unknown>>();
   /** Per platform, the last attempt that waits for the budget. */
   readonly #entries = new Map<Platform, Promise<unknown>>();
+  /** Per platform, until when the budget is used up for good (monotonic): a flood of secrets costs no disk. */
+  readonly #usedUpUntil = new Map<Platform, number>();
 
   /** `use` uses the budget, as pending; `refusal` makes the error of one that is used up. */
   constructor(
@@ -100,12 +102,19 @@ export class SecretTrials {
   }
 
   async #enter(slot: Slot, signal: AbortSignal): Promise<readonly string[]> {
+    const { clock } = this.#parts;
+    const { platform } = slot;
     for (;;) {
+      const leftMs = (this.#usedUpUntil.get(platform) ?? 0) - clock.monotonic();
+      if (leftMs > 0) throw this.#refusal(leftMs);
       const used = await this.#use(slot);
       if ("uses" in used) return used.uses;
-      if (!used.isPending) throw this.#refusal(used.waitMs);
+      if (!used.isPending) {
+        this.#usedUpUntil.set(platform, clock.monotonic() + used.waitMs);
+        throw this.#refusal(used.waitMs);
+      }
       if (signal.aborted) throw this.#refusal(ENTRY_RETRY_MS);
-      await this.#parts.clock.sleep(ENTRY_POLL_MS);
+      await clock.sleep(ENTRY_POLL_MS);
     }
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Slot, slotKey } from "../../src/apps/app.ts";
+import { type Slot, slotKey, type SlotName } from "../../src/apps/app.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
@@ -18,14 +18,19 @@ const run = <T>(pacing: Pacing, slot: Slot, ask: () => Promise<T>): Promise<T> =
 async function setup(known: readonly string[] = []) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
+  /** How often a budget was used in the database, or found used up there. */
+  const counted = { uses: 0 };
   /** A process of its own on the one database. */
-  const process = async () =>
-    new Pacing({
-      store: (await folder.open()).pacing,
-      clock,
-      events: new EventBus(),
-      isKnown: async (slot) => known.includes(slotKey(slot)),
-    });
+  const process = async () => {
+    const { pacing } = await folder.open();
+    const use = pacing.use.bind(pacing);
+    pacing.use = (request) => {
+      counted.uses++;
+      return use(request);
+    };
+    const isKnown = async (slot: SlotName) => known.includes(slotKey(slot));
+    return new Pacing({ store: pacing, clock, events: new EventBus(), isKnown });
+  };
   const secrets = await process();
   const calls: string[] = [];
   const refuse = (slot: Slot, error: Error = refusal("config"), by = secrets) =>
@@ -40,7 +45,16 @@ async function setup(known: readonly string[] = []) {
       calls.push(slotKey(slot));
       return "served";
     });
-  return { clock, secrets, process, calls, refuse, accept, [Symbol.dispose]: () => folder[Symbol.dispose]() };
+  return {
+    clock,
+    secrets,
+    counted,
+    process,
+    calls,
+    refuse,
+    accept,
+    [Symbol.dispose]: () => folder[Symbol.dispose](),
+  };
 }
 
 const slots = (count: number, platform: Slot["platform"] = "weixin", prefix = "s") =>
@@ -280,6 +294,15 @@ test("the limit holds for all processes together, and over a restart", async () 
   expect(world.calls).toHaveLength(20);
   const restarted = await world.process();
   expect((await world.refuse(foreignSlot("next"), refusal("config"), restarted)).code).toBe("rate_limited");
+});
+
+test("a flood of unknown secrets beyond the limit costs the database nothing", async () => {
+  using world = await setup();
+  await refuseAll(world, slots(21));
+  const before = world.counted.uses;
+  for (const slot of slots(500, "weixin", "flood"))
+    expect((await world.refuse(slot)).retryAfterMs).toBe(MINUTE);
+  expect(world.counted.uses).toBe(before);
 });
 
 test("attempts of another process that are under way are waited for, too", async () => {
