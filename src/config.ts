@@ -8,7 +8,7 @@ import type { App } from "./apps/app.ts";
 import { isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
 import { isLoopback, Networks } from "./access/networks.ts";
 import { ServiceError } from "./errors.ts";
-import type { Visibility } from "./http/app.ts";
+import type { Visibility } from "./http/elysia-face.ts";
 import type { LogLevel } from "./log.ts";
 import { Secret } from "./secret.ts";
 

@@ -5,8 +5,7 @@ import { UsageCounter } from "./audit/usage.ts";
 import { isSlotOf } from "./apps/app.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
 import { Access } from "./access/access.ts";
-import { createAuthentication } from "./api/authentication.ts";
-import { CallerPolicy } from "./access/principal.ts";
+import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -21,15 +20,19 @@ import { SlotCircuit } from "./credentials/backoff.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
-import { TokenResolver } from "./api/token-resolver.ts";
+import { TokenResolver } from "./credentials/token-resolver.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { UserTokenCalls } from "./gateway/user-token-calls.ts";
 import { Concurrency } from "./access/limits.ts";
-import { WechatFace } from "./http/wechat-face.ts";
+import { GatewayPaths } from "./api/gateway.ts";
+import { WechatFace } from "./api/wechat.ts";
+import { Cors } from "./api/cors.ts";
+import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
-import { Cors, createApp } from "./http/app.ts";
+import { ElysiaFace } from "./http/elysia-face.ts";
+import type { RequestSocket } from "./api/face.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { CardSigner } from "./signing/card-signer.ts";
 import { JsApiSigner } from "./signing/js-api-signer.ts";
@@ -216,11 +219,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
     });
     const cors = new Cors(config.corsOrigins);
-    const authentication = createAuthentication(new CallerPolicy(config), access, (request) =>
-      cors.allowsOrigin(request),
-    );
     const parts = {
-      authentication,
       access,
       cors,
       visibility: config.visibility,
@@ -263,17 +262,27 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       clock,
     };
-    const app = createApp(parts);
+    const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
-    const face = new WechatFace({
-      ...parts,
-      holders: new TokenResolver({ access, introspector }),
+    const gateway = new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) });
+    const wechat = new WechatFace({
+      resolver: new TokenResolver(access, introspector),
       endpoints: dropinEndpoints(parts),
-      gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) }),
-      userTokenCalls: new UserTokenCalls({ access, forwarder }),
+      others: new GatewayPaths(access, gateway, new UserTokenCalls(forwarder)),
+      clock,
     });
-    const server = isLocal ? noopServer : listen(app, { ...config, isShared: sharesPort }, face);
+    const door = new Door({
+      faces: [elysia, wechat, elysia],
+      access,
+      origins: new OriginPolicy(config),
+      cors,
+      audit,
+      events,
+      clock,
+    });
+    const serve = (request: Request, socket: RequestSocket) => door.serve(request, socket);
+    const server = isLocal ? noopServer : listen(serve, { ...config, isShared: sharesPort });
     usage.start();
     audit.start();
     metrics.start();
@@ -282,7 +291,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (refreshes && !isLocal) await refresher.start();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
-      routes: [...app.routes.map(({ method, path }) => ({ method, path })), ...face.routes],
+      routes: [...elysia.routes, ...wechat.routes],
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
@@ -295,10 +304,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       close: () => store.close(),
       tick: () => refresher.tick(),
       snapshot: () => metrics.snapshot(),
-      handle: (request) => {
-        authentication.markLocal(request);
-        return app.handle(request);
-      },
+      handle: async (request) => door.serveLocal(request),
     });
   } catch (error) {
     store.close();

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { Client } from "./client.ts";
 import { callerNetwork } from "./networks.ts";
-import { type Caller, markRefused, tooMany } from "./principal.ts";
+import { type Caller, denied, type Principal, tooMany } from "./principal.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
@@ -158,13 +158,14 @@ export class Concurrency {
    * @throws {ServiceError} `rate_limited`, also for a caller that has gone while it waited.
    */
   async enter(caller: Caller, { signal, permits = 1 }: CountedCall): Promise<() => void> {
-    const client = caller.client?.client;
-    if (client?.concurrency !== undefined) return this.#count(caller, client.name, client.concurrency);
-    const key = client ? `client ${client.name}` : callerNetwork(caller.address);
+    const { principal, origin } = caller;
+    const client = principal.kind === "client" ? principal.owner.client : undefined;
+    if (client?.concurrency !== undefined) return this.#count(principal, client.name, client.concurrency);
+    const key = client ? `client ${client.name}` : callerNetwork(origin.address);
     const semaphore = this.#defaults.get(key) ?? new Semaphore(this.#share(DEFAULT_CONCURRENCY));
     this.#defaults.set(key, semaphore);
     try {
-      if (!semaphore.tryAcquire(permits)) await this.#wait(semaphore, caller, signal, permits);
+      if (!semaphore.tryAcquire(permits)) await this.#wait(semaphore, principal, signal, permits);
     } finally {
       if (semaphore.isIdle) this.#defaults.delete(key);
     }
@@ -174,17 +175,22 @@ export class Concurrency {
     });
   }
 
-  async #wait(semaphore: Semaphore, caller: Caller, signal: AbortSignal, permits: number): Promise<void> {
+  async #wait(
+    semaphore: Semaphore,
+    principal: Principal,
+    signal: AbortSignal,
+    permits: number,
+  ): Promise<void> {
     try {
       await semaphore.acquire(AbortSignal.any([signal, AbortSignal.timeout(this.#waitMs)]), permits);
     } catch {
-      throw tooManyAtOnce(caller);
+      throw tooManyAtOnce(principal);
     }
   }
 
-  #count(caller: Caller, name: string, limit: number): () => void {
+  #count(principal: Principal, name: string, limit: number): () => void {
     const underWay = this.#underWay.get(name) ?? 0;
-    if (underWay >= this.#share(limit)) throw tooManyAtOnce(caller);
+    if (underWay >= this.#share(limit)) throw tooManyAtOnce(principal);
     this.#underWay.set(name, underWay + 1);
     return once(() => {
       const left = (this.#underWay.get(name) ?? 1) - 1;
@@ -198,8 +204,8 @@ export class Concurrency {
   }
 }
 
-function tooManyAtOnce(caller: Caller): ServiceError {
-  return markRefused(caller, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
+function tooManyAtOnce(principal: Principal): ServiceError {
+  return denied(principal, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
 }
 
 function once(work: () => void): () => void {

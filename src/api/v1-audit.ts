@@ -1,8 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { answersOf } from "./v1-apps-schema.ts";
-import type { Authentication } from "./authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import { type Call, callOf } from "./face.ts";
 import type { AuditActor, AuditRecord } from "../audit/audit-entry.ts";
 import type { AuditFilter, AuditStore, ReadKey, RefusalKey } from "../audit/audit-store.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
@@ -25,9 +24,8 @@ import { ServiceError } from "../errors.ts";
 
 /** What the routes of `/v1/audit` work with. */
 export interface AuditRouteParts {
-  readonly identity: Authentication["identity"];
   /** Who the caller is, if it may see the audit; throws when it may not. */
-  readonly admin: (caller: Caller) => AuditActor;
+  readonly admin: (call: Call) => AuditActor;
   readonly auditStore: AuditStore;
   readonly audit: Pick<AuditTrail, "record">;
 }
@@ -35,12 +33,11 @@ export interface AuditRouteParts {
 const next = Type.Optional(Type.String({ description: "There are more. 尚有更多。" }));
 
 /** `/v1/audit`: who did what, for administrators. */
-export function auditRoutes({ identity, admin, auditStore, audit }: AuditRouteParts) {
+export function auditRoutes({ admin, auditStore, audit }: AuditRouteParts) {
   return (
     new Elysia({ prefix: "/v1/audit" })
-      .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(({ caller }) => ({ actor: admin(caller) }))
+      .derive(({ request }) => ({ actor: admin(callOf(request)) }))
       .get(
         "",
         async ({ query }) => {

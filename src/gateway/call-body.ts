@@ -1,6 +1,5 @@
-import { announcedLength } from "../api/wechat-request.ts";
 import { ServiceError } from "../errors.ts";
-import type { BodyStream } from "./forwarder.ts";
+import type { BodyStream, CallRequest } from "./forwarder.ts";
 
 /** Up to this size a body is kept, so that its call can be sent once more with another token. */
 const MAX_KEPT_BYTES = 1 << 20;
@@ -8,10 +7,11 @@ const MAX_KEPT_BYTES = 1 << 20;
 /** A request's body as it goes up; only one that is kept in memory can be sent once more. */
 export type CallBody = Uint8Array | BodyStream | undefined;
 
+type Sent = Pick<CallRequest, "method" | "body" | "length">;
+
 /** Whether a request's body is sent while it comes in, and not kept in memory. */
-export function isStreamed(request: Request): boolean {
-  const length = hasBody(request) ? announcedLength(request) : undefined;
-  return length !== undefined && length > MAX_KEPT_BYTES;
+export function isStreamed(request: Sent): boolean {
+  return hasBody(request) && request.length !== undefined && request.length > MAX_KEPT_BYTES;
 }
 
 /**
@@ -23,11 +23,10 @@ export function isStreamed(request: Request): boolean {
  * @throws {ServiceError} `payload_too_large` for one of unknown length that is larger than 1 MiB; `invalid_parameter`
  *   for one that breaks off.
  */
-export async function prepareBody(request: Request): Promise<CallBody> {
+export async function prepareBody(request: Sent): Promise<CallBody> {
   if (!hasBody(request)) return undefined;
-  const { body: stream } = request;
+  const { body: stream, length } = request;
   if (stream === null) return new Uint8Array();
-  const length = announcedLength(request);
   if (length !== undefined && length > MAX_KEPT_BYTES) return { stream, length };
   try {
     return await read(stream, length);
@@ -37,7 +36,7 @@ export async function prepareBody(request: Request): Promise<CallBody> {
   }
 }
 
-function hasBody({ method }: Request): boolean {
+function hasBody({ method }: Sent): boolean {
   return method !== "GET" && method !== "HEAD";
 }
 

@@ -1,28 +1,13 @@
 import { expect, test } from "bun:test";
-import { ALLOW_ALL } from "../../src/access/api-policy.ts";
-import { Caller } from "../../src/access/principal.ts";
+import { type Caller, UNIDENTIFIED } from "../../src/access/principal.ts";
+import { caller as callerFrom, clientPrincipal } from "../support/callers.ts";
 import { Concurrency } from "../../src/access/limits.ts";
 import { ServiceError } from "../../src/errors.ts";
 
-/** A caller who is a client with that limit; nobody without a name. */
+/** A caller who is a client with that limit; one that is no client without a name. */
 function caller(name?: string, concurrency?: number, address = "127.0.0.1"): Caller {
-  const made = new Caller("trace", () => ({
-    address,
-    untrustedReason: undefined,
-    isSuspicious: false,
-  }));
-  if (name === undefined) return made;
-  const limits = { networks: [], expiresAt: undefined, rateLimit: undefined, concurrency };
-  const reach = { delivery: "virtual", policy: ALLOW_ALL } as const;
-  const facts = { name, environment: "dev", grants: [], ...limits, ...reach };
-  const client = { ...facts, createdAt: 0, updatedAt: 0, version: 1 };
-  made.client = {
-    client,
-    identity: { client: name, environment: "dev" },
-    isAdmin: false,
-    networks: undefined,
-  };
-  return made;
+  if (name === undefined) return callerFrom(UNIDENTIFIED, { address });
+  return callerFrom(clientPrincipal(name, { concurrency }));
 }
 
 const signal = new AbortController().signal;
@@ -55,7 +40,8 @@ test("so many requests of a client at once as it may have, and one more when one
   const [first] = [await enter(), await enter()];
   const third = caller("two", 2);
   expect(await refusal(enter(third))).toBe(1000);
-  expect(third.isRefused).toBe(true);
+  const { deniedTo } = (await enter(third).catch((error: unknown) => error)) as ServiceError;
+  expect(deniedTo).toBe("two");
   first();
   first();
   expect(await refusal(enter())).toBeUndefined();

@@ -16,38 +16,37 @@ function bodyOf(parts: readonly (string | Uint8Array)[], fails = false): Readabl
   });
 }
 
-function posting(body: ReadableStream<Uint8Array> | null, headers: Record<string, string> = {}): Request {
-  return new Request("http://localhost/", { method: "POST", body, headers });
+function posting(body: ReadableStream<Uint8Array> | null, length?: number) {
+  return { method: "POST", body, length };
 }
 
 test("a body of known or unknown length is kept up to 1 MiB", async () => {
-  const known = posting(bodyOf(["ab", "", "cde"]), { "content-length": "5" });
+  const known = posting(bodyOf(["ab", "", "cde"]), 5);
   expect(Buffer.from((await prepareBody(known)) as Uint8Array).toString()).toBe("abcde");
   const largest = () => bodyOf([Buffer.alloc(MIB - 1), "x"]);
-  for (const headers of [{ "content-length": String(MIB) }, {}] as Record<string, string>[]) {
-    expect(isStreamed(posting(largest(), headers))).toBe(false);
-    expect((await prepareBody(posting(largest(), headers))) as Uint8Array).toHaveLength(MIB);
+  for (const length of [MIB, undefined]) {
+    expect(isStreamed(posting(largest(), length))).toBe(false);
+    expect((await prepareBody(posting(largest(), length))) as Uint8Array).toHaveLength(MIB);
   }
 });
 
 test("a larger one of known length streams", async () => {
-  const request = posting(bodyOf(["x"]), { "content-length": String(MIB + 1) });
+  const request = posting(bodyOf(["x"]), MIB + 1);
   expect(isStreamed(request)).toBe(true);
   expect(await prepareBody(request)).toEqual(expect.objectContaining({ length: MIB + 1 }) as never);
 });
 
 test.each([
-  ["is shorter than it says", bodyOf(["ab"]), { "content-length": "5" }, "invalid_parameter"],
-  ["is longer than it says", bodyOf(["abcd", "efgh"]), { "content-length": "5" }, "invalid_parameter"],
-  ["breaks off", bodyOf(["ab"], true), { "content-length": "5" }, "invalid_parameter"],
-  ["breaks off in chunks", bodyOf(["ab"], true), {}, "invalid_parameter"],
-  ["is too large in chunks", bodyOf([Buffer.alloc(MIB), "x"]), {}, "payload_too_large"],
-  ["has a length that is no number", bodyOf(["ab"]), { "content-length": "5, 5" }, "invalid_parameter"],
-] as const)("a body that %s is refused", async (_what, stream, headers, code) => {
-  expect((await failureOf(prepareBody(posting(stream, headers)))).code).toBe(code);
+  ["is shorter than it says", bodyOf(["ab"]), 5, "invalid_parameter"],
+  ["is longer than it says", bodyOf(["abcd", "efgh"]), 5, "invalid_parameter"],
+  ["breaks off", bodyOf(["ab"], true), 5, "invalid_parameter"],
+  ["breaks off in chunks", bodyOf(["ab"], true), undefined, "invalid_parameter"],
+  ["is too large in chunks", bodyOf([Buffer.alloc(MIB), "x"]), undefined, "payload_too_large"],
+] as const)("a body that %s is refused", async (_what, stream, length, code) => {
+  expect((await failureOf(prepareBody(posting(stream, length)))).code).toBe(code);
 });
 
 test("a POST without a body has one of no bytes, and a GET has none", async () => {
   expect(await prepareBody(posting(null))).toEqual(new Uint8Array());
-  expect(await prepareBody(new Request("http://localhost/"))).toBeUndefined();
+  expect(await prepareBody({ method: "GET", body: null, length: undefined })).toBeUndefined();
 });

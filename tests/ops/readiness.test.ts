@@ -30,7 +30,7 @@ test("a service that can do all of its work is ready, and says so in the one env
   await using t = await setup();
   const answer = await t.ready();
   expect(answer).toMatchObject({ ...READY, msg: "success", data: { reasons: [] } });
-  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 });
 
 test("a database that can't be written makes it not ready, and it is ready again after the repair", async () => {
@@ -42,7 +42,7 @@ test("a database that can't be written makes it not ready, and it is ready again
   const answer = await t.ready();
   expect(answer).toMatchObject({ status: 503, code: 503, parts: ["database"] });
   expect(answer.msg).toContain("数据库正忙");
-  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(answer.headers.get("content-type")).toBe("application/json");
   t.other.run("ROLLBACK");
   expect(await t.ready()).toMatchObject(READY);
