@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { Child } from "../support/child.ts";
 
 /** Starts a server of this folder in a process of its own. */
-export function benchServer(file: string, argument: string, cwd: string): Child {
-  return new Child([process.execPath, join(import.meta.dir, file), argument], { cwd });
+export function benchServer(file: string, ...args: readonly string[]): Child {
+  return new Child([process.execPath, join(import.meta.dir, file), ...args], { cwd: import.meta.dir });
 }
 
 /** Where such a server listens. */
@@ -21,8 +21,52 @@ export function freePort(): number {
   return port;
 }
 
+/** A program that was started, and how long its first answer took. */
+export interface Started {
+  readonly child: Child;
+  readonly tookMs: number;
+}
+
+/** Starts a program on a port of its own, and asks for `path` until it answers. */
+export async function started(command: readonly string[], cwd: string, path = "/"): Promise<Started> {
+  const port = freePort();
+  const startedAt = performance.now();
+  const child = new Child(command, { cwd, env: { PORT: String(port) } });
+  for (;;) {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+        keepalive: false,
+        redirect: "manual",
+      });
+      await response.arrayBuffer();
+      return { child, tookMs: performance.now() - startedAt };
+    } catch {
+      if (performance.now() - startedAt > 20_000) throw new Error("the program does not answer");
+      await Bun.sleep(1);
+    }
+  }
+}
+
+/** Stops a program as an operator does. */
+export async function stop(child: Child): Promise<void> {
+  child.signal("SIGTERM");
+  await child.exited();
+}
+
 /** The memory of a process that is in RAM. */
 export function residentMb(pid: number): number {
   const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return Number(kilobytes) / 1024;
+}
+
+/** How much of one processor a process uses while nothing is asked of it, in percent. */
+export async function idlePercent(pid: number, seconds: number): Promise<number> {
+  const before = cpuSeconds(pid);
+  await Bun.sleep(seconds * 1000);
+  return ((cpuSeconds(pid) - before) / seconds) * 100;
+}
+
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
