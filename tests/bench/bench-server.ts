@@ -59,8 +59,12 @@ export function residentMb(pid: number): number {
   return Number(kilobytes) / 1024;
 }
 
+/** After a start or a load the garbage of it is still being collected. */
+const SETTLE_MS = 5000;
+
 /** How much of one processor a process uses while nothing is asked of it, in percent. */
 export async function idlePercent(pid: number, seconds: number): Promise<number> {
+  await Bun.sleep(SETTLE_MS);
   const before = cpuSeconds(pid);
   await Bun.sleep(seconds * 1000);
   return ((cpuSeconds(pid) - before) / seconds) * 100;

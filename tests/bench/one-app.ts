@@ -9,9 +9,6 @@ import type { Effort } from "./effort.ts";
 import { type Figure, median } from "./figures.ts";
 import { SeededFolder } from "./seeded-folder.ts";
 
-/** After a start, the garbage of it is still being collected. */
-const SETTLE_MS = 5000;
-
 /** What a start costs, in turn with the smallest compiled program of the kind, and what one app costs at rest. */
 export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]> {
   const temporary = mkdtempSync(join(tmpdir(), "accesstoken-bench-"));
@@ -38,7 +35,6 @@ export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]>
   for (let run = 0; run < starts; run++) for (const name of names) of[name].push(await ways[name]());
   for (const name of names) console.error(`start, ${name}: median ${median(of[name]).toFixed(1)} ms`);
   const { child } = await started([...binary(), "serve"], folder.path, read);
-  await Bun.sleep(SETTLE_MS);
   const percent = await idlePercent(child.pid, idleSeconds);
   const megabytes = residentMb(child.pid);
   await stop(child);
