@@ -46,12 +46,19 @@ async function main(): Promise<number> {
   }
   const effort = values.quick ? QUICK : FULL;
   const figures: Figure[] = [];
-  for (const [name, measure] of Object.entries(PARTS)) {
-    if (chosen.includes(name)) figures.push(...(await measure(effort)));
+  const failed: string[] = [];
+  for (const [name, measure] of Object.entries(PARTS).filter(([part]) => chosen.includes(part))) {
+    try {
+      figures.push(...(await measure(effort)));
+    } catch (error) {
+      failed.push(name);
+      console.error(`${name}:`, error);
+    }
   }
   writeFileSync(join(import.meta.dir, "../../dist/bench.json"), asJson(figures, effort));
   console.log(asTable(figures));
-  return 0;
+  if (failed.length > 0) console.error(`Not measured: ${failed.join(", ")}`);
+  return failed.length > 0 ? 1 : 0;
 }
 
 /** Upstream token calls of one app in a day, on a simulated clock. */

@@ -22,20 +22,26 @@ export interface LoadOptions {
  * Loads several servers in turn, `pairs` times after once to warm up, so that what else the machine does falls on all
  * of them alike.
  */
-export async function loadInTurn<N extends string>(
+export async function loadInTurn<T extends Readonly<Record<string, Target>>>(
   what: string,
-  targets: Readonly<Record<N, Target>>,
+  targets: T,
   { pairs, ...options }: LoadOptions & { readonly pairs: number },
-): Promise<Record<N, LoadResult[]>> {
-  const names = Object.keys(targets) as N[];
-  const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<N, LoadResult[]>;
-  for (const name of names) await load(targets[name], options);
+): Promise<{ [N in keyof T]: LoadResult[] }> {
+  const results = Object.entries<Target>(targets).map(([name, target]) => {
+    const of: LoadResult[] = [];
+    return { name, target, of };
+  });
+  for (const { target } of results) await load(target, options);
   for (let pair = 0; pair < pairs; pair++) {
-    for (const name of names) results[name].push(await load(targets[name], options));
-    const each = names.map((name) => `${name} ${Math.round(results[name][pair]?.requestsPerSecond ?? 0)}`);
-    console.error(`${what}: ${each.join(", ")} requests/s`);
+    const told: string[] = [];
+    for (const { name, target, of } of results) {
+      const result = await load(target, options);
+      of.push(result);
+      told.push(`${name} ${Math.round(result.requestsPerSecond)} (p99 ${result.p99Ms.toFixed(2)} ms)`);
+    }
+    console.error(`${what}: ${told.join(", ")} requests/s`);
   }
-  return results;
+  return Object.fromEntries(results.map(({ name, of }) => [name, of])) as { [N in keyof T]: LoadResult[] };
 }
 
 /** What one server measured by what another measured in the same turn. */

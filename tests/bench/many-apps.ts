@@ -11,7 +11,9 @@ const WARM = 2000;
 
 /** What 100,000 apps cost: at the start, in memory, at rest, and for a warm read, in turn with a service that has one app. */
 export async function manyApps({ starts, ...effort }: Effort): Promise<Figure[]> {
+  using cleanup = new DisposableStack();
   const [one, many] = [await folderOf(1), await folderOf(MANY)];
+  for (const folder of [one, many]) cleanup.defer(() => folder.remove());
   const startMs: number[] = [];
   for (let run = 0; run < Math.min(starts, 5); run++) {
     const { child, tookMs } = await startedIn(many);
@@ -29,7 +31,6 @@ export async function manyApps({ starts, ...effort }: Effort): Promise<Figure[]>
   const percent = await idlePercent(ofMany.child.pid, effort.idleSeconds);
   const megabytes = residentMb(ofMany.child.pid);
   for (const { child } of [ofOne, ofMany]) await stop(child);
-  for (const folder of [one, many]) folder.remove();
   return [
     { name: "100,000 apps: start to first token", unit: "ms", values: startMs, target: { atMost: 1000 } },
     { name: "100,000 apps: memory in RAM", unit: "MB", values: [megabytes], target: { atMost: 200 } },

@@ -11,9 +11,12 @@ import { SeededFolder } from "./seeded-folder.ts";
 
 /** What a start costs, in turn with the smallest compiled program of the kind, and what one app costs at rest. */
 export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]> {
+  using cleanup = new DisposableStack();
   const temporary = mkdtempSync(join(tmpdir(), "accesstoken-bench-"));
+  cleanup.defer(() => rmSync(temporary, { recursive: true, force: true }));
   const least = await compiled("one-route-program.ts", temporary);
   const folder = await SeededFolder.make(1, {});
+  cleanup.defer(() => folder.remove());
   const read = `/AccessToken/getXcx?appid=${folder.appIds[0]}`;
   const tookMs = async (command: readonly string[], cwd: string, path?: string) => {
     const { child, tookMs } = await started(command, cwd, path);
@@ -38,8 +41,6 @@ export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]>
   const percent = await idlePercent(child.pid, idleSeconds);
   const megabytes = residentMb(child.pid);
   await stop(child);
-  folder.remove();
-  rmSync(temporary, { recursive: true, force: true });
   const ratio = (name: keyof typeof of) =>
     of[name].map((value, run) => value / (of.least[run] ?? Number.NaN));
   return [
