@@ -21,10 +21,14 @@ export function freePort(): number {
   return port;
 }
 
+/** 100,000 apps on a busy machine take their time. */
+const START_MS = 60_000;
+
 /** A program that was started, and how long its first answer took. */
 export interface Started {
   readonly child: Child;
   readonly tookMs: number;
+  readonly answer: string;
 }
 
 /** Starts a program on a port of its own, and asks for `path` until it answers. */
@@ -38,13 +42,21 @@ export async function started(command: readonly string[], cwd: string, path = "/
         keepalive: false,
         redirect: "manual",
       });
-      await response.arrayBuffer();
-      return { child, tookMs: performance.now() - startedAt };
+      const answer = await response.text();
+      return { child, tookMs: performance.now() - startedAt, answer };
     } catch {
-      if (performance.now() - startedAt > 20_000) throw new Error("the program does not answer");
+      if (performance.now() - startedAt > START_MS) {
+        await child[Symbol.asyncDispose]();
+        throw new Error(`the program does not answer: ${child.stderr.slice(0, 1000)}`);
+      }
       await Bun.sleep(1);
     }
   }
+}
+
+/** Throws unless a service's first answer is a token. */
+export function checkToken({ answer }: Started): void {
+  if (!answer.includes('"access_token"')) throw new Error(`no token came: ${answer.slice(0, 200)}`);
 }
 
 /** Stops a program as an operator does. */

@@ -1,5 +1,5 @@
 import { binary } from "../support/process-harness.ts";
-import { idlePercent, residentMb, started, stop } from "./bench-server.ts";
+import { checkToken, idlePercent, residentMb, type Started, started, stop } from "./bench-server.ts";
 import type { Effort } from "./effort.ts";
 import type { Figure } from "./figures.ts";
 import { loadInTurn, ratios } from "./load.ts";
@@ -20,17 +20,17 @@ export async function manyApps({ starts, ...effort }: Effort): Promise<Figure[]>
     startMs.push(tookMs);
     await stop(child);
   }
-  const [ofOne, ofMany] = [await startedIn(one), await startedIn(many)];
-  const base = await ofMany.child.serviceUrl();
+  await using ofOne = (await startedIn(one)).child;
+  await using ofMany = (await startedIn(many)).child;
+  const base = await ofMany.serviceUrl();
   for (const appId of many.appIds.slice(0, WARM)) await (await fetch(readOf(base, appId))).arrayBuffer();
   const targets = {
-    one: { url: readOf(await ofOne.child.serviceUrl(), one.appIds[0]) },
+    one: { url: readOf(await ofOne.serviceUrl(), one.appIds[0]) },
     many: { url: readOf(base, many.appIds[WARM / 2]) },
   };
   const of = await loadInTurn("warm read, 1 and 100,000 apps", targets, effort);
-  const percent = await idlePercent(ofMany.child.pid, effort.idleSeconds);
-  const megabytes = residentMb(ofMany.child.pid);
-  for (const { child } of [ofOne, ofMany]) await stop(child);
+  const percent = await idlePercent(ofMany.pid, effort.idleSeconds);
+  const megabytes = residentMb(ofMany.pid);
   return [
     { name: "100,000 apps: start to first token", unit: "ms", values: startMs, target: { atMost: 1000 } },
     { name: "100,000 apps: memory in RAM", unit: "MB", values: [megabytes], target: { atMost: 200 } },
@@ -48,8 +48,10 @@ function folderOf(count: number): Promise<SeededFolder> {
   return SeededFolder.make(count, { ANONYMOUS_RATE_LIMIT: "0" });
 }
 
-function startedIn({ path, appIds }: SeededFolder) {
-  return started([...binary(), "serve"], path, readOf("", appIds[0]));
+async function startedIn({ path, appIds }: SeededFolder): Promise<Started> {
+  const it = await started([...binary(), "serve"], path, readOf("", appIds[0]));
+  checkToken(it);
+  return it;
 }
 
 function readOf(base: string, appId = ""): string {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Child } from "../support/child.ts";
 import { binary } from "../support/process-harness.ts";
-import { idlePercent, residentMb, started, stop } from "./bench-server.ts";
+import { checkToken, idlePercent, residentMb, started, stop } from "./bench-server.ts";
 import { compiled } from "./compiled.ts";
 import type { Effort } from "./effort.ts";
 import { type Figure, median } from "./figures.ts";
@@ -19,9 +19,10 @@ export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]>
   cleanup.defer(() => folder.remove());
   const read = `/AccessToken/getXcx?appid=${folder.appIds[0]}`;
   const tookMs = async (command: readonly string[], cwd: string, path?: string) => {
-    const { child, tookMs } = await started(command, cwd, path);
-    await stop(child);
-    return tookMs;
+    const it = await started(command, cwd, path);
+    if (path === read) checkToken(it);
+    await stop(it.child);
+    return it.tookMs;
   };
   const ways = {
     least: () => tookMs(least, temporary),
@@ -37,10 +38,9 @@ export async function oneApp({ starts, idleSeconds }: Effort): Promise<Figure[]>
   for (const name of names) await ways[name]();
   for (let run = 0; run < starts; run++) for (const name of names) of[name].push(await ways[name]());
   for (const name of names) console.error(`start, ${name}: median ${median(of[name]).toFixed(1)} ms`);
-  const { child } = await started([...binary(), "serve"], folder.path, read);
+  await using child = (await started([...binary(), "serve"], folder.path, read)).child;
   const percent = await idlePercent(child.pid, idleSeconds);
   const megabytes = residentMb(child.pid);
-  await stop(child);
   const ratio = (name: keyof typeof of) =>
     of[name].map((value, run) => value / (of.least[run] ?? Number.NaN));
   return [
