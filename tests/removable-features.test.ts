@@ -36,6 +36,14 @@ test("without any removal the scratch copy has no fault", async () => {
   expect(await brokenWithout([])).toEqual([]);
 });
 
-test("the gateway and its one file of HTTP shapes can be deleted, and only the composition has to change", async () => {
-  expect(await brokenWithout(["src/gateway", "src/api/gateway.ts"])).toEqual(["src/service.ts"]);
+/** The feature, its one file of HTTP shapes, and the adapter that implements its port. */
+const GATEWAY = [
+  "src/gateway",
+  "src/api/gateway.ts",
+  "src/upstream/http-forwarder.ts",
+  "src/upstream/forward-streams.ts",
+];
+
+test("the gateway can be deleted with its adapter and its one file of HTTP shapes, and only the composition has to change", async () => {
+  expect(await brokenWithout(GATEWAY)).toEqual(["src/service.ts"]);
 });
