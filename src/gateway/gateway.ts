@@ -3,6 +3,7 @@ import { appName, type Slot } from "../apps/app.ts";
 import { type Access, actorOf, callerKey } from "../access/access.ts";
 import { type Caller, markRefused } from "../access/principal.ts";
 import type { Concurrency } from "../access/limits.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
@@ -27,6 +28,8 @@ export interface GatewayParts {
   readonly budget: ReplayBudget;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Counts each time that a call is sent up. */
+  readonly calls: Pick<CallCounter, "count">;
 }
 
 /** How a call ended, and what a token that turned out to be dead was healed to. */
@@ -132,13 +135,14 @@ export class Gateway {
   }
 
   async #send({ request, holding, family }: Call, { body }: CallBody, token: Secret): Promise<ReadAnswer> {
-    const { forwarder, clock, events } = this.#parts;
+    const { forwarder, clock, events, calls } = this.#parts;
     const { platform, appId } = holding.name;
     const { caller, path } = request;
     const { method, headers, signal } = request.request;
     const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
+      calls.count(platform, appId, family);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const about = { platform, appId, endpoint: family, durationMs, outcome };
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });

@@ -33,7 +33,7 @@ import { swaggerRoutes } from "./swagger.ts";
 export interface AppParts {
   readonly authentication: Authentication;
   readonly access: Access;
-  readonly audit: Pick<AuditTrail, "countRead" | "countRefusal" | "record">;
+  readonly audit: Pick<AuditTrail, "countUsage" | "countDenial" | "record">;
   readonly auditStore: AuditRouteParts["auditStore"];
   readonly directory: AppDirectory;
   readonly administration: AppAdministration;

@@ -5,7 +5,7 @@ import type { EventBus } from "../events.ts";
 
 /** Where it is told that a request was handled. */
 export interface RequestRecordParts {
-  readonly audit: Pick<AuditTrail, "countRead" | "countRefusal">;
+  readonly audit: Pick<AuditTrail, "countUsage" | "countDenial">;
   readonly events: EventBus;
   readonly clock: Clock;
 }
@@ -21,7 +21,7 @@ interface RequestFacts {
   readonly code: number;
 }
 
-/** Tells log and metrics of a request, and counts for the audit what was used, or may have been, or was refused. */
+/** Tells log and metrics of a request, and counts for the audit what was used, or may have been, or was denied. */
 export function recordRequest(
   { audit, events, clock }: RequestRecordParts,
   { method }: Request,
@@ -34,11 +34,11 @@ export function recordRequest(
   if (!caller) return;
   const { identity, use } = caller;
   if (caller.isRefused) {
-    audit.countRefusal({ address: caller.address, client: identity?.client ?? "", route, code });
-    events.emit({ type: "access.refused", code, route });
+    audit.countDenial({ address: caller.address, client: identity?.client ?? "", route, code });
+    events.emit({ type: "access.denied", code, route });
   } else if ((code === 0 || caller.mayHaveCalled) && identity && use) {
     const action = use.family === undefined ? use.action : `${use.action} ${use.family}`;
-    audit.countRead(identity, action, use.app);
+    audit.countUsage(identity, action, use.app);
   }
 }
 

@@ -108,8 +108,8 @@ test("P7: who was handed what, and who was refused, is counted for the audit", a
       ["shop", "login", WX.appId],
     ]),
   );
-  const { data } = await at.world.administer("/v1/audit/refusals");
-  const refused = (data["refusals"] as Record<string, unknown>[]).map(({ address, code, route }) => [
+  const { data } = await at.world.administer("/v1/audit/denials");
+  const refused = (data["denials"] as Record<string, unknown>[]).map(({ address, code, route }) => [
     address,
     code,
     route,

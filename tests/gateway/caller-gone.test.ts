@@ -31,6 +31,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
     budget: new ReplayBudget({ each: 1, total: 1 }),
     clock: new ManualClock(),
     events: new EventBus(),
+    calls: { count: () => undefined },
   });
   const origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
   const caller = new Caller("t", () => origin);

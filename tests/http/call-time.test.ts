@@ -22,7 +22,7 @@ function setup() {
     },
     gateway: { call: async () => new Response("ok") },
     userTokenCalls: { takes: () => false, pass: async () => new Response() },
-    audit: { countRead: () => undefined, countRefusal: () => undefined },
+    audit: { countUsage: () => undefined, countDenial: () => undefined },
     events: new EventBus(),
     clock: new ManualClock(),
   });
