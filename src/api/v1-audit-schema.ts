@@ -146,7 +146,7 @@ export const usageCount = Type.Object({
   }),
   app: Type.String({
     description:
-      "The app's public name; `*` for calls with a user's own token. 应用；`*`为使用用户token的调用。",
+      "The app's public name; `*` for an app that we don't hold, or a user's own token. 应用；`*`为未持有的应用或用户自己的token。",
   }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });

@@ -23,7 +23,7 @@ export interface UsageCount {
   readonly environment: string;
   /** A grant's action, as `token:read`; with a family of paths behind it, as `api:call /cgi-bin/user`, for calls. */
   readonly action: string;
-  /** The app's public name; `(other)` for what was not told apart, `*` for calls with a user's own token. */
+  /** The app's public name; `(other)` for what was not told apart, `*` for an app that we don't hold. */
   readonly app: string;
   readonly count: number;
 }
