@@ -1,7 +1,7 @@
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
-import { UsageCounter } from "./audit/usage.ts";
+import { CallCounter } from "./audit/call-counts.ts";
 import { isSlotOf } from "./apps/app.ts";
 import { UnknownSecrets } from "./apps/unknown-secrets.ts";
 import { Access } from "./access/access.ts";
@@ -115,21 +115,11 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, clock);
-    const usage = new UsageCounter(store.usage, clock);
-    events.subscribe(usage.listen);
+    const calls = new CallCounter(store.callCounts, clock);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
     const { auditRetentionDays: retentionDays } = config;
-    const audit = new AuditTrail({
-      store: store.audit,
-      clock,
-      events,
-      workers,
-      retentionDays,
-      prunes: refreshes && !isLocal,
-    });
-    events.subscribe(audit.listen);
-    const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
-    events.subscribe(readiness.listen);
+    const audit = new AuditTrail(store.audit, clock, events, retentionDays);
+    const readiness = new Readiness(() => store.probe(), clock);
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -150,6 +140,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       proxyUrl: config.upstreamProxy,
       clock,
       events,
+      calls,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
     const plainSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
@@ -180,7 +171,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
-    const quota = new QuotaGuard(usage, events);
+    const quota = new QuotaGuard(calls, events);
     const refresher = new Refresher({
       manager: credentials,
       memory,
@@ -246,7 +237,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
         facts: store.credentialFacts,
         pauses: store.pauses,
         memory,
-        usage,
+        calls,
         forced: store.forcedRefreshes,
         clock,
         idleAfterMs: config.refreshIdleAfterMs,
@@ -261,6 +252,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       },
       events,
       clock,
+      calls,
     };
     const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
@@ -283,8 +275,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     const serve = (request: Request, socket: RequestSocket) => door.serve(request, socket);
     const server = isLocal ? noopServer : listen(serve, { ...config, isShared: sharesPort });
-    usage.start();
-    audit.start();
+    if (!isLocal) audit.start();
     metrics.start();
     clients.start();
     administration.start();
@@ -295,13 +286,14 @@ export async function startService(config: Config, options: ServiceOptions = {})
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
-        await usage.stop();
+        await calls.stop();
         administration.stop();
         await clients.stop();
         await audit.stop();
         metrics.stop();
       },
       close: () => store.close(),
+      stopping: () => readiness.stopping(),
       tick: () => refresher.tick(),
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),
@@ -370,6 +362,8 @@ interface ServiceInternals {
   /** Ends what runs by itself, and resolves when nothing is under way any more. */
   readonly finish: () => Promise<void>;
   readonly close: () => void;
+  /** Called when the stop begins. */
+  readonly stopping: () => void;
   readonly tick: () => Promise<void>;
   readonly snapshot: () => Promise<Snapshot>;
   /** Answers a request of the command line on this machine, as an administrator. */
@@ -413,6 +407,7 @@ class RunningService implements Service {
   }
 
   async #stop(reason: string): Promise<void> {
+    this.#inside.stopping();
     this.#events.emit({ type: "service.stopping", reason });
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, STOP_MS);

@@ -251,6 +251,7 @@ function platformData({ platform, appId, name, tokenMode }: Slot) {
 /** JSON leaves out what is undefined. */
 function credentialData(status: CredentialStatus) {
   const { state, generation, life, usedAt, nextAttemptAt, lastFailure, diedEarly } = status;
+  const revokedEarly = diedEarly && { at: diedEarly.at, early: Math.floor(diedEarly.earlyMs / 1000) };
   return {
     state,
     generation,
@@ -261,7 +262,9 @@ function credentialData(status: CredentialStatus) {
     last_used_at: usedAt,
     next_attempt_at: nextAttemptAt,
     last_failure: lastFailure && failureData(lastFailure),
-    died_early: diedEarly && { at: diedEarly.at, early: Math.floor(diedEarly.earlyMs / 1000) },
+    revoked_early: revokedEarly,
+    // The former name, which is shown for one minor version more.
+    died_early: revokedEarly,
   };
 }
 

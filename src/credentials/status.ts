@@ -1,5 +1,5 @@
 import type { Slot } from "../apps/app.ts";
-import type { UsageCounter } from "../audit/usage.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
@@ -66,7 +66,7 @@ export interface CredentialStatesParts {
   readonly facts: CredentialFactsStore;
   readonly pauses: Pick<PauseStore, "find">;
   readonly memory: Pick<CredentialCache, "current" | "usedAt">;
-  readonly usage: Pick<UsageCounter, "today">;
+  readonly calls: Pick<CallCounter, "today">;
   readonly forced: ForcedRefreshCount;
   readonly clock: Clock;
   /** A credential that nobody asked for in so long is not renewed; milliseconds. */
@@ -96,14 +96,14 @@ export class CredentialStates {
 
   /** How the app of `slot` is. */
   async ofApp(slot: Slot): Promise<AppStatus> {
-    const { facts, pauses, usage, forced, clock } = this.#parts;
+    const { facts, pauses, calls, forced, clock } = this.#parts;
     const { platform, appId } = slot;
     const kinds = KINDS_OF[platform];
     const keys = new Set(kinds.flatMap((kind) => pauseKeys({ slot, kind })));
     const [known, standing, today] = [
       await facts.ofSlot(slot),
       await pauses.find([...keys]),
-      new Map(await usage.today(platform, appId)),
+      new Map(await calls.today(platform, appId)),
     ];
     if (platform === "weixin") {
       const endpoint = slot.tokenMode === "classic" ? "/cgi-bin/token" : "/cgi-bin/stable_token";

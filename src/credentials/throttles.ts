@@ -16,7 +16,7 @@ import type { AuditActor } from "../audit/audit-entry.ts";
 import { isClassicToken, isStableToken } from "./fetcher.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
 import type { RefreshGoal, RefreshParts } from "./refresh.ts";
-import type { UsageCounter } from "../audit/usage.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { EventBus } from "../events.ts";
 
 /** How often a complaint about an app is looked into. */
@@ -149,11 +149,11 @@ const CAREFUL_SHARE = 0.9;
  * without any token. Tells so by `quota.nearly_used`.
  */
 export class QuotaGuard {
-  readonly #usage: Pick<UsageCounter, "today">;
+  readonly #calls: Pick<CallCounter, "today">;
   readonly #events: EventBus;
 
-  constructor(usage: Pick<UsageCounter, "today">, events: EventBus) {
-    this.#usage = usage;
+  constructor(calls: Pick<CallCounter, "today">, events: EventBus) {
+    this.#calls = calls;
     this.#events = events;
   }
 
@@ -161,7 +161,7 @@ export class QuotaGuard {
   async isShort(name: CredentialName): Promise<boolean> {
     const { platform, appId, name: mode } = name.slot;
     if (platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
-    const calls = (await this.#usage.today(platform, appId)).get("/cgi-bin/token") ?? 0;
+    const calls = (await this.#calls.today(platform, appId)).get("/cgi-bin/token") ?? 0;
     const isShort = calls >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
     if (isShort)
       this.#events.emit({

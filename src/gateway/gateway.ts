@@ -4,6 +4,7 @@ import type { Concurrency } from "../access/limits.ts";
 import { actorOf, denied, type Principal } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
@@ -34,6 +35,8 @@ export interface GatewayParts {
   readonly concurrency: Pick<Concurrency, "enter">;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Counts each time that a call is sent up. */
+  readonly calls: Pick<CallCounter, "count">;
 }
 
 /** How a call ended, and whether a token that turned out to be invalid was healed. */
@@ -145,12 +148,13 @@ export class Gateway {
   }
 
   async #send({ request, context, family }: Call, body: CallBody, token: Secret): Promise<ReadAnswer> {
-    const { forwarder, clock, events } = this.#parts;
+    const { forwarder, clock, events, calls } = this.#parts;
     const { platform, appId } = context.name;
     const { method, path, headers, signal } = request;
     const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
+      calls.count(platform, appId, family);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const about = { platform, appId, endpoint: family, durationMs, outcome };
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });

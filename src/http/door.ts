@@ -18,7 +18,7 @@ export interface DoorOptions {
   readonly access: Access;
   readonly origins: OriginPolicy;
   readonly cors: Cors;
-  readonly audit: Pick<AuditTrail, "countRead" | "countRefusal">;
+  readonly audit: Pick<AuditTrail, "countUsage" | "countDenial">;
   readonly events: EventBus;
   readonly clock: Clock;
 }
@@ -113,7 +113,7 @@ export class Door {
     const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
     const { method } = call.request;
     events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
-    if (usage) audit.countRead(usage.identity, usage.action, usage.app);
+    if (usage) audit.countUsage(usage.identity, usage.action, usage.app);
     if (error !== undefined) this.#recordError(call, error);
     return response;
   }
@@ -124,8 +124,8 @@ export class Door {
       events.emit({ type: "request.failed", traceId, route, ...faultOf(error) });
     const client = deniedTo(error);
     if (client === undefined) return;
-    audit.countRefusal({ address: origin.address, client, route, code });
-    events.emit({ type: "access.refused", code, route });
+    audit.countDenial({ address: origin.address, client, route, code });
+    events.emit({ type: "access.denied", code, route });
   }
 }
 

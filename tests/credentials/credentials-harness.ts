@@ -36,7 +36,7 @@ const FATES: ReadonlySet<ServiceEvent["type"]> = new Set([
   "credential.refresh_failed",
   "credential.fenced",
   "credential.cleared",
-  "credential.died_early",
+  "credential.revoked_early",
 ] as const);
 
 /** A credential manager on a real database with a source and a probe that the test answers. Use it with `using`. */

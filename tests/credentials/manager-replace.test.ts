@@ -27,7 +27,7 @@ test("a token that WeChat refused is replaced by one upstream call, and nothing 
   ]);
   expect(it.world.emitted()).toEqual([
     "credential.refreshed",
-    "credential.died_early",
+    "credential.revoked_early",
     "credential.refreshed",
   ]);
 });

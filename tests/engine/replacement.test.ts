@@ -54,7 +54,7 @@ test("a dead stable token that WeChat knows to be dead costs one ordinary call",
   expect(got.code).toBe(0);
   expect(world.sandbox.accepts(got.value)).toBe(true);
   expect(world.sandbox.calls()).toBe(1);
-  expect(node.told("credential.died_early")[0]?.earlyMs).toBe(7_200_000);
+  expect(node.told("credential.revoked_early")[0]?.earlyMs).toBe(7_200_000);
 });
 
 test("a dead stable token that WeChat repeats is asked about, and then one forced refresh is spent", async () => {
@@ -70,7 +70,7 @@ test("a dead stable token that WeChat repeats is asked about, and then one force
   expect(world.sandbox.accepts(got.value)).toBe(true);
   expect(world.sandbox.calls(STABLE_CALL)).toBe(2);
   expect(world.sandbox.calls(PROBE)).toBe(1);
-  expect(node.told("credential.died_early")).toHaveLength(1);
+  expect(node.told("credential.revoked_early")).toHaveLength(1);
   expect(await node.token(STABLE)).toBe(got.value);
 });
 
@@ -159,7 +159,7 @@ test("a classic token is asked about before another is fetched", async () => {
   expect(world.sandbox.accepts(got.value)).toBe(true);
   expect(world.sandbox.calls(PROBE)).toBe(1);
   expect(world.sandbox.calls(CLASSIC_CALL)).toBe(1);
-  expect(node.told("credential.died_early")).toHaveLength(1);
+  expect(node.told("credential.revoked_early")).toHaveLength(1);
 });
 
 test("P2: a lost answer while a dead classic token is replaced does not bring the dead one back", async () => {
@@ -268,7 +268,7 @@ test("a false complaint by clear costs one question, and a repeated one within 6
   expect(world.sandbox.calls()).toBe(1);
 });
 
-test("a classic token that somebody else has fetched away raises credential.died_early with how early", async () => {
+test("a classic token that somebody else has fetched away raises credential.revoked_early with how early", async () => {
   await using world = await createHarness();
   const node = Node.of(world);
   const value = await node.token(CLASSIC);
@@ -277,7 +277,7 @@ test("a classic token that somebody else has fetched away raises credential.died
   world.clock.advance(301_000);
   await node.replace(CLASSIC, value);
 
-  expect(node.told("credential.died_early")[0]?.earlyMs).toBe(7_200_000 - 1_501_000);
+  expect(node.told("credential.revoked_early")[0]?.earlyMs).toBe(7_200_000 - 1_501_000);
 });
 
 test("while a wrong WeCom secret keeps the circuit open, complaints send it no more", async () => {

@@ -32,6 +32,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
     concurrency: { enter: async () => () => void (seen.left += 1) },
     clock: new ManualClock(),
     events: new EventBus(),
+    calls: { count: () => undefined },
   });
   const { platform, appId, name } = slot;
   const context = {

@@ -70,6 +70,7 @@ export class LoginHarness {
       proxyUrl: undefined,
       clock,
       events,
+      calls: { count: () => undefined },
     });
     const tokens = new CredentialManager({
       source: new WecomTokenSource(http),

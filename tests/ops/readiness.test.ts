@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { EventBus } from "../../src/events.ts";
 import { Readiness } from "../../src/ops/readiness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Harness, WX } from "../support/harness.ts";
@@ -111,26 +110,16 @@ test("the database is written at most once a second, however many ask", async ()
 });
 
 test("a request that is under way when the service begins to stop is told so", async () => {
-  const events = new EventBus();
   const look = Promise.withResolvers<[]>();
-  const readiness = new Readiness({
-    probe: () => look.promise,
-    auditFault: () => Promise.resolve(undefined),
-    clock: new ManualClock(),
-  });
-  events.subscribe(readiness.listen);
+  const readiness = new Readiness(() => look.promise, new ManualClock());
   const asked = readiness.reasons();
-  events.emit({ type: "service.stopping", reason: "test" });
+  readiness.stopping();
   look.resolve([]);
   expect((await asked).map(({ part }) => part)).toEqual(["service"]);
 });
 
 test("a look at the store that fails is a reason, and no error", async () => {
-  const readiness = new Readiness({
-    probe: () => Promise.reject(new Error("canary")),
-    auditFault: () => Promise.resolve(undefined),
-    clock: new ManualClock(),
-  });
+  const readiness = new Readiness(() => Promise.reject(new Error("canary")), new ManualClock());
   const reasons = await readiness.reasons();
   expect(reasons.map(({ part }) => part)).toEqual(["database"]);
   expect(JSON.stringify(reasons)).not.toContain("canary");

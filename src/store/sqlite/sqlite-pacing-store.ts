@@ -4,7 +4,7 @@ import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { beijingDay, type Clock, untilMidnightInBeijing } from "../../clock.ts";
 import { type Pause, PAUSE_SKEW_MS, type PauseStore, type StoredFailure } from "../../credentials/backoff.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { forcedRefreshes, pauses, usage } from "./schema.ts";
+import { forcedRefreshes, pauses } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 import {
   MAX_FORCED_PER_DAY,
@@ -12,8 +12,6 @@ import {
   type ForcedRefreshCount,
   type ForcedRefreshes,
 } from "../../credentials/throttles.ts";
-import type { Usage, UsageStore } from "../../audit/usage.ts";
-import type { Platform } from "../../errors.ts";
 
 /** How long after its end a pause still says how many failures there were in a row. */
 const FORGOTTEN_MS = 86_400_000;
@@ -137,39 +135,5 @@ export class SqliteForcedRefreshes implements ForcedRefreshes, ForcedRefreshCoun
       this.#database.select({ count: forcedRefreshes.count }).from(forcedRefreshes).where(isToday).get(),
     );
     return row?.count ?? 0;
-  }
-}
-
-/** Counts of upstream calls in SQLite. */
-export class SqliteUsageStore implements UsageStore {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
-
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
-    this.#database = database;
-    this.#clock = clock;
-  }
-
-  async add(usages: readonly Usage[]): Promise<void> {
-    const target = [usage.platform, usage.appId, usage.endpoint, usage.day];
-    await runStatement(this.#clock, () =>
-      this.#database.transaction(
-        (transaction) => {
-          for (const row of usages) {
-            const set = { calls: sql`${usage.calls} + ${row.calls}` };
-            transaction.insert(usage).values(row).onConflictDoUpdate({ target, set }).run();
-          }
-        },
-        { behavior: "immediate" },
-      ),
-    );
-  }
-
-  async ofApp(platform: Platform, appId: string, day: string): Promise<Usage[]> {
-    const isOfApp = and(eq(usage.platform, platform), eq(usage.appId, appId), eq(usage.day, day));
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select().from(usage).where(isOfApp).all(),
-    );
-    return rows.map((row) => ({ ...row, platform }));
   }
 }
