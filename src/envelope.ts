@@ -51,8 +51,8 @@ export function failureEnvelope(error: unknown, traceId: string): Envelope {
     return { code: NUMBERS.internal, msg: INTERNAL_MESSAGE, data: {}, trace_id: traceId };
   }
   return {
-    code: error.upstream?.errcode ?? NUMBERS[error.code],
-    msg: error.upstream?.errmsg ?? error.message,
+    code: (error.upstream ?? error.wording)?.errcode ?? NUMBERS[error.code],
+    msg: (error.upstream ?? error.wording)?.errmsg ?? error.message,
     data: {},
     trace_id: traceId,
     ...(error.retryAfterMs === undefined ? {} : { retry_after: Math.ceil(error.retryAfterMs / 1000) }),

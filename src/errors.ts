@@ -68,15 +68,22 @@ export interface UpstreamRefusal {
   readonly errcode: number;
   readonly errmsg: string;
   readonly class: UpstreamErrorClass;
-  /** Whether it is we who say it, in their words and without having asked them. */
-  readonly isOurs?: true;
 }
+
+/** How WeChat or WeCom would say what we refuse without having asked them: SDKs know their errcodes. */
+export type Wording = Pick<UpstreamRefusal, "platform" | "errcode" | "errmsg">;
 
 /** What a `ServiceError` may carry beside its code and message. */
 export interface ServiceErrorDetail {
   /** What led to this one; for the log, never for a caller. */
   readonly cause?: unknown;
   readonly upstream?: UpstreamRefusal;
+  /** For a refusal of ours that has an errcode of theirs. */
+  readonly wording?: Wording;
+  /** The client that was refused for who it is, empty for one that was not identified; counted as a denial. */
+  readonly deniedTo?: string;
+  /** Whether a call was sent up whose answer was lost, so that it may have been carried out. */
+  readonly mayHaveRun?: boolean;
   /** After how many milliseconds asking again makes sense. */
   readonly retryAfterMs?: number;
   /** What the person who reads it should do next. */
@@ -94,16 +101,50 @@ export class ServiceError extends Error {
   override readonly name = "ServiceError";
   readonly code: ErrorCode;
   readonly upstream: UpstreamRefusal | undefined;
+  readonly wording: Wording | undefined;
+  readonly deniedTo: string | undefined;
+  readonly mayHaveRun: boolean;
   readonly retryAfterMs: number | undefined;
   readonly hint: string | undefined;
   readonly pacing: ServiceErrorDetail["pacing"];
+  readonly #detail: ServiceErrorDetail;
 
   constructor(code: ErrorCode, message: string, detail: ServiceErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
+    this.#detail = detail;
     this.upstream = detail.upstream;
+    this.wording = detail.wording;
+    this.deniedTo = detail.deniedTo;
+    this.mayHaveRun = detail.mayHaveRun ?? false;
     this.retryAfterMs = detail.retryAfterMs;
     this.hint = detail.hint;
     this.pacing = detail.pacing;
   }
+
+  /** The same error with more said of it. */
+  with(detail: Pick<ServiceErrorDetail, "deniedTo" | "mayHaveRun" | "pacing">): ServiceError {
+    return new ServiceError(this.code, this.message, { ...this.#detail, ...detail });
+  }
+}
+
+/**
+ * A refusal of ours in the words of WeChat or WeCom, to which a face adds a request id.
+ *
+ * `code` is what it is to us; default `invalid_parameter`.
+ */
+export function refusalOf(
+  platform: Platform,
+  errcode: number,
+  errmsg: string,
+  more: { readonly code?: ErrorCode; readonly retryAfterMs?: number } = {},
+): ServiceError {
+  const { code = "invalid_parameter", retryAfterMs } = more;
+  const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new ServiceError(code, errmsg, { wording: { platform, errcode, errmsg }, ...wait });
+}
+
+/** An access token that we did not issue, or that has expired: the one code on which every SDK fetches another. */
+export function unknownToken(platform: Platform): ServiceError {
+  return refusalOf(platform, 42001, "access_token expired", { code: "unauthorized" });
 }

@@ -21,13 +21,13 @@ export interface UpstreamCall {
 /**
  * How a request was served.
  *
- * `hit`: from what stood; `wait`: after a refresh that somebody else had begun; `refresh`: after one of its own;
+ * `hit`: from the cache; `wait`: after a refresh that another caller had begun; `refresh`: after one of its own;
  * `error`: not; `done`: what it asked for takes no credential.
  */
 export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
 
 /**
- * Everything that happens here and that somebody may want to know, as one sum type.
+ * Everything that happens here and is worth knowing, as one sum type.
  *
  * Features emit; the log and the metrics read. No event has a field that could hold a secret, a
  * token, a ticket or a code.
@@ -44,11 +44,11 @@ export type ServiceEvent =
       readonly generation: number;
     }
   | ({ readonly type: "credential.refresh_failed"; readonly key: string } & FailureFacts)
-  /** A slow answer came after somebody cleared or replaced the credential, and was not stored. */
+  /** A slow answer came after the credential was cleared or replaced, and was not stored. */
   | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
-  /** A caller was refused for what it is, not for what it sent. `code` as in the envelope. */
-  | { readonly type: "access.refused"; readonly code: number; readonly route: string }
+  /** A caller was denied something for what it is, not for what it sent. `code` as in the envelope. */
+  | { readonly type: "access.denied"; readonly code: number; readonly route: string }
   /** Something could not be written to the audit. What it was about was not done; counts are written later. */
   | { readonly type: "audit.failed"; readonly code: ErrorCode }
   /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever dropped. */
@@ -63,9 +63,9 @@ export type ServiceEvent =
   /** A caller has begun to wait for a refresh, and has ended. */
   | { readonly type: "waiter.added"; readonly key: string }
   | { readonly type: "waiter.removed"; readonly key: string }
-  /** A token was revoked `earlyMs` before its time: another program fetches tokens for this app. */
+  /** A token was revoked `earlyMs` before it would have expired: another program fetches tokens for this app. */
   | { readonly type: "credential.revoked_early"; readonly key: string; readonly earlyMs: number }
-  /** A sealed value in the store can't be opened. It is taken for none, so a new one will take its place. */
+  /** A sealed value in the store can't be opened. It counts as missing, so a new one will replace it. */
   | { readonly type: "store.damaged"; readonly key: string }
   /** Nine tenths of a day's quota are used: renewals ahead of time stop. */
   | {
@@ -76,9 +76,9 @@ export type ServiceEvent =
     }
   /** This service asked WeChat or WeCom for something of its own. */
   | ({ readonly type: "upstream.called" } & UpstreamCall)
-  /** A call of somebody else's was sent up, once; `endpoint` is the family of its path. */
+  /** A caller's call was sent up, once; `endpoint` is the family of its path. */
   | ({ readonly type: "gateway.sent" } & UpstreamCall)
-  /** A call went through the gateway, sent up once or twice. `healing`: what came of a dead token. */
+  /** A call went through the gateway, sent up once or twice. `healing`: what came of a rejected token. */
   | {
       readonly type: "gateway.called";
       readonly client: string;
@@ -112,7 +112,7 @@ export type ServiceEvent =
 /** Receives every event, in order. It must not throw and must not block. */
 export type EventListener = (event: ServiceEvent) => void;
 
-/** A typed, synchronous bus. A listener that throws is a bug, and is kept from harming the feature that spoke. */
+/** A typed, synchronous bus. A listener that throws is a bug, and is kept from harming the feature that emits. */
 export class EventBus {
   readonly #listeners = new Set<EventListener>();
 
@@ -121,7 +121,7 @@ export class EventBus {
       try {
         listener(event);
       } catch {
-        // Nobody is left to tell: the listeners are how things are told.
+        // There is nowhere left to report it: the listeners are how things are reported.
       }
     }
   }

@@ -10,7 +10,7 @@ type FieldsOf<T extends ServiceEvent["type"]> = readonly (keyof Omit<
   "type"
 >)[];
 
-/** What of each event is written: a field that is not named here does not reach the log. */
+/** Which fields of each event are written: one that is not named here does not reach the log. */
 const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields: FieldsOf<T> } } = {
   "service.started": { level: "info", fields: ["url", "version"] },
   "service.stopping": { level: "info", fields: ["reason"] },
@@ -20,7 +20,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },
   "credential.fenced": { level: "warn", fields: ["key", "generation"] },
   "credential.cleared": { level: "info", fields: ["key", "address"] },
-  "access.refused": { level: "debug", fields: ["code", "route"] },
+  "access.denied": { level: "debug", fields: ["code", "route"] },
   "audit.failed": { level: "error", fields: ["code"] },
   "audit.broken": { level: "error", fields: ["id"] },
   "app.unblocked": { level: "info", fields: ["key", "address"] },

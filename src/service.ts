@@ -1,11 +1,10 @@
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
-import { UsageCounter } from "./audit/usage.ts";
+import { CallCounter } from "./audit/call-counts.ts";
 import { isSlotOf } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
-import { createAuthentication } from "./api/authentication.ts";
-import { CallerPolicy } from "./access/principal.ts";
+import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -19,16 +18,19 @@ import { Pacing } from "./credentials/pacing.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
-import { TokenResolver } from "./api/token-resolver.ts";
+import { TokenResolver } from "./credentials/token-resolver.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { ReplayBudget } from "./gateway/call-body.ts";
 import { UserTokenCalls } from "./gateway/user-token-calls.ts";
 import { Concurrency } from "./access/limits.ts";
-import { WechatFace } from "./http/wechat-face.ts";
+import { GatewayPaths } from "./api/gateway.ts";
+import { WechatFace } from "./api/wechat.ts";
+import { Cors } from "./api/cors.ts";
+import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
-import { Cors, createApp } from "./http/app.ts";
+import { ElysiaFace } from "./http/elysia-face.ts";
+import type { RequestSocket } from "./api/face.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { CardSigner } from "./signing/card-signer.ts";
 import { JsApiSigner } from "./signing/js-api-signer.ts";
@@ -111,22 +113,11 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, clock);
-    const usage = new UsageCounter(store.usage, clock);
-    events.subscribe(usage.listen);
+    const calls = new CallCounter(store.callCounts, clock);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
-    const { auditRetentionDays: retentionDays, gatewayReplayBytes: replayBytes } = config;
-    const audit = new AuditTrail({
-      store: store.audit,
-      clock,
-      events,
-      workers,
-      retentionDays,
-      prunes: refreshes && !isLocal,
-    });
-    events.subscribe(audit.listen);
-    const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
-    events.subscribe(readiness.listen);
-    const budget = new ReplayBudget({ each: replayBytes.each, total: replayBytes.total / workers });
+    const { auditRetentionDays: retentionDays } = config;
+    const audit = new AuditTrail(store.audit, clock, events, retentionDays);
+    const readiness = new Readiness(() => store.probe(), clock);
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -135,14 +126,13 @@ export async function startService(config: Config, options: ServiceOptions = {})
       listLives: () => store.listLives(),
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
       isHeldApp: (name) => directory.find(name) !== undefined,
-      replayBytes: () => budget.held,
     });
     events.subscribe(metrics.listen);
     const pacing = new Pacing({
       store: store.pacing,
       clock,
       events,
-      usage,
+      calls,
       isOutdated: (slot) => administration.isOutdated(slot),
       isKnown: async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
     });
@@ -152,6 +142,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       proxyUrl: config.upstreamProxy,
       clock,
       events,
+      calls,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
     const tokenSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
@@ -213,11 +204,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
     });
     const cors = new Cors(config.corsOrigins);
-    const authentication = createAuthentication(new CallerPolicy(config), access, (request) =>
-      cors.allowsOrigin(request),
-    );
     const parts = {
-      authentication,
       access,
       cors,
       visibility: config.visibility,
@@ -243,7 +230,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
         facts: store.credentialFacts,
         pacing,
         memory,
-        usage,
+        calls,
         clock,
         idleAfterMs: config.refreshIdleAfterMs,
       }),
@@ -257,43 +244,51 @@ export async function startService(config: Config, options: ServiceOptions = {})
       },
       events,
       clock,
+      calls,
     };
-    const app = createApp(parts);
+    const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
-    const face = new WechatFace({
-      ...parts,
-      holders: new TokenResolver({ access, introspector }),
+    const gateway = new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) });
+    const wechat = new WechatFace({
+      resolver: new TokenResolver(access, introspector),
       endpoints: dropinEndpoints(parts),
-      gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers), budget }),
-      userTokenCalls: new UserTokenCalls({ access, forwarder }),
+      others: new GatewayPaths(access, gateway, new UserTokenCalls(forwarder)),
+      clock,
     });
-    const server = isLocal ? noopServer : listen(app, { ...config, isShared: sharesPort }, face);
-    usage.start();
-    audit.start();
+    const door = new Door({
+      faces: [elysia, wechat, elysia],
+      access,
+      origins: new OriginPolicy(config),
+      cors,
+      audit,
+      events,
+      clock,
+    });
+    const serve = (request: Request, socket: RequestSocket) => door.serve(request, socket);
+    const server = isLocal ? noopServer : listen(serve, { ...config, isShared: sharesPort });
+    if (!isLocal) audit.start();
     metrics.start();
     clients.start();
     administration.start();
     if (refreshes && !isLocal) await refresher.start();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
-      routes: [...app.routes.map(({ method, path }) => ({ method, path })), ...face.routes],
+      routes: [...elysia.routes, ...wechat.routes],
       finish: async () => {
         await refresher.stop();
         await credentials.settle();
-        await usage.stop();
+        await calls.stop();
         administration.stop();
         await clients.stop();
         await audit.stop();
         metrics.stop();
       },
       close: () => store.close(),
+      stopping: () => readiness.stopping(),
       tick: () => refresher.tick(),
       snapshot: () => metrics.snapshot(),
-      handle: (request) => {
-        authentication.markLocal(request);
-        return app.handle(request);
-      },
+      handle: async (request) => door.serveLocal(request),
     });
   } catch (error) {
     store.close();
@@ -359,6 +354,8 @@ interface ServiceInternals {
   /** Ends what runs by itself, and resolves when nothing is under way any more. */
   readonly finish: () => Promise<void>;
   readonly close: () => void;
+  /** Called when the stop begins. */
+  readonly stopping: () => void;
   readonly tick: () => Promise<void>;
   readonly snapshot: () => Promise<Snapshot>;
   /** Answers a request of the command line on this machine, as an administrator. */
@@ -402,6 +399,7 @@ class RunningService implements Service {
   }
 
   async #stop(reason: string): Promise<void> {
+    this.#inside.stopping();
     this.#events.emit({ type: "service.stopping", reason });
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, STOP_MS);

@@ -14,8 +14,8 @@ const RINGS = [
   "audit apps",
   "access",
   "credentials",
-  "signing oauth login callbacks platforms",
-  "ops api gateway",
+  "signing oauth login callbacks platforms gateway",
+  "ops api",
   "upstream store sandbox",
   "http console",
   "config service",
@@ -31,7 +31,12 @@ const OWNERS: readonly { what: string; where: RegExp; sign: RegExp }[] = [
     sign: /["'](elysia|@elysiajs\/[^"']*)(\/[^"']*)?["']/,
   },
   { what: "drizzle-orm", where: /^src\/store\//, sign: /["']drizzle-orm(\/[^"']*)?["']/ },
-  { what: "bun:sqlite", where: /^src\/store\/sqlite\//, sign: /["']bun:sqlite["']/ },
+  { what: "bun:sqlite", where: /^src\/store\//, sign: /["']bun:sqlite["']/ },
+  {
+    what: "Bun.SQL",
+    where: /^src\/store\//,
+    sign: /\bBun\.(SQL|sql)\b|\{[^}]*\b(SQL|sql)\b[^}]*\} from "bun"/,
+  },
   { what: "fetch", where: /^src\/(upstream\/|console\/|cli\/remote\.ts$)/, sign: /(?<![.\w])fetch\(/ },
   { what: "process.env", where: /^src\/config\.ts$/, sign: /\b(process|Bun|import\.meta)\.env\b/ },
   { what: "console", where: /^src\/cli\//, sign: /\bconsole\.\w/ },
@@ -59,15 +64,26 @@ function faultsOfImport(from: string, specifier: string): string[] {
   return isSame || (isBelow && !isSecondReading) ? [] : [`${from} imports ${to}`];
 }
 
+/** The program's text alone: what a comment says is no import. */
+function codeOf({ text }: SourceFile): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/(^|\s)\/\/.*$/gm, "");
+}
+
+/** The files of ours that a file names, for types too. */
+function specifiersOf(file: SourceFile): string[] {
+  const found = codeOf(file).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']*)["']/g);
+  return [...found].map(([, specifier = ""]) => specifier);
+}
+
 /** Everything in `files` that breaks the layout, a line each. */
 function layoutFaults(files: readonly SourceFile[]): string[] {
-  return files.flatMap(({ path, text }) => {
-    const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/(^|\s)\/\/.*$/gm, "");
-    const specifiers = [...code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']*)["']/g)];
+  return files.flatMap((file) => {
+    const { path } = file;
+    const code = codeOf(file);
     return [
       ...(placeOf(path).ring < 0 ? [`${path} is on no ring`] : []),
       ...(UNWANTED_NAME.test(path) || !WANTED_NAME.test(path) ? [`${path} has an unwanted name`] : []),
-      ...specifiers.flatMap(([, specifier = ""]) => faultsOfImport(path, specifier)),
+      ...specifiersOf(file).flatMap((specifier) => faultsOfImport(path, specifier)),
       ...OWNERS.filter(({ where, sign }) => !where.test(path) && sign.test(code)).map(
         ({ what }) => `${path} uses ${what}`,
       ),
@@ -75,14 +91,39 @@ function layoutFaults(files: readonly SourceFile[]): string[] {
   });
 }
 
-test("every file of src keeps to the import rings, to the owners of each technology and to the naming", async () => {
-  const paths = [...new Glob("src/**/*.ts").scanSync({ cwd: join(import.meta.dir, "..") })];
-  const files = paths.map(async (path) => ({
-    path,
-    text: await Bun.file(join(import.meta.dir, "..", path)).text(),
-  }));
+/** The circles among the imports of `files`, each as the way round it; at least one of those that hang together. */
+function circlesOf(files: readonly SourceFile[]): string[] {
+  const imports = new Map(
+    files.map((file) => [file.path, specifiersOf(file).map((name) => join(dirname(file.path), name))]),
+  );
+  const circles: string[] = [];
+  const way: string[] = [];
+  const isDone = new Set<string>();
+  const visit = (path: string): void => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(" → "));
+    if (way.includes(path) || isDone.has(path)) return;
+    way.push(path);
+    for (const next of imports.get(path) ?? []) visit(next);
+    way.pop();
+    isDone.add(path);
+  };
+  for (const path of imports.keys()) visit(path);
+  return circles;
+}
+
+async function sourceFiles(): Promise<SourceFile[]> {
+  const root = join(import.meta.dir, "..");
+  const paths = [...new Glob("src/**/*.ts").scanSync({ cwd: root })].toSorted();
   expect(paths.length).toBeGreaterThan(80);
-  expect(layoutFaults(await Promise.all(files))).toEqual([]);
+  return Promise.all(paths.map(async (path) => ({ path, text: await Bun.file(join(root, path)).text() })));
+}
+
+test("every file of src keeps to the import rings, to the owners of each technology and to the naming", async () => {
+  expect(layoutFaults(await sourceFiles())).toEqual([]);
+});
+
+test("no file of src imports itself by way of others, for types neither", async () => {
+  expect(circlesOf(await sourceFiles())).toEqual([]);
 });
 
 const BAD: readonly [path: string, text: string, fault: string][] = [
@@ -105,7 +146,10 @@ const BAD: readonly [path: string, text: string, fault: string][] = [
   ["src/apps/a.ts", `import { Elysia } from "elysia";`, "src/apps/a.ts uses elysia"],
   ["src/access/principal.ts", `import type { X } from "elysia";`, "src/access/principal.ts uses elysia"],
   ["src/apps/a.ts", `import { eq } from "drizzle-orm";`, "src/apps/a.ts uses drizzle-orm"],
-  ["src/store/keyring.ts", `import { Database } from "bun:sqlite";`, "src/store/keyring.ts uses bun:sqlite"],
+  ["src/access/keys.ts", `import { Database } from "bun:sqlite";`, "src/access/keys.ts uses bun:sqlite"],
+  ["src/apps/a.ts", `import { Glob, SQL } from "bun";`, "src/apps/a.ts uses Bun.SQL"],
+  ["src/apps/a.ts", "new Bun.SQL(url)", "src/apps/a.ts uses Bun.SQL"],
+  ["src/gateway/a.ts", `import { B } from "../api/b.ts";`, "src/gateway/a.ts imports src/api/b.ts"],
   ["src/login/a.ts", "await fetch(url);", "src/login/a.ts uses fetch"],
   ["src/service.ts", "process.env.PORT", "src/service.ts uses process.env"],
   ["src/store/a.ts", "console.log(1)", "src/store/a.ts uses console"],
@@ -120,4 +164,15 @@ test.each(BAD)("the layout check finds the fault in an invented %s: %s", (path, 
 test("the layout check leaves good files and comments alone", () => {
   const text = `/** Not Date.now(). */\nimport type { C } from "../clock.ts"; // console.log\nawait app.fetch(request);`;
   expect(layoutFaults([{ path: "src/apps/app-store.ts", text }])).toEqual([]);
+});
+
+test("the circle check finds a way round, for types and over several files, and no other", () => {
+  const file = (path: string, ...imports: string[]) => ({
+    path: `src/apps/${path}.ts`,
+    text: imports.map((name) => `import type { X } from "./${name}.ts";`).join("\n"),
+  });
+  const straight = [file("a", "b", "c"), file("b", "c"), file("c"), file("d", "a", "c")];
+  expect(circlesOf(straight)).toEqual([]);
+  const round = [file("a", "b"), file("b", "c"), file("c", "d", "b"), file("d")];
+  expect(circlesOf(round)).toEqual(["src/apps/b.ts → src/apps/c.ts → src/apps/b.ts"]);
 });

@@ -3,27 +3,44 @@ import { appName, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import type { Platform, ServiceError } from "../errors.ts";
-import { Admission, type MayUse, type TokenHolder } from "./admission.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed } from "./api-policy.ts";
+import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
+import { type Action, ANY_APP } from "./client.ts";
+import type { ClientDirectory } from "./client-directory.ts";
+import { CallerLimits } from "./limits.ts";
+import type { Origin } from "./origin.ts";
 import {
+  actorOf,
   type Caller,
-  untrusted,
+  type ClientPrincipal,
+  denied,
   forbidden,
   type Identity,
-  markRefused,
-  UNIDENTIFIED,
   notAllowedByPolicy,
+  type Principal,
+  untrusted,
   wrongSecret,
 } from "./principal.ts";
-import { CallerLimits } from "./limits.ts";
-import type { ClientDirectory } from "./client-directory.ts";
-import { type Action, ANY_APP } from "./client.ts";
 
-const HOLDER: Identity = { client: "(app secret)", environment: "" };
+/** What a request was allowed and used, for the audit's counts. */
+export interface Usage {
+  readonly identity: Identity;
+  /** A grant's action; for a call through the gateway with the family of its path behind it. */
+  readonly action: string;
+  /** The app's public name; `*` for none in particular. */
+  readonly app: string;
+}
+
+/** That a caller may do what it asked for: as whom, and with which slot. */
+export interface Permit<S = Slot> {
+  readonly slot: S;
+  readonly principal: Principal;
+  readonly usage: Usage;
+}
 
 /** What decides. */
-export interface AccessParts {
+export interface AccessOptions {
   readonly directory: Pick<AppDirectory, "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find">;
   readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
   readonly clock: Clock;
@@ -36,105 +53,91 @@ export interface AccessParts {
 }
 
 /**
- * Decides who asks and whether they may, once for all routes.
+ * Decides who is calling and whether they may, once for all routes.
  *
  * A key makes the caller a client, with the client's grants. An app's own true secret makes it that secret's holder,
- * who may do everything with that app alone. Whoever has neither is anonymous, and must come from where anybody is
- * believed. Every refusal is marked on the caller, for the audit.
+ * who may do everything with that app alone. A caller with neither is anonymous, and must come from a trusted network.
+ * A refusal for who the caller is says so (`ServiceError.deniedTo`), for the audit.
  */
 export class Access {
-  readonly #parts: AccessParts;
-  readonly #admission: Admission;
+  readonly #directory: AccessOptions["directory"];
+  readonly #authenticator: Authenticator;
 
-  constructor(parts: AccessParts) {
-    this.#parts = parts;
-    this.#admission = new Admission({ ...parts, limits: new CallerLimits(parts) });
+  constructor(options: AccessOptions) {
+    this.#directory = options.directory;
+    this.#authenticator = new Authenticator({ ...options, limits: new CallerLimits(options) });
+  }
+
+  /** See `Authenticator.byKey`. */
+  byKey(origin: Origin, text: string): ClientPrincipal {
+    return this.#authenticator.byKey(origin, text);
+  }
+
+  /** See `Authenticator.byToken`. */
+  byToken(caller: Caller, holder: TokenHolder): ClientPrincipal | undefined {
+    return this.#authenticator.byToken(caller, holder);
+  }
+
+  /** See `Authenticator.bearer`. */
+  bearer(caller: Caller, name?: string): Principal {
+    return this.#authenticator.bearer(caller, name);
+  }
+
+  /** See `Authenticator.trusted`. */
+  trusted(caller: Caller): Principal {
+    return this.#authenticator.trusted(caller);
   }
 
   /**
-   * Makes the caller the client whose key `text` is.
-   *
-   * @throws {ServiceError} `unauthorized`; `forbidden` from an address that is not the client's; `rate_limited`.
-   */
-  admitKey(caller: Caller, text: string): void {
-    this.#admission.admitKey(caller, text);
-  }
-
-  /**
-   * Makes the caller the client for whom a virtual token was made, if it still is one.
-   *
-   * False when that client is gone, was made anew or has expired, or its key is revoked, over or gone. A caller who is a
-   * client already must be that one.
-   *
-   * @throws {ServiceError} `forbidden` beside another client's key, or from an address that is not the client's;
-   *   `rate_limited`.
-   */
-  admitToken(caller: Caller, holder: TokenHolder): boolean {
-    return this.#admission.admitToken(caller, holder);
-  }
-
-  /**
-   * Lets in whoever holds a real access token of ours: a token that names nobody, so that the address stands for the
-   * caller. Does nothing for a client.
-   *
-   * @throws {ServiceError} `forbidden` for a dubious request; `rate_limited` by the address's limit.
-   */
-  admitBearer(caller: Caller): void {
-    this.#admission.admitBearer(caller);
-  }
-
-  /**
-   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. Who is no client may call any.
+   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. A caller that is no client may
+   * call any.
    *
    * @throws {ServiceError} `forbidden`, which names the policy and the path's family.
    */
-  checkPath(caller: Caller, platform: Platform, path: string): void {
-    const policy = caller.client?.client.policy;
-    if (!policy || isPathAllowed(policy, platform, path)) return;
-    throw markRefused(caller, notAllowedByPolicy(policy, path));
+  checkPath(principal: Principal, platform: Platform, path: string): void {
+    if (principal.kind !== "client") return;
+    const { policy } = principal.owner.client;
+    if (!isPathAllowed(policy, platform, path)) throw denied(principal, notAllowedByPolicy(policy, path));
   }
 
   /**
    * The slot of a WeChat app that the caller means and may use for `action`.
    *
-   * @throws {ServiceError} What `AppDirectory.weixinSlot` throws; `unauthorized`, `forbidden`, `rate_limited`, and
-   *   WeChat's own refusal of a secret that is not known and may not be tried.
+   * @throws {ServiceError} What `AppDirectory.weixinSlot` throws; `unauthorized`, also in WeChat's own words for a secret
+   *   that is not ours and may not be tried; `forbidden`, `rate_limited`.
    */
-  weixinSlot(caller: Caller, action: Action, appId: string, secret?: string): Slot {
-    const { directory } = this.#parts;
-    return this.#choose(caller, action, secret, {
-      bySecret: (given) => directory.weixinSlot(appId, given),
-      byGrant: (mayUse) => {
-        if (!mayUse(appId)) throw this.notGranted(caller, action);
-        return directory.weixinSlot(appId);
+  weixinSlot(caller: Caller, action: Action, appId: string, secret?: string): Permit {
+    return this.#choose<Slot>(caller, action, secret, {
+      bySecret: (given) => this.#directory.weixinSlot(appId, given),
+      byGrant: (principal) => {
+        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action);
+        return this.#allow(principal, action, this.#directory.weixinSlot(appId));
       },
     });
   }
 
-  /** As `weixinSlot`, for all slots of the app together when no secret of an app is given: then undefined. */
-  weixinScope(caller: Caller, action: Action, appId: string, secret?: string): SlotName | undefined {
-    return this.#choose(caller, action, secret, {
-      bySecret: (given) => this.#parts.directory.weixinSlot(appId, given),
-      byGrant: (mayUse) => {
-        if (!mayUse(appId)) throw this.notGranted(caller, action);
-        caller.use = { action, app: this.#knownName(appId) };
-        return undefined;
+  /** As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot. */
+  weixinScope(caller: Caller, action: Action, appId: string, secret?: string): Permit<SlotName | undefined> {
+    return this.#choose<SlotName | undefined>(caller, action, secret, {
+      bySecret: (given) => this.#directory.weixinSlot(appId, given),
+      byGrant: (principal) => {
+        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action);
+        return permit(principal, action, this.#knownName(appId), undefined);
       },
     });
   }
 
-  /** As `weixinSlot`, for a WeCom application. Who may use one application of the corp alone means that one. */
-  wecomSlot(caller: Caller, action: Action, corpId: string, secret?: string, agent?: string): Slot {
-    const { directory } = this.#parts;
-    return this.#choose(caller, action, secret, {
-      bySecret: (given) => directory.wecomSlot(corpId, given, agent),
-      byGrant: (mayUse) => this.#grantedAgent(caller, action, corpId, agent, mayUse),
+  /** As `weixinSlot`, for a WeCom application. A client that may use one application of the corp alone means that one. */
+  wecomSlot(caller: Caller, action: Action, corpId: string, secret?: string, agent?: string): Permit {
+    return this.#choose<Slot>(caller, action, secret, {
+      bySecret: (given) => this.#directory.wecomSlot(corpId, given, agent),
+      byGrant: (principal) => this.#grantedAgent(principal, action, corpId, agent),
     });
   }
 
   /**
-   * As `wecomSlot`, where the application need not be configured. Undefined for all slots of the corp, for whoever names
-   * none and may use all.
+   * As `wecomSlot`, where the application need not be configured. Without a slot for all slots of the corp, for a caller
+   * that names none and may use all.
    */
   wecomScope(
     caller: Caller,
@@ -142,16 +145,17 @@ export class Access {
     corpId: string,
     secret?: string,
     agent?: string,
-  ): SlotName | undefined {
+  ): Permit<SlotName | undefined> {
     return this.#choose<SlotName | undefined>(caller, action, secret, {
-      bySecret: (given) => this.#parts.directory.wecomSlot(corpId, given, agent),
-      byGrant: (mayUse) => {
-        if (agent === undefined && !mayUse(ANY_APP))
-          return this.#grantedAgent(caller, action, corpId, agent, mayUse);
+      bySecret: (given) => this.#directory.wecomSlot(corpId, given, agent),
+      byGrant: (principal) => {
+        if (agent === undefined && !mayUse(principal, action, ANY_APP))
+          return this.#grantedAgent(principal, action, corpId, agent);
         const app = agent === undefined ? corpId : `${corpId}_${agent}`;
-        if (agent !== undefined && !mayUse(app)) throw this.notGranted(caller, action);
-        caller.use = { action, app: this.#knownName(app) };
-        return agent === undefined ? undefined : { platform: "wecom", appId: corpId, name: agent };
+        if (agent !== undefined && !mayUse(principal, action, app)) throw this.notGranted(principal, action);
+        const slot =
+          agent === undefined ? undefined : { platform: "wecom" as const, appId: corpId, name: agent };
+        return permit(principal, action, this.#knownName(app), slot);
       },
     });
   }
@@ -161,35 +165,29 @@ export class Access {
    *
    * @throws {ServiceError} `not_found`, `unauthorized`, `forbidden` or `rate_limited`.
    */
-  slotOfApp(caller: Caller, action: Action, name: string): Slot {
-    const mayUse = this.#admission.identify(caller, action);
-    if (!mayUse(name)) throw this.notGranted(caller, action);
-    return this.#allow(caller, action, this.#parts.directory.slotOfApp(name));
+  slotOfApp(caller: Caller, action: Action, name: string): Permit {
+    const principal = this.#authenticator.identify(caller);
+    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action);
+    return this.#allow(principal, action, this.#directory.slotOfApp(name));
   }
 
-  /** The slot of whoever holds an access token of it, for `action`: a client by its grants, anybody else for everything. */
-  slotOfToken(caller: Caller, action: Action, slot: Slot): Slot {
-    if (caller.client && !this.#admission.identify(caller, action)(appName(slot)))
-      throw this.notGranted(caller, action);
-    return this.#allow(caller, action, slot);
+  /** The slot for a caller that holds an access token of it: a client by its grants, any other for every action. */
+  slotOfToken(principal: Principal, action: Action, slot: Slot): Permit {
+    if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
+      throw this.notGranted(principal, action);
+    return this.#allow(principal, action, slot);
   }
 
-  /** Lets in a client, and whoever comes from where anybody is believed, whether anonymous callers are answered or not. */
-  admitTrusted(caller: Caller): void {
-    this.#admission.admitTrusted(caller);
-  }
-
-  /** Counts an attempt of whoever is no client against its address's limit. Throws `rate_limited`. */
-  countAttempt(caller: Caller): void {
-    if (!caller.client) this.#admission.limitAddress(caller);
+  /** Counts an attempt of a caller that is no client against its address's limit. Throws `rate_limited`. */
+  countAttempt({ principal, origin }: Caller): void {
+    if (principal.kind !== "client") this.#authenticator.limitAddress(principal, origin);
   }
 
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
-    const { client } = caller;
-    this.#admission.identify(caller, "token:read");
-    if (!client || client.isAdmin) return () => true;
-    const { grants } = client.client;
+    const principal = this.#authenticator.identify(caller);
+    if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
+    const { grants } = principal.owner.client;
     return (name) => grants.some(({ apps }) => apps.includes(ANY_APP) || apps.includes(name));
   }
 
@@ -199,15 +197,16 @@ export class Access {
    * @throws {ServiceError} `unauthorized` or `forbidden`.
    */
   admin(caller: Caller): AuditActor {
-    const mayUse = this.#admission.identify(caller, "admin");
-    if (!mayUse(ANY_APP)) throw markRefused(caller, forbidden("需要管理员权限", "needs an administrator"));
-    return actorOf(caller);
+    const principal = this.#authenticator.identify(caller);
+    if (!mayUse(principal, "admin", ANY_APP))
+      throw denied(principal, forbidden("需要管理员权限", "needs an administrator"));
+    return actorOf(principal, caller);
   }
 
   /** The refusal of what is granted to others alone. */
-  notGranted(caller: Caller, action?: Action): ServiceError {
-    return markRefused(
-      caller,
+  notGranted(principal: Principal, action?: Action): ServiceError {
+    return denied(
+      principal,
       forbidden(
         `该客户端没有此权限${action === undefined ? "" : `：${action}`}`,
         `not granted to this client${action === undefined ? "" : ` for this app: ${action}`}`,
@@ -215,107 +214,90 @@ export class Access {
     );
   }
 
-  /** Whether the caller has shown no key and comes from where nobody is believed. An app's secret may still tell more. */
-  isUntrusted({ client, isLocal, untrustedReason }: Caller): boolean {
-    return !client && !isLocal && untrustedReason !== undefined;
+  /** Whether the caller has shown no key and is outside the trusted networks. An app's secret may still identify it. */
+  isUntrusted({ principal, origin }: Caller): boolean {
+    if (principal.kind === "client" || principal.kind === "local") return false;
+    return origin.untrustedReason !== undefined;
   }
 
-  /** The refusal of a stranger. */
-  untrustedError(caller: Caller): ServiceError {
-    return markRefused(caller, untrusted(caller.untrustedReason ?? ""));
+  /** The refusal of an untrusted caller. */
+  untrustedError({ principal, origin }: Caller): ServiceError {
+    return denied(principal, untrusted(origin.untrustedReason ?? ""));
   }
 
-  #choose<T extends SlotName | undefined>(
+  #choose<S extends SlotName | undefined>(
     caller: Caller,
     action: Action,
     secret: string | undefined,
     ways: {
       readonly bySecret: (secret: string) => Slot;
-      readonly byGrant: (mayUse: MayUse) => T;
+      readonly byGrant: (principal: Principal) => Permit<S | Slot>;
     },
-  ): T | Slot {
+  ): Permit<S | Slot> {
+    const authenticator = this.#authenticator;
+    if (secret === undefined) return ways.byGrant(authenticator.identify(caller));
     // A key in a header beats one in the place of the secret.
-    const isKey = secret !== undefined && looksLikeApiKey(secret);
-    const isAdmitted =
-      isKey && (caller.client !== undefined || this.#admission.admitKnownKey(caller, secret));
-    if (secret !== undefined && !isAdmitted) {
-      const slot = ways.bySecret(secret);
-      if (slot.configured) return this.#allowHolder(caller, action, slot);
-      if (!isKey) return this.#allowTrial(caller, action, slot);
-      this.admitKey(caller, secret);
-    }
-    const chosen = ways.byGrant(this.#admission.identify(caller, action));
-    return chosen && "configured" in chosen ? this.#allow(caller, action, chosen as Slot) : chosen;
+    const isKey = looksLikeApiKey(secret);
+    const { principal, origin } = caller;
+    if (isKey && principal.kind === "client") return ways.byGrant(principal);
+    const client = isKey ? authenticator.byKnownKey(origin, secret) : undefined;
+    if (client) return ways.byGrant(client);
+    const slot = ways.bySecret(secret);
+    if (slot.configured) return this.#allowHolder(caller, action, slot);
+    return isKey ? ways.byGrant(authenticator.byKey(origin, secret)) : this.#allowTrial(caller, action, slot);
   }
 
-  #grantedAgent(
-    caller: Caller,
-    action: Action,
-    corpId: string,
-    agent: string | undefined,
-    mayUse: MayUse,
-  ): Slot {
-    const { directory } = this.#parts;
-    if (agent !== undefined && !mayUse(`${corpId}_${agent}`)) throw this.notGranted(caller, action);
-    if (agent !== undefined || mayUse(ANY_APP)) return directory.wecomSlot(corpId, undefined, agent);
-    const [only, another] = directory.namesOfCorp(corpId).filter(mayUse);
-    // Whether there are other applications is nobody's business who may not use them.
-    if (only === undefined) throw this.notGranted(caller, action);
-    return another === undefined ? directory.slotOfApp(only) : directory.wecomSlot(corpId);
+  #grantedAgent(principal: Principal, action: Action, corpId: string, agent: string | undefined): Permit {
+    const directory = this.#directory;
+    const isGranted = (name: string) => mayUse(principal, action, name);
+    if (agent !== undefined && !isGranted(`${corpId}_${agent}`)) throw this.notGranted(principal, action);
+    if (agent !== undefined || isGranted(ANY_APP))
+      return this.#allow(principal, action, directory.wecomSlot(corpId, undefined, agent));
+    const [only, another] = directory.namesOfCorp(corpId).filter(isGranted);
+    // Whether there are other applications is not for a caller that may not use them.
+    if (only === undefined) throw this.notGranted(principal, action);
+    const slot = another === undefined ? directory.slotOfApp(only) : directory.wecomSlot(corpId);
+    return this.#allow(principal, action, slot);
   }
 
-  /** Whoever brings the app's true secret, from wherever: a client by its grants, anybody else as the secret's holder. */
-  #allowHolder(caller: Caller, action: Action, slot: Slot): Slot {
-    if (caller.client || caller.isLocal) {
-      if (!this.#admission.identify(caller, action)(appName(slot))) throw this.notGranted(caller, action);
-    } else {
-      caller.identity = HOLDER;
-      this.#admission.limitAddress(caller);
-    }
-    return this.#allow(caller, action, slot);
+  /** The app's true secret, from any address: a client by its grants, any other as the secret's holder. */
+  #allowHolder(caller: Caller, action: Action, slot: Slot): Permit {
+    const principal = this.#authenticator.secretHolder(caller);
+    if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
+      throw this.notGranted(principal, action);
+    return this.#allow(principal, action, slot);
   }
 
-  /** A secret that we don't know may cost an upstream call only where the caller could do worse anyway. */
-  #allowTrial(caller: Caller, action: Action, slot: Slot): Slot {
-    const isBelieved = caller.client
-      ? caller.client.isAdmin
-      : caller.isLocal || (caller.untrustedReason === undefined && this.#admission.isAnonymousOn);
-    if (!isBelieved) return this.#admission.refuseWrong(caller, wrongSecret(slot.platform));
-    this.#admission.identify(caller, action);
-    return this.#allow(caller, action, slot);
+  /** A secret that we don't hold may cost an upstream call only where the caller could do worse anyway. */
+  #allowTrial(caller: Caller, action: Action, slot: Slot): Permit {
+    const { principal, origin } = caller;
+    const isTrusted =
+      principal.kind === "client"
+        ? principal.owner.isAdmin
+        : principal.kind === "local" ||
+          (origin.untrustedReason === undefined && this.#authenticator.isAnonymousOn);
+    if (!isTrusted) throw this.#authenticator.wrong(principal, origin, wrongSecret(slot.platform));
+    return this.#allow(this.#authenticator.identify(caller), action, slot);
   }
 
-  #allow(caller: Caller, action: Action, slot: Slot): Slot {
+  #allow(principal: Principal, action: Action, slot: Slot): Permit {
     if (slot.isDisabled)
-      throw markRefused(
-        caller,
+      throw denied(
+        principal,
         forbidden(
           "该应用已停用，或其secret已损坏、须重新设置",
           "this app is disabled, or its secret is damaged and must be set again",
         ),
       );
-    caller.use = { action, app: appName(slot) };
-    return slot;
+    return permit(principal, action, appName(slot), slot);
   }
 
-  /** What the caller calls an app or a corp, if we know it: what else is sent in a name's place is nothing to be kept. */
+  /** What the caller calls an app or a corp, if we hold it: anything else in a name's place is not to be kept. */
   #knownName(name: string): string {
-    const { directory } = this.#parts;
-    return directory.find(name) || directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
+    return this.#directory.find(name) || this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }
 }
 
-/** Who the caller turned out to be, for the audit. */
-export function actorOf({ identity = UNIDENTIFIED, address, traceId }: Caller): AuditActor {
-  return { ...identity, address, traceId };
-}
-
-/**
- * Who counts as one caller, say who may repeat a user's code and be told the same: a client wherever it asks from, anybody
- * else from one address.
- */
-export function callerKey(caller: Caller): string {
-  const { client } = caller;
-  // The address is looked up when somebody asks for it, which costs something.
-  return client ? `client ${client.client.name}` : caller.address;
+function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {
+  return { slot, principal, usage: { identity: principal.identity, action, app } };
 }

@@ -1,8 +1,8 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../clock.ts";
-import type { Identity } from "./principal.ts";
+import { isWellFormedApiKey } from "./api-key.ts";
 import type { ClientStore } from "./client-store.ts";
-import { type ApiKeyRecord, type Client, isAdmin } from "./client.ts";
+import { type Action, type ApiKeyRecord, type Client, grantTable, isAdmin } from "./client.ts";
 import { Networks } from "./networks.ts";
 
 const MINUTE_MS = 60_000;
@@ -13,14 +13,17 @@ const POLL_MS = 200;
 /** A client as a process has it in memory, with what would otherwise be worked out at each request. */
 export interface KnownClient {
   readonly client: Client;
-  readonly identity: Identity;
   readonly isAdmin: boolean;
+  /** Whether its grants allow `action` on the app of that public name. */
+  readonly allows: (action: Action, app: string) => boolean;
   /** Undefined for anywhere. */
   readonly networks: Networks | undefined;
 }
 
-/** A key and whose it is. */
+/** A key and whose it is: the caller that brings the key, as a principal. */
 export interface KnownKey {
+  readonly kind: "client";
+  readonly identity: { readonly client: string; readonly environment: string };
   readonly key: ApiKeyRecord;
   readonly owner: KnownClient;
 }
@@ -44,6 +47,8 @@ export class ClientDirectory {
   #names: readonly string[] = [];
   /** By the first bits of the key's digest. */
   #keys = new Map<number, KeyEntry[]>();
+  /** The valid keys that were sent since the clients were read, so that each is hashed once. */
+  readonly #byText = new Map<string, KnownKey>();
   readonly #scratch = new Uint8Array(DIGEST_BYTES);
   #keysOf = new Map<string, ApiKeyRecord[]>();
   #revision = -1;
@@ -65,18 +70,22 @@ export class ClientDirectory {
 
   /** The key of that text and whose it is; undefined for one that is not known, be it well-formed or not. */
   keyOf(text: string): KnownKey | undefined {
+    const before = this.#byText.get(text);
+    if (before || !isWellFormedApiKey(text)) return before;
     Bun.SHA256.hash(text, this.#scratch);
     const digest = this.#scratch;
     const candidates = this.#keys.get(startOf(digest)) ?? [];
     // Compared by digest and in constant time: how long it takes says nothing of how much of a guess is right.
-    return candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
+    const known = candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
+    if (known) this.#byText.set(text, known);
+    return known;
   }
 
   /** The key of that public beginning, if it is that client's. */
   keyNamed(client: string, prefix: string): KnownKey | undefined {
     const owner = this.#clients.get(client);
     const key = this.#keysOf.get(client)?.find((each) => each.prefix === prefix);
-    return owner && key ? { key, owner } : undefined;
+    return owner && key ? toKnownKey(owner, key) : undefined;
   }
 
   /** The client of that name. */
@@ -160,6 +169,7 @@ export class ClientDirectory {
     this.#clients = new Map(known);
     this.#names = [...this.#clients.keys()].toSorted();
     this.#keys = new Map();
+    this.#byText.clear();
     this.#keysOf = new Map();
     for (const key of keys.toSorted((a, b) => a.createdAt - b.createdAt)) {
       const owner = this.#clients.get(key.client);
@@ -168,7 +178,7 @@ export class ClientDirectory {
       // A digest of another length is none of ours, and can't be compared.
       if (digest.length !== DIGEST_BYTES) continue;
       const start = startOf(digest);
-      this.#keys.set(start, [...(this.#keys.get(start) ?? []), { key, owner, digest }]);
+      this.#keys.set(start, [...(this.#keys.get(start) ?? []), { ...toKnownKey(owner, key), digest }]);
       this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
     }
     this.#revision = revision;
@@ -180,12 +190,17 @@ function startOf(digest: Uint8Array): number {
   return (((a * 256 + b) * 256 + c) * 256 + d) * 65_536 + e * 256 + f;
 }
 
+function toKnownKey(owner: KnownClient, key: ApiKeyRecord): KnownKey {
+  const { name, environment } = owner.client;
+  return { kind: "client", identity: { client: name, environment }, key, owner };
+}
+
 function toKnown(client: Client): KnownClient {
-  const { name, environment, networks } = client;
+  const { networks } = client;
   return {
     client,
-    identity: { client: name, environment },
     isAdmin: isAdmin(client),
+    allows: grantTable(client.grants),
     networks: networks.length === 0 ? undefined : new Networks(networks.join(",")),
   };
 }

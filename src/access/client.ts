@@ -85,10 +85,23 @@ export interface Grant {
 }
 
 /** Whether one of the grants allows `action` on the app of that public name. `admin` allows everything. */
-export function allows(grants: readonly Grant[], action: Action, app: string): boolean {
+function allows(grants: readonly Grant[], action: Action, app: string): boolean {
   return grants.some(
     ({ apps, actions }) =>
       actions.includes("admin") ||
       (action !== "admin" && actions.includes(action) && (apps.includes(ANY_APP) || apps.includes(app))),
   );
+}
+
+/** `grants` as a function of action and app that costs two look-ups, however long they are. */
+export function grantTable(grants: readonly Grant[]): (action: Action, app: string) => boolean {
+  if (allows(grants, "admin", "")) return () => true;
+  const apps = new Map<Action, Set<string>>();
+  for (const grant of grants)
+    for (const action of grant.actions)
+      apps.set(action, new Set([...(apps.get(action) ?? []), ...grant.apps]));
+  return (action, app) => {
+    const granted = apps.get(action);
+    return granted !== undefined && (granted.has(ANY_APP) || granted.has(app));
+  };
 }

@@ -1,193 +1,86 @@
-import { isIP } from "node:net";
+import type { AuditActor } from "../audit/audit-entry.ts";
 import { type Platform, ServiceError } from "../errors.ts";
-import type { RequestResult } from "../events.ts";
-import type { KnownClient } from "./client-directory.ts";
-import type { Action, ApiKeyRecord } from "./client.ts";
-import { type Networks, plainAddress, memoize } from "./networks.ts";
 import { type ApiPolicy, familyPattern } from "./api-policy.ts";
+import type { KnownKey } from "./client-directory.ts";
+import type { Origin } from "./origin.ts";
 
-/** Who asks, as the audit calls it. */
+/** Who is calling, as the audit names it. */
 export interface Identity {
-  /** A client's name; in parentheses who is none. */
+  /** A client's name; in parentheses for a caller that is no client. */
   readonly client: string;
-  /** Empty for who is none. */
+  /** Empty for a caller that is no client. */
   readonly environment: string;
 }
 
-/** From where a request comes, as far as the network tells. */
-export interface Origin {
-  /** The peer's address, or the one that a trusted proxy vouches for. */
-  readonly address: string;
-  /** Undefined when it comes from where anybody is believed; else what is wrong, for the person who reads the refusal. */
-  readonly untrustedReason: string | undefined;
-  /** Whether it is the request itself that is dubious and not its address, so that an app's secret does not make up for it. */
-  readonly isSuspicious: boolean;
+/** A client, by an API key of its own, or by a virtual token that was issued for that key. */
+export type ClientPrincipal = KnownKey;
+
+/** A caller that is no client. */
+export interface OtherPrincipal {
+  readonly kind:
+    | "unidentified"
+    /** Without key and secret, from a trusted network. */
+    | "anonymous"
+    /** The command line on this machine, which holds the database and its key. */
+    | "local"
+    /** By the app's own true secret. */
+    | "secret_holder"
+    /** By a real access token of ours, which names no client. */
+    | "bearer";
+  readonly identity: Identity;
 }
 
-/**
- * Who asks: as far as keys and secrets tell, and from where. One object a request.
- *
- * From where is found out when somebody wants to know: for a client's warm read nobody does.
- */
-export class Caller implements Origin {
+/** Who is calling. Immutable: what happens to the request is returned by whoever handles it. */
+export type Principal = ClientPrincipal | OtherPrincipal;
+
+/** A caller that showed nothing, or nothing that is valid. */
+export const UNIDENTIFIED: Principal = { kind: "unidentified", identity: { client: "", environment: "" } };
+/** A caller without key and secret that is answered. */
+export const ANONYMOUS: Principal = other("anonymous", "(anonymous)");
+/** The command line on this machine. */
+export const LOCAL: Principal = other("local", "(command line)");
+/** A caller that brought the app's own secret. */
+export const APP_SECRET_HOLDER: Principal = other("secret_holder", "(app secret)");
+
+/** A caller whose name in the audit is `client`. */
+export function other(kind: OtherPrincipal["kind"], client: string): Principal {
+  return { kind, identity: { client, environment: "" } };
+}
+
+/** Who is calling and from where: all that decides what a request may do. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly origin: Origin;
   readonly traceId: string;
-  /** Whose API key came with the request; undefined while none has been seen. */
-  client?: KnownClient;
-  /** That key; or the one with which the virtual token was made that came in its place. */
-  key?: ApiKeyRecord;
-  /** Whether it is the command line on this machine, which holds the database and its key. */
-  isLocal?: boolean;
-  /** Who it turned out to be; undefined until something was allowed or refused. */
-  identity?: Identity;
-  /** What it was allowed, to be counted when it succeeds; `family` of the path that it called through the gateway. */
-  use?: { readonly action: Action; readonly app: string; readonly family?: string };
-  /** Whether a call was sent up for it that WeChat may have carried out, and no answer has been handed on yet. */
-  mayHaveCalled?: boolean;
-  /** Whether it was refused for what it is, not for what it sent. */
-  isRefused?: boolean;
-  /** How the request came by its credential, noted while it is handled. */
-  result?: RequestResult;
-  readonly #findOrigin: () => Origin;
-  #origin: Origin | undefined;
-
-  constructor(traceId: string, findOrigin: () => Origin) {
-    this.traceId = traceId;
-    this.#findOrigin = findOrigin;
-  }
-
-  get address(): string {
-    return this.#known().address;
-  }
-
-  get untrustedReason(): string | undefined {
-    return this.#known().untrustedReason;
-  }
-
-  get isSuspicious(): boolean {
-    return this.#known().isSuspicious;
-  }
-
-  #known(): Origin {
-    this.#origin ??= this.#findOrigin();
-    return this.#origin;
-  }
 }
 
-/** Who was refused before it was known who they are. */
-export const UNIDENTIFIED: Identity = { client: "", environment: "" };
-
-/** `error`, which refuses the caller for what it is: noted on the caller, for the audit. */
-export function markRefused(caller: Caller, error: ServiceError): ServiceError {
-  caller.identity ??= UNIDENTIFIED;
-  caller.isRefused = true;
-  return error;
+/** Who made a request, for the audit: `principal`, which the request turned out to be from. */
+export function actorOf(
+  { identity }: Principal,
+  { origin, traceId }: Pick<Caller, "origin" | "traceId">,
+): AuditActor {
+  return { ...identity, address: origin.address, traceId };
 }
-
-/** Which networks, proxies and host names are believed. */
-export interface CallerPolicyOptions {
-  readonly trustedNetworks: Networks;
-  readonly trustedProxies: Networks;
-  /** Lower case, without ports. */
-  readonly allowedHosts: readonly string[];
-}
-
-/** Headers by which a proxy says that it forwards. From a peer that is no known proxy they are a disguise. */
-const FORWARDING = [
-  "x-forwarded-for",
-  "x-forwarded",
-  "x-forwarded-host",
-  "x-forwarded-port",
-  "x-forwarded-proto",
-  "x-forwarded-server",
-  "forwarded",
-  "via",
-  "x-real-ip",
-  "x-client-ip",
-  "true-client-ip",
-  "cf-connecting-ip",
-];
-
-const UNTRUSTED =
-  "来源地址不在TRUSTED_NETWORKS内，且没有API密钥 (the address is not in TRUSTED_NETWORKS, and there is no API key)";
 
 /**
- * Decides whether a request comes from where it may come from.
- *
- * The address alone is not enough: a proxy on this machine makes the whole world look like loopback, and so does a
- * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
+ * What counts as one caller, say for which a user's code may be repeated with the same answer: a client from wherever it
+ * calls, any other caller from one address.
  */
-export class CallerPolicy {
-  readonly #isKnownHost: (host: string) => boolean;
-  readonly #isProxy: (address: string) => boolean;
-  readonly #isTrusted: (address: string) => boolean;
-
-  constructor(options: CallerPolicyOptions) {
-    this.#isKnownHost = memoize((host) => isAllowed(host, options.allowedHosts));
-    this.#isProxy = memoize((address) => options.trustedProxies.includes(address));
-    this.#isTrusted = memoize((address) => options.trustedNetworks.includes(address));
-  }
-
-  /**
-   * From where it comes. `peer` is the other end of the connection; `headers` are the request's, not to be believed. A page of
-   * another origin is refused unless it is a welcome one.
-   */
-  originOf(peer: string, headers: Headers, allowsOrigin = false): Origin {
-    const direct = plainAddress(peer);
-    const isProxy = this.#isProxy(direct);
-    const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
-    if (address === undefined) {
-      const reason = "可信代理未提供有效的X-Forwarded-For (a trusted proxy sent no usable X-Forwarded-For)";
-      return { address: direct, untrustedReason: reason, isSuspicious: true };
-    }
-    const doubt = this.#doubt(isProxy, headers, allowsOrigin);
-    const untrustedReason = doubt ?? (this.#isTrusted(address) ? undefined : UNTRUSTED);
-    return { address, untrustedReason, isSuspicious: doubt !== undefined };
-  }
-
-  #doubt(isProxy: boolean, headers: Headers, allowsOrigin: boolean): string | undefined {
-    if (!isProxy && FORWARDING.some((name) => headers.has(name))) {
-      return "请求经过了未列入TRUSTED_PROXIES的代理 (it came through a proxy that is not in TRUSTED_PROXIES)";
-    }
-    const site = headers.get("sec-fetch-site");
-    if (!allowsOrigin && (site === "cross-site" || site === "same-site"))
-      return "不接受跨站的浏览器请求 (cross-site browser request)";
-    const host = headers.get("host") ?? "";
-    const origin = headers.get("origin");
-    // Browsers tell the site only to https and loopback pages' requests; the origin they tell of every change.
-    if (!allowsOrigin && origin !== null && hostOf(origin) !== host.toLowerCase()) {
-      return "不接受来自其他网页的请求 (the request comes from a page of another origin)";
-    }
-    if (!this.#isKnownHost(host)) {
-      return "Host域名不在ALLOWED_HOSTS内 (the Host name is not in ALLOWED_HOSTS)";
-    }
-    return undefined;
-  }
-
-  /** The rightmost entry that is not one of our proxies: everything to its left the caller may have made up. */
-  #forwardedFor(header: string | null): string | undefined {
-    const entries = (header ?? "").split(",").map((entry) => plainAddress(entry.trim()));
-    const foreign = entries.findLast((entry) => !this.#isProxy(entry));
-    const address = foreign ?? entries[0] ?? "";
-    return isIP(address) ? address : undefined;
-  }
+export function callerKey(principal: Principal, origin: Origin): string {
+  return principal.kind === "client" ? `client ${principal.owner.client.name}` : origin.address;
 }
 
-function hostOf(origin: string): string | undefined {
-  return URL.canParse(origin) ? new URL(origin).host : undefined;
+/** `error` as a denial: it refuses the caller for who it is, not for what it sent. */
+export function denied({ identity }: Pick<Principal, "identity">, error: ServiceError): ServiceError {
+  return error.with({ deniedTo: identity.client });
 }
 
-function isAllowed(host: string, allowedHosts: readonly string[]): boolean {
-  const name = host.replace(/:\d*$/, "").toLowerCase();
-  const address = name.startsWith("[") && name.endsWith("]") ? name.slice(1, -1) : name;
-  return name === "localhost" || isIP(address) !== 0 || allowedHosts.includes(name);
-}
-
-/** Nobody whom we know: no key, or one that is none. */
+/** No key or secret, or one that is not valid. */
 export function unauthorized(chinese: string, english: string): ServiceError {
   return new ServiceError("unauthorized", `${chinese} (${english})`);
 }
 
-/** Somebody who may not have this. */
+/** The caller is known and may not have this. */
 export function forbidden(chinese: string, english: string): ServiceError {
   return new ServiceError("forbidden", `禁止访问：${chinese} (${english})`);
 }
@@ -201,12 +94,12 @@ export function notAllowedByPolicy({ preset }: ApiPolicy, path: string): Service
   );
 }
 
-/** Somebody without a key from where nobody is believed; `reason` says what is wrong, in both languages. */
+/** A caller without a key outside the trusted networks; `reason` says what is wrong, in both languages. */
 export function untrusted(reason: string): ServiceError {
   return new ServiceError("forbidden", `禁止访问：${reason}`);
 }
 
-/** Somebody who asked too often. */
+/** A caller over its rate limit. */
 export function tooMany(chinese: string, english: string, retryAfterMs: number): ServiceError {
   return new ServiceError("rate_limited", `${chinese}，请稍后再试 (${english}; try again later)`, {
     retryAfterMs,
@@ -216,13 +109,13 @@ export function tooMany(chinese: string, english: string, retryAfterMs: number):
 /**
  * What WeChat or WeCom would say of a wrong secret, said without asking them.
  *
- * A secret that we don't know is sent upstream for few callers only: whoever guesses would have our address punished.
+ * A secret that we don't hold is sent upstream for few callers only: guesses would have our address punished.
  */
 export function wrongSecret(platform: Platform): ServiceError {
   const [errcode, errmsg] =
     platform === "wecom" ? [40001, "invalid credential"] : [40125, "invalid appsecret"];
-  return new ServiceError("upstream_rejected", errmsg, {
-    upstream: { platform, errcode, errmsg, class: "config", isOurs: true },
+  return new ServiceError("unauthorized", errmsg, {
+    wording: { platform, errcode, errmsg },
     hint: "请使用该应用的secret或API密钥 (use the app's secret or an API key)",
   });
 }

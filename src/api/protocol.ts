@@ -1,9 +1,11 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AuditActor } from "../audit/audit-entry.ts";
-import { type Access, actorOf, callerKey } from "../access/access.ts";
-import type { Authentication } from "./authentication.ts";
-import type { CredentialManager } from "../credentials/manager.ts";
+import type { Access, Permit } from "../access/access.ts";
+import { actorOf, callerKey } from "../access/principal.ts";
+import type { SlotName } from "../apps/app.ts";
+import { callOf, Reply, route } from "./face.ts";
+import type { ClearRequest } from "../credentials/clearing.ts";
+import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import type { Login } from "../login/login.ts";
 import { Secret } from "../secret.ts";
@@ -16,6 +18,7 @@ import {
   envelopeOf,
   minTtl,
   minTtlMs,
+  tokenReply,
   secret,
   url,
 } from "./schema.ts";
@@ -32,7 +35,6 @@ const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
 
 /** What the routes of `/AccessToken/*` work with. */
 export interface AccessTokenRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly credentials: Pick<CredentialManager, "clear" | "clearApp">;
   readonly delivery: TokenDelivery;
@@ -40,20 +42,27 @@ export interface AccessTokenRouteParts {
 }
 
 /** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
-export function accessTokenRoutes({ identity, access, credentials, delivery, login }: AccessTokenRouteParts) {
+export function accessTokenRoutes({ access, credentials, delivery, login }: AccessTokenRouteParts) {
+  /** Clears the slot of `permit`, or every slot of the app; with `value` only while that is the current one. */
+  const clear = async (
+    request: Request,
+    permit: Permit<SlotName | undefined>,
+    app: Pick<SlotName, "platform" | "appId">,
+    value: string | undefined,
+  ): Promise<Reply> => {
+    const actor = actorOf(permit.principal, callOf(request));
+    const order: ClearRequest = value === undefined ? { actor } : { actor, onlyIf: new Secret(value) };
+    const { slot } = permit;
+    if (slot) await credentials.clear({ slot, kind: "access_token" }, order);
+    else await credentials.clearApp(app, "access_token", order);
+    return new Reply({}, { permit });
+  };
   return new Elysia({ prefix: "/AccessToken" })
-    .use(identity)
     .get(
       "/getXcx",
-      async ({ query, caller }) => {
-        const slot = access.weixinSlot(caller, "token:read", query.appid, query.secret);
-        return tokenData(
-          await delivery.get(
-            caller,
-            { slot, kind: "access_token" },
-            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
-          ),
-        );
+      ({ query, request }) => {
+        const permit = access.weixinSlot(callOf(request), "token:read", query.appid, query.secret);
+        return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
       },
       {
         query: Type.Object({
@@ -72,12 +81,10 @@ export function accessTokenRoutes({ identity, access, credentials, delivery, log
     )
     .get(
       "/clearXcx",
-      async ({ query, caller }) => {
-        const slot = access.weixinScope(caller, "token:clear", query.appid, query.secret);
-        const request = clearRequest(actorOf(caller), query.access_token);
-        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
-        else await credentials.clearApp({ platform: "weixin", appId: query.appid }, "access_token", request);
-        return {};
+      async ({ query, request }) => {
+        const { appid, secret, access_token: value } = query;
+        const permit = access.weixinScope(callOf(request), "token:clear", appid, secret);
+        return clear(request, permit, { platform: "weixin", appId: appid }, value);
       },
       {
         query: Type.Object({
@@ -96,16 +103,10 @@ export function accessTokenRoutes({ identity, access, credentials, delivery, log
     )
     .get(
       "/getQyapi",
-      async ({ query, caller }) => {
+      ({ query, request }) => {
         const { corpid, secret, agentid } = query;
-        const slot = access.wecomSlot(caller, "token:read", corpid, secret, agentid);
-        return tokenData(
-          await delivery.get(
-            caller,
-            { slot, kind: "access_token" },
-            { minTtlMs: minTtlMs(query.min_ttl), notes: caller },
-          ),
-        );
+        const permit = access.wecomSlot(callOf(request), "token:read", corpid, secret, agentid);
+        return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
       },
       {
         query: Type.Object({
@@ -125,13 +126,10 @@ export function accessTokenRoutes({ identity, access, credentials, delivery, log
     )
     .get(
       "/clearQyapi",
-      async ({ query, caller }) => {
-        const { corpid, secret, agentid } = query;
-        const slot = access.wecomScope(caller, "token:clear", corpid, secret, agentid);
-        const request = clearRequest(actorOf(caller), query.access_token);
-        if (slot) await credentials.clear({ slot, kind: "access_token" }, request);
-        else await credentials.clearApp({ platform: "wecom", appId: corpid }, "access_token", request);
-        return {};
+      async ({ query, request }) => {
+        const { corpid, secret, agentid, access_token: value } = query;
+        const permit = access.wecomScope(callOf(request), "token:clear", corpid, secret, agentid);
+        return clear(request, permit, { platform: "wecom", appId: corpid }, value);
       },
       {
         query: Type.Object({
@@ -151,10 +149,15 @@ export function accessTokenRoutes({ identity, access, credentials, delivery, log
     )
     .post(
       "/getOauthAccessToken",
-      async ({ body, caller }) => {
-        const slot = access.weixinSlot(caller, "login", body.wx_app_id, body.wx_app_secret);
-        const user = await login.oauth(slot, new Secret(body.code), callerKey(caller));
-        return {
+      async ({ body, request }) => {
+        const call = callOf(request);
+        const permit = access.weixinSlot(call, "login", body.wx_app_id, body.wx_app_secret);
+        const user = await login.oauth(
+          permit.slot,
+          new Secret(body.code),
+          callerKey(permit.principal, call.origin),
+        );
+        const data = {
           access_token: user.accessToken.reveal(),
           expires_in: user.expiresIn,
           refresh_token: user.refreshToken.reveal(),
@@ -163,35 +166,39 @@ export function accessTokenRoutes({ identity, access, credentials, delivery, log
           ...(user.unionId === undefined ? {} : { unionid: user.unionId }),
           ...(user.isSnapshotUser === undefined ? {} : { is_snapshotuser: user.isSnapshotUser }),
         };
+        return new Reply(data, { permit });
       },
-      {
-        body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
-        detail: {
-          summary: "Exchange a web OAuth code · 网页授权code换取用户token",
-          description:
-            "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
-          tags: ["AccessToken"],
-          responses: envelopeOf(
-            "WeChat's object. 微信返回的对象。",
-            Type.Object({
-              access_token: Type.String(),
-              expires_in: Type.Integer(),
-              refresh_token: Type.String(),
-              openid: Type.String(),
-              scope: Type.String(),
-              unionid: Type.Optional(Type.String()),
-              is_snapshotuser: Type.Optional(Type.Integer()),
-            }),
-            {
-              access_token: "70_exampleUserToken",
-              expires_in: 7200,
-              refresh_token: "70_exampleRefreshToken",
-              openid: "oExampleOpenid",
-              scope: "snsapi_base",
-            },
-          ),
+      route(
+        {},
+        {
+          body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
+          detail: {
+            summary: "Exchange a web OAuth code · 网页授权code换取用户token",
+            description:
+              "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
+            tags: ["AccessToken"],
+            responses: envelopeOf(
+              "WeChat's object. 微信返回的对象。",
+              Type.Object({
+                access_token: Type.String(),
+                expires_in: Type.Integer(),
+                refresh_token: Type.String(),
+                openid: Type.String(),
+                scope: Type.String(),
+                unionid: Type.Optional(Type.String()),
+                is_snapshotuser: Type.Optional(Type.Integer()),
+              }),
+              {
+                access_token: "70_exampleUserToken",
+                expires_in: 7200,
+                refresh_token: "70_exampleRefreshToken",
+                openid: "oExampleOpenid",
+                scope: "snsapi_base",
+              },
+            ),
+          },
         },
-      },
+      ),
     );
 }
 
@@ -200,68 +207,73 @@ function tokenData(credential: DeliveredToken) {
   return { access_token: credential.value.reveal(), expires_in: Math.max(1, seconds) };
 }
 
-function clearRequest(actor: AuditActor, value: string | undefined) {
-  return value === undefined ? { actor } : { actor, onlyIf: new Secret(value) };
-}
-
 /** What the routes of `/JsSDK/*` work with. */
 export interface JsSdkRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly signer: JsApiSigner;
 }
 
 /** `/JsSDK/*`: signatures for `wx.config`. */
-export function jsSdkRoutes({ identity, access, signer }: JsSdkRouteParts) {
-  return new Elysia({ prefix: "/JsSDK" }).use(identity).post(
+export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
+  return new Elysia({ prefix: "/JsSDK" }).post(
     "/getJsApiSign",
-    async ({ body, caller }) => {
-      const slot = access.weixinSlot(caller, "ticket:sign", body.wx_app_id, body.wx_app_secret);
-      const { nonce, timestamp, signature } = await signer.sign(slot, body.url, { notes: caller });
-      return { app_id: body.wx_app_id, noncestr: nonce, timestamp, signature };
+    async ({ body, request }) => {
+      const { wx_app_id: appid, wx_app_secret } = body;
+      const permit = access.weixinSlot(callOf(request), "ticket:sign", appid, wx_app_secret);
+      const notes: GetNotes = {};
+      const { nonce, timestamp, signature } = await signer.sign(permit.slot, body.url, { notes });
+      return new Reply(
+        { app_id: appid, noncestr: nonce, timestamp, signature },
+        { permit, result: notes.result },
+      );
     },
-    {
-      body: Type.Object({ wx_app_id: appId, wx_app_secret: Type.Optional(secret), url }),
-      detail: {
-        summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
-        description:
-          "Send location.href.split('#')[0]; give the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
-        tags: ["JsSDK"],
-        responses: envelopeOf(
-          "The signature. 签名。",
-          Type.Object({
-            app_id: Type.String(),
-            noncestr: Type.String(),
-            timestamp: Type.Integer({ description: "Seconds. 秒。" }),
-            signature: Type.String(),
-          }),
-          {
-            app_id: "wx0000000000000001",
-            noncestr: "3f1b6a0c9d2e4f58",
-            timestamp: 1414587457,
-            signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
-          },
-        ),
+    route(
+      {},
+      {
+        body: Type.Object({ wx_app_id: appId, wx_app_secret: Type.Optional(secret), url }),
+        detail: {
+          summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
+          description:
+            "Send location.href.split('#')[0]; give the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
+          tags: ["JsSDK"],
+          responses: envelopeOf(
+            "The signature. 签名。",
+            Type.Object({
+              app_id: Type.String(),
+              noncestr: Type.String(),
+              timestamp: Type.Integer({ description: "Seconds. 秒。" }),
+              signature: Type.String(),
+            }),
+            {
+              app_id: "wx0000000000000001",
+              noncestr: "3f1b6a0c9d2e4f58",
+              timestamp: 1414587457,
+              signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
+            },
+          ),
+        },
       },
-    },
+    ),
   );
 }
 
 /** What the routes of `/xcx/*` work with. */
 export interface XcxRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly login: Login;
 }
 
 /** `/xcx/*`: login of Mini Programs (小程序). */
-export function xcxRoutes({ identity, access, login }: XcxRouteParts) {
-  return new Elysia({ prefix: "/xcx" }).use(identity).get(
+export function xcxRoutes({ access, login }: XcxRouteParts) {
+  return new Elysia({ prefix: "/xcx" }).get(
     "/jscode2session",
-    async ({ query, caller }) => {
-      const slot = access.weixinSlot(caller, "login", query.appid, query.secret);
-      const user = await login.miniProgram(slot, new Secret(query.code), callerKey(caller));
-      return { openid: user.openId, unionid: user.unionId ?? "", session_key: user.sessionKey.reveal() };
+    async ({ query, request }) => {
+      const call = callOf(request);
+      const permit = access.weixinSlot(call, "login", query.appid, query.secret);
+      const caller = callerKey(permit.principal, call.origin);
+      const user = await login.miniProgram(permit.slot, new Secret(query.code), caller);
+      const { openId, unionId = "", sessionKey } = user;
+      return new Reply({ openid: openId, unionid: unionId, session_key: sessionKey.reveal() }, { permit });
     },
     {
       query: Type.Object({ appid: appId, secret: Type.Optional(secret), code }),

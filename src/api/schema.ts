@@ -1,4 +1,9 @@
-import { type TObject, type TSchema, Type, TypeGuard } from "@sinclair/typebox";
+import type { Permit } from "../access/access.ts";
+import type { CredentialRef } from "../credentials/credential.ts";
+import type { GetNotes } from "../credentials/manager.ts";
+import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+import { Reply } from "./face.ts";
+import { type TSchema, Type } from "@sinclair/typebox";
 import type { DocumentDecoration } from "elysia";
 import { ServiceError } from "../errors.ts";
 
@@ -59,6 +64,24 @@ export function secondsLeft(credential: { remainingMs(): number }): number {
   return Math.max(1, Math.floor(credential.remainingMs() / 1000));
 }
 
+/**
+ * An access token for a caller with that permit, `toData` giving its fields: at once while one is cached, after a look
+ * in the store or a refresh otherwise. Throws what `TokenDelivery.get` throws.
+ */
+export function tokenReply(
+  delivery: TokenDelivery,
+  permit: Permit,
+  { minTtlMs = 0 }: { readonly minTtlMs?: number },
+  toData: (token: DeliveredToken) => object,
+): Reply | Promise<Reply> {
+  const ref: CredentialRef = { slot: permit.slot, kind: "access_token" };
+  const cached = delivery.peek(permit, ref, minTtlMs);
+  if (cached) return new Reply(toData(cached), { permit, result: "hit" });
+  const notes: GetNotes = {};
+  const obtained = delivery.get(permit, ref, { minTtlMs, notes });
+  return obtained.then((token) => new Reply(toData(token), { permit, result: notes.result }));
+}
+
 /** An answer as the OpenAPI document shows it: `data` inside the envelope, with an example. */
 export function envelopeOf(description: string, data: TSchema, example: object) {
   const schema = Type.Object({
@@ -70,7 +93,12 @@ export function envelopeOf(description: string, data: TSchema, example: object) 
     data,
     trace_id: Type.String({ description: "Also in the header trace-id. 与响应头trace-id相同。" }),
   });
-  const envelope = { code: 0, msg: "success", data: example, trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10" };
+  const envelope = {
+    code: 0,
+    msg: "success",
+    data: example,
+    trace_id: "6f1c4a3b-e0d9-4f6f-9f8e-9a5d2f5c7b10",
+  };
   // TypeBox writes JSON Schema, which the types of OpenAPI 3.0 know only in part.
   const answer: unknown = {
     200: { description, content: { "application/json": { schema, example: envelope } } },
@@ -96,36 +124,5 @@ export function versionIn(headers: Headers): number | undefined {
   throw new ServiceError(
     "precondition_failed",
     "If-Match不是本服务给出的ETag (If-Match is no ETag of this service)",
-  );
-}
-
-/**
- * A check that a body has no field beside those of `schema`, in its inner objects neither, for what administrators
- * send: a misspelt field that was passed over would be a change that was not made.
- *
- * The check throws `invalid_parameter` and names the fields that there are, not the one that came.
- */
-export function rejectUnknownFields(schema: TObject): (context: { readonly body: unknown }) => void {
-  return ({ body }) => check(schema, body);
-}
-
-/** What is no object or list where one should be is left to the schema to refuse. */
-function check(schema: TSchema, value: unknown): void {
-  if (TypeGuard.IsArray(schema)) {
-    if (Array.isArray(value)) for (const each of value) check(schema.items, each);
-    return;
-  }
-  if (!TypeGuard.IsObject(schema) || typeof value !== "object" || value === null) return;
-  for (const [name, inner] of Object.entries(value)) {
-    const known = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
-    if (!known) throw unknownField(Object.keys(schema.properties));
-    check(known, inner);
-  }
-}
-
-function unknownField(known: readonly string[]): ServiceError {
-  return new ServiceError(
-    "invalid_parameter",
-    `请求体含有未知字段，可用字段：${known.join(", ")} (the body has a field that is none of these)`,
   );
 }

@@ -1,16 +1,14 @@
 import { Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
-import type { Authentication } from "./authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import { type Call, callOf } from "./face.ts";
 import type { Envelope } from "../envelope.ts";
 import { envelopeOf } from "./schema.ts";
 import { NAME, VERSION } from "../version.ts";
 
 /** What the routes for operators work with. */
 export interface OpsRouteParts {
-  readonly identity: Authentication["identity"];
   /** Throws when the caller may not see the metrics; undefined when there are none to be seen. */
-  readonly admitToMetrics: ((caller: Caller) => void) | undefined;
+  readonly admitToMetrics: ((call: Call) => void) | undefined;
   /** Why this process is not ready; empty when it is. */
   readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
   /** The metrics of the service as text, and their content type. */
@@ -37,43 +35,39 @@ export function opsRoutes(parts: OpsRouteParts) {
 }
 
 function healthRoutes({ notReady }: OpsRouteParts) {
-  return (
-    new Elysia()
-      // The app sets it at each request; here it is only named.
-      .decorate("traceId", "")
-      .get("/livez", () => ({}), {
+  return new Elysia()
+    .get("/livez", () => ({}), {
+      detail: {
+        summary: "Whether the process turns · 存活检查",
+        description:
+          "200 to whoever may ask (else 401 or 403) while requests are answered at all; restart the process when it is silent. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
+        tags: ["Service"],
+        responses: envelopeOf("It does. 存活。", Type.Object({}), {}),
+      },
+    })
+    .get(
+      "/readyz",
+      async ({ request }) => {
+        const reasons = await notReady();
+        return reasons.length === 0 ? { reasons } : refusal(reasons, callOf(request).traceId);
+      },
+      {
         detail: {
-          summary: "Whether the process turns · 存活检查",
+          summary: "Whether it can do all of its work · 就绪检查",
           description:
-            "200 to whoever may ask (else 401 or 403) while requests are answered at all; restart the process when it is silent. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
+            "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
           tags: ["Service"],
-          responses: envelopeOf("It does. 存活。", Type.Object({}), {}),
+          responses: readyResponses(),
         },
-      })
-      .get(
-        "/readyz",
-        async ({ traceId }) => {
-          const reasons = await notReady();
-          return reasons.length === 0 ? { reasons } : refusal(reasons, traceId);
-        },
-        {
-          detail: {
-            summary: "Whether it can do all of its work · 就绪检查",
-            description:
-              "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
-            tags: ["Service"],
-            responses: readyResponses(),
-          },
-        },
-      )
-  );
+      },
+    );
 }
 
-function metricsRoute({ identity, metrics, admitToMetrics }: OpsRouteParts) {
-  return new Elysia().use(identity).get(
+function metricsRoute({ metrics, admitToMetrics }: OpsRouteParts) {
+  return new Elysia().get(
     "/metrics",
-    async ({ caller }) => {
-      admitToMetrics?.(caller);
+    async ({ request }) => {
+      admitToMetrics?.(callOf(request));
       const { text, type } = await metrics();
       return new Response(text, { headers: { "content-type": type, "cache-control": "no-store" } });
     },
@@ -128,7 +122,7 @@ function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
             code: 503,
             msg: `服务未就绪：${UNWRITABLE.message}`,
             data,
-            trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+            trace_id: "6f1c4a3b-e0d9-4f6f-9f8e-9a5d2f5c7b10",
           },
         },
       },

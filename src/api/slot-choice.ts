@@ -1,11 +1,9 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import type { Slot } from "../apps/app.ts";
-import type { Access } from "../access/access.ts";
+import type { Access, Permit } from "../access/access.ts";
 import { type Caller, wrongSecret } from "../access/principal.ts";
 import type { Action } from "../access/client.ts";
-import { ServiceError } from "../errors.ts";
+import { refusalOf, ServiceError } from "../errors.ts";
 import type { Parameters, WechatRequest } from "./wechat-request.ts";
-import { refusalOf } from "./wechat-answer.ts";
 
 /** Forms as in the documented protocol. What has another is nobody's, and must not be taken for a name: it may be a secret. */
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
@@ -26,28 +24,30 @@ export interface SlotChoiceParts {
  */
 export function weixinSlotOf(
   { access }: SlotChoiceParts,
-  { caller }: WechatRequest,
+  { call }: WechatRequest,
   parameters: Parameters,
   { action, grantType }: { readonly action: Action; readonly grantType: string },
-): Slot {
+): Permit {
   const appId = parameters.text("appid");
   const secret = parameters.text("secret");
   if (appId === undefined) throw refusalOf("weixin", 41002, "appid missing");
   if (!NAME.test(appId)) throw refusalOf("weixin", 40013, "invalid appid");
   const isGrantRight = parameters.text("grant_type") === grantType;
+  let denial: { readonly deniedTo?: string } = {};
   try {
     if (!isSecret(secret)) throw wrongSecret("weixin");
-    const slot = access.weixinSlot(caller, action, appId, secret);
-    if (isGrantRight) return slot;
+    const permit = access.weixinSlot(call, action, appId, secret);
+    if (isGrantRight) return permit;
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     if (error.code === "invalid_parameter") throw refusalOf("weixin", 40013, "invalid appid");
-    const isMissing = isWithoutSecret(access, caller, secret, error);
+    denial = denialOf(error);
+    const isMissing = isWithoutSecret(access, call, secret, error);
     const isAboutSecret = isMissing || error.code === "unauthorized" || error.upstream !== undefined;
     if (isGrantRight || !isAboutSecret)
-      throw isMissing ? refusalOf("weixin", 41004, "appsecret missing") : error;
+      throw isMissing ? refusalOf("weixin", 41004, "appsecret missing").with(denial) : error;
   }
-  throw refusalOf("weixin", 40002, "invalid grant_type");
+  throw refusalOf("weixin", 40002, "invalid grant_type").with(denial);
 }
 
 /**
@@ -59,16 +59,16 @@ export function weixinSlotOf(
  */
 export function wecomSlotOf(
   { access, directory }: SlotChoiceParts,
-  { caller }: WechatRequest,
+  { call }: WechatRequest,
   parameters: Parameters,
   action: Action,
-): Slot {
+): Permit {
   const corpId = parameters.text("corpid");
   const secret = parameters.text("corpsecret");
   const agent = parameters.text("agentid");
   const secretMissing = () => refusalOf("wecom", 41004, "corpsecret missing");
   if (corpId === undefined) {
-    throw secret === undefined && !caller.client
+    throw secret === undefined && call.principal.kind !== "client"
       ? secretMissing()
       : refusalOf("wecom", 41002, "corpid missing");
   }
@@ -76,14 +76,15 @@ export function wecomSlotOf(
   if (agent !== undefined && !AGENT.test(agent)) throw refusalOf("wecom", 40056, "invalid agentid");
   if (!isSecret(secret)) throw wrongSecret("wecom");
   try {
-    return access.wecomSlot(caller, action, corpId, secret, agent);
+    return access.wecomSlot(call, action, corpId, secret, agent);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    if (isWithoutSecret(access, caller, secret, error)) throw secretMissing();
+    if (isWithoutSecret(access, call, secret, error)) throw secretMissing().with(denialOf(error));
     if (error.code !== "invalid_parameter") throw error;
     const held = directory.namesOfCorp(corpId);
-    if (held.length === 0)
-      throw caller.client ? refusalOf("wecom", 40013, "invalid corpid") : secretMissing();
+    // Of a secret that is not ours nothing is said here, so one that was sent is a client's key.
+    const isClient = call.principal.kind === "client" || secret !== undefined;
+    if (held.length === 0) throw isClient ? refusalOf("wecom", 40013, "invalid corpid") : secretMissing();
     const isUnknownAgent = agent !== undefined && !held.includes(`${corpId}_${agent}`);
     throw isUnknownAgent ? refusalOf("wecom", 40056, "invalid agentid") : error;
   }
@@ -103,4 +104,9 @@ function isWithoutSecret(
 ): boolean {
   if (secret !== undefined) return false;
   return code === "unauthorized" || (code === "forbidden" && access.isUntrusted(caller));
+}
+
+/** What another refusal in the place of `error` must still say of it. */
+function denialOf({ deniedTo }: ServiceError): { readonly deniedTo?: string } {
+  return deniedTo === undefined ? {} : { deniedTo };
 }

@@ -37,6 +37,17 @@ const quota = Type.Object({
 });
 
 /** One credential as it is shown; it has no field for a value. */
+const revokedEarly = Type.Object(
+  {
+    at: instant("When it was found out. 发现时间"),
+    early: seconds("How long before it would have expired. 提前的时间"),
+  },
+  {
+    description:
+      "The last value that was revoked before it expired: another program fetches tokens for this app. 有其他程序也在获取该应用的token，导致提前失效。",
+  },
+);
+
 const credentialStatus = Type.Object({
   state: Type.Union(
     CREDENTIAL_STATES.map((state) => Type.Literal(state)),
@@ -66,18 +77,12 @@ const credentialStatus = Type.Object({
       count: Type.Integer({ description: "Failures in a row. 连续失败次数。" }),
     }),
   ),
-  died_early: Type.Optional(
-    Type.Object(
-      {
-        at: instant("When it was found out. 发现时间"),
-        early: seconds("How long before its time. 提前的时间"),
-      },
-      {
-        description:
-          "The last value that died before its time: somebody else fetches tokens for this app. 有其他程序也在获取该应用的token，导致提前失效。",
-      },
-    ),
-  ),
+  revoked_early: Type.Optional(revokedEarly),
+  died_early: Type.Optional({
+    ...revokedEarly,
+    deprecated: true,
+    description: "As revoked_early. 同revoked_early。",
+  }),
 });
 
 const credentials: TProperties = Object.fromEntries(

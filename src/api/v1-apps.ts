@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Type } from "@sinclair/typebox";
-import { type Context, Elysia } from "elysia";
-import { type Access, actorOf } from "../access/access.ts";
-import type { Authentication } from "./authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import { Elysia } from "elysia";
+import type { Access, Permit } from "../access/access.ts";
+import { actorOf } from "../access/principal.ts";
+import { type Call, callOf, Reply, route, type RouteRules } from "./face.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import type { AppStatus, CredentialStates, CredentialStatus } from "../credentials/status.ts";
 import { failureEnvelope } from "../envelope.ts";
@@ -12,7 +12,7 @@ import { Secret } from "../secret.ts";
 import type { AppAdministration, AppChange } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { type App, nameOfApp, type Slot } from "../apps/app.ts";
-import { etagOf, rejectUnknownFields, versionIn } from "./schema.ts";
+import { etagOf, versionIn } from "./schema.ts";
 import {
   after,
   answersOf,
@@ -29,7 +29,6 @@ const PAGE = 100;
 
 /** What the routes of `/v1/apps` work with. */
 export interface AppRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly directory: AppDirectory;
   readonly administration: AppAdministration;
@@ -43,25 +42,23 @@ export function appRoutes(parts: AppRouteParts) {
 }
 
 function statusRoutes(parts: AppRouteParts) {
-  const { identity, access, directory, credentials } = parts;
+  const { access, directory, credentials } = parts;
   const show = showWith(parts);
-  const showVisible = (name: string, caller: Caller, set: Context["set"]) => {
-    if (!access.visibleApps(caller)(name)) throw access.notGranted(caller);
-    set.headers["etag"] = etagOf(versionOf(directory.find(name)));
+  const showVisible = (name: string, call: Call) => {
+    if (!access.visibleApps(call)(name)) throw access.notGranted(call.principal);
     return show(name);
   };
   return new Elysia({ prefix: "/v1/apps" })
-    .use(identity)
     .get(
       "",
-      async ({ query, caller }) => {
-        const isVisible = access.visibleApps(caller);
+      async ({ query, request }) => {
+        const isVisible = access.visibleApps(callOf(request));
         const most = Number(query.limit ?? PAGE);
         const found = directory.list({ after: query.after, limit: most + 1, isWanted: isVisible });
         const names = found.slice(0, most);
         const apps = [];
         for (const name of names) {
-          apps.push(await show(name));
+          apps.push((await show(name)).data);
           // The database is read without a wait, so a page would hold up everybody else for its whole length.
           await nextTurn();
         }
@@ -82,7 +79,7 @@ function statusRoutes(parts: AppRouteParts) {
         },
       },
     )
-    .get("/:app", ({ params, caller, set }) => showVisible(params.app, caller, set), {
+    .get("/:app", ({ params, request }) => showVisible(params.app, callOf(request)), {
       params: Type.Object({ app }),
       detail: {
         summary: "One app and how its credentials are · 单个应用及其凭证状态",
@@ -94,52 +91,51 @@ function statusRoutes(parts: AppRouteParts) {
     })
     .post(
       "/:app/unblock",
-      async ({ params, caller }) => {
-        await credentials.unblock(access.slotOfApp(caller, "token:refresh", params.app), actorOf(caller));
-        return show(params.app);
+      async ({ params, request }) => {
+        const call = callOf(request);
+        const permit = access.slotOfApp(call, "token:refresh", params.app);
+        await credentials.unblock(permit.slot, actorOf(permit.principal, call));
+        return show(params.app, { permit });
       },
-      {
-        params: Type.Object({ app }),
-        detail: {
-          summary: "Ask WeChat again at once · 解除暂停，立即重新请求微信",
-          description:
-            "After what WeChat complained about has been fixed (white list, frozen secret, …): removes every backoff of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部退避；无请求体。",
-          tags: ["v1"],
-          responses: answersOf("The app, without backoffs. 解除后的应用。", appStatus, APP_EXAMPLE),
+      route(
+        {},
+        {
+          params: Type.Object({ app }),
+          detail: {
+            summary: "Ask WeChat again at once · 解除暂停，立即重新请求微信",
+            description:
+              "After what WeChat complained about has been fixed (white list, frozen secret, …): removes every backoff of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部退避；无请求体。",
+            tags: ["v1"],
+            responses: answersOf("The app, without backoffs. 解除后的应用。", appStatus, APP_EXAMPLE),
+          },
         },
-      },
+      ),
     );
 }
 
 function managementRoutes(parts: AppRouteParts) {
-  const { identity, access, directory, administration } = parts;
+  const { access, administration } = parts;
   const show = showWith(parts);
-  const showChanged = (name: string, set: Context["set"]) => {
-    set.headers["etag"] = etagOf(versionOf(directory.find(name)));
-    return show(name);
-  };
+  const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
   return (
     new Elysia({ prefix: "/v1/apps" })
-      .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(async ({ caller }) => {
-        const actor = access.admin(caller);
+      .derive(async ({ request }) => {
+        const actor = access.admin(callOf(request));
         // What was made by way of another process a moment ago must be there. If it can't be read, what is known is used.
         await administration.refresh().catch(() => undefined);
         return { actor };
       })
       .post(
         "",
-        async ({ body, actor, set }) => {
+        async ({ body, actor }) => {
           const registered = toApp(body);
           const isVerified = body.verify ?? false;
           const isNew = await administration.create(registered, { isVerified, actor });
-          set.status = isNew ? 201 : 200;
-          return showChanged(nameOfApp(registered), set);
+          return show(nameOfApp(registered), { status: isNew ? 201 : 200 });
         },
-        {
+        route(rules, {
           body: newAppBody,
-          transform: rejectUnknownFields(newAppBody),
           detail: {
             summary: "Register an app · 登记应用",
             description:
@@ -147,19 +143,18 @@ function managementRoutes(parts: AppRouteParts) {
             tags: ["v1"],
             responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
           },
-        },
+        }),
       )
       .patch(
         "/:app",
-        async ({ params, body, actor, set, request }) => {
+        async ({ params, body, actor, request }) => {
           const options = { version: versionIn(request.headers), isVerified: body.verify ?? false, actor };
           await administration.update(params.app, changeOf(body), options);
-          return showChanged(params.app, set);
+          return show(params.app);
         },
-        {
+        route(rules, {
           params: Type.Object({ app }),
           body: appChangeBody,
-          transform: rejectUnknownFields(appChangeBody),
           detail: {
             summary: "Change an app · 修改应用",
             description:
@@ -167,7 +162,7 @@ function managementRoutes(parts: AppRouteParts) {
             tags: ["v1"],
             responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
           },
-        },
+        }),
       )
       .delete(
         "/:app",
@@ -175,7 +170,7 @@ function managementRoutes(parts: AppRouteParts) {
           await administration.remove(params.app, { version: versionIn(request.headers), actor });
           return {};
         },
-        {
+        route(rules, {
           params: Type.Object({ app }),
           detail: {
             summary: "Remove an app · 删除应用",
@@ -184,14 +179,18 @@ function managementRoutes(parts: AppRouteParts) {
             tags: ["v1"],
             responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
           },
-        },
+        }),
       )
   );
 }
 
 function showWith({ directory, states }: AppRouteParts) {
-  return async (name: string) =>
-    appData(name, directory.find(name), await states.ofApp(directory.slotOfApp(name)));
+  /** The app as it is now, with its ETag. */
+  return async (name: string, more: { readonly permit?: Permit; readonly status?: number } = {}) => {
+    const found = directory.find(name);
+    const data = appData(name, found, await states.ofApp(directory.slotOfApp(name)));
+    return new Reply(data, { ...more, headers: { etag: etagOf(versionOf(found)) } });
+  };
 }
 
 function toApp(body: (typeof newAppBody)["static"]): App {
@@ -251,7 +250,11 @@ function platformData({ platform, appId, name, tokenMode }: Slot) {
 
 /** JSON leaves out what is undefined. */
 function credentialData(status: CredentialStatus) {
-  const { state, generation, life, usedAt, nextAttemptAt, lastFailure, revokedEarly } = status;
+  const { state, generation, life, usedAt, nextAttemptAt, lastFailure } = status;
+  const revokedEarly = status.revokedEarly && {
+    at: status.revokedEarly.at,
+    early: Math.floor(status.revokedEarly.earlyMs / 1000),
+  };
   return {
     state,
     generation,
@@ -262,7 +265,9 @@ function credentialData(status: CredentialStatus) {
     last_used_at: usedAt,
     next_attempt_at: nextAttemptAt,
     last_failure: lastFailure && failureData(lastFailure),
-    died_early: revokedEarly && { at: revokedEarly.at, early: Math.floor(revokedEarly.earlyMs / 1000) },
+    revoked_early: revokedEarly,
+    // The former name, which is shown for one minor version more.
+    died_early: revokedEarly,
   };
 }
 

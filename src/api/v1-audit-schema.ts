@@ -19,12 +19,10 @@ const limit = Type.String({
 });
 
 /** A page's cursor: what the page before said. */
-const after = Type.String({
-  minLength: 1,
-  maxLength: 1024,
-  pattern: "^[A-Za-z0-9_-]+$",
+const cursor = Type.String({
+  pattern: "^[1-9]\\d{0,14}$",
   description: "`next` of the answer before. 上一页应答中的 `next`。",
-  examples: ["WzE3OTUzMjAwMDAwMDAsIm9yZGVyLXNlcnZpY2UiXQ"],
+  examples: [ID_EXAMPLE],
 });
 
 const time = {
@@ -78,36 +76,30 @@ export const exportQuery = Type.Object(entryFilter);
 export const entryQuery = Type.Object({
   ...entryFilter,
   limit: Type.Optional(limit),
-  before: Type.Optional(
-    Type.String({
-      pattern: "^[1-9]\\d{0,14}$",
-      description: "`next` of the answer before. 上一页应答中的 `next`。",
-      examples: [ID_EXAMPLE],
-    }),
-  ),
+  before: Type.Optional(cursor),
 });
 
-/** Which counts of reads, in pages. */
-export const readQuery = Type.Object({
+/** Which counts of use, in pages. */
+export const usageQuery = Type.Object({
   ...narrow,
   action: Type.Optional(
     oneOf(
       ACTIONS,
-      "What was read or used; `api:call` with every family of paths. 操作；`api:call` 包含所有接口类别。",
+      "What was done; `api:call` with every family of paths. 操作；`api:call` 包含所有接口类别。",
       "token:read",
     ),
   ),
   ...time,
   limit: Type.Optional(limit),
-  after: Type.Optional(after),
+  after: Type.Optional(cursor),
 });
 
-/** Which counts of refusals, in pages. */
-export const refusalQuery = Type.Object({
+/** Which counts of denials, in pages. */
+export const denialQuery = Type.Object({
   client: Type.Optional(client),
   ...time,
   limit: Type.Optional(limit),
-  after: Type.Optional(after),
+  after: Type.Optional(cursor),
 });
 
 /** One entry as it is shown; what is empty is left out. */
@@ -141,27 +133,33 @@ export const entry = Type.Object({
   hash: Type.String({ description: "Chains the entry to the one before. 与前一条相接的链式摘要。" }),
 });
 
-/** How often somebody did something in a minute. */
-export const readCount = Type.Object({
+/** How often a client did something in a minute. */
+export const usageCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
-  client: Type.String({ description: "Who; `*` for a sum. 客户端；`*`为合计。" }),
+  client: Type.String({
+    description:
+      "Who; `(other)` for the sum of what was not told apart. 客户端；`(other)`为未单独列出部分的合计。",
+  }),
   environment: Type.Optional(Type.String({ description: "The client's. 所属环境。" })),
   action: Type.String({
     description: `${ACTIONS.join(", ")}; a call with the family of its path, as \`api:call /cgi-bin/user\`. 操作；经网关的调用附有接口类别。`,
   }),
   app: Type.String({
     description:
-      "The app's public name; `*` for a sum, and for calls with a user's own token. 应用；`*`为合计，或使用用户token的调用。",
+      "The app's public name; `*` for an app that we don't hold, or a user's own token. 应用；`*`为未持有的应用或用户自己的token。",
   }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });
 
-/** How often somebody was refused in a minute. */
-export const refusalCount = Type.Object({
+/** How often a caller was denied something in a minute. */
+export const denialCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
-  address: Type.String({ description: "From where; `*` for a sum. 来源地址；`*`为合计。" }),
+  address: Type.String({
+    description:
+      "From where; `(other)` for the sum of what was not told apart. 来源地址；`(other)`为未单独列出部分的合计。",
+  }),
   client: Type.Optional(Type.String({ description: "Who, when known. 客户端（已识别时）。" })),
-  route: Type.String({ description: "What was asked for; `*` for a sum. 请求的路由；`*`为合计。" }),
+  route: Type.String({ description: "What was asked for. 请求的路由。" }),
   code: Type.Integer({ description: "What was answered. 应答中的code。" }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });
@@ -203,7 +201,7 @@ export const ENTRY_EXAMPLE = {
 };
 
 /** For the documentation. */
-export const READ_EXAMPLE = {
+export const USAGE_EXAMPLE = {
   minute: 1795320000000,
   client: "order-service",
   environment: "dev",
@@ -213,7 +211,7 @@ export const READ_EXAMPLE = {
 };
 
 /** For the documentation. */
-export const REFUSAL_EXAMPLE = {
+export const DENIAL_EXAMPLE = {
   minute: 1795320000000,
   address: "203.0.113.7",
   route: "/v1/apps/:app/credentials/:kind",

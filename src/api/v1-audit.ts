@@ -1,54 +1,57 @@
 import { Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { answersOf } from "./v1-apps-schema.ts";
-import type { Authentication } from "./authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import { type Call, callOf, route, type RouteRules } from "./face.ts";
 import type { AuditActor, AuditRecord } from "../audit/audit-entry.ts";
-import type { AuditFilter, AuditStore, ReadKey, RefusalKey } from "../audit/audit-store.ts";
+import type { AuditFilter, AuditStore, DenialCount, UsageCount } from "../audit/audit-store.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
+import type { Clock } from "../clock.ts";
 import {
+  DENIAL_EXAMPLE,
+  denialCount,
+  denialQuery,
   entry,
   ENTRY_EXAMPLE,
   entryQuery,
   exportQuery,
   PAGE,
-  READ_EXAMPLE,
-  readCount,
-  readQuery,
-  REFUSAL_EXAMPLE,
-  refusalCount,
-  refusalQuery,
+  USAGE_EXAMPLE,
+  usageCount,
+  usageQuery,
   verdict,
   VERDICT_EXAMPLE,
 } from "./v1-audit-schema.ts";
-import { ServiceError } from "../errors.ts";
 
 /** What the routes of `/v1/audit` work with. */
 export interface AuditRouteParts {
-  readonly identity: Authentication["identity"];
   /** Who the caller is, if it may see the audit; throws when it may not. */
-  readonly admin: (caller: Caller) => AuditActor;
-  readonly auditStore: AuditStore;
+  readonly admin: (call: Call) => AuditActor;
+  readonly auditStore: Pick<AuditStore, "list" | "walk" | "listUsage" | "listDenials" | "verify">;
   readonly audit: Pick<AuditTrail, "record">;
+  readonly clock: Pick<Clock, "monotonic">;
 }
+
+/** A search that few entries pass, or a long chain, takes longer than a socket may be silent. */
+const LONG: RouteRules = { seconds: 0 };
 
 const next = Type.Optional(Type.String({ description: "There are more. 尚有更多。" }));
 
 /** `/v1/audit`: who did what, for administrators. */
-export function auditRoutes({ identity, admin, auditStore, audit }: AuditRouteParts) {
+export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts) {
+  const pageOfUsage = async (query: Query & PageQuery) =>
+    pageOf(limitOf(query), (page) => auditStore.listUsage(filterOf(query), page), query.after);
+  const pageOfDenials = async (query: Query & PageQuery) =>
+    pageOf(limitOf(query), (page) => auditStore.listDenials(filterOf(query), page), query.after);
   return (
     new Elysia({ prefix: "/v1/audit" })
-      .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(({ caller }) => ({ actor: admin(caller) }))
+      .derive(({ request }) => ({ actor: admin(callOf(request)) }))
       .get(
         "",
         async ({ query }) => {
-          const limit = limitOf(query);
-          const before = query.before === undefined ? undefined : Number(query.before);
-          const found = await auditStore.list(filterOf(query), { limit: limit + 1, before });
-          const { page, last } = pageOf(found, limit);
-          return { entries: page.map(entryData), ...(last ? { next: String(last.id) } : {}) };
+          const list = (page: Page) => auditStore.list(filterOf(query), page);
+          const { rows, next } = await pageOf(limitOf(query), list, query.before);
+          return { entries: rows.map(entryData), next };
         },
         {
           query: entryQuery,
@@ -69,52 +72,37 @@ export function auditRoutes({ identity, admin, auditStore, audit }: AuditRoutePa
         },
       )
       .get(
+        "/usage",
+        async ({ query }) => {
+          const { rows, next } = await pageOfUsage(query);
+          return { usage: rows.map(countData), next };
+        },
+        route(LONG, { query: usageQuery, detail: usageDetail("usage") }),
+      )
+      .get(
+        "/denials",
+        async ({ query }) => {
+          const { rows, next } = await pageOfDenials(query);
+          return { denials: rows.map(countData), next };
+        },
+        route(LONG, { query: denialQuery, detail: denialsDetail("denials") }),
+      )
+      // The former names of both, which answer for one minor version more.
+      .get(
         "/reads",
         async ({ query }) => {
-          const limit = limitOf(query);
-          const after = parseReadCursor(query.after);
-          const found = await auditStore.listReads(filterOf(query), { limit: limit + 1, after });
-          const { page, last } = pageOf(found, limit);
-          return { reads: page.map(countData), ...(last ? { next: readCursor(last) } : {}) };
+          const { rows, next } = await pageOfUsage(query);
+          return { reads: rows.map(countData), next };
         },
-        {
-          query: readQuery,
-          detail: {
-            summary: "How often who used what, by minute · 每分钟的使用次数",
-            description:
-              "For administrators: counted per client, action, app and minute, the newest minute first. With `next` in the answer there are more: send it as `after`. 仅限管理员：按客户端、操作、应用和分钟计数，新的在前。应答中有 `next` 时将其作为 `after` 获取下一页。",
-            tags: ["v1"],
-            responses: answersOf(
-              "The counts. 使用次数。",
-              Type.Object({ reads: Type.Array(readCount), next }),
-              { reads: [READ_EXAMPLE] },
-            ),
-          },
-        },
+        route(LONG, { query: usageQuery, detail: usageDetail("reads") }),
       )
       .get(
         "/refusals",
         async ({ query }) => {
-          const limit = limitOf(query);
-          const after = parseRefusalCursor(query.after);
-          const found = await auditStore.listRefusals(filterOf(query), { limit: limit + 1, after });
-          const { page, last } = pageOf(found, limit);
-          return { refusals: page.map(countData), ...(last ? { next: refusalCursor(last) } : {}) };
+          const { rows, next } = await pageOfDenials(query);
+          return { refusals: rows.map(countData), next };
         },
-        {
-          query: refusalQuery,
-          detail: {
-            summary: "How often who was refused, by minute · 每分钟的拒绝次数",
-            description:
-              "For administrators: counted per address, client, route, code and minute, the newest minute first; beyond 1,000 rows a minute summed under `*`. With `next` in the answer there are more: send it as `after`. 仅限管理员：按地址、客户端、路由、code和分钟计数，新的在前；每分钟超过1000行的部分合计在 `*` 下。应答中有 `next` 时将其作为 `after` 获取下一页。",
-            tags: ["v1"],
-            responses: answersOf(
-              "The counts. 拒绝次数。",
-              Type.Object({ refusals: Type.Array(refusalCount), next }),
-              { refusals: [REFUSAL_EXAMPLE] },
-            ),
-          },
-        },
+        route(LONG, { query: denialQuery, detail: denialsDetail("refusals") }),
       )
       .get(
         "/export",
@@ -129,9 +117,7 @@ export function auditRoutes({ identity, admin, auditStore, audit }: AuditRoutePa
             // Not by which values: what is asked for need not be a name, and the audit keeps it.
             detail: { since: filter.since, until: filter.until, narrowed_by: namesIn(query) },
           });
-          const pieceAfter = (id: number, limit: number) =>
-            auditStore.listForward(filter, { limit, after: id });
-          return new Response(exportLines(pieceAfter, entryData), {
+          return new Response(exportLines(auditStore.walk(filter), clock), {
             headers: {
               "content-type": "application/x-ndjson",
               "content-disposition": 'attachment; filename="audit.ndjson"',
@@ -140,27 +126,25 @@ export function auditRoutes({ identity, admin, auditStore, audit }: AuditRoutePa
             },
           });
         },
-        {
+        route(LONG, {
           query: exportQuery,
           detail: {
             summary:
               "Every entry as lines of JSON, the oldest first · 导出审计记录（每行一个JSON，旧的在前）",
             description:
-              "For administrators. The export itself is an entry; when that can't be written there is none. 仅限管理员。导出本身也记入审计；无法记录时不予导出。",
+              "For administrators. The export itself is an entry; when that can't be written there is none. A line may begin with spaces, which keep a long search's connection open. 仅限管理员。导出本身也记入审计；无法记录时不予导出。行首可能有空格，用于在长时间查找时保持连接。",
             tags: ["v1"],
             responses: exportAnswers(),
           },
-        },
+        }),
       )
       .get(
         "/verify",
-        async ({ request, server }) => {
-          // A long chain takes longer than a handler may be silent.
-          server?.timeout(request, 0);
+        async () => {
           const { isIntact, entries, fault, last } = await auditStore.verify();
           return { intact: isIntact, entries, fault, last };
         },
-        {
+        route(LONG, {
           detail: {
             summary: "Whether anybody has tampered with the audit · 校验审计链",
             description:
@@ -168,7 +152,7 @@ export function auditRoutes({ identity, admin, auditStore, audit }: AuditRoutePa
             tags: ["v1"],
             responses: answersOf("What was found. 校验结果。", verdict, VERDICT_EXAMPLE),
           },
-        },
+        }),
       )
   );
 }
@@ -186,14 +170,31 @@ function filterOf({ app, client, environment, action, since, until }: Query): Au
   };
 }
 
-function limitOf({ limit }: { readonly limit?: string | undefined }): number {
+interface PageQuery {
+  readonly limit?: string | undefined;
+  readonly after?: string | undefined;
+}
+
+function limitOf({ limit }: PageQuery): number {
   return Number(limit ?? PAGE);
 }
 
-/** `found` was asked for one more than the page has; `last` is the page's last when there are more behind it. */
-function pageOf<Row>(found: readonly Row[], limit: number): { page: readonly Row[]; last: Row | undefined } {
-  const page = found.slice(0, limit);
-  return { page, last: found.length > limit ? page.at(-1) : undefined };
+/** Which page of a list. */
+interface Page {
+  readonly limit: number;
+  readonly before: number | undefined;
+}
+
+/** Asks `list` for one more than the page has; `next` is where the next page begins when there are more. */
+async function pageOf<Row extends { readonly id: number }>(
+  limit: number,
+  list: (page: Page) => Promise<readonly Row[]>,
+  cursor: string | undefined,
+): Promise<{ rows: readonly Row[]; next: string | undefined }> {
+  const before = cursor === undefined ? undefined : Number(cursor);
+  const found = await list({ limit: limit + 1, before });
+  const rows = found.slice(0, limit);
+  return { rows, next: found.length > limit ? String(rows.at(-1)?.id) : undefined };
 }
 
 /** JSON leaves out what is undefined. */
@@ -215,9 +216,35 @@ function entryData({ environment, app, traceId, tokenDigest, detail, ...record }
   };
 }
 
-function countData<Count extends { readonly client: string; readonly environment?: string }>(count: Count) {
-  const { client, environment } = count;
-  return { ...count, client: client || undefined, environment: environment || undefined };
+function countData<Count extends UsageCount | DenialCount>({ id: _id, ...count }: Count) {
+  const environment = "environment" in count ? count.environment || undefined : undefined;
+  return { ...count, client: count.client || undefined, environment };
+}
+
+function usageDetail(name: "usage" | "reads"): DocumentDecoration {
+  return {
+    summary: "How often who used what, by minute · 每分钟的使用次数",
+    description:
+      "For administrators: counted per client, action, app and minute, the newest first. With `next` in the answer there are more: send it as `after`. 仅限管理员：按客户端、操作、应用和分钟计数，新的在前。应答中有 `next` 时将其作为 `after` 获取下一页。",
+    tags: ["v1"],
+    deprecated: name === "reads",
+    responses: answersOf("The counts. 使用次数。", Type.Object({ [name]: Type.Array(usageCount), next }), {
+      [name]: [USAGE_EXAMPLE],
+    }),
+  };
+}
+
+function denialsDetail(name: "denials" | "refusals"): DocumentDecoration {
+  return {
+    summary: "How often who was denied, by minute · 每分钟的拒绝次数",
+    description:
+      "For administrators: counted per address, client, route, code and minute, the newest first; beyond 10,000 of them in a minute and a process summed under `(other)`. With `next` in the answer there are more: send it as `after`. 仅限管理员：按地址、客户端、路由、code和分钟计数，新的在前；每个进程每分钟超过10000项的部分合计在 `(other)` 下。应答中有 `next` 时将其作为 `after` 获取下一页。",
+    tags: ["v1"],
+    deprecated: name === "refusals",
+    responses: answersOf("The counts. 拒绝次数。", Type.Object({ [name]: Type.Array(denialCount), next }), {
+      [name]: [DENIAL_EXAMPLE],
+    }),
+  };
 }
 
 function exportAnswers(): NonNullable<DocumentDecoration["responses"]> {
@@ -237,87 +264,35 @@ function namesIn(query: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(query).filter((name) => query[name] !== undefined);
 }
 
-type Part = string | number;
-
-/** Where a page of reads ended, as text that a caller sends back. */
-function readCursor({ minute, client, environment, action, app }: ReadKey): string {
-  return cursorOf([minute, client, environment, action, app]);
-}
-
-/** Where a page of refusals ended, as text that a caller sends back. */
-function refusalCursor({ minute, address, client, route, code }: RefusalKey): string {
-  return cursorOf([minute, address, client, route, code]);
-}
-
-/** What `readCursor` was made of. Throws `invalid_parameter` for a text that it did not make. */
-function parseReadCursor(text: string | undefined): ReadKey | undefined {
-  if (text === undefined) return undefined;
-  const [minute, client, environment, action, app, ...rest] = partsOf(text);
-  if (!isInteger(minute) || !isText(client) || !isText(environment)) throw badCursor();
-  if (!isText(action) || !isText(app) || rest.length > 0) throw badCursor();
-  return { minute, client, environment, action, app };
-}
-
-/** What `refusalCursor` was made of. Throws `invalid_parameter` for a text that it did not make. */
-function parseRefusalCursor(text: string | undefined): RefusalKey | undefined {
-  if (text === undefined) return undefined;
-  const [minute, address, client, route, code, ...rest] = partsOf(text);
-  if (!isInteger(minute) || !isText(address) || !isText(client)) throw badCursor();
-  if (!isText(route) || !isInteger(code) || rest.length > 0) throw badCursor();
-  return { minute, address, client, route, code };
-}
-
-function cursorOf(parts: readonly Part[]): string {
-  return Buffer.from(JSON.stringify(parts)).toString("base64url");
-}
-
-function partsOf(text: string): unknown[] {
-  try {
-    const parts: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
-    if (Array.isArray(parts)) return parts;
-  } catch {
-    // As for anything else that is no list.
-  }
-  throw badCursor();
-}
-
-function isInteger(part: unknown): part is number {
-  return Number.isSafeInteger(part);
-}
-
-function isText(part: unknown): part is string {
-  return typeof part === "string";
-}
-
-function badCursor(): ServiceError {
-  return new ServiceError(
-    "invalid_parameter",
-    "after应为上一页应答中的next (after must be next of the answer before)",
-  );
-}
-
-/** How many entries are in memory at once. */
-const PIECE = 500;
+/** How long an export may be silent: less than what proxies allow. */
+const KEEP_ALIVE_MS = 10_000;
 
 /**
- * Entries as NDJSON, the oldest first, a piece at a time as the reader takes them.
+ * Entries as NDJSON, a piece at a time as the reader takes them.
  *
- * `piece` gives the entries behind an id, at most so many. A failure breaks the stream off, so that the reader knows that
- * something is missing.
+ * While a long search finds nothing, a space is sent now and then: it belongs to the next line, where JSON ignores it. A
+ * failure breaks the stream off, so that the reader knows that something is missing.
  */
 function exportLines(
-  piece: (after: number, limit: number) => Promise<readonly AuditRecord[]>,
-  toData: (record: AuditRecord) => object,
+  pieces: AsyncIterableIterator<readonly AuditRecord[]>,
+  clock: Pick<Clock, "monotonic">,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  let after = -1;
+  let sentAt = clock.monotonic();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const records = await piece(after, PIECE);
-      const lines = records.map((record) => `${JSON.stringify(toData(record))}\n`);
-      if (lines.length > 0) controller.enqueue(encoder.encode(lines.join("")));
-      after = records.at(-1)?.id ?? after;
-      if (records.length < PIECE) controller.close();
+      for (;;) {
+        const { done, value } = await pieces.next();
+        if (done) return controller.close();
+        const lines = value.map((record) => `${JSON.stringify(entryData(record))}\n`).join("");
+        const isSilent = clock.monotonic() - sentAt >= KEEP_ALIVE_MS;
+        if (lines === "" && !isSilent) continue;
+        sentAt = clock.monotonic();
+        return controller.enqueue(encoder.encode(lines || " "));
+      }
+    },
+    async cancel() {
+      await pieces.return?.();
     },
   });
 }

@@ -1,12 +1,12 @@
 import { Type } from "@sinclair/typebox";
-import { type Context, Elysia } from "elysia";
-import { etagOf, rejectUnknownFields, versionIn } from "./schema.ts";
+import { Elysia } from "elysia";
+import { callOf, Reply, route, type RouteRules } from "./face.ts";
+import { etagOf, versionIn } from "./schema.ts";
 import { answersOf, limit } from "./v1-apps-schema.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Access } from "../access/access.ts";
 import type { ApiPolicy } from "../access/api-policy.ts";
-import type { Authentication } from "./authentication.ts";
 import { type ClientAdministration, type CreatedKey, isLive } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
@@ -31,7 +31,6 @@ const OVERLAP_SECONDS = 86_400;
 
 /** What the routes of `/v1/clients` work with. */
 export interface ClientRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly clients: ClientDirectory;
   readonly clientAdministration: ClientAdministration;
@@ -40,24 +39,21 @@ export interface ClientRouteParts {
 
 /** `/v1/clients`: who may ask for what, and their keys; for administrators. */
 export function clientRoutes(parts: ClientRouteParts) {
-  const { identity, access, clients, clientAdministration: administration, clock } = parts;
-  const show = (name: string, set: Context["set"]) => {
+  const { access, clients, clientAdministration: administration, clock } = parts;
+  const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
+  const show = (name: string, status = 200) => {
     const found = clients.find(name);
     if (!found) throw new ServiceError("not_found", "没有该客户端 (no such client)");
-    set.headers["etag"] = etagOf(found.version);
-    return clientFields(found);
+    return new Reply(clientFields(found), { status, headers: { etag: etagOf(found.version) } });
   };
   const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
-  const created = ({ record, key: made }: CreatedKey, set: Context["set"]) => {
-    set.status = 201;
-    return { ...keyFields(record), api_key: made.reveal() };
-  };
+  const created = ({ record, key: made }: CreatedKey) =>
+    new Reply({ ...keyFields(record), api_key: made.reveal() }, { status: 201 });
   return (
     new Elysia({ prefix: "/v1/clients" })
-      .use(identity)
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
-      .derive(async ({ caller }) => {
-        const actor = access.admin(caller);
+      .derive(async ({ request }) => {
+        const actor = access.admin(callOf(request));
         // What was made by way of another process a moment ago must be there. If it can't be read, what is known is shown.
         await clients.refresh().catch(() => undefined);
         return { actor };
@@ -87,7 +83,7 @@ export function clientRoutes(parts: ClientRouteParts) {
       )
       .post(
         "",
-        async ({ body, actor, set }) => {
+        async ({ body, actor }) => {
           const facts: NewClientSettings = {
             environment: body.environment,
             grants: body.grants,
@@ -99,12 +95,10 @@ export function clientRoutes(parts: ClientRouteParts) {
             ...(body.policy && { policy: policyOf(body.policy) }),
           };
           const isNew = await administration.create(body.client, facts, { actor });
-          set.status = isNew ? 201 : 200;
-          return show(body.client, set);
+          return show(body.client, isNew ? 201 : 200);
         },
-        {
+        route(rules, {
           body: newClientBody,
-          transform: rejectUnknownFields(newClientBody),
           detail: {
             summary: "Create a client · 创建客户端",
             description:
@@ -112,34 +106,27 @@ export function clientRoutes(parts: ClientRouteParts) {
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },
-        },
+        }),
       )
-      .get(
-        "/:client",
-        ({ params, set }) => {
-          return show(params.client, set);
+      .get("/:client", ({ params }) => show(params.client), {
+        params: Type.Object({ client }),
+        detail: {
+          summary: "One client · 单个客户端",
+          description: "The header ETag names its version. 响应头ETag为其版本。",
+          tags: ["clients"],
+          responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
         },
-        {
-          params: Type.Object({ client }),
-          detail: {
-            summary: "One client · 单个客户端",
-            description: "The header ETag names its version. 响应头ETag为其版本。",
-            tags: ["clients"],
-            responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
-          },
-        },
-      )
+      })
       .patch(
         "/:client",
-        async ({ params, body, actor, set, request }) => {
+        async ({ params, body, actor, request }) => {
           const version = versionIn(request.headers);
           await administration.update(params.client, changeOf(body), { actor, version });
-          return show(params.client, set);
+          return show(params.client);
         },
-        {
+        route(rules, {
           params: Type.Object({ client }),
           body: clientChangeBody,
-          transform: rejectUnknownFields(clientChangeBody),
           detail: {
             summary: "Change a client · 修改客户端",
             description:
@@ -147,7 +134,7 @@ export function clientRoutes(parts: ClientRouteParts) {
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },
-        },
+        }),
       )
       .delete(
         "/:client",
@@ -155,7 +142,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           await administration.remove(params.client, { actor, version: versionIn(request.headers) });
           return {};
         },
-        {
+        route(rules, {
           params: Type.Object({ client }),
           detail: {
             summary: "Remove a client and its keys · 删除客户端及其密钥",
@@ -164,12 +151,12 @@ export function clientRoutes(parts: ClientRouteParts) {
             tags: ["clients"],
             responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
           },
-        },
+        }),
       )
       .get(
         "/:client/keys",
-        async ({ params, set }) => {
-          show(params.client, set);
+        async ({ params }) => {
+          show(params.client);
           // What other processes know of the last use may be missing where it can't be read just now.
           await clients.readUses().catch(() => undefined);
           return { keys: clients.keysOf(params.client).map(keyFields) };
@@ -188,14 +175,13 @@ export function clientRoutes(parts: ClientRouteParts) {
       )
       .post(
         "/:client/keys",
-        async ({ params, body, actor, set }) => {
+        async ({ params, body, actor }) => {
           const options = { label: body.label ?? "default", expiresAt: body.expires_at };
-          return created(await administration.createKey(params.client, options, { actor }), set);
+          return created(await administration.createKey(params.client, options, { actor }));
         },
-        {
+        route(rules, {
           params: Type.Object({ client }),
           body: newKeyBody,
-          transform: rejectUnknownFields(newKeyBody),
           detail: {
             summary: "Make an API key · 创建API密钥",
             description:
@@ -206,18 +192,17 @@ export function clientRoutes(parts: ClientRouteParts) {
               api_key: "ats_4fGh7Kq2…",
             }),
           },
-        },
+        }),
       )
       .post(
         "/:client/keys/:key/roll",
-        async ({ params, body, actor, set }) => {
+        async ({ params, body, actor }) => {
           const overlapMs = (body.overlap ?? OVERLAP_SECONDS) * 1000;
-          return created(await administration.rollKey(params.client, params.key, overlapMs, { actor }), set);
+          return created(await administration.rollKey(params.client, params.key, overlapMs, { actor }));
         },
-        {
+        route(rules, {
           params: Type.Object({ client, key }),
           body: rollBody,
-          transform: rejectUnknownFields(rollBody),
           detail: {
             summary: "Make a key in the place of another · 滚动更换密钥",
             description:
@@ -228,7 +213,7 @@ export function clientRoutes(parts: ClientRouteParts) {
               api_key: "ats_4fGh7Kq2…",
             }),
           },
-        },
+        }),
       )
       .delete(
         "/:client/keys/:key",
@@ -236,7 +221,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           await administration.revokeKey(params.client, params.key, { actor });
           return {};
         },
-        {
+        route(rules, {
           params: Type.Object({ client, key }),
           detail: {
             summary: "Revoke a key · 吊销密钥",
@@ -245,7 +230,7 @@ export function clientRoutes(parts: ClientRouteParts) {
             tags: ["clients"],
             responses: answersOf("Revoked. 已吊销。", Type.Object({}), {}),
           },
-        },
+        }),
       )
   );
 }

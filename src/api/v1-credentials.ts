@@ -1,39 +1,38 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
-import { type Access, actorOf } from "../access/access.ts";
-import type { Authentication } from "./authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import type { Access } from "../access/access.ts";
+import { actorOf } from "../access/principal.ts";
+import { type Call, callOf, Reply, route } from "./face.ts";
 import type { Action } from "../access/client.ts";
 import { minTtl, minTtlMs, secondsLeft } from "./schema.ts";
 import { Secret } from "../secret.ts";
 import { CREDENTIAL_KINDS, type CredentialKind, credentialRef } from "../credentials/credential.ts";
-import type { CredentialManager } from "../credentials/manager.ts";
+import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 
 /** What the routes of one credential work with. */
 export interface CredentialRouteParts {
-  readonly identity: Authentication["identity"];
   readonly access: Access;
   readonly credentials: Pick<CredentialManager, "clear">;
   readonly delivery: TokenDelivery;
 }
 
 /** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
-export function credentialRoutes({ identity, access, credentials, delivery }: CredentialRouteParts) {
-  const refOf = (caller: Caller, action: Action, { app, kind }: { app: string; kind: CredentialKind }) =>
-    credentialRef(access.slotOfApp(caller, action, app), kind);
+export function credentialRoutes({ access, credentials, delivery }: CredentialRouteParts) {
+  const permitFor = (call: Call, action: Action, { app, kind }: { app: string; kind: CredentialKind }) => {
+    const permit = access.slotOfApp(call, action, app);
+    return { permit, ref: credentialRef(permit.slot, kind), actor: actorOf(permit.principal, call) };
+  };
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
-    .use(identity)
     .get(
       "",
-      async ({ params, query, caller }) =>
-        handOut(
-          await delivery.get(caller, refOf(caller, readingOf(params.kind), params), {
-            minTtlMs: minTtlMs(query.min_ttl),
-            notes: caller,
-          }),
-        ),
+      async ({ params, query, request }) => {
+        const { permit, ref } = permitFor(callOf(request), readingOf(params.kind), params);
+        const notes: GetNotes = {};
+        const token = await delivery.get(permit, ref, { minTtlMs: minTtlMs(query.min_ttl), notes });
+        return new Reply(handOut(token), { permit, result: notes.result });
+      },
       {
         params: credentialParams,
         query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
@@ -48,60 +47,68 @@ export function credentialRoutes({ identity, access, credentials, delivery }: Cr
     )
     .post(
       "/refresh",
-      async ({ params, body, caller }) => {
-        const ref = refOf(caller, "token:refresh", params);
-        const order = { force: body.force ?? false, actor: actorOf(caller) };
-        const got = await delivery.refresh(caller, ref, order);
-        caller.result = "refresh";
-        return handOut(got);
+      async ({ params, body, request }) => {
+        const { permit, ref, actor } = permitFor(callOf(request), "token:refresh", params);
+        const got = await delivery.refresh(permit, ref, { force: body.force ?? false, actor });
+        return new Reply(handOut(got), { permit, result: "refresh" });
       },
-      {
-        params: credentialParams,
-        body: refreshBody,
-        detail: {
-          summary: "Ask WeChat now · 立即向微信获取",
-          description:
-            "By an operator's order, once in 10 s. WeChat may repeat the same value while it lives; `force` makes a new stable token. A classic token is always a new one. Forced refreshes and classic fetches by order: 20 a day, 30 s apart; beyond that 503 with retry_after. 运维操作，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
-          tags: ["v1"],
-          responses: answersOf("What stands now. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
+      route(
+        {},
+        {
+          params: credentialParams,
+          body: refreshBody,
+          detail: {
+            summary: "Ask WeChat now · 立即向微信获取",
+            description:
+              "By an operator's order, once in 10 s. WeChat may repeat the same value while it lives; `force` makes a new stable token. A classic token is always a new one. Forced refreshes and classic fetches by order: 20 a day, 30 s apart; beyond that 503 with retry_after. 运维操作，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
+            tags: ["v1"],
+            responses: answersOf("What stands now. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
+          },
         },
-      },
+      ),
     )
     .post(
       "/replace",
-      async ({ params, body, caller }) => {
-        const ref = refOf(caller, "token:refresh", params);
-        const rejected = new Secret(body.rejected);
-        return handOut(await delivery.replace(caller, ref, rejected, actorOf(caller)));
+      async ({ params, body, request }) => {
+        const { permit, ref, actor } = permitFor(callOf(request), "token:refresh", params);
+        const got = await delivery.replace(permit, ref, new Secret(body.rejected), actor);
+        return new Reply(handOut(got), { permit });
       },
-      {
-        params: credentialParams,
-        body: replaceBody,
-        detail: {
-          summary: "This one was refused, another please · 凭证被微信拒绝，换一个",
-          description:
-            "If somebody has replaced it already, the newer one at no upstream call. Otherwise WeChat is asked whether it is dead before anything is spent; a living one is returned unchanged. Dead and no other to be had: 503 with retry_after. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
-          tags: ["v1"],
-          responses: answersOf("One that is good. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
+      route(
+        {},
+        {
+          params: credentialParams,
+          body: replaceBody,
+          detail: {
+            summary: "This one was refused, another please · 凭证被微信拒绝，换一个",
+            description:
+              "If somebody has replaced it already, the newer one at no upstream call. Otherwise WeChat is asked whether it is dead before anything is spent; a living one is returned unchanged. Dead and no other to be had: 503 with retry_after. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
+            tags: ["v1"],
+            responses: answersOf("One that is good. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
+          },
         },
-      },
+      ),
     )
     .delete(
       "",
-      async ({ params, caller }) => {
-        await credentials.clear(refOf(caller, "token:clear", params), { actor: actorOf(caller) });
-        return {};
+      async ({ params, request }) => {
+        const { permit, ref, actor } = permitFor(callOf(request), "token:clear", params);
+        await credentials.clear(ref, { actor });
+        return new Reply({}, { permit });
       },
-      {
-        params: credentialParams,
-        detail: {
-          summary: "Forget it · 清除凭证",
-          description:
-            "The next get asks WeChat, which may repeat the same value while it lives. Once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
-          tags: ["v1"],
-          responses: answersOf("Forgotten, or there was nothing. 已清除或本无凭证。", Type.Object({}), {}),
+      route(
+        {},
+        {
+          params: credentialParams,
+          detail: {
+            summary: "Forget it · 清除凭证",
+            description:
+              "The next get asks WeChat, which may repeat the same value while it lives. Once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
+            tags: ["v1"],
+            responses: answersOf("Forgotten, or there was nothing. 已清除或本无凭证。", Type.Object({}), {}),
+          },
         },
-      },
+      ),
     );
 }
 

@@ -39,7 +39,7 @@ export function wechatAnswer(
 export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailure): WechatAnswer {
   const { platform, path } = context;
   const { errcode, isVerbatim, retryAfterMs } = failure;
-  const errmsg = isVerbatim ? failure.errmsg : failure.errmsg + signature(context, errcode);
+  const errmsg = isVerbatim ? failure.errmsg : failure.errmsg + requestIdSuffix(context, errcode);
   const seconds = retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(retryAfterMs / 1000));
   const body = { errcode, errmsg, ...(seconds === undefined ? {} : { retry_after: seconds }) };
   const wait: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
@@ -58,15 +58,16 @@ function contentType(platform: Platform, path: string): string {
  * What ends each errmsg. WeChat's request id begins with the time; the rest of ours is the end of the trace id, so that
  * whoever is shown the one finds the other in the log.
  */
-function signature({ platform, path, traceId, address, now }: AnswerContext, errcode: number): string {
+function requestIdSuffix({ platform, path, traceId, address, now }: AnswerContext, errcode: number): string {
+  const trace = traceId.replaceAll("-", "");
   const seconds = Math.floor(now / 1000);
   if (platform === "wecom") {
-    const hint = `${seconds}${traceId.slice(-15)}`;
+    const hint = `${seconds}${trace.slice(-15)}`;
     const link = `https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
     return `, hint: [${hint}], from ip: ${address()}, more info at ${link}`;
   }
   const time = seconds.toString(16).padStart(8, "0");
-  const rid = `${time}-${traceId.slice(-16, -8)}-${traceId.slice(-8)}`;
+  const rid = `${time}-${trace.slice(-16, -8)}-${trace.slice(-8)}`;
   return `${path.startsWith("/sns/") ? "," : ""} rid: ${rid}`;
 }
 
@@ -119,40 +120,21 @@ export interface WechatFailure {
   readonly retryAfterMs: number | undefined;
 }
 
-/** What WeChat or WeCom itself would say here, said by us: a text of theirs, to which only a request id is added. */
-export function refusalOf(
-  platform: Platform,
-  errcode: number,
-  errmsg: string,
-  { retryAfterMs }: { readonly retryAfterMs?: number } = {},
-): ServiceError {
-  return new ServiceError("upstream_rejected", errmsg, {
-    upstream: { platform, errcode, errmsg, class: "input", isOurs: true },
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
-
-/** A token that we don't know, or that is over: the one code on which every SDK fetches another. */
-export function unknownToken(platform: Platform): ServiceError {
-  return refusalOf(platform, 42001, "access_token expired");
-}
-
 /**
  * `error` as `platform` would tell it. Whatever is not a `ServiceError` says nothing about its cause.
  *
- * `isCall`: a call was handed on that may have been carried out. On -1 SDKs send the same once more, so a lost answer
+ * On -1 SDKs send the same once more, so a lost answer
  * has a number of ours that is in nobody's list of retries: 502 or 504.
  */
-export function toWechatFailure(error: unknown, platform: Platform, isCall: boolean): WechatFailure {
+export function toWechatFailure(error: unknown, platform: Platform): WechatFailure {
+  const isCall = error instanceof ServiceError && error.mayHaveRun;
   if (!(error instanceof ServiceError) || error.code === "internal") {
     const [errcode, errmsg] = isCall ? BROKEN : BUSY;
     return { errcode, errmsg, isVerbatim: false, retryAfterMs: undefined };
   }
-  const { code, upstream, message, hint, retryAfterMs } = error;
-  if (upstream) {
-    const { errcode, errmsg, isOurs = false } = upstream;
-    return { errcode, errmsg, isVerbatim: !isOurs, retryAfterMs };
-  }
+  const { code, upstream, wording, message, hint, retryAfterMs } = error;
+  if (upstream) return { errcode: upstream.errcode, errmsg: upstream.errmsg, isVerbatim: true, retryAfterMs };
+  if (wording) return { errcode: wording.errcode, errmsg: wording.errmsg, isVerbatim: false, retryAfterMs };
   const table: Record<ErrorCode, Verdict> = platform === "wecom" ? WECOM : WEIXIN;
   const [errcode, stem] = (isCall && LOST[code]) || table[code];
   // A secret's or key's refusal is worded as WeChat words it, to the letter: SDKs and people search for it.

@@ -1,11 +1,13 @@
-import { type Platform, ServiceError } from "../errors.ts";
+import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import type { Slot } from "../apps/app.ts";
-import { type Access, actorOf, callerKey } from "../access/access.ts";
+import type { Access, Permit } from "../access/access.ts";
+import { actorOf, callerKey } from "../access/principal.ts";
 import type { CredentialKind, CredentialRef } from "../credentials/credential.ts";
-import type { CredentialManager } from "../credentials/manager.ts";
+import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import { FORCED_INTERVAL_MS } from "../credentials/pacing.ts";
-import { secondsLeft } from "./schema.ts";
-import { refusalOf } from "./wechat-answer.ts";
+import { secondsLeft, tokenReply } from "./schema.ts";
+import { type Call, Reply } from "./face.ts";
+import type { TokenContext } from "../credentials/token-resolver.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
@@ -80,8 +82,11 @@ interface TicketEndpointParts {
   readonly credentials: Pick<CredentialManager, "get">;
 }
 
-/** An endpoint that takes an access token: what it answers with to the holder of one of `slot`'s. */
-type TokenEndpoint = (request: WechatRequest, slot: Slot) => Promise<object | string>;
+/** For whom an endpoint that takes an access token answers: whose token came, and for which slot. */
+export type HeldSlot = TokenContext & { readonly slot: Slot };
+
+/** An endpoint that takes an access token: what it answers with to the holder of one. */
+type TokenEndpoint = (request: WechatRequest, held: HeldSlot) => Promise<Reply>;
 
 const WEIXIN_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
   ["jsapi", "jsapi_ticket"],
@@ -98,10 +103,10 @@ const WECOM_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html
  */
 function weixinTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return async (request, slot) => {
+  return async (request, held) => {
     const kind = WEIXIN_KINDS.get((await readParameters(request)).text("type"));
     if (!kind) throw refusalOf("weixin", 40097, "invalid args");
-    return ticket(parts, request, slot, kind);
+    return ticket(parts, held, kind);
   };
 }
 
@@ -111,7 +116,7 @@ function weixinTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
  * https://developer.work.weixin.qq.com/document/path/90506
  */
 function wecomCorpTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return (request, slot) => ticket(parts, request, slot, "jsapi_ticket");
+  return (_request, held) => ticket(parts, held, "jsapi_ticket");
 }
 
 /**
@@ -120,22 +125,23 @@ function wecomCorpTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
  * https://developer.work.weixin.qq.com/document/path/90506
  */
 function wecomAppTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return async (request, slot) => {
+  return async (request, held) => {
     const kind = WECOM_KINDS.get((await readParameters(request)).text("type"));
     if (!kind) throw refusalOf("wecom", 40058, "invalid parameter");
-    return ticket(parts, request, slot, kind);
+    return ticket(parts, held, kind);
   };
 }
 
 async function ticket(
   { access, credentials }: TicketEndpointParts,
-  { caller }: WechatRequest,
-  slot: Slot,
+  { principal, slot }: HeldSlot,
   kind: CredentialKind,
-): Promise<object> {
-  access.slotOfToken(caller, "ticket:read", slot);
-  const held = await credentials.get({ slot, kind }, { notes: caller });
-  return { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
+): Promise<Reply> {
+  const permit = access.slotOfToken(principal, "ticket:read", slot);
+  const notes: GetNotes = {};
+  const held = await credentials.get({ slot, kind }, { notes });
+  const data = { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
+  return new Reply(data, { permit, result: notes.result });
 }
 
 /** What the endpoints that hand out tokens work with. */
@@ -144,7 +150,7 @@ interface TokenEndpointParts extends SlotChoiceParts {
 }
 
 /** An endpoint that takes an app's secret, or an API key in its place: what it answers with. */
-type SecretEndpoint = (request: WechatRequest) => Promise<object | string>;
+type SecretEndpoint = (request: WechatRequest) => Reply | Promise<Reply>;
 
 /**
  * `GET|POST /cgi-bin/token`. Whatever mode the app's token is fetched in, it is the shared one, with the life that is
@@ -153,7 +159,11 @@ type SecretEndpoint = (request: WechatRequest) => Promise<object | string>;
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
  */
 function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
-  return async (request) => weixinToken(parts, request, await readParameters(request));
+  return (request) => {
+    const parameters = readParameters(request);
+    if (!(parameters instanceof Promise)) return weixinToken(parts, request, parameters);
+    return parameters.then((read) => weixinToken(parts, request, read));
+  };
 }
 
 /**
@@ -164,7 +174,8 @@ function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
 function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
   return async (request) => {
     const parameters = await readParameters(request);
-    if (!parameters.isJson) throw refusalOf("weixin", 47001, "data format error");
+    if (!parameters.isJson)
+      throw refusalOf("weixin", 47001, "data format error", { code: "unsupported_media_type" });
     return weixinToken(parts, request, parameters);
   };
 }
@@ -176,34 +187,46 @@ function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
  */
 function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
   return async (request) => {
-    const { caller } = request;
-    const slot = wecomSlotOf(parts, request, await readParameters(request), "token:read");
-    const token = await parts.delivery.get(caller, tokenOf(slot), { notes: caller });
-    return { errcode: 0, errmsg: "ok", ...tokenFields(token) };
+    const permit = wecomSlotOf(parts, request, await readParameters(request), "token:read");
+    return tokenReply(parts.delivery, permit, {}, (token) => ({
+      errcode: 0,
+      errmsg: "ok",
+      ...tokenFields(token),
+    }));
   };
 }
 
-async function weixinToken(
-  parts: TokenEndpointParts,
+function weixinToken(
+  { access, delivery, directory }: TokenEndpointParts,
   request: WechatRequest,
   parameters: Parameters,
-): Promise<object> {
-  const { caller } = request;
-  const { delivery } = parts;
+): Reply | Promise<Reply> {
   const isForced = parameters.isJson && parameters.isTrue("force_refresh");
   const action = isForced ? "token:refresh" : "token:read";
-  const slot = weixinSlotOf(parts, request, parameters, { action, grantType: "client_credential" });
-  const ref = tokenOf(slot);
-  const current = () => delivery.get(caller, ref, { notes: caller });
-  if (!isForced) return tokenFields(await current());
+  const grant = { action, grantType: "client_credential" } as const;
+  const permit = weixinSlotOf({ access, directory }, request, parameters, grant);
+  const current = () => tokenReply(delivery, permit, {}, tokenFields);
+  return isForced ? forcedToken(delivery, request.call, permit, current) : current();
+}
+
+async function forcedToken(
+  delivery: TokenDelivery,
+  call: Call,
+  permit: Permit,
+  current: () => Reply | Promise<Reply>,
+): Promise<Reply> {
+  const { principal, slot } = permit;
+  const actor = actorOf(principal, call);
   try {
-    return tokenFields(await delivery.refresh(caller, ref, { force: true, actor: actorOf(caller) }));
+    const token = await delivery.refresh(permit, tokenOf(slot), { force: true, actor });
+    return new Reply(tokenFields(token), { permit, result: "refresh" });
   } catch (error) {
     if (!isBudget(error)) throw error;
     const { retryAfterMs } = error;
     // WeChat, too, answers a forced refresh that comes too soon after the last with the current token.
-    if (retryAfterMs <= FORCED_INTERVAL_MS) return tokenFields(await current());
-    throw refusalOf("weixin", 45009, "reach max api daily quota limit", { retryAfterMs });
+    if (retryAfterMs <= FORCED_INTERVAL_MS) return current();
+    const message = "reach max api daily quota limit";
+    throw refusalOf("weixin", 45009, message, { code: "rate_limited", retryAfterMs });
   }
 }
 
@@ -265,19 +288,27 @@ type Exchange = (slot: Slot, code: Secret, caller: string) => Promise<{ readonly
 function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
   return async (request) => {
     const parameters = await readParameters(request);
-    const slot = weixinSlotOf(parts, request, parameters, BY_CODE);
-    const code = codeIn(parameters, codeName, "weixin");
-    return (await exchange(slot, code, callerKey(request.caller))).answer.reveal();
+    const permit = weixinSlotOf(parts, request, parameters, BY_CODE);
+    return exchanged(request.call, permit, codeIn(parameters, codeName, "weixin"), exchange);
   };
 }
 
 function wecomLogin({ access }: LoginEndpointParts, codeName: string, exchange: Exchange): TokenEndpoint {
-  return async (request, slot) => {
-    const { caller } = request;
-    access.slotOfToken(caller, "login", slot);
-    const code = codeIn(await readParameters(request), codeName, "wecom");
-    return (await exchange(slot, code, callerKey(caller))).answer.reveal();
+  return async (request, { principal, slot }) => {
+    const permit = access.slotOfToken(principal, "login", slot);
+    return exchanged(
+      request.call,
+      permit,
+      codeIn(await readParameters(request), codeName, "wecom"),
+      exchange,
+    );
   };
+}
+
+async function exchanged({ origin }: Call, permit: Permit, code: Secret, exchange: Exchange): Promise<Reply> {
+  const { principal, slot } = permit;
+  const { answer } = await exchange(slot, code, callerKey(principal, origin));
+  return new Reply(answer.reveal(), { permit });
 }
 
 function codeIn(parameters: Parameters, name: string, platform: Platform): Secret {

@@ -1,28 +1,18 @@
-import type { Caller } from "../access/principal.ts";
 import { ServiceError } from "../errors.ts";
+import { readCapped } from "./body.ts";
+import type { Call } from "./face.ts";
 
 /** A request in WeChat's own form. Its body is not read yet. */
 export interface WechatRequest {
-  readonly request: Request;
-  readonly caller: Caller;
+  readonly call: Call;
   /** As it came, but for duplicate slashes: SDKs whose base URL ends in a slash send `//cgi-bin/token`. */
   readonly path: string;
   readonly query: RawQuery;
 }
 
 /** Reads the head of a request. Throws `invalid_parameter` for a query that can't be decoded. */
-export function readWechatRequest(request: Request, caller: Caller): WechatRequest {
-  const { path, search } = splitUrl(request.url);
-  return { request, caller, path: collapseSlashes(path), query: RawQuery.parse(search) };
-}
-
-/** The path and the query of an absolute URL, as they stand in it. */
-export function splitUrl(url: string): { readonly path: string; readonly search: string } {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  const mark = url.indexOf("?", start);
-  return mark === -1
-    ? { path: url.slice(start), search: "" }
-    : { path: url.slice(start, mark), search: url.slice(mark + 1) };
+export function readWechatRequest(call: Call): WechatRequest {
+  return { call, path: collapseSlashes(call.path), query: RawQuery.parse(call.search) };
 }
 
 /** One slash where several follow each other. */
@@ -72,20 +62,27 @@ export class Parameters {
  *
  * @throws {ServiceError} `invalid_parameter` for a name that the query or a form has twice; `payload_too_large`.
  */
-export async function readParameters({ request, query }: WechatRequest): Promise<Parameters> {
-  refuseTwice(query.names);
+export function readParameters({
+  call: { request },
+  query,
+}: WechatRequest): Parameters | Promise<Parameters> {
+  rejectDuplicates(query.names);
   if (request.method === "GET" || request.body === null) return new Parameters(query, {}, false);
+  return readBody(request, query);
+}
+
+async function readBody(request: Request, query: RawQuery): Promise<Parameters> {
   const bytes = await readCapped(request, MAX_BODY_BYTES);
   const text = new TextDecoder().decode(bytes);
   const object = jsonObject(text);
   if (object) return new Parameters(query, object, true);
   const form = new URLSearchParams(text);
-  refuseTwice([...form.keys()]);
+  rejectDuplicates([...form.keys()]);
   return new Parameters(query, Object.fromEntries(form), false);
 }
 
-/** Of two values nobody knows which one somebody on the way has looked at. */
-function refuseTwice(names: readonly string[]): void {
+/** Rejects duplicates: proxies disagree on which one wins. */
+function rejectDuplicates(names: readonly string[]): void {
   if (names.every((name, index) => names.indexOf(name) === index)) return;
   throw new ServiceError("invalid_parameter", "参数重复 (a parameter is given twice)");
 }
@@ -178,55 +175,4 @@ function decode(text: string): string {
       "查询参数的百分号编码不正确 (bad percent-encoding in the query)",
     );
   }
-}
-
-/**
- * The bytes of a request's body, at most `bytesMost`; none when it has no body.
- *
- * @throws {ServiceError} `payload_too_large` as soon as there are more; `invalid_parameter` for a Content-Length that is
- *   no number, and for a body that breaks off.
- */
-export async function readCapped(request: Request, bytesMost: number): Promise<Uint8Array> {
-  if ((announcedLength(request) ?? 0) > bytesMost) throw tooLarge(bytesMost);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of request.body ?? []) {
-      size += chunk.byteLength;
-      if (size > bytesMost) throw tooLarge(bytesMost);
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    throw error instanceof ServiceError ? error : brokenOff(error);
-  }
-  const [only, another] = chunks;
-  return only && !another ? only : Buffer.concat(chunks);
-}
-
-/**
- * How long the body is by its Content-Length; undefined where none is said.
- *
- * @throws {ServiceError} `invalid_parameter` for what is no number. One that comes twice, even with the same value, is
- *   joined by a comma: somebody on the way may read it otherwise.
- */
-export function announcedLength({ headers }: Request): number | undefined {
-  const length = headers.get("content-length");
-  if (length === null) return undefined;
-  if (!/^\d{1,15}$/.test(length)) {
-    throw new ServiceError("invalid_parameter", "Content-Length不正确 (bad Content-Length)");
-  }
-  return Number(length);
-}
-
-/** Whatever reading a body throws is the caller's affair: it has gone, was too slow, or can't write chunks. */
-function brokenOff(cause: unknown): ServiceError {
-  return new ServiceError("invalid_parameter", "请求体中断 (the body broke off)", { cause });
-}
-
-function tooLarge(bytesMost: number): ServiceError {
-  const kib = `${Math.floor(bytesMost / 1024)}KiB`;
-  return new ServiceError(
-    "payload_too_large",
-    `请求体超过${kib} (the body is larger than ${kib.replace("KiB", " KiB")})`,
-  );
 }

@@ -1,20 +1,22 @@
 import type { Clock } from "../clock.ts";
-import type { AuditStore, ReadCount, RefusalCount } from "./audit-store.ts";
+import type { AuditStore, CountKind, DenialCount, MinuteCount, UsageCount } from "./audit-store.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** How many different refusals a minute are told apart, over all processes. */
-const MAX_REFUSALS = 1000;
-/** Of these, so many are left for the sums, of which there is one for each code. */
-const SUMS = 20;
-/** How many rows of each kind wait at most while nothing can be written. */
-const MAX_WAITING = 10_000;
+/** How many different names of a kind are told apart in a minute; the rest is counted under `OTHER`. */
+const MAX_NAMES = 10_000;
+/** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
+const MAX_UNSENT = 2 * MAX_NAMES;
+/** How many rows are written at once: enough to be cheap, few enough to hold nobody up. */
+const PIECE = 500;
+const FLUSH_MS = 1000;
+/** In parentheses, so that no client has this name. */
+const OTHER = "(other)";
+/** Between the names of a key. No client, address, route, action or app has it, so a key says which names it is of. */
+const SEPARATOR = "\u001f";
 
-type ReadNames = readonly [minute: number, client: string, environment: string, action: string, app: string];
-type RefusalNames = readonly [minute: number, address: string, client: string, route: string, code: number];
-
-/** Who is refused and what for. */
-export interface Refusal {
+/** Who is denied and what for. */
+export interface Denial {
   readonly address: string;
   /** Empty when nobody was recognised. */
   readonly client: string;
@@ -24,239 +26,181 @@ export interface Refusal {
   readonly code: number;
 }
 
+/** Counts for the same names, again and again. It may be kept. */
+export class CountCell {
+  readonly kind: CountKind;
+  readonly key: string;
+  /** The key of what is not told apart. */
+  readonly otherKey: string;
+  /** How often since it was last taken. */
+  n = 0;
+  readonly #onFirst: (cell: CountCell) => void;
+
+  constructor(kind: CountKind, key: string, otherKey: string, onFirst: (cell: CountCell) => void) {
+    this.kind = kind;
+    this.key = key;
+    this.otherKey = otherKey;
+    this.#onFirst = onFirst;
+  }
+
+  /** Counts one more. */
+  count(): void {
+    this.n += 1;
+    if (this.n === 1) this.#onFirst(this);
+  }
+}
+
 /**
  * What is too frequent to be written one by one: counted in memory per minute, and written down by `flush`.
  *
- * Anybody can be refused under any number of addresses, so what is refused is told apart up to 1,000 rows a minute, and
- * the rest is summed. Reads need no such bound: who may read is known.
+ * Anybody can be denied under any number of addresses, so 10,000 names of a kind are told apart in a minute and in a
+ * process, and the rest is summed. What can't be written is kept for the next flush.
  */
 export class AuditCounts {
+  readonly #store: Pick<AuditStore, "addCounts">;
   readonly #clock: Clock;
-  readonly #reads: PendingCounts<ReadNames>;
-  readonly #refusals: PendingCounts<RefusalNames>;
-  readonly #refusalsMost: number;
+  readonly #onCounted: () => void;
+  readonly #cells = { usage: new Map<string, CountCell>(), denial: new Map<string, CountCell>() };
+  /** In which minute the cells were made. */
+  #cellsOf = 0;
+  /** The cells that have counted since they were last taken, and in which minute the first of them did. */
+  #counted: CountCell[] = [];
   #minute = 0;
+  readonly #unsent = new Map<string, MinuteCount>();
 
-  /** `workers` is among how many processes the refusals' bound is divided. */
-  constructor(store: Pick<AuditStore, "addReads" | "addRefusals">, clock: Clock, workers: number) {
+  /** `onCounted` is called when there is something to be written again. */
+  constructor(store: Pick<AuditStore, "addCounts">, clock: Clock, onCounted: () => void = () => undefined) {
+    this.#store = store;
     this.#clock = clock;
-    this.#refusalsMost = Math.floor((MAX_REFUSALS - SUMS) / workers);
-    this.#reads = new PendingCounts<ReadNames>({
-      write: (rows) => store.addReads(rows.map(toRead)),
-      waitingMost: MAX_WAITING,
-      folds: [
-        ([minute, client, environment, action]) => [minute, client, environment, action, "*"],
-        ([minute, , , action]) => [minute, "*", "", action, "*"],
-        ([minute, , , action]) => [startOf(minute, DAY_MS), "*", "", action, "*"],
-      ],
-    });
-    this.#refusals = new PendingCounts<RefusalNames>({
-      write: (rows) => store.addRefusals(rows.map(toRefusal)),
-      waitingMost: MAX_WAITING,
-      folds: [
-        ([minute, , , , code]) => sumOf(minute, code),
-        ([minute, , , , code]) => sumOf(startOf(minute, DAY_MS), code),
-      ],
-    });
+    this.#onCounted = onCounted;
   }
 
-  countRead(client: string, environment: string, action: string, app: string): void {
-    this.#reads.add([this.#thisMinute(), client, environment, action, app]);
+  /** Where it is counted that a client did something. */
+  usage(client: string, environment: string, action: string, app: string): CountCell {
+    const key = client + SEPARATOR + environment + SEPARATOR + action + SEPARATOR + app;
+    return this.#cells.usage.get(key) ?? this.#create("usage", key, keyOf(OTHER, "", action, OTHER));
   }
 
-  countRefusal({ address, client, route, code }: Refusal): void {
-    const minute = this.#thisMinute();
-    const names: RefusalNames = [minute, address, client, route, code];
-    const isToldApart = this.#refusals.size < this.#refusalsMost || this.#refusals.has(names);
-    this.#refusals.add(isToldApart ? names : sumOf(minute, code));
+  /** Where it is counted that a caller was denied something. */
+  denial({ address, client, route, code }: Denial): CountCell {
+    const key = address + SEPARATOR + client + SEPARATOR + route + SEPARATOR + code;
+    return this.#cells.denial.get(key) ?? this.#create("denial", key, keyOf(OTHER, "", OTHER, code));
   }
 
-  /** Writes down what was counted. What can't be written is kept for the next time. Throws the first failure. */
+  /** Whether something waits to be written. */
+  get isPending(): boolean {
+    return this.#counted.length > 0 || this.#unsent.size > 0;
+  }
+
+  /** Writes down what was counted. Call it again only when it has ended. Throws when something could not be written. */
   async flush(): Promise<void> {
-    const [reads, refusals] = await Promise.allSettled([this.#reads.flush(), this.#refusals.flush()]);
-    for (const result of [reads, refusals]) if (result.status === "rejected") throw result.reason;
+    for (const cell of this.#counted.splice(0)) {
+      this.#keep(cell);
+      cell.n = 0;
+    }
+    const rows = [...this.#unsent];
+    for (let start = 0; start < rows.length; start += PIECE) {
+      const piece = rows.slice(start, start + PIECE);
+      await this.#store.addCounts(piece.map(([, count]) => count));
+      for (const [name] of piece) this.#unsent.delete(name);
+    }
   }
 
-  #thisMinute(): number {
+  #create(kind: CountKind, key: string, otherKey: string): CountCell {
     const minute = startOf(this.#clock.now(), MINUTE_MS);
-    if (minute !== this.#minute) {
-      this.#minute = minute;
-      this.#reads.forget();
-      this.#refusals.forget();
+    if (minute !== this.#cellsOf) {
+      this.#cellsOf = minute;
+      for (const cells of Object.values(this.#cells)) cells.clear();
     }
-    return minute;
+    const cells = this.#cells[kind];
+    const told = cells.size < MAX_NAMES ? key : otherKey;
+    const cell = cells.get(told) ?? new CountCell(kind, told, otherKey, this.#onFirst);
+    cells.set(told, cell);
+    return cell;
   }
+
+  readonly #onFirst = (cell: CountCell): void => {
+    if (this.#counted.push(cell) > 1) return;
+    this.#minute = startOf(this.#clock.now(), MINUTE_MS);
+    this.#onCounted();
+  };
+
+  #keep({ kind, key, otherKey, n }: CountCell): void {
+    const count = { minute: this.#minute, kind, key, n };
+    const hasRoom = this.#unsent.size < MAX_UNSENT || this.#unsent.has(nameOf(count));
+    // A day for a minute, so that there are few of them however long nothing can be written.
+    const kept = hasRoom ? count : { ...count, minute: startOf(this.#minute, DAY_MS), key: otherKey };
+    const before = this.#unsent.get(nameOf(kept))?.n ?? 0;
+    this.#unsent.set(nameOf(kept), { ...kept, n: before + n });
+  }
+}
+
+/** What a count of use is a count of. */
+export function usageOf({ id, minute, key, n }: MinuteCount & { readonly id: number }): UsageCount {
+  const [client = "", environment = "", action = "", app = ""] = key.split(SEPARATOR);
+  return { id, minute, client, environment, action, app, count: n };
+}
+
+/** What a count of denials is a count of. */
+export function denialOf({ id, minute, key, n }: MinuteCount & { readonly id: number }): DenialCount {
+  const [address = "", client = "", route = "", code = ""] = key.split(SEPARATOR);
+  return { id, minute, address, client, route, code: Number(code), count: n };
+}
+
+function keyOf(...names: readonly (string | number)[]): string {
+  return names.join(SEPARATOR);
+}
+
+function nameOf({ minute, kind, key }: MinuteCount): string {
+  return keyOf(minute, kind, key);
 }
 
 function startOf(instant: number, lengthMs: number): number {
   return instant - (instant % lengthMs);
 }
 
-function sumOf(minute: number, code: number): RefusalNames {
-  return [minute, "*", "", "*", code];
-}
-
-function toRead({ names, count }: Counted<ReadNames>): ReadCount {
-  const [minute, client, environment, action, app] = names;
-  return { minute, client, environment, action, app, count };
-}
-
-function toRefusal({ names, count }: Counted<RefusalNames>): RefusalCount {
-  const [minute, address, client, route, code] = names;
-  return { minute, address, client, route, code, count };
-}
-
-/** What a number is counted for, from the general to the particular. */
-type Names = readonly (string | number)[];
-
-/** How often something was counted. */
-export interface Counted<N extends Names> {
-  readonly names: N;
-  readonly count: number;
-}
-
-/** How many rows are written at once: enough to be cheap, few enough that nobody waits for them. */
-const PIECE = 500;
-
-/** Where counts go, and what becomes of them when they can't go there. */
-export interface PendingCountsOptions<N extends Names> {
-  /** Adds each count to what is there. */
-  readonly write: (rows: readonly Counted<N>[]) => Promise<void>;
-  /** How many rows may wait when they can't be written; default any number. */
-  readonly waitingMost?: number;
-  /** Names that more rows have in common, used one after the other while too many rows wait. */
-  readonly folds?: readonly ((names: N) => N)[];
-}
-
 /**
- * Counts in memory, written down from time to time.
+ * Writes down what is counted, a second after the first of it: while nothing is counted, no timer runs.
  *
- * Counting is a walk along the names, which joins no strings. What can't be written is kept and written next time.
+ * What fails is tried again a second later.
  */
-export class PendingCounts<N extends Names> {
-  readonly #options: PendingCountsOptions<N>;
-  readonly #counting = new CountTree<N>();
-  /** What could not be written. */
-  readonly #waiting = new CountTree<N>();
+export class FlushTimer {
+  readonly #flush: () => Promise<void>;
+  readonly #isPending: () => boolean;
+  #timer: Timer | undefined;
+  #flushing: Promise<void> | undefined;
+  #isStopped = false;
 
-  constructor(options: PendingCountsOptions<N>) {
-    this.#options = options;
+  /** `flush` never runs twice at the same time, and must not throw. */
+  constructor(flush: () => Promise<void>, isPending: () => boolean) {
+    this.#flush = flush;
+    this.#isPending = isPending;
   }
 
-  /** How many different names were counted since `forget`. */
-  get size(): number {
-    return this.#counting.size;
+  /** Has what is counted written down within a second. */
+  arm(): void {
+    if (this.#isStopped) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.flush();
+    }, FLUSH_MS);
   }
 
-  /** Whether these names were counted since `forget`. */
-  has(names: N): boolean {
-    return this.#counting.has(names);
-  }
-
-  add(names: N): void {
-    this.#counting.add(names, 1);
-  }
-
-  /** Forgets which names were counted; what is not written down yet still will be. */
-  forget(): void {
-    this.#counting.forget();
-  }
-
-  /** What is not written down yet; the same names may come more than once. */
-  pending(): Counted<N>[] {
-    return [...this.#waiting.pending(), ...this.#counting.pending()];
-  }
-
-  /** Writes down what was counted since the last call. What could not be written is kept for the next. */
+  /** Writes down now what was counted before. */
   async flush(): Promise<void> {
-    this.#keep(this.#counting.take());
-    const rows = this.#waiting.take();
-    this.#waiting.forget();
-    let written = 0;
-    try {
-      for (; written < rows.length; written += PIECE) {
-        await this.#options.write(rows.slice(written, written + PIECE));
-      }
-    } catch (error) {
-      this.#keep(rows.slice(written));
-      this.#fold();
-      throw error;
-    }
+    // What was counted while another flush was under way is not in it.
+    await this.#flushing;
+    this.#flushing ??= this.#flush().finally(() => {
+      this.#flushing = undefined;
+      if (this.#isPending()) this.arm();
+    });
+    await this.#flushing;
   }
 
-  #keep(rows: readonly Counted<N>[]): void {
-    for (const { names, count } of rows) this.#waiting.add(names, count);
-  }
-
-  #fold(): void {
-    const { waitingMost = Infinity, folds = [] } = this.#options;
-    for (const fold of folds) {
-      if (this.#waiting.size <= waitingMost) return;
-      const rows = this.#waiting.take();
-      this.#waiting.forget();
-      this.#keep(rows.map(({ names, count }) => ({ names: fold(names), count })));
-    }
-  }
-}
-
-interface Cell<N extends Names> {
-  readonly names: N;
-  count: number;
-}
-
-interface Branch<N extends Names> {
-  readonly children: Map<string | number, Branch<N>>;
-  cell: Cell<N> | undefined;
-}
-
-class CountTree<N extends Names> {
-  #root: Branch<N> = { children: new Map(), cell: undefined };
-  #size = 0;
-  /** The cells that were counted in since `take`. */
-  #counted: Cell<N>[] = [];
-
-  get size(): number {
-    return this.#size;
-  }
-
-  has(names: N): boolean {
-    let branch: Branch<N> | undefined = this.#root;
-    for (const name of names) branch = branch?.children.get(name);
-    return branch?.cell !== undefined;
-  }
-
-  add(names: N, count: number): void {
-    let branch = this.#root;
-    for (const name of names) {
-      let next = branch.children.get(name);
-      if (!next) {
-        next = { children: new Map(), cell: undefined };
-        branch.children.set(name, next);
-      }
-      branch = next;
-    }
-    if (!branch.cell) {
-      branch.cell = { names, count: 0 };
-      this.#size += 1;
-    }
-    if (branch.cell.count === 0) this.#counted.push(branch.cell);
-    branch.cell.count += count;
-  }
-
-  pending(): Counted<N>[] {
-    return this.#counted.map(({ names, count }) => ({ names, count }));
-  }
-
-  /** What was counted since the last call. */
-  take(): Counted<N>[] {
-    const rows = this.pending();
-    for (const cell of this.#counted) cell.count = 0;
-    this.#counted = [];
-    return rows;
-  }
-
-  forget(): void {
-    this.#root = { children: new Map(), cell: undefined };
-    this.#size = 0;
+  /** Writes down the rest and ends. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await this.flush();
   }
 }

@@ -1,37 +1,54 @@
 import type { AuditEntry, AuditRecord } from "./audit-entry.ts";
 
-/** How often a client did something in a minute that is too frequent to be written one by one. */
-export interface ReadCount {
+/** What is counted per minute: what clients did, and what callers were denied. */
+export type CountKind = "usage" | "denial";
+
+/** A count as it is kept. */
+export interface MinuteCount {
   /** Epoch milliseconds at which the minute began. */
   readonly minute: number;
-  /** `*` where so many waited to be written that they were summed. */
+  readonly kind: CountKind;
+  /** The names that it is a count for, as `AuditCounts` joins them. */
+  readonly key: string;
+  readonly n: number;
+}
+
+/** How often a client did something in a minute that is too frequent to be written one by one. */
+export interface UsageCount {
+  /** Counts up; the order of pages. */
+  readonly id: number;
+  readonly minute: number;
+  /** `(other)` for what was not told apart; `*` in counts of former versions. */
   readonly client: string;
   readonly environment: string;
   /** A grant's action, as `token:read`; with a family of paths behind it, as `api:call /cgi-bin/user`, for calls. */
   readonly action: string;
-  /** The app's public name; `*` where so many waited to be written that they were summed. */
+  /** The app's public name; `(other)` for what was not told apart, `*` for an app that we don't hold. */
   readonly app: string;
   readonly count: number;
 }
 
-/** How often a caller was refused in a minute. */
-export interface RefusalCount {
+/** How often a caller was denied something in a minute. */
+export interface DenialCount {
+  /** Counts up; the order of pages. */
+  readonly id: number;
   readonly minute: number;
-  /** `*` where there were too many to tell apart. */
+  /** `(other)` for what was not told apart; `*` in counts of former versions. */
   readonly address: string;
   /** The client's name; empty when nobody was recognised. */
   readonly client: string;
-  /** The route's pattern; `*` where there were too many. */
+  /** The route's pattern; `(other)` for what was not told apart, `*` in counts of former versions. */
   readonly route: string;
   /** As in the envelope. */
   readonly code: number;
   readonly count: number;
 }
 
-/** Which count: where a page ended. */
-export type ReadKey = Omit<ReadCount, "count">;
-/** Which count: where a page ended. */
-export type RefusalKey = Omit<RefusalCount, "count">;
+/** A page, the newest first: at most `limit`, with ids below `before` where it is given. */
+export interface AuditPage {
+  readonly limit: number;
+  readonly before?: number | undefined;
+}
 
 /** Which entries or counts. What is undefined does not narrow. */
 export interface AuditFilter {
@@ -82,40 +99,30 @@ export interface AuditStore {
   /**
    * Writes an entry at the end of the chain. On the disk when it resolves.
    *
-   * @throws {ServiceError} `auditFailure` when the entry is refused; what the store throws when it can't be used at all.
+   * @throws {ServiceError} an `AuditFailure` when the entry is refused; what the store throws when it can't be used at all.
    */
   append(entry: AuditEntry): Promise<void>;
   /** Adds to the counts, in one transaction. Soon gives up while the store is busy: it can be done later. */
-  addReads(counts: readonly ReadCount[]): Promise<void>;
-  /** Adds to the counts, likewise. */
-  addRefusals(counts: readonly RefusalCount[]): Promise<void>;
-  /** Entries, the newest first, at most `limit`, with ids below `before` where it is given. */
-  list(
-    filter: AuditFilter,
-    page: { readonly limit: number; readonly before?: number | undefined },
-  ): Promise<AuditRecord[]>;
-  /** Entries, the oldest first, at most `limit`, with ids above `after`: for an export in pieces. */
-  listForward(
-    filter: AuditFilter,
-    page: { readonly limit: number; readonly after: number },
-  ): Promise<AuditRecord[]>;
+  addCounts(counts: readonly MinuteCount[]): Promise<void>;
+  /** Entries, the newest first. */
+  list(filter: AuditFilter, page: AuditPage): Promise<AuditRecord[]>;
   /**
-   * Counts of reads, the newest minute first, at most `limit`, those behind `after` where it is given. An action is found
-   * with whatever stands behind it.
+   * Every entry, the oldest first, in pieces of at most 1,000.
+   *
+   * Pieces may be empty: a search that finds little shows by them that it goes on. Others have a turn after each.
    */
-  listReads(
-    filter: AuditFilter,
-    page: { readonly limit: number; readonly after?: ReadKey | undefined },
-  ): Promise<ReadCount[]>;
-  /** Counts of refusals, likewise. Client and time alone narrow. */
-  listRefusals(
-    filter: AuditFilter,
-    page: { readonly limit: number; readonly after?: RefusalKey | undefined },
-  ): Promise<RefusalCount[]>;
+  walk(filter: AuditFilter): AsyncIterableIterator<readonly AuditRecord[]>;
+  /** Counts of use, the newest first. An action is found with whatever stands behind it. */
+  listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]>;
+  /** Counts of denials, likewise. Client and time alone narrow. */
+  listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]>;
   /** Looks at the whole chain, in pieces that hold nobody up for long. */
   verify(): Promise<VerifyResult>;
+  /**
+   * Takes the next round of pruning for the caller, if it is due: 0 when it is the caller's. Otherwise in how many
+   * milliseconds it is due, because a process has taken it less than `everyMs` ago.
+   */
+  claimPruning(everyMs: number): Promise<number>;
   /** Drops up to 1,000 entries, and as many counts of each kind, from before `before` (epoch milliseconds). */
   prune(before: number): Promise<AuditPruning>;
-  /** Whether an entry and counts could be written now: tries, and leaves nothing behind. Throws what keeps it from it. */
-  probe(): Promise<void>;
 }

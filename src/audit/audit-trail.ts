@@ -1,153 +1,103 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
-import type { EventBus, EventListener } from "../events.ts";
-import { AuditCounts, type Refusal } from "./audit-counts.ts";
-import { type AuditEntry, auditFailure, isAuditFailure, SERVICE } from "./audit-entry.ts";
-import type { ChainBreak, AuditStore } from "./audit-store.ts";
-import { setImmediate as nextTurn } from "node:timers/promises";
-
-const TICK_MS = 1000;
-/** How long a look at whether the audit can be written is believed. */
-const BELIEVED_MS = 1000;
-const UNWRITABLE =
-  "审计无法写入，变更操作将被拒绝，读取不受影响 (the audit can't be written: nothing can be changed, reads go on)";
-
-/** What the trail works with. */
-export interface AuditTrailParts {
-  readonly store: AuditStore;
-  readonly clock: Clock;
-  readonly events: EventBus;
-  /** How many processes there are, this one included. */
-  readonly workers: number;
-  readonly retentionDays: number;
-  /** Whether this process drops what is too old. One is enough. */
-  readonly prunes: boolean;
-}
+import type { EventBus } from "../events.ts";
+import { AuditCounts, type CountCell, type Denial, FlushTimer } from "./audit-counts.ts";
+import { type AuditEntry, AuditFailure, SERVICE } from "./audit-entry.ts";
+import type { AuditStore, ChainBreak } from "./audit-store.ts";
 
 /**
- * Writes down who did what, for the whole service, and knows whether that works.
+ * Writes down who did what, for the whole service.
  *
- * What changes something is written one by one, and is not done when it can't be written. Reads and refusals are
+ * What changes something is written one by one, and is not done when it can't be written. Usage and denials are
  * counted; those of the last second are in memory and lost by a crash.
  */
 export class AuditTrail {
-  readonly #parts: AuditTrailParts;
+  readonly #store: AuditStore;
+  readonly #events: EventBus;
   readonly #counts: AuditCounts;
   readonly #retention: AuditRetention;
-  #fault: string | undefined;
-  /** By the monotonic clock. */
-  #lookAgainAt = 0;
-  #looking: Promise<void> | undefined;
-  #flushing: Promise<void> | undefined;
-  #timer: Timer | undefined;
+  readonly #timer: FlushTimer;
 
-  constructor(parts: AuditTrailParts) {
-    const { store, clock, events, retentionDays } = parts;
-    this.#parts = parts;
-    this.#counts = new AuditCounts(store, clock, parts.workers);
-    this.#retention = new AuditRetention({
-      store,
-      clock,
-      retentionDays,
+  constructor(store: AuditStore, clock: Clock, events: EventBus, retentionDays: number) {
+    this.#store = store;
+    this.#events = events;
+    this.#counts = new AuditCounts(store, clock, () => this.#timer.arm());
+    this.#timer = new FlushTimer(
+      () => this.#counts.flush().catch((error: unknown) => this.#reportFailure(error)),
+      () => this.#counts.isPending,
+    );
+    this.#retention = new AuditRetention(store, clock, retentionDays, {
       record: (entry) => this.record(entry),
-      onFailed: (error) => this.#tell(error),
+      onFailed: (error) => this.#reportFailure(error),
       onBroken: ({ id }) => events.emit({ type: "audit.broken", id }),
     });
   }
 
-  /** Notes that an entry could not be written, in whosever transaction it was. Bound, so that it can be subscribed. */
-  readonly listen: EventListener = ({ type }) => {
-    if (type !== "audit.failed") return;
-    this.#fault ??= UNWRITABLE;
-    this.#lookAgainAt = this.#parts.clock.monotonic() + BELIEVED_MS;
-  };
-
   /**
    * Writes an entry; it is on the disk when this resolves. Call it before what it is about is done.
    *
-   * @throws {ServiceError} `unavailable` when it can't be written: then what it is about must not be done.
+   * @throws {AuditFailure} when it can't be written: then what it is about must not be done.
    */
   async record(entry: AuditEntry): Promise<void> {
     try {
-      await this.#parts.store.append(entry);
+      await this.#store.append(entry);
     } catch (error) {
-      // The store itself has told of an entry that was refused.
-      if (isAuditFailure(error)) throw error;
-      this.#parts.events.emit({ type: "audit.failed", code: codeOf(error) });
-      throw auditFailure(error);
+      // The store itself has reported an entry that was refused.
+      if (error instanceof AuditFailure) throw error;
+      this.#events.emit({ type: "audit.failed", code: codeOf(error) });
+      throw new AuditFailure(error);
     }
   }
 
-  /** Counts that a client did what a grant's `action` allows, on the app of that public name. */
-  countRead(
+  /** Where it is counted that a client does what a grant's `action` allows, on the app of that public name. It may be kept. */
+  usageCell(
     { client, environment }: { readonly client: string; readonly environment: string },
     action: string,
     app: string,
+  ): CountCell {
+    return this.#counts.usage(client, environment, action, app);
+  }
+
+  /** Counts that a client did what a grant's `action` allows, on the app of that public name. */
+  countUsage(
+    identity: { readonly client: string; readonly environment: string },
+    action: string,
+    app: string,
   ): void {
-    this.#counts.countRead(client, environment, action, app);
+    this.usageCell(identity, action, app).count();
   }
 
-  /** Counts that somebody was refused. */
-  countRefusal(refusal: Refusal): void {
-    this.#counts.countRefusal(refusal);
+  /** Counts that a caller was denied something. */
+  countDenial(denial: Denial): void {
+    this.#counts.denial(denial).count();
   }
 
-  /**
-   * Why the audit can't be written now, for a person; undefined when it can.
-   *
-   * After a failure it is tried again, at most once a second, when somebody asks here. Never throws.
-   */
-  async fault(): Promise<string | undefined> {
-    if (this.#fault === undefined) return undefined;
-    if (this.#parts.clock.monotonic() >= this.#lookAgainAt) this.#looking ??= this.#look();
-    await this.#looking;
-    return this.#fault;
-  }
-
-  /** Begins to write down what is counted, every second, and to drop what is too old, every hour. */
+  /** Begins to drop what is too old, once an hour among all processes. Counts are written down without it too. */
   start(): void {
-    this.#timer = setInterval(() => void this.tick(), TICK_MS);
-    void this.tick();
+    this.#retention.start();
   }
 
-  /** Does now what is done every second. Never throws. */
-  async tick(): Promise<void> {
-    await Promise.all([this.#flush(), this.#parts.prunes ? this.#retention.tick() : undefined]);
+  /** Writes down now what was counted. Never throws. */
+  flush(): Promise<void> {
+    return this.#timer.flush();
   }
 
-  /** Writes down the rest and ends. */
+  /** Drops what is too old if that is due. Never throws. */
+  prune(): Promise<void> {
+    return this.#retention.tick();
+  }
+
+  /** Writes down the rest and ends. Called again, it writes down what was counted meanwhile. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
     await this.#retention.stop();
-    // What was counted while another flush was under way is not in it.
-    await this.#flushing;
-    await this.#flush();
+    await this.#timer.stop();
   }
 
-  async #look(): Promise<void> {
-    this.#lookAgainAt = this.#parts.clock.monotonic() + BELIEVED_MS;
-    try {
-      await this.#parts.store.probe();
-      this.#fault = undefined;
-    } catch (error) {
-      this.#fault = error instanceof ServiceError ? `${UNWRITABLE}：${error.message}` : UNWRITABLE;
-    } finally {
-      this.#looking = undefined;
-    }
-  }
-
-  async #flush(): Promise<void> {
-    this.#flushing ??= this.#counts
-      .flush()
-      .catch((error: unknown) => this.#tell(error))
-      .finally(() => (this.#flushing = undefined));
-    await this.#flushing;
-  }
-
-  /** Tells of what failed in the background, unless it was told already or the database is locked just now. */
-  #tell(error: unknown): void {
+  /** Reports what failed in the background, unless the database is locked just now: then it is done a moment later. */
+  #reportFailure(error: unknown): void {
     const code = codeOf(error);
-    if (code !== "unavailable") this.#parts.events.emit({ type: "audit.failed", code });
+    if (code !== "unavailable") this.#events.emit({ type: "audit.failed", code });
   }
 }
 
@@ -159,11 +109,8 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
-/** What pruning works with. */
-export interface AuditRetentionParts {
-  readonly store: Pick<AuditStore, "prune">;
-  readonly clock: Clock;
-  readonly retentionDays: number;
+/** Where pruning reports what it did. */
+interface RetentionReports {
   /** Writes down how many entries were dropped. */
   readonly record: (entry: AuditEntry) => Promise<void>;
   /** Called when the store failed. */
@@ -172,28 +119,48 @@ export interface AuditRetentionParts {
   readonly onBroken: (fault: ChainBreak) => void;
 }
 
-/** Drops what is older than the audit is kept for. */
-export class AuditRetention {
-  readonly #parts: AuditRetentionParts;
+/** Drops what is older than the audit is kept for. The store decides which process does it. */
+class AuditRetention {
+  readonly #store: Pick<AuditStore, "claimPruning" | "prune">;
+  readonly #clock: Clock;
+  readonly #retentionDays: number;
+  readonly #reports: RetentionReports;
   /** By the monotonic clock. */
   #dueAt = -Infinity;
+  /** Whether this process has taken a round that it has not finished. */
+  #hasClaim = false;
   #running: Promise<void> | undefined;
+  #timer: Timer | undefined;
+  #isStarted = false;
   #isStopping = false;
 
-  constructor(parts: AuditRetentionParts) {
-    this.#parts = parts;
+  constructor(
+    store: Pick<AuditStore, "claimPruning" | "prune">,
+    clock: Clock,
+    retentionDays: number,
+    reports: RetentionReports,
+  ) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#retentionDays = retentionDays;
+    this.#reports = reports;
+  }
+
+  start(): void {
+    this.#isStarted = true;
+    void this.tick();
   }
 
   /**
-   * Prunes at the first call, and when an hour has passed since, or a minute since it failed. Resolves when nothing is
+   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when nothing is
    * pruned any more; never throws.
    */
   async tick(): Promise<void> {
-    const { clock } = this.#parts;
-    if (!this.#running && !this.#isStopping && clock.monotonic() >= this.#dueAt) {
-      this.#dueAt = clock.monotonic() + HOUR_MS;
-      this.#running = this.#prune().catch((error: unknown) => this.#failed(error));
-      void this.#running.finally(() => (this.#running = undefined));
+    if (!this.#running && !this.#isStopping && this.#clock.monotonic() >= this.#dueAt) {
+      this.#running = this.#round().finally(() => {
+        this.#running = undefined;
+        this.#arm();
+      });
     }
     await this.#running;
   }
@@ -201,23 +168,37 @@ export class AuditRetention {
   /** Ends after the piece that is being dropped. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    clearTimeout(this.#timer);
     await this.#running;
   }
 
-  #failed(error: unknown): void {
-    const { clock, onFailed } = this.#parts;
-    this.#dueAt = clock.monotonic() + MINUTE_MS;
-    onFailed(error);
+  #arm(): void {
+    if (!this.#isStarted || this.#isStopping) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.tick(), this.#dueAt - this.#clock.monotonic());
+  }
+
+  async #round(): Promise<void> {
+    try {
+      const waitMs = this.#hasClaim ? 0 : await this.#store.claimPruning(HOUR_MS);
+      this.#hasClaim = waitMs === 0;
+      if (this.#hasClaim) await this.#prune();
+      this.#hasClaim = false;
+      this.#dueAt = this.#clock.monotonic() + (waitMs || HOUR_MS);
+    } catch (error) {
+      this.#dueAt = this.#clock.monotonic() + MINUTE_MS;
+      this.#reports.onFailed(error);
+    }
   }
 
   async #prune(): Promise<void> {
-    const { store, clock, retentionDays, record, onBroken } = this.#parts;
-    const before = clock.now() - retentionDays * DAY_MS;
+    const { record, onBroken } = this.#reports;
+    const before = this.#clock.now() - this.#retentionDays * DAY_MS;
     let entries = 0;
     let fault: ChainBreak | undefined;
     try {
       for (let isDone = false; !isDone && !this.#isStopping; await nextTurn()) {
-        const piece = await store.prune(before);
+        const piece = await this.#store.prune(before);
         entries += piece.entries;
         ({ isDone, fault } = piece);
       }

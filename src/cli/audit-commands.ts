@@ -1,3 +1,5 @@
+import type { Static } from "@sinclair/typebox";
+import type { denialCount, entry, usageCount, verdict } from "../api/v1-audit-schema.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
 import { ACTIONS } from "../access/client.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
@@ -67,32 +69,11 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
       await at.show(page, () => entriesText(page.entries));
     },
   }),
-  managingCommand({
-    words: ["audit", "reads"],
-    meaning: {
-      en: "How often tokens were handed out and calls made, by client, app and minute",
-      zh: "token的获取和接口调用次数，按客户端、应用和分钟统计",
-    },
-    options: [...filters(ACTIONS), LIMIT],
-    run: async (at) => {
-      const list = { path: "/v1/audit/reads", name: "reads", cursor: "after" } as const;
-      const page = await at.api.list<"reads", ReadsData>(list, filterOf(at, ACTIONS), limitOf(at));
-      await at.show(page, () => readsText(page.reads));
-    },
-  }),
-  managingCommand({
-    words: ["audit", "refusals"],
-    meaning: {
-      en: "How often callers were refused, by address, route and minute",
-      zh: "拒绝次数，按来源地址、接口和分钟统计",
-    },
-    options: [CLIENT_FILTER, ...TIME_FILTERS, LIMIT],
-    run: async (at) => {
-      const list = { path: "/v1/audit/refusals", name: "refusals", cursor: "after" } as const;
-      const page = await at.api.list<"refusals", RefusalsData>(list, filterOf(at), limitOf(at));
-      await at.show(page, () => refusalsText(page.refusals));
-    },
-  }),
+  usageCommand("usage"),
+  denialsCommand("denials"),
+  // The former names of both, which work for one minor version more.
+  { ...usageCommand("reads"), isFormer: true },
+  { ...denialsCommand("refusals"), isFormer: true },
   managingCommand({
     words: ["audit", "export"],
     meaning: {
@@ -121,6 +102,38 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
     run: verifyAudit,
   }),
 ];
+
+function usageCommand(word: "usage" | "reads"): CommandSpec {
+  return managingCommand({
+    words: ["audit", word],
+    meaning: {
+      en: "How often tokens were read and calls made, by client, app and minute",
+      zh: "token的获取和接口调用次数，按客户端、应用和分钟统计",
+    },
+    options: [...filters(ACTIONS), LIMIT],
+    run: async (at) => {
+      const list = { path: `/v1/audit/${word}`, name: word, cursor: "after" } as const;
+      const page = await at.api.list<typeof word, UsageData>(list, filterOf(at, ACTIONS), limitOf(at));
+      await at.show(page, () => usageText(page[word]));
+    },
+  });
+}
+
+function denialsCommand(word: "denials" | "refusals"): CommandSpec {
+  return managingCommand({
+    words: ["audit", word],
+    meaning: {
+      en: "How often callers were denied, by address, route and minute",
+      zh: "拒绝次数，按来源地址、接口和分钟统计",
+    },
+    options: [CLIENT_FILTER, ...TIME_FILTERS, LIMIT],
+    run: async (at) => {
+      const list = { path: `/v1/audit/${word}`, name: word, cursor: "after" } as const;
+      const page = await at.api.list<typeof word, DenialData>(list, filterOf(at), limitOf(at));
+      await at.show(page, () => denialsText(page[word]));
+    },
+  });
+}
 
 async function exportAudit(at: Managing): Promise<void> {
   const query = new URLSearchParams(filterOf(at, AUDIT_ACTIONS)).toString();
@@ -169,46 +182,10 @@ function limitOf({ args }: Managing): number {
   return args.findNumber("limit", { least: 1, most: 1_000_000 }) ?? LIMIT_DEFAULT;
 }
 
-/** An entry as `/v1/audit` shows it; what the command line reads of it. */
-interface EntryData {
-  readonly id: number;
-  readonly at: number;
-  readonly client: string;
-  readonly environment?: string;
-  readonly address: string;
-  readonly action: string;
-  readonly app?: string;
-  readonly outcome: string;
-  readonly detail?: Readonly<Record<string, unknown>>;
-}
-
-/** Reads of one client, app and minute. */
-interface ReadsData {
-  readonly minute: number;
-  readonly client: string;
-  readonly environment?: string;
-  readonly action: string;
-  readonly app: string;
-  readonly count: number;
-}
-
-/** Refusals of one address, route and minute. */
-interface RefusalsData {
-  readonly minute: number;
-  readonly address: string;
-  readonly client?: string;
-  readonly route: string;
-  readonly code: number;
-  readonly count: number;
-}
-
-/** What a look at the whole chain found. */
-interface VerdictData {
-  readonly intact: boolean;
-  readonly entries: number;
-  readonly fault?: { readonly id: number; readonly message: string };
-  readonly last?: { readonly id: number; readonly hash: string };
-}
+type EntryData = Static<typeof entry>;
+type UsageData = Static<typeof usageCount>;
+type DenialData = Static<typeof denialCount>;
+type VerdictData = Static<typeof verdict>;
 
 /** Entries for a person, a line each. */
 function entriesText(entries: readonly EntryData[]): string {
@@ -228,11 +205,11 @@ function entriesText(entries: readonly EntryData[]): string {
   );
 }
 
-/** Counts of reads for a person, a line each. */
-function readsText(reads: readonly ReadsData[]): string {
+/** Counts of use for a person, a line each. */
+function usageText(usage: readonly UsageData[]): string {
   return textTable(
     ["MINUTE", "CLIENT", "ENVIRONMENT", "ACTION", "APP", "COUNT"],
-    reads.map(({ minute, client, environment, action, app, count }) => [
+    usage.map(({ minute, client, environment, action, app, count }) => [
       localTime(minute),
       client,
       environment,
@@ -243,11 +220,11 @@ function readsText(reads: readonly ReadsData[]): string {
   );
 }
 
-/** Counts of refusals for a person, a line each. */
-function refusalsText(refusals: readonly RefusalsData[]): string {
+/** Counts of denials for a person, a line each. */
+function denialsText(denials: readonly DenialData[]): string {
   return textTable(
     ["MINUTE", "ADDRESS", "CLIENT", "ROUTE", "CODE", "COUNT"],
-    refusals.map(({ minute, address, client, route, code, count }) => [
+    denials.map(({ minute, address, client, route, code, count }) => [
       localTime(minute),
       address,
       client,

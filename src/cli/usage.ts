@@ -91,7 +91,9 @@ function commandLines(
   language: Language,
 ): string[] {
   const width = Math.max(...alignedWith.map((spec) => synopsis(spec).length));
-  return commands.map((spec) => pairLine([synopsis(spec), spec.meaning[language]], width));
+  return commands
+    .filter(({ isFormer }) => !isFormer)
+    .map((spec) => pairLine([synopsis(spec), spec.meaning[language]], width));
 }
 
 function section(heading: string, pairs: readonly (readonly [string, string])[]): string[] {

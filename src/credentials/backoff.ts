@@ -127,8 +127,13 @@ export function backoffAfter(
 /** The failure of a backoff, as callers get it at `now`. It calls for no further backoff. */
 export function backoffError(backoff: Backoff, now: number): ServiceError {
   const { code, message, hint, upstream } = backoff.failure;
-  const retryAfterMs = Math.max(1000, backoff.until - now);
-  return new ServiceError(code, message, detailOf({ retryAfterMs, hint, upstream }));
+  const detail: ServiceErrorDetail = {
+    pacing: "handled",
+    retryAfterMs: Math.max(1000, backoff.until - now),
+    ...(hint === undefined ? {} : { hint }),
+    ...(upstream === undefined ? {} : { upstream }),
+  };
+  return new ServiceError(code, message, detail);
 }
 
 /** The failures that say something of the upstream; others are our own affair and call for no backoff. */
@@ -147,7 +152,7 @@ export function callsForBackoff(error: ServiceError): boolean {
 
 /** The same failure, for which no further backoff is made: one was made already, or none should be. */
 export function handledError(error: ServiceError): ServiceError {
-  return new ServiceError(error.code, error.message, { ...detailOf(error), cause: error.cause });
+  return error.with({ pacing: "handled" });
 }
 
 /** A failure of ours that is not the upstream's and calls for no backoff. */
@@ -158,18 +163,6 @@ export function unavailable(message: string, retryAfterMs: number): ServiceError
 /** A failure after which nothing else can be tried: the credential is left alone for `retryAfterMs`. */
 export function terminalError(message: string, retryAfterMs: number): ServiceError {
   return new ServiceError("unavailable", message, { retryAfterMs, pacing: "terminal" });
-}
-
-function detailOf(
-  error: Partial<Pick<ServiceError, "retryAfterMs" | "hint" | "upstream">>,
-): ServiceErrorDetail {
-  const { retryAfterMs, hint, upstream } = error;
-  return {
-    pacing: "handled",
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    ...(hint === undefined ? {} : { hint }),
-    ...(upstream === undefined ? {} : { upstream }),
-  };
 }
 
 function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number {

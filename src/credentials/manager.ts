@@ -25,7 +25,12 @@ export interface GetOptions {
   /** Wait for a longer life when less than this is left; milliseconds, default 0. */
   readonly minTtlMs?: number;
   /** The caller's own object, on which a get that succeeds notes how it came by its credential. */
-  readonly notes?: { result?: RequestResult };
+  readonly notes?: GetNotes;
+}
+
+/** How a get came by its credential. */
+export interface GetNotes {
+  result?: RequestResult;
 }
 
 /** A flight of this process. */
@@ -55,6 +60,17 @@ export class CredentialManager {
     this.#refresh = new Refresh(parts);
     const flying = () => [...this.#flying.values()].map(({ name }) => name);
     this.#clearing = new Clearing(parts, flying);
+  }
+
+  /** The cached credential of `ref` while it needs no look, no wait and no renewal; undefined otherwise. Counts as a use. */
+  peek(ref: CredentialRef, minTtlMs: number): CachedCredential | undefined {
+    const { memory } = this.#parts;
+    const key = credentialKey(ref);
+    const held = memory.current(key);
+    if (!held?.isUsable(minTtlMs)) return undefined;
+    if (held.remainingMs() <= renewBeforeMs(renewalSubject(ref, held), 1)) return undefined;
+    memory.markUsed(key);
+    return held;
   }
 
   /**

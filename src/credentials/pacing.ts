@@ -1,6 +1,6 @@
 import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
-import type { UsageCounter } from "../audit/usage.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import { type Clock, untilMidnightInBeijing } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
@@ -124,7 +124,7 @@ export interface PacingParts {
   readonly clock: Clock;
   readonly events: EventBus;
   /** Today's upstream calls; without it no quota is near its end. */
-  readonly usage?: Pick<UsageCounter, "today">;
+  readonly calls?: Pick<CallCounter, "today">;
   /** Whether the app of a configured slot has another secret by now, or is gone; default false. */
   readonly isOutdated?: (slot: Slot) => Promise<boolean>;
   /** Whether a slot's secret was accepted before this process started; default false. */
@@ -309,13 +309,13 @@ export class Pacing {
    * time stop, so that what is left is there for callers without any token.
    */
   async isNearQuota(name: CredentialName): Promise<boolean> {
-    const { usage, events } = this.#parts;
+    const { calls, events } = this.#parts;
     const { platform, appId, name: mode } = name.slot;
-    if (!usage || platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
-    const calls = (await usage.today(platform, appId)).get("/cgi-bin/token") ?? 0;
-    const isNear = calls >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
+    if (!calls || platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
+    const used = (await calls.today(platform, appId)).get("/cgi-bin/token") ?? 0;
+    const isNear = used >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
     const key = credentialKey(name);
-    if (isNear) events.emit({ type: "quota.nearly_used", key, calls, limit: MAX_CLASSIC_PER_DAY });
+    if (isNear) events.emit({ type: "quota.nearly_used", key, calls: used, limit: MAX_CLASSIC_PER_DAY });
     return isNear;
   }
 

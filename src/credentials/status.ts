@@ -1,5 +1,5 @@
 import type { Slot } from "../apps/app.ts";
-import type { UsageCounter } from "../audit/usage.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
@@ -66,7 +66,7 @@ export interface CredentialStatesParts {
   readonly facts: CredentialFactsStore;
   readonly pacing: Pick<Pacing, "backoffsOf" | "forcedToday">;
   readonly memory: Pick<CredentialCache, "current" | "usedAt">;
-  readonly usage: Pick<UsageCounter, "today">;
+  readonly calls: Pick<CallCounter, "today">;
   readonly clock: Clock;
   /** A credential that nobody asked for in so long is not renewed; milliseconds. */
   readonly idleAfterMs: number;
@@ -95,13 +95,13 @@ export class CredentialStates {
 
   /** How the app of `slot` is. */
   async ofApp(slot: Slot): Promise<AppStatus> {
-    const { facts, pacing, usage } = this.#parts;
+    const { facts, pacing, calls } = this.#parts;
     const { platform, appId } = slot;
     const kinds = KINDS_OF[platform];
     const [known, backoffs, today] = [
       await facts.ofSlot(slot),
       await pacing.backoffsOf(slot),
-      new Map(await usage.today(platform, appId)),
+      new Map(await calls.today(platform, appId)),
     ];
     if (platform === "weixin") {
       const endpoint = slot.tokenMode === "classic" ? "/cgi-bin/token" : "/cgi-bin/stable_token";

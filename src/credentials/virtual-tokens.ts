@@ -3,7 +3,8 @@ import type { Clock } from "../clock.ts";
 import { Secret } from "../secret.ts";
 import { appName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
-import { type Caller, forbidden, markRefused } from "../access/principal.ts";
+import type { Permit } from "../access/access.ts";
+import { denied, forbidden } from "../access/principal.ts";
 import type { CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
 import type { CredentialManager, GetOptions } from "./manager.ts";
@@ -119,7 +120,7 @@ export type DeliveredToken = Pick<CachedCredential, "value" | "issuedAt" | "expi
 
 /** What is delivered, and out of what. */
 export interface TokenDeliveryParts {
-  readonly credentials: Pick<CredentialManager, "get" | "refresh" | "replace">;
+  readonly credentials: Pick<CredentialManager, "peek" | "get" | "refresh" | "replace">;
   readonly virtualTokens: Pick<VirtualTokens, "issue">;
   readonly clock: Clock;
 }
@@ -137,55 +138,57 @@ export class TokenDelivery {
     this.#parts = parts;
   }
 
-  /** As `CredentialManager.get`. Throws `forbidden` when no virtual token can be made for the caller. */
-  async get(caller: Caller, ref: CredentialRef, options: GetOptions = {}): Promise<DeliveredToken> {
+  /** As `CredentialManager.peek`; undefined also where `get` has more to say. */
+  peek(permit: Permit, ref: CredentialRef, minTtlMs: number): DeliveredToken | undefined {
+    const { principal } = permit;
+    const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
+    if (!isVirtual) return this.#parts.credentials.peek(ref, minTtlMs);
+    const issue = this.#virtualFor(permit, ref);
+    return this.#parts.credentials.peek(ref, 0) && issue?.();
+  }
+
+  /** As `CredentialManager.get`. Throws `forbidden` when no virtual token can be issued to the caller. */
+  async get(permit: Permit, ref: CredentialRef, options: GetOptions = {}): Promise<DeliveredToken> {
     const { credentials } = this.#parts;
-    const make = this.#virtualFor(caller, ref);
-    if (!make) return credentials.get(ref, options);
+    const issue = this.#virtualFor(permit, ref);
+    if (!issue) return credentials.get(ref, options);
     // A virtual token has its whole life before it; how much the real one has left is the gateway's affair.
     const { notes } = options;
     await credentials.get(ref, notes ? { notes } : {});
-    return make();
+    return issue();
   }
 
   /** As `CredentialManager.refresh`; see `get`. */
   async refresh(
-    caller: Caller,
+    permit: Permit,
     ref: CredentialRef,
     order: { readonly force: boolean; readonly actor?: AuditActor },
   ): Promise<DeliveredToken> {
-    const make = this.#virtualFor(caller, ref);
+    const issue = this.#virtualFor(permit, ref);
     const held = await this.#parts.credentials.refresh(ref, order);
-    return make?.() ?? held;
+    return issue?.() ?? held;
   }
 
-  /** As `CredentialManager.replace`; see `get`. A virtual token is never what stands, so for one nothing is replaced. */
+  /** As `CredentialManager.replace`; see `get`. A virtual token is never the current value, so for one nothing is replaced. */
   async replace(
-    caller: Caller,
+    permit: Permit,
     ref: CredentialRef,
     rejected: Secret,
     actor?: AuditActor,
   ): Promise<DeliveredToken> {
-    const make = this.#virtualFor(caller, ref);
+    const issue = this.#virtualFor(permit, ref);
     const held = await this.#parts.credentials.replace(ref, rejected, actor, { endpoint: "v1" });
-    return make?.() ?? held;
+    return issue?.() ?? held;
   }
 
-  /** What makes the caller's own token; undefined for whoever is given the real credential. */
-  #virtualFor(caller: Caller, { slot, kind }: CredentialRef): (() => DeliveredToken) | undefined {
-    const { client: owner, key } = caller;
-    if (kind !== "access_token" || owner?.client.delivery !== "virtual") return undefined;
-    if (!key)
-      throw markRefused(
-        caller,
-        forbidden(
-          "该客户端只能以API密钥获取虚拟token",
-          "this client is given virtual tokens, and for an API key only",
-        ),
-      );
+  /** What issues the caller's own token; undefined for a caller that gets the real credential. */
+  #virtualFor({ principal }: Permit, { slot, kind }: CredentialRef): (() => DeliveredToken) | undefined {
+    if (kind !== "access_token" || principal.kind !== "client") return undefined;
+    const { owner, key } = principal;
+    if (owner.client.delivery !== "virtual") return undefined;
     if (!slot.configured)
-      throw markRefused(
-        caller,
+      throw denied(
+        principal,
         forbidden(
           "该客户端使用虚拟token，只能用于本服务已配置的应用和secret",
           "this client is given virtual tokens, which are for apps and secrets that this service holds",

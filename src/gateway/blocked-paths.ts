@@ -1,6 +1,5 @@
-import { type Platform, ServiceError } from "../errors.ts";
-import { refusalOf } from "../api/wechat-answer.ts";
-import type { RawQuery } from "../api/wechat-request.ts";
+import { type Platform, refusalOf, ServiceError } from "../errors.ts";
+import type { CallQuery } from "./forwarder.ts";
 
 /** What WeChat's paths consist of. All else could be read in one way here and in another there, and so is refused. */
 const PLAIN_PATH = /^(\/[A-Za-z0-9._~-]+)+\/?$/;
@@ -24,7 +23,12 @@ const REAL_TOKENS_ONLY = /^\/cgi-bin\/(openapi(\/|$)|clear_quota|corpgroup\/corp
 export interface PlainCall {
   readonly method: string;
   readonly path: string;
-  readonly query: RawQuery;
+  readonly query: CallQuery;
+}
+
+/** Refuses a path that another server could read in another way: WeChat's or WeCom's refusal of an unknown path. */
+export function assertCanonicalPath(platform: Platform, path: string): void {
+  if (!PLAIN_PATH.test(path) || DOT_SEGMENT.test(path)) throw refusalOf(platform, 40066, "invalid url");
 }
 
 /**
@@ -34,7 +38,7 @@ export interface PlainCall {
  *   given twice, however it is encoded; `method_not_allowed` for a method that no API has.
  */
 export function assertCanonical(platform: Platform, { method, path, query }: PlainCall): void {
-  if (!PLAIN_PATH.test(path) || DOT_SEGMENT.test(path)) throw refusalOf(platform, 40066, "invalid url");
+  assertCanonicalPath(platform, path);
   // A fragment's beginning: it would not be sent, nor what is behind it.
   if (query.toString().includes("#")) throw refusalOf(platform, 40066, "invalid url");
   if (query.count("access_token") > 1) {
@@ -49,7 +53,7 @@ export function assertCanonical(platform: Platform, { method, path, query }: Pla
  *
  * @throws {ServiceError} `forbidden`.
  */
-export function assertAllowed(path: string, query: RawQuery, isVirtual: boolean): void {
+export function assertAllowed(path: string, query: CallQuery, isVirtual: boolean): void {
   const name = path.toLowerCase().replace(/\/$/, "");
   if (OTHER_CREDENTIAL.test(name) || query.names.some((each) => OTHER_TOKEN.test(each))) {
     throw new ServiceError(

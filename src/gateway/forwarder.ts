@@ -4,8 +4,6 @@ import type { Caller } from "../access/principal.ts";
 /** A request as it goes to WeChat or WeCom, with the real token in it. */
 export interface ForwardRequest {
   readonly platform: Platform;
-  /** Who asks, so that nobody takes all the room there is. */
-  readonly caller: string;
   readonly method: string;
   /** Set on the upstream's URL as it is, never resolved. */
   readonly path: string;
@@ -18,10 +16,18 @@ export interface ForwardRequest {
   readonly signal: AbortSignal;
 }
 
+/** As how many requests one counts whose body is streamed: `fetch` holds about 5 MB of it. */
+export const STREAM_PERMITS = 6;
+
 /** A body that is sent while it comes in, and is exactly `length` bytes long. */
 export interface BodyStream {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number;
+}
+
+/** Whether a body is sent while it comes in. */
+export function isStream(body: ForwardRequest["body"]): body is BodyStream {
+  return body !== undefined && !(body instanceof Uint8Array);
 }
 
 /**
@@ -40,26 +46,51 @@ export interface Forwarder {
   forward(request: ForwardRequest): Promise<ForwardAnswer>;
 }
 
-/** Sends a request up, and notes on the caller for whom that is whether it may have been carried out. Throws as `forward`. */
-export async function forwardFor(
-  caller: Caller,
-  forwarder: Forwarder,
-  request: ForwardRequest,
-): Promise<ForwardAnswer> {
-  caller.mayHaveCalled = true;
+/** A query that keeps every byte of what it does not change. */
+export interface CallQuery {
+  readonly names: readonly string[];
+  count(name: string): number;
+  with(name: string, value: string): CallQuery;
+  without(name: string): CallQuery;
+  toString(): string;
+}
+
+/** A call as it came from its caller. */
+export interface CallRequest {
+  readonly caller: Caller;
+  readonly method: string;
+  /** As it was sent; the policy is checked on it, and it goes up as it is. */
+  readonly path: string;
+  readonly query: CallQuery;
+  readonly headers: Headers;
+  readonly body: ReadableStream<Uint8Array> | null;
+  /** Of the body, as announced; undefined where nothing was. */
+  readonly length: number | undefined;
+  /** The caller's abort. */
+  readonly signal: AbortSignal;
+}
+
+/** As `forward`; a failure after which the call may have been carried out says so (`ServiceError.mayHaveRun`). */
+export async function forwardTracked(forwarder: Forwarder, request: ForwardRequest): Promise<ForwardAnswer> {
   try {
     return await forwarder.forward(request);
   } catch (error) {
-    // Nothing was sent; and where this was to heal, the platform has refused what was sent before.
-    if (error instanceof ServiceError && error.code === "upstream_unreachable") caller.mayHaveCalled = false;
-    throw error;
+    // Nothing was sent; and where this was to heal, the platform has rejected what was sent before.
+    if (error instanceof ServiceError && error.code === "upstream_unreachable") throw error;
+    throw maybeRun(error);
   }
 }
 
-/**
- * What a caller says to us, or a proxy on the way says of the caller: none of it is WeChat's business. Nor is what has
- * some servers take another path or method than the request's, which is the one that was checked.
- */
+/** `error` as the failure of a call that was sent. */
+export function maybeRun(error: unknown): ServiceError {
+  const failure =
+    error instanceof ServiceError
+      ? error
+      : new ServiceError("internal", "a fault in the gateway", { cause: error });
+  return failure.with({ mayHaveRun: true });
+}
+
+/** Drops hop-by-hop, credential and method-override headers. */
 const OURS =
   /^(authorization|x-api-key|cookie|forwarded|x-forwarded(-.*)?|x-real-ip|via|x-(cluster-)?client-ip|true-client-ip|cf-.*|expect|x-original-.*|x-rewrite-url|x-envoy-.*|x-(http-)?method(-override)?)$/;
 

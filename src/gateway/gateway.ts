@@ -1,21 +1,30 @@
+import type { Access } from "../access/access.ts";
+import { pathFamily } from "../access/api-policy.ts";
+import type { Concurrency } from "../access/limits.ts";
+import { actorOf, denied, type Principal } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
-import { type Access, actorOf, callerKey } from "../access/access.ts";
-import { type Caller, markRefused } from "../access/principal.ts";
-import type { Concurrency } from "../access/limits.ts";
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
-import type { CredentialManager } from "../credentials/manager.ts";
-import type { RawQuery, WechatRequest } from "../api/wechat-request.ts";
-import { heldApp, type TokenContext } from "../api/token-resolver.ts";
+import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
+import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";
-import type { EventBus, ServiceEvent } from "../events.ts";
+import type { EventBus, RequestResult, ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { handedOn, type ReadAnswer, readSmallText, isInvalidToken } from "./answer.ts";
-import { type CallBody, prepareBody, type ReplayBudget } from "./call-body.ts";
-import { type Forwarder, forwardFor, headersUp } from "./forwarder.ts";
+import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
 import { assertAllowed, assertCanonical } from "./blocked-paths.ts";
-import { pathFamily } from "../access/api-policy.ts";
+import { type CallBody, isStreamed, prepareBody } from "./call-body.ts";
+import {
+  type CallQuery,
+  type CallRequest,
+  type Forwarder,
+  forwardTracked,
+  headersUp,
+  isStream,
+  maybeRun,
+  STREAM_PERMITS,
+} from "./forwarder.ts";
 
 /** What the gateway works with. */
 export interface GatewayParts {
@@ -24,21 +33,29 @@ export interface GatewayParts {
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
   readonly forwarder: Forwarder;
   readonly concurrency: Pick<Concurrency, "enter">;
-  readonly budget: ReplayBudget;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Counts each time that a call is sent up. */
+  readonly calls: Pick<CallCounter, "count">;
 }
 
-/** How a call ended, and what a token that turned out to be dead was healed to. */
+/** How a call ended, and whether a token that turned out to be invalid was healed. */
 type Called = Extract<ServiceEvent, { type: "gateway.called" }>;
 
 /** One call on its way. */
 interface Call {
-  readonly request: WechatRequest;
-  readonly holding: TokenContext;
+  readonly request: CallRequest;
+  readonly context: TokenContext;
   readonly family: string;
   readonly startedAt: number;
+  readonly notes: GetNotes;
   healing: Called["healing"];
+}
+
+/** The platform's answer for the caller, and how the call came by its token. */
+export interface GatewayAnswer {
+  readonly response: Response;
+  readonly result: RequestResult;
 }
 
 /** What the platform said last, and to which token. */
@@ -61,69 +78,68 @@ export class Gateway {
   }
 
   /**
-   * The platform's answer to a call of whoever holds a token or a key of that app.
+   * The platform's answer to a call of the holder of a token or a key of that app.
    *
    * @throws {ServiceError} `forbidden` for what this caller may not call; `rate_limited`; what `CredentialManager.get`
-   *   and `Forwarder.forward` throw. Whether it may have been carried out is noted on the caller.
+   *   and `forwardTracked` throw.
    */
-  async call(request: WechatRequest, holding: TokenContext): Promise<Response> {
+  async call(request: CallRequest, context: TokenContext): Promise<GatewayAnswer> {
     const { access, concurrency, clock } = this.#parts;
-    const { caller, path, query } = request;
-    const { method, signal } = request.request;
-    const { platform } = holding.name;
-    const family = pathFamily(path);
-    this.#checkApp(caller, holding);
-    caller.use = { action: "api:call", app: heldApp(holding), family };
-    assertCanonical(platform, { method, path, query });
-    assertAllowedTo(caller, path, query);
-    access.checkPath(caller, platform, path);
-    const leave = concurrency.enter(caller);
+    const { caller, path, query, signal } = request;
+    const { principal } = context;
+    const { platform } = context.name;
+    this.#checkApp(context);
+    assertCanonical(platform, request);
+    assertAllowedTo(principal, path, query);
+    access.checkPath(principal, platform, path);
+    const permits = isStreamed(request) ? STREAM_PERMITS : 1;
+    const leave = await concurrency.enter(caller, { signal, permits });
     // The answer of a caller who has gone before it came is neither read nor cancelled.
-    if (leave) signal.addEventListener("abort", leave, { once: true });
-    const call: Call = { request, holding, family, startedAt: clock.monotonic(), healing: "none" };
+    signal.addEventListener("abort", leave, { once: true });
+    const startedAt = clock.monotonic();
+    const call: Call = { request, context, family: pathFamily(path), startedAt, notes: {}, healing: "none" };
     try {
       const { last, token: real } = await this.#exchange(call);
-      const response = handedOn(last, { real, given: holding.token, onEnd: leave });
+      const response = toResponse(last, { real, given: context.token, onEnd: leave });
       this.#report(call, outcomeOf(last));
-      return response;
+      return { response, result: call.notes.result ?? "done" };
     } catch (error) {
-      leave?.();
+      leave();
       this.#report(call, codeOf(error));
       throw error;
     }
   }
 
-  /** Refuses what the caller may not do with the app, and everybody while that is disabled, also with a token that is not ours. */
-  #checkApp(caller: Caller, { slot, name }: TokenContext): void {
+  /** Refuses what the caller may not do with the app, and every caller while it is disabled, also with a token that is not ours. */
+  #checkApp({ slot, name, principal }: TokenContext): void {
     const { access, directory } = this.#parts;
     const held = slot ?? directory.findSlot(appName(name));
-    if (held) access.slotOfToken(caller, "api:call", held);
+    if (held) access.slotOfToken(principal, "api:call", held);
   }
 
   async #exchange(call: Call): Promise<Exchanged> {
-    const { credentials, budget } = this.#parts;
-    const { request, holding } = call;
-    const { slot } = holding;
-    const body = await prepareBody(request.request, budget.of(callerKey(request.caller)));
-    try {
-      const held = slot && (await credentials.get(tokenOf(slot), { notes: request.caller }));
-      const token = held?.value ?? holding.token;
-      if (!token) throw new ServiceError("internal", "a call without a token");
-      const first = await this.#send(call, body, token);
-      if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
-      const another = await this.#another(call, slot, token);
-      call.healing = another && body.isReplayable ? "healed" : "failed";
-      if (!another || !body.isReplayable) return { last: first, token };
-      return { last: await this.#send(call, body, another), token: another };
-    } finally {
-      body.release();
-    }
+    const { credentials } = this.#parts;
+    const { request, context, notes } = call;
+    const { slot } = context;
+    const body = await prepareBody(request);
+    const held = slot && (await credentials.get(tokenOf(slot), { notes }));
+    const token = held?.value ?? context.token;
+    if (!token) throw new ServiceError("internal", "a call without a token");
+    const first = await this.#send(call, body, token);
+    if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
+    const another = await this.#another(call, slot, token);
+    const isHealed = another !== undefined && !isStream(body);
+    call.healing = isHealed ? "healed" : "failed";
+    return isHealed
+      ? { last: await this.#send(call, body, another), token: another }
+      : { last: first, token };
   }
 
   /** Another token than `dead`, which the platform has just refused; undefined when there is none to be had. */
-  async #another({ request }: Call, slot: Slot, dead: Secret): Promise<Secret | undefined> {
+  async #another({ request, context }: Call, slot: Slot, dead: Secret): Promise<Secret | undefined> {
     try {
-      const { value } = await this.#parts.credentials.replace(tokenOf(slot), dead, actorOf(request.caller));
+      const actor = actorOf(context.principal, request.caller);
+      const { value } = await this.#parts.credentials.replace(tokenOf(slot), dead, actor);
       return value.equals(dead) ? undefined : value;
     } catch {
       // What kept us from it is told in log and state; the caller is told what the platform said.
@@ -131,22 +147,24 @@ export class Gateway {
     }
   }
 
-  async #send({ request, holding, family }: Call, { body }: CallBody, token: Secret): Promise<ReadAnswer> {
-    const { forwarder, clock, events } = this.#parts;
-    const { platform, appId } = holding.name;
-    const { caller, path } = request;
-    const { method, headers, signal } = request.request;
+  async #send({ request, context, family }: Call, body: CallBody, token: Secret): Promise<ReadAnswer> {
+    const { forwarder, clock, events, calls } = this.#parts;
+    const { platform, appId } = context.name;
+    const { method, path, headers, signal } = request;
     const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
+      calls.count(platform, appId, family);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const about = { platform, appId, endpoint: family, durationMs, outcome };
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const who = callerKey(caller);
-      const up = { platform, caller: who, method, path, query, headers: headersUp(headers), body, signal };
-      const read = await readSmallText(await forwardFor(caller, forwarder, up));
+      const up = { platform, method, path, query, headers: headersUp(headers), body, signal };
+      const answer = await forwardTracked(forwarder, up);
+      const read = await readSmallText(answer).catch((error: unknown) => {
+        throw maybeRun(error);
+      });
       report(outcomeOf(read), read.errcode);
       return read;
     } catch (error) {
@@ -155,12 +173,12 @@ export class Gateway {
     }
   }
 
-  #report({ request, holding, family, startedAt, healing }: Call, outcome: Called["outcome"]): void {
+  #report({ context, family, startedAt, healing }: Call, outcome: Called["outcome"]): void {
     const { clock, events } = this.#parts;
     events.emit({
       type: "gateway.called",
-      client: request.caller.identity?.client ?? "",
-      app: heldApp(holding),
+      client: context.principal.identity.client,
+      app: contextApp(context),
       family,
       outcome,
       healing,
@@ -174,18 +192,19 @@ function tokenOf(slot: Slot): CredentialRef {
 }
 
 /** What goes up of a query. In WeCom's debug mode five calls a minute are answered. */
-function queryUp(platform: TokenContext["name"]["platform"], query: RawQuery): RawQuery {
+function queryUp(platform: TokenContext["name"]["platform"], query: CallQuery): CallQuery {
   if (platform !== "wecom") return query;
   const debugs = query.names.filter((name) => name.toLowerCase() === "debug");
   return debugs.reduce((left, name) => left.without(name), query);
 }
 
 /** As `assertAllowed`, for this caller. A refusal is for who asks, and is counted as every such one. */
-function assertAllowedTo(caller: Caller, path: string, query: RawQuery): void {
+function assertAllowedTo(principal: Principal, path: string, query: CallQuery): void {
   try {
-    assertAllowed(path, query, caller.client?.client.delivery === "virtual");
+    const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
+    assertAllowed(path, query, isVirtual);
   } catch (error) {
-    throw error instanceof ServiceError ? markRefused(caller, error) : error;
+    throw error instanceof ServiceError ? denied(principal, error) : error;
   }
 }
 

@@ -1,7 +1,6 @@
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
-import type { Authentication } from "../api/authentication.ts";
-import type { Caller } from "../access/principal.ts";
+import { type Call, callOf } from "../api/face.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { DROPIN_PATHS, DROPIN_TAG } from "../api/wechat-openapi.ts";
@@ -42,18 +41,16 @@ const HIDDEN = { detail: { hide: true } };
 
 /** What the documentation works with. */
 export interface SwaggerParts {
-  readonly identity: Authentication["identity"];
   /** Throws when the caller may not see it. */
-  readonly admit: (caller: Caller) => void;
+  readonly admit: (call: Call) => void;
 }
 
 /** `/swagger`: the interactive documentation of `routes`, served whole from this program. */
-export function swaggerRoutes(routes: AnyElysia, { identity, admit }: SwaggerParts) {
+export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
   let specification: Promise<string> | undefined;
   return new Elysia({ prefix: "/swagger" })
-    .use(identity)
-    .derive(({ caller }) => {
-      admit(caller);
+    .derive(({ request }) => {
+      admit(callOf(request));
       return {};
     })
     .get("/", () => file(PAGE, "text/html; charset=utf-8", { "content-security-policy": POLICY }), HIDDEN)

@@ -20,7 +20,7 @@ export function mergeSnapshots(list: readonly Snapshot[]): string {
       for (const sample of metric.samples) mergeSample(known, metric, sample, worker);
     }
   }
-  return [...merged.values()].map(metricText).join("");
+  return [...merged.values()].map(bothTexts).join("");
 }
 
 interface MergedMetric {
@@ -41,6 +41,14 @@ function mergeSample(known: MergedMetric, metric: MetricSnapshot, sample: Sample
   } else if (sample.value > before.value) {
     known.samples.set(key, { ...sample, labels });
   }
+}
+
+/** A metric that was renamed stands under both names for a while, so that no alert falls silent with an upgrade. */
+function bothTexts({ metric, samples }: MergedMetric): string {
+  const { name, formerName } = metric;
+  const text = metricText({ metric, samples });
+  if (formerName === undefined) return text;
+  return text + metricText({ metric: { ...metric, name: formerName, help: `Now ${name}.` }, samples });
 }
 
 function metricText({ metric, samples }: MergedMetric): string {

@@ -1,11 +1,11 @@
-/** With more apps than this, one series for each costs more than it tells. */
+/** With more apps than this, one series for each costs more than it is worth. */
 export const MAX_APPS = 1000;
 
 /** How the values that several processes have for one series become one value. */
 export type MergeRule =
   /** They are added. */
   | "add"
-  /** Each process sees the same thing: the largest stands. */
+  /** Each process sees the same thing: the largest is shown. */
   | "most"
   /** They stay apart, under a label `worker`. */
   | "worker";
@@ -22,6 +22,7 @@ export interface Sample {
 /** One metric with all its series, as plain JSON. */
 export interface MetricSnapshot {
   readonly name: string;
+  readonly formerName?: string;
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly merge: MergeRule;
@@ -41,118 +42,135 @@ export interface Snapshot {
 /** What every metric says of itself. */
 export interface MetricOptions {
   readonly name: string;
+  /** The name that it had, under which it is shown as well for one minor version. */
+  readonly formerName?: string;
   /** One sentence, English. */
   readonly help: string;
   readonly labelNames?: readonly string[];
 }
 
-/** The series of one metric, found by a walk along their label values, which joins no strings. */
-class SeriesTree<Series> {
-  readonly #root: Branch<Series> = { children: new Map(), series: undefined };
+/** Between label values that are joined. Label values are names of ours, which have none. */
+const SEPARATOR = "\u001f";
+
+/** The series of one metric, each made when its label values are first named. */
+class SeriesMap<Series> {
   readonly #create: () => Series;
-  readonly #all: { labels: readonly string[]; series: Series }[] = [];
+  readonly #all = new Map<string, { readonly labels: readonly string[]; readonly series: Series }>();
 
   constructor(create: () => Series) {
     this.#create = create;
   }
 
   at(labels: readonly string[]): Series {
-    let branch = this.#root;
-    for (const label of labels) {
-      let next = branch.children.get(label);
-      if (!next) {
-        next = { children: new Map(), series: undefined };
-        branch.children.set(label, next);
-      }
-      branch = next;
+    const key = labels.join(SEPARATOR);
+    let found = this.#all.get(key);
+    if (!found) {
+      found = { labels, series: this.#create() };
+      this.#all.set(key, found);
     }
-    if (branch.series !== undefined) return branch.series;
-    const series = this.#create();
-    branch.series = series;
-    this.#all.push({ labels: [...labels], series });
-    return series;
+    return found.series;
   }
 
   samples(toSample: (labels: readonly string[], series: Series) => Sample): Sample[] {
-    return this.#all.map(({ labels, series }) => toSample(labels, series));
+    return [...this.#all.values()].map(({ labels, series }) => toSample(labels, series));
   }
 
   clear(): void {
-    this.#root.children.clear();
-    this.#root.series = undefined;
-    this.#all.length = 0;
+    this.#all.clear();
   }
 }
 
-interface Branch<Series> {
-  readonly children: Map<string, Branch<Series>>;
-  series: Series | undefined;
+/** One series of a counter or gauge. It may be kept and changed. */
+export interface NumberSeries {
+  value: number;
 }
 
 /** A number that only grows. Values of labels are from a bounded set, given in the order of the label names. */
 export class Counter {
-  readonly #tree = new SeriesTree(() => ({ value: 0 }));
+  readonly #all = new SeriesMap<NumberSeries>(() => ({ value: 0 }));
 
-  /** Shows the series at 0 before anything is counted, so that its first rise can be seen. */
-  begin(...labels: readonly string[]): void {
-    this.#tree.at(labels);
+  /** The series of these label values. It is shown from now on, at 0 at first, so that its first rise can be seen. */
+  series(...labels: readonly string[]): NumberSeries {
+    return this.#all.at(labels);
   }
 
   increase(...labels: readonly string[]): void {
-    this.#tree.at(labels).value += 1;
+    this.#all.at(labels).value += 1;
   }
 
   samples(): Sample[] {
-    return this.#tree.samples((labels, { value }) => ({ labels, value }));
+    return this.#all.samples((labels, { value }) => ({ labels, value }));
   }
 }
 
 /** A number that goes up and down. */
 export class Gauge {
-  readonly #tree = new SeriesTree(() => ({ value: 0 }));
+  readonly #all = new SeriesMap<NumberSeries>(() => ({ value: 0 }));
 
   set(value: number, ...labels: readonly string[]): void {
-    this.#tree.at(labels).value = value;
+    this.#all.at(labels).value = value;
   }
 
   add(delta: number, ...labels: readonly string[]): void {
-    this.#tree.at(labels).value += delta;
+    this.#all.at(labels).value += delta;
   }
 
-  /** Forgets every series, for a gauge that is filled anew each time it is read. */
+  /** Drops every series, for a gauge that is filled again each time it is read. */
   clear(): void {
-    this.#tree.clear();
+    this.#all.clear();
   }
 
   samples(): Sample[] {
-    return this.#tree.samples((labels, { value }) => ({ labels, value }));
+    return this.#all.samples((labels, { value }) => ({ labels, value }));
+  }
+}
+
+/** One series of a histogram. It may be kept. */
+export class HistogramSeries {
+  readonly #bounds: readonly number[];
+  readonly #counts: number[];
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0);
+  }
+
+  /** Counts `value` in the first bucket whose bound is not below it. */
+  observe(value: number): void {
+    let index = 0;
+    while (value > (this.#bounds[index] ?? Infinity)) index += 1;
+    this.#counts[index] = (this.#counts[index] ?? 0) + 1;
+    this.#sum += value;
+  }
+
+  sample(labels: readonly string[]): Sample {
+    return { labels, value: this.#sum, counts: [...this.#counts] };
   }
 }
 
 /** Counts observations in buckets. Seconds, where it is a time. */
 export class Histogram {
   readonly bounds: readonly number[];
-  readonly #tree: SeriesTree<{ sum: number; readonly counts: number[] }>;
+  readonly #all: SeriesMap<HistogramSeries>;
 
   /** `bounds` ascend. */
   constructor(bounds: readonly number[]) {
     this.bounds = bounds;
-    this.#tree = new SeriesTree(() => ({
-      sum: 0,
-      counts: Array.from({ length: bounds.length + 1 }, () => 0),
-    }));
+    this.#all = new SeriesMap(() => new HistogramSeries(bounds));
+  }
+
+  /** The series of these label values. */
+  series(...labels: readonly string[]): HistogramSeries {
+    return this.#all.at(labels);
   }
 
   observe(value: number, ...labels: readonly string[]): void {
-    const series = this.#tree.at(labels);
-    let index = 0;
-    while (value > (this.bounds[index] ?? Infinity)) index += 1;
-    series.counts[index] = (series.counts[index] ?? 0) + 1;
-    series.sum += value;
+    this.#all.at(labels).observe(value);
   }
 
   samples(): Sample[] {
-    return this.#tree.samples((labels, { sum, counts }) => ({ labels, value: sum, counts: [...counts] }));
+    return this.#all.samples((labels, series) => series.sample(labels));
   }
 }
 
@@ -162,7 +180,7 @@ export class MetricRegistry {
 
   counter(options: MetricOptions): Counter {
     const counter = new Counter();
-    if (!options.labelNames?.length) counter.begin();
+    if (!options.labelNames?.length) counter.series();
     this.#readers.push(() => ({
       ...describe(options),
       type: "counter",
@@ -192,12 +210,12 @@ export class MetricRegistry {
     return histogram;
   }
 
-  /** Every metric as it stands, in the order in which they were made. */
+  /** Every metric as it is now, in the order in which they were made. */
   snapshot(worker: string): Snapshot {
     return { worker, metrics: this.#readers.map((read) => read()) };
   }
 }
 
-function describe({ name, help, labelNames = [] }: MetricOptions) {
-  return { name, help, labelNames };
+function describe({ name, formerName, help, labelNames = [] }: MetricOptions) {
+  return { name, ...(formerName === undefined ? {} : { formerName }), help, labelNames };
 }

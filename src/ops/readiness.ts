@@ -1,51 +1,44 @@
 import type { Clock } from "../clock.ts";
-import type { EventListener } from "../events.ts";
 
 /** For how long an answer of the store is believed, in milliseconds. */
 const BELIEVED_MS = 1000;
 
 /** What keeps an open store from being used as it should be. */
 export interface StoreFault {
-  readonly part: "database" | "key" | "migrations";
+  readonly part: "database" | "key" | "migrations" | "audit";
   /** For a person: what is wrong and what to do. */
   readonly message: string;
 }
 
 /** One thing that keeps this process from serving as it should. */
 export interface NotReadyReason {
-  readonly part: StoreFault["part"] | "audit" | "service";
+  readonly part: StoreFault["part"] | "service";
   /** For a person: what is wrong and what to do. */
   readonly message: string;
 }
 
-/** What is looked at. */
-export interface ReadinessParts {
-  /** Looks at the store; it is asked at most once a second, however many ask here. */
-  readonly probe: () => Promise<readonly StoreFault[]>;
-  /** Why the audit can't be written; undefined when it can. It never throws. */
-  readonly auditFault: () => Promise<string | undefined>;
-  readonly clock: Clock;
-}
-
 /**
- * Tells whether this process can do all of its work: its store and its audit can be written, its key fits, and it is not
+ * Says whether this process can do all of its work: its store and its audit can be written, its key fits, and it is not
  * stopping.
  */
 export class Readiness {
-  readonly #parts: ReadinessParts;
+  readonly #probe: () => Promise<readonly StoreFault[]>;
+  readonly #clock: Clock;
   #isStopping = false;
   #latest: Promise<readonly NotReadyReason[]> | undefined;
-  /** By the monotonic clock; undefined while the store is being looked at, and whoever asks shares the answer. */
+  /** By the monotonic clock; undefined while the store is being looked at, and all callers share the answer. */
   #latestEndsAt: number | undefined;
 
-  constructor(parts: ReadinessParts) {
-    this.#parts = parts;
+  /** `probe` looks at the store; it is asked at most once a second, however many ask here. */
+  constructor(probe: () => Promise<readonly StoreFault[]>, clock: Clock) {
+    this.#probe = probe;
+    this.#clock = clock;
   }
 
-  /** Notes that the service is stopping. Bound, so that it can be subscribed. */
-  readonly listen: EventListener = ({ type }) => {
-    if (type === "service.stopping") this.#isStopping = true;
-  };
+  /** From now on the service is stopping, and not ready. */
+  stopping(): void {
+    this.#isStopping = true;
+  }
 
   /** Why not; empty when ready. Never throws. */
   async reasons(): Promise<readonly NotReadyReason[]> {
@@ -55,7 +48,7 @@ export class Readiness {
   }
 
   #faults(): Promise<readonly NotReadyReason[]> {
-    const isOld = this.#latestEndsAt !== undefined && this.#parts.clock.monotonic() >= this.#latestEndsAt;
+    const isOld = this.#latestEndsAt !== undefined && this.#clock.monotonic() >= this.#latestEndsAt;
     if (!this.#latest || isOld) {
       this.#latestEndsAt = undefined;
       this.#latest = this.#look();
@@ -64,11 +57,8 @@ export class Readiness {
   }
 
   async #look(): Promise<readonly NotReadyReason[]> {
-    const { probe, auditFault, clock } = this.#parts;
-    const faults: NotReadyReason[] = [...(await probe().catch(() => [UNKNOWN]))];
-    const message = await auditFault();
-    if (message !== undefined) faults.push({ part: "audit", message });
-    this.#latestEndsAt = clock.monotonic() + BELIEVED_MS;
+    const faults = await this.#probe().catch(() => [UNKNOWN]);
+    this.#latestEndsAt = this.#clock.monotonic() + BELIEVED_MS;
     return faults;
   }
 }

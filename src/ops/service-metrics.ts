@@ -1,13 +1,17 @@
 import type { SlotName } from "../apps/app.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import type { EventListener, ServiceEvent, UpstreamCall } from "../events.ts";
+import type { UpstreamErrorClass } from "../errors.ts";
+import type { EventListener, RequestResult, ServiceEvent, UpstreamCall } from "../events.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
 import {
   MAX_APPS,
   type Counter,
   type Gauge,
   type Histogram,
+  type HistogramSeries,
+  type MetricOptions,
   MetricRegistry,
+  type NumberSeries,
   type Snapshot,
 } from "./metrics.ts";
 
@@ -20,7 +24,7 @@ export interface ServiceMetricsParts extends GatewayMetricsParts {
   readonly worker: string;
   readonly version: string;
   readonly clock: Clock;
-  /** The credentials that stand. Asked at each snapshot. */
+  /** The current credentials. Asked at each snapshot. */
   readonly listLives: () => Promise<readonly StandingLife[]>;
   /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
   readonly isConfigured: (slot: SlotName) => boolean;
@@ -55,7 +59,7 @@ export class ServiceMetrics {
     };
     this.#expiry = this.#registry.gauge({
       name: "accesstoken_credential_expiry_seconds",
-      help: "Life that is left of each standing credential; 0 when it is over. Off above 1000 apps.",
+      help: "Life that is left of each current credential; 0 when it has expired. Off above 1000 apps.",
       labelNames: ["platform", "app", "kind"],
       merge: "most",
     });
@@ -96,7 +100,6 @@ export class ServiceMetrics {
   /** Everything measured so far, as plain JSON. What the store can't tell just now is left out. */
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
-    this.#gateway.read();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
@@ -115,18 +118,38 @@ export class ServiceMetrics {
   }
 }
 
+/** Codes with which callers are denied, of the envelope and of WeChat's and WeCom's kind; any other begins with its first. */
+const DENIAL_CODES = [401, 403, 429, 40001, 40125, 45009, 45011, 48001, 48002];
+/** Why a refresh fails that an operator has to do something about. */
+const FAILURE_CLASSES = [
+  "config",
+  "account",
+  "risk",
+  "permission",
+  "quota_day",
+] satisfies UpstreamErrorClass[];
+
+/** What is counted of each request to one route. */
+interface RouteSeries {
+  readonly results: Map<RequestResult, NumberSeries>;
+  readonly seconds: HistogramSeries;
+}
+
 function createHandlers(registry: MetricRegistry): Handlers {
-  const counter = (name: string, help: string, labelNames: readonly string[] = []) =>
-    registry.counter({ name: `accesstoken_${name}_total`, help, labelNames });
-  const requests = counter("requests", "Requests by route and how they were served.", ["route", "result"]);
+  const counter = (name: string, help: string, options: Partial<MetricOptions> = {}) =>
+    registry.counter({ name: `accesstoken_${name}_total`, help, ...options });
+  const requests = counter("requests", "Requests by route and how they were served.", {
+    labelNames: ["route", "result"],
+  });
   const requestSeconds = registry.histogram({
     name: "accesstoken_request_duration_seconds",
     help: "Time from a request's arrival to its answer.",
     labelNames: ["route"],
     bounds: REQUEST_BOUNDS,
   });
+  const routes = new Map<string, RouteSeries>();
   const call = ["platform", "endpoint", "outcome"];
-  const upstreamCalls = counter("upstream_calls", "Calls to WeChat and WeCom.", call);
+  const upstreamCalls = counter("upstream_calls", "Calls to WeChat and WeCom.", { labelNames: call });
   const upstreamSeconds = registry.histogram({
     name: "accesstoken_upstream_duration_seconds",
     help: "Time that calls to WeChat and WeCom took.",
@@ -141,22 +164,43 @@ function createHandlers(registry: MetricRegistry): Handlers {
   const flights = gauge("refresh_flights", "Refreshes that run now.");
   const waiters = gauge("refresh_waiters", "Callers that wait for a refresh now.");
   const refreshes = counter("refreshes", "Credentials that were obtained and stored.");
-  const failures = counter("refresh_failures", "Refreshes that failed, by class of errcode or error code.", [
-    "class",
-  ]);
+  const failures = counter("refresh_failures", "Refreshes that failed, by class of errcode or error code.", {
+    labelNames: ["class"],
+  });
+  for (const name of FAILURE_CLASSES) failures.series(name);
   const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
   const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
-  const refusals = counter("refusals", "Requests that were refused for who asked, by code.", ["code"]);
+  const denials = counter("denials", "Requests that were denied for who asked, by code.", {
+    formerName: "accesstoken_refusals_total",
+    labelNames: ["code"],
+  });
+  for (const code of DENIAL_CODES) denials.series(String(code));
   const auditFailures = counter("audit_failures", "Writes to the audit that failed.");
-  const diedEarly = counter("died_early_tokens", "Tokens that somebody else's fetch has ended.");
+  const revokedEarly = counter("revoked_early_tokens", "Tokens that another program's fetch has ended.", {
+    formerName: "accesstoken_died_early_tokens_total",
+  });
   const countUpstream = ({ platform, endpoint, outcome, durationMs }: UpstreamCall) => {
     upstreamCalls.increase(platform, endpoint, outcome);
     upstreamSeconds.observe(durationMs / 1000, platform, endpoint, outcome);
   };
   return {
     "request.handled": ({ route, result, durationMs }) => {
-      requests.increase(route, result);
-      requestSeconds.observe(durationMs / 1000, route);
+      let known = routes.get(route);
+      if (!known) {
+        // From 0 on, so that a route's first error can be seen.
+        known = {
+          results: new Map([["error", requests.series(route, "error")]]),
+          seconds: requestSeconds.series(route),
+        };
+        routes.set(route, known);
+      }
+      let counted = known.results.get(result);
+      if (!counted) {
+        counted = requests.series(route, result);
+        known.results.set(result, counted);
+      }
+      counted.value += 1;
+      known.seconds.observe(durationMs / 1000);
     },
     "upstream.called": countUpstream,
     "gateway.sent": countUpstream,
@@ -168,14 +212,14 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "credential.refresh_failed": (event) => failures.increase(event.class ?? event.code),
     "credential.fenced": () => fenced.increase(),
     "credential.lease_waited": () => leaseWaits.increase(),
-    "access.refused": ({ code }) => refusals.increase(String(code)),
+    "access.denied": ({ code }) => denials.increase(String(code)),
     "audit.failed": () => auditFailures.increase(),
-    "credential.revoked_early": () => diedEarly.increase(),
+    "credential.revoked_early": () => revokedEarly.increase(),
   };
 }
 
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
-/** So many clients are told apart; there may have been more, one after the other. */
+/** So many clients have series of their own; there may have been more, one after the other. */
 const MAX_CLIENTS = 1000;
 /** Clients beyond those, and apps of which we hold no secret. */
 const OTHER = "(other)";
@@ -185,8 +229,6 @@ export interface GatewayMetricsParts {
   readonly appCount: () => number;
   /** Whether it is the public name of an app that we hold. Others get no series: callers could make any number. */
   readonly isHeldApp: (name: string) => boolean;
-  /** How many bytes of requests are held now, so that they can be sent once more. */
-  readonly replayBytes: () => number;
 }
 
 /** Counts what goes through the gateway in this process, by client, app and family of the path. */
@@ -195,7 +237,6 @@ export class GatewayMetrics {
   readonly #calls: Counter;
   readonly #seconds: Histogram;
   readonly #heals: Counter;
-  readonly #held: Gauge;
   readonly #clients = new Set<string>();
 
   constructor(registry: MetricRegistry, parts: GatewayMetricsParts) {
@@ -213,13 +254,8 @@ export class GatewayMetrics {
     });
     this.#heals = registry.counter({
       name: "accesstoken_gateway_heals_total",
-      help: "Calls whose token turned out to be dead: sent once more, or not. Without app above 1000 apps.",
+      help: "Calls whose token was rejected: sent once more, or not. Without app above 1000 apps.",
       labelNames: ["app", "result"],
-    });
-    this.#held = registry.gauge({
-      name: "accesstoken_gateway_replay_bytes",
-      help: "Bytes of requests that are held now, so that they can be sent once more.",
-      merge: "add",
     });
   }
 
@@ -237,18 +273,13 @@ export class GatewayMetrics {
     if (healing !== "none") this.#heals.increase(name, healing);
   }
 
-  /** Reads what stands and does not happen. */
-  read(): void {
-    this.#held.set(this.#parts.replayBytes());
-  }
-
   #appLabel(app: string): string {
     if (this.#parts.appCount() > MAX_APPS) return "";
     return this.#parts.isHeldApp(app) ? app : OTHER;
   }
 
   #clientLabel(client: string): string {
-    // Who holds a real token is told by address; of those there is any number.
+    // Holders of real tokens are named by address, of which there is any number.
     if (client.startsWith("(access token")) return "(access token)";
     if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;
     this.#clients.add(client);
@@ -256,9 +287,10 @@ export class GatewayMetrics {
   }
 }
 
-const STEP_MS = 200;
-/** For how many steps the worst is told: longer than most intervals at which somebody looks. */
-const STEPS = 75;
+/** Often enough to notice what callers notice, and seldom enough to cost an idle service nothing. */
+const STEP_MS = 1000;
+/** For how many steps the worst is shown: longer than most intervals at which metrics are read. */
+const STEPS = 15;
 
 /**
  * How late this process's event loop is: the worst of the last 15 s.

@@ -10,7 +10,7 @@ import type {
 } from "../credentials/credential-store.ts";
 import type { PacingStore } from "../credentials/pacing-store.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
-import type { UsageStore } from "../audit/usage.ts";
+import type { CallCountStore } from "../audit/call-counts.ts";
 import type { IdempotencyStore } from "../login/login.ts";
 
 /** Every port that keeps something, together, and what belongs to having them open. */
@@ -21,14 +21,17 @@ export interface Store {
   readonly credentialFacts: CredentialFactsStore;
   readonly issuedTokens: IssuedTokenIndex;
   readonly pacing: PacingStore;
-  readonly usage: UsageStore;
+  readonly callCounts: CallCountStore;
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
   /** For `VirtualTokens`: a change of the master key leaves it as it is. */
   readonly virtualTokenKey: Uint8Array;
-  /** Looks whether the store can be written, opens under its key and is migrated, by doing it. Never throws. */
+  /**
+   * Looks whether the store and its audit can be written, it opens under its key and is migrated, by doing it. It leaves
+   * no entry behind. Never throws.
+   */
   probe(): Promise<readonly StoreFault[]>;
   /** Every credential that stands and may be handed out, of foreign secrets too. */
   listLives(): Promise<StandingLife[]>;

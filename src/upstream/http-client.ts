@@ -1,3 +1,4 @@
+import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
@@ -18,6 +19,8 @@ export interface HttpClientOptions {
   readonly proxyUrl: string | undefined;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Counts each request against the quotas. */
+  readonly calls: Pick<CallCounter, "count">;
   /** Overrides the 5 s of an attempt. */
   readonly attemptMs?: number;
 }
@@ -75,9 +78,10 @@ export class HttpClient {
    *   one; `upstream_unreachable` when no connection came about, so nothing was sent; `upstream_timeout`.
    */
   async exchange(request: UpstreamRequest): Promise<UpstreamAnswer> {
-    const { clock, events } = this.#options;
+    const { clock, events, calls } = this.#options;
     const startedAt = clock.monotonic();
-    const report = (outcome: "ok" | "errcode" | ServiceError["code"], errcode?: number) =>
+    const report = (outcome: "ok" | "errcode" | ServiceError["code"], errcode?: number) => {
+      calls.count(request.platform, request.appId, request.path);
       events.emit({
         type: "upstream.called",
         platform: request.platform,
@@ -87,6 +91,7 @@ export class HttpClient {
         outcome,
         ...(errcode === undefined ? {} : { errcode }),
       });
+    };
     try {
       const text = readText(request.platform, await this.#send(request));
       const answer = refuseErrcode(request, parseAnswer(request.platform, text));

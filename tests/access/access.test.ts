@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { Access, actorOf } from "../../src/access/access.ts";
+import { Access } from "../../src/access/access.ts";
 import { createApiKey } from "../../src/access/api-key.ts";
-import { Caller } from "../../src/access/principal.ts";
+import { type Caller, UNIDENTIFIED } from "../../src/access/principal.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import { type Action, ACTIONS, type ApiKeyRecord, type Client } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
@@ -62,17 +62,20 @@ function setup({ anonymous, perSecond = 0, workers = 1 }: Options = {}) {
       await clients.refresh();
     },
     /** A caller with this key in a header. */
-    keyed: (key: string, address = "192.0.2.1") => {
+    keyed: (key: string, address = "192.0.2.1"): Caller => {
       const caller = callerFrom(address, true);
-      access.admitKey(caller, key);
-      return caller;
+      return { ...caller, principal: access.byKey(caller.origin, key) };
     },
   };
 }
 
 function callerFrom(address: string, isUntrusted = false, isSuspicious = false): Caller {
   const untrustedReason = isUntrusted ? "a stranger" : undefined;
-  return new Caller("trace", () => ({ address, untrustedReason, isSuspicious }));
+  return {
+    principal: UNIDENTIFIED,
+    origin: { address, untrustedReason, isSuspicious },
+    traceId: "trace",
+  };
 }
 
 const near = () => callerFrom("127.0.0.1");
@@ -84,10 +87,19 @@ function refusalOf(work: () => unknown): [code: string | number, retryAfterMs?: 
     work();
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    const { code, upstream, retryAfterMs } = error;
-    return retryAfterMs === undefined
-      ? [upstream?.errcode ?? code]
-      : [upstream?.errcode ?? code, retryAfterMs];
+    const { code, wording, retryAfterMs } = error;
+    return retryAfterMs === undefined ? [wording?.errcode ?? code] : [wording?.errcode ?? code, retryAfterMs];
+  }
+  throw new Error("it was not refused");
+}
+
+/** As which client it was denied; undefined for what was no denial. */
+function deniedTo(work: () => unknown): string | undefined {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ServiceError) return error.deniedTo;
+    throw error;
   }
   throw new Error("it was not refused");
 }
@@ -97,24 +109,26 @@ test("a key in a header beats one in the place of the secret, and beats its gran
   const reads = await client("reads", ["token:read"]);
   const nothing = await client("nothing", []);
   const caller = keyed(reads);
-  expect(access.weixinSlot(caller, "token:read", WX, nothing)).toMatchObject({ appId: WX, configured: true });
-  expect(actorOf(caller)).toMatchObject({ client: "reads", environment: "dev" });
+  const permit = access.weixinSlot(caller, "token:read", WX, nothing);
+  expect(permit.slot).toMatchObject({ appId: WX, configured: true });
+  expect(permit.principal.identity).toEqual({ client: "reads", environment: "dev" });
   const other = keyed(nothing);
   expect(refusalOf(() => access.weixinSlot(other, "token:read", WX, reads))).toEqual(["forbidden"]);
-  expect([actorOf(other).client, other.isRefused]).toEqual(["nothing", true]);
+  expect(deniedTo(() => access.weixinSlot(other, "token:read", WX, reads))).toBe("nothing");
 });
 
 test("a key in the place of the secret makes its client of whoever sends it, from anywhere, and costs no trial", async () => {
   const { access, client } = setup();
   const key = await client("reads", ["token:read"], { apps: [WX, `${CORP}_2`] });
-  const caller = far();
-  expect(access.weixinSlot(caller, "token:read", WX, key)).toMatchObject({
-    name: "stable",
+  const permit = access.weixinSlot(far(), "token:read", WX, key);
+  expect(permit.slot).toMatchObject({ name: "stable", configured: true });
+  const identity = { client: "reads", environment: "dev" };
+  expect(permit.usage).toEqual({ identity, action: "token:read", app: WX });
+  expect(access.wecomSlot(far(), "token:read", CORP, key).slot).toMatchObject({
+    name: "2",
     configured: true,
   });
-  expect([actorOf(caller).client, caller.use]).toEqual(["reads", { action: "token:read", app: WX }]);
-  expect(access.wecomSlot(far(), "token:read", CORP, key)).toMatchObject({ name: "2", configured: true });
-  expect(access.weixinScope(near(), "token:read", WX, key)).toBeUndefined();
+  expect(access.weixinScope(near(), "token:read", WX, key).slot).toBeUndefined();
   expect(refusalOf(() => access.weixinSlot(far(), "token:clear", WX, key))).toEqual(["forbidden"]);
   expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, key))).toEqual(["forbidden"]);
 });
@@ -129,11 +143,12 @@ test("a bad, expired or revoked key is refused and never taken for an anonymous 
     revoked: await client("revoked", EVERYTHING, {}, { revokedAt: now }),
     over: await client("over", EVERYTHING, { expiresAt: now }),
   };
-  expect(access.weixinSlot(near(), "token:read", WX)).toMatchObject({ configured: true });
+  expect(access.weixinSlot(near(), "token:read", WX).slot).toMatchObject({ configured: true });
   for (const [what, key] of Object.entries(keys)) {
     const caller = near();
-    expect([what, refusalOf(() => access.admitKey(caller, key))]).toEqual([what, ["unauthorized"]]);
-    expect([what, caller.client, caller.isRefused]).toEqual([what, undefined, true]);
+    const byKey = () => access.byKey(caller.origin, key);
+    expect([what, refusalOf(byKey)]).toEqual([what, ["unauthorized"]]);
+    expect([what, deniedTo(byKey)]).not.toEqual([what, undefined]);
     const inSecret = near();
     const ask = () => access.weixinSlot(inSecret, "token:read", WX, key);
     expect([what, refusalOf(ask)]).toEqual([what, ["unauthorized"]]);
@@ -145,7 +160,7 @@ test("a key and a client are good until the very moment at which they end", asyn
   const byKey = await client("one", ["token:read"], {}, { expiresAt: clock.now() + 1000 });
   const byClient = await client("two", ["token:read"], { expiresAt: clock.now() + 1000 });
   clock.advance(999);
-  for (const key of [byKey, byClient]) expect(keyed(key).client).toBeDefined();
+  for (const key of [byKey, byClient]) expect(keyed(key).principal.kind).toBe("client");
   clock.advance(1);
   for (const key of [byKey, byClient]) expect(refusalOf(() => keyed(key))).toEqual(["unauthorized"]);
 });
@@ -153,21 +168,25 @@ test("a key and a client are good until the very moment at which they end", asyn
 test("a client with networks is answered from those alone, and from no dubious address", async () => {
   const { access, client, keyed } = setup();
   const key = await client("homely", ["token:read"], { networks: ["10.0.0.0/8", "2001:db8::/32"] });
-  for (const address of ["10.1.2.3", "2001:db8::7"]) expect(keyed(key, address).client).toBeDefined();
+  for (const address of ["10.1.2.3", "2001:db8::7"])
+    expect(keyed(key, address).principal.kind).toBe("client");
   for (const address of ["192.0.2.1", "127.0.0.1", "::1", ""])
     expect([address, refusalOf(() => keyed(key, address))]).toEqual([address, ["forbidden"]]);
   const dubious = callerFrom("10.1.2.3", true, true);
-  expect(refusalOf(() => access.admitKey(dubious, key))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.byKey(dubious.origin, key))).toEqual(["forbidden"]);
 });
 
 test("the app's true secret makes its holder of anybody from anywhere, for every action but admin, on that app alone", () => {
   const { access } = setup({ anonymous: false });
   for (const action of ORDINARY) {
-    const caller = far();
-    expect(access.weixinSlot(caller, action, WX, TRUE)).toMatchObject({ appId: WX, configured: true });
-    expect(actorOf(caller).client).toBe("(app secret)");
+    const { slot, principal } = access.weixinSlot(far(), action, WX, TRUE);
+    expect(slot).toMatchObject({ appId: WX, configured: true });
+    expect(principal.identity.client).toBe("(app secret)");
   }
-  expect(access.wecomSlot(far(), "token:read", CORP, OF_2)).toMatchObject({ name: "2", configured: true });
+  expect(access.wecomSlot(far(), "token:read", CORP, OF_2).slot).toMatchObject({
+    name: "2",
+    configured: true,
+  });
   expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, TRUE))).toEqual([40125]);
   expect(refusalOf(() => access.wecomSlot(far(), "token:read", CORP, TRUE))).toEqual([40001]);
   const caller = far();
@@ -180,7 +199,7 @@ test("a client that brings the app's true secret has its own grants all the same
   const { access, client, keyed } = setup();
   const caller = keyed(await client("reads", ["token:read"], { apps: [OTHER] }));
   expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, TRUE))).toEqual(["forbidden"]);
-  expect(access.weixinSlot(caller, "token:read", OTHER, OF_OTHER)).toMatchObject({ appId: OTHER });
+  expect(access.weixinSlot(caller, "token:read", OTHER, OF_OTHER).slot).toMatchObject({ appId: OTHER });
 });
 
 test("an unknown secret is tried for anonymous callers on a trusted network and for administrators, and for nobody else", async () => {
@@ -188,13 +207,13 @@ test("an unknown secret is tried for anonymous callers on a trusted network and 
   const admin = await client("admin", ["admin"]);
   const plain = await client("plain", ORDINARY);
   const tried = { configured: false };
-  expect(access.weixinSlot(near(), "token:read", WX, "unknown")).toMatchObject(tried);
-  expect(access.wecomSlot(near(), "token:read", CORP, "unknown")).toMatchObject(tried);
-  expect(access.weixinSlot(keyed(admin), "token:read", WX, "unknown")).toMatchObject(tried);
+  expect(access.weixinSlot(near(), "token:read", WX, "unknown").slot).toMatchObject(tried);
+  expect(access.wecomSlot(near(), "token:read", CORP, "unknown").slot).toMatchObject(tried);
+  expect(access.weixinSlot(keyed(admin), "token:read", WX, "unknown").slot).toMatchObject(tried);
   for (const caller of [far(), keyed(plain)]) {
     expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, "unknown"))).toEqual([40125]);
     expect(refusalOf(() => access.wecomSlot(caller, "token:read", CORP, "unknown"))).toEqual([40001]);
-    expect(caller.isRefused).toBe(true);
+    expect(deniedTo(() => access.weixinSlot(caller, "token:read", WX, "unknown"))).toBeString();
   }
   const off = setup({ anonymous: false });
   expect(refusalOf(() => off.access.weixinSlot(near(), "token:read", WX, "unknown"))).toEqual([40125]);
@@ -203,14 +222,14 @@ test("an unknown secret is tried for anonymous callers on a trusted network and 
 test("of a corp's applications the one that is granted is meant; several need a name, and none is forbidden", async () => {
   const { access, client, keyed } = setup();
   const one = keyed(await client("one", ["token:read"], { apps: [`${CORP}_2`] }));
-  expect(access.wecomSlot(one, "token:read", CORP)).toMatchObject({ name: "2" });
-  expect(access.wecomScope(one, "token:read", CORP)).toMatchObject({ name: "2" });
+  expect(access.wecomSlot(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
+  expect(access.wecomScope(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
   expect(refusalOf(() => access.wecomSlot(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
   expect(refusalOf(() => access.wecomScope(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
 
   const both = keyed(await client("both", ["token:read"], { apps: [`${CORP}_1`, `${CORP}_2`] }));
   expect(refusalOf(() => access.wecomSlot(both, "token:read", CORP))).toEqual(["invalid_parameter"]);
-  expect(access.wecomSlot(both, "token:read", CORP, undefined, "1")).toMatchObject({ name: "1" });
+  expect(access.wecomSlot(both, "token:read", CORP, undefined, "1").slot).toMatchObject({ name: "1" });
 
   const none = keyed(await client("none", ["token:read"], { apps: [WX] }));
   for (const corp of [CORP, "ww9"]) {
@@ -218,14 +237,15 @@ test("of a corp's applications the one that is granted is meant; several need a 
     expect(refusalOf(() => access.wecomScope(none, "token:read", corp))).toEqual(["forbidden"]);
   }
   const all = keyed(await client("all", ["token:clear"]));
-  expect(access.wecomScope(all, "token:clear", CORP)).toBeUndefined();
-  expect(all.use).toEqual({ action: "token:clear", app: CORP });
+  const { slot, usage } = access.wecomScope(all, "token:clear", CORP);
+  expect([slot, usage.action, usage.app]).toEqual([undefined, "token:clear", CORP]);
 });
 
 test("admin implies every action on every app, and nobody without it is an administrator", async () => {
   const { access, client, keyed } = setup({ anonymous: true });
   const admin = keyed(await client("boss", ["admin"], { apps: [OTHER] }));
-  for (const action of ORDINARY) expect(access.slotOfApp(admin, action, WX)).toMatchObject({ appId: WX });
+  for (const action of ORDINARY)
+    expect(access.slotOfApp(admin, action, WX).slot).toMatchObject({ appId: WX });
   expect(access.admin(admin)).toMatchObject({ client: "boss", address: "192.0.2.1" });
   const plain = keyed(await client("plain", ORDINARY));
   expect(refusalOf(() => access.admin(plain))).toEqual(["forbidden"]);
@@ -243,7 +263,7 @@ test("a client sees the apps on which anything is granted to it", async () => {
 test("with ANONYMOUS unset nobody needs a key until the first client exists, and everybody does when it is gone again", async () => {
   const { access, client, remove } = setup();
   const ask = () => access.weixinSlot(near(), "token:read", WX);
-  expect(ask()).toMatchObject({ appId: WX });
+  expect(ask().slot).toMatchObject({ appId: WX });
   await client("first", []);
   expect(refusalOf(ask)).toEqual(["unauthorized"]);
   await remove("first");
@@ -255,7 +275,7 @@ test("ANONYMOUS=on and off hold whether there is a client or not", async () => {
   const ask = ({ access }: typeof on) => access.weixinSlot(near(), "token:read", WX);
   expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
   for (const { client } of [on, off]) await client("first", []);
-  expect(ask(on)).toMatchObject({ appId: WX });
+  expect(ask(on).slot).toMatchObject({ appId: WX });
   expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
   expect(refusalOf(() => on.access.weixinSlot(far(), "token:read", WX))).toEqual(["forbidden"]);
 });
@@ -271,7 +291,7 @@ test("a client's limit is its own, wherever it asks from, and tells when the nex
   clock.advance(499);
   expect(refusalOf(() => keyed(two))).toEqual(["rate_limited", 1]);
   clock.advance(1);
-  expect(keyed(two).client).toBeDefined();
+  expect(keyed(two).principal.kind).toBe("client");
 });
 
 test("an address without a key may come for ten seconds' worth at once, and another has its own", () => {
@@ -279,9 +299,9 @@ test("an address without a key may come for ten seconds' worth at once, and anot
   const ask = (address: string) => access.weixinSlot(callerFrom(address), "token:read", WX);
   for (let times = 0; times < 20; times++) ask("127.0.0.1");
   expect(refusalOf(() => ask("127.0.0.1"))).toEqual(["rate_limited", 500]);
-  expect(ask("127.0.0.2")).toMatchObject({ appId: WX });
+  expect(ask("127.0.0.2").slot).toMatchObject({ appId: WX });
   clock.advance(500);
-  expect(ask("127.0.0.1")).toMatchObject({ appId: WX });
+  expect(ask("127.0.0.1").slot).toMatchObject({ appId: WX });
   expect(refusalOf(() => access.weixinSlot(near(), "token:read", WX, TRUE))).toEqual(["rate_limited", 500]);
 });
 
@@ -293,24 +313,24 @@ test("limits are divided among the workers, so that together they keep to them",
   for (let times = 0; times < 5; times++) access.weixinSlot(far(), "token:read", WX, TRUE);
   expect(refusalOf(() => access.weixinSlot(far(), "token:read", WX, TRUE))).toEqual(["rate_limited", 2000]);
   for (let times = 0; times < 5; times++)
-    expect(refusalOf(() => access.admitKey(far(), "ats_0"))).toEqual(["unauthorized"]);
-  expect(refusalOf(() => access.admitKey(far(), "ats_0"))).toEqual(["rate_limited", 12_000]);
+    expect(refusalOf(() => access.byKey(far().origin, "ats_0"))).toEqual(["unauthorized"]);
+  expect(refusalOf(() => access.byKey(far().origin, "ats_0"))).toEqual(["rate_limited", 12_000]);
 });
 
 test("twenty wrong keys and secrets a minute from one address are told so, then 429; a valid key is never locked out", async () => {
   const { access, client, clock, keyed } = setup({ anonymous: false });
   const good = await client("good", ["token:read"]);
-  const wrongKey = () => access.admitKey(far(), createApiKey().reveal());
+  const wrongKey = () => access.byKey(far().origin, createApiKey().reveal());
   const wrongSecret = () => access.weixinSlot(far(), "token:read", WX, "wrong");
   for (let times = 0; times < 10; times++) {
     expect(refusalOf(wrongKey)).toEqual(["unauthorized"]);
     expect(refusalOf(wrongSecret)).toEqual([40125]);
   }
   for (const wrong of [wrongKey, wrongSecret]) expect(refusalOf(wrong)).toEqual(["rate_limited", 3000]);
-  expect(keyed(good, far().address).client).toBeDefined();
-  expect(access.weixinSlot(far(), "token:read", WX, good)).toMatchObject({ appId: WX });
-  expect(access.weixinSlot(far(), "token:read", WX, TRUE)).toMatchObject({ appId: WX });
-  const elsewhere = () => access.admitKey(callerFrom("192.0.2.9", true), "ats_0");
+  expect(keyed(good, far().origin.address).principal.kind).toBe("client");
+  expect(access.weixinSlot(far(), "token:read", WX, good).slot).toMatchObject({ appId: WX });
+  expect(access.weixinSlot(far(), "token:read", WX, TRUE).slot).toMatchObject({ appId: WX });
+  const elsewhere = () => access.byKey(callerFrom("192.0.2.9", true).origin, "ats_0");
   expect(refusalOf(elsewhere)).toEqual(["unauthorized"]);
   clock.advance(MINUTE_MS);
   for (let times = 0; times < 20; times++) expect(refusalOf(wrongKey)).toEqual(["unauthorized"]);

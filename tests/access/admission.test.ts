@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { Access, actorOf } from "../../src/access/access.ts";
-import type { TokenHolder } from "../../src/access/admission.ts";
+import { Access } from "../../src/access/access.ts";
+import type { TokenHolder } from "../../src/access/authenticator.ts";
 import type { ApiPolicy } from "../../src/access/api-policy.ts";
-import { Caller } from "../../src/access/principal.ts";
+import { actorOf, type Caller, UNIDENTIFIED } from "../../src/access/principal.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
@@ -29,8 +29,8 @@ function setup({ perSecond = 0 } = {}) {
     client: async (name: string, facts: Partial<Client> = {}, ofKey: Partial<ApiKeyRecord> = {}) => {
       const key = store.add({ name, grants: [], createdAt: CREATED_AT, ...facts }, ofKey);
       await clients.refresh();
-      // A token knows the second alone.
-      const holder: TokenHolder = { client: name, createdAt: 1_795_320_000_000, keyPrefix: key.slice(0, 12) };
+      const { createdAt = CREATED_AT } = facts;
+      const holder: TokenHolder = { client: name, createdAt, keyPrefix: key.slice(0, 12) };
       return { key, holder };
     },
     remove: async (name: string) => {
@@ -41,7 +41,11 @@ function setup({ perSecond = 0 } = {}) {
 }
 
 function callerFrom(address = "192.0.2.1", isSuspicious = false): Caller {
-  return new Caller("trace", () => ({ address, untrustedReason: "a stranger", isSuspicious }));
+  return {
+    principal: UNIDENTIFIED,
+    origin: { address, untrustedReason: "an untrusted network", isSuspicious },
+    traceId: "trace",
+  };
 }
 
 function refusalOf(work: () => unknown): ServiceError {
@@ -54,22 +58,26 @@ function refusalOf(work: () => unknown): ServiceError {
   throw new Error("it was not refused");
 }
 
-test("a key in a header is noted on the caller", async () => {
+test("a key makes its caller the client, with that key", async () => {
   const { access, client } = setup();
   const { key } = await client("bot");
-  const caller = callerFrom();
-  access.admitKey(caller, key);
-  expect(caller.key).toMatchObject({ prefix: key.slice(0, 12), client: "bot" });
+  const principal = access.byKey(callerFrom().origin, key);
+  expect(principal.key).toMatchObject({ prefix: key.slice(0, 12), client: "bot" });
 });
 
 test("a virtual token makes its bearer the client for whom it was made, and counts as a use of its key", async () => {
   const { access, clients, client, clock } = setup();
   const { key, holder } = await client("bot");
   const caller = callerFrom();
-  expect(access.admitToken(caller, holder)).toBe(true);
-  expect(caller.client?.client.name).toBe("bot");
-  expect(caller.key?.prefix).toBe(key.slice(0, 12));
-  expect(actorOf(caller)).toMatchObject({ client: "bot", environment: "dev", address: "192.0.2.1" });
+  const principal = access.byToken(caller, holder);
+  if (!principal) throw new Error("it was not the client");
+  expect(principal.owner.client.name).toBe("bot");
+  expect(principal.key.prefix).toBe(key.slice(0, 12));
+  expect(actorOf(principal, caller)).toMatchObject({
+    client: "bot",
+    environment: "dev",
+    address: "192.0.2.1",
+  });
   expect(clients.keysOf("bot")[0]?.lastUsedAt).toBe(clock.now() - (clock.now() % 60_000));
 });
 
@@ -81,18 +89,16 @@ test("a virtual token is worth nothing once its client or key is gone, over, rev
     expired: (await client("expired", { expiresAt: now })).holder,
     "key-over": (await client("key-over", {}, { expiresAt: now })).holder,
     revoked: (await client("revoked", {}, { revokedAt: now })).holder,
-    anew: (await client("anew", { createdAt: CREATED_AT + 1000 })).holder,
-    older: (await client("older", { createdAt: CREATED_AT - 2000 })).holder,
+    older: { ...other.holder, createdAt: CREATED_AT - 1 },
+    newer: { ...other.holder, createdAt: CREATED_AT + 1 },
     "another-key": { ...(await client("another-key")).holder, keyPrefix: other.holder.keyPrefix },
     nobody: { ...other.holder, client: "nobody" },
     removed: (await client("removed")).holder,
   };
-  expect(access.admitToken(callerFrom(), dead.removed)).toBe(true);
+  expect(access.byToken(callerFrom(), dead.removed)).toBeDefined();
   await remove("removed");
   for (const [what, holder] of Object.entries(dead)) {
-    const caller = callerFrom();
-    expect([what, access.admitToken(caller, holder)]).toEqual([what, false]);
-    expect([what, caller.client, caller.key]).toEqual([what, undefined, undefined]);
+    expect([what, access.byToken(callerFrom(), holder)]).toEqual([what, undefined]);
   }
 });
 
@@ -100,26 +106,26 @@ test("a virtual token ends at the very moment at which its key does", async () =
   const { access, client, clock } = setup();
   const { holder } = await client("bot", {}, { expiresAt: clock.now() + 1000 });
   clock.advance(999);
-  expect(access.admitToken(callerFrom(), holder)).toBe(true);
+  expect(access.byToken(callerFrom(), holder)).toBeDefined();
   clock.advance(1);
-  expect(access.admitToken(callerFrom(), holder)).toBe(false);
+  expect(access.byToken(callerFrom(), holder)).toBeUndefined();
 });
 
 test("a client that has become real keeps its virtual tokens", async () => {
   const { access, client } = setup();
   const { holder } = await client("bot", { delivery: "real" });
-  expect(access.admitToken(callerFrom(), holder)).toBe(true);
+  expect(access.byToken(callerFrom(), holder)).toBeDefined();
 });
 
 test("the bearer of a virtual token is held to the client's networks and rate", async () => {
   const { access, client } = setup();
   const { holder } = await client("homely", { networks: ["10.0.0.0/8"], rateLimit: 1 });
   for (const caller of [callerFrom("192.0.2.1"), callerFrom("10.0.0.1", true)]) {
-    expect(refusalOf(() => access.admitToken(caller, holder)).code).toBe("forbidden");
-    expect([caller.isRefused, actorOf(caller).client, caller.client]).toEqual([true, "homely", undefined]);
+    const { code, deniedTo } = refusalOf(() => access.byToken(caller, holder));
+    expect([code, deniedTo]).toEqual(["forbidden", "homely"]);
   }
-  expect(access.admitToken(callerFrom("10.0.0.1"), holder)).toBe(true);
-  const { code, retryAfterMs } = refusalOf(() => access.admitToken(callerFrom("10.0.0.2"), holder));
+  expect(access.byToken(callerFrom("10.0.0.1"), holder)).toBeDefined();
+  const { code, retryAfterMs } = refusalOf(() => access.byToken(callerFrom("10.0.0.2"), holder));
   expect([code, retryAfterMs]).toEqual(["rate_limited", 1000]);
 });
 
@@ -127,58 +133,54 @@ test("beside a key in a header a virtual token must be the same client's, and is
   const { access, client } = setup();
   const one = await client("one", { rateLimit: 1 });
   const two = await client("two");
-  const caller = callerFrom();
-  access.admitKey(caller, one.key);
-  expect(access.admitToken(caller, one.holder)).toBe(true);
-  const refused = refusalOf(() => access.admitToken(caller, two.holder));
-  expect([refused.code, caller.isRefused, caller.client?.client.name]).toEqual(["forbidden", true, "one"]);
-  expect(access.admitToken(caller, { ...two.holder, client: "nobody" })).toBe(false);
+  const principal = access.byKey(callerFrom().origin, one.key);
+  const caller = { ...callerFrom(), principal };
+  expect(access.byToken(caller, one.holder)).toBe(principal);
+  const refused = refusalOf(() => access.byToken(caller, two.holder));
+  expect([refused.code, refused.deniedTo]).toEqual(["forbidden", "one"]);
+  expect(access.byToken(caller, { ...two.holder, client: "nobody" })).toBeUndefined();
 });
 
 test("whoever holds a real token is told by the address, counted against its limit, and refused when dubious", () => {
   const { access, clock } = setup({ perSecond: 1 });
   const caller = callerFrom("2001:db8:0:1::7");
-  access.admitBearer(caller);
-  expect(actorOf(caller)).toMatchObject({ client: "(access token 2001:db8:0:1)", environment: "" });
-  for (let times = 1; times < 10; times++) access.admitBearer(callerFrom("2001:db8:0:1::8"));
-  const { code, retryAfterMs } = refusalOf(() => access.admitBearer(callerFrom("2001:db8:0:1::9")));
+  expect(access.bearer(caller).identity).toEqual({ client: "(access token 2001:db8:0:1)", environment: "" });
+  for (let times = 1; times < 10; times++) access.bearer(callerFrom("2001:db8:0:1::8"));
+  const { code, retryAfterMs } = refusalOf(() => access.bearer(callerFrom("2001:db8:0:1::9")));
   expect([code, retryAfterMs]).toEqual(["rate_limited", 1000]);
   clock.advance(1000);
   const dubious = callerFrom("192.0.2.1", true);
-  expect(refusalOf(() => access.admitBearer(dubious)).code).toBe("forbidden");
-  expect(dubious.isRefused).toBe(true);
+  const refused = refusalOf(() => access.bearer(dubious));
+  expect([refused.code, refused.deniedTo]).toEqual(["forbidden", ""]);
 });
 
 test("a client that holds a real token stays the client", async () => {
   const { access, client } = setup({ perSecond: 1 });
   const { key } = await client("bot");
   const caller = callerFrom("192.0.2.1", true);
-  access.admitKey(caller, key);
-  for (let times = 0; times < 20; times++) access.admitBearer(caller);
-  expect(actorOf(caller).client).toBe("bot");
+  const principal = access.byKey(caller.origin, key);
+  for (let times = 0; times < 20; times++) expect(access.bearer({ ...caller, principal })).toBe(principal);
 });
 
 test("a client's policy decides which paths it may call, and its refusal names policy and family, not the path", async () => {
   const { access, client } = setup();
   const { key } = await client("bot", { delivery: "virtual", policy: NO_MESSAGING });
-  const caller = callerFrom();
-  access.admitKey(caller, key);
-  access.checkPath(caller, "weixin", "/cgi-bin/user/get");
-  expect(caller.isRefused).toBeUndefined();
-  const { code, message } = refusalOf(() =>
-    access.checkPath(caller, "weixin", "/cgi-bin/message/custom/send"),
+  const principal = access.byKey(callerFrom().origin, key);
+  access.checkPath(principal, "weixin", "/cgi-bin/user/get");
+  const { code, message, deniedTo } = refusalOf(() =>
+    access.checkPath(principal, "weixin", "/cgi-bin/message/custom/send"),
   );
-  expect([code, caller.isRefused]).toEqual(["forbidden", true]);
+  expect([code, deniedTo]).toEqual(["forbidden", "bot"]);
   expect(message).toContain("接口策略（no-messaging）不允许调用 /cgi-bin/message/**，可由管理员修改策略");
   expect(message).toContain(
     "(no-messaging) does not allow /cgi-bin/message/**; an administrator can change it",
   );
-  const odd = refusalOf(() => access.checkPath(caller, "weixin", "/cgi-bin/us%65r/get"));
+  const odd = refusalOf(() => access.checkPath(principal, "weixin", "/cgi-bin/us%65r/get"));
   expect(odd.message).toContain("does not allow *;");
 });
 
 test("who is no client may call any path", () => {
   const { access } = setup();
   for (const path of ["/cgi-bin/message/custom/send", "/odd%2fpath"])
-    access.checkPath(callerFrom(), "weixin", path);
+    access.checkPath(UNIDENTIFIED, "weixin", path);
 });

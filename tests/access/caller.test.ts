@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { CallerPolicy } from "../../src/access/principal.ts";
+import { OriginPolicy } from "../../src/access/origin.ts";
 import { Networks } from "../../src/access/networks.ts";
 
 const PROXY = "10.9.9.9";
@@ -11,7 +11,7 @@ interface Policy {
 }
 
 function setup({ networks = "127.0.0.0/8,::1/128", proxies = "", hosts = [] }: Policy = {}) {
-  const policy = new CallerPolicy({
+  const policy = new OriginPolicy({
     trustedNetworks: new Networks(networks),
     trustedProxies: new Networks(proxies),
     allowedHosts: hosts,

@@ -94,8 +94,8 @@ test("P7: who was handed what, and who was refused, is counted for the audit", a
   await at.ask(TOKEN, { query: APP, from: STRANGE });
   await at.world.stop();
   await at.world.start({ TRUSTED_NETWORKS: "127.0.0.0/16", ANONYMOUS: "on" });
-  const { data: reads } = await at.world.administer("/v1/audit/reads");
-  const counted = (reads["reads"] as Record<string, string>[]).map(({ client, action, app }) => [
+  const { data: usage } = await at.world.administer("/v1/audit/usage");
+  const counted = (usage["usage"] as Record<string, string>[]).map(({ client, action, app }) => [
     client,
     action,
     app,
@@ -108,8 +108,8 @@ test("P7: who was handed what, and who was refused, is counted for the audit", a
       ["shop", "login", WX.appId],
     ]),
   );
-  const { data } = await at.world.administer("/v1/audit/refusals");
-  const refused = (data["refusals"] as Record<string, unknown>[]).map(({ address, code, route }) => [
+  const { data } = await at.world.administer("/v1/audit/denials");
+  const refused = (data["denials"] as Record<string, unknown>[]).map(({ address, code, route }) => [
     address,
     code,
     route,

@@ -89,7 +89,7 @@ export class DropinHarness {
     const url = this.world.service.url;
     const answer = await rawRequest(url, `${lines.join("\r\n")}\r\n\r\n${text ?? ""}`, from);
     expect([path, answer.status]).toEqual([path, 200]);
-    expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+    expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     expect(answer.headers.get("cache-control")).toBe("no-store");
     expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
     return {

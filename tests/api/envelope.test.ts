@@ -60,7 +60,7 @@ function expectEnvelope(answer: Answer): void {
   expect(answer.status).toBe(200);
   expect(answer.headers.get("content-type")).toBe("application/json");
   expect(answer.headers.get("cache-control")).toBe("no-store");
-  expect(String(envelope["trace_id"])).toMatch(/^[0-9a-f]{32}$/);
+  expect(String(envelope["trace_id"])).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(answer.headers.get("trace-id")).toBe(String(envelope["trace_id"]));
 }
 

@@ -1,12 +1,6 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/access/principal.ts";
+import { call } from "../support/callers.ts";
 import { readParameters, readWechatRequest } from "../../src/api/wechat-request.ts";
-
-const caller = new Caller("0".repeat(32), () => ({
-  address: "",
-  untrustedReason: undefined,
-  isSuspicious: false,
-}));
 
 function read(
   search: string,
@@ -17,7 +11,7 @@ function read(
     method,
     ...(body === undefined ? {} : { body }),
   });
-  return readParameters(readWechatRequest(request, caller));
+  return readParameters(readWechatRequest(call(request)));
 }
 
 test("a text that is empty is none", async () => {
@@ -66,7 +60,7 @@ test.each([
   ["a query", "a=1&%61=2", undefined],
   ["a form", "", "a=1&a=2"],
 ])("a name that %s has twice is refused", async (_where, search, body) => {
-  expect(read(search, body)).rejects.toThrow("参数重复 (a parameter is given twice)");
+  expect(Promise.try(() => read(search, body))).rejects.toThrow("参数重复 (a parameter is given twice)");
 });
 
 test("a body of more than 64 KiB is refused, whether it says so or not", async () => {

@@ -176,6 +176,7 @@ test("a stable token that somebody killed shows that it died early, and how earl
   await world.post(`${TOKEN}/replace`, { rejected: value });
   expect(await tokenStateOf(world)).toMatchObject({
     state: "fresh",
+    revoked_early: { at: world.clock.now(), early: 6200 },
     died_early: { at: world.clock.now(), early: 6200 },
   });
 });
@@ -188,7 +189,7 @@ test("a classic token that other fetchers pushed out shows that it died early", 
   expect((await appOf(world))["mode"]).toBe("classic");
   const replaced = await world.post(`${TOKEN}/replace`, { rejected: value });
   expect(world.sandbox.accepts(replaced.data["value"])).toBe(true);
-  expect(await tokenStateOf(world)).toMatchObject({ state: "fresh", died_early: { early: 7200 } });
+  expect(await tokenStateOf(world)).toMatchObject({ state: "fresh", revoked_early: { early: 7200 } });
 });
 
 test("P6: no answer of /v1/apps has a value, a ticket or a secret in it", async () => {

@@ -19,7 +19,7 @@ async function expectFailures(requests: [path: string, init: RequestInit, status
       "trace_id",
     ]);
     expect(answer.data).toEqual({});
-    expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+    expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     expect(answer.text).not.toContain(CANARY);
   }
   expect(world.sandbox.calls()).toBe(0);

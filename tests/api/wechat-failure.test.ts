@@ -1,10 +1,12 @@
 import { expect, test } from "bun:test";
 import { wrongSecret } from "../../src/access/principal.ts";
-import { refusalOf, toWechatFailure, unknownToken } from "../../src/api/wechat-answer.ts";
-import { type ErrorCode, type Platform, ServiceError } from "../../src/errors.ts";
+import { toWechatFailure } from "../../src/api/wechat-answer.ts";
+import { type ErrorCode, type Platform, refusalOf, ServiceError, unknownToken } from "../../src/errors.ts";
 
-const say = (error: unknown, platform: Platform = "weixin", isCall = false) =>
-  toWechatFailure(error, platform, isCall);
+const say = (error: unknown, platform: Platform = "weixin") => toWechatFailure(error, platform);
+
+/** A failure of a call that may have been carried out. */
+const lost = (code: ErrorCode) => new ServiceError(code, "x", { mayHaveRun: true });
 
 /** How each of our errors is told: WeChat's errcode, and WeCom's. */
 const CODES: Record<ErrorCode, readonly [weixin: number, wecom: number]> = {
@@ -78,7 +80,7 @@ test("a fault of ours says nothing of its cause", () => {
 });
 
 test("a lost answer to a call is in nobody's list of retries", () => {
-  expect(say(new ServiceError("upstream_timeout", "x"), "weixin", true).errcode).toBe(504);
-  expect(say(new ServiceError("upstream_invalid", "x"), "wecom", true).errcode).toBe(502);
-  expect(say(new ServiceError("upstream_unreachable", "x"), "weixin", true).errcode).toBe(502);
+  expect(say(lost("upstream_timeout")).errcode).toBe(504);
+  expect(say(lost("upstream_invalid"), "wecom").errcode).toBe(502);
+  expect(say(lost("upstream_unreachable")).errcode).toBe(502);
 });

@@ -3,11 +3,8 @@ import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { createAdmin } from "../support/access-harness.ts";
-import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
+import { appendAtOnce, DENIAL, denialRow, entryOf, USAGE, usageRow } from "../support/audit-entries.ts";
 import { Harness } from "../support/harness.ts";
-
-const READ = { client: "one", environment: "dev", action: "token:read", app: "wx1" };
-const REFUSAL = { address: "203.0.113.7", client: "", route: "/v1/apps", code: 401 };
 
 /** A service, and its audit as another process has it. */
 async function setup() {
@@ -97,52 +94,57 @@ test("P7: entries come in pages, the newest first, narrowed by every filter", as
   }
 });
 
-test("P7: counts of reads come in pages, and are narrowed by every filter", async () => {
+/** Each under its name and its former one, in the path and in the answer. */
+test.each(["usage", "reads"])("P7: %s comes in pages, and is narrowed by every filter", async (word) => {
   await using t = await setup();
   const minutes = [0, 1, 2, 3, 4].map((number) => number * 60_000);
-  await t.audit.addReads(minutes.map((minute, index) => ({ minute, ...READ, count: index + 1 })));
-  await t.audit.addReads([{ minute: 0, ...READ, client: "(anonymous)", environment: "", count: 9 }]);
+  await t.audit.addCounts([usageRow({ client: "(anonymous)", environment: "", n: 9 })]);
+  await t.audit.addCounts(minutes.map((minute, index) => usageRow({ minute, n: index + 1 })));
   const counts: number[] = [];
   let after: string | undefined;
   do {
-    const { data } = await t.ask("/v1/audit/reads", { limit: "2", ...(after ? { after } : {}) });
-    const reads = data["reads"] as { count: number }[];
-    expect(reads.length).toBeLessThanOrEqual(2);
-    counts.push(...reads.map(({ count }) => count));
+    const { data } = await t.ask(`/v1/audit/${word}`, { limit: "2", ...(after ? { after } : {}) });
+    const page = data[word] as { count: number }[];
+    expect(page.length).toBeLessThanOrEqual(2);
+    counts.push(...page.map(({ count }) => count));
     after = data["next"] as string | undefined;
   } while (after);
   expect(counts).toEqual([5, 4, 3, 2, 1, 9]);
-  const of = async (query: Record<string, string>) => (await t.ask("/v1/audit/reads", query)).data["reads"];
+  const of = async (query: Record<string, string>) => (await t.ask(`/v1/audit/${word}`, query)).data[word];
   expect(await of({ client: "(anonymous)" })).toEqual([
     { minute: 0, client: "(anonymous)", action: "token:read", app: "wx1", count: 9 },
   ]);
-  expect(await of({ client: "one", since: "240000" })).toEqual([{ minute: 240_000, ...READ, count: 5 }]);
+  expect(await of({ client: "one", since: "240000" })).toEqual([{ minute: 240_000, ...USAGE, count: 5 }]);
   expect(await of({ environment: "dev", app: "wx1", action: "token:read", until: "1" })).toEqual([
-    { minute: 0, ...READ, count: 1 },
+    { minute: 0, ...USAGE, count: 1 },
   ]);
   expect(await of({ action: "token:clear" })).toEqual([]);
 });
 
-test("P7: counts of refusals come in pages, and are narrowed by client and time", async () => {
-  await using t = await setup();
-  await t.audit.addRefusals([
-    { minute: 0, ...REFUSAL, count: 1 },
-    { minute: 60_000, ...REFUSAL, client: "one", count: 2 },
-    { minute: 120_000, ...REFUSAL, count: 3 },
-  ]);
-  const first = await t.ask("/v1/audit/refusals", { limit: "2" });
-  const { client: _nobody, ...shown } = REFUSAL;
-  expect(first.data["refusals"]).toEqual([
-    { minute: 120_000, ...shown, count: 3 },
-    { minute: 60_000, ...shown, client: "one", count: 2 },
-  ]);
-  const second = await t.ask("/v1/audit/refusals", { limit: "2", after: String(first.data["next"]) });
-  expect(second.data).toEqual({ refusals: [{ minute: 0, ...shown, count: 1 }] });
-  const one = await t.ask("/v1/audit/refusals", { client: "one", since: "0", until: "120000" });
-  expect(one.data["refusals"]).toMatchObject([{ count: 2 }]);
-});
+test.each(["denials", "refusals"])(
+  "P7: %s come in pages, and are narrowed by client and time",
+  async (word) => {
+    await using t = await setup();
+    await t.audit.addCounts([
+      denialRow({ n: 1 }),
+      denialRow({ minute: 60_000, client: "one", n: 2 }),
+      denialRow({ minute: 120_000, n: 3 }),
+    ]);
+    const ask = async (query: Record<string, string>) => (await t.ask(`/v1/audit/${word}`, query)).data;
+    const first = await ask({ limit: "2" });
+    const { client: _nobody, ...shown } = DENIAL;
+    expect(first[word]).toEqual([
+      { minute: 120_000, ...shown, count: 3 },
+      { minute: 60_000, ...shown, client: "one", count: 2 },
+    ]);
+    const second = await ask({ limit: "2", after: String(first["next"]) });
+    expect(second).toEqual({ [word]: [{ minute: 0, ...shown, count: 1 }] });
+    const one = await ask({ client: "one", since: "0", until: "120000" });
+    expect(one[word]).toMatchObject([{ count: 2 }]);
+  },
+);
 
-const PATHS = ["/v1/audit", "/v1/audit/reads", "/v1/audit/refusals", "/v1/audit/export"];
+const PATHS = ["/v1/audit", "/v1/audit/usage", "/v1/audit/denials", "/v1/audit/export"];
 const BAD: [path: string, name: string, ...values: string[]][] = [
   ...PATHS.flatMap((path): [string, string, ...string[]][] => [
     [path, "since", "", "-1", "1.5", "2026-11-22", "9".repeat(16)],
@@ -164,9 +166,9 @@ const BAD: [path: string, name: string, ...values: string[]][] = [
   ["/v1/audit", "app", "a/b", "中文"],
   ["/v1/audit", "environment", "", "a b"],
   ["/v1/audit/export", "action", "token:read"],
-  ["/v1/audit/reads", "action", "credential.cleared"],
-  ["/v1/audit/reads", "after", "", "canary", "e30", "W10", "WzEsMiwzLDQsNV0", "WzAsImEiLCJiIiwiYyIsMV0", "!"],
-  ["/v1/audit/refusals", "after", "canary", "WzAsImEiLCJiIiwiYyIsImQiXQ", "WzAsImEiLCJiIiwiYyIsMSwxXQ"],
+  ["/v1/audit/usage", "action", "credential.cleared"],
+  ["/v1/audit/usage", "after", "", "0", "-1", "canary", "9".repeat(16)],
+  ["/v1/audit/denials", "after", "canary", "WzAsImEiLCJiIiwiYyIsImQiXQ"],
 ];
 
 test.each(BAD)("%s refuses a bad %s", async (path, name, ...values) => {

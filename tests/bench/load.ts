@@ -5,28 +5,69 @@ export interface LoadResult {
   readonly p99Ms: number;
 }
 
-/** How hard and how long. */
-export interface LoadOptions {
-  readonly connections: number;
-  readonly seconds: number;
+/** What is loaded. */
+export interface Target {
+  readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Loads `url` with wrk, or with autocannon where wrk is missing. Throws when an answer is not HTTP 200. */
-export async function load(url: string, options: LoadOptions): Promise<LoadResult> {
-  return Bun.which("wrk") ? loadWithWrk(url, options) : loadWithAutocannon(url, options);
+/** How hard and how long. */
+export interface LoadOptions {
+  readonly seconds: number;
+  /** Default 32. */
+  readonly connections?: number;
 }
 
-async function loadWithWrk(url: string, options: LoadOptions): Promise<LoadResult> {
-  const { connections, seconds } = options;
+/**
+ * Loads several servers in turn, `pairs` times after once to warm up, so that what else the machine does falls on all
+ * of them alike.
+ */
+export async function loadInTurn<T extends Readonly<Record<string, Target>>>(
+  what: string,
+  targets: T,
+  { pairs, ...options }: LoadOptions & { readonly pairs: number },
+): Promise<{ [N in keyof T]: LoadResult[] }> {
+  const results = Object.entries<Target>(targets).map(([name, target]) => {
+    const of: LoadResult[] = [];
+    return { name, target, of };
+  });
+  for (const { target } of results) await load(target, options);
+  for (let pair = 0; pair < pairs; pair++) {
+    const told: string[] = [];
+    for (const { name, target, of } of results) {
+      const result = await load(target, options);
+      of.push(result);
+      told.push(`${name} ${Math.round(result.requestsPerSecond)} (p99 ${result.p99Ms.toFixed(2)} ms)`);
+    }
+    console.error(`${what}: ${told.join(", ")} requests/s`);
+  }
+  return Object.fromEntries(results.map(({ name, of }) => [name, of])) as { [N in keyof T]: LoadResult[] };
+}
+
+/** What one server measured by what another measured in the same turn. */
+export function ratios(
+  of: readonly LoadResult[],
+  to: readonly LoadResult[],
+  figure: keyof LoadResult,
+): number[] {
+  return of.map((result, pair) => result[figure] / (to[pair]?.[figure] ?? Number.NaN));
+}
+
+/** Loads a server with wrk, or with autocannon where wrk is missing. Throws when an answer is not HTTP 200. */
+export async function load(target: Target, options: LoadOptions): Promise<LoadResult> {
+  return Bun.which("wrk") ? loadWithWrk(target, options) : loadWithAutocannon(target, options);
+}
+
+async function loadWithWrk(target: Target, options: LoadOptions): Promise<LoadResult> {
+  const { seconds, connections = 32 } = options;
   const text = await run([
     "wrk",
     "-t1",
     `-c${connections}`,
     `-d${seconds}s`,
     "--latency",
-    ...headerArguments(options),
-    url,
+    ...headerArguments(target),
+    target.url,
   ]);
   if (/Non-2xx|Socket errors/.test(text)) throw new Error(`wrk met errors:\n${text}`);
   const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1]);
@@ -37,8 +78,8 @@ async function loadWithWrk(url: string, options: LoadOptions): Promise<LoadResul
   return { requestsPerSecond: number(/Requests\/sec:\s+([\d.]+)/), p50Ms: latency(50), p99Ms: latency(99) };
 }
 
-async function loadWithAutocannon(url: string, options: LoadOptions): Promise<LoadResult> {
-  const { connections, seconds } = options;
+async function loadWithAutocannon(target: Target, options: LoadOptions): Promise<LoadResult> {
+  const { seconds, connections = 32 } = options;
   const text = await run([
     "bunx",
     "autocannon",
@@ -47,8 +88,8 @@ async function loadWithAutocannon(url: string, options: LoadOptions): Promise<Lo
     `${connections}`,
     "-d",
     `${seconds}`,
-    ...headerArguments(options),
-    url,
+    ...headerArguments(target),
+    target.url,
   ]);
   const result = JSON.parse(text) as {
     requests: { average: number };
@@ -64,7 +105,7 @@ async function loadWithAutocannon(url: string, options: LoadOptions): Promise<Lo
   };
 }
 
-function headerArguments({ headers = {} }: LoadOptions): string[] {
+function headerArguments({ headers = {} }: Target): string[] {
   return Object.entries(headers).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
 }
 

@@ -4,19 +4,42 @@ import { join } from "node:path";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Child } from "../support/child.ts";
 import { binary } from "../support/process-harness.ts";
+import type { Effort } from "./effort.ts";
+import type { Figure } from "./figures.ts";
 
 const APP = { appId: "wx00000000000000aa", secret: "a1b2c3d4e5f60718293a4b5c6d7e8f90" };
+const UPSTREAM_MS = 100;
 const CONNECTING_AT_ONCE = 200;
 
+/** Ten thousand callers at once who find no token, while WeChat takes 100 ms. */
+export async function coldStorm({ storms }: Effort): Promise<Figure[]> {
+  const lastMs: number[] = [];
+  const calls: number[] = [];
+  for (let run = 0; run < storms; run++) {
+    const outcome = await stormOfCallers(10_000, UPSTREAM_MS);
+    lastMs.push(outcome.lastAnswerMs);
+    calls.push(outcome.upstreamCalls);
+  }
+  return [
+    { name: "cold storm of 10,000: upstream calls", unit: "calls", values: calls, target: { atMost: 1 } },
+    {
+      name: "cold storm of 10,000: last answer, upstream 100 ms",
+      unit: "ms",
+      values: lastMs,
+      target: { atMost: UPSTREAM_MS + 400 },
+    },
+  ];
+}
+
 /** What became of a storm. */
-export interface StormOutcome {
+interface StormOutcome {
   readonly upstreamCalls: number;
   /** From the first request that was sent to the last answer that was read. */
   readonly lastAnswerMs: number;
 }
 
 /** Sends `callers` requests for one app without a token, each on a connection of its own, at once. */
-export async function stormOfCallers(callers: number, upstreamMs: number): Promise<StormOutcome> {
+async function stormOfCallers(callers: number, upstreamMs: number): Promise<StormOutcome> {
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-storm-"));
   await using sandbox = Sandbox.start({ weixinApps: [APP], wecomApps: [] });
   await using service = new Child([...binary(), "serve"], {

@@ -81,12 +81,13 @@ test("filters are sent, times as instants", async () => {
 test.each([
   ["list", AUDIT_ACTIONS],
   ["export", AUDIT_ACTIONS],
+  ["usage", ACTIONS],
   ["reads", ACTIONS],
 ])("audit %s knows its actions: they are in its help, and another is exit code 2", async (word, actions) => {
-  await using world = new CliHarness(() => ({ entries: [], reads: [] }));
+  await using world = new CliHarness(() => ({ entries: [], usage: [], reads: [] }));
   const { stdout } = await runAlone(["help", "audit", word]);
   expect(stdout).toContain(actions.join(", "));
-  for (const action of ["nonsense", "", word === "reads" ? "app.updated" : "token:read"]) {
+  for (const action of ["nonsense", "", actions === ACTIONS ? "app.updated" : "token:read"]) {
     const { code, stderr } = await world.run(["audit", word, "--action", action]);
     expect(code).toBe(2);
     expect(stderr).toStartWith(`accesstoken: --action: 应为 ${actions.join("、")} 之一`);
@@ -97,25 +98,37 @@ test.each([
   }
 });
 
-test("reads and refusals are listed as they were counted", async () => {
-  const reads = [
+test("usage and denials are listed as they were counted, under their former names too", async () => {
+  const usage = [
     { minute: 60_000, client: "bot", environment: "dev", action: "token:read", app: "wx1", count: 12 },
   ];
-  const refusals = [{ minute: 60_000, address: "10.0.0.7", route: "/v1/apps", code: 401, count: 3 }];
-  await using world = new CliHarness(({ path }) => (path.includes("/reads") ? { reads } : { refusals }));
-  expect((await world.run(["audit", "reads"])).stdout).toMatch(/\n\S+ +bot +dev +token:read +wx1 +12\n/);
-  expect((await world.run(["audit", "refusals"])).stdout).toMatch(
-    /\n\S+ +10\.0\.0\.7 +- +\/v1\/apps +401 +3\n/,
+  const denials = [{ minute: 60_000, address: "10.0.0.7", route: "/v1/apps", code: 401, count: 3 }];
+  const answers: Record<string, object> = { usage, denials, reads: usage, refusals: denials };
+  await using world = new CliHarness(({ path }) => {
+    const word = /audit\/(\w+)/.exec(path)?.[1] ?? "";
+    return { [word]: answers[word] };
+  });
+  for (const word of ["usage", "reads"]) {
+    const { stdout } = await world.run(["audit", word]);
+    expect(stdout).toMatch(/\n\S+ +bot +dev +token:read +wx1 +12\n/);
+  }
+  for (const word of ["denials", "refusals"]) {
+    const { stdout } = await world.run(["audit", word]);
+    expect(stdout).toMatch(/\n\S+ +10\.0\.0\.7 +- +\/v1\/apps +401 +3\n/);
+    expect(JSON.parse((await world.run(["audit", word, "--json"])).stdout)).toEqual({ [word]: denials });
+  }
+  expect(new Set(world.asked)).toEqual(
+    new Set(Object.keys(answers).map((word) => `GET /v1/audit/${word}?limit=50`)),
   );
-  expect(world.asked).toEqual(["GET /v1/audit/reads?limit=50", "GET /v1/audit/refusals?limit=50"]);
+  expect((await runAlone(["help", "audit"])).stdout).not.toMatch(/reads|refusals/);
 });
 
-test("refusals have no filter that the service would not heed", async () => {
-  await using world = new CliHarness(() => ({ refusals: [] }));
+test("denials have no filter that the service would not heed", async () => {
+  await using world = new CliHarness(() => ({ denials: [] }));
   for (const option of ["--app", "--environment", "--action"]) {
-    expect((await world.run(["audit", "refusals", option, "x"])).code).toBe(2);
+    expect((await world.run(["audit", "denials", option, "x"])).code).toBe(2);
   }
-  expect((await world.run(["audit", "refusals", "--client", "bot", "--since", "1h"])).code).toBe(0);
+  expect((await world.run(["audit", "denials", "--client", "bot", "--since", "1h"])).code).toBe(0);
   expect(world.arrived.length).toBe(1);
 });
 

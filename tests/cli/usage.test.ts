@@ -4,7 +4,7 @@ import { type Language, preferredLanguage } from "../../src/config.ts";
 import { runAlone } from "./cli-harness.ts";
 
 const CHINESE = /[\u4e00-\u9fff]/;
-const shown = COMMANDS.filter(({ isHidden }) => !isHidden);
+const shown = COMMANDS.filter(({ isHidden, isFormer }) => !isHidden && !isFormer);
 
 /** What a command line prints, which must be all there is. */
 async function printed(args: readonly string[], language: Language): Promise<string> {

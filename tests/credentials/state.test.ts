@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Slot, slotKey } from "../../src/apps/app.ts";
-import { UsageCounter } from "../../src/audit/usage.ts";
+import { CallCounter } from "../../src/audit/call-counts.ts";
 import { credentialKey, type CredentialKind, KINDS_OF } from "../../src/credentials/credential.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import type { Backoff } from "../../src/credentials/backoff.ts";
@@ -40,13 +40,13 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     onKeyCreated: () => undefined,
   });
   const memory = new CredentialCache(store.credentials, clock);
-  const usage = new UsageCounter(store.usage, clock);
+  const calls = new CallCounter(store.callCounts, clock);
   const pacing = new Pacing({ store: store.pacing, clock, events: new EventBus() });
   const states = new CredentialStates({
     facts: store.credentialFacts,
     pacing,
     memory,
-    usage,
+    calls,
     clock,
     idleAfterMs: 24 * HOUR_MS,
   });
@@ -56,7 +56,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     clock,
     store,
     memory,
-    usage,
+    calls,
     pacing,
     states,
     name,
@@ -223,11 +223,10 @@ test("P2: a life that the monotonic clock or a wall clock set back says is over 
 
 test("P7: today's calls are shown by endpoint beside what WeChat allows, forced refreshes too", async () => {
   await using world = await setup();
-  const call = { platform: "weixin", appId: "wx1", durationMs: 1, outcome: "ok" } as const;
-  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/token", ...call });
-  await world.usage.flush();
-  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/token", ...call });
-  world.usage.listen({ type: "upstream.called", endpoint: "/cgi-bin/ticket/getticket", ...call });
+  world.calls.count("weixin", "wx1", "/cgi-bin/token");
+  await world.calls.flush();
+  world.calls.count("weixin", "wx1", "/cgi-bin/token");
+  world.calls.count("weixin", "wx1", "/cgi-bin/ticket/getticket");
   expect(await world.pacing.take("force", world.name)).toBe(0);
   const today = await world.states.ofApp(STABLE);
   expect(new Set(today.calls)).toEqual(

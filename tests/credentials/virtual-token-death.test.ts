@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
 import { Access } from "../../src/access/access.ts";
 import { ALLOW_ALL } from "../../src/access/api-policy.ts";
-import { Caller } from "../../src/access/principal.ts";
+import { caller } from "../support/callers.ts";
 import { ClientAdministration } from "../../src/access/client-administration.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import { CachedCredential, CredentialCache } from "../../src/credentials/credential-cache.ts";
@@ -46,33 +46,26 @@ async function startProcess(store: Store, clock: ManualClock) {
     expiresAt: clock.now() + 7_200_000,
   };
   const get = async () => new CachedCredential(standing, 1, clock);
-  const credentials = { get, refresh: get, replace: get };
+  const credentials = { peek: () => undefined, get, refresh: get, replace: get };
   const delivery = new TokenDelivery({ credentials, virtualTokens, clock });
   return {
     clients,
     administration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
     /** A virtual token for whoever has that API key. */
     issue: async (key: Secret) => {
-      const caller = newCaller();
-      access.admitKey(caller, key.reveal());
-      return (await delivery.get(caller, tokenOf(SLOT))).value;
+      const { origin } = caller();
+      const principal = access.byKey(origin, key.reveal());
+      const usage = { identity: principal.identity, action: "token:read", app: SLOT.appId };
+      return (await delivery.get({ slot: SLOT, principal, usage }, tokenOf(SLOT))).value;
     },
     /** Whether a caller who brings the token is let in as the client. */
     accepts: async (token: Secret) => {
       const found = await known.find(token);
       if (found?.kind !== "virtual") return false;
       const { client, clientCreatedAt: createdAt, keyPrefix } = found.claims;
-      return access.admitToken(newCaller(), { client, createdAt, keyPrefix });
+      return access.byToken(caller(), { client, createdAt, keyPrefix }) !== undefined;
     },
   };
-}
-
-function newCaller(): Caller {
-  return new Caller("trace", () => ({
-    address: "127.0.0.1",
-    untrustedReason: undefined,
-    isSuspicious: false,
-  }));
 }
 
 /** Two processes on one database, a virtual client with a key, and a token that was issued to it. */

@@ -10,7 +10,7 @@ async function countsOf(world: Harness, path: string): Promise<Record<string, un
   await world.stop();
   await world.start();
   const { data } = await world.administer(path);
-  const counts = (data["reads"] ?? data["refusals"]) as Record<string, unknown>[];
+  const counts = (data["usage"] ?? data["denials"]) as Record<string, unknown>[];
   return counts.map(({ minute: _minute, environment: _environment, ...count }) => count);
 }
 
@@ -25,7 +25,7 @@ test("P7: calls are counted by client, app and family, and action=api:call finds
   it.sandbox.inject({ kind: "reset_after", endpoint: SEND, times: 1 });
   await it.post(`${SEND}?access_token=${token}`, {});
   await it.send("/sns/userinfo?access_token=x&openid=y", { headers: { "x-api-key": it.key } });
-  const counts = await countsOf(it.world, "/v1/audit/reads?action=api:call");
+  const counts = await countsOf(it.world, "/v1/audit/usage?action=api:call");
   const call = (family: string, app: string, count: number) => ({
     client: "program",
     action: `api:call ${family}`,
@@ -41,7 +41,7 @@ test("P7: calls are counted by client, app and family, and action=api:call finds
       call("/sns", "*", 1),
     ]) as typeof counts,
   );
-  const tokens = await countsOf(it.world, "/v1/audit/reads?action=token:read");
+  const tokens = await countsOf(it.world, "/v1/audit/usage?action=token:read");
   expect(tokens.map(({ action }) => action)).toEqual(["token:read", "token:read"]);
 });
 
@@ -50,7 +50,7 @@ test("P7: what was certainly not sent is not counted as a call", async () => {
   const token = await it.token();
   await it.sandbox.stop();
   expect((await it.send(`${INFO}?access_token=${token}`)).errcode).toBe(-1);
-  expect(await countsOf(it.world, "/v1/audit/reads?action=api:call")).toEqual([]);
+  expect(await countsOf(it.world, "/v1/audit/usage?action=api:call")).toEqual([]);
 });
 
 test("P7: the use of a real token is counted by address, and found by it", async () => {
@@ -58,19 +58,19 @@ test("P7: the use of a real token is counted by address, and found by it", async
   await it.send(`${INFO}?access_token=${await it.token()}`);
   const client = "(access token 127.0.0.1)";
   const query = new URLSearchParams({ client, action: "api:call" }).toString();
-  expect(await countsOf(it.world, `/v1/audit/reads?${query}`)).toEqual([
+  expect(await countsOf(it.world, `/v1/audit/usage?${query}`)).toEqual([
     { client, action: "api:call /cgi-bin/user", app: WX_APP, count: 1 },
   ]);
 });
 
-test("P7: what a policy refuses, or the gateway is closed to, is among the refusals with the path's family as route", async () => {
+test("P7: what a policy refuses, or the gateway is closed to, is among the denials with the path's family as route", async () => {
   await using it = await GatewayHarness.create({ client: { policy: { preset: "no-messaging" } } });
   const token = await it.token();
   await it.post(`${SEND}?access_token=${token}`, {});
   await it.post(`/gateway/${WX_APP}${SEND}`, {}, { headers: { "x-api-key": it.key } });
   await it.post(`/cgi-bin/openapi/rid/get?access_token=${token}`, {});
   await it.post(`/made/up?access_token=${token}&component_access_token=x`, {});
-  const counts = await countsOf(it.world, "/v1/audit/refusals?client=program");
+  const counts = await countsOf(it.world, "/v1/audit/denials?client=program");
   const refusal = (route: string, count: number) => ({
     address: "127.0.0.1",
     client: "program",
@@ -87,5 +87,5 @@ test("P7: what a policy refuses, or the gateway is closed to, is among the refus
     ]) as typeof counts,
   );
   // What was refused was not used.
-  expect(await countsOf(it.world, "/v1/audit/reads?action=api:call")).toEqual([]);
+  expect(await countsOf(it.world, "/v1/audit/usage?action=api:call")).toEqual([]);
 });

@@ -1,19 +1,21 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/access/principal.ts";
-import { readWechatRequest } from "../../src/api/wechat-request.ts";
+import { UNIDENTIFIED } from "../../src/access/principal.ts";
+import { RawQuery } from "../../src/api/wechat-request.ts";
 import { EventBus } from "../../src/events.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
-import { ReplayBudget } from "../../src/gateway/call-body.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { caller } from "../support/callers.ts";
 import { weixinSlot } from "../support/slots.ts";
 
 test("the place of a caller who goes just when the answer is there is free, though nobody reads that answer", async () => {
   const controller = new AbortController();
   const seen = { left: 0 };
   const slot = weixinSlot();
+  const usage = { identity: UNIDENTIFIED.identity, action: "api:call", app: slot.appId };
+  const permit = { slot, principal: UNIDENTIFIED, usage };
   const gateway = new Gateway({
-    access: { slotOfToken: () => slot, checkPath: () => undefined },
+    access: { slotOfToken: () => permit, checkPath: () => undefined },
     directory: { findSlot: () => undefined },
     credentials: {
       get: () => Promise.reject(new Error("not asked for")),
@@ -27,19 +29,22 @@ test("the place of a caller who goes just when the answer is there is free, thou
           body: new ReadableStream<Uint8Array>({}, { highWaterMark: 0 }),
         }),
     },
-    concurrency: { enter: () => () => void (seen.left += 1) },
-    budget: new ReplayBudget({ each: 1, total: 1 }),
+    concurrency: { enter: async () => () => void (seen.left += 1) },
     clock: new ManualClock(),
     events: new EventBus(),
-  });
-  const origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
-  const caller = new Caller("t", () => origin);
-  const request = new Request("http://localhost/cgi-bin/media/get?access_token=x", {
-    signal: controller.signal,
+    calls: { count: () => undefined },
   });
   const { platform, appId, name } = slot;
-  const holding = { name: { platform, appId, name }, slot: undefined, token: new Secret("x") };
-  await gateway.call(readWechatRequest(request, caller), holding);
+  const context = {
+    name: { platform, appId, name },
+    slot: undefined,
+    token: new Secret("x"),
+    principal: UNIDENTIFIED,
+  };
+  const { signal } = controller;
+  const sent = { method: "GET", path: "/cgi-bin/media/get", headers: new Headers(), body: null, length: 0 };
+  const query = RawQuery.parse("access_token=x");
+  await gateway.call({ caller: caller(), ...sent, query, signal }, context);
   expect(seen.left).toBe(0);
   controller.abort();
   expect(seen.left).toBe(1);

@@ -10,7 +10,7 @@ function refusalOf(check: () => void): string | undefined {
     check();
     return undefined;
   } catch (error) {
-    if (error instanceof ServiceError) return error.upstream?.errcode.toString() ?? error.code;
+    if (error instanceof ServiceError) return error.wording?.errcode.toString() ?? error.code;
     throw error;
   }
 }

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import { rawRequest } from "../support/raw-http.ts";
+import type { WantedClient } from "../support/access-harness.ts";
 import { GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
 const INFO = "/cgi-bin/user/get";
 
-async function setup(delivery: "real" | "virtual" = "virtual") {
-  const it = await GatewayHarness.create({ client: { delivery } });
+async function setup(delivery: "real" | "virtual" = "virtual", policy?: WantedClient["policy"]) {
+  const it = await GatewayHarness.create({ client: { delivery, ...(policy && { policy }) } });
   const token = await it.token();
   it.sandbox.resetCalls();
   const withKey = (path: string, init: RequestInit = {}) =>
@@ -23,21 +24,6 @@ test.each([
   "/cgi-bin/user%2Fget",
   "/cgi-bin/user%2fget",
   "/cgi-bin%5Cuser/get",
-  "/cgi-bin\\user/get",
-  "/cgi-bin/x/../user/get",
-  "/cgi-bin/x/../user/get/",
-  "/cgi-bin/x/%2e%2e/user/get",
-  "/cgi-bin/x/..//user/get",
-  "//x/../cgi-bin/user/get",
-  "/x/..//cgi-bin/user/get",
-  "/x\\..\\cgi-bin/user/get",
-  "/livez/../cgi-bin//user/get",
-  "/cgi-bin//user//x/../get",
-  "/cgi-bin//user//get",
-  "/./cgi-bin/user/get",
-  "/cgi-bin/./user/get/",
-  "/cgi-bin/user/get/..",
-  "/cgi-bin/user/get/.",
   "/cgi-bin/%75ser/get",
   "/cgi-bin/user;x/get",
   "/cgi-bin/user/get%00",
@@ -51,6 +37,25 @@ test.each([
     expect([target, code === undefined ? errcode : [status, code]]).toEqual([target, 40066]);
   }
   expect(t.it.sandbox.calls()).toBe(0);
+});
+
+test.each([
+  "/cgi-bin\\user/get",
+  "/cgi-bin/x/../user/get",
+  "/cgi-bin/x/%2e%2e/user/get",
+  "//x/../cgi-bin/user/get",
+  "/livez/../cgi-bin//user/get",
+  "/cgi-bin/./user/get",
+  "/cgi-bin//user//get",
+])("the policy is checked on exactly the path that goes up, however it was written: %s", async (path) => {
+  const policy = { preset: "all", deny: ["/cgi-bin/user/**"] } as const;
+  await using denied = await setup("virtual", policy);
+  expect((await denied.raw(`${path}?access_token=${denied.token}`)).errcode).toBe(48001);
+  expect(denied.it.sandbox.calls()).toBe(0);
+  await using allowed = await setup();
+  const { status, errcode } = await allowed.raw(`${path}?access_token=${allowed.token}`);
+  expect([status, errcode]).toEqual([200, undefined]);
+  expect(allowed.it.sandbox.calls("/cgi-bin/user/get")).toBe(1);
 });
 
 test.each(["//cgi-bin/user/get", "/cgi-bin//user/get", "/cgi-bin/user/get/", "//cgi-bin//user/get/"])(

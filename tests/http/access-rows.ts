@@ -277,7 +277,7 @@ export const ROWS: readonly Row[] = [
     need: "admin",
     path: (to) => `${TARGET_CLIENT(to)}/keys/${to.key}`,
   },
-  ...["", "/reads", "/refusals", "/export", "/verify"].map(
+  ...["", "/usage", "/denials", "/reads", "/refusals", "/export", "/verify"].map(
     (path) => ({ route: `GET /v1/audit${path}`, need: "admin" }) as const,
   ),
 ];

@@ -1,35 +1,54 @@
 import { expect, test } from "bun:test";
-import { Caller } from "../../src/access/principal.ts";
-import { EventBus } from "../../src/events.ts";
-import { WechatFace } from "../../src/http/wechat-face.ts";
+import { GatewayPaths } from "../../src/api/gateway.ts";
+import { Reply } from "../../src/api/face.ts";
+import { WechatFace } from "../../src/api/wechat.ts";
+import { Access } from "../../src/access/access.ts";
+import { ClientDirectory } from "../../src/access/client-directory.ts";
+import { AppDirectory } from "../../src/apps/app-directory.ts";
+import { TokenResolver } from "../../src/credentials/token-resolver.ts";
 import { Secret } from "../../src/secret.ts";
+import { MemoryClientStore } from "../access/memory-client-store.ts";
+import { call, clientPrincipal } from "../support/callers.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { weixinSlot } from "../support/slots.ts";
 
-/** A face in which every token is one of `slot`, and the requests that were given more time than others. */
+/** A face in which every token is one of an app that we hold, and the requests that were given more time than others. */
 function setup() {
-  const slot = weixinSlot();
-  const given: [path: string, seconds: number][] = [];
-  const origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
-  const holding = { name: slot, slot, token: new Secret("x") };
-  const ticket = { platform: "weixin", methods: ["GET"], answer: async () => ({ ticket: "t" }) } as const;
+  const clock = new ManualClock();
+  const app = { platform: "weixin", id: "wx1", secret: new Secret("s"), tokenMode: "stable" } as const;
+  const directory = new AppDirectory([app], () => "");
+  const clients = new ClientDirectory(new MemoryClientStore(), clock);
+  const access = new Access({
+    directory,
+    clients,
+    clock,
+    anonymous: true,
+    anonymousPerSecond: 0,
+    workers: 1,
+  });
+  const slot = directory.slotOfApp("wx1");
+  const ticket = {
+    platform: "weixin",
+    methods: ["GET"],
+    answer: async () => new Reply({ ticket: "t" }, {}),
+  } as const;
+  const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
+  const untouched = { takes: () => false, forward: () => Promise.reject(new Error("not asked for")) };
   const face = new WechatFace({
-    authentication: { meet: () => new Caller("0".repeat(32), () => origin), admitToken: () => undefined },
-    holders: { admit: async () => holding, admitToApp: () => holding },
+    resolver: new TokenResolver(access, { find: async () => ({ kind: "real", name: slot, slot }) }),
     endpoints: {
       secret: new Map(),
       token: { weixin: new Map([["/cgi-bin/ticket/getticket", ticket]]), wecom: new Map() },
     },
-    gateway: { call: async () => new Response("ok") },
-    userTokenCalls: { takes: () => false, pass: async () => new Response() },
-    audit: { countRead: () => undefined, countRefusal: () => undefined },
-    events: new EventBus(),
-    clock: new ManualClock(),
+    others: new GatewayPaths(access, gateway, untouched),
+    clock,
   });
+  const given: [path: string, seconds: number][] = [];
   const ask = async (path: string) => {
     const giveTime = (seconds: number) => void given.push([path, seconds]);
-    const request = new Request(`http://localhost${path}?access_token=x`);
-    return (await face.answer(request, { peer: () => "127.0.0.1", giveTime })).text();
+    const made = call(new Request(`http://localhost${path}?access_token=x`), giveTime);
+    const principal = clientPrincipal("all");
+    made.identify({ ...principal, owner: { ...principal.owner, allows: () => true } });
+    return (await face.handle(made)).text();
   };
   return { given, ask };
 }

@@ -1,7 +1,7 @@
 import { expect } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { SECURITY_HEADERS } from "../../src/http/answer.ts";
+import { SECURITY_HEADERS } from "../../src/api/answer.ts";
 import { checkWechatAnswer, WECHATS } from "./fuzz-wechat-answers.ts";
 import type { Operation } from "./openapi-document.ts";
 
@@ -11,7 +11,7 @@ const FAILURE = TypeCompiler.Compile(
       code: Type.Integer(),
       msg: Type.String({ minLength: 1 }),
       data: Type.Object({}, { additionalProperties: false }),
-      trace_id: Type.String({ pattern: "^[0-9a-f]{32}$" }),
+      trace_id: Type.String({ pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" }),
       retry_after: Type.Optional(Type.Integer({ minimum: 1 })),
       hint: Type.Optional(Type.String({ minLength: 1 })),
     },

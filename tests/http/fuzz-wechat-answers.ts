@@ -25,7 +25,7 @@ const BUSY = /^system error, .*(try again later|cleared or expired on the way)/;
 export function checkWechatAnswer(operation: Operation | undefined, answer: FuzzAnswer): AnswerBody {
   const { status, headers, text } = answer;
   const traceId = headers.get("trace-id") ?? "";
-  expect(traceId).toMatch(/^[0-9a-f]{32}$/);
+  expect(traceId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   // What WeCom says of a path that it doesn't know, and the gateway hands on.
   if (status === 404 && text === "") return { code: status, msg: "", data: {}, trace_id: traceId };
   expect(status).toBe(200);

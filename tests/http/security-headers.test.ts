@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { failureEnvelope, successEnvelope } from "../../src/envelope.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { envelopeResponse } from "../../src/http/answer.ts";
+import { envelopeResponse } from "../../src/api/answer.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
 import { Harness, WX } from "../support/harness.ts";

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { Elysia } from "elysia";
-import { listen, type RootFace } from "../../src/http/server.ts";
+import type { RequestSocket } from "../../src/api/face.ts";
+import { listen } from "../../src/http/server.ts";
 import { DrippingSockets } from "../support/dripping-sockets.ts";
 import { Harness, WX } from "../support/harness.ts";
 
@@ -51,7 +52,7 @@ test("a head that never ends, also behind a good request, and a body that drips 
     },
     { parse: "none" },
   );
-  const server = listen(app, { host: "127.0.0.1", port: 0, idleSeconds: 4 });
+  const server = listen((request) => app.fetch(request), { host: "127.0.0.1", port: 0, idleSeconds: 4 });
   const start = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n`;
   const options = { count: 5, everyMs: 200 };
   {
@@ -80,17 +81,11 @@ test("a head that never ends, also behind a good request, and a body that drips 
 }, 60_000);
 
 test("a body for which time was given may take longer than others", async () => {
-  const app = new Elysia();
-  const face: RootFace = {
-    paths: [],
-    claims: () => true,
-    answer: async (request, { giveTime }) => {
-      if (request.url.endsWith("/given")) giveTime(60);
-      return new Response(await request.text().catch(() => "cut off"));
-    },
-    refuse: () => Promise.resolve(new Response("refused")),
+  const serve = async (request: Request, { giveTime }: RequestSocket) => {
+    if (request.url.endsWith("/given")) giveTime(60);
+    return new Response(await request.text().catch(() => "cut off"));
   };
-  const server = listen(app, { host: "127.0.0.1", port: 0, idleSeconds: 1 }, face);
+  const server = listen(serve, { host: "127.0.0.1", port: 0, idleSeconds: 1 });
   const post = (path: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n`;
   const options = { count: 1, everyMs: 200 };
   await using others = await DrippingSockets.open(server.url, { ...options, beginning: post("/other") });

@@ -30,6 +30,8 @@ const ROUTES = [
   ["post", "/v1/apps/{app}/signatures/agent-config"],
   ["get", "/v1/audit"],
   ["get", "/v1/audit/reads"],
+  ["get", "/v1/audit/usage"],
+  ["get", "/v1/audit/denials"],
   ["get", "/v1/audit/refusals"],
   ["get", "/v1/audit/verify"],
   ["get", "/AccessToken/getXcx"],

@@ -65,6 +65,7 @@ export class LoginHarness {
       proxyUrl: undefined,
       clock,
       events,
+      calls: { count: () => undefined },
     });
     const tokens = new CredentialManager({
       source: new WecomTokenSource(http),

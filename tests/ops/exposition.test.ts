@@ -74,6 +74,38 @@ test("the snapshots of three workers make one text: sums, what all see alike, an
   expect(text.value("times_sum", { route: "/a" })).toBe(3);
 });
 
+test("a metric that was renamed is shown under both names, with the same series", () => {
+  const registry = new MetricRegistry();
+  const counter = registry.counter({
+    name: "new_total",
+    formerName: "old_total",
+    help: "Both.",
+    labelNames: ["a"],
+  });
+  counter.series("1").value += 2;
+  counter.series("2");
+  const text = parseExposition(mergeSnapshots([registry.snapshot("1"), registry.snapshot("2")]));
+  for (const name of ["new_total", "old_total"]) {
+    expect([text.value(name, { a: "1" }), text.value(name, { a: "2" })]).toEqual([4, 0]);
+    expect(text.types.get(name)).toBe("counter");
+  }
+});
+
+test("a series that is kept counts as the metric that it is of", () => {
+  const registry = new MetricRegistry();
+  const counter = registry.counter({ name: "kept_total", help: "Kept.", labelNames: ["a", "b"] });
+  const times = registry.histogram({ name: "times", help: "Times.", labelNames: ["a"], bounds: [1] });
+  const [kept, seconds] = [counter.series("x", "y"), times.series("x")];
+  kept.value += 1;
+  counter.increase("x", "y");
+  seconds.observe(0.5);
+  times.observe(2, "x");
+  const text = parseExposition(mergeSnapshots([registry.snapshot("1")]));
+  expect(text.value("kept_total", { a: "x", b: "y" })).toBe(2);
+  expect(text.value("times_bucket", { a: "x", le: "1" })).toBe(1);
+  expect(text.value("times_count", { a: "x" })).toBe(2);
+});
+
 test("a gauge that is read anew each time forgets what is gone", () => {
   const registry = new MetricRegistry();
   const lives = registry.gauge({ name: "lives", help: "Lives.", labelNames: ["app"], merge: "most" });

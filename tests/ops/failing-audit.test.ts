@@ -72,7 +72,7 @@ test.each(FAULTS)(
   },
 );
 
-test("refusals are counted by the code that was answered", async () => {
+test("denials are counted by the code that was answered, under their former name too", async () => {
   const metrics = new ServiceMetrics({
     worker: "1",
     version: "1.0.0",
@@ -81,14 +81,16 @@ test("refusals are counted by the code that was answered", async () => {
     listLives: () => Promise.resolve([]),
     isConfigured: () => true,
     isHeldApp: () => true,
-    replayBytes: () => 0,
   });
   const events = new EventBus();
   events.subscribe(metrics.listen);
   const route = "/v1/apps";
-  for (const code of [401, 401, 40125]) events.emit({ type: "access.refused", code, route });
+  for (const code of [401, 401, 40125]) events.emit({ type: "access.denied", code, route });
   const text = parseExposition(mergeSnapshots([await metrics.snapshot()]));
-  expect(text.value("accesstoken_refusals_total", { code: "401" })).toBe(2);
-  expect(text.value("accesstoken_refusals_total", { code: "40125" })).toBe(1);
+  for (const name of ["accesstoken_denials_total", "accesstoken_refusals_total"]) {
+    expect(text.value(name, { code: "401" })).toBe(2);
+    expect(text.value(name, { code: "40125" })).toBe(1);
+    expect(text.value(name, { code: "429" })).toBe(0);
+  }
   expect(text.value("accesstoken_audit_failures_total")).toBe(0);
 });

@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { EventBus } from "../../src/events.ts";
 import { Readiness } from "../../src/ops/readiness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Harness, WX } from "../support/harness.ts";
@@ -30,7 +29,7 @@ test("a service that can do all of its work is ready, and says so in the one env
   await using t = await setup();
   const answer = await t.ready();
   expect(answer).toMatchObject({ ...READY, msg: "success", data: { reasons: [] } });
-  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
 });
 
 test("a database that can't be written makes it not ready, and it is ready again after the repair", async () => {
@@ -42,7 +41,7 @@ test("a database that can't be written makes it not ready, and it is ready again
   const answer = await t.ready();
   expect(answer).toMatchObject({ status: 503, code: 503, parts: ["database"] });
   expect(answer.msg).toContain("数据库正忙");
-  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{32}$/);
+  expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(answer.headers.get("content-type")).toBe("application/json");
   t.other.run("ROLLBACK");
   expect(await t.ready()).toMatchObject(READY);
@@ -111,26 +110,16 @@ test("the database is written at most once a second, however many ask", async ()
 });
 
 test("a request that is under way when the service begins to stop is told so", async () => {
-  const events = new EventBus();
   const look = Promise.withResolvers<[]>();
-  const readiness = new Readiness({
-    probe: () => look.promise,
-    auditFault: () => Promise.resolve(undefined),
-    clock: new ManualClock(),
-  });
-  events.subscribe(readiness.listen);
+  const readiness = new Readiness(() => look.promise, new ManualClock());
   const asked = readiness.reasons();
-  events.emit({ type: "service.stopping", reason: "test" });
+  readiness.stopping();
   look.resolve([]);
   expect((await asked).map(({ part }) => part)).toEqual(["service"]);
 });
 
 test("a look at the store that fails is a reason, and no error", async () => {
-  const readiness = new Readiness({
-    probe: () => Promise.reject(new Error("canary")),
-    auditFault: () => Promise.resolve(undefined),
-    clock: new ManualClock(),
-  });
+  const readiness = new Readiness(() => Promise.reject(new Error("canary")), new ManualClock());
   const reasons = await readiness.reasons();
   expect(reasons.map(({ part }) => part)).toEqual(["database"]);
   expect(JSON.stringify(reasons)).not.toContain("canary");

@@ -155,11 +155,11 @@ test("every one of the wrong guesses is in the audit's counts, under its address
   for (let n = 0; n < 100; n++) await guess(n);
   await Harness.until(async () => {
     const answer = await world.get(
-      "/v1/audit/refusals",
+      "/v1/audit/denials",
       { limit: "100" },
       { headers: { "x-api-key": admin } },
     );
-    const rows = answer.data["refusals"] as { address: string; count: number }[];
+    const rows = answer.data["denials"] as { address: string; count: number }[];
     const ours = rows.filter(({ address }) => address === "127.0.0.1");
     return ours.reduce((sum, { count }) => sum + count, 0) === 100;
   });

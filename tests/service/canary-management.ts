@@ -136,8 +136,8 @@ export class Management {
       `${CLIENTS}?after=${encodeURIComponent(secret)}`,
       `/v1/audit?client=${encodeURIComponent(secret)}`,
       `/v1/audit?before=${encodeURIComponent(secret)}`,
-      `/v1/audit/reads?after=${encodeURIComponent(secret)}`,
-      `/v1/audit/refusals?after=${encodeURIComponent(secret)}`,
+      `/v1/audit/usage?after=${encodeURIComponent(secret)}`,
+      `/v1/audit/denials?after=${encodeURIComponent(secret)}`,
       `/v1/audit/export?environment=${encodeURIComponent(secret)}`,
     ])
       await this.#send("GET", path);
@@ -152,8 +152,8 @@ export class Management {
       CLIENTS,
       KEYS,
       "/v1/audit?limit=1000",
-      "/v1/audit/reads?limit=1000",
-      "/v1/audit/refusals?limit=1000",
+      "/v1/audit/usage?limit=1000",
+      "/v1/audit/denials?limit=1000",
       "/v1/audit/export",
       "/v1/audit/verify",
       "/metrics",

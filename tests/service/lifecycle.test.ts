@@ -150,6 +150,6 @@ test("P7: what was counted in the last second before a stop is written down", as
   await world.get("/AccessToken/getXcx", { appid: WX.appId });
   await world.stop();
   await world.start();
-  const { data } = await world.administer("/v1/audit/reads");
-  expect(data["reads"]).toMatchObject([{ client: "(anonymous)", action: "token:read", count: 1 }]);
+  const { data } = await world.administer("/v1/audit/usage");
+  expect(data["usage"]).toMatchObject([{ client: "(anonymous)", action: "token:read", count: 1 }]);
 });

@@ -1,12 +1,12 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { drizzle } from "drizzle-orm/bun-sqlite";
-import { type AuditEntry, isAuditFailure } from "../../src/audit/audit-entry.ts";
+import { type AuditEntry, AuditFailure } from "../../src/audit/audit-entry.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
 import { runStatement, type Transaction } from "../../src/store/sqlite/statement.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
-import { usage } from "../../src/store/sqlite/schema.ts";
-import { appendAtOnce, entryOf } from "../support/audit-entries.ts";
+import { callCounts } from "../../src/store/sqlite/schema.ts";
+import { allEntries, appendAtOnce, entryOf } from "../support/audit-entries.ts";
 import { Child } from "../support/child.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
@@ -264,7 +264,7 @@ test("P7: several processes that write at once make one chain, and none of their
   await own;
   expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 201, last: { id: 201 } });
   for (const client of clients) {
-    const records = await it.audit.listForward({ client }, { limit: 1000, after: 0 });
+    const records = await allEntries(it.audit, { client });
     expect(records.map(({ detail }) => detail["number"])).toEqual(
       Array.from({ length: 60 }, (_, index) => index + 1),
     );
@@ -299,7 +299,7 @@ test("P7: an entry in somebody else's transaction stands and falls with it", asy
   using it = await setup(0);
   using own = chainIn(it.files);
   await own.inTransaction((transaction) => {
-    transaction.insert(usage).values(CALL).run();
+    transaction.insert(callCounts).values(CALL).run();
     own.chain.append(transaction, entryOf());
   });
   const undone = own.inTransaction((transaction) => {
@@ -319,11 +319,12 @@ test("P7: a change whose entry is refused is not made, and is told of once", asy
     "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'canary'); END",
   );
   const change = own.inTransaction((transaction) => {
-    transaction.insert(usage).values(CALL).run();
+    transaction.insert(callCounts).values(CALL).run();
     own.chain.append(transaction, entryOf({ client: "canary" }));
   });
   const failure = await failureOf(change);
-  expect([isAuditFailure(failure), failure.code]).toEqual([true, "unavailable"]);
+  expect(failure).toBeInstanceOf(AuditFailure);
+  expect(failure.code).toBe("unavailable");
   expect(failure.message).toContain("未作更改");
   expect(failure.message).not.toContain("canary");
   expect(usageRows(it.intruder)).toEqual([]);

@@ -1,6 +1,8 @@
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { appStoreContract } from "./contract/app-store.ts";
+import { auditStoreContract } from "./contract/audit-store.ts";
+import { callCountsContract } from "./contract/call-counts.ts";
 import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
@@ -27,3 +29,5 @@ issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);
 pacingStoreContract("SQLite", openSqlite);
 loginAnswerStoreContract("SQLite", openSqlite);
+auditStoreContract("SQLite", openSqlite);
+callCountsContract("SQLite", openSqlite);

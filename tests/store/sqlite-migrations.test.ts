@@ -3,6 +3,8 @@ import { expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { denialOf, usageOf } from "../../src/audit/audit-counts.ts";
+import type { MinuteCount } from "../../src/audit/audit-store.ts";
 import { appliedMigrations, migrate, MIGRATIONS } from "../../src/store/sqlite/open-database.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -96,4 +98,35 @@ test("backoffs and used forced refreshes move into the one table of the pacer; w
     ["weixin:wx1", "circuit_open", "{}", 2, 10, 20],
     ["weixin:wx2", "quota", "{}", 3, 10, 20],
   ]);
+});
+
+test("P3: P7: the audit's counts of a former version are kept in the one table, and told apart as before", () => {
+  using it = setup();
+  it.database.run("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)");
+  for (const { name, sql } of MIGRATIONS.slice(0, 4)) {
+    for (const statement of sql.split("--> statement-breakpoint")) it.database.run(statement);
+    it.database.query("INSERT INTO migrations VALUES (?, 0)").run(name);
+  }
+  it.database.run(
+    `INSERT INTO audit_reads VALUES (60000, 'one', 'dev', 'api:call /wxa', 'wx1', 3), (0, '(app secret)', '', 'token:read', 'wx2', 2)`,
+  );
+  it.database.run(
+    `INSERT INTO audit_refusals VALUES (0, '203.0.113.7', '', '/v1/apps', -1, 5), (60000, '*', '', '*', 401, 7)`,
+  );
+  migrate(it.database, 1);
+  const rows = it.database
+    .query<MinuteCount & { id: number }, []>("SELECT id, minute, kind, key, n FROM counts ORDER BY id")
+    .all();
+  const usage = rows.filter(({ kind }) => kind === "usage").map(usageOf);
+  const denials = rows.filter(({ kind }) => kind === "denial").map(denialOf);
+  expect(usage.map(({ id: _id, ...count }) => count)).toEqual([
+    { minute: 0, client: "(app secret)", environment: "", action: "token:read", app: "wx2", count: 2 },
+    { minute: 60_000, client: "one", environment: "dev", action: "api:call /wxa", app: "wx1", count: 3 },
+  ]);
+  expect(denials.map(({ id: _id, ...count }) => count)).toEqual([
+    { minute: 0, address: "203.0.113.7", client: "", route: "/v1/apps", code: -1, count: 5 },
+    { minute: 60_000, address: "*", client: "", route: "*", code: 401, count: 7 },
+  ]);
+  // Later minutes are on newer pages.
+  expect(rows.map(({ minute }) => minute)).toEqual([0, 0, 60_000, 60_000]);
 });

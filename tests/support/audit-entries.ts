@@ -1,5 +1,7 @@
 import { drizzle } from "drizzle-orm/bun-sqlite";
-import type { AuditEntry } from "../../src/audit/audit-entry.ts";
+import type { Denial } from "../../src/audit/audit-counts.ts";
+import type { AuditEntry, AuditRecord } from "../../src/audit/audit-entry.ts";
+import type { AuditFilter, AuditStore, MinuteCount, UsageCount } from "../../src/audit/audit-store.ts";
 import type { Clock } from "../../src/clock.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
 import { runStatement } from "../../src/store/sqlite/statement.ts";
@@ -55,3 +57,36 @@ export async function appendAtOnce(
     database.close();
   }
 }
+
+/** Every entry that passes `filter`, the oldest first. */
+export async function allEntries(
+  audit: Pick<AuditStore, "walk">,
+  filter: AuditFilter = {},
+): Promise<AuditRecord[]> {
+  const found: AuditRecord[] = [];
+  for await (const records of audit.walk(filter)) found.push(...records);
+  return found;
+}
+
+/** A count of use to be added: once, by a client in dev that read the token of wx1, with what a test wants otherwise. */
+export function usageRow({ minute = 0, n = 1, ...names }: Partial<UsageNames & Numbers> = {}): MinuteCount {
+  const { client, environment, action, app } = { ...USAGE, ...names };
+  return { minute, kind: "usage", key: [client, environment, action, app].join("\u001f"), n };
+}
+
+/** A count of denials to be added, likewise. */
+export function denialRow({ minute = 0, n = 1, ...names }: Partial<Denial & Numbers> = {}): MinuteCount {
+  const { address, client, route, code } = { ...DENIAL, ...names };
+  return { minute, kind: "denial", key: [address, client, route, code].join("\u001f"), n };
+}
+
+interface Numbers {
+  readonly minute: number;
+  readonly n: number;
+}
+type UsageNames = Pick<UsageCount, "client" | "environment" | "action" | "app">;
+
+/** What `usageRow` is a count of. */
+export const USAGE: UsageNames = { client: "one", environment: "dev", action: "token:read", app: "wx1" };
+/** What `denialRow` is a count of. */
+export const DENIAL: Denial = { address: "203.0.113.7", client: "", route: "/v1/apps", code: 401 };

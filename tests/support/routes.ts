@@ -1,5 +1,4 @@
-import { createAuthentication } from "../../src/api/authentication.ts";
-import { type AppParts, createApp } from "../../src/http/app.ts";
+import { ElysiaFace, type RouteOptions } from "../../src/http/elysia-face.ts";
 
 /** A route as the router has it. */
 export interface Route {
@@ -16,12 +15,8 @@ export interface Route {
  * The app is built for the list alone, with nothing behind it; it can't answer a request.
  */
 export function allRoutes(): readonly Route[] {
-  const parts = {
-    authentication: createAuthentication({} as never, {} as never),
-    visibility: { metrics: "on", swagger: "on" },
-    ops: {},
-  };
-  const { routes } = createApp(parts as unknown as AppParts);
+  const options = { visibility: { metrics: "on", swagger: "on" }, ops: {} };
+  const { routes } = new ElysiaFace(options as unknown as RouteOptions);
   return routes.map(({ method, path }) => ({
     method,
     pattern: path,

@@ -17,11 +17,13 @@ async function setup(respond: Responder | string | Uint8Array, options: Partial<
   const events: ServiceEvent[] = [];
   const bus = new EventBus();
   bus.subscribe((event) => events.push(event));
+  const counted: string[][] = [];
   const client = new HttpClient({
     baseUrls: { weixin: server.url, wecom: server.url },
     proxyUrl: undefined,
     clock: new ManualClock(),
     events: bus,
+    calls: { count: (...names) => void counted.push(names) },
     ...options,
   });
   const call = (request: Partial<UpstreamRequest> = {}) =>
@@ -33,7 +35,7 @@ async function setup(respond: Responder | string | Uint8Array, options: Partial<
       repeatable: true,
       ...request,
     });
-  return { server, events, call, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  return { server, events, counted, call, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
 /** Where nobody listens any more. */
@@ -294,7 +296,7 @@ test("the proxy variables of the process are ignored", async () => {
     import { systemClock } from "./src/clock.ts";
     import { HttpClient } from "./src/upstream/http-client.ts";
     const baseUrls = { weixin: "${target.url}", wecom: "${target.url}" };
-    const client = new HttpClient({ baseUrls, proxyUrl: undefined, clock: systemClock, events: new EventBus() });
+    const client = new HttpClient({ baseUrls, proxyUrl: undefined, clock: systemClock, events: new EventBus(), calls: { count: () => {} } });
     console.log(JSON.stringify(await client.call({ platform: "weixin", appId: "wx1", path: "/x", takes: "takes_secret", repeatable: true })));`;
   const names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
   const env = {
@@ -330,4 +332,16 @@ test("P7: each call is told of with its app, endpoint and outcome, and with noth
     { ...told, outcome: "errcode", errcode: 40125 },
   ]);
   expect(JSON.stringify(it.events)).not.toContain(CANARY);
+  const names = ["weixin", "wx1", "/cgi-bin/token"];
+  expect(it.counted).toEqual([names, names]);
+});
+
+test("P7: a call counts against the quota whatever a listener does with its event", async () => {
+  const events = new EventBus();
+  events.subscribe(() => {
+    throw new Error("a listener's own fault");
+  });
+  await using it = await setup(({ socket }) => void socket.write(httpAnswer("{}")), { events });
+  await it.call();
+  expect(it.counted).toEqual([["weixin", "wx1", "/cgi-bin/token"]]);
 });

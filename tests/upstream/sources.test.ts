@@ -30,6 +30,7 @@ function setup(...faults: Fault[]) {
     proxyUrl: undefined,
     clock,
     events: new EventBus(),
+    calls: { count: () => undefined },
     attemptMs: 5000,
   });
   const signal = new AbortController().signal;

@@ -1,6 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
-import { type AuditEntry, auditFailure } from "../../audit/audit-entry.ts";
+import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
 import type { ChainBreak } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { ErrorCode } from "../../errors.ts";
@@ -50,7 +50,7 @@ export class AuditChain {
   /**
    * Writes `entry` at the end of the chain, as part of a transaction that was begun with `immediate`.
    *
-   * @throws {ServiceError} `auditFailure` when it can't be written: let it pass, so that all of the transaction is undone.
+   * @throws {AuditFailure} when it can't be written: let it pass, so that all of the transaction is undone.
    */
   append(transaction: Transaction, entry: AuditEntry): void {
     try {
@@ -60,11 +60,11 @@ export class AuditChain {
       if (!failure || isBusy(failure)) throw error;
       const cause = unusable(failure);
       this.#parts.onFailed?.(cause.code);
-      throw auditFailure(cause);
+      throw new AuditFailure(cause);
     }
   }
 
-  /** As `append`, and nobody is told of a failure, which is thrown as it came. */
+  /** As `append`; a failure is not reported, and thrown as it came. */
   tryAppend(transaction: Transaction, entry: AuditEntry): void {
     const last = this.end(transaction, "last");
     const newest = this.newestId(transaction);

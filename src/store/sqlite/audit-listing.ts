@@ -4,7 +4,7 @@ import { runStatement } from "./statement.ts";
 import { and, asc, desc, eq, gt, gte, lt, lte, max, min } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditAction, AuditRecord } from "../../audit/audit-entry.ts";
-import type { AuditFilter } from "../../audit/audit-store.ts";
+import type { AuditFilter, AuditPage } from "../../audit/audit-store.ts";
 import type { EntryRow } from "./audit-chain.ts";
 import { auditEntries } from "./schema.ts";
 
@@ -51,10 +51,7 @@ export class AuditListing {
   }
 
   /** See `AuditStore.list`. */
-  async newestFirst(
-    filter: AuditFilter,
-    { limit, before }: { readonly limit: number; readonly before?: number | undefined },
-  ): Promise<AuditRecord[]> {
+  async newestFirst(filter: AuditFilter, { limit, before }: AuditPage): Promise<AuditRecord[]> {
     const bounds = await this.#bounds(filter);
     const from = Math.min(before ?? Infinity, bounds.last + 1);
     return fillPage(this.#clock, { limit, from }, (from, most) => {
@@ -63,17 +60,18 @@ export class AuditListing {
     });
   }
 
-  /** See `AuditStore.listForward`. */
-  async oldestFirst(
-    filter: AuditFilter,
-    { limit, after }: { readonly limit: number; readonly after: number },
-  ): Promise<AuditRecord[]> {
+  /** See `AuditStore.walk`. */
+  async *walk(filter: AuditFilter): AsyncGenerator<readonly AuditRecord[], undefined> {
     const bounds = await this.#bounds(filter);
-    const from = Math.max(after, bounds.first - 1);
-    return fillPage(this.#clock, { limit, from }, (from, most) => {
+    for (let place: number | undefined = bounds.first - 1; place !== undefined; await nextTurn()) {
+      const from: number = place;
       const isBetween = (end = bounds.last) => and(gt(id, from), lte(id, end));
-      return this.#window(filter, { isBetween, order: asc(id), most });
-    });
+      const { rows, next } = await runStatement(this.#clock, () =>
+        this.#window(filter, { isBetween, order: asc(id), most: AUDIT_WINDOW }),
+      );
+      yield rows;
+      place = next;
+    }
   }
 
   /** The ids between which the time of `filter` lies; the index alone tells. */

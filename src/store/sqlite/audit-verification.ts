@@ -1,11 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { and, asc, gt, lte, min, sql } from "drizzle-orm";
+import { and, asc, gt, lte, min } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditChain, ChainLink } from "./audit-chain.ts";
 import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
-import { auditEntries, auditReads, auditRefusals } from "./schema.ts";
+import { auditEntries } from "./schema.ts";
+import type { AuditCountTable } from "./sqlite-counts.ts";
 
 /** How many entries are looked at, or dropped, before others have a turn. */
 const AUDIT_PIECE = 1000;
@@ -113,25 +114,17 @@ function faultOfEnd(
 export async function pruneAudit(
   database: BunSQLiteDatabase,
   chain: AuditChain,
+  counts: AuditCountTable,
   clock: Clock,
   before: number,
 ): Promise<AuditPruning> {
   const run = <T>(work: (transaction: Transaction) => T) =>
     runStatement(clock, () => database.transaction(work, { behavior: "immediate" }), BACKGROUND_ATTEMPTS);
-  const reads = await run((transaction) => dropCounts(transaction, auditReads, before));
-  const refusals = await run((transaction) => dropCounts(transaction, auditRefusals, before));
+  const usage = await run((transaction) => counts.drop(transaction, "usage", before, AUDIT_PIECE));
+  const denials = await run((transaction) => counts.drop(transaction, "denial", before, AUDIT_PIECE));
   const { dropped, fault } = await run((transaction) => dropEntries(transaction, chain, before));
-  const isDone = Math.max(reads, refusals, dropped) < AUDIT_PIECE;
+  const isDone = Math.max(usage, denials, dropped) < AUDIT_PIECE;
   return { entries: dropped, isDone, fault };
-}
-
-function dropCounts(
-  transaction: Transaction,
-  table: typeof auditReads | typeof auditRefusals,
-  before: number,
-): number {
-  const oldest = sql`rowid in (select rowid from ${table} where ${table.minute} < ${before} limit ${AUDIT_PIECE})`;
-  return transaction.delete(table).where(oldest).returning({ minute: table.minute }).all().length;
 }
 
 function dropEntries(

@@ -142,13 +142,17 @@ const NO_KEY =
 const NOT_MIGRATED =
   "数据库迁移不完整，请从备份恢复，或用本版本重新启动 (migrations are missing; restore a backup, or start again with this version)";
 
+const AUDIT_UNWRITABLE =
+  "审计无法写入，变更操作将被拒绝，读取不受影响 (the audit can't be written: nothing can be changed, reads go on)";
+
 /**
  * What keeps an open database from being used, found out by doing: it writes and commits, opens the proof of the
- * master key and reads which migrations were applied. Empty when all is well. Never throws.
+ * master key, reads which migrations were applied, and writes to the audit what it then takes back. Empty when all is
+ * well. Never throws.
  */
 export async function probeDatabase(
   database: Database,
-  proveKey: () => boolean,
+  { proveKey, writeAudit }: { readonly proveKey: () => boolean; readonly writeAudit: () => void },
   clock: Clock,
 ): Promise<readonly StoreFault[]> {
   const checks: readonly (readonly [StoreFault["part"], () => string | undefined])[] = [
@@ -161,6 +165,10 @@ export async function probeDatabase(
     const message = await runStatement(clock, check, BACKGROUND_ATTEMPTS).catch(messageOf);
     if (message !== undefined) faults.push({ part, message });
   }
+  // Where nothing can be written, that is the reason.
+  if (faults.some(({ part }) => part === "database")) return faults;
+  const refused = await runStatement(clock, writeAudit, BACKGROUND_ATTEMPTS).catch(messageOf);
+  if (refused !== undefined) faults.push({ part: "audit", message: `${AUDIT_UNWRITABLE}：${refused}` });
   return faults;
 }
 

@@ -1,4 +1,4 @@
-import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 
 /** The apps whose secrets we hold. */
 export const apps = sqliteTable(
@@ -87,7 +87,7 @@ export const pacing = sqliteTable(
 );
 
 /** How often each endpoint was called for an app on a day. */
-export const usage = sqliteTable(
+export const callCounts = sqliteTable(
   "usage",
   {
     platform: text().notNull(),
@@ -210,33 +210,29 @@ export const auditEnds = sqliteTable("audit_ends", {
   mac: text().notNull(),
 });
 
-/** How often a client did what is too frequent to be written one by one, per minute. */
-export const auditReads = sqliteTable(
-  "audit_reads",
+/** What is too frequent to be written one by one, counted per minute. */
+export const counts = sqliteTable(
+  "counts",
   {
+    /** Counts up as minutes go by; the order of pages. */
+    id: integer().primaryKey(),
     /** Epoch milliseconds at which the minute began. */
     minute: integer().notNull(),
-    client: text().notNull(),
-    environment: text().notNull(),
-    action: text().notNull(),
-    app: text().notNull(),
-    count: integer().notNull(),
+    /** `usage` or `denial`. */
+    kind: text().notNull(),
+    /** The joined names: see `AuditCounts`. */
+    key: text().notNull(),
+    n: integer().notNull(),
   },
   (table) => [
-    primaryKey({ columns: [table.minute, table.client, table.environment, table.action, table.app] }),
+    uniqueIndex("counts_of_minute").on(table.kind, table.minute, table.key),
+    index("counts_of_kind").on(table.kind, table.id),
   ],
 );
 
-/** How often callers were refused, per minute. */
-export const auditRefusals = sqliteTable(
-  "audit_refusals",
-  {
-    minute: integer().notNull(),
-    address: text().notNull(),
-    client: text().notNull(),
-    route: text().notNull(),
-    code: integer().notNull(),
-    count: integer().notNull(),
-  },
-  (table) => [primaryKey({ columns: [table.minute, table.address, table.client, table.route, table.code] })],
-);
+/** When work that any process may do is due again; whoever moves the time does it. */
+export const dueWork = sqliteTable("due_work", {
+  name: text().primaryKey(),
+  /** Epoch milliseconds. */
+  dueAt: integer("due_at").notNull(),
+});

@@ -1,23 +1,25 @@
+import { eq, gt, lte, or, TransactionRollbackError } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { type AuditEntry, type AuditRecord, SERVICE } from "../../audit/audit-entry.ts";
 import type {
   AuditFilter,
+  AuditPage,
   AuditPruning,
   AuditStore,
+  DenialCount,
+  MinuteCount,
+  UsageCount,
   VerifyResult,
-  ReadCount,
-  ReadKey,
-  RefusalCount,
-  RefusalKey,
 } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
-import { AuditCountTables } from "./audit-count-tables.ts";
 import { AuditListing } from "./audit-listing.ts";
 import { pruneAudit, verifyChain } from "./audit-verification.ts";
+import { dueWork } from "./schema.ts";
+import { AuditCountTable } from "./sqlite-counts.ts";
+import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
 
-const UNDONE = Symbol("undone");
+const PRUNING = "audit_pruning";
 const PROBED: AuditEntry = {
   ...SERVICE,
   action: "audit.pruned",
@@ -32,14 +34,14 @@ export class SqliteAuditStore implements AuditStore {
   readonly #database: BunSQLiteDatabase;
   readonly #chain: AuditChain;
   readonly #clock: Clock;
-  readonly #counts: AuditCountTables;
+  readonly #counts: AuditCountTable;
   readonly #entries: AuditListing;
 
   constructor(database: BunSQLiteDatabase, chain: AuditChain, clock: Clock) {
     this.#database = database;
     this.#chain = chain;
     this.#clock = clock;
-    this.#counts = new AuditCountTables(database, clock);
+    this.#counts = new AuditCountTable(database, clock);
     this.#entries = new AuditListing(database, clock);
   }
 
@@ -47,59 +49,69 @@ export class SqliteAuditStore implements AuditStore {
     return this.#change((transaction) => this.#chain.append(transaction, entry));
   }
 
-  addReads(counts: readonly ReadCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addReads(transaction, counts), BACKGROUND_ATTEMPTS);
+  addCounts(counts: readonly MinuteCount[]): Promise<void> {
+    return this.#change((transaction) => this.#counts.add(transaction, counts), BACKGROUND_ATTEMPTS);
   }
 
-  addRefusals(counts: readonly RefusalCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.addRefusals(transaction, counts), BACKGROUND_ATTEMPTS);
-  }
-
-  list(filter: AuditFilter, page: { limit: number; before?: number | undefined }): Promise<AuditRecord[]> {
+  list(filter: AuditFilter, page: AuditPage): Promise<AuditRecord[]> {
     return this.#entries.newestFirst(filter, page);
   }
 
-  listForward(filter: AuditFilter, page: { limit: number; after: number }): Promise<AuditRecord[]> {
-    return this.#entries.oldestFirst(filter, page);
+  walk(filter: AuditFilter): AsyncIterableIterator<readonly AuditRecord[]> {
+    return this.#entries.walk(filter);
   }
 
-  listReads(filter: AuditFilter, page: { limit: number; after?: ReadKey | undefined }): Promise<ReadCount[]> {
-    return this.#counts.listReads(filter, page);
+  listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]> {
+    return this.#counts.listUsage(filter, page);
   }
 
-  listRefusals(
-    filter: AuditFilter,
-    page: { limit: number; after?: RefusalKey | undefined },
-  ): Promise<RefusalCount[]> {
-    return this.#counts.listRefusals(filter, page);
+  listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]> {
+    return this.#counts.listDenials(filter, page);
   }
 
   verify(): Promise<VerifyResult> {
     return verifyChain(this.#database, this.#chain, this.#clock);
   }
 
-  prune(before: number): Promise<AuditPruning> {
-    return pruneAudit(this.#database, this.#chain, this.#clock, before);
+  claimPruning(everyMs: number): Promise<number> {
+    const now = this.#clock.now();
+    const dueAt = now + everyMs;
+    const isDue = or(lte(dueWork.dueAt, now), gt(dueWork.dueAt, dueAt));
+    return this.#change((transaction) => {
+      const claimed = transaction
+        .insert(dueWork)
+        .values({ name: PRUNING, dueAt })
+        // What is due later than any claim could say was written under a clock that has been set back since.
+        .onConflictDoUpdate({ target: dueWork.name, set: { dueAt }, ...(isDue ? { setWhere: isDue } : {}) })
+        .returning()
+        .get();
+      if (claimed) return 0;
+      const [current] = transaction.select().from(dueWork).where(eq(dueWork.name, PRUNING)).all();
+      return Math.max(1, (current?.dueAt ?? 0) - now);
+    }, BACKGROUND_ATTEMPTS);
   }
 
-  async probe(): Promise<void> {
-    const minute = 0;
-    const read = { minute, client: "", environment: "", action: "", app: "", count: 0 };
-    const refusal = { minute, address: "", client: "", route: "", code: 0, count: 0 };
+  prune(before: number): Promise<AuditPruning> {
+    return pruneAudit(this.#database, this.#chain, this.#counts, this.#clock, before);
+  }
+
+  /** Writes an entry and a count, and takes them back. Throws what SQLite throws. */
+  probe(): void {
     try {
-      await this.#change((transaction) => {
-        this.#chain.tryAppend(transaction, PROBED);
-        this.#counts.addReads(transaction, [read]);
-        this.#counts.addRefusals(transaction, [refusal]);
-        // Whatever is thrown undoes the transaction.
-        throw new Error("undone", { cause: UNDONE });
-      }, BACKGROUND_ATTEMPTS);
+      this.#database.transaction(
+        (transaction) => {
+          this.#chain.tryAppend(transaction, PROBED);
+          this.#counts.add(transaction, [{ minute: 0, kind: "usage", key: "", n: 0 }]);
+          transaction.rollback();
+        },
+        { behavior: "immediate" },
+      );
     } catch (error) {
-      if (!(error instanceof Error && error.cause === UNDONE)) throw error;
+      if (!(error instanceof TransactionRollbackError)) throw error;
     }
   }
 
-  #change(work: (transaction: Transaction) => void, attemptsMost?: number): Promise<void> {
+  #change<T>(work: (transaction: Transaction) => T, attemptsMost?: number): Promise<T> {
     const change = () => this.#database.transaction(work, { behavior: "immediate" });
     return runStatement(this.#clock, change, attemptsMost);
   }

@@ -1,7 +1,6 @@
 import { and, eq, gt, inArray, lt, lte, or, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
-import type { Usage, UsageStore } from "../../audit/usage.ts";
 import type { Clock } from "../../clock.ts";
 import { type Backoff, MAX_SKEW_MS, type StoredFailure } from "../../credentials/backoff.ts";
 import {
@@ -11,9 +10,8 @@ import {
   type UseAnswer,
   type UseRequest,
 } from "../../credentials/pacing-store.ts";
-import type { Platform } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { pacing, usage } from "./schema.ts";
+import { pacing } from "./schema.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 
 /** How long after its end a backoff still says how many failures there were in a row. */
@@ -172,38 +170,4 @@ function blockingUse(
     note: blocking?.detail ?? undefined,
     isPending: total(rows.filter(isFinal)) < most,
   };
-}
-
-/** Counts of upstream calls in SQLite. */
-export class SqliteUsageStore implements UsageStore {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
-
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
-    this.#database = database;
-    this.#clock = clock;
-  }
-
-  async add(usages: readonly Usage[]): Promise<void> {
-    const target = [usage.platform, usage.appId, usage.endpoint, usage.day];
-    await runStatement(this.#clock, () =>
-      this.#database.transaction(
-        (transaction) => {
-          for (const row of usages) {
-            const set = { calls: sql`${usage.calls} + ${row.calls}` };
-            transaction.insert(usage).values(row).onConflictDoUpdate({ target, set }).run();
-          }
-        },
-        { behavior: "immediate" },
-      ),
-    );
-  }
-
-  async ofApp(platform: Platform, appId: string, day: string): Promise<Usage[]> {
-    const isOfApp = and(eq(usage.platform, platform), eq(usage.appId, appId), eq(usage.day, day));
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select().from(usage).where(isOfApp).all(),
-    );
-    return rows.map((row) => ({ ...row, platform }));
-  }
 }

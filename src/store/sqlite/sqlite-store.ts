@@ -15,7 +15,8 @@ import {
   SqliteIssuedTokenIndex,
 } from "./sqlite-credential-facts.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
-import { SqlitePacingStore, SqliteUsageStore } from "./sqlite-pacing-store.ts";
+import { SqliteCallCountStore } from "./sqlite-counts.ts";
+import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
 import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./open-database.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
@@ -49,6 +50,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   try {
     const orm = drizzle({ client: database });
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
+    const auditStore = new SqliteAuditStore(orm, audit, clock);
     const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await backfillTokenDigests(orm, sealed, clock);
@@ -67,11 +69,16 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
       pacing: new SqlitePacingStore(orm, clock, audit),
-      usage: new SqliteUsageStore(orm, clock),
-      audit: new SqliteAuditStore(orm, audit, clock),
+      callCounts: new SqliteCallCountStore(orm, clock),
+      audit: auditStore,
       loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
-      probe: () => probeDatabase(database, () => keyring.isProven(), clock),
+      probe: () =>
+        probeDatabase(
+          database,
+          { proveKey: () => keyring.isProven(), writeAudit: () => auditStore.probe() },
+          clock,
+        ),
       listLives: () => listStandingLives(orm, clock),
       close: () => {
         stopFollowing();

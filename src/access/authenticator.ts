@@ -1,0 +1,199 @@
+import type { Clock } from "../clock.ts";
+import type { ServiceError } from "../errors.ts";
+import type { Action } from "./client.ts";
+import type { ClientDirectory, KnownClient, KnownKey } from "./client-directory.ts";
+import type { CallerLimits } from "./limits.ts";
+import { callerNetwork } from "./networks.ts";
+import type { Origin } from "./origin.ts";
+import {
+  ANONYMOUS,
+  APP_SECRET_HOLDER,
+  type Caller,
+  type ClientPrincipal,
+  denied,
+  forbidden,
+  other,
+  type Principal,
+  tooMany,
+  unauthorized,
+  UNIDENTIFIED,
+  untrusted,
+} from "./principal.ts";
+
+/** For whom a virtual token was issued, as the token itself says. */
+export interface TokenHolder {
+  /** The client's name. */
+  readonly client: string;
+  /** When that client was created; epoch milliseconds. */
+  readonly createdAt: number;
+  /** The key for which it was issued. */
+  readonly keyPrefix: string;
+}
+
+/** What authentication goes by. */
+export interface AuthenticatorOptions {
+  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
+  readonly clock: Clock;
+  /** Whether callers without key and secret are answered; undefined: until the first client exists. */
+  readonly anonymous: boolean | undefined;
+  readonly limits: CallerLimits;
+}
+
+/** Finds out who is calling, by what the request brings, and counts it against the caller's rate limit. */
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The client whose API key `text` is.
+   *
+   * @throws {ServiceError} `unauthorized`; `forbidden` from an address that is not the client's; `rate_limited`.
+   */
+  byKey(origin: Origin, text: string): ClientPrincipal {
+    const known = this.byKnownKey(origin, text);
+    if (known) return known;
+    throw this.wrong(UNIDENTIFIED, origin, unauthorized("无效的API密钥", "no such API key"));
+  }
+
+  /** As `byKey`, but undefined for a text that is no key of ours. */
+  byKnownKey(origin: Origin, text: string): ClientPrincipal | undefined {
+    const known = this.#options.clients.keyOf(text) ?? undefined;
+    if (!known) return undefined;
+    const expired = this.#invalidityOf(known);
+    if (expired) throw this.wrong(known, origin, expired);
+    this.#admit(origin, known);
+    return known;
+  }
+
+  /**
+   * The client for which a virtual token was issued, while it is one: undefined when that client is gone, was created
+   * again or has expired, or its key is revoked, expired or gone.
+   *
+   * @throws {ServiceError} `forbidden` beside another client's key, or from an address that is not the client's;
+   *   `rate_limited`.
+   */
+  byToken(
+    { principal, origin }: Caller,
+    { client, createdAt, keyPrefix }: TokenHolder,
+  ): ClientPrincipal | undefined {
+    const known = this.#options.clients.keyNamed(client, keyPrefix);
+    if (!known || known.owner.client.createdAt !== createdAt || this.#invalidityOf(known)) return undefined;
+    if (principal.kind !== "client") {
+      this.#admit(origin, known);
+      return known;
+    }
+    if (principal.owner.client.name === client) return principal;
+    throw denied(
+      principal,
+      forbidden("该access_token属于另一个客户端", "the access token is another client's, and not the key's"),
+    );
+  }
+
+  /**
+   * The bearer of a real access token of ours: the token names no client, so that the address stands for the caller. A
+   * client stays one.
+   *
+   * @throws {ServiceError} `forbidden` for a suspicious request; `rate_limited` by the address's limit.
+   */
+  bearer({ principal, origin }: Caller, name = "access token"): Principal {
+    if (principal.kind === "client" || principal.kind === "local") return principal;
+    if (origin.isSuspicious) throw denied(principal, untrusted(origin.untrustedReason ?? ""));
+    const bearer = other("bearer", `(${name} ${callerNetwork(origin.address)})`);
+    this.limitAddress(bearer, origin);
+    return bearer;
+  }
+
+  /**
+   * Who is calling when no secret says so: a client, the command line, or an anonymous caller.
+   *
+   * @throws {ServiceError} `forbidden` outside the trusted networks; `unauthorized` where a key is needed; `rate_limited`.
+   */
+  identify({ principal, origin }: Caller): Principal {
+    if (principal.kind === "client" || principal.kind === "local") return principal;
+    if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
+    if (!this.isAnonymousOn)
+      throw denied(
+        UNIDENTIFIED,
+        unauthorized("缺少API密钥", "no API key: send it as Authorization: Bearer, X-API-Key or secret"),
+      );
+    this.limitAddress(ANONYMOUS, origin);
+    return ANONYMOUS;
+  }
+
+  /** As `identify`, whether anonymous callers are answered elsewhere or not. */
+  trusted({ principal, origin }: Caller): Principal {
+    if (principal.kind === "client") return principal;
+    if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
+    this.limitAddress(ANONYMOUS, origin);
+    return ANONYMOUS;
+  }
+
+  /** The holder of an app's true secret, from any address. Throws `rate_limited`. */
+  secretHolder({ principal, origin }: Caller): Principal {
+    if (principal.kind === "client" || principal.kind === "local") return principal;
+    this.limitAddress(APP_SECRET_HOLDER, origin);
+    return APP_SECRET_HOLDER;
+  }
+
+  /** Whether callers without key and secret are answered. */
+  get isAnonymousOn(): boolean {
+    const { anonymous, clients } = this.#options;
+    return anonymous ?? !clients.isInUse;
+  }
+
+  /** Counts a request of a caller without a key. Throws `rate_limited`. */
+  limitAddress(principal: Principal, { address }: Origin): void {
+    limit(principal, this.#options.limits.ofAddress(address));
+  }
+
+  /** The refusal of a wrong key or secret; only that they come too often, when they do. */
+  wrong(principal: Principal, { address }: Origin, error: ServiceError): ServiceError {
+    const waitMs = this.#options.limits.ofWrong(address);
+    if (waitMs === 0) return denied(principal, error);
+    return denied(principal, tooMany("密钥或secret错误次数过多", "too many wrong keys or secrets", waitMs));
+  }
+
+  /** What is expired or revoked about a key or its client; undefined while both are valid. */
+  #invalidityOf({ key, owner }: KnownKey): ServiceError | undefined {
+    if (key.revokedAt !== undefined) return unauthorized("API密钥已吊销", "the API key is revoked");
+    const { expiresAt } = owner.client;
+    if (key.expiresAt === undefined && expiresAt === undefined) return undefined;
+    const now = this.#options.clock.now();
+    if (isExpired(key.expiresAt, now)) return unauthorized("API密钥已过期", "the API key has expired");
+    if (isExpired(expiresAt, now)) return unauthorized("客户端已过期", "the client has expired");
+    return undefined;
+  }
+
+  #admit(origin: Origin, known: KnownKey): void {
+    const { owner, key } = known;
+    if (owner.networks) checkNetwork(known, origin, owner.networks);
+    limit(known, this.#options.limits.ofClient(owner.client));
+    this.#options.clients.noteUse(key);
+  }
+}
+
+/** Whether `principal` may do `action` on the app of that public name. */
+export function mayUse(principal: Principal, action: Action, app: string): boolean {
+  if (principal.kind === "client") return principal.owner.allows(action, app);
+  return principal.kind === "local" || action !== "admin";
+}
+
+function checkNetwork(known: KnownKey, origin: Origin, networks: NonNullable<KnownClient["networks"]>): void {
+  if (origin.isSuspicious) throw denied(known, untrusted(origin.untrustedReason ?? ""));
+  if (networks.includes(origin.address)) return;
+  throw denied(
+    known,
+    forbidden("来源地址不在该客户端的允许范围内", "the address is not one of the client's"),
+  );
+}
+
+function limit(principal: Principal, waitMs: number): void {
+  if (waitMs > 0) throw denied(principal, tooMany("请求过于频繁", "too many requests", waitMs));
+}
+
+function isExpired(endsAt: number | undefined, now: number): boolean {
+  return endsAt !== undefined && endsAt <= now;
+}

@@ -1,0 +1,133 @@
+import { isIP } from "node:net";
+import { memoize, type Networks, plainAddress } from "./networks.ts";
+
+/** Where a request comes from, as far as the network tells. */
+export interface Origin {
+  /** The peer's address, or the one that a trusted proxy vouches for. */
+  readonly address: string;
+  /** Undefined for a trusted network; else what is wrong, for the person who reads the refusal. */
+  readonly untrustedReason: string | undefined;
+  /** Whether the request itself looks forged, and not only its address, so that an app's secret does not make up for it. */
+  readonly isSuspicious: boolean;
+}
+
+/** An origin that is looked into when it is asked for: for a client's warm read it never is. */
+export class LazyOrigin implements Origin {
+  readonly #find: () => Origin;
+  #found: Origin | undefined;
+
+  constructor(find: () => Origin) {
+    this.#find = find;
+  }
+
+  get address(): string {
+    return (this.#found ??= this.#find()).address;
+  }
+
+  get untrustedReason(): string | undefined {
+    return (this.#found ??= this.#find()).untrustedReason;
+  }
+
+  get isSuspicious(): boolean {
+    return (this.#found ??= this.#find()).isSuspicious;
+  }
+}
+
+/** Which networks, proxies and host names are believed. */
+export interface OriginPolicyOptions {
+  readonly trustedNetworks: Networks;
+  readonly trustedProxies: Networks;
+  /** Lower case, without ports. */
+  readonly allowedHosts: readonly string[];
+}
+
+/** Headers by which a proxy says that it forwards. From a peer that is no known proxy they are a disguise. */
+const FORWARDING = [
+  "x-forwarded-for",
+  "x-forwarded",
+  "x-forwarded-host",
+  "x-forwarded-port",
+  "x-forwarded-proto",
+  "x-forwarded-server",
+  "forwarded",
+  "via",
+  "x-real-ip",
+  "x-client-ip",
+  "true-client-ip",
+  "cf-connecting-ip",
+];
+
+const UNTRUSTED =
+  "来源地址不在TRUSTED_NETWORKS内，且没有API密钥 (the address is not in TRUSTED_NETWORKS, and there is no API key)";
+
+/**
+ * Decides whether a request comes from where it may come from.
+ *
+ * The address alone is not enough: a proxy on this machine makes the whole world look like loopback, and so does a
+ * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
+ */
+export class OriginPolicy {
+  readonly #isKnownHost: (host: string) => boolean;
+  readonly #isProxy: (address: string) => boolean;
+  readonly #isTrusted: (address: string) => boolean;
+
+  constructor(options: OriginPolicyOptions) {
+    this.#isKnownHost = memoize((host) => isAllowed(host, options.allowedHosts));
+    this.#isProxy = memoize((address) => options.trustedProxies.includes(address));
+    this.#isTrusted = memoize((address) => options.trustedNetworks.includes(address));
+  }
+
+  /**
+   * From where it comes. `peer` is the other end of the connection; `headers` are the request's, not to be believed. A page of
+   * another origin is refused unless it is a welcome one.
+   */
+  originOf(peer: string, headers: Headers, allowsOrigin = false): Origin {
+    const direct = plainAddress(peer);
+    const isProxy = this.#isProxy(direct);
+    const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
+    if (address === undefined) {
+      const reason = "可信代理未提供有效的X-Forwarded-For (a trusted proxy sent no usable X-Forwarded-For)";
+      return { address: direct, untrustedReason: reason, isSuspicious: true };
+    }
+    const doubt = this.#check(isProxy, headers, allowsOrigin);
+    const untrustedReason = doubt ?? (this.#isTrusted(address) ? undefined : UNTRUSTED);
+    return { address, untrustedReason, isSuspicious: doubt !== undefined };
+  }
+
+  #check(isProxy: boolean, headers: Headers, allowsOrigin: boolean): string | undefined {
+    if (!isProxy && FORWARDING.some((name) => headers.has(name))) {
+      return "请求经过了未列入TRUSTED_PROXIES的代理 (it came through a proxy that is not in TRUSTED_PROXIES)";
+    }
+    const site = headers.get("sec-fetch-site");
+    if (!allowsOrigin && (site === "cross-site" || site === "same-site"))
+      return "不接受跨站的浏览器请求 (cross-site browser request)";
+    const host = headers.get("host") ?? "";
+    const origin = headers.get("origin");
+    // Browsers tell the site only to https and loopback pages' requests; the origin they tell of every change.
+    if (!allowsOrigin && origin !== null && hostOf(origin) !== host.toLowerCase()) {
+      return "不接受来自其他网页的请求 (the request comes from a page of another origin)";
+    }
+    if (!this.#isKnownHost(host)) {
+      return "Host域名不在ALLOWED_HOSTS内 (the Host name is not in ALLOWED_HOSTS)";
+    }
+    return undefined;
+  }
+
+  /** The rightmost entry that is not one of our proxies: everything to its left the caller may have made up. */
+  #forwardedFor(header: string | null): string | undefined {
+    const entries = (header ?? "").split(",").map((entry) => plainAddress(entry.trim()));
+    const foreign = entries.findLast((entry) => !this.#isProxy(entry));
+    const address = foreign ?? entries[0] ?? "";
+    return isIP(address) ? address : undefined;
+  }
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}
+
+function isAllowed(host: string, allowedHosts: readonly string[]): boolean {
+  const name = host.replace(/:\d*$/, "").toLowerCase();
+  const address = name.startsWith("[") && name.endsWith("]") ? name.slice(1, -1) : name;
+  return name === "localhost" || isIP(address) !== 0 || allowedHosts.includes(name);
+}

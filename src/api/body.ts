@@ -1,0 +1,166 @@
+import { type TSchema, TypeGuard } from "@sinclair/typebox";
+import { ServiceError } from "../errors.ts";
+
+/** The largest body that is read. The largest that makes sense is a page's address. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+/**
+ * The JSON object in a request's body.
+ *
+ * The content type must be `application/json` to the letter: what a browser sends across origins without asking
+ * first (text, forms) is refused. Where `isOptional`, a request may have no body, and is undefined.
+ *
+ * @throws {ServiceError} `unsupported_media_type`, `payload_too_large`, or `invalid_parameter` for what is no JSON object.
+ */
+export async function readJsonBody(
+  request: Request,
+  {
+    isOptional = false,
+    maxBytes = MAX_BODY_BYTES,
+  }: { readonly isOptional?: boolean; readonly maxBytes?: number | undefined } = {},
+): Promise<unknown> {
+  const type = request.headers.get("content-type") ?? "";
+  // Some programs name a type for the body that they don't send.
+  if (isOptional && request.body === null) return undefined;
+  if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
+    throw new ServiceError(
+      "unsupported_media_type",
+      "Content-Type应为application/json (Content-Type must be application/json)",
+    );
+  }
+  const body = parse(await readCapped(request, maxBytes));
+  // The schemas would take a list for an object without fields.
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
+  throw new ServiceError("invalid_parameter", "请求体应为JSON对象 (the body must be a JSON object)");
+}
+
+function parse(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    // The parser's message quotes the body, which may hold a secret.
+    throw new ServiceError("invalid_parameter", "请求体不是有效的JSON (the body is not JSON)");
+  }
+}
+
+/**
+ * Refuses a query that two readers could read differently: a name that comes twice, or a broken percent-encoding.
+ *
+ * A proxy in front of us and the router may each pick another of two values, and WeChat gets neither's meaning.
+ *
+ * @throws {ServiceError} `invalid_parameter`; the message names nothing that was sent.
+ */
+export function checkQuery(search: string): void {
+  const isEncoded = search.includes("%");
+  // One plain parameter, as most requests have, can be neither broken nor there twice.
+  if (!isEncoded && !search.includes("&")) return;
+  const seen: string[] = [];
+  for (const pair of search.split("&")) {
+    if (pair === "") continue;
+    const end = pair.indexOf("=");
+    const name = end === -1 ? pair : pair.slice(0, end);
+    const decoded = isEncoded ? decodeOrNone(name) : name;
+    if (decoded === undefined || (isEncoded && decodeOrNone(pair) === undefined)) {
+      throw new ServiceError(
+        "invalid_parameter",
+        "查询参数的百分号编码不正确 (bad percent-encoding in the query)",
+      );
+    }
+    if (seen.includes(decoded)) {
+      throw new ServiceError("invalid_parameter", "查询参数重复 (a query parameter is given twice)");
+    }
+    seen.push(decoded);
+    if (seen.length > MAX_PARAMETERS) {
+      throw new ServiceError("invalid_parameter", "查询参数过多 (too many query parameters)");
+    }
+  }
+}
+
+/** No route has as many. */
+const MAX_PARAMETERS = 32;
+
+function decodeOrNone(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The bytes of a request's body, at most `bytesMost`; none when it has no body.
+ *
+ * @throws {ServiceError} `payload_too_large` as soon as there are more; `invalid_parameter` for a Content-Length that is
+ *   no number, and for a body that breaks off.
+ */
+export async function readCapped(request: Request, bytesMost: number): Promise<Uint8Array> {
+  if ((announcedLength(request) ?? 0) > bytesMost) throw tooLarge(bytesMost);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of request.body ?? []) {
+      size += chunk.byteLength;
+      if (size > bytesMost) throw tooLarge(bytesMost);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof ServiceError ? error : brokenOff(error);
+  }
+  const [only, another] = chunks;
+  return only && !another ? only : Buffer.concat(chunks);
+}
+
+/**
+ * How long the body is by its Content-Length; undefined where none is said.
+ *
+ * @throws {ServiceError} `invalid_parameter` for what is no number. One that comes twice, even with the same value, is
+ *   joined by a comma: somebody on the way may read it otherwise.
+ */
+export function announcedLength({ headers }: Request): number | undefined {
+  const length = headers.get("content-length");
+  if (length === null) return undefined;
+  if (!/^\d{1,15}$/.test(length)) {
+    throw new ServiceError("invalid_parameter", "Content-Length不正确 (bad Content-Length)");
+  }
+  return Number(length);
+}
+
+/** Whatever reading a body throws is the caller's affair: it has gone, was too slow, or can't write chunks. */
+function brokenOff(cause: unknown): ServiceError {
+  return new ServiceError("invalid_parameter", "请求体中断 (the body broke off)", { cause });
+}
+
+function tooLarge(bytesMost: number): ServiceError {
+  const kib = `${Math.floor(bytesMost / 1024)}KiB`;
+  return new ServiceError(
+    "payload_too_large",
+    `请求体超过${kib} (the body is larger than ${kib.replace("KiB", " KiB")})`,
+  );
+}
+
+/**
+ * Checks that a body has no field beside those of `schema`, nor have its inner objects.
+ *
+ * What is no object or list where one should be is left to the schema to refuse.
+ *
+ * @throws {ServiceError} `invalid_parameter`, which names the known fields, not the one that came.
+ */
+export function checkFields(schema: TSchema, value: unknown): void {
+  if (TypeGuard.IsArray(schema)) {
+    if (Array.isArray(value)) for (const each of value) checkFields(schema.items, each);
+    return;
+  }
+  if (!TypeGuard.IsObject(schema) || typeof value !== "object" || value === null) return;
+  for (const [name, inner] of Object.entries(value)) {
+    const known = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
+    if (!known) throw unknownField(Object.keys(schema.properties));
+    checkFields(known, inner);
+  }
+}
+
+function unknownField(known: readonly string[]): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    `请求体含有未知字段，可用字段：${known.join(", ")} (the body has a field that is none of these)`,
+  );
+}

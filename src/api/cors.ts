@@ -1,0 +1,50 @@
+/** Where a page of another origin may ask: the routes that sign pages. */
+const SIGNATURE_PATH = /^\/(JsSDK\/getJsApiSign|v1\/apps\/[^/]+\/signatures\/[^/]+)$/;
+const REMEMBER_SECONDS = "600";
+
+/**
+ * Which pages of other origins are answered: those of the listed origins, on the signature routes, and no others.
+ *
+ * https://fetch.spec.whatwg.org/#http-cors-protocol
+ */
+export class Cors {
+  readonly #origins: ReadonlySet<string>;
+
+  /** `origins` are written as browsers write them: lower case, without a path. */
+  constructor(origins: readonly string[]) {
+    this.#origins = new Set(origins);
+  }
+
+  /** Whether the request comes from such a page and asks for such a route. */
+  allowsOrigin(request: Request): boolean {
+    if (this.#origins.size === 0) return false;
+    const origin = request.headers.get("origin");
+    return origin !== null && this.#origins.has(origin) && SIGNATURE_PATH.test(pathOf(request));
+  }
+
+  /** What is added to the answer so that the page may read it; undefined to all others. */
+  headersFor(request: Request): Record<string, string> | undefined {
+    if (!this.allowsOrigin(request)) return undefined;
+    return { "access-control-allow-origin": request.headers.get("origin") ?? "", vary: "Origin" };
+  }
+
+  /** The answer to a browser that asks first whether the page may; undefined for what is no such question. */
+  preflight(request: Request): Response | undefined {
+    if (request.method !== "OPTIONS") return undefined;
+    const allowed = this.headersFor(request);
+    if (!allowed || request.headers.get("access-control-request-method") !== "POST") return undefined;
+    return new Response(null, {
+      status: 204,
+      headers: {
+        ...allowed,
+        "access-control-allow-methods": "POST",
+        "access-control-allow-headers": "content-type, authorization, x-api-key",
+        "access-control-max-age": REMEMBER_SECONDS,
+      },
+    });
+  }
+}
+
+function pathOf({ url }: Request): string {
+  return new URL(url).pathname;
+}

@@ -1,0 +1,174 @@
+import type { TSchema } from "@sinclair/typebox";
+import type { Permit, Usage } from "../access/access.ts";
+import type { Origin } from "../access/origin.ts";
+import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
+import { ServiceError } from "../errors.ts";
+import type { RequestResult } from "../events.ts";
+import { checkFields, readJsonBody } from "./body.ts";
+
+/** The socket that a request came over. */
+export interface RequestSocket {
+  /** The other end's address. */
+  readonly peer: () => string;
+  /** Lets the request's body, and whatever works on it, take so many seconds; at most 255, 0 for no limit. */
+  readonly giveTime: (seconds: number) => void;
+}
+
+/** How a request ended, for log, metrics and audit. */
+export interface Outcome {
+  /** 0, or as in the answer. */
+  readonly code: number;
+  readonly result: RequestResult;
+  /** What is counted as used: of a success, and of a call that may have been carried out. */
+  readonly usage?: Usage | undefined;
+  /** What went wrong, for the door to record. */
+  readonly error?: unknown;
+}
+
+const NOT_ANSWERED: Outcome = { code: 500, result: "error" };
+
+/** One request on its way through the door. */
+export class Call implements Caller {
+  readonly request: Request;
+  readonly socket: RequestSocket;
+  readonly traceId: string;
+  /** By the monotonic clock. */
+  readonly startedAt: number;
+  readonly origin: Origin;
+  /** The path as it stands in the URL, and the query without its question mark. */
+  readonly path: string;
+  readonly search: string;
+  /** A pattern of ours, never the path itself. */
+  route = "(none)";
+  outcome: Outcome = NOT_ANSWERED;
+  #principal: Principal = UNIDENTIFIED;
+
+  constructor(
+    request: Request,
+    socket: RequestSocket,
+    origin: Origin,
+    times: Pick<Call, "traceId" | "startedAt">,
+  ) {
+    this.request = request;
+    this.socket = socket;
+    this.origin = origin;
+    this.traceId = times.traceId;
+    this.startedAt = times.startedAt;
+    const { url } = request;
+    const start = url.indexOf("/", url.indexOf("://") + 3);
+    const mark = url.indexOf("?", start);
+    this.path = mark === -1 ? url.slice(start) : url.slice(start, mark);
+    this.search = mark === -1 ? "" : url.slice(mark + 1);
+  }
+
+  /** Who is calling, as far as headers tell; the door finds it out before anything else is done. */
+  get principal(): Principal {
+    return this.#principal;
+  }
+
+  /** Notes who is calling. For the door alone. */
+  identify(principal: Principal): void {
+    this.#principal = principal;
+  }
+}
+
+/** A part of the service that answers requests in a shape of its own. */
+export interface Face {
+  /** Whether the request is for this face. */
+  matches(call: Call): boolean;
+  /** Whether a caller from outside the trusted networks may still identify itself by what it sends. */
+  mayIdentify(call: Call): boolean;
+  /** The answer; `call.outcome` and `call.route` say how it came about. Throws what `encodeError` encodes. */
+  handle(call: Call): Response | Promise<Response>;
+  /** The answer to a failure, noted as the call's outcome. Never throws. */
+  encodeError(error: unknown, call: Call): Response;
+}
+
+/** What a handler returns: the data of the answer, or its very text, and what is to be recorded and said beside it. */
+export class Reply {
+  readonly data: object | string;
+  readonly usage: Usage | undefined;
+  readonly result: RequestResult;
+  readonly status: number | undefined;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+
+  constructor(
+    data: object | string,
+    more: {
+      readonly permit?: Pick<Permit<unknown>, "usage"> | undefined;
+      readonly result?: RequestResult | undefined;
+      readonly status?: number | undefined;
+      readonly headers?: Readonly<Record<string, string>> | undefined;
+    },
+  ) {
+    this.data = data;
+    this.usage = more.permit?.usage;
+    this.result = more.result ?? "done";
+    this.status = more.status;
+    this.headers = more.headers;
+  }
+}
+
+const CALL = Symbol("call");
+type CarryingRequest = Request & { [CALL]?: Call };
+
+/** Attaches `call` to its request, which is what a framework hands to its handlers. */
+export function attachCall(call: Call): void {
+  (call.request as CarryingRequest)[CALL] = call;
+}
+
+/** The call that came with this request through the door. */
+export function callOf(request: Request): Call {
+  const call = (request as CarryingRequest)[CALL];
+  if (!call) throw new Error("a request that did not come through the door");
+  return call;
+}
+
+/** What a route says of itself beside its path. */
+export interface RouteRules {
+  /** Throws for a caller that may not come here; called before a body is read and before anything sent is looked at. */
+  readonly guard?: (call: Call) => unknown;
+  /** The largest body, in bytes; default 64 KiB. */
+  readonly maxBytes?: number;
+  /** How long it may take, in seconds; 0 for as long as it takes; default the server's idle time-out. */
+  readonly seconds?: number;
+  /** Whether a body with a field that its schema does not name is refused: a misspelt field is a change not made. */
+  readonly isClosed?: boolean;
+}
+
+interface Sent {
+  readonly request: Request;
+  readonly body?: unknown;
+}
+
+/** `hooks` with what `rules` ask for. Every route that takes a body, or could be sent one, is made with it. */
+export function route<H extends object>(rules: RouteRules, hooks: H) {
+  const { body: schema } = hooks as { readonly body?: TSchema };
+  const { guard, maxBytes, seconds, isClosed = false } = rules;
+  const enter = (request: Request): void => {
+    const call = callOf(request);
+    if (seconds !== undefined) call.socket.giveTime(seconds);
+    guard?.(call);
+  };
+  return {
+    ...hooks,
+    parse: ({ request }: Sent) => {
+      enter(request);
+      return readJsonBody(request, { isOptional: schema === undefined, maxBytes });
+    },
+    transform: ({ request, body }: Sent): void => {
+      enter(request);
+      if (isClosed && schema) checkFields(schema, body);
+    },
+  };
+}
+
+/** The outcome of a failure with that code in its answer. */
+export function failed(code: number, error: unknown, usage?: Usage): Outcome {
+  return { code, result: "error", error, usage };
+}
+
+/** The client that `error` was denied to; undefined where it refuses what was sent, or is a fault. */
+export function deniedTo(error: unknown): string | undefined {
+  return error instanceof ServiceError ? error.deniedTo : undefined;
+}

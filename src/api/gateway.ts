@@ -1,0 +1,77 @@
+import { pathFamily } from "../access/api-policy.ts";
+import { ANY_APP } from "../access/client.ts";
+import type { Access } from "../access/access.ts";
+import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
+import { type Platform, refusalOf } from "../errors.ts";
+import { assertCanonicalPath } from "../gateway/blocked-paths.ts";
+import type { CallRequest } from "../gateway/forwarder.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { UserTokenCalls } from "../gateway/user-token-calls.ts";
+import { announcedLength } from "./body.ts";
+import { withDefaultHeaders } from "./answer.ts";
+import type { OtherPaths, Serving } from "./wechat.ts";
+
+/** The most that Bun gives a request: for files on slow lines, and for answers that WeChat takes its time for. */
+const CALL_SECONDS = 255;
+
+/** The gateway's paths: every path of WeChat's and WeCom's that is no drop-in endpoint's. */
+export class GatewayPaths implements OtherPaths {
+  readonly #access: Pick<Access, "trusted">;
+  readonly #gateway: Pick<Gateway, "call">;
+  readonly #userTokenCalls: Pick<UserTokenCalls, "takes" | "forward">;
+
+  constructor(
+    access: Pick<Access, "trusted">,
+    gateway: Pick<Gateway, "call">,
+    userTokenCalls: Pick<UserTokenCalls, "takes" | "forward">,
+  ) {
+    this.#access = access;
+    this.#gateway = gateway;
+    this.#userTokenCalls = userTokenCalls;
+  }
+
+  assertPath(platform: Platform, path: string): void {
+    assertCanonicalPath(platform, path);
+  }
+
+  takesUserToken(path: string): boolean {
+    return this.#userTokenCalls.takes(path);
+  }
+
+  async forwardUntouched(serving: Serving): Promise<Response> {
+    const { call, path } = serving.request;
+    const principal = this.#access.trusted(call);
+    if (call.request.method !== "GET")
+      throw refusalOf("weixin", 43001, "require GET method", { code: "method_not_allowed" });
+    const action = `api:call ${pathFamily(path)}`;
+    serving.usage = { identity: principal.identity, action, app: ANY_APP };
+    const { status, headers, body } = await this.#userTokenCalls.forward(
+      this.#requestOf(serving, path, principal),
+    );
+    call.outcome = { code: 0, result: "done", usage: serving.usage };
+    return withDefaultHeaders(
+      new Response(body as Uint8Array<ArrayBuffer> | null, { status, headers }),
+      call.traceId,
+    );
+  }
+
+  async forward(serving: Serving, context: TokenContext, path: string): Promise<Response> {
+    const { call } = serving.request;
+    const { principal } = context;
+    call.socket.giveTime(CALL_SECONDS);
+    const action = `api:call ${pathFamily(path)}`;
+    serving.usage = { identity: principal.identity, action, app: contextApp(context) };
+    const request = this.#requestOf(serving, path, principal);
+    const { response, result } = await this.#gateway.call(request, context);
+    call.outcome = { code: 0, result, usage: serving.usage };
+    return withDefaultHeaders(response, call.traceId);
+  }
+
+  #requestOf({ request }: Serving, path: string, principal: CallRequest["caller"]["principal"]): CallRequest {
+    const { call, query } = request;
+    const { method, headers, body, signal } = call.request;
+    const length = body === null ? 0 : announcedLength(call.request);
+    const caller = { principal, origin: call.origin, traceId: call.traceId };
+    return { caller, method, path, query, headers, body, length, signal };
+  }
+}

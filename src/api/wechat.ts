@@ -1,0 +1,203 @@
+import type { Usage } from "../access/access.ts";
+import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
+import type { Clock } from "../clock.ts";
+import type { TokenContext, TokenResolver } from "../credentials/token-resolver.ts";
+import { type Platform, refusalOf, ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import { textResponse } from "./answer.ts";
+import { type Call, type Face, failed, Reply } from "./face.ts";
+import { wechatAnswer, wechatFailureAnswer, toWechatFailure } from "./wechat-answer.ts";
+import { type DropinEndpoints, dropinRoutes, type HeldSlot } from "./wechat-endpoints.ts";
+import {
+  collapseSlashes,
+  readWechatRequest,
+  type WechatRequest,
+  withoutLastSlash,
+} from "./wechat-request.ts";
+
+/** What is known of a request while it is served, for the answer and for its failure. */
+export interface Serving {
+  readonly request: WechatRequest;
+  /** Whose words a failure is told in: of the path, until the token tells. */
+  platform: Platform;
+  /** What a call through the gateway counts as, once it is allowed. */
+  usage: Usage | undefined;
+}
+
+/** What answers the paths that are no drop-in endpoint's. */
+export interface OtherPaths {
+  /** Refuses a path that could be read in two ways, in the words of `platform`. */
+  assertPath(platform: Platform, path: string): void;
+  /** Whether the path takes a user's own token, which `forwardUntouched` forwards as it is. */
+  takesUserToken(path: string): boolean;
+  forwardUntouched(serving: Serving): Promise<Response>;
+  /** Forwards a call for the app of `context`, and notes on `serving` what it counts as. */
+  forward(serving: Serving, context: TokenContext, path: string): Promise<Response>;
+}
+
+/** What the face works with. */
+export interface WechatFaceOptions {
+  readonly resolver: TokenResolver;
+  readonly endpoints: DropinEndpoints;
+  readonly others: OtherPaths;
+  readonly clock: Clock;
+}
+
+const APP_PATH = /^\/gateway\/([A-Za-z0-9_-]{1,130})(\/.*)$/;
+const GATEWAY = /^\/gateway(\/|$)/;
+
+/**
+ * Everything at the host's root that is WeChat's and not ours: drop-in endpoints, and every other path through the gateway.
+ *
+ * Path, query and body must reach WeChat as they came, and every answer has WeChat's own shape.
+ */
+export class WechatFace implements Face {
+  readonly #options: WechatFaceOptions;
+
+  constructor(options: WechatFaceOptions) {
+    this.#options = options;
+  }
+
+  /** Every route of it; `*` stands for any method, and at the end of a path for any other. */
+  get routes(): readonly { method: string; path: string }[] {
+    const others = ["/gateway/:app/*", "/*"].map((path) => ({ method: "*", path }));
+    return [...dropinRoutes(this.#options.endpoints), ...others];
+  }
+
+  /** By its path, or by the token that it brings to any path that is not another face's. */
+  matches({ path, search }: Call): boolean {
+    const plain = collapseSlashes(path);
+    return isPlatformPath(plain) || GATEWAY.test(plain) || /(^|&)access_token=/.test(search);
+  }
+
+  /** On WeChat's own paths a secret or a token may still tell who is calling. */
+  mayIdentify(): boolean {
+    return true;
+  }
+
+  handle(call: Call): Response | Promise<Response> {
+    const request = readWechatRequest(call);
+    const serving: Serving = { request, platform: this.#platformOf(request.path), usage: undefined };
+    try {
+      const answer = this.#serve(serving);
+      return answer instanceof Promise
+        ? answer.catch((error: unknown) => this.#fail(error, serving))
+        : answer;
+    } catch (error) {
+      return this.#fail(error, serving);
+    }
+  }
+
+  encodeError(error: unknown, call: Call): Response {
+    const path = collapseSlashes(call.path);
+    return this.#encode(error, call, { path, platform: this.#platformOf(path), usage: undefined });
+  }
+
+  #fail(error: unknown, { request, platform, usage }: Serving): Response {
+    return this.#encode(error, request.call, { path: request.path, platform, usage });
+  }
+
+  #encode(
+    error: unknown,
+    call: Call,
+    { path, platform, usage }: Pick<Serving, "platform" | "usage"> & { readonly path: string },
+  ): Response {
+    const { traceId, origin } = call;
+    const failure = toWechatFailure(error, platform);
+    const mayHaveRun = error instanceof ServiceError && error.mayHaveRun;
+    call.outcome = failed(failure.errcode, error, mayHaveRun ? usage : undefined);
+    const address = () => origin.address;
+    const now = this.#options.clock.now();
+    const { text, ...options } = wechatFailureAnswer({ platform, path, traceId, address, now }, failure);
+    return textResponse(text, { ...options, traceId });
+  }
+
+  #serve(serving: Serving): Response | Promise<Response> {
+    const { endpoints, others } = this.#options;
+    const { request } = serving;
+    const { call } = request;
+    const path = withoutLastSlash(request.path);
+    const endpoint = endpoints.secret.get(path);
+    if (endpoint) {
+      call.route = path;
+      checkMethod(endpoint, call.request);
+      const reply = endpoint.answer(request);
+      if (!(reply instanceof Promise)) return succeed(call, endpoint.platform, path, reply);
+      return reply.then((made) => succeed(call, endpoint.platform, path, made));
+    }
+    if (GATEWAY.test(request.path)) return this.#serveApp(serving);
+    call.route = `${pathFamily(request.path)}/**`;
+    others.assertPath(serving.platform, request.path);
+    return others.takesUserToken(path) ? others.forwardUntouched(serving) : this.#serveHolder(serving);
+  }
+
+  async #serveApp(serving: Serving): Promise<Response> {
+    const { call, path: sent } = serving.request;
+    call.route = "/gateway/:app/**";
+    const [, app = "", path = ""] = APP_PATH.exec(sent) ?? [];
+    if (app === "") throw refusalOf("weixin", 40066, "invalid url");
+    const context = this.#options.resolver.byKey(call, app, serving.platform);
+    serving.platform = context.name.platform;
+    return this.#serveContext(serving, context, path);
+  }
+
+  async #serveHolder(serving: Serving): Promise<Response> {
+    const { call, query, path } = serving.request;
+    const { platform } = serving;
+    if (query.count("access_token") > 1)
+      throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
+    const token = query.get("access_token") ?? "";
+    if (token === "") throw refusalOf(platform, 41001, "access_token missing");
+    const onKnown = (known: Platform) => void (serving.platform = known);
+    const context = await this.#options.resolver.byToken(call, new Secret(token), platform, onKnown);
+    return this.#serveContext(serving, context, path);
+  }
+
+  async #serveContext(serving: Serving, context: TokenContext, sent: string): Promise<Response> {
+    const { endpoints, others } = this.#options;
+    const { request } = serving;
+    const { call } = request;
+    const { platform } = context.name;
+    // As WeChat reads it, so that none of ours is asked of WeChat in other letters.
+    const path = withoutLastSlash(sent.toLowerCase());
+    const endpoint = endpoints.token[platform].get(path);
+    if (context.slot && endpoint) {
+      call.route = path;
+      checkMethod(endpoint, call.request);
+      return succeed(call, platform, path, await endpoint.answer(request, context as HeldSlot));
+    }
+    call.route = `${pathFamily(sent)}/**`;
+    return others.forward(serving, context, sent);
+  }
+
+  /**
+   * Whose a path is, as far as it tells. Of a gateway's path only the form of the app's name is looked at: whether we hold
+   * it is not for a caller that has not shown a key yet.
+   */
+  #platformOf(path: string): Platform {
+    const { secret, token } = this.#options.endpoints;
+    const plain = withoutLastSlash(path);
+    const app = APP_PATH.exec(path)?.[1];
+    if (app !== undefined) return app.includes("_") ? "wecom" : "weixin";
+    const isWecomsAlone = token.wecom.has(plain) && !token.weixin.has(plain);
+    return secret.get(plain)?.platform ?? (isWecomsAlone ? "wecom" : "weixin");
+  }
+}
+
+function succeed(call: Call, platform: Platform, path: string, reply: Reply): Response {
+  call.outcome = { code: 0, result: reply.result, usage: reply.usage };
+  const { text, contentType } = wechatAnswer({ platform, path }, reply.data);
+  return textResponse(text, { contentType, traceId: call.traceId });
+}
+
+function checkMethod(
+  { platform, methods }: { readonly platform: Platform; readonly methods: readonly string[] },
+  { method }: Request,
+): void {
+  if (methods.includes(method)) return;
+  const code = "method_not_allowed";
+  if (platform === "wecom") throw refusalOf("wecom", 40058, "invalid parameter", { code });
+  throw methods.includes("GET")
+    ? refusalOf("weixin", 43001, "require GET method", { code })
+    : refusalOf("weixin", 43002, "require POST method", { code });
+}

@@ -1,0 +1,91 @@
+import { beijingDay, type Clock } from "../clock.ts";
+import type { Platform } from "../errors.ts";
+import { FlushTimer } from "./audit-counts.ts";
+
+/** How often one endpoint was called for one app on one day in Beijing. */
+export interface CallCount {
+  readonly platform: Platform;
+  readonly appId: string;
+  readonly endpoint: string;
+  readonly day: string;
+  readonly calls: number;
+}
+
+/** Where the counts of all processes are added up. */
+export interface CallCountStore {
+  /** Adds each count to what is there, in one transaction. Soon gives up while the store is busy. */
+  add(counts: readonly CallCount[]): Promise<void>;
+  /** What was counted for an app on a day. */
+  ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]>;
+}
+
+/**
+ * Counts every upstream call per app, endpoint and day.
+ *
+ * The counts of the last second are in memory and lost by a crash: they are for people and for caution, not for
+ * accounts that must balance.
+ */
+export class CallCounter {
+  readonly #store: CallCountStore;
+  readonly #clock: Clock;
+  /** What is not written down yet. */
+  readonly #pending = new Map<string, CallCount>();
+  readonly #timer = new FlushTimer(
+    // What can't be written now is kept and written next time.
+    () => this.#write().catch(() => undefined),
+    () => this.#pending.size > 0,
+  );
+
+  constructor(store: CallCountStore, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Counts one call that was sent up for an app. */
+  count(platform: Platform, appId: string, endpoint: string): void {
+    this.#add({ platform, appId, endpoint, day: beijingDay(this.#clock.now()), calls: 1 });
+    this.#timer.arm();
+  }
+
+  /** Writes down now what was counted before. What could not be written is kept for the next time. */
+  flush(): Promise<void> {
+    return this.#timer.flush();
+  }
+
+  /** Writes down the rest and ends. Called again, it writes down what was counted meanwhile. */
+  stop(): Promise<void> {
+    return this.#timer.stop();
+  }
+
+  /** What was counted today for an app, by endpoint, what is not written down yet included. */
+  async today(platform: Platform, appId: string): Promise<Map<string, number>> {
+    const day = beijingDay(this.#clock.now());
+    const written = await this.#store.ofApp(platform, appId, day);
+    const pending = [...this.#pending.values()].filter(
+      (each) => each.platform === platform && each.appId === appId && each.day === day,
+    );
+    const calls = new Map<string, number>();
+    for (const { endpoint, calls: more } of [...written, ...pending]) {
+      calls.set(endpoint, (calls.get(endpoint) ?? 0) + more);
+    }
+    return calls;
+  }
+
+  #add(count: CallCount): void {
+    const key = [count.platform, count.appId, count.day, count.endpoint].join(" ");
+    const before = this.#pending.get(key)?.calls ?? 0;
+    this.#pending.set(key, { ...count, calls: before + count.calls });
+  }
+
+  async #write(): Promise<void> {
+    const counts = [...this.#pending.values()];
+    if (counts.length === 0) return;
+    this.#pending.clear();
+    try {
+      await this.#store.add(counts);
+    } catch (error) {
+      for (const count of counts) this.#add(count);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import type { Access } from "../access/access.ts";
+import { type Caller, denied, type Principal } from "../access/principal.ts";
+import { appName, type Slot, type SlotName } from "../apps/app.ts";
+import { type Platform, refusalOf, unknownToken } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import type { TokenIntrospector } from "./token-introspector.ts";
+
+/** Whose app a request is about, what the caller showed for it, and as whom it does. */
+export interface TokenContext {
+  readonly name: SlotName;
+  /**
+   * Undefined where the token was obtained with a secret that we don't hold: it is forwarded as it is, and can't be
+   * replaced. Also for a real token of a disabled app, which the gateway refuses by its name.
+   */
+  readonly slot: Slot | undefined;
+  /** What the caller calls the app's access token; undefined for a caller that came with a key alone. */
+  readonly token: Secret | undefined;
+  readonly principal: Principal;
+}
+
+const KEY_MISSING =
+  "access_token missing, 缺少API密钥 (no API key: send it as Authorization: Bearer or X-API-Key)";
+
+/**
+ * Resolves an access token that we issued to its app and its holder.
+ *
+ * A virtual token names its client, which is then the caller. A real one names no client: its bearer could ask WeChat
+ * directly.
+ */
+export class TokenResolver {
+  readonly #access: Access;
+  readonly #introspector: Pick<TokenIntrospector, "find">;
+
+  constructor(access: Access, introspector: Pick<TokenIntrospector, "find">) {
+    this.#access = access;
+    this.#introspector = introspector;
+  }
+
+  /**
+   * Whose app `token` is for.
+   *
+   * `platform` is the one that the path belongs to, as far as it tells: a token that tells nothing is refused in its
+   * words. `onKnown` is called with the token's own platform before anything is refused that has to do with the token.
+   *
+   * @throws {ServiceError} 42001 in WeChat's words for a token that is not ours or has expired; `forbidden`,
+   *   `rate_limited`.
+   */
+  async byToken(
+    caller: Caller,
+    token: Secret,
+    platform: Platform,
+    onKnown: (platform: Platform) => void,
+  ): Promise<TokenContext> {
+    const access = this.#access;
+    const known = await this.#introspector.find(token);
+    if (!known) {
+      access.countAttempt(caller);
+      throw unknownToken(platform);
+    }
+    onKnown((known.kind === "real" ? known.name : known.slot).platform);
+    if (known.kind === "real")
+      return { name: known.name, slot: known.slot, token, principal: access.bearer(caller) };
+    const { client, clientCreatedAt: createdAt, keyPrefix } = known.claims;
+    const principal = access.byToken(caller, { client, createdAt, keyPrefix });
+    if (!principal) throw unknownToken(known.slot.platform);
+    return { name: known.slot, slot: known.slot, token, principal };
+  }
+
+  /**
+   * The app of that public name, for a client that came with its key. Throws as `Access.slotOfApp`, and 41001 in the
+   * words of `platform` without a key.
+   *
+   * A key is needed even where anonymous callers are answered: a foreign web page could make a call without one.
+   */
+  byKey(caller: Caller, app: string, platform: Platform): TokenContext {
+    if (caller.principal.kind !== "client")
+      throw denied(caller.principal, refusalOf(platform, 41001, KEY_MISSING));
+    const { slot, principal } = this.#access.slotOfApp(caller, "api:call", app);
+    return { name: slot, slot, token: undefined, principal };
+  }
+}
+
+/** The public name of the app of a context, as far as we hold it. */
+export function contextApp({ name, slot }: TokenContext): string {
+  return slot ? appName(slot) : name.appId;
+}

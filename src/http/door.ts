@@ -1,0 +1,175 @@
+import type { Access } from "../access/access.ts";
+import { LazyOrigin, type Origin, type OriginPolicy } from "../access/origin.ts";
+import { LOCAL } from "../access/principal.ts";
+import { memoize } from "../access/networks.ts";
+import { envelopeResponse, newTraceId } from "../api/answer.ts";
+import type { Cors } from "../api/cors.ts";
+import { attachCall, Call, deniedTo, type Face, type RequestSocket } from "../api/face.ts";
+import type { AuditTrail } from "../audit/audit-trail.ts";
+import type { Clock } from "../clock.ts";
+import { failureEnvelope } from "../envelope.ts";
+import { ServiceError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
+
+/** What the door works with. */
+export interface DoorOptions {
+  /** The first that matches answers; the last one answers what none matches. */
+  readonly faces: readonly Face[];
+  readonly access: Access;
+  readonly origins: OriginPolicy;
+  readonly cors: Cors;
+  readonly audit: Pick<AuditTrail, "countUsage" | "countDenial">;
+  readonly events: EventBus;
+  readonly clock: Clock;
+}
+
+const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)(:\d{1,5})?$/;
+
+/** The command line on this machine: it comes over no socket, and holds the database and its key anyway. */
+const LOCAL_ORIGIN: Origin = { address: "", untrustedReason: undefined, isSuspicious: false };
+const NO_SOCKET: RequestSocket = { peer: () => "", giveTime: () => undefined };
+
+/**
+ * The one way in: gives each request a trace id, finds out who is calling, has a face answer it, and records how it ended.
+ *
+ * Everything is synchronous as long as the face is.
+ */
+export class Door {
+  readonly #options: DoorOptions;
+
+  constructor(options: DoorOptions) {
+    this.#options = options;
+  }
+
+  /** The answer to a request that came over a socket. Never throws. */
+  serve(request: Request, socket: RequestSocket): Response | Promise<Response> {
+    const refusal = refuseTunnel(request) ?? refuseHost(request);
+    if (refusal) return refusal;
+    const { origins, cors } = this.#options;
+    const origin = new LazyOrigin(() =>
+      origins.originOf(socket.peer(), request.headers, cors.allowsOrigin(request)),
+    );
+    const call = this.#begin(request, socket, origin);
+    const face = this.#faceOf(call);
+    try {
+      const preflight = cors.preflight(request);
+      if (preflight) return preflight;
+      this.#identify(call, face);
+    } catch (error) {
+      return this.#finish(call, face.encodeError(error, call));
+    }
+    return this.#answer(call, face);
+  }
+
+  /** The answer to a request of the command line on this machine, as an administrator. Never throws. */
+  serveLocal(request: Request): Response | Promise<Response> {
+    const call = this.#begin(request, NO_SOCKET, LOCAL_ORIGIN);
+    call.identify(LOCAL);
+    return this.#answer(call, this.#faceOf(call));
+  }
+
+  #begin(request: Request, socket: RequestSocket, origin: Origin): Call {
+    const times = { traceId: newTraceId(), startedAt: this.#options.clock.monotonic() };
+    const call = new Call(request, socket, origin, times);
+    attachCall(call);
+    return call;
+  }
+
+  #faceOf(call: Call): Face {
+    const { faces } = this.#options;
+    for (const face of faces) if (face.matches(call)) return face;
+    const last = faces.at(-1);
+    if (!last) throw new Error("a door without a face");
+    return last;
+  }
+
+  /** By an API key, or else by the network; other callers must be able to identify themselves by what they send. */
+  #identify(call: Call, face: Face): void {
+    const { access } = this.#options;
+    const key = keyIn(call.request.headers);
+    // A key tells more than the network can: no foreign page and no proxy has it by chance.
+    if (key !== undefined) return call.identify(access.byKey(call.origin, key));
+    if (!access.isUntrusted(call)) return;
+    if (call.origin.isSuspicious || !face.mayIdentify(call)) throw access.untrustedError(call);
+  }
+
+  #answer(call: Call, face: Face): Response | Promise<Response> {
+    try {
+      const answer = face.handle(call);
+      if (!(answer instanceof Promise)) return this.#finish(call, answer);
+      return answer.then(
+        (response) => this.#finish(call, response),
+        (error: unknown) => this.#finish(call, face.encodeError(error, call)),
+      );
+    } catch (error) {
+      return this.#finish(call, face.encodeError(error, call));
+    }
+  }
+
+  #finish(call: Call, response: Response): Response {
+    const { events, audit, clock } = this.#options;
+    const { traceId, route, startedAt } = call;
+    const { code, result, usage, error } = call.outcome;
+    const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
+    const { method } = call.request;
+    events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
+    if (usage) audit.countUsage(usage.identity, usage.action, usage.app);
+    if (error !== undefined) this.#recordError(call, error);
+    return response;
+  }
+
+  #recordError({ traceId, route, origin, outcome: { code } }: Call, error: unknown): void {
+    const { events, audit } = this.#options;
+    if (!(error instanceof ServiceError))
+      events.emit({ type: "request.failed", traceId, route, ...faultOf(error) });
+    const client = deniedTo(error);
+    if (client === undefined) return;
+    audit.countDenial({ address: origin.address, client, route, code });
+    events.emit({ type: "access.denied", code, route });
+  }
+}
+
+/** The API key in a request's headers; one that is no key at all for two that differ: proxies disagree on which one wins. */
+function keyIn(headers: Headers): string | undefined {
+  const authorization = headers.get("authorization");
+  const key = headers.get("x-api-key") ?? undefined;
+  // Another scheme may be a proxy's own affair; but a key in it is a key that was sent wrongly.
+  if (authorization === null || !/^bearer(\s|$)|ats_/i.test(authorization)) return key;
+  const bearer = /^bearer\s/i.test(authorization) ? authorization.slice("bearer ".length).trim() : "";
+  return key === undefined || key === bearer ? bearer : "";
+}
+
+/** An error's name and where it came from. Its message stays here: it may quote what was sent. */
+function faultOf(error: unknown): { error: string; stack: string } {
+  if (!(error instanceof Error)) return { error: typeof error, stack: "" };
+  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  return { error: error.name, stack: frames.join("\n") };
+}
+
+/**
+ * Turns away CONNECT, on every path. To it even an error with HTTP 200 would say that a tunnel stands, and whatever
+ * follows on the connection would never be read as a request.
+ */
+function refuseTunnel({ method }: Request): Response | undefined {
+  if (method !== "CONNECT") return undefined;
+  const failure = new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)");
+  return envelopeResponse(failureEnvelope(failure, newTraceId()), 405, { connection: "close" });
+}
+
+const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
+
+/**
+ * Turns away what the router would misread.
+ *
+ * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
+ * it take a part of the path for the path: `/admin/x` is routed as `/x`.
+ */
+function refuseHost(request: Request): Response | undefined {
+  const host = request.headers.get("host") ?? "";
+  const { url } = request;
+  if (isWellFormed(host) && url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)) {
+    return undefined;
+  }
+  const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");
+  return envelopeResponse(failureEnvelope(failure, newTraceId()), 400);
+}

@@ -1,0 +1,231 @@
+import { type AnyElysia, Elysia, ParseError, ValidationError } from "elysia";
+import type { Access } from "../access/access.ts";
+import { envelopeResponse, successResponse, withDefaultHeaders } from "../api/answer.ts";
+import { checkQuery } from "../api/body.ts";
+import type { Cors } from "../api/cors.ts";
+import { type Call, callOf, type Face, failed, Reply } from "../api/face.ts";
+import {
+  type AccessTokenRouteParts,
+  accessTokenRoutes,
+  type JsSdkRouteParts,
+  jsSdkRoutes,
+  type XcxRouteParts,
+  xcxRoutes,
+} from "../api/protocol.ts";
+import { indexRoute, type OpsRouteParts, opsRoutes } from "../api/service-routes.ts";
+import { type AppRouteParts, appRoutes } from "../api/v1-apps.ts";
+import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
+import { type ClientRouteParts, clientRoutes } from "../api/v1-clients.ts";
+import { type CredentialRouteParts, credentialRoutes } from "../api/v1-credentials.ts";
+import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
+import { failureEnvelope, failureStatus } from "../envelope.ts";
+import { ServiceError } from "../errors.ts";
+import { swaggerRoutes } from "./swagger.ts";
+
+/** Who may see something: `on`, whoever is answered; `admin`, administrators; `off`, nobody. */
+export type Visibility = "on" | "admin" | "off";
+
+/** What the framework's routes work with. */
+export type RouteOptions = AccessTokenRouteParts &
+  JsSdkRouteParts &
+  XcxRouteParts &
+  AppRouteParts &
+  CredentialRouteParts &
+  SignatureRouteParts &
+  ClientRouteParts &
+  Omit<AuditRouteParts, "admin"> & {
+    readonly access: Access;
+    readonly ops: Pick<OpsRouteParts, "notReady" | "metrics">;
+    /** Who may see the metrics and the documentation. */
+    readonly visibility: { readonly metrics: Visibility; readonly swagger: Visibility };
+    readonly cors: Cors;
+  };
+
+/** How each first segment of the service's own paths tells a failure: by the envelope alone, or by the HTTP status too. */
+const SEGMENTS: ReadonlyMap<string, "envelope" | "status"> = new Map([
+  ["", "envelope"],
+  ["AccessToken", "envelope"],
+  ["JsSDK", "envelope"],
+  ["xcx", "envelope"],
+  ["swagger", "envelope"],
+  ["v1", "status"],
+  ["livez", "status"],
+  ["readyz", "status"],
+  ["metrics", "status"],
+]);
+
+/** Where a secret is looked at: elsewhere it proves nothing. */
+const SECRET_SEGMENTS: ReadonlySet<string> = new Set(["AccessToken", "JsSDK", "xcx"]);
+
+/**
+ * The documented protocol and `/v1`: routing, validation and documentation by Elysia, one envelope around every answer.
+ *
+ * Nothing of the framework's own errors is forwarded: its messages quote the request, secrets included.
+ */
+export class ElysiaFace implements Face {
+  readonly #app: AnyElysia;
+  readonly #access: Access;
+  readonly #cors: Cors;
+
+  constructor(options: RouteOptions) {
+    this.#access = options.access;
+    this.#cors = options.cors;
+    this.#app = createApp(options, {
+      succeed: (call, value) => this.#succeed(call, value),
+      fail: (call, error) => this.encodeError(error, call),
+      notFound: (call) => this.#notFound(call),
+    });
+    // The first request must not pay for it.
+    this.#app.compile();
+  }
+
+  /** Every route of it, with `:name` for what varies. */
+  get routes(): readonly { method: string; path: string }[] {
+    return this.#app.routes.map(({ method, path }) => ({ method, path }));
+  }
+
+  /** By the first segment of the path. */
+  matches({ path }: Call): boolean {
+    return path === "/" || (path[1] !== "/" && SEGMENTS.has(firstSegment(path)));
+  }
+
+  /** By an app's secret: in the query, or in a body. */
+  mayIdentify({ path, search, request }: Call): boolean {
+    if (!SECRET_SEGMENTS.has(firstSegment(path))) return false;
+    return request.method === "POST" || /(^|&)secret=/.test(search);
+  }
+
+  handle(call: Call): Response | Promise<Response> {
+    checkQuery(call.search);
+    return this.#app.fetch(call.request);
+  }
+
+  encodeError(error: unknown, call: Call): Response {
+    const envelope = failureEnvelope(error, call.traceId);
+    call.outcome = failed(envelope.code, error);
+    const usesStatus = SEGMENTS.get(firstSegment(call.path)) === "status";
+    return envelopeResponse(
+      envelope,
+      usesStatus ? failureStatus(error) : 200,
+      this.#cors.headersFor(call.request),
+    );
+  }
+
+  #succeed(call: Call, value: unknown): Response | undefined {
+    if (value instanceof Response) {
+      // The framework shows its error hook's answers to its response hook too.
+      if (call.outcome.error !== undefined) return value;
+      call.outcome = { code: value.ok ? 0 : value.status, result: value.ok ? "done" : "error" };
+      return withDefaultHeaders(value, call.traceId);
+    }
+    const { data, usage, result, status, headers } =
+      value instanceof Reply ? value : new Reply(value as object, {});
+    call.outcome = { code: 0, result, usage };
+    const allowed = this.#cors.headersFor(call.request);
+    const more = headers && allowed ? { ...headers, ...allowed } : (headers ?? allowed);
+    return successResponse(data, call.traceId, { status, headers: more });
+  }
+
+  /** An untrusted caller learns no more of what is not there than of what is. */
+  #notFound(call: Call): ServiceError {
+    if (this.#access.isUntrusted(call)) return this.#access.untrustedError(call);
+    const { router } = this.#app;
+    const isKnown =
+      METHODS.some((method) => router.http.find(method, call.path)) || call.path in router.static;
+    return isKnown
+      ? new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)")
+      : new ServiceError("not_found", "页面不存在");
+  }
+}
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+function firstSegment(path: string): string {
+  const end = path.indexOf("/", 1);
+  return end === -1 ? path.slice(1) : path.slice(1, end);
+}
+
+/** What becomes of a handler's value, and of what it or the framework threw. */
+interface Encoding {
+  readonly succeed: (call: Call, value: unknown) => Response | undefined;
+  readonly fail: (call: Call, error: unknown) => Response;
+  readonly notFound: (call: Call) => ServiceError;
+}
+
+function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding) {
+  const { access, visibility } = options;
+  const admission = (to: Visibility) => (call: Call) => {
+    if (to === "admin") access.admin(call);
+  };
+  const routes = new Elysia()
+    .use(indexRoute(visibility.swagger !== "off"))
+    .use(accessTokenRoutes(options))
+    .use(jsSdkRoutes(options))
+    .use(xcxRoutes(options))
+    .use(appRoutes(options))
+    .use(credentialRoutes(options))
+    .use(signatureRoutes(options))
+    .use(clientRoutes(options))
+    .use(auditRoutes({ ...options, admin: (call) => access.admin(call) }))
+    .use(
+      opsRoutes({
+        ...options.ops,
+        admitToMetrics: visibility.metrics === "off" ? undefined : admission(visibility.metrics),
+      }),
+    );
+  return new Elysia({ name: "app" })
+    .onError(({ error, code, set, request, route }) => {
+      const call = callOf(request);
+      if (code !== "NOT_FOUND" && route) call.route = route;
+      const response = fail(call, code === "NOT_FOUND" ? notFound(call) : toServiceError(error));
+      // The framework would put the status of its own error over that of the response.
+      set.status = response.status;
+      return response;
+    })
+    .mapResponse(({ responseValue, request, route }) => {
+      const call = callOf(request);
+      call.route = route;
+      if (!(responseValue instanceof Promise)) return succeed(call, responseValue);
+      return responseValue.then(
+        (value: unknown) => succeed(call, value),
+        (error: unknown) => fail(call, toServiceError(error)),
+      );
+    })
+    .use(routes)
+    .use(
+      visibility.swagger === "off"
+        ? new Elysia()
+        : swaggerRoutes(routes, { admit: admission(visibility.swagger) }),
+    );
+}
+
+/** What the framework or a handler threw, as an error of ours; anything unexpected stays what it is. */
+function toServiceError(error: unknown): unknown {
+  if (error instanceof ServiceError) return error;
+  if (error instanceof ValidationError) return badParameter(error);
+  if (error instanceof ParseError) {
+    if (error.cause instanceof ServiceError) return error.cause;
+    return new ServiceError("invalid_parameter", "请求体无法解析 (the body can't be parsed)");
+  }
+  if (typeof error === "object" && error !== null && "code" in error && error.code === "NOT_FOUND") {
+    return new ServiceError("not_found", "页面不存在");
+  }
+  return error;
+}
+
+function badParameter(error: ValidationError): ServiceError {
+  const fault = error.valueError;
+  const name = fault?.path.slice(1) ?? "";
+  if (name === "") {
+    const isObject = typeof error.value === "object" && error.value !== null;
+    const message = isObject
+      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; see /swagger)"
+      : "请求体应为JSON对象 (the body must be a JSON object)";
+    return new ServiceError("invalid_parameter", message);
+  }
+  const isMissing = fault?.value === undefined || fault.value === "";
+  const message = isMissing
+    ? `缺少${name}参数`
+    : `${name}参数的类型、长度或字符不正确 (${name} has a wrong type, length or character)`;
+  return new ServiceError("invalid_parameter", message);
+}
