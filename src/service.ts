@@ -112,7 +112,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (!isLocal) await store.apps.replaceAll(config.apps);
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
-    const clients = new ClientDirectory(store.clients, clock);
+    const clients = new ClientDirectory(store.clients, store.changes, clock);
     const usage = new UsageCounter(store.usage, clock);
     events.subscribe(usage.listen);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
@@ -161,7 +161,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       obtain: (ref, options) =>
         (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
     };
-    const memory = new CredentialCache(store.credentials, clock);
+    const memory = new CredentialCache(store.credentials, store.changes, clock);
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
@@ -191,6 +191,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     const administration = new AppAdministration({
       store: store.apps,
+      changes: store.changes,
       directory,
       clock,
       // Past what is remembered of unknown secrets: an administrator asks again because something was put right.
@@ -215,7 +216,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       virtualTokens,
       index: store.issuedTokens,
       directory,
-      memory,
+      changes: store.changes,
       clock,
     });
     const cors = new Cors(config.corsOrigins);

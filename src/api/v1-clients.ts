@@ -171,7 +171,7 @@ export function clientRoutes(parts: ClientRouteParts) {
         async ({ params, set }) => {
           show(params.client, set);
           // What other processes know of the last use may be missing where it can't be read just now.
-          await clients.readUses().catch(() => undefined);
+          await clients.readUses(params.client).catch(() => undefined);
           return { keys: clients.keysOf(params.client).map(keyFields) };
         },
         {

@@ -1,4 +1,5 @@
 import type { SlotName } from "../../src/apps/app.ts";
+import type { Changes } from "../../src/changes.ts";
 import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
 import { GuardedSource } from "../../src/credentials/source.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
@@ -28,6 +29,8 @@ type Wrap = (store: CredentialStore) => Partial<CredentialStore>;
 export interface CredentialsWorldOptions {
   readonly deadlineMs?: number;
   readonly wrap?: Wrap;
+  /** In the place of the store's own. */
+  readonly changes?: Changes;
 }
 
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
@@ -50,6 +53,7 @@ export class CredentialsHarness {
 
   readonly #folder: StoreFolder;
   readonly #all: Store;
+  readonly #changes: Changes;
 
   private constructor(
     source: ManualSource,
@@ -62,6 +66,7 @@ export class CredentialsHarness {
     this.clock = clock;
     this.#folder = folder;
     this.#all = store;
+    this.#changes = options.changes ?? store.changes;
     this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
     this.manager = this.#newManager(options.deadlineMs);
   }
@@ -101,7 +106,7 @@ export class CredentialsHarness {
       pauses: this.#all.pauses,
       forced: this.#all.forcedRefreshes,
       probe: this.probe,
-      memory: new CredentialCache(this.store, this.clock),
+      memory: new CredentialCache(this.store, this.#changes, this.clock),
       clock: this.clock,
       events,
       holder: crypto.randomUUID(),
@@ -128,6 +133,5 @@ function passingOn(store: CredentialStore): CredentialStore {
     bury: (...parts) => store.bury(...parts),
     shorten: (...parts) => store.shorten(...parts),
     touch: (...parts) => store.touch(...parts),
-    version: () => store.version(),
   };
 }

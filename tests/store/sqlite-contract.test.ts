@@ -1,6 +1,7 @@
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { appStoreContract } from "./contract/app-store.ts";
+import { changesContract } from "./contract/changes.ts";
 import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
@@ -23,3 +24,4 @@ credentialLeaseContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
 issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);
+changesContract("SQLite", openSqlite);
