@@ -29,6 +29,8 @@ export interface Changes {
    * Returns what ends it.
    */
   subscribe(topic: Topic, listener: ChangeListener): () => void;
+  /** Resolves when every change that any process has committed before the call is known, as far as can be read just now. */
+  catchUp(): Promise<void>;
   /** False while changes of other processes can't be seen: then read the store, and trust memory only where that fails. */
   readonly isLive: boolean;
 }
@@ -59,6 +61,7 @@ export class Mirror {
 
   /** Resolves when everything is in place that was committed before the call. Throws what `read` throws. */
   async refresh(): Promise<void> {
+    await this.#changes.catchUp();
     for (;;) {
       // Asked for before it is read: what changes during the reading makes the next look find another epoch.
       const epoch = this.#changes.epoch(this.#topic);

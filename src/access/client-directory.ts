@@ -52,11 +52,7 @@ export class ClientDirectory {
   readonly #usedAt = new Map<string, number>();
   readonly #unwritten = new Set<string>();
 
-  constructor(
-    store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">,
-    changes: Changes,
-    clock: Clock,
-  ) {
+  constructor(store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">, changes: Changes, clock: Clock) {
     this.#store = store;
     this.#mirror = new Mirror(changes, "clients", (epoch) => this.#read(epoch));
     this.#clock = clock;

@@ -22,7 +22,7 @@ export interface AppChange {
 
 /** What the administration of apps works with. */
 export interface AppAdministrationParts {
-  readonly store: Pick<AppStore, "find" | "listManaged" | "create" | "update" | "remove">;
+  readonly store: Pick<AppStore, "listManaged" | "create" | "update" | "remove">;
   readonly changes: Changes;
   readonly directory: AppDirectory;
   readonly clock: Clock;
@@ -157,13 +157,11 @@ export class AppAdministration {
     throw standing.managed ? taken() : fromEnvironment();
   }
 
-  /** Whether the app of a configured slot has another secret by now, or is gone; false while the store can't be read. */
+  /** Whether the app of a configured slot has another secret by now, or is gone; as far as can be read just now. */
   async isOutdated(slot: Slot): Promise<boolean> {
-    try {
-      return (await this.#parts.store.find(slot))?.secret.equals(slot.secret) !== true;
-    } catch {
-      return false;
-    }
+    await this.#learn();
+    const current = this.#parts.directory.slotNamed(slot);
+    return current?.secret.equals(slot.secret) !== true;
   }
 
   #check({ platform, id, secret }: App): Promise<unknown> {

@@ -1,12 +1,10 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
-import type { App, SlotName } from "./app.ts";
+import type { App } from "./app.ts";
 
 /** Where the apps whose secrets we hold are kept, their secrets sealed. A change of managed apps raises the epoch of `apps`. */
 export interface AppStore {
   /** Every app, in no particular order. Throws `store_unusable` when a secret can't be opened. */
   list(): Promise<App[]>;
-  /** The app of a configured slot as it is now, in whichever token mode. */
-  find(slot: SlotName): Promise<App | undefined>;
   /** Every app that an administrator has registered. Throws `store_unusable` when a secret can't be opened. */
   listManaged(): Promise<App[]>;
   /**

@@ -169,10 +169,13 @@ export class CredentialCache {
     // Learnt before the store is asked, so that only later changes overtake the answer.
     this.#changes.epoch("credentials");
     const all = this.#pending.get(key) ?? new Set();
-    const pending = new Pending((record, endsAt) => this.#put(name, pending, record, endsAt), () => {
-      all.delete(pending);
-      if (all.size === 0 && this.#pending.get(key) === all) this.#pending.delete(key);
-    });
+    const pending = new Pending(
+      (record, endsAt) => this.#put(name, pending, record, endsAt),
+      () => {
+        all.delete(pending);
+        if (all.size === 0 && this.#pending.get(key) === all) this.#pending.delete(key);
+      },
+    );
     this.#pending.set(key, all.add(pending));
     return pending;
   }

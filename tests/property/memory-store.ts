@@ -63,6 +63,8 @@ export class MemoryChanges implements Changes {
     return this.#epoch;
   }
 
+  async catchUp(): Promise<void> {}
+
   subscribe(topic: Topic, listener: ChangeListener): () => void {
     if (topic === "credentials") this.#listeners.push(listener);
     return () => undefined;

@@ -52,7 +52,11 @@ class Interleaving {
   #clears: Promise<void> = Promise.resolve();
   readonly faults: string[] = [];
 
-  constructor(sort: Sort, turn: Turn, { wrap = (store) => store, isDeaf = false }: Omit<Weather, "mayLapse">) {
+  constructor(
+    sort: Sort,
+    turn: Turn,
+    { wrap = (store) => store, isDeaf = false }: Omit<Weather, "mayLapse">,
+  ) {
     this.#sort = sort;
     this.#turn = turn;
     this.clock = new ScheduledClock(turn);

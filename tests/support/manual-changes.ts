@@ -10,6 +10,8 @@ export class ManualChanges implements Changes {
     return this.#epochs.get(topic) ?? 0;
   }
 
+  async catchUp(): Promise<void> {}
+
   subscribe(topic: Topic, listener: ChangeListener): () => void {
     this.#listeners.get(topic)?.add(listener);
     return () => void this.#listeners.get(topic)?.delete(listener);
@@ -22,10 +24,5 @@ export class ManualChanges implements Changes {
     const changed = key === undefined ? undefined : new Map([[key, epoch]]);
     for (const listener of this.#listeners.get(topic) ?? []) listener(changed);
     return epoch;
-  }
-
-  /** How many have subscribed to a topic. */
-  subscribers(topic: Topic): number {
-    return this.#listeners.get(topic)?.size ?? 0;
   }
 }

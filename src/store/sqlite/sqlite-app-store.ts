@@ -44,14 +44,6 @@ export class SqliteAppStore implements AppStore {
     return rows.map((row) => this.#toApp(row));
   }
 
-  async find({ platform, appId, name }: SlotName): Promise<App | undefined> {
-    const named = isNamed({ platform, appId, agent: platform === "wecom" ? name : "" });
-    const row = await runStatement(this.#clock, () =>
-      this.#database.select().from(apps).where(named).get(),
-    );
-    return row && this.#toApp(row);
-  }
-
   async listManaged(): Promise<App[]> {
     return (await this.#rowsOf("managed")).map((row) => this.#toApp(row));
   }

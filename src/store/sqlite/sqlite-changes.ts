@@ -61,6 +61,10 @@ export class SqliteChanges implements Changes {
     return this.#epochs[topic];
   }
 
+  async catchUp(): Promise<void> {
+    this.#look(this.#clock.monotonic());
+  }
+
   subscribe(topic: Topic, listener: ChangeListener): () => void {
     // A function of its own, so that each subscription ends alone.
     const own: ChangeListener = (changed) => listener(changed);
@@ -91,9 +95,12 @@ export class SqliteChanges implements Changes {
     try {
       for (const [name, number] of this.#readEpochs()) {
         const topic = TOPICS.find((each) => each === name);
-        if (!topic || this.#epochs[topic] === number) continue;
-        moved.push({ topic, changed: this.#changedSince(topic, this.#epochs[topic]) });
-        this.#epochs[topic] = Number(number);
+        const before = topic && this.#epochs[topic];
+        if (!topic || before === undefined || before === number) continue;
+        const epoch = Number(number);
+        // One that has gone back is of another database, as after a restored backup.
+        moved.push({ topic, changed: epoch > before ? this.#changedSince(topic, before) : undefined });
+        this.#epochs[topic] = epoch;
       }
       this.#isLive = true;
     } catch {

@@ -140,10 +140,7 @@ export class SqliteClientStore implements ClientStore {
   }
 
   /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
-  async #change(
-    entry: AuditEntry,
-    work: (transaction: Transaction, epoch: number) => void,
-  ): Promise<void> {
+  async #change(entry: AuditEntry, work: (transaction: Transaction, epoch: number) => void): Promise<void> {
     const { database, clock, audit, changes } = this.#parts;
     await runStatement(clock, () =>
       database.transaction(

@@ -76,7 +76,11 @@ export function clientStoreContract(kind: string, open: OpenStore): void {
 
   test(`${kind}: the last uses of one client's keys are listed, and of no other's`, async () => {
     using it = await setup();
-    const [used, unused, ofAnother] = [newApiKey("plain", "a"), newApiKey("plain", "b"), newApiKey("full", "a")];
+    const [used, unused, ofAnother] = [
+      newApiKey("plain", "a"),
+      newApiKey("plain", "b"),
+      newApiKey("full", "a"),
+    ];
     for (const key of [used, unused, ofAnother]) await it.store.clients.addKey(key, entry("key.created"));
     const uses = [used, ofAnother].map(({ prefix }) => ({ prefix, usedAt: 60_000 }));
     await it.store.clients.touchKeys(uses);
