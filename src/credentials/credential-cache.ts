@@ -91,8 +91,8 @@ export class CredentialCache {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
-  /** Per key, the answers of the store that are under way. */
-  readonly #pending = new Map<string, Set<Pending>>();
+  /** Per key, the answers of the store that are under way, and the latest change that has become known meanwhile. */
+  readonly #pending = new Map<string, { newest: number; readonly answers: Set<Pending> }>();
 
   constructor(store: Pick<CredentialStore, "find" | "touch">, changes: Changes, clock: Clock) {
     this.#store = store;
@@ -168,15 +168,14 @@ export class CredentialCache {
     const key = credentialKey(name);
     // Learnt before the store is asked, so that only later changes overtake the answer.
     this.#changes.epoch("credentials");
-    const all = this.#pending.get(key) ?? new Set();
-    const pending = new Pending(
-      (record, endsAt) => this.#put(name, pending, record, endsAt),
-      () => {
-        all.delete(pending);
-        if (all.size === 0 && this.#pending.get(key) === all) this.#pending.delete(key);
-      },
-    );
-    this.#pending.set(key, all.add(pending));
+    const group = this.#pending.get(key) ?? { newest: 0, answers: new Set() };
+    this.#pending.set(key, group);
+    const put: PendingAnswer["put"] = (record, endsAt) => this.#put(name, pending, record, endsAt);
+    const pending = new Pending(put, () => {
+      group.answers.delete(pending);
+      if (group.answers.size === 0 && this.#pending.get(key) === group) this.#pending.delete(key);
+    });
+    group.answers.add(pending);
     return pending;
   }
 
@@ -184,12 +183,16 @@ export class CredentialCache {
   #overtake(key: string, epoch: number): void {
     const entry = this.#entries.get(key);
     if (entry && entry.epoch < epoch) entry.isStale = true;
-    for (const pending of this.#pending.get(key) ?? []) pending.newest = Math.max(pending.newest, epoch);
+    const group = this.#pending.get(key);
+    // Of ten thousand callers who read the same, the first alone goes through all.
+    if (!group || group.newest >= epoch) return;
+    group.newest = epoch;
+    for (const pending of group.answers) pending.newest = epoch;
   }
 
   #doubtAll(): void {
     for (const entry of this.#entries.values()) entry.isStale = true;
-    for (const all of this.#pending.values()) for (const pending of all) pending.isDoubtful = true;
+    for (const { answers } of this.#pending.values()) for (const each of answers) each.isDoubtful = true;
   }
 
   #put(

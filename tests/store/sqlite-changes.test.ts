@@ -65,3 +65,28 @@ test("all topics are looked at together, once in 25 ms, however often they are a
   expect(changes.epoch("credentials")).toBe(before + 1);
   expect(changes.isLive).toBeTrue();
 });
+
+test("changed credentials are named up to a thousand; beyond that any may have changed", async () => {
+  using it = await setup();
+  const { changes } = it.store;
+  const calls: unknown[] = [];
+  changes.subscribe("credentials", (changed) => calls.push(changed?.size));
+  const change = (count: number) => {
+    it.database.transaction(() => {
+      it.database.run(
+        `INSERT INTO revisions (name, number) VALUES ('credentials', 1) ON CONFLICT DO UPDATE SET number = number + 1`,
+      );
+      it.database.run(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO credentials (platform, app_id, slot, kind, generation, epoch)
+         SELECT 'weixin', ? || '-' || i, 'stable', 'access_token', 1, (SELECT number FROM revisions WHERE name = 'credentials') FROM n`,
+        [count, `wx${count}`],
+      );
+    })();
+    it.clock.advance(25);
+    changes.epoch("credentials");
+  };
+  change(1000);
+  change(1001);
+  expect(calls).toEqual([1000, undefined]);
+});
