@@ -49,6 +49,8 @@ export class CredentialsHarness {
   readonly probe = new ManualProbe();
   readonly events: ServiceEvent[] = [];
   readonly store: CredentialStore;
+  /** What `manager` has in memory. */
+  readonly memory: CredentialCache;
   readonly manager: CredentialManager;
 
   readonly #folder: StoreFolder;
@@ -68,7 +70,8 @@ export class CredentialsHarness {
     this.#all = store;
     this.#changes = options.changes ?? store.changes;
     this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
-    this.manager = this.#newManager(options.deadlineMs);
+    this.memory = new CredentialCache(this.store, this.#changes, this.clock);
+    this.manager = this.#newManager(options.deadlineMs, this.memory);
   }
 
   static async create(
@@ -95,7 +98,10 @@ export class CredentialsHarness {
     return this.events.map(({ type }) => type).filter((type) => FATES.has(type));
   }
 
-  #newManager(deadlineMs?: number): CredentialManager {
+  #newManager(
+    deadlineMs?: number,
+    memory = new CredentialCache(this.store, this.#changes, this.clock),
+  ): CredentialManager {
     const events = new EventBus();
     events.subscribe((event) => this.events.push(event));
     const isKnown = async (slot: SlotName) =>
@@ -106,7 +112,7 @@ export class CredentialsHarness {
       pauses: this.#all.pauses,
       forced: this.#all.forcedRefreshes,
       probe: this.probe,
-      memory: new CredentialCache(this.store, this.#changes, this.clock),
+      memory,
       clock: this.clock,
       events,
       holder: crypto.randomUUID(),
