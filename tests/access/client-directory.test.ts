@@ -29,7 +29,11 @@ class CountingStore {
   /** As another process has written it down. */
   uses: { prefix: string; usedAt: number }[] = [];
 
-  async lastUsesOf() {
+  /** Whose uses were asked for. */
+  readonly asked: string[] = [];
+
+  async lastUsesOf(client: string) {
+    this.asked.push(client);
     this.#check();
     return this.uses;
   }
@@ -213,6 +217,22 @@ test("a last use is shown at once, also before it is written down, and none for 
   use(used);
   expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now() - 30_500]);
   expect(directory.keysOf("b").map(({ lastUsedAt }) => lastUsedAt)).toEqual([undefined]);
+});
+
+test("P8: the last uses that other processes have written down are read for one client, and nobody is loaded for it", async () => {
+  const { store, directory, add, clock } = setup();
+  const key = add("a");
+  add("b");
+  await directory.refresh();
+  const { prefix } = directory.keyOf(key)!.key;
+  store.uses = [{ prefix, usedAt: clock.now() }];
+  await directory.readUses("a");
+  expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now()]);
+  expect([store.asked, store.loads]).toEqual([["a"], 1]);
+  // What this process knows better stays.
+  store.uses = [{ prefix, usedAt: 1 }];
+  await directory.readUses("a");
+  expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now()]);
 });
 
 test("a use that can't be written down now is written later, once, with the latest minute", async () => {
