@@ -59,6 +59,11 @@ export class Mirror {
     this.#read = read;
   }
 
+  /** The epoch that was current before what is in place was read; -1 before the first reading. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** Resolves when everything is in place that was committed before the call. Throws what `read` throws. */
   async refresh(): Promise<void> {
     await this.#changes.catchUp();

@@ -46,7 +46,6 @@ export class ClientDirectory {
   #keys = new Map<number, KeyEntry[]>();
   readonly #scratch = new Uint8Array(DIGEST_BYTES);
   #keysOf = new Map<string, ApiKeyRecord[]>();
-  #isInUse = false;
   #timer: Timer | undefined;
   /** Per key prefix, the minute of its last use, and of those not written down yet. */
   readonly #usedAt = new Map<string, number>();
@@ -54,13 +53,21 @@ export class ClientDirectory {
 
   constructor(store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">, changes: Changes, clock: Clock) {
     this.#store = store;
-    this.#mirror = new Mirror(changes, "clients", (epoch) => this.#read(epoch));
+    this.#mirror = new Mirror(changes, "clients", () => this.#read());
     this.#clock = clock;
   }
 
   /** Whether there has ever been a client here, in any process. */
   get isInUse(): boolean {
-    return this.#isInUse;
+    return this.#mirror.epoch > 0;
+  }
+
+  /**
+   * Changes whenever other clients and keys are in place: what was worked out of them is good while it stays. Not the feed's
+   * epoch, which moves before they are read.
+   */
+  get epoch(): number {
+    return this.#mirror.epoch;
   }
 
   /** The key of that text and whose it is; undefined for one that is not known, be it well-formed or not. */
@@ -147,7 +154,7 @@ export class ClientDirectory {
     }
   }
 
-  async #read(epoch: number): Promise<void> {
+  async #read(): Promise<void> {
     const { clients, keys } = await this.#store.load();
     const known = clients.map((client) => [client.name, toKnown(client)] as const);
     this.#clients = new Map(known);
@@ -164,7 +171,6 @@ export class ClientDirectory {
       this.#keys.set(start, [...(this.#keys.get(start) ?? []), { key, owner, digest }]);
       this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
     }
-    this.#isInUse = epoch > 0;
   }
 }
 

@@ -107,6 +107,23 @@ test("the store is read only when its epoch is another", async () => {
   expect(store.loads).toBe(2);
 });
 
+test("its epoch moves when other clients are in place, and not before", async () => {
+  const { directory, store, add } = setup();
+  const key = add("a");
+  await directory.refresh();
+  const before = directory.epoch;
+  const gate = Promise.withResolvers<void>();
+  store.gate = gate.promise;
+  const later = add("b");
+  const reading = directory.refresh();
+  await Promise.resolve();
+  expect([directory.epoch, directory.keyOf(later)]).toEqual([before, undefined]);
+  gate.resolve();
+  await reading;
+  expect(directory.epoch).toBeGreaterThan(before);
+  expect([directory.keyOf(key), directory.keyOf(later)]).not.toContain(undefined);
+});
+
 test("what changes while it is read is read again, so no revoked key goes on being good", async () => {
   const { directory, store, changes, add } = setup();
   const key = add("a");

@@ -199,6 +199,14 @@ export function changesContract(kind: string, open: OpenStore): void {
     expect(calls).toHaveLength(2);
   });
 
+  test(`${kind}: who has to know what others have changed just now catches up, and waits for no time to pass`, async () => {
+    using it = await setup();
+    const before = it.store.changes.epoch("clients");
+    await it.other.clients.create(newClient("a"), entry("client.created"));
+    await it.store.changes.catchUp();
+    expect(it.store.changes.epoch("clients")).toBe(before + 1);
+  });
+
   test(`${kind}: a listener is called also while nobody asks for an epoch`, async () => {
     using it = await setup();
     const called = Promise.withResolvers<void>();
