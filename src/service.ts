@@ -200,7 +200,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
-      onForgotten: (app) => memory.forgetSlots((slot) => isSlotOf(app, slot)),
+      onForgotten: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
     // Before anybody is answered: who may not ask any more must not be let in.
     await Promise.all([administration.refresh(), clients.refresh()]);

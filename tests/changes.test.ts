@@ -28,7 +28,7 @@ test("what has not changed is read once, however often it is asked for", async (
   expect(at.it.reads).toEqual([0]);
 });
 
-test("a change during a reading is read by whoever asks after it, and two never read at a time", async () => {
+test("a change during a reading is read by the next caller, and two never read at a time", async () => {
   using at = setup();
   const gate = Promise.withResolvers<void>();
   at.it.gate = gate.promise;

@@ -140,8 +140,8 @@ export class CredentialCache {
     return this.#begin(name);
   }
 
-  /** Forgets the credentials of those slots. */
-  forgetSlots(isOne: (slot: SlotName) => boolean): void {
+  /** Evicts the credentials of those slots. */
+  evictSlots(isOne: (slot: SlotName) => boolean): void {
     for (const [key, { name }] of this.#entries) if (isOne(name.slot)) this.#entries.delete(key);
   }
 

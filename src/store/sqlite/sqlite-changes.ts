@@ -7,7 +7,7 @@ import type { Transaction } from "./statement.ts";
 
 /** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
 const KNOWLEDGE_MS = 25;
-/** How often it is looked for changes that somebody has subscribed to, in milliseconds. */
+/** How often changes are looked for while there are listeners, in milliseconds. */
 const POLL_MS = 200;
 /** So many changed items are named, each; beyond it any may have changed. */
 const MAX_NAMED = 1000;
@@ -27,8 +27,8 @@ export function raiseEpoch(transaction: Transaction, topic: Topic): number {
 /**
  * The change feed of SQLite: a row for each topic, which the transaction that changes something raises.
  *
- * All of them are read by one statement, at most every 25 ms when somebody asks, and every 200 ms while somebody has
- * subscribed. Which credentials have changed stands in their rows.
+ * All of them are read by one statement, at most every 25 ms when an epoch is asked for, and every 200 ms while there are
+ * listeners. Which credentials have changed is in their rows.
  */
 export class SqliteChanges implements Changes {
   readonly #clock: Clock;
@@ -78,7 +78,10 @@ export class SqliteChanges implements Changes {
     };
   }
 
-  /** As `raiseEpoch`, for a topic that this process keeps in memory itself: its next look is at once. */
+  /**
+   * As `raiseEpoch`, for a topic that this process keeps in memory itself: its next look is at once. That look must not be
+   * within the transaction, which may be rolled back.
+   */
   raise(transaction: Transaction, topic: Topic): number {
     this.#lookedAt = Number.NEGATIVE_INFINITY;
     return raiseEpoch(transaction, topic);
@@ -104,7 +107,7 @@ export class SqliteChanges implements Changes {
       }
       this.#isLive = true;
     } catch {
-      // What keeps it from reading is told by whatever needs the database.
+      // What keeps it from reading is reported by whatever needs the database.
       this.#isLive = false;
     }
     for (const { topic, changed } of moved) {
