@@ -21,4 +21,6 @@ INSERT INTO `counts` (`minute`, `kind`, `key`, `n`)
 	)
 	ORDER BY `minute`;--> statement-breakpoint
 DROP TABLE `audit_reads`;--> statement-breakpoint
-DROP TABLE `audit_refusals`;
+DROP TABLE `audit_refusals`;--> statement-breakpoint
+ALTER TABLE `credentials` ADD `epoch` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+CREATE INDEX `credentials_epoch` ON `credentials` (`epoch`);

@@ -101,10 +101,11 @@ export class Clearing {
   ): Promise<void> {
     const { store, memory } = this.#parts;
     const entry = credentialEntry("credential.cleared", name, actor, { value: credential?.value });
+    using pending = memory.begin(name);
     const standing = await (isRejection
       ? store.reject(name, generation, entry)
       : store.clear(name, undefined, entry));
-    memory.forgetBefore(name, standing.generation);
+    pending.put(standing);
   }
 
   #isRejectable(key: string, { credential, isRejected }: CredentialRecord, value: Secret): boolean {

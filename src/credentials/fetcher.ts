@@ -72,11 +72,11 @@ export class Asking {
   async save(turn: Turn, { credential, endsAtMonotonic }: Asked): Promise<CachedCredential | undefined> {
     const { store, memory, events } = this.#parts;
     const { ref, record } = turn;
-    const version = memory.version();
+    using pending = memory.begin(ref);
     const standing = await store.save(ref, credential, record.generation);
     const isOurs = standing.credential === credential;
     // When our own answer ends, the monotonic clock knows; of somebody else's only the wall clock does.
-    const held = memory.hold(ref, standing, version, isOurs ? endsAtMonotonic : undefined);
+    const held = pending.put(standing, isOurs ? endsAtMonotonic : undefined);
     const key = credentialKey(ref);
     if (isOurs) {
       const { generation } = record;
@@ -93,9 +93,9 @@ export class Asking {
     const { store, memory, clock, onObtained } = this.#parts;
     if (!credential || isRejected) return;
     const expiresAt = Math.min(credential.expiresAt, clock.now() + HANDOVER_MS);
-    const version = memory.version();
+    using pending = memory.begin(ref);
     const standing = await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS });
-    const held = memory.hold(ref, standing, version);
+    const held = pending.put(standing);
     if (held) onObtained?.(ref, held);
   }
 }

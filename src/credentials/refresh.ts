@@ -134,9 +134,9 @@ export class Refresh {
     let turns = 0;
     for (let round = 1; ; round++) {
       const leftMs = endsAt - clock.monotonic();
-      const version = memory.version();
+      using pending = memory.begin(ref);
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
-      const standing = memory.hold(ref, record, version);
+      const standing = pending.put(record);
       if (standing?.isUsable() && meets(goal, standing)) return standing;
       if (isGranted) {
         // Too little time would be taken for a silent upstream.

@@ -107,8 +107,8 @@ export class Replacement {
     const leftMs = credential ? this.#leftMs(credential) : 0;
     const earlyMs = leftMs > EARLY_MS ? leftMs : 0;
     if (earlyMs > 0) events.emit({ type: "credential.revoked_early", key: credentialKey(ref), earlyMs });
-    const standing = await store.bury(ref, dead, record.generation, { now: clock.now(), earlyMs });
-    memory.forgetBefore(ref, standing.generation);
+    using pending = memory.begin(ref);
+    pending.put(await store.bury(ref, dead, record.generation, { now: clock.now(), earlyMs }));
     return { ...turn, record: { ...record, credential: undefined, isRejected: false, dead } };
   }
 

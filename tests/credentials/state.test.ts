@@ -37,7 +37,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     clock,
     onKeyCreated: () => undefined,
   });
-  const memory = new CredentialCache(store.credentials, clock);
+  const memory = new CredentialCache(store.credentials, store.changes, clock);
   const calls = new CallCounter(store.callCounts, clock);
   const states = new CredentialStates({
     facts: store.credentialFacts,

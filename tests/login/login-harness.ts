@@ -59,6 +59,7 @@ export class LoginHarness {
   async process(): Promise<{ login: Login; tokens: CredentialManager }> {
     const { clock, sandbox } = this;
     const {
+      changes,
       credentials: store,
       pauses,
       forcedRefreshes: forced,
@@ -78,7 +79,7 @@ export class LoginHarness {
       pauses,
       forced,
       probe: new CallbackIpProbe(http),
-      memory: new CredentialCache(store, clock),
+      memory: new CredentialCache(store, changes, clock),
       clock,
       events,
       holder: crypto.randomUUID(),

@@ -16,7 +16,7 @@ import { StoreFolder } from "../support/store-folder.ts";
 async function setup(dead: readonly string[] = [], ...tokens: ConstructorParameters<typeof ManualSource>) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
-  const { credentials: store, pauses, forcedRefreshes: forced } = await folder.open();
+  const { changes, credentials: store, pauses, forcedRefreshes: forced } = await folder.open();
   const tokenSource = new ManualSource(...tokens);
   const askedWith: string[] = [];
   const exchange: TicketExchange = {
@@ -37,7 +37,7 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
     pauses,
     forced,
     probe,
-    memory: new CredentialCache(store, clock),
+    memory: new CredentialCache(store, changes, clock),
     clock,
     events: new EventBus(),
     holder: "this process",
