@@ -112,7 +112,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (!isLocal) await store.apps.replaceAll(config.apps);
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
-    const clients = new ClientDirectory(store.clients, clock);
+    const clients = new ClientDirectory(store.clients, store.changes, clock);
     const calls = new CallCounter(store.callCounts, clock);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
     const { auditRetentionDays: retentionDays } = config;
@@ -150,7 +150,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       obtain: (ref, options) =>
         (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
     };
-    const memory = new CredentialCache(store.credentials, clock);
+    const memory = new CredentialCache(store.credentials, store.changes, clock);
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
@@ -176,6 +176,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     const administration = new AppAdministration({
       store: store.apps,
+      changes: store.changes,
       directory,
       clock,
       // Past what is remembered of unknown secrets: an administrator asks again because something was put right.
@@ -184,7 +185,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
-      onForgotten: (app) => memory.forgetSlots((slot) => isSlotOf(app, slot)),
+      onForgotten: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
     // Before anybody is answered: who may not ask any more must not be let in.
     await Promise.all([administration.refresh(), clients.refresh()]);
@@ -200,7 +201,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       virtualTokens,
       index: store.issuedTokens,
       directory,
-      memory,
+      changes: store.changes,
       clock,
     });
     const cors = new Cors(config.corsOrigins);

@@ -60,9 +60,7 @@ export class ClientAdministration {
     if (this.#isThere(name, facts)) return false;
     this.#checkEnd(facts.expiresAt);
     const now = clock.now();
-    // A number that no earlier client of that name can have had: an ETag of that one must not fit this one.
-    const version = store.revision() + 1;
-    const client: Client = { name, ...facts, createdAt: now, updatedAt: now, version };
+    const client = { name, ...facts, createdAt: now, updatedAt: now };
     try {
       await store.create(client, entryOf("client.created", actor, name, settingsForPeople(facts)));
     } catch (error) {

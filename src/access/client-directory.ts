@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import { isWellFormedApiKey } from "./api-key.ts";
 import type { ClientStore } from "./client-store.ts";
@@ -7,8 +8,6 @@ import { Networks } from "./networks.ts";
 
 const MINUTE_MS = 60_000;
 const FLUSH_MS = 1000;
-/** How often it is looked for what other processes have changed: what one revokes, no other serves a second later. */
-const POLL_MS = 200;
 
 /** A client as a process has it in memory, with what would otherwise be worked out at each request. */
 export interface KnownClient {
@@ -37,11 +36,12 @@ const DIGEST_BYTES = 32;
 /**
  * Every client and key in this process's memory, so that knowing a caller touches no disk.
  *
- * It is read anew when the store's revision has grown: at once after a change of this process, and within 200 ms
- * after one of another. While the store can't be read, what was known last goes on.
+ * It is read again when clients have changed: at once after a change of this process, and within 250 ms after one of
+ * another. While the store can't be read, what was known last goes on.
  */
 export class ClientDirectory {
-  readonly #store: Pick<ClientStore, "load" | "revision" | "touchKeys">;
+  readonly #store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">;
+  readonly #mirror: Mirror;
   readonly #clock: Clock;
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
@@ -51,21 +51,28 @@ export class ClientDirectory {
   readonly #byText = new Map<string, KnownKey>();
   readonly #scratch = new Uint8Array(DIGEST_BYTES);
   #keysOf = new Map<string, ApiKeyRecord[]>();
-  #revision = -1;
-  #reading: Promise<void> | undefined;
-  readonly #timers: Timer[] = [];
+  #timer: Timer | undefined;
   /** Per key prefix, the minute of its last use, and of those not written down yet. */
   readonly #usedAt = new Map<string, number>();
   readonly #unwritten = new Set<string>();
 
-  constructor(store: Pick<ClientStore, "load" | "revision" | "touchKeys">, clock: Clock) {
+  constructor(store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">, changes: Changes, clock: Clock) {
     this.#store = store;
+    this.#mirror = new Mirror(changes, "clients", () => this.#read());
     this.#clock = clock;
   }
 
   /** Whether there has ever been a client here, in any process. */
   get isInUse(): boolean {
-    return this.#revision > 0;
+    return this.#mirror.epoch > 0;
+  }
+
+  /**
+   * Changes whenever other clients and keys are in place: what was worked out of them is good while it stays. Not the feed's
+   * epoch, which moves before they are read.
+   */
+  get epoch(): number {
+    return this.#mirror.epoch;
   }
 
   /** The key of that text and whose it is; undefined for one that is not known, be it well-formed or not. */
@@ -107,10 +114,10 @@ export class ClientDirectory {
     });
   }
 
-  /** Takes over what other processes have written down of the last use of keys. Throws what the store throws. */
-  async readUses(): Promise<void> {
-    for (const { prefix, lastUsedAt = 0 } of (await this.#store.load()).keys) {
-      if (lastUsedAt > (this.#usedAt.get(prefix) ?? 0)) this.#usedAt.set(prefix, lastUsedAt);
+  /** Takes over what other processes have written down of the last use of a client's keys. Throws what the store throws. */
+  async readUses(client: string): Promise<void> {
+    for (const { prefix, usedAt } of await this.#store.lastUsesOf(client)) {
+      if (usedAt > (this.#usedAt.get(prefix) ?? 0)) this.#usedAt.set(prefix, usedAt);
     }
   }
 
@@ -123,26 +130,21 @@ export class ClientDirectory {
     this.#unwritten.add(prefix);
   }
 
-  /** Reads everything anew if something has changed. Throws what the store throws; then what was known goes on. */
-  async refresh(): Promise<void> {
-    // How the reading of another caller ended is that one's affair.
-    while (this.#reading) await this.#reading.catch(() => undefined);
-    if (this.#store.revision() === this.#revision) return;
-    this.#reading = this.#read().finally(() => (this.#reading = undefined));
-    await this.#reading;
+  /** Reads everything again if something has changed. Throws what the store throws; then what was known goes on. */
+  refresh(): Promise<void> {
+    return this.#mirror.refresh();
   }
 
-  /** Begins to look for changes of other processes, and to write down what was used. */
+  /** Begins to follow changes of other processes, and to write down what was used. */
   start(): void {
-    this.#timers.push(
-      setInterval(() => void this.refresh().catch(() => undefined), POLL_MS),
-      setInterval(() => void this.flushUses().catch(() => undefined), FLUSH_MS),
-    );
+    this.#mirror.start();
+    this.#timer = setInterval(() => void this.flushUses().catch(() => undefined), FLUSH_MS);
   }
 
   /** Ends what `start` began, and writes down the rest. */
   async stop(): Promise<void> {
-    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#mirror.stop();
+    clearInterval(this.#timer);
     await this.flushUses().catch(() => undefined);
   }
 
@@ -162,8 +164,6 @@ export class ClientDirectory {
   }
 
   async #read(): Promise<void> {
-    // Asked for first: what changes while it is read makes the next look find a newer one.
-    const revision = this.#store.revision();
     const { clients, keys } = await this.#store.load();
     const known = clients.map((client) => [client.name, toKnown(client)] as const);
     this.#clients = new Map(known);
@@ -181,7 +181,6 @@ export class ClientDirectory {
       this.#keys.set(start, [...(this.#keys.get(start) ?? []), { ...toKnownKey(owner, key), digest }]);
       this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
     }
-    this.#revision = revision;
   }
 }
 

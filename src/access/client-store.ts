@@ -4,18 +4,19 @@ import type { ApiKeyRecord, Client } from "./client.ts";
 /**
  * Where clients and their keys are kept.
  *
- * Each change writes its audit entry in the same transaction: what can't be audited is not done.
+ * Each change writes its audit entry in the same transaction: what can't be audited is not done. It raises the epoch of
+ * `clients`.
  */
 export interface ClientStore {
   /** Every client and every key, for a process's memory. */
   load(): Promise<{ readonly clients: readonly Client[]; readonly keys: readonly ApiKeyRecord[] }>;
+  /** When keys of a client were last used, as far as any process has written it down; epoch milliseconds. */
+  lastUsesOf(client: string): Promise<readonly { readonly prefix: string; readonly usedAt: number }[]>;
   /**
-   * A number that grows with every change of clients or keys in any process; 0 while there has never been one. Cheap and
-   * synchronous.
+   * Adds a client at a version that no earlier client of that name can have had: an ETag of that one must not fit this
+   * one. Throws `conflict` when its name is taken.
    */
-  revision(): number;
-  /** Adds a client. Throws `conflict` when its name is taken. */
-  create(client: Client, entry: AuditEntry): Promise<void>;
+  create(client: Omit<Client, "version">, entry: AuditEntry): Promise<void>;
   /** Puts `client` in the place of its `version - 1`. Throws `precondition_failed` when another version stands. */
   update(client: Client, entry: AuditEntry): Promise<void>;
   /** Removes a client of that version, and its keys. Throws `precondition_failed` when another version stands. */
@@ -26,6 +27,6 @@ export interface ClientStore {
   rollKey(prefix: string, endsAt: number, next: ApiKeyRecord, entry: AuditEntry): Promise<void>;
   /** Revokes a key of a client. Throws `not_found` when there is none that is not revoked. */
   revokeKey(client: string, prefix: string, at: number, entry: AuditEntry): Promise<void>;
-  /** Writes down when keys were last used; does not raise the revision. */
+  /** Writes down when keys were last used; raises no epoch. */
   touchKeys(uses: readonly { readonly prefix: string; readonly usedAt: number }[]): Promise<void>;
 }

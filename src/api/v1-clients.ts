@@ -158,7 +158,7 @@ export function clientRoutes(parts: ClientRouteParts) {
         async ({ params }) => {
           show(params.client);
           // What other processes know of the last use may be missing where it can't be read just now.
-          await clients.readUses().catch(() => undefined);
+          await clients.readUses(params.client).catch(() => undefined);
           return { keys: clients.keysOf(params.client).map(keyFields) };
         },
         {

@@ -1,4 +1,5 @@
 import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
@@ -6,8 +7,6 @@ import type { AppDirectory } from "./app-directory.ts";
 import type { AppStore } from "./app-store.ts";
 import { type App, type Management, nameOfApp, type Slot, type TokenMode } from "./app.ts";
 
-/** How often it is looked for what other processes have changed. */
-const POLL_MS = 200;
 const MINUTE_MS = 60_000;
 const MAX_CHECKS_PER_MINUTE = 20;
 
@@ -23,7 +22,8 @@ export interface AppChange {
 
 /** What the administration of apps works with. */
 export interface AppAdministrationParts {
-  readonly store: Pick<AppStore, "listManaged" | "revision" | "create" | "update" | "remove">;
+  readonly store: Pick<AppStore, "listManaged" | "create" | "update" | "remove">;
+  readonly changes: Changes;
   readonly directory: AppDirectory;
   readonly clock: Clock;
   /** Asks upstream whether a secret is right, with the slot of that secret. Throws what the upstream says. */
@@ -40,14 +40,13 @@ export interface AppAdministrationParts {
  */
 export class AppAdministration {
   readonly #parts: AppAdministrationParts;
-  #revision = -1;
-  #reading: Promise<void> | undefined;
-  #timer: Timer | undefined;
+  readonly #mirror: Mirror;
   /** When secrets were verified in the last minute, by the monotonic clock. */
   readonly #checkedAt: number[] = [];
 
   constructor(parts: AppAdministrationParts) {
     this.#parts = parts;
+    this.#mirror = new Mirror(parts.changes, "apps", (epoch) => this.#read(epoch));
   }
 
   /**
@@ -64,11 +63,8 @@ export class AppAdministration {
     if (isVerified) await this.#check(app);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
-    // A number that no earlier app of that name can have had: an ETag of that one must not fit this one.
-    const version = this.#parts.store.revision() + 1;
-    const managed = { title: app.managed?.title, isDisabled: false, version };
     try {
-      await this.#parts.store.create({ ...app, managed }, entryOf("app.created", app, actor, detail));
+      await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
     } catch (error) {
       // Somebody else was faster, perhaps with the very same.
       await this.refresh();
@@ -129,22 +125,19 @@ export class AppAdministration {
     await this.#learn();
   }
 
-  /** Reads the managed apps anew if any has changed. Throws what the store throws; then what was known goes on. */
-  async refresh(): Promise<void> {
-    // How the reading of another caller ended is that one's affair.
-    while (this.#reading) await this.#reading.catch(() => undefined);
-    if (this.#parts.store.revision() === this.#revision) return;
-    this.#reading = this.#read().finally(() => (this.#reading = undefined));
-    await this.#reading;
+  /** Reads the managed apps again if any has changed. Throws what the store throws; then what was known goes on. */
+  refresh(): Promise<void> {
+    return this.#mirror.refresh();
   }
 
-  /** Begins to look for changes of other processes. */
+  /** Begins to follow changes of other processes. */
   start(): void {
-    this.#timer = setInterval(() => void this.refresh().catch(() => undefined), POLL_MS);
+    this.#mirror.start();
   }
 
+  /** Ends what `start` began. */
   stop(): void {
-    clearInterval(this.#timer);
+    this.#mirror.stop();
   }
 
   /** After a change that stands: it was made, whether it can be read again at once or not. */
@@ -152,11 +145,9 @@ export class AppAdministration {
     await this.refresh().catch(() => undefined);
   }
 
-  async #read(): Promise<void> {
-    const revision = this.#parts.store.revision();
+  async #read(epoch: number): Promise<void> {
     // Nothing was ever registered: nothing is there to be read.
-    if (revision > 0) this.#parts.directory.replaceManaged(await this.#parts.store.listManaged());
-    this.#revision = revision;
+    if (epoch > 0) this.#parts.directory.replaceManaged(await this.#parts.store.listManaged());
   }
 
   /** Whether there is that very app. Throws `conflict` when there is another of that name. */

@@ -18,6 +18,7 @@ export class AppDirectory {
   readonly #digest: SecretDigest;
   /** Sorted when somebody first asks. */
   #names: readonly string[] | undefined;
+  #epoch = 0;
 
   /** `apps` are those that the environment names. */
   constructor(apps: readonly App[], digest: SecretDigest) {
@@ -33,6 +34,12 @@ export class AppDirectory {
     this.#names = undefined;
     this.#take(this.#fromEnvironment);
     this.#take(apps);
+    this.#epoch += 1;
+  }
+
+  /** Changes whenever other apps are in place: what was worked out of them is good while it stays. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   /** How many apps we hold. */

@@ -1,14 +1,12 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { App } from "./app.ts";
 
-/** Where the apps whose secrets we hold are kept, their secrets sealed. */
+/** Where the apps whose secrets we hold are kept, their secrets sealed. A change of managed apps raises the epoch of `apps`. */
 export interface AppStore {
   /** Every app, in no particular order. Throws `store_unusable` when a secret can't be opened. */
   list(): Promise<App[]>;
   /** Every app that an administrator has registered. Throws `store_unusable` when a secret can't be opened. */
   listManaged(): Promise<App[]>;
-  /** A number that grows with every change of managed apps in any process. Cheap and synchronous. */
-  revision(): number;
   /**
    * Makes the stored apps of the environment equal to `apps`, in one transaction; managed ones stay as they are.
    *
@@ -19,7 +17,10 @@ export interface AppStore {
    * Throws `invalid_config` when one of them is a managed app.
    */
   replaceAll(apps: readonly App[]): Promise<void>;
-  /** Adds a managed app, with its audit entry. Throws `conflict` when there is an app of that name. */
+  /**
+   * Adds a managed app, with its audit entry, at a version that no earlier app of that name can have had: an ETag of that
+   * one must not fit this one. Throws `conflict` when there is an app of that name.
+   */
   create(app: App, entry: AuditEntry): Promise<void>;
   /**
    * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, what was issued to

@@ -87,10 +87,11 @@ export class Clearing {
   ): Promise<void> {
     const { store, memory } = this.#parts;
     const entry = credentialEntry("credential.cleared", name, actor, { value: credential?.value });
+    using pending = memory.begin(name);
     const current = await (isRejection
       ? store.reject(name, generation, entry)
       : store.clear(name, undefined, entry));
-    memory.forgetBefore(name, current.generation);
+    pending.put(current);
   }
 
   #isRejectable(key: string, { credential, isRejected }: CredentialRecord, value: Secret): boolean {

@@ -1,3 +1,4 @@
+import type { Changes } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import type { Secret } from "../secret.ts";
 import { type Credential, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
@@ -41,9 +42,9 @@ export class CachedCredential {
     return this.expiresAt - this.issuedAt;
   }
 
-  /** The life that is left, in milliseconds; not above zero when it is over. */
-  remainingMs(): number {
-    return Math.min(this.expiresAt - this.#clock.now(), this.#endsAtMonotonic - this.#clock.monotonic());
+  /** The life that is left, in milliseconds; not above zero when it has expired. Both clocks may be given. */
+  remainingMs(now = this.#clock.now(), monotonic = this.#clock.monotonic()): number {
+    return Math.min(this.expiresAt - now, this.#endsAtMonotonic - monotonic);
   }
 
   /** Whether at least `minTtlMs`, and in any case `MIN_TTL_MS`, are left. */
@@ -52,129 +53,102 @@ export class CachedCredential {
   }
 }
 
-/** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
-const KNOWLEDGE_MS = 25;
-
-interface Entry {
+/** A credential in memory, and its name. */
+interface NamedCredential {
   readonly name: CredentialName;
+  readonly held: CachedCredential;
+}
+
+interface Entry extends NamedCredential {
   held: CachedCredential;
-  /** The store's version that `held` was read under. */
-  version: number;
+  /** The epoch in which it changed last, as far as is known. */
+  epoch: number;
+  /** Whether it may have changed since. */
+  isStale: boolean;
   /** Epoch milliseconds of the last hand-out. */
   usedAt: number;
   /** Up to which hand-out the store knows. */
   writtenUsedAt: number;
 }
 
-/** One read of the store that has not come back yet. */
-interface Read {
-  isOvertaken: boolean;
+/** An answer of the store that is under way; what changes until it is `put` makes it known as old. Use it with `using`. */
+export interface PendingAnswer extends Disposable {
+  /**
+   * Takes what the store answered into memory; undefined when it may not be handed out, or was overtaken by a change of
+   * this credential. `endsAtMonotonic`: see `CachedCredential`.
+   */
+  put(record: CredentialRecord, endsAtMonotonic?: number): CachedCredential | undefined;
 }
 
 /**
- * What this process knows of the credentials that stand, so that a warm read touches no disk.
+ * The valid credentials that this process knows, so that a warm read touches no disk.
  *
- * What it knows is trusted only while no other process has changed anything: `current` asks the store for its version
- * at most every 25 ms, when somebody asks, and reads again what may have changed.
+ * It is out of date for 25 ms at most: the change feed names the credentials that any process has changed, and only those
+ * are read again.
  */
 export class CredentialCache {
-  readonly #store: Pick<CredentialStore, "find" | "version" | "touch">;
+  readonly #store: Pick<CredentialStore, "find" | "touch">;
+  readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
-  /** Per key, the generation of the last clear: nothing older may be held again, however late it arrives. */
-  readonly #oldest = new Map<string, number>();
-  /** Per key, the reads under way; whatever this process stores or forgets meanwhile overtakes them. */
-  readonly #reads = new Map<string, Set<Read>>();
-  #version = 0;
-  #askedAt = Number.NEGATIVE_INFINITY;
+  /** Per key, the answers of the store that are under way, and the latest change that has become known meanwhile. */
+  readonly #pending = new Map<string, { newest: number; readonly answers: Set<Pending> }>();
 
-  constructor(store: Pick<CredentialStore, "find" | "version" | "touch">, clock: Clock) {
+  constructor(store: Pick<CredentialStore, "find" | "touch">, changes: Changes, clock: Clock) {
     this.#store = store;
+    this.#changes = changes;
     this.#clock = clock;
+    changes.subscribe("credentials", (changed) => {
+      if (!changed) this.#doubtAll();
+      else for (const [key, epoch] of changed) this.#overtake(key, epoch);
+    });
   }
 
-  /** The credential under `key` if this process knows it and nothing has changed since. */
+  /** The credential under `key` if this process knows it and it has not changed since. */
   current(key: string): CachedCredential | undefined {
+    return this.find(key)?.held;
+  }
+
+  /** As `current`, with its name. `monotonic` is `Clock.monotonic()` now, for a caller that has read it already. */
+  find(key: string, monotonic?: number): NamedCredential | undefined {
+    // Marks what has changed as stale.
+    this.#changes.epoch("credentials", monotonic);
     const entry = this.#entries.get(key);
-    return entry?.version === this.version() ? entry.held : undefined;
+    return entry && !entry.isStale && this.#changes.isLive ? entry : undefined;
   }
 
-  /**
-   * The store's version, at most 25 ms old. Ask for it *before* something is done in the store, and give it to `hold`
-   * with the result: what another process changes between the two then makes the result known as old.
-   */
-  version(): number {
-    const now = this.#clock.monotonic();
-    if (now - this.#askedAt >= KNOWLEDGE_MS) {
-      try {
-        this.#version = this.#store.version();
-      } catch {
-        // Nobody can tell now whether anything has changed. A failing disk must not take away what lives.
-      }
-      this.#askedAt = now;
-    }
-    return this.#version;
-  }
-
-  /** What this process knew last, be it true still or not: for when the store can't be read. */
+  /** What this process knew last, whether it has changed since or not: for when the store can't be read. */
   lastKnown(key: string): CachedCredential | undefined {
     return this.#entries.get(key)?.held;
   }
 
-  /** Reads what stands in the store. */
+  /** Reads what is in the store. */
   async read(
     name: CredentialName,
   ): Promise<{ held: CachedCredential | undefined; record: CredentialRecord }> {
-    const key = credentialKey(name);
     for (;;) {
-      const version = this.version();
-      const read = this.#beginRead(key);
-      try {
-        const record = await this.#store.find(name);
-        // What this process has stored or forgotten meanwhile is newer than what was read.
-        if (!read.isOvertaken) return { held: this.#take(key, name, record, version), record };
-      } finally {
-        this.#endRead(key, read);
-      }
+      using pending = this.#begin(name);
+      const record = await this.#store.find(name);
+      const held = pending.put(record);
+      // What this process has written meanwhile, and what it knows that another has, is newer than what was read.
+      if (!pending.isOvertaken) return { held, record };
     }
   }
 
-  /**
-   * Takes what the store answered to something that this process did into memory, unless a clear has overtaken it;
-   * `undefined` when it may not be handed out.
-   *
-   * `version`: see there. `endsAtMonotonic`: see `CachedCredential`.
-   */
-  hold(
-    name: CredentialName,
-    record: CredentialRecord,
-    version: number,
-    endsAtMonotonic?: number,
-  ): CachedCredential | undefined {
-    const key = credentialKey(name);
-    this.#overtakeReads(key);
-    return this.#take(key, name, record, version, endsAtMonotonic);
+  /** Call it before something is done in the store that answers with a record of `name`. */
+  begin(name: CredentialName): PendingAnswer {
+    return this.#begin(name);
   }
 
-  /** Nothing of a generation below this is held from now on. */
-  forgetBefore(name: CredentialName, generation: number): void {
-    const key = credentialKey(name);
-    this.#overtakeReads(key);
-    this.#oldest.set(key, generation);
-    this.#entries.delete(key);
+  /** Evicts the credentials of those slots. */
+  evictSlots(isOne: (slot: SlotName) => boolean): void {
+    for (const [key, { name }] of this.#entries) if (isOne(name.slot)) this.#entries.delete(key);
   }
 
-  /** Nothing of those slots is held from now on that stood before. */
-  forgetSlots(isOne: (slot: SlotName) => boolean): void {
-    for (const { name, held } of this.#entries.values()) {
-      if (isOne(name.slot)) this.forgetBefore(name, held.generation + 1);
-    }
-  }
-
-  /** Notes that the credential under `key` was handed out. */
-  markUsed(key: string): void {
+  /** Notes that the credential under `key` was handed out, at `now` in epoch milliseconds. */
+  markUsed(key: string, now = this.#clock.now()): void {
     const entry = this.#entries.get(key);
-    if (entry) entry.usedAt = this.#clock.now();
+    if (entry) entry.usedAt = now;
   }
 
   /** When this process handed the credential out last, in epoch milliseconds; 0 for never. */
@@ -190,47 +164,85 @@ export class CredentialCache {
     for (const [index, entry] of changed.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;
   }
 
-  #beginRead(key: string): Read {
-    const read: Read = { isOvertaken: false };
-    const reads = this.#reads.get(key);
-    if (reads) reads.add(read);
-    else this.#reads.set(key, new Set([read]));
-    return read;
+  #begin(name: CredentialName): Pending {
+    const key = credentialKey(name);
+    // Learnt before the store is asked, so that only later changes overtake the answer.
+    this.#changes.epoch("credentials");
+    const group = this.#pending.get(key) ?? { newest: 0, answers: new Set() };
+    this.#pending.set(key, group);
+    const put: PendingAnswer["put"] = (record, endsAt) => this.#put(name, pending, record, endsAt);
+    const pending = new Pending(put, () => {
+      group.answers.delete(pending);
+      if (group.answers.size === 0 && this.#pending.get(key) === group) this.#pending.delete(key);
+    });
+    group.answers.add(pending);
+    return pending;
   }
 
-  #endRead(key: string, read: Read): void {
-    const reads = this.#reads.get(key);
-    reads?.delete(read);
-    if (reads?.size === 0) this.#reads.delete(key);
+  /** The credential under `key` has changed in `epoch`: what is known of it from before is old. */
+  #overtake(key: string, epoch: number): void {
+    const entry = this.#entries.get(key);
+    if (entry && entry.epoch < epoch) entry.isStale = true;
+    const group = this.#pending.get(key);
+    // Of ten thousand callers who read the same, the first alone goes through all.
+    if (!group || group.newest >= epoch) return;
+    group.newest = epoch;
+    for (const pending of group.answers) pending.newest = epoch;
   }
 
-  #overtakeReads(key: string): void {
-    for (const read of this.#reads.get(key) ?? []) read.isOvertaken = true;
+  #doubtAll(): void {
+    for (const entry of this.#entries.values()) entry.isStale = true;
+    for (const { answers } of this.#pending.values()) for (const each of answers) each.isDoubtful = true;
   }
 
-  #take(
-    key: string,
+  #put(
     name: CredentialName,
+    pending: Pending,
     record: CredentialRecord,
-    version: number,
     endsAtMonotonic?: number,
   ): CachedCredential | undefined {
-    const { credential, generation, isRejected, revoked } = record;
-    if (generation < (this.#oldest.get(key) ?? 0)) return undefined;
+    const key = credentialKey(name);
+    this.#changes.epoch("credentials");
+    const { credential, generation, isRejected, revoked, epoch } = record;
+    pending.isOvertaken = epoch < pending.newest;
+    if (pending.isOvertaken) return undefined;
+    this.#overtake(key, epoch);
     const known = this.#entries.get(key);
     if (!credential || isRejected || revoked?.equals(credential.value)) {
       this.#entries.delete(key);
       return undefined;
     }
+    const isStale = pending.isDoubtful;
     if (known && isSame(known.held, credential)) {
-      known.version = version;
+      known.epoch = epoch;
+      known.isStale = isStale;
       return known.held;
     }
     const held = new CachedCredential(credential, generation, this.#clock, endsAtMonotonic);
     const usedAt = Math.max(known?.usedAt ?? 0, record.usedAt ?? 0);
     const writtenUsedAt = Math.max(known?.writtenUsedAt ?? 0, record.usedAt ?? 0);
-    this.#entries.set(key, { name, held, version, usedAt, writtenUsedAt });
+    this.#entries.set(key, { name, held, epoch, isStale, usedAt, writtenUsedAt });
     return held;
+  }
+}
+
+class Pending implements PendingAnswer {
+  /** The epoch of the latest change of the credential that has become known meanwhile. */
+  newest = 0;
+  /** Whether it may have changed meanwhile. */
+  isDoubtful = false;
+  /** Whether what was `put` was known as old. */
+  isOvertaken = false;
+  readonly put: PendingAnswer["put"];
+  readonly #end: () => void;
+
+  constructor(put: PendingAnswer["put"], end: () => void) {
+    this.put = put;
+    this.#end = end;
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
   }
 }
 

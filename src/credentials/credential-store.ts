@@ -23,7 +23,8 @@ export interface LeaseAnswer {
 /**
  * Where credentials outlive the process, their values sealed, and where the right to refresh one is kept.
  *
- * What a promise has resolved for is on the disk. All processes see one store.
+ * What a promise has resolved for is on the disk. All processes see one store. A write that changes what may be handed
+ * out raises the epoch of `credentials`; leases and uses alone don't.
  */
 export interface CredentialStore {
   /** What stands; `NO_RECORD` when nothing was ever saved. A value that is damaged is as good as none. */
@@ -73,8 +74,6 @@ export interface CredentialStore {
   ): Promise<CredentialRecord>;
   /** Writes down when credentials were last handed out. */
   touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void>;
-  /** A number that changes when another process has changed anything. Cheap and synchronous. */
-  version(): number;
 }
 
 /** What the store knows of one credential, without its value. Instants are epoch milliseconds. */
@@ -112,8 +111,6 @@ export interface IssuedTokenIndex {
    * for a token that was never ours, is over at `now` (epoch milliseconds), was cleared or rejected, or is revoked.
    */
   findIssued(token: Secret, now: number): Promise<IssuedToken | undefined>;
-  /** A number that grows with whatever this process writes in the store. Cheap and synchronous. */
-  writes(): number;
 }
 
 /** A credential that stands and when it ends, in epoch milliseconds. */

@@ -84,6 +84,8 @@ export interface CredentialRecord {
   readonly wasSaved: boolean;
   /** Epoch milliseconds of the last hand-out that was written down, in whichever process. */
   readonly usedAt: number | undefined;
+  /** The epoch of `credentials` in `Changes` in which what may be handed out changed last; 0 where it never did. */
+  readonly epoch: number;
 }
 
 /** A record before anything was ever saved. */
@@ -94,6 +96,7 @@ export const NO_RECORD: CredentialRecord = {
   revoked: undefined,
   wasSaved: false,
   usedAt: undefined,
+  epoch: 0,
 };
 
 /** The audit entry of something that an actor did with a credential; `value` is the one concerned. */

@@ -106,11 +106,11 @@ export class Fetcher {
   ): Promise<CachedCredential | undefined> {
     const { store, memory, events } = this.#parts;
     const { ref, record } = scope;
-    const version = memory.version();
+    using pending = memory.begin(ref);
     const standing = await store.save(ref, credential, record.generation);
     const isOurs = standing.credential === credential;
     // When our own result expires, the monotonic clock knows; of another process's only the wall clock does.
-    const held = memory.hold(ref, standing, version, isOurs ? endsAtMonotonic : undefined);
+    const held = pending.put(standing, isOurs ? endsAtMonotonic : undefined);
     const key = credentialKey(ref);
     if (isOurs) {
       const { generation } = record;
@@ -127,9 +127,9 @@ export class Fetcher {
     const { store, memory, clock, onObtained } = this.#parts;
     if (!credential || isRejected) return;
     const expiresAt = Math.min(credential.expiresAt, clock.now() + HANDOVER_MS);
-    const version = memory.version();
+    using pending = memory.begin(ref);
     const standing = await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS });
-    const held = memory.hold(ref, standing, version);
+    const held = pending.put(standing);
     if (held) onObtained?.(ref, held);
   }
 }

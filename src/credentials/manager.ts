@@ -11,7 +11,7 @@ import {
   type CredentialName,
   type CredentialRef,
 } from "./credential.ts";
-import type { CachedCredential } from "./credential-cache.ts";
+import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { unavailable } from "./backoff.ts";
 import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
 import { Refresh, type RefreshGoal } from "./refresh.ts";
@@ -62,17 +62,6 @@ export class CredentialManager {
     this.#clearing = new Clearing(parts, flying);
   }
 
-  /** The cached credential of `ref` while it needs no look, no wait and no renewal; undefined otherwise. Counts as a use. */
-  peek(ref: CredentialRef, minTtlMs: number): CachedCredential | undefined {
-    const { memory } = this.#parts;
-    const key = credentialKey(ref);
-    const held = memory.current(key);
-    if (!held?.isUsable(minTtlMs)) return undefined;
-    if (held.remainingMs() <= renewBeforeMs(renewalSubject(ref, held), 1)) return undefined;
-    memory.markUsed(key);
-    return held;
-  }
-
   /**
    * The current credential of `ref`; waits only when there is none that lives, or lives long enough.
    *
@@ -91,6 +80,28 @@ export class CredentialManager {
       : await this.#obtain(ref, key, notes);
     memory.markUsed(key);
     return got;
+  }
+
+  /**
+   * What `get` returns, where that takes no look at the store and no renewal is due; else undefined, and `get` is to be
+   * asked. Synchronous, and counts as a use.
+   *
+   * `key` is the credential's `credentialKey`. `now` and `monotonic` are the clock's, for a caller that has read it already.
+   */
+  peek(
+    key: string,
+    minTtlMs = 0,
+    now = this.#parts.clock.now(),
+    monotonic = this.#parts.clock.monotonic(),
+  ): CachedCredential | undefined {
+    const { memory } = this.#parts;
+    const known = memory.find(key, monotonic);
+    if (!known) return undefined;
+    const leftMs = known.held.remainingMs(now, monotonic);
+    if (leftMs < Math.max(minTtlMs, MIN_TTL_MS)) return undefined;
+    if (leftMs <= renewBeforeMs(renewalSubject(known.name, known.held), 1)) return undefined;
+    memory.markUsed(key, now);
+    return known.held;
   }
 
   /**

@@ -73,9 +73,9 @@ export class Refresh {
     let fetches = 0;
     for (let round = 1; ; round++) {
       const leftMs = endsAt - clock.monotonic();
-      const version = memory.version();
+      using pending = memory.begin(ref);
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
-      const current = memory.hold(ref, record, version);
+      const current = pending.put(record);
       if (current?.isUsable() && meets(goal, current)) return current;
       if (isGranted) {
         // Too little time would be taken for a silent upstream.

@@ -138,8 +138,8 @@ export class Replacement {
     const earlyMs = leftMs > EARLY_MS ? leftMs : 0;
     if (earlyMs > 0) events.emit({ type: "credential.revoked_early", key: credentialKey(ref), earlyMs });
     const revocation = { now: clock.now(), earlyMs };
-    const current = await store.markRevoked(ref, revoked, record.generation, revocation);
-    memory.forgetBefore(ref, current.generation);
+    using pending = memory.begin(ref);
+    pending.put(await store.markRevoked(ref, revoked, record.generation, revocation));
     return { ...scope, record: { ...record, credential: undefined, isRejected: false, revoked } };
   }
 

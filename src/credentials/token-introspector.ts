@@ -1,8 +1,8 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { Slot, SlotName } from "../apps/app.ts";
+import type { Changes } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import type { Secret } from "../secret.ts";
-import type { CredentialCache } from "./credential-cache.ts";
 import type { IssuedToken, IssuedTokenIndex } from "./credential-store.ts";
 import type { VirtualTokenClaims, VirtualTokens } from "./virtual-tokens.ts";
 
@@ -17,7 +17,7 @@ export interface TokenIntrospectorParts {
   readonly virtualTokens: Pick<VirtualTokens, "read">;
   readonly index: IssuedTokenIndex;
   readonly directory: Pick<AppDirectory, "findSlot" | "slotNamed">;
-  readonly memory: Pick<CredentialCache, "version">;
+  readonly changes: Changes;
   readonly clock: Clock;
 }
 
@@ -27,16 +27,14 @@ const MOST = 1000;
 /**
  * Knows the access tokens again that this service has handed out, its own and WeChat's.
  *
- * A real token that was known a moment ago is known without a look at the disk, while nothing has been written: what
- * this process writes counts at once, what another one does within 25 ms.
+ * A real token that was known a moment ago is known without a look at the disk while no credential and no app has changed.
  */
 export class TokenIntrospector {
   readonly #parts: TokenIntrospectorParts;
   /** By the token's digest. */
   readonly #issued = new Map<string, IssuedToken>();
   readonly #scratch = new Uint8Array(32);
-  #version = Number.NaN;
-  #writes = Number.NaN;
+  #epoch = -1;
 
   constructor(parts: TokenIntrospectorParts) {
     this.#parts = parts;
@@ -59,26 +57,29 @@ export class TokenIntrospector {
   }
 
   async #find(token: Secret): Promise<IssuedToken | undefined> {
-    const { index, clock, memory } = this.#parts;
-    const version = memory.version();
-    const writes = index.writes();
-    if (version !== this.#version || writes !== this.#writes) {
+    const { index, clock, changes } = this.#parts;
+    const epoch = this.#currentEpoch();
+    if (epoch !== this.#epoch) {
       this.#issued.clear();
-      this.#version = version;
-      this.#writes = writes;
+      this.#epoch = epoch;
     }
     const digest = this.#digest(token);
     const now = clock.now();
     const before = this.#issued.get(digest);
-    if (before && now < before.until) return before;
+    if (before && now < before.until && changes.isLive) return before;
     const issued = await index.findIssued(token, now);
-    // What was written while it was read may have made it untrue.
-    const isTrue = version === this.#version && writes === this.#writes && writes === index.writes();
-    if (issued && isTrue) {
+    // What has changed while it was read may have made it untrue.
+    if (issued && epoch === this.#epoch && epoch === this.#currentEpoch()) {
       if (this.#issued.size >= MOST) this.#issued.clear();
       this.#issued.set(digest, issued);
     }
     return issued;
+  }
+
+  /** Both only grow, so their sum stays while neither has changed. */
+  #currentEpoch(): number {
+    const { changes } = this.#parts;
+    return changes.epoch("credentials") + changes.epoch("apps");
   }
 
   #digest(token: Secret): string {

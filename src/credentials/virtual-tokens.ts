@@ -5,7 +5,7 @@ import { appName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Permit } from "../access/access.ts";
 import { denied, forbidden } from "../access/principal.ts";
-import type { CredentialRef } from "./credential.ts";
+import { credentialKey, type CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
 import type { CredentialManager, GetOptions } from "./manager.ts";
 
@@ -142,9 +142,10 @@ export class TokenDelivery {
   peek(permit: Permit, ref: CredentialRef, minTtlMs: number): DeliveredToken | undefined {
     const { principal } = permit;
     const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
-    if (!isVirtual) return this.#parts.credentials.peek(ref, minTtlMs);
+    const key = credentialKey(ref);
+    if (!isVirtual) return this.#parts.credentials.peek(key, minTtlMs);
     const issue = this.#virtualFor(permit, ref);
-    return this.#parts.credentials.peek(ref, 0) && issue?.();
+    return this.#parts.credentials.peek(key) && issue?.();
   }
 
   /** As `CredentialManager.get`. Throws `forbidden` when no virtual token can be issued to the caller. */

@@ -18,7 +18,7 @@ export interface KeyRow {
 
 /** Where the database's own record of its master keys is read. */
 export interface KeyTable {
-  /** Changes whenever another process may have changed the rows. Cheap. */
+  /** The epoch of `keys` at this very moment, within a transaction too. Cheap. */
   version(): number;
   /** Two while one key takes the place of the other, otherwise one. */
   rows(): readonly KeyRow[];

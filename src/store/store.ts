@@ -1,3 +1,4 @@
+import type { Changes } from "../changes.ts";
 import type { StoreFault } from "../ops/readiness.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
 import type { AppStore } from "../apps/app-store.ts";
@@ -15,6 +16,7 @@ import type { IdempotencyStore } from "../login/login.ts";
 
 /** Every port that keeps something, together, and what belongs to having them open. */
 export interface Store {
+  readonly changes: Changes;
   readonly apps: AppStore;
   readonly clients: ClientStore;
   readonly credentials: CredentialStore;

@@ -18,7 +18,7 @@ function setup({ perSecond = 0 } = {}) {
   const clock = new ManualClock();
   const store = new MemoryClientStore();
   const directory = new AppDirectory([], () => "");
-  const clients = new ClientDirectory(store, clock);
+  const clients = new ClientDirectory(store, store.changes, clock);
   const options = { anonymous: false, anonymousPerSecond: perSecond, workers: 1 };
   const access = new Access({ directory, clients, clock, ...options });
   return {

@@ -3,6 +3,7 @@ import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/access/api-k
 import { ALLOW_ALL } from "../../src/access/api-policy.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
+import { ManualChanges } from "../support/manual-changes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const MINUTE_MS = 60_000;
@@ -11,7 +12,6 @@ const MINUTE_MS = 60_000;
 class CountingStore {
   clients: Client[] = [];
   keys: ApiKeyRecord[] = [];
-  number = 0;
   loads = 0;
   isBroken = false;
   /** What `load` waits for before it looks. */
@@ -26,9 +26,16 @@ class CountingStore {
     return { clients: [...clients], keys: [...keys] };
   }
 
-  revision(): number {
+  /** As another process has written it down. */
+  uses: { prefix: string; usedAt: number }[] = [];
+
+  /** Whose uses were asked for. */
+  readonly asked: string[] = [];
+
+  async lastUsesOf(client: string) {
+    this.asked.push(client);
     this.#check();
-    return this.number;
+    return this.uses;
   }
 
   async touchKeys(uses: readonly { prefix: string; usedAt: number }[]): Promise<void> {
@@ -44,7 +51,8 @@ class CountingStore {
 function setup() {
   const clock = new ManualClock();
   const store = new CountingStore();
-  const directory = new ClientDirectory(store, clock);
+  const changes = new ManualChanges();
+  const directory = new ClientDirectory(store, changes, clock);
   /** Puts a client with a key into the store, and gives the key. */
   const add = (name: string, facts: Partial<Client> = {}) => {
     const key = createApiKey();
@@ -58,11 +66,11 @@ function setup() {
     const record = { prefix: apiKeyPrefix(key), digest: apiKeyDigest(key.reveal()), client: name };
     const states = { label: "default", revokedAt: undefined, lastUsedAt: undefined };
     store.keys = [...store.keys, { ...record, ...states, ...common }];
-    store.number += 1;
+    changes.raise("clients");
     return key.reveal();
   };
   const use = (text: string) => directory.noteUse(directory.keyOf(text)!.key);
-  return { clock, store, directory, add, use };
+  return { clock, store, changes, directory, add, use };
 }
 
 test("nobody is known and nothing is in use until a client was made", async () => {
@@ -77,19 +85,19 @@ test("nobody is known and nothing is in use until a client was made", async () =
 });
 
 test("it stays in use when the last client is gone", async () => {
-  const { directory, store, add } = setup();
+  const { directory, store, changes, add } = setup();
   const key = add("a");
   await directory.refresh();
   store.clients = [];
   store.keys = [];
-  store.number += 1;
+  changes.raise("clients");
   await directory.refresh();
   expect(directory.isInUse).toBeTrue();
   expect(directory.keyOf(key)).toBeUndefined();
   expect(directory.find("a")).toBeUndefined();
 });
 
-test("the store is read only when its revision is another", async () => {
+test("the store is read only when its epoch is another", async () => {
   const { directory, store, add } = setup();
   add("a");
   for (let n = 0; n < 10; n++) await directory.refresh();
@@ -99,8 +107,25 @@ test("the store is read only when its revision is another", async () => {
   expect(store.loads).toBe(2);
 });
 
-test("what changes while it is read is read again, so no revoked key goes on being good", async () => {
+test("its epoch moves when other clients are in place, and not before", async () => {
   const { directory, store, add } = setup();
+  const key = add("a");
+  await directory.refresh();
+  const before = directory.epoch;
+  const gate = Promise.withResolvers<void>();
+  store.gate = gate.promise;
+  const later = add("b");
+  const reading = directory.refresh();
+  await Promise.resolve();
+  expect([directory.epoch, directory.keyOf(later)]).toEqual([before, undefined]);
+  gate.resolve();
+  await reading;
+  expect(directory.epoch).toBeGreaterThan(before);
+  expect([directory.keyOf(key), directory.keyOf(later)]).not.toContain(undefined);
+});
+
+test("what changes while it is read is read again, so no revoked key goes on being good", async () => {
+  const { directory, store, changes, add } = setup();
   const key = add("a");
   const gate = Promise.withResolvers<void>();
   store.gate = gate.promise;
@@ -108,7 +133,7 @@ test("what changes while it is read is read again, so no revoked key goes on bei
   // The reading has the old keys in its hands.
   await Promise.resolve();
   store.keys = store.keys.map((record) => ({ ...record, revokedAt: 1 }));
-  store.number += 1;
+  changes.raise("clients");
   const behind = directory.refresh();
   gate.resolve();
   await reading;
@@ -209,6 +234,22 @@ test("a last use is shown at once, also before it is written down, and none for 
   use(used);
   expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now() - 30_500]);
   expect(directory.keysOf("b").map(({ lastUsedAt }) => lastUsedAt)).toEqual([undefined]);
+});
+
+test("P8: the last uses that other processes have written down are read for one client, and nobody is loaded for it", async () => {
+  const { store, directory, add, clock } = setup();
+  const key = add("a");
+  add("b");
+  await directory.refresh();
+  const { prefix } = directory.keyOf(key)!.key;
+  store.uses = [{ prefix, usedAt: clock.now() }];
+  await directory.readUses("a");
+  expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now()]);
+  expect([store.asked, store.loads]).toEqual([["a"], 1]);
+  // What this process knows better stays.
+  store.uses = [{ prefix, usedAt: 1 }];
+  await directory.readUses("a");
+  expect(directory.keysOf("a").map(({ lastUsedAt }) => lastUsedAt)).toEqual([clock.now()]);
 });
 
 test("a use that can't be written down now is written later, once, with the latest minute", async () => {

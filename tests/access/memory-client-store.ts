@@ -2,19 +2,20 @@ import { ALLOW_ALL } from "../../src/access/api-policy.ts";
 import type { ClientStore } from "../../src/access/client-store.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/access/api-key.ts";
 import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
+import { ManualChanges } from "../support/manual-changes.ts";
 
 /** Clients and keys in memory, which a test puts there: what the directory reads of a store. */
-export class MemoryClientStore implements Pick<ClientStore, "load" | "revision" | "touchKeys"> {
+export class MemoryClientStore implements Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys"> {
   readonly #clients = new Map<string, Client>();
   readonly #keys = new Map<string, ApiKeyRecord>();
-  #revision = 0;
+  readonly changes = new ManualChanges();
 
   async load() {
     return { clients: [...this.#clients.values()], keys: [...this.#keys.values()] };
   }
 
-  revision(): number {
-    return this.#revision;
+  async lastUsesOf() {
+    return [];
   }
 
   async touchKeys(): Promise<void> {}
@@ -30,13 +31,13 @@ export class MemoryClientStore implements Pick<ClientStore, "load" | "revision" 
     const ends = { expiresAt: none, revokedAt: none, lastUsedAt: none };
     const record = { ...named, client: facts.name, label: "default", createdAt: 0, ...ends, ...ofKey };
     this.#keys.set(record.prefix, record);
-    this.#revision += 1;
+    this.changes.raise("clients");
     return key.reveal();
   }
 
   /** Removes a client; its keys are known no more. */
   remove(name: string): void {
     this.#clients.delete(name);
-    this.#revision += 1;
+    this.changes.raise("clients");
   }
 }

@@ -113,3 +113,10 @@ test("another secret of a corp gets a slot of its own, whatever the agentid", ()
     expect(slot.configured).toBeFalse();
   }
 });
+
+test("its epoch moves whenever other apps are in place, so that what was worked out of them is known as old", () => {
+  const directory = new AppDirectory([], () => "");
+  const before = directory.epoch;
+  directory.replaceManaged([{ platform: "wecom", id: "ww9", agent: "1", secret: new Secret("s") }]);
+  expect(directory.epoch).toBeGreaterThan(before);
+});

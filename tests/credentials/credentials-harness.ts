@@ -1,4 +1,5 @@
 import type { SlotName } from "../../src/apps/app.ts";
+import type { Changes } from "../../src/changes.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
@@ -28,6 +29,8 @@ type Wrap = (store: CredentialStore) => Partial<CredentialStore>;
 export interface CredentialsWorldOptions {
   readonly deadlineMs?: number;
   readonly wrap?: Wrap;
+  /** In the place of the store's own. */
+  readonly changes?: Changes;
 }
 
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
@@ -46,10 +49,13 @@ export class CredentialsHarness {
   readonly probe = new ManualProbe();
   readonly events: ServiceEvent[] = [];
   readonly store: CredentialStore;
+  /** What `manager` has in memory. */
+  readonly memory: CredentialCache;
   readonly manager: CredentialManager;
 
   readonly #folder: StoreFolder;
   readonly #all: Store;
+  readonly #changes: Changes;
 
   private constructor(
     source: ManualSource,
@@ -62,8 +68,10 @@ export class CredentialsHarness {
     this.clock = clock;
     this.#folder = folder;
     this.#all = store;
+    this.#changes = options.changes ?? store.changes;
     this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
-    this.manager = this.#newManager(options.deadlineMs);
+    this.memory = new CredentialCache(this.store, this.#changes, this.clock);
+    this.manager = this.#newManager(options.deadlineMs, this.memory);
   }
 
   static async create(
@@ -95,7 +103,10 @@ export class CredentialsHarness {
     return this.events.map(({ type }) => type).filter((type) => FATES.has(type));
   }
 
-  #newManager(deadlineMs?: number): CredentialManager {
+  #newManager(
+    deadlineMs?: number,
+    memory = new CredentialCache(this.store, this.#changes, this.clock),
+  ): CredentialManager {
     const events = new EventBus();
     events.subscribe((event) => this.events.push(event));
     const isKnown = async (slot: SlotName) =>
@@ -105,7 +116,7 @@ export class CredentialsHarness {
       store: this.store,
       pacing: new Pacing({ store: this.#all.pacing, clock: this.clock, events, isKnown }),
       probe: this.probe,
-      memory: new CredentialCache(this.store, this.clock),
+      memory,
       clock: this.clock,
       events,
       holder: crypto.randomUUID(),
@@ -132,6 +143,5 @@ function passingOn(store: CredentialStore): CredentialStore {
     markRevoked: (...parts) => store.markRevoked(...parts),
     shorten: (...parts) => store.shorten(...parts),
     touch: (...parts) => store.touch(...parts),
-    version: () => store.version(),
   };
 }

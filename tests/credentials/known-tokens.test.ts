@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
 import { slotKey } from "../../src/apps/app.ts";
-import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import type { IssuedTokenIndex } from "../../src/credentials/credential-store.ts";
 import { TokenIntrospector } from "../../src/credentials/token-introspector.ts";
 import { VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
@@ -29,7 +28,6 @@ async function setup() {
   let looks = 0;
   const hooks: { beforeAnswer?: () => Promise<unknown> } = {};
   const index: IssuedTokenIndex = {
-    writes: () => store.issuedTokens.writes(),
     findIssued: async (token, now) => {
       looks += 1;
       const found = await store.issuedTokens.findIssued(token, now);
@@ -38,8 +36,13 @@ async function setup() {
     },
   };
   const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-  const memory = new CredentialCache(store.credentials, clock);
-  const known = new TokenIntrospector({ virtualTokens, index, directory, memory, clock });
+  const known = new TokenIntrospector({
+    virtualTokens,
+    index,
+    directory,
+    changes: store.changes,
+    clock,
+  });
   const find = (text: string) => known.find(new Secret(text));
   return {
     clock,

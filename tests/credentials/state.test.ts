@@ -39,7 +39,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     clock,
     onKeyCreated: () => undefined,
   });
-  const memory = new CredentialCache(store.credentials, clock);
+  const memory = new CredentialCache(store.credentials, store.changes, clock);
   const calls = new CallCounter(store.callCounts, clock);
   const pacing = new Pacing({ store: store.pacing, clock, events: new EventBus() });
   const states = new CredentialStates({

@@ -16,7 +16,8 @@ function setup() {
   const clock = new ManualClock();
   const app = { platform: "weixin", id: "wx1", secret: new Secret("s"), tokenMode: "stable" } as const;
   const directory = new AppDirectory([app], () => "");
-  const clients = new ClientDirectory(new MemoryClientStore(), clock);
+  const store = new MemoryClientStore();
+  const clients = new ClientDirectory(store, store.changes, clock);
   const access = new Access({
     directory,
     clients,

@@ -57,7 +57,12 @@ export class LoginHarness {
   /** A process of its own on the one database. */
   async process(): Promise<{ login: Login; tokens: CredentialManager }> {
     const { clock, sandbox } = this;
-    const { credentials: store, pacing: pacingStore, loginAnswers: answers } = await this.folder.open();
+    const {
+      changes,
+      credentials: store,
+      pacing: pacingStore,
+      loginAnswers: answers,
+    } = await this.folder.open();
     const events = new EventBus();
     const pacing = new Pacing({ store: pacingStore, clock, events });
     const http = new HttpClient({
@@ -72,7 +77,7 @@ export class LoginHarness {
       store,
       pacing,
       probe: new CallbackIpProbe(http),
-      memory: new CredentialCache(store, clock),
+      memory: new CredentialCache(store, changes, clock),
       clock,
       events,
       holder: crypto.randomUUID(),

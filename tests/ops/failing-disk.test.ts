@@ -4,11 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
-import { credentialKey, NO_RECORD } from "../../src/credentials/credential.ts";
-import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
-import { Secret } from "../../src/secret.ts";
-import { ManualClock } from "../support/manual-clock.ts";
 import { type Answer, CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const TOKEN = "/cgi-bin/stable_token";
@@ -172,30 +168,4 @@ test("P4: what this process holds lives on while the store can't be read", async
   const again = await world.get("/AccessToken/getXcx", { appid: WX.appId });
   expect(again.data["access_token"]).toBe(first.data["access_token"]);
   other.run("ALTER TABLE moved RENAME TO credentials");
-});
-
-test("P4: a store that can't even tell its version takes no held credential away", async () => {
-  const clock = new ManualClock();
-  let isBroken = false;
-  const fail = () => {
-    throw new Error("SQLITE_IOERR_READ");
-  };
-  const issuedAt = clock.now();
-  const credential = { value: new Secret("held"), issuedAt, expiresAt: issuedAt + 7_200_000 };
-  const name = {
-    slot: { platform: "weixin", appId: WX.appId, name: "stable" },
-    kind: "access_token",
-  } as const;
-  const memory = new CredentialCache(
-    {
-      find: async () => ({ ...NO_RECORD, generation: 1, credential }),
-      touch: async () => {},
-      version: () => (isBroken ? fail() : 1),
-    },
-    clock,
-  );
-  await memory.read(name);
-  isBroken = true;
-  clock.advance(1000);
-  expect(memory.current(credentialKey(name))?.value.reveal()).toBe("held");
 });

@@ -1,3 +1,5 @@
+import type { ChangeListener, Changes, Topic } from "../../src/changes.ts";
+import type { Clock } from "../../src/clock.ts";
 import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../src/credentials/credential-store.ts";
 import {
   type Credential,
@@ -27,14 +29,54 @@ interface Use {
   isPending: boolean;
 }
 
-/** What all nodes of a test share: rows, backoffs, uses of budgets, and who has committed how often. */
+/** What all nodes of a test share: rows, backoffs, uses of budgets, and the epochs of the last changes, also by node. */
 export class MemoryDatabase {
   readonly rows = new Map<string, Row>();
   readonly backoffs = new Map<string, Backoff>();
   readonly uses = new Map<string, Use>();
-  readonly commits = new Map<string, number>();
+  epoch = 0;
+  readonly changedBy = new Map<string, number>();
   /** Called with every value that is saved, in the order of the commits. */
   onSave: (credential: Credential, before: Credential | undefined) => void = () => undefined;
+}
+
+/** What one node learns of changes: of its own at once, of those of others 25 ms later. */
+export class MemoryChanges implements Changes {
+  readonly isLive = true;
+  readonly #database: MemoryDatabase;
+  readonly #node: string;
+  readonly #clock: Clock;
+  readonly #listeners: ChangeListener[] = [];
+  #epoch = 0;
+  #lookedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(database: MemoryDatabase, node: string, clock: Clock) {
+    this.#database = database;
+    this.#node = node;
+    this.#clock = clock;
+  }
+
+  epoch(topic: Topic): number {
+    if (topic !== "credentials") return 0;
+    const now = this.#clock.monotonic();
+    const { epoch, changedBy, rows } = this.#database;
+    const isOwn = (changedBy.get(this.#node) ?? 0) > this.#epoch;
+    if (now - this.#lookedAt < 25 && !isOwn) return this.#epoch;
+    this.#lookedAt = now;
+    const changed = [...rows].filter(([, row]) => row.epoch > this.#epoch);
+    const isMoved = epoch !== this.#epoch;
+    this.#epoch = epoch;
+    const named = new Map(changed.map(([key, row]) => [key, row.epoch]));
+    if (isMoved) for (const listener of this.#listeners) listener(named);
+    return this.#epoch;
+  }
+
+  async catchUp(): Promise<void> {}
+
+  subscribe(topic: Topic, listener: ChangeListener): () => void {
+    if (topic === "credentials") this.#listeners.push(listener);
+    return () => undefined;
+  }
 }
 
 /** One node's view of a `MemoryDatabase`. Each method is one transaction between two turns. */
@@ -76,7 +118,7 @@ export class MemoryCredentialStore implements CredentialStore {
       if (isTaken) return { isGranted: false, record: this.#record(name) };
       const generation = row ? row.generation + 1 : now;
       const lease = { leaseHolder: holder, leaseExpiresAt: now + lifeMs };
-      this.#write(name, { ...this.#record(name), generation, ...lease });
+      this.#put(name, { ...this.#record(name), generation, ...lease });
       return { isGranted: true, record: this.#record(name) };
     });
   }
@@ -86,7 +128,7 @@ export class MemoryCredentialStore implements CredentialStore {
       const row = this.#row(name);
       if (row?.leaseHolder !== holder) return;
       if (!row.wasSaved) this.#database.rows.delete(credentialKey(name));
-      else this.#write(name, { ...row, leaseHolder: undefined, leaseExpiresAt: undefined });
+      else this.#put(name, { ...row, leaseHolder: undefined, leaseExpiresAt: undefined });
     });
   }
 
@@ -142,12 +184,6 @@ export class MemoryCredentialStore implements CredentialStore {
 
   async touch(): Promise<void> {}
 
-  version(): number {
-    let version = 0;
-    for (const [node, commits] of this.#database.commits) if (node !== this.#node) version += commits;
-    return version;
-  }
-
   #row(name: CredentialName): Row | undefined {
     return this.#database.rows.get(credentialKey(name));
   }
@@ -156,9 +192,15 @@ export class MemoryCredentialStore implements CredentialStore {
     return { ...(this.#row(name) ?? NO_RECORD) };
   }
 
-  #write(name: CredentialName, row: Omit<Row, "name">): CredentialRecord {
+  #put(name: CredentialName, row: Omit<Row, "name">): void {
     this.#database.rows.set(credentialKey(name), { ...row, name });
-    this.#database.commits.set(this.#node, (this.#database.commits.get(this.#node) ?? 0) + 1);
+  }
+
+  /** A change of what may be handed out, which the others must notice. */
+  #write(name: CredentialName, row: Omit<Row, "name">): CredentialRecord {
+    this.#database.epoch += 1;
+    this.#database.changedBy.set(this.#node, this.#database.epoch);
+    this.#put(name, { ...row, epoch: this.#database.epoch });
     return this.#record(name);
   }
 

@@ -7,9 +7,16 @@ import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
+import { ManualChanges } from "../support/manual-changes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Issuer, refOf, type Sort } from "./issuer.ts";
-import { MemoryCredentialStore, MemoryDatabase, MemoryPacingStore, type Turn } from "./memory-store.ts";
+import {
+  MemoryChanges,
+  MemoryCredentialStore,
+  MemoryDatabase,
+  MemoryPacingStore,
+  type Turn,
+} from "./memory-store.ts";
 
 const ACTOR = { client: "test", environment: "", address: "127.0.0.1", traceId: "" };
 
@@ -45,7 +52,11 @@ class Interleaving {
   #clears: Promise<void> = Promise.resolve();
   readonly faults: string[] = [];
 
-  constructor(sort: Sort, turn: Turn, wrap: (store: CredentialStore) => CredentialStore) {
+  constructor(
+    sort: Sort,
+    turn: Turn,
+    { wrap = (store) => store, isDeaf = false }: Omit<Weather, "mayLapse">,
+  ) {
     this.#sort = sort;
     this.#turn = turn;
     this.clock = new ScheduledClock(turn);
@@ -58,7 +69,11 @@ class Interleaving {
         probe: this.issuer,
         store,
         pacing: new Pacing({ store: new MemoryPacingStore(this.#database, turn), clock: this.clock, events }),
-        memory: new CredentialCache(store, this.clock),
+        memory: new CredentialCache(
+          store,
+          isDeaf ? new ManualChanges() : new MemoryChanges(this.#database, name, this.clock),
+          this.clock,
+        ),
         clock: this.clock,
         events,
         holder: name,
@@ -166,9 +181,11 @@ const lapse = fc.constant<Deed>({ do: "lapse" });
 interface Weather {
   readonly mayLapse: boolean;
   readonly wrap?: (store: CredentialStore) => CredentialStore;
+  /** Whether the nodes learn of no change, not even of their own. */
+  readonly isDeaf?: boolean;
 }
 
-function holds({ mayLapse, wrap = (store) => store }: Weather) {
+function holds({ mayLapse, ...faults }: Weather) {
   const deeds = fc.array<Deed>(mayLapse ? fc.oneof({ weight: 6, arbitrary: deed }, lapse) : deed, {
     minLength: 2,
     maxLength: 8,
@@ -181,7 +198,7 @@ function holds({ mayLapse, wrap = (store) => store }: Weather) {
     let isScheduled = false;
     const turn: Turn = (label) =>
       isScheduled ? scheduler.schedule(Promise.resolve(), label) : Promise.resolve();
-    const nodes = new Interleaving(sort, turn, wrap);
+    const nodes = new Interleaving(sort, turn, faults);
     if (before !== "nothing") {
       await nodes.perform({ do: "get", node: 0 });
       await nodes.perform({ do: "get", node: 1 });
@@ -231,7 +248,7 @@ const CONTROLS: Readonly<Record<string, Weather>> = {
     mayLapse: false,
     wrap: broken((store) => ({ clear: (name) => store.find(name) })),
   },
-  "nodes that do not notice each other": { mayLapse: false, wrap: broken(() => ({ version: () => 0 })) },
+  "nodes that do not notice each other": { mayLapse: false, isDeaf: true },
   "a death that is forgotten": {
     mayLapse: false,
     wrap: broken((store) => ({ markRevoked: (name) => store.find(name) })),

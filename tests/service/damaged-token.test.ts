@@ -29,6 +29,12 @@ async function setup() {
       bytes.writeUInt8(bytes.readUInt8(20) ^ 1, 20);
       const spoilt = `${keyId}.${bytes.toString("base64url")}`;
       database.run(`UPDATE ${table} SET ${column} = ? WHERE ${where}`, [spoilt]);
+      // What is in memory is read again once another process has changed it.
+      if (table === "credentials") {
+        database.run("UPDATE revisions SET number = number + 1 WHERE name = 'credentials'");
+        const next = "(SELECT number FROM revisions WHERE name = 'credentials')";
+        database.run(`UPDATE credentials SET epoch = ${next} WHERE ${where}`);
+      }
       database.close();
     },
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),

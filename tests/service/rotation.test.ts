@@ -71,7 +71,7 @@ test("an idle service whose key is in its environment learns of the new key befo
   using files = new RotationFolder();
   const masterKey = new Secret("11".repeat(32));
   await files.fill(3, { masterKey });
-  const idle = await files.open({ masterKey });
+  const idle = await files.open({ masterKey, clock: systemClock });
   const newKeyFile = join(files.folder, "new.key");
   await files.rotate({ masterKey, newKeyFile, clock: systemClock, learningMs: 1500 });
   const contents = await files.contents(idle);

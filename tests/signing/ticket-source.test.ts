@@ -16,7 +16,7 @@ import { StoreFolder } from "../support/store-folder.ts";
 async function setup(dead: readonly string[] = [], ...tokens: ConstructorParameters<typeof ManualSource>) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
-  const { credentials: store, pacing: pacingStore } = await folder.open();
+  const { changes, credentials: store, pacing: pacingStore } = await folder.open();
   const events = new EventBus();
   const tokenSource = new ManualSource(...tokens);
   const askedWith: string[] = [];
@@ -36,7 +36,7 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
     store,
     pacing: new Pacing({ store: pacingStore, clock, events }),
     probe,
-    memory: new CredentialCache(store, clock),
+    memory: new CredentialCache(store, changes, clock),
     clock,
     events,
     holder: "this process",

@@ -50,6 +50,7 @@ export class SealedCredentials {
       revoked: this.#open(name, "dead_value", row.deadValue),
       wasSaved: row.firstSavedAt !== null,
       usedAt: row.usedAt ?? undefined,
+      epoch: row.epoch,
     };
   }
 
@@ -109,6 +110,9 @@ export function digestsWithout(dead: string) {
 /** The next generation of a row: who began before it must not write what he has obtained. */
 export const RAISED = sql`${credentials.generation} + 1`;
 
+/** For a row that changes: the epoch that the end of the transaction raises `credentials` to. */
+export const NEXT_EPOCH = sql`(SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE name = 'credentials')`;
+
 /** A row whose value is gone; what stood before that may still be known. */
 export const NO_VALUE = {
   value: null,
@@ -117,6 +121,7 @@ export const NO_VALUE = {
   renewBeforeMs: null,
   isRejected: false,
   valueDigest: null,
+  epoch: NEXT_EPOCH,
 };
 
 /** A row after a clear: neither the value nor the one before is known. */

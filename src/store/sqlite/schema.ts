@@ -61,11 +61,14 @@ export const credentials = sqliteTable(
     /** The same of the access token before, and until when it may still be used. */
     previousDigest: text("previous_digest"),
     previousUntil: integer("previous_until"),
+    /** The epoch of `credentials` in which what may be handed out changed last. */
+    epoch: integer().notNull().default(0),
   },
   (table) => [
     primaryKey({ columns: [table.platform, table.appId, table.slot, table.kind] }),
     index("credentials_value_digest").on(table.valueDigest),
     index("credentials_previous_digest").on(table.previousDigest),
+    index("credentials_epoch").on(table.epoch),
   ],
 );
 
@@ -170,7 +173,7 @@ export const apiKeys = sqliteTable(
   (table) => [index("api_keys_of_client").on(table.client)],
 );
 
-/** Numbers that grow with every change of `clients` (keys included) and of managed `apps`. */
+/** The epochs of the topics in `Changes`: numbers that grow with every change. */
 export const revisions = sqliteTable("revisions", {
   name: text().primaryKey(),
   number: integer().notNull(),

@@ -12,13 +12,12 @@ import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
-import { type Revisions, runStatement, type Transaction } from "./statement.ts";
+import type { SqliteChanges } from "./sqlite-changes.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { apps, credentials, pacing } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
 type Source = "environment" | "managed";
-
-const REVISION = "apps";
 
 /** Apps in SQLite. */
 export class SqliteAppStore implements AppStore {
@@ -26,7 +25,7 @@ export class SqliteAppStore implements AppStore {
   readonly #keyring: Keyring;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #revisions: Revisions;
+  readonly #changes: SqliteChanges;
   readonly #onDamaged: (row: string) => void;
   /** By row, the managed apps that were opened, so that a change of one costs no opening of all. */
   readonly #opened = new Map<string, { readonly sealed: string; readonly secret: Secret | undefined }>();
@@ -36,7 +35,7 @@ export class SqliteAppStore implements AppStore {
     this.#keyring = parts.keyring;
     this.#clock = parts.clock;
     this.#audit = parts.audit;
-    this.#revisions = parts.revisions;
+    this.#changes = parts.changes;
     this.#onDamaged = parts.onDamaged ?? (() => undefined);
   }
 
@@ -49,21 +48,16 @@ export class SqliteAppStore implements AppStore {
     return (await this.#rowsOf("managed")).map((row) => this.#toApp(row));
   }
 
-  revision(): number {
-    return this.#revisions.current(REVISION);
-  }
-
   async create(app: App, entry: AuditEntry): Promise<void> {
-    const { managed } = app;
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, (transaction, version) => {
       const written = transaction
         .insert(apps)
-        .values({ ...toColumns(app), ...this.#managedColumns(app), version: managed?.version ?? 1 })
+        .values({ ...toColumns(app), ...this.#managedColumns(app), version })
         .onConflictDoNothing()
         .returning({ version: apps.version })
         .get();
       if (!written) throw new ServiceError("conflict", "该应用已存在 (the app exists)");
-      forget(transaction, toColumns(app));
+      this.#forget(transaction, [toColumns(app)]);
     });
   }
 
@@ -84,7 +78,7 @@ export class SqliteAppStore implements AppStore {
         .set(hasSecret ? { ...columns, secret: standing.secret } : columns)
         .where(isNamed(name))
         .run();
-      if (!hasSecret) forget(transaction, name);
+      if (!hasSecret) this.#forget(transaction, [name]);
     });
   }
 
@@ -97,7 +91,7 @@ export class SqliteAppStore implements AppStore {
         .returning({ version: apps.version })
         .get();
       if (!gone) throw outdated();
-      forget(transaction, name);
+      this.#forget(transaction, [name]);
     });
   }
 
@@ -122,7 +116,7 @@ export class SqliteAppStore implements AppStore {
       this.#database.transaction(
         (transaction) => {
           for (const name of gone) transaction.delete(apps).where(isNamed(name)).run();
-          for (const name of reset) forget(transaction, name);
+          this.#forget(transaction, reset);
           for (const columns of changed.map((each) => each.columns)) {
             const { tokenMode, secret } = columns;
             const sealed = this.#keyring.seal(secret, place(columns));
@@ -145,18 +139,30 @@ export class SqliteAppStore implements AppStore {
     return runStatement(this.#clock, () => this.#database.select().from(apps).where(isOf).all());
   }
 
-  /** Does a change of managed apps, writes its entry and raises the revision, all or nothing. */
-  #change(entry: AuditEntry, work: (transaction: Transaction) => void): Promise<void> {
+  /** Raises the epoch, does a change of managed apps, which is given it, and writes its entry, all or nothing. */
+  #change(entry: AuditEntry, work: (transaction: Transaction, epoch: number) => void): Promise<void> {
     return runStatement(this.#clock, () =>
       this.#database.transaction(
         (transaction) => {
-          work(transaction);
+          work(transaction, this.#changes.raise(transaction, "apps"));
           this.#audit.append(transaction, entry);
-          this.#revisions.raise(transaction, REVISION);
         },
         { behavior: "immediate" },
       ),
     );
+  }
+
+  /** Clears what was issued to apps, and removes their backoffs. */
+  #forget(transaction: Transaction, names: readonly RowName[]): void {
+    if (names.length === 0) return;
+    for (const name of names) {
+      transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
+      transaction
+        .delete(pacing)
+        .where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))))
+        .run();
+    }
+    this.#changes.raise(transaction, "credentials");
   }
 
   #managedColumns(app: App) {
@@ -223,18 +229,9 @@ export interface AppStoreParts {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly audit: AuditChain;
-  readonly revisions: Revisions;
+  readonly changes: SqliteChanges;
   /** Called with the name of an app whose secret does not open, once for each text. */
   readonly onDamaged?: ((row: string) => void) | undefined;
-}
-
-/** Clears what was issued to an app, and removes its backoffs. */
-function forget(transaction: Transaction, name: RowName): void {
-  transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
-  transaction
-    .delete(pacing)
-    .where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))))
-    .run();
 }
 
 function isNamed({ platform, appId, agent }: RowName) {

@@ -9,17 +9,16 @@ import { noSuchKey } from "../../access/client-administration.ts";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { type Revisions, runStatement, type Transaction } from "./statement.ts";
+import type { SqliteChanges } from "./sqlite-changes.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { apiKeys, clients } from "./schema.ts";
-
-const REVISION = "clients";
 
 /** What the store of clients works with. */
 export interface ClientStoreParts {
   readonly database: BunSQLiteDatabase;
   readonly clock: Clock;
   readonly audit: AuditChain;
-  readonly revisions: Revisions;
+  readonly changes: SqliteChanges;
 }
 
 /** Clients and the digests of their keys in SQLite. */
@@ -40,13 +39,20 @@ export class SqliteClientStore implements ClientStore {
     );
   }
 
-  revision(): number {
-    return this.#parts.revisions.current(REVISION);
+  async lastUsesOf(client: string): Promise<{ prefix: string; usedAt: number }[]> {
+    const { database, clock } = this.#parts;
+    const columns = { prefix: apiKeys.prefix, usedAt: apiKeys.lastUsedAt };
+    const isOfClient = eq(apiKeys.client, client);
+    const rows = await runStatement(clock, () =>
+      database.select(columns).from(apiKeys).where(isOfClient).all(),
+    );
+    return rows.flatMap(({ prefix, usedAt }) => (usedAt === null ? [] : { prefix, usedAt }));
   }
 
-  async create(client: Client, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
-      const values = { name: client.name, ...toColumns(client), createdAt: client.createdAt };
+  async create(client: Omit<Client, "version">, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, (transaction, version) => {
+      const { name, createdAt } = client;
+      const values = { name, ...toColumns(client), createdAt, version };
       const written = transaction
         .insert(clients)
         .values(values)
@@ -62,7 +68,7 @@ export class SqliteClientStore implements ClientStore {
       const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
       const written = transaction
         .update(clients)
-        .set(toColumns(client))
+        .set({ ...toColumns(client), version: client.version })
         .where(isStanding)
         .returning({ name: clients.name })
         .get();
@@ -133,15 +139,14 @@ export class SqliteClientStore implements ClientStore {
     );
   }
 
-  /** Does a change, writes its entry and raises the revision, all or nothing. */
-  async #change(entry: AuditEntry, work: (transaction: Transaction) => void): Promise<void> {
-    const { database, clock, audit, revisions } = this.#parts;
+  /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
+  async #change(entry: AuditEntry, work: (transaction: Transaction, epoch: number) => void): Promise<void> {
+    const { database, clock, audit, changes } = this.#parts;
     await runStatement(clock, () =>
       database.transaction(
         (transaction) => {
-          work(transaction);
+          work(transaction, changes.raise(transaction, "clients"));
           audit.append(transaction, entry);
-          revisions.raise(transaction, REVISION);
         },
         { behavior: "immediate" },
       ),
@@ -167,7 +172,7 @@ function labelTaken(): ServiceError {
   );
 }
 
-function toColumns(client: Client) {
+function toColumns(client: Omit<Client, "version">) {
   const { environment, grants, networks, expiresAt, rateLimit, concurrency, ...rest } = client;
   return {
     environment,
@@ -179,7 +184,6 @@ function toColumns(client: Client) {
     delivery: rest.delivery,
     policy: JSON.stringify(rest.policy),
     updatedAt: rest.updatedAt,
-    version: rest.version,
   };
 }
 

@@ -113,13 +113,11 @@ const FIND = `
 /** Finds the slot of an access token in SQLite by its digest. Nothing is unsealed. */
 export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
   readonly #find: Statement<Found, [{ $digest: string; $now: number }]>;
-  readonly #total: Statement<{ writes: number }, []>;
   readonly #sealed: Pick<SealedCredentials, "digest">;
   readonly #clock: Clock;
 
   constructor(database: Database, sealed: Pick<SealedCredentials, "digest">, clock: Clock) {
     this.#find = database.query(FIND);
-    this.#total = database.query("SELECT total_changes() AS writes");
     this.#sealed = sealed;
     this.#clock = clock;
   }
@@ -130,9 +128,5 @@ export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
     if (!found) return undefined;
     const { appId, slot: name, until } = found;
     return { slot: { platform: found.platform === "wecom" ? "wecom" : "weixin", appId, name }, until };
-  }
-
-  writes(): number {
-    return this.#total.get()?.writes ?? 0;
   }
 }

@@ -19,10 +19,12 @@ import {
   digestsAfter,
   digestsWithout,
   FORGOTTEN,
+  NEXT_EPOCH,
   NO_VALUE,
   RAISED,
   type SealedCredentials,
 } from "./credential-rows.ts";
+import type { SqliteChanges } from "./sqlite-changes.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 import { credentials } from "./schema.ts";
 
@@ -36,16 +38,20 @@ export class SqliteCredentialStore implements CredentialStore {
   readonly #sealed: SealedCredentials;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #dataVersion: () => number;
+  readonly #changes: SqliteChanges;
 
-  constructor(database: Database, sealed: SealedCredentials, clock: Clock, audit: AuditChain) {
+  constructor(
+    database: Database,
+    sealed: SealedCredentials,
+    clock: Clock,
+    audit: AuditChain,
+    changes: SqliteChanges,
+  ) {
     this.#database = drizzle({ client: database });
     this.#sealed = sealed;
     this.#clock = clock;
     this.#audit = audit;
-    // SQLite raises this number on a connection when, and only when, another connection has committed.
-    const pragma = database.query<{ data_version: number }, []>("PRAGMA data_version");
-    this.#dataVersion = () => pragma.get()?.data_version ?? 0;
+    this.#changes = changes;
   }
 
   async find(name: CredentialName): Promise<CredentialRecord> {
@@ -121,7 +127,7 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const saved = await this.#transact((transaction) => {
+    const saved = await this.#change((transaction) => {
       const before = transaction.select().from(credentials).where(isStanding).get();
       if (!before) return undefined;
       const now = this.#clock.now();
@@ -134,6 +140,7 @@ export class SqliteCredentialStore implements CredentialStore {
           renewBeforeMs: credential.renewBeforeMs ?? null,
           isRejected: false,
           firstSavedAt: before.firstSavedAt ?? now,
+          epoch: NEXT_EPOCH,
           ...this.#digestsOf(name, before, credential.value, now),
         })
         .where(isStanding)
@@ -148,19 +155,21 @@ export class SqliteCredentialStore implements CredentialStore {
     if (generation !== undefined)
       return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
     const values = { ...columns(name), ...CLEARED, generation: this.#clock.now() };
-    const cleared = await this.#withEntry(entry, (database) =>
-      database
-        .insert(credentials)
-        .values(values)
-        .onConflictDoUpdate({ target: TARGET, set })
-        .returning()
-        .get(),
+    const cleared = await this.#change(
+      (transaction) =>
+        transaction
+          .insert(credentials)
+          .values(values)
+          .onConflictDoUpdate({ target: TARGET, set })
+          .returning()
+          .get(),
+      entry,
     );
-    return this.#sealed.toRecord(name, cleared);
+    return this.#toRecordOr(name, cleared);
   }
 
   async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
-    const set = { isRejected: true, generation: RAISED };
+    const set = { isRejected: true, generation: RAISED, epoch: NEXT_EPOCH };
     return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
   }
 
@@ -172,10 +181,11 @@ export class SqliteCredentialStore implements CredentialStore {
   ): Promise<CredentialRecord> {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const row = await this.#transact((transaction) => {
+    const row = await this.#change((transaction) => {
       transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
       const digests = digestsWithout(this.#sealed.digest(revoked));
-      const death = { ...early, ...digests, deadValue: this.#sealed.seal(name, "dead_value", revoked) };
+      const deadValue = this.#sealed.seal(name, "dead_value", revoked);
+      const death = { ...early, ...digests, deadValue, epoch: NEXT_EPOCH };
       return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
     return this.#toRecordOr(name, row);
@@ -189,10 +199,10 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt, expiresAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.
     const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
-    const shortened = await this.#run(() =>
-      this.#database
+    const shortened = await this.#change((transaction) =>
+      transaction
         .update(credentials)
-        .set(life)
+        .set({ ...life, epoch: NEXT_EPOCH })
         .where(and(isNamed(name), isSame))
         .returning()
         .get(),
@@ -206,10 +216,6 @@ export class SqliteCredentialStore implements CredentialStore {
         transaction.update(credentials).set({ usedAt }).where(isNamed(name)).run();
       }
     });
-  }
-
-  version(): number {
-    return this.#dataVersion();
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
@@ -235,21 +241,26 @@ export class SqliteCredentialStore implements CredentialStore {
     entry?: AuditEntry,
   ): Promise<Row | undefined> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    return this.#withEntry(entry, (database) =>
-      database.update(credentials).set(set).where(isStanding).returning().get(),
+    return this.#change(
+      (transaction) => transaction.update(credentials).set(set).where(isStanding).returning().get(),
+      entry,
     );
   }
 
-  /** Does one write, and with it writes an audit entry if something was changed. */
-  #withEntry<T>(
-    entry: AuditEntry | undefined,
-    write: (database: Pick<BunSQLiteDatabase, "insert" | "update">) => T,
-  ): Promise<T> {
-    if (!entry) return this.#run(() => write(this.#database));
+  /**
+   * As one transaction: changes a row, whose epoch `write` sets to `NEXT_EPOCH`; and where there was one to change, writes
+   * an audit entry and raises the topic's epoch.
+   */
+  #change(
+    write: (transaction: Transaction) => Row | undefined,
+    entry?: AuditEntry,
+  ): Promise<Row | undefined> {
     return this.#transact((transaction) => {
-      const written = write(transaction);
-      if (written) this.#audit.append(transaction, entry);
-      return written;
+      const changed = write(transaction);
+      if (!changed) return undefined;
+      if (entry) this.#audit.append(transaction, entry);
+      this.#changes.raise(transaction, "credentials");
+      return changed;
     });
   }
 

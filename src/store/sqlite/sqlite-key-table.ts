@@ -3,23 +3,23 @@ import { eq } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { KeyRow, KeyTable } from "../keyring.ts";
 import type { SealingKey } from "../sealing-key.ts";
+import { raiseEpoch } from "./sqlite-changes.ts";
 import type { Transaction } from "./statement.ts";
 import { keyring } from "./schema.ts";
 
 /** The database's record of its master keys, in SQLite. Throws what SQLite throws. */
 export class SqliteKeyTable implements KeyTable {
   readonly #database: BunSQLiteDatabase;
-  readonly #dataVersion: () => number;
+  readonly #epoch: () => number;
 
   constructor(database: Database) {
     this.#database = drizzle({ client: database });
-    // SQLite raises this number on a connection when, and only when, another connection has committed.
-    const pragma = database.query<{ data_version: number }, []>("PRAGMA data_version");
-    this.#dataVersion = () => pragma.get()?.data_version ?? 0;
+    const query = database.query<{ number: number }, []>("SELECT number FROM revisions WHERE name = 'keys'");
+    this.#epoch = () => query.get()?.number ?? 0;
   }
 
   version(): number {
-    return this.#dataVersion();
+    return this.#epoch();
   }
 
   rows(): readonly KeyRow[] {
@@ -30,6 +30,7 @@ export class SqliteKeyTable implements KeyTable {
 /** Writes down a key of the database, made at `now` (epoch milliseconds). */
 export function insertKey(transaction: Transaction, key: SealingKey, now: number): void {
   transaction.insert(keyring).values({ keyId: key.keyId, proof: key.keyCheck(), createdAt: now }).run();
+  raiseEpoch(transaction, "keys");
 }
 
 /** Writes down that `next` takes the place of `current`: from now on whoever has one of them has both. */
@@ -50,4 +51,5 @@ export function insertSuccessor(
 export function dropPredecessor(transaction: Transaction, old: SealingKey): void {
   transaction.delete(keyring).where(eq(keyring.keyId, old.keyId)).run();
   transaction.update(keyring).set({ wrapped: null }).run();
+  raiseEpoch(transaction, "keys");
 }

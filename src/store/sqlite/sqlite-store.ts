@@ -1,12 +1,12 @@
 import { drizzle } from "drizzle-orm/bun-sqlite";
+import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
-import type { Keyring } from "../keyring.ts";
 import type { Store } from "../store.ts";
 import { SealedCredentials } from "./credential-rows.ts";
 import { AuditChain } from "./audit-chain.ts";
-import { Revisions } from "./statement.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
+import { SqliteChanges } from "./sqlite-changes.ts";
 import { SqliteClientStore } from "./sqlite-client-store.ts";
 import { SqliteAuditStore } from "./sqlite-audit-store.ts";
 import {
@@ -32,9 +32,6 @@ export interface SqliteStoreOptions extends UnlockOptions {
   readonly onAuditFailed?: (code: ErrorCode) => void;
 }
 
-/** How often a process looks whether the master key is being changed, in milliseconds. */
-const KEYS_POLL_MS = 200;
-
 /**
  * Opens the database, or makes it. Several processes may do so at the same moment.
  *
@@ -46,25 +43,32 @@ const KEYS_POLL_MS = 200;
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { clock } = options;
   const { database, keyring } = await unlockDatabase(options);
-  const stopFollowing = followKeys(keyring);
+  const changes = new SqliteChanges(database, clock);
+  // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
+  const keys = new Mirror(changes, "keys", async () => keyring.refresh());
+  keys.start();
+  const stop = () => {
+    keys.stop();
+    changes.close();
+  };
   try {
     const orm = drizzle({ client: database });
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const auditStore = new SqliteAuditStore(orm, audit, clock);
-    const revisions = new Revisions(database);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await backfillTokenDigests(orm, sealed, clock);
     return {
+      changes,
       apps: new SqliteAppStore({
         database: orm,
         keyring,
         clock,
         audit,
-        revisions,
+        changes,
         onDamaged: options.onDamagedApp,
       }),
-      clients: new SqliteClientStore({ database: orm, clock, audit, revisions }),
-      credentials: new SqliteCredentialStore(database, sealed, clock, audit),
+      clients: new SqliteClientStore({ database: orm, clock, audit, changes }),
+      credentials: new SqliteCredentialStore(database, sealed, clock, audit, changes),
       issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
@@ -81,29 +85,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         ),
       listLives: () => listStandingLives(orm, clock),
       close: () => {
-        stopFollowing();
+        stop();
         closeDatabase(database);
       },
     };
   } catch (error) {
-    stopFollowing();
+    stop();
     database.close();
     throw error;
   }
-}
-
-/**
- * Has a process that neither reads nor writes learn of a new master key while whoever has the old one can still open
- * it. Ends with the answer.
- */
-function followKeys(keyring: Keyring): () => void {
-  const timer = setInterval(() => {
-    try {
-      keyring.refresh();
-    } catch {
-      // What keeps it from reading is told by whatever needs the database.
-    }
-  }, KEYS_POLL_MS);
-  timer.unref();
-  return () => clearInterval(timer);
 }

@@ -9,6 +9,18 @@ const CLASSIC: WeixinApp = { platform: "weixin", id: "wx2", secret: new Secret("
 const AGENT: App = { platform: "wecom", id: "ww1", agent: "7", secret: new Secret("s3") };
 const CONTACTS: App = { platform: "wecom", id: "ww1", agent: "contacts", secret: new Secret("s4") };
 
+const ENTRY = {
+  client: "admin",
+  environment: "",
+  address: "127.0.0.1",
+  traceId: "t",
+  action: "app.updated",
+  app: "wx1",
+  outcome: "ok",
+  tokenDigest: "",
+  detail: {},
+} as const;
+
 /** Apps as texts that can be compared, whatever their order. */
 function plain(apps: readonly App[]): string[] {
   const texts = apps.map((app) => {
@@ -42,6 +54,24 @@ export function appStoreContract(kind: string, open: OpenStore): void {
     expect(await plainOf(it.store)).toEqual(wanted(changed, moded, CONTACTS));
     await it.store.apps.replaceAll([]);
     expect(await it.store.apps.list()).toEqual([]);
+  });
+
+  test(`${kind}: a managed app begins at a version that none of that name has had before`, async () => {
+    using it = await setup();
+    const app = (version: number): App => ({
+      ...STABLE,
+      managed: { title: undefined, isDisabled: false, version },
+    });
+    const seen: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      await it.store.apps.create(app(0), ENTRY);
+      const version = (await it.store.apps.listManaged())[0]?.managed?.version ?? 0;
+      await it.store.apps.update(app(version + 1), ENTRY);
+      seen.push(version, version + 1);
+      await (await it.beside()).apps.remove(app(version + 1), ENTRY);
+    }
+    expect(new Set(seen).size).toBe(6);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 
   test(`${kind}: P3: apps are still there after closing and opening`, async () => {

@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
 import type { Client } from "../../../src/access/client.ts";
+import type { ClientStore } from "../../../src/access/client-store.ts";
+import { newApiKey } from "../../support/client-records.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const PLAIN: Client = {
@@ -46,19 +48,54 @@ export function clientStoreContract(kind: string, open: OpenStore): void {
 
   const byName = (clients: readonly Client[]) => clients.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 
+  const versionsOf = async (clients: ClientStore) => {
+    const loaded = (await clients.load()).clients;
+    return new Map(loaded.map(({ name, version }) => [name, version]));
+  };
+
   test(`${kind}: P3: a client is kept with everything that was said of it, also after closing and opening`, async () => {
     using it = await setup();
-    expect(byName((await it.store.clients.load()).clients)).toEqual([FULL, PLAIN]);
-    expect(byName((await (await it.reopen()).clients.load()).clients)).toEqual([FULL, PLAIN]);
+    const loaded = byName((await it.store.clients.load()).clients);
+    expect(loaded.map((client) => ({ ...client, version: 1 }))).toEqual([FULL, PLAIN]);
+    expect(byName((await (await it.reopen()).clients.load()).clients)).toEqual(loaded);
+  });
+
+  test(`${kind}: a client begins at a version that none of that name has had before`, async () => {
+    using it = await setup();
+    const seen: number[] = [];
+    for (let n = 0; n < 3; n++) {
+      const version = (await versionsOf(it.store.clients)).get("plain")!;
+      await it.store.clients.update({ ...PLAIN, version: version + 1 }, entry("client.updated"));
+      seen.push(version, version + 1);
+      await (await it.beside()).clients.remove("plain", version + 1, entry("client.deleted"));
+      await it.store.clients.create(PLAIN, entry("client.created"));
+    }
+    expect(new Set(seen).size).toBe(6);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  test(`${kind}: the last uses of one client's keys are listed, and of no other's`, async () => {
+    using it = await setup();
+    const [used, unused, ofAnother] = [
+      newApiKey("plain", "a"),
+      newApiKey("plain", "b"),
+      newApiKey("full", "a"),
+    ];
+    for (const key of [used, unused, ofAnother]) await it.store.clients.addKey(key, entry("key.created"));
+    const uses = [used, ofAnother].map(({ prefix }) => ({ prefix, usedAt: 60_000 }));
+    await it.store.clients.touchKeys(uses);
+    const beside = (await it.beside()).clients;
+    expect(await beside.lastUsesOf("plain")).toEqual([{ prefix: used.prefix, usedAt: 60_000 }]);
+    expect(await beside.lastUsesOf("nobody")).toEqual([]);
   });
 
   test(`${kind}: a change replaces everything, limits that are taken away included, and another process sees it`, async () => {
     using it = await setup();
-    const changed: Client = { ...PLAIN, name: "full", updatedAt: FULL.updatedAt + 1, version: 2 };
-    const revision = it.store.clients.revision();
+    const version = ((await versionsOf(it.store.clients)).get("full") ?? 0) + 1;
+    const changed: Client = { ...PLAIN, name: "full", updatedAt: FULL.updatedAt + 1, version };
     await it.store.clients.update(changed, entry("client.updated"));
     const beside = await it.beside();
-    expect(byName((await beside.clients.load()).clients)).toEqual([changed, PLAIN]);
-    expect(beside.clients.revision()).toBeGreaterThan(revision);
+    const loaded = byName((await beside.clients.load()).clients);
+    expect(loaded).toEqual([changed, { ...PLAIN, version: 1 }]);
   });
 }

@@ -226,23 +226,4 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     expect(again.virtualTokenKey).toEqual(it.store.virtualTokenKey);
     expect(again.virtualTokenKey.length).toBe(32);
   });
-
-  test(`${kind}: whatever this process saves, clears, rejects or buries raises the number of its writes`, async () => {
-    using it = await setup();
-    const seen = [it.store.issuedTokens.writes()];
-    for (const change of [
-      () => it.put("one"),
-      () => it.reject(),
-      () => it.put("two"),
-      () => it.markRevoked("two"),
-      () => it.put("three"),
-      () => it.store.credentials.clear(TOKEN),
-    ]) {
-      await change();
-      expect(it.store.issuedTokens.writes()).toBeGreaterThan(seen.at(-1)!);
-      seen.push(it.store.issuedTokens.writes());
-    }
-    await it.find("three");
-    expect(it.store.issuedTokens.writes()).toBe(seen.at(-1)!);
-  });
 }

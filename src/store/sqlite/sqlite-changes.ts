@@ -1,0 +1,124 @@
+import type { Database } from "bun:sqlite";
+import { sql } from "drizzle-orm";
+import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../changes.ts";
+import type { Clock } from "../../clock.ts";
+import { revisions } from "./schema.ts";
+import type { Transaction } from "./statement.ts";
+
+/** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
+const KNOWLEDGE_MS = 25;
+/** How often changes are looked for while there are listeners, in milliseconds. */
+const POLL_MS = 200;
+/** So many changed items are named, each; beyond it any may have changed. */
+const MAX_NAMED = 1000;
+
+/** Raises the epoch of a topic with the rest of the transaction, and returns the new one. */
+export function raiseEpoch(transaction: Transaction, topic: Topic): number {
+  const number = sql`${revisions.number} + 1`;
+  const raised = transaction
+    .insert(revisions)
+    .values({ name: topic, number: 1 })
+    .onConflictDoUpdate({ target: revisions.name, set: { number } })
+    .returning({ number: revisions.number })
+    .get();
+  return raised.number;
+}
+
+/**
+ * The change feed of SQLite: a row for each topic, which the transaction that changes something raises.
+ *
+ * All of them are read by one statement, at most every 25 ms when an epoch is asked for, and every 200 ms while there are
+ * listeners. Which credentials have changed is in their rows.
+ */
+export class SqliteChanges implements Changes {
+  readonly #clock: Clock;
+  readonly #readEpochs: () => unknown[][];
+  readonly #readCredentials: (after: number) => unknown[][];
+  readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
+  readonly #epochs: Record<Topic, number> = { apps: 0, clients: 0, credentials: 0, keys: 0 };
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #isLive = true;
+  #subscribers = 0;
+  #timer: Timer | undefined;
+
+  constructor(database: Database, clock: Clock) {
+    this.#clock = clock;
+    const epochs = database.query("SELECT name, number FROM revisions");
+    this.#readEpochs = () => epochs.values();
+    const changed = database.query(
+      `SELECT platform || ':' || app_id || ':' || slot || ':' || kind, epoch FROM credentials
+       WHERE epoch > ? LIMIT ${MAX_NAMED + 1}`,
+    );
+    this.#readCredentials = (after) => changed.values(after);
+  }
+
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+
+  epoch(topic: Topic, monotonic = this.#clock.monotonic()): number {
+    if (monotonic - this.#lookedAt >= KNOWLEDGE_MS) this.#look(monotonic);
+    return this.#epochs[topic];
+  }
+
+  async catchUp(): Promise<void> {
+    this.#look(this.#clock.monotonic());
+  }
+
+  subscribe(topic: Topic, listener: ChangeListener): () => void {
+    // A function of its own, so that each subscription ends alone.
+    const own: ChangeListener = (changed) => listener(changed);
+    this.#listeners.get(topic)?.add(own);
+    if (this.#subscribers++ === 0) {
+      this.#timer = setInterval(() => this.epoch(topic), POLL_MS);
+      this.#timer.unref();
+    }
+    return () => {
+      if (this.#listeners.get(topic)?.delete(own) && --this.#subscribers === 0) this.close();
+    };
+  }
+
+  /**
+   * As `raiseEpoch`, for a topic that this process keeps in memory itself: its next look is at once. That look must not be
+   * within the transaction, which may be rolled back.
+   */
+  raise(transaction: Transaction, topic: Topic): number {
+    this.#lookedAt = Number.NEGATIVE_INFINITY;
+    return raiseEpoch(transaction, topic);
+  }
+
+  /** Ends the polling. */
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(monotonic: number): void {
+    this.#lookedAt = monotonic;
+    const moved: { topic: Topic; changed: ReadonlyMap<string, number> | undefined }[] = [];
+    try {
+      for (const [name, number] of this.#readEpochs()) {
+        const topic = TOPICS.find((each) => each === name);
+        const before = topic && this.#epochs[topic];
+        if (!topic || before === undefined || before === number) continue;
+        const epoch = Number(number);
+        // One that has gone back is of another database, as after a restored backup.
+        moved.push({ topic, changed: epoch > before ? this.#changedSince(topic, before) : undefined });
+        this.#epochs[topic] = epoch;
+      }
+      this.#isLive = true;
+    } catch {
+      // What keeps it from reading is reported by whatever needs the database.
+      this.#isLive = false;
+    }
+    for (const { topic, changed } of moved) {
+      for (const listener of this.#listeners.get(topic) ?? []) listener(changed);
+    }
+  }
+
+  #changedSince(topic: Topic, epoch: number): ReadonlyMap<string, number> | undefined {
+    if (topic !== "credentials" || this.#listeners.get(topic)?.size === 0) return undefined;
+    const rows = this.#readCredentials(epoch);
+    if (rows.length > MAX_NAMED) return undefined;
+    return new Map(rows.map(([key, number]) => [String(key), Number(number)]));
+  }
+}

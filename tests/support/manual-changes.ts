@@ -1,0 +1,28 @@
+import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../src/changes.ts";
+
+/** A change feed whose changes a test makes, and which everybody sees at once. */
+export class ManualChanges implements Changes {
+  isLive = true;
+  readonly #epochs = new Map<Topic, number>();
+  readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
+
+  epoch(topic: Topic): number {
+    return this.#epochs.get(topic) ?? 0;
+  }
+
+  async catchUp(): Promise<void> {}
+
+  subscribe(topic: Topic, listener: ChangeListener): () => void {
+    this.#listeners.get(topic)?.add(listener);
+    return () => void this.#listeners.get(topic)?.delete(listener);
+  }
+
+  /** Raises the epoch of a topic, because of the item with that key where one is given, and returns the new one. */
+  raise(topic: Topic, key?: string): number {
+    const epoch = this.epoch(topic) + 1;
+    this.#epochs.set(topic, epoch);
+    const changed = key === undefined ? undefined : new Map([[key, epoch]]);
+    for (const listener of this.#listeners.get(topic) ?? []) listener(changed);
+    return epoch;
+  }
+}
