@@ -16,8 +16,9 @@ import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { TokenIntrospector } from "./credentials/token-introspector.ts";
 import { QuotaGuard } from "./credentials/throttles.ts";
-import { Refresher } from "./credentials/renewal.ts";
+import { Renewal } from "./credentials/renewal.ts";
 import { SlotCircuit } from "./credentials/backoff.ts";
+import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
@@ -67,8 +68,6 @@ export interface ServiceOptions {
   readonly sharesPort?: boolean;
   /** How many processes there are, this one included; default 1. What is bounded is divided among them. */
   readonly workers?: number;
-  /** Whether this process renews credentials ahead of time, and prunes; default true. One of several workers is enough. */
-  readonly refreshes?: boolean;
   /** Whether it serves the command line of this machine alone, without a port; default false. */
   readonly isLocal?: boolean;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
@@ -115,7 +114,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const clients = new ClientDirectory(store.clients, clock);
     const usage = new UsageCounter(store.usage, clock);
     events.subscribe(usage.listen);
-    const { sharesPort = false, refreshes = true, workers = 1 } = options;
+    const { sharesPort = false, workers = 1 } = options;
     const { auditRetentionDays: retentionDays, gatewayReplayBytes: replayBytes } = config;
     const audit = new AuditTrail({
       store: store.audit,
@@ -123,7 +122,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       workers,
       retentionDays,
-      prunes: refreshes && !isLocal,
+      prunes: !isLocal,
     });
     events.subscribe(audit.listen);
     const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
@@ -159,7 +158,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     };
     const source: CredentialSource = {
       obtain: (ref, options) =>
-        (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
+        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : ticketSource).obtain(
+          ref,
+          options,
+        ),
     };
     const memory = new CredentialCache(store.credentials, clock);
     const credentials = new CredentialManager({
@@ -174,14 +176,13 @@ export async function startService(config: Config, options: ServiceOptions = {})
       record: (entry) => audit.record(entry),
       isOutdated: (slot) => administration.isOutdated(slot),
       holder: crypto.randomUUID(),
-      onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
-      isNearQuota: (name) => quota.isShort(name),
+      isNearQuota: (name) => quota.isNearQuota(name),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
     const quota = new QuotaGuard(usage, events);
-    const refresher = new Refresher({
+    const renewal = new Renewal({
       manager: credentials,
       memory,
       store: store.credentials,
@@ -282,13 +283,14 @@ export async function startService(config: Config, options: ServiceOptions = {})
     metrics.start();
     clients.start();
     administration.start();
-    if (refreshes && !isLocal) await refresher.start();
+    if (!isLocal) renewal.start();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
       routes: [...app.routes.map(({ method, path }) => ({ method, path })), ...face.routes],
       finish: async () => {
-        await refresher.stop();
+        await renewal.stop();
         await credentials.settle();
+        await memory.flushUses().catch(() => undefined);
         await usage.stop();
         administration.stop();
         await clients.stop();
@@ -296,7 +298,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
         metrics.stop();
       },
       close: () => store.close(),
-      tick: () => refresher.tick(),
+      tick: () => renewal.tick(),
       snapshot: () => metrics.snapshot(),
       handle: (request) => {
         authentication.markLocal(request);

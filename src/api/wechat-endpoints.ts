@@ -1,7 +1,8 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Slot } from "../apps/app.ts";
 import { type Access, actorOf, callerKey } from "../access/access.ts";
-import type { CredentialKind, CredentialRef } from "../credentials/credential.ts";
+import type { CredentialRef } from "../credentials/credential.ts";
+import type { CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { secondsLeft } from "./schema.ts";
 import { refusalOf } from "./wechat-answer.ts";

@@ -33,6 +33,7 @@ export interface CredentialsWorldOptions {
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
 const FATES: ReadonlySet<ServiceEvent["type"]> = new Set([
   "credential.refreshed",
+  "credential.accepted",
   "credential.refresh_failed",
   "credential.fenced",
   "credential.cleared",
@@ -119,10 +120,13 @@ function passingOn(store: CredentialStore): CredentialStore {
   return {
     find: (...parts) => store.find(...parts),
     listOfApp: (...parts) => store.listOfApp(...parts),
-    listUsed: (...parts) => store.listUsed(...parts),
+    nextDueAt: () => store.nextDueAt(),
+    takeDue: (...parts) => store.takeDue(...parts),
+    reschedule: (...parts) => store.reschedule(...parts),
     lease: (...parts) => store.lease(...parts),
     release: (...parts) => store.release(...parts),
     save: (...parts) => store.save(...parts),
+    accept: (...parts) => store.accept(...parts),
     clear: (...parts) => store.clear(...parts),
     reject: (...parts) => store.reject(...parts),
     bury: (...parts) => store.bury(...parts),
