@@ -3,6 +3,7 @@ import { UnknownSecrets } from "../../src/apps/unknown-secrets.ts";
 import { GuardedSource } from "../../src/credentials/source.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { type Kinds, KINDS } from "../../src/credentials/kinds.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -28,6 +29,7 @@ type Wrap = (store: CredentialStore) => Partial<CredentialStore>;
 export interface CredentialsWorldOptions {
   readonly deadlineMs?: number;
   readonly wrap?: Wrap;
+  readonly kinds?: Kinds;
 }
 
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
@@ -50,6 +52,7 @@ export class CredentialsHarness {
   readonly manager: CredentialManager;
 
   readonly #folder: StoreFolder;
+  readonly #kinds: Kinds;
   readonly #all: Store;
 
   private constructor(
@@ -62,6 +65,7 @@ export class CredentialsHarness {
     this.source = source;
     this.clock = clock;
     this.#folder = folder;
+    this.#kinds = options.kinds ?? KINDS;
     this.#all = store;
     this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
     this.manager = this.#newManager(options.deadlineMs);
@@ -106,6 +110,7 @@ export class CredentialsHarness {
       clock: this.clock,
       events,
       holder: crypto.randomUUID(),
+      kinds: this.#kinds,
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
     });
   }
