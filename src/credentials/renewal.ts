@@ -79,10 +79,11 @@ export class Renewal {
     }
   }
 
-  /** Ends the ticking; resolves when no renewal runs any more. */
+  /** Ends the ticking and writes down what was used; resolves when no renewal runs any more. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#timer);
+    await this.#deps.memory.flushUses().catch(() => undefined);
     await Promise.allSettled(this.#running);
   }
 
