@@ -48,7 +48,11 @@ test("a new kind that is pushed is one row: it is accepted, handed out by every 
   await it.accept("first");
   expect([await it.got(), await it.got(it.world.restarted())]).toEqual(["first", "first"]);
   it.world.clock.advance(600_000);
-  const second = { value: new Secret("second"), issuedAt: it.world.clock.now(), expiresAt: it.life.expiresAt };
+  const second = {
+    value: new Secret("second"),
+    issuedAt: it.world.clock.now(),
+    expiresAt: it.life.expiresAt,
+  };
   await (await it.world.elsewhere()).accept(TICKET, second);
   it.world.clock.advance(50);
   expect(await it.got()).toBe("second");

@@ -37,7 +37,16 @@ async function setup({ leftMs = 250_000, deps = {} }: { leftMs?: number; deps?: 
     const dueAt = await store.nextDueAt();
     return dueAt === undefined ? undefined : dueAt - clock.now();
   }
-  return { clock, store, memory, renewal, asked, answer, tick, [Symbol.dispose]: () => folder[Symbol.dispose]() };
+  return {
+    clock,
+    store,
+    memory,
+    renewal,
+    asked,
+    answer,
+    tick,
+    [Symbol.dispose]: () => folder[Symbol.dispose](),
+  };
 }
 
 test("what is due is renewed with what is left of it, and with nothing once it has expired", async () => {
@@ -80,7 +89,10 @@ test("a process that dies while it renews leaves the renewal to the others", asy
 test("while the store can't be read a tick does nothing and does not throw", async () => {
   const fail = () => Promise.reject(new Error("the disk is gone"));
   using it = await setup({
-    deps: { store: { takeDue: fail, nextDueAt: fail, reschedule: fail }, memory: { read: fail, flushUses: fail } },
+    deps: {
+      store: { takeDue: fail, nextDueAt: fail, reschedule: fail },
+      memory: { read: fail, flushUses: fail },
+    },
   });
   it.clock.advance(60_000);
   await it.renewal.tick();

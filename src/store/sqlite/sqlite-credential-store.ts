@@ -15,7 +15,7 @@ import {
   type CredentialRecord,
   NO_RECORD,
 } from "../../credentials/credential.ts";
-import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
+import { CREDENTIAL_KINDS, KINDS } from "../../credentials/kinds.ts";
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
@@ -308,7 +308,7 @@ export class SqliteCredentialStore implements CredentialStore {
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
   #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
-    if (name.kind !== "access_token") return {};
+    if (!KINDS.find(name)?.isPresented) return {};
     const isDead = this.#sealed.toRecord(name, { ...before, value: null }).dead?.equals(value);
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);
   }
