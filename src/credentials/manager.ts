@@ -12,11 +12,10 @@ import {
   type CredentialName,
   type CredentialRef,
 } from "./credential.ts";
-import { type CredentialKind } from "./kinds.ts";
 import type { CachedCredential } from "./credential-cache.ts";
 import { isActive, isCredible, type Pause, pauseKeys, unavailable } from "./backoff.ts";
 import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
-import { type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
+import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 /** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */

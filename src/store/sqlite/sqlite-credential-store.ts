@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { and, asc, eq, gt, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
+import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
@@ -88,28 +88,31 @@ export class SqliteCredentialStore implements CredentialStore {
     if (dueAt === undefined || dueAt > now) return [];
     return this.#transact((transaction) => {
       const { platform, appId, slot, kind, usedAt, renewAt, isRejected } = credentials;
-      const due = transaction
-        .select({ platform, appId, slot, kind, usedAt, isRejected })
+      const first = transaction
+        .select({ renewAt })
         .from(credentials)
         .where(lte(renewAt, now))
-        .orderBy(renewAt)
-        .limit(MAX_LOOKED_AT)
-        .all();
+        .orderBy(renewAt);
+      const last = first
+        .limit(1)
+        .offset(MAX_LOOKED_AT - 1)
+        .get()?.renewAt;
+      const isLookedAt = lte(renewAt, last ?? now);
+      const isIdle = or(isNull(usedAt), lt(usedAt, usedSince), eq(isRejected, true));
+      transaction.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle)).run();
       const budget = transaction.select().from(budgets).where(eq(budgets.name, RENEWALS)).get();
       // One in the future was written under a clock that has been set back since.
       const isNew = !budget || Math.abs(now - budget.lastAt) >= SECOND_MS;
       const before = isNew ? 0 : budget.count;
-      const taken: CredentialName[] = [];
-      for (const row of due) {
-        const isIdle = row.isRejected || row.usedAt === null || row.usedAt < usedSince;
-        if (!isIdle && before + taken.length >= perSecond) continue;
-        transaction
-          .update(credentials)
-          .set({ renewAt: isIdle ? null : until })
-          .where(isRow(row))
-          .run();
-        if (!isIdle) taken.push(...toName(row));
-      }
+      const taken = transaction
+        .select({ platform, appId, slot, kind })
+        .from(credentials)
+        .where(isLookedAt)
+        .orderBy(renewAt)
+        .limit(Math.max(0, perSecond - before))
+        .all();
+      for (const row of taken)
+        transaction.update(credentials).set({ renewAt: until }).where(isRow(row)).run();
       if (taken.length > 0) {
         const set = { count: before + taken.length, lastAt: now };
         transaction
@@ -118,7 +121,7 @@ export class SqliteCredentialStore implements CredentialStore {
           .onConflictDoUpdate({ target: budgets.name, set })
           .run();
       }
-      return taken;
+      return taken.flatMap(toName);
     });
   }
 
