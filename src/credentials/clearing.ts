@@ -3,13 +3,8 @@ import type { SlotName } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { COMPLAINT_PAUSE_MS, type RejectionThrottle } from "./throttles.ts";
-import {
-  credentialEntry,
-  credentialKey,
-  type CredentialKind,
-  type CredentialName,
-  type CredentialRecord,
-} from "./credential.ts";
+import { credentialEntry, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
+import { type CredentialKind } from "./kinds.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 const CLEAR_PAUSE_MS = 10_000;

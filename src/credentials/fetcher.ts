@@ -1,14 +1,13 @@
 import { ServiceError } from "../errors.ts";
 import { type Credential, credentialKey, type CredentialRecord, type CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
+import { KINDS, renewalAt } from "./kinds.ts";
 import { isAccounted } from "./backoff.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 /** After so many the ladder begins. */
 const MAX_ATTEMPTS = 3;
 const RETRY_PAUSE_MS = 200;
-/** Up to here a predecessor lives after WeChat has issued another classic token. */
-export const HANDOVER_MS = 300_000;
 const CAPPED_RENEW_LEFT_MS = 60_000;
 
 /** One holder's turn: what it is about, and what it may spend. */
@@ -72,8 +71,9 @@ export class Asking {
   async save(turn: Turn, { credential, endsAtMonotonic }: Asked): Promise<CachedCredential | undefined> {
     const { store, memory, events } = this.#parts;
     const { ref, record } = turn;
+    const renewAt = this.#renewalAt(turn, credential);
     using pending = memory.begin(ref);
-    const standing = await store.save(ref, credential, record.generation);
+    const standing = await store.save(ref, credential, record.generation, renewAt);
     const isOurs = standing.credential === credential;
     // When our own answer ends, the monotonic clock knows; of somebody else's only the wall clock does.
     const held = pending.put(standing, isOurs ? endsAtMonotonic : undefined);
@@ -90,24 +90,37 @@ export class Asking {
 
   /** WeChat may have issued a classic token that nobody has, so the standing one may end in five minutes. */
   async #cap(ref: CredentialRef, { credential, isRejected }: CredentialRecord): Promise<void> {
-    const { store, memory, clock, onObtained } = this.#parts;
+    const { store, memory, clock } = this.#parts;
     if (!credential || isRejected) return;
-    const expiresAt = Math.min(credential.expiresAt, clock.now() + HANDOVER_MS);
+    const expiresAt = Math.min(credential.expiresAt, clock.now() + KINDS.get(ref).predecessorMs);
     using pending = memory.begin(ref);
-    const standing = await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS });
-    const held = pending.put(standing);
-    if (held) onObtained?.(ref, held);
+    pending.put(await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS }));
+  }
+
+  /** When what was obtained is due to be renewed. A secret that we don't hold is at hand only when a caller brings it. */
+  #renewalAt(
+    { ref, record }: Turn,
+    { value, issuedAt, expiresAt, renewBeforeMs }: Credential,
+  ): number | undefined {
+    if (!ref.slot.configured) return undefined;
+    const life = { expiresAt, lifeMs: expiresAt - issuedAt, renewBeforeMs };
+    const isRepeated = record.credential?.value.equals(value) === true;
+    return renewalAt(KINDS.get(ref), life, {
+      now: this.#parts.clock.now(),
+      isRepeated,
+      chance: Math.random(),
+    });
   }
 }
 
-/** Whether it is a token that WeChat repeats until its last five minutes. */
-export function isStableToken({ kind, slot }: CredentialRef): boolean {
-  return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "stable";
+/** Whether it is a token that WeChat repeats until its last five minutes, and replaces on demand. */
+export function isStableToken(ref: CredentialRef): boolean {
+  return KINDS.get(ref).canForce === true;
 }
 
-/** Whether it is a token that WeChat makes anew at each call. */
-export function isClassicToken({ kind, slot }: CredentialRef): boolean {
-  return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "classic";
+/** Whether it is a token that WeChat replaces at each call. */
+export function isClassicToken(ref: CredentialRef): boolean {
+  return KINDS.get(ref).invalidatesPredecessor === true;
 }
 
 /** Whether the upstream may have done what it was asked although no usable answer came. */

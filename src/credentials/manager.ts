@@ -1,6 +1,7 @@
 import type { SlotName } from "../apps/app.ts";
 import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
+import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { Clearing, type ClearRequest } from "./clearing.ts";
 import { COMPLAINT_PAUSE_MS, RejectionThrottle, ManualRefresh } from "./throttles.ts";
@@ -8,21 +9,27 @@ import {
   audited,
   credentialEntry,
   credentialKey,
-  type CredentialKind,
   type CredentialName,
   type CredentialRef,
 } from "./credential.ts";
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { isActive, isCredible, type Pause, pauseKeys, unavailable } from "./backoff.ts";
 import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
-import { renewAgainMs, renewBeforeMs, renewalSubject } from "./renewal.ts";
+import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 /** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
 const LADDER_MEMORY_MS = 60_000;
 
+/** How long to wait after a renewal that failed, when nothing else says how long. */
+const RENEWAL_FAILED_MS = 1000;
+/** When to look again for a credential that WeChat pushes every ten minutes. */
+const PUSHED_RETRY_MS = 60_000;
+
 /** What the manager works with. */
 export interface ManagerParts extends RefreshParts {
+  /** The kinds of credentials; default `KINDS`. */
+  readonly kinds?: Kinds;
   /** Whether early renewals of this credential are to stop, because the app's daily quota is nearly used up. */
   readonly isNearQuota?: (name: CredentialName) => Promise<boolean>;
 }
@@ -48,24 +55,26 @@ interface Flight {
 }
 
 /**
- * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `clear`.
+ * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `accept`, `clear`.
  *
  * A warm `get` touches neither disk nor network. Whatever must be asked of WeChat goes through one flight per
  * credential in this process, and through `Refresh` among the processes.
  */
 export class CredentialManager {
   readonly #parts: ManagerParts;
+  readonly #kinds: Kinds;
   readonly #refresh: Refresh;
   readonly #complaints: RejectionThrottle;
   readonly #clearing: Clearing;
   readonly #orders: ManualRefresh;
   readonly #flights = new SingleFlight<CachedCredential>();
   readonly #flying = new Map<string, Flight>();
-  /** Per key, when a renewal ahead of time may be tried again (monotonic). */
+  /** Per key, when a caller may begin a renewal ahead of time again (monotonic). What has passed is dropped. */
   readonly #renewAgainAt = new Map<string, number>();
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
+    this.#kinds = parts.kinds ?? KINDS;
     this.#complaints = new RejectionThrottle(parts.pauses, parts.clock);
     this.#refresh = new Refresh(parts, this.#complaints);
     this.#orders = new ManualRefresh(parts);
@@ -110,37 +119,60 @@ export class CredentialManager {
     if (!known) return undefined;
     const leftMs = known.held.remainingMs(now, monotonic);
     if (leftMs < Math.max(minTtlMs, MIN_TTL_MS)) return undefined;
-    if (leftMs <= renewBeforeMs(renewalSubject(known.name, known.held), 1)) return undefined;
+    if (leftMs <= renewBeforeMs(this.#kinds.get(known.name), lifeOf(known.held), 1)) return undefined;
     memory.markUsed(key, now);
     return known.held;
   }
 
   /**
-   * Looks for a credential that lives longer than `living`, ahead of its end, or for any when there is none. Nobody
-   * has asked for it, so it counts as no use, and it never throws: what lives goes on.
+   * Looks for a credential that is valid longer than `valid`, ahead of its end, or for any when there is none. Nobody
+   * has asked for it, so it counts as no use, and it never throws: what is valid goes on.
    *
-   * Resolves with what stands afterwards, or undefined when it failed or the upstream is left alone.
+   * Resolves with undefined when the upstream answered, else with how long to leave it alone, in milliseconds.
    */
-  async renew(
-    ref: CredentialRef,
-    living: CachedCredential | undefined,
-  ): Promise<CachedCredential | undefined> {
+  async renew(ref: CredentialRef, valid: CachedCredential | undefined): Promise<number | undefined> {
     const key = credentialKey(ref);
-    if (living) {
-      const againMs = renewAgainMs(renewalSubject(ref, living), living.remainingMs());
-      this.#renewAgainAt.set(key, this.#parts.clock.monotonic() + againMs);
-    }
+    if (valid) this.#noteRenewal(key, renewAgainMs(this.#kinds.get(ref), lifeOf(valid), valid.remainingMs()));
     try {
-      if (await this.#activePause(ref)) return undefined;
-      if (living && (await this.#parts.isNearQuota?.(ref))) return undefined;
-      const goal: RefreshGoal = living ? { kind: "renew", expiresAt: living.expiresAt } : { kind: "obtain" };
+      const pause = await this.#activePause(ref);
+      if (pause) return pause.until - this.#parts.clock.now();
+      if (valid && (await this.#parts.isNearQuota?.(ref))) return RENEWAL_FAILED_MS;
+      const goal: RefreshGoal = valid ? { kind: "renew", expiresAt: valid.expiresAt } : { kind: "obtain" };
       const renewed = await this.#fly(ref, key, goal);
-      if (!living?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
-      return renewed;
-    } catch {
-      // The refresh has told what went wrong; callers have a living credential and lose nothing.
+      if (!valid?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
       return undefined;
+    } catch (error) {
+      // The refresh has reported what went wrong; callers have a valid credential and lose nothing.
+      return (error instanceof ServiceError ? error.retryAfterMs : undefined) ?? RENEWAL_FAILED_MS;
     }
+  }
+
+  /**
+   * Stores a credential that WeChat pushed to us, and hands it out from now on. Asks nobody.
+   *
+   * A flight that began before can't take its place. Of two pushes the one that was issued later wins, in whichever
+   * order they arrive; the answer is the winner. `life` is in epoch milliseconds.
+   *
+   * @throws {ServiceError} `invalid_parameter` for a kind that is not pushed; what kept it from being stored.
+   */
+  async accept(
+    name: CredentialName,
+    value: Secret,
+    life: { readonly issuedAt: number; readonly expiresAt: number },
+  ): Promise<CachedCredential | undefined> {
+    if (this.#kinds.get(name).obtainedBy !== "pushed") throw notPushed();
+    const { store, memory, clock, events } = this.#parts;
+    const key = credentialKey(name);
+    // The sender's clock may be ahead of ours, and one from the future is taken for one of a clock that was set back.
+    const credential = { value, issuedAt: Math.min(life.issuedAt, clock.now()), expiresAt: life.expiresAt };
+    using pending = memory.begin(name);
+    const record = await store.accept(name, credential);
+    const held = pending.put(record);
+    if (record.credential === credential) {
+      const { generation } = record;
+      events.emit({ type: "credential.accepted", key, lifeMs: held?.remainingMs() ?? 0, generation });
+    }
+    return held;
   }
 
   /**
@@ -156,6 +188,7 @@ export class CredentialManager {
     { force, actor }: { readonly force: boolean; readonly actor?: AuditActor },
   ): Promise<CachedCredential> {
     const key = credentialKey(ref);
+    this.#refusePushed(ref);
     const goal = await this.#orders.admit(ref, force);
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // One that flies already was not begun for this order.
@@ -181,6 +214,7 @@ export class CredentialManager {
       await this.#flights.landed(key);
       const { held, record } = await this.#parts.memory.read(ref);
       const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
+      if (!other) this.#refusePushed(ref);
       const stands = record.credential?.value.equals(rejected) || record.dead?.equals(rejected);
       const isFalse = this.#complaints.isAlive(key, rejected);
       const another =
@@ -237,7 +271,29 @@ export class CredentialManager {
     }
   }
 
+  /** Nobody can be asked for what is pushed. */
+  #refusePushed(ref: CredentialRef): void {
+    if (this.#kinds.get(ref).obtainedBy !== "pushed") return;
+    throw unavailable(
+      "该凭证由微信推送，尚未收到或已过期，请检查推送地址并等待下一次推送 (WeChat pushes this credential, and none has arrived or it has expired; check the callback URL and wait for the next push)",
+      PUSHED_RETRY_MS,
+    );
+  }
+
+  /** Keeps callers from beginning a renewal for so long. */
+  #noteRenewal(key: string, againMs: number): void {
+    const now = this.#parts.clock.monotonic();
+    this.#renewAgainAt.delete(key);
+    this.#renewAgainAt.set(key, now + againMs);
+    // They stand in the order in which they were set, so the oldest have passed first, give or take.
+    for (const [oldest, at] of this.#renewAgainAt) {
+      if (at > now) break;
+      this.#renewAgainAt.delete(oldest);
+    }
+  }
+
   async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<CachedCredential> {
+    this.#refusePushed(ref);
     if (!this.#isAwaited(key)) {
       const pause = await this.#lastPause(ref);
       const now = this.#parts.clock.now();
@@ -266,8 +322,9 @@ export class CredentialManager {
     notes: GetOptions["notes"],
   ): Promise<CachedCredential> {
     const suffices = living.isUsable(minTtlMs);
-    const isDue = living.remainingMs() <= renewBeforeMs(renewalSubject(ref, living), 1);
-    if (suffices && !isDue) return living;
+    const kind = this.#kinds.get(ref);
+    const isDue = living.remainingMs() <= renewBeforeMs(kind, lifeOf(living), 1);
+    if ((suffices && !isDue) || kind.obtainedBy === "pushed") return living;
     const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
     if (!mayRenew && !this.#flying.has(key)) return living;
     const renew = async (): Promise<void> => {
@@ -361,4 +418,15 @@ export class CredentialManager {
     const pauses = await this.#parts.pauses.find(pauseKeys(ref));
     return pauses.filter((pause) => isCredible(pause, now)).toSorted((a, b) => b.until - a.until)[0];
   }
+}
+
+function lifeOf(valid: CachedCredential): Life {
+  return { lifeMs: valid.lifeMs(), renewBeforeMs: valid.renewBeforeMs };
+}
+
+function notPushed(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "该凭证不由微信推送 (this credential is not one that WeChat pushes)",
+  );
 }

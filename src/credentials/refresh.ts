@@ -8,6 +8,7 @@ import type { RejectionThrottle, ForcedRefreshes } from "./throttles.ts";
 import { credentialKey, type CredentialRecord, type CredentialRef, type RecordEntry } from "./credential.ts";
 import type { CredentialSource, TokenProbe } from "./source.ts";
 import type { CredentialStore } from "./credential-store.ts";
+import { KINDS } from "./kinds.ts";
 import { type CachedCredential, type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
 import {
   callsForPause,
@@ -47,8 +48,6 @@ export interface RefreshParts {
   readonly holder: string;
   /** Overrides the 8 s that one refresh may take. */
   readonly deadlineMs?: number;
-  /** Called with what stands after each refresh; plans its renewal. */
-  readonly onObtained?: (ref: CredentialRef, held: CachedCredential) => void;
 }
 
 /** What a refresh is for, and so when somebody else's result will do. */
@@ -87,7 +86,6 @@ export class Refresh {
     try {
       const held = await this.#underLease(ref, goal, before);
       if (before.length > 0) await pauses.remove(before.map(({ key }) => key));
-      this.#parts.onObtained?.(ref, held);
       return held;
     } catch (error) {
       events.emit({ type: "credential.refresh_failed", key: credentialKey(ref), ...failureFacts(error) });
@@ -172,9 +170,10 @@ export class Refresh {
     const { ref, record } = turn;
     if (goal.kind === "force" && isStableToken(ref)) return this.#replacement.force(turn);
     const rejected = rejectedBy(goal, record);
-    if (rejected && ref.kind === "access_token") return this.#replacement.run(turn, rejected);
-    // WeCom repeats a token to its last second: what is asked in it would be dead on arrival.
-    const lastMs = ref.slot.platform === "wecom" && standing ? standing.remainingMs() : 0;
+    const kind = KINDS.get(ref);
+    if (rejected && kind.hasProbe) return this.#replacement.run(turn, rejected);
+    // WeCom repeats a value to its last second: what is asked in it would have expired on arrival.
+    const lastMs = kind.repeatedUntilLeftMs === 0 && standing ? standing.remainingMs() : 0;
     if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
     const asked = await this.#asking.ask(turn);
     if (record.dead?.equals(asked.credential.value)) return this.#replacement.escalate(turn, record.dead);

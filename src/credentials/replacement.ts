@@ -1,10 +1,11 @@
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { type Asked, type Asking, HANDOVER_MS, isClassicToken, isStableToken, type Turn } from "./fetcher.ts";
+import { type Asked, type Asking, isClassicToken, isStableToken, type Turn } from "./fetcher.ts";
 import { type RejectionThrottle, FORCED_PAUSE_MS } from "./throttles.ts";
 import { type Credential, credentialKey } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
 import { BUDGET_MESSAGE, deadEnd, unavailable } from "./backoff.ts";
+import { KINDS } from "./kinds.ts";
 import type { RefreshParts } from "./refresh.ts";
 
 /** A token that ends so long before its time was ended by somebody. */
@@ -35,7 +36,7 @@ export class Replacement {
     // A classic fetch kills, so there the question comes first.
     const asked = isClassicToken(ref) ? undefined : await this.#asking.ask(turn);
     if (asked && !asked.credential.value.equals(rejected)) {
-      const naturalMs = isStableToken(ref) ? HANDOVER_MS + EARLY_MS : EARLY_MS;
+      const naturalMs = (KINDS.get(ref).repeatedUntilLeftMs ?? 0) + EARLY_MS;
       const early = record.credential?.value.equals(rejected) && this.#leftMs(record.credential) > naturalMs;
       return this.#asking.save(early ? await this.#bury(turn, rejected, record.credential) : turn, asked);
     }

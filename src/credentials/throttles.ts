@@ -15,6 +15,7 @@ import {
 import type { AuditActor } from "../audit/audit-entry.ts";
 import { isClassicToken, isStableToken } from "./fetcher.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
+import { KINDS } from "./kinds.ts";
 import type { RefreshGoal, RefreshParts } from "./refresh.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import type { EventBus } from "../events.ts";
@@ -139,14 +140,12 @@ export interface ForcedRefreshCount {
   takenToday(appId: string, now: number): Promise<number>;
 }
 
-/** What WeChat allows of classic fetches a day. */
-export const MAX_CLASSIC_PER_DAY = 2000;
-/** From which share of them on we hold back. */
+/** From which share of a day's calls on we hold back. */
 const CAREFUL_SHARE = 0.9;
 
 /**
- * Whether renewals ahead of time should stop, so that what is left of the day's classic fetches is there for callers
- * without any token. Tells so by `quota.nearly_used`.
+ * Whether renewals ahead of time should stop, so that what is left of the day's calls is there for callers without any
+ * token. Reports it by `quota.nearly_used`.
  */
 export class QuotaGuard {
   readonly #calls: Pick<CallCounter, "today">;
@@ -157,19 +156,15 @@ export class QuotaGuard {
     this.#events = events;
   }
 
-  /** Whether `name` is a classic token of an app that has used nine tenths of the day's calls. */
-  async isShort(name: CredentialName): Promise<boolean> {
-    const { platform, appId, name: mode } = name.slot;
-    if (platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
-    const calls = (await this.#calls.today(platform, appId)).get("/cgi-bin/token") ?? 0;
-    const isShort = calls >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
-    if (isShort)
-      this.#events.emit({
-        type: "quota.nearly_used",
-        key: credentialKey(name),
-        calls,
-        limit: MAX_CLASSIC_PER_DAY,
-      });
-    return isShort;
+  /** Whether the app of `name` has used nine tenths of the calls a day that the upstream allows for this kind. */
+  async isNearQuota(name: CredentialName): Promise<boolean> {
+    const daily = KINDS.find(name)?.daily;
+    if (!daily) return false;
+    const { platform, appId } = name.slot;
+    const { endpoint, limit } = daily;
+    const calls = (await this.#calls.today(platform, appId)).get(endpoint) ?? 0;
+    const isNear = calls >= limit * CAREFUL_SHARE;
+    if (isNear) this.#events.emit({ type: "quota.nearly_used", key: credentialKey(name), calls, limit });
+    return isNear;
   }
 }

@@ -8,6 +8,7 @@ import { clientStoreContract } from "./contract/client-store.ts";
 import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
 import { issuedTokenIndexContract } from "./contract/issued-token-index.ts";
+import { dueCredentialsContract } from "./contract/due-credentials.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 
 const openSqlite: OpenStore = async () => {
@@ -23,6 +24,7 @@ const openSqlite: OpenStore = async () => {
 
 credentialStoreContract("SQLite", openSqlite);
 credentialLeaseContract("SQLite", openSqlite);
+dueCredentialsContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
 issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);
