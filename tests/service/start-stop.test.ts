@@ -17,8 +17,11 @@ const ENDLESS = Buffer.from(
 function countsIn(path: string) {
   using database = new Database(path, { readonly: true });
   const all = (sql: string) => database.query<Record<string, unknown>, []>(sql).all();
+  const counts = all(
+    "SELECT key, sum(n) AS count FROM counts WHERE kind = 'usage' GROUP BY key ORDER BY key",
+  );
   return {
-    reads: all("SELECT action, sum(count) AS count FROM audit_reads GROUP BY action ORDER BY action"),
+    usage: counts.map(({ key, count }) => ({ action: String(key).split("\u001f")[2], count })),
     calls: all(`SELECT endpoint, calls FROM usage WHERE endpoint LIKE '/cgi-bin/media%'`),
     keys: all("SELECT 1 FROM api_keys WHERE last_used_at IS NOT NULL").length,
     used: all("SELECT 1 FROM credentials WHERE used_at IS NOT NULL").length,
@@ -38,7 +41,7 @@ test("a stop during a download that takes longer loses no counts, key uses or us
   const cut = await reader.read().catch((error: unknown) => error);
   expect(cut).toBeInstanceOf(Error);
   expect(countsIn(databasePath)).toEqual({
-    reads: [
+    usage: [
       { action: "api:call /cgi-bin/media", count: 1 },
       { action: "token:read", count: 1 },
     ],
@@ -56,7 +59,7 @@ test("what was counted is on the disk before a stop waits for the answers under 
   const { databasePath } = it.world;
   const stopped = it.world.stop();
   await Harness.until(() => countsIn(databasePath).keys === 1);
-  await Harness.until(() => countsIn(databasePath).used === 1 && countsIn(databasePath).reads.length === 2);
+  await Harness.until(() => countsIn(databasePath).used === 1 && countsIn(databasePath).usage.length === 2);
   // It still waits for this one.
   expect(it.world.events.some(({ type }) => type === "service.stopped")).toBe(false);
   await download.body!.cancel();
