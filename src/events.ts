@@ -43,6 +43,13 @@ export type ServiceEvent =
       readonly lifeMs: number;
       readonly generation: number;
     }
+  /** WeChat pushed a credential to us, and it was stored. */
+  | {
+      readonly type: "credential.accepted";
+      readonly key: string;
+      readonly lifeMs: number;
+      readonly generation: number;
+    }
   | ({ readonly type: "credential.refresh_failed"; readonly key: string } & FailureFacts)
   /** A slow answer came after the credential was cleared or replaced, and was not stored. */
   | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }

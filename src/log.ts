@@ -17,6 +17,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "service.stopped": { level: "info", fields: [] },
   "config.warning": { level: "warn", fields: ["message"] },
   "credential.refreshed": { level: "info", fields: ["key", "lifeMs", "generation"] },
+  "credential.accepted": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },
   "credential.fenced": { level: "warn", fields: ["key", "generation"] },
   "credential.cleared": { level: "info", fields: ["key", "address"] },

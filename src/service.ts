@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
@@ -13,8 +14,9 @@ import type { CredentialSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { TokenIntrospector } from "./credentials/token-introspector.ts";
-import { Refresher } from "./credentials/renewal.ts";
+import { Renewal } from "./credentials/renewal.ts";
 import { Pacing } from "./credentials/pacing.ts";
+import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
@@ -24,13 +26,13 @@ import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { UserTokenCalls } from "./gateway/user-token-calls.ts";
 import { Concurrency } from "./access/limits.ts";
+import { Cors } from "./api/cors.ts";
+import type { RequestSocket } from "./api/face.ts";
 import { GatewayPaths } from "./api/gateway.ts";
 import { WechatFace } from "./api/wechat.ts";
-import { Cors } from "./api/cors.ts";
 import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
-import type { RequestSocket } from "./api/face.ts";
 import { type HttpServer, listen } from "./http/server.ts";
 import { CardSigner } from "./signing/card-signer.ts";
 import { JsApiSigner } from "./signing/js-api-signer.ts";
@@ -50,6 +52,8 @@ import { VERSION } from "./version.ts";
 
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
+/** How long a stop waits for what is under way. */
+const STOP_MS = 10_000;
 
 /** What of a service is not configuration, with its defaults. Tests set it. */
 export interface ServiceOptions {
@@ -67,10 +71,10 @@ export interface ServiceOptions {
   readonly sharesPort?: boolean;
   /** How many processes there are, this one included; default 1. What is bounded is divided among them. */
   readonly workers?: number;
-  /** Whether this process renews credentials ahead of time, and prunes; default true. One of several workers is enough. */
-  readonly refreshes?: boolean;
   /** Whether it serves the command line of this machine alone, without a port; default false. */
   readonly isLocal?: boolean;
+  /** How long a stop waits for what is under way, in milliseconds; default 10,000. */
+  readonly stopMs?: number;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
   readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
 }
@@ -90,11 +94,45 @@ export async function prepareStore(config: Config, onKeyCreated: (path: string) 
 }
 
 /**
- * Opens the store, joins every part and listens. The one place where adapters meet features.
+ * Opens the store, joins every part and listens.
  *
  * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
  */
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
+  return start(await build(config, options));
+}
+
+/** What runs by itself beside the requests. A `stop` may be called twice: it writes down what has come since. */
+interface Background {
+  start?(): void | Promise<void>;
+  stop(): void | Promise<void>;
+}
+
+/** A service that is made and joined, and of which nothing runs yet but its open store. */
+export interface ServiceParts {
+  readonly store: Store;
+  readonly events: EventBus;
+  readonly credentials: Pick<CredentialManager, "settle">;
+  readonly renewal: Background & Pick<Renewal, "tick">;
+  /** What else runs beside the requests. */
+  readonly background: readonly Background[];
+  /** Every route that it has; of paths of WeChat's, `*` stands for any method, and at the end for any path. */
+  readonly routes: readonly Route[];
+  readonly listen: () => HttpServer;
+  readonly snapshot: () => Promise<Snapshot>;
+  /** Answers a request of this process itself, as an administrator. */
+  readonly handle: (request: Request) => Promise<Response>;
+  /** Called when a stop begins. */
+  readonly stopping: () => void;
+  readonly stopMs: number;
+}
+
+/**
+ * Opens the store and joins every part. The one place where adapters meet features.
+ *
+ * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
+ */
+export async function build(config: Config, options: ServiceOptions = {}): Promise<ServiceParts> {
   const { clock = systemClock, events = new EventBus(), upstreamMs } = options;
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
   const store = await openStore(config, clock, {
@@ -114,9 +152,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, store.changes, clock);
     const calls = new CallCounter(store.callCounts, clock);
-    const { sharesPort = false, refreshes = true, workers = 1 } = options;
-    const { auditRetentionDays: retentionDays } = config;
-    const audit = new AuditTrail(store.audit, clock, events, retentionDays);
+    const { sharesPort = false, workers = 1 } = options;
+    const audit = new AuditTrail(store.audit, clock, events, config.auditRetentionDays);
     const readiness = new Readiness(() => store.probe(), clock);
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
@@ -148,7 +185,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const tokenSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
     const source: CredentialSource = {
       obtain: (ref, options) =>
-        (ref.kind === "access_token" ? tokenSources[ref.slot.platform] : ticketSource).obtain(ref, options),
+        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : ticketSource).obtain(
+          ref,
+          options,
+        ),
     };
     const memory = new CredentialCache(store.credentials, store.changes, clock);
     const credentials = new CredentialManager({
@@ -161,12 +201,11 @@ export async function startService(config: Config, options: ServiceOptions = {})
       events,
       record: (entry) => audit.record(entry),
       holder: crypto.randomUUID(),
-      onObtained: (ref, held) => ref.slot.configured && refresher.plan(ref, held),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
     const ticketSource = new TicketSource(new Tickets(http), credentials);
-    const refresher = new Refresher({
+    const renewal = new Renewal({
       manager: credentials,
       memory,
       store: store.credentials,
@@ -267,30 +306,19 @@ export async function startService(config: Config, options: ServiceOptions = {})
       clock,
     });
     const serve = (request: Request, socket: RequestSocket) => door.serve(request, socket);
-    const server = isLocal ? noopServer : listen(serve, { ...config, isShared: sharesPort });
-    if (!isLocal) audit.start();
-    metrics.start();
-    clients.start();
-    administration.start();
-    if (refreshes && !isLocal) await refresher.start();
-    if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
-    return new RunningService(server, events, {
+    return {
+      store,
+      events,
+      credentials,
+      renewal,
+      background: [calls, audit, metrics, clients, administration],
       routes: [...elysia.routes, ...wechat.routes],
-      finish: async () => {
-        await refresher.stop();
-        await credentials.settle();
-        await calls.stop();
-        administration.stop();
-        await clients.stop();
-        await audit.stop();
-        metrics.stop();
-      },
-      close: () => store.close(),
-      stopping: () => readiness.stopping(),
-      tick: () => refresher.tick(),
+      listen: () => listen(serve, { ...config, isShared: sharesPort }),
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),
-    });
+      stopping: () => readiness.stopping(),
+      stopMs: options.stopMs ?? STOP_MS,
+    };
   } catch (error) {
     store.close();
     throw error;
@@ -312,7 +340,8 @@ export async function openLocalService(
   config: Config,
   options: Pick<ServiceOptions, "onKeyCreated"> = {},
 ): Promise<LocalService> {
-  const service = await startService(config, { ...options, isLocal: true });
+  // Of what runs by itself it needs nothing but the end, which writes down what was counted.
+  const service = new RunningService(await build(config, { ...options, isLocal: true }));
   return { handle: (request) => service.handle(request), close: () => service.stop("done") };
 }
 
@@ -325,89 +354,107 @@ function openStore(
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
 }
 
-/** How long a stop waits for what is under way. */
-const STOP_MS = 10_000;
-
-/** In the place of a server, for a service that only the command line asks. */
-const noopServer: HttpServer = { url: "", drain: async () => undefined, close: async () => undefined };
-
 /** A route by its method and its path, with `:name` for what varies. */
 export type Route = Readonly<Record<"method" | "path", string>>;
 
+/**
+ * Lets a service run that `build` has made: what runs beside the requests first, then the port.
+ *
+ * @throws What a part or the port throws; then nothing is left open.
+ */
+export async function start(parts: ServiceParts): Promise<Service> {
+  const service = new RunningService(parts);
+  try {
+    await service.start();
+    return service;
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
 /** A running service. */
-export interface Service {
-  readonly url: string;
-  /** Every route that it has; of paths of WeChat's, `*` stands for any method, and at the end for any path. */
-  readonly routes: readonly Route[];
-  /** Does now what the refresher does every second. */
-  tick(): Promise<void>;
-  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
-  snapshot(): Promise<Snapshot>;
-  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
-  handle(request: Request): Promise<Response>;
-  /** Finishes what is under way (10 s at most), then gives the port and the database back. Idempotent. */
-  stop(reason: string): Promise<void>;
-}
+export type Service = Pick<RunningService, "url" | "routes" | "tick" | "snapshot" | "handle" | "stop">;
 
-/** What a running service does with its inner parts. */
-interface ServiceInternals {
-  readonly routes: readonly Route[];
-  /** Ends what runs by itself, and resolves when nothing is under way any more. */
-  readonly finish: () => Promise<void>;
-  readonly close: () => void;
-  /** Called when the stop begins. */
-  readonly stopping: () => void;
-  readonly tick: () => Promise<void>;
-  readonly snapshot: () => Promise<Snapshot>;
-  /** Answers a request of the command line on this machine, as an administrator. */
-  readonly handle: (request: Request) => Promise<Response>;
-}
-
-/** A service that runs: stopping it is the one thing that it does itself. */
-class RunningService implements Service {
-  readonly url: string;
-  readonly #server: HttpServer;
-  readonly #events: EventBus;
-  readonly #inside: ServiceInternals;
+class RunningService {
+  readonly #parts: ServiceParts;
+  #server: HttpServer | undefined;
   #stopped: Promise<void> | undefined;
 
-  constructor(server: HttpServer, events: EventBus, inside: ServiceInternals) {
-    this.url = server.url;
-    this.#server = server;
-    this.#events = events;
-    this.#inside = inside;
+  constructor(parts: ServiceParts) {
+    this.#parts = parts;
   }
 
+  /** Where it listens; empty while it does not. */
+  get url(): string {
+    return this.#server?.url ?? "";
+  }
+
+  /** See `ServiceParts.routes`. */
   get routes(): readonly Route[] {
-    return this.#inside.routes;
+    return this.#parts.routes;
   }
 
+  /** Does now what it does by itself when a renewal is due. */
   tick(): Promise<void> {
-    return this.#inside.tick();
+    return this.#parts.renewal.tick();
   }
 
+  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
   snapshot(): Promise<Snapshot> {
-    return this.#inside.snapshot();
+    return this.#parts.snapshot();
   }
 
+  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
   handle(request: Request): Promise<Response> {
-    return this.#inside.handle(request);
+    return this.#parts.handle(request);
   }
 
+  async start(): Promise<void> {
+    const { background, renewal, events } = this.#parts;
+    for (const part of [...background, renewal]) await part.start?.();
+    this.#server = this.#parts.listen();
+    events.emit({ type: "service.started", url: this.url, version: VERSION });
+  }
+
+  /**
+   * Takes no more requests, writes down what was counted, and waits for the answers under way, 10 s at most: what
+   * takes longer, as a large download may, is cut off. Then it writes down what has come meanwhile, and gives the port
+   * and the database back. Idempotent.
+   */
   stop(reason: string): Promise<void> {
     this.#stopped ??= this.#stop(reason);
     return this.#stopped;
   }
 
+  /** Ends everything at once, also what a start that failed has begun. Never throws. */
+  async close(): Promise<void> {
+    await this.#server?.close().catch(() => undefined);
+    // What is counted when an answer has been cut off is counted in the turn after.
+    await nextTurn();
+    await this.#settle();
+    this.#parts.store.close();
+  }
+
   async #stop(reason: string): Promise<void> {
-    this.#inside.stopping();
-    this.#events.emit({ type: "service.stopping", reason });
+    const { events, credentials, stopMs } = this.#parts;
+    events.emit({ type: "service.stopping", reason });
+    this.#parts.stopping();
+    const drained = this.#server?.drain();
+    // First, because what is under way may take all the time there is, and the process may be killed after it.
+    const settled = this.#settle();
     const limit = Promise.withResolvers<void>();
-    const timer = setTimeout(limit.resolve, STOP_MS);
-    await Promise.race([this.#server.drain().then(this.#inside.finish), limit.promise]);
+    const timer = setTimeout(limit.resolve, stopMs);
+    const finished = Promise.all([drained, settled]).then(() => credentials.settle());
+    await Promise.race([finished, limit.promise]);
     clearTimeout(timer);
-    await this.#server.close();
-    this.#inside.close();
-    this.#events.emit({ type: "service.stopped" });
+    await this.close();
+    events.emit({ type: "service.stopped" });
+  }
+
+  /** Ends what runs by itself and has it write down what it has counted. Never throws. */
+  async #settle(): Promise<void> {
+    const { background, renewal } = this.#parts;
+    await Promise.allSettled([...background, renewal].map(async (part) => part.stop()));
   }
 }

@@ -14,6 +14,10 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
     "info",
     { key: "weixin:wx1:stable:access_token", lifeMs: 7_200_000, generation: 1 },
   ],
+  "credential.accepted": [
+    "info",
+    { key: "weixin:wx1:stable:access_token", lifeMs: 7_200_000, generation: 1 },
+  ],
   "credential.refresh_failed": [
     "warn",
     { key: "k", code: "upstream_rejected", errcode: 40125, class: "config" },

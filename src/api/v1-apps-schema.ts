@@ -1,5 +1,5 @@
 import { type TObject, type TProperties, Type } from "@sinclair/typebox";
-import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
+import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { CREDENTIAL_STATES } from "../credentials/status.ts";
 import { envelopeOf } from "./schema.ts";
 

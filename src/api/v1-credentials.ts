@@ -7,7 +7,8 @@ import { type Call, callOf, Reply, route } from "./face.ts";
 import type { Action } from "../access/client.ts";
 import { minTtl, minTtlMs, secondsLeft } from "./schema.ts";
 import { Secret } from "../secret.ts";
-import { CREDENTIAL_KINDS, type CredentialKind, credentialRef } from "../credentials/credential.ts";
+import { credentialRef } from "../credentials/credential.ts";
+import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 

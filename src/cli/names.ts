@@ -1,5 +1,5 @@
 import { type Action, ACTIONS, CLIENT_NAME } from "../access/client.ts";
-import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
+import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { type Arguments, type PositionalSpec, usageError } from "./arguments.ts";
 
 /** Every app, in a grant's list of apps. */

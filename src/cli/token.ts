@@ -1,4 +1,4 @@
-import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
+import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import type { CommandSpec, OptionSpec } from "./arguments.ts";
 import { localTime } from "./terminal.ts";

@@ -30,7 +30,6 @@ export async function runWorker({ index, count, port }: WorkerPlace): Promise<Ex
     worker: String(index + 1),
     workers: count,
     sharesPort: count > 1,
-    refreshes: index === 0,
     gatherSnapshots: (own) => {
       const id = nextId++;
       const { promise, resolve } = Promise.withResolvers<readonly Snapshot[]>();

@@ -1,7 +1,8 @@
 import { slotKey, type SlotName } from "../apps/app.ts";
 import { untilMidnightInBeijing } from "../clock.ts";
 import { type ErrorCode, ServiceError, type ServiceErrorDetail, type UpstreamRefusal } from "../errors.ts";
-import { credentialKey, type CredentialName, KINDS_OF } from "./credential.ts";
+import { credentialKey, type CredentialName } from "./credential.ts";
+import { KINDS, KINDS_OF } from "./kinds.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -44,7 +45,7 @@ export interface Backoff {
  */
 export function backoffKeys(name: CredentialName): string[] {
   const { platform, appId } = name.slot;
-  const own = name.kind === "access_token" ? [slotKey(name.slot)] : [];
+  const own = KINDS.find(name)?.blames === "slot" ? [slotKey(name.slot)] : [];
   return [credentialKey(name), ...own, `${platform}:${appId}`];
 }
 
@@ -99,7 +100,7 @@ export function backoffAfter(
     return { key, reason, failure, count, since: now, until: now + durationOf(count) };
   };
   // A ticket's endpoint takes a token: what it refuses says nothing of the slot's secret.
-  const blamed = name.kind === "access_token" ? slot : credential;
+  const blamed = KINDS.find(name)?.blames === "slot" ? slot : credential;
   switch (error.upstream?.class) {
     case "config":
     case "account":

@@ -1,14 +1,9 @@
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
-import {
-  credentialEntry,
-  credentialKey,
-  type CredentialKind,
-  type CredentialName,
-  type CredentialRecord,
-} from "./credential.ts";
+import { credentialEntry, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
 import type { RefreshParts } from "./fetcher.ts";
+import type { CredentialKind } from "./kinds.ts";
 import { type Admission, budgetError } from "./pacing.ts";
 
 /** For so long the clear of a key without a value is not repeated. */

@@ -156,9 +156,11 @@ export class CredentialCache {
     return this.#entries.get(key)?.usedAt ?? 0;
   }
 
-  /** Writes down the hand-outs since the last call. */
-  async flushUses(): Promise<void> {
-    const changed = [...this.#entries.values()].filter((entry) => entry.usedAt > entry.writtenUsedAt);
+  /** Writes down the uses that are later than the written ones, by more than `minAgeMs`. */
+  async flushUses(minAgeMs = 0): Promise<void> {
+    const changed = [...this.#entries.values()].filter(
+      ({ usedAt, writtenUsedAt }) => usedAt - writtenUsedAt > minAgeMs,
+    );
     const uses = changed.map(({ name, usedAt }) => ({ name, usedAt }));
     if (uses.length > 0) await this.#store.touch(uses);
     for (const [index, entry] of changed.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;

@@ -1,6 +1,7 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Platform } from "../errors.ts";
-import type { Credential, CredentialKind, CredentialName, CredentialRecord } from "./credential.ts";
+import type { Credential, CredentialName, CredentialRecord } from "./credential.ts";
+import type { CredentialKind } from "./kinds.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
 
@@ -11,6 +12,14 @@ export interface LeaseRequest {
   /** Epoch milliseconds. */
   readonly now: number;
   readonly lifeMs: number;
+}
+
+/** Who asks for due renewals, and how many there may be. Instants are epoch milliseconds. */
+export interface DueRequest {
+  readonly now: number;
+  readonly until: number;
+  readonly usedSince: number;
+  readonly perSecond: number;
 }
 
 /** Whether the lease was granted, and what stood at that moment. */
@@ -31,8 +40,18 @@ export interface CredentialStore {
   find(name: CredentialName): Promise<CredentialRecord>;
   /** The names of every credential of one app that was ever saved, whatever its slot and kind. */
   listOfApp(platform: Platform, appId: string): Promise<CredentialName[]>;
-  /** Calls `each` with every living credential that was used at or after `since` (epoch milliseconds). */
-  listUsed(since: number): Promise<{ name: CredentialName; issuedAt: number; expiresAt: number }[]>;
+  /** When the first renewal is due, in epoch milliseconds; undefined when none is. Cheap: it is asked for all the time. */
+  nextDueAt(): Promise<number | undefined>;
+  /**
+   * Takes credentials whose renewal is due, those that are due longest first, and puts their renewal off until
+   * `request.until`: of several processes that take at once, one gets each.
+   *
+   * At most `perSecond` are given to all processes together in any second. Those that were not used since `usedSince`
+   * are left to expire: no renewal of theirs is due from now on.
+   */
+  takeDue(request: DueRequest): Promise<CredentialName[]>;
+  /** Sets when a renewal that was taken `until` then is due again, unless a new one was set meanwhile; never, by default. */
+  reschedule(name: CredentialName, until: number, renewAt?: number): Promise<void>;
   /**
    * Takes the lease of a credential in one conditional write, with a new generation. It is granted when nobody has
    * it, its life is over, or the same holder has it.
@@ -42,9 +61,20 @@ export interface CredentialStore {
   release(name: CredentialName, holder: string): Promise<void>;
   /**
    * Stores `credential` if `generation` still stands, and answers with what stands then: the very object that was
-   * given, or what somebody else saved or cleared meanwhile. The lease stays as it is.
+   * given, or what somebody else saved or cleared meanwhile. The lease stays as it is. `renewAt` is when its renewal is
+   * due, in epoch milliseconds; never, by default.
    */
-  save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord>;
+  save(
+    name: CredentialName,
+    credential: Credential,
+    generation: number,
+    renewAt?: number,
+  ): Promise<CredentialRecord>;
+  /**
+   * Stores a credential that was pushed to us, with a new generation, so that no flight that began before can take its
+   * place. Answers with what is current then: one that was issued later than `credential` stays.
+   */
+  accept(name: CredentialName, credential: Credential): Promise<CredentialRecord>;
   /**
    * Forgets the value, with `generation` only if that still stands, and answers with what stands then. The audit entry
    * is written with it or not at all.
@@ -65,7 +95,7 @@ export interface CredentialStore {
   ): Promise<CredentialRecord>;
   /**
    * Gives the value that stands another end, if it is still the one of `standing`, and answers with what stands then.
-   * Whoever has the lease is not disturbed.
+   * Its renewal, if one is due at all, is due `renewBeforeMs` before that. Whoever has the lease is not disturbed.
    */
   shorten(
     name: CredentialName,
@@ -84,6 +114,8 @@ export interface CredentialFacts {
   readonly life:
     { readonly issuedAt: number; readonly expiresAt: number; readonly renewBeforeMs?: number } | undefined;
   readonly usedAt: number | undefined;
+  /** When its renewal is due; undefined when none is. */
+  readonly renewAt: number | undefined;
   /** Until when somebody has the right to refresh it; undefined when nobody does. */
   readonly leaseExpiresAt: number | undefined;
   /** The last value that was revoked before its time: when that was found out, and how long before. */

@@ -1,22 +1,8 @@
 import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
-import { type Platform, ServiceError } from "../errors.ts";
+import { ServiceError } from "../errors.ts";
+import { type CredentialKind, KINDS } from "./kinds.ts";
 import type { Secret } from "../secret.ts";
 import { type AuditAction, type AuditActor, type AuditEntry, tokenDigest } from "../audit/audit-entry.ts";
-
-/** The short-lived things that WeChat and WeCom issue to us. */
-export const CREDENTIAL_KINDS = [
-  "access_token",
-  "jsapi_ticket",
-  "wx_card_ticket",
-  "agent_config_ticket",
-] as const;
-export type CredentialKind = (typeof CREDENTIAL_KINDS)[number];
-
-/** Which kinds each platform issues. */
-export const KINDS_OF: Readonly<Record<Platform, readonly CredentialKind[]>> = {
-  weixin: ["access_token", "jsapi_ticket", "wx_card_ticket"],
-  wecom: CREDENTIAL_KINDS,
-};
 
 /** Names one credential: whose it is, and which kind. */
 export interface CredentialName {
@@ -35,11 +21,8 @@ export interface CredentialRef extends CredentialName {
  * @throws {ServiceError} `invalid_parameter` when the platform issues none of that kind.
  */
 export function credentialRef(slot: Slot, kind: CredentialKind): CredentialRef {
-  if (KINDS_OF[slot.platform].includes(kind)) return { slot, kind };
-  throw new ServiceError(
-    "invalid_parameter",
-    "该平台没有这种凭证 (this platform issues no credential of this kind)",
-  );
+  KINDS.get({ slot, kind });
+  return { slot, kind };
 }
 
 /** The one name of a credential in maps and log lines. It says nothing secret. */

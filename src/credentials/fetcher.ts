@@ -10,6 +10,7 @@ import {
   type CredentialRef,
   type RecordEntry,
 } from "./credential.ts";
+import { KINDS, renewalAt } from "./kinds.ts";
 import type { Pacing } from "./pacing.ts";
 import type { CredentialSource, TokenProbe } from "./source.ts";
 
@@ -28,15 +29,11 @@ export interface RefreshParts {
   readonly holder: string;
   /** Overrides the 8 s that one refresh may take. */
   readonly deadlineMs?: number;
-  /** Called with what is current after each refresh; plans its renewal. */
-  readonly onObtained?: (ref: CredentialRef, held: CachedCredential) => void;
 }
 
 /** After so many attempts the exponential backoff begins. */
 const MAX_ATTEMPTS = 3;
 const RETRY_PAUSE_MS = 200;
-/** How long a predecessor stays valid after WeChat has issued another classic token. */
-export const HANDOVER_MS = 300_000;
 const CAPPED_RENEW_LEFT_MS = 60_000;
 
 /** What the holder of a lease works on, and what it may spend. */
@@ -88,7 +85,7 @@ export class Fetcher {
     const askedAt = clock.monotonic();
     const obtain = () => source.obtain(ref, { signal, force });
     // A ticket is fetched with a token, which sends no secret.
-    const sendsSecret = ref.kind === "access_token";
+    const sendsSecret = KINDS.get(ref).obtainedBy === "secret";
     const { value, lifeMs } = await (sendsSecret ? pacing.sendSecret(ref.slot, obtain, signal) : obtain());
     // A value that is repeated keeps its first instant: its whole life decides when it is renewed.
     const first = record.credential?.value.equals(value) ? record.credential.issuedAt : now;
@@ -106,8 +103,9 @@ export class Fetcher {
   ): Promise<CachedCredential | undefined> {
     const { store, memory, events } = this.#parts;
     const { ref, record } = scope;
+    const renewAt = this.#renewalAt(scope, credential);
     using pending = memory.begin(ref);
-    const standing = await store.save(ref, credential, record.generation);
+    const standing = await store.save(ref, credential, record.generation, renewAt);
     const isOurs = standing.credential === credential;
     // When our own result expires, the monotonic clock knows; of another process's only the wall clock does.
     const held = pending.put(standing, isOurs ? endsAtMonotonic : undefined);
@@ -124,24 +122,37 @@ export class Fetcher {
 
   /** WeChat may have issued a classic token that nobody has, so the current one may end in five minutes. */
   async #cap(ref: CredentialRef, { credential, isRejected }: CredentialRecord): Promise<void> {
-    const { store, memory, clock, onObtained } = this.#parts;
+    const { store, memory, clock } = this.#parts;
     if (!credential || isRejected) return;
-    const expiresAt = Math.min(credential.expiresAt, clock.now() + HANDOVER_MS);
+    const expiresAt = Math.min(credential.expiresAt, clock.now() + KINDS.get(ref).predecessorMs);
     using pending = memory.begin(ref);
-    const standing = await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS });
-    const held = pending.put(standing);
-    if (held) onObtained?.(ref, held);
+    pending.put(await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS }));
+  }
+
+  /** When what was obtained is due to be renewed. A secret that we don't hold is at hand only when a caller brings it. */
+  #renewalAt(
+    { ref, record }: LeaseScope,
+    { value, issuedAt, expiresAt, renewBeforeMs }: Credential,
+  ): number | undefined {
+    if (!ref.slot.configured) return undefined;
+    const life = { expiresAt, lifeMs: expiresAt - issuedAt, renewBeforeMs };
+    const isRepeated = record.credential?.value.equals(value) === true;
+    return renewalAt(KINDS.get(ref), life, {
+      now: this.#parts.clock.now(),
+      isRepeated,
+      chance: Math.random(),
+    });
   }
 }
 
-/** Whether it is a token that WeChat repeats until its last five minutes. */
-export function isStableToken({ kind, slot }: CredentialRef): boolean {
-  return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "stable";
+/** Whether it is a token that WeChat repeats until its last five minutes, and replaces on demand. */
+export function isStableToken(ref: CredentialRef): boolean {
+  return KINDS.get(ref).canForce === true;
 }
 
-/** Whether it is a token that WeChat makes again at each call. */
-export function isClassicToken({ kind, slot }: CredentialRef): boolean {
-  return kind === "access_token" && slot.platform === "weixin" && slot.tokenMode === "classic";
+/** Whether it is a token that WeChat replaces at each call. */
+export function isClassicToken(ref: CredentialRef): boolean {
+  return KINDS.get(ref).invalidatesPredecessor === true;
 }
 
 /** Whether the upstream may have done what it was asked although no usable answer came. */

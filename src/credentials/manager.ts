@@ -1,13 +1,13 @@
 import type { SlotName } from "../apps/app.ts";
 import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
+import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { Clearing, type ClearRequest } from "./clearing.ts";
 import {
   audited,
   credentialEntry,
   credentialKey,
-  type CredentialKind,
   type CredentialName,
   type CredentialRef,
 } from "./credential.ts";
@@ -15,10 +15,20 @@ import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { unavailable } from "./backoff.ts";
 import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
 import { Refresh, type RefreshGoal } from "./refresh.ts";
-import { renewAgainMs, renewBeforeMs, renewalSubject } from "./renewal.ts";
+import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 const REPLACE_RETRY_MS = 10_000;
+/** How long to wait after a renewal that failed, when nothing else says how long. */
+const RENEWAL_FAILED_MS = 1000;
+/** When to look again for a credential that WeChat pushes every ten minutes. */
+const PUSHED_RETRY_MS = 60_000;
+
+/** What the manager works with. */
+export interface ManagerParts extends RefreshParts {
+  /** The kinds of credentials; default `KINDS`. */
+  readonly kinds?: Kinds;
+}
 
 /** What a caller wants of a credential. */
 export interface GetOptions {
@@ -41,22 +51,24 @@ interface Flight {
 }
 
 /**
- * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `clear`.
+ * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `accept`, `clear`.
  *
  * A warm `get` touches neither disk nor network. Whatever must be asked of WeChat goes through one flight per
  * credential in this process, and through `Refresh` among the processes.
  */
 export class CredentialManager {
-  readonly #parts: RefreshParts;
+  readonly #parts: ManagerParts;
+  readonly #kinds: Kinds;
   readonly #refresh: Refresh;
   readonly #clearing: Clearing;
   readonly #flights = new SingleFlight<CachedCredential>();
   readonly #flying = new Map<string, Flight>();
-  /** Per key, when a renewal ahead of time may be tried again (monotonic). */
+  /** Per key, when a caller may begin a renewal ahead of time again (monotonic). What has passed is dropped. */
   readonly #renewAgainAt = new Map<string, number>();
 
-  constructor(parts: RefreshParts) {
+  constructor(parts: ManagerParts) {
     this.#parts = parts;
+    this.#kinds = parts.kinds ?? KINDS;
     this.#refresh = new Refresh(parts);
     const flying = () => [...this.#flying.values()].map(({ name }) => name);
     this.#clearing = new Clearing(parts, flying);
@@ -99,38 +111,60 @@ export class CredentialManager {
     if (!known) return undefined;
     const leftMs = known.held.remainingMs(now, monotonic);
     if (leftMs < Math.max(minTtlMs, MIN_TTL_MS)) return undefined;
-    if (leftMs <= renewBeforeMs(renewalSubject(known.name, known.held), 1)) return undefined;
+    if (leftMs <= renewBeforeMs(this.#kinds.get(known.name), lifeOf(known.held), 1)) return undefined;
     memory.markUsed(key, now);
     return known.held;
   }
 
   /**
-   * Looks for a credential that lives longer than `living`, ahead of its end, or for any when there is none. Nobody
-   * has asked for it, so it counts as no use, and it never throws: what lives goes on.
+   * Looks for a credential that is valid longer than `valid`, ahead of its end, or for any when there is none. Nobody
+   * has asked for it, so it counts as no use, and it never throws: what is valid goes on.
    *
-   * Resolves with what stands afterwards, or undefined when it failed or the upstream is left alone.
+   * Resolves with undefined when the upstream answered, else with how long to leave it alone, in milliseconds.
    */
-  async renew(
-    ref: CredentialRef,
-    living: CachedCredential | undefined,
-  ): Promise<CachedCredential | undefined> {
+  async renew(ref: CredentialRef, valid: CachedCredential | undefined): Promise<number | undefined> {
     const key = credentialKey(ref);
-    if (living) {
-      const againMs = renewAgainMs(renewalSubject(ref, living), living.remainingMs());
-      this.#renewAgainAt.set(key, this.#parts.clock.monotonic() + againMs);
-    }
+    if (valid) this.#noteRenewal(key, renewAgainMs(this.#kinds.get(ref), lifeOf(valid), valid.remainingMs()));
     try {
       const { pacing } = this.#parts;
       await pacing.admit("fetch", ref);
-      if (living && (await pacing.isNearQuota(ref))) return undefined;
-      const goal: RefreshGoal = living ? { kind: "renew", expiresAt: living.expiresAt } : { kind: "obtain" };
+      if (valid && (await pacing.isNearQuota(ref))) return RENEWAL_FAILED_MS;
+      const goal: RefreshGoal = valid ? { kind: "renew", expiresAt: valid.expiresAt } : { kind: "obtain" };
       const renewed = await this.#fly(ref, key, goal);
-      if (!living?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
-      return renewed;
-    } catch {
-      // The refresh has told what went wrong; callers have a living credential and lose nothing.
+      if (!valid?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
       return undefined;
+    } catch (error) {
+      // The refresh has reported what went wrong; callers have a valid credential and lose nothing.
+      return (error instanceof ServiceError ? error.retryAfterMs : undefined) ?? RENEWAL_FAILED_MS;
     }
+  }
+
+  /**
+   * Stores a credential that WeChat pushed to us, and hands it out from now on. Asks nobody.
+   *
+   * A flight that began before can't take its place. Of two pushes the one that was issued later wins, in whichever
+   * order they arrive; the answer is the winner. `life` is in epoch milliseconds.
+   *
+   * @throws {ServiceError} `invalid_parameter` for a kind that is not pushed; what kept it from being stored.
+   */
+  async accept(
+    name: CredentialName,
+    value: Secret,
+    life: { readonly issuedAt: number; readonly expiresAt: number },
+  ): Promise<CachedCredential | undefined> {
+    if (this.#kinds.get(name).obtainedBy !== "pushed") throw notPushed();
+    const { store, memory, clock, events } = this.#parts;
+    const key = credentialKey(name);
+    // The sender's clock may be ahead of ours, and one from the future is taken for one of a clock that was set back.
+    const credential = { value, issuedAt: Math.min(life.issuedAt, clock.now()), expiresAt: life.expiresAt };
+    using pending = memory.begin(name);
+    const record = await store.accept(name, credential);
+    const held = pending.put(record);
+    if (record.credential === credential) {
+      const { generation } = record;
+      events.emit({ type: "credential.accepted", key, lifeMs: held?.remainingMs() ?? 0, generation });
+    }
+    return held;
   }
 
   /**
@@ -146,6 +180,7 @@ export class CredentialManager {
     { force, actor }: { readonly force: boolean; readonly actor?: AuditActor },
   ): Promise<CachedCredential> {
     const key = credentialKey(ref);
+    this.#refusePushed(ref);
     // A forced one uses its budget under the lease.
     const isForced = force && isStableToken(ref);
     await this.#parts.pacing.admit(isForced ? "fetch" : isClassicToken(ref) ? "force" : "refresh", ref);
@@ -193,6 +228,7 @@ export class CredentialManager {
       await this.#flights.landed(key);
       const { held, record } = await this.#parts.memory.read(ref);
       const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
+      if (!other) this.#refusePushed(ref);
       const isCurrent = record.credential?.value.equals(rejected) || record.revoked?.equals(rejected);
       const isFalse = pacing.isFalseComplaint(key, rejected, endpoint);
       const got = other ?? (await (isCurrent && !isFalse ? another() : this.get(ref)));
@@ -247,7 +283,29 @@ export class CredentialManager {
     }
   }
 
+  /** Nobody can be asked for what is pushed. */
+  #refusePushed(ref: CredentialRef): void {
+    if (this.#kinds.get(ref).obtainedBy !== "pushed") return;
+    throw unavailable(
+      "该凭证由微信推送，尚未收到或已过期，请检查推送地址并等待下一次推送 (WeChat pushes this credential, and none has arrived or it has expired; check the callback URL and wait for the next push)",
+      PUSHED_RETRY_MS,
+    );
+  }
+
+  /** Keeps callers from beginning a renewal for so long. */
+  #noteRenewal(key: string, againMs: number): void {
+    const now = this.#parts.clock.monotonic();
+    this.#renewAgainAt.delete(key);
+    this.#renewAgainAt.set(key, now + againMs);
+    // They stand in the order in which they were set, so the oldest have passed first, give or take.
+    for (const [oldest, at] of this.#renewAgainAt) {
+      if (at > now) break;
+      this.#renewAgainAt.delete(oldest);
+    }
+  }
+
   async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<CachedCredential> {
+    this.#refusePushed(ref);
     if (!this.#isAwaited(key)) {
       const refusal = await this.#parts.pacing.check(ref);
       // The upstream was down a moment ago. One probe finds out whether it still is; nobody waits for it.
@@ -273,8 +331,9 @@ export class CredentialManager {
     notes: GetOptions["notes"],
   ): Promise<CachedCredential> {
     const suffices = living.isUsable(minTtlMs);
-    const isDue = living.remainingMs() <= renewBeforeMs(renewalSubject(ref, living), 1);
-    if (suffices && !isDue) return living;
+    const kind = this.#kinds.get(ref);
+    const isDue = living.remainingMs() <= renewBeforeMs(kind, lifeOf(living), 1);
+    if ((suffices && !isDue) || kind.obtainedBy === "pushed") return living;
     const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
     if (!mayRenew && !this.#flying.has(key)) return living;
     const renew = async (): Promise<void> => {
@@ -356,4 +415,15 @@ export class CredentialManager {
   #isAwaited(key: string): boolean {
     return this.#flying.get(key)?.isAwaited ?? false;
   }
+}
+
+function lifeOf(valid: CachedCredential): Life {
+  return { lifeMs: valid.lifeMs(), renewBeforeMs: valid.renewBeforeMs };
+}
+
+function notPushed(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "该凭证不由微信推送 (this credential is not one that WeChat pushes)",
+  );
 }

@@ -17,7 +17,8 @@ import {
   isCredible,
   loginBackoffKey,
 } from "./backoff.ts";
-import { credentialKey, type CredentialName, type CredentialRef, KINDS_OF } from "./credential.ts";
+import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
+import { KINDS, KINDS_OF } from "./kinds.ts";
 import type { PacingStore, UseRequest } from "./pacing-store.ts";
 import { SecretTrials, type Used } from "./secret-trials.ts";
 
@@ -114,8 +115,7 @@ export type Purpose = keyof typeof PURPOSES;
 const PROBED_MS = MINUTE_MS;
 /** How long WeChat's word that a rejected credential is valid is believed. */
 const VALID_MS = 10_000;
-/** What of a day's 2000 classic fetches may be used before renewals ahead of time stop. */
-export const MAX_CLASSIC_PER_DAY = 2000;
+/** What of a day's calls may be used before renewals ahead of time stop. */
 const CAREFUL_SHARE = 0.9;
 
 /** What the pacer works with. */
@@ -305,17 +305,17 @@ export class Pacing {
   }
 
   /**
-   * Whether `name` is a classic token of an app that has used nine tenths of the day's calls. Then renewals ahead of
-   * time stop, so that what is left is there for callers without any token.
+   * Whether the app of `name` has used nine tenths of the calls a day that the upstream allows for this kind. Then
+   * renewals ahead of time stop, so that what is left is there for callers without any credential.
    */
   async isNearQuota(name: CredentialName): Promise<boolean> {
     const { calls, events } = this.#parts;
-    const { platform, appId, name: mode } = name.slot;
-    if (!calls || platform !== "weixin" || mode !== "classic" || name.kind !== "access_token") return false;
-    const used = (await calls.today(platform, appId)).get("/cgi-bin/token") ?? 0;
-    const isNear = used >= MAX_CLASSIC_PER_DAY * CAREFUL_SHARE;
-    const key = credentialKey(name);
-    if (isNear) events.emit({ type: "quota.nearly_used", key, calls: used, limit: MAX_CLASSIC_PER_DAY });
+    const daily = KINDS.find(name)?.daily;
+    if (!calls || !daily) return false;
+    const { endpoint, limit } = daily;
+    const used = (await calls.today(name.slot.platform, name.slot.appId)).get(endpoint) ?? 0;
+    const isNear = used >= limit * CAREFUL_SHARE;
+    if (isNear) events.emit({ type: "quota.nearly_used", key: credentialKey(name), calls: used, limit });
     return isNear;
   }
 

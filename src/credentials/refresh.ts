@@ -5,6 +5,7 @@ import { type Backoff, unavailable } from "./backoff.ts";
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { credentialKey, type CredentialRecord, type CredentialRef } from "./credential.ts";
 import { Fetcher, isStableToken, type LeaseScope, type RefreshParts } from "./fetcher.ts";
+import { KINDS } from "./kinds.ts";
 import { Replacement } from "./replacement.ts";
 
 const DEADLINE_MS = 8000;
@@ -50,7 +51,6 @@ export class Refresh {
     try {
       const held = await this.#underLease(ref, goal, seen);
       await pacing.succeeded(seen);
-      this.#parts.onObtained?.(ref, held);
       return held;
     } catch (error) {
       events.emit({ type: "credential.refresh_failed", key: credentialKey(ref), ...failureFacts(error) });
@@ -104,9 +104,10 @@ export class Refresh {
     if (goal.kind === "force" && isStableToken(ref)) return this.#replacement.force(scope);
     const rejected = rejectedBy(goal, record);
     const endpoint = goal.kind === "replace" ? goal.endpoint : undefined;
-    if (rejected && ref.kind === "access_token") return this.#replacement.run(scope, rejected, endpoint);
-    // WeCom repeats a token to its last second: what is fetched then would expire on its way.
-    const lastMs = ref.slot.platform === "wecom" && current ? current.remainingMs() : 0;
+    const kind = KINDS.get(ref);
+    if (rejected && kind.hasProbe) return this.#replacement.run(scope, rejected, endpoint);
+    // WeCom repeats a value to its last second: what is fetched then would expire on its way.
+    const lastMs = kind.repeatedUntilLeftMs === 0 && current ? current.remainingMs() : 0;
     if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
     const fetched = await this.#fetcher.fetchWithRetries(scope);
     const { revoked } = record;

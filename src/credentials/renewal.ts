@@ -1,226 +1,127 @@
-import { credentialKey, type CredentialKind, type CredentialName, type CredentialRef } from "./credential.ts";
-import type { CachedCredential, CredentialCache } from "./credential-cache.ts";
 import type { Slot, SlotName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
+import type { CredentialName } from "./credential.ts";
+import type { CredentialCache } from "./credential-cache.ts";
 import type { CredentialStore } from "./credential-store.ts";
+import { KINDS, renewBeforeMs } from "./kinds.ts";
 import type { CredentialManager } from "./manager.ts";
 
-/** The life for which the figures below hold; shorter lives scale them down. */
-const FULL_LIFE_MS = 7_200_000;
-const TOKEN_FIRST_LEFT_MS = 285_000;
-const TOKEN_LAST_LEFT_MS = 200_000;
-const TICKET_LEFT_MS = 600_000;
-const ASK_AGAIN_MS = 15_000;
-
-/** What the policy needs to know of a credential. */
-export interface RenewalSubject {
-  readonly platform: "weixin" | "wecom";
-  readonly kind: CredentialKind;
-  /** The life that it was issued with. */
-  readonly lifeMs: number;
-  /** Overrides the policy; see `Credential.renewBeforeMs`. */
-  readonly renewBeforeMs?: number | undefined;
-}
-
-/** What the policy needs to know of a credential in this process's memory. */
-export function renewalSubject({ slot, kind }: CredentialName, held: CachedCredential): RenewalSubject {
-  return { platform: slot.platform, kind, lifeMs: held.lifeMs(), renewBeforeMs: held.renewBeforeMs };
-}
-
-/**
- * How much life is left when a credential is first renewed ahead of its end, in milliseconds.
- *
- * WeChat's tokens from 285 s on: before 300 s stable mode repeats the same token, and a classic fetch would leave
- * those who were told a longer life with a dead one, because the predecessor lives 300 s. Jitter only goes later, down
- * to 200 s. WeCom repeats its token to the very end, so it is asked a second after it. `chance` is in [0, 1).
- */
-export function renewBeforeMs(subject: RenewalSubject, chance: number): number {
-  if (subject.renewBeforeMs !== undefined) return subject.renewBeforeMs;
-  const scale = Math.min(1, subject.lifeMs / FULL_LIFE_MS);
-  if (subject.kind !== "access_token") return TICKET_LEFT_MS * scale;
-  if (subject.platform === "wecom") return -1000;
-  return (TOKEN_FIRST_LEFT_MS - (TOKEN_FIRST_LEFT_MS - TOKEN_LAST_LEFT_MS) * chance) * scale;
-}
-
-/**
- * When to ask again after a renewal brought no longer life, in milliseconds.
- *
- * A stable token is asked for every 15 s until WeChat hands out the next; a ticket, whose calls are few, when half of
- * what is left is gone.
- */
-export function renewAgainMs(subject: RenewalSubject, remainingMs: number): number {
-  const scale = Math.min(1, subject.lifeMs / FULL_LIFE_MS);
-  const step = Math.max(1000, ASK_AGAIN_MS * scale);
-  return subject.kind === "access_token" ? step : Math.max(step, remainingMs / 2);
-}
-
-const TICK_MS = 1000;
 const MAX_CALLS_PER_SECOND = 20;
-const FLUSH_MS = 60_000;
-/** For how long a renewal that failed is left alone when nothing else says how long. */
-const FAILED_MS = 30_000;
+/** For how long a renewal that was taken is this process's: longer than it may take, so that only a dead one loses it. */
+const TAKEN_MS = 30_000;
+/** How long to sleep while nothing is due, and at the least. */
+const MAX_SLEEP_MS = 5000;
+const MIN_SLEEP_MS = 100;
+/** How often uses are written, and how old the written one must be for a use to be written again. */
+const USES_EVERY_MS = 5000;
+const USES_MIN_AGE_MS = 60_000;
+/** However long the upstream is to be left alone, it is looked again so soon whether that still holds. */
+const MAX_BACKOFF_MS = 600_000;
 
-/** What the refresher works with. */
-export interface RefresherParts {
+/** What renewals are done with. */
+export interface RenewalDeps {
   readonly manager: Pick<CredentialManager, "renew">;
-  readonly memory: CredentialCache;
-  readonly store: Pick<CredentialStore, "listUsed">;
+  readonly memory: Pick<CredentialCache, "read" | "flushUses">;
+  readonly store: Pick<CredentialStore, "nextDueAt" | "takeDue" | "reschedule">;
   /** The slot of that name with its secret, if we hold it. */
   readonly slotOf: (name: SlotName) => Slot | undefined;
   readonly clock: Clock;
-  /** A credential that nobody asked for in so long is left to end; milliseconds. */
+  /** A credential that nobody asked for in so long is left to expire; milliseconds. */
   readonly idleAfterMs: number;
 }
 
 /**
  * Renews credentials ahead of their end, so that callers never wait.
  *
- * One timer for all of them and a heap of what is due; at most 20 upstream calls a second, so that a restart with
- * many due at once is no burst. A credential that nobody has asked for lately is left to end.
+ * What is due stands in the store, with its instant, and any process takes it: in one transaction it moves the instants
+ * of what it takes ahead by 30 s, so no other process takes the same, and counts them in a row that all processes
+ * share, which keeps them at 20 upstream calls a second together. A process that dies in between leaves what it took to
+ * the others. The lease has the last word: a process that comes late reads that the credential was renewed already.
+ *
+ * Between two looks it sleeps until the first is due, 5 s at most, because another process may have stored an earlier
+ * one. A credential that nobody has asked for lately, in whichever process, is left to expire.
  */
-export class Refresher {
-  readonly #parts: RefresherParts;
-  readonly #heap = new DueHeap<CredentialName>();
-  /** Per key, the one entry in the heap that counts; an older one for the same key is void. */
-  readonly #dueAt = new Map<string, number>();
-  #timer: Timer | undefined;
-  #flushedAt: number;
-  /** The second in which `#started` renewals were begun, by the monotonic clock. */
-  #second = 0;
-  #started = 0;
+export class Renewal {
+  readonly #deps: RenewalDeps;
   readonly #running = new Set<Promise<void>>();
+  #timer: Timer | undefined;
+  #isStopping = false;
+  /** By the monotonic clock. */
+  #flushedAt: number;
 
-  constructor(parts: RefresherParts) {
-    this.#parts = parts;
-    this.#flushedAt = parts.clock.monotonic();
+  constructor(deps: RenewalDeps) {
+    this.#deps = deps;
+    this.#flushedAt = deps.clock.monotonic();
   }
 
-  /** Takes up what the store says was used lately, and begins to tick. */
-  async start(): Promise<void> {
-    const { store, clock, idleAfterMs } = this.#parts;
-    const now = clock.now();
-    for (const { name, issuedAt, expiresAt } of await store.listUsed(now - idleAfterMs)) {
-      const { platform } = name.slot;
-      const subject = { platform, kind: name.kind, lifeMs: expiresAt - issuedAt };
-      this.#plan(name, expiresAt - now - renewBeforeMs(subject, Math.random()));
-    }
-    this.#timer = setInterval(() => void this.tick(), TICK_MS);
+  /** Begins to renew what is due. */
+  start(): void {
+    this.#sleep(MIN_SLEEP_MS);
   }
 
-  /** Plans the renewal of a credential that has just begun to stand. */
-  plan(name: CredentialName, held: CachedCredential): void {
-    const subject = renewalSubject(name, held);
-    this.#plan(name, held.remainingMs() - renewBeforeMs(subject, Math.random()));
-  }
-
-  /** Starts the renewals that are due, 20 at the most, and writes down what was used. Never throws. */
+  /** Takes what is due now and begins to renew it; writes down what was used. Never throws. */
   async tick(): Promise<void> {
-    const { clock, memory } = this.#parts;
-    const now = clock.monotonic();
-    const second = Math.floor(now / TICK_MS);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#started = 0;
+    const { clock, store, memory, idleAfterMs } = this.#deps;
+    if (clock.monotonic() - this.#flushedAt >= USES_EVERY_MS) {
+      this.#flushedAt = clock.monotonic();
+      // Before anything is taken for idle. What can't be written now is written next time.
+      await memory.flushUses(USES_MIN_AGE_MS).catch(() => undefined);
     }
-    while (this.#started < MAX_CALLS_PER_SECOND) {
-      const due = this.#heap.peek();
-      if (!due || due.at > now) break;
-      this.#heap.pop();
-      const key = credentialKey(due.item);
-      if (this.#dueAt.get(key) !== due.at) continue;
-      this.#dueAt.delete(key);
-      this.#started += 1;
-      const renewal = this.#renew(due.item).catch(() => this.#plan(due.item, FAILED_MS));
+    if (this.#isStopping) return;
+    const now = clock.now();
+    const until = now + TAKEN_MS;
+    const request = { now, until, usedSince: now - idleAfterMs, perSecond: MAX_CALLS_PER_SECOND };
+    for (const name of await store.takeDue(request).catch(() => [])) {
+      // What can't be looked into now is due again when it is nobody's any more.
+      const renewal = this.#renew(name, until).catch(() => undefined);
       this.#running.add(renewal);
       void renewal.finally(() => this.#running.delete(renewal));
     }
-    if (now - this.#flushedAt < FLUSH_MS) return;
-    this.#flushedAt = now;
-    // What can't be written now is written next time; it only decides who is renewed after a restart.
-    await memory.flushUses().catch(() => undefined);
   }
 
-  /** Ends the ticking, and resolves when nothing runs any more and what was used is written down. */
+  /** Ends the ticking and writes down what was used; resolves when no renewal runs any more. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isStopping = true;
+    clearTimeout(this.#timer);
+    await this.#deps.memory.flushUses().catch(() => undefined);
     await Promise.allSettled(this.#running);
-    await this.#parts.memory.flushUses().catch(() => undefined);
   }
 
-  async #renew(name: CredentialName): Promise<void> {
-    const { manager, memory, clock, idleAfterMs } = this.#parts;
-    const slot = this.#parts.slotOf(name.slot);
-    if (!slot) return;
-    const ref: CredentialRef = { slot, kind: name.kind };
-    const { held, record } = await memory.read(name);
-    const usedAt = Math.max(memory.usedAt(credentialKey(name)), record.usedAt ?? 0);
-    if (!record.credential || record.isRejected || clock.now() - usedAt > idleAfterMs) return;
-    const living = held?.isUsable() ? held : undefined;
-    // Another process may have renewed it meanwhile.
-    if (living && living.remainingMs() > renewBeforeMs(renewalSubject(name, living), 0))
-      return this.plan(name, living);
-    const renewed = await manager.renew(ref, living);
-    if (!renewed) return this.#plan(name, living ? Math.min(FAILED_MS, living.remainingMs()) : FAILED_MS);
-    // A value that is repeated can seem to live a moment longer, when its answer was faster than the last.
-    if (!living?.value.equals(renewed.value)) return this.plan(name, renewed);
-    return this.#plan(name, renewAgainMs(renewalSubject(name, renewed), renewed.remainingMs()));
+  #sleep(ms: number): void {
+    if (this.#isStopping) return;
+    this.#timer = setTimeout(() => void this.#wake(), ms);
   }
 
-  #plan(name: CredentialName, inMs: number): void {
-    const at = this.#parts.clock.monotonic() + Math.max(0, inMs);
-    this.#dueAt.set(credentialKey(name), at);
-    this.#heap.push({ at, item: name });
-  }
-}
-
-/** Something that is due at a moment. */
-interface Due<T> {
-  readonly at: number;
-  readonly item: T;
-}
-
-/** A binary heap: the earliest is at hand, adding and taking cost the logarithm of the size. */
-class DueHeap<T> {
-  readonly #heap: Due<T>[] = [];
-
-  get size(): number {
-    return this.#heap.length;
+  async #wake(): Promise<void> {
+    await this.tick();
+    const dueAt = await this.#deps.store.nextDueAt().catch(() => undefined);
+    const inMs = (dueAt ?? Number.POSITIVE_INFINITY) - this.#deps.clock.now();
+    this.#sleep(Math.min(MAX_SLEEP_MS, Math.max(MIN_SLEEP_MS, inMs)));
   }
 
-  /** The earliest, which stays. */
-  peek(): Due<T> | undefined {
-    return this.#heap[0];
-  }
-
-  push(due: Due<T>): void {
-    let index = this.#heap.push(due) - 1;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      const above = this.#heap[parent];
-      if (!above || above.at <= due.at) break;
-      this.#heap[index] = above;
-      index = parent;
+  /** Renews one that was taken `until` then. A success has set the next instant; everything else sets one here. */
+  async #renew(name: CredentialName, until: number): Promise<void> {
+    const { manager, memory, store, clock } = this.#deps;
+    const slot = this.#deps.slotOf(name.slot);
+    if (!slot) return store.reschedule(name, until);
+    const { held } = await memory.read(name);
+    const valid = held?.isUsable() ? held : undefined;
+    const remainingMs = valid?.remainingMs() ?? 0;
+    if (valid) {
+      const kind = KINDS.get(name);
+      const life = { lifeMs: valid.lifeMs(), renewBeforeMs: valid.renewBeforeMs };
+      // Another process has renewed it meanwhile, or the wall clock was set.
+      if (remainingMs > renewBeforeMs(kind, life, 0)) {
+        const inMs = remainingMs - renewBeforeMs(kind, life, Math.random());
+        return store.reschedule(name, until, Math.round(clock.now() + inMs));
+      }
     }
-    this.#heap[index] = due;
-  }
-
-  /** Takes the earliest out. */
-  pop(): Due<T> | undefined {
-    const first = this.#heap[0];
-    const last = this.#heap.pop();
-    if (!first || !last || this.#heap.length === 0) return first;
-    let index = 0;
-    for (;;) {
-      const left = 2 * index + 1;
-      const right = left + 1;
-      const [leftAt, rightAt] = [this.#heap[left]?.at ?? Infinity, this.#heap[right]?.at ?? Infinity];
-      const child = rightAt < leftAt ? right : left;
-      const below = this.#heap[child];
-      if (!below || last.at <= below.at) break;
-      this.#heap[index] = below;
-      index = child;
-    }
-    this.#heap[index] = last;
-    return first;
+    const retryAfterMs = await manager.renew({ slot, kind: name.kind }, valid);
+    if (retryAfterMs === undefined) return;
+    const inMs = Math.max(
+      Math.min(retryAfterMs, MAX_BACKOFF_MS),
+      valid ? Math.min(TAKEN_MS, remainingMs) : TAKEN_MS,
+    );
+    await store.reschedule(name, until, Math.round(clock.now() + inMs));
   }
 }

@@ -6,12 +6,12 @@ import { type Credential, credentialKey } from "./credential.ts";
 import {
   type Fetcher,
   type FetchResult,
-  HANDOVER_MS,
   isClassicToken,
   isStableToken,
   type LeaseScope,
   type RefreshParts,
 } from "./fetcher.ts";
+import { KINDS } from "./kinds.ts";
 import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
 
 /** A token that ends so long before its time was ended by another program. */
@@ -44,7 +44,7 @@ export class Replacement {
     // A classic fetch revokes, so there the question comes first.
     const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetchWithRetries(scope);
     if (fetched && !fetched.credential.value.equals(rejected)) {
-      const naturalMs = isStableToken(ref) ? HANDOVER_MS + EARLY_MS : EARLY_MS;
+      const naturalMs = (KINDS.get(ref).repeatedUntilLeftMs ?? 0) + EARLY_MS;
       const isEarly =
         record.credential?.value.equals(rejected) && this.#leftMs(record.credential) > naturalMs;
       const cleared = isEarly ? await this.#markRevoked(scope, rejected, record.credential) : scope;

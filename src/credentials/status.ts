@@ -3,12 +3,12 @@ import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
-import { credentialKey, type CredentialKind, KINDS_OF } from "./credential.ts";
+import { credentialKey } from "./credential.ts";
+import { type CredentialKind, DAILY_LIMITS, KINDS, KINDS_OF, renewBeforeMs } from "./kinds.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
 import { type Backoff, backoffError, backoffKeys, isActive } from "./backoff.ts";
-import { MAX_CLASSIC_PER_DAY, MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
+import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
 import { LEASE_MS } from "./refresh.ts";
-import { renewBeforeMs } from "./renewal.ts";
 
 /** How a credential is, in one word; the first that fits, in this order. */
 export const CREDENTIAL_STATES = [
@@ -72,11 +72,6 @@ export interface CredentialStatesParts {
   readonly idleAfterMs: number;
 }
 
-/** WeChat's daily limits, by endpoint. WeCom names none by the day. */
-const DAILY_LIMITS = new Map([
-  ["/cgi-bin/token", MAX_CLASSIC_PER_DAY],
-  ["/cgi-bin/stable_token", 500_000],
-]);
 const FULL_LIFE_MS = 7_200_000;
 /** What is renewed at its very end counts as expiring from here on. */
 const LAST_LEFT_MS = 60_000;
@@ -103,10 +98,8 @@ export class CredentialStates {
       await pacing.backoffsOf(slot),
       new Map(await calls.today(platform, appId)),
     ];
-    if (platform === "weixin") {
-      const endpoint = slot.tokenMode === "classic" ? "/cgi-bin/token" : "/cgi-bin/stable_token";
-      today.set(endpoint, today.get(endpoint) ?? 0);
-    }
+    const rows = kinds.map((kind) => KINDS.get({ slot, kind }));
+    for (const { daily } of rows) if (daily) today.set(daily.endpoint, today.get(daily.endpoint) ?? 0);
     return {
       slot,
       credentials: kinds.map((kind) =>
@@ -118,13 +111,13 @@ export class CredentialStates {
         ),
       ),
       calls: [...today].map(([endpoint, calls]) => {
-        const limit = platform === "weixin" ? DAILY_LIMITS.get(endpoint) : undefined;
+        const limit = DAILY_LIMITS.get(endpoint);
         return { endpoint, calls, ...(limit === undefined ? {} : { limit }) };
       }),
-      forcedRefreshes:
-        platform === "weixin"
-          ? { calls: await pacing.forcedToday(appId), limit: MAX_FORCED_PER_DAY }
-          : undefined,
+      // Manual classic fetches use the same budget.
+      forcedRefreshes: rows.some(({ canForce, invalidatesPredecessor }) => canForce || invalidatesPredecessor)
+        ? { calls: await pacing.forcedToday(appId), limit: MAX_FORCED_PER_DAY }
+        : undefined,
     };
   }
 
@@ -142,12 +135,10 @@ export class CredentialStates {
     const lease = facts?.leaseExpiresAt ?? 0;
     // A lease that ends later than any could was written under a clock that has been set back since.
     const isRefreshing = lease > now && lease <= now + LEASE_MS;
-    const leftMs = life && renewBeforeMs(subjectOf(slot, kind, facts, life), 0);
+    const leftMs = life && leftAtRenewalMs(slot, kind, facts, life);
     const usedAt = Math.max(memory.usedAt(key), facts?.usedAt ?? 0) || undefined;
-    const isRenewed = usedAt !== undefined && now - usedAt <= this.#parts.idleAfterMs;
-    const renewsInMs =
-      life && isRenewed ? Math.max(0, Math.round(life.remainingMs - (leftMs ?? 0))) : undefined;
-    const renewalAt = renewsInMs === undefined ? undefined : now + renewsInMs;
+    const isRenewed = life && usedAt !== undefined && now - usedAt <= this.#parts.idleAfterMs;
+    const renewalAt = isRenewed && facts?.renewAt !== undefined ? Math.max(now, facts.renewAt) : undefined;
     return {
       kind,
       state: stateOf({ backoff, isRefreshing, life, leftMs, now }),
@@ -197,13 +188,15 @@ function backoffThatConcerns(
   return concerning.toSorted((a, b) => b.until - a.until)[0];
 }
 
-function subjectOf(
-  { platform }: Slot,
+/** How much life is left when the credential is renewed at the earliest. */
+function leftAtRenewalMs(
+  slot: Slot,
   kind: CredentialKind,
   facts: CredentialFacts | undefined,
   { issuedAt, expiresAt }: NonNullable<CredentialStatus["life"]>,
-) {
-  return { platform, kind, lifeMs: expiresAt - issuedAt, renewBeforeMs: facts?.life?.renewBeforeMs };
+): number {
+  const life = { lifeMs: expiresAt - issuedAt, renewBeforeMs: facts?.life?.renewBeforeMs };
+  return renewBeforeMs(KINDS.get({ slot, kind }), life, 0);
 }
 
 function stateOf(of: {

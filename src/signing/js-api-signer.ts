@@ -2,7 +2,8 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialManager, GetOptions } from "../credentials/manager.ts";
-import { type CredentialKind, credentialRef } from "../credentials/credential.ts";
+import { credentialRef } from "../credentials/credential.ts";
+import { type CredentialKind } from "../credentials/kinds.ts";
 
 /** What a page hands to `wx.config` or `wx.agentConfig`. */
 export interface JsApiSignature {

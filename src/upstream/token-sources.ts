@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { CredentialKind, CredentialRef, IssuedCredential } from "../credentials/credential.ts";
+import type { CredentialRef, IssuedCredential } from "../credentials/credential.ts";
+import type { CredentialKind } from "../credentials/kinds.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";

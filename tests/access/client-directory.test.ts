@@ -81,7 +81,7 @@ test("nobody is known and nothing is in use until a client was made", async () =
   expect(directory.keyOf(key)).toBeUndefined();
   await directory.refresh();
   expect(directory.isInUse).toBeTrue();
-  expect(directory.keyOf(key)).toMatchObject({ key: { client: "a" }, owner: { identity: { client: "a" } } });
+  expect(directory.keyOf(key)).toMatchObject({ key: { client: "a" }, identity: { client: "a" } });
 });
 
 test("it stays in use when the last client is gone", async () => {

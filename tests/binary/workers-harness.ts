@@ -9,6 +9,7 @@ export interface WorkersWorldOptions {
   /** How many WeChat apps there are: `wx0`, `wx1`, …; default 1. */
   readonly apps?: number;
   readonly env?: Record<string, string>;
+  readonly tokenLifeSeconds?: number;
 }
 
 /**
@@ -29,12 +30,17 @@ export class WorkersHarness {
     this.processes = new WorkerProcesses(service);
   }
 
-  static async start({ workers = 2, apps = 1, env = {} }: WorkersWorldOptions = {}): Promise<WorkersHarness> {
+  static async start({
+    workers = 2,
+    apps = 1,
+    env = {},
+    ...sandbox
+  }: WorkersWorldOptions = {}): Promise<WorkersHarness> {
     const weixinApps = Array.from({ length: apps }, (_, n) => ({
       appId: `wx${n}`,
       secret: `secret-of-${n}`,
     }));
-    const world = new ProcessHarness(binary(), { weixinApps });
+    const world = new ProcessHarness(binary(), { weixinApps, ...sandbox });
     const secrets = weixinApps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret] as const);
     const variables = { ...Object.fromEntries(secrets), ...env };
     const { service, url } = await world.serve(variables, ["--workers", String(workers)]);

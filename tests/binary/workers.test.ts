@@ -1,4 +1,6 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { Gate } from "../../src/sandbox/sandbox-state.ts";
 import { parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
@@ -109,6 +111,32 @@ test("P2: what was cleared through one worker is served by none 50 ms later", as
   }
   expect(at.sandbox.calls(CLASSIC_CALL)).toBe(10);
 });
+
+test("what one worker obtained is renewed although nobody asks again, and its uses are written while it runs", async () => {
+  await using at = await setup({ apps: 24, env: CLASSIC, tokenLifeSeconds: 10 });
+  const [first] = at.processes.running().map(({ pid }) => pid);
+  // While the first one is stopped, it is the second that answers.
+  process.kill(first ?? 0, "SIGSTOP");
+  const obtain = async (n: number): Promise<void> => {
+    for (;;) {
+      const connection = await Connection.open(at.url);
+      connection.send(`/AccessToken/getXcx?appid=wx${n}`);
+      const answer = await Promise.race([connection.answer, Bun.sleep(300)]);
+      connection.close();
+      if (answer) return expect(answer.code).toBe(0);
+    }
+  };
+  await Promise.all(Array.from({ length: 24 }, (_, n) => obtain(n)));
+  expect(at.sandbox.calls(CLASSIC_CALL)).toBe(24);
+  process.kill(first ?? 0, "SIGCONT");
+
+  using database = new Database(join(at.world.folder, "data", "accesstoken.db"), { readonly: true });
+  const used = database.query("SELECT 1 FROM credentials WHERE used_at IS NOT NULL");
+  await Harness.until(() => used.all().length === 24);
+  await Harness.until(() => at.sandbox.calls(CLASSIC_CALL) > 24);
+  const renewed = database.query("SELECT 1 FROM credentials WHERE issued_at > first_saved_at + 5000");
+  await Harness.until(() => renewed.all().length === 24);
+}, 40_000);
 
 test("a second clear within 10 s is refused by every worker, and changes nothing", async () => {
   await using at = await setup({ workers: 4, env: CLASSIC });

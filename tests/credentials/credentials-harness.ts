@@ -2,6 +2,7 @@ import type { SlotName } from "../../src/apps/app.ts";
 import type { Changes } from "../../src/changes.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { type Kinds, KINDS } from "../../src/credentials/kinds.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import type { PacingStore } from "../../src/credentials/pacing-store.ts";
@@ -31,11 +32,13 @@ export interface CredentialsWorldOptions {
   readonly wrap?: Wrap;
   /** In the place of the store's own. */
   readonly changes?: Changes;
+  readonly kinds?: Kinds;
 }
 
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
 const FATES: ReadonlySet<ServiceEvent["type"]> = new Set([
   "credential.refreshed",
+  "credential.accepted",
   "credential.refresh_failed",
   "credential.fenced",
   "credential.cleared",
@@ -54,6 +57,7 @@ export class CredentialsHarness {
   readonly manager: CredentialManager;
 
   readonly #folder: StoreFolder;
+  readonly #kinds: Kinds;
   readonly #all: Store;
   readonly #changes: Changes;
 
@@ -67,6 +71,7 @@ export class CredentialsHarness {
     this.source = source;
     this.clock = clock;
     this.#folder = folder;
+    this.#kinds = options.kinds ?? KINDS;
     this.#all = store;
     this.#changes = options.changes ?? store.changes;
     this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
@@ -120,6 +125,7 @@ export class CredentialsHarness {
       clock: this.clock,
       events,
       holder: crypto.randomUUID(),
+      kinds: this.#kinds,
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
     });
   }
@@ -134,10 +140,13 @@ function passingOn(store: CredentialStore): CredentialStore {
   return {
     find: (...parts) => store.find(...parts),
     listOfApp: (...parts) => store.listOfApp(...parts),
-    listUsed: (...parts) => store.listUsed(...parts),
+    nextDueAt: () => store.nextDueAt(),
+    takeDue: (...parts) => store.takeDue(...parts),
+    reschedule: (...parts) => store.reschedule(...parts),
     lease: (...parts) => store.lease(...parts),
     release: (...parts) => store.release(...parts),
     save: (...parts) => store.save(...parts),
+    accept: (...parts) => store.accept(...parts),
     clear: (...parts) => store.clear(...parts),
     reject: (...parts) => store.reject(...parts),
     markRevoked: (...parts) => store.markRevoked(...parts),

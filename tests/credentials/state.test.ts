@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Slot, slotKey } from "../../src/apps/app.ts";
 import { CallCounter } from "../../src/audit/call-counts.ts";
-import { credentialKey, type CredentialKind, KINDS_OF } from "../../src/credentials/credential.ts";
+import { credentialKey } from "../../src/credentials/credential.ts";
+import { type CredentialKind, KINDS_OF } from "../../src/credentials/kinds.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import type { Backoff } from "../../src/credentials/backoff.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
@@ -62,11 +63,11 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     name,
     lease,
     /** Stores a credential as a refresh does. */
-    async obtain(lifeMs = LIFE_MS) {
+    async obtain(lifeMs = LIFE_MS, renewAt?: number) {
       const issuedAt = clock.now();
       const { record } = await lease();
       const credential = { value: new Secret("the-value"), issuedAt, expiresAt: issuedAt + lifeMs };
-      const standing = await store.credentials.save(name, credential, record.generation);
+      const standing = await store.credentials.save(name, credential, record.generation, renewAt);
       await store.credentials.release(name, "a");
       return standing;
     },
@@ -197,14 +198,14 @@ test("a value that was rejected or cleared is none, and its use and early death 
 
 test("the next attempt is the renewal, and there is none planned for what nobody uses", async () => {
   await using world = await setup();
-  await world.obtain();
-  const expiresAt = world.clock.now() + LIFE_MS;
+  const renewAt = world.clock.now() + LIFE_MS - 230_000;
+  await world.obtain(LIFE_MS, renewAt);
   expect((await world.status()).nextAttemptAt).toBeUndefined();
   await world.memory.read(world.name);
   world.memory.markUsed(credentialKey(world.name));
   expect(await world.status()).toMatchObject({
     usedAt: world.clock.now(),
-    nextAttemptAt: expiresAt - 285_000,
+    nextAttemptAt: renewAt,
   });
 });
 

@@ -32,6 +32,68 @@ test("P1: renewals by the refreshers of two processes cost one upstream call", a
   expect(await a.token(CLASSIC)).toBe(await b.token(CLASSIC));
 });
 
+test("what one process obtained is renewed by any other, also when nobody asks and the first one never looks", async () => {
+  await using world = await createHarness({ environment: { REFRESH_IDLE_AFTER: "10000" } });
+  await using b = await startBeside(world);
+  const a = Node.of(world);
+  const apps = [STABLE, CLASSIC, WECOM_APP];
+  const before = await Promise.all(apps.map((app) => b.token(app)));
+  world.clock.advance(5000);
+  // This writes down what it was asked for.
+  await b.tick();
+  world.sandbox.resetCalls();
+  for (let second = 0; second < 7_300; second += 5) {
+    world.clock.advance(5000);
+    await a.tick();
+  }
+
+  expect(world.sandbox.calls()).toBe(3);
+  const after = await Promise.all(apps.map((app) => a.token(app)));
+  expect(after.filter((token) => before.includes(token))).toEqual([]);
+  expect(world.sandbox.calls()).toBe(3);
+});
+
+test("a credential that callers of another process use is not taken for idle", async () => {
+  await using world = await createHarness({ environment: { REFRESH_IDLE_AFTER: "3600" } });
+  await using b = await startBeside(world);
+  const a = Node.of(world);
+  await a.token(CLASSIC);
+  world.sandbox.resetCalls();
+  for (let minute = 0; minute < 119; minute++) {
+    world.clock.advance(60_000);
+    await b.token(CLASSIC);
+    await Promise.all([a.tick(), b.tick()]);
+  }
+
+  expect(world.sandbox.calls("/cgi-bin/token")).toBe(1);
+});
+
+test("at most 20 renewals a second are begun by all processes together, and each is begun once", async () => {
+  const apps = Array.from({ length: 45 }, (_, index) => ({
+    appId: `wxmany${String(index).padStart(10, "0")}`,
+    secret: `${index}`.padStart(32, "0"),
+  }));
+  const environment = Object.fromEntries(apps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret]));
+  await using world = await createHarness({ sandbox: { weixinApps: apps }, environment });
+  await using b = await startBeside(world, environment);
+  const a = Node.of(world);
+  await Promise.all(apps.map(({ appId }) => a.token(appId)));
+  world.clock.advance(5000);
+  await a.tick();
+  world.clock.advance(7_025_000);
+  world.sandbox.resetCalls();
+  const perSecond: number[] = [];
+  for (let second = 0; second < 4; second++) {
+    world.clock.advance(1000);
+    const before = world.sandbox.calls();
+    await Promise.all([a.tick(), b.tick()]);
+    await Promise.all([a.tick(), b.tick()]);
+    perSecond.push(world.sandbox.calls() - before);
+  }
+
+  expect(perSecond).toEqual([20, 20, 5, 0]);
+});
+
 test("P5: what one process clears or replaces is served by the other no more than 50 ms later", async () => {
   await using world = await createHarness();
   await using b = await startBeside(world);

@@ -16,6 +16,7 @@ const METHODS = [
   "lease",
   "release",
   "save",
+  "accept",
   "clear",
   "clear if",
   "reject",
@@ -61,6 +62,8 @@ async function perform(
       return shown(await store.find(name));
     case "save":
       return shown(await store.save(name, credential, generation));
+    case "accept":
+      return shown(await store.accept(name, credential));
     case "clear":
       return shown(await store.clear(name));
     case "clear if":

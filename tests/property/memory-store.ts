@@ -105,9 +105,14 @@ export class MemoryCredentialStore implements CredentialStore {
     );
   }
 
-  async listUsed(): Promise<never[]> {
+  /** When something is renewed ahead of time is no matter of schedules. */
+  async nextDueAt(): Promise<undefined> {}
+
+  async takeDue(): Promise<never[]> {
     return [];
   }
+
+  async reschedule(): Promise<void> {}
 
   lease(name: CredentialName, { holder, now, lifeMs }: LeaseRequest): Promise<LeaseAnswer> {
     return this.#atomically("lease", () => {
@@ -138,6 +143,24 @@ export class MemoryCredentialStore implements CredentialStore {
       if (row?.generation !== generation) return this.#record(name);
       this.#database.onSave(credential, row.credential);
       return this.#write(name, { ...row, credential, isRejected: false, wasSaved: true });
+    });
+  }
+
+  accept(name: CredentialName, credential: Credential): Promise<CredentialRecord> {
+    return this.#atomically("accept", () => {
+      const row = this.#row(name);
+      const issuedAt = row?.credential?.issuedAt ?? 0;
+      if (row?.credential && issuedAt > credential.issuedAt && issuedAt <= this.#now())
+        return this.#record(name);
+      const generation = row ? row.generation + 1 : this.#now();
+      this.#database.onSave(credential, row?.credential);
+      return this.#write(name, {
+        ...this.#record(name),
+        generation,
+        credential,
+        isRejected: false,
+        wasSaved: true,
+      });
     });
   }
 

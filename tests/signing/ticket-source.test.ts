@@ -90,17 +90,13 @@ test("a token that WeChat itself calls alive is kept although getticket refused 
 
 test("each kind of ticket is a credential of its own, obtained with the one token", async () => {
   using it = await setup([], "token");
-  const kinds = ["jsapi_ticket", "wx_card_ticket", "agent_config_ticket"] as const;
+  const kinds = ["jsapi_ticket", "wx_card_ticket"] as const;
   const get = () => Promise.all(kinds.map((kind) => it.manager.get({ slot: weixinSlot(), kind })));
   for (const round of [1, 2]) {
     const values = (await get()).map(({ value }) => value.reveal());
-    expect(values, `round ${round}`).toEqual([
-      "ticket-for-token",
-      "wx_card_ticket-token",
-      "agent_config_ticket-token",
-    ]);
+    expect(values, `round ${round}`).toEqual(["ticket-for-token", "wx_card_ticket-token"]);
   }
-  expect(it.askedWith).toHaveLength(3);
+  expect(it.askedWith).toHaveLength(2);
   expect(it.tokenSource.asked).toHaveLength(1);
 });
 

@@ -9,6 +9,7 @@ import { credentialLeaseContract } from "./contract/credential-lease.ts";
 import { credentialStoreContract } from "./contract/credential-store.ts";
 import { issuedTokenIndexContract } from "./contract/issued-token-index.ts";
 import { loginAnswerStoreContract } from "./contract/login-answer-store.ts";
+import { dueCredentialsContract } from "./contract/due-credentials.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 import { pacingStoreContract } from "./contract/pacing-store.ts";
 
@@ -25,6 +26,7 @@ const openSqlite: OpenStore = async () => {
 
 credentialStoreContract("SQLite", openSqlite);
 credentialLeaseContract("SQLite", openSqlite);
+dueCredentialsContract("SQLite", openSqlite);
 appStoreContract("SQLite", openSqlite);
 issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);

@@ -60,6 +60,46 @@ test("a database is brought up once: a second time changes nothing", () => {
   expect(it.database.query("SELECT DISTINCT applied_at FROM migrations").all()).toEqual([{ applied_at: 1 }]);
 });
 
+test("credentials of an older version are due ahead of their end, and those of secrets that we don't hold never", () => {
+  using it = setup();
+  const { database } = it;
+  database.run("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)");
+  for (const { name, sql } of MIGRATIONS.filter((migration) => migration.name < "0004")) {
+    for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);
+    database.query("INSERT INTO migrations VALUES (?, 1)").run(name);
+  }
+  const insert = database.query(
+    `INSERT INTO credentials (platform, app_id, slot, kind, generation, value, issued_at, expires_at, renew_left_ms, is_rejected)
+     VALUES ($platform, $appId, $slot, $kind, 1, $value, 0, $expiresAt, $renewLeft, $isRejected)`,
+  );
+  const rows = [
+    { expected: 6_915_000 },
+    { expected: 3_457_500, $expiresAt: 3_600_000 },
+    { expected: 7_140_000, $renewLeft: 60_000 },
+    { expected: 6_600_000, $kind: "jsapi_ticket" },
+    { expected: 7_201_000, $platform: "wecom", $slot: "1000002" },
+    { expected: null, $value: null, $expiresAt: null },
+    { expected: null, $isRejected: 1 },
+    { expected: null, $slot: "~digest" },
+  ];
+  for (const [index, { expected: _, ...row }] of rows.entries()) {
+    const standard = { $platform: "weixin", $slot: "stable", $kind: "access_token", $value: "sealed" };
+    insert.run({
+      ...standard,
+      $appId: `wx${index}`,
+      $expiresAt: 7_200_000,
+      $renewLeft: null,
+      $isRejected: 0,
+      ...row,
+    });
+  }
+  migrate(database, 2);
+  const due = database.query<{ at: number | null }, []>(
+    "SELECT renew_at AS at FROM credentials ORDER BY app_id",
+  );
+  expect(due.all().map(({ at }) => at)).toEqual(rows.map(({ expected }) => expected));
+});
+
 test("a migration that fails leaves the database as it was", () => {
   using it = setup();
   it.database.run("CREATE TABLE keyring (other TEXT)");

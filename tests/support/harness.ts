@@ -46,6 +46,8 @@ export interface WorldOptions {
   readonly environment?: Record<string, string>;
   readonly upstreamMs?: { attempt: number; total: number };
   readonly forwardTimes?: ServiceOptions["forwardTimes"];
+  /** How long a stop waits for what is under way. */
+  readonly stopMs?: number;
   /** Among how many processes limits are divided; default 1. */
   readonly workers?: number;
 }
@@ -117,12 +119,13 @@ export class Harness {
       ...this.#options.environment,
       ...environment,
     });
-    const { upstreamMs, forwardTimes, workers = 1 } = this.#options;
+    const { upstreamMs, forwardTimes, stopMs, workers = 1 } = this.#options;
     this.#service = await startService(config, {
       clock: this.clock,
       events,
       ...(upstreamMs ? { upstreamMs } : {}),
       ...(forwardTimes ? { forwardTimes } : {}),
+      ...(stopMs === undefined ? {} : { stopMs }),
       workers,
     });
   }

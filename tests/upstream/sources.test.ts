@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { EventBus } from "../../src/events.ts";
 import type { Fault, FaultEffect } from "../../src/sandbox/fault.ts";
-import type { CredentialKind } from "../../src/credentials/credential.ts";
+import type { CredentialKind } from "../../src/credentials/kinds.ts";
 import type { Platform } from "../../src/errors.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";

@@ -5,7 +5,7 @@ import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import { credentials } from "./schema.ts";
 import { sql } from "drizzle-orm";
-import { HANDOVER_MS } from "../../credentials/fetcher.ts";
+import { KINDS } from "../../credentials/kinds.ts";
 
 /** The columns of a credential whose texts are sealed. */
 export type SealedColumn = "value" | "dead_value";
@@ -85,13 +85,14 @@ const NO_DIGESTS = { valueDigest: null, previousDigest: null, previousUntil: nul
  * The digests of a row once a value with `digest` takes the place of what stood in `before`; null for one that must not
  * be known again.
  *
- * On WeChat a living value that is replaced lives on for five minutes. WeCom promises no such thing.
+ * A valid value that is replaced stays valid for as long as its kind says; on WeCom, not at all.
  */
-export function digestsAfter(before: Row, digest: string | null, now: number): Digests {
+export function digestsAfter(name: CredentialName, before: Row, digest: string | null, now: number): Digests {
   const { valueDigest: standing, expiresAt, isRejected } = before;
+  const { predecessorMs = 0 } = KINDS.find(name) ?? {};
   const isLiving = standing !== null && !isRejected && expiresAt !== null && expiresAt > now;
-  if (isLiving && standing !== digest && before.platform === "weixin") {
-    const previousUntil = Math.min(now + HANDOVER_MS, expiresAt);
+  if (isLiving && standing !== digest && predecessorMs > 0) {
+    const previousUntil = Math.min(now + predecessorMs, expiresAt);
     return { valueDigest: digest, previousDigest: standing, previousUntil };
   }
   // A value that came back must not stay known by its former place when it is rejected later.
@@ -122,6 +123,7 @@ export const NO_VALUE = {
   isRejected: false,
   valueDigest: null,
   epoch: NEXT_EPOCH,
+  renewAt: null,
 };
 
 /** A row after a clear: neither the value nor the one before is known. */

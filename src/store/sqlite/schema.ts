@@ -56,6 +56,8 @@ export const credentials = sqliteTable(
     firstSavedAt: integer("first_saved_at"),
     /** The last hand-out that was written down. */
     usedAt: integer("used_at"),
+    /** When its renewal is due; null where none is. */
+    renewAt: integer("renew_at"),
     /** Keyed digest of an access token's value, by which a caller's token is known again; null where none stands. */
     valueDigest: text("value_digest"),
     /** The same of the access token before, and until when it may still be used. */
@@ -69,6 +71,7 @@ export const credentials = sqliteTable(
     index("credentials_value_digest").on(table.valueDigest),
     index("credentials_previous_digest").on(table.previousDigest),
     index("credentials_epoch").on(table.epoch),
+    index("credentials_renew_at").on(table.renewAt),
   ],
 );
 
@@ -88,6 +91,13 @@ export const pacing = sqliteTable(
   },
   (table) => [index("pacing_until").on(table.until)],
 );
+
+/** What all processes together may do in a second, and how much of it they have done. */
+export const budgets = sqliteTable("budgets", {
+  name: text().primaryKey(),
+  count: integer().notNull(),
+  lastAt: integer("last_at").notNull(),
+});
 
 /** How often each endpoint was called for an app on a day. */
 export const callCounts = sqliteTable(

@@ -8,7 +8,7 @@ import type {
   IssuedToken,
   IssuedTokenIndex,
 } from "../../credentials/credential-store.ts";
-import { CREDENTIAL_KINDS } from "../../credentials/credential.ts";
+import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
 import { credentials } from "./schema.ts";
 import { runStatement } from "./statement.ts";
 import type { StandingLife } from "../../credentials/credential-store.ts";
@@ -24,6 +24,7 @@ const COLUMNS = {
   renewBeforeMs: credentials.renewBeforeMs,
   isRejected: credentials.isRejected,
   usedAt: credentials.usedAt,
+  renewAt: credentials.renewAt,
   leaseExpiresAt: credentials.leaseExpiresAt,
   diedEarlyAt: credentials.diedEarlyAt,
   diedEarlyMs: credentials.diedEarlyMs,
@@ -69,6 +70,7 @@ function toFacts(row: Row): CredentialFacts[] {
         ? { issuedAt, expiresAt, ...(renewBeforeMs === null ? {} : { renewBeforeMs }) }
         : undefined,
       usedAt: row.usedAt ?? undefined,
+      renewAt: row.renewAt ?? undefined,
       leaseExpiresAt: row.leaseExpiresAt ?? undefined,
       revokedEarly: hasDiedEarly ? { at: diedEarlyAt, earlyMs: diedEarlyMs } : undefined,
     },

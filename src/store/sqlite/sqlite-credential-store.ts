@@ -1,16 +1,21 @@
 import type { Database } from "bun:sqlite";
-import { and, eq, gt, gte, isNotNull, isNull, lte, or } from "drizzle-orm";
+import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
-import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../credentials/credential-store.ts";
+import type {
+  CredentialStore,
+  DueRequest,
+  LeaseAnswer,
+  LeaseRequest,
+} from "../../credentials/credential-store.ts";
 import {
   type Credential,
-  CREDENTIAL_KINDS,
   type CredentialName,
   type CredentialRecord,
   NO_RECORD,
 } from "../../credentials/credential.ts";
+import { CREDENTIAL_KINDS, KINDS } from "../../credentials/kinds.ts";
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
@@ -26,9 +31,15 @@ import {
 } from "./credential-rows.ts";
 import type { SqliteChanges } from "./sqlite-changes.ts";
 import { runStatement, type Transaction } from "./statement.ts";
-import { credentials } from "./schema.ts";
+import { budgets, credentials } from "./schema.ts";
 
 type Row = typeof credentials.$inferSelect;
+
+/** The name of the row that counts what was taken of due renewals. */
+const RENEWALS = "renewals";
+const SECOND_MS = 1000;
+/** So many due rows are looked at in one transaction; after a long stop most of them are idle. */
+const MAX_LOOKED_AT = 1000;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
 
@@ -39,6 +50,7 @@ export class SqliteCredentialStore implements CredentialStore {
   readonly #clock: Clock;
   readonly #audit: AuditChain;
   readonly #changes: SqliteChanges;
+  readonly #nextDue;
 
   constructor(
     database: Database,
@@ -48,6 +60,9 @@ export class SqliteCredentialStore implements CredentialStore {
     changes: SqliteChanges,
   ) {
     this.#database = drizzle({ client: database });
+    const { renewAt } = credentials;
+    const first = this.#database.select({ renewAt }).from(credentials).where(isNotNull(renewAt));
+    this.#nextDue = first.orderBy(asc(renewAt)).limit(1).prepare();
     this.#sealed = sealed;
     this.#clock = clock;
     this.#audit = audit;
@@ -68,18 +83,62 @@ export class SqliteCredentialStore implements CredentialStore {
     return rows.flatMap((row) => toName({ platform, appId, ...row }));
   }
 
-  async listUsed(since: number): Promise<{ name: CredentialName; issuedAt: number; expiresAt: number }[]> {
-    const { platform, appId, slot, kind, issuedAt, expiresAt } = credentials;
-    const isUsed = and(gte(credentials.usedAt, since), isNotNull(credentials.value));
-    const rows = await this.#run(() =>
-      this.#database
-        .select({ platform, appId, slot, kind, issuedAt, expiresAt })
+  async nextDueAt(): Promise<number | undefined> {
+    const row = await this.#run(() => this.#nextDue.get());
+    return row?.renewAt ?? undefined;
+  }
+
+  async takeDue({ now, until, usedSince, perSecond }: DueRequest): Promise<CredentialName[]> {
+    // Looked at first without the lock, because there is hardly ever any.
+    const dueAt = await this.nextDueAt();
+    if (dueAt === undefined || dueAt > now) return [];
+    return this.#transact((transaction) => {
+      const { platform, appId, slot, kind, usedAt, renewAt, isRejected } = credentials;
+      const first = transaction
+        .select({ renewAt })
         .from(credentials)
-        .where(isUsed)
-        .all(),
-    );
-    return rows.flatMap((row) =>
-      toName(row).map((name) => ({ name, issuedAt: row.issuedAt ?? 0, expiresAt: row.expiresAt ?? 0 })),
+        .where(lte(renewAt, now))
+        .orderBy(renewAt);
+      const last = first
+        .limit(1)
+        .offset(MAX_LOOKED_AT - 1)
+        .get()?.renewAt;
+      const isLookedAt = lte(renewAt, last ?? now);
+      const isIdle = or(isNull(usedAt), lt(usedAt, usedSince), eq(isRejected, true));
+      transaction.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle)).run();
+      const budget = transaction.select().from(budgets).where(eq(budgets.name, RENEWALS)).get();
+      // One in the future was written under a clock that has been set back since.
+      const isNew = !budget || Math.abs(now - budget.lastAt) >= SECOND_MS;
+      const before = isNew ? 0 : budget.count;
+      const taken = transaction
+        .select({ platform, appId, slot, kind })
+        .from(credentials)
+        .where(isLookedAt)
+        .orderBy(renewAt)
+        .limit(Math.max(0, perSecond - before))
+        .all();
+      for (const row of taken)
+        transaction.update(credentials).set({ renewAt: until }).where(isRow(row)).run();
+      if (taken.length > 0) {
+        const set = { count: before + taken.length, lastAt: now };
+        transaction
+          .insert(budgets)
+          .values({ name: RENEWALS, ...set })
+          .onConflictDoUpdate({ target: budgets.name, set })
+          .run();
+      }
+      return taken.flatMap(toName);
+    });
+  }
+
+  async reschedule(name: CredentialName, until: number, renewAt?: number): Promise<void> {
+    const isAsTaken = and(isNamed(name), eq(credentials.renewAt, until));
+    await this.#run(() =>
+      this.#database
+        .update(credentials)
+        .set({ renewAt: renewAt ?? null })
+        .where(isAsTaken)
+        .run(),
     );
   }
 
@@ -125,7 +184,12 @@ export class SqliteCredentialStore implements CredentialStore {
     });
   }
 
-  async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
+  async save(
+    name: CredentialName,
+    credential: Credential,
+    generation: number,
+    renewAt?: number,
+  ): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const saved = await this.#change((transaction) => {
       const before = transaction.select().from(credentials).where(isStanding).get();
@@ -138,6 +202,7 @@ export class SqliteCredentialStore implements CredentialStore {
           issuedAt: credential.issuedAt,
           expiresAt: credential.expiresAt,
           renewBeforeMs: credential.renewBeforeMs ?? null,
+          renewAt: renewAt ?? null,
           isRejected: false,
           firstSavedAt: before.firstSavedAt ?? now,
           epoch: NEXT_EPOCH,
@@ -148,6 +213,36 @@ export class SqliteCredentialStore implements CredentialStore {
         .get();
     });
     return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
+  }
+
+  async accept(name: CredentialName, credential: Credential): Promise<CredentialRecord> {
+    const now = this.#clock.now();
+    const { issuedAt } = credentials;
+    // One from the future was written under a clock that has been set back since.
+    const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
+    const accepted = await this.#change((transaction) => {
+      const set = {
+        value: this.#sealed.seal(name, "value", credential.value),
+        issuedAt: credential.issuedAt,
+        expiresAt: credential.expiresAt,
+        renewBeforeMs: null,
+        renewAt: null,
+        isRejected: false,
+        firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${now})`,
+        epoch: NEXT_EPOCH,
+      };
+      return transaction
+        .insert(credentials)
+        .values({ ...columns(name), ...set, firstSavedAt: now, generation: now })
+        .onConflictDoUpdate({
+          target: TARGET,
+          set: { ...set, generation: RAISED },
+          ...(isOlder ? { setWhere: isOlder } : {}),
+        })
+        .returning()
+        .get();
+    });
+    return accepted ? { ...this.#sealed.toRecord(name, accepted), credential } : this.find(name);
   }
 
   async clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord> {
@@ -169,7 +264,7 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
-    const set = { isRejected: true, generation: RAISED, epoch: NEXT_EPOCH };
+    const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
     return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
   }
 
@@ -196,13 +291,17 @@ export class SqliteCredentialStore implements CredentialStore {
     standing: Credential,
     life: { readonly expiresAt: number; readonly renewBeforeMs: number },
   ): Promise<CredentialRecord> {
-    const { issuedAt, expiresAt } = credentials;
+    const { issuedAt, expiresAt, renewAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.
     const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
     const shortened = await this.#change((transaction) =>
       transaction
         .update(credentials)
-        .set({ ...life, epoch: NEXT_EPOCH })
+        .set({
+          ...life,
+          epoch: NEXT_EPOCH,
+          renewAt: sql`CASE WHEN ${renewAt} IS NULL THEN NULL ELSE ${life.expiresAt - life.renewBeforeMs} END`,
+        })
         .where(and(isNamed(name), isSame))
         .returning()
         .get(),
@@ -220,9 +319,9 @@ export class SqliteCredentialStore implements CredentialStore {
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
   #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
-    if (name.kind !== "access_token") return {};
+    if (!KINDS.find(name)?.isPresented) return {};
     const isDead = this.#sealed.toRecord(name, { ...before, value: null }).revoked?.equals(value);
-    return digestsAfter(before, isDead ? null : this.#sealed.digest(value), now);
+    return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);
   }
 
   #run<T>(work: () => T): Promise<T> {
@@ -281,11 +380,15 @@ function toName(row: Pick<Row, "platform" | "appId" | "slot" | "kind">): Credent
   return [{ slot: { platform, appId: row.appId, name: row.slot }, kind }];
 }
 
-function isNamed({ slot, kind }: CredentialName) {
+function isNamed(name: CredentialName) {
+  return isRow(columns(name));
+}
+
+function isRow({ platform, appId, slot, kind }: Pick<Row, "platform" | "appId" | "slot" | "kind">) {
   return and(
-    eq(credentials.platform, slot.platform),
-    eq(credentials.appId, slot.appId),
-    eq(credentials.slot, slot.name),
+    eq(credentials.platform, platform),
+    eq(credentials.appId, appId),
+    eq(credentials.slot, slot),
     eq(credentials.kind, kind),
   );
 }

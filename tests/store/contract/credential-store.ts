@@ -29,7 +29,7 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     using it = await setup();
     expect(await it.store.find(TOKEN)).toEqual(NO_RECORD);
     expect(await it.store.listOfApp("weixin", "wx1")).toEqual([]);
-    expect(await it.store.listUsed(0)).toEqual([]);
+    expect(await it.store.nextDueAt()).toBeUndefined();
   });
 
   test(`${kind}: what was saved is found as it was, and save answers with the very object`, async () => {
@@ -216,29 +216,6 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     expect(await it.store.find(tokenOf(weixinSlot("never-saved")))).toEqual(NO_RECORD);
     await it.put("two");
     expect((await (await it.reopen()).credentials.find(TOKEN)).usedAt).toBe(7000);
-  });
-
-  test(`${kind}: the credentials that were used since a moment are listed with their lives: none that is cleared, older or was never used`, async () => {
-    using it = await setup();
-    const names = ["wx1", "wx2", "wx3", "wx4"].map((appId) => tokenOf(weixinSlot(appId)));
-    const ticket = { slot: weixinSlot("wx1"), kind: "jsapi_ticket" as const };
-    for (const name of [...names, ticket]) await it.put("x", name);
-    const [at, later, before, cleared] = names;
-    const uses = [
-      [at, 5000],
-      [later, 6000],
-      [before, 4999],
-      [cleared, 6000],
-    ] as const;
-    await it.store.touch(uses.map(([name, usedAt]) => ({ name: name!, usedAt })));
-    await it.store.clear(cleared!);
-    const listed = await it.store.listUsed(5000);
-    expect(listed.map(({ name }) => name.slot.appId).toSorted()).toEqual(["wx1", "wx2"]);
-    for (const { name, issuedAt, expiresAt } of listed) {
-      expect([name.slot.platform, name.slot.name, name.kind]).toEqual(["weixin", "stable", "access_token"]);
-      expect([issuedAt, expiresAt]).toEqual([1000, 7_201_000]);
-      expect(name.slot).not.toHaveProperty("secret");
-    }
   });
 
   test(`${kind}: platform, app, slot and kind each name a credential of their own`, async () => {

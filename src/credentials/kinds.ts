@@ -1,0 +1,221 @@
+import type { Slot, SlotName, TokenMode } from "../apps/app.ts";
+import { type Platform, ServiceError } from "../errors.ts";
+
+/** When a credential is renewed ahead of its end, for one that lives two hours; shorter lives scale it down. */
+interface RenewalRule {
+  /** The life that is left at the earliest and at the latest; in between, jitter spreads the credentials of many apps. */
+  readonly firstLeftMs: number;
+  readonly lastLeftMs: number;
+  /** Whether a renewal that brought no longer life is tried again every 15 s, or when half of what is left is gone. */
+  readonly again: "often" | "half";
+}
+
+/** One kind of credential, as one platform issues it, and everything in which it differs from the others. */
+export interface Kind {
+  readonly platform: Platform;
+  readonly name: string;
+  /** The token mode that the row is for; undefined where the mode makes no difference. */
+  readonly mode?: TokenMode;
+  /**
+   * What it is obtained with: the app's secret, the app's access token, or a credential of the app's parent. One that
+   * is pushed cannot be asked for: WeChat sends it when it likes, and `accept` stores it.
+   */
+  readonly obtainedBy: "secret" | "token" | "parent" | "pushed";
+  /** Undefined for one that is not renewed ahead of its end. */
+  readonly renewal?: RenewalRule;
+  /** The same value is issued until so much of its life is left; undefined where that is not known. */
+  readonly repeatedUntilLeftMs?: number;
+  /** Whether each fetch issues a new one, and so ends the one before its predecessor. */
+  readonly invalidatesPredecessor?: boolean;
+  /** For how long a valid value that was replaced stays valid. */
+  readonly predecessorMs: number;
+  /** Whether the upstream issues a new one on demand, although the current one is valid. */
+  readonly canForce?: boolean;
+  /** Where it is obtained, for those whose calls are counted by the day, and how many calls a day are allowed. */
+  readonly daily?: { readonly endpoint: string; readonly limit: number };
+  /** Whether the upstream can be asked if a value is still valid. */
+  readonly hasProbe?: boolean;
+  /** What a refusal of it blames: the slot, which is its secret and account, or this credential alone. */
+  readonly blames: "slot" | "credential";
+  /** Whether callers send it back to us with their calls, so that it must be known again. */
+  readonly isPresented?: boolean;
+}
+
+const MINUTE_MS = 60_000;
+/** How long WeChat keeps the predecessor of a token valid. */
+const HANDOVER_MS = 5 * MINUTE_MS;
+/** WeChat's and WeCom's credentials live two hours. */
+const FULL_LIFE_MS = 120 * MINUTE_MS;
+/**
+ * From 285 s on: before 300 s stable mode repeats the same token, and a classic fetch would leave those who were
+ * promised a longer life with an invalid one, because the predecessor lives 300 s. Jitter only goes later.
+ */
+const WEIXIN_TOKEN_RENEWAL: RenewalRule = { firstLeftMs: 285_000, lastLeftMs: 200_000, again: "often" };
+const AGAIN_MS = 15_000;
+const TICKET_RENEWAL: RenewalRule = { firstLeftMs: 600_000, lastLeftMs: 600_000, again: "half" };
+const WEIXIN_TOKEN = {
+  platform: "weixin",
+  name: "access_token",
+  obtainedBy: "secret",
+  renewal: WEIXIN_TOKEN_RENEWAL,
+  predecessorMs: HANDOVER_MS,
+  hasProbe: true,
+  blames: "slot",
+  isPresented: true,
+} as const;
+const TICKET = {
+  obtainedBy: "token",
+  renewal: TICKET_RENEWAL,
+  predecessorMs: 0,
+  blames: "credential",
+} as const;
+const WECOM_TICKET = { ...TICKET, platform: "wecom", repeatedUntilLeftMs: 0 } as const;
+
+/** A new kind is one row here, and one source unless it is pushed. */
+const ROWS = [
+  {
+    ...WEIXIN_TOKEN,
+    mode: "stable",
+    repeatedUntilLeftMs: HANDOVER_MS,
+    canForce: true,
+    daily: { endpoint: "/cgi-bin/stable_token", limit: 500_000 },
+  },
+  {
+    ...WEIXIN_TOKEN,
+    mode: "classic",
+    invalidatesPredecessor: true,
+    daily: { endpoint: "/cgi-bin/token", limit: 2000 },
+  },
+  { ...TICKET, platform: "weixin", name: "jsapi_ticket" },
+  { ...TICKET, platform: "weixin", name: "wx_card_ticket" },
+  {
+    platform: "wecom",
+    name: "access_token",
+    obtainedBy: "secret",
+    // Repeated to the very end, so it is asked for a second after it.
+    renewal: { firstLeftMs: -1000, lastLeftMs: -1000, again: "often" },
+    repeatedUntilLeftMs: 0,
+    predecessorMs: 0,
+    hasProbe: true,
+    blames: "slot",
+    isPresented: true,
+  },
+  { ...WECOM_TICKET, name: "jsapi_ticket" },
+  { ...WECOM_TICKET, name: "wx_card_ticket" },
+  { ...WECOM_TICKET, name: "agent_config_ticket" },
+] as const satisfies readonly Kind[];
+
+/** The short-lived things that WeChat and WeCom issue to us. */
+export type CredentialKind = (typeof ROWS)[number]["name"];
+
+/** The name of every kind, whoever issues it. */
+export const CREDENTIAL_KINDS: readonly CredentialKind[] = [...new Set(ROWS.map(({ name }) => name))];
+
+/** Kinds of credentials by platform, name and token mode. */
+export class Kinds {
+  readonly #rows: readonly Kind[];
+
+  constructor(rows: readonly Kind[]) {
+    this.#rows = rows;
+  }
+
+  /** The kind of a credential; undefined when the platform issues none of that name. */
+  find({ slot, kind }: { readonly slot: Slot | SlotName; readonly kind: string }): Kind | undefined {
+    const { platform } = slot;
+    // A configured slot of WeChat's is named after its mode. Where neither says it, what differs does not matter.
+    const mode = "tokenMode" in slot ? slot.tokenMode : slot.name;
+    let found: Kind | undefined;
+    for (const row of this.#rows) {
+      if (row.platform !== platform || row.name !== kind) continue;
+      if (row.mode === undefined || row.mode === mode) return row;
+      found ??= row;
+    }
+    return found;
+  }
+
+  /**
+   * The kind of a credential.
+   *
+   * @throws {ServiceError} `invalid_parameter` when the platform issues none of that name.
+   */
+  get(name: { readonly slot: Slot | SlotName; readonly kind: string }): Kind {
+    const kind = this.find(name);
+    if (kind) return kind;
+    throw new ServiceError(
+      "invalid_parameter",
+      "该平台没有这种凭证 (this platform issues no credential of this kind)",
+    );
+  }
+}
+
+/** The kinds that this service knows. */
+export const KINDS = new Kinds(ROWS);
+
+/** Which kinds each platform issues. */
+export const KINDS_OF: Readonly<Record<Platform, readonly CredentialKind[]>> = {
+  weixin: namesOf("weixin"),
+  wecom: namesOf("wecom"),
+};
+
+/** The daily limits of the upstream's endpoints where they are known, by endpoint. */
+export const DAILY_LIMITS: ReadonlyMap<string, number> = new Map(
+  ROWS.flatMap((row) => ("daily" in row ? [[row.daily.endpoint, row.daily.limit] as const] : [])),
+);
+
+/** What the renewal of a credential goes by. */
+export interface Life {
+  /** The life that it was issued with. */
+  readonly lifeMs: number;
+  /** Overrides the kind's rule; see `Credential.renewBeforeMs`. */
+  readonly renewBeforeMs?: number | undefined;
+}
+
+/**
+ * How much life is left when a credential is first renewed ahead of its end, in milliseconds; `chance` in [0, 1) says
+ * where between the earliest and the latest. Minus infinity for a kind that is not renewed.
+ */
+export function renewBeforeMs({ renewal }: Kind, life: Life, chance: number): number {
+  if (!renewal) return Number.NEGATIVE_INFINITY;
+  if (life.renewBeforeMs !== undefined) return life.renewBeforeMs;
+  const { firstLeftMs, lastLeftMs } = renewal;
+  // Behind the end it is a matter of clocks, not of how long it lived.
+  return (firstLeftMs - (firstLeftMs - lastLeftMs) * chance) * (firstLeftMs > 0 ? scaleOf(life) : 1);
+}
+
+/** How long to wait after a renewal that brought no longer life, in milliseconds. */
+export function renewAgainMs({ renewal }: Kind, life: Life, remainingMs: number): number {
+  const step = Math.max(1000, AGAIN_MS * scaleOf(life));
+  return renewal?.again === "half" ? Math.max(step, remainingMs / 2) : step;
+}
+
+/**
+ * When a credential that was just obtained is due to be renewed, in epoch milliseconds; undefined when it is not
+ * renewed. `isRepeated` says that the upstream issued the value that we had.
+ */
+export function renewalAt(
+  kind: Kind,
+  credential: Life & { readonly expiresAt: number },
+  {
+    now,
+    isRepeated,
+    chance,
+  }: { readonly now: number; readonly isRepeated: boolean; readonly chance: number },
+): number | undefined {
+  if (!kind.renewal) return undefined;
+  const remainingMs = credential.expiresAt - now;
+  const leftMs = renewBeforeMs(kind, credential, chance);
+  const isDue = remainingMs <= (isRepeated ? renewBeforeMs(kind, credential, 0) : leftMs);
+  return Math.round(
+    isDue ? now + renewAgainMs(kind, credential, remainingMs) : credential.expiresAt - leftMs,
+  );
+}
+
+function scaleOf({ lifeMs }: Life): number {
+  return Math.min(1, lifeMs / FULL_LIFE_MS);
+}
+
+function namesOf(platform: Platform): CredentialKind[] {
+  return CREDENTIAL_KINDS.filter((name) =>
+    ROWS.some((row) => row.platform === platform && row.name === name),
+  );
+}
