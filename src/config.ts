@@ -34,8 +34,6 @@ export interface Config {
   readonly anonymous: boolean | undefined;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousRateLimit: number;
-  /** How many bytes of the gateway's requests are held so that they can be sent once more: of each, and of all together. */
-  readonly gatewayReplayBytes: { readonly each: number; readonly total: number };
   /** Lower case. */
   readonly allowedHosts: readonly string[];
   /** Pages of these origins may have themselves signed. */
@@ -56,8 +54,6 @@ const URL_EXPECTED =
 
 const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
-
-const BYTES_EXPECTED = "应为字节数 (must be a number of bytes)";
 
 /**
  * Every variable that has a fixed name. An empty value is as good as none. The apps' own variables
@@ -161,18 +157,6 @@ export const VARIABLES = Type.Object({
     "应为每秒请求数，0为不限 (must be a number of requests a second, 0 for no limit)",
     "Requests a second that one address without a key may make, ten times as many at once; 0 for no limit. 没有密钥的单个地址每秒请求数上限（瞬时可达10倍）；0为不限。",
   ),
-  GATEWAY_REPLAY_BYTES: variable(
-    "10485760",
-    "^\\d{1,10}$",
-    BYTES_EXPECTED,
-    "Bytes of a gateway request up to which it can be sent once more after its token was found dead. 网关请求不超过该字节数时，token失效后可自动重发。",
-  ),
-  GATEWAY_REPLAY_TOTAL_BYTES: variable(
-    "67108864",
-    "^\\d{1,11}$",
-    BYTES_EXPECTED,
-    "Bytes that all such requests under way may hold in memory together. 所有在途的此类请求合计占用内存的上限（字节）。",
-  ),
   ALLOWED_HOSTS: variable(
     "",
     "^$|^[A-Za-z0-9.-]+(\\s*,\\s*[A-Za-z0-9.-]+)*$",
@@ -198,6 +182,9 @@ export const VARIABLES = Type.Object({
     "Who may see /swagger, likewise. /swagger 的可见范围，同上。",
   ),
 });
+
+/** Variables of earlier versions. One that is still set is named in a warning, and does nothing. */
+const REMOVED = ["GATEWAY_REPLAY_BYTES", "GATEWAY_REPLAY_TOTAL_BYTES"] as const;
 
 const NO_APPS =
   "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must bring its secret)";
@@ -248,10 +235,6 @@ export function loadConfig(environment: Environment = process.env): Config {
     trustedProxies: networks("TRUSTED_PROXIES", value),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
-    gatewayReplayBytes: {
-      each: Number(value("GATEWAY_REPLAY_BYTES")),
-      total: Number(value("GATEWAY_REPLAY_TOTAL_BYTES")),
-    },
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
     corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
     visibility: {
@@ -259,7 +242,13 @@ export function loadConfig(environment: Environment = process.env): Config {
       swagger: value("SWAGGER") as Visibility,
     },
     apps,
-    warnings: [...unknownNames(file, environment), ...(apps.length === 0 ? [NO_APPS] : [])],
+    warnings: [
+      ...unknownNames(file, environment),
+      ...REMOVED.filter((name) => merged[name]).map(
+        (name) => `${name}: 该变量已不再起作用，可以删除 (has no effect any more; remove it)`,
+      ),
+      ...(apps.length === 0 ? [NO_APPS] : []),
+    ],
   });
 }
 

@@ -25,7 +25,6 @@ import { TokenResolver } from "./api/token-resolver.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { ReplayBudget } from "./gateway/call-body.ts";
 import { UserTokenCalls } from "./gateway/user-token-calls.ts";
 import { Concurrency } from "./access/limits.ts";
 import { WechatFace } from "./http/wechat-face.ts";
@@ -116,7 +115,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const usage = new UsageCounter(store.usage, clock);
     events.subscribe(usage.listen);
     const { sharesPort = false, refreshes = true, workers = 1 } = options;
-    const { auditRetentionDays: retentionDays, gatewayReplayBytes: replayBytes } = config;
+    const { auditRetentionDays: retentionDays } = config;
     const audit = new AuditTrail({
       store: store.audit,
       clock,
@@ -128,7 +127,6 @@ export async function startService(config: Config, options: ServiceOptions = {})
     events.subscribe(audit.listen);
     const readiness = new Readiness({ probe: () => store.probe(), auditFault: () => audit.fault(), clock });
     events.subscribe(readiness.listen);
-    const budget = new ReplayBudget({ each: replayBytes.each, total: replayBytes.total / workers });
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -137,7 +135,6 @@ export async function startService(config: Config, options: ServiceOptions = {})
       listLives: () => store.listLives(),
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
       isHeldApp: (name) => directory.find(name) !== undefined,
-      replayBytes: () => budget.held,
     });
     events.subscribe(metrics.listen);
     const unknownSecrets = new UnknownSecrets(
@@ -273,7 +270,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       ...parts,
       holders: new TokenResolver({ access, introspector }),
       endpoints: dropinEndpoints(parts),
-      gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers), budget }),
+      gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) }),
       userTokenCalls: new UserTokenCalls({ access, forwarder }),
     });
     const server = isLocal ? noopServer : listen(app, { ...config, isShared: sharesPort }, face);

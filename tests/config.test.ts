@@ -55,7 +55,6 @@ test("without any variable everything has its documented default", () => {
     trustedProxies: false,
     anonymous: undefined,
     anonymousRateLimit: 2000,
-    gatewayReplayBytes: { each: 10_485_760, total: 67_108_864 },
     allowedHosts: [],
     corsOrigins: [],
     visibility: { metrics: "on", swagger: "on" },
@@ -276,6 +275,14 @@ test("an unknown WEIXIN_ or WECOM_ name in the environment is only a warning: it
   });
   expect(warnings.map((line) => line.split(":")[0])).toEqual(["WEIXIN_SERVICE_PORT", "WECOM_X"]);
   expect(warnings.join("\n")).not.toContain("canary");
+});
+
+test("a variable of an earlier version is warned of once, and does not stop the start whatever it says", () => {
+  const { warnings } = load({ GATEWAY_REPLAY_BYTES: "canary", WEIXIN_SECRET_wx1: "a" });
+  expect(warnings).toEqual([expect.stringMatching(/^GATEWAY_REPLAY_BYTES: .*has no effect/)]);
+  expect(warnings.join("\n")).not.toContain("canary");
+  using file = setup("GATEWAY_REPLAY_TOTAL_BYTES=1\nWEIXIN_SECRET_wx1=0123456789abcdef\n");
+  expect(loadConfig({ ENV_FILE: file.path }).warnings).toHaveLength(1);
 });
 
 test("a name of nobody's in the file is left alone", () => {

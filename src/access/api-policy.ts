@@ -1,6 +1,6 @@
 import type { Platform } from "../errors.ts";
-import { MESSAGING_PATHS } from "./messaging-paths.ts";
-import { READING_PATHS } from "./reading-paths.ts";
+import messaging from "./policies/no-messaging.txt" with { type: "text" };
+import reading from "./policies/read-only.txt" with { type: "text" };
 
 /** What a policy allows where its lists say nothing. */
 export const API_PRESETS = [
@@ -45,6 +45,22 @@ const PRESETS: Readonly<Record<ApiPreset, (platform: Platform, plain: string) =>
   "no-messaging": (platform, plain) => !matches(MESSAGING_PATHS[platform], plain),
   none: () => false,
 };
+
+type PathLists = Readonly<Record<Platform, readonly string[]>>;
+
+/** What the preset `no-messaging` refuses, and what `read-only` allows, as patterns. */
+export const [MESSAGING_PATHS, READING_PATHS] = [readPaths(messaging), readPaths(reading)];
+
+/** The patterns in a file of `policies/`: one a line below `[weixin]` or `[wecom]`, and comments that begin with `#`. */
+function readPaths(text: string): PathLists {
+  const lists = { weixin: [] as string[], wecom: [] as string[] };
+  let platform: Platform = "weixin";
+  for (const line of text.split(/\r?\n/)) {
+    if (line === "[weixin]" || line === "[wecom]") platform = line === "[wecom]" ? "wecom" : "weixin";
+    else if (line !== "" && !line.startsWith("#")) lists[platform].push(line);
+  }
+  return lists;
+}
 
 /** Whether `policy` refuses nothing at all, so that a real token says no more than it does. */
 export function isUnrestricted({ preset, deny }: ApiPolicy): boolean {

@@ -1,7 +1,9 @@
 import type { Clock } from "../clock.ts";
+import type { ServiceError } from "../errors.ts";
 import type { Client } from "./client.ts";
 import { callerNetwork } from "./networks.ts";
 import { type Caller, markRefused, tooMany } from "./principal.ts";
+import { Semaphore } from "./semaphore.ts";
 
 /** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
 const MAX_BUCKETS = 10_000;
@@ -113,47 +115,97 @@ export class CallerLimits {
   }
 }
 
-/** When it is worth to come again: nobody knows how long those take that are under way. */
+/** When it is worth trying again: nobody knows how long those take that are under way. */
 const RETRY_MS = 1000;
+/** Half of what the forwarder lets through at once, so that one caller alone never takes all of it. */
+const DEFAULT_CONCURRENCY = 96;
+const WAIT_MS = 10_000;
 
-/** Counts each client's requests under way. Who has none under way takes no memory. */
+/** A call that wants to be counted. */
+export interface CountedCall {
+  /** The caller's abort. */
+  readonly signal: AbortSignal;
+  /** As how many calls it counts against the default; default 1. */
+  readonly permits?: number;
+}
+
+/**
+ * Bounds each caller's calls under way: a client's, wherever it calls from, or those of one address. A caller that has
+ * none under way takes no memory.
+ */
 export class Concurrency {
   readonly #workers: number;
+  readonly #waitMs: number;
+  /** By client, of those that have a limit of their own. */
   readonly #underWay = new Map<string, number>();
+  /** By caller, of all others. */
+  readonly #defaults = new Map<string, Semaphore>();
 
-  /** Each limit is divided among `workers` processes; at least one request at once each of them lets through. */
-  constructor(workers: number) {
+  /**
+   * Each limit is divided among `workers` processes, and each of them lets through at least one call at once. `waitMs`
+   * overrides how long a call waits under the default limit: 10 s.
+   */
+  constructor(workers: number, waitMs = WAIT_MS) {
     this.#workers = workers;
+    this.#waitMs = waitMs;
   }
 
   /**
-   * Counts a request of the caller's client in. What it gives counts it out, once however often it is called; undefined
-   * for who has no limit, and is not counted.
+   * Counts a call in and returns what counts it out, once however often it is called.
    *
-   * @throws {ServiceError} `rate_limited` when as many as the client may have are under way.
+   * A client's own limit refuses what exceeds it. Callers without one have 96, and wait their turn.
+   *
+   * @throws {ServiceError} `rate_limited`, also for a caller that has gone while it waited.
    */
-  enter(caller: Caller): (() => void) | undefined {
-    const { name = "", concurrency } = caller.client?.client ?? {};
-    if (concurrency === undefined) return undefined;
+  async enter(caller: Caller, { signal, permits = 1 }: CountedCall): Promise<() => void> {
+    const client = caller.client?.client;
+    if (client?.concurrency !== undefined) return this.#count(caller, client.name, client.concurrency);
+    const key = client ? `client ${client.name}` : callerNetwork(caller.address);
+    const semaphore = this.#defaults.get(key) ?? new Semaphore(this.#share(DEFAULT_CONCURRENCY));
+    this.#defaults.set(key, semaphore);
+    try {
+      if (!semaphore.tryAcquire(permits)) await this.#wait(semaphore, caller, signal, permits);
+    } finally {
+      if (semaphore.isIdle) this.#defaults.delete(key);
+    }
+    return once(() => {
+      semaphore.release(permits);
+      if (semaphore.isIdle) this.#defaults.delete(key);
+    });
+  }
+
+  async #wait(semaphore: Semaphore, caller: Caller, signal: AbortSignal, permits: number): Promise<void> {
+    try {
+      await semaphore.acquire(AbortSignal.any([signal, AbortSignal.timeout(this.#waitMs)]), permits);
+    } catch {
+      throw tooManyAtOnce(caller);
+    }
+  }
+
+  #count(caller: Caller, name: string, limit: number): () => void {
     const underWay = this.#underWay.get(name) ?? 0;
-    if (underWay >= this.#share(concurrency))
-      throw markRefused(caller, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
+    if (underWay >= this.#share(limit)) throw tooManyAtOnce(caller);
     this.#underWay.set(name, underWay + 1);
-    let isOut = false;
-    return () => {
-      if (isOut) return;
-      isOut = true;
-      this.#leave(name);
-    };
+    return once(() => {
+      const left = (this.#underWay.get(name) ?? 1) - 1;
+      if (left > 0) this.#underWay.set(name, left);
+      else this.#underWay.delete(name);
+    });
   }
 
-  #leave(name: string): void {
-    const left = (this.#underWay.get(name) ?? 1) - 1;
-    if (left > 0) this.#underWay.set(name, left);
-    else this.#underWay.delete(name);
+  #share(limit: number): number {
+    return Math.max(1, Math.floor(limit / this.#workers));
   }
+}
 
-  #share(concurrency: number): number {
-    return Math.max(1, Math.floor(concurrency / this.#workers));
-  }
+function tooManyAtOnce(caller: Caller): ServiceError {
+  return markRefused(caller, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
 }

@@ -5,8 +5,8 @@ import type { Secret } from "../secret.ts";
 /** Answers up to this size are looked at. Refusals are some hundred bytes. */
 const MAX_LOOKED_AT = 64 * 1024;
 
-/** What is said of a token that is dead: on WeCom 40001 is about a secret. */
-const DEAD: Readonly<Record<Platform, ReadonlySet<number>>> = {
+/** What is said of a token that is rejected: on WeCom 40001 is about a secret. */
+const INVALID_TOKEN: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([40001, 40014, 42001]),
   wecom: new Set([40014, 42001]),
 };
@@ -36,9 +36,9 @@ export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> 
   return { answer: { ...answer, body: bytes }, bytes: undefined, errcode: undefined };
 }
 
-/** Whether the platform says that the token it was sent is dead. */
+/** Whether the platform rejects the token that it was sent. */
 export function isInvalidToken(platform: Platform, { errcode }: ReadAnswer): boolean {
-  return errcode !== undefined && DEAD[platform].has(errcode);
+  return errcode !== undefined && INVALID_TOKEN[platform].has(errcode);
 }
 
 function isSmallText(headers: Headers): boolean {
@@ -115,13 +115,13 @@ function rejoin(read: readonly Uint8Array[], reader: Reader): ReadableStream<Uin
   );
 }
 
-/** How an answer is handed on. */
-export interface HandingOn {
+/** How an answer is rewritten for its caller. */
+export interface ResponseRewrite {
   /** The token that was sent up. */
   readonly real: Secret;
-  /** What the caller calls it; undefined for whoever came with a key alone. */
+  /** What the caller calls it; undefined for a caller with a key alone. */
   readonly given: Secret | undefined;
-  /** Called once the body has been sent, has broken off or is wanted no more; at once where it is no stream. */
+  /** Called once the body has been sent, has broken off or is no longer wanted; at once where it is no stream. */
   readonly onEnd?: (() => void) | undefined;
 }
 
@@ -130,7 +130,7 @@ export interface HandingOn {
  *
  * As the real token was put in on the way up, it is taken out on the way down, should a header or a small text quote it.
  */
-export function handedOn({ answer, bytes }: ReadAnswer, { real, given, onEnd }: HandingOn): Response {
+export function toResponse({ answer, bytes }: ReadAnswer, { real, given, onEnd }: ResponseRewrite): Response {
   const { status, headers } = answer;
   const token = { real: real.reveal(), given: given?.reveal() ?? "ACCESS_TOKEN" };
   const said = token.real === token.given ? bytes : withoutToken(headers, bytes, token);

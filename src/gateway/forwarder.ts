@@ -4,8 +4,6 @@ import type { Caller } from "../access/principal.ts";
 /** A request as it goes to WeChat or WeCom, with the real token in it. */
 export interface ForwardRequest {
   readonly platform: Platform;
-  /** Who asks, so that nobody takes all the room there is. */
-  readonly caller: string;
   readonly method: string;
   /** Set on the upstream's URL as it is, never resolved. */
   readonly path: string;
@@ -18,10 +16,18 @@ export interface ForwardRequest {
   readonly signal: AbortSignal;
 }
 
+/** As how many requests one counts whose body is streamed: `fetch` holds about 5 MB of it. */
+export const STREAM_PERMITS = 6;
+
 /** A body that is sent while it comes in, and is exactly `length` bytes long. */
 export interface BodyStream {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number;
+}
+
+/** Whether a body is sent while it comes in. */
+export function isStream(body: ForwardRequest["body"]): body is BodyStream {
+  return body !== undefined && !(body instanceof Uint8Array);
 }
 
 /**
@@ -41,7 +47,7 @@ export interface Forwarder {
 }
 
 /** Sends a request up, and notes on the caller for whom that is whether it may have been carried out. Throws as `forward`. */
-export async function forwardFor(
+export async function forwardTracked(
   caller: Caller,
   forwarder: Forwarder,
   request: ForwardRequest,

@@ -1,6 +1,6 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
-import { type Access, actorOf, callerKey } from "../access/access.ts";
+import { type Access, actorOf } from "../access/access.ts";
 import { type Caller, markRefused } from "../access/principal.ts";
 import type { Concurrency } from "../access/limits.ts";
 import type { Clock } from "../clock.ts";
@@ -11,9 +11,9 @@ import { heldApp, type TokenContext } from "../api/token-resolver.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";
 import type { EventBus, ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { handedOn, type ReadAnswer, readSmallText, isInvalidToken } from "./answer.ts";
-import { type CallBody, prepareBody, type ReplayBudget } from "./call-body.ts";
-import { type Forwarder, forwardFor, headersUp } from "./forwarder.ts";
+import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
+import { type CallBody, isStreamed, prepareBody } from "./call-body.ts";
+import { type Forwarder, forwardTracked, headersUp, isStream, STREAM_PERMITS } from "./forwarder.ts";
 import { assertAllowed, assertCanonical } from "./blocked-paths.ts";
 import { pathFamily } from "../access/api-policy.ts";
 
@@ -24,7 +24,6 @@ export interface GatewayParts {
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
   readonly forwarder: Forwarder;
   readonly concurrency: Pick<Concurrency, "enter">;
-  readonly budget: ReplayBudget;
   readonly clock: Clock;
   readonly events: EventBus;
 }
@@ -77,17 +76,20 @@ export class Gateway {
     assertCanonical(platform, { method, path, query });
     assertAllowedTo(caller, path, query);
     access.checkPath(caller, platform, path);
-    const leave = concurrency.enter(caller);
+    const leave = await concurrency.enter(caller, {
+      signal,
+      permits: isStreamed(request.request) ? STREAM_PERMITS : 1,
+    });
     // The answer of a caller who has gone before it came is neither read nor cancelled.
-    if (leave) signal.addEventListener("abort", leave, { once: true });
+    signal.addEventListener("abort", leave, { once: true });
     const call: Call = { request, holding, family, startedAt: clock.monotonic(), healing: "none" };
     try {
       const { last, token: real } = await this.#exchange(call);
-      const response = handedOn(last, { real, given: holding.token, onEnd: leave });
+      const response = toResponse(last, { real, given: holding.token, onEnd: leave });
       this.#report(call, outcomeOf(last));
       return response;
     } catch (error) {
-      leave?.();
+      leave();
       this.#report(call, codeOf(error));
       throw error;
     }
@@ -101,23 +103,21 @@ export class Gateway {
   }
 
   async #exchange(call: Call): Promise<Exchanged> {
-    const { credentials, budget } = this.#parts;
+    const { credentials } = this.#parts;
     const { request, holding } = call;
     const { slot } = holding;
-    const body = await prepareBody(request.request, budget.of(callerKey(request.caller)));
-    try {
-      const held = slot && (await credentials.get(tokenOf(slot), { notes: request.caller }));
-      const token = held?.value ?? holding.token;
-      if (!token) throw new ServiceError("internal", "a call without a token");
-      const first = await this.#send(call, body, token);
-      if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
-      const another = await this.#another(call, slot, token);
-      call.healing = another && body.isReplayable ? "healed" : "failed";
-      if (!another || !body.isReplayable) return { last: first, token };
-      return { last: await this.#send(call, body, another), token: another };
-    } finally {
-      body.release();
-    }
+    const body = await prepareBody(request.request);
+    const held = slot && (await credentials.get(tokenOf(slot), { notes: request.caller }));
+    const token = held?.value ?? holding.token;
+    if (!token) throw new ServiceError("internal", "a call without a token");
+    const first = await this.#send(call, body, token);
+    if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
+    const another = await this.#another(call, slot, token);
+    const isHealed = another !== undefined && !isStream(body);
+    call.healing = isHealed ? "healed" : "failed";
+    return isHealed
+      ? { last: await this.#send(call, body, another), token: another }
+      : { last: first, token };
   }
 
   /** Another token than `dead`, which the platform has just refused; undefined when there is none to be had. */
@@ -131,7 +131,7 @@ export class Gateway {
     }
   }
 
-  async #send({ request, holding, family }: Call, { body }: CallBody, token: Secret): Promise<ReadAnswer> {
+  async #send({ request, holding, family }: Call, body: CallBody, token: Secret): Promise<ReadAnswer> {
     const { forwarder, clock, events } = this.#parts;
     const { platform, appId } = holding.name;
     const { caller, path } = request;
@@ -144,9 +144,8 @@ export class Gateway {
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const who = callerKey(caller);
-      const up = { platform, caller: who, method, path, query, headers: headersUp(headers), body, signal };
-      const read = await readSmallText(await forwardFor(caller, forwarder, up));
+      const up = { platform, method, path, query, headers: headersUp(headers), body, signal };
+      const read = await readSmallText(await forwardTracked(caller, forwarder, up));
       report(outcomeOf(read), read.errcode);
       return read;
     } catch (error) {

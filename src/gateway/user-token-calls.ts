@@ -1,8 +1,8 @@
 import { ANY_APP } from "../access/client.ts";
-import { type Access, callerKey } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
 import type { WechatRequest } from "../api/wechat-request.ts";
 import { refusalOf } from "../api/wechat-answer.ts";
-import { type Forwarder, forwardFor, headersUp } from "./forwarder.ts";
+import { type Forwarder, forwardTracked, headersUp } from "./forwarder.ts";
 import { pathFamily } from "../access/api-policy.ts";
 
 /**
@@ -42,9 +42,8 @@ export class UserTokenCalls {
     const { method, headers, signal } = request;
     if (method !== "GET") throw refusalOf("weixin", 43001, "require GET method");
     caller.use = { action: "api:call", app: ANY_APP, family: pathFamily(path) };
-    const { status, ...answer } = await forwardFor(caller, this.#parts.forwarder, {
+    const { status, ...answer } = await forwardTracked(caller, this.#parts.forwarder, {
       platform: "weixin",
-      caller: callerKey(caller),
       method,
       path,
       query: query.toString(),

@@ -96,7 +96,6 @@ export class ServiceMetrics {
   /** Everything measured so far, as plain JSON. What the store can't tell just now is left out. */
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
-    this.#gateway.read();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
@@ -185,8 +184,6 @@ export interface GatewayMetricsParts {
   readonly appCount: () => number;
   /** Whether it is the public name of an app that we hold. Others get no series: callers could make any number. */
   readonly isHeldApp: (name: string) => boolean;
-  /** How many bytes of requests are held now, so that they can be sent once more. */
-  readonly replayBytes: () => number;
 }
 
 /** Counts what goes through the gateway in this process, by client, app and family of the path. */
@@ -195,7 +192,6 @@ export class GatewayMetrics {
   readonly #calls: Counter;
   readonly #seconds: Histogram;
   readonly #heals: Counter;
-  readonly #held: Gauge;
   readonly #clients = new Set<string>();
 
   constructor(registry: MetricRegistry, parts: GatewayMetricsParts) {
@@ -216,11 +212,6 @@ export class GatewayMetrics {
       help: "Calls whose token turned out to be dead: sent once more, or not. Without app above 1000 apps.",
       labelNames: ["app", "result"],
     });
-    this.#held = registry.gauge({
-      name: "accesstoken_gateway_replay_bytes",
-      help: "Bytes of requests that are held now, so that they can be sent once more.",
-      merge: "add",
-    });
   }
 
   count({
@@ -235,11 +226,6 @@ export class GatewayMetrics {
     this.#calls.increase(this.#clientLabel(client), name, family, outcome);
     this.#seconds.observe(durationMs / 1000, family);
     if (healing !== "none") this.#heals.increase(name, healing);
-  }
-
-  /** Reads what stands and does not happen. */
-  read(): void {
-    this.#held.set(this.#parts.replayBytes());
   }
 
   #appLabel(app: string): string {

@@ -1,7 +1,15 @@
 import { type Platform, ServiceError } from "../errors.ts";
-import type { BodyStream, ForwardAnswer, Forwarder, ForwardRequest } from "../gateway/forwarder.ts";
+import {
+  type BodyStream,
+  type ForwardAnswer,
+  type Forwarder,
+  type ForwardRequest,
+  isStream,
+  STREAM_PERMITS,
+} from "../gateway/forwarder.ts";
 import { answerStream, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
-import { Exchange, Turns } from "./exchange.ts";
+import { Semaphore } from "../access/semaphore.ts";
+import { Deadline } from "./deadline.ts";
 import { UPSTREAM_NAMES } from "./errcodes.ts";
 
 /** How long the forwarder waits, in milliseconds. */
@@ -21,13 +29,13 @@ export interface HttpForwarderOptions {
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
   readonly times?: Partial<ForwardTimes>;
-  /** How many requests are under way at once; the others wait for a turn, for `headMs` at most. Default 192; one caller gets half of them. */
-  readonly mostAtOnce?: number;
+  /** How many requests are under way at once; the others wait in the order in which they came, for `headMs` at most. Default 192. */
+  readonly maxConcurrent?: number;
 }
 
 const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000 };
 /** Bun runs 256 requests at once in the whole process: the rest is for those that fetch tokens. */
-const MAX_AT_ONCE = 192;
+const MAX_CONCURRENT = 192;
 /** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */
 const IDLE_SECONDS = 15;
 const LARGE_BYTES = 64 * 1024;
@@ -53,17 +61,17 @@ export class HttpForwarder implements Forwarder {
   readonly #session: Bun.FetchSession;
   readonly #origins: Readonly<Record<Platform, string>>;
   readonly #times: ForwardTimes;
-  readonly #turns: Turns;
+  readonly #permits: Semaphore;
 
   constructor(options: HttpForwarderOptions) {
-    const { baseUrls, proxyUrl, times, mostAtOnce = MAX_AT_ONCE } = options;
+    const { baseUrls, proxyUrl, times, maxConcurrent = MAX_CONCURRENT } = options;
     this.#session = new Bun.FetchSession({
       proxy: proxyUrl === undefined ? false : { url: proxyUrl, respectNoProxy: false },
       keepAlive: { idleTimeout: IDLE_SECONDS },
     });
     this.#origins = { weixin: new URL(baseUrls.weixin).origin, wecom: new URL(baseUrls.wecom).origin };
     this.#times = { ...TIMES, ...times };
-    this.#turns = new Turns(mostAtOnce);
+    this.#permits = new Semaphore(maxConcurrent);
   }
 
   /**
@@ -75,27 +83,28 @@ export class HttpForwarder implements Forwarder {
    *   not be sent as it is.
    */
   async forward(request: ForwardRequest): Promise<ForwardAnswer> {
-    const { platform, caller, method, path, query, signal } = request;
+    const { platform, method, path, query, signal } = request;
+    const permits = isStream(request.body) ? STREAM_PERMITS : 1;
     const url = exactUrl(this.#origins[platform], path, query);
     refuseUnsendable(request);
-    const exchange = new Exchange(platform, signal);
+    const deadline = new Deadline(platform, signal);
     try {
-      exchange.within(this.#times.headMs, () => tooBusy(platform));
-      await this.#turns.take(caller, exchange.signal);
-      exchange.onEnd(() => this.#turns.giveBack(caller));
-      const response = await this.#send(url, request, exchange);
+      deadline.arm(this.#times.headMs, () => tooBusy(platform));
+      await this.#permits.acquire(deadline.signal, permits);
+      deadline.onClose(() => this.#permits.release(permits));
+      const response = await this.#send(url, request, deadline);
       if (response.status < MIN_STATUS || response.status > MAX_STATUS) throw noSuchStatus(platform);
       const headers = endToEndHeaders(response.headers);
       const isBare = method === "HEAD" || BARE.has(response.status);
-      const body = isBare ? null : await this.#bodyOf(response, exchange);
-      if (body === null) exchange.end();
+      const body = isBare ? null : await this.#bodyOf(response, deadline);
+      if (body === null) deadline.close();
       return { status: response.status, headers, body };
     } catch (error) {
-      throw exchange.failFor(error);
+      throw deadline.failFor(error);
     }
   }
 
-  async #send(url: string, request: ForwardRequest, exchange: Exchange): Promise<Response> {
+  async #send(url: string, request: ForwardRequest, deadline: Deadline): Promise<Response> {
     const { method, path } = request;
     const headers = endToEndHeaders(request.headers, OWN_HEADERS);
     headers.set("accept-encoding", "identity");
@@ -105,39 +114,39 @@ export class HttpForwarder implements Forwarder {
     let isAnswered = false;
     const body = bodyToSend(request, isLarge);
     if (body && !(body instanceof Uint8Array)) headers.set("content-length", String(body.length));
-    exchange.within(quietMs);
+    deadline.arm(quietMs);
     const response = await fetch(url, {
       method,
       headers,
       ...(body === undefined
         ? {}
-        : { body: asUpload(body, exchange, () => isAnswered || exchange.within(quietMs)) }),
+        : { body: asUpload(body, deadline, () => isAnswered || deadline.arm(quietMs)) }),
       session: this.#session,
       redirect: "manual",
       decompress: false,
       keepalive: !isSentAgain(method, path, body),
-      signal: exchange.signal,
+      signal: deadline.signal,
     });
     isAnswered = true;
-    exchange.rest();
+    deadline.disarm();
     return response;
   }
 
-  async #bodyOf(response: Response, exchange: Exchange): Promise<ForwardAnswer["body"]> {
+  async #bodyOf(response: Response, deadline: Deadline): Promise<ForwardAnswer["body"]> {
     if (response.body === null) return null;
     const { bodyMs } = this.#times;
     if (isSmall(response.headers)) {
-      exchange.within(bodyMs);
+      deadline.arm(bodyMs);
       const bytes = await response.bytes();
-      exchange.end();
+      deadline.close();
       return bytes;
     }
     return answerStream(response.body, {
-      onWait: () => exchange.within(bodyMs),
-      onBytes: () => exchange.rest(),
-      onEnd: () => exchange.end(),
-      onBroken: (cause) => exchange.failFor(cause),
-      onCancel: () => exchange.fail(unwanted()),
+      onWait: () => deadline.arm(bodyMs),
+      onBytes: () => deadline.disarm(),
+      onEnd: () => deadline.close(),
+      onBroken: (cause) => deadline.failFor(cause),
+      onCancel: () => deadline.fail(unwanted()),
     });
   }
 }
@@ -149,11 +158,11 @@ function bodyToSend({ method, body }: ForwardRequest, isLarge: boolean): Uint8Ar
   return isLarge || !NEVER_SENT_AGAIN.test(method) ? streamOf(body) : body;
 }
 
-function asUpload(body: Uint8Array | BodyStream, exchange: Exchange, onProgress: () => void) {
+function asUpload(body: Uint8Array | BodyStream, deadline: Deadline, onProgress: () => void) {
   if (body instanceof Uint8Array) return body as Uint8Array<ArrayBuffer>;
   return uploadStream(body, {
     onProgress,
-    onBroken: (cause) => exchange.fail(brokenUpload(cause)),
+    onBroken: (cause) => deadline.fail(brokenUpload(cause)),
   });
 }
 

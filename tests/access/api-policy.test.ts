@@ -9,10 +9,10 @@ import {
   familyPattern,
   isPathAllowed,
   isUnrestricted,
+  MESSAGING_PATHS,
+  READING_PATHS,
   readPolicy,
 } from "../../src/access/api-policy.ts";
-import { MESSAGING_PATHS } from "../../src/access/messaging-paths.ts";
-import { READING_PATHS } from "../../src/access/reading-paths.ts";
 
 const PLATFORMS = ["weixin", "wecom"] as const;
 const CUSTOM_SEND = "/cgi-bin/message/custom/send";

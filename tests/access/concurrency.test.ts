@@ -5,9 +5,9 @@ import { Concurrency } from "../../src/access/limits.ts";
 import { ServiceError } from "../../src/errors.ts";
 
 /** A caller who is a client with that limit; nobody without a name. */
-function caller(name?: string, concurrency?: number): Caller {
+function caller(name?: string, concurrency?: number, address = "127.0.0.1"): Caller {
   const made = new Caller("trace", () => ({
-    address: "127.0.0.1",
+    address,
     untrustedReason: undefined,
     isSuspicious: false,
   }));
@@ -25,10 +25,12 @@ function caller(name?: string, concurrency?: number): Caller {
   return made;
 }
 
+const signal = new AbortController().signal;
+
 /** With how many milliseconds to wait a caller was refused; undefined when it was let in. */
-function refusal(work: () => unknown): number | undefined {
+async function refusal(work: Promise<unknown>): Promise<number | undefined> {
   try {
-    work();
+    await work;
   } catch (error) {
     if (error instanceof ServiceError && error.code === "rate_limited") return error.retryAfterMs;
     throw error;
@@ -36,44 +38,93 @@ function refusal(work: () => unknown): number | undefined {
   return undefined;
 }
 
-test("so many requests of a client at once as it may have, and one more when one has ended, however often it ends", () => {
+/** Enters as `times` calls of that caller, and counts in `entered` those that were let in. */
+function setup(concurrency: Concurrency) {
+  const entered: (() => void)[] = [];
+  const enter = async (as: Caller, times = 1, permits = 1) => {
+    for (let n = 0; n < times; n++)
+      void concurrency.enter(as, { signal, permits }).then((leave) => entered.push(leave));
+    await new Promise(setImmediate);
+  };
+  return { entered, enter };
+}
+
+test("so many requests of a client at once as it may have, and one more when one has ended, however often it ends", async () => {
   const concurrency = new Concurrency(1);
-  const [first] = [concurrency.enter(caller("two", 2)), concurrency.enter(caller("two", 2))];
+  const enter = (as = caller("two", 2)) => concurrency.enter(as, { signal });
+  const [first] = [await enter(), await enter()];
   const third = caller("two", 2);
-  expect(refusal(() => concurrency.enter(third))).toBe(1000);
+  expect(await refusal(enter(third))).toBe(1000);
   expect(third.isRefused).toBe(true);
-  first?.();
-  first?.();
-  expect(refusal(() => concurrency.enter(caller("two", 2)))).toBeUndefined();
-  expect(refusal(() => concurrency.enter(caller("two", 2)))).toBe(1000);
+  first();
+  first();
+  expect(await refusal(enter())).toBeUndefined();
+  expect(await refusal(enter())).toBe(1000);
 });
 
-test("each client has its own count, and who has no limit or is no client is never refused", () => {
+test("a client without a limit of its own has half of what is let through at once, and its further calls wait", async () => {
+  const { entered, enter } = setup(new Concurrency(1));
+  await enter(caller("free"), 200);
+  expect(entered).toHaveLength(96);
+  for (const leave of entered.slice(0, 50)) leave();
+  await enter(caller("other"));
+  expect(entered).toHaveLength(96 + 50 + 1);
+});
+
+test("whoever is no client is counted by its network", async () => {
+  const { entered, enter } = setup(new Concurrency(1));
+  await enter(caller(undefined, undefined, "2001:db8::1"), 60);
+  await enter(caller(undefined, undefined, "2001:db8::2"), 60);
+  expect(entered).toHaveLength(96);
+  await enter(caller(undefined, undefined, "10.0.0.1"), 60);
+  expect(entered).toHaveLength(96 + 60);
+});
+
+test("a call with a streamed body counts as several against the default, and as one against a client's own limit", async () => {
+  const { entered, enter } = setup(new Concurrency(1));
+  await enter(caller("free"), 20, 6);
+  expect(entered).toHaveLength(16);
+  await enter(caller("own", 20), 20, 6);
+  expect(entered).toHaveLength(36);
+});
+
+test("a call that waits too long, or whose caller has gone meanwhile, is refused, and its place is free", async () => {
+  const concurrency = new Concurrency(96, 20);
+  const enter = (by = signal) => concurrency.enter(caller("free"), { signal: by });
+  const leave = await enter();
+  expect(await refusal(enter())).toBe(1000);
+  expect(await refusal(enter(AbortSignal.abort()))).toBe(1000);
+  leave();
+  leave();
+  expect(await refusal(enter())).toBeUndefined();
+});
+
+test("each client has its own count", async () => {
   const concurrency = new Concurrency(1);
-  concurrency.enter(caller("one", 1));
-  for (let times = 0; times < 100; times++) {
-    concurrency.enter(caller("free"));
-    concurrency.enter(caller());
-  }
-  expect(refusal(() => concurrency.enter(caller("other", 1)))).toBeUndefined();
-  expect(refusal(() => concurrency.enter(caller("one", 1)))).toBe(1000);
+  await concurrency.enter(caller("one", 1), { signal });
+  expect(await refusal(concurrency.enter(caller("other", 1), { signal }))).toBeUndefined();
+  expect(await refusal(concurrency.enter(caller("one", 1), { signal }))).toBe(1000);
 });
 
-test("a limit is divided among the workers, each of which lets through at least one", () => {
+test("a limit is divided among the workers, each of which lets through at least one", async () => {
   const concurrency = new Concurrency(4);
   for (const [name, limit, share] of [
     ["nine", 9, 2],
     ["three", 3, 1],
   ] as const) {
-    for (let times = 0; times < share; times++) concurrency.enter(caller(name, limit));
-    expect(refusal(() => concurrency.enter(caller(name, limit)))).toBe(1000);
+    for (let times = 0; times < share; times++) await concurrency.enter(caller(name, limit), { signal });
+    expect(await refusal(concurrency.enter(caller(name, limit), { signal }))).toBe(1000);
   }
+  const { entered, enter } = setup(concurrency);
+  await enter(caller("free"), 50);
+  expect(entered).toHaveLength(24);
 });
 
-test("a limit that is lowered while requests are under way holds for the next ones", () => {
+test("a limit that is lowered while requests are under way holds for the next ones", async () => {
   const concurrency = new Concurrency(1);
-  const leave = [1, 2, 3].map(() => concurrency.enter(caller("shrunk", 3)));
-  expect(refusal(() => concurrency.enter(caller("shrunk", 1)))).toBe(1000);
-  for (const each of leave) each?.();
-  expect(refusal(() => concurrency.enter(caller("shrunk", 1)))).toBeUndefined();
+  const enter = (limit: number) => concurrency.enter(caller("shrunk", limit), { signal });
+  const leave = [await enter(3), await enter(3), await enter(3)];
+  expect(await refusal(enter(1))).toBe(1000);
+  for (const each of leave) each();
+  expect(await refusal(enter(1))).toBeUndefined();
 });

@@ -3,7 +3,6 @@ import { Caller } from "../../src/access/principal.ts";
 import { readWechatRequest } from "../../src/api/wechat-request.ts";
 import { EventBus } from "../../src/events.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
-import { ReplayBudget } from "../../src/gateway/call-body.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { weixinSlot } from "../support/slots.ts";
@@ -27,8 +26,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
           body: new ReadableStream<Uint8Array>({}, { highWaterMark: 0 }),
         }),
     },
-    concurrency: { enter: () => () => void (seen.left += 1) },
-    budget: new ReplayBudget({ each: 1, total: 1 }),
+    concurrency: { enter: async () => () => void (seen.left += 1) },
     clock: new ManualClock(),
     events: new EventBus(),
   });

@@ -81,7 +81,6 @@ test("refusals are counted by the code that was answered", async () => {
     listLives: () => Promise.resolve([]),
     isConfigured: () => true,
     isHeldApp: () => true,
-    replayBytes: () => 0,
   });
   const events = new EventBus();
   events.subscribe(metrics.listen);

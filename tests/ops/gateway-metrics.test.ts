@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { GatewayMetrics } from "../../src/ops/service-metrics.ts";
 import { MetricRegistry } from "../../src/ops/metrics.ts";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
-import { Harness, WX, WX_FOREIGN } from "../support/harness.ts";
+import { WX, WX_FOREIGN } from "../support/harness.ts";
 import { GatewayHarness, WECOM_APP, WX_APP } from "../gateway/gateway-harness.ts";
 import { type Exposition, parseExposition } from "./prometheus-text.ts";
 
@@ -59,16 +58,13 @@ test("each time that a call is sent up counts as an upstream call, and as one of
 });
 
 test("heals are counted by app and by what came of them", async () => {
-  await using it = await GatewayHarness.create({
-    client: { delivery: "virtual" },
-    environment: { GATEWAY_REPLAY_BYTES: "10" },
-  });
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
   const token = await it.token();
   it.sandbox.killTokens(WX.appId);
   await it.send(`${INFO}?access_token=${token}`);
   it.world.clock.advance(60_000);
   it.sandbox.killTokens(WX.appId);
-  await it.post(`${SEND}?access_token=${token}`, { touser: "too long to be held" });
+  await it.post(`${SEND}?access_token=${token}`, { touser: "x".repeat(1 << 20) });
   await it.send(`${INFO}?access_token=${token}`);
   const text = await scrape(it);
   expect(text.value(HEALS, { app: WX_APP, result: "healed" })).toBe(1);
@@ -98,7 +94,6 @@ test("above a thousand apps no app is a label, and above a thousand clients no f
   const metrics = new GatewayMetrics(registry, {
     appCount: () => state.apps,
     isHeldApp: () => true,
-    replayBytes: () => 0,
   });
   const called = {
     type: "gateway.called",
@@ -117,35 +112,4 @@ test("above a thousand apps no app is a label, and above a thousand clients no f
     { labels: ["(other)", "wx1", "/wxa", "ok"], value: 500 },
     { labels: ["client-0", "", "/wxa", "ok"], value: 1 },
   ]);
-});
-
-test("the bytes that are held for a second try are shown while they are, and are 0 whatever came of the calls", async () => {
-  await using it = await GatewayHarness.create();
-  const token = await it.token();
-  const held = async () => (await scrape(it)).value("accesstoken_gateway_replay_bytes");
-  const gate = new Gate();
-  it.sandbox.inject({ kind: "gate", gate, endpoint: SEND, times: 1 });
-  const path = `${SEND}?access_token=${token}`;
-  const message = { touser: "x".repeat(1000) };
-  const call = it.post(path, message);
-  await gate.arrived();
-  expect(await held()).toBe(JSON.stringify(message).length);
-  gate.open();
-  await call;
-  it.sandbox.inject({ kind: "reset_after", endpoint: SEND, times: 1 });
-  await it.post(path, message);
-  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: SEND, times: 1 });
-  await it.post(path, message);
-  it.sandbox.killTokens(WX.appId);
-  await it.post(path, message);
-  const controller = new AbortController();
-  const second = new Gate();
-  it.sandbox.inject({ kind: "gate", gate: second, endpoint: SEND, times: 1 });
-  const given = it
-    .post(path.replace(token, await it.token()), message, { signal: controller.signal })
-    .catch(() => "given up");
-  await second.arrived();
-  controller.abort();
-  expect(await given).toBe("given up");
-  await Harness.until(async () => (await held()) === 0);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
+import { Harness } from "../support/harness.ts";
 import { failureOf } from "../support/refusals.ts";
 import { bodyOf, cancelled, forwarderHarness, type PartialRequest, textOf } from "./forwarder-harness.ts";
 
@@ -260,7 +261,7 @@ test("so many requests are under way at once, and the others wait for their turn
     ({ socket }) => {
       arrivals[sockets.push(socket) - 1]?.resolve();
     },
-    { mostAtOnce: 1 },
+    { maxConcurrent: 1 },
   );
   const first = it.forward();
   const second = it.forward();
@@ -273,11 +274,23 @@ test("so many requests are under way at once, and the others wait for their turn
   expect((await second).status).toBe(200);
 });
 
+test("uploads that stream are fewer at once, because each of them is held in part", async () => {
+  await using it = await forwarderHarness(() => undefined, { maxConcurrent: 15 });
+  const arrived = () => it.server.requests.filter(({ text }) => text.startsWith("POST"));
+  const uploads = [1, 2, 3].map(() => it.forward({ method: "POST", body: bodyOf(["x"], 1) }));
+  await Harness.until(() => arrived().length === 2);
+  arrived()[0]?.socket.write(OK);
+  await Promise.race(uploads);
+  await Harness.until(() => arrived().length === 3);
+  for (const { socket } of arrived().slice(1)) socket.write(OK);
+  for (const each of uploads) expect((await each).status).toBe(200);
+});
+
 test("a status that there is none of is a bad answer, and its turn ends as well", async () => {
   const chunked = ({ text }: { text: string }) =>
     `HTTP/1.1 ${text.includes("none") ? 600 : 599} X\r\n${CHUNK}`;
   await using it = await forwarderHarness((request) => void request.socket.write(chunked(request)), {
-    mostAtOnce: 1,
+    maxConcurrent: 1,
     times: { ...SHORT, headMs: 1000 },
   });
   expect((await failureOf(it.forward({ query: "none" }))).code).toBe("upstream_invalid");
@@ -289,7 +302,7 @@ test("a status that there is none of is a bad answer, and its turn ends as well"
 test("who waits too long for a turn has sent nothing, and a turn ends however an exchange ends", async () => {
   await using it = await forwarderHarness(
     ({ text, socket }) => void (text.includes("hang") || socket.write(`${LARGE_HEAD}hello`)),
-    { mostAtOnce: 1, times: { ...SHORT, headMs: 50 } },
+    { maxConcurrent: 1, times: { ...SHORT, headMs: 50 } },
   );
   const abort = new AbortController();
   const answer = await it.forward();

@@ -23,7 +23,6 @@ export async function forwarderHarness(
   const forward = ({ headers, ...request }: PartialRequest = {}) =>
     forwarder.forward({
       platform: "weixin",
-      caller: "client program",
       method: "GET",
       path: "/cgi-bin/user/get",
       query: "access_token=t",

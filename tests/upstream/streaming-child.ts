@@ -23,7 +23,6 @@ async function move(bytes: number): Promise<void> {
   );
   const { body } = await forwarder.forward({
     platform: "weixin",
-    caller: "client program",
     method: direction === "up" ? "POST" : "GET",
     path: `/${bytes}`,
     query: "",

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { handedOn } from "../../src/gateway/answer.ts";
+import { toResponse } from "../../src/gateway/answer.ts";
 import { Secret } from "../../src/secret.ts";
 
 const REAL = new Secret("70_realToken");
@@ -31,7 +31,7 @@ function setup({
     { highWaterMark: 0 },
   );
   const hand = (status = 200, given: Secret | undefined = GIVEN, headers: Record<string, string> = {}) =>
-    handedOn(
+    toResponse(
       { answer: { status, headers: new Headers(headers), body }, bytes, errcode: undefined },
       { real: REAL, given, onEnd: () => void (seen.ends += 1) },
     );
@@ -102,7 +102,7 @@ test("nothing of a stream is taken before somebody wants it", async () => {
   );
   const answer = { status: 200, headers: new Headers(), body };
   const options = { real: REAL, given: GIVEN, onEnd: () => undefined };
-  const reader = handedOn({ answer, bytes: undefined, errcode: undefined }, options).body?.getReader();
+  const reader = toResponse({ answer, bytes: undefined, errcode: undefined }, options).body?.getReader();
   await new Promise(setImmediate);
   expect(taken.parts).toBe(0);
   await reader?.read();

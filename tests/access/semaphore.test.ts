@@ -1,0 +1,78 @@
+import { expect, test } from "bun:test";
+import { Semaphore } from "../../src/access/semaphore.ts";
+
+function setup(limit: number) {
+  const semaphore = new Semaphore(limit);
+  const granted: string[] = [];
+  const acquire = (name: string, permits = 1, signal = new AbortController().signal) =>
+    semaphore.acquire(signal, permits).then(
+      () => void granted.push(name),
+      () => undefined,
+    );
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  return { semaphore, granted, acquire, settle };
+}
+
+test("at most as many permits as there are are held, and each that is released goes to the one who waits longest", async () => {
+  const { semaphore, granted, acquire, settle } = setup(2);
+  for (const name of ["a", "b", "c", "d"]) void acquire(name);
+  await settle();
+  expect([granted, semaphore.tryAcquire()]).toEqual([["a", "b"], false]);
+  semaphore.release();
+  await settle();
+  expect(granted).toEqual(["a", "b", "c"]);
+  for (let count = 0; count < 3; count += 1) semaphore.release();
+  await settle();
+  expect([granted, semaphore.isIdle]).toEqual([["a", "b", "c", "d"], true]);
+});
+
+test("several permits at once wait for all of them, and nobody overtakes", async () => {
+  const { semaphore, granted, acquire, settle } = setup(4);
+  for (const [name, permits] of [
+    ["a", 3],
+    ["large", 2],
+    ["b", 1],
+  ] as const)
+    void acquire(name, permits);
+  await settle();
+  expect([granted, semaphore.tryAcquire()]).toEqual([["a"], false]);
+  semaphore.release(3);
+  await settle();
+  expect(granted).toEqual(["a", "large", "b"]);
+  semaphore.release(2);
+  semaphore.release();
+  expect(semaphore.isIdle).toBe(true);
+});
+
+test("more permits than there are means all of them", async () => {
+  const { semaphore, granted, acquire, settle } = setup(2);
+  await acquire("all", 6);
+  void acquire("next");
+  await settle();
+  expect(granted).toEqual(["all"]);
+  semaphore.release(6);
+  await settle();
+  expect(granted).toEqual(["all", "next"]);
+});
+
+test("one that gives up takes no permit, and lets those behind it pass", async () => {
+  const { semaphore, granted, acquire, settle } = setup(2);
+  await acquire("a");
+  const controller = new AbortController();
+  void acquire("large", 2, controller.signal);
+  void acquire("b");
+  await settle();
+  expect(granted).toEqual(["a"]);
+  controller.abort(new Error("gone"));
+  await settle();
+  expect(granted).toEqual(["a", "b"]);
+  semaphore.release();
+  semaphore.release();
+  expect(semaphore.isIdle).toBe(true);
+});
+
+test("whoever gave up before it came gets none", async () => {
+  const { semaphore, granted, acquire } = setup(1);
+  await acquire("a", 1, AbortSignal.abort(new Error("gone")));
+  expect([granted, semaphore.isIdle]).toEqual([[], true]);
+});
