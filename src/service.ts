@@ -268,7 +268,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
     const face = new WechatFace({
       ...parts,
-      holders: new TokenResolver({ access, introspector }),
+      holders: new TokenResolver({ access, introspector, events }),
       endpoints: dropinEndpoints(parts),
       gateway: new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) }),
       userTokenCalls: new UserTokenCalls({ access, forwarder }),

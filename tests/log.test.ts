@@ -65,6 +65,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       errcode: 60111,
     },
   ],
+  "rejected_token.used": ["debug", { app: "wx1" }],
   "gateway.called": [
     "debug",
     {

@@ -75,12 +75,12 @@ export class Access {
 
   /**
    * Lets in whoever holds a real access token of ours: a token that names nobody, so that the address stands for the
-   * caller. Does nothing for a client.
+   * caller. Does nothing for a client. `isRejected`: the token was rejected by WeChat, and the caller is called so.
    *
    * @throws {ServiceError} `forbidden` for a dubious request; `rate_limited` by the address's limit.
    */
-  admitBearer(caller: Caller): void {
-    this.#admission.admitBearer(caller);
+  admitBearer(caller: Caller, options: { readonly isRejected?: boolean } = {}): void {
+    this.#admission.admitBearer(caller, options);
   }
 
   /**

@@ -86,10 +86,11 @@ export class Admission {
   }
 
   /** As `Access.admitBearer`. */
-  admitBearer(caller: Caller): void {
+  admitBearer(caller: Caller, { isRejected = false }: { readonly isRejected?: boolean } = {}): void {
     if (caller.client || caller.isLocal) return;
     if (caller.isSuspicious) throw markRefused(caller, untrusted(caller.untrustedReason ?? ""));
-    caller.identity = { client: `(access token ${callerNetwork(caller.address)})`, environment: "" };
+    const what = isRejected ? "rejected access token" : "access token";
+    caller.identity = { client: `(${what} ${callerNetwork(caller.address)})`, environment: "" };
     this.limitAddress(caller);
   }
 

@@ -3,6 +3,7 @@ import type { Access } from "../access/access.ts";
 import { type Caller, markRefused } from "../access/principal.ts";
 import type { TokenIntrospector } from "../credentials/token-introspector.ts";
 import { type Platform, ServiceError } from "../errors.ts";
+import type { EventBus } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { refusalOf, unknownToken } from "./wechat-answer.ts";
 import type { WechatRequest } from "./wechat-request.ts";
@@ -17,6 +18,8 @@ export interface TokenContext {
   readonly slot: Slot | undefined;
   /** What the caller calls the app's access token; undefined for whoever came with a key alone. */
   readonly token: Secret | undefined;
+  /** Whether that token is one that WeChat rejected before its end. Its holder must not see the current one. */
+  readonly isRejected?: boolean;
 }
 
 const KEY_MISSING =
@@ -26,12 +29,15 @@ const KEY_MISSING =
 export interface TokenResolverParts {
   readonly access: Access;
   readonly introspector: Pick<TokenIntrospector, "find">;
+  readonly events: EventBus;
 }
 
 /**
  * Knows who holds an access token that we issued.
  *
- * A virtual one names its client, who is then the caller. A real one names nobody: whoever has it could ask WeChat himself.
+ * A virtual one names its client, who is then the caller. A real one names nobody: whoever has it could ask WeChat
+ * directly. One that WeChat rejected before its end is as good as before, and counted by itself: an SDK that fetches no
+ * other goes on, and calls that were under way when it was killed are healed.
  */
 export class TokenResolver {
   readonly #parts: TokenResolverParts;
@@ -79,7 +85,7 @@ export class TokenResolver {
     platform: Platform,
     onKnown: (platform: Platform) => void,
   ): Promise<TokenContext> {
-    const { access, introspector } = this.#parts;
+    const { access, introspector, events } = this.#parts;
     const known = await introspector.find(token);
     if (!known) {
       access.countAttempt(caller);
@@ -89,6 +95,11 @@ export class TokenResolver {
     if (known.kind === "real") {
       access.admitBearer(caller);
       return { name: known.name, slot: known.slot, token };
+    }
+    if (known.kind === "rejected") {
+      access.admitBearer(caller, { isRejected: true });
+      events.emit({ type: "rejected_token.used", app: appName(known.slot) });
+      return { name: known.slot, slot: known.slot, token, isRejected: true };
     }
     const { client, clientCreatedAt: createdAt, keyPrefix } = known.claims;
     if (!access.admitToken(caller, { client, createdAt, keyPrefix })) throw unknownToken(known.slot.platform);

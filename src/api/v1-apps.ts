@@ -227,7 +227,7 @@ function versionOf(app: App | undefined): number {
 function appData(
   name: string,
   found: App | undefined,
-  { slot, credentials, calls, forcedRefreshes }: AppStatus,
+  { slot, credentials, calls, rejectedTokens, forcedRefreshes }: AppStatus,
 ) {
   const managed = found?.managed;
   return {
@@ -239,6 +239,7 @@ function appData(
     version: versionOf(found),
     credentials: Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
     calls_today: Object.fromEntries(calls.map(({ endpoint, ...counted }) => [endpoint, counted])),
+    rejected_tokens: rejectedTokens,
     ...(forcedRefreshes === undefined ? {} : { forced_refreshes_today: forcedRefreshes }),
   };
 }

@@ -74,7 +74,7 @@ export class Gateway {
     this.#checkApp(caller, holding);
     caller.use = { action: "api:call", app: heldApp(holding), family };
     assertCanonical(platform, { method, path, query });
-    assertAllowedTo(caller, path, query);
+    assertAllowedTo(caller, holding, path, query);
     access.checkPath(caller, platform, path);
     const leave = await concurrency.enter(caller, {
       signal,
@@ -120,11 +120,18 @@ export class Gateway {
       : { last: first, token };
   }
 
-  /** Another token than `dead`, which the platform has just refused; undefined when there is none to be had. */
-  async #another({ request }: Call, slot: Slot, dead: Secret): Promise<Secret | undefined> {
+  /** Another token than `rejected`, which the platform has just refused; undefined when none is available. */
+  async #another({ request, family }: Call, slot: Slot, rejected: Secret): Promise<Secret | undefined> {
     try {
-      const { value } = await this.#parts.credentials.replace(tokenOf(slot), dead, actorOf(request.caller));
-      return value.equals(dead) ? undefined : value;
+      const { value } = await this.#parts.credentials.replace(
+        tokenOf(slot),
+        rejected,
+        actorOf(request.caller),
+        {
+          endpoint: family,
+        },
+      );
+      return value.equals(rejected) ? undefined : value;
     } catch {
       // What kept us from it is told in log and state; the caller is told what the platform said.
       return undefined;
@@ -180,9 +187,14 @@ function queryUp(platform: TokenContext["name"]["platform"], query: RawQuery): R
 }
 
 /** As `assertAllowed`, for this caller. A refusal is for who asks, and is counted as every such one. */
-function assertAllowedTo(caller: Caller, path: string, query: RawQuery): void {
+function assertAllowedTo(
+  caller: Caller,
+  { isRejected = false }: TokenContext,
+  path: string,
+  query: RawQuery,
+): void {
   try {
-    assertAllowed(path, query, caller.client?.client.delivery === "virtual");
+    assertAllowed(path, query, isRejected || caller.client?.client.delivery === "virtual");
   } catch (error) {
     throw error instanceof ServiceError ? markRefused(caller, error) : error;
   }

@@ -52,6 +52,7 @@ export class ServiceMetrics {
     this.#handlers = {
       ...createHandlers(this.#registry),
       "gateway.called": (event) => this.#gateway.count(event),
+      "rejected_token.used": ({ app }) => this.#gateway.countRejectedToken(app),
     };
     this.#expiry = this.#registry.gauge({
       name: "accesstoken_credential_expiry_seconds",
@@ -192,6 +193,7 @@ export class GatewayMetrics {
   readonly #calls: Counter;
   readonly #seconds: Histogram;
   readonly #heals: Counter;
+  readonly #rejectedTokenCalls: Counter;
   readonly #clients = new Set<string>();
 
   constructor(registry: MetricRegistry, parts: GatewayMetricsParts) {
@@ -212,6 +214,11 @@ export class GatewayMetrics {
       help: "Calls whose token turned out to be dead: sent once more, or not. Without app above 1000 apps.",
       labelNames: ["app", "result"],
     });
+    this.#rejectedTokenCalls = registry.counter({
+      name: "accesstoken_gateway_rejected_token_calls_total",
+      help: "Calls that came with a token which WeChat had rejected before its end. Without app above 1000 apps.",
+      labelNames: ["app"],
+    });
   }
 
   count({
@@ -228,6 +235,11 @@ export class GatewayMetrics {
     if (healing !== "none") this.#heals.increase(name, healing);
   }
 
+  /** Counts a call that came with a rejected token of that app. */
+  countRejectedToken(app: string): void {
+    this.#rejectedTokenCalls.increase(this.#appLabel(app));
+  }
+
   #appLabel(app: string): string {
     if (this.#parts.appCount() > MAX_APPS) return "";
     return this.#parts.isHeldApp(app) ? app : OTHER;
@@ -235,7 +247,8 @@ export class GatewayMetrics {
 
   #clientLabel(client: string): string {
     // Who holds a real token is told by address; of those there is any number.
-    if (client.startsWith("(access token")) return "(access token)";
+    for (const what of ["access token", "rejected access token"])
+      if (client.startsWith(`(${what} `)) return `(${what})`;
     if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;
     this.#clients.add(client);
     return client;

@@ -43,7 +43,10 @@ function setup(concurrency: Concurrency) {
   const entered: (() => void)[] = [];
   const enter = async (as: Caller, times = 1, permits = 1) => {
     for (let n = 0; n < times; n++)
-      void concurrency.enter(as, { signal, permits }).then((leave) => entered.push(leave));
+      void concurrency.enter(as, { signal, permits }).then(
+        (leave) => entered.push(leave),
+        () => undefined,
+      );
     await new Promise(setImmediate);
   };
   return { entered, enter };

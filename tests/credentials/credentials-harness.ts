@@ -120,6 +120,7 @@ function passingOn(store: CredentialStore): CredentialStore {
     find: (...parts) => store.find(...parts),
     listOfApp: (...parts) => store.listOfApp(...parts),
     listUsed: (...parts) => store.listUsed(...parts),
+    forgetRejected: (...parts) => store.forgetRejected(...parts),
     lease: (...parts) => store.lease(...parts),
     release: (...parts) => store.release(...parts),
     save: (...parts) => store.save(...parts),

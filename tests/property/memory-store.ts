@@ -55,6 +55,8 @@ export class MemoryCredentialStore implements CredentialStore {
     );
   }
 
+  async forgetRejected(): Promise<void> {}
+
   async listUsed(): Promise<never[]> {
     return [];
   }

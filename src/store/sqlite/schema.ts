@@ -61,12 +61,43 @@ export const credentials = sqliteTable(
     /** The same of the access token before, and until when it may still be used. */
     previousDigest: text("previous_digest"),
     previousUntil: integer("previous_until"),
+    /** The number of the last cutoff of any app when the value was issued; null where that was not noted. */
+    cutoff: integer(),
   },
   (table) => [
     primaryKey({ columns: [table.platform, table.appId, table.slot, table.kind] }),
     index("credentials_value_digest").on(table.valueDigest),
     index("credentials_previous_digest").on(table.previousDigest),
   ],
+);
+
+/** Access tokens that were rejected before their end, by which calls of their holders are still healed. */
+export const rejectedTokens = sqliteTable("rejected_tokens", {
+  /** Keyed digest of the token. */
+  digest: text().primaryKey(),
+  platform: text().notNull(),
+  appId: text("app_id").notNull(),
+  slot: text().notNull(),
+  /** The app's public name. */
+  app: text().notNull(),
+  /** As of the credential. */
+  cutoff: integer().notNull(),
+  /** From then on it is nobody's. */
+  until: integer().notNull(),
+});
+
+/**
+ * The last time that an app's rejected tokens were ended: none that was issued before is known again. Numbered, because
+ * clocks can be set back, and two things can happen in one millisecond.
+ */
+export const tokenCutoffs = sqliteTable(
+  "token_cutoffs",
+  {
+    /** The app's public name, or `*` for every app. */
+    app: text().primaryKey(),
+    number: integer().notNull(),
+  },
+  (table) => [index("token_cutoffs_number").on(table.number)],
 );
 
 /** Times in which an upstream is left alone, and why. */

@@ -1,7 +1,7 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
-import { type App, nameOfApp, type SlotName } from "../../apps/app.ts";
+import { type App, appName, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
@@ -11,6 +11,7 @@ import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import { cutOffTokens } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import { type Revisions, runStatement, type Transaction } from "./statement.ts";
 import { apps, credentials, pauses } from "./schema.ts";
@@ -85,6 +86,7 @@ export class SqliteAppStore implements AppStore {
         .where(isNamed(name))
         .run();
       if (!hasSecret) forget(transaction, name);
+      else if (columns.isDisabled) cutOffTokens(transaction, [nameOfApp(app)]);
     });
   }
 
@@ -230,6 +232,7 @@ export interface AppStoreParts {
 
 /** Forgets what was issued to an app, and ends its pauses. */
 function forget(transaction: Transaction, name: RowName): void {
+  cutOffTokens(transaction, [appName(slotOf(name))]);
   transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
   transaction
     .delete(pauses)

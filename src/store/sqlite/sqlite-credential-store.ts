@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { and, eq, gt, gte, isNotNull, isNull, lte, or } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import { appName, type SlotName } from "../../apps/app.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../credentials/credential-store.ts";
@@ -16,6 +17,7 @@ import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
+  type Digests,
   digestsAfter,
   digestsWithout,
   FORGOTTEN,
@@ -23,6 +25,7 @@ import {
   RAISED,
   type SealedCredentials,
 } from "./credential-rows.ts";
+import { cutOffTokens, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 import { credentials } from "./schema.ts";
 
@@ -119,12 +122,22 @@ export class SqliteCredentialStore implements CredentialStore {
     });
   }
 
+  async forgetRejected(slot: SlotName): Promise<void> {
+    // Those of a secret that we don't hold are not remembered.
+    if (slot.name.startsWith("~")) return;
+    await this.#transact((transaction) => cutOffTokens(transaction, [appName(slot)]));
+  }
+
   async save(name: CredentialName, credential: Credential, generation: number): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const saved = await this.#transact((transaction) => {
       const before = transaction.select().from(credentials).where(isStanding).get();
       if (!before) return undefined;
       const now = this.#clock.now();
+      const digests = this.#digestsOf(name, before, credential.value, now);
+      const { valueDigest } = digests;
+      const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
+      if (isRepeated && before.isRejected) unrememberRejected(transaction, valueDigest);
       return transaction
         .update(credentials)
         .set({
@@ -134,7 +147,8 @@ export class SqliteCredentialStore implements CredentialStore {
           renewBeforeMs: credential.renewBeforeMs ?? null,
           isRejected: false,
           firstSavedAt: before.firstSavedAt ?? now,
-          ...this.#digestsOf(name, before, credential.value, now),
+          ...digests,
+          cutoff: isRepeated ? before.cutoff : lastCutoff(transaction),
         })
         .where(isStanding)
         .returning()
@@ -161,7 +175,15 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
     const set = { isRejected: true, generation: RAISED };
-    return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
+    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const rejected = await this.#transact((transaction) => {
+      const row = transaction.update(credentials).set(set).where(isStanding).returning().get();
+      if (!row) return undefined;
+      rememberRejected(transaction, row, this.#clock.now());
+      if (entry) this.#audit.append(transaction, entry);
+      return row;
+    });
+    return this.#toRecordOr(name, rejected);
   }
 
   async bury(
@@ -172,10 +194,16 @@ export class SqliteCredentialStore implements CredentialStore {
   ): Promise<CredentialRecord> {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const digest = this.#sealed.digest(dead);
     const buried = await this.#transact((transaction) => {
+      const before = transaction.select().from(credentials).where(isNamed(name)).get();
+      if (before?.valueDigest === digest) rememberRejected(transaction, before, now);
       transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
-      const digests = digestsWithout(this.#sealed.digest(dead));
-      const death = { ...early, ...digests, deadValue: this.#sealed.seal(name, "dead_value", dead) };
+      const death = {
+        ...early,
+        ...digestsWithout(digest),
+        deadValue: this.#sealed.seal(name, "dead_value", dead),
+      };
       return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
     return this.#toRecordOr(name, buried);
@@ -213,7 +241,7 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
-  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
+  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number): Digests {
     if (name.kind !== "access_token") return {};
     const isDead = this.#sealed.toRecord(name, { ...before, value: null }).dead?.equals(value);
     return digestsAfter(before, isDead ? null : this.#sealed.digest(value), now);
