@@ -105,10 +105,12 @@ export const appStatus: TObject = Type.Object({
     description:
       "By endpoint, since midnight in Beijing; on WeCom of the whole corp. 北京时间当日各接口调用次数；企业微信按企业合计。",
   }),
-  rejected_tokens: Type.Integer({
-    description:
-      "Access tokens that WeChat rejected before their end, and whose holders' calls are still healed. 被微信提前作废、其持有者的调用仍可自动修复的token数。",
-  }),
+  rejected_tokens: Type.Optional(
+    Type.Integer({
+      description:
+        "Access tokens that WeChat rejected before their end, and whose holders' calls are still healed; missing where there are none. 被微信提前作废、其持有者的调用仍可自动修复的token数；没有时省略。",
+    }),
+  ),
   forced_refreshes_today: Type.Optional(quota),
 });
 
@@ -136,7 +138,6 @@ export const APP_EXAMPLE = {
     wx_card_ticket: { state: "none", generation: 0 },
   },
   calls_today: { "/cgi-bin/stable_token": { calls: 3, limit: 500000 } },
-  rejected_tokens: 0,
   forced_refreshes_today: { calls: 0, limit: 20 },
 };
 

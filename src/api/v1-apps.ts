@@ -239,7 +239,7 @@ function appData(
     version: versionOf(found),
     credentials: Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
     calls_today: Object.fromEntries(calls.map(({ endpoint, ...counted }) => [endpoint, counted])),
-    rejected_tokens: rejectedTokens,
+    ...(rejectedTokens === 0 ? {} : { rejected_tokens: rejectedTokens }),
     ...(forcedRefreshes === undefined ? {} : { forced_refreshes_today: forcedRefreshes }),
   };
 }
