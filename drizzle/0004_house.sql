@@ -23,7 +23,7 @@ INSERT INTO `counts` (`minute`, `kind`, `key`, `n`)
 DROP TABLE `audit_reads`;--> statement-breakpoint
 DROP TABLE `audit_refusals`;--> statement-breakpoint
 ALTER TABLE `credentials` ADD `epoch` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
-CREATE INDEX `credentials_epoch` ON `credentials` (`epoch`);
+CREATE INDEX `credentials_epoch` ON `credentials` (`epoch`);--> statement-breakpoint
 CREATE TABLE `budgets` (
 	`name` text PRIMARY KEY NOT NULL,
 	`count` integer NOT NULL,
@@ -39,4 +39,21 @@ UPDATE `credentials` SET `renew_at` = `expires_at` - CAST(
 		WHEN `platform` = 'wecom' THEN -1000
 		ELSE 285000 * min(1, (`expires_at` - `issued_at`) / 7200000.0)
 	END AS integer)
-WHERE `value` IS NOT NULL AND `expires_at` IS NOT NULL AND `is_rejected` = 0 AND `slot` NOT LIKE '~%';
+WHERE `value` IS NOT NULL AND `expires_at` IS NOT NULL AND `is_rejected` = 0 AND `slot` NOT LIKE '~%';--> statement-breakpoint
+CREATE TABLE `rejected_tokens` (
+	`digest` text PRIMARY KEY NOT NULL,
+	`platform` text NOT NULL,
+	`app_id` text NOT NULL,
+	`slot` text NOT NULL,
+	`app` text NOT NULL,
+	`cutoff` integer NOT NULL,
+	`until` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE `token_cutoffs` (
+	`app` text PRIMARY KEY NOT NULL,
+	`number` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE INDEX `token_cutoffs_number` ON `token_cutoffs` (`number`);--> statement-breakpoint
+ALTER TABLE `credentials` ADD `cutoff` integer;

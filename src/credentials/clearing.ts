@@ -65,6 +65,9 @@ export class Clearing {
       // Where nothing stands but a flight of some process, there is nothing to complain of.
       if (leftMs > 0 && record.credential) throw tooOften(leftMs);
     }
+    // What was rejected ends with every clear, whether there is a current one or not.
+    const cleared = onlyIf ? [] : names.filter(({ kind }) => kind === "access_token");
+    for (const { slot } of cleared) await this.#parts.store.forgetRejected(slot);
     const unused = await this.#claim(hit.filter(({ record }) => record.credential).map(({ key }) => key));
     try {
       if (onlyIf && hit[0]) await this.#beginComplaint(hit[0].name);

@@ -16,6 +16,7 @@ import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { isActive, isCredible, type Pause, pauseKeys, unavailable } from "./backoff.ts";
 import { Refresh, type RefreshGoal, type RefreshParts } from "./refresh.ts";
 import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
+import { isClassicToken } from "./fetcher.ts";
 import { SingleFlight } from "./single-flight.ts";
 
 /** For so long after a pause has ended its failure is told at once while one probe looks for recovery. */
@@ -179,7 +180,8 @@ export class CredentialManager {
    * What the upstream hands out now, by an operator's order, whatever stands.
    *
    * Whoever repeats a credential while it lives may repeat it here too. With `force`, WeChat makes a new stable token;
-   * that, and each classic fetch, is one of 20 a day and 30 s apart. Everything else may be ordered every 10 s.
+   * that, and each classic fetch, is one of 20 a day and 30 s apart. Everything else may be ordered every 10 s. What
+   * makes a new token ends the app's rejected ones.
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
@@ -190,6 +192,8 @@ export class CredentialManager {
     const key = credentialKey(ref);
     this.#refusePushed(ref);
     const goal = await this.#orders.admit(ref, force);
+    if (ref.kind === "access_token" && (force || isClassicToken(ref)))
+      await this.#parts.store.forgetRejected(ref.slot);
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // One that flies already was not begun for this order.
       while (this.#flights.has(key)) await this.#flights.landed(key);
@@ -207,7 +211,12 @@ export class CredentialManager {
    * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is dead and no other is to be had, or when
    *   a complaint about this app was looked into less than 10 s ago.
    */
-  async replace(ref: CredentialRef, rejected: Secret, actor?: AuditActor): Promise<CachedCredential> {
+  async replace(
+    ref: CredentialRef,
+    rejected: Secret,
+    actor?: AuditActor,
+    _options: { readonly endpoint?: string } = {},
+  ): Promise<CachedCredential> {
     const key = credentialKey(ref);
     for (let round = 1; round <= 2; round++) {
       // Whatever flies now may bring another value.
