@@ -40,6 +40,23 @@ UPDATE `credentials` SET `renew_at` = `expires_at` - CAST(
 		ELSE 285000 * min(1, (`expires_at` - `issued_at`) / 7200000.0)
 	END AS integer)
 WHERE `value` IS NOT NULL AND `expires_at` IS NOT NULL AND `is_rejected` = 0 AND `slot` NOT LIKE '~%';--> statement-breakpoint
+CREATE TABLE `rejected_tokens` (
+	`digest` text PRIMARY KEY NOT NULL,
+	`platform` text NOT NULL,
+	`app_id` text NOT NULL,
+	`slot` text NOT NULL,
+	`app` text NOT NULL,
+	`cutoff` integer NOT NULL,
+	`until` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE `token_cutoffs` (
+	`app` text PRIMARY KEY NOT NULL,
+	`number` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE INDEX `token_cutoffs_number` ON `token_cutoffs` (`number`);--> statement-breakpoint
+ALTER TABLE `credentials` ADD `cutoff` integer;--> statement-breakpoint
 CREATE TABLE `pacing` (
 	`key` text PRIMARY KEY NOT NULL,
 	`reason` text NOT NULL,

@@ -97,6 +97,8 @@ export type ServiceEvent =
       readonly healing: "none" | "healed" | "failed";
       readonly durationMs: number;
     }
+  /** A call came with an app's token that WeChat had rejected before its end. `app`: the public name. */
+  | { readonly type: "rejected_token.used"; readonly app: string }
   | {
       readonly type: "request.handled";
       readonly traceId: string;

@@ -45,6 +45,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
     level: "debug",
     fields: ["client", "app", "family", "outcome", "healing", "durationMs"],
   },
+  "rejected_token.used": { level: "debug", fields: ["app"] },
   "request.handled": {
     level: "debug",
     fields: ["traceId", "method", "route", "code", "result", "durationMs"],

@@ -291,7 +291,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
     const gateway = new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) });
     const wechat = new WechatFace({
-      resolver: new TokenResolver(access, introspector),
+      resolver: new TokenResolver(access, introspector, events),
       endpoints: dropinEndpoints(parts),
       others: new GatewayPaths(access, gateway, new UserTokenCalls(forwarder)),
       clock,

@@ -69,6 +69,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       errcode: 60111,
     },
   ],
+  "rejected_token.used": ["debug", { app: "wx1" }],
   "gateway.called": [
     "debug",
     {

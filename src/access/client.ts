@@ -53,6 +53,23 @@ export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
   return allows(grants, "admin", "");
 }
 
+/**
+ * Of which apps the client may be given WeChat's own access tokens: public names, or `ANY_APP` for all of them.
+ */
+export function tokenApps({
+  grants,
+  delivery,
+}: {
+  readonly grants: readonly Grant[];
+  readonly delivery: string;
+}): string[] {
+  if (delivery !== "real") return [];
+  return grants.flatMap(({ apps, actions }) => {
+    if (actions.includes("admin")) return [ANY_APP];
+    return actions.includes("token:read") || actions.includes("token:refresh") ? apps : [];
+  });
+}
+
 /** What a client may be allowed to do. */
 export const ACTIONS = [
   /** Get an access token. */

@@ -110,6 +110,12 @@ export const appStatus: TObject = Type.Object({
     description:
       "By endpoint, since midnight in Beijing; on WeCom of the whole corp. 北京时间当日各接口调用次数；企业微信按企业合计。",
   }),
+  rejected_tokens: Type.Optional(
+    Type.Integer({
+      description:
+        "Access tokens that WeChat rejected before their end, and whose holders' calls are still healed; missing where there are none. 被微信提前作废、其持有者的调用仍可自动修复的token数；没有时省略。",
+    }),
+  ),
   forced_refreshes_today: Type.Optional(quota),
 });
 

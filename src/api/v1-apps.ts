@@ -226,7 +226,7 @@ function versionOf(app: App | undefined): number {
 function appData(
   name: string,
   found: App | undefined,
-  { slot, credentials, calls, forcedRefreshes }: AppStatus,
+  { slot, credentials, calls, rejectedTokens, forcedRefreshes }: AppStatus,
 ) {
   const managed = found?.managed;
   return {
@@ -238,6 +238,7 @@ function appData(
     version: versionOf(found),
     credentials: Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
     calls_today: Object.fromEntries(calls.map(({ endpoint, ...counted }) => [endpoint, counted])),
+    ...(rejectedTokens === 0 ? {} : { rejected_tokens: rejectedTokens }),
     ...(forcedRefreshes === undefined ? {} : { forced_refreshes_today: forcedRefreshes }),
   };
 }

@@ -39,7 +39,7 @@ const client = Type.String({
   maxLength: 64,
   pattern: "^(?:[a-z0-9][a-z0-9._-]*|\\([a-z0-9 .:]+\\))$",
   description:
-    "A client, or `(anonymous)`, `(app secret)`, `(access token 10.0.0.8)`, `(command line)`, `(service)`. 客户端名称，或括号中的特殊身份。",
+    "A client, or `(anonymous)`, `(app secret)`, `(access token 10.0.0.8)`, `(rejected access token 10.0.0.8)`, `(command line)`, `(service)`. 客户端名称，或括号中的特殊身份。",
   examples: ["order-service"],
 });
 

@@ -18,8 +18,8 @@ const CLIENT_FILTER: OptionSpec = {
   name: "client",
   value: "<client>",
   meaning: {
-    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(command line)" and "(service)"',
-    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(command line)"、"(service)"',
+    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(rejected access token 10.0.0.8)", "(command line)" and "(service)"',
+    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(rejected access token 10.0.0.8)"、"(command line)"、"(service)"',
   },
 };
 const TIME_FILTERS: readonly OptionSpec[] = [

@@ -60,6 +60,9 @@ export class Clearing {
     try {
       const waitMs = onlyIf && hit[0] ? await this.#parts.pacing.take("complaint", hit[0].name) : 0;
       if (waitMs > 0) throw budgetError("clear", waitMs);
+      // What was rejected ends with every clear, whether there is a current one or not.
+      const cleared = onlyIf ? [] : names.filter(({ kind }) => kind === "access_token");
+      for (const { slot } of cleared) await this.#parts.store.forgetRejected(slot);
       for (const { key, name, record } of hit) {
         await this.#write(name, record, onlyIf !== undefined, actor);
         this.#noteCleared(key);

@@ -57,6 +57,11 @@ export interface CredentialStore {
    * it, its life is over, or the same holder has it.
    */
   lease(name: CredentialName, request: LeaseRequest): Promise<LeaseAnswer>;
+  /**
+   * Ends every rejected token of the slot's app at once, in every process: from now on none that was issued until now is
+   * known again.
+   */
+  forgetRejected(slot: SlotName): Promise<void>;
   /** Gives the lease back, if `holder` still has it. */
   release(name: CredentialName, holder: string): Promise<void>;
   /**
@@ -126,6 +131,8 @@ export interface CredentialFacts {
 export interface CredentialFactsStore {
   /** A row for each credential of the slot that was ever saved or is being obtained, in no particular order. */
   ofSlot(slot: SlotName): Promise<CredentialFacts[]>;
+  /** How many rejected tokens of the slot's app are still known at `now` (epoch milliseconds). */
+  countRejected(slot: SlotName, now: number): Promise<number>;
 }
 
 /** An access token that was issued to us, without its text. */
@@ -134,13 +141,19 @@ export interface IssuedToken {
   readonly slot: SlotName;
   /** From then on it is nobody's, in epoch milliseconds. */
   readonly until: number;
+  /** Whether it was rejected before its end: then it serves to heal its holders' calls, and for nothing else. */
+  readonly isRejected: boolean;
 }
 
 /** Knows the access tokens again that were issued to us, out of what the store keeps of them. */
 export interface IssuedTokenIndex {
   /**
-   * Whose token it is: the one that stands, or on WeChat the one before for the five minutes that it lives on. Undefined
-   * for a token that was never ours, is over at `now` (epoch milliseconds), was cleared or rejected, or is revoked.
+   * Whose token it is: the current one; on WeChat the one before for the five minutes that it lives on; or one that was
+   * rejected, until its own end. Undefined for a token that was never ours, has expired at `now` (epoch milliseconds) or
+   * was cleared.
+   *
+   * A rejected one ends earlier when a client or key expires that may have been given it, and at once with a clear, a
+   * forced refresh, another secret of the app, its removal or disabling, and the end of any such client or key.
    */
   findIssued(token: Secret, now: number): Promise<IssuedToken | undefined>;
 }

@@ -171,7 +171,8 @@ export class CredentialManager {
    * A manual refresh: what the upstream issues now, whatever is current.
    *
    * An upstream that repeats a credential while it is valid may repeat it here too. With `force`, WeChat makes a new
-   * stable token; that, and each classic fetch, is one of 20 a day and 30 s apart. All others are 10 s apart.
+   * stable token; that, and each classic fetch, is one of 20 a day and 30 s apart. All others are 10 s apart. What
+   * makes a new token ends the app's rejected ones.
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
@@ -187,6 +188,8 @@ export class CredentialManager {
     const goal: RefreshGoal = isForced
       ? { kind: "force" }
       : { kind: "renew", expiresAt: Number.MAX_SAFE_INTEGER };
+    if (ref.kind === "access_token" && (force || isClassicToken(ref)))
+      await this.#parts.store.forgetRejected(ref.slot);
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // One that flies already was not begun for this order.
       while (this.#flights.has(key)) await this.#flights.landed(key);

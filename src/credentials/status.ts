@@ -57,6 +57,8 @@ export interface AppStatus {
   readonly credentials: readonly CredentialStatus[];
   /** Since midnight in Beijing, for the AppID or CorpID; `limit` where the platform names one. */
   readonly calls: readonly { readonly endpoint: string; readonly calls: number; readonly limit?: number }[];
+  /** How many tokens that WeChat rejected before their end still serve their holders. */
+  readonly rejectedTokens: number;
   /** WeChat only. */
   readonly forcedRefreshes: { readonly calls: number; readonly limit: number } | undefined;
 }
@@ -114,6 +116,7 @@ export class CredentialStates {
         const limit = DAILY_LIMITS.get(endpoint);
         return { endpoint, calls, ...(limit === undefined ? {} : { limit }) };
       }),
+      rejectedTokens: await facts.countRejected(slot, this.#parts.clock.now()),
       // Manual classic fetches use the same budget.
       forcedRefreshes: rows.some(({ canForce, invalidatesPredecessor }) => canForce || invalidatesPredecessor)
         ? { calls: await pacing.forcedToday(appId), limit: MAX_FORCED_PER_DAY }

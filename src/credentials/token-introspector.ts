@@ -10,7 +10,9 @@ import type { VirtualTokenClaims, VirtualTokens } from "./virtual-tokens.ts";
 export type KnownToken =
   | { readonly kind: "virtual"; readonly claims: VirtualTokenClaims; readonly slot: Slot }
   /** Without a slot where it is of a secret that we don't hold (any more), or of a disabled app. */
-  | { readonly kind: "real"; readonly name: SlotName; readonly slot: Slot | undefined };
+  | { readonly kind: "real"; readonly name: SlotName; readonly slot: Slot | undefined }
+  /** A real one that WeChat rejected before its end: it serves to heal its holders' calls, and for nothing else. */
+  | { readonly kind: "rejected"; readonly slot: Slot };
 
 /** What tells one token from another. */
 export interface TokenIntrospectorParts {
@@ -52,8 +54,12 @@ export class TokenIntrospector {
       const slot = directory.findSlot(claims.app);
       return slot && { kind: "virtual", claims, slot };
     }
-    const name = (await this.#find(token))?.slot;
-    return name && { kind: "real", name, slot: directory.slotNamed(name) };
+    const issued = await this.#find(token);
+    if (!issued) return undefined;
+    const { slot: name, isRejected } = issued;
+    const slot = directory.slotNamed(name);
+    if (!isRejected) return { kind: "real", name, slot };
+    return slot && { kind: "rejected", slot };
   }
 
   async #find(token: Secret): Promise<IssuedToken | undefined> {
@@ -69,7 +75,9 @@ export class TokenIntrospector {
     if (before && now < before.until && changes.isLive) return before;
     const issued = await index.findIssued(token, now);
     // What has changed while it was read may have made it untrue.
-    if (issued && epoch === this.#epoch && epoch === this.#currentEpoch()) {
+    const isTrue = epoch === this.#epoch && epoch === this.#currentEpoch();
+    // What ends a rejected one must do so at once in every process: such a token is looked up each time.
+    if (issued && isTrue && !issued.isRejected) {
       if (this.#issued.size >= MOST) this.#issued.clear();
       this.#issued.set(digest, issued);
     }

@@ -2,6 +2,7 @@ import type { Access } from "../access/access.ts";
 import { type Caller, denied, type Principal } from "../access/principal.ts";
 import { appName, type Slot, type SlotName } from "../apps/app.ts";
 import { type Platform, refusalOf, unknownToken } from "../errors.ts";
+import type { EventBus } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import type { TokenIntrospector } from "./token-introspector.ts";
 
@@ -15,6 +16,8 @@ export interface TokenContext {
   readonly slot: Slot | undefined;
   /** What the caller calls the app's access token; undefined for a caller that came with a key alone. */
   readonly token: Secret | undefined;
+  /** Whether that token is one that WeChat rejected before its end. Its holder must not see the current one. */
+  readonly isRejected?: boolean;
   readonly principal: Principal;
 }
 
@@ -25,15 +28,18 @@ const KEY_MISSING =
  * Resolves an access token that we issued to its app and its holder.
  *
  * A virtual token names its client, which is then the caller. A real one names no client: its bearer could ask WeChat
- * directly.
+ * directly. One that WeChat rejected before its end is as good as before, and counted by itself: an SDK that fetches no
+ * other goes on, and calls that were under way when it was revoked are healed.
  */
 export class TokenResolver {
   readonly #access: Access;
   readonly #introspector: Pick<TokenIntrospector, "find">;
+  readonly #events: EventBus;
 
-  constructor(access: Access, introspector: Pick<TokenIntrospector, "find">) {
+  constructor(access: Access, introspector: Pick<TokenIntrospector, "find">, events: EventBus) {
     this.#access = access;
     this.#introspector = introspector;
+    this.#events = events;
   }
 
   /**
@@ -60,6 +66,11 @@ export class TokenResolver {
     onKnown((known.kind === "real" ? known.name : known.slot).platform);
     if (known.kind === "real")
       return { name: known.name, slot: known.slot, token, principal: access.bearer(caller) };
+    if (known.kind === "rejected") {
+      const principal = access.bearer(caller, "rejected access token");
+      this.#events.emit({ type: "rejected_token.used", app: appName(known.slot) });
+      return { name: known.slot, slot: known.slot, token, principal, isRejected: true };
+    }
     const { client, clientCreatedAt: createdAt, keyPrefix } = known.claims;
     const principal = access.byToken(caller, { client, createdAt, keyPrefix });
     if (!principal) throw unknownToken(known.slot.platform);

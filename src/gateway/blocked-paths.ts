@@ -48,12 +48,12 @@ export function assertCanonical(platform: Platform, { method, path, query }: Pla
 }
 
 /**
- * Refuses what goes through no gateway: paths and parameters that carry secrets or other kinds of token, and for holders
- * of virtual tokens also those that would show a real one.
+ * Refuses what goes through no gateway: paths and parameters that carry secrets or other kinds of token, and for callers
+ * that must not see the current token (`isHidden`) also those that would show a real one.
  *
  * @throws {ServiceError} `forbidden`.
  */
-export function assertAllowed(path: string, query: CallQuery, isVirtual: boolean): void {
+export function assertAllowed(path: string, query: CallQuery, isHidden: boolean): void {
   const name = path.toLowerCase().replace(/\/$/, "");
   if (OTHER_CREDENTIAL.test(name) || query.names.some((each) => OTHER_TOKEN.test(each))) {
     throw new ServiceError(
@@ -61,10 +61,10 @@ export function assertAllowed(path: string, query: CallQuery, isVirtual: boolean
       "该接口使用secret或其他类型的token，不能经由网关调用 (this path takes a secret or another kind of token, and is closed at the gateway)",
     );
   }
-  if (isVirtual && REAL_TOKENS_ONLY.test(name)) {
+  if (isHidden && REAL_TOKENS_ONLY.test(name)) {
     throw new ServiceError(
       "forbidden",
-      "使用虚拟token的客户端不能调用该接口 (this path is closed to clients with virtual tokens)",
+      "使用虚拟token或已失效token的调用方不能调用该接口 (this path is closed to callers with virtual tokens or a rejected one)",
     );
   }
 }

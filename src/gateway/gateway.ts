@@ -1,7 +1,7 @@
 import type { Access } from "../access/access.ts";
 import { pathFamily } from "../access/api-policy.ts";
 import type { Concurrency } from "../access/limits.ts";
-import { actorOf, denied, type Principal } from "../access/principal.ts";
+import { actorOf, denied } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
@@ -90,7 +90,7 @@ export class Gateway {
     const { platform } = context.name;
     this.#checkApp(context);
     assertCanonical(platform, request);
-    assertAllowedTo(principal, path, query);
+    assertAllowedTo(context, path, query);
     access.checkPath(principal, platform, path);
     const permits = isStreamed(request) ? STREAM_PERMITS : 1;
     const leave = await concurrency.enter(caller, { signal, permits });
@@ -135,12 +135,13 @@ export class Gateway {
       : { last: first, token };
   }
 
-  /** Another token than `dead`, which the platform has just refused; undefined when there is none to be had. */
-  async #another({ request, context }: Call, slot: Slot, dead: Secret): Promise<Secret | undefined> {
+  /** Another token than `rejected`, which the platform has just refused; undefined when none is available. */
+  async #another(call: Call, slot: Slot, rejected: Secret): Promise<Secret | undefined> {
     try {
-      const actor = actorOf(context.principal, request.caller);
-      const { value } = await this.#parts.credentials.replace(tokenOf(slot), dead, actor);
-      return value.equals(dead) ? undefined : value;
+      const actor = actorOf(call.context.principal, call.request.caller);
+      const options = { endpoint: call.family };
+      const { value } = await this.#parts.credentials.replace(tokenOf(slot), rejected, actor, options);
+      return value.equals(rejected) ? undefined : value;
     } catch {
       // What kept us from it is told in log and state; the caller is told what the platform said.
       return undefined;
@@ -199,10 +200,14 @@ function queryUp(platform: TokenContext["name"]["platform"], query: CallQuery): 
 }
 
 /** As `assertAllowed`, for this caller. A refusal is for who asks, and is counted as every such one. */
-function assertAllowedTo(principal: Principal, path: string, query: CallQuery): void {
+function assertAllowedTo(
+  { principal, isRejected = false }: TokenContext,
+  path: string,
+  query: CallQuery,
+): void {
   try {
     const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
-    assertAllowed(path, query, isVirtual);
+    assertAllowed(path, query, isRejected || isVirtual);
   } catch (error) {
     throw error instanceof ServiceError ? denied(principal, error) : error;
   }

@@ -56,6 +56,7 @@ export class ServiceMetrics {
     this.#handlers = {
       ...createHandlers(this.#registry),
       "gateway.called": (event) => this.#gateway.count(event),
+      "rejected_token.used": ({ app }) => this.#gateway.countRejectedToken(app),
     };
     this.#expiry = this.#registry.gauge({
       name: "accesstoken_credential_expiry_seconds",
@@ -237,6 +238,7 @@ export class GatewayMetrics {
   readonly #calls: Counter;
   readonly #seconds: Histogram;
   readonly #heals: Counter;
+  readonly #rejectedTokenCalls: Counter;
   readonly #clients = new Set<string>();
 
   constructor(registry: MetricRegistry, parts: GatewayMetricsParts) {
@@ -257,6 +259,11 @@ export class GatewayMetrics {
       help: "Calls whose token was rejected: sent once more, or not. Without app above 1000 apps.",
       labelNames: ["app", "result"],
     });
+    this.#rejectedTokenCalls = registry.counter({
+      name: "accesstoken_gateway_rejected_token_calls_total",
+      help: "Calls that came with a token which WeChat had rejected before its end. Without app above 1000 apps.",
+      labelNames: ["app"],
+    });
   }
 
   count({
@@ -273,14 +280,20 @@ export class GatewayMetrics {
     if (healing !== "none") this.#heals.increase(name, healing);
   }
 
+  /** Counts a call that came with a rejected token of that app. */
+  countRejectedToken(app: string): void {
+    this.#rejectedTokenCalls.increase(this.#appLabel(app));
+  }
+
   #appLabel(app: string): string {
     if (this.#parts.appCount() > MAX_APPS) return "";
     return this.#parts.isHeldApp(app) ? app : OTHER;
   }
 
   #clientLabel(client: string): string {
-    // Holders of real tokens are named by address, of which there is any number.
-    if (client.startsWith("(access token")) return "(access token)";
+    // Who holds a real token is told by address; of those there is any number.
+    for (const what of ["access token", "rejected access token"])
+      if (client.startsWith(`(${what} `)) return `(${what})`;
     if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;
     this.#clients.add(client);
     return client;

@@ -143,6 +143,7 @@ function passingOn(store: CredentialStore): CredentialStore {
     nextDueAt: () => store.nextDueAt(),
     takeDue: (...parts) => store.takeDue(...parts),
     reschedule: (...parts) => store.reschedule(...parts),
+    forgetRejected: (...parts) => store.forgetRejected(...parts),
     lease: (...parts) => store.lease(...parts),
     release: (...parts) => store.release(...parts),
     save: (...parts) => store.save(...parts),

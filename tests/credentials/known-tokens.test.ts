@@ -139,7 +139,16 @@ test("what this process writes counts at once", async () => {
   const { generation } = await it.put("two");
   await it.find("two");
   await it.store.credentials.reject(tokenOf(), generation);
-  expect(await it.isKnown("two")).toBeFalse();
+  expect(await it.find("two")).toEqual({ kind: "rejected", slot: it.directory.slotOfApp("wx1") });
+});
+
+test("a rejected token is looked up each time, so that another process ends it at once", async () => {
+  using it = await setup();
+  const { generation } = await it.put("one");
+  await it.store.credentials.reject(tokenOf(), generation);
+  expect(await it.isKnown("one")).toBeTrue();
+  await it.beside.credentials.forgetRejected(SLOT);
+  expect(await it.isKnown("one")).toBeFalse();
 });
 
 test("what another process writes counts 25 ms later", async () => {

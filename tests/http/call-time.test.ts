@@ -1,3 +1,4 @@
+import { EventBus } from "../../src/events.ts";
 import { expect, test } from "bun:test";
 import { GatewayPaths } from "../../src/api/gateway.ts";
 import { Reply } from "../../src/api/face.ts";
@@ -35,7 +36,11 @@ function setup() {
   const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
   const untouched = { takes: () => false, forward: () => Promise.reject(new Error("not asked for")) };
   const face = new WechatFace({
-    resolver: new TokenResolver(access, { find: async () => ({ kind: "real", name: slot, slot }) }),
+    resolver: new TokenResolver(
+      access,
+      { find: async () => ({ kind: "real", name: slot, slot }) },
+      new EventBus(),
+    ),
     endpoints: {
       secret: new Map(),
       token: { weixin: new Map([["/cgi-bin/ticket/getticket", ticket]]), wecom: new Map() },

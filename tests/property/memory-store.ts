@@ -105,6 +105,8 @@ export class MemoryCredentialStore implements CredentialStore {
     );
   }
 
+  async forgetRejected(): Promise<void> {}
+
   /** When something is renewed ahead of time is no matter of schedules. */
   async nextDueAt(): Promise<undefined> {}
 

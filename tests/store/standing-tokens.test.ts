@@ -29,12 +29,12 @@ async function setup(count = 3) {
     clock,
     folder,
     change,
-    /** Whether each of the tokens is known after an opening. */
+    /** Whether each of the tokens is known as one that may be current, after an opening. */
     known: async () => {
       const { issuedTokens } = await folder.open();
       const find = (n: number) => issuedTokens.findIssued(new Secret(`token-${n}`), clock.now());
       const found = await Promise.all(slots.map((_, n) => find(n)));
-      return found.map((each) => each !== undefined);
+      return found.map((each) => each?.isRejected === false);
     },
     digests: () => {
       using database = new Database(folder.path, { readonly: true });

@@ -76,7 +76,8 @@ function place(name: CredentialName, column: SealedColumn): SealedPlace {
 }
 
 type Row = typeof credentials.$inferSelect;
-type Digests = Partial<Pick<Row, "valueDigest" | "previousDigest" | "previousUntil">>;
+/** What a save changes of a row's digests. */
+export type Digests = Partial<Pick<Row, "valueDigest" | "previousDigest" | "previousUntil">>;
 
 /** After a clear: neither the value nor the one before is known again. */
 const NO_DIGESTS = { valueDigest: null, previousDigest: null, previousUntil: null };

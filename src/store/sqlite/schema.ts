@@ -65,6 +65,8 @@ export const credentials = sqliteTable(
     previousUntil: integer("previous_until"),
     /** The epoch of `credentials` in which what may be handed out changed last. */
     epoch: integer().notNull().default(0),
+    /** The number of the last cutoff of any app when the value was issued; null where that was not noted. */
+    cutoff: integer(),
   },
   (table) => [
     primaryKey({ columns: [table.platform, table.appId, table.slot, table.kind] }),
@@ -73,6 +75,35 @@ export const credentials = sqliteTable(
     index("credentials_epoch").on(table.epoch),
     index("credentials_renew_at").on(table.renewAt),
   ],
+);
+
+/** Access tokens that were rejected before their end, by which calls of their holders are still healed. */
+export const rejectedTokens = sqliteTable("rejected_tokens", {
+  /** Keyed digest of the token. */
+  digest: text().primaryKey(),
+  platform: text().notNull(),
+  appId: text("app_id").notNull(),
+  slot: text().notNull(),
+  /** The app's public name. */
+  app: text().notNull(),
+  /** As of the credential. */
+  cutoff: integer().notNull(),
+  /** From then on it is nobody's. */
+  until: integer().notNull(),
+});
+
+/**
+ * The last time that an app's rejected tokens were ended: none that was issued before is known again. Numbered, because
+ * clocks can be set back, and two things can happen in one millisecond.
+ */
+export const tokenCutoffs = sqliteTable(
+  "token_cutoffs",
+  {
+    /** The app's public name, or `*` for every app. */
+    app: text().primaryKey(),
+    number: integer().notNull(),
+  },
+  (table) => [index("token_cutoffs_number").on(table.number)],
 );
 
 /** When WeChat and WeCom may not be asked, and why: backoffs, and the uses of budgets. */

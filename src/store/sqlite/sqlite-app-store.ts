@@ -1,7 +1,7 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
-import { type App, nameOfApp, type SlotName } from "../../apps/app.ts";
+import { type App, appName, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
@@ -11,6 +11,7 @@ import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import { cutOffTokens } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import type { SqliteChanges } from "./sqlite-changes.ts";
 import { runStatement, type Transaction } from "./statement.ts";
@@ -79,6 +80,7 @@ export class SqliteAppStore implements AppStore {
         .where(isNamed(name))
         .run();
       if (!hasSecret) this.#forget(transaction, [name]);
+      else if (columns.isDisabled) cutOffTokens(transaction, [nameOfApp(app)]);
     });
   }
 
@@ -155,6 +157,10 @@ export class SqliteAppStore implements AppStore {
   /** Clears what was issued to apps, and removes their backoffs. */
   #forget(transaction: Transaction, names: readonly RowName[]): void {
     if (names.length === 0) return;
+    cutOffTokens(
+      transaction,
+      names.map((name) => appName(slotOf(name))),
+    );
     for (const name of names) {
       transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
       transaction

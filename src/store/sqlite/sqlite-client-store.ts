@@ -4,12 +4,20 @@ import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { ClientStore } from "../../access/client-store.ts";
 import { isUnrestricted, readPolicy } from "../../access/api-policy.ts";
-import { ACTIONS, type ApiKeyRecord, type Client, type Grant } from "../../access/client.ts";
+import {
+  ACTIONS,
+  ANY_APP,
+  type ApiKeyRecord,
+  type Client,
+  type Grant,
+  tokenApps,
+} from "../../access/client.ts";
 import { noSuchKey } from "../../access/client-administration.ts";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import type { SqliteChanges } from "./sqlite-changes.ts";
+import { cutOffTokens } from "./rejected-tokens.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 import { apiKeys, clients } from "./schema.ts";
 
@@ -66,6 +74,8 @@ export class SqliteClientStore implements ClientStore {
   async update(client: Client, entry: AuditEntry): Promise<void> {
     await this.#change(entry, (transaction) => {
       const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
+      const before = this.#find(transaction, client.name);
+      if (before) cutOffTokens(transaction, lostApps(before, client));
       const written = transaction
         .update(clients)
         .set({ ...toColumns(client), version: client.version })
@@ -79,6 +89,7 @@ export class SqliteClientStore implements ClientStore {
   async remove(name: string, version: number, entry: AuditEntry): Promise<void> {
     await this.#change(entry, (transaction) => {
       const isStanding = and(eq(clients.name, name), eq(clients.version, version));
+      this.#cutOff(transaction, this.#find(transaction, name));
       const gone = transaction.delete(clients).where(isStanding).returning({ name: clients.name }).get();
       if (!gone) throw outdated();
       transaction.delete(apiKeys).where(eq(apiKeys.client, name)).run();
@@ -108,6 +119,7 @@ export class SqliteClientStore implements ClientStore {
       const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${endsAt}), ${endsAt})`;
       const old = transaction.update(apiKeys).set({ expiresAt }).where(isLive).returning().get();
       if (!old) throw noSuchKey();
+      this.#cutOff(transaction, this.#find(transaction, next.client));
       this.#insertKey(transaction, next);
     });
   }
@@ -117,6 +129,7 @@ export class SqliteClientStore implements ClientStore {
       const isLive = and(eq(apiKeys.prefix, prefix), eq(apiKeys.client, client), isNull(apiKeys.revokedAt));
       const revoked = transaction.update(apiKeys).set({ revokedAt: at }).where(isLive).returning().get();
       if (!revoked) throw noSuchKey();
+      this.#cutOff(transaction, this.#find(transaction, client));
     });
   }
 
@@ -153,9 +166,19 @@ export class SqliteClientStore implements ClientStore {
     );
   }
 
+  #find(transaction: Transaction, name: string): Client | undefined {
+    const row = transaction.select().from(clients).where(eq(clients.name, name)).get();
+    return row && toClient(row);
+  }
+
+  /** Ends the rejected tokens of all apps whose real tokens the client may have been given. */
+  #cutOff(transaction: Transaction, client: Client | undefined): void {
+    if (client) cutOffTokens(transaction, tokenApps(client));
+  }
+
   /** A client that was removed a moment ago must not come back by a key. */
   #insertKey(transaction: Transaction, key: ApiKeyRecord): void {
-    if (!transaction.select().from(clients).where(eq(clients.name, key.client)).get())
+    if (!this.#find(transaction, key.client))
       throw new ServiceError("not_found", "没有该客户端 (no such client)");
     const { expiresAt = null, revokedAt = null, lastUsedAt = null, ...rest } = key;
     transaction
@@ -163,6 +186,13 @@ export class SqliteClientStore implements ClientStore {
       .values({ ...rest, expiresAt, revokedAt, lastUsedAt })
       .run();
   }
+}
+
+/** Whose real tokens a client may no longer be given after a change, or not for so long. */
+function lostApps(before: Client, after: Client): string[] {
+  const isShorter = (after.expiresAt ?? Infinity) < (before.expiresAt ?? Infinity);
+  const left = isShorter ? [] : tokenApps(after);
+  return tokenApps(before).filter((app) => !left.includes(app) && !left.includes(ANY_APP));
 }
 
 function labelTaken(): ServiceError {

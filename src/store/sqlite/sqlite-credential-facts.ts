@@ -10,6 +10,7 @@ import type {
 } from "../../credentials/credential-store.ts";
 import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
 import { credentials } from "./schema.ts";
+import { countRejected } from "./rejected-tokens.ts";
 import { runStatement } from "./statement.ts";
 import type { StandingLife } from "../../credentials/credential-store.ts";
 import type { Database, Statement } from "bun:sqlite";
@@ -52,6 +53,10 @@ export class SqliteCredentialFacts implements CredentialFactsStore {
       this.#database.select(COLUMNS).from(credentials).where(isOfSlot).all(),
     );
     return rows.flatMap(toFacts);
+  }
+
+  countRejected(slot: SlotName, now: number): Promise<number> {
+    return runStatement(this.#clock, () => countRejected(this.#database, slot, now));
   }
 }
 
@@ -98,19 +103,26 @@ interface Found {
   readonly appId: string;
   readonly slot: string;
   readonly until: number;
+  readonly isRejected: number;
 }
 
 /**
  * Where an app was asked for with a secret before that secret was ours, both slots may have the same token: then it is
- * the app's own. Written by hand and prepared once, because whoever sends made-up tokens makes us look each time.
+ * the app's own. One that is current again although it was rejected once is current. Written by hand and prepared once, because whoever sends made-up tokens makes us look each time.
  */
 const FIND = `
-  SELECT platform, app_id AS appId, slot, expires_at AS until, slot LIKE '~%' AS isForeign FROM credentials
+  SELECT platform, app_id AS appId, slot, expires_at AS until, slot LIKE '~%' AS isForeign, 0 AS isRejected
+  FROM credentials
   WHERE value_digest = $digest AND value IS NOT NULL AND is_rejected = 0 AND expires_at > $now
   UNION ALL
-  SELECT platform, app_id, slot, previous_until, slot LIKE '~%' FROM credentials
+  SELECT platform, app_id, slot, previous_until, slot LIKE '~%', 0 FROM credentials
   WHERE previous_digest = $digest AND previous_until > $now
-  ORDER BY isForeign LIMIT 1`;
+  UNION ALL
+  SELECT platform, app_id, slot, until, 0, 1 FROM rejected_tokens AS rejected
+  WHERE digest = $digest AND until > $now AND NOT EXISTS (
+    SELECT 1 FROM token_cutoffs WHERE app IN (rejected.app, '*') AND number > rejected.cutoff
+  )
+  ORDER BY isForeign, isRejected LIMIT 1`;
 
 /** Finds the slot of an access token in SQLite by its digest. Nothing is unsealed. */
 export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
@@ -129,6 +141,7 @@ export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
     const found = await runStatement(this.#clock, () => this.#find.get({ $digest, $now: now }));
     if (!found) return undefined;
     const { appId, slot: name, until } = found;
-    return { slot: { platform: found.platform === "wecom" ? "wecom" : "weixin", appId, name }, until };
+    const platform = found.platform === "wecom" ? "wecom" : "weixin";
+    return { slot: { platform, appId, name }, until, isRejected: found.isRejected === 1 };
   }
 }

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import { appName, type SlotName } from "../../apps/app.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import type {
@@ -21,6 +22,7 @@ import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
+  type Digests,
   digestsAfter,
   digestsWithout,
   FORGOTTEN,
@@ -29,6 +31,7 @@ import {
   RAISED,
   type SealedCredentials,
 } from "./credential-rows.ts";
+import { cutOffTokens, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
 import type { SqliteChanges } from "./sqlite-changes.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 import { budgets, credentials } from "./schema.ts";
@@ -184,6 +187,12 @@ export class SqliteCredentialStore implements CredentialStore {
     });
   }
 
+  async forgetRejected(slot: SlotName): Promise<void> {
+    // Those of a secret that we don't hold are not remembered.
+    if (slot.name.startsWith("~")) return;
+    await this.#transact((transaction) => cutOffTokens(transaction, [appName(slot)]));
+  }
+
   async save(
     name: CredentialName,
     credential: Credential,
@@ -195,6 +204,10 @@ export class SqliteCredentialStore implements CredentialStore {
       const before = transaction.select().from(credentials).where(isStanding).get();
       if (!before) return undefined;
       const now = this.#clock.now();
+      const digests = this.#digestsOf(name, before, credential.value, now);
+      const { valueDigest } = digests;
+      const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
+      if (isRepeated && before.isRejected) unrememberRejected(transaction, valueDigest);
       return transaction
         .update(credentials)
         .set({
@@ -206,7 +219,8 @@ export class SqliteCredentialStore implements CredentialStore {
           isRejected: false,
           firstSavedAt: before.firstSavedAt ?? now,
           epoch: NEXT_EPOCH,
-          ...this.#digestsOf(name, before, credential.value, now),
+          ...digests,
+          cutoff: isRepeated ? before.cutoff : lastCutoff(transaction),
         })
         .where(isStanding)
         .returning()
@@ -265,7 +279,13 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
     const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
-    return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
+    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const rejected = await this.#change((transaction) => {
+      const row = transaction.update(credentials).set(set).where(isStanding).returning().get();
+      if (row) rememberRejected(transaction, row, this.#clock.now());
+      return row;
+    }, entry);
+    return this.#toRecordOr(name, rejected);
   }
 
   async markRevoked(
@@ -276,9 +296,12 @@ export class SqliteCredentialStore implements CredentialStore {
   ): Promise<CredentialRecord> {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
+    const digest = this.#sealed.digest(revoked);
     const row = await this.#change((transaction) => {
+      const before = transaction.select().from(credentials).where(isNamed(name)).get();
+      if (before?.valueDigest === digest) rememberRejected(transaction, before, now);
       transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
-      const digests = digestsWithout(this.#sealed.digest(revoked));
+      const digests = digestsWithout(digest);
       const deadValue = this.#sealed.seal(name, "dead_value", revoked);
       const death = { ...early, ...digests, deadValue, epoch: NEXT_EPOCH };
       return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
@@ -318,7 +341,7 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
-  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number) {
+  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number): Digests {
     if (!KINDS.find(name)?.isPresented) return {};
     const isDead = this.#sealed.toRecord(name, { ...before, value: null }).revoked?.equals(value);
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);

@@ -30,10 +30,10 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
         const { generation } = await credentials.find(TOKEN);
         return credentials.markRevoked(TOKEN, new Secret(text), generation, { now: clock.now(), earlyMs: 0 });
       },
-      /** The slot of a token, by its key. */
+      /** The slot of a token, by its key, and whether it is a rejected one. */
       find: async (text: string, { issuedTokens } = store) => {
         const found = await issuedTokens.findIssued(new Secret(text), clock.now());
-        return found && slotKey(found.slot);
+        return found && `${found.isRejected ? "rejected " : ""}${slotKey(found.slot)}`;
       },
       until: async (text: string) =>
         (await store.issuedTokens.findIssued(new Secret(text), clock.now()))?.until,
@@ -145,22 +145,38 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     expect([await it.find("one"), await it.find("two")]).toEqual([KEY, KEY]);
   });
 
-  test(`${kind}: a rejected token is known no more, and again once it turns out to be alive`, async () => {
+  test(`${kind}: a reported token is known as rejected, and as before once it turns out to be valid`, async () => {
     using it = await setup();
     await it.put("one");
     await it.put("two");
     await it.reject();
-    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, undefined]);
+    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, `rejected ${KEY}`]);
     await it.put("two");
     expect(await it.find("two")).toBe(KEY);
+    // And then it is no rejected one: it ends as every token before.
+    await it.put("three");
+    it.clock.advance(5 * MINUTE_MS);
+    expect([await it.find("two"), await it.find("three")]).toEqual([undefined, KEY]);
   });
 
-  test(`${kind}: a rejected token that is replaced is not known as the one before`, async () => {
+  test(`${kind}: a token that was rejected is known as such until its own end, and so are several of one slot`, async () => {
     using it = await setup();
     await it.put("one");
-    await it.reject();
+    it.clock.advance(MINUTE_MS);
+    await it.markRevoked("one");
+    expect(await it.find("one")).toBe(`rejected ${KEY}`);
     await it.put("two");
-    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+    await it.reject();
+    await it.put("three");
+    expect([await it.find("one"), await it.find("two"), await it.find("three")]).toEqual([
+      `rejected ${KEY}`,
+      `rejected ${KEY}`,
+      KEY,
+    ]);
+    expect(await it.store.credentialFacts.countRejected(TOKEN.slot, it.clock.now())).toBe(2);
+    it.clock.advance(LIFE_MS - MINUTE_MS);
+    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, `rejected ${KEY}`]);
+    expect(await it.store.credentialFacts.countRejected(TOKEN.slot, it.clock.now())).toBe(1);
   });
 
   test(`${kind}: a token that came back and is rejected then is not known by its former place`, async () => {
@@ -170,27 +186,60 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     await it.markRevoked("two");
     await it.put("one");
     await it.reject();
-    expect(await it.find("one")).toBeUndefined();
+    expect(await it.find("one")).toBe(`rejected ${KEY}`);
   });
 
-  test(`${kind}: a dead token is known no more, and not as the one before the next`, async () => {
+  test(`${kind}: a dead token that comes back is known as rejected all the same`, async () => {
     using it = await setup();
     await it.put("one");
     await it.markRevoked("one");
-    expect(await it.find("one")).toBeUndefined();
-    await it.put("two");
-    expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
     await it.put("one");
-    expect(await it.find("one")).toBeUndefined();
+    expect(await it.find("one")).toBe(`rejected ${KEY}`);
   });
 
-  test(`${kind}: the token before that is dead is known no more, and the one that stands goes on`, async () => {
+  test(`${kind}: the token before that is dead is known no more, and the current one goes on`, async () => {
     using it = await setup();
     const { generation } = await it.put("one");
     await it.put("two");
     const death = { now: it.clock.now(), earlyMs: 0 };
     await it.store.credentials.markRevoked(TOKEN, new Secret("one"), generation, death);
     expect([await it.find("one"), await it.find("two")]).toEqual([undefined, KEY]);
+  });
+
+  test(`${kind}: rejected tokens are forgotten at once, in another process as well, and the current one is not`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.markRevoked("one");
+    await it.put("two");
+    const beside = await it.beside();
+    expect(await it.find("one", beside)).toBe(`rejected ${KEY}`);
+    await it.store.credentials.forgetRejected(weixinSlot("wx2"));
+    expect(await it.find("one", beside)).toBe(`rejected ${KEY}`);
+    await it.store.credentials.forgetRejected(TOKEN.slot);
+    expect([await it.find("one"), await it.find("one", beside)]).toEqual([undefined, undefined]);
+    expect(await it.store.credentialFacts.countRejected(TOKEN.slot, it.clock.now())).toBe(0);
+    // What was issued before is nobody's once it is rejected, what is issued from then on is known again.
+    await it.markRevoked("two");
+    await it.put("three");
+    await it.markRevoked("three");
+    expect([await it.find("two"), await it.find("three")]).toEqual([undefined, `rejected ${KEY}`]);
+  });
+
+  test(`${kind}: of tickets, and of tokens of a secret that is not held, none is known as rejected`, async () => {
+    using it = await setup();
+    const foreign = tokenOf(foreignSlot("x"));
+    const ticket = { slot: TOKEN.slot, kind: "jsapi_ticket" } as const;
+    for (const [name, text] of [
+      [foreign, "foreign"],
+      [ticket, "ticket"],
+    ] as const) {
+      const { generation } = await it.put(text, name);
+      await it.store.credentials.markRevoked(name, new Secret(text), generation, {
+        now: it.clock.now(),
+        earlyMs: 0,
+      });
+      expect(await it.find(text)).toBeUndefined();
+    }
   });
 
   test(`${kind}: tokens of several slots are told apart, and one that two have is the app's own`, async () => {

@@ -1,0 +1,101 @@
+import { and, count, eq, gt, inArray, isNotNull, lte, max, notExists, or } from "drizzle-orm";
+import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import { appName, type SlotName } from "../../apps/app.ts";
+import { ANY_APP, type Grant, tokenApps } from "../../access/client.ts";
+import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
+import type { Transaction } from "./statement.ts";
+
+type Row = typeof credentials.$inferSelect;
+
+/**
+ * Remembers the token that stands in `row` as rejected, so that calls of its holders are still healed until its own end,
+ * or until a client or key expires that may have been given it.
+ */
+export function rememberRejected(transaction: Transaction, row: Row, now: number): void {
+  const { kind, valueDigest: digest, issuedAt, expiresAt, appId, slot, cutoff } = row;
+  // A token of a secret that we don't hold can't be replaced, so that there is nothing to heal.
+  if (kind !== "access_token" || digest === null || slot.startsWith("~")) return;
+  if (issuedAt === null || expiresAt === null || cutoff === null) return;
+  transaction.delete(rejectedTokens).where(lte(rejectedTokens.until, now)).run();
+  const platform = row.platform === "wecom" ? "wecom" : "weixin";
+  const app = appName({ platform, appId, name: slot });
+  const until = Math.min(expiresAt, firstExpiry(transaction, app, issuedAt));
+  if (until <= now) return;
+  const values = { digest, platform, appId, slot, app, cutoff, until };
+  transaction
+    .insert(rejectedTokens)
+    .values(values)
+    .onConflictDoUpdate({ target: rejectedTokens.digest, set: values })
+    .run();
+}
+
+/** A token that was rejected turned out to be valid, and is current again. */
+export function unrememberRejected(transaction: Transaction, digest: string): void {
+  transaction.delete(rejectedTokens).where(eq(rejectedTokens.digest, digest)).run();
+}
+
+/**
+ * From now on nothing that was issued until now for these apps (public names, or `ANY_APP`) is known again once it is
+ * rejected. What is current stays known.
+ */
+export function cutOffTokens(transaction: Transaction, apps: readonly string[]): void {
+  if (apps.length === 0) return;
+  const number = lastCutoff(transaction) + 1;
+  for (const app of apps) {
+    transaction
+      .insert(tokenCutoffs)
+      .values({ app, number })
+      .onConflictDoUpdate({ target: tokenCutoffs.app, set: { number } })
+      .run();
+  }
+}
+
+/** The number of the last cutoff of any app; 0 when there has been none. */
+export function lastCutoff(transaction: Transaction): number {
+  const found = transaction
+    .select({ number: max(tokenCutoffs.number) })
+    .from(tokenCutoffs)
+    .get();
+  return found?.number ?? 0;
+}
+
+/** How many rejected tokens of the slot's app are still known. */
+export function countRejected(database: BunSQLiteDatabase, slot: SlotName, now: number): number {
+  const cutoffs = database
+    .select({ app: tokenCutoffs.app })
+    .from(tokenCutoffs)
+    .where(
+      and(
+        inArray(tokenCutoffs.app, [appName(slot), ANY_APP]),
+        gt(tokenCutoffs.number, rejectedTokens.cutoff),
+      ),
+    );
+  const found = database
+    .select({ count: count() })
+    .from(rejectedTokens)
+    .where(and(eq(rejectedTokens.app, appName(slot)), gt(rejectedTokens.until, now), notExists(cutoffs)))
+    .get();
+  return found?.count ?? 0;
+}
+
+/** When the first client or key expires, or has, that may have been given a token of the app which was issued at `issuedAt`. */
+function firstExpiry(transaction: Transaction, app: string, issuedAt: number): number {
+  const rows = transaction
+    .select({
+      grants: clients.grants,
+      delivery: clients.delivery,
+      ofClient: clients.expiresAt,
+      ofKey: apiKeys.expiresAt,
+    })
+    .from(clients)
+    .leftJoin(apiKeys, eq(apiKeys.client, clients.name))
+    .where(or(isNotNull(clients.expiresAt), isNotNull(apiKeys.expiresAt)))
+    .all();
+  const instants = rows
+    .filter(({ grants, delivery }) => {
+      const apps = tokenApps({ grants: JSON.parse(grants) as Grant[], delivery });
+      return apps.includes(app) || apps.includes(ANY_APP);
+    })
+    .flatMap(({ ofClient, ofKey }) => [ofClient ?? Infinity, ofKey ?? Infinity]);
+  return Math.min(...instants.filter((at) => at > issuedAt), Infinity);
+}
