@@ -1,6 +1,6 @@
 import { loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
-import { rotateMasterKey, type RotationReport } from "../store/sqlite/rotate-master-key.ts";
+import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
 import type { CommandSpec } from "./arguments.ts";
 import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
 import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
@@ -58,6 +58,7 @@ async function runMasterKeyRotate(
   const { databasePath: path, masterKey, masterKeyFile } = loadConfig();
   try {
     const { clock } = terminal;
+    const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
     const report = await rotateMasterKey({ path, masterKey, masterKeyFile, newKeyFile, clock });
     await terminal.print(isJson ? asJson(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal));
     return 0;

@@ -2,7 +2,7 @@ import { isLoopback } from "../access/networks.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { usageError } from "./arguments.ts";
-import { type ApiRequest, requestHeaders, type Transport } from "./local.ts";
+import { type ApiRequest, requestHeaders, type Transport } from "./api.ts";
 
 const ANSWER_MS = 30_000;
 /** How long a body may pause. */
