@@ -1,5 +1,4 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Value } from "@sinclair/typebox/value";
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -216,7 +215,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function loadConfig(environment: Environment = process.env): Config {
   const file = readEnvFile(environment["ENV_FILE"]);
-  const merged: Environment = { ...file, ...withoutEmpty(environment) };
+  const warnings = unknownNames(file, environment);
+  // Not a copy: there may be a hundred thousand apps in the file.
+  const merged: Environment = Object.assign(file, withoutEmpty(environment));
   const value = (name: VariableName) => checked(name, merged[name]);
   const tokenMode = value("WEIXIN_TOKEN_MODE") === "classic" ? "classic" : "stable";
   const { apps, faults } = readEnvironmentApps(merged, tokenMode);
@@ -259,7 +260,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       swagger: value("SWAGGER") as Visibility,
     },
     apps,
-    warnings: [...unknownNames(file, environment), ...(apps.length === 0 ? [NO_APPS] : [])],
+    warnings: [...warnings, ...(apps.length === 0 ? [NO_APPS] : [])],
   });
 }
 
@@ -286,8 +287,8 @@ function readEnvFile(path: string | undefined): Environment {
 /** A name in the file that means nothing stops the start; one in the environment could be somebody else's. */
 function unknownNames(file: Environment, environment: Environment): string[] {
   const isUnknown = (name: string) =>
-    /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties) && !isAppVariable(name);
-  const [misspelt] = Object.keys(file).filter(isUnknown);
+    !isAppVariable(name) && /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties);
+  const misspelt = Object.keys(file).find(isUnknown);
   if (misspelt)
     throw invalid(
       misspelt,
@@ -307,7 +308,7 @@ function withoutEmpty(environment: Environment): Environment {
 function checked(name: VariableName, given: string | undefined): string {
   const schema = VARIABLES.properties[name];
   const text = given || String(schema.default);
-  if (!Value.Check(schema, text)) throw invalid(name, String(schema["expected"]));
+  if (!new RegExp(schema.pattern ?? "", "u").test(text)) throw invalid(name, String(schema["expected"]));
   return text;
 }
 

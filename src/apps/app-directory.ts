@@ -1,6 +1,14 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { type App, nameOfApp, type Slot, type SlotName, type WecomApp, type WeixinApp } from "./app.ts";
+import {
+  type App,
+  nameOfApp,
+  type Slot,
+  slotKey,
+  type SlotName,
+  type WecomApp,
+  type WeixinApp,
+} from "./app.ts";
 
 /** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
 export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;
@@ -16,8 +24,11 @@ export class AppDirectory {
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
   readonly #digest: SecretDigest;
-  /** Sorted when somebody first asks. */
+  #size = 0;
+  /** Sorted when first listed. */
   #names: readonly string[] | undefined;
+  /** One slot for as long as its app stays as it is, so that callers can keep what they know of it by identity. */
+  readonly #slots = new WeakMap<App, Slot>();
 
   /** `apps` are those that the environment names. */
   constructor(apps: readonly App[], digest: SecretDigest) {
@@ -28,16 +39,21 @@ export class AppDirectory {
 
   /** Puts these in the place of the apps that administrators had registered. None of them is one of the environment's. */
   replaceManaged(apps: readonly App[]): void {
+    const current = apps.map((app) => {
+      const known = this.find(nameOfApp(app));
+      return known?.managed && known.managed.version === app.managed?.version ? known : app;
+    });
     this.#weixin.clear();
     this.#wecom.clear();
+    this.#size = 0;
     this.#names = undefined;
     this.#take(this.#fromEnvironment);
-    this.#take(apps);
+    this.#take(current);
   }
 
   /** How many apps we hold. */
   get size(): number {
-    return this.#sortedNames().length;
+    return this.#size;
   }
 
   /** The app of that public name. */
@@ -65,10 +81,10 @@ export class AppDirectory {
     const app = this.#weixin.get(appId);
     if (secret === undefined) {
       if (!app) throw new ServiceError("invalid_parameter", "缺少secret参数");
-      return weixinSlotOf(app);
+      return this.#slotOf(app);
     }
     const given = new Secret(secret);
-    if (app?.secret.equals(given)) return weixinSlotOf(app);
+    if (app?.secret.equals(given)) return this.#slotOf(app);
     return this.foreignSlot("weixin", appId, given);
   }
 
@@ -80,12 +96,12 @@ export class AppDirectory {
    */
   wecomSlot(corpId: string, secret?: string, agent?: string): Slot {
     const apps = this.#wecom.get(corpId) ?? [];
-    if (secret === undefined) return wecomSlotOf(chooseByAgent(apps, agent));
+    if (secret === undefined) return this.#slotOf(chooseByAgent(apps, agent));
     const given = new Secret(secret);
     const owners = apps.filter((app) => app.secret.equals(given));
     const [first] = owners;
     if (!first) return this.foreignSlot("wecom", corpId, given);
-    if (agent === undefined) return wecomSlotOf(first);
+    if (agent === undefined) return this.#slotOf(first);
     const named = owners.find((app) => app.agent === agent);
     if (!named) {
       throw new ServiceError(
@@ -93,7 +109,7 @@ export class AppDirectory {
         "agentid参数与secret不属于同一个应用 (agentid contradicts secret)",
       );
     }
-    return wecomSlotOf(named);
+    return this.#slotOf(named);
   }
 
   /**
@@ -113,7 +129,7 @@ export class AppDirectory {
   /** As `slotOfApp`; undefined when we hold no such app. */
   findSlot(name: string): Slot | undefined {
     const app = this.find(name);
-    return app && slotOf(app);
+    return app && this.#slotOf(app);
   }
 
   /**
@@ -145,7 +161,7 @@ export class AppDirectory {
         ? this.#wecom.get(appId)?.find(({ agent }) => agent === name)
         : this.#weixin.get(appId);
     if (!app || isClosed(app)) return undefined;
-    return app.platform === "wecom" || app.tokenMode === name ? slotOf(app) : undefined;
+    return app.platform === "wecom" || app.tokenMode === name ? this.#slotOf(app) : undefined;
   }
 
   /** The slot of a secret that is none of ours, or is not yet. */
@@ -155,10 +171,24 @@ export class AppDirectory {
   }
 
   #take(apps: readonly App[]): void {
+    this.#size += apps.length;
     for (const app of apps) {
-      if (app.platform === "weixin") this.#weixin.set(app.id, app);
-      else this.#wecom.set(app.id, [...(this.#wecom.get(app.id) ?? []), app]);
+      if (app.platform === "weixin") {
+        this.#weixin.set(app.id, app);
+        continue;
+      }
+      const ofCorp = this.#wecom.get(app.id);
+      if (ofCorp) ofCorp.push(app);
+      else this.#wecom.set(app.id, [app]);
     }
+  }
+
+  #slotOf(app: App): Slot {
+    const known = this.#slots.get(app);
+    if (known) return known;
+    const slot = createSlot(app);
+    this.#slots.set(app, slot);
+    return slot;
   }
 
   #sortedNames(): readonly string[] {
@@ -167,10 +197,6 @@ export class AppDirectory {
       .toSorted(byCharacters);
     return this.#names;
   }
-}
-
-function slotOf(app: App): Slot {
-  return app.platform === "wecom" ? wecomSlotOf(app) : weixinSlotOf(app);
 }
 
 function byCharacters(a: string, b: string): number {
@@ -206,20 +232,23 @@ function isClosed({ managed }: Pick<App, "managed">): boolean {
   return managed?.isDisabled === true || managed?.isDamaged === true;
 }
 
-function weixinSlotOf({ id, secret, tokenMode, managed }: WeixinApp): Slot {
-  const slot = {
-    platform: "weixin",
-    appId: id,
-    name: tokenMode,
-    secret,
-    tokenMode,
+function createSlot(app: App): Slot {
+  const { platform, id: appId } = app;
+  const own =
+    app.platform === "wecom"
+      ? { name: app.agent, tokenMode: "stable" as const }
+      : { name: app.tokenMode, tokenMode: app.tokenMode };
+  const slot: Slot = {
+    platform,
+    appId,
+    ...own,
+    // Opened where it is used: a damaged one affects its own app alone.
+    get secret() {
+      return app.secret;
+    },
     configured: true,
-  } as const;
-  return isClosed({ managed }) ? { ...slot, isDisabled: true } : slot;
-}
-
-function wecomSlotOf({ id, secret, agent, managed }: WecomApp): Slot {
-  const slot = { platform: "wecom", appId: id, name: agent, secret } as const;
-  const isDisabled = isClosed({ managed }) ? { isDisabled: true } : {};
-  return { ...slot, tokenMode: "stable", configured: true, ...isDisabled };
+    ...(isClosed(app) ? { isDisabled: true } : {}),
+  };
+  // Not enumerable: a copy under another name must not keep it.
+  return Object.defineProperty(slot, "key", { value: slotKey(slot) });
 }

@@ -73,6 +73,8 @@ export interface Slot extends SlotName {
   readonly configured: boolean;
   /** Whether the app is disabled, or its secret damaged: nothing is handed out or obtained for it. */
   readonly isDisabled?: boolean;
+  /** Its `slotKey`, where it was made once. */
+  readonly key?: string;
 }
 
 /** Whether it is a slot of the app's own secret, in whichever token mode. */
@@ -88,6 +90,6 @@ export function appName({ platform, appId, name }: SlotName): string {
 }
 
 /** A slot's name in maps and log lines. It says nothing secret: the digest is keyed. */
-export function slotKey(slot: SlotName): string {
-  return `${slot.platform}:${slot.appId}:${slot.name}`;
+export function slotKey(slot: SlotName & Pick<Slot, "key">): string {
+  return slot.key ?? `${slot.platform}:${slot.appId}:${slot.name}`;
 }

@@ -7,6 +7,7 @@ import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
 import engine from "../../../drizzle/0001_engine.sql" with { type: "text" };
 import access from "../../../drizzle/0002_access.sql" with { type: "text" };
 import gateway from "../../../drizzle/0003_gateway.sql" with { type: "text" };
+import house from "../../../drizzle/0004_house.sql" with { type: "text" };
 import type { Clock } from "../../clock.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
 
@@ -103,6 +104,7 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0001_engine", sql: engine },
   { name: "0002_access", sql: access },
   { name: "0003_gateway", sql: gateway },
+  { name: "0004_house", sql: house },
 ];
 
 /** The names of the migrations that `database` has had; empty for a new one. */

@@ -1,0 +1,4 @@
+CREATE TABLE `fingerprints` (
+	`name` text PRIMARY KEY NOT NULL,
+	`digest` text NOT NULL
+);
