@@ -43,7 +43,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     options: [portOption({ en: "The service's port. Default: 3000", zh: "服务端口，默认3000" })],
     run: async (args) => {
       const port = args.findNumber("port", PORTS) ?? 3000;
-      return (await import("./demo.ts")).runDemo(port);
+      return (await import("./sandbox.ts")).runDemo(port);
     },
   },
   {

@@ -81,8 +81,7 @@ export function secondsLeft({ expiresAt }: { expiresAt: number }, now: number): 
 }
 
 /**
- * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of
- *.
+ * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of.
  */
 export function tokenText(length: number): string {
   return randomBytes(Math.ceil((length * 3) / 4))

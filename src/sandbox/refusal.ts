@@ -32,8 +32,7 @@ export function weixinErrmsg(stem: string, rid: string, sns: boolean): string {
 }
 
 /**
- * The errmsg of qyapi.weixin.qq.com, with the hint (Unix time and fifteen more digits) and the caller's address
- *.
+ * The errmsg of qyapi.weixin.qq.com, with the hint (Unix time and fifteen more digits) and the caller's address.
  */
 export function wecomErrmsg(stem: string, seconds: number, errcode: number | string, peerIp: string): string {
   const random = `${randomDigits()}${randomDigits()}${randomDigits()}`;

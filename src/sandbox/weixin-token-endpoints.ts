@@ -24,8 +24,7 @@ export function classicToken(platform: WeixinPlatform, request: SandboxRequest):
 }
 
 /**
- * `POST /cgi-bin/stable_token`: the same token until its last five minutes, `expires_in` is what it has left
- *.
+ * `POST /cgi-bin/stable_token`: the same token until its last five minutes; `expires_in` is what it has left.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
