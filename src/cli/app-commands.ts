@@ -1,8 +1,10 @@
+import type { Static } from "@sinclair/typebox";
+import type { appStatus } from "../api/v1-apps-schema.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf } from "./names.ts";
-import { readAppSecret, SECRET_FILE } from "./secret-input.ts";
+import { APP, appOf } from "./argument-values.ts";
+import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
 import { localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 const SECRET_OPTIONS: readonly OptionSpec[] = [
@@ -170,42 +172,15 @@ function showApp({ show }: Managing, data: AppData): Promise<void> {
   return show(data, () => appText(data));
 }
 
-/** One credential of an app as `/v1` shows it; what the command line reads of it. */
-interface CredentialData {
-  readonly state: string;
-  readonly expires_at?: number;
-  readonly last_used_at?: number;
-  readonly next_attempt_at?: number;
-  readonly last_failure?: {
-    readonly code: number;
-    readonly msg: string;
-    readonly hint?: string;
-    readonly at: number;
-    readonly count: number;
-  };
-}
-
-/** An app as `/v1` shows it; what the command line reads of it. */
-interface AppData {
-  readonly app: string;
-  readonly platform: string;
-  readonly app_id: string;
-  readonly agent?: string;
-  readonly mode?: string;
-  readonly title?: string;
-  readonly source: string;
-  readonly disabled: boolean;
-  readonly version: number;
-  readonly credentials: Readonly<Record<string, CredentialData>>;
-  readonly calls_today: Readonly<Record<string, { readonly calls: number; readonly limit?: number }>>;
-}
+type AppData = Static<typeof appStatus>;
+type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each. */
 function appsText(apps: readonly AppData[]): string {
   return textTable(
     ["APP", "PLATFORM", "MODE", "SOURCE", "STATE", "EXPIRES", "TITLE"],
     apps.map(({ app, platform, mode, source, disabled, credentials, title }) => {
-      const token = credentials["access_token"];
+      const token = credentials.access_token;
       return [
         app,
         platform,

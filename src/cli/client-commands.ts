@@ -3,7 +3,6 @@ import { apiPath } from "./api.ts";
 import { type Arguments, type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import {
   addGrant,
-  changeClient,
   findConcurrency,
   findDelivery,
   findEnd,
@@ -14,10 +13,16 @@ import {
   REACH_OPTIONS,
   takeGrants,
 } from "./client-options.ts";
-import { type ClientData, clientsText, clientText } from "./client-text.ts";
+import {
+  changeClient,
+  type ClientData,
+  clientsText,
+  clientText,
+  createClient,
+  type NewClient,
+} from "./client.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./names.ts";
-import { createClient, type NewClient } from "./new-key.ts";
+import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./argument-values.ts";
 import { SET_CLIENT_COMMAND } from "./set-client.ts";
 import { ServiceError } from "../errors.ts";
 

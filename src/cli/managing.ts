@@ -3,7 +3,7 @@ import { Api, ApiRefusal, type Transport } from "./api.ts";
 import { type Arguments, type CommandSpec, type OptionSpec, type Text, usageError } from "./arguments.ts";
 import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
 import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
-import { KEY_FILE, readApiKey } from "./secret-input.ts";
+import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
 /** What a managing command works with. */
 export interface Managing {

@@ -40,7 +40,10 @@ export function systemTerminal(): Terminal {
   return {
     language: preferredLanguage(),
     clock: systemClock,
-    hasPerson: process.stdin.isTTY,
+    // Asked for when it is needed: the streams behind it cost a start more than all else here.
+    get hasPerson() {
+      return process.stdin.isTTY;
+    },
     print,
     tell: (line) => void process.stderr.write(`${line}\n`),
     readInput,
@@ -174,33 +177,4 @@ export function keyNotice(path: string): string {
     `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
     `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
   ].join("\n");
-}
-
-/** A key as `/v1` shows it. */
-export interface KeyData {
-  /** Its public name: its first characters. */
-  readonly key: string;
-  readonly label: string;
-  readonly state: string;
-  readonly created_at: number;
-  readonly expires_at?: number;
-  readonly revoked_at?: number;
-  readonly last_used_at?: number;
-  /** The key itself, in the one answer that has made it. */
-  readonly api_key?: string;
-}
-
-/** Keys for a person, a line each. */
-export function keysText(keys: readonly KeyData[]): string {
-  return textTable(
-    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
-    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
-      key,
-      state,
-      localTime(created_at),
-      localTime(revoked_at ?? expires_at),
-      localTime(last_used_at),
-      label,
-    ]),
-  );
 }

@@ -1,10 +1,12 @@
+import type { Static } from "@sinclair/typebox";
+import type { credentialData } from "../api/v1-credentials.ts";
 import { CREDENTIAL_KINDS } from "../credentials/credential.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import type { CommandSpec, OptionSpec } from "./arguments.ts";
 import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf, kindOf } from "./names.ts";
-import { parseDuration } from "./time-arguments.ts";
+import { APP, appOf, kindOf } from "./argument-values.ts";
+import { parseDuration } from "./argument-values.ts";
 
 /** The most that the service takes. */
 const MAX_MIN_TTL_SECONDS = 240;
@@ -18,12 +20,7 @@ const KIND: OptionSpec = {
   },
 };
 
-/** A credential as `/v1` hands it out. */
-interface HandedOut {
-  readonly value: string;
-  readonly expires_in: number;
-  readonly expires_at: number;
-}
+type CredentialData = Static<typeof credentialData>;
 
 /** `accesstoken token …`: an app's credentials. */
 export const TOKEN_COMMANDS: readonly CommandSpec[] = [
@@ -46,7 +43,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
       const minTtl = args.find("min-ttl");
       const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MAX_MIN_TTL_SECONDS);
       const query = seconds === 0 ? "" : `?min_ttl=${seconds}`;
-      const data = await api.get<HandedOut>(credentialPath(args) + query);
+      const data = await api.get<CredentialData>(credentialPath(args) + query);
       await show(data, () => `${data.value}\n`);
     },
   }),
@@ -85,7 +82,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
 
 async function refreshToken({ args, api, show, terminal }: Managing): Promise<void> {
   const [app, kind] = [appOf(args), kindOf(args)];
-  const answer: ApiAnswer<HandedOut> = await api.send({
+  const answer: ApiAnswer<CredentialData> = await api.send({
     method: "POST",
     path: `${credentialPath(args)}/refresh`,
     body: args.isSet("force") ? { force: true } : {},
