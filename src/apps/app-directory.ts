@@ -10,14 +10,13 @@ import {
   type WeixinApp,
 } from "./app.ts";
 
-/** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
+/** A keyed digest of a secret: the same for the same app and secret, and meaningless without the master key. */
 export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;
 
 /**
- * The apps that we hold, and the answer to "with whose secret does this caller ask?".
+ * The apps that we hold, and the answer to "whose secret does this caller use?".
  *
- * It decides from what the caller sent alone and asks nobody; the caller's right to be here is somebody else's
- * question.
+ * It decides from what the caller sent alone; whether the caller is authorized is decided elsewhere.
  */
 export class AppDirectory {
   readonly #fromEnvironment: readonly App[];
@@ -73,7 +72,7 @@ export class AppDirectory {
   /**
    * The slot of a WeChat app: the configured one without a secret or with the configured one, else one of its own.
    *
-   * A foreign secret is always asked for by stable token, which disturbs nobody's classic token.
+   * A foreign secret is always asked for by stable token, which leaves every classic token valid.
    *
    * @throws {ServiceError} `invalid_parameter` when there is neither a secret nor a configured app.
    */
@@ -133,8 +132,8 @@ export class AppDirectory {
   }
 
   /**
-   * At most `limit` public names of configured apps in the order of their characters, from behind `after` on; with
-   * `isWanted` only those that it wants.
+   * At most `limit` public names of configured apps in the order of their characters, after `after`; with
+   * `isWanted`, only those.
    */
   list({
     after = "",
@@ -164,7 +163,7 @@ export class AppDirectory {
     return app.platform === "wecom" || app.tokenMode === name ? this.#slotOf(app) : undefined;
   }
 
-  /** The slot of a secret that is none of ours, or is not yet. */
+  /** The slot of a secret that we don't hold, or don't hold yet. */
   foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
     const name = `~${this.#digest(platform, appId, secret)}`;
     return { platform, appId, name, secret, tokenMode: "stable", configured: false };
@@ -203,7 +202,7 @@ function byCharacters(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The index of the first of the sorted `names` that comes behind `after`. */
+/** The index of the first of the sorted `names` that comes after `after`. */
 function firstBehind(names: readonly string[], after: string): number {
   let [low, high] = [0, names.length];
   while (low < high) {
@@ -227,7 +226,7 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-/** Whether nothing may be done with the app, by an administrator's word or because its secret is damaged. */
+/** Whether the app is disabled, or its secret damaged. */
 function isClosed({ managed }: Pick<App, "managed">): boolean {
   return managed?.isDisabled === true || managed?.isDamaged === true;
 }

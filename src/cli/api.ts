@@ -19,7 +19,7 @@ export interface Transport {
   /**
    * The answer, as it comes.
    *
-   * @throws {ServiceError} `unavailable` or `store_unusable` when there is nobody who answers.
+   * @throws {ServiceError} `unavailable` or `store_unusable` when no service answers.
    */
   send(request: ApiRequest): Promise<Response>;
   /** Gives back what it holds. Idempotent. */

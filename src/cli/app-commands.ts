@@ -25,7 +25,7 @@ const SECRET_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
-/** It stands in the shell's history by then, and in the list of processes. */
+/** By then it is in the shell's history, and in the list of processes. */
 const SECRET_IN_ARGUMENTS =
   "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
@@ -89,7 +89,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["apps", "unblock"],
     meaning: {
-      en: "Ask WeChat again at once, after what it complained about was put right",
+      en: "Ask WeChat again at once, after the cause of its refusal was fixed",
       zh: "处理完微信提示的问题后，立即重新请求微信",
     },
     positionals: [APP],
@@ -147,7 +147,7 @@ async function addApp(at: Managing): Promise<void> {
     },
   });
   if (answer.status !== 201)
-    at.note({ en: "It was there already, the very same", zh: "该应用已存在，且完全相同" });
+    at.note({ en: "It exists already, unchanged", zh: "该应用已存在，且完全相同" });
   await showApp(at, answer.data);
 }
 

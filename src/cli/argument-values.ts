@@ -41,7 +41,7 @@ export function clientOf(args: Arguments): string {
   );
 }
 
-/** The public name of a key. Who gives the whole key is told not to, for it would stay in the shell's history. */
+/** The public name of a key. A whole key is rejected with a warning: it would stay in the shell's history. */
 export function keyNameOf(text: string): string {
   return named(
     text,
@@ -55,7 +55,7 @@ export function findApps(args: Arguments): readonly string[] | undefined {
   const names = findList(args, "apps");
   if (names?.some((name) => name === "all" || name === ALL_APPS)) {
     if (names.length === 1) return [ALL_APPS];
-    throw usageError("--apps: all 不能与其他应用并列 (all stands alone)");
+    throw usageError("--apps: all 不能与其他应用并列 (all can't be combined with other apps)");
   }
   if (names?.some((name) => !APP_NAME.test(name))) {
     throw usageError("--apps: 应为以逗号分隔的应用名，或 all (must be apps, comma-separated, or all)");

@@ -26,12 +26,12 @@ export interface NewClient {
 const DIFFERS =
   "授权用 clients grant 或 revoke 修改，其余用 clients set 修改 (clients grant or revoke changes its grants, clients set the rest)";
 
-/** Makes a client. Where there was none before, the person is told what that means to callers without a key. */
+/** Makes a client. For the very first one, the person learns what that means for callers without a key. */
 export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
   const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
   const answer = await post(api, body);
   if (answer.status !== 201) {
-    note({ en: "It was there already, the very same", zh: "该客户端已存在，且完全相同" });
+    note({ en: "It exists already, unchanged", zh: "该客户端已存在，且完全相同" });
   } else if (before.clients.length === 0) {
     note({
       en: "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",

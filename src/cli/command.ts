@@ -25,10 +25,10 @@ const HELP: CommandSpec = {
 };
 
 /**
- * Runs what the command line says and resolves with the exit code when it is over.
+ * Runs what the command line says and resolves with its exit code.
  *
- * `args` is without the program's name. What a person must act on goes to standard error as one line; when a command was
- * used wrongly, how it is used follows.
+ * `args` is without the program's name. An error goes to standard error as one line; after wrong usage the
+ * command's help follows.
  */
 export async function runCommand(
   args: readonly string[],

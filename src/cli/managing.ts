@@ -5,14 +5,14 @@ import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } f
 import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
 import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
-/** What a managing command works with. */
+/** What a managing command is run with. */
 export interface Managing {
   readonly args: Arguments;
   readonly terminal: Terminal;
   readonly api: Api;
   /** Prints what the API answered: `data` as one JSON document with `--json`, otherwise `text()`. */
   readonly show: (data: unknown, text: () => string) => Promise<void>;
-  /** Tells the person something beside the result, on standard error. */
+  /** Prints a note beside the result, on standard error. */
   readonly note: (text: Text) => void;
 }
 

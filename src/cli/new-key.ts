@@ -11,7 +11,7 @@ import { NewFile } from "./file-arguments.ts";
 export type KeyData = Static<typeof keyData>;
 type CreatedKeyData = Static<typeof createdKeyData>;
 
-/** Running processes look for what changed in the database every 200 ms: whoever sees the key may use it at once. */
+/** Running processes look for what changed in the database every 200 ms: a key that is shown works at once. */
 const LEARNED_MS = 300;
 
 /** What makes a key: a path of `/v1` and the body that is sent to it. */
@@ -74,7 +74,7 @@ function isKept(file: NewFile, content: string): boolean {
   }
 }
 
-/** Revokes a key that nobody has got. Resolves with what the person must know of it. */
+/** Revokes a key that reached nobody. Resolves with the hint for the person. */
 async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
   try {
     await api.send({ method: "DELETE", path: apiPath`/v1/clients/${client}/keys/${key}` });

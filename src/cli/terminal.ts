@@ -3,7 +3,7 @@ import { type Language, preferredLanguage } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import type { ReadStream, WriteStream } from "node:tty";
 
-/** Where a command speaks and listens. Tests bring their own. */
+/** A command's input and output. Tests bring their own. */
 export interface Terminal {
   readonly language: Language;
   readonly clock: Clock;
@@ -15,7 +15,7 @@ export interface Terminal {
   tell(line: string): void;
   /** Everything that comes in on standard input, as far as `most` bytes and a little more. */
   readInput(most: number): Promise<string>;
-  /** What the person types, without an echo; undefined when it is broken off. */
+  /** What the person types, without an echo; undefined when interrupted. */
   askSecret(question: string): Promise<string | undefined>;
 }
 
@@ -29,7 +29,7 @@ export class OutputFailure extends ServiceError {
     this.reason = reason;
   }
 
-  /** Whether whoever reads the output has just seen enough, as `head` has: nobody needs to be told. */
+  /** Whether the reader closed the pipe, as `head` does: no error to report. */
   get isQuiet(): boolean {
     return this.reason === "EPIPE" && this.hint === undefined;
   }
@@ -40,7 +40,7 @@ export function systemTerminal(): Terminal {
   return {
     language: preferredLanguage(),
     clock: systemClock,
-    // Asked for when it is needed: the streams behind it cost a start more than all else here.
+    // Lazy: the streams behind it are the slowest part of a start.
     get hasPerson() {
       return process.stdin.isTTY;
     },
@@ -84,7 +84,7 @@ const CLEAR_LINE = "\u0015";
 const KEY_SEQUENCE = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|O.)/g;
 
 /**
- * What the person types after `question`, without an echo; undefined when it is broken off by Ctrl+C or Ctrl+D.
+ * What the person types after `question`, without an echo; undefined when it is interrupted by Ctrl+C or Ctrl+D.
  *
  * The terminal is as it was when this resolves, also when a signal asks the process to end.
  */
@@ -143,7 +143,7 @@ export function textFields(fields: Readonly<Record<string, string | undefined>>)
   return rows.map((row) => line(row, [width, 0])).join("");
 }
 
-/** `text` without what would steer a terminal: it was written by somebody else. */
+/** `text` without control characters: it comes from outside. */
 export function plainText(text: string): string {
   return text.replaceAll(CONTROL, "�");
 }

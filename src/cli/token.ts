@@ -34,7 +34,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         name: "min-ttl",
         value: "<duration>",
         meaning: {
-          en: `How long it must still live, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
+          en: `Minimum remaining lifetime, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
           zh: `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
         },
       },
@@ -50,7 +50,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["token", "clear"],
     meaning: {
-      en: "Forget a token or ticket; the next request gets a new one",
+      en: "Clear a token or ticket; the next request gets a new one",
       zh: "清除token或ticket，下次请求时重新获取",
     },
     positionals: [APP],
@@ -58,7 +58,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
     run: async ({ args, api, show, terminal }) => {
       const [app, kind] = [appOf(args), kindOf(args)];
       const { data } = await api.send<object>({ method: "DELETE", path: credentialPath(args) });
-      const text = { en: `${kind} of ${app} is forgotten\n`, zh: `已清除 ${app} 的 ${kind}\n` };
+      const text = { en: `${kind} of ${app} is cleared\n`, zh: `已清除 ${app} 的 ${kind}\n` };
       await show(data, () => text[terminal.language]);
     },
   }),
@@ -71,7 +71,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
       {
         name: "force",
         meaning: {
-          en: "Have WeChat make a new one; the old one dies. 20 times a day",
+          en: "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
           zh: "强制微信生成新值，旧值随即失效，每日20次",
         },
       },
@@ -88,7 +88,10 @@ async function refreshToken({ args, api, show, terminal }: Managing): Promise<vo
     body: args.isSet("force") ? { force: true } : {},
   });
   const until = localTime(answer.data.expires_at);
-  const text = { en: `${kind} of ${app} lives until ${until}\n`, zh: `${app} 的 ${kind} 有效至 ${until}\n` };
+  const text = {
+    en: `${kind} of ${app} is valid until ${until}\n`,
+    zh: `${app} 的 ${kind} 有效至 ${until}\n`,
+  };
   await show(answer.data, () => text[terminal.language]);
 }
 

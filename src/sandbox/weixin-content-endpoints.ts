@@ -171,7 +171,7 @@ export function getFollower(platform: WeixinPlatform, request: SandboxRequest): 
   });
 }
 
-/** `GET /cgi-bin/user/get?next_openid=`: the followers behind that one, of whom the sandbox has three. */
+/** `GET /cgi-bin/user/get?next_openid=`: the followers after that one; the sandbox has three. */
 export function listFollowers(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { appId } = callingApp(platform, request).settings;
   const all = Array.from({ length: FOLLOWERS }, (_, index) =>

@@ -57,7 +57,7 @@ export class WeixinPlatform {
   /**
    * The app with that id.
    *
-   * @throws {Refusal} 41002 when there is no id, 40013 when nobody has it; upper and lower case matter.
+   * @throws {Refusal} 41002 when there is no id, 40013 when it is unknown; upper and lower case matter.
    */
   app(appId: string): WeixinApp {
     if (appId === "") throw new Refusal(41002, "appid missing");

@@ -113,7 +113,7 @@ export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Ans
 /**
  * `POST /cgi-bin/openapi/rid/get`: what was asked by the request with that id, its URL with the access token included.
  *
- * The sandbox keeps those that it refused, because only their ids are told.
+ * The sandbox keeps the request ids of refusals: only those are shown.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getridinfo.html
  */
