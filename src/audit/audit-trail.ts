@@ -107,7 +107,6 @@ export class AuditTrail {
   /** Begins to write down what is counted, every second, and to drop what is too old, every hour. */
   start(): void {
     this.#timer = setInterval(() => void this.tick(), TICK_MS);
-    void this.tick();
   }
 
   /** Does now what is done every second. Never throws. */
