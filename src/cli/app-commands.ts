@@ -146,8 +146,7 @@ async function addApp(at: Managing): Promise<void> {
       ...verification(at),
     },
   });
-  if (answer.status !== 201)
-    at.note({ en: "It exists already, unchanged", zh: "该应用已存在，且完全相同" });
+  if (answer.status !== 201) at.note({ en: "It exists already, unchanged", zh: "该应用已存在，且完全相同" });
   await showApp(at, answer.data);
 }
 

@@ -120,7 +120,10 @@ test.each([
   [["..", "--environment", "dev"], "lower-case"],
   [["bot", "--environment", "dev", "--apps", "wx1"], "--actions is missing"],
   [["bot", "--environment", "dev", "--actions", "login"], "--apps is missing"],
-  [["bot", "--environment", "dev", "--apps", "all,wx1", "--actions", "login"], "all can't be combined with other apps"],
+  [
+    ["bot", "--environment", "dev", "--apps", "all,wx1", "--actions", "login"],
+    "all can't be combined with other apps",
+  ],
   [["bot", "--environment", "dev", "--apps", "wx1,,wx2", "--actions", "login"], "an entry is empty"],
   [["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"], "must be of these"],
   [["bot", "--environment", "dev", "--expires", "yesterday"], "must be a time"],
