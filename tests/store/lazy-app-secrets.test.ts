@@ -9,7 +9,9 @@ import { StoreFolder } from "../support/store-folder.ts";
 const APPS: readonly App[] = [
   { platform: "weixin", id: "wx1", secret: new Secret("secret-1"), tokenMode: "stable" },
   { platform: "weixin", id: "wx2", secret: new Secret("secret-2"), tokenMode: "classic" },
-  { platform: "wecom", id: "ww1", agent: "7", secret: new Secret("secret-3") },
+  { platform: "weixin", id: "wx10", secret: new Secret("secret-3"), tokenMode: "stable" },
+  { platform: "weixin", id: "wx1-a", secret: new Secret("secret-4"), tokenMode: "stable" },
+  { platform: "wecom", id: "ww1", agent: "7", secret: new Secret("secret-5") },
 ];
 const ACTOR = { client: "admin", environment: "admin", address: "127.0.0.1", traceId: "" };
 
@@ -45,7 +47,7 @@ test.each([
   ["another secret", [{ ...APPS[0], secret: new Secret("new") }, ...APPS.slice(1)]],
   ["another mode", [{ ...APPS[0], tokenMode: "classic" }, ...APPS.slice(1)]],
   ["an app less", APPS.slice(1)],
-  ["an app more", [...APPS, { ...APPS[2], agent: "8" }]],
+  ["an app more", [...APPS, { ...APPS[4], agent: "70" }]],
 ] as [string, App[]][])("%s is written, and known the next time", async (_what, changed) => {
   using it = await setup();
   await it.apps.replaceAll(changed);

@@ -155,11 +155,20 @@ export class SqliteAppStore implements AppStore {
   #isUnchanged(names: string, digest: string): boolean {
     const isLast = and(eq(fingerprints.name, ENVIRONMENT), eq(fingerprints.digest, digest));
     if (!this.#database.select().from(fingerprints).where(isLast).get()) return false;
-    const line = sql`${apps.platform} || ':' || ${apps.appId} || ':' || ${apps.agent} || ':' || ${apps.tokenMode}`;
-    const stored = this.#database
-      .select({ names: sql<string | null>`group_concat(${line}, char(10) order by ${line})` })
+    const { platform, appId, agent, tokenMode } = apps;
+    const lines = this.#database
+      .select({
+        line: sql<string>`${platform} || ' ' || ${appId} || ' ' || ${agent} || ' ' || ${tokenMode}`.as(
+          "line",
+        ),
+      })
       .from(apps)
       .where(eq(apps.source, ENVIRONMENT))
+      .orderBy(platform, appId, agent)
+      .as("lines");
+    const stored = this.#database
+      .select({ names: sql<string | null>`group_concat(${lines.line}, char(10))` })
+      .from(lines)
       .get();
     return (stored?.names ?? "") === names;
   }
@@ -316,14 +325,18 @@ function slotOf({ platform, appId, agent }: RowName): SlotName {
   return { platform: platform === "wecom" ? "wecom" : "weixin", appId, name: agent };
 }
 
-/** What the environment says of its apps: their names and modes a line each, and the same with the secrets. */
+/** What the environment says of its apps: their names and modes a line each, in the order of the key; and the secrets with them. */
 function fingerprintOf(wanted: readonly App[]): { readonly names: string; readonly text: Secret } {
   const lines = wanted
-    .map((app) => ({ name: `${rowKey(toColumns(app))}:${toColumns(app).tokenMode}`, secret: app.secret }))
+    .map((app) => {
+      const { platform, appId, agent, tokenMode, secret } = toColumns(app);
+      // A blank comes before every character of a name, so that lines are in the order of their first words.
+      return { name: `${platform} ${appId} ${agent} ${tokenMode}`, secret };
+    })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   return {
     names: lines.map(({ name }) => name).join("\n"),
-    text: new Secret(lines.map(({ name, secret }) => `${name}:${secret.reveal()}`).join("\n")),
+    text: new Secret(lines.map(({ name, secret }) => `${name} ${secret.reveal()}`).join("\n")),
   };
 }
 
