@@ -1,6 +1,5 @@
-import { type Answer, jsonAnswer } from "./refusal.ts";
+import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 import { type Fault, parseFault } from "./fault.ts";
-import { jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 
 /** What people may do to a running sandbox from the command line. */
 export interface Controllable {

@@ -1,5 +1,4 @@
-import { isRecord, type SandboxRequest, text } from "./sandbox-request.ts";
-import { Refusal } from "./refusal.ts";
+import { isRecord, Refusal, type SandboxRequest, text } from "./sandbox-request.ts";
 import { tokenText } from "./issued-tokens.ts";
 
 /** An uploaded file. */

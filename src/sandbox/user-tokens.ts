@@ -1,4 +1,4 @@
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "./sandbox-request.ts";
 import type { SandboxTime } from "./sandbox-state.ts";
 import { countedTokenText } from "./issued-tokens.ts";
 import { createHash } from "node:crypto";

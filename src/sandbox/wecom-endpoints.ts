@@ -1,7 +1,13 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  type SandboxRequest,
+} from "./sandbox-request.ts";
 import { secondsLeft } from "./issued-tokens.ts";
 import { downloadHeaders } from "./media-store.ts";
-import { jsonBody, type SandboxRequest } from "./sandbox-request.ts";
 import type { WecomApp } from "./wecom-app.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
 import { derivedId, derivedSessionKey } from "./user-tokens.ts";

@@ -1,5 +1,13 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
-import { jsonBody, requirePost, type SandboxRequest, text } from "./sandbox-request.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  requirePost,
+  type SandboxRequest,
+  text,
+} from "./sandbox-request.ts";
 import { tokenText } from "./issued-tokens.ts";
 import { callingApp } from "./weixin-api-endpoints.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";

@@ -1,12 +1,19 @@
 import { type IssuedToken, IssuedTokens } from "./issued-tokens.ts";
 import { isListed } from "./http-server.ts";
 import { MediaStore } from "./media-store.ts";
-import { type Answer, JSON_TYPE, jsonAnswer, newRid, Refusal, weixinErrmsg } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  newRid,
+  Refusal,
+  type SandboxRequest,
+  weixinErrmsg,
+} from "./sandbox-request.ts";
 import { RequestLog } from "./request-log.ts";
 import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
 import { UserTokens } from "./user-tokens.ts";
 import { WeixinApp, type WeixinSurroundings } from "./weixin-app.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
 import * as api from "./weixin-api-endpoints.ts";
 import * as content from "./weixin-content-endpoints.ts";
 import * as material from "./weixin-content-endpoints.ts";

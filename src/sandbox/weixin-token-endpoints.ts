@@ -1,6 +1,14 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  requirePost,
+  type SandboxRequest,
+  text,
+} from "./sandbox-request.ts";
 import { type IssuedToken, secondsLeft } from "./issued-tokens.ts";
-import { jsonBody, requirePost, type SandboxRequest, text } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
