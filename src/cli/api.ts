@@ -94,25 +94,25 @@ export class Api {
   }
 
   /**
-   * The first `most` entries of a list, page after page; `next` is where more begin.
+   * The first `limit` entries of a list, page after page; `next` is where more begin.
    *
    * `cursor` is the parameter that takes the `next` of the page before.
    */
   async list<Name extends string, Entry>(
     list: { readonly path: string; readonly name: Name; readonly cursor: "after" | "before" },
     query: Readonly<Record<string, string>> = {},
-    most = Number.POSITIVE_INFINITY,
+    limit = Number.POSITIVE_INFINITY,
   ): Promise<Page<Name, Entry>> {
     const entries: Entry[] = [];
     let next: string | number | undefined;
     do {
-      const search = new URLSearchParams({ ...query, limit: String(Math.min(PAGE, most - entries.length)) });
+      const search = new URLSearchParams({ ...query, limit: String(Math.min(PAGE, limit - entries.length)) });
       if (next !== undefined) search.set(list.cursor, String(next));
       const page = await this.get<Page<Name, Entry>>(`${list.path}?${search.toString()}`);
       entries.push(...page[list.name]);
       if (page.next === next) break;
       next = page.next;
-    } while (next !== undefined && entries.length < most);
+    } while (next !== undefined && entries.length < limit);
     return { [list.name]: entries, ...(next === undefined ? {} : { next }) } as Page<Name, Entry>;
   }
 

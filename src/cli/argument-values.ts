@@ -104,11 +104,11 @@ const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(Z|[+-]\d\d:\d\d)
  *
  * @throws {ServiceError} `invalid_parameter` when it is none, or not within the bounds (in seconds).
  */
-export function parseDuration(option: string, text: string, most: number): number {
+export function parseDuration(option: string, text: string, limit: number): number {
   const seconds = secondsOf(text);
-  if (seconds !== undefined && seconds <= most) return seconds;
+  if (seconds !== undefined && seconds <= limit) return seconds;
   throw usageError(
-    `--${option}: 应为时长，如 90s、30m、12h、7d，最多${most}秒 (must be a duration, as 90s, 30m, 12h or 7d, ${most} seconds at most)`,
+    `--${option}: 应为时长，如 90s、30m、12h、7d，最多${limit}秒 (must be a duration, as 90s, 30m, 12h or 7d, ${limit} seconds at most)`,
   );
 }
 

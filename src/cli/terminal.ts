@@ -13,8 +13,8 @@ export interface Terminal {
   print(content: string | Uint8Array): Promise<void>;
   /** Writes a line to standard error. */
   tell(line: string): void;
-  /** Everything that comes in on standard input, as far as `most` bytes and a little more. */
-  readInput(most: number): Promise<string>;
+  /** Everything that comes in on standard input, up to `limit` bytes and a little more. */
+  readInput(limit: number): Promise<string>;
   /** What the person types, without an echo; undefined when interrupted. */
   askSecret(question: string): Promise<string | undefined>;
 }
@@ -64,12 +64,12 @@ function print(content: string | Uint8Array): Promise<void> {
   });
 }
 
-async function readInput(most: number): Promise<string> {
+async function readInput(limit: number): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of Bun.stdin.stream()) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.length > most) break;
+    if (text.length > limit) break;
   }
   return text + decoder.decode();
 }

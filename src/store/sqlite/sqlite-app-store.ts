@@ -64,7 +64,7 @@ export class SqliteAppStore implements AppStore {
         .returning({ version: apps.version })
         .get();
       if (!written) throw new ServiceError("conflict", "该应用已存在 (the app exists)");
-      forget(transaction, toColumns(app));
+      clearIssued(transaction, toColumns(app));
     });
   }
 
@@ -72,20 +72,20 @@ export class SqliteAppStore implements AppStore {
     const name = toColumns(app);
     await this.#change(entry, (transaction) => {
       const version = app.managed?.version ?? 0;
-      const standing = transaction
+      const current = transaction
         .select()
         .from(apps)
         .where(isVersion(name, version - 1))
         .get();
-      if (!standing) throw outdated();
-      const hasSecret = this.#openManaged(standing)?.equals(app.secret) ?? false;
+      if (!current) throw outdated();
+      const hasSecret = this.#openManaged(current)?.equals(app.secret) ?? false;
       const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
       transaction
         .update(apps)
-        .set(hasSecret ? { ...columns, secret: standing.secret } : columns)
+        .set(hasSecret ? { ...columns, secret: current.secret } : columns)
         .where(isNamed(name))
         .run();
-      if (!hasSecret) forget(transaction, name);
+      if (!hasSecret) clearIssued(transaction, name);
     });
   }
 
@@ -98,7 +98,7 @@ export class SqliteAppStore implements AppStore {
         .returning({ version: apps.version })
         .get();
       if (!gone) throw outdated();
-      forget(transaction, name);
+      clearIssued(transaction, name);
     });
   }
 
@@ -125,7 +125,7 @@ export class SqliteAppStore implements AppStore {
       this.#database.transaction(
         (transaction) => {
           for (const name of gone) transaction.delete(apps).where(isNamed(name)).run();
-          for (const name of reset) forget(transaction, name);
+          for (const name of reset) clearIssued(transaction, name);
           for (const columns of changed.map((each) => each.columns)) {
             const { tokenMode, secret } = columns;
             const sealed = this.#keyring.seal(secret, place(columns));
@@ -294,8 +294,8 @@ export interface AppStoreParts {
   readonly onDamaged?: ((row: string) => void) | undefined;
 }
 
-/** Forgets what was issued to an app, and ends its pauses. */
-function forget(transaction: Transaction, name: RowName): void {
+/** Clears what was issued to an app, and ends its backoff. */
+function clearIssued(transaction: Transaction, name: RowName): void {
   transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
   transaction
     .delete(pauses)
