@@ -48,6 +48,9 @@ import { HttpClient } from "./upstream/http-client.ts";
 import { WecomLogin, WeixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
+/** The binary begins with a patient JIT compiler: most code of a start runs once. After so long it compiles as usual. */
+const START_MS = 1000;
+
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
 
@@ -283,6 +286,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     clients.start();
     administration.start();
     if (refreshes && !isLocal) await refresher.start();
+    setTimeout(() => Bun.unsafe.setJITPolicy(1), START_MS).unref();
     if (!isLocal) events.emit({ type: "service.started", url: server.url, version: VERSION });
     return new RunningService(server, events, {
       routes: [...app.routes.map(({ method, path }) => ({ method, path })), ...face.routes],
