@@ -56,4 +56,8 @@ CREATE TABLE `token_cutoffs` (
 );
 --> statement-breakpoint
 CREATE INDEX `token_cutoffs_number` ON `token_cutoffs` (`number`);--> statement-breakpoint
-ALTER TABLE `credentials` ADD `cutoff` integer;
+ALTER TABLE `credentials` ADD `cutoff` integer;--> statement-breakpoint
+CREATE TABLE `fingerprints` (
+	`name` text PRIMARY KEY NOT NULL,
+	`digest` text NOT NULL
+);

@@ -30,8 +30,9 @@ const QUOTA: ReadonlySet<UpstreamErrorClass> = new Set(["quota_minute", "quota_d
 export class UnknownSecrets {
   readonly #clock: Clock;
   readonly #isKnown: (slot: SlotName) => Promise<boolean>;
-  readonly #refusals: LRUCache<string, ServiceError>;
-  readonly #proven = new LRUCache<string, true>({ max: MAX_REMEMBERED });
+  /** Made when first used: each takes its whole size at once, which costs milliseconds of a start. */
+  #refusalCache: LRUCache<string, ServiceError> | undefined;
+  #provenCache: LRUCache<string, true> | undefined;
   /** The attempts under way with secrets that have not proven themselves. */
   readonly #trials = new Map<string, Promise<unknown>>();
   readonly #refusedAt: { platform: Platform; at: number }[] = [];
@@ -42,12 +43,19 @@ export class UnknownSecrets {
   constructor(clock: Clock, isKnown: (slot: SlotName) => Promise<boolean>) {
     this.#clock = clock;
     this.#isKnown = isKnown;
-    this.#refusals = new LRUCache({
+  }
+
+  get #refusals(): LRUCache<string, ServiceError> {
+    return (this.#refusalCache ??= new LRUCache({
       max: MAX_REMEMBERED,
       ttl: REMEMBER_MS,
       ttlResolution: 0,
-      perf: { now: () => clock.monotonic() },
-    });
+      perf: { now: () => this.#clock.monotonic() },
+    }));
+  }
+
+  get #proven(): LRUCache<string, true> {
+    return (this.#provenCache ??= new LRUCache({ max: MAX_REMEMBERED }));
   }
 
   /**
