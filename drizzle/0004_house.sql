@@ -57,6 +57,11 @@ CREATE TABLE `token_cutoffs` (
 --> statement-breakpoint
 CREATE INDEX `token_cutoffs_number` ON `token_cutoffs` (`number`);--> statement-breakpoint
 ALTER TABLE `credentials` ADD `cutoff` integer;--> statement-breakpoint
+CREATE TABLE `fingerprints` (
+	`name` text PRIMARY KEY NOT NULL,
+	`digest` text NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE `pacing` (
 	`key` text PRIMARY KEY NOT NULL,
 	`reason` text NOT NULL,

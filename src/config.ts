@@ -1,5 +1,4 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Value } from "@sinclair/typebox/value";
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -203,7 +202,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function loadConfig(environment: Environment = process.env): Config {
   const file = readEnvFile(environment["ENV_FILE"]);
-  const merged: Environment = { ...file, ...withoutEmpty(environment) };
+  const warnings = unknownNames(file, environment);
+  // Not a copy: there may be a hundred thousand apps in the file.
+  const merged: Environment = Object.assign(file, withoutEmpty(environment));
   const value = (name: VariableName) => checked(name, merged[name]);
   const tokenMode = value("WEIXIN_TOKEN_MODE") === "classic" ? "classic" : "stable";
   const { apps, faults } = readEnvironmentApps(merged, tokenMode);
@@ -243,7 +244,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     },
     apps,
     warnings: [
-      ...unknownNames(file, environment),
+      ...warnings,
       ...REMOVED.filter((name) => merged[name]).map(
         (name) => `${name}: 该变量已不再起作用，可以删除 (has no effect any more; remove it)`,
       ),
@@ -275,8 +276,8 @@ function readEnvFile(path: string | undefined): Environment {
 /** A name in the file that means nothing stops the start; one in the environment could be somebody else's. */
 function unknownNames(file: Environment, environment: Environment): string[] {
   const isUnknown = (name: string) =>
-    /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties) && !isAppVariable(name);
-  const [misspelt] = Object.keys(file).filter(isUnknown);
+    !isAppVariable(name) && /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties);
+  const misspelt = Object.keys(file).find(isUnknown);
   if (misspelt)
     throw invalid(
       misspelt,
@@ -296,7 +297,7 @@ function withoutEmpty(environment: Environment): Environment {
 function checked(name: VariableName, given: string | undefined): string {
   const schema = VARIABLES.properties[name];
   const text = given || String(schema.default);
-  if (!Value.Check(schema, text)) throw invalid(name, String(schema["expected"]));
+  if (!new RegExp(schema.pattern ?? "", "u").test(text)) throw invalid(name, String(schema["expected"]));
   return text;
 }
 

@@ -50,6 +50,9 @@ import { HttpClient } from "./upstream/http-client.ts";
 import { WecomLogin, WeixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
+/** The binary begins with a patient JIT compiler: most code of a start runs once. After so long it compiles as usual. */
+const START_MS = 1000;
+
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
 /** How long a stop waits for what is under way. */
@@ -414,6 +417,7 @@ class RunningService {
     const { background, renewal, events } = this.#parts;
     for (const part of [...background, renewal]) await part.start?.();
     this.#server = this.#parts.listen();
+    setTimeout(() => Bun.unsafe.setJITPolicy(1), START_MS).unref();
     events.emit({ type: "service.started", url: this.url, version: VERSION });
   }
 

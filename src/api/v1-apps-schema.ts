@@ -1,5 +1,5 @@
-import { type TObject, type TProperties, Type } from "@sinclair/typebox";
-import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
+import { type Static, Type } from "@sinclair/typebox";
+import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
 import { CREDENTIAL_STATES } from "../credentials/status.ts";
 import { envelopeOf } from "./schema.ts";
 
@@ -85,12 +85,12 @@ const credentialStatus = Type.Object({
   }),
 });
 
-const credentials: TProperties = Object.fromEntries(
-  CREDENTIAL_KINDS.map((kind) => [kind, Type.Optional(credentialStatus)]),
+const credentials = Type.Unsafe<Partial<Record<CredentialKind, Static<typeof credentialStatus>>>>(
+  Type.Object(Object.fromEntries(CREDENTIAL_KINDS.map((kind) => [kind, Type.Optional(credentialStatus)]))),
 );
 
 /** One app as it is shown. */
-export const appStatus: TObject = Type.Object({
+export const appStatus = Type.Object({
   app: Type.String({ description: "Its name in paths. 用于路径的名称。" }),
   platform: Type.Union([Type.Literal("weixin"), Type.Literal("wecom")]),
   app_id: Type.String({ description: "AppID or CorpID. appid或corpid。" }),
@@ -105,7 +105,7 @@ export const appStatus: TObject = Type.Object({
   }),
   disabled: Type.Boolean({ description: "Nothing is handed out for it. 已停用，不发放任何凭证。" }),
   version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
-  credentials: Type.Object(credentials),
+  credentials,
   calls_today: Type.Record(Type.String(), quota, {
     description:
       "By endpoint, since midnight in Beijing; on WeCom of the whole corp. 北京时间当日各接口调用次数；企业微信按企业合计。",

@@ -201,7 +201,9 @@ export const rollBody = Type.Object(
 export const clientData = Type.Object({
   client: Type.String(),
   environment: Type.String(),
-  grants: Type.Array(Type.Object({ apps: Type.Array(Type.String()), actions: Type.Array(Type.String()) })),
+  grants: Type.Array(
+    Type.Object({ apps: Type.Array(Type.String()), actions: Type.Array(Type.Unsafe<Action>(Type.String())) }),
+  ),
   networks: Type.Array(Type.String()),
   expires_at: Type.Optional(Type.Integer()),
   rate_limit: Type.Optional(Type.Integer()),

@@ -163,7 +163,7 @@ const replaceBody = Type.Object({
 });
 
 /** A credential as it is handed out. */
-const credentialData = Type.Object({
+export const credentialData = Type.Object({
   value: Type.String(),
   expires_in: Type.Integer({ description: "Seconds left. 剩余秒数。" }),
   expires_at: Type.Integer({ description: "When it ends. 到期时间（毫秒时间戳）。" }),

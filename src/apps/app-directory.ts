@@ -1,24 +1,34 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { type App, nameOfApp, type Slot, type SlotName, type WecomApp, type WeixinApp } from "./app.ts";
+import {
+  type App,
+  nameOfApp,
+  type Slot,
+  slotKey,
+  type SlotName,
+  type WecomApp,
+  type WeixinApp,
+} from "./app.ts";
 
-/** A keyed digest of a secret: the same for the same app and secret, and of no use without the master key. */
+/** A keyed digest of a secret: the same for the same app and secret, and meaningless without the master key. */
 export type SecretDigest = (platform: Platform, appId: string, secret: Secret) => string;
 
 /**
- * The apps that we hold, and the answer to "with whose secret does this caller ask?".
+ * The apps that we hold, and the answer to "whose secret does this caller use?".
  *
- * It decides from what the caller sent alone and asks nobody; the caller's right to be here is somebody else's
- * question.
+ * It decides from what the caller sent alone; whether the caller is authorized is decided elsewhere.
  */
 export class AppDirectory {
   readonly #fromEnvironment: readonly App[];
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
   readonly #digest: SecretDigest;
-  /** Sorted when somebody first asks. */
+  #size = 0;
+  /** Sorted when first listed. */
   #names: readonly string[] | undefined;
   #epoch = 0;
+  /** One slot for as long as its app stays as it is, so that callers can keep what they know of it by identity. */
+  readonly #slots = new WeakMap<App, Slot>();
 
   /** `apps` are those that the environment names. */
   constructor(apps: readonly App[], digest: SecretDigest) {
@@ -29,11 +39,16 @@ export class AppDirectory {
 
   /** Puts these in the place of the apps that administrators had registered. None of them is one of the environment's. */
   replaceManaged(apps: readonly App[]): void {
+    const current = apps.map((app) => {
+      const known = this.find(nameOfApp(app));
+      return known?.managed && known.managed.version === app.managed?.version ? known : app;
+    });
     this.#weixin.clear();
     this.#wecom.clear();
+    this.#size = 0;
     this.#names = undefined;
     this.#take(this.#fromEnvironment);
-    this.#take(apps);
+    this.#take(current);
     this.#epoch += 1;
   }
 
@@ -44,7 +59,7 @@ export class AppDirectory {
 
   /** How many apps we hold. */
   get size(): number {
-    return this.#sortedNames().length;
+    return this.#size;
   }
 
   /** The app of that public name. */
@@ -64,7 +79,7 @@ export class AppDirectory {
   /**
    * The slot of a WeChat app: the configured one without a secret or with the configured one, else one of its own.
    *
-   * A foreign secret is always asked for by stable token, which disturbs nobody's classic token.
+   * A foreign secret is always asked for by stable token, which leaves every classic token valid.
    *
    * @throws {ServiceError} `invalid_parameter` when there is neither a secret nor a configured app.
    */
@@ -72,10 +87,10 @@ export class AppDirectory {
     const app = this.#weixin.get(appId);
     if (secret === undefined) {
       if (!app) throw new ServiceError("invalid_parameter", "缺少secret参数");
-      return weixinSlotOf(app);
+      return this.#slotOf(app);
     }
     const given = new Secret(secret);
-    if (app?.secret.equals(given)) return weixinSlotOf(app);
+    if (app?.secret.equals(given)) return this.#slotOf(app);
     return this.foreignSlot("weixin", appId, given);
   }
 
@@ -87,12 +102,12 @@ export class AppDirectory {
    */
   wecomSlot(corpId: string, secret?: string, agent?: string): Slot {
     const apps = this.#wecom.get(corpId) ?? [];
-    if (secret === undefined) return wecomSlotOf(chooseByAgent(apps, agent));
+    if (secret === undefined) return this.#slotOf(chooseByAgent(apps, agent));
     const given = new Secret(secret);
     const owners = apps.filter((app) => app.secret.equals(given));
     const [first] = owners;
     if (!first) return this.foreignSlot("wecom", corpId, given);
-    if (agent === undefined) return wecomSlotOf(first);
+    if (agent === undefined) return this.#slotOf(first);
     const named = owners.find((app) => app.agent === agent);
     if (!named) {
       throw new ServiceError(
@@ -100,7 +115,7 @@ export class AppDirectory {
         "agentid参数与secret不属于同一个应用 (agentid contradicts secret)",
       );
     }
-    return wecomSlotOf(named);
+    return this.#slotOf(named);
   }
 
   /**
@@ -120,12 +135,12 @@ export class AppDirectory {
   /** As `slotOfApp`; undefined when we hold no such app. */
   findSlot(name: string): Slot | undefined {
     const app = this.find(name);
-    return app && slotOf(app);
+    return app && this.#slotOf(app);
   }
 
   /**
-   * At most `limit` public names of configured apps in the order of their characters, from behind `after` on; with
-   * `isWanted` only those that it wants.
+   * At most `limit` public names of configured apps in the order of their characters, after `after`; with
+   * `isWanted`, only those.
    */
   list({
     after = "",
@@ -152,20 +167,34 @@ export class AppDirectory {
         ? this.#wecom.get(appId)?.find(({ agent }) => agent === name)
         : this.#weixin.get(appId);
     if (!app || isClosed(app)) return undefined;
-    return app.platform === "wecom" || app.tokenMode === name ? slotOf(app) : undefined;
+    return app.platform === "wecom" || app.tokenMode === name ? this.#slotOf(app) : undefined;
   }
 
-  /** The slot of a secret that is none of ours, or is not yet. */
+  /** The slot of a secret that we don't hold, or don't hold yet. */
   foreignSlot(platform: Platform, appId: string, secret: Secret): Slot {
     const name = `~${this.#digest(platform, appId, secret)}`;
     return { platform, appId, name, secret, tokenMode: "stable", configured: false };
   }
 
   #take(apps: readonly App[]): void {
+    this.#size += apps.length;
     for (const app of apps) {
-      if (app.platform === "weixin") this.#weixin.set(app.id, app);
-      else this.#wecom.set(app.id, [...(this.#wecom.get(app.id) ?? []), app]);
+      if (app.platform === "weixin") {
+        this.#weixin.set(app.id, app);
+        continue;
+      }
+      const ofCorp = this.#wecom.get(app.id);
+      if (ofCorp) ofCorp.push(app);
+      else this.#wecom.set(app.id, [app]);
     }
+  }
+
+  #slotOf(app: App): Slot {
+    const known = this.#slots.get(app);
+    if (known) return known;
+    const slot = createSlot(app);
+    this.#slots.set(app, slot);
+    return slot;
   }
 
   #sortedNames(): readonly string[] {
@@ -176,15 +205,11 @@ export class AppDirectory {
   }
 }
 
-function slotOf(app: App): Slot {
-  return app.platform === "wecom" ? wecomSlotOf(app) : weixinSlotOf(app);
-}
-
 function byCharacters(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The index of the first of the sorted `names` that comes behind `after`. */
+/** The index of the first of the sorted `names` that comes after `after`. */
 function firstBehind(names: readonly string[], after: string): number {
   let [low, high] = [0, names.length];
   while (low < high) {
@@ -208,25 +233,28 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-/** Whether nothing may be done with the app, by an administrator's word or because its secret is damaged. */
+/** Whether the app is disabled, or its secret damaged. */
 function isClosed({ managed }: Pick<App, "managed">): boolean {
   return managed?.isDisabled === true || managed?.isDamaged === true;
 }
 
-function weixinSlotOf({ id, secret, tokenMode, managed }: WeixinApp): Slot {
-  const slot = {
-    platform: "weixin",
-    appId: id,
-    name: tokenMode,
-    secret,
-    tokenMode,
+function createSlot(app: App): Slot {
+  const { platform, id: appId } = app;
+  const own =
+    app.platform === "wecom"
+      ? { name: app.agent, tokenMode: "stable" as const }
+      : { name: app.tokenMode, tokenMode: app.tokenMode };
+  const slot: Slot = {
+    platform,
+    appId,
+    ...own,
+    // Opened where it is used: a damaged one affects its own app alone.
+    get secret() {
+      return app.secret;
+    },
     configured: true,
-  } as const;
-  return isClosed({ managed }) ? { ...slot, isDisabled: true } : slot;
-}
-
-function wecomSlotOf({ id, secret, agent, managed }: WecomApp): Slot {
-  const slot = { platform: "wecom", appId: id, name: agent, secret } as const;
-  const isDisabled = isClosed({ managed }) ? { isDisabled: true } : {};
-  return { ...slot, tokenMode: "stable", configured: true, ...isDisabled };
+    ...(isClosed(app) ? { isDisabled: true } : {}),
+  };
+  // Not enumerable: a copy under another name must not keep it.
+  return Object.defineProperty(slot, "key", { value: slotKey(slot) });
 }

@@ -3,18 +3,19 @@ import type { App } from "./app.ts";
 
 /** Where the apps whose secrets we hold are kept, their secrets sealed. A change of managed apps raises the epoch of `apps`. */
 export interface AppStore {
-  /** Every app, in no particular order. Throws `store_unusable` when a secret can't be opened. */
+  /** Every app, in no particular order. Each secret is opened when it is first used, and throws `store_unusable` then when
+   * it is damaged; a managed app says so by `isDamaged` instead. */
   list(): Promise<App[]>;
-  /** Every app that an administrator has registered. Throws `store_unusable` when a secret can't be opened. */
+  /** Every app that an administrator has registered, in the same way. */
   listManaged(): Promise<App[]>;
   /**
    * Makes the stored apps of the environment equal to `apps`, in one transaction; managed ones stay as they are.
    *
-   * An app that the environment no longer names is forgotten; one that did not change is not written. Where a secret
-   * changed or an app went, what was issued to the old one is forgotten, because the new one may belong to another
-   * application, and its backoffs are removed: what the old one was refused for says nothing.
+   * An app that the environment no longer names is removed; one that did not change is not written. Where a secret
+   * changed or an app was removed, what was issued to the old one is cleared, because the new one may belong to another
+   * application, and its backoff ends: the refusals of the old one mean nothing.
    *
-   * Throws `invalid_config` when one of them is a managed app.
+   * Throws `invalid_config` when one of them is a managed app, `store_unusable` when they changed and a stored one is damaged.
    */
   replaceAll(apps: readonly App[]): Promise<void>;
   /**
@@ -24,9 +25,9 @@ export interface AppStore {
   create(app: App, entry: AuditEntry): Promise<void>;
   /**
    * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, what was issued to
-   * the old one is forgotten, as in `replaceAll`. Throws `precondition_failed` when another version stands.
+   * the old one is cleared, as in `replaceAll`. Throws `precondition_failed` when the current version is another.
    */
   update(app: App, entry: AuditEntry): Promise<void>;
-  /** Removes a managed app of that version and forgets what was issued to it. Throws `precondition_failed` likewise. */
+  /** Removes a managed app of that version and clears what was issued to it. Throws `precondition_failed` likewise. */
   remove(app: App, entry: AuditEntry): Promise<void>;
 }

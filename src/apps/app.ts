@@ -4,8 +4,8 @@ import type { Platform } from "../errors.ts";
 /**
  * How a WeChat app's access token is fetched.
  *
- * `stable` repeats the same token until its last five minutes; `classic` makes a new one each time and kills the
- * one before the last. Their tokens live apart: one mode never disturbs the other.
+ * `stable` repeats the same token until its last five minutes; `classic` makes a new one each time and revokes the
+ * one before the last. Their tokens are separate: one mode never affects the other.
  */
 export type TokenMode = "stable" | "classic";
 
@@ -63,7 +63,7 @@ export interface SlotName {
  * Whose credentials: one app together with the secret that they are obtained with.
  *
  * A configured app has a slot for its own secret. A caller that brings another secret gets a slot of its own, so
- * that a right one is served and a wrong one disturbs nobody.
+ * that a right one is served and a wrong one affects no other caller.
  */
 export interface Slot extends SlotName {
   readonly secret: Secret;
@@ -71,8 +71,10 @@ export interface Slot extends SlotName {
   readonly tokenMode: TokenMode;
   /** Whether the secret is one that we hold. */
   readonly configured: boolean;
-  /** Whether the app is disabled, or its secret damaged: nothing is handed out or obtained for it. */
+  /** Whether the app is disabled, or its secret damaged: nothing is returned or fetched for it. */
   readonly isDisabled?: boolean;
+  /** Its `slotKey`, where it was made once. */
+  readonly key?: string;
 }
 
 /** Whether it is a slot of the app's own secret, in whichever token mode. */
@@ -88,6 +90,6 @@ export function appName({ platform, appId, name }: SlotName): string {
 }
 
 /** A slot's name in maps and log lines. It says nothing secret: the digest is keyed. */
-export function slotKey(slot: SlotName): string {
-  return `${slot.platform}:${slot.appId}:${slot.name}`;
+export function slotKey(slot: SlotName & Pick<Slot, "key">): string {
+  return slot.key ?? `${slot.platform}:${slot.appId}:${slot.name}`;
 }

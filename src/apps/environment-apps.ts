@@ -1,9 +1,9 @@
 import { Secret } from "../secret.ts";
 import type { App, TokenMode } from "./app.ts";
 
-const WEIXIN_SECRET = /^(?:WEIXIN_SECRET|THIRD_APPID)_([A-Za-z0-9]+)$/;
-const WEIXIN_MODE = /^WEIXIN_TOKEN_MODE_([A-Za-z0-9]+)$/;
-const WECOM_SECRET = /^WECOM_SECRET_([A-Za-z0-9_-]+)_([A-Za-z0-9]+)$/;
+/** Its groups: the AppID of a secret, the AppID of a mode, and a CorpID with its agent. */
+const VARIABLE =
+  /^(?:(?:WEIXIN_SECRET|THIRD_APPID)_([A-Za-z0-9]+)|WEIXIN_TOKEN_MODE_([A-Za-z0-9]+)|WECOM_SECRET_([A-Za-z0-9_-]+)_([A-Za-z0-9]+))$/;
 
 /** The apps that an environment names, and what is wrong with it. */
 export interface EnvironmentApps {
@@ -14,7 +14,7 @@ export interface EnvironmentApps {
 
 /** Whether `name` is one of the variables that `readEnvironmentApps` reads. */
 export function isAppVariable(name: string): boolean {
-  return WEIXIN_SECRET.test(name) || WEIXIN_MODE.test(name) || WECOM_SECRET.test(name);
+  return VARIABLE.test(name);
 }
 
 /**
@@ -29,28 +29,29 @@ export function readEnvironmentApps(
   const secrets = new Map<string, Secret>();
   const modes = new Map<string, { name: string; mode: TokenMode }>();
   const apps: App[] = [];
-  for (const [name, value = ""] of Object.entries(variables)) {
-    if (!isAppVariable(name)) continue;
-    const weixinId = WEIXIN_SECRET.exec(name)?.[1];
-    const modeId = WEIXIN_MODE.exec(name)?.[1];
-    const [, corpId = "", agent = ""] = WECOM_SECRET.exec(name) ?? [];
-    if (modeId) {
-      if (value === "stable" || value === "classic") modes.set(modeId, { name, mode: value });
+  // There may be a hundred thousand: each name is looked at once.
+  for (const name in variables) {
+    const match = VARIABLE.exec(name);
+    if (!match) continue;
+    const [, secretOf, modeOf, corp = "", agent = ""] = match;
+    const value = variables[name] ?? "";
+    if (modeOf !== undefined) {
+      if (value === "stable" || value === "classic") modes.set(modeOf, { name, mode: value });
       else faults.push({ name, reason: "应为 stable 或 classic (must be stable or classic)" });
     } else if (!/^[\x21-\x7e]{1,512}$/.test(value)) {
       faults.push({
         name,
         reason: "secret为空或含有非法字符 (the secret is empty or has blanks or odd characters)",
       });
-    } else if (!weixinId) {
-      apps.push({ platform: "wecom", id: corpId, agent, secret: new Secret(value) });
-    } else if (secrets.get(weixinId)?.equals(new Secret(value)) === false) {
+    } else if (secretOf === undefined) {
+      apps.push({ platform: "wecom", id: corp, agent, secret: new Secret(value) });
+    } else if (secrets.get(secretOf)?.equals(new Secret(value)) === false) {
       faults.push({
         name,
         reason: "与同一appid的另一变量不一致 (differs from the other variable for this appid)",
       });
     } else {
-      secrets.set(weixinId, new Secret(value));
+      secrets.set(secretOf, new Secret(value));
     }
   }
   for (const [id, secret] of secrets) {

@@ -1,6 +1,38 @@
 import type { Envelope } from "../envelope.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";
-import type { ApiRequest, Transport } from "./local.ts";
+
+/** One request to `/v1`, wherever it is answered. */
+export interface ApiRequest {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** With its query; begins with `/v1/`. */
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** The ETag that must still stand. */
+  readonly ifMatch?: string;
+  /** How long the first byte of the answer may take; default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+/** Takes requests to a service: in this process or over the network. */
+export interface Transport {
+  /**
+   * The answer, as it comes.
+   *
+   * @throws {ServiceError} `unavailable` or `store_unusable` when no service answers.
+   */
+  send(request: ApiRequest): Promise<Response>;
+  /** Gives back what it holds. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The headers of a request, but for who asks. */
+export function requestHeaders({ body, ifMatch }: ApiRequest): Record<string, string> {
+  return {
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+    ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
+  };
+}
 
 /** A success of `/v1`. */
 export interface ApiAnswer<Data> {
@@ -62,25 +94,25 @@ export class Api {
   }
 
   /**
-   * The first `most` entries of a list, page after page; `next` is where more begin.
+   * The first `limit` entries of a list, page after page; `next` is where more begin.
    *
    * `cursor` is the parameter that takes the `next` of the page before.
    */
   async list<Name extends string, Entry>(
     list: { readonly path: string; readonly name: Name; readonly cursor: "after" | "before" },
     query: Readonly<Record<string, string>> = {},
-    most = Number.POSITIVE_INFINITY,
+    limit = Number.POSITIVE_INFINITY,
   ): Promise<Page<Name, Entry>> {
     const entries: Entry[] = [];
     let next: string | number | undefined;
     do {
-      const search = new URLSearchParams({ ...query, limit: String(Math.min(PAGE, most - entries.length)) });
+      const search = new URLSearchParams({ ...query, limit: String(Math.min(PAGE, limit - entries.length)) });
       if (next !== undefined) search.set(list.cursor, String(next));
       const page = await this.get<Page<Name, Entry>>(`${list.path}?${search.toString()}`);
       entries.push(...page[list.name]);
       if (page.next === next) break;
       next = page.next;
-    } while (next !== undefined && entries.length < most);
+    } while (next !== undefined && entries.length < limit);
     return { [list.name]: entries, ...(next === undefined ? {} : { next }) } as Page<Name, Entry>;
   }
 

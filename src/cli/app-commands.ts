@@ -1,8 +1,10 @@
+import type { Static } from "@sinclair/typebox";
+import type { appStatus } from "../api/v1-apps-schema.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf } from "./names.ts";
-import { readAppSecret, SECRET_FILE } from "./secret-input.ts";
+import { APP, appOf } from "./argument-values.ts";
+import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
 import { localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 const SECRET_OPTIONS: readonly OptionSpec[] = [
@@ -23,7 +25,7 @@ const SECRET_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
-/** It stands in the shell's history by then, and in the list of processes. */
+/** By then it is in the shell's history, and in the list of processes. */
 const SECRET_IN_ARGUMENTS =
   "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
@@ -87,7 +89,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["apps", "unblock"],
     meaning: {
-      en: "Ask WeChat again at once, after what it complained about was put right",
+      en: "Ask WeChat again at once, after the cause of its refusal was fixed",
       zh: "处理完微信提示的问题后，立即重新请求微信",
     },
     positionals: [APP],
@@ -144,8 +146,7 @@ async function addApp(at: Managing): Promise<void> {
       ...verification(at),
     },
   });
-  if (answer.status !== 201)
-    at.note({ en: "It was there already, the very same", zh: "该应用已存在，且完全相同" });
+  if (answer.status !== 201) at.note({ en: "It exists already, unchanged", zh: "该应用已存在，且完全相同" });
   await showApp(at, answer.data);
 }
 
@@ -170,42 +171,15 @@ function showApp({ show }: Managing, data: AppData): Promise<void> {
   return show(data, () => appText(data));
 }
 
-/** One credential of an app as `/v1` shows it; what the command line reads of it. */
-interface CredentialData {
-  readonly state: string;
-  readonly expires_at?: number;
-  readonly last_used_at?: number;
-  readonly next_attempt_at?: number;
-  readonly last_failure?: {
-    readonly code: number;
-    readonly msg: string;
-    readonly hint?: string;
-    readonly at: number;
-    readonly count: number;
-  };
-}
-
-/** An app as `/v1` shows it; what the command line reads of it. */
-interface AppData {
-  readonly app: string;
-  readonly platform: string;
-  readonly app_id: string;
-  readonly agent?: string;
-  readonly mode?: string;
-  readonly title?: string;
-  readonly source: string;
-  readonly disabled: boolean;
-  readonly version: number;
-  readonly credentials: Readonly<Record<string, CredentialData>>;
-  readonly calls_today: Readonly<Record<string, { readonly calls: number; readonly limit?: number }>>;
-}
+type AppData = Static<typeof appStatus>;
+type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each. */
 function appsText(apps: readonly AppData[]): string {
   return textTable(
     ["APP", "PLATFORM", "MODE", "SOURCE", "STATE", "EXPIRES", "TITLE"],
     apps.map(({ app, platform, mode, source, disabled, credentials, title }) => {
-      const token = credentials["access_token"];
+      const token = credentials.access_token;
       return [
         app,
         platform,
@@ -261,22 +235,3 @@ function callsText(calls: AppData["calls_today"]): string {
     Object.entries(calls).map(([endpoint, { calls, limit }]) => [endpoint, String(calls), limit?.toString()]),
   );
 }
-
-/** A WeChat app that the sandbox knows when it is started from the command line. Its secret is no secret. */
-export const SAMPLE_WEIXIN_APP = {
-  appId: "wx0000000000000001",
-  secret: "00000000000000000000000000000001",
-};
-
-/** A WeCom application that the sandbox knows when it is started from the command line. */
-export const SAMPLE_WECOM_APP = {
-  corpId: "ww0000000000000001",
-  agent: "1000002",
-  secret: "sample-wecom-secret-0000000000000000000001",
-};
-
-/** The variables under which the service holds the sample apps' secrets. */
-export const SAMPLE_VARIABLES: Readonly<Record<string, string>> = {
-  [`WEIXIN_SECRET_${SAMPLE_WEIXIN_APP.appId}`]: SAMPLE_WEIXIN_APP.secret,
-  [`WECOM_SECRET_${SAMPLE_WECOM_APP.corpId}_${SAMPLE_WECOM_APP.agent}`]: SAMPLE_WECOM_APP.secret,
-};

@@ -4,7 +4,7 @@ import type { Language } from "../config.ts";
 import type { ExitCode } from "./exit.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** What a person gets to read who used a command wrongly. Neither text ever repeats what may be a secret. */
+/** The error of a command that was used wrongly. Neither text repeats input, which may be a secret. */
 export function usageError(message: string, hint?: string): ServiceError {
   return new ServiceError("invalid_parameter", message, hint === undefined ? {} : { hint });
 }
@@ -84,7 +84,7 @@ function parse(spec: CommandSpec, args: readonly string[]) {
   return { positionals, options };
 }
 
-/** Every option may come several times here: who gives one twice is told so, and not silently taken by the last. */
+/** Every option is parsed as repeatable, so that a duplicate is reported and does not silently win. */
 function parseStrictly(spec: CommandSpec, args: readonly string[]) {
   const options = Object.fromEntries(
     (spec.options ?? []).map(({ name, value }) => [
@@ -105,7 +105,7 @@ function parseStrictly(spec: CommandSpec, args: readonly string[]) {
   }
 }
 
-/** In our words: Node's own quote what was given, and it may be a secret. */
+/** In our words: Node's own message quotes the input, which may be a secret. */
 function complaint(error: unknown): string {
   const { code = "", message = "" } = error as { code?: string; message?: string };
   const [name = ""] = /--?[\w-]+|(?<=')\w(?=')/.exec(message.replace("-h, ", "")) ?? [];
@@ -132,7 +132,7 @@ export interface PositionalSpec {
 export interface OptionSpec {
   /** Without the dashes. */
   readonly name: string;
-  /** What stands for its value in the help; undefined for a switch. */
+  /** The placeholder of its value in the help; undefined for a switch. */
   readonly value?: string;
   /** Whether it may come several times. */
   readonly isRepeatable?: boolean;
@@ -148,7 +148,7 @@ export interface CommandSpec {
   readonly notes?: readonly Text[];
   readonly positionals?: readonly PositionalSpec[];
   readonly options?: readonly OptionSpec[];
-  /** What to tell who gives too many arguments. */
+  /** The hint after too many arguments. */
   readonly surplusHint?: string;
   /** Whether it is left out of the help, and is no command for people. */
   readonly isHidden?: boolean;

@@ -5,8 +5,8 @@ import { ACTIONS } from "../access/client.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import type { ExitCode } from "./exit.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { NewFile } from "./new-file.ts";
-import { parseInstant } from "./time-arguments.ts";
+import { NewFile } from "./file-arguments.ts";
+import { parseInstant } from "./argument-values.ts";
 import type { Language } from "../config.ts";
 import { localTime, plainText, textTable } from "./terminal.ts";
 

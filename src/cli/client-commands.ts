@@ -3,7 +3,6 @@ import { apiPath } from "./api.ts";
 import { type Arguments, type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import {
   addGrant,
-  changeClient,
   findConcurrency,
   findDelivery,
   findEnd,
@@ -14,10 +13,16 @@ import {
   REACH_OPTIONS,
   takeGrants,
 } from "./client-options.ts";
-import { type ClientData, clientsText, clientText } from "./client-text.ts";
+import {
+  changeClient,
+  type ClientData,
+  clientsText,
+  clientText,
+  createClient,
+  type NewClient,
+} from "./client.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./names.ts";
-import { createClient, type NewClient } from "./new-key.ts";
+import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./argument-values.ts";
 import { SET_CLIENT_COMMAND } from "./set-client.ts";
 import { ServiceError } from "../errors.ts";
 
@@ -37,7 +42,7 @@ const GRANT_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
-/** `accesstoken clients …`: who may ask, and what for. */
+/** `accesstoken clients …`: access control of clients. */
 export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["clients", "add"],
@@ -68,7 +73,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         value: "<cidr>",
         isRepeatable: true,
         meaning: {
-          en: "From where it may ask; may come several times. Default: anywhere",
+          en: "Network that it may call from; repeatable. Default: any",
           zh: "允许的来源网段，可重复；默认不限",
         },
       },
@@ -76,7 +81,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         name: "expires",
         value: "<time>",
         meaning: {
-          en: "When it ends, as 2027-01-31 or 90d. Default: never",
+          en: "When it expires, as 2027-01-31 or 90d. Default: never",
           zh: "失效时间，如 2027-01-31 或 90d；默认不失效",
         },
       },
@@ -203,7 +208,7 @@ async function revokeGrants(at: Managing): Promise<void> {
   const taking = { apps: findApps(at.args), actions: findActions(at.args) };
   const data = await changeGrants(at, (grants) => {
     const left = takeGrants(grants, taking);
-    // Said with a failure: who misspells an app must not believe that it was taken away.
+    // A failure: a misspelt app must not look as if its grant was revoked.
     if (left === grants) throw nothingToRevoke();
     return left;
   });
@@ -215,14 +220,14 @@ async function revokeGrants(at: Managing): Promise<void> {
   }
 }
 
-/** Changes a client's grants as they stand, and shows the client. */
+/** Changes a client's current grants, and shows the client. */
 async function changeGrants(
   at: Managing,
   change: (grants: readonly Grant[]) => readonly Grant[],
 ): Promise<ClientData> {
-  const { client, isChanged } = await changeClient(at, ({ grants: standing }) => {
-    const grants = change(standing);
-    return grants === standing ? undefined : { grants };
+  const { client, isChanged } = await changeClient(at, ({ grants: current }) => {
+    const grants = change(current);
+    return grants === current ? undefined : { grants };
   });
   if (!isChanged) at.note({ en: "It may do that already", zh: "该授权已存在" });
   await at.show(client, () => clientText(client));

@@ -2,12 +2,8 @@ import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.t
 import { type Action, DELIVERIES, type Delivery, type Grant } from "../access/client.ts";
 import { Networks } from "../access/networks.ts";
 import { type Arguments, type OptionSpec, usageError } from "./arguments.ts";
-import { ALL_APPS, clientOf, findList } from "./names.ts";
-import { parseInstant } from "./time-arguments.ts";
+import { ALL_APPS, findList, parseInstant } from "./argument-values.ts";
 import { ServiceError } from "../errors.ts";
-import { apiPath, ApiRefusal } from "./api.ts";
-import type { ClientData } from "./client-text.ts";
-import type { Managing } from "./managing.ts";
 
 /** What `clients add` and `clients set` say alike: which tokens a client is given, and which paths it may call. */
 export const REACH_OPTIONS: readonly OptionSpec[] = [
@@ -168,30 +164,4 @@ function grantOnAll(): ServiceError {
       hint: "请先用 --apps all 撤销，再授权其余应用 (take it away with --apps all, then grant the apps that are left)",
     },
   );
-}
-
-/** How often a change is tried anew when somebody else changes the same client. */
-const ATTEMPTS = 3;
-
-/**
- * Changes a client as it stands, anew when somebody else was faster. Gives the client afterwards, and whether anything was
- * changed: `change` gives the body of the change, or undefined for none.
- */
-export async function changeClient(
-  { api, args }: Managing,
-  change: (standing: ClientData) => object | undefined,
-): Promise<{ readonly client: ClientData; readonly isChanged: boolean }> {
-  const path = apiPath`/v1/clients/${clientOf(args)}`;
-  for (let attempt = 1; ; attempt++) {
-    const { data: standing, etag } = await api.send<ClientData>({ method: "GET", path });
-    const body = change(standing);
-    if (!body) return { client: standing, isChanged: false };
-    try {
-      const request = { method: "PATCH", path, body, ...(etag ? { ifMatch: etag } : {}) } as const;
-      return { client: (await api.send<ClientData>(request)).data, isChanged: true };
-    } catch (error) {
-      const wasOvertaken = error instanceof ApiRefusal && error.status === 412;
-      if (!wasOvertaken || attempt === ATTEMPTS) throw error;
-    }
-  }
 }

@@ -1,6 +1,6 @@
 import { ServiceError } from "../errors.ts";
 import { type CommandSpec, parseArguments, usageError } from "./arguments.ts";
-import { COMMANDS } from "./commands.ts";
+import { loadCommands } from "./commands.ts";
 import { type ExitCode, failureText, isUsageError } from "./exit.ts";
 import { OutputFailure, systemTerminal, type Terminal } from "./terminal.ts";
 import { commandUsage, groupUsage, programUsage } from "./usage.ts";
@@ -17,25 +17,25 @@ const HELP: CommandSpec = {
     meaning: { en: "As in this list", zh: "见命令列表" },
   })),
   run: async (args, terminal) => {
-    const place = find([...args.all("command"), ...args.all("subcommand")]);
+    const place = await find([...args.all("command"), ...args.all("subcommand")]);
     if (place.rest.length > 0) throw unknownCommand();
-    await terminal.print(usageOf(place, terminal));
+    await terminal.print(await usageOf(place, terminal));
     return 0;
   },
 };
 
 /**
- * Runs what the command line says and resolves with the exit code when it is over.
+ * Runs what the command line says and resolves with its exit code.
  *
- * `args` is without the program's name. What a person must act on goes to standard error as one line; when a command was
- * used wrongly, how it is used follows.
+ * `args` is without the program's name. An error goes to standard error as one line; after wrong usage the
+ * command's help follows.
  */
 export async function runCommand(
   args: readonly string[],
   terminal: Terminal = systemTerminal(),
 ): Promise<ExitCode> {
   const [first = "", ...others] = args;
-  const place = find([ALIASES[first] ?? first, ...others]);
+  const place = await find([ALIASES[first] ?? first, ...others]);
   try {
     return await runAt(place, terminal);
   } catch (error) {
@@ -43,7 +43,7 @@ export async function runCommand(
     if (error instanceof OutputFailure && error.isQuiet) return 1;
     terminal.tell(failureText(error));
     if (!isUsageError(error)) return 1;
-    terminal.tell(`\n${usageOf(place, terminal).trimEnd()}`);
+    terminal.tell(`\n${(await usageOf(place, terminal)).trimEnd()}`);
     return 2;
   }
 }
@@ -58,9 +58,9 @@ interface Place {
   readonly rest: readonly string[];
 }
 
-function find(words: readonly string[]): Place {
-  const [first, second] = words;
-  const group = available().filter((spec) => spec.words[0] === first);
+async function find(words: readonly string[]): Promise<Place> {
+  const [first = "", second] = words;
+  const group = first === "help" ? [HELP] : available(await loadCommands(first));
   if (group.length === 0) return { spec: undefined, group: undefined, rest: words };
   const spec = group.find((each) => each.words.length === 1 || each.words[1] === second);
   return { spec, group, rest: words.slice(spec?.words.length ?? 1) };
@@ -75,18 +75,20 @@ async function runAt({ spec, group, rest }: Place, terminal: Terminal): Promise<
     if (word === "") throw usageError("缺少命令 (a command is missing)");
     if (!group || rest.length > 1 || (ALIASES[word] ?? word) !== "help") throw unknownCommand();
   }
-  await terminal.print(usageOf({ spec, group, rest }, terminal));
+  await terminal.print(await usageOf({ spec, group, rest }, terminal));
   return 0;
 }
 
-function usageOf({ spec, group }: Place, { language }: Terminal): string {
+async function usageOf({ spec, group }: Place, { language }: Terminal): Promise<string> {
   if (spec) return commandUsage(spec, language);
-  return group ? groupUsage(group, language) : programUsage(available(), language);
+  return group
+    ? groupUsage(group, language)
+    : programUsage([...available(await loadCommands()), HELP], language);
 }
 
 /** The hidden ones are for processes that this program has started itself. */
-function available(): readonly CommandSpec[] {
-  return [...COMMANDS, HELP].filter(({ isHidden }) => !isHidden || process.send !== undefined);
+function available(commands: readonly CommandSpec[]): readonly CommandSpec[] {
+  return commands.filter(({ isHidden }) => !isHidden || process.send !== undefined);
 }
 
 function unknownCommand(): ServiceError {

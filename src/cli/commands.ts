@@ -1,20 +1,10 @@
 import { NAME, VERSION } from "../version.ts";
-import { APP_COMMANDS } from "./app-commands.ts";
 import type { Arguments, CommandSpec, OptionSpec, Text } from "./arguments.ts";
-import { AUDIT_COMMANDS } from "./audit-commands.ts";
-import { CLIENT_COMMANDS } from "./client-commands.ts";
-import { runDemo } from "./demo.ts";
-import { KEY_COMMANDS } from "./key-commands.ts";
-import { MASTER_KEY_COMMANDS } from "./master-key.ts";
-import { runSandbox } from "./sandbox.ts";
-import { runServe } from "./serve.ts";
-import { TOKEN_COMMANDS } from "./token.ts";
-import { runWorker } from "./worker.ts";
 
 const PORTS = { least: 0, most: 65_535 };
 
-/** Every command but `help`, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [
+/** Commands of one word. What each of them runs is loaded when it runs: most of the program is needed by `serve` alone. */
+const SERVICE_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["serve"],
     meaning: { en: "Run the service", zh: "启动服务" },
@@ -28,7 +18,10 @@ export const COMMANDS: readonly CommandSpec[] = [
         },
       },
     ],
-    run: (args) => runServe(args.findNumber("workers", { least: 1, most: 64 }) ?? 1),
+    run: async (args) => {
+      const workers = args.findNumber("workers", { least: 1, most: 64 }) ?? 1;
+      return (await import("./serve.ts")).runServe(workers);
+    },
   },
   {
     words: ["sandbox"],
@@ -39,25 +32,33 @@ export const COMMANDS: readonly CommandSpec[] = [
         zh: "微信端口，企业微信为其后一个端口，默认3001",
       }),
     ],
-    run: (args) => runSandbox(args.findNumber("port", PORTS) ?? 3001),
+    run: async (args) => {
+      const port = args.findNumber("port", PORTS) ?? 3001;
+      return (await import("./sandbox.ts")).runSandbox(port);
+    },
   },
   {
     words: ["demo"],
     meaning: { en: "Run both, with sample apps", zh: "同时启动两者，并带示例应用" },
     options: [portOption({ en: "The service's port. Default: 3000", zh: "服务端口，默认3000" })],
-    run: (args) => runDemo(args.findNumber("port", PORTS) ?? 3000),
+    run: async (args) => {
+      const port = args.findNumber("port", PORTS) ?? 3000;
+      return (await import("./sandbox.ts")).runDemo(port);
+    },
   },
   {
     words: ["worker"],
     meaning: { en: "One of the processes of serve --workers", zh: "serve --workers 的工作进程" },
     positionals: ["index", "count", "port"].map((name) => ({ name, meaning: { en: name, zh: name } })),
     isHidden: true,
-    run: (args) =>
-      runWorker({
+    run: async (args) => {
+      const place = {
         index: numberOf(args, "index"),
         count: numberOf(args, "count"),
         port: numberOf(args, "port"),
-      }),
+      };
+      return (await import("./worker.ts")).runWorker(place);
+    },
   },
   {
     words: ["version"],
@@ -67,13 +68,26 @@ export const COMMANDS: readonly CommandSpec[] = [
       return 0;
     },
   },
-  ...APP_COMMANDS,
-  ...CLIENT_COMMANDS,
-  ...KEY_COMMANDS,
-  ...TOKEN_COMMANDS,
-  ...AUDIT_COMMANDS,
-  ...MASTER_KEY_COMMANDS,
 ];
+
+/** The groups by their first word, in the order of the help. */
+const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new Map([
+  ["apps", async () => (await import("./app-commands.ts")).APP_COMMANDS],
+  ["clients", async () => (await import("./client-commands.ts")).CLIENT_COMMANDS],
+  ["keys", async () => (await import("./key-commands.ts")).KEY_COMMANDS],
+  ["token", async () => (await import("./token.ts")).TOKEN_COMMANDS],
+  ["audit", async () => (await import("./audit-commands.ts")).AUDIT_COMMANDS],
+  ["master-key", async () => (await import("./master-key.ts")).MASTER_KEY_COMMANDS],
+]);
+
+/** The commands that begin with `word`; without it every command but `help`, in the order of the help. */
+export async function loadCommands(word?: string): Promise<readonly CommandSpec[]> {
+  if (word === undefined) {
+    const groups = await Promise.all([...GROUPS.values()].map((load) => load()));
+    return [...SERVICE_COMMANDS, ...groups.flat()];
+  }
+  return (await GROUPS.get(word)?.()) ?? SERVICE_COMMANDS.filter(({ words }) => words[0] === word);
+}
 
 function portOption(meaning: Text): OptionSpec {
   return { name: "port", value: "<n>", meaning };

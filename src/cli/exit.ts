@@ -3,10 +3,10 @@ import { ServiceError } from "../errors.ts";
 import { ApiRefusal } from "./api.ts";
 import { plainText } from "./terminal.ts";
 
-/** What the process tells its parent: 0 done, 1 failed, 2 used wrongly, 3 the service or its database is not ready. */
+/** The process's exit code: 0 done, 1 failed, 2 wrong usage, 3 the service or its database is not ready. */
 export type ExitCode = 0 | 1 | 2 | 3;
 
-/** Whether the person used the command wrongly: said by this program, and not by the service. */
+/** Whether the command was used wrongly, as found by this program and not by the service. */
 export function isUsageError(error: unknown): boolean {
   return (
     error instanceof ServiceError && error.code === "invalid_parameter" && !(error instanceof ApiRefusal)

@@ -2,13 +2,13 @@ import { isAdmin } from "../access/client.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
-import type { ClientData } from "./client-text.ts";
-import { ALL_APPS } from "./names.ts";
-import { type KeyData, keysText, plainText } from "./terminal.ts";
+import { type ClientData, createClient } from "./client.ts";
+import { ALL_APPS } from "./argument-values.ts";
+import { plainText } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { CLIENT, clientOf, keyNameOf } from "./names.ts";
-import { createClient, keysPath, makeKey } from "./new-key.ts";
-import { parseDuration, parseInstant } from "./time-arguments.ts";
+import { CLIENT, clientOf, keyNameOf } from "./argument-values.ts";
+import { type KeyData, keysPath, keysText, makeKey } from "./new-key.ts";
+import { parseDuration, parseInstant } from "./argument-values.ts";
 
 /** The client of `keys create --admin`, and its environment. */
 const ADMIN = "admin";
@@ -50,7 +50,7 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
         name: "expires",
         value: "<time>",
         meaning: {
-          en: "When it ends, as 2027-01-31 or 90d. Default: never",
+          en: "When it expires, as 2027-01-31 or 90d. Default: never",
           zh: "失效时间，如 2027-01-31 或 90d；默认不失效",
         },
       },
@@ -71,7 +71,7 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["keys", "roll"],
     meaning: {
-      en: "Make a new key in the place of an old one, which lives on for a while",
+      en: "Replace a key by a new one; the old one stays valid for a while",
       zh: "轮换密钥：生成新密钥，旧密钥在重叠期后失效",
     },
     positionals: [
@@ -90,7 +90,7 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
         name: "overlap",
         value: "<duration>",
         meaning: {
-          en: "How long the old one lives on, as 12h or 7d (the most). Default: 24h",
+          en: "How long the old one stays valid, as 12h; 7d at most. Default: 24h",
           zh: "旧密钥继续有效的时间，如 12h，最长7d，默认24h",
         },
       },
@@ -100,7 +100,7 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["keys", "revoke"],
-    meaning: { en: "End a key at once", zh: "立即吊销密钥" },
+    meaning: { en: "Revoke a key at once", zh: "立即吊销密钥" },
     positionals: [CLIENT, { name: "key", meaning: KEY_MEANING }],
     run: async ({ args, api, show, terminal }) => {
       const key = keyNameOf(args.get("key"));
@@ -144,7 +144,7 @@ async function rollKey(at: Managing): Promise<void> {
   });
 }
 
-/** Sees to it that there is a client `admin` that is an administrator. */
+/** Creates the administrator `admin` unless there is one. */
 async function haveAdmin(at: Managing): Promise<void> {
   try {
     const client = await at.api.get<ClientData>(apiPath`/v1/clients/${ADMIN}`);

@@ -1,20 +1,18 @@
 import { ServiceError } from "../errors.ts";
-import { Api, ApiRefusal } from "./api.ts";
+import { Api, ApiRefusal, type Transport } from "./api.ts";
 import { type Arguments, type CommandSpec, type OptionSpec, type Text, usageError } from "./arguments.ts";
 import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
 import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
-import { LocalTransport, type Transport } from "./local.ts";
-import { parseOrigin, RemoteTransport } from "./remote.ts";
-import { KEY_FILE, readApiKey } from "./secret-input.ts";
+import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
-/** What a managing command works with. */
+/** What a managing command is run with. */
 export interface Managing {
   readonly args: Arguments;
   readonly terminal: Terminal;
   readonly api: Api;
   /** Prints what the API answered: `data` as one JSON document with `--json`, otherwise `text()`. */
   readonly show: (data: unknown, text: () => string) => Promise<void>;
-  /** Tells the person something beside the result, on standard error. */
+  /** Prints a note beside the result, on standard error. */
   readonly note: (text: Text) => void;
 }
 
@@ -106,11 +104,13 @@ function isKeyMissing(error: ServiceError, args: Arguments): error is ApiRefusal
 async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<Transport> {
   const url = args.find("url");
   if (url !== undefined) {
+    const { parseOrigin, RemoteTransport } = await import("./remote.ts");
     const origin = parseOrigin(url, args.isSet("insecure-http"));
     return new RemoteTransport(origin, await readApiKey(args, terminal));
   }
   const stray = [KEY_FILE, "insecure-http"].find((name) => args.isSet(name));
   if (stray) throw usageError(`--${stray} 须与 --url 一起使用 (--${stray} makes sense with --url only)`);
+  const { LocalTransport } = await import("./local.ts");
   return new LocalTransport({
     mayCreate: spec.mayCreate ?? false,
     onKeyCreated: (path) => terminal.tell(keyNotice(path)),

@@ -1,6 +1,6 @@
 import { loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
-import { rotateMasterKey, type RotationReport } from "../store/sqlite/rotate-master-key.ts";
+import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
 import type { CommandSpec } from "./arguments.ts";
 import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
 import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
@@ -15,7 +15,7 @@ export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
     },
     notes: [
       {
-        en: "It may be broken off at any moment: run it again, and it goes on.",
+        en: "It can be interrupted at any moment: run it again to resume.",
         zh: "可随时中断，再次执行即继续。",
       },
     ],
@@ -38,16 +38,16 @@ export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
   },
 ];
 
-/** What `accesstoken master-key rotate` is told. */
+/** The options of `accesstoken master-key rotate`. */
 interface MasterKeyRotateOptions {
   /** Where the new key is, or is put, when the old one is in MASTER_KEY. */
   readonly newKeyFile?: string;
-  /** Whether what was done is told as one JSON document. */
+  /** Whether the report is one JSON document. */
   readonly isJson: boolean;
 }
 
 /**
- * Changes the master key of this machine's database while services run on it, and tells what was done.
+ * Changes the master key of this machine's database while services run on it, and prints a report.
  *
  * @throws {ServiceError} `invalid_parameter` when it was used wrongly.
  */
@@ -58,6 +58,7 @@ async function runMasterKeyRotate(
   const { databasePath: path, masterKey, masterKeyFile } = loadConfig();
   try {
     const { clock } = terminal;
+    const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
     const report = await rotateMasterKey({ path, masterKey, masterKeyFile, newKeyFile, clock });
     await terminal.print(isJson ? asJson(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal));
     return 0;
@@ -98,7 +99,7 @@ function asText(
     en: [
       `The master key was changed: ${oldKeyId} → ${newKeyId}`,
       ...(isResumed ? ["It went on with a rotation that was under way."] : []),
-      `Sealed anew: ${resealed}`,
+      `Sealed again: ${resealed}`,
       ...cleared.map((place) => `Damaged before already, and cleared: ${place}`),
       oldKeyFile === undefined
         ? `Set MASTER_KEY to the new key now${where}: running processes go on, but only the new key starts one again. Older backups need the old key.`

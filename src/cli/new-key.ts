@@ -1,14 +1,17 @@
+import type { Static } from "@sinclair/typebox";
+import type { createdKeyData, keyData } from "../api/v1-clients-schema.ts";
 import { systemClock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
-import { type ApiAnswer, apiPath, ApiRefusal } from "./api.ts";
-import { type KeyData, keysText, OutputFailure } from "./terminal.ts";
+import { apiPath } from "./api.ts";
+import { localTime, OutputFailure, textTable } from "./terminal.ts";
 import { isRemote, type Managing } from "./managing.ts";
-import { NewFile } from "./new-file.ts";
-import type { ApiPolicy } from "../access/api-policy.ts";
-import type { Delivery, Grant } from "../access/client.ts";
-import type { ClientData } from "./client-text.ts";
+import { NewFile } from "./file-arguments.ts";
 
-/** Running processes look for what changed in the database every 200 ms: whoever sees the key may use it at once. */
+/** A key as `/v1` shows it. */
+export type KeyData = Static<typeof keyData>;
+type CreatedKeyData = Static<typeof createdKeyData>;
+
+/** Running processes look for what changed in the database every 200 ms: a key that is shown works at once. */
 const LEARNED_MS = 300;
 
 /** What makes a key: a path of `/v1` and the body that is sent to it. */
@@ -47,9 +50,9 @@ async function requestKey(
   client: string,
   file: NewFile | undefined,
   requestOf: () => Promise<KeyRequest>,
-): Promise<KeyData> {
+): Promise<CreatedKeyData> {
   try {
-    const { data } = await at.api.send<KeyData>({ method: "POST", ...(await requestOf()) });
+    const { data } = await at.api.send<CreatedKeyData>({ method: "POST", ...(await requestOf()) });
     if (file && !isKept(file, `${data.api_key}\n`)) {
       const failure = "--out: 密钥无法写入文件 (the key could not be written to the file)";
       throw new ServiceError("unavailable", failure, { hint: await takeBack(at, client, data.key) });
@@ -71,7 +74,7 @@ function isKept(file: NewFile, content: string): boolean {
   }
 }
 
-/** Revokes a key that nobody has got. Resolves with what the person must know of it. */
+/** Revokes a key that reached nobody. Resolves with the hint for the person. */
 async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
   try {
     await api.send({ method: "DELETE", path: apiPath`/v1/clients/${client}/keys/${key}` });
@@ -83,7 +86,7 @@ async function takeBack({ api }: Managing, client: string, key: string): Promise
 }
 
 /** The key alone on standard output, so that a script can take it. */
-async function showOnce(at: Managing, client: string, data: KeyData): Promise<void> {
+async function showOnce(at: Managing, client: string, data: CreatedKeyData): Promise<void> {
   try {
     await at.show(data, () => `${data.api_key}\n`);
   } catch (cause) {
@@ -97,7 +100,7 @@ async function showOnce(at: Managing, client: string, data: KeyData): Promise<vo
 }
 
 /** The key's public name and facts. */
-async function showKept(at: Managing, { api_key: _key, ...shown }: KeyData): Promise<void> {
+async function showKept(at: Managing, { api_key: _key, ...shown }: CreatedKeyData): Promise<void> {
   try {
     await at.show(shown, () => keysText([shown]));
   } catch (cause) {
@@ -107,41 +110,17 @@ async function showKept(at: Managing, { api_key: _key, ...shown }: KeyData): Pro
   }
 }
 
-/** A client as it is sent to be made. */
-export interface NewClient {
-  readonly client: string;
-  readonly environment: string;
-  readonly grants: readonly Grant[];
-  readonly networks?: readonly string[];
-  readonly expires_at?: number;
-  readonly rate_limit?: number;
-  readonly concurrency?: number;
-  readonly delivery?: Delivery;
-  readonly policy?: Pick<ApiPolicy, "preset"> & Partial<ApiPolicy>;
-}
-
-const DIFFERS =
-  "授权用 clients grant 或 revoke 修改，其余用 clients set 修改 (clients grant or revoke changes its grants, clients set the rest)";
-
-/** Makes a client. Where there was none before, the person is told what that means to callers without a key. */
-export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
-  const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
-  const answer = await post(api, body);
-  if (answer.status !== 201) {
-    note({ en: "It was there already, the very same", zh: "该客户端已存在，且完全相同" });
-  } else if (before.clients.length === 0) {
-    note({
-      en: "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
-      zh: "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
-    });
-  }
-  return answer.data;
-}
-
-async function post(api: Managing["api"], body: NewClient): Promise<ApiAnswer<ClientData>> {
-  try {
-    return await api.send<ClientData>({ method: "POST", path: "/v1/clients", body });
-  } catch (error) {
-    throw error instanceof ApiRefusal && error.status === 409 ? error.hinted(DIFFERS) : error;
-  }
+/** Keys for a person, a line each. */
+export function keysText(keys: readonly KeyData[]): string {
+  return textTable(
+    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
+    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
+      key,
+      state,
+      localTime(created_at),
+      localTime(revoked_at ?? expires_at),
+      localTime(last_used_at),
+      label,
+    ]),
+  );
 }

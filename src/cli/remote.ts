@@ -2,7 +2,7 @@ import { isLoopback } from "../access/networks.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { usageError } from "./arguments.ts";
-import { type ApiRequest, requestHeaders, type Transport } from "./local.ts";
+import { type ApiRequest, requestHeaders, type Transport } from "./api.ts";
 
 const ANSWER_MS = 30_000;
 /** How long a body may pause. */
@@ -30,7 +30,7 @@ export class RemoteTransport implements Transport {
           ...(this.#key ? { authorization: `Bearer ${this.#key.reveal()}` } : {}),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        // A key must not follow a redirect to another host, and changes must not be sent twice on a dead connection.
+        // A key must not follow a redirect to another host, and changes must not be sent twice on a closed connection.
         redirect: "manual",
         keepalive: false,
         // Only a proxy of the service's own is believed; one from the environment would see the key.
@@ -71,7 +71,7 @@ export function parseOrigin(text: string, isClearAllowed: boolean): string {
   return url.origin;
 }
 
-/** Breaks off what has been silent for too long. */
+/** Aborts what has been silent for too long. */
 class IdleLimit {
   readonly #controller = new AbortController();
   #timer: Timer;
@@ -98,7 +98,7 @@ class IdleLimit {
   }
 }
 
-/** `body` as it comes, broken off where it pauses for too long. */
+/** `body` as it comes, aborted when it pauses for too long. */
 function watched(
   body: ReadableStream<Uint8Array>,
   limit: IdleLimit,
@@ -122,7 +122,7 @@ function watched(
   });
 }
 
-/** `error` is fetch's own and tells nothing that was sent. */
+/** The message of fetch's own error contains nothing that was sent. */
 function unreachable(origin: string, cause: unknown): ServiceError {
   const { name = "", code = "" } = cause as { name?: string; code?: string };
   if (name === "TimeoutError") {

@@ -1,6 +1,5 @@
 import { type Arguments, type CommandSpec, usageError } from "./arguments.ts";
 import {
-  changeClient,
   findConcurrency,
   findDelivery,
   findEnd,
@@ -11,9 +10,9 @@ import {
   NO_LIMIT,
   REACH_OPTIONS,
 } from "./client-options.ts";
-import { type ClientData, clientText } from "./client-text.ts";
+import { changeClient, clientText } from "./client.ts";
 import { managingCommand } from "./managing.ts";
-import { CLIENT } from "./names.ts";
+import { CLIENT } from "./argument-values.ts";
 
 /** `accesstoken clients set <client>`: changes what is given of a client. */
 export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
@@ -83,16 +82,21 @@ export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
   },
 });
 
-type Policy = ClientData["policy"];
+/** As `/v1` shows it. */
+interface Policy {
+  readonly preset: string;
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
 
 function changedPolicy(
-  standing: Policy,
+  current: Policy,
   { preset, allow, deny }: { readonly [part in keyof Policy]: Policy[part] | undefined },
 ): Policy {
   return {
-    preset: preset ?? standing.preset,
-    allow: allow ?? standing.allow,
-    deny: deny ?? standing.deny,
+    preset: preset ?? current.preset,
+    allow: allow ?? current.allow,
+    deny: deny ?? current.deny,
   };
 }
 

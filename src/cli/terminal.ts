@@ -3,7 +3,7 @@ import { type Language, preferredLanguage } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import type { ReadStream, WriteStream } from "node:tty";
 
-/** Where a command speaks and listens. Tests bring their own. */
+/** A command's input and output. Tests bring their own. */
 export interface Terminal {
   readonly language: Language;
   readonly clock: Clock;
@@ -13,9 +13,9 @@ export interface Terminal {
   print(content: string | Uint8Array): Promise<void>;
   /** Writes a line to standard error. */
   tell(line: string): void;
-  /** Everything that comes in on standard input, as far as `most` bytes and a little more. */
-  readInput(most: number): Promise<string>;
-  /** What the person types, without an echo; undefined when it is broken off. */
+  /** Everything that comes in on standard input, up to `limit` bytes and a little more. */
+  readInput(limit: number): Promise<string>;
+  /** What the person types, without an echo; undefined when interrupted. */
   askSecret(question: string): Promise<string | undefined>;
 }
 
@@ -29,7 +29,7 @@ export class OutputFailure extends ServiceError {
     this.reason = reason;
   }
 
-  /** Whether whoever reads the output has just seen enough, as `head` has: nobody needs to be told. */
+  /** Whether the reader closed the pipe, as `head` does: no error to report. */
   get isQuiet(): boolean {
     return this.reason === "EPIPE" && this.hint === undefined;
   }
@@ -40,7 +40,10 @@ export function systemTerminal(): Terminal {
   return {
     language: preferredLanguage(),
     clock: systemClock,
-    hasPerson: process.stdin.isTTY,
+    // Lazy: the streams behind it are the slowest part of a start.
+    get hasPerson() {
+      return process.stdin.isTTY;
+    },
     print,
     tell: (line) => void process.stderr.write(`${line}\n`),
     readInput,
@@ -61,12 +64,12 @@ function print(content: string | Uint8Array): Promise<void> {
   });
 }
 
-async function readInput(most: number): Promise<string> {
+async function readInput(limit: number): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of Bun.stdin.stream()) {
     text += decoder.decode(chunk, { stream: true });
-    if (text.length > most) break;
+    if (text.length > limit) break;
   }
   return text + decoder.decode();
 }
@@ -81,7 +84,7 @@ const CLEAR_LINE = "\u0015";
 const KEY_SEQUENCE = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|O.)/g;
 
 /**
- * What the person types after `question`, without an echo; undefined when it is broken off by Ctrl+C or Ctrl+D.
+ * What the person types after `question`, without an echo; undefined when it is interrupted by Ctrl+C or Ctrl+D.
  *
  * The terminal is as it was when this resolves, also when a signal asks the process to end.
  */
@@ -140,7 +143,7 @@ export function textFields(fields: Readonly<Record<string, string | undefined>>)
   return rows.map((row) => line(row, [width, 0])).join("");
 }
 
-/** `text` without what would steer a terminal: it was written by somebody else. */
+/** `text` without control characters: it comes from outside. */
 export function plainText(text: string): string {
   return text.replaceAll(CONTROL, "�");
 }
@@ -174,33 +177,4 @@ export function keyNotice(path: string): string {
     `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
     `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
   ].join("\n");
-}
-
-/** A key as `/v1` shows it. */
-export interface KeyData {
-  /** Its public name: its first characters. */
-  readonly key: string;
-  readonly label: string;
-  readonly state: string;
-  readonly created_at: number;
-  readonly expires_at?: number;
-  readonly revoked_at?: number;
-  readonly last_used_at?: number;
-  /** The key itself, in the one answer that has made it. */
-  readonly api_key?: string;
-}
-
-/** Keys for a person, a line each. */
-export function keysText(keys: readonly KeyData[]): string {
-  return textTable(
-    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
-    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
-      key,
-      state,
-      localTime(created_at),
-      localTime(revoked_at ?? expires_at),
-      localTime(last_used_at),
-      label,
-    ]),
-  );
 }

@@ -1,10 +1,12 @@
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
+import type { Static } from "@sinclair/typebox";
+import type { credentialData } from "../api/v1-credentials.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import type { CommandSpec, OptionSpec } from "./arguments.ts";
 import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf, kindOf } from "./names.ts";
-import { parseDuration } from "./time-arguments.ts";
+import { APP, appOf, kindOf } from "./argument-values.ts";
+import { parseDuration } from "./argument-values.ts";
 
 /** The most that the service takes. */
 const MAX_MIN_TTL_SECONDS = 240;
@@ -18,12 +20,7 @@ const KIND: OptionSpec = {
   },
 };
 
-/** A credential as `/v1` hands it out. */
-interface HandedOut {
-  readonly value: string;
-  readonly expires_in: number;
-  readonly expires_at: number;
-}
+type CredentialData = Static<typeof credentialData>;
 
 /** `accesstoken token …`: an app's credentials. */
 export const TOKEN_COMMANDS: readonly CommandSpec[] = [
@@ -37,7 +34,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         name: "min-ttl",
         value: "<duration>",
         meaning: {
-          en: `How long it must still live, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
+          en: `Minimum remaining lifetime, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
           zh: `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
         },
       },
@@ -46,14 +43,14 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
       const minTtl = args.find("min-ttl");
       const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MAX_MIN_TTL_SECONDS);
       const query = seconds === 0 ? "" : `?min_ttl=${seconds}`;
-      const data = await api.get<HandedOut>(credentialPath(args) + query);
+      const data = await api.get<CredentialData>(credentialPath(args) + query);
       await show(data, () => `${data.value}\n`);
     },
   }),
   managingCommand({
     words: ["token", "clear"],
     meaning: {
-      en: "Forget a token or ticket; the next request gets a new one",
+      en: "Clear a token or ticket; the next request gets a new one",
       zh: "清除token或ticket，下次请求时重新获取",
     },
     positionals: [APP],
@@ -61,7 +58,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
     run: async ({ args, api, show, terminal }) => {
       const [app, kind] = [appOf(args), kindOf(args)];
       const { data } = await api.send<object>({ method: "DELETE", path: credentialPath(args) });
-      const text = { en: `${kind} of ${app} is forgotten\n`, zh: `已清除 ${app} 的 ${kind}\n` };
+      const text = { en: `${kind} of ${app} is cleared\n`, zh: `已清除 ${app} 的 ${kind}\n` };
       await show(data, () => text[terminal.language]);
     },
   }),
@@ -74,7 +71,7 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
       {
         name: "force",
         meaning: {
-          en: "Have WeChat make a new one; the old one dies. 20 times a day",
+          en: "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
           zh: "强制微信生成新值，旧值随即失效，每日20次",
         },
       },
@@ -85,13 +82,16 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
 
 async function refreshToken({ args, api, show, terminal }: Managing): Promise<void> {
   const [app, kind] = [appOf(args), kindOf(args)];
-  const answer: ApiAnswer<HandedOut> = await api.send({
+  const answer: ApiAnswer<CredentialData> = await api.send({
     method: "POST",
     path: `${credentialPath(args)}/refresh`,
     body: args.isSet("force") ? { force: true } : {},
   });
   const until = localTime(answer.data.expires_at);
-  const text = { en: `${kind} of ${app} lives until ${until}\n`, zh: `${app} 的 ${kind} 有效至 ${until}\n` };
+  const text = {
+    en: `${kind} of ${app} is valid until ${until}\n`,
+    zh: `${app} 的 ${kind} 有效至 ${until}\n`,
+  };
   await show(answer.data, () => text[terminal.language]);
 }
 

@@ -15,7 +15,7 @@ const WORDS = {
   commands: { en: "Commands:", zh: "命令：" },
   help: { en: "Print this", zh: "显示本帮助" },
   more: {
-    en: "accesstoken help <command> tells a command's options.",
+    en: "accesstoken help <command> shows a command's options.",
     zh: "用 accesstoken help <命令> 查看命令的选项。",
   },
   configuration: {

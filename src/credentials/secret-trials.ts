@@ -40,8 +40,8 @@ export class SecretTrials {
   readonly #parts: TrialParts;
   readonly #use: (slot: Slot) => Promise<Used>;
   readonly #refusal: (retryAfterMs: number) => ServiceError;
-  /** The slots whose secrets were accepted. */
-  readonly #proven = new LRUCache<string, true>({ max: MAX_PROVEN });
+  /** The slots whose secrets were accepted. Made when first used: it takes its whole size at once. */
+  #provenCache: LRUCache<string, true> | undefined;
   /** The attempts under way with secrets that were not accepted yet. */
   readonly #trials = new Map<string, Promise<unknown>>();
   /** Per platform, the last attempt that waits for the budget. */
@@ -58,6 +58,10 @@ export class SecretTrials {
     this.#parts = parts;
     this.#use = use;
     this.#refusal = refusal;
+  }
+
+  get #proven(): LRUCache<string, true> {
+    return (this.#provenCache ??= new LRUCache({ max: MAX_PROVEN }));
   }
 
   /** Whether the secret of the slot `key` was accepted, as far as this process knows. */

@@ -1,4 +1,3 @@
-import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
 import { type Call, callOf } from "../api/face.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
@@ -63,9 +62,11 @@ export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
 /**
  * The OpenAPI document of `routes`, as JSON.
  *
- * The plugin's own page loads scripts from a public host, so the plugin is never mounted where anybody can ask it.
+ * The plugin's own page loads scripts from a public host, so the plugin is never mounted where anybody can ask it. It
+ * brings half a megabyte of code, which is loaded when the document is first asked for.
  */
 async function specify(routes: AnyElysia): Promise<string> {
+  const { swagger } = await import("@elysiajs/swagger");
   const documentation = {
     components: {
       securitySchemes: {

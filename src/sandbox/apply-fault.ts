@@ -1,7 +1,6 @@
 import { gzipSync } from "node:zlib";
-import type { Answer } from "./refusal.ts";
+import { type Answer, isRecord } from "./sandbox-request.ts";
 import type { Fault } from "./fault.ts";
-import { isRecord } from "./sandbox-request.ts";
 
 /** How an answer goes over the wire. */
 export type Delivery =

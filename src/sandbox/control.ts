@@ -1,6 +1,5 @@
-import { type Answer, jsonAnswer } from "./refusal.ts";
+import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 import { type Fault, parseFault } from "./fault.ts";
-import { jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 
 /** What people may do to a running sandbox from the command line. */
 export interface Controllable {
@@ -79,9 +78,9 @@ export interface SandboxSwitches {
   apiPerDay: number;
   /** Calls of `clear_quota` and its v2 together, per app and month. */
   clearQuotaPerMonth: number;
-  /** A third classic token within the hand-over kills the first at once. */
+  /** A third classic token within the overlap revokes the first at once. */
   thirdFetchKillsOldest: boolean;
-  /** A forced refresh kills the last token at once instead of after the hand-over. */
+  /** A forced refresh revokes the last token at once instead of after the overlap. */
   forcedKillsAtOnce: boolean;
   /** Wrong secrets from one address within an hour until WeCom refuses that address for an hour. */
   wecomWrongSecrets: number;

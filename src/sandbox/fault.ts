@@ -48,7 +48,7 @@ export type Fault = FaultEffect & { endpoint?: string; host?: SandboxHost; times
 export class FaultQueue {
   #waiting: { fault: Fault; left: number }[] = [];
 
-  /** Adds a fault behind those that wait already. */
+  /** Queues a fault after those that are waiting. */
   add(fault: Fault): void {
     this.#waiting.push({ fault, left: fault.times });
   }
@@ -77,9 +77,9 @@ export class FaultQueue {
 }
 
 /**
- * A fault out of the JSON that somebody sent to the control interface; `times` is 1 when it is not given.
+ * A fault parsed from JSON sent to the control interface; `times` is 1 when it is not given.
  *
- * A gate can't be sent: nobody could open it. Use `delay`.
+ * A gate can't be sent, because it could not be opened. Use `delay`.
  *
  * @throws {Error} with a sentence for the sender when it is no fault.
  */

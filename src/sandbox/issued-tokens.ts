@@ -7,19 +7,19 @@ export interface IssuedToken<Owner> {
   readonly owner: Owner;
   /** When its life ends, in epoch milliseconds at WeChat. */
   readonly expiresAt: number;
-  /** When it dies because another took its place; infinite while it is the newest. */
+  /** When it is revoked because a newer one replaced it; infinite while it is the newest. */
   diesAt: number;
   /** Refused everywhere, yet the issuing endpoint does not know and would hand it out again. */
   deadUnnoticed: boolean;
 }
 
-/** What a platform thinks of a token that somebody sent. */
+/** A platform's verdict on a token that it was sent. */
 export type TokenVerdict = "missing" | "malformed" | "unknown" | "superseded" | "expired" | "live";
 
 /** More than all tokens that can live at once; older ones are forgotten and count as unknown. */
 const REMEMBERED = 20_000;
 
-/** Every access token that one platform issued, dead ones included. */
+/** Every access token that one platform issued, revoked and expired ones included. */
 export class IssuedTokens<Owner> {
   readonly #time: SandboxTime;
   readonly #tokens = new Map<string, IssuedToken<Owner>>();
@@ -40,7 +40,7 @@ export class IssuedTokens<Owner> {
     return token;
   }
 
-  /** The token with this value, dead or alive. */
+  /** The token with this value, valid or not. */
   find(value: string): IssuedToken<Owner> | undefined {
     return this.#tokens.get(value);
   }
@@ -61,7 +61,7 @@ export class IssuedTokens<Owner> {
     return own.filter((token) => this.verdict(token.value) === "live");
   }
 
-  /** Kills every token of `owner` at this moment; `unnoticed` by the endpoint that issued them, if so wanted. */
+  /** Revokes every token of `owner` at this moment; `unnoticed` by the endpoint that issued them, if so wanted. */
   kill(owner: Owner, unnoticed: boolean): void {
     for (const token of this.live(owner)) {
       if (unnoticed) token.deadUnnoticed = true;
@@ -81,8 +81,7 @@ export function secondsLeft({ expiresAt }: { expiresAt: number }, now: number): 
 }
 
 /**
- * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of
- *.
+ * A random text of `length` characters from `[A-Za-z0-9_-]`, which is what recorded tokens and tickets consist of.
  */
 export function tokenText(length: number): string {
   return randomBytes(Math.ceil((length * 3) / 4))
@@ -135,7 +134,7 @@ export class TokenSequence<Owner> {
   /**
    * Issues the next token.
    *
-   * The newest one so far has the hand-over left, or nothing with `killsNewest`. The one before it dies now,
+   * The newest one so far has the hand-over left, or nothing with `killsNewest`. The one before it is revoked now,
    * unless `sparesOldest`.
    */
   rotate(now: number, how: { killsNewest?: boolean; sparesOldest?: boolean } = {}): IssuedToken<Owner> {

@@ -1,14 +1,13 @@
-import { isRecord, type SandboxRequest, text } from "./sandbox-request.ts";
-import { Refusal } from "./refusal.ts";
+import { isRecord, Refusal, type SandboxRequest, text } from "./sandbox-request.ts";
 import { tokenText } from "./issued-tokens.ts";
 
-/** A file that somebody uploaded. */
+/** An uploaded file. */
 export interface Medium {
   mediaId: string;
   type: string;
   contentType: string;
   bytes: Uint8Array;
-  /** What somebody wrote about a permanent video. */
+  /** The description of a permanent video. */
   about?: { title: string; introduction: string };
 }
 

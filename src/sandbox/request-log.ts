@@ -1,5 +1,4 @@
-import type { Answer } from "./refusal.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
+import type { Answer, SandboxRequest } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { SandboxHost } from "./fault.ts";
 

@@ -1,4 +1,70 @@
-import { Refusal } from "./refusal.ts";
+import { randomBytes, randomInt } from "node:crypto";
+
+/**
+ * An errcode that the sandbox answers instead of doing what was asked.
+ *
+ * The host that catches it adds what its platform adds: a request id on api.weixin.qq.com, a hint and the
+ * caller's address on qyapi.weixin.qq.com.
+ */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly errcode: number;
+
+  /** `errmsg` is the stem of the text, without request id or hint. */
+  constructor(errcode: number, errmsg: string) {
+    super(errmsg);
+    this.errcode = errcode;
+  }
+}
+
+/**
+ * A request id as WeChat appends it to every errmsg: three groups of eight hex digits, the first of which is the
+ * Unix time.
+ */
+export function newRid(seconds: number): string {
+  const random = randomBytes(8).toString("hex");
+  return `${seconds.toString(16).padStart(8, "0")}-${random.slice(0, 8)}-${random.slice(8)}`;
+}
+
+/** The errmsg of api.weixin.qq.com. The `/sns` endpoints put a comma before the request id, the others don't. */
+export function weixinErrmsg(stem: string, rid: string, sns: boolean): string {
+  return `${stem}${sns ? "," : ""} rid: ${rid}`;
+}
+
+/**
+ * The errmsg of qyapi.weixin.qq.com, with the hint (Unix time and fifteen more digits) and the caller's address.
+ */
+export function wecomErrmsg(stem: string, seconds: number, errcode: number | string, peerIp: string): string {
+  const random = `${randomDigits()}${randomDigits()}${randomDigits()}`;
+  const link = `https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
+  return `${stem}, hint: [${seconds}${random}], from ip: ${peerIp}, more info at ${link}`;
+}
+
+function randomDigits(): string {
+  return String(randomInt(100_000)).padStart(5, "0");
+}
+
+/** What a server of the sandbox is about to send; faults may still change it. */
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string | Uint8Array;
+}
+
+/** The exact content type that each family of endpoints puts on its JSON. */
+export const JSON_TYPE = {
+  /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where everybody else says `charset`. */
+  cgiBin: "application/json; encoding=utf-8",
+  /** api.weixin.qq.com below `/sns`. */
+  sns: "text/plain",
+  /** qyapi.weixin.qq.com. */
+  wecom: "application/json; charset=utf-8",
+} as const;
+
+/** A JSON answer with HTTP 200, which both platforms use for errors too. */
+export function jsonAnswer(contentType: string, body: object): Answer {
+  return { status: 200, headers: { "Content-Type": contentType }, body: JSON.stringify(body) };
+}
 
 /** A request as the endpoints see it. */
 export interface SandboxRequest {

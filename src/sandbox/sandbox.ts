@@ -35,9 +35,9 @@ export interface SandboxOptions {
  * in memory.
  */
 export class Sandbox {
-  /** The base URL that stands for `https://api.weixin.qq.com`, without a slash at the end. */
+  /** The base URL in place of `https://api.weixin.qq.com`, without a slash at the end. */
   readonly weixinUrl: string;
-  /** The base URL that stands for `https://qyapi.weixin.qq.com`, without a slash at the end. */
+  /** The base URL in place of `https://qyapi.weixin.qq.com`, without a slash at the end. */
   readonly wecomUrl: string;
   /** What can be set at any time; see `SandboxSwitches`. */
   readonly switches: SandboxSwitches;
@@ -67,7 +67,7 @@ export class Sandbox {
       this.#servers.push(wecom);
       this.wecomUrl = wecom.url;
     } catch (error) {
-      // Nobody gets this sandbox, so nobody else could stop the server that listens already.
+      // The caller does not get this sandbox, so it could not stop the server that listens already.
       void weixin.stop();
       throw error;
     }
@@ -113,9 +113,9 @@ export class Sandbox {
   }
 
   /**
-   * Kills every live token of an appid, or of all apps of a corp, before its time.
+   * Revokes every valid token of an appid, or of all apps of a corp, before its time.
    *
-   * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` hand the dead token
+   * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` return the revoked token
    * out again, and who trusts it goes round in circles.
    */
   killTokens(appOrCorpId: string, how: { unnoticed?: boolean } = {}): void {
@@ -127,7 +127,7 @@ export class Sandbox {
     for (const wecom of wecomApps) this.#wecom.tokens.kill(wecom, unnoticed);
   }
 
-  /** Somebody else fetches a classic token of `appId`: returns it; the one before has the hand-over left. */
+  /** Fetches a classic token of `appId` as another program does, and returns it; the one before keeps the overlap. */
   rogueFetch(appId: string): string {
     return this.#weixinApp(appId).fetchClassic().value;
   }

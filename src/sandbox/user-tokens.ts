@@ -1,4 +1,4 @@
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "./sandbox-request.ts";
 import type { SandboxTime } from "./sandbox-state.ts";
 import { countedTokenText } from "./issued-tokens.ts";
 import { createHash } from "node:crypto";
@@ -80,7 +80,7 @@ export class UserTokens {
   }
 }
 
-/** How every code begins that the sandbox accepts; the rest is up to whoever makes it up. */
+/** How every code begins that the sandbox accepts; the rest is arbitrary. */
 const CODE_PREFIX = "sandbox-code-";
 
 /** The codes that one app has redeemed: each is valid once. */
@@ -99,7 +99,7 @@ export class OneTimeCodes {
 /**
  * An identifier of `length` characters that is always the same for the same `parts`.
  *
- * This is how a code stands for a user: the openid follows from the app and the code.
+ * How a code identifies a user: the openid follows from the app and the code.
  */
 export function derivedId(prefix: string, length: number, ...parts: string[]): string {
   const digest = createHash("sha256").update(JSON.stringify(parts)).digest("base64url");

@@ -48,7 +48,7 @@ export class WecomApp {
   }
 }
 
-/** The tickets of one app: one per type, handed out again with what it has left until it ends. */
+/** The tickets of one app: one per type, returned again with its remaining lifetime until it expires. */
 export class Tickets {
   readonly #time: SandboxTime;
   readonly #lifeMs: number;

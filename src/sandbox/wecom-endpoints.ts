@@ -1,7 +1,13 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  type SandboxRequest,
+} from "./sandbox-request.ts";
 import { secondsLeft } from "./issued-tokens.ts";
 import { downloadHeaders } from "./media-store.ts";
-import { jsonBody, type SandboxRequest } from "./sandbox-request.ts";
 import type { WecomApp } from "./wecom-app.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
 import { derivedId, derivedSessionKey } from "./user-tokens.ts";
@@ -100,9 +106,9 @@ function ok(body: object): Answer {
 }
 
 /**
- * `GET /cgi-bin/auth/getuserinfo?code=`: a member has a `userid`, somebody else an `openid`.
+ * `GET /cgi-bin/auth/getuserinfo?code=`: a member has a `userid`, anyone else an `openid`.
  *
- * A code with `external` in it stands for a non-member, one with `private` for the scope that brings a `user_ticket`.
+ * A code with `external` in it means a non-member, one with `private` for the scope that brings a `user_ticket`.
  *
  * @see https://developer.work.weixin.qq.com/document/path/96442
  */
@@ -170,7 +176,7 @@ const USER_ID = /^[\w@.-]{1,64}$/;
 const ROOT_DEPARTMENT = "1";
 
 /**
- * `GET /cgi-bin/user/get?userid=`: a member; whoever has a well-formed id is one.
+ * `GET /cgi-bin/user/get?userid=`: a member; every well-formed id is one.
  *
  * @see https://developer.work.weixin.qq.com/document/path/90196
  */

@@ -2,12 +2,18 @@ import { isListed } from "./http-server.ts";
 import { IssuedTokens } from "./issued-tokens.ts";
 import { MediaStore } from "./media-store.ts";
 import { QuotaCounter } from "./request-log.ts";
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal, wecomErrmsg } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  Refusal,
+  type SandboxRequest,
+  wecomErrmsg,
+} from "./sandbox-request.ts";
 import type { SandboxTime, SandboxWecomApp } from "./sandbox-state.ts";
 import type { SandboxSwitches } from "./control.ts";
 import { WecomApp } from "./wecom-app.ts";
 import { WrongSecretBan } from "./weixin-platform.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
 import * as contacts from "./wecom-endpoints.ts";
 import * as endpoints from "./wecom-endpoints.ts";
 import * as login from "./wecom-endpoints.ts";

@@ -1,6 +1,13 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  requirePost,
+  type SandboxRequest,
+} from "./sandbox-request.ts";
 import { downloadHeaders } from "./media-store.ts";
-import { jsonBody, requirePost, type SandboxRequest } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 

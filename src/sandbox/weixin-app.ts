@@ -1,7 +1,7 @@
 import { countedTokenText, type IssuedToken, type IssuedTokens, TokenSequence } from "./issued-tokens.ts";
 import { OneTimeCodes } from "./user-tokens.ts";
 import { QuotaCounter } from "./request-log.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "./sandbox-request.ts";
 import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
 import type { SandboxSwitches } from "./control.ts";
 import { Tickets } from "./wecom-app.ts";

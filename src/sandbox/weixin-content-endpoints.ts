@@ -1,5 +1,13 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
-import { jsonBody, requirePost, type SandboxRequest, text } from "./sandbox-request.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  requirePost,
+  type SandboxRequest,
+  text,
+} from "./sandbox-request.ts";
 import { tokenText } from "./issued-tokens.ts";
 import { callingApp } from "./weixin-api-endpoints.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
@@ -171,7 +179,7 @@ export function getFollower(platform: WeixinPlatform, request: SandboxRequest): 
   });
 }
 
-/** `GET /cgi-bin/user/get?next_openid=`: the followers behind that one, of whom the sandbox has three. */
+/** `GET /cgi-bin/user/get?next_openid=`: the followers after that one; the sandbox has three. */
 export function listFollowers(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { appId } = callingApp(platform, request).settings;
   const all = Array.from({ length: FOLLOWERS }, (_, index) =>

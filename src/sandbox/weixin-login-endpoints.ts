@@ -1,6 +1,5 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import { type Answer, JSON_TYPE, jsonAnswer, Refusal, type SandboxRequest } from "./sandbox-request.ts";
 import { derivedId, derivedSessionKey, type WeixinUser } from "./user-tokens.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 

@@ -1,12 +1,19 @@
 import { type IssuedToken, IssuedTokens } from "./issued-tokens.ts";
 import { isListed } from "./http-server.ts";
 import { MediaStore } from "./media-store.ts";
-import { type Answer, JSON_TYPE, jsonAnswer, newRid, Refusal, weixinErrmsg } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  newRid,
+  Refusal,
+  type SandboxRequest,
+  weixinErrmsg,
+} from "./sandbox-request.ts";
 import { RequestLog } from "./request-log.ts";
 import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
 import { UserTokens } from "./user-tokens.ts";
 import { WeixinApp, type WeixinSurroundings } from "./weixin-app.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
 import * as api from "./weixin-api-endpoints.ts";
 import * as content from "./weixin-content-endpoints.ts";
 import * as material from "./weixin-content-endpoints.ts";
@@ -57,7 +64,7 @@ export class WeixinPlatform {
   /**
    * The app with that id.
    *
-   * @throws {Refusal} 41002 when there is no id, 40013 when nobody has it; upper and lower case matter.
+   * @throws {Refusal} 41002 when there is no id, 40013 when it is unknown; upper and lower case matter.
    */
   app(appId: string): WeixinApp {
     if (appId === "") throw new Refusal(41002, "appid missing");

@@ -1,6 +1,14 @@
-import { type Answer, JSON_TYPE, jsonAnswer, Refusal } from "./refusal.ts";
+import {
+  type Answer,
+  JSON_TYPE,
+  jsonAnswer,
+  jsonBody,
+  Refusal,
+  requirePost,
+  type SandboxRequest,
+  text,
+} from "./sandbox-request.ts";
 import { type IssuedToken, secondsLeft } from "./issued-tokens.ts";
-import { jsonBody, requirePost, type SandboxRequest, text } from "./sandbox-request.ts";
 import type { WeixinApp } from "./weixin-app.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
@@ -24,8 +32,7 @@ export function classicToken(platform: WeixinPlatform, request: SandboxRequest):
 }
 
 /**
- * `POST /cgi-bin/stable_token`: the same token until its last five minutes, `expires_in` is what it has left
- *.
+ * `POST /cgi-bin/stable_token`: the same token until its last five minutes; `expires_in` is what it has left.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
@@ -114,7 +121,7 @@ export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Ans
 /**
  * `POST /cgi-bin/openapi/rid/get`: what was asked by the request with that id, its URL with the access token included.
  *
- * The sandbox keeps those that it refused, because only their ids are told.
+ * The sandbox keeps the request ids of refusals: only those are shown.
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getridinfo.html
  */

@@ -97,6 +97,11 @@ export class Keyring {
     return this.#digest("access_token", token.reveal());
   }
 
+  /** A digest of all that the environment says of its apps that only the holder of the master key can compute: 128 bits. */
+  environmentDigest(apps: Secret): string {
+    return this.#digest("environment", apps.reveal());
+  }
+
   /** What authenticates virtual tokens, 32 bytes: the same in every process of this database. */
   virtualTokenKey(): Uint8Array {
     const info = "accesstoken-service virtual token";

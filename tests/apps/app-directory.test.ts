@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type App, slotKey } from "../../src/apps/app.ts";
+import { type App, type Slot, slotKey } from "../../src/apps/app.ts";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
@@ -119,4 +119,45 @@ test("its epoch moves whenever other apps are in place, so that what was worked 
   const before = directory.epoch;
   directory.replaceManaged([{ platform: "wecom", id: "ww9", agent: "1", secret: new Secret("s") }]);
   expect(directory.epoch).toBeGreaterThan(before);
+});
+
+function managed(id: string, version: number, title = "Shop"): App {
+  const management = { title, isDisabled: false, version };
+  return { platform: "weixin", id, secret: new Secret(id), tokenMode: "stable", managed: management };
+}
+
+test("a slot is one object for as long as its app stays as it is, whatever changes of others", () => {
+  const directory = setup(agent("1000002", "a"));
+  directory.replaceManaged([managed("wx5", 1), managed("wx6", 2)]);
+  const slots = () => ["wx1", "wx5", "wx6"].map((id) => directory.weixinSlot(id));
+  const before = slots();
+  expect(directory.slotOfApp("wx5")).toBe(before[1] as Slot);
+  expect(directory.weixinSlot("wx1", "s1")).toBe(before[0] as Slot);
+  expect(directory.wecomSlot(CORP)).toBe(directory.slotOfApp(`${CORP}_1000002`));
+  directory.replaceManaged([managed("wx5", 1), managed("wx6", 3, "Other")]);
+  const after = slots();
+  expect([0, 1, 2].map((n) => after[n] === before[n])).toEqual([true, true, false]);
+  expect(directory.size).toBe(5);
+});
+
+test("a slot keeps its key, and a copy of it under another name does not", () => {
+  const slot = setup().weixinSlot("wx2");
+  expect(slot.key).toBe("weixin:wx2:classic");
+  expect(slotKey({ ...slot, name: "stable" })).toBe("weixin:wx2:stable");
+});
+
+test("P4: an app's secret is opened when its slot is used, so a damaged one fails for its app alone", () => {
+  const broken: App = {
+    platform: "weixin",
+    id: "wx7",
+    get secret(): Secret {
+      throw new ServiceError("store_unusable", "damaged");
+    },
+    tokenMode: "stable",
+  };
+  const directory = setup(broken);
+  expect(directory.list({ limit: 9 })).toContain("wx7");
+  const slot = directory.weixinSlot("wx7");
+  expect(() => slot.secret).toThrow("damaged");
+  expect(directory.weixinSlot("wx1").secret.reveal()).toBe("s1");
 });

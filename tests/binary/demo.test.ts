@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { Child } from "../support/child.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 
@@ -61,12 +62,27 @@ test("the demo takes no part in what the environment or a .env file says", async
   expect(world.sandbox.calls()).toBe(0);
 });
 
-test("a demo whose port is taken says so in one line and exits 1", async () => {
+test("a demo whose port is taken says so in one line, exits 1 and leaves nothing behind", async () => {
   await using world = new ProcessHarness(binary());
   const { url } = await world.serve();
-  const demo = world.run(["demo", "--port", new URL(url).port]);
+  const temporary = join(world.folder, "temporary");
+  mkdirSync(temporary);
+  const demo = world.run(["demo", "--port", new URL(url).port], { TMPDIR: temporary });
   expect(await demo.exited()).toBe(1);
   expect(demo.stderr).toMatch(/^accesstoken: .*已被占用.*by PORT, or for demo and sandbox by --port\)\n$/);
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
+test("a demo that may open too few files to start leaves nothing behind", async () => {
+  await using world = new ProcessHarness(["bash", "-c", 'ulimit -n "$0" && exec "$@"']);
+  const temporary = join(world.folder, "temporary");
+  mkdirSync(temporary);
+  // With some of these not even the sandbox has its sockets, with others the service fails.
+  for (const files of ["5", "6", "7", "8"]) {
+    const demo = world.run([files, ...binary(), "demo", "--port", "0"], { TMPDIR: temporary });
+    expect([files, await demo.exited()]).toEqual([files, 1]);
+    expect([files, readdirSync(temporary)]).toEqual([files, []]);
+  }
 });
 
 test("what `accesstoken sandbox` prints is a .env with which the service works", async () => {

@@ -149,7 +149,7 @@ test("standard input can't be both the secret and the key", async () => {
 test("who adds the very same app again is told so", async () => {
   await using world = setup(200);
   const { code, stderr } = await world.run(["apps", "add", "wx1"], { typed: SECRET });
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "It was there already, the very same\n" });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "It exists already, unchanged\n" });
 });
 
 test("an app is shown with its credentials, their failures and today's calls", async () => {

@@ -91,7 +91,7 @@ test("what is not given is not sent, and only the first client comes with the no
 test("who adds the very same client again is told so, and nothing about anonymous callers", async () => {
   await using world = new CliHarness(({ method }) => (method === "GET" ? { clients: [] } : client()));
   const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "It was there already, the very same\n" });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "It exists already, unchanged\n" });
 });
 
 test("who adds another client of the same name is told how to change the one that is there", async () => {
@@ -120,7 +120,10 @@ test.each([
   [["..", "--environment", "dev"], "lower-case"],
   [["bot", "--environment", "dev", "--apps", "wx1"], "--actions is missing"],
   [["bot", "--environment", "dev", "--actions", "login"], "--apps is missing"],
-  [["bot", "--environment", "dev", "--apps", "all,wx1", "--actions", "login"], "all stands alone"],
+  [
+    ["bot", "--environment", "dev", "--apps", "all,wx1", "--actions", "login"],
+    "all can't be combined with other apps",
+  ],
   [["bot", "--environment", "dev", "--apps", "wx1,,wx2", "--actions", "login"], "an entry is empty"],
   [["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"], "must be of these"],
   [["bot", "--environment", "dev", "--expires", "yesterday"], "must be a time"],

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { localTime, textFields, textTable } from "../../src/cli/terminal.ts";
-import { parseDuration, parseInstant } from "../../src/cli/time-arguments.ts";
+import { parseDuration, parseInstant } from "../../src/cli/argument-values.ts";
 
 const NOW = Date.UTC(2027, 0, 15, 12);
 

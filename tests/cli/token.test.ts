@@ -28,7 +28,7 @@ test("P6: token refresh tells how long the new one lives, and not the token", as
   await using world = new CliHarness(() => HANDED_OUT);
   const { code, stdout, stderr } = await world.run(["token", "refresh", "wx1"]);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^access_token of wx1 lives until 20\S+\n$/);
+  expect(stdout).toMatch(/^access_token of wx1 is valid until 20\S+\n$/);
   expect(stdout + stderr).not.toContain("TOKEN-1");
   await world.run(["token", "refresh", "wx1", "--kind", "jsapi_ticket", "--force"]);
   expect(world.arrived.map(({ method, path, body }) => [method, path, body])).toEqual([
@@ -56,7 +56,7 @@ test("token get asks for as much life as the service takes, and its help tells h
   expect(world.asked).toEqual(["GET /v1/apps/wx1/credentials/access_token?min_ttl=240"]);
   const help = async (language: "en" | "zh") =>
     (await runAlone(["help", "token", "get"], { language })).stdout;
-  expect(await help("en")).toContain("How long it must still live, as 60 or 2m; 240 seconds at most\n");
+  expect(await help("en")).toContain("Minimum remaining lifetime, as 60 or 2m; 240 seconds at most\n");
   expect(await help("zh")).toContain("至少还应有效的时间，如 60 或 2m，最多240秒\n");
 });
 

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
-import { COMMANDS } from "../../src/cli/commands.ts";
+import { loadCommands } from "../../src/cli/commands.ts";
 import { type Language, preferredLanguage } from "../../src/config.ts";
 import { runAlone } from "./cli-harness.ts";
 
 const CHINESE = /[\u4e00-\u9fff]/;
-const shown = COMMANDS.filter(({ isHidden, isFormer }) => !isHidden && !isFormer);
+const commands = await loadCommands();
+const shown = commands.filter(({ isHidden, isFormer }) => !isHidden && !isFormer);
 
 /** What a command line prints, which must be all there is. */
 async function printed(args: readonly string[], language: Language): Promise<string> {
@@ -56,9 +57,9 @@ test("a group's help lists its commands", async () => {
 });
 
 test("names and meanings are unique, and no option is one that every command has", () => {
-  const names = COMMANDS.map(({ words }) => words.join(" "));
+  const names = commands.map(({ words }) => words.join(" "));
   expect(new Set(names).size).toBe(names.length);
-  for (const { options = [] } of COMMANDS) {
+  for (const { options = [] } of commands) {
     const own = options.map(({ name }) => name);
     expect(new Set(own).size).toBe(own.length);
     expect(own).not.toContain("help");

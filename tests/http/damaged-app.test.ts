@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { openLocalService } from "../../src/service.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
-import { Harness, WX, WX_FOREIGN } from "../support/harness.ts";
+import { CORP, Harness, WECOM, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const DAMAGED = { platform: "weixin", app_id: WX_FOREIGN.appId, secret: WX_FOREIGN.secret };
 const APP = `/v1/apps/${WX_FOREIGN.appId}`;
@@ -50,4 +50,23 @@ test("the command line opens a database with a damaged app, and removes it", asy
   await local.close();
   expect(removed.status).toBe(200);
   await Harness.until(async () => (await at.ask("GET", APP)).status === 404);
+});
+
+test("P4: the command line opens the secret of the app that it needs: another's may be damaged", async () => {
+  await using at = await ManagingHarness.create();
+  const { world } = at;
+  at.database.run("UPDATE apps SET secret = 'does not open' WHERE platform = 'wecom'");
+  const local = await openLocalService(
+    loadConfig({
+      ENV_FILE: "",
+      DATABASE_URL: `file:${world.databasePath}`,
+      WEIXIN_BASE_URL: world.sandbox.weixinUrl,
+      WECOM_BASE_URL: world.sandbox.wecomUrl,
+    }),
+  );
+  const get = (path: string) => local.handle(new Request(`http://localhost/v1/apps${path}`));
+  const token = (app: string) => get(`/${app}/credentials/access_token`);
+  const statuses = [await get(""), await token(WX.appId), await token(`${CORP}_${WECOM.agent}`)];
+  await local.close();
+  expect(statuses.map(({ status }) => status)).toEqual([200, 200, 503]);
 });

@@ -167,9 +167,13 @@ test("a path that can't be written stops the start with its name", async () => {
   expect(failure.message).toContain("DATABASE_URL");
 });
 
-test("a changed app secret is noticed and not overwritten silently", async () => {
+test("a changed app secret is noticed where it is used and when apps change, and not overwritten silently", async () => {
   using files = await setup();
   alter(files, "UPDATE apps SET secret = (SELECT proof FROM keyring)");
   const { apps } = await files.open();
-  expect((await failureOf(apps.list())).code).toBe("store_unusable");
+  const [app] = await apps.list();
+  expect((await failureOf(Promise.try(() => app?.secret))).code).toBe("store_unusable");
+  const added = { platform: "weixin", id: "wx2", secret: new Secret("other"), tokenMode: "stable" } as const;
+  const same = { ...added, id: "wx1", secret: new Secret("canary-secret") };
+  expect((await failureOf(apps.replaceAll([same, added]))).code).toBe("store_unusable");
 });

@@ -36,8 +36,8 @@ export class ManualTerminal implements Terminal {
     this.stderr += `${line}\n`;
   }
 
-  readInput(most: number): Promise<string> {
-    return Promise.resolve((this.#options.input ?? "").slice(0, most + 1));
+  readInput(limit: number): Promise<string> {
+    return Promise.resolve((this.#options.input ?? "").slice(0, limit + 1));
   }
 
   askSecret(question: string): Promise<string | undefined> {

@@ -26,6 +26,13 @@ export const apps = sqliteTable(
   (table) => [primaryKey({ columns: [table.platform, table.appId, table.agent] })],
 );
 
+/** Keyed digests of what was last written whole, so that the same again is known without opening any of it. */
+export const fingerprints = sqliteTable("fingerprints", {
+  /** `environment`: the apps that the environment names. */
+  name: text().primaryKey(),
+  digest: text().notNull(),
+});
+
 /** What was issued to us. A row stays when its value is cleared, because its generation must never return. */
 export const credentials = sqliteTable(
   "credentials",

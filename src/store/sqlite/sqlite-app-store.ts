@@ -1,5 +1,5 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import { and, eq, inArray } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import { type App, appName, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { AppStore } from "../../apps/app-store.ts";
@@ -15,10 +15,12 @@ import { cutOffTokens } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import type { SqliteChanges } from "./sqlite-changes.ts";
 import { runStatement, type Transaction } from "./statement.ts";
-import { apps, credentials, pacing } from "./schema.ts";
+import { apps, credentials, fingerprints, pacing } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
 type Source = "environment" | "managed";
+
+const ENVIRONMENT: Source = "environment";
 
 /** Apps in SQLite. */
 export class SqliteAppStore implements AppStore {
@@ -28,8 +30,8 @@ export class SqliteAppStore implements AppStore {
   readonly #audit: AuditChain;
   readonly #changes: SqliteChanges;
   readonly #onDamaged: (row: string) => void;
-  /** By row, the managed apps that were opened, so that a change of one costs no opening of all. */
-  readonly #opened = new Map<string, { readonly sealed: string; readonly secret: Secret | undefined }>();
+  /** By row, the texts of managed apps that did not open: each is reported once. */
+  readonly #damaged = new Map<string, string>();
 
   constructor(parts: AppStoreParts) {
     this.#database = parts.database;
@@ -66,17 +68,17 @@ export class SqliteAppStore implements AppStore {
     const name = toColumns(app);
     await this.#change(entry, (transaction) => {
       const version = app.managed?.version ?? 0;
-      const standing = transaction
+      const current = transaction
         .select()
         .from(apps)
         .where(isVersion(name, version - 1))
         .get();
-      if (!standing) throw outdated();
-      const hasSecret = this.#openManaged(standing)?.equals(app.secret) ?? false;
+      if (!current) throw outdated();
+      const hasSecret = this.#openManaged(current)?.equals(app.secret) ?? false;
       const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
       transaction
         .update(apps)
-        .set(hasSecret ? { ...columns, secret: standing.secret } : columns)
+        .set(hasSecret ? { ...columns, secret: current.secret } : columns)
         .where(isNamed(name))
         .run();
       if (!hasSecret) this.#forget(transaction, [name]);
@@ -98,6 +100,9 @@ export class SqliteAppStore implements AppStore {
   }
 
   async replaceAll(wanted: readonly App[]): Promise<void> {
+    const written = fingerprintOf(wanted);
+    const digest = this.#keyring.environmentDigest(written.text);
+    if (await runStatement(this.#clock, () => this.#isUnchanged(written.names, digest))) return;
     const stored = await this.#rowsOf("environment");
     await this.#refuseManaged(wanted);
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
@@ -112,7 +117,6 @@ export class SqliteAppStore implements AppStore {
     // A row that does not open under its name is a damaged one, and then nothing may be written.
     for (const row of gone) this.#keyring.open(row.secret, place(row));
     const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
-    if (changed.length === 0 && gone.length === 0) return;
     const reset = [...gone, ...changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns)];
     await runStatement(this.#clock, () =>
       this.#database.transaction(
@@ -122,18 +126,48 @@ export class SqliteAppStore implements AppStore {
           for (const columns of changed.map((each) => each.columns)) {
             const { tokenMode, secret } = columns;
             const sealed = this.#keyring.seal(secret, place(columns));
-            const written = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
+            const values = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
             const target = [apps.platform, apps.appId, apps.agent];
             transaction
               .insert(apps)
-              .values({ ...columns, ...written })
-              .onConflictDoUpdate({ target, set: written })
+              .values({ ...columns, ...values })
+              .onConflictDoUpdate({ target, set: values })
               .run();
           }
+          transaction
+            .insert(fingerprints)
+            .values({ name: ENVIRONMENT, digest })
+            .onConflictDoUpdate({ target: fingerprints.name, set: { digest } })
+            .run();
         },
         { behavior: "immediate" },
       ),
     );
+  }
+
+  /**
+   * Whether the apps of the environment are those that were written last, found out without opening a secret. Their
+   * names are compared with the rows themselves: one whose name was damaged must be noticed.
+   */
+  #isUnchanged(names: string, digest: string): boolean {
+    const isLast = and(eq(fingerprints.name, ENVIRONMENT), eq(fingerprints.digest, digest));
+    if (!this.#database.select().from(fingerprints).where(isLast).get()) return false;
+    const { platform, appId, agent, tokenMode } = apps;
+    const lines = this.#database
+      .select({
+        line: sql<string>`${platform} || ' ' || ${appId} || ' ' || ${agent} || ' ' || ${tokenMode}`.as(
+          "line",
+        ),
+      })
+      .from(apps)
+      .where(eq(apps.source, ENVIRONMENT))
+      .orderBy(platform, appId, agent)
+      .as("lines");
+    const stored = this.#database
+      .select({ names: sql<string | null>`group_concat(${lines.line}, char(10))` })
+      .from(lines)
+      .get();
+    return (stored?.names ?? "") === names;
   }
 
   #rowsOf(source: Source): Promise<Row[]> {
@@ -194,35 +228,68 @@ export class SqliteAppStore implements AppStore {
     );
   }
 
+  /** The app of a row, whose secret is opened when it is first used: most callers use few of many apps. */
   #toApp(row: Row): App {
+    const { appId: id, title, isDisabled, version } = row;
     const isManaged = row.source === "managed";
-    // One that is damaged must not take the others with it, nor the ways to put it right.
-    const opened = isManaged ? this.#openManaged(row) : this.#keyring.open(row.secret, place(row));
-    const secret = opened ?? NO_SECRET;
-    const { isDisabled, version } = row;
-    const damage = opened ? {} : { isDamaged: true };
-    const managed = isManaged
-      ? { managed: { title: row.title ?? undefined, isDisabled, version, ...damage } }
-      : {};
-    if (row.platform === "wecom")
-      return { platform: "wecom", id: row.appId, agent: row.agent, secret, ...managed };
-    const tokenMode = row.tokenMode === "classic" ? "classic" : "stable";
-    return { platform: "weixin", id: row.appId, secret, tokenMode, ...managed };
+    let opened: { readonly secret: Secret | undefined } | undefined;
+    // A damaged one must not take the others with it, nor the ways to repair it.
+    const open = () => (opened ??= { secret: isManaged ? this.#openManaged(row) : this.#open(row) }).secret;
+    const isDamaged = () => open() === undefined;
+    const managed = isManaged && {
+      managed: {
+        title: title ?? undefined,
+        isDisabled,
+        version,
+        get isDamaged() {
+          return isDamaged();
+        },
+      },
+    };
+    const secret = () => open() ?? NO_SECRET;
+    if (row.platform === "wecom") {
+      return {
+        platform: "wecom",
+        id,
+        agent: row.agent,
+        get secret() {
+          return secret();
+        },
+        ...managed,
+      };
+    }
+    return {
+      platform: "weixin",
+      id,
+      tokenMode: row.tokenMode === "classic" ? "classic" : "stable",
+      get secret() {
+        return secret();
+      },
+      ...managed,
+    };
   }
 
-  /** The secret of a managed app; undefined for one that does not open, of which is told once. */
+  /** The secret of a managed app; undefined for one that does not open, which is reported once. */
   #openManaged(row: Row): Secret | undefined {
-    const known = this.#opened.get(rowKey(row));
-    if (known?.sealed === row.secret) return known.secret;
-    let secret: Secret | undefined;
     try {
-      secret = this.#keyring.open(row.secret, place(row));
+      return this.#open(row);
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-      this.#onDamaged(rowKey(row));
+      if (this.#damaged.get(rowKey(row)) !== row.secret) this.#onDamaged(rowKey(row));
+      this.#damaged.set(rowKey(row), row.secret);
+      return undefined;
     }
-    this.#opened.set(rowKey(row), { sealed: row.secret, secret });
-    return secret;
+  }
+
+  #open(row: Row): Secret {
+    try {
+      return this.#keyring.open(row.secret, place(row));
+    } catch (error) {
+      // Since the row was read its text may have been sealed under a new master key.
+      const { secret } = this.#database.select().from(apps).where(isNamed(row)).get() ?? row;
+      if (secret === row.secret) throw error;
+      return this.#keyring.open(secret, place(row));
+    }
   }
 }
 
@@ -260,6 +327,21 @@ function isIssuedTo({ platform, appId, agent }: RowName) {
 
 function slotOf({ platform, appId, agent }: RowName): SlotName {
   return { platform: platform === "wecom" ? "wecom" : "weixin", appId, name: agent };
+}
+
+/** What the environment says of its apps: their names and modes a line each, in the order of the key; and the secrets with them. */
+function fingerprintOf(wanted: readonly App[]): { readonly names: string; readonly text: Secret } {
+  const lines = wanted
+    .map((app) => {
+      const { platform, appId, agent, tokenMode, secret } = toColumns(app);
+      // A blank comes before every character of a name, so that lines are in the order of their first words.
+      return { name: `${platform} ${appId} ${agent} ${tokenMode}`, secret };
+    })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    names: lines.map(({ name }) => name).join("\n"),
+    text: new Secret(lines.map(({ name, secret }) => `${name} ${secret.reveal()}`).join("\n")),
+  };
 }
 
 function toColumns(app: App) {
