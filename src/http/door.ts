@@ -164,12 +164,11 @@ const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
  * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
  * it take a part of the path for the path: `/admin/x` is routed as `/x`.
  */
-function refuseHost(request: Request): Response | undefined {
-  const host = request.headers.get("host") ?? "";
-  const { url } = request;
-  if (isWellFormed(host) && url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)) {
-    return undefined;
-  }
+function refuseHost({ url }: Request): Response | undefined {
+  // Of a request without a good Host header it has the path alone.
+  const start = url.startsWith("http") ? url.indexOf("://") + 3 : 0;
+  const end = url.indexOf("/", start);
+  if (end === url.indexOf("/", 11) && isWellFormed(url.slice(start, end))) return undefined;
   const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");
   return envelopeResponse(failureEnvelope(failure, newTraceId()), 400);
 }
