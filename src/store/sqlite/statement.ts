@@ -5,7 +5,8 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
-const MAX_ATTEMPTS = 20;
+/** About three seconds: the one transaction of a key rotation takes one with 200,000 texts. */
+const MAX_ATTEMPTS = 40;
 /** For what is done in the background, and again later: each attempt may hold everybody up for `BUSY_TIMEOUT_MS`. */
 export const BACKGROUND_ATTEMPTS = 3;
 
