@@ -9,7 +9,7 @@ import type { SealedPlace, SealingKey } from "../sealing-key.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { inspectDatabase } from "./open-database.ts";
 import { type Resealed, Resealing, SEALED_COLUMNS } from "./resealing.ts";
-import { Revisions, runStatement, type Transaction } from "./statement.ts";
+import { runStatement, type Transaction } from "./statement.ts";
 import { dropPredecessor, insertSuccessor } from "./sqlite-key-table.ts";
 import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
@@ -86,14 +86,12 @@ class Rotation {
   readonly #keyring: Keyring;
   readonly #options: RotationOptions;
   readonly #audit: AuditChain;
-  readonly #revisions: Revisions;
 
   constructor(database: Database, keyring: Keyring, options: RotationOptions) {
     this.#database = database;
     this.#keyring = keyring;
     this.#options = options;
     this.#audit = new AuditChain({ key: keyring.auditKey(), clock: options.clock });
-    this.#revisions = new Revisions(database);
   }
 
   async run(): Promise<RotationReport> {
@@ -147,7 +145,6 @@ class Rotation {
     if (!pair.isResumed) {
       insertSuccessor(transaction, pair.old, pair.new, this.#options.clock.now());
       this.#audit.append(transaction, entryOf(pair, written.resealed));
-      this.#revisions.raise(transaction, "keys");
     }
     return { pair, written, oldKeyFile };
   }
@@ -178,7 +175,6 @@ class Rotation {
     const late = new Resealing(this.#database, this.#keyring, pair.new).apply();
     if (!this.#options.masterKey) replaceKey(this.#options.masterKeyFile, pair.old, pair.new);
     dropPredecessor(transaction, pair.old);
-    this.#revisions.raise(transaction, "keys");
     return late;
   }
 
