@@ -13,7 +13,7 @@ export interface Sql {
 
 /** How a transaction is run. */
 export interface TransactionOptions {
-  /** Whether it only reads: then it sees one moment, and waits for no other process. Default false. */
+  /** Whether it only reads: then it sees one moment, and waits for nobody who writes. Default false. */
   readonly isReadOnly?: boolean;
   /** How often it is tried while other processes write. Few for what can be done later. */
   readonly maxAttempts?: number;
@@ -28,7 +28,8 @@ export interface SqlEngine {
    * disk when it resolves. Nothing remains of it when `work` throws, which is passed on.
    *
    * While other processes write it is tried again as a whole, so `work` must bear repeating. It must await nothing but
-   * its own statements: every other transaction of this process waits for it, one that it would begin itself for ever.
+   * its own statements: every other transaction of this process that writes waits for it, one that it would begin itself
+   * for ever.
    */
   transaction<T>(work: (sql: Sql) => Promise<T>, options?: TransactionOptions): Promise<T>;
 }

@@ -10,22 +10,25 @@ const MAX_WAIT_MS = 3000;
 /**
  * SQLite behind the SQL port.
  *
- * Statements that read run on one connection. Transactions run on a second, one after the other: an asynchronous one
- * lets other code of this process run in its midst, which must neither see what is not committed nor write into it.
+ * Single statements that read, transactions that read and transactions that write have a connection each: an asynchronous
+ * transaction lets other code of this process run in its midst, which must neither see what is not committed nor write
+ * into it. So nothing that only reads waits for a writer.
  */
 export class SqliteEngine implements SqlEngine {
   readonly reads: Sql;
-  readonly #path: string;
   readonly #clock: Clock;
-  #writer: Database | undefined;
-  /** Settles when the last transaction that was asked for has ended. Never rejects. */
-  #last: Promise<void> = Promise.resolve();
-  #isClosed = false;
+  readonly #writing: Lane;
+  readonly #reading: Lane;
 
   /** `reader` is open on the database in `path`, and no transaction on it may outlast a turn of the event loop. */
   constructor(path: string, reader: Database, clock: Clock) {
-    this.#path = path;
     this.#clock = clock;
+    this.#writing = new Lane(() => openDatabase(path));
+    this.#reading = new Lane(() => {
+      const database = openDatabase(path);
+      database.run("PRAGMA query_only = ON");
+      return database;
+    });
     this.reads = {
       query: (text, parameters) =>
         this.#retry(MAX_ATTEMPTS, clock.monotonic(), async () => execute(reader, text, parameters)),
@@ -34,53 +37,15 @@ export class SqliteEngine implements SqlEngine {
 
   transaction<T>(work: (sql: Sql) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     const { isReadOnly = false, maxAttempts = MAX_ATTEMPTS } = options;
+    const [lane, begin] = isReadOnly ? [this.#reading, "BEGIN"] : [this.#writing, "BEGIN IMMEDIATE"];
     const askedAt = this.#clock.monotonic();
-    const run = () => this.#retry(maxAttempts, askedAt, () => this.#run(work, isReadOnly));
-    const result = this.#last.then(run);
-    this.#last = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
+    return lane.next(() => this.#retry(maxAttempts, askedAt, () => lane.run(begin, work)));
   }
 
   /** Closes what this has opened. A transaction that is open is undone, and fails. */
   close(): void {
-    this.#isClosed = true;
-    this.#writer?.close();
-  }
-
-  async #run<T>(work: (sql: Sql) => Promise<T>, isReadOnly: boolean): Promise<T> {
-    const writer = this.#open();
-    execute(writer, isReadOnly ? "BEGIN" : "BEGIN IMMEDIATE", []);
-    let isOpen = true;
-    const sql: Sql = {
-      query: async (text, parameters) => {
-        if (!isOpen) throw new Error("the transaction has ended");
-        return execute(writer, text, parameters);
-      },
-    };
-    try {
-      const result = await work(sql);
-      execute(writer, "COMMIT", []);
-      return result;
-    } catch (error) {
-      // After some failures, as of a full disk, SQLite has undone it by itself.
-      if (!this.#isClosed && writer.inTransaction) execute(writer, "ROLLBACK", []);
-      throw error;
-    } finally {
-      isOpen = false;
-    }
-  }
-
-  #open(): Database {
-    if (this.#isClosed) throw new SqlFailure("closed", false, {});
-    try {
-      this.#writer ??= openDatabase(this.#path);
-      return this.#writer;
-    } catch (error) {
-      throw failureOf(error);
-    }
+    this.#writing.close();
+    this.#reading.close();
   }
 
   /** Tries `work` again while another process holds the lock. SQLite itself waits only a moment, with the event loop. */
@@ -93,6 +58,68 @@ export class SqliteEngine implements SqlEngine {
         if (!sqlFailureOf(error)?.isBusy || isLast) throw error;
         await this.#clock.sleep(5 + Math.random() * 45);
       }
+    }
+  }
+}
+
+/** A connection, opened when it is needed, on which one transaction runs after the other. */
+class Lane {
+  readonly #openDatabase: () => Database;
+  #database: Database | undefined;
+  /** Settles when the last transaction that was asked for has ended. Never rejects. */
+  #last: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(open: () => Database) {
+    this.#openDatabase = open;
+  }
+
+  /** Runs `work` after all that was asked for before. */
+  next<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+
+  /** Runs `work` in a transaction. */
+  async run<T>(begin: string, work: (sql: Sql) => Promise<T>): Promise<T> {
+    const database = this.#open();
+    execute(database, begin, []);
+    let isOpen = true;
+    const sql: Sql = {
+      query: async (text, parameters) => {
+        if (!isOpen) throw new Error("the transaction has ended");
+        return execute(database, text, parameters);
+      },
+    };
+    try {
+      const result = await work(sql);
+      execute(database, "COMMIT", []);
+      return result;
+    } catch (error) {
+      // After some failures, as of a full disk, SQLite has undone it by itself.
+      if (!this.#isClosed && database.inTransaction) execute(database, "ROLLBACK", []);
+      throw error;
+    } finally {
+      isOpen = false;
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#database?.close();
+  }
+
+  #open(): Database {
+    if (this.#isClosed) throw new SqlFailure("closed", false, {});
+    try {
+      this.#database ??= this.#openDatabase();
+      return this.#database;
+    } catch (error) {
+      throw failureOf(error);
     }
   }
 }

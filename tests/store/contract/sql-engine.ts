@@ -123,6 +123,18 @@ export function sqlEngineContract(kind: string, open: OpenEngine): void {
     expect(await it.list()).toHaveLength(2);
   });
 
+  test(`${kind}: a transaction that only reads waits for no writer of this process, and writes nothing`, async () => {
+    using it = await setup();
+    const list = (sql: Sql) => sql.query(LIST, []);
+    await it.engine.transaction(async (sql) => {
+      await sql.query(INSERT, ["a", 1]);
+      expect(await it.engine.transaction(list, { isReadOnly: true })).toEqual([]);
+    });
+    const written = it.engine.transaction((sql) => sql.query(INSERT, ["b", 1]), { isReadOnly: true });
+    expect(sqlFailureOf(await written.catch((error: unknown) => error))).toBeDefined();
+    expect(await it.list()).toEqual([["a", 1]]);
+  });
+
   test(`${kind}: a caller that waits for another process in vain is answered that the database is busy`, async () => {
     using it = await setup();
     const database = new SqlDatabase(it.beside());
