@@ -58,3 +58,22 @@ test("P3, P7: of changes under kill -9, each that was acknowledged is there, and
   expect(acknowledged.length).toBeGreaterThan(50);
   expect((await store.audit.verify()).isIntact).toBeTrue();
 });
+
+test("what another store writes while a transaction is open waits for it, and not for SQLite's lock", async () => {
+  using files = new StoreFolder();
+  const { clients, loginAnswers } = await files.open();
+  const uses = Array.from({ length: 200 }, (_, n) => ({ prefix: `ats_${n}`, usedAt: n }));
+  let sleeps = 0;
+  const sleep = files.clock.sleep.bind(files.clock);
+  files.clock.sleep = (ms) => {
+    sleeps++;
+    return sleep(ms);
+  };
+  const begin = async () => {
+    // By then the transaction is open.
+    await Promise.resolve();
+    return loginAnswers.begin("key", 1, 2);
+  };
+  await Promise.all([clients.touchKeys(uses), begin()]);
+  expect(sleeps).toBe(0);
+});

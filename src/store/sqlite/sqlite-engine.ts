@@ -2,7 +2,7 @@ import { type Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
 import type { Clock } from "../../clock.ts";
 import { type Sql, type SqlEngine, SqlFailure, sqlFailureOf, type TransactionOptions } from "../sql.ts";
 import { openDatabase } from "./open-database.ts";
-import { isBusy, MAX_ATTEMPTS } from "./statement.ts";
+import { holdStatements, isBusy, MAX_ATTEMPTS } from "./statement.ts";
 
 /** So long a caller waits for other processes to finish writing, its turn in this process included. Milliseconds. */
 const MAX_WAIT_MS = 3000;
@@ -39,7 +39,12 @@ export class SqliteEngine implements SqlEngine {
     const { isReadOnly = false, maxAttempts = MAX_ATTEMPTS } = options;
     const [lane, begin] = isReadOnly ? [this.#reading, "BEGIN"] : [this.#writing, "BEGIN IMMEDIATE"];
     const askedAt = this.#clock.monotonic();
-    return lane.next(() => this.#retry(maxAttempts, askedAt, () => lane.run(begin, work)));
+    const run = () => {
+      const running = lane.run(begin, work);
+      if (!isReadOnly) void holdStatements(running.then(noop, noop));
+      return running;
+    };
+    return lane.next(() => this.#retry(maxAttempts, askedAt, run));
   }
 
   /** Closes what this has opened. A transaction that is open is undone, and fails. */
@@ -77,10 +82,7 @@ class Lane {
   /** Runs `work` after all that was asked for before. */
   next<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work);
-    this.#last = result.then(
-      () => undefined,
-      () => undefined,
-    );
+    this.#last = result.then(noop, noop);
     return result;
   }
 
@@ -123,6 +125,8 @@ class Lane {
     }
   }
 }
+
+function noop(): void {}
 
 function execute(database: Database, text: string, parameters: readonly unknown[]): unknown[][] {
   try {

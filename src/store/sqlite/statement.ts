@@ -10,6 +10,19 @@ export const MAX_ATTEMPTS = 40;
 /** For what is done in the background, and again later: each attempt may hold everybody up for `BUSY_TIMEOUT_MS`. */
 export const BACKGROUND_ATTEMPTS = 3;
 
+/** The transaction of the SQL port that is open in this process; never rejects. */
+let openTransaction: Promise<void> | undefined;
+
+/**
+ * Has `runStatement` wait for `transaction`, which an engine of this process has open: SQLite would wait for its lock with
+ * the event loop, and so for nothing. Needless once every store works over the SQL port.
+ */
+export async function holdStatements(transaction: Promise<void>): Promise<void> {
+  openTransaction = transaction;
+  await transaction;
+  if (openTransaction === transaction) openTransaction = undefined;
+}
+
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock.
  *
@@ -19,6 +32,7 @@ export const BACKGROUND_ATTEMPTS = 3;
  */
 export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost = MAX_ATTEMPTS): Promise<T> {
   for (let attempt = 1; ; attempt++) {
+    for (let open = openTransaction; open; open = openTransaction) await open;
     try {
       return work();
     } catch (error) {
