@@ -30,6 +30,14 @@ const UNKNOWN_HASH = "f".repeat(64);
 
 type EndName = "first" | "last";
 
+/** Both ends of the chain; undefined where its row is missing. */
+export interface ChainEnds {
+  readonly first: ChainEnd | undefined;
+  readonly last: ChainEnd | undefined;
+  /** The highest id that an entry has or, as far as the database remembers, ever had; 0 for none. */
+  readonly newest: number;
+}
+
 /** The highest id that an entry has, and the highest that SQLite remembers. */
 const NEWEST = sql`select max(id) from ${auditEntries} union all select seq from sqlite_sequence where name = 'audit_entries'`;
 
@@ -85,47 +93,51 @@ export class AuditChain {
 
   /** As `tryAppend`, in a transaction of the SQL port. */
   async tryAppendTo(queries: Queries, entry: AuditEntry): Promise<void> {
-    const ends = await queries.select().from(auditEnds);
-    const newest = newestOf(await queries.values<[number | null]>(NEWEST));
-    const end = (name: EndName) => this.#endOf(ends.find((row) => row.name === name));
-    const { row, isNew, last } = this.#link(entry, { first: end("first"), last: end("last"), newest });
+    const { row, isNew, last } = this.#link(entry, await this.ends(queries));
     await queries.insert(auditEntries).values(row);
-    const put = (name: EndName, link: ChainLink) => {
-      const set = this.#columnsOfEnd(name, link);
-      return queries
-        .insert(auditEnds)
-        .values({ name, ...set })
-        .onConflictDoUpdate({ target: auditEnds.name, set });
-    };
-    if (isNew) await put("first", START);
-    await put("last", last);
+    if (isNew) await this.putEnd(queries, "first", START);
+    await this.putEnd(queries, "last", last);
+  }
+
+  /** Where the chain begins and ends, as the database has it. */
+  async ends(queries: Queries): Promise<ChainEnds> {
+    const rows = await queries.select().from(auditEnds);
+    const end = (name: EndName) => this.#endOf(rows.find((row) => row.name === name));
+    const newest = newestOf(await queries.values<[number | null]>(NEWEST));
+    return { first: end("first"), last: end("last"), newest };
+  }
+
+  /** Writes down where an end of the chain is. */
+  async putEnd(queries: Queries, name: EndName, link: ChainLink): Promise<void> {
+    const set = this.#columnsOfEnd(name, link);
+    await queries
+      .insert(auditEnds)
+      .values({ name, ...set })
+      .onConflictDoUpdate({ target: auditEnds.name, set });
   }
 
   /** As `append`; a failure is not reported, and thrown as it came. */
   tryAppend(transaction: Transaction, entry: AuditEntry): void {
     const { row, isNew, last } = this.#link(entry, {
-      first: this.end(transaction, "first"),
-      last: this.end(transaction, "last"),
-      newest: this.newestId(transaction),
+      first: this.#end(transaction, "first"),
+      last: this.#end(transaction, "last"),
+      newest: this.#newestId(transaction),
     });
     transaction.insert(auditEntries).values(row).run();
-    if (isNew) this.setEnd(transaction, "first", START);
-    this.setEnd(transaction, "last", last);
+    if (isNew) this.#setEnd(transaction, "first", START);
+    this.#setEnd(transaction, "last", last);
   }
 
-  /** The highest id that an entry has or, as far as SQLite itself remembers, ever had; 0 for none. */
-  newestId(transaction: Transaction): number {
+  #newestId(transaction: Transaction): number {
     return newestOf(transaction.values<[number | null]>(NEWEST));
   }
 
-  /** An end of the chain; undefined when its row is missing. */
-  end(transaction: Transaction, name: EndName): ChainEnd | undefined {
+  #end(transaction: Transaction, name: EndName): ChainEnd | undefined {
     const row = transaction.select().from(auditEnds).where(eq(auditEnds.name, name)).get();
     return this.#endOf(row);
   }
 
-  /** Writes down where an end of the chain is. */
-  setEnd(transaction: Transaction, name: EndName, link: ChainLink): void {
+  #setEnd(transaction: Transaction, name: EndName, link: ChainLink): void {
     const set = this.#columnsOfEnd(name, link);
     transaction
       .insert(auditEnds)
@@ -150,7 +162,7 @@ export class AuditChain {
   /** The row of `entry` behind what the database has, and whether it is the first of all. */
   #link(
     entry: AuditEntry,
-    { first, last, newest }: { readonly first?: ChainEnd; readonly last?: ChainEnd; readonly newest: number },
+    { first, last, newest }: ChainEnds,
   ): { readonly row: EntryRow; readonly isNew: boolean; readonly last: ChainLink } {
     const isNew = !last && newest === 0 && !first;
     // Where the end was tampered with, the service goes on, and the gap stays to be found.

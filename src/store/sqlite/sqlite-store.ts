@@ -56,8 +56,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   };
   try {
     const orm = drizzle({ client: database });
+    const sql = new SqlDatabase(engine);
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
-    const auditStore = new SqliteAuditStore(orm, audit, clock);
+    const auditStore = new SqliteAuditStore(sql, audit, clock);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await backfillTokenDigests(orm, sealed, clock);
     return {
@@ -70,13 +71,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         changes,
         onDamaged: options.onDamagedApp,
       }),
-      clients: new SqliteClientStore(new SqlDatabase(engine), audit, changes),
+      clients: new SqliteClientStore(sql, audit, changes),
       credentials: new SqliteCredentialStore(database, sealed, clock, audit, changes),
       issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
       pacing: new SqlitePacingStore(orm, clock, audit),
-      callCounts: new SqliteCallCountStore(orm, clock),
+      callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
       loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
