@@ -76,10 +76,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
-      pacing: new SqlitePacingStore(orm, clock, audit),
+      pacing: new SqlitePacingStore(sql, clock, audit),
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
-      loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
+      loginAnswers: new SqliteIdempotencyStore(sql, keyring),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>
         probeDatabase(
