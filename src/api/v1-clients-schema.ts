@@ -78,7 +78,8 @@ const rateLimit = Type.Integer({
 const concurrency = Type.Integer({
   minimum: 1,
   maximum: 100_000,
-  description: "Requests under way at once through the gateway; by default 96, and further ones wait. 经网关同时进行的请求数上限；默认96，超出的排队等待。",
+  description:
+    "Requests under way at once through the gateway; by default 96, and further ones wait. 经网关同时进行的请求数上限；默认96，超出的排队等待。",
   examples: [20],
 });
 
