@@ -15,6 +15,11 @@ export class Networks {
     }
   }
 
+  /** Whether there is no network in it. */
+  get isEmpty(): boolean {
+    return this.#list.rules.length === 0;
+  }
+
   /** Whether `address` lies in one of the networks; false for what is no address. */
   includes(address: string): boolean {
     const family = isIP(address);

@@ -11,25 +11,42 @@ export interface Origin {
   readonly isSuspicious: boolean;
 }
 
-/** An origin that is looked into when it is asked for: for a client's warm read it never is. */
+/** A request, as far as its origin is concerned. */
+export interface Arrival {
+  /** The other end of the connection; to ask for it is expensive. */
+  readonly peer: () => string;
+  /** Not to be believed. */
+  readonly headers: Headers;
+  /** Whether it is from a page of another origin that may call. */
+  readonly allowsOrigin: () => boolean;
+}
+
+/** An origin that is looked into when it is asked for, and no further: for a client's warm read it never is. */
 export class LazyOrigin implements Origin {
-  readonly #find: () => Origin;
+  readonly #policy: OriginPolicy;
+  readonly #arrival: Arrival;
   #found: Origin | undefined;
 
-  constructor(find: () => Origin) {
-    this.#find = find;
+  constructor(policy: OriginPolicy, arrival: Arrival) {
+    this.#policy = policy;
+    this.#arrival = arrival;
   }
 
   get address(): string {
-    return (this.#found ??= this.#find()).address;
+    return this.#origin.address;
   }
 
   get untrustedReason(): string | undefined {
-    return (this.#found ??= this.#find()).untrustedReason;
+    return this.#origin.untrustedReason;
   }
 
   get isSuspicious(): boolean {
-    return (this.#found ??= this.#find()).isSuspicious;
+    return this.#found?.isSuspicious ?? this.#policy.isSuspicious(this.#arrival);
+  }
+
+  get #origin(): Origin {
+    const { peer, headers, allowsOrigin } = this.#arrival;
+    return (this.#found ??= this.#policy.originOf(peer(), headers, allowsOrigin()));
   }
 }
 
@@ -67,14 +84,22 @@ const UNTRUSTED =
  * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
  */
 export class OriginPolicy {
+  readonly #hasProxies: boolean;
   readonly #isKnownHost: (host: string) => boolean;
   readonly #isProxy: (address: string) => boolean;
   readonly #isTrusted: (address: string) => boolean;
 
   constructor(options: OriginPolicyOptions) {
+    this.#hasProxies = !options.trustedProxies.isEmpty;
     this.#isKnownHost = memoize((host) => isAllowed(host, options.allowedHosts));
     this.#isProxy = memoize((address) => options.trustedProxies.includes(address));
     this.#isTrusted = memoize((address) => options.trustedNetworks.includes(address));
+  }
+
+  /** Whether the request itself looks forged: without a trusted proxy that does not depend on the peer. */
+  isSuspicious({ peer, headers, allowsOrigin }: Arrival): boolean {
+    if (this.#hasProxies) return this.originOf(peer(), headers, allowsOrigin()).isSuspicious;
+    return this.#check(false, headers, allowsOrigin()) !== undefined;
   }
 
   /**

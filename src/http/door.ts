@@ -46,9 +46,9 @@ export class Door {
     const refusal = refuseTunnel(request) ?? refuseHost(request);
     if (refusal) return refusal;
     const { origins, cors } = this.#options;
-    const origin = new LazyOrigin(() =>
-      origins.originOf(socket.peer(), request.headers, cors.allowsOrigin(request)),
-    );
+    const { headers } = request;
+    const allowsOrigin = () => cors.allowsOrigin(request);
+    const origin = new LazyOrigin(origins, { peer: socket.peer, headers, allowsOrigin });
     const call = this.#begin(request, socket, origin);
     const face = this.#faceOf(call);
     try {
@@ -89,8 +89,9 @@ export class Door {
     const key = keyIn(call.request.headers);
     // A key tells more than the network can: no foreign page and no proxy has it by chance.
     if (key !== undefined) return call.identify(access.byKey(call.origin, key));
-    if (!access.isUntrusted(call)) return;
-    if (call.origin.isSuspicious || !face.mayIdentify(call)) throw access.untrustedError(call);
+    // Not asked for first: the address is expensive.
+    if (face.mayIdentify(call) && !call.origin.isSuspicious) return;
+    if (access.isUntrusted(call)) throw access.untrustedError(call);
   }
 
   #answer(call: Call, face: Face): Response | Promise<Response> {
@@ -157,22 +158,17 @@ function refuseTunnel({ method }: Request): Response | undefined {
 }
 
 const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
-/** What the URLs of most requests begin with. */
-let lastOrigin = "://";
 
 /**
- * Turns away what the router would misread.
+ * Turns away what the router would misread, and a second Host, which proxies read in different ways.
  *
  * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
  * it take a part of the path for the path: `/admin/x` is routed as `/x`.
  */
-function refuseHost({ url }: Request): Response | undefined {
-  if (url.startsWith(lastOrigin)) return undefined;
-  // Of a request without a good Host header it has the path alone.
-  const start = url.startsWith("http") ? url.indexOf("://") + 3 : 0;
-  const end = url.indexOf("/", start);
-  if (end === url.indexOf("/", 11) && isWellFormed(url.slice(start, end))) {
-    lastOrigin = url.slice(0, end + 1);
+function refuseHost(request: Request): Response | undefined {
+  const host = request.headers.get("host") ?? "";
+  const { url } = request;
+  if (isWellFormed(host) && url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)) {
     return undefined;
   }
   const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");
