@@ -1,5 +1,10 @@
+import { masked, secondsLeft, type IssuedTokens } from "./issued-tokens.ts";
+import type { Fault, FaultEffect } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
-import { type Fault, parseFault } from "./fault.ts";
+import type { SandboxSwitches } from "./sandbox-settings.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
+import type { WecomPlatform } from "./wecom-platform.ts";
+import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /** What people may do to a running sandbox from the command line. */
 export interface Controllable {
@@ -62,49 +67,123 @@ function controlAnswer(status: number, body: object): Answer {
   return { ...jsonAnswer("application/json; charset=utf-8", body), status };
 }
 
-/** What people and tests may set differently from the platforms' own numbers. */
-export interface SandboxSwitches {
-  /** Successful calls of `/cgi-bin/token` per app and Beijing day. */
-  classicPerDay: number;
-  /** Calls of `/cgi-bin/stable_token` per app and minute. */
-  stablePerMinute: number;
-  /** Successful calls of `/cgi-bin/stable_token` per app and Beijing day. */
-  stablePerDay: number;
-  /** Forced refreshes per app and Beijing day. */
-  forcedPerDay: number;
-  /** A forced refresh sooner than this after the last one does not refresh. */
-  forcedSpacingSeconds: number;
-  /** Calls of any other endpoint per app and Beijing day. The platform's figures differ per endpoint. */
-  apiPerDay: number;
-  /** Calls of `clear_quota` and its v2 together, per app and month. */
-  clearQuotaPerMonth: number;
-  /** A third classic token within the overlap revokes the first at once. */
-  thirdFetchKillsOldest: boolean;
-  /** A forced refresh revokes the last token at once instead of after the overlap. */
-  forcedKillsAtOnce: boolean;
-  /** Wrong secrets from one address within an hour until WeCom refuses that address for an hour. */
-  wecomWrongSecrets: number;
-  /** Calls per hour of each WeCom ticket endpoint per app. */
-  wecomTicketsPerAppHour: number;
-  /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp. */
-  wecomTicketsPerCorpHour: number;
-  /** The address that the platforms think every caller has; `undefined` is the connection's own. */
-  peerIp: string | undefined;
+/**
+ * A fault parsed from JSON sent to the control interface; `times` is 1 when it is not given.
+ *
+ * A gate can't be sent, because it could not be opened. Use `delay`.
+ *
+ * @throws {Error} with a sentence for the sender when it is no fault.
+ */
+export function parseFault(json: Record<string, unknown>): Fault {
+  const { endpoint, host, times = 1 } = json;
+  if (endpoint !== undefined && typeof endpoint !== "string") throw wrong("endpoint", "a path");
+  if (host !== undefined && host !== "weixin" && host !== "wecom") throw wrong("host", "weixin or wecom");
+  if (typeof times !== "number" || times < 1) throw wrong("times", "a number from 1");
+  return { ...parseEffect(json), endpoint, host, times };
 }
 
-/** The platforms' own numbers, as far as they are known. */
-export const defaultSwitches: SandboxSwitches = {
-  classicPerDay: 2000,
-  stablePerMinute: 10_000,
-  stablePerDay: 500_000,
-  forcedPerDay: 20,
-  forcedSpacingSeconds: 30,
-  apiPerDay: 5_000_000,
-  clearQuotaPerMonth: 10,
-  thirdFetchKillsOldest: true,
-  forcedKillsAtOnce: false,
-  wecomWrongSecrets: 2000,
-  wecomTicketsPerAppHour: 100,
-  wecomTicketsPerCorpHour: 400,
-  peerIp: undefined,
-};
+function parseEffect(json: Record<string, unknown>): FaultEffect {
+  const { kind } = json;
+  switch (kind) {
+    case "reset_before":
+    case "reset_after":
+    case "truncated_json":
+    case "truncated_body":
+    case "empty_body":
+    case "text_plain":
+      return { kind };
+    case "error": {
+      const { errcode = -1 } = json;
+      if (typeof errcode !== "number" && typeof errcode !== "string")
+        throw wrong("errcode", "a number or text");
+      return { kind, errcode, errmsg: optionalText(json, "errmsg") };
+    }
+    case "http":
+      return { kind, status: optionalNumber(json, "status"), body: optionalText(json, "body") };
+    case "delay":
+      return { kind, ms: requiredNumber(json, "ms") };
+    case "raw":
+      return {
+        kind,
+        body: requiredText(json, "body"),
+        contentType: requiredText(json, "contentType"),
+        status: optionalNumber(json, "status"),
+      };
+    case "gzip_bomb":
+    case "oversized":
+      return { kind, bytes: optionalNumber(json, "bytes") };
+    case "redirect":
+      return { kind, location: requiredText(json, "location"), status: optionalNumber(json, "status") };
+    case "field":
+      return { kind, field: requiredText(json, "field"), value: json["value"] };
+    default:
+      throw wrong("kind", "one of the faults in src/sandbox/fault.ts, except a gate");
+  }
+}
+
+function requiredText(json: Record<string, unknown>, name: string): string {
+  const value = json[name];
+  if (typeof value !== "string") throw wrong(name, "text");
+  return value;
+}
+
+function requiredNumber(json: Record<string, unknown>, name: string): number {
+  const value = json[name];
+  if (typeof value !== "number" || value < 0) throw wrong(name, "a number from 0");
+  return value;
+}
+
+function optionalText(json: Record<string, unknown>, name: string): string | undefined {
+  return json[name] === undefined ? undefined : requiredText(json, name);
+}
+
+function optionalNumber(json: Record<string, unknown>, name: string): number | undefined {
+  return json[name] === undefined ? undefined : requiredNumber(json, name);
+}
+
+function wrong(name: string, expected: string): Error {
+  return new Error(`${name} must be ${expected}`);
+}
+
+/** What the state shows besides the platforms. */
+export interface StateSurroundings {
+  time: SandboxTime;
+  switches: SandboxSwitches;
+  calls: Record<string, Record<string, number>>;
+  debugCalls: number;
+  faults: object[];
+}
+
+/** The whole sandbox as JSON for people. Secrets are left out; of a token, its beginning and its length are shown. */
+export function sandboxState(
+  weixin: WeixinPlatform,
+  wecom: WecomPlatform,
+  around: StateSurroundings,
+): object {
+  return {
+    now: new Date(around.time.now()).toISOString(),
+    beijing_day: around.time.day(),
+    weixin: [...weixin.apps.values()].map((app) => ({
+      app_id: app.settings.appId,
+      live_tokens: liveTokens(weixin.tokens, app, around.time),
+      used_today: app.usedToday(),
+    })),
+    wecom: wecom.apps.map((app) => ({
+      corp_id: app.settings.corpId,
+      agent: app.settings.agent,
+      live_tokens: liveTokens(wecom.tokens, app, around.time),
+    })),
+    calls_per_day: around.calls,
+    wecom_debug_calls: around.debugCalls,
+    faults: around.faults,
+    switches: around.switches,
+  };
+}
+
+function liveTokens<Owner>(tokens: IssuedTokens<Owner>, owner: Owner, time: SandboxTime): object[] {
+  return tokens.live(owner).map((token) => ({
+    token: masked(token.value),
+    expires_in: secondsLeft(token, time.now()),
+    superseded: Number.isFinite(token.diesAt),
+  }));
+}

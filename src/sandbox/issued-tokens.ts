@@ -1,5 +1,5 @@
-import type { SandboxTime } from "./sandbox-state.ts";
 import { randomBytes } from "node:crypto";
+import type { SandboxTime } from "./sandbox-time.ts";
 
 /** One access token that a platform of the sandbox issued to `owner`. */
 export interface IssuedToken<Owner> {
@@ -149,4 +149,27 @@ export class TokenSequence<Owner> {
 
 function dieAt(token: { diesAt: number }, at: number): void {
   token.diesAt = Math.min(token.diesAt, at);
+}
+
+/** The tickets of one app: one per type, returned again with its remaining lifetime until it expires. */
+export class Tickets {
+  readonly #time: SandboxTime;
+  readonly #lifeMs: number;
+  readonly #tickets = new Map<string, { ticket: string; expiresAt: number }>();
+
+  constructor(time: SandboxTime, lifeMs: number) {
+    this.#time = time;
+    this.#lifeMs = lifeMs;
+  }
+
+  /** The success body with the ticket of `type`; a new one when the last has ended. */
+  answer(type: string): { errcode: 0; errmsg: "ok"; ticket: string; expires_in: number } {
+    const now = this.#time.now();
+    let ticket = this.#tickets.get(type);
+    if (ticket === undefined || secondsLeft(ticket, now) < 1) {
+      ticket = { ticket: tokenText(86), expiresAt: now + this.#lifeMs };
+      this.#tickets.set(type, ticket);
+    }
+    return { errcode: 0, errmsg: "ok", ticket: ticket.ticket, expires_in: secondsLeft(ticket, now) };
+  }
 }

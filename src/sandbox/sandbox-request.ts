@@ -66,6 +66,16 @@ export function jsonAnswer(contentType: string, body: object): Answer {
   return { status: 200, headers: { "Content-Type": contentType }, body: JSON.stringify(body) };
 }
 
+/** A JSON answer of api.weixin.qq.com below `/cgi-bin` and `/wxa`. */
+export function cgiAnswer(body: object): Answer {
+  return jsonAnswer(JSON_TYPE.cgiBin, body);
+}
+
+/** A success of api.weixin.qq.com that says so in the body. */
+export function ok(body: object = {}): Answer {
+  return cgiAnswer({ errcode: 0, errmsg: "ok", ...body });
+}
+
 /** A request as the endpoints see it. */
 export interface SandboxRequest {
   method: string;
@@ -112,3 +122,6 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 export function text(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
+
+/** One of the two servers of the sandbox. */
+export type SandboxHost = "weixin" | "wecom";

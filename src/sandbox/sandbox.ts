@@ -1,15 +1,20 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { applyFault, type Delivery, type FaultStage } from "./apply-fault.ts";
-import { CallLedger } from "./request-log.ts";
-import { answerControl, defaultSwitches, type SandboxSwitches } from "./control.ts";
-import { type Fault, FaultQueue, type SandboxHost } from "./fault.ts";
+import { answerControl, sandboxState } from "./control.ts";
+import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
-import { sandboxState, SandboxTime, type SandboxWecomApp, type SandboxWeixinApp } from "./sandbox-state.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
-import type { WecomApp } from "./wecom-app.ts";
-import { answerAsWecom, wecomError, WecomPlatform } from "./wecom-platform.ts";
+import type { SandboxHost, SandboxRequest } from "./sandbox-request.ts";
+import {
+  defaultSwitches,
+  type SandboxSwitches,
+  type SandboxWecomApp,
+  type SandboxWeixinApp,
+} from "./sandbox-settings.ts";
+import { SandboxTime } from "./sandbox-time.ts";
+import { answerAsWecom, wecomError } from "./wecom-endpoints.ts";
+import { type WecomApp, WecomPlatform } from "./wecom-platform.ts";
 import type { WeixinApp } from "./weixin-app.ts";
-import { answerAsWeixin, weixinError, WeixinPlatform } from "./weixin-platform.ts";
+import { answerAsWeixin, weixinError } from "./weixin-endpoints.ts";
+import { WeixinPlatform } from "./weixin-platform.ts";
 
 /** Two hours and the five minutes of hand-over are in this ratio; shorter lives keep it. */
 const LIFE_PER_HANDOVER = 24;
@@ -230,5 +235,42 @@ export class Sandbox {
     const app = this.#wecom.apps.find(fits);
     if (!app) throw new Error(`the sandbox has no agent ${agent} in corp ${corpId}`);
     return app;
+  }
+}
+
+/** How many requests reached which endpoint, in all and per Beijing day. */
+class CallLedger {
+  #counts = new Map<string, { host: SandboxHost; path: string; day: string; calls: number }>();
+
+  /** Counts one request that reached `path` of `host`. */
+  add(host: SandboxHost, path: string, day: string): void {
+    const key = `${day} ${host} ${path}`;
+    const count = this.#counts.get(key);
+    if (count) count.calls++;
+    else this.#counts.set(key, { host, path, day, calls: 1 });
+  }
+
+  /** The requests to `path` of `host`, on all days; what is left out is not asked. */
+  total(path?: string, host?: SandboxHost): number {
+    let calls = 0;
+    for (const count of this.#counts.values()) {
+      if ((path ?? count.path) === count.path && (host ?? count.host) === count.host) calls += count.calls;
+    }
+    return calls;
+  }
+
+  /** The requests per day, server and path, for people to read. */
+  perDay(): Record<string, Record<string, number>> {
+    const days: Record<string, Record<string, number>> = {};
+    for (const { host, path, day, calls } of this.#counts.values()) {
+      const ofDay = (days[day] ??= {});
+      ofDay[`${host} ${path}`] = calls;
+    }
+    return days;
+  }
+
+  /** Forgets every count. */
+  reset(): void {
+    this.#counts.clear();
   }
 }

@@ -1,5 +1,5 @@
 import { Refusal } from "./sandbox-request.ts";
-import type { SandboxTime } from "./sandbox-state.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
 import { countedTokenText } from "./issued-tokens.ts";
 import { createHash } from "node:crypto";
 

@@ -1,10 +1,14 @@
-import { countedTokenText, type IssuedToken, type IssuedTokens, TokenSequence } from "./issued-tokens.ts";
+import {
+  countedTokenText,
+  type IssuedToken,
+  type IssuedTokens,
+  Tickets,
+  TokenSequence,
+} from "./issued-tokens.ts";
 import { OneTimeCodes } from "./user-tokens.ts";
-import { QuotaCounter } from "./request-log.ts";
 import { Refusal } from "./sandbox-request.ts";
-import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
-import type { SandboxSwitches } from "./control.ts";
-import { Tickets } from "./wecom-app.ts";
+import type { SandboxSwitches, SandboxWeixinApp } from "./sandbox-settings.ts";
+import { QuotaCounter, type SandboxTime } from "./sandbox-time.ts";
 
 const MINUTE_MS = 60_000;
 const TOKEN_LENGTH = 136;

@@ -1,27 +1,10 @@
 import { type IssuedToken, IssuedTokens } from "./issued-tokens.ts";
-import { isListed } from "./http-server.ts";
 import { MediaStore } from "./media-store.ts";
-import {
-  type Answer,
-  JSON_TYPE,
-  jsonAnswer,
-  newRid,
-  Refusal,
-  type SandboxRequest,
-  weixinErrmsg,
-} from "./sandbox-request.ts";
-import { RequestLog } from "./request-log.ts";
-import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
+import { type Answer, Refusal, type SandboxRequest } from "./sandbox-request.ts";
+import { isListed, type SandboxWeixinApp } from "./sandbox-settings.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
 import { UserTokens } from "./user-tokens.ts";
 import { WeixinApp, type WeixinSurroundings } from "./weixin-app.ts";
-import * as api from "./weixin-api-endpoints.ts";
-import * as content from "./weixin-content-endpoints.ts";
-import * as material from "./weixin-content-endpoints.ts";
-import * as sending from "./weixin-content-endpoints.ts";
-import * as user from "./weixin-content-endpoints.ts";
-import * as login from "./weixin-login-endpoints.ts";
-import * as quota from "./weixin-token-endpoints.ts";
-import * as token from "./weixin-token-endpoints.ts";
 
 /** What a caller of a secret-bearing endpoint said about itself. */
 export interface WeixinCredentials {
@@ -129,105 +112,42 @@ export class WeixinPlatform {
         "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
     );
   }
-}
 
-type Endpoint = (platform: WeixinPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
-
-const ENDPOINTS = new Map<string, Endpoint>([
-  ["/cgi-bin/token", token.classicToken],
-  ["/cgi-bin/stable_token", token.stableToken],
-  ["/cgi-bin/ticket/getticket", api.getTicket],
-  ["/cgi-bin/getcallbackip", api.getCallbackIp],
-  ["/cgi-bin/get_api_domain_ip", api.getApiDomainIp],
-  ["/cgi-bin/message/custom/send", api.sendCustomMessage],
-  ["/cgi-bin/media/upload", api.uploadMedia],
-  ["/cgi-bin/media/get", api.getMedia],
-  ["/cgi-bin/media/uploadimg", material.uploadArticleImage],
-  ["/cgi-bin/material/add_material", material.addMaterial],
-  ["/cgi-bin/material/get_material", material.getMaterial],
-  ["/cgi-bin/message/template/send", sending.sendTemplate],
-  ["/cgi-bin/message/subscribe/send", sending.sendSubscribeMessage],
-  ["/cgi-bin/menu/create", sending.createMenu],
-  ["/cgi-bin/menu/get", sending.getMenu],
-  ["/cgi-bin/user/info", user.getFollower],
-  ["/cgi-bin/user/get", user.listFollowers],
-  ["/wxa/business/getuserphonenumber", user.getPhoneNumber],
-  ["/wxa/getwxacode", content.getCode],
-  ["/wxa/msg_sec_check", content.checkText],
-  ["/cgi-bin/openapi/rid/get", quota.getRid],
-  ["/cgi-bin/clear_quota", quota.clearQuota],
-  ["/cgi-bin/clear_quota/v2", quota.clearQuotaBySecret],
-  ["/cgi-bin/openapi/quota/get", quota.getQuota],
-  ["/sns/oauth2/access_token", login.webLogin],
-  ["/sns/oauth2/refresh_token", login.refreshWebLogin],
-  ["/sns/userinfo", login.userInfo],
-  ["/sns/auth", login.checkUserToken],
-  ["/sns/jscode2session", login.miniProgramLogin],
-]);
-
-/**
- * What api.weixin.qq.com answers: errors are HTTP 200 with an errcode, also for a path that does not exist
- * (40066), and a chunked request is HTTP 412.
- */
-export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
-  if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };
-  try {
-    const endpoint = ENDPOINTS.get(request.path);
-    if (endpoint === undefined) throw new Refusal(40066, "invalid url");
-    return await endpoint(platform, request);
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    return weixinError(platform, request, error.errcode, error.message);
+  /** The app whose token came with the request; the token is checked before anything else, and the call counted. */
+  callingApp({ query, path }: SandboxRequest): WeixinApp {
+    const { owner } = this.requireToken(query.get("access_token") ?? "");
+    owner.spend(path);
+    return owner;
   }
 }
 
-/**
- * An error as api.weixin.qq.com words it: with a request id, by which the request can be looked up from then on, and
- * for `/sns` as plain text.
- */
-export function weixinError(
-  platform: WeixinPlatform,
-  request: SandboxRequest,
-  errcode: number | string,
-  stem: string,
-): Answer {
-  const sns = request.path.startsWith("/sns/");
-  const rid = newRid(platform.time.seconds());
-  const errmsg = weixinErrmsg(stem, rid, sns);
-  const answer = jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
-  const owner = platform.tokens.find(request.query.get("access_token") ?? "")?.owner;
-  platform.requests.add(rid, { request, answer, owner, at: platform.time.seconds() });
-  return answer;
+/** A request that was answered, as WeChat remembers it. */
+export interface LoggedRequest {
+  readonly request: SandboxRequest;
+  readonly answer: Answer;
+  /** Whose token it carried. */
+  readonly owner: WeixinApp | undefined;
+  /** Unix time in seconds. */
+  readonly at: number;
 }
 
-const HOUR_MS = 3_600_000;
+/** WeChat keeps them for a week; the sandbox keeps the latest. */
+const KEPT = 500;
 
-/** Addresses that sent wrong secrets to WeCom, and those that it therefore refuses for an hour. */
-export class WrongSecretBan {
-  readonly #time: SandboxTime;
-  readonly #limit: () => number;
-  readonly #wrongAt = new Map<string, number[]>();
-  readonly #bannedUntil = new Map<string, number>();
+/** Requests by their id, for `/cgi-bin/openapi/rid/get`. */
+export class RequestLog {
+  readonly #requests = new Map<string, LoggedRequest>();
 
-  /** `limit` wrong secrets within an hour ban an address; it is read at each one. */
-  constructor(time: SandboxTime, limit: () => number) {
-    this.#time = time;
-    this.#limit = limit;
+  /** Keeps a request under its id. */
+  add(rid: string, request: LoggedRequest): void {
+    this.#requests.set(rid, request);
+    if (this.#requests.size <= KEPT) return;
+    const [oldest] = this.#requests.keys();
+    if (oldest !== undefined) this.#requests.delete(oldest);
   }
 
-  /** Whether `ip` is refused at this moment. */
-  isBanned(ip: string): boolean {
-    return this.#time.now() < (this.#bannedUntil.get(ip) ?? 0);
-  }
-
-  /** Counts a wrong secret from `ip`. */
-  count(ip: string): void {
-    const now = this.#time.now();
-    const recent = (this.#wrongAt.get(ip) ?? []).filter((at) => at > now - HOUR_MS);
-    recent.push(now);
-    this.#wrongAt.set(ip, recent);
-    if (recent.length < this.#limit()) return;
-    this.#bannedUntil.set(ip, now + HOUR_MS);
-    this.#wrongAt.delete(ip);
+  /** The request with that id. */
+  find(rid: string): LoggedRequest | undefined {
+    return this.#requests.get(rid);
   }
 }
