@@ -18,11 +18,11 @@ import {
   envelopeOf,
   minTtl,
   minTtlMs,
-  tokenReply,
   secret,
+  tokenReply,
   url,
 } from "./schema.ts";
-import type { JsApiSigner } from "../signing/js-api-signer.ts";
+import type { JsApiSigner } from "../signing/signers.ts";
 
 /** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
 const MARGIN_SECONDS = 10;

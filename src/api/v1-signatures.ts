@@ -3,8 +3,7 @@ import { answersOf, app } from "./v1-apps-schema.ts";
 import type { Access } from "../access/access.ts";
 import { callOf, Reply, route } from "./face.ts";
 import type { GetNotes } from "../credentials/manager.ts";
-import type { CardSigner } from "../signing/card-signer.ts";
-import type { JsApiSignature, JsApiSigner } from "../signing/js-api-signer.ts";
+import type { CardSigner, JsApiSignature, JsApiSigner } from "../signing/signers.ts";
 import { Type } from "@sinclair/typebox";
 import { url } from "./schema.ts";
 

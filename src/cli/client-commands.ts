@@ -2,7 +2,6 @@ import { ACTIONS, type Grant, isAdmin } from "../access/client.ts";
 import { apiPath } from "./api.ts";
 import { type Arguments, type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import {
-  addGrant,
   findConcurrency,
   findDelivery,
   findEnd,
@@ -11,19 +10,20 @@ import {
   findRate,
   networksOf,
   REACH_OPTIONS,
-  takeGrants,
-} from "./client-options.ts";
+  SET_CLIENT_COMMAND,
+} from "./set-client.ts";
 import {
+  addGrant,
   changeClient,
   type ClientData,
   clientsText,
   clientText,
   createClient,
   type NewClient,
+  takeGrants,
 } from "./client.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./argument-values.ts";
-import { SET_CLIENT_COMMAND } from "./set-client.ts";
 import { ServiceError } from "../errors.ts";
 
 const GRANT_OPTIONS: readonly OptionSpec[] = [

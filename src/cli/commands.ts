@@ -57,7 +57,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         count: numberOf(args, "count"),
         port: numberOf(args, "port"),
       };
-      return (await import("./worker.ts")).runWorker(place);
+      return (await import("./serve.ts")).runWorker(place);
     },
   },
   {

@@ -3,12 +3,10 @@ import { ServiceError } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import { type ClientData, createClient } from "./client.ts";
-import { ALL_APPS } from "./argument-values.ts";
+import { ALL_APPS, CLIENT, clientOf, keyNameOf, parseDuration, parseInstant } from "./argument-values.ts";
 import { plainText } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { CLIENT, clientOf, keyNameOf } from "./argument-values.ts";
 import { type KeyData, keysPath, keysText, makeKey } from "./new-key.ts";
-import { parseDuration, parseInstant } from "./argument-values.ts";
 
 /** The client of `keys create --admin`, and its environment. */
 const ADMIN = "admin";

@@ -5,7 +5,8 @@ import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 import { keyNotice } from "./terminal.ts";
-import { superviseWorkers } from "./supervisor.ts";
+import { type FromWorker, superviseWorkers, type ToWorker } from "./supervisor.ts";
+import type { Snapshot } from "../ops/metrics.ts";
 
 /**
  * `accesstoken serve`: runs the service until a signal, then stops it in order. With more than one of `workers`, that
@@ -35,4 +36,59 @@ export async function runServe(workers: number): Promise<ExitCode> {
 
 function tellAboutKey(path: string): void {
   console.error(keyNotice(path));
+}
+
+/** How long the sum of all workers' numbers is waited for before this one's own must do. */
+const COLLECT_MS = 1000;
+
+/** Which of how many workers this process is, and the port that they share. */
+export interface WorkerPlace {
+  readonly index: number;
+  readonly count: number;
+  readonly port: number;
+}
+
+/** `accesstoken worker`: one of the processes of `serve --workers`, started by the supervisor and by nobody else. */
+export async function runWorker({ index, count, port }: WorkerPlace): Promise<ExitCode> {
+  const stopping = Promise.race([stopSignal(), supervisorGone()]);
+  const config = { ...loadConfig(), port };
+  const events = new EventBus();
+  events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
+  const waiting = new Map<number, (snapshots: readonly Snapshot[]) => void>();
+  let nextId = 1;
+  const service = await startService(config, {
+    events,
+    worker: String(index + 1),
+    workers: count,
+    sharesPort: count > 1,
+    gatherSnapshots: (own) => {
+      const id = nextId++;
+      const { promise, resolve } = Promise.withResolvers<readonly Snapshot[]>();
+      const timer = setTimeout(() => resolve([own]), COLLECT_MS);
+      waiting.set(id, resolve);
+      tell({ type: "collect", id });
+      return promise.finally(() => {
+        clearTimeout(timer);
+        waiting.delete(id);
+      });
+    },
+  });
+  process.on("message", (message: ToWorker) => {
+    if (message.type === "snapshots") waiting.get(message.id)?.(message.snapshots);
+    else void service.snapshot().then((snapshot) => tell({ type: "snapshot", id: message.id, snapshot }));
+  });
+  tell({ type: "ready" });
+  await service.stop(await stopping);
+  return 0;
+}
+
+function tell(message: FromWorker): void {
+  process.send?.(message);
+}
+
+/** Resolves when the supervisor has died: without it nobody would stop this process or start it again. */
+function supervisorGone(): Promise<"supervisor gone"> {
+  return new Promise((resolve) => {
+    process.once("disconnect", () => resolve("supervisor gone"));
+  });
 }

@@ -5,8 +5,7 @@ import { type ApiAnswer, apiPath } from "./api.ts";
 import type { CommandSpec, OptionSpec } from "./arguments.ts";
 import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf, kindOf } from "./argument-values.ts";
-import { parseDuration } from "./argument-values.ts";
+import { APP, appOf, kindOf, parseDuration } from "./argument-values.ts";
 
 /** The most that the service takes. */
 const MAX_MIN_TTL_SECONDS = 240;

@@ -97,3 +97,25 @@ async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     signal.removeEventListener("abort", tooLate);
   }
 }
+
+/** Asks WeChat or WeCom for a ticket with an access token. */
+export interface TicketExchange {
+  /** Throws `upstream_rejected` of class `token_invalid` when the token is rejected. */
+  ticketFor(ref: CredentialRef, accessToken: Secret, signal: AbortSignal): Promise<IssuedCredential>;
+}
+
+/** Obtains tickets with the access token of the same slot; a token that was rejected is replaced, once. */
+export class TicketSource implements CredentialSource {
+  readonly #exchange: TicketExchange;
+  readonly #tokens: TokenKeeper;
+
+  constructor(exchange: TicketExchange, tokens: TokenKeeper) {
+    this.#exchange = exchange;
+    this.#tokens = tokens;
+  }
+
+  obtain(ref: CredentialRef, { signal }: ObtainOptions): Promise<IssuedCredential> {
+    const ask = (token: Secret) => this.#exchange.ticketFor(ref, token, signal);
+    return withToken(this.#tokens, ref.slot, ask, { signal, endpoint: ref.kind, triesValidAgain: true });
+  }
+}

@@ -4,11 +4,11 @@ import type { UpstreamErrorClass } from "../errors.ts";
 import type { EventListener, RequestResult, ServiceEvent, UpstreamCall } from "../events.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
 import {
-  MAX_APPS,
   type Counter,
   type Gauge,
   type Histogram,
   type HistogramSeries,
+  MAX_APPS,
   type MetricOptions,
   MetricRegistry,
   type NumberSeries,

@@ -7,9 +7,8 @@ import {
   isStream,
   STREAM_PERMITS,
 } from "../gateway/forwarder.ts";
-import { answerStream, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
+import { answerStream, Deadline, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
 import { Semaphore } from "../access/semaphore.ts";
-import { Deadline } from "./deadline.ts";
 import { UPSTREAM_NAMES } from "./errcodes.ts";
 
 /** How long the forwarder waits, in milliseconds. */

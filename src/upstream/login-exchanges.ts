@@ -5,7 +5,7 @@ import type {
   OauthUser,
   WecomLoginExchange,
   WecomUser,
-} from "../login/login-exchange.ts";
+} from "../login/login.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";
 import { type Static, type TSchema, Type } from "@sinclair/typebox";

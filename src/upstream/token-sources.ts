@@ -5,8 +5,13 @@ import type { CredentialKind } from "../credentials/kinds.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";
-import type { CredentialSource, ObtainOptions, TokenProbe, TokenVerdict } from "../credentials/source.ts";
-import type { TicketExchange } from "../signing/ticket-source.ts";
+import type {
+  CredentialSource,
+  ObtainOptions,
+  TicketExchange,
+  TokenProbe,
+  TokenVerdict,
+} from "../credentials/source.ts";
 
 /** Printable, without blanks, and no longer than what storage is told to reserve, with room to spare. */
 const ISSUED_VALUE = Type.String({ minLength: 16, maxLength: 2048, pattern: "^[\\x21-\\x7e]+$" });

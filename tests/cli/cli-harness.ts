@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createApiKey } from "../../src/access/api-key.ts";
 import { runCommand } from "../../src/cli/command.ts";
 import { failureEnvelope, failureStatus, successEnvelope } from "../../src/envelope.ts";
-import { ManualTerminal, type HandTerminalOptions } from "../support/manual-terminal.ts";
+import { type HandTerminalOptions, ManualTerminal } from "../support/manual-terminal.ts";
 
 /** One request as it arrived. */
 export interface Arrived {

@@ -2,8 +2,7 @@ import { expect, test } from "bun:test";
 import type { Slot } from "../../src/apps/app.ts";
 import { credentialKey, type CredentialRef } from "../../src/credentials/credential.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
-import { CardSigner } from "../../src/signing/card-signer.ts";
-import { JsApiSigner, signCard, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { CardSigner, JsApiSigner, signCard, signJsApi } from "../../src/signing/signers.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 

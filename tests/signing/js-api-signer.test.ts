@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { credentialKey, type CredentialRef } from "../../src/credentials/credential.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
-import { JsApiSigner, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { JsApiSigner, signJsApi } from "../../src/signing/signers.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { refusal } from "../support/refusals.ts";

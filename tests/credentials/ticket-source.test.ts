@@ -1,12 +1,11 @@
 import { expect, test } from "bun:test";
-import type { CredentialSource } from "../../src/credentials/source.ts";
+import { type CredentialSource, type TicketExchange, TicketSource } from "../../src/credentials/source.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
-import { type TicketExchange, TicketSource } from "../../src/signing/ticket-source.ts";
 import { ManualProbe } from "../support/manual-probe.ts";
-import { ManualSource, issued } from "../support/manual-source.ts";
+import { issued, ManualSource } from "../support/manual-source.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
