@@ -139,6 +139,17 @@ export interface OptionSpec {
   readonly meaning: Text;
 }
 
+/** A text in both languages. */
+export function bilingual(en: string, zh: string): Text {
+  return { en, zh };
+}
+
+/** An option as the help shows it: `--name` for a switch, `--name <value>` for one with a value. */
+export function option(shown: string, en: string, zh: string): OptionSpec {
+  const [name = "", value] = shown.slice("--".length).split(" ");
+  return { name, meaning: { en, zh }, ...(value === undefined ? {} : { value }) };
+}
+
 /** One command: how it is written, what it means and what it does. Parser and help are made from it. */
 export interface CommandSpec {
   /** One word, or a group and a word. */

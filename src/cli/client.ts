@@ -1,3 +1,4 @@
+import { bilingual } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { ApiPolicy } from "../access/api-policy.ts";
 import type { Action, Delivery, Grant } from "../access/client.ts";
@@ -32,12 +33,14 @@ export async function createClient({ api, note }: Managing, body: NewClient): Pr
   const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
   const answer = await post(api, body);
   if (answer.status !== 201) {
-    note({ en: "It exists already, unchanged", zh: "该客户端已存在，且完全相同" });
+    note(bilingual("It exists already, unchanged", "该客户端已存在，且完全相同"));
   } else if (before.clients.length === 0) {
-    note({
-      en: "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
-      zh: "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
-    });
+    note(
+      bilingual(
+        "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
+        "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
+      ),
+    );
   }
   return answer.data;
 }

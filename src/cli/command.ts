@@ -6,6 +6,7 @@ import {
   type PositionalSpec,
   type Text,
   usageError,
+  bilingual,
 } from "./arguments.ts";
 import { loadCommands } from "./commands.ts";
 import { type ExitCode, failureText, isUsageError } from "./exit.ts";
@@ -17,11 +18,11 @@ const ALIASES: Readonly<Record<string, string>> = { "--help": "help", "-h": "hel
 
 const HELP: CommandSpec = {
   words: ["help"],
-  meaning: { en: "Print this, or how a command is used", zh: "显示本帮助，或某个命令的用法" },
+  meaning: bilingual("Print this, or how a command is used", "显示本帮助，或某个命令的用法"),
   positionals: ["command", "subcommand"].map((name) => ({
     name,
     isOptional: true,
-    meaning: { en: "As in this list", zh: "见命令列表" },
+    meaning: bilingual("As in this list", "见命令列表"),
   })),
   run: async (args, terminal) => {
     const place = await find([...args.all("command"), ...args.all("subcommand")]);
@@ -103,32 +104,32 @@ function unknownCommand(): ServiceError {
 }
 
 const WORDS = {
-  usage: { en: "Usage: ", zh: "用法：" },
-  anyCommand: { en: "<command> [options]", zh: "<命令> [选项]" },
-  options: { en: "[options]", zh: "[选项]" },
-  service: { en: "The service:", zh: "服务：" },
-  managing: {
-    en: "Managing, on this machine's own database or by --url on a running service:",
-    zh: "管理，使用本机的数据库，或用 --url 访问运行中的服务：",
-  },
-  arguments: { en: "Arguments:", zh: "参数：" },
-  optionList: { en: "Options:", zh: "选项：" },
-  commands: { en: "Commands:", zh: "命令：" },
-  help: { en: "Print this", zh: "显示本帮助" },
-  more: {
-    en: "accesstoken help <command> shows a command's options.",
-    zh: "用 accesstoken help <命令> 查看命令的选项。",
-  },
-  configuration: {
-    en: "Configuration is by environment variables and a .env file; .env.example lists them all.",
-    zh: "由环境变量和 .env 文件配置；全部变量见 .env.example。",
-  },
+  usage: bilingual("Usage: ", "用法："),
+  anyCommand: bilingual("<command> [options]", "<命令> [选项]"),
+  options: bilingual("[options]", "[选项]"),
+  service: bilingual("The service:", "服务："),
+  managing: bilingual(
+    "Managing, on this machine's own database or by --url on a running service:",
+    "管理，使用本机的数据库，或用 --url 访问运行中的服务：",
+  ),
+  arguments: bilingual("Arguments:", "参数："),
+  optionList: bilingual("Options:", "选项："),
+  commands: bilingual("Commands:", "命令："),
+  help: bilingual("Print this", "显示本帮助"),
+  more: bilingual(
+    "accesstoken help <command> shows a command's options.",
+    "用 accesstoken help <命令> 查看命令的选项。",
+  ),
+  configuration: bilingual(
+    "Configuration is by environment variables and a .env file; .env.example lists them all.",
+    "由环境变量和 .env 文件配置；全部变量见 .env.example。",
+  ),
 } satisfies Record<string, Text>;
 
 const HELP_OPTION: OptionSpec = { name: "help", meaning: WORDS.help };
 
 /** What the program can do, a line for each command. */
-export function programUsage(commands: readonly CommandSpec[], language: Language): string {
+function programUsage(commands: readonly CommandSpec[], language: Language): string {
   const shown = commands.filter(({ isHidden }) => !isHidden);
   const say = (text: Text) => text[language];
   return [
@@ -154,7 +155,7 @@ export function programUsage(commands: readonly CommandSpec[], language: Languag
 }
 
 /** What a group of commands can do, as `keys`. */
-export function groupUsage(commands: readonly CommandSpec[], language: Language): string {
+function groupUsage(commands: readonly CommandSpec[], language: Language): string {
   const [group = ""] = commands[0]?.words ?? [];
   return [
     `${WORDS.usage[language]}accesstoken ${group} ${WORDS.anyCommand[language]}\n`,
@@ -167,7 +168,7 @@ export function groupUsage(commands: readonly CommandSpec[], language: Language)
 }
 
 /** One command, its arguments and options. */
-export function commandUsage(spec: CommandSpec, language: Language): string {
+function commandUsage(spec: CommandSpec, language: Language): string {
   const { meaning, notes = [], positionals = [], options = [] } = spec;
   const say = (text: Text) => text[language];
   return [

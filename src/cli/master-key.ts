@@ -1,7 +1,7 @@
 import { loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
-import type { CommandSpec } from "./arguments.ts";
+import { type CommandSpec, option, bilingual } from "./arguments.ts";
 import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
 import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
 
@@ -9,26 +9,23 @@ import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
 export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["master-key", "rotate"],
-    meaning: {
-      en: "Change the master key of this machine's database, while services run on it",
-      zh: "更换本机数据库的主密钥，服务可继续运行",
-    },
+    meaning: bilingual(
+      "Change the master key of this machine's database, while services run on it",
+      "更换本机数据库的主密钥，服务可继续运行",
+    ),
     notes: [
-      {
-        en: "It can be interrupted at any moment: run it again to resume.",
-        zh: "可随时中断，再次执行即继续。",
-      },
+      bilingual(
+        "It can be interrupted at any moment: run it again to resume.",
+        "可随时中断，再次执行即继续。",
+      ),
     ],
     options: [
-      {
-        name: "new-key-file",
-        value: "<file>",
-        meaning: {
-          en: "With MASTER_KEY only: where the new key is; made when it is missing",
-          zh: "仅用于MASTER_KEY：存放新密钥的文件，不存在则生成",
-        },
-      },
-      { name: "json", meaning: { en: "Print what was done as JSON", zh: "以JSON输出结果" } },
+      option(
+        "--new-key-file <file>",
+        "With MASTER_KEY only: where the new key is; made when it is missing",
+        "仅用于MASTER_KEY：存放新密钥的文件，不存在则生成",
+      ),
+      option("--json", "Print what was done as JSON", "以JSON输出结果"),
     ],
     run: (args, terminal) => {
       const newKeyFile = args.find("new-key-file");

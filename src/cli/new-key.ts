@@ -1,3 +1,4 @@
+import { bilingual } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { createdKeyData, keyData } from "../api/v1-clients-schema.ts";
 import { systemClock } from "../clock.ts";
@@ -93,10 +94,12 @@ async function showOnce(at: Managing, client: string, data: CreatedKeyData): Pro
     if (!(cause instanceof OutputFailure)) throw cause;
     throw new OutputFailure(cause.reason, { hint: await takeBack(at, client, data.key) });
   }
-  at.note({
-    en: `Key ${data.key} of ${client}. It is shown this once: keep it safe`,
-    zh: `${client} 的密钥 ${data.key} 只显示这一次，请妥善保存`,
-  });
+  at.note(
+    bilingual(
+      `Key ${data.key} of ${client}. It is shown this once: keep it safe`,
+      `${client} 的密钥 ${data.key} 只显示这一次，请妥善保存`,
+    ),
+  );
 }
 
 /** The key's public name and facts. */

@@ -74,7 +74,7 @@ function controlAnswer(status: number, body: object): Answer {
  *
  * @throws {Error} with a sentence for the sender when it is no fault.
  */
-export function parseFault(json: Record<string, unknown>): Fault {
+function parseFault(json: Record<string, unknown>): Fault {
   const { endpoint, host, times = 1 } = json;
   if (endpoint !== undefined && typeof endpoint !== "string") throw wrong("endpoint", "a path");
   if (host !== undefined && host !== "weixin" && host !== "wecom") throw wrong("host", "weixin or wecom");

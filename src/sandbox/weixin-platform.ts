@@ -122,7 +122,7 @@ export class WeixinPlatform {
 }
 
 /** A request that was answered, as WeChat remembers it. */
-export interface LoggedRequest {
+interface LoggedRequest {
   readonly request: SandboxRequest;
   readonly answer: Answer;
   /** Whose token it carried. */
@@ -135,7 +135,7 @@ export interface LoggedRequest {
 const KEPT = 500;
 
 /** Requests by their id, for `/cgi-bin/openapi/rid/get`. */
-export class RequestLog {
+class RequestLog {
   readonly #requests = new Map<string, LoggedRequest>();
 
   /** Keeps a request under its id. */
