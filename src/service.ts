@@ -33,7 +33,7 @@ import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
 import { type HttpServer, listen } from "./http/server.ts";
-import { CardSigner, JsApiSigner } from "./signing/signers.ts";
+import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
@@ -264,8 +264,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         pacing,
         clock,
       }),
-      signer: new JsApiSigner(credentials, clock),
-      cards: new CardSigner(credentials, clock),
+      signer: new PageSigner(credentials, clock),
       states: new CredentialStates({
         facts: store.credentialFacts,
         pacing,

@@ -22,7 +22,7 @@ import {
   tokenReply,
   url,
 } from "./schema.ts";
-import type { JsApiSigner } from "../signing/signers.ts";
+import type { PageSigner } from "../signing/page-signer.ts";
 
 /** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
 const MARGIN_SECONDS = 10;
@@ -210,7 +210,7 @@ function tokenData(credential: DeliveredToken) {
 /** What the routes of `/JsSDK/*` work with. */
 export interface JsSdkRouteParts {
   readonly access: Access;
-  readonly signer: JsApiSigner;
+  readonly signer: PageSigner;
 }
 
 /** `/JsSDK/*`: signatures for `wx.config`. */

@@ -39,7 +39,7 @@ export function appOf(args: Arguments): string {
   );
 }
 
-/** `<client>` as given; a usage error when it can't be one's name. */
+/** `<client>` as given; a usage error when it can't be a name. */
 export function clientOf(args: Arguments): string {
   return named(
     args.get("client"),
@@ -101,8 +101,8 @@ function named(text: string, shape: RegExp, complaint: string): string {
 }
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
-/** A hundred years: who writes more has mistyped. */
-const LONGEST_SECONDS = 3_155_760_000;
+/** A hundred years: more is a typing error. */
+const MAX_SECONDS = 3_155_760_000;
 const DURATION = /^(\d{1,9})([smhdw]?)$/;
 const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
@@ -127,7 +127,7 @@ export function parseDuration(option: string, text: string, limit: number): numb
  */
 export function parseInstant(option: string, text: string, now: number, looksBack: boolean): number {
   const seconds = /[smhdw]$/.test(text) ? secondsOf(text) : undefined;
-  if (seconds !== undefined && seconds <= LONGEST_SECONDS) {
+  if (seconds !== undefined && seconds <= MAX_SECONDS) {
     return now + (looksBack ? -seconds : seconds) * 1000;
   }
   const [, date = "", time = "00:00", zone = ""] = INSTANT.exec(text) ?? [];

@@ -40,12 +40,12 @@ export class Arguments {
   }
 
   /** A whole number within bounds; undefined when it was not given. */
-  findNumber(name: string, { least, most }: { least: number; most: number }): number | undefined {
+  findNumber(name: string, { min, max }: { min: number; max: number }): number | undefined {
     const text = this.find(name);
     if (text === undefined) return undefined;
     const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-    if (number >= least && number <= most) return number;
-    throw usageError(`--${name}: 应为${least}到${most}的整数 (must be an integer from ${least} to ${most})`);
+    if (number >= min && number <= max) return number;
+    throw usageError(`--${name}: 应为${min}到${max}的整数 (must be an integer from ${min} to ${max})`);
   }
 }
 

@@ -167,7 +167,7 @@ function filterOf({ args, terminal }: Managing, actions: readonly string[] = [])
 }
 
 function limitOf({ args }: Managing): number {
-  return args.findNumber("limit", { least: 1, most: 1_000_000 }) ?? LIMIT_DEFAULT;
+  return args.findNumber("limit", { min: 1, max: 1_000_000 }) ?? LIMIT_DEFAULT;
 }
 
 type EntryData = Static<typeof entry>;

@@ -8,7 +8,7 @@ import {
   bilingual,
 } from "./arguments.ts";
 
-const PORTS = { least: 0, most: 65_535 };
+const PORTS = { min: 0, max: 65_535 };
 
 /** Commands of one word. What each of them runs is loaded when it runs: most of the program is needed by `serve` alone. */
 const SERVICE_COMMANDS: readonly CommandSpec[] = [
@@ -23,7 +23,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
       ),
     ],
     run: async (args) => {
-      const workers = args.findNumber("workers", { least: 1, most: 64 }) ?? 1;
+      const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
       return (await import("./serve.ts")).runServe(workers);
     },
   },

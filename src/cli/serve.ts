@@ -17,7 +17,7 @@ export async function runServe(workers: number): Promise<ExitCode> {
     return superviseWorkers({
       workers,
       config: loadConfig(),
-      onKeyCreated: tellAboutKey,
+      onKeyCreated: noticeKey,
       onWorkerEnded: (index, exitCode) =>
         console.error(
           `accesstoken: 工作进程${index + 1}已退出，正在重启 (worker ${index + 1} ended with ${exitCode}; it is started again)`,
@@ -29,12 +29,12 @@ export async function runServe(workers: number): Promise<ExitCode> {
   const config = loadConfig();
   const events = new EventBus();
   events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
-  const service = await startService(config, { events, onKeyCreated: tellAboutKey });
+  const service = await startService(config, { events, onKeyCreated: noticeKey });
   await service.stop(await stopping);
   return 0;
 }
 
-function tellAboutKey(path: string): void {
+function noticeKey(path: string): void {
   console.error(keyNotice(path));
 }
 
@@ -48,7 +48,7 @@ export interface WorkerPlace {
   readonly port: number;
 }
 
-/** `accesstoken worker`: one of the processes of `serve --workers`, started by the supervisor and by nobody else. */
+/** `accesstoken worker`: one of the processes of `serve --workers`, started by the supervisor alone. */
 export async function runWorker({ index, count, port }: WorkerPlace): Promise<ExitCode> {
   const stopping = Promise.race([stopSignal(), supervisorGone()]);
   const config = { ...loadConfig(), port };
@@ -86,7 +86,7 @@ function tell(message: FromWorker): void {
   process.send?.(message);
 }
 
-/** Resolves when the supervisor has died: without it nobody would stop this process or start it again. */
+/** Resolves when the supervisor has ended: nothing else would stop this process or restart it. */
 function supervisorGone(): Promise<"supervisor gone"> {
   return new Promise((resolve) => {
     process.once("disconnect", () => resolve("supervisor gone"));

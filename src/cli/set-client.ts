@@ -13,7 +13,7 @@ import { CLIENT, findList, parseInstant } from "./argument-values.ts";
 import { changeClient, clientText } from "./client.ts";
 import { managingCommand } from "./managing.ts";
 
-/** What `clients add` and `clients set` say alike: which tokens a client is given, and which paths it may call. */
+/** What `clients add` and `clients set` have in common: which tokens a client is given, and which paths it may call. */
 export const REACH_OPTIONS: readonly OptionSpec[] = [
   option(
     "--delivery <kind>",
@@ -74,12 +74,12 @@ export function findEnd(args: Arguments, now: number): number | undefined {
 
 /** `--rate` in requests a second; undefined without it. */
 export function findRate(args: Arguments): number | undefined {
-  return args.findNumber("rate", { least: 1, most: MAX_RATE });
+  return args.findNumber("rate", { min: 1, max: MAX_RATE });
 }
 
 /** `--concurrency` in requests at once; undefined without it. */
 export function findConcurrency(args: Arguments): number | undefined {
-  return args.findNumber("concurrency", { least: 1, most: MAX_CONCURRENCY });
+  return args.findNumber("concurrency", { min: 1, max: MAX_CONCURRENCY });
 }
 
 function findOneOf<T extends string>(args: Arguments, option: string, known: readonly T[]): T | undefined {
@@ -91,7 +91,7 @@ function findOneOf<T extends string>(args: Arguments, option: string, known: rea
 
 function checkNetwork(text: string): void {
   try {
-    // The service's own judge, who takes a list, while this option is given once for each.
+    // The service's own parser takes a list, while this option is given once for each.
     if (text === "" || /[,\s]/.test(text)) throw new RangeError();
     void new Networks(text);
   } catch {

@@ -53,7 +53,7 @@ export function systemTerminal(): Terminal {
 
 function print(content: string | Uint8Array): Promise<void> {
   const { stdout } = process;
-  // Without a listener the stream's own error would end the process before the command could put things right.
+  // Without a listener the stream's own error would end the process before the command could handle it.
   if (stdout.listenerCount("error") === 0) stdout.on("error", () => undefined);
   return new Promise((resolve, reject) => {
     stdout.write(content, (error) => {
@@ -136,7 +136,7 @@ export function textTable(
   return cells.map((row) => line(row, widths)).join("");
 }
 
-/** Names and what they stand for, a line each; without those that stand for nothing. */
+/** Names and their values, a line each; without those that have none. */
 export function textFields(fields: Readonly<Record<string, string | undefined>>): string {
   const rows = Object.entries(fields).flatMap(([name, value]) => (value ? [[name, plainText(value)]] : []));
   const width = Math.max(0, ...rows.map(([name = ""]) => Bun.stringWidth(name)));

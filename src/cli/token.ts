@@ -7,7 +7,7 @@ import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { APP, appOf, kindOf, parseDuration } from "./argument-values.ts";
 
-/** The most that the service takes. */
+/** The limit of the service. */
 const MAX_MIN_TTL_SECONDS = 240;
 
 const KIND = option(

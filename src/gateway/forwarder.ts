@@ -40,7 +40,7 @@ export interface ForwardAnswer {
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
 }
 
-/** Sends one request up, once, and hands its answer on while it comes in. */
+/** Sends one request up, once, and returns its answer while it comes in. */
 export interface Forwarder {
   /** @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`; `upstream_invalid` for what broke. */
   forward(request: ForwardRequest): Promise<ForwardAnswer>;

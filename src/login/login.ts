@@ -7,10 +7,10 @@ import { SingleFlight } from "../credentials/single-flight.ts";
 import { type TokenKeeper, withToken } from "../credentials/source.ts";
 import { ServiceError, type UpstreamRefusal } from "../errors.ts";
 
-/** A user of a web page, as WeChat's OAuth tells it. The tokens are the user's, not the app's. */
+/** A user of a web page, as WeChat's OAuth returns it. The tokens are the user's, not the app's. */
 export interface OauthUser {
   readonly accessToken: Secret;
-  /** Seconds, as WeChat says it: this life is the caller's affair. */
+  /** Seconds, as WeChat says it: its lifetime is for the caller to watch. */
   readonly expiresIn: number;
   readonly refreshToken: Secret;
   readonly openId: string;
@@ -44,7 +44,7 @@ export interface LoginExchange {
   miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
 }
 
-/** A user of a WeCom application, as WeCom told it. */
+/** A user of a WeCom application, as WeCom returned it. */
 export interface WecomUser {
   /** The JSON text of WeCom's answer, exactly as it came. */
   readonly answer: Secret;
@@ -53,7 +53,7 @@ export interface WecomUser {
 /**
  * Exchanges a one-time code of WeCom's with an access token of the application. Nothing here is ever sent twice.
  *
- * Throws as `LoginExchange`; of class `token_invalid` when the token is dead, and then the code is not used up.
+ * Throws as `LoginExchange`; of class `token_invalid` when the token is invalid, and then the code is not used up.
  */
 export interface WecomLoginExchange {
   /** https://developer.work.weixin.qq.com/document/path/96442 */

@@ -165,13 +165,13 @@ export function sandboxState(
     beijing_day: around.time.day(),
     weixin: [...weixin.apps.values()].map((app) => ({
       app_id: app.settings.appId,
-      live_tokens: liveTokens(weixin.tokens, app, around.time),
+      live_tokens: validTokens(weixin.tokens, app, around.time),
       used_today: app.usedToday(),
     })),
     wecom: wecom.apps.map((app) => ({
       corp_id: app.settings.corpId,
       agent: app.settings.agent,
-      live_tokens: liveTokens(wecom.tokens, app, around.time),
+      live_tokens: validTokens(wecom.tokens, app, around.time),
     })),
     calls_per_day: around.calls,
     wecom_debug_calls: around.debugCalls,
@@ -180,10 +180,10 @@ export function sandboxState(
   };
 }
 
-function liveTokens<Owner>(tokens: IssuedTokens<Owner>, owner: Owner, time: SandboxTime): object[] {
-  return tokens.live(owner).map((token) => ({
+function validTokens<Owner>(tokens: IssuedTokens<Owner>, owner: Owner, time: SandboxTime): object[] {
+  return tokens.valid(owner).map((token) => ({
     token: masked(token.value),
     expires_in: secondsLeft(token, time.now()),
-    superseded: Number.isFinite(token.diesAt),
+    superseded: Number.isFinite(token.revokedAt),
   }));
 }

@@ -63,7 +63,7 @@ export class FaultQueue {
     return met.fault;
   }
 
-  /** Forgets every fault. */
+  /** Removes every fault. */
   clear(): void {
     this.#waiting = [];
   }
@@ -77,7 +77,7 @@ export class FaultQueue {
 /**
  * Holds answers back until a test opens it.
  *
- * Wait for `arrived(n)` to know that n requests stand at the gate, do what has to happen meanwhile, then `open()`.
+ * Wait for `arrived(n)` to know that n requests wait at the gate, do what has to happen meanwhile, then `open()`.
  */
 export class Gate {
   readonly #opening = Promise.withResolvers<void>();
@@ -97,7 +97,7 @@ export class Gate {
     });
   }
 
-  /** Lets through all who wait and all who come later. */
+  /** Lets through all requests, waiting and later ones. */
   open(): void {
     this.#opening.resolve();
   }

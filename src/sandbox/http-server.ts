@@ -21,7 +21,7 @@ export class HttpServer {
   /**
    * Listens on `port` of 127.0.0.1; 0 is any free one.
    *
-   * @throws {Error} when the port can't be had.
+   * @throws {Error} when the port is in use.
    */
   constructor(port: number, handle: RequestHandler) {
     this.#server = createServer((incoming, outgoing) => {

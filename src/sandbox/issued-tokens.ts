@@ -5,19 +5,19 @@ import type { SandboxTime } from "./sandbox-time.ts";
 export interface IssuedToken<Owner> {
   readonly value: string;
   readonly owner: Owner;
-  /** When its life ends, in epoch milliseconds at WeChat. */
+  /** When it expires, in epoch milliseconds at WeChat. */
   readonly expiresAt: number;
   /** When it is revoked because a newer one replaced it; infinite while it is the newest. */
-  diesAt: number;
-  /** Refused everywhere, yet the issuing endpoint does not know and would hand it out again. */
-  deadUnnoticed: boolean;
+  revokedAt: number;
+  /** Rejected everywhere, yet the issuing endpoint does not know and would return it again. */
+  isRevokedUnnoticed: boolean;
 }
 
-/** A platform's verdict on a token that it was sent. */
-export type TokenVerdict = "missing" | "malformed" | "unknown" | "superseded" | "expired" | "live";
+/** What a token that was sent is to its platform. */
+export type TokenState = "missing" | "malformed" | "unknown" | "superseded" | "expired" | "valid";
 
-/** More than all tokens that can live at once; older ones are forgotten and count as unknown. */
-const REMEMBERED = 20_000;
+/** More than all tokens that can be valid at once; older ones are dropped and count as unknown. */
+const MAX_TOKENS = 20_000;
 
 /** Every access token that one platform issued, revoked and expired ones included. */
 export class IssuedTokens<Owner> {
@@ -28,12 +28,12 @@ export class IssuedTokens<Owner> {
     this.#time = time;
   }
 
-  /** Puts a new token into the world that lives for `lifeMs` milliseconds. */
+  /** Issues a new token, which expires in `lifeMs` milliseconds. */
   issue(owner: Owner, value: string, lifeMs: number): IssuedToken<Owner> {
     const expiresAt = this.#time.now() + lifeMs;
-    const token = { value, owner, expiresAt, diesAt: Number.POSITIVE_INFINITY, deadUnnoticed: false };
+    const token = { value, owner, expiresAt, revokedAt: Number.POSITIVE_INFINITY, isRevokedUnnoticed: false };
     this.#tokens.set(value, token);
-    if (this.#tokens.size > REMEMBERED) {
+    if (this.#tokens.size > MAX_TOKENS) {
       const [oldest] = this.#tokens.keys();
       if (oldest !== undefined) this.#tokens.delete(oldest);
     }
@@ -46,36 +46,36 @@ export class IssuedTokens<Owner> {
   }
 
   /** What becomes of a call with this token at this moment. */
-  verdict(value: string): TokenVerdict {
+  verdict(value: string): TokenState {
     if (value === "") return "missing";
     const token = this.#tokens.get(value);
     if (token === undefined) return /^[\w-]+$/.test(value) ? "unknown" : "malformed";
     const now = this.#time.now();
-    if (token.deadUnnoticed || now >= token.diesAt) return "superseded";
-    return now >= token.expiresAt ? "expired" : "live";
+    if (token.isRevokedUnnoticed || now >= token.revokedAt) return "superseded";
+    return now >= token.expiresAt ? "expired" : "valid";
   }
 
-  /** The tokens of `owner` that are alive, oldest first. */
-  live(owner: Owner): IssuedToken<Owner>[] {
+  /** The valid tokens of `owner`, oldest first. */
+  valid(owner: Owner): IssuedToken<Owner>[] {
     const own = [...this.#tokens.values()].filter((token) => token.owner === owner);
-    return own.filter((token) => this.verdict(token.value) === "live");
+    return own.filter((token) => this.verdict(token.value) === "valid");
   }
 
-  /** Revokes every token of `owner` at this moment; `unnoticed` by the endpoint that issued them, if so wanted. */
-  kill(owner: Owner, unnoticed: boolean): void {
-    for (const token of this.live(owner)) {
-      if (unnoticed) token.deadUnnoticed = true;
-      else token.diesAt = this.#time.now();
+  /** Revokes every token of `owner` now; with `unnoticed` the endpoint that issued them does not know. */
+  revoke(owner: Owner, unnoticed: boolean): void {
+    for (const token of this.valid(owner)) {
+      if (unnoticed) token.isRevokedUnnoticed = true;
+      else token.revokedAt = this.#time.now();
     }
   }
 
-  /** Whether the endpoint that issued `token` believes that it is alive. */
-  believedAlive(token: IssuedToken<Owner>): boolean {
-    return this.#time.now() < Math.min(token.diesAt, token.expiresAt);
+  /** Whether the endpoint that issued `token` believes that it is valid. */
+  isBelievedValid(token: IssuedToken<Owner>): boolean {
+    return this.#time.now() < Math.min(token.revokedAt, token.expiresAt);
   }
 }
 
-/** The whole seconds that something has to live at `now`, which is its `expires_in`; never negative. */
+/** The whole seconds that something is still valid at `now`, which is its `expires_in`; never negative. */
 export function secondsLeft({ expiresAt }: { expiresAt: number }, now: number): number {
   return Math.max(0, Math.floor((expiresAt - now) / 1000));
 }
@@ -95,51 +95,51 @@ export function countedTokenText(counter: number, length: number): string {
   return prefix + tokenText(length - prefix.length);
 }
 
-/** A token or ticket that people may see: its beginning and its length. */
+/** A token or ticket as people may see it: its beginning and its length. */
 export function masked(value: string): string {
   return `${value.slice(0, 6)}… (${value.length} characters)`;
 }
 
-/** How a token line makes its tokens. */
-export interface TokenLineSettings<Owner> {
+/** How a sequence makes its tokens. */
+export interface TokenSequenceSettings<Owner> {
   owner: Owner;
   /** The text of the next token. */
   nextText: () => string;
   lifeMs: number;
-  /** How long a token outlives its successor's birth. */
+  /** How long a token stays valid after its successor was issued. */
   handoverMs: number;
 }
 
 /**
- * The tokens of one owner that follow each other: at most the newest and its predecessor are alive.
+ * The tokens of one owner that follow each other: at most the newest and its predecessor are valid.
  *
- * A WeChat app has two such lines, classic and stable, which don't disturb each other.
+ * A WeChat app has two of them, classic and stable, which don't disturb each other.
  */
 export class TokenSequence<Owner> {
   readonly #tokens: IssuedTokens<Owner>;
-  readonly #settings: TokenLineSettings<Owner>;
+  readonly #settings: TokenSequenceSettings<Owner>;
   #newest: IssuedToken<Owner> | undefined;
   #previous: IssuedToken<Owner> | undefined;
 
-  constructor(tokens: IssuedTokens<Owner>, settings: TokenLineSettings<Owner>) {
+  constructor(tokens: IssuedTokens<Owner>, settings: TokenSequenceSettings<Owner>) {
     this.#tokens = tokens;
     this.#settings = settings;
   }
 
-  /** The newest token, as long as the platform believes that it is alive. */
+  /** The newest token, as long as the platform believes that it is valid. */
   current(): IssuedToken<Owner> | undefined {
-    return this.#newest && this.#tokens.believedAlive(this.#newest) ? this.#newest : undefined;
+    return this.#newest && this.#tokens.isBelievedValid(this.#newest) ? this.#newest : undefined;
   }
 
   /**
    * Issues the next token.
    *
-   * The newest one so far has the hand-over left, or nothing with `killsNewest`. The one before it is revoked now,
+   * The newest one so far stays valid for the hand-over, or not at all with `revokesNewest`. The one before it is revoked now,
    * unless `sparesOldest`.
    */
-  rotate(now: number, how: { killsNewest?: boolean; sparesOldest?: boolean } = {}): IssuedToken<Owner> {
-    if (this.#previous && !how.sparesOldest) dieAt(this.#previous, now);
-    if (this.#newest) dieAt(this.#newest, how.killsNewest ? now : now + this.#settings.handoverMs);
+  rotate(now: number, how: { revokesNewest?: boolean; sparesOldest?: boolean } = {}): IssuedToken<Owner> {
+    if (this.#previous && !how.sparesOldest) revokeAt(this.#previous, now);
+    if (this.#newest) revokeAt(this.#newest, how.revokesNewest ? now : now + this.#settings.handoverMs);
     this.#previous = this.#newest;
     const { owner, nextText, lifeMs } = this.#settings;
     this.#newest = this.#tokens.issue(owner, nextText(), lifeMs);
@@ -147,8 +147,8 @@ export class TokenSequence<Owner> {
   }
 }
 
-function dieAt(token: { diesAt: number }, at: number): void {
-  token.diesAt = Math.min(token.diesAt, at);
+function revokeAt(token: { revokedAt: number }, at: number): void {
+  token.revokedAt = Math.min(token.revokedAt, at);
 }
 
 /** The tickets of one app: one per type, returned again with its remaining lifetime until it expires. */
@@ -162,7 +162,7 @@ export class Tickets {
     this.#lifeMs = lifeMs;
   }
 
-  /** The success body with the ticket of `type`; a new one when the last has ended. */
+  /** The success body with the ticket of `type`; a new one when the last has expired. */
   answer(type: string): { errcode: 0; errmsg: "ok"; ticket: string; expires_in: number } {
     const now = this.#time.now();
     let ticket = this.#tickets.get(type);

@@ -53,7 +53,7 @@ export interface Answer {
 
 /** The exact content type that each family of endpoints puts on its JSON. */
 export const JSON_TYPE = {
-  /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where everybody else says `charset`. */
+  /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where every other says `charset`. */
   cgiBin: "application/json; encoding=utf-8",
   /** api.weixin.qq.com below `/sns`. */
   sns: "text/plain",

@@ -16,7 +16,7 @@ import type { WeixinApp } from "./weixin-app.ts";
 import { answerAsWeixin, weixinError } from "./weixin-endpoints.ts";
 import { WeixinPlatform } from "./weixin-platform.ts";
 
-/** Two hours and the five minutes of hand-over are in this ratio; shorter lives keep it. */
+/** Two hours and the five minutes of hand-over are in this ratio; shorter lifetimes keep it. */
 const LIFE_PER_HANDOVER = 24;
 const MAX_HANDOVER_MS = 300_000;
 
@@ -30,7 +30,7 @@ export interface SandboxOptions {
   wecomPort?: number;
   weixinApps: SandboxWeixinApp[];
   wecomApps: SandboxWecomApp[];
-  /** How long tokens and tickets live, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
+  /** How long tokens and tickets are valid, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
   tokenLifeSeconds?: number;
   switches?: Partial<SandboxSwitches>;
 }
@@ -81,7 +81,7 @@ export class Sandbox {
   /**
    * Starts both servers; they listen when it returns.
    *
-   * @throws {Error} when a port can't be had.
+   * @throws {Error} when a port is in use.
    */
   static start(options: SandboxOptions): Sandbox {
     return new Sandbox(options);
@@ -112,7 +112,7 @@ export class Sandbox {
     this.#faults.add(fault);
   }
 
-  /** Forgets all faults that still wait. Requests that stand at a gate stay there. */
+  /** Removes all faults that still wait. Requests that wait at a gate stay there. */
   clearFaults(): void {
     this.#faults.clear();
   }
@@ -121,15 +121,15 @@ export class Sandbox {
    * Revokes every valid token of an appid, or of all apps of a corp, before its time.
    *
    * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` return the revoked token
-   * out again, and who trusts it goes round in circles.
+   * again, so a caller that trusts them makes no progress.
    */
   killTokens(appOrCorpId: string, how: { unnoticed?: boolean } = {}): void {
     const unnoticed = how.unnoticed ?? false;
     const app = this.#weixin.apps.get(appOrCorpId);
     const wecomApps = this.#wecom.apps.filter((wecom) => wecom.settings.corpId === appOrCorpId);
     if (!app && wecomApps.length === 0) throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
-    if (app) this.#weixin.tokens.kill(app, unnoticed);
-    for (const wecom of wecomApps) this.#wecom.tokens.kill(wecom, unnoticed);
+    if (app) this.#weixin.tokens.revoke(app, unnoticed);
+    for (const wecom of wecomApps) this.#wecom.tokens.revoke(wecom, unnoticed);
   }
 
   /** Fetches a classic token of `appId` as another program does, and returns it; the one before keeps the overlap. */
@@ -139,7 +139,7 @@ export class Sandbox {
 
   /** Whether an API call with this token would be accepted now, on either platform. */
   accepts(token: string): boolean {
-    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "live");
+    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "valid");
   }
 
   /** Changes an app of WeChat from now on: its secret, its white list, whether it is frozen, … */

@@ -29,13 +29,13 @@ export class WecomApp {
   /** Ticket calls of this app per hour. */
   readonly hourly = new QuotaCounter();
   readonly #around: WecomSurroundings;
-  readonly #line: TokenSequence<WecomApp>;
+  readonly #sequence: TokenSequence<WecomApp>;
 
   constructor(settings: SandboxWecomApp, around: WecomSurroundings) {
     this.settings = settings;
     this.#around = around;
     this.tickets = new Tickets(around.time, around.lifeMs);
-    this.#line = new TokenSequence(around.tokens, {
+    this.#sequence = new TokenSequence(around.tokens, {
       owner: this,
       nextText: () => tokenText(TOKEN_LENGTH),
       lifeMs: around.lifeMs,
@@ -43,11 +43,11 @@ export class WecomApp {
     });
   }
 
-  /** The token of this app: the same one until its life ends, then the next. */
+  /** The token of this app: the same one until it expires, then the next. */
   fetchToken(): IssuedToken<WecomApp> {
-    const current = this.#line.current();
+    const current = this.#sequence.current();
     if (current && secondsLeft(current, this.#around.time.now()) >= 1) return current;
-    return this.#line.rotate(this.#around.time.now());
+    return this.#sequence.rotate(this.#around.time.now());
   }
 }
 
@@ -93,7 +93,7 @@ export class WecomPlatform {
   }
 
   /**
-   * The app whose live token came with a business call.
+   * The app whose valid token came with a business call.
    *
    * @throws {Refusal} 41001, 42001, 40014, or 60020 for an address that is not trusted.
    */
@@ -102,7 +102,7 @@ export class WecomPlatform {
     if (verdict === "missing") throw new Refusal(41001, "access_token missing");
     if (verdict === "expired") throw new Refusal(42001, "access_token expired");
     const app = this.tokens.find(value)?.owner;
-    if (verdict !== "live" || !app) throw new Refusal(40014, "invalid access_token");
+    if (verdict !== "valid" || !app) throw new Refusal(40014, "invalid access_token");
     const { trustedIps } = app.settings;
     if (trustedIps && !isListed(peerIp, trustedIps)) {
       throw new Refusal(60020, "not allow to access from your ip");

@@ -19,16 +19,16 @@ export interface WeixinSurroundings {
   switches: SandboxSwitches;
   tokens: IssuedTokens<WeixinApp>;
   lifeMs: number;
-  /** The five minutes in which old and new are both good; shorter when tokens live shorter than two hours. */
+  /** The five minutes in which old and new are both valid; shorter when tokens expire in less than two hours. */
   handoverMs: number;
 }
 
-/** One app of api.weixin.qq.com: its settings, its two lines of tokens, its tickets and what it used up. */
+/** One app of api.weixin.qq.com: its settings, its two sequences of tokens, its tickets and what it used up. */
 export class WeixinApp {
   settings: SandboxWeixinApp;
   readonly tickets: Tickets;
   readonly codes = new OneTimeCodes();
-  /** Those that stand for a phone number; WeChat doesn't mix them up with a login's. */
+  /** Codes for a phone number; WeChat doesn't mix them up with a login's. */
   readonly phoneCodes = new OneTimeCodes();
   /** The buttons below the chat; none before the first are made. */
   menu: readonly unknown[] = [];
@@ -56,7 +56,7 @@ export class WeixinApp {
   }
 
   /**
-   * A new classic token; its predecessor has the hand-over left.
+   * A new classic token; its predecessor stays valid for the hand-over.
    *
    * @throws {Refusal} 45009 when the day's quota is used up.
    */
@@ -84,7 +84,7 @@ export class WeixinApp {
       if (this.#others.used("forced", time.day()) >= switches.forcedPerDay) throw dayQuotaReached();
       this.#others.add("forced", time.day());
       this.#lastForcedAt = time.now();
-      return this.#stable.rotate(time.now(), { killsNewest: switches.forcedKillsAtOnce });
+      return this.#stable.rotate(time.now(), { revokesNewest: switches.forcedKillsAtOnce });
     }
     const current = this.#stable.current();
     const inLastMinutes = current && current.expiresAt - time.now() <= this.#around.handoverMs;

@@ -95,14 +95,14 @@ export class WeixinPlatform {
   }
 
   /**
-   * The live token with this value, classic or stable.
+   * The valid token with this value, classic or stable.
    *
    * @throws {Refusal} 41001, 40014, 42001 or 40001.
    */
   requireToken(value: string): IssuedToken<WeixinApp> {
     const verdict = this.tokens.verdict(value);
     const token = this.tokens.find(value);
-    if (verdict === "live" && token) return token;
+    if (verdict === "valid" && token) return token;
     if (verdict === "missing") throw new Refusal(41001, "access_token missing");
     if (verdict === "malformed") throw new Refusal(40014, "invalid access_token");
     if (verdict === "expired") throw new Refusal(42001, "access_token expired");
@@ -121,7 +121,7 @@ export class WeixinPlatform {
   }
 }
 
-/** A request that was answered, as WeChat remembers it. */
+/** A request that was answered, as WeChat keeps it. */
 interface LoggedRequest {
   readonly request: SandboxRequest;
   readonly answer: Answer;

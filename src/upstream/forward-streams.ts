@@ -96,24 +96,24 @@ export class Deadline {
   }
 }
 
-/** Up to this announced length a body is handed on in one piece, which lets the server below announce it as well. */
+/** Up to this announced length a body is passed on in one piece, which lets the server below announce it as well. */
 const MAX_WHOLE_BYTES = 64 * 1024;
 
 /** What becomes of an answer's body. */
 export interface AnswerWatch {
-  /** Somebody waits for the next bytes. */
+  /** The reader waits for the next bytes. */
   onWait(): void;
-  /** Bytes are there, and nobody waits any more. */
+  /** Bytes have come, and the reader waits no more. */
   onBytes(): void;
   /** All of it was read. */
   onEnd(): void;
-  /** It breaks off; gives the error for whoever reads it. */
+  /** It breaks off; returns the error for the reader. */
   onBroken(cause: unknown): Error;
-  /** Whoever reads it wants no more. */
+  /** The reader wants no more. */
   onCancel(): void;
 }
 
-/** `body` as it is handed on: one part is asked for when one is wanted, and how long that takes is watched. */
+/** `body` as it is passed on: one part is asked for when one is wanted, and how long that takes is watched. */
 export function answerStream(
   body: ReadableStream<Uint8Array>,
   watch: AnswerWatch,
@@ -142,7 +142,7 @@ export function answerStream(
   );
 }
 
-/** Whether the body of an answer with these headers is small enough to be read before it is handed on. */
+/** Whether the body of an answer with these headers is small enough to be read before it is passed on. */
 export function isSmall(headers: Headers): boolean {
   const length = headers.get("content-length");
   return length !== null && Number(length) <= MAX_WHOLE_BYTES;
@@ -162,7 +162,7 @@ export interface UploadWatch {
  * `body` as it is given to `fetch`: exactly as long as announced, or an error.
  *
  * The last part is held back until the source has ended. Otherwise a body that goes on behind its announced length
- * would have arrived as a complete request before anybody could know.
+ * would have arrived as a complete request before it could be noticed.
  */
 export function uploadStream({ stream, length }: BodyStream, watch: UploadWatch): ReadableStream<Uint8Array> {
   const reader = stream.getReader();
@@ -192,7 +192,7 @@ export function uploadStream({ stream, length }: BodyStream, watch: UploadWatch)
         try {
           await pull(controller);
         } catch (error) {
-          // Who wants no more of it, say because the answer is there, ends the source: that is no fault of the source.
+          // A reader that wants no more, say because the answer is there, ends the source: that is no fault of the source.
           if (!isWanted) return;
           watch.onBroken(error);
           reader.cancel(error).catch(() => undefined);

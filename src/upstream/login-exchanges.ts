@@ -14,7 +14,7 @@ import { Value } from "@sinclair/typebox/value";
 /**
  * Login of WeCom's web pages and Mini Programs. These endpoints take an access token and a one-time code.
  *
- * A member, somebody else and each kind of application have other fields: any object without an errcode is an answer.
+ * A member, a visitor and each kind of application have other fields: any object without an errcode is an answer.
  */
 export class WecomLogin implements WecomLoginExchange {
   readonly #http: HttpClient;

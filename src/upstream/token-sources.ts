@@ -13,7 +13,7 @@ import type {
   TokenVerdict,
 } from "../credentials/source.ts";
 
-/** Printable, without blanks, and no longer than what storage is told to reserve, with room to spare. */
+/** Printable, without blanks, and no longer than what WeChat advises to reserve, with room to spare. */
 const ISSUED_VALUE = Type.String({ minLength: 16, maxLength: 2048, pattern: "^[\\x21-\\x7e]+$" });
 /** Seconds. Theirs are at most 7200; a day is sane, a year is a fault. */
 const EXPIRES_IN = Type.Integer({ minimum: 1, maximum: 86_400 });
@@ -104,7 +104,7 @@ export class WeixinTokenSource implements CredentialSource {
   }
 
   /**
-   * Makes a new token at each call and leaves the one before five minutes to live: it must not be sent twice, not even
+   * Makes a new token at each call and the one before stays valid for five minutes: it must not be sent twice, not even
    * to another of WeChat's hosts.
    *
    * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
@@ -143,7 +143,7 @@ const ENDPOINTS: Readonly<
   },
 };
 
-/** Tickets of WeChat and WeCom. Both repeat a ticket while it lives, and allow few calls. */
+/** Tickets of WeChat and WeCom. Both repeat a ticket while it is valid, and allow few calls. */
 export class Tickets implements TicketExchange {
   readonly #http: HttpClient;
 
@@ -175,7 +175,7 @@ export class Tickets implements TicketExchange {
 }
 
 /**
- * Finds out whether a token is good with `getcallbackip`, which needs no permission and changes nothing.
+ * Finds out whether a token is valid with `getcallbackip`, which needs no permission and changes nothing.
  *
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getcallbackip.html
  */
