@@ -41,10 +41,15 @@ import { Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import type { Store } from "./store/store.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
-import { CallbackIpProbe, Tickets, WecomTokenSource, WeixinTokenSource } from "./upstream/token-sources.ts";
+import {
+  callbackIpProbe,
+  ticketExchange,
+  wecomTokenSource,
+  weixinTokenSource,
+} from "./upstream/token-sources.ts";
 import { warnOfFilePermissions } from "./store/key-file.ts";
 import { HttpClient } from "./upstream/http-client.ts";
-import { WecomLogin, WeixinLogin } from "./upstream/login-exchanges.ts";
+import { wecomLogin, weixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
 /** The binary begins with a patient JIT compiler: most code of a start runs once. After so long it compiles as usual. */
@@ -182,7 +187,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       calls,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
-    const tokenSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
+    const tokenSources = { weixin: weixinTokenSource(http), wecom: wecomTokenSource(http) };
     const source: CredentialSource = {
       obtain: (ref, options) =>
         (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : ticketSource).obtain(
@@ -195,7 +200,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       source,
       store: store.credentials,
       pacing,
-      probe: new CallbackIpProbe(http),
+      probe: callbackIpProbe(http),
       memory,
       clock,
       events,
@@ -204,7 +209,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-    const ticketSource = new TicketSource(new Tickets(http), credentials);
+    const ticketSource = new TicketSource(ticketExchange(http), credentials);
     const renewal = new Renewal({
       manager: credentials,
       memory,
@@ -257,8 +262,8 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
       login: new Login({
-        exchange: new WeixinLogin(http),
-        wecomExchange: new WecomLogin(http),
+        exchange: weixinLogin(http),
+        wecomExchange: wecomLogin(http),
         tokens: credentials,
         answers: store.loginAnswers,
         pacing,

@@ -1,4 +1,3 @@
-import { ServiceError } from "../errors.ts";
 import { Api, ApiRefusal, type Transport } from "./api.ts";
 import {
   type Arguments,
@@ -8,8 +7,8 @@ import {
   usageError,
   option,
 } from "./arguments.ts";
-import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
-import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
+import { type ExitCode, jsonText, showFailure } from "./exit.ts";
+import { keyNotice, type Terminal } from "./terminal.ts";
 import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
 /** What a managing command is run with. */
@@ -74,16 +73,12 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
       args,
       terminal,
       api: new Api(transport),
-      show: (data, text) => terminal.print(isJson ? `${JSON.stringify(data, undefined, 2)}\n` : text()),
+      show: (data, text) => terminal.print(isJson ? jsonText(data) : text()),
       note: (text) => terminal.tell(text[terminal.language]),
     });
     return exitCode ?? 0;
   } catch (error) {
-    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
-      throw error;
-    if (isJson) await terminal.print(`${JSON.stringify(failureAnswer(error), undefined, 2)}\n`);
-    else terminal.tell(failureText(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error));
-    return isNotReady(error) ? 3 : 1;
+    return await showFailure(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error, terminal, isJson);
   } finally {
     await transport.close();
   }
@@ -94,7 +89,7 @@ export function isRemote(args: Arguments): boolean {
   return args.isSet("url");
 }
 
-function isKeyMissing(error: ServiceError, args: Arguments): error is ApiRefusal {
+function isKeyMissing(error: unknown, args: Arguments): error is ApiRefusal {
   return error instanceof ApiRefusal && error.status === 401 && isRemote(args) && !args.isSet(KEY_FILE);
 }
 

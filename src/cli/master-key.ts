@@ -1,9 +1,8 @@
 import { loadConfig } from "../config.ts";
-import { ServiceError } from "../errors.ts";
 import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
 import { type CommandSpec, option, bilingual } from "./arguments.ts";
-import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
-import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
+import { type ExitCode, jsonText, showFailure } from "./exit.ts";
+import { plainText, type Terminal } from "./terminal.ts";
 
 /** `accesstoken master-key …`: the key under which the database is sealed. */
 export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
@@ -57,19 +56,13 @@ async function runMasterKeyRotate(
     const { clock } = terminal;
     const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
     const report = await rotateMasterKey({ path, masterKey, masterKeyFile, newKeyFile, clock });
-    await terminal.print(isJson ? asJson(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal));
+    await terminal.print(
+      isJson ? jsonText(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal),
+    );
     return 0;
   } catch (error) {
-    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
-      throw error;
-    if (isJson) await terminal.print(asJson(failureAnswer(error)));
-    else terminal.tell(failureText(error));
-    return isNotReady(error) ? 3 : 1;
+    return await showFailure(error, terminal, isJson);
   }
-}
-
-function asJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 function asData(report: RotationReport, newKeyFile: string | undefined) {
