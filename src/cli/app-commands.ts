@@ -164,21 +164,15 @@ type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each. */
 function appsText(apps: readonly AppData[]): string {
-  return textTable(
-    ["APP", "PLATFORM", "MODE", "SOURCE", "STATE", "EXPIRES", "TITLE"],
-    apps.map(({ app, platform, mode, source, disabled, credentials, title }) => {
-      const token = credentials.access_token;
-      return [
-        app,
-        platform,
-        mode,
-        source,
-        disabled ? "disabled" : token?.state,
-        localTime(token?.expires_at),
-        title,
-      ];
-    }),
-  );
+  return textTable(apps, {
+    APP: ({ app }) => app,
+    PLATFORM: ({ platform }) => platform,
+    MODE: ({ mode }) => mode,
+    SOURCE: ({ source }) => source,
+    STATE: ({ disabled, credentials }) => (disabled ? "disabled" : credentials.access_token?.state),
+    EXPIRES: ({ credentials }) => localTime(credentials.access_token?.expires_at),
+    TITLE: ({ title }) => title,
+  });
 }
 
 /** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
@@ -194,16 +188,13 @@ function appText(app: AppData): string {
       disabled: app.disabled ? "yes" : "no",
       version: String(app.version),
     }),
-    textTable(
-      ["CREDENTIAL", "STATE", "EXPIRES", "LAST USED", "NEXT ATTEMPT"],
-      credentials.map(([kind, { state, expires_at, last_used_at, next_attempt_at }]) => [
-        kind,
-        state,
-        localTime(expires_at),
-        localTime(last_used_at),
-        localTime(next_attempt_at),
-      ]),
-    ),
+    textTable(credentials, {
+      CREDENTIAL: ([kind]) => kind,
+      STATE: ([, { state }]) => state,
+      EXPIRES: ([, { expires_at }]) => localTime(expires_at),
+      "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
+      "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
+    }),
     ...credentials.flatMap(([kind, { last_failure }]) =>
       last_failure ? [failureText(kind, last_failure)] : [],
     ),
@@ -218,8 +209,9 @@ function failureText(kind: string, failure: NonNullable<CredentialData["last_fai
 }
 
 function callsText(calls: AppData["calls_today"]): string {
-  return textTable(
-    ["ENDPOINT", "CALLS TODAY", "LIMIT"],
-    Object.entries(calls).map(([endpoint, { calls, limit }]) => [endpoint, String(calls), limit?.toString()]),
-  );
+  return textTable(Object.entries(calls), {
+    ENDPOINT: ([endpoint]) => endpoint,
+    "CALLS TODAY": ([, counted]) => String(counted.calls),
+    LIMIT: ([, { limit }]) => limit?.toString(),
+  });
 }

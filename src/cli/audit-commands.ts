@@ -177,50 +177,41 @@ type VerdictData = Static<typeof verdict>;
 
 /** Entries for a person, a line each. */
 function entriesText(entries: readonly EntryData[]): string {
-  return textTable(
-    ["ID", "TIME", "CLIENT", "ENVIRONMENT", "ADDRESS", "ACTION", "APP", "OUTCOME", "DETAIL"],
-    entries.map(({ id, at, client, environment, address, action, app, outcome, detail }) => [
-      String(id),
-      localTime(at),
-      client,
-      environment,
-      address,
-      action,
-      app,
-      outcome,
-      detailText(detail),
-    ]),
-  );
+  return textTable(entries, {
+    ID: ({ id }) => String(id),
+    TIME: ({ at }) => localTime(at),
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    ADDRESS: ({ address }) => address,
+    ACTION: ({ action }) => action,
+    APP: ({ app }) => app,
+    OUTCOME: ({ outcome }) => outcome,
+    DETAIL: ({ detail }) => detailText(detail),
+  });
 }
 
 /** Counts of use for a person, a line each. */
 function usageText(usage: readonly UsageData[]): string {
-  return textTable(
-    ["MINUTE", "CLIENT", "ENVIRONMENT", "ACTION", "APP", "COUNT"],
-    usage.map(({ minute, client, environment, action, app, count }) => [
-      localTime(minute),
-      client,
-      environment,
-      action,
-      app,
-      String(count),
-    ]),
-  );
+  return textTable(usage, {
+    MINUTE: ({ minute }) => localTime(minute),
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    ACTION: ({ action }) => action,
+    APP: ({ app }) => app,
+    COUNT: ({ count }) => String(count),
+  });
 }
 
 /** Counts of denials for a person, a line each. */
 function denialsText(denials: readonly DenialData[]): string {
-  return textTable(
-    ["MINUTE", "ADDRESS", "CLIENT", "ROUTE", "CODE", "COUNT"],
-    denials.map(({ minute, address, client, route, code, count }) => [
-      localTime(minute),
-      address,
-      client,
-      route,
-      String(code),
-      String(count),
-    ]),
-  );
+  return textTable(denials, {
+    MINUTE: ({ minute }) => localTime(minute),
+    ADDRESS: ({ address }) => address,
+    CLIENT: ({ client }) => client,
+    ROUTE: ({ route }) => route,
+    CODE: ({ code }) => String(code),
+    COUNT: ({ count }) => String(count),
+  });
 }
 
 /** A verdict for a person. */

@@ -81,19 +81,16 @@ export async function changeClient(
 
 /** Clients for a person, a line each. */
 export function clientsText(clients: readonly ClientData[]): string {
-  return textTable(
-    ["CLIENT", "ENVIRONMENT", "EXPIRES", "RATE", "NETWORKS", "DELIVERY", "POLICY", "GRANTS"],
-    clients.map(({ client, environment, expires_at, rate_limit, networks, grants, delivery, policy }) => [
-      client,
-      environment,
-      localTime(expires_at),
-      rate_limit?.toString(),
-      networks.join(","),
-      delivery,
-      policyText(policy),
-      grants.map(grantText).join("; "),
-    ]),
-  );
+  return textTable(clients, {
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    EXPIRES: ({ expires_at }) => localTime(expires_at),
+    RATE: ({ rate_limit }) => rate_limit?.toString(),
+    NETWORKS: ({ networks }) => networks.join(","),
+    DELIVERY: ({ delivery }) => delivery,
+    POLICY: ({ policy }) => policyText(policy),
+    GRANTS: ({ grants }) => grants.map(grantText).join("; "),
+  });
 }
 
 /** One client for a person. */

@@ -115,15 +115,12 @@ async function showKept(at: Managing, { api_key: _key, ...shown }: CreatedKeyDat
 
 /** Keys for a person, a line each. */
 export function keysText(keys: readonly KeyData[]): string {
-  return textTable(
-    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
-    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
-      key,
-      state,
-      localTime(created_at),
-      localTime(revoked_at ?? expires_at),
-      localTime(last_used_at),
-      label,
-    ]),
-  );
+  return textTable(keys, {
+    KEY: ({ key }) => key,
+    STATE: ({ state }) => state,
+    CREATED: ({ created_at }) => localTime(created_at),
+    EXPIRES: ({ revoked_at, expires_at }) => localTime(revoked_at ?? expires_at),
+    "LAST USED": ({ last_used_at }) => localTime(last_used_at),
+    LABEL: ({ label }) => label,
+  });
 }

@@ -126,12 +126,14 @@ async function promptSecret(
 // oxlint-disable-next-line no-control-regex -- they are what must go
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
 
-/** Rows under their headings, aligned in columns, a line each. Every text is made `plainText`. */
-export function textTable(
-  headings: readonly string[],
-  rows: readonly (readonly (string | undefined)[])[],
+/** A line for each of `rows`, aligned in columns under their headings. Every text is made `plainText`. */
+export function textTable<Row>(
+  rows: readonly Row[],
+  columns: Readonly<Record<string, (row: Row) => string | undefined>>,
 ): string {
-  const cells = [headings, ...rows.map((row) => headings.map((_, n) => plainText(row[n] || "-")))];
+  const headings = Object.keys(columns);
+  const texts = Object.values(columns);
+  const cells = [headings, ...rows.map((row) => texts.map((textOf) => plainText(textOf(row) || "-")))];
   const widths = headings.map((_, n) => Math.max(...cells.map((row) => Bun.stringWidth(row[n] ?? ""))));
   return cells.map((row) => line(row, widths)).join("");
 }

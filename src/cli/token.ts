@@ -61,13 +61,11 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
     positionals: [APP],
     options: [
       KIND,
-      {
-        name: "force",
-        meaning: bilingual(
-          "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
-          "强制微信生成新值，旧值随即失效，每日20次",
-        ),
-      },
+      option(
+        "--force",
+        "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
+        "强制微信生成新值，旧值随即失效，每日20次",
+      ),
     ],
     run: refreshToken,
   }),
