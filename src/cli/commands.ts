@@ -1,12 +1,5 @@
 import { NAME, VERSION } from "../version.ts";
-import {
-  type Arguments,
-  type CommandSpec,
-  type OptionSpec,
-  type Text,
-  option,
-  bilingual,
-} from "./arguments.ts";
+import { type Arguments, type CommandSpec, option, bilingual } from "./arguments.ts";
 
 const PORTS = { min: 0, max: 65_535 };
 
@@ -31,11 +24,10 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     words: ["sandbox"],
     meaning: bilingual("Run a stand-in for WeChat and WeCom", "启动模拟的微信与企业微信"),
     options: [
-      portOption(
-        bilingual(
-          "WeChat's port; WeCom's is the next one. Default: 3001",
-          "微信端口，企业微信为其后一个端口，默认3001",
-        ),
+      option(
+        "--port <n>",
+        "WeChat's port; WeCom's is the next one. Default: 3001",
+        "微信端口，企业微信为其后一个端口，默认3001",
       ),
     ],
     run: async (args) => {
@@ -46,7 +38,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["demo"],
     meaning: bilingual("Run both, with sample apps", "同时启动两者，并带示例应用"),
-    options: [portOption(bilingual("The service's port. Default: 3000", "服务端口，默认3000"))],
+    options: [option("--port <n>", "The service's port. Default: 3000", "服务端口，默认3000")],
     run: async (args) => {
       const port = args.findNumber("port", PORTS) ?? 3000;
       return (await import("./sandbox.ts")).runDemo(port);
@@ -93,10 +85,6 @@ export async function loadCommands(word?: string): Promise<readonly CommandSpec[
     return [...SERVICE_COMMANDS, ...groups.flat()];
   }
   return (await GROUPS.get(word)?.()) ?? SERVICE_COMMANDS.filter(({ words }) => words[0] === word);
-}
-
-function portOption(meaning: Text): OptionSpec {
-  return { name: "port", value: "<n>", meaning };
 }
 
 function numberOf(args: Arguments, name: string): number {

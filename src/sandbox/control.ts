@@ -1,5 +1,7 @@
+import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
 import { masked, secondsLeft, type IssuedTokens } from "./issued-tokens.ts";
-import type { Fault, FaultEffect } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 import type { SandboxSwitches } from "./sandbox-settings.ts";
 import type { SandboxTime } from "./sandbox-time.ts";
@@ -67,82 +69,51 @@ function controlAnswer(status: number, body: object): Answer {
   return { ...jsonAnswer("application/json; charset=utf-8", body), status };
 }
 
-/**
- * A fault parsed from JSON sent to the control interface; `times` is 1 when it is not given.
- *
- * A gate can't be sent, because it could not be opened. Use `delay`.
- *
- * @throws {Error} with a sentence for the sender when it is no fault.
- */
+const TEXT = Type.String();
+const NUMBER = Type.Number({ minimum: 0 });
+const MAYBE_TEXT = Type.Optional(TEXT);
+const MAYBE_NUMBER = Type.Optional(NUMBER);
+
+/** The fields of each fault that can be sent. A gate can't be, because it could not be opened: use `delay`. */
+const FAULT_FIELDS: Readonly<Record<Exclude<Fault["kind"], "gate" | "gate_before">, TProperties>> = {
+  error: { errcode: Type.Union([Type.Number(), TEXT], { default: -1 }), errmsg: MAYBE_TEXT },
+  http: { status: MAYBE_NUMBER, body: MAYBE_TEXT },
+  reset_before: {},
+  reset_after: {},
+  delay: { ms: NUMBER },
+  truncated_json: {},
+  truncated_body: {},
+  empty_body: {},
+  raw: { body: TEXT, contentType: TEXT, status: MAYBE_NUMBER },
+  gzip_bomb: { bytes: MAYBE_NUMBER },
+  oversized: { bytes: MAYBE_NUMBER },
+  redirect: { location: TEXT, status: MAYBE_NUMBER },
+  field: { field: TEXT, value: Type.Optional(Type.Unknown()) },
+  text_plain: {},
+};
+
+/** Every fault that can be sent, by its kind; `times` is 1 when it is not given. */
+const FAULTS: ReadonlyMap<unknown, TObject> = new Map(
+  Object.entries(FAULT_FIELDS).map(([kind, fields]) => [
+    kind,
+    Type.Object({
+      kind: Type.Literal(kind),
+      ...fields,
+      endpoint: MAYBE_TEXT,
+      host: Type.Optional(Type.Union([Type.Literal("weixin"), Type.Literal("wecom")])),
+      times: Type.Number({ minimum: 1, default: 1 }),
+    }),
+  ]),
+);
+
+/** The fault that was sent as JSON. Throws an error with a sentence for the sender when it is none. */
 function parseFault(json: Record<string, unknown>): Fault {
-  const { endpoint, host, times = 1 } = json;
-  if (endpoint !== undefined && typeof endpoint !== "string") throw wrong("endpoint", "a path");
-  if (host !== undefined && host !== "weixin" && host !== "wecom") throw wrong("host", "weixin or wecom");
-  if (typeof times !== "number" || times < 1) throw wrong("times", "a number from 1");
-  return { ...parseEffect(json), endpoint, host, times };
-}
-
-function parseEffect(json: Record<string, unknown>): FaultEffect {
-  const { kind } = json;
-  switch (kind) {
-    case "reset_before":
-    case "reset_after":
-    case "truncated_json":
-    case "truncated_body":
-    case "empty_body":
-    case "text_plain":
-      return { kind };
-    case "error": {
-      const { errcode = -1 } = json;
-      if (typeof errcode !== "number" && typeof errcode !== "string")
-        throw wrong("errcode", "a number or text");
-      return { kind, errcode, errmsg: optionalText(json, "errmsg") };
-    }
-    case "http":
-      return { kind, status: optionalNumber(json, "status"), body: optionalText(json, "body") };
-    case "delay":
-      return { kind, ms: requiredNumber(json, "ms") };
-    case "raw":
-      return {
-        kind,
-        body: requiredText(json, "body"),
-        contentType: requiredText(json, "contentType"),
-        status: optionalNumber(json, "status"),
-      };
-    case "gzip_bomb":
-    case "oversized":
-      return { kind, bytes: optionalNumber(json, "bytes") };
-    case "redirect":
-      return { kind, location: requiredText(json, "location"), status: optionalNumber(json, "status") };
-    case "field":
-      return { kind, field: requiredText(json, "field"), value: json["value"] };
-    default:
-      throw wrong("kind", "one of the faults in src/sandbox/fault.ts, except a gate");
-  }
-}
-
-function requiredText(json: Record<string, unknown>, name: string): string {
-  const value = json[name];
-  if (typeof value !== "string") throw wrong(name, "text");
-  return value;
-}
-
-function requiredNumber(json: Record<string, unknown>, name: string): number {
-  const value = json[name];
-  if (typeof value !== "number" || value < 0) throw wrong(name, "a number from 0");
-  return value;
-}
-
-function optionalText(json: Record<string, unknown>, name: string): string | undefined {
-  return json[name] === undefined ? undefined : requiredText(json, name);
-}
-
-function optionalNumber(json: Record<string, unknown>, name: string): number | undefined {
-  return json[name] === undefined ? undefined : requiredNumber(json, name);
-}
-
-function wrong(name: string, expected: string): Error {
-  return new Error(`${name} must be ${expected}`);
+  const shape = FAULTS.get(json["kind"]);
+  if (!shape) throw new Error(`kind must be one of ${[...FAULTS.keys()].join(", ")}`);
+  const fault = Value.Clean(shape, Value.Default(shape, json));
+  const [error] = Value.Errors(shape, fault);
+  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
+  return fault as Fault;
 }
 
 /** What the state shows besides the platforms. */
