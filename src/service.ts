@@ -10,7 +10,7 @@ import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { type CredentialSource, TicketSource } from "./credentials/source.ts";
+import { type CredentialSource, ticketSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { TokenIntrospector, TokenResolver } from "./credentials/token-resolver.ts";
@@ -23,7 +23,6 @@ import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { UserTokenCalls } from "./gateway/forwarder.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
 import type { RequestSocket } from "./api/face.ts";
@@ -190,7 +189,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const tokenSources = { weixin: weixinTokenSource(http), wecom: wecomTokenSource(http) };
     const source: CredentialSource = {
       obtain: (ref, options) =>
-        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : ticketSource).obtain(
+        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : tickets).obtain(
           ref,
           options,
         ),
@@ -209,7 +208,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-    const ticketSource = new TicketSource(ticketExchange(http), credentials);
+    const tickets = ticketSource(ticketExchange(http), credentials);
     const renewal = new Renewal({
       manager: credentials,
       memory,
@@ -297,7 +296,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const wechat = new WechatFace({
       resolver: new TokenResolver(access, introspector, events),
       endpoints: dropinEndpoints(parts),
-      others: new GatewayPaths(access, gateway, new UserTokenCalls(forwarder)),
+      others: new GatewayPaths(access, gateway, forwarder),
       clock,
     });
     const door = new Door({

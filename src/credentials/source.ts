@@ -105,17 +105,11 @@ export interface TicketExchange {
 }
 
 /** Obtains tickets with the access token of the same slot; a token that was rejected is replaced, once. */
-export class TicketSource implements CredentialSource {
-  readonly #exchange: TicketExchange;
-  readonly #tokens: TokenKeeper;
-
-  constructor(exchange: TicketExchange, tokens: TokenKeeper) {
-    this.#exchange = exchange;
-    this.#tokens = tokens;
-  }
-
-  obtain(ref: CredentialRef, { signal }: ObtainOptions): Promise<IssuedCredential> {
-    const ask = (token: Secret) => this.#exchange.ticketFor(ref, token, signal);
-    return withToken(this.#tokens, ref.slot, ask, { signal, endpoint: ref.kind, triesValidAgain: true });
-  }
+export function ticketSource(exchange: TicketExchange, tokens: TokenKeeper): CredentialSource {
+  return {
+    obtain: (ref, { signal }) => {
+      const ask = (token: Secret) => exchange.ticketFor(ref, token, signal);
+      return withToken(tokens, ref.slot, ask, { signal, endpoint: ref.kind, triesValidAgain: true });
+    },
+  };
 }

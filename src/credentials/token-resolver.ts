@@ -27,8 +27,8 @@ export interface TokenIntrospectorParts {
   readonly clock: Clock;
 }
 
-/** So many real tokens are kept in mind; there are two of an app at most that live. */
-const MOST = 1000;
+/** So many real tokens are cached; at most two of an app are valid. */
+const MAX_TOKENS = 1000;
 
 /**
  * Knows the access tokens again that this service has handed out, its own and WeChat's.
@@ -82,7 +82,7 @@ export class TokenIntrospector {
     const isTrue = epoch === this.#epoch && epoch === this.#currentEpoch();
     // What ends a rejected one must do so at once in every process: such a token is looked up each time.
     if (issued && isTrue && !issued.isRejected) {
-      if (this.#issued.size >= MOST) this.#issued.clear();
+      if (this.#issued.size >= MAX_TOKENS) this.#issued.clear();
       this.#issued.set(digest, issued);
     }
     return issued;

@@ -106,24 +106,22 @@ export function headersUp(headers: Headers): Headers {
  *
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
  */
-const PATHS: ReadonlySet<string> = new Set(["/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token"]);
+const USER_TOKEN_PATHS: ReadonlySet<string> = new Set([
+  "/sns/userinfo",
+  "/sns/auth",
+  "/sns/oauth2/refresh_token",
+]);
 
-/** Forwards calls with a user's own token, with which the app's has nothing to do: each goes up as it came. */
-export class UserTokenCalls {
-  readonly #forwarder: Forwarder;
+/** Whether the path takes a user's own token, with which the app's has nothing to do. */
+export function takesUserToken(path: string): boolean {
+  return USER_TOKEN_PATHS.has(path);
+}
 
-  constructor(forwarder: Forwarder) {
-    this.#forwarder = forwarder;
-  }
-
-  /** Whether the path takes a user's own token. */
-  takes(path: string): boolean {
-    return PATHS.has(path);
-  }
-
-  /** WeChat's answer, as it came. Throws as `forwardTracked`. */
-  forward({ method, path, query, headers, signal }: CallRequest): Promise<ForwardAnswer> {
-    const request = { platform: "weixin", method, path, query: query.toString(), signal } as const;
-    return forwardTracked(this.#forwarder, { ...request, headers: headersUp(headers), body: undefined });
-  }
+/** Forwards a call with a user's own token as it came; WeChat's answer, as it came. Throws as `forwardTracked`. */
+export function forwardUntouched(
+  forwarder: Forwarder,
+  { method, path, query, headers, signal }: CallRequest,
+): Promise<ForwardAnswer> {
+  const request = { platform: "weixin", method, path, query: query.toString(), signal } as const;
+  return forwardTracked(forwarder, { ...request, headers: headersUp(headers), body: undefined });
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type CredentialSource, type TicketExchange, TicketSource } from "../../src/credentials/source.ts";
+import { type CredentialSource, type TicketExchange, ticketSource } from "../../src/credentials/source.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
@@ -40,7 +40,7 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
     events,
     holder: "this process",
   });
-  const tickets = new TicketSource(exchange, manager);
+  const tickets = ticketSource(exchange, manager);
   const ticket = (slot = weixinSlot()) => manager.get({ slot, kind: "jsapi_ticket" });
   return {
     manager,
@@ -101,10 +101,7 @@ test("each kind of ticket is a credential of its own, obtained with the one toke
 
 test("any other refusal leaves the token alone", async () => {
   using it = await setup([], "token");
-  const failing = new TicketSource(
-    { ticketFor: () => Promise.reject(refusal("permission", 48001)) },
-    it.manager,
-  );
+  const failing = ticketSource({ ticketFor: () => Promise.reject(refusal("permission", 48001)) }, it.manager);
   const lost = failing.obtain(
     { slot: weixinSlot(), kind: "jsapi_ticket" },
     { signal: AbortSignal.timeout(1000) },
