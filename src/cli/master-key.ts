@@ -61,7 +61,7 @@ async function runMasterKeyRotate(
     );
     return 0;
   } catch (error) {
-    return await showFailure(error, terminal, isJson);
+    return showFailure(error, terminal, isJson);
   }
 }
 
