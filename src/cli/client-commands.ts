@@ -77,8 +77,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
       option("--rate <n>", "Requests a second. Default: any number", "每秒请求数上限；默认不限"),
       option(
         "--concurrency <n>",
-        "Requests at once through the gateway. Default: any number",
-        "经网关同时进行的请求数上限；默认不限",
+        "Requests at once through the gateway. Default: 96",
+        "经网关同时进行的请求数上限；默认96",
       ),
       ...REACH_OPTIONS,
     ],

@@ -116,8 +116,8 @@ export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
     ...REACH_OPTIONS,
     option(
       "--concurrency <n>",
-      "Requests at once through the gateway; any for no limit",
-      "经网关同时进行的请求数上限；any 表示不限",
+      "Requests at once through the gateway; any for the default of 96",
+      "经网关同时进行的请求数上限；any 表示默认的96",
     ),
     option("--rate <n>", "Requests a second; any for no limit", "每秒请求数上限；any 表示不限"),
     {
