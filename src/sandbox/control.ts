@@ -1,6 +1,6 @@
 import { type TObject, type TProperties, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import { masked, secondsLeft, type IssuedTokens } from "./issued-tokens.ts";
+import { type IssuedTokens, masked, secondsLeft } from "./issued-tokens.ts";
 import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 import type { SandboxSwitches } from "./sandbox-settings.ts";

@@ -12,9 +12,8 @@ import {
 import { SandboxTime } from "./sandbox-time.ts";
 import { answerAsWecom, wecomError } from "./wecom-endpoints.ts";
 import { type WecomApp, WecomPlatform } from "./wecom-platform.ts";
-import type { WeixinApp } from "./weixin-app.ts";
+import { type WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
 import { answerAsWeixin, weixinError } from "./weixin-endpoints.ts";
-import { WeixinPlatform } from "./weixin-platform.ts";
 
 /** Two hours and the five minutes of hand-over are in this ratio; shorter lifetimes keep it. */
 const LIFE_PER_HANDOVER = 24;

@@ -1,4 +1,4 @@
-import { secondsLeft } from "./issued-tokens.ts";
+import { derivedId, derivedSessionKey, secondsLeft } from "./issued-tokens.ts";
 import { downloadHeaders } from "./media-store.ts";
 import {
   type Answer,
@@ -9,7 +9,6 @@ import {
   type SandboxRequest,
   wecomErrmsg,
 } from "./sandbox-request.ts";
-import { derivedId, derivedSessionKey } from "./user-tokens.ts";
 import type { WecomApp, WecomPlatform } from "./wecom-platform.ts";
 
 interface Endpoint {

@@ -1,6 +1,7 @@
 import {
   type IssuedToken,
   IssuedTokens,
+  OneTimeCodes,
   secondsLeft,
   Tickets,
   TokenSequence,
@@ -10,7 +11,6 @@ import { MediaStore } from "./media-store.ts";
 import { Refusal } from "./sandbox-request.ts";
 import { isListed, type SandboxSwitches, type SandboxWecomApp } from "./sandbox-settings.ts";
 import { QuotaCounter, type SandboxTime } from "./sandbox-time.ts";
-import { OneTimeCodes } from "./user-tokens.ts";
 
 const TOKEN_LENGTH = 128;
 

@@ -1,4 +1,4 @@
-import { tokenText } from "./issued-tokens.ts";
+import { derivedId, tokenText } from "./issued-tokens.ts";
 import { downloadHeaders, uploadedFile } from "./media-store.ts";
 import {
   type Answer,
@@ -10,7 +10,6 @@ import {
   type SandboxRequest,
   text,
 } from "./sandbox-request.ts";
-import { derivedId } from "./user-tokens.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
 const TICKET_TYPES = new Set(["jsapi", "wx_card"]);

@@ -5,8 +5,8 @@ import {
   JSON_TYPE,
   jsonAnswer,
   jsonBody,
-  ok,
   newRid,
+  ok,
   Refusal,
   requirePost,
   type SandboxRequest,
@@ -14,9 +14,8 @@ import {
   weixinErrmsg,
 } from "./sandbox-request.ts";
 import * as api from "./weixin-api-endpoints.ts";
-import type { WeixinApp } from "./weixin-app.ts";
+import type { WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
 import * as login from "./weixin-login-endpoints.ts";
-import type { WeixinPlatform } from "./weixin-platform.ts";
 
 type Endpoint = (platform: WeixinPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
 
