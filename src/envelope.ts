@@ -40,11 +40,6 @@ const NUMBERS = {
 /** What an unexpected fault says to a caller: nothing about itself. */
 const INTERNAL_MESSAGE = "服务内部错误，请凭 trace_id 联系管理员 (internal error; quote the trace_id)";
 
-/** The envelope of a success. */
-export function successEnvelope(data: object, traceId: string): Envelope {
-  return { code: 0, msg: "success", data, trace_id: traceId };
-}
-
 /** The envelope of a failure. Whatever is not a `ServiceError` is code 500 and says nothing about its cause. */
 export function failureEnvelope(error: unknown, traceId: string): Envelope {
   if (!(error instanceof ServiceError) || error.code === "internal") {

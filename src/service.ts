@@ -10,21 +10,19 @@ import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import type { CredentialSource } from "./credentials/source.ts";
+import { type CredentialSource, ticketSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
-import { TokenIntrospector } from "./credentials/token-introspector.ts";
+import { TokenIntrospector, TokenResolver } from "./credentials/token-resolver.ts";
 import { Renewal } from "./credentials/renewal.ts";
 import { Pacing } from "./credentials/pacing.ts";
 import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
-import { TokenResolver } from "./credentials/token-resolver.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import { UserTokenCalls } from "./gateway/user-token-calls.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
 import type { RequestSocket } from "./api/face.ts";
@@ -34,9 +32,7 @@ import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
 import { type HttpServer, listen } from "./http/server.ts";
-import { CardSigner } from "./signing/card-signer.ts";
-import { JsApiSigner } from "./signing/js-api-signer.ts";
-import { TicketSource } from "./signing/ticket-source.ts";
+import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
@@ -44,10 +40,15 @@ import { Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import type { Store } from "./store/store.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
-import { CallbackIpProbe, Tickets, WecomTokenSource, WeixinTokenSource } from "./upstream/token-sources.ts";
+import {
+  callbackIpProbe,
+  ticketExchange,
+  wecomTokenSource,
+  weixinTokenSource,
+} from "./upstream/token-sources.ts";
 import { warnOfFilePermissions } from "./store/key-file.ts";
 import { HttpClient } from "./upstream/http-client.ts";
-import { WecomLogin, WeixinLogin } from "./upstream/login-exchanges.ts";
+import { wecomLogin, weixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
 /** The binary begins with a patient JIT compiler: most code of a start runs once. After so long it compiles as usual. */
@@ -185,10 +186,10 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       calls,
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
-    const tokenSources = { weixin: new WeixinTokenSource(http), wecom: new WecomTokenSource(http) };
+    const tokenSources = { weixin: weixinTokenSource(http), wecom: wecomTokenSource(http) };
     const source: CredentialSource = {
       obtain: (ref, options) =>
-        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : ticketSource).obtain(
+        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : tickets).obtain(
           ref,
           options,
         ),
@@ -198,7 +199,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       source,
       store: store.credentials,
       pacing,
-      probe: new CallbackIpProbe(http),
+      probe: callbackIpProbe(http),
       memory,
       clock,
       events,
@@ -207,7 +208,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
     const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
-    const ticketSource = new TicketSource(new Tickets(http), credentials);
+    const tickets = ticketSource(ticketExchange(http), credentials);
     const renewal = new Renewal({
       manager: credentials,
       memory,
@@ -260,15 +261,14 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
       login: new Login({
-        exchange: new WeixinLogin(http),
-        wecomExchange: new WecomLogin(http),
+        exchange: weixinLogin(http),
+        wecomExchange: wecomLogin(http),
         tokens: credentials,
         answers: store.loginAnswers,
         pacing,
         clock,
       }),
-      signer: new JsApiSigner(credentials, clock),
-      cards: new CardSigner(credentials, clock),
+      signer: new PageSigner(credentials, clock),
       states: new CredentialStates({
         facts: store.credentialFacts,
         pacing,
@@ -296,7 +296,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const wechat = new WechatFace({
       resolver: new TokenResolver(access, introspector, events),
       endpoints: dropinEndpoints(parts),
-      others: new GatewayPaths(access, gateway, new UserTokenCalls(forwarder)),
+      others: new GatewayPaths(access, gateway, forwarder),
       clock,
     });
     const door = new Door({

@@ -5,16 +5,15 @@ import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
-import type { ClientStore } from "./client-store.ts";
-import type { ApiKeyRecord, Client } from "./client.ts";
+import type { ApiKeyRecord, Client, ClientStore } from "./client.ts";
 import {
   changeWithDelivery,
-  validateSettings,
   type ClientSettings,
-  settingsForPeople,
-  withDefaults,
   isSame,
   type NewClientSettings,
+  settingsForPeople,
+  validateSettings,
+  withDefaults,
 } from "./client-settings.ts";
 
 /** For so long a rolled key may go on beside the new one, at most. */

@@ -2,8 +2,14 @@ import { timingSafeEqual } from "node:crypto";
 import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import { isWellFormedApiKey } from "./api-key.ts";
-import type { ClientStore } from "./client-store.ts";
-import { type Action, type ApiKeyRecord, type Client, grantTable, isAdmin } from "./client.ts";
+import {
+  type Action,
+  type ApiKeyRecord,
+  type Client,
+  type ClientStore,
+  grantTable,
+  isAdmin,
+} from "./client.ts";
 import { Networks } from "./networks.ts";
 
 const MINUTE_MS = 60_000;

@@ -4,9 +4,8 @@ import type { Access } from "../access/access.ts";
 import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf } from "../errors.ts";
 import { assertCanonicalPath } from "../gateway/blocked-paths.ts";
-import type { CallRequest } from "../gateway/forwarder.ts";
+import { type CallRequest, type Forwarder, forwardUntouched, takesUserToken } from "../gateway/forwarder.ts";
 import type { Gateway } from "../gateway/gateway.ts";
-import type { UserTokenCalls } from "../gateway/user-token-calls.ts";
 import { announcedLength } from "./body.ts";
 import { withDefaultHeaders } from "./answer.ts";
 import type { OtherPaths, Serving } from "./wechat.ts";
@@ -18,16 +17,12 @@ const CALL_SECONDS = 255;
 export class GatewayPaths implements OtherPaths {
   readonly #access: Pick<Access, "trusted">;
   readonly #gateway: Pick<Gateway, "call">;
-  readonly #userTokenCalls: Pick<UserTokenCalls, "takes" | "forward">;
+  readonly #forwarder: Forwarder;
 
-  constructor(
-    access: Pick<Access, "trusted">,
-    gateway: Pick<Gateway, "call">,
-    userTokenCalls: Pick<UserTokenCalls, "takes" | "forward">,
-  ) {
+  constructor(access: Pick<Access, "trusted">, gateway: Pick<Gateway, "call">, forwarder: Forwarder) {
     this.#access = access;
     this.#gateway = gateway;
-    this.#userTokenCalls = userTokenCalls;
+    this.#forwarder = forwarder;
   }
 
   assertPath(platform: Platform, path: string): void {
@@ -35,7 +30,7 @@ export class GatewayPaths implements OtherPaths {
   }
 
   takesUserToken(path: string): boolean {
-    return this.#userTokenCalls.takes(path);
+    return takesUserToken(path);
   }
 
   async forwardUntouched(serving: Serving): Promise<Response> {
@@ -45,9 +40,8 @@ export class GatewayPaths implements OtherPaths {
       throw refusalOf("weixin", 43001, "require GET method", { code: "method_not_allowed" });
     const action = `api:call ${pathFamily(path)}`;
     serving.usage = { identity: principal.identity, action, app: ANY_APP };
-    const { status, headers, body } = await this.#userTokenCalls.forward(
-      this.#requestOf(serving, path, principal),
-    );
+    const request = this.#requestOf(serving, path, principal);
+    const { status, headers, body } = await forwardUntouched(this.#forwarder, request);
     call.outcome = { code: 0, result: "done", usage: serving.usage };
     return withDefaultHeaders(
       new Response(body as Uint8Array<ArrayBuffer> | null, { status, headers }),

@@ -18,11 +18,11 @@ import {
   envelopeOf,
   minTtl,
   minTtlMs,
-  tokenReply,
   secret,
+  tokenReply,
   url,
 } from "./schema.ts";
-import type { JsApiSigner } from "../signing/js-api-signer.ts";
+import type { PageSigner } from "../signing/page-signer.ts";
 
 /** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
 const MARGIN_SECONDS = 10;
@@ -213,7 +213,7 @@ function tokenData(credential: DeliveredToken) {
 /** What the routes of `/JsSDK/*` work with. */
 export interface JsSdkRouteParts {
   readonly access: Access;
-  readonly signer: JsApiSigner;
+  readonly signer: PageSigner;
 }
 
 /** `/JsSDK/*`: signatures for `wx.config`. */

@@ -36,7 +36,6 @@ const quota = Type.Object({
   limit: Type.Optional(Type.Integer({ description: "Where the platform names one. 平台公布的每日上限。" })),
 });
 
-/** One credential as it is shown; it has no field for a value. */
 const revokedEarly = Type.Object(
   {
     at: instant("When it was found out. 发现时间"),
@@ -48,6 +47,7 @@ const revokedEarly = Type.Object(
   },
 );
 
+/** One credential as it is shown; it has no field for a value. */
 const credentialStatus = Type.Object({
   state: Type.Union(
     CREDENTIAL_STATES.map((state) => Type.Literal(state)),

@@ -38,10 +38,14 @@ const next = Type.Optional(Type.String({ description: "There are more. 尚有更
 
 /** `/v1/audit`: who did what, for administrators. */
 export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts) {
-  const pageOfUsage = async (query: Query & PageQuery) =>
-    pageOf(limitOf(query), (page) => auditStore.listUsage(filterOf(query), page), query.after);
-  const pageOfDenials = async (query: Query & PageQuery) =>
-    pageOf(limitOf(query), (page) => auditStore.listDenials(filterOf(query), page), query.after);
+  const countsPage = async (query: Query & PageQuery, name: string, list: ListCounts) => {
+    const { rows, next } = await pageOf(limitOf(query), (page) => list(filterOf(query), page), query.after);
+    return { [name]: rows.map(countData), next };
+  };
+  const pageOfUsage = (query: Query & PageQuery, name: string) =>
+    countsPage(query, name, (filter, page) => auditStore.listUsage(filter, page));
+  const pageOfDenials = (query: Query & PageQuery, name: string) =>
+    countsPage(query, name, (filter, page) => auditStore.listDenials(filter, page));
   return (
     new Elysia({ prefix: "/v1/audit" })
       // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
@@ -73,35 +77,23 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
       )
       .get(
         "/usage",
-        async ({ query }) => {
-          const { rows, next } = await pageOfUsage(query);
-          return { usage: rows.map(countData), next };
-        },
+        ({ query }) => pageOfUsage(query, "usage"),
         route(LONG, { query: usageQuery, detail: usageDetail("usage") }),
       )
       .get(
         "/denials",
-        async ({ query }) => {
-          const { rows, next } = await pageOfDenials(query);
-          return { denials: rows.map(countData), next };
-        },
+        ({ query }) => pageOfDenials(query, "denials"),
         route(LONG, { query: denialQuery, detail: denialsDetail("denials") }),
       )
       // The former names of both, which answer for one minor version more.
       .get(
         "/reads",
-        async ({ query }) => {
-          const { rows, next } = await pageOfUsage(query);
-          return { reads: rows.map(countData), next };
-        },
+        ({ query }) => pageOfUsage(query, "reads"),
         route(LONG, { query: usageQuery, detail: usageDetail("reads") }),
       )
       .get(
         "/refusals",
-        async ({ query }) => {
-          const { rows, next } = await pageOfDenials(query);
-          return { refusals: rows.map(countData), next };
-        },
+        ({ query }) => pageOfDenials(query, "refusals"),
         route(LONG, { query: denialQuery, detail: denialsDetail("refusals") }),
       )
       .get(
@@ -156,6 +148,8 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
       )
   );
 }
+
+type ListCounts = (filter: AuditFilter, page: Page) => Promise<readonly (UsageCount | DenialCount)[]>;
 
 type Query = { readonly [Name in keyof AuditFilter]?: string | undefined };
 

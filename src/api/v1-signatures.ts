@@ -1,33 +1,38 @@
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
+import type { Slot } from "../apps/app.ts";
 import type { Access } from "../access/access.ts";
-import { callOf, Reply, route } from "./face.ts";
-import type { GetNotes } from "../credentials/manager.ts";
-import type { CardSigner } from "../signing/card-signer.ts";
-import type { JsApiSignature, JsApiSigner } from "../signing/js-api-signer.ts";
+import { type Call, callOf, Reply, route } from "./face.ts";
+import type { GetNotes, GetOptions } from "../credentials/manager.ts";
+import type { PageSignature, PageSigner } from "../signing/page-signer.ts";
 import { Type } from "@sinclair/typebox";
 import { url } from "./schema.ts";
 
 /** What the routes of signatures work with. */
 export interface SignatureRouteParts {
   readonly access: Access;
-  readonly signer: JsApiSigner;
-  readonly cards: CardSigner;
+  readonly signer: PageSigner;
 }
 
 /** `/v1/apps/:app/signatures/*`: for `wx.config`, `wx.agentConfig` and the card calls, without handing out a ticket. */
-export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) {
+export function signatureRoutes({ access, signer }: SignatureRouteParts) {
+  const signed = async (
+    call: Call,
+    app: string,
+    sign: (slot: Slot, options: GetOptions) => Promise<PageSignature>,
+    name = (slot: Slot): object => ({ app_id: slot.appId }),
+  ) => {
+    const permit = access.slotOfApp(call, "ticket:sign", app);
+    const notes: GetNotes = {};
+    const { timestamp, nonce, signature } = await sign(permit.slot, { notes });
+    const data = { ...name(permit.slot), timestamp, nonce_str: nonce, signature };
+    return new Reply(data, { permit, result: notes.result });
+  };
   return new Elysia({ prefix: "/v1/apps/:app/signatures" })
     .post(
       "/jsapi",
-      async ({ params, body, request }) => {
-        const permit = access.slotOfApp(callOf(request), "ticket:sign", params.app);
-        const { slot } = permit;
-        const notes: GetNotes = {};
-        const signed = await signer.sign(slot, body.url, { notes });
-        const data = { app_id: slot.appId, ...signatureFields(signed) };
-        return new Reply(data, { permit, result: notes.result });
-      },
+      ({ params, body, request }) =>
+        signed(callOf(request), params.app, (slot, options) => signer.sign(slot, body.url, options)),
       route(
         {},
         {
@@ -45,16 +50,14 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
     )
     .post(
       "/agent-config",
-      async ({ params, body, request }) => {
-        const permit = access.slotOfApp(callOf(request), "ticket:sign", params.app);
-        const { slot } = permit;
-        const notes: GetNotes = {};
-        const signed = await signer.signAgentConfig(slot, body.url, { notes });
-        // A label of the operator's own is no agentid, and WeCom would refuse it.
-        const agentId = /^\d+$/.test(slot.name) ? { agent_id: slot.name } : {};
-        const data = { corp_id: slot.appId, ...agentId, ...signatureFields(signed) };
-        return new Reply(data, { permit, result: notes.result });
-      },
+      ({ params, body, request }) =>
+        signed(
+          callOf(request),
+          params.app,
+          (slot, options) => signer.signAgentConfig(slot, body.url, options),
+          // A label of the operator's own is no agentid, and WeCom would refuse it.
+          ({ appId, name }) => ({ corp_id: appId, ...(/^\d+$/.test(name) ? { agent_id: name } : {}) }),
+        ),
       route(
         {},
         {
@@ -72,27 +75,15 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
     )
     .post(
       "/card",
-      async ({ params, body, request }) => {
-        const permit = access.slotOfApp(callOf(request), "ticket:sign", params.app);
-        const { slot } = permit;
-        const notes: GetNotes = {};
-        const { card_id: cardId } = body;
-        const options = { notes };
-        const signed =
-          body.for === "addCard"
-            ? await cards.addCard(
-                slot,
-                { cardId: body.card_id, code: body.code, openId: body.openid, balance: body.balance },
-                options,
-              )
-            : await cards.chooseCard(
-                slot,
-                { cardId, cardType: body.card_type, locationId: body.location_id },
-                options,
-              );
-        const data = { app_id: slot.appId, ...signatureFields(signed) };
-        return new Reply(data, { permit, result: notes.result });
-      },
+      ({ params, body, request }) =>
+        signed(callOf(request), params.app, (slot, options) => {
+          if (body.for === "addCard") {
+            const { code, openid: openId, balance } = body;
+            return signer.addCard(slot, { cardId: body.card_id, code, openId, balance }, options);
+          }
+          const { card_id: cardId, card_type: cardType, location_id: locationId } = body;
+          return signer.chooseCard(slot, { cardId, cardType, locationId }, options);
+        }),
       route(
         {},
         {
@@ -108,10 +99,6 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
         },
       ),
     );
-}
-
-function signatureFields({ timestamp, nonce, signature }: JsApiSignature) {
-  return { timestamp, nonce_str: nonce, signature };
 }
 
 const value = (description: string, example: string) =>

@@ -1,8 +1,7 @@
-/** JSON Schema, as far as it is used here. */
-type Schema = Readonly<Record<string, unknown>>;
+import { type TObject, type TSchema, Type } from "@sinclair/typebox";
 
 /** One endpoint, as the OpenAPI document has it. */
-export interface Operation {
+interface Operation {
   readonly tags: string[];
   readonly summary: string;
   readonly description: string;
@@ -15,105 +14,54 @@ export interface Operation {
 interface OperationSpec {
   readonly summary: string;
   readonly description: string;
-  /** Of the query. */
-  readonly query?: Readonly<Record<string, Field>>;
+  readonly query?: TObject;
   /** Of a JSON body. */
-  readonly body?: Readonly<Record<string, Field>>;
+  readonly body?: TObject;
   readonly answer: Answer;
-}
-
-/** A parameter, or a field of a body. */
-interface Field {
-  readonly schema: Schema;
-  readonly isRequired: boolean;
 }
 
 /** What a success looks like. */
 interface Answer {
   readonly description: string;
   readonly type?: string;
-  readonly fields?: Readonly<Record<string, Schema>>;
-  readonly optional?: readonly string[];
+  readonly schema?: TSchema;
   readonly example: object;
 }
 
 /** The tag under which the document lists them. */
 const WECHAT_TAG = "WeChat";
 
-/** A field that must be there. */
-const needed = (schema: Schema): Field => ({ schema, isRequired: true });
-/** A field that may be there. */
-const optional = (schema: Schema): Field => ({ schema, isRequired: false });
 /** A text of printable ASCII, or of what `pattern` says. */
-const text = (
-  description: string,
-  example: string,
-  pattern = "^[\\x21-\\x7e]+$",
-  maxLength = 512,
-): Schema => ({
-  type: "string",
-  minLength: 1,
-  maxLength,
-  pattern,
-  description,
-  examples: [example],
-});
+const text = (description: string, example: string, pattern = "^[\\x21-\\x7e]+$", maxLength = 512) =>
+  Type.String({ minLength: 1, maxLength, pattern, description, examples: [example] });
 /** One of these words. */
-const oneOf = (description: string, ...values: [string, ...string[]]): Schema => ({
-  type: "string",
-  anyOf: values.map((value) => ({ type: "string", const: value })),
-  description,
-  examples: [values[0]],
-});
+const oneOf = (description: string, ...values: [string, ...string[]]) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    { type: "string", description, examples: [values[0]] },
+  );
 
 /** An endpoint in the form that the document wants. */
-function described({ summary, description, query = {}, body, answer }: OperationSpec): Operation {
-  const { type = "application/json", fields, example } = answer;
-  const schema = fields ? objectOf(fields, (name) => !answer.optional?.includes(name)) : {};
+function operation({ summary, description, query, body, answer }: OperationSpec): Operation {
+  const { type = "application/json", schema = {}, example } = answer;
   return {
     tags: [WECHAT_TAG],
     summary,
     description,
-    parameters: Object.entries(query).map(([name, field]) => parameter("query", name, field)),
-    ...(body && {
-      requestBody: { required: true, content: { "application/json": { schema: bodyOf(body) } } },
-    }),
+    parameters: query ? parametersOf("query", query) : [],
+    ...(body && { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
     responses: { 200: { description: answer.description, content: { [type]: { schema, example } } } },
   };
 }
 
-/** As `described`, with the app and the path in the URL. */
-function called(telling: OperationSpec): Operation {
-  const plain = described(telling);
-  const app = needed(
-    text(
-      "An AppID, or `<corpid>_<agent>`. AppID或 `<corpid>_<agent>`。",
-      "wx0000000000000001",
-      "^[A-Za-z0-9_-]+$",
-      130,
-    ),
-  );
-  const path = needed(
-    text(
-      "WeChat's or WeCom's path, slashes and all. 微信或企业微信的接口路径，可含斜杠。",
-      "cgi-bin/getcallbackip",
-      "^[a-z_]+(/[a-z_]+)*$",
-    ),
-  );
-  return { ...plain, parameters: [parameter("path", "app", app), parameter("path", "path", path)] };
-}
-
-function parameter(place: "path" | "query", name: string, { schema, isRequired }: Field): object {
-  return { in: place, name, required: isRequired, schema, description: schema["description"] };
-}
-
-function bodyOf(fields: Readonly<Record<string, Field>>): Schema {
-  const schemas = Object.fromEntries(Object.entries(fields).map(([name, { schema }]) => [name, schema]));
-  return objectOf(schemas, (name) => fields[name]?.isRequired ?? false);
-}
-
-function objectOf(fields: Readonly<Record<string, Schema>>, isRequired: (name: string) => boolean): Schema {
-  return { type: "object", properties: fields, required: Object.keys(fields).filter(isRequired) };
+function parametersOf(place: "path" | "query", { properties, required = [] }: TObject): object[] {
+  return Object.entries(properties).map(([name, schema]) => ({
+    in: place,
+    name,
+    required: required.includes(name),
+    schema,
+    description: schema.description,
+  }));
 }
 
 /** What the document says of all of them together. */
@@ -128,12 +76,12 @@ export const DROPIN_TAG = {
 };
 
 const NAME = "^[A-Za-z0-9_-]+$";
-const appid = needed(text("The app's AppID. 公众号或小程序的AppID。", "wx0000000000000001", NAME, 64));
-const corpid = needed(text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64));
+const appid = text("The app's AppID. 公众号或小程序的AppID。", "wx0000000000000001", NAME, 64);
+const corpid = text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64);
 const SECRET_TEXT =
   "The app's secret, or a client's API key; may be left out with a key in a header, or on a trusted network. 应用的secret或API密钥；请求头带有密钥或来自可信网段时可省略。";
-const secret = optional(text(SECRET_TEXT, "00000000000000000000000000000000"));
-const agentid = optional(
+const secret = Type.Optional(text(SECRET_TEXT, "00000000000000000000000000000000"));
+const agentid = Type.Optional(
   text(
     "Which application, with an API key for several. API密钥可用于多个应用时指明应用。",
     "1000002",
@@ -141,39 +89,46 @@ const agentid = optional(
     64,
   ),
 );
-const token = needed(
-  text(
-    "A token that this service issued; it names the app. 本服务签发的token，由它确定应用。",
-    "70_exampleToken",
-  ),
+const token = text(
+  "A token that this service issued; it names the app. 本服务签发的token，由它确定应用。",
+  "70_exampleToken",
 );
-const clientCredential = needed(oneOf("Always so. 固定值。", "client_credential"));
-const authorizationCode = needed(oneOf("Always so. 固定值。", "authorization_code"));
-const code = needed(text("The user's one-time code. 用户的一次性code。", "sandbox-code-1"));
-const forceRefresh = optional({
-  type: "boolean",
-  description:
-    "Order a new token: 20 a day, 30 s apart, and for clients only with `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
-  examples: [false],
+const clientCredential = oneOf("Always so. 固定值。", "client_credential");
+const authorizationCode = oneOf("Always so. 固定值。", "authorization_code");
+const code = text("The user's one-time code. 用户的一次性code。", "sandbox-code-1");
+const forceRefresh = Type.Optional(
+  Type.Boolean({
+    description:
+      "Order a new token: 20 a day, 30 s apart, and for clients only with `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
+    examples: [false],
+  }),
+);
+const tokenBody = Type.Object({
+  grant_type: clientCredential,
+  appid,
+  secret,
+  force_refresh: forceRefresh,
 });
 
-const STRING = { type: "string" };
-const INTEGER = { type: "integer" };
-const OK = { errcode: { type: "integer", const: 0 }, errmsg: STRING };
+const STRING = Type.String();
+const MAYBE = Type.Optional(STRING);
+const INTEGER = Type.Integer();
+const OK = { errcode: Type.Integer({ const: 0 }), errmsg: STRING };
 const OK_EXAMPLE = { errcode: 0, errmsg: "ok" };
+const TOKEN = { access_token: STRING, expires_in: INTEGER };
 const TOKEN_ANSWER: Answer = {
   description: "The shared token and the seconds that it has left. 共享的token及剩余秒数。",
-  fields: { access_token: STRING, expires_in: INTEGER },
+  schema: Type.Object(TOKEN),
   example: { access_token: "70_exampleToken", expires_in: 7200 },
 };
 const TICKET_ANSWER: Answer = {
   description: "The shared ticket and the seconds that it has left. 共享的ticket及剩余秒数。",
-  fields: { ...OK, ticket: STRING, expires_in: INTEGER },
+  schema: Type.Object({ ...OK, ticket: STRING, expires_in: INTEGER }),
   example: { ...OK_EXAMPLE, ticket: "exampleTicket", expires_in: 7200 },
 };
-const ANY_ANSWER: Answer = {
-  description: "WeChat's or WeCom's answer, as it came. 微信或企业微信的应答原样返回。",
-  example: { ip_list: ["101.226.103.0/25"] },
+const FORWARDED = {
+  weixin: "WeChat's answer, as it came. 微信的应答原样返回。",
+  wecom: "WeCom's answer, as it came. 企业微信的应答原样返回。",
 };
 
 const weixinToken = {
@@ -182,100 +137,119 @@ const weixinToken = {
     "WeChat's classic token endpoint, answered with the shared token, in whichever mode it is obtained. 微信的token接口，返回共享token（与其获取方式无关）。",
   answer: TOKEN_ANSWER,
 };
-const weixinTicket = {
+const weixinTicket = operation({
   summary: "JS-SDK or card ticket · JS-SDK或卡券ticket",
   description: "The shared ticket of the token's app. 返回该token所属应用的共享ticket。",
-  query: {
+  query: Type.Object({
     access_token: token,
-    type: needed(oneOf("Which ticket. ticket类型。", "jsapi", "wx_card")),
-  },
+    type: oneOf("Which ticket. ticket类型。", "jsapi", "wx_card"),
+  }),
   answer: TICKET_ANSWER,
-};
-const corpTicket = {
+});
+const corpTicket = operation({
   summary: "JS-SDK ticket of a corp · 企业jsapi_ticket",
   description: "The shared ticket for `wx.config`. 用于 `wx.config` 的共享ticket。",
-  query: { access_token: token },
+  query: Type.Object({ access_token: token }),
   answer: TICKET_ANSWER,
-};
-const appTicket = {
+});
+const appTicket = operation({
   summary: "Ticket of a WeCom application · 企业微信应用ticket",
   description: "The shared ticket for `wx.agentConfig`. 用于 `wx.agentConfig` 的共享ticket。",
-  query: {
+  query: Type.Object({
     access_token: token,
-    type: needed(oneOf("Which ticket. ticket类型。", "agent_config", "wx_card")),
-  },
+    type: oneOf("Which ticket. ticket类型。", "agent_config", "wx_card"),
+  }),
   answer: TICKET_ANSWER,
-};
-const gateway = {
-  summary: "Any API of an app, by API key · 以API密钥调用任意接口",
-  description:
-    "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A token that turns out to be dead is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
-  answer: ANY_ANSWER,
+});
+const gateway: Operation = {
+  ...operation({
+    summary: "Any API of an app, by API key · 以API密钥调用任意接口",
+    description:
+      "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A token that turns out to be dead is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
+    answer: {
+      description: "WeChat's or WeCom's answer, as it came. 微信或企业微信的应答原样返回。",
+      example: { ip_list: ["101.226.103.0/25"] },
+    },
+  }),
+  parameters: parametersOf(
+    "path",
+    Type.Object({
+      app: text(
+        "An AppID, or `<corpid>_<agent>`. AppID或 `<corpid>_<agent>`。",
+        "wx0000000000000001",
+        NAME,
+        130,
+      ),
+      path: text(
+        "WeChat's or WeCom's path, slashes and all. 微信或企业微信的接口路径，可含斜杠。",
+        "cgi-bin/getcallbackip",
+        "^[a-z_]+(/[a-z_]+)*$",
+      ),
+    }),
+  ),
 };
 
 /** The paths of the OpenAPI document that are WeChat's and WeCom's own. */
 export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operation>>> = {
   "/cgi-bin/token": {
-    get: described({ ...weixinToken, query: { grant_type: clientCredential, appid, secret } }),
-    post: described({
+    get: operation({
       ...weixinToken,
-      body: { grant_type: clientCredential, appid, secret, force_refresh: forceRefresh },
+      query: Type.Object({ grant_type: clientCredential, appid, secret }),
     }),
+    post: operation({ ...weixinToken, body: tokenBody }),
   },
   "/cgi-bin/stable_token": {
-    post: described({
+    post: operation({
       summary: "Stable token · 稳定版token",
       description:
         "The same shared token; with `force_refresh` another one. 返回同一个共享token；带 `force_refresh` 时更换。",
-      body: { grant_type: clientCredential, appid, secret, force_refresh: forceRefresh },
+      body: tokenBody,
       answer: TOKEN_ANSWER,
     }),
   },
   "/cgi-bin/gettoken": {
-    get: described({
+    get: operation({
       summary: "Token of a WeCom application · 企业微信应用token",
       description:
         "The secret says which application is meant; with an API key its grants do, or `agentid`. 由secret确定应用；使用API密钥时由其授权或 `agentid` 确定。",
-      query: { corpid, corpsecret: secret, agentid },
+      query: Type.Object({ corpid, corpsecret: secret, agentid }),
       answer: {
         ...TOKEN_ANSWER,
-        fields: { ...OK, ...TOKEN_ANSWER.fields },
+        schema: Type.Object({ ...OK, ...TOKEN }),
         example: { ...OK_EXAMPLE, ...TOKEN_ANSWER.example },
       },
     }),
   },
-  "/cgi-bin/ticket/getticket": { get: described(weixinTicket), post: described(weixinTicket) },
-  "/cgi-bin/get_jsapi_ticket": { get: described(corpTicket), post: described(corpTicket) },
-  "/cgi-bin/ticket/get": { get: described(appTicket), post: described(appTicket) },
+  "/cgi-bin/ticket/getticket": { get: weixinTicket, post: weixinTicket },
+  "/cgi-bin/get_jsapi_ticket": { get: corpTicket, post: corpTicket },
+  "/cgi-bin/ticket/get": { get: appTicket, post: appTicket },
   "/sns/jscode2session": {
-    get: described({
+    get: operation({
       summary: "Mini Program login · 小程序登录",
       description:
         "A login code for openid and session key. Within ten seconds the same caller with the same code is told the same. 以登录code换取openid和session_key；同一调用方10秒内重复同一code得到相同结果。",
-      query: { appid, secret, js_code: code, grant_type: authorizationCode },
+      query: Type.Object({ appid, secret, js_code: code, grant_type: authorizationCode }),
       answer: {
-        description: "WeChat's answer, as it came. 微信的应答原样返回。",
+        description: FORWARDED.weixin,
         type: "text/plain",
-        fields: { session_key: STRING, openid: STRING, unionid: STRING },
-        optional: ["unionid"],
+        schema: Type.Object({ session_key: STRING, openid: STRING, unionid: MAYBE }),
         example: { session_key: "exampleSessionKey12345==", openid: "oExampleOpenid" },
       },
     }),
   },
   "/sns/oauth2/access_token": {
-    get: described({
+    get: operation({
       summary: "Web page login · 网页授权登录",
       description:
         "An OAuth code for openid and the user's own token. Within ten seconds the same caller with the same code is told the same. 以网页授权code换取openid和用户token；同一调用方10秒内重复同一code得到相同结果。",
-      query: { appid, secret, code, grant_type: authorizationCode },
+      query: Type.Object({ appid, secret, code, grant_type: authorizationCode }),
       answer: {
-        description: "WeChat's answer, as it came. 微信的应答原样返回。",
+        description: FORWARDED.weixin,
         type: "text/plain",
-        fields: {
-          ...{ access_token: STRING, expires_in: INTEGER, refresh_token: STRING, openid: STRING },
-          ...{ scope: STRING, is_snapshotuser: INTEGER, unionid: STRING },
-        },
-        optional: ["is_snapshotuser", "unionid"],
+        schema: Type.Object({
+          ...{ ...TOKEN, refresh_token: STRING, openid: STRING },
+          ...{ scope: STRING, is_snapshotuser: Type.Optional(INTEGER), unionid: MAYBE },
+        }),
         example: {
           ...{ access_token: "70_userToken", expires_in: 7200, refresh_token: "70_refreshToken" },
           ...{ openid: "oExampleOpenid", scope: "snsapi_base" },
@@ -284,29 +258,32 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     }),
   },
   "/cgi-bin/auth/getuserinfo": {
-    get: described({
+    get: operation({
       summary: "Who a WeCom code is · 企业微信身份",
       description: "A member's or a visitor's code. 成员或访客的code。",
-      query: { access_token: token, code },
+      query: Type.Object({ access_token: token, code }),
       answer: {
-        description: "WeCom's answer, as it came. 企业微信的应答原样返回。",
-        fields: {
+        description: FORWARDED.wecom,
+        schema: Type.Object({
           ...OK,
-          ...{ userid: STRING, user_ticket: STRING, openid: STRING, external_userid: STRING },
-        },
-        optional: ["userid", "user_ticket", "openid", "external_userid"],
+          ...{ userid: MAYBE, user_ticket: MAYBE, openid: MAYBE, external_userid: MAYBE },
+        }),
         example: { ...OK_EXAMPLE, userid: "zhangsan" },
       },
     }),
   },
   "/cgi-bin/miniprogram/jscode2session": {
-    get: described({
+    get: operation({
       summary: "WeCom Mini Program login · 企业微信小程序登录",
       description: "The login code of a Mini Program inside WeCom. 企业微信中小程序的登录code。",
-      query: { access_token: token, js_code: code, grant_type: optional(authorizationCode.schema) },
+      query: Type.Object({
+        access_token: token,
+        js_code: code,
+        grant_type: Type.Optional(authorizationCode),
+      }),
       answer: {
-        description: "WeCom's answer, as it came. 企业微信的应答原样返回。",
-        fields: { corpid: STRING, userid: STRING, session_key: STRING, ...OK },
+        description: FORWARDED.wecom,
+        schema: Type.Object({ corpid: STRING, userid: STRING, session_key: STRING, ...OK }),
         example: {
           ...{ corpid: "ww0000000000000001", userid: "zhangsan", session_key: "exampleSessionKey12345==" },
           ...OK_EXAMPLE,
@@ -314,5 +291,5 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       },
     }),
   },
-  "/gateway/{app}/{path}": { get: called(gateway), post: called(gateway) },
+  "/gateway/{app}/{path}": { get: gateway, post: gateway },
 };

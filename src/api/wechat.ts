@@ -6,7 +6,7 @@ import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { textResponse } from "./answer.ts";
 import { type Call, type Face, failed, Reply } from "./face.ts";
-import { wechatAnswer, wechatFailureAnswer, toWechatFailure } from "./wechat-answer.ts";
+import { toWechatFailure, wechatAnswer, wechatFailureAnswer } from "./wechat-answer.ts";
 import { type DropinEndpoints, dropinRoutes, type HeldSlot } from "./wechat-endpoints.ts";
 import {
   collapseSlashes,

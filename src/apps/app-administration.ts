@@ -4,8 +4,7 @@ import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AppDirectory } from "./app-directory.ts";
-import type { AppStore } from "./app-store.ts";
-import { type App, type Management, nameOfApp, type Slot, type TokenMode } from "./app.ts";
+import { type App, type AppStore, type Management, nameOfApp, type Slot, type TokenMode } from "./app.ts";
 
 const MINUTE_MS = 60_000;
 const MAX_CHECKS_PER_MINUTE = 20;

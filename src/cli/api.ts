@@ -8,7 +8,7 @@ export interface ApiRequest {
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
-  /** The ETag that must still stand. */
+  /** The ETag that must still be current. */
   readonly ifMatch?: string;
   /** How long the first byte of the answer may take; default 30 s. */
   readonly timeoutMs?: number;
@@ -26,7 +26,7 @@ export interface Transport {
   close(): Promise<void>;
 }
 
-/** The headers of a request, but for who asks. */
+/** The headers of a request, without authentication. */
 export function requestHeaders({ body, ifMatch }: ApiRequest): Record<string, string> {
   return {
     ...(body === undefined ? {} : { "content-type": "application/json" }),

@@ -1,6 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import type { appStatus } from "../api/v1-apps-schema.ts";
-import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
+import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { APP, appOf } from "./argument-values.ts";
@@ -8,21 +8,12 @@ import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
 import { localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 const SECRET_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: SECRET_FILE,
-    value: "<file>",
-    meaning: {
-      en: "File with the secret; - for standard input; default: typed at the terminal",
-      zh: "secret所在文件；- 表示标准输入；默认在终端输入",
-    },
-  },
-  {
-    name: "verify",
-    meaning: {
-      en: "Ask WeChat first whether the secret is right",
-      zh: "先向微信核实secret是否正确",
-    },
-  },
+  option(
+    `--${SECRET_FILE} <file>`,
+    "File with the secret; - for standard input; default: typed at the terminal",
+    "secret所在文件；- 表示标准输入；默认在终端输入",
+  ),
+  option("--verify", "Ask WeChat first whether the secret is right", "先向微信核实secret是否正确"),
 ];
 
 /** By then it is in the shell's history, and in the list of processes. */
@@ -33,24 +24,21 @@ const SECRET_IN_ARGUMENTS =
 export const APP_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["apps", "add"],
-    meaning: { en: "Hold an app of WeChat, or of WeCom", zh: "添加公众号、小程序或企业微信应用" },
+    meaning: bilingual("Hold an app of WeChat, or of WeCom", "添加公众号、小程序或企业微信应用"),
     notes: [
-      {
-        en: "A name with an underscore is WeCom's: what follows the last one is the agent, as 1000002 or contacts.",
-        zh: "名称含下划线的为企业微信应用：最后一个下划线之后为agent，如 1000002 或 contacts。",
-      },
+      bilingual(
+        "A name with an underscore is WeCom's: what follows the last one is the agent, as 1000002 or contacts.",
+        "名称含下划线的为企业微信应用：最后一个下划线之后为agent，如 1000002 或 contacts。",
+      ),
     ],
     positionals: [APP],
     options: [
-      { name: "title", value: "<text>", meaning: { en: "What people call it", zh: "便于识别的名称" } },
-      {
-        name: "mode",
-        value: "stable|classic",
-        meaning: {
-          en: "How WeChat's token is fetched; default: stable",
-          zh: "微信token的获取方式，默认stable",
-        },
-      },
+      option("--title <text>", "What people call it", "便于识别的名称"),
+      option(
+        "--mode stable|classic",
+        "How WeChat's token is fetched; default: stable",
+        "微信token的获取方式，默认stable",
+      ),
       ...SECRET_OPTIONS,
     ],
     surplusHint: SECRET_IN_ARGUMENTS,
@@ -59,7 +47,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "list"],
-    meaning: { en: "Every app and how its access token is", zh: "列出全部应用及其access_token状态" },
+    meaning: bilingual("Every app and how its access token is", "列出全部应用及其access_token状态"),
     run: async ({ api, show }) => {
       const page = await api.list<"apps", AppData>({ path: "/v1/apps", name: "apps", cursor: "after" });
       await show(page, () => appsText(page.apps));
@@ -67,7 +55,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "show"],
-    meaning: { en: "One app, its credentials and today's calls", zh: "查看一个应用、其凭证和当日调用量" },
+    meaning: bilingual("One app, its credentials and today's calls", "查看一个应用、其凭证和当日调用量"),
     positionals: [APP],
     run: async (at) => {
       const data = await at.api.get<AppData>(apiPath`/v1/apps/${appOf(at.args)}`);
@@ -76,7 +64,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "set-secret"],
-    meaning: { en: "Change an app's secret", zh: "更换应用的secret" },
+    meaning: bilingual("Change an app's secret", "更换应用的secret"),
     positionals: [APP],
     options: SECRET_OPTIONS,
     surplusHint: SECRET_IN_ARGUMENTS,
@@ -88,10 +76,10 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "unblock"],
-    meaning: {
-      en: "Ask WeChat again at once, after the cause of its refusal was fixed",
-      zh: "处理完微信提示的问题后，立即重新请求微信",
-    },
+    meaning: bilingual(
+      "Ask WeChat again at once, after the cause of its refusal was fixed",
+      "处理完微信提示的问题后，立即重新请求微信",
+    ),
     positionals: [APP],
     run: async (at) => {
       const path = apiPath`/v1/apps/${appOf(at.args)}/unblock`;
@@ -100,24 +88,24 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "disable"],
-    meaning: { en: "Refuse every request for an app", zh: "停用应用，拒绝对它的一切请求" },
+    meaning: bilingual("Refuse every request for an app", "停用应用，拒绝对它的一切请求"),
     positionals: [APP],
     run: (at) => changeApp(at, appOf(at.args), { disabled: true }),
   }),
   managingCommand({
     words: ["apps", "enable"],
-    meaning: { en: "Answer for an app again", zh: "重新启用应用" },
+    meaning: bilingual("Answer for an app again", "重新启用应用"),
     positionals: [APP],
     run: (at) => changeApp(at, appOf(at.args), { disabled: false }),
   }),
   managingCommand({
     words: ["apps", "remove"],
-    meaning: { en: "Forget an app, its secret and its credentials", zh: "删除应用及其secret和凭证" },
+    meaning: bilingual("Forget an app, its secret and its credentials", "删除应用及其secret和凭证"),
     positionals: [APP],
     run: async ({ args, api, show, terminal }) => {
       const app = appOf(args);
       const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/apps/${app}` });
-      await show(data, () => ({ en: `${app} is removed\n`, zh: `已删除 ${app}\n` })[terminal.language]);
+      await show(data, () => bilingual(`${app} is removed\n`, `已删除 ${app}\n`)[terminal.language]);
     },
   }),
 ];
@@ -146,7 +134,7 @@ async function addApp(at: Managing): Promise<void> {
       ...verification(at),
     },
   });
-  if (answer.status !== 201) at.note({ en: "It exists already, unchanged", zh: "该应用已存在，且完全相同" });
+  if (answer.status !== 201) at.note(bilingual("It exists already, unchanged", "该应用已存在，且完全相同"));
   await showApp(at, answer.data);
 }
 
@@ -176,21 +164,15 @@ type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each. */
 function appsText(apps: readonly AppData[]): string {
-  return textTable(
-    ["APP", "PLATFORM", "MODE", "SOURCE", "STATE", "EXPIRES", "TITLE"],
-    apps.map(({ app, platform, mode, source, disabled, credentials, title }) => {
-      const token = credentials.access_token;
-      return [
-        app,
-        platform,
-        mode,
-        source,
-        disabled ? "disabled" : token?.state,
-        localTime(token?.expires_at),
-        title,
-      ];
-    }),
-  );
+  return textTable(apps, {
+    APP: ({ app }) => app,
+    PLATFORM: ({ platform }) => platform,
+    MODE: ({ mode }) => mode,
+    SOURCE: ({ source }) => source,
+    STATE: ({ disabled, credentials }) => (disabled ? "disabled" : credentials.access_token?.state),
+    EXPIRES: ({ credentials }) => localTime(credentials.access_token?.expires_at),
+    TITLE: ({ title }) => title,
+  });
 }
 
 /** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
@@ -206,16 +188,13 @@ function appText(app: AppData): string {
       disabled: app.disabled ? "yes" : "no",
       version: String(app.version),
     }),
-    textTable(
-      ["CREDENTIAL", "STATE", "EXPIRES", "LAST USED", "NEXT ATTEMPT"],
-      credentials.map(([kind, { state, expires_at, last_used_at, next_attempt_at }]) => [
-        kind,
-        state,
-        localTime(expires_at),
-        localTime(last_used_at),
-        localTime(next_attempt_at),
-      ]),
-    ),
+    textTable(credentials, {
+      CREDENTIAL: ([kind]) => kind,
+      STATE: ([, { state }]) => state,
+      EXPIRES: ([, { expires_at }]) => localTime(expires_at),
+      "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
+      "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
+    }),
     ...credentials.flatMap(([kind, { last_failure }]) =>
       last_failure ? [failureText(kind, last_failure)] : [],
     ),
@@ -230,8 +209,9 @@ function failureText(kind: string, failure: NonNullable<CredentialData["last_fai
 }
 
 function callsText(calls: AppData["calls_today"]): string {
-  return textTable(
-    ["ENDPOINT", "CALLS TODAY", "LIMIT"],
-    Object.entries(calls).map(([endpoint, { calls, limit }]) => [endpoint, String(calls), limit?.toString()]),
-  );
+  return textTable(Object.entries(calls), {
+    ENDPOINT: ([endpoint]) => endpoint,
+    "CALLS TODAY": ([, counted]) => String(counted.calls),
+    LIMIT: ([, { limit }]) => limit?.toString(),
+  });
 }

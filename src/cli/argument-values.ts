@@ -1,6 +1,6 @@
 import { type Action, ACTIONS, CLIENT_NAME } from "../access/client.ts";
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
-import { type Arguments, type PositionalSpec, usageError } from "./arguments.ts";
+import { type Arguments, type PositionalSpec, usageError, bilingual, option } from "./arguments.ts";
 
 /** Every app, in a grant's list of apps. */
 export const ALL_APPS = "*";
@@ -11,17 +11,24 @@ const KEY_NAME = /^ats_[0-9A-Za-z]{8}$/;
 /** `<app>` in a command. */
 export const APP: PositionalSpec = {
   name: "app",
-  meaning: {
-    en: "AppID, or <corpid>_<agent> of WeCom",
-    zh: "公众号或小程序的appid；企业微信为 <corpid>_<agent>",
-  },
+  meaning: bilingual(
+    "AppID, or <corpid>_<agent> of WeCom",
+    "公众号或小程序的appid；企业微信为 <corpid>_<agent>",
+  ),
 };
 
 /** `<client>` in a command. */
 export const CLIENT: PositionalSpec = {
   name: "client",
-  meaning: { en: "The client's name", zh: "客户端的名称" },
+  meaning: bilingual("The client's name", "客户端的名称"),
 };
+
+/** `--expires` of what is made. */
+export const EXPIRES = option(
+  "--expires <time>",
+  "When it expires, as 2027-01-31 or 90d. Default: never",
+  "失效时间，如 2027-01-31 或 90d；默认不失效",
+);
 
 /** `<app>` as given. A name that is none is a usage error: in a path it could mean something else. */
 export function appOf(args: Arguments): string {
@@ -32,7 +39,7 @@ export function appOf(args: Arguments): string {
   );
 }
 
-/** `<client>` as given; a usage error when it can't be one's name. */
+/** `<client>` as given; a usage error when it can't be a name. */
 export function clientOf(args: Arguments): string {
   return named(
     args.get("client"),
@@ -94,8 +101,8 @@ function named(text: string, shape: RegExp, complaint: string): string {
 }
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
-/** A hundred years: who writes more has mistyped. */
-const LONGEST_SECONDS = 3_155_760_000;
+/** A hundred years: more is a typing error. */
+const MAX_SECONDS = 3_155_760_000;
 const DURATION = /^(\d{1,9})([smhdw]?)$/;
 const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
@@ -120,7 +127,7 @@ export function parseDuration(option: string, text: string, limit: number): numb
  */
 export function parseInstant(option: string, text: string, now: number, looksBack: boolean): number {
   const seconds = /[smhdw]$/.test(text) ? secondsOf(text) : undefined;
-  if (seconds !== undefined && seconds <= LONGEST_SECONDS) {
+  if (seconds !== undefined && seconds <= MAX_SECONDS) {
     return now + (looksBack ? -seconds : seconds) * 1000;
   }
   const [, date = "", time = "00:00", zone = ""] = INSTANT.exec(text) ?? [];

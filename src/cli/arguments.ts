@@ -40,12 +40,12 @@ export class Arguments {
   }
 
   /** A whole number within bounds; undefined when it was not given. */
-  findNumber(name: string, { least, most }: { least: number; most: number }): number | undefined {
+  findNumber(name: string, { min, max }: { min: number; max: number }): number | undefined {
     const text = this.find(name);
     if (text === undefined) return undefined;
     const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-    if (number >= least && number <= most) return number;
-    throw usageError(`--${name}: 应为${least}到${most}的整数 (must be an integer from ${least} to ${most})`);
+    if (number >= min && number <= max) return number;
+    throw usageError(`--${name}: 应为${min}到${max}的整数 (must be an integer from ${min} to ${max})`);
   }
 }
 
@@ -137,6 +137,17 @@ export interface OptionSpec {
   /** Whether it may come several times. */
   readonly isRepeatable?: boolean;
   readonly meaning: Text;
+}
+
+/** A text in both languages. */
+export function bilingual(en: string, zh: string): Text {
+  return { en, zh };
+}
+
+/** An option as the help shows it: `--name` for a switch, `--name <value>` for one with a value. */
+export function option(shown: string, en: string, zh: string): OptionSpec {
+  const [name = "", value] = shown.slice("--".length).split(" ");
+  return { name, meaning: { en, zh }, ...(value === undefined ? {} : { value }) };
 }
 
 /** One command: how it is written, what it means and what it does. Parser and help are made from it. */

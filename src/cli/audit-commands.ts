@@ -2,7 +2,7 @@ import type { Static } from "@sinclair/typebox";
 import type { denialCount, entry, usageCount, verdict } from "../api/v1-audit-schema.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
 import { ACTIONS } from "../access/client.ts";
-import { type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
+import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
 import type { ExitCode } from "./exit.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { NewFile } from "./file-arguments.ts";
@@ -14,45 +14,36 @@ const LIMIT_DEFAULT = 50;
 /** The whole chain may be long. */
 const WHOLE_CHAIN_MS = 600_000;
 
-const CLIENT_FILTER: OptionSpec = {
-  name: "client",
-  value: "<client>",
-  meaning: {
-    en: 'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(rejected access token 10.0.0.8)", "(command line)" and "(service)"',
-    zh: '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(rejected access token 10.0.0.8)"、"(command line)"、"(service)"',
-  },
-};
+const CLIENT_FILTER = option(
+  "--client <client>",
+  'Only this client\'s; also "(anonymous)", "(app secret)", "(access token 10.0.0.8)", "(rejected access token 10.0.0.8)", "(command line)" and "(service)"',
+  '仅该客户端；也可为 "(anonymous)"、"(app secret)"、"(access token 10.0.0.8)"、"(rejected access token 10.0.0.8)"、"(command line)"、"(service)"',
+);
 const TIME_FILTERS: readonly OptionSpec[] = [
-  {
-    name: "since",
-    value: "<time>",
-    meaning: {
-      en: "From then on, as 2027-01-31 or 24h (ago)",
-      zh: "起始时间，如 2027-01-31，或 24h（之前）",
-    },
-  },
-  { name: "until", value: "<time>", meaning: { en: "Before that", zh: "截止时间（不含）" } },
+  option(
+    "--since <time>",
+    "From then on, as 2027-01-31 or 24h (ago)",
+    "起始时间，如 2027-01-31，或 24h（之前）",
+  ),
+  option("--until <time>", "Before that", "截止时间（不含）"),
 ];
-const LIMIT: OptionSpec = {
-  name: "limit",
-  value: "<n>",
-  meaning: { en: `How many at most. Default: ${LIMIT_DEFAULT}`, zh: `最多条数，默认${LIMIT_DEFAULT}` },
-};
+const LIMIT = option(
+  "--limit <n>",
+  `How many at most. Default: ${LIMIT_DEFAULT}`,
+  `最多条数，默认${LIMIT_DEFAULT}`,
+);
 
 /** Filters of what was done, or used; `actions` are all that it can be. */
 function filters(actions: readonly string[]): OptionSpec[] {
   return [
-    { name: "app", value: "<app>", meaning: { en: "Only this app's", zh: "仅该应用" } },
+    option("--app <app>", "Only this app's", "仅该应用"),
     CLIENT_FILTER,
-    { name: "environment", value: "<name>", meaning: { en: "Only this environment's", zh: "仅该环境" } },
-    {
-      name: "action",
-      value: "<action>",
-      meaning: {
-        en: `Only this action, of ${actions.join(", ")}`,
-        zh: `仅该操作：${actions.join("、")}`,
-      },
-    },
+    option("--environment <name>", "Only this environment's", "仅该环境"),
+    option(
+      "--action <action>",
+      `Only this action, of ${actions.join(", ")}`,
+      `仅该操作：${actions.join("、")}`,
+    ),
     ...TIME_FILTERS,
   ];
 }
@@ -61,7 +52,7 @@ function filters(actions: readonly string[]): OptionSpec[] {
 export const AUDIT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["audit", "list"],
-    meaning: { en: "What was done, the newest first", zh: "列出审计记录，最新的在前" },
+    meaning: bilingual("What was done, the newest first", "列出审计记录，最新的在前"),
     options: [...filters(AUDIT_ACTIONS), LIMIT],
     run: async (at) => {
       const list = { path: "/v1/audit", name: "entries", cursor: "before" } as const;
@@ -76,29 +67,26 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
   { ...denialsCommand("refusals"), isFormer: true },
   managingCommand({
     words: ["audit", "export"],
-    meaning: {
-      en: "Every entry as a line of JSON, the oldest first",
-      zh: "以NDJSON导出全部审计记录，最早的在前",
-    },
+    meaning: bilingual(
+      "Every entry as a line of JSON, the oldest first",
+      "以NDJSON导出全部审计记录，最早的在前",
+    ),
     options: [
       ...filters(AUDIT_ACTIONS),
-      {
-        name: "out",
-        value: "<file>",
-        meaning: {
-          en: "Write into a new file that only you may read. Default: standard output",
-          zh: "写入新文件（仅本人可读）；默认标准输出",
-        },
-      },
+      option(
+        "--out <file>",
+        "Write into a new file that only you may read. Default: standard output",
+        "写入新文件（仅本人可读）；默认标准输出",
+      ),
     ],
     run: exportAudit,
   }),
   managingCommand({
     words: ["audit", "verify"],
-    meaning: {
-      en: "Whether any entry was changed or removed; exit code 1 when so",
-      zh: "检查审计记录是否被篡改或删除；有则退出码为1",
-    },
+    meaning: bilingual(
+      "Whether any entry was changed or removed; exit code 1 when so",
+      "检查审计记录是否被篡改或删除；有则退出码为1",
+    ),
     run: verifyAudit,
   }),
 ];
@@ -106,10 +94,10 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
 function usageCommand(word: "usage" | "reads"): CommandSpec {
   return managingCommand({
     words: ["audit", word],
-    meaning: {
-      en: "How often tokens were read and calls made, by client, app and minute",
-      zh: "token的获取和接口调用次数，按客户端、应用和分钟统计",
-    },
+    meaning: bilingual(
+      "How often tokens were read and calls made, by client, app and minute",
+      "token的获取和接口调用次数，按客户端、应用和分钟统计",
+    ),
     options: [...filters(ACTIONS), LIMIT],
     run: async (at) => {
       const list = { path: `/v1/audit/${word}`, name: word, cursor: "after" } as const;
@@ -122,10 +110,10 @@ function usageCommand(word: "usage" | "reads"): CommandSpec {
 function denialsCommand(word: "denials" | "refusals"): CommandSpec {
   return managingCommand({
     words: ["audit", word],
-    meaning: {
-      en: "How often callers were denied, by address, route and minute",
-      zh: "拒绝次数，按来源地址、接口和分钟统计",
-    },
+    meaning: bilingual(
+      "How often callers were denied, by address, route and minute",
+      "拒绝次数，按来源地址、接口和分钟统计",
+    ),
     options: [CLIENT_FILTER, ...TIME_FILTERS, LIMIT],
     run: async (at) => {
       const list = { path: `/v1/audit/${word}`, name: word, cursor: "after" } as const;
@@ -179,7 +167,7 @@ function filterOf({ args, terminal }: Managing, actions: readonly string[] = [])
 }
 
 function limitOf({ args }: Managing): number {
-  return args.findNumber("limit", { least: 1, most: 1_000_000 }) ?? LIMIT_DEFAULT;
+  return args.findNumber("limit", { min: 1, max: 1_000_000 }) ?? LIMIT_DEFAULT;
 }
 
 type EntryData = Static<typeof entry>;
@@ -189,50 +177,41 @@ type VerdictData = Static<typeof verdict>;
 
 /** Entries for a person, a line each. */
 function entriesText(entries: readonly EntryData[]): string {
-  return textTable(
-    ["ID", "TIME", "CLIENT", "ENVIRONMENT", "ADDRESS", "ACTION", "APP", "OUTCOME", "DETAIL"],
-    entries.map(({ id, at, client, environment, address, action, app, outcome, detail }) => [
-      String(id),
-      localTime(at),
-      client,
-      environment,
-      address,
-      action,
-      app,
-      outcome,
-      detailText(detail),
-    ]),
-  );
+  return textTable(entries, {
+    ID: ({ id }) => String(id),
+    TIME: ({ at }) => localTime(at),
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    ADDRESS: ({ address }) => address,
+    ACTION: ({ action }) => action,
+    APP: ({ app }) => app,
+    OUTCOME: ({ outcome }) => outcome,
+    DETAIL: ({ detail }) => detailText(detail),
+  });
 }
 
 /** Counts of use for a person, a line each. */
 function usageText(usage: readonly UsageData[]): string {
-  return textTable(
-    ["MINUTE", "CLIENT", "ENVIRONMENT", "ACTION", "APP", "COUNT"],
-    usage.map(({ minute, client, environment, action, app, count }) => [
-      localTime(minute),
-      client,
-      environment,
-      action,
-      app,
-      String(count),
-    ]),
-  );
+  return textTable(usage, {
+    MINUTE: ({ minute }) => localTime(minute),
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    ACTION: ({ action }) => action,
+    APP: ({ app }) => app,
+    COUNT: ({ count }) => String(count),
+  });
 }
 
 /** Counts of denials for a person, a line each. */
 function denialsText(denials: readonly DenialData[]): string {
-  return textTable(
-    ["MINUTE", "ADDRESS", "CLIENT", "ROUTE", "CODE", "COUNT"],
-    denials.map(({ minute, address, client, route, code, count }) => [
-      localTime(minute),
-      address,
-      client,
-      route,
-      String(code),
-      String(count),
-    ]),
-  );
+  return textTable(denials, {
+    MINUTE: ({ minute }) => localTime(minute),
+    ADDRESS: ({ address }) => address,
+    CLIENT: ({ client }) => client,
+    ROUTE: ({ route }) => route,
+    CODE: ({ code }) => String(code),
+    COUNT: ({ count }) => String(count),
+  });
 }
 
 /** A verdict for a person. */

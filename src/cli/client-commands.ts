@@ -1,8 +1,14 @@
 import { ACTIONS, type Grant, isAdmin } from "../access/client.ts";
 import { apiPath } from "./api.ts";
-import { type Arguments, type CommandSpec, type OptionSpec, usageError } from "./arguments.ts";
 import {
-  addGrant,
+  type Arguments,
+  type CommandSpec,
+  type OptionSpec,
+  usageError,
+  option,
+  bilingual,
+} from "./arguments.ts";
+import {
   findConcurrency,
   findDelivery,
   findEnd,
@@ -11,93 +17,69 @@ import {
   findRate,
   networksOf,
   REACH_OPTIONS,
-  takeGrants,
-} from "./client-options.ts";
+  SET_CLIENT_COMMAND,
+} from "./set-client.ts";
 import {
+  addGrant,
   changeClient,
   type ClientData,
   clientsText,
   clientText,
   createClient,
   type NewClient,
+  takeGrants,
 } from "./client.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { ALL_APPS, CLIENT, clientOf, findActions, findApps } from "./argument-values.ts";
-import { SET_CLIENT_COMMAND } from "./set-client.ts";
+import { ALL_APPS, CLIENT, clientOf, EXPIRES, findActions, findApps } from "./argument-values.ts";
 import { ServiceError } from "../errors.ts";
 
 const GRANT_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: "apps",
-    value: "<app,…>",
-    meaning: { en: "The apps, comma-separated, or all", zh: "应用名，以逗号分隔；all 表示全部" },
-  },
-  {
-    name: "actions",
-    value: "<action,…>",
-    meaning: {
-      en: `What may be done: ${ACTIONS.join(", ")}`,
-      zh: `允许的操作：${ACTIONS.join("、")}`,
-    },
-  },
+  option("--apps <app,…>", "The apps, comma-separated, or all", "应用名，以逗号分隔；all 表示全部"),
+  option(
+    "--actions <action,…>",
+    `What may be done: ${ACTIONS.join(", ")}`,
+    `允许的操作：${ACTIONS.join("、")}`,
+  ),
 ];
 
 /** `accesstoken clients …`: access control of clients. */
 export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["clients", "add"],
-    meaning: {
-      en: "Make a client: a program of one environment",
-      zh: "添加客户端：某个环境的一个程序",
-    },
+    meaning: bilingual("Make a client: a program of one environment", "添加客户端：某个环境的一个程序"),
     notes: [
-      {
-        en: "It gets no key by that: see accesstoken keys create.",
-        zh: "此命令不会生成密钥，请另用 accesstoken keys create。",
-      },
-      {
-        en: "Without --delivery and --policy: in prod real tokens and all paths; elsewhere virtual tokens and no-messaging.",
-        zh: "不带 --delivery 和 --policy 时：prod为真实token和全部接口，其他环境为虚拟token和 no-messaging。",
-      },
+      bilingual(
+        "It gets no key by that: see accesstoken keys create.",
+        "此命令不会生成密钥，请另用 accesstoken keys create。",
+      ),
+      bilingual(
+        "Without --delivery and --policy: in prod real tokens and all paths; elsewhere virtual tokens and no-messaging.",
+        "不带 --delivery 和 --policy 时：prod为真实token和全部接口，其他环境为虚拟token和 no-messaging。",
+      ),
     ],
     positionals: [CLIENT],
     options: [
-      {
-        name: "environment",
-        value: "<name>",
-        meaning: { en: "prod, pre, st, dev or any other; needed", zh: "必填；prod、pre、st、dev或其他名称" },
-      },
+      option(
+        "--environment <name>",
+        "prod, pre, st, dev or any other; needed",
+        "必填；prod、pre、st、dev或其他名称",
+      ),
       ...GRANT_OPTIONS,
       {
-        name: "network",
-        value: "<cidr>",
+        ...option(
+          "--network <cidr>",
+          "Network that it may call from; repeatable. Default: any",
+          "允许的来源网段，可重复；默认不限",
+        ),
         isRepeatable: true,
-        meaning: {
-          en: "Network that it may call from; repeatable. Default: any",
-          zh: "允许的来源网段，可重复；默认不限",
-        },
       },
-      {
-        name: "expires",
-        value: "<time>",
-        meaning: {
-          en: "When it expires, as 2027-01-31 or 90d. Default: never",
-          zh: "失效时间，如 2027-01-31 或 90d；默认不失效",
-        },
-      },
-      {
-        name: "rate",
-        value: "<n>",
-        meaning: { en: "Requests a second. Default: any number", zh: "每秒请求数上限；默认不限" },
-      },
-      {
-        name: "concurrency",
-        value: "<n>",
-        meaning: {
-          en: "Requests at once through the gateway. Default: 96",
-          zh: "经网关同时进行的请求数上限；默认96",
-        },
-      },
+      EXPIRES,
+      option("--rate <n>", "Requests a second. Default: any number", "每秒请求数上限；默认不限"),
+      option(
+        "--concurrency <n>",
+        "Requests at once through the gateway. Default: 96",
+        "经网关同时进行的请求数上限；默认96",
+      ),
       ...REACH_OPTIONS,
     ],
     mayCreate: true,
@@ -105,7 +87,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["clients", "list"],
-    meaning: { en: "Every client and what it may do", zh: "列出全部客户端及其授权" },
+    meaning: bilingual("Every client and what it may do", "列出全部客户端及其授权"),
     run: async ({ api, show }) => {
       const page = await api.list<"clients", ClientData>({
         path: "/v1/clients",
@@ -117,7 +99,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["clients", "show"],
-    meaning: { en: "One client", zh: "查看一个客户端" },
+    meaning: bilingual("One client", "查看一个客户端"),
     positionals: [CLIENT],
     run: async ({ args, api, show }) => {
       const data = await api.get<ClientData>(apiPath`/v1/clients/${clientOf(args)}`);
@@ -127,7 +109,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   SET_CLIENT_COMMAND,
   managingCommand({
     words: ["clients", "grant"],
-    meaning: { en: "Let a client do more", zh: "为客户端增加授权" },
+    meaning: bilingual("Let a client do more", "为客户端增加授权"),
     positionals: [CLIENT],
     options: GRANT_OPTIONS,
     run: async (at) => {
@@ -138,12 +120,12 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["clients", "revoke"],
-    meaning: { en: "Let a client do less", zh: "撤销客户端的授权" },
+    meaning: bilingual("Let a client do less", "撤销客户端的授权"),
     notes: [
-      {
-        en: "Without --apps on every app, without --actions every action; without both it may do nothing any more.",
-        zh: "不带 --apps 表示所有应用，不带 --actions 表示所有操作；两者都不带则撤销全部授权。",
-      },
+      bilingual(
+        "Without --apps on every app, without --actions every action; without both it may do nothing any more.",
+        "不带 --apps 表示所有应用，不带 --actions 表示所有操作；两者都不带则撤销全部授权。",
+      ),
     ],
     positionals: [CLIENT],
     options: GRANT_OPTIONS,
@@ -151,12 +133,12 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["clients", "remove"],
-    meaning: { en: "Forget a client and its keys", zh: "删除客户端及其全部密钥" },
+    meaning: bilingual("Forget a client and its keys", "删除客户端及其全部密钥"),
     positionals: [CLIENT],
     run: async ({ args, api, show, terminal }) => {
       const client = clientOf(args);
       const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/clients/${client}` });
-      await show(data, () => ({ en: `${client} is removed\n`, zh: `已删除 ${client}\n` })[terminal.language]);
+      await show(data, () => bilingual(`${client} is removed\n`, `已删除 ${client}\n`)[terminal.language]);
     },
   }),
 ];
@@ -213,10 +195,12 @@ async function revokeGrants(at: Managing): Promise<void> {
     return left;
   });
   if (isAdmin(data)) {
-    at.note({
-      en: "It is still an administrator, who may do everything on every app",
-      zh: "它仍是管理员，可对所有应用执行所有操作",
-    });
+    at.note(
+      bilingual(
+        "It is still an administrator, who may do everything on every app",
+        "它仍是管理员，可对所有应用执行所有操作",
+      ),
+    );
   }
 }
 
@@ -229,7 +213,7 @@ async function changeGrants(
     const grants = change(current);
     return grants === current ? undefined : { grants };
   });
-  if (!isChanged) at.note({ en: "It may do that already", zh: "该授权已存在" });
+  if (!isChanged) at.note(bilingual("It may do that already", "该授权已存在"));
   await at.show(client, () => clientText(client));
   return client;
 }

@@ -1,7 +1,9 @@
+import { bilingual } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { ApiPolicy } from "../access/api-policy.ts";
-import type { Delivery, Grant } from "../access/client.ts";
+import type { Action, Delivery, Grant } from "../access/client.ts";
 import type { clientData } from "../api/v1-clients-schema.ts";
+import { ServiceError } from "../errors.ts";
 import { type ApiAnswer, apiPath, ApiRefusal } from "./api.ts";
 import { ALL_APPS, clientOf } from "./argument-values.ts";
 import type { Managing } from "./managing.ts";
@@ -31,12 +33,14 @@ export async function createClient({ api, note }: Managing, body: NewClient): Pr
   const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
   const answer = await post(api, body);
   if (answer.status !== 201) {
-    note({ en: "It exists already, unchanged", zh: "该客户端已存在，且完全相同" });
+    note(bilingual("It exists already, unchanged", "该客户端已存在，且完全相同"));
   } else if (before.clients.length === 0) {
-    note({
-      en: "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
-      zh: "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
-    });
+    note(
+      bilingual(
+        "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
+        "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
+      ),
+    );
   }
   return answer.data;
 }
@@ -77,19 +81,16 @@ export async function changeClient(
 
 /** Clients for a person, a line each. */
 export function clientsText(clients: readonly ClientData[]): string {
-  return textTable(
-    ["CLIENT", "ENVIRONMENT", "EXPIRES", "RATE", "NETWORKS", "DELIVERY", "POLICY", "GRANTS"],
-    clients.map(({ client, environment, expires_at, rate_limit, networks, grants, delivery, policy }) => [
-      client,
-      environment,
-      localTime(expires_at),
-      rate_limit?.toString(),
-      networks.join(","),
-      delivery,
-      policyText(policy),
-      grants.map(grantText).join("; "),
-    ]),
-  );
+  return textTable(clients, {
+    CLIENT: ({ client }) => client,
+    ENVIRONMENT: ({ environment }) => environment,
+    EXPIRES: ({ expires_at }) => localTime(expires_at),
+    RATE: ({ rate_limit }) => rate_limit?.toString(),
+    NETWORKS: ({ networks }) => networks.join(","),
+    DELIVERY: ({ delivery }) => delivery,
+    POLICY: ({ policy }) => policyText(policy),
+    GRANTS: ({ grants }) => grants.map(grantText).join("; "),
+  });
 }
 
 /** One client for a person. */
@@ -120,4 +121,64 @@ function policyText({ preset, allow, deny }: ClientData["policy"]): string {
 
 function grantText({ apps, actions }: Grant): string {
   return `${apps[0] === ALL_APPS ? "all" : apps.join(",")}: ${actions.join(",")}`;
+}
+
+/** What is taken away; what is undefined does not narrow. */
+export interface Taking {
+  /** Public names, or `*` alone for every app. */
+  readonly apps: readonly string[] | undefined;
+  readonly actions: readonly Action[] | undefined;
+}
+
+/** `grants` with one more; the very same list when they have it already. */
+export function addGrant(grants: readonly Grant[], added: Grant): readonly Grant[] {
+  const isThere = added.actions.every((action) =>
+    added.apps.every((app) =>
+      grants.some(({ apps, actions }) => actions.includes(action) && (isAll(apps) || apps.includes(app))),
+    ),
+  );
+  if (isThere) return grants;
+  const alike = grants.find(({ apps }) => apps.length === added.apps.length && includesAll(apps, added.apps));
+  if (!alike) return [...grants, added];
+  const joined = { ...alike, actions: [...new Set([...alike.actions, ...added.actions])] };
+  return grants.map((grant) => (grant === alike ? joined : grant));
+}
+
+/**
+ * `grants` without what is taken away; the very same list when they have nothing of it.
+ *
+ * @throws {ServiceError} `conflict` when a single app is to be taken from a grant on all: the rest has no name.
+ */
+export function takeGrants(grants: readonly Grant[], { apps, actions }: Taking): readonly Grant[] {
+  const isHitApp = (app: string) => apps === undefined || isAll(apps) || apps.includes(app);
+  const isHitAction = (action: Action) => actions?.includes(action) ?? true;
+  const isHit = (grant: Grant) =>
+    grant.actions.some(isHitAction) && (isAll(grant.apps) || grant.apps.some(isHitApp));
+  if (!grants.some(isHit)) return grants;
+  return grants.flatMap((grant) => {
+    if (!isHit(grant)) return [grant];
+    if (isAll(grant.apps) && !isHitApp(ALL_APPS)) throw grantOnAll();
+    return [
+      { apps: grant.apps.filter((app) => !isHitApp(app)), actions: grant.actions },
+      { apps: grant.apps.filter(isHitApp), actions: grant.actions.filter((action) => !isHitAction(action)) },
+    ].filter((rest) => rest.apps.length > 0 && rest.actions.length > 0);
+  });
+}
+
+function isAll(apps: readonly string[]): boolean {
+  return apps[0] === ALL_APPS;
+}
+
+function includesAll(list: readonly string[], wanted: readonly string[]): boolean {
+  return wanted.every((each) => list.includes(each));
+}
+
+function grantOnAll(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该授权针对全部应用，无法只去掉其中一个 (the grant is for all apps, and one of them can't be taken out of it)",
+    {
+      hint: "请先用 --apps all 撤销，再授权其余应用 (take it away with --apps all, then grant the apps that are left)",
+    },
+  );
 }

@@ -1,20 +1,28 @@
 import { ServiceError } from "../errors.ts";
-import { type CommandSpec, parseArguments, usageError } from "./arguments.ts";
+import {
+  type CommandSpec,
+  type OptionSpec,
+  parseArguments,
+  type PositionalSpec,
+  type Text,
+  usageError,
+  bilingual,
+} from "./arguments.ts";
 import { loadCommands } from "./commands.ts";
 import { type ExitCode, failureText, isUsageError } from "./exit.ts";
 import { OutputFailure, systemTerminal, type Terminal } from "./terminal.ts";
-import { commandUsage, groupUsage, programUsage } from "./usage.ts";
+import type { Language } from "../config.ts";
 
 /** Options in the place of a command. */
 const ALIASES: Readonly<Record<string, string>> = { "--help": "help", "-h": "help", "--version": "version" };
 
 const HELP: CommandSpec = {
   words: ["help"],
-  meaning: { en: "Print this, or how a command is used", zh: "显示本帮助，或某个命令的用法" },
+  meaning: bilingual("Print this, or how a command is used", "显示本帮助，或某个命令的用法"),
   positionals: ["command", "subcommand"].map((name) => ({
     name,
     isOptional: true,
-    meaning: { en: "As in this list", zh: "见命令列表" },
+    meaning: bilingual("As in this list", "见命令列表"),
   })),
   run: async (args, terminal) => {
     const place = await find([...args.all("command"), ...args.all("subcommand")]);
@@ -93,4 +101,120 @@ function available(commands: readonly CommandSpec[]): readonly CommandSpec[] {
 
 function unknownCommand(): ServiceError {
   return usageError("没有这个命令 (there is no such command)");
+}
+
+const WORDS = {
+  usage: bilingual("Usage: ", "用法："),
+  anyCommand: bilingual("<command> [options]", "<命令> [选项]"),
+  options: bilingual("[options]", "[选项]"),
+  service: bilingual("The service:", "服务："),
+  managing: bilingual(
+    "Managing, on this machine's own database or by --url on a running service:",
+    "管理，使用本机的数据库，或用 --url 访问运行中的服务：",
+  ),
+  arguments: bilingual("Arguments:", "参数："),
+  optionList: bilingual("Options:", "选项："),
+  commands: bilingual("Commands:", "命令："),
+  help: bilingual("Print this", "显示本帮助"),
+  more: bilingual(
+    "accesstoken help <command> shows a command's options.",
+    "用 accesstoken help <命令> 查看命令的选项。",
+  ),
+  configuration: bilingual(
+    "Configuration is by environment variables and a .env file; .env.example lists them all.",
+    "由环境变量和 .env 文件配置；全部变量见 .env.example。",
+  ),
+} satisfies Record<string, Text>;
+
+const HELP_OPTION: OptionSpec = { name: "help", meaning: WORDS.help };
+
+/** What the program can do, a line for each command. */
+function programUsage(commands: readonly CommandSpec[], language: Language): string {
+  const shown = commands.filter(({ isHidden }) => !isHidden);
+  const say = (text: Text) => text[language];
+  return [
+    `${say(WORDS.usage)}accesstoken ${say(WORDS.anyCommand)}\n`,
+    say(WORDS.service),
+    ...commandLines(
+      shown.filter(({ words }) => words.length === 1),
+      shown,
+      language,
+    ),
+    "",
+    say(WORDS.managing),
+    ...commandLines(
+      shown.filter(({ words }) => words.length === 2),
+      shown,
+      language,
+    ),
+    "",
+    say(WORDS.more),
+    say(WORDS.configuration),
+    "",
+  ].join("\n");
+}
+
+/** What a group of commands can do, as `keys`. */
+function groupUsage(commands: readonly CommandSpec[], language: Language): string {
+  const [group = ""] = commands[0]?.words ?? [];
+  return [
+    `${WORDS.usage[language]}accesstoken ${group} ${WORDS.anyCommand[language]}\n`,
+    WORDS.commands[language],
+    ...commandLines(commands, commands, language),
+    "",
+    WORDS.more[language],
+    "",
+  ].join("\n");
+}
+
+/** One command, its arguments and options. */
+function commandUsage(spec: CommandSpec, language: Language): string {
+  const { meaning, notes = [], positionals = [], options = [] } = spec;
+  const say = (text: Text) => text[language];
+  return [
+    `${say(WORDS.usage)}accesstoken ${synopsis(spec)} ${say(WORDS.options)}\n`,
+    say(meaning),
+    ...notes.map(say),
+    ...section(
+      say(WORDS.arguments),
+      positionals.map((each) => [positionalText(each), say(each.meaning)]),
+    ),
+    ...section(
+      say(WORDS.optionList),
+      [...options, HELP_OPTION].map((each) => [optionText(each), say(each.meaning)]),
+    ),
+    "",
+  ].join("\n");
+}
+
+function commandLines(
+  commands: readonly CommandSpec[],
+  alignedWith: readonly CommandSpec[],
+  language: Language,
+): string[] {
+  const width = Math.max(...alignedWith.map((spec) => synopsis(spec).length));
+  return commands
+    .filter(({ isFormer }) => !isFormer)
+    .map((spec) => pairLine([synopsis(spec), spec.meaning[language]], width));
+}
+
+function section(heading: string, pairs: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.length === 0 ? [] : ["", heading, ...pairs.map((pair) => pairLine(pair, width))];
+}
+
+function pairLine([name, meaning]: readonly [string, string], width: number): string {
+  return `  ${name.padEnd(width)}  ${meaning}`;
+}
+
+function synopsis({ words, positionals = [] }: CommandSpec): string {
+  return [...words, ...positionals.map(positionalText)].join(" ");
+}
+
+function positionalText({ name, isOptional }: PositionalSpec): string {
+  return isOptional ? `[<${name}>]` : `<${name}>`;
+}
+
+function optionText({ name, value }: OptionSpec): string {
+  return value === undefined ? `--${name}` : `--${name} ${value}`;
 }

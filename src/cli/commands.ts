@@ -1,36 +1,34 @@
 import { NAME, VERSION } from "../version.ts";
-import type { Arguments, CommandSpec, OptionSpec, Text } from "./arguments.ts";
+import { type Arguments, type CommandSpec, option, bilingual } from "./arguments.ts";
 
-const PORTS = { least: 0, most: 65_535 };
+const PORTS = { min: 0, max: 65_535 };
 
 /** Commands of one word. What each of them runs is loaded when it runs: most of the program is needed by `serve` alone. */
 const SERVICE_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["serve"],
-    meaning: { en: "Run the service", zh: "启动服务" },
+    meaning: bilingual("Run the service", "启动服务"),
     options: [
-      {
-        name: "workers",
-        value: "<n>",
-        meaning: {
-          en: "Processes on one port and one database. Default: 1",
-          zh: "在同一端口和数据库上运行的进程数，默认1",
-        },
-      },
+      option(
+        "--workers <n>",
+        "Processes on one port and one database. Default: 1",
+        "在同一端口和数据库上运行的进程数，默认1",
+      ),
     ],
     run: async (args) => {
-      const workers = args.findNumber("workers", { least: 1, most: 64 }) ?? 1;
+      const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
       return (await import("./serve.ts")).runServe(workers);
     },
   },
   {
     words: ["sandbox"],
-    meaning: { en: "Run a stand-in for WeChat and WeCom", zh: "启动模拟的微信与企业微信" },
+    meaning: bilingual("Run a stand-in for WeChat and WeCom", "启动模拟的微信与企业微信"),
     options: [
-      portOption({
-        en: "WeChat's port; WeCom's is the next one. Default: 3001",
-        zh: "微信端口，企业微信为其后一个端口，默认3001",
-      }),
+      option(
+        "--port <n>",
+        "WeChat's port; WeCom's is the next one. Default: 3001",
+        "微信端口，企业微信为其后一个端口，默认3001",
+      ),
     ],
     run: async (args) => {
       const port = args.findNumber("port", PORTS) ?? 3001;
@@ -39,8 +37,8 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["demo"],
-    meaning: { en: "Run both, with sample apps", zh: "同时启动两者，并带示例应用" },
-    options: [portOption({ en: "The service's port. Default: 3000", zh: "服务端口，默认3000" })],
+    meaning: bilingual("Run both, with sample apps", "同时启动两者，并带示例应用"),
+    options: [option("--port <n>", "The service's port. Default: 3000", "服务端口，默认3000")],
     run: async (args) => {
       const port = args.findNumber("port", PORTS) ?? 3000;
       return (await import("./sandbox.ts")).runDemo(port);
@@ -48,8 +46,8 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["worker"],
-    meaning: { en: "One of the processes of serve --workers", zh: "serve --workers 的工作进程" },
-    positionals: ["index", "count", "port"].map((name) => ({ name, meaning: { en: name, zh: name } })),
+    meaning: bilingual("One of the processes of serve --workers", "serve --workers 的工作进程"),
+    positionals: ["index", "count", "port"].map((name) => ({ name, meaning: bilingual(name, name) })),
     isHidden: true,
     run: async (args) => {
       const place = {
@@ -57,12 +55,12 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         count: numberOf(args, "count"),
         port: numberOf(args, "port"),
       };
-      return (await import("./worker.ts")).runWorker(place);
+      return (await import("./serve.ts")).runWorker(place);
     },
   },
   {
     words: ["version"],
-    meaning: { en: "Print the version", zh: "显示版本" },
+    meaning: bilingual("Print the version", "显示版本"),
     run: async (_args, terminal) => {
       await terminal.print(`${NAME} ${VERSION}\n`);
       return 0;
@@ -87,10 +85,6 @@ export async function loadCommands(word?: string): Promise<readonly CommandSpec[
     return [...SERVICE_COMMANDS, ...groups.flat()];
   }
   return (await GROUPS.get(word)?.()) ?? SERVICE_COMMANDS.filter(({ words }) => words[0] === word);
-}
-
-function portOption(meaning: Text): OptionSpec {
-  return { name: "port", value: "<n>", meaning };
 }
 
 function numberOf(args: Arguments, name: string): number {

@@ -1,7 +1,7 @@
-import { type Envelope, failureEnvelope } from "../envelope.ts";
+import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { ApiRefusal } from "./api.ts";
-import { plainText } from "./terminal.ts";
+import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
 
 /** The process's exit code: 0 done, 1 failed, 2 wrong usage, 3 the service or its database is not ready. */
 export type ExitCode = 0 | 1 | 2 | 3;
@@ -25,14 +25,23 @@ function numbersOf({ envelope }: ApiRefusal): string {
   return ` (code ${code}${wait}, trace_id ${plainText(trace_id)})`;
 }
 
-/** The failure as a program reads it: the service's own answer, or one like it. */
-export function failureAnswer(error: ServiceError): Envelope {
-  return error instanceof ApiRefusal ? error.envelope : failureEnvelope(error, "");
+/** `data` as one JSON document. */
+export function jsonText(data: unknown): string {
+  return `${JSON.stringify(data, undefined, 2)}\n`;
 }
 
-/** Whether the service or its database can't be reached or used just now. */
-export function isNotReady(error: ServiceError): boolean {
-  return error.code === "unavailable" || error.code === "store_unusable";
+/**
+ * Shows a command's failure, with `isJson` as the service's own answer or one like it, and returns the exit code: 3 when the
+ * service or its database can't be reached or used just now.
+ *
+ * Throws what is for the program itself to report: wrong usage, output that can't be written, and what is no failure of ours.
+ */
+export async function showFailure(error: unknown, terminal: Terminal, isJson: boolean): Promise<ExitCode> {
+  if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure) throw error;
+  const answer = error instanceof ApiRefusal ? error.envelope : failureEnvelope(error, "");
+  if (isJson) await terminal.print(jsonText(answer));
+  else terminal.tell(failureText(error));
+  return error.code === "unavailable" || error.code === "store_unusable" ? 3 : 1;
 }
 
 /** Resolves with the name of the signal when this process is asked to stop: SIGTERM, or SIGINT from a terminal. */

@@ -3,7 +3,7 @@ import { isWellFormedApiKey } from "../access/api-key.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
-import { type Arguments, usageError } from "./arguments.ts";
+import { type Arguments, usageError, bilingual } from "./arguments.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The option that names a file with an app's secret. */
@@ -54,7 +54,7 @@ async function ask(terminal: Terminal, app: string): Promise<string> {
       "标准输入不是终端，请用 --secret-file <文件> 或 --secret-file - (standard input is no terminal: give --secret-file <file>, or - for standard input)",
     );
   }
-  const question = { en: `Secret of ${app}: `, zh: `${app} 的secret：` };
+  const question = bilingual(`Secret of ${app}: `, `${app} 的secret：`);
   const typed = await terminal.askSecret(question[terminal.language]);
   if (typed !== undefined) return typed;
   throw new ServiceError("invalid_config", "已中止 (broken off)");

@@ -1,8 +1,14 @@
-import { ServiceError } from "../errors.ts";
 import { Api, ApiRefusal, type Transport } from "./api.ts";
-import { type Arguments, type CommandSpec, type OptionSpec, type Text, usageError } from "./arguments.ts";
-import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
-import { keyNotice, OutputFailure, type Terminal } from "./terminal.ts";
+import {
+  type Arguments,
+  type CommandSpec,
+  type OptionSpec,
+  type Text,
+  usageError,
+  option,
+} from "./arguments.ts";
+import { type ExitCode, jsonText, showFailure } from "./exit.ts";
+import { keyNotice, type Terminal } from "./terminal.ts";
 import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
 /** What a managing command is run with. */
@@ -26,36 +32,26 @@ export interface ManagingSpec extends Omit<CommandSpec, "run"> {
 
 /** The options of every managing command. */
 const MANAGING_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: "url",
-    value: "<origin>",
-    meaning: {
-      en: "Ask this service; default: the database of this machine's own configuration",
-      zh: "访问该地址的服务；默认使用本机配置的数据库",
-    },
-  },
-  {
-    name: KEY_FILE,
-    value: "<file>",
-    meaning: {
-      en: "File with the API key for --url; - for standard input",
-      zh: "--url 所用API密钥的文件；- 表示标准输入",
-    },
-  },
-  {
-    name: "insecure-http",
-    meaning: {
-      en: "Let --url be plain http to another machine: the key can be read on the way",
-      zh: "允许 --url 以http访问其他机器：密钥在途中可被窃听",
-    },
-  },
-  {
-    name: "json",
-    meaning: {
-      en: "Print the answer's data as JSON, or the whole answer when it is an error",
-      zh: "以JSON输出应答的data；出错时输出完整应答",
-    },
-  },
+  option(
+    "--url <origin>",
+    "Ask this service; default: the database of this machine's own configuration",
+    "访问该地址的服务；默认使用本机配置的数据库",
+  ),
+  option(
+    `--${KEY_FILE} <file>`,
+    "File with the API key for --url; - for standard input",
+    "--url 所用API密钥的文件；- 表示标准输入",
+  ),
+  option(
+    "--insecure-http",
+    "Let --url be plain http to another machine: the key can be read on the way",
+    "允许 --url 以http访问其他机器：密钥在途中可被窃听",
+  ),
+  option(
+    "--json",
+    "Print the answer's data as JSON, or the whole answer when it is an error",
+    "以JSON输出应答的data；出错时输出完整应答",
+  ),
 ];
 
 const KEY_MISSING = "请用 --key-file 指定API密钥 (give --key-file <file>)";
@@ -77,16 +73,12 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
       args,
       terminal,
       api: new Api(transport),
-      show: (data, text) => terminal.print(isJson ? `${JSON.stringify(data, undefined, 2)}\n` : text()),
+      show: (data, text) => terminal.print(isJson ? jsonText(data) : text()),
       note: (text) => terminal.tell(text[terminal.language]),
     });
     return exitCode ?? 0;
   } catch (error) {
-    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
-      throw error;
-    if (isJson) await terminal.print(`${JSON.stringify(failureAnswer(error), undefined, 2)}\n`);
-    else terminal.tell(failureText(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error));
-    return isNotReady(error) ? 3 : 1;
+    return await showFailure(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error, terminal, isJson);
   } finally {
     await transport.close();
   }
@@ -97,7 +89,7 @@ export function isRemote(args: Arguments): boolean {
   return args.isSet("url");
 }
 
-function isKeyMissing(error: ServiceError, args: Arguments): error is ApiRefusal {
+function isKeyMissing(error: unknown, args: Arguments): error is ApiRefusal {
   return error instanceof ApiRefusal && error.status === 401 && isRemote(args) && !args.isSet(KEY_FILE);
 }
 

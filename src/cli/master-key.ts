@@ -1,34 +1,30 @@
 import { loadConfig } from "../config.ts";
-import { ServiceError } from "../errors.ts";
 import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
-import type { CommandSpec } from "./arguments.ts";
-import { type ExitCode, failureAnswer, failureText, isNotReady, isUsageError } from "./exit.ts";
-import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
+import { type CommandSpec, option, bilingual } from "./arguments.ts";
+import { type ExitCode, jsonText, showFailure } from "./exit.ts";
+import { plainText, type Terminal } from "./terminal.ts";
 
 /** `accesstoken master-key …`: the key under which the database is sealed. */
 export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["master-key", "rotate"],
-    meaning: {
-      en: "Change the master key of this machine's database, while services run on it",
-      zh: "更换本机数据库的主密钥，服务可继续运行",
-    },
+    meaning: bilingual(
+      "Change the master key of this machine's database, while services run on it",
+      "更换本机数据库的主密钥，服务可继续运行",
+    ),
     notes: [
-      {
-        en: "It may be interrupted at any moment: run it again, and it completes what was begun.",
-        zh: "可随时中断，再次执行即可完成。",
-      },
+      bilingual(
+        "It may be interrupted at any moment: run it again, and it completes what was begun.",
+        "可随时中断，再次执行即可完成。",
+      ),
     ],
     options: [
-      {
-        name: "new-key-file",
-        value: "<file>",
-        meaning: {
-          en: "With MASTER_KEY only: where the new key is; made when it is missing",
-          zh: "仅用于MASTER_KEY：存放新密钥的文件，不存在则生成",
-        },
-      },
-      { name: "json", meaning: { en: "Print what was done as JSON", zh: "以JSON输出结果" } },
+      option(
+        "--new-key-file <file>",
+        "With MASTER_KEY only: where the new key is; made when it is missing",
+        "仅用于MASTER_KEY：存放新密钥的文件，不存在则生成",
+      ),
+      option("--json", "Print what was done as JSON", "以JSON输出结果"),
     ],
     run: (args, terminal) => {
       const newKeyFile = args.find("new-key-file");
@@ -60,19 +56,13 @@ async function runMasterKeyRotate(
     const { clock } = terminal;
     const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
     const report = await rotateMasterKey({ path, masterKey, masterKeyFile, newKeyFile, clock });
-    await terminal.print(isJson ? asJson(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal));
+    await terminal.print(
+      isJson ? jsonText(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal),
+    );
     return 0;
   } catch (error) {
-    if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure)
-      throw error;
-    if (isJson) await terminal.print(asJson(failureAnswer(error)));
-    else terminal.tell(failureText(error));
-    return isNotReady(error) ? 3 : 1;
+    return showFailure(error, terminal, isJson);
   }
-}
-
-function asJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 function asData(report: RotationReport, newKeyFile: string | undefined) {

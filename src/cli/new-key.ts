@@ -1,3 +1,4 @@
+import { bilingual } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { createdKeyData, keyData } from "../api/v1-clients-schema.ts";
 import { systemClock } from "../clock.ts";
@@ -74,7 +75,7 @@ function isKept(file: NewFile, content: string): boolean {
   }
 }
 
-/** Revokes a key that reached nobody. Resolves with the hint for the person. */
+/** Revokes a key that nobody has received. Resolves with the hint for the person. */
 async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
   try {
     await api.send({ method: "DELETE", path: apiPath`/v1/clients/${client}/keys/${key}` });
@@ -93,10 +94,12 @@ async function showOnce(at: Managing, client: string, data: CreatedKeyData): Pro
     if (!(cause instanceof OutputFailure)) throw cause;
     throw new OutputFailure(cause.reason, { hint: await takeBack(at, client, data.key) });
   }
-  at.note({
-    en: `Key ${data.key} of ${client}. It is shown this once: keep it safe`,
-    zh: `${client} 的密钥 ${data.key} 只显示这一次，请妥善保存`,
-  });
+  at.note(
+    bilingual(
+      `Key ${data.key} of ${client}. It is shown this once: keep it safe`,
+      `${client} 的密钥 ${data.key} 只显示这一次，请妥善保存`,
+    ),
+  );
 }
 
 /** The key's public name and facts. */
@@ -112,15 +115,12 @@ async function showKept(at: Managing, { api_key: _key, ...shown }: CreatedKeyDat
 
 /** Keys for a person, a line each. */
 export function keysText(keys: readonly KeyData[]): string {
-  return textTable(
-    ["KEY", "STATE", "CREATED", "EXPIRES", "LAST USED", "LABEL"],
-    keys.map(({ key, state, created_at, expires_at, revoked_at, last_used_at, label }) => [
-      key,
-      state,
-      localTime(created_at),
-      localTime(revoked_at ?? expires_at),
-      localTime(last_used_at),
-      label,
-    ]),
-  );
+  return textTable(keys, {
+    KEY: ({ key }) => key,
+    STATE: ({ state }) => state,
+    CREATED: ({ created_at }) => localTime(created_at),
+    EXPIRES: ({ revoked_at, expires_at }) => localTime(revoked_at ?? expires_at),
+    "LAST USED": ({ last_used_at }) => localTime(last_used_at),
+    LABEL: ({ label }) => label,
+  });
 }

@@ -5,7 +5,8 @@ import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 import { keyNotice } from "./terminal.ts";
-import { superviseWorkers } from "./supervisor.ts";
+import { type FromWorker, superviseWorkers, type ToWorker } from "./supervisor.ts";
+import type { Snapshot } from "../ops/metrics.ts";
 
 /**
  * `accesstoken serve`: runs the service until a signal, then stops it in order. With more than one of `workers`, that
@@ -16,7 +17,7 @@ export async function runServe(workers: number): Promise<ExitCode> {
     return superviseWorkers({
       workers,
       config: loadConfig(),
-      onKeyCreated: tellAboutKey,
+      onKeyCreated: noticeKey,
       onWorkerEnded: (index, exitCode) =>
         console.error(
           `accesstoken: 工作进程${index + 1}已退出，正在重启 (worker ${index + 1} ended with ${exitCode}; it is started again)`,
@@ -28,11 +29,66 @@ export async function runServe(workers: number): Promise<ExitCode> {
   const config = loadConfig();
   const events = new EventBus();
   events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
-  const service = await startService(config, { events, onKeyCreated: tellAboutKey });
+  const service = await startService(config, { events, onKeyCreated: noticeKey });
   await service.stop(await stopping);
   return 0;
 }
 
-function tellAboutKey(path: string): void {
+function noticeKey(path: string): void {
   console.error(keyNotice(path));
+}
+
+/** How long the sum of all workers' numbers is waited for before this one's own must do. */
+const COLLECT_MS = 1000;
+
+/** Which of how many workers this process is, and the port that they share. */
+export interface WorkerPlace {
+  readonly index: number;
+  readonly count: number;
+  readonly port: number;
+}
+
+/** `accesstoken worker`: one of the processes of `serve --workers`, started by the supervisor alone. */
+export async function runWorker({ index, count, port }: WorkerPlace): Promise<ExitCode> {
+  const stopping = Promise.race([stopSignal(), supervisorGone()]);
+  const config = { ...loadConfig(), port };
+  const events = new EventBus();
+  events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
+  const waiting = new Map<number, (snapshots: readonly Snapshot[]) => void>();
+  let nextId = 1;
+  const service = await startService(config, {
+    events,
+    worker: String(index + 1),
+    workers: count,
+    sharesPort: count > 1,
+    gatherSnapshots: (own) => {
+      const id = nextId++;
+      const { promise, resolve } = Promise.withResolvers<readonly Snapshot[]>();
+      const timer = setTimeout(() => resolve([own]), COLLECT_MS);
+      waiting.set(id, resolve);
+      tell({ type: "collect", id });
+      return promise.finally(() => {
+        clearTimeout(timer);
+        waiting.delete(id);
+      });
+    },
+  });
+  process.on("message", (message: ToWorker) => {
+    if (message.type === "snapshots") waiting.get(message.id)?.(message.snapshots);
+    else void service.snapshot().then((snapshot) => tell({ type: "snapshot", id: message.id, snapshot }));
+  });
+  tell({ type: "ready" });
+  await service.stop(await stopping);
+  return 0;
+}
+
+function tell(message: FromWorker): void {
+  process.send?.(message);
+}
+
+/** Resolves when the supervisor has ended: nothing else would stop this process or restart it. */
+function supervisorGone(): Promise<"supervisor gone"> {
+  return new Promise((resolve) => {
+    process.once("disconnect", () => resolve("supervisor gone"));
+  });
 }

@@ -1,70 +1,143 @@
-import { type Arguments, type CommandSpec, usageError } from "./arguments.ts";
+import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { DELIVERIES, type Delivery } from "../access/client.ts";
+import { Networks } from "../access/networks.ts";
 import {
-  findConcurrency,
-  findDelivery,
-  findEnd,
-  findPatterns,
-  findPreset,
-  findRate,
-  networksOf,
-  NO_LIMIT,
-  REACH_OPTIONS,
-} from "./client-options.ts";
+  type Arguments,
+  type CommandSpec,
+  type OptionSpec,
+  usageError,
+  option,
+  bilingual,
+} from "./arguments.ts";
+import { CLIENT, findList, parseInstant } from "./argument-values.ts";
 import { changeClient, clientText } from "./client.ts";
 import { managingCommand } from "./managing.ts";
-import { CLIENT } from "./argument-values.ts";
+
+/** What `clients add` and `clients set` have in common: which tokens a client is given, and which paths it may call. */
+export const REACH_OPTIONS: readonly OptionSpec[] = [
+  option(
+    "--delivery <kind>",
+    "real: WeChat's own tokens; virtual: ours, which only this service takes",
+    "real 发放微信的真实token；virtual 发放只有本服务接受的虚拟token",
+  ),
+  option(
+    "--policy <preset>",
+    `What it may call through the gateway: ${API_PRESETS.join(", ")}`,
+    `经网关可调用的接口：${API_PRESETS.join("、")}`,
+  ),
+  option(
+    "--allow <path,…>",
+    "Paths that it may call whatever the preset says; /** at the end for all below",
+    "不论预设一律允许的路径，以逗号分隔；末尾 /** 包含其下全部",
+  ),
+  option("--deny <path,…>", "Paths that it may never call", "一律拒绝的路径，以逗号分隔"),
+];
+
+/** In the place of a number, networks or a time: no limit. In the place of paths: no path. */
+const NO_LIMIT = { number: "any", network: "any", time: "never", paths: "none" } as const;
+
+const MAX_RATE = 1_000_000;
+const MAX_CONCURRENCY = 100_000;
+
+/** `--delivery`; undefined without it. */
+export function findDelivery(args: Arguments): Delivery | undefined {
+  return findOneOf(args, "delivery", DELIVERIES);
+}
+
+/** `--policy`; undefined without it. */
+export function findPreset(args: Arguments): ApiPreset | undefined {
+  return findOneOf(args, "policy", API_PRESETS);
+}
+
+/** The paths of `--allow` or `--deny`; undefined without it, empty for `none`. */
+export function findPatterns(args: Arguments, option: "allow" | "deny"): readonly string[] | undefined {
+  if (args.find(option) === NO_LIMIT.paths) return [];
+  const patterns = findList(args, option);
+  if (patterns?.every((pattern) => API_PATTERN.test(pattern)) !== false) return patterns;
+  throw usageError(
+    `--${option}: 应为以逗号分隔的路径，如 /cgi-bin/user/get,/cgi-bin/message/** (must be paths, comma-separated)`,
+  );
+}
+
+/** The CIDR blocks of `--network`, each checked. */
+export function networksOf(args: Arguments): readonly string[] {
+  const networks = args.all("network");
+  networks.forEach(checkNetwork);
+  return networks;
+}
+
+/** `--expires` as epoch milliseconds; undefined without it. */
+export function findEnd(args: Arguments, now: number): number | undefined {
+  const expires = args.find("expires");
+  return expires === undefined ? undefined : parseInstant("expires", expires, now, false);
+}
+
+/** `--rate` in requests a second; undefined without it. */
+export function findRate(args: Arguments): number | undefined {
+  return args.findNumber("rate", { min: 1, max: MAX_RATE });
+}
+
+/** `--concurrency` in requests at once; undefined without it. */
+export function findConcurrency(args: Arguments): number | undefined {
+  return args.findNumber("concurrency", { min: 1, max: MAX_CONCURRENCY });
+}
+
+function findOneOf<T extends string>(args: Arguments, option: string, known: readonly T[]): T | undefined {
+  const text = args.find(option);
+  const found = known.find((each) => each === text);
+  if (text === undefined || found) return found;
+  throw usageError(`--${option}: 应为 ${known.join("、")} 之一 (must be one of these)`);
+}
+
+function checkNetwork(text: string): void {
+  try {
+    // The service's own parser takes a list, while this option is given once for each.
+    if (text === "" || /[,\s]/.test(text)) throw new RangeError();
+    void new Networks(text);
+  } catch {
+    throw usageError(
+      "--network: 应为CIDR网段，如 10.0.0.0/8，或单个地址 (must be a CIDR block, as 10.0.0.0/8, or an address)",
+    );
+  }
+}
 
 /** `accesstoken clients set <client>`: changes what is given of a client. */
 export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
   words: ["clients", "set"],
-  meaning: { en: "Change a client; what is not given stays", zh: "修改客户端，未给出的选项不变" },
+  meaning: bilingual("Change a client; what is not given stays", "修改客户端，未给出的选项不变"),
   notes: [
-    {
-      en: "A policy that refuses anything makes the tokens virtual; back to real ones takes --policy all --delivery real.",
-      zh: "有限制的策略会使token变为虚拟；恢复真实token须 --policy all --delivery real。",
-    },
+    bilingual(
+      "A policy that refuses anything makes the tokens virtual; back to real ones takes --policy all --delivery real.",
+      "有限制的策略会使token变为虚拟；恢复真实token须 --policy all --delivery real。",
+    ),
   ],
   positionals: [CLIENT],
   options: [
     ...REACH_OPTIONS,
+    option(
+      "--concurrency <n>",
+      "Requests at once through the gateway; any for the default of 96",
+      "经网关同时进行的请求数上限；any 表示默认的96",
+    ),
+    option("--rate <n>", "Requests a second; any for no limit", "每秒请求数上限；any 表示不限"),
     {
-      name: "concurrency",
-      value: "<n>",
-      meaning: {
-        en: "Requests at once through the gateway; any for the default of 96",
-        zh: "经网关同时进行的请求数上限；any 表示默认的96",
-      },
-    },
-    {
-      name: "rate",
-      value: "<n>",
-      meaning: { en: "Requests a second; any for no limit", zh: "每秒请求数上限；any 表示不限" },
-    },
-    {
-      name: "network",
-      value: "<cidr>",
+      ...option(
+        "--network <cidr>",
+        "From where it may ask, in the place of all before; any for anywhere",
+        "允许的来源网段，可重复，取代原有网段；any 表示不限",
+      ),
       isRepeatable: true,
-      meaning: {
-        en: "From where it may ask, in the place of all before; any for anywhere",
-        zh: "允许的来源网段，可重复，取代原有网段；any 表示不限",
-      },
     },
-    {
-      name: "expires",
-      value: "<time>",
-      meaning: {
-        en: "When it ends, as 2027-01-31 or 90d; never for no end",
-        zh: "失效时间，如 2027-01-31 或 90d；never 表示不失效",
-      },
-    },
-    {
-      name: "environment",
-      value: "<name>",
-      meaning: {
-        en: "prod, pre, st, dev or any other; changes neither tokens nor policy",
-        zh: "prod、pre、st、dev或其他名称；不影响token种类和策略",
-      },
-    },
+    option(
+      "--expires <time>",
+      "When it ends, as 2027-01-31 or 90d; never for no end",
+      "失效时间，如 2027-01-31 或 90d；never 表示不失效",
+    ),
+    option(
+      "--environment <name>",
+      "prod, pre, st, dev or any other; changes neither tokens nor policy",
+      "prod、pre、st、dev或其他名称；不影响token种类和策略",
+    ),
   ],
   run: async (at) => {
     const { args, show, terminal } = at;

@@ -6,14 +6,14 @@ import { type ExitCode, stopSignal } from "./exit.ts";
 
 /** How long the workers may take to stop: their own ten seconds and a little. */
 const STOP_MS = 12_000;
-const BACK_OFF_FIRST_MS = 100;
-const BACK_OFF_MOST_MS = 5000;
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 5000;
 /** A worker that lived so long was healthy; its next end is a new story. */
 const HEALTHY_MS = 30_000;
 /** How long the others have to tell their numbers when one of them is asked for the sum. */
 const SNAPSHOTS_MS = 500;
 
-/** What the supervisor is told to do. */
+/** What the supervisor runs. */
 export interface SupervisorOptions {
   readonly workers: number;
   readonly config: Config;
@@ -24,7 +24,7 @@ export interface SupervisorOptions {
 }
 
 /**
- * Runs several worker processes on one port and one database, and starts one that dies again.
+ * Runs several worker processes on one port and one database, and restarts one that ends.
  *
  * The store is opened, migrated and given its key here, once, before any worker starts; so a start that can't succeed
  * fails with one line, as it does without workers.
@@ -101,7 +101,7 @@ class WorkerPool {
     const wasHealthy = performance.now() - worker.startedAt > HEALTHY_MS;
     const failures = wasHealthy ? 0 : (this.#failures.get(index) ?? 0);
     this.#failures.set(index, failures + 1);
-    setTimeout(() => this.#spawn(index), Math.min(BACK_OFF_MOST_MS, BACK_OFF_FIRST_MS * 2 ** failures));
+    setTimeout(() => this.#spawn(index), Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** failures));
   }
 
   #receive(index: number, message: FromWorker): void {
@@ -116,7 +116,7 @@ class WorkerPool {
     }
   }
 
-  /** Asks every worker for its numbers and hands what came in time to the one that wants the sum. */
+  /** Asks every worker for its numbers and sends what came in time to the one that wants the sum. */
   #collect(asker: number, askersId: number): void {
     const id = this.#nextCollection++;
     const asked = [...this.#workers].filter(([, worker]) => worker.isReady);
@@ -141,7 +141,7 @@ function ownCommand(): string[] {
   return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
 }
 
-/** What a worker tells the supervisor. */
+/** What a worker sends to the supervisor. */
 export type FromWorker =
   /** It listens. */
   | { readonly type: "ready" }
@@ -150,9 +150,9 @@ export type FromWorker =
   /** Its own numbers, for the collection `id`. */
   | { readonly type: "snapshot"; readonly id: number; readonly snapshot: Snapshot };
 
-/** What the supervisor tells a worker. */
+/** What the supervisor sends to a worker. */
 export type ToWorker =
-  /** Tell your numbers. */
+  /** Asks for its numbers. */
   | { readonly type: "snapshot"; readonly id: number }
   /** The numbers of all workers that answered in time. */
   | { readonly type: "snapshots"; readonly id: number; readonly snapshots: readonly Snapshot[] };

@@ -53,7 +53,7 @@ export function systemTerminal(): Terminal {
 
 function print(content: string | Uint8Array): Promise<void> {
   const { stdout } = process;
-  // Without a listener the stream's own error would end the process before the command could put things right.
+  // Without a listener the stream's own error would end the process before the command could handle it.
   if (stdout.listenerCount("error") === 0) stdout.on("error", () => undefined);
   return new Promise((resolve, reject) => {
     stdout.write(content, (error) => {
@@ -126,17 +126,19 @@ async function promptSecret(
 // oxlint-disable-next-line no-control-regex -- they are what must go
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
 
-/** Rows under their headings, aligned in columns, a line each. Every text is made `plainText`. */
-export function textTable(
-  headings: readonly string[],
-  rows: readonly (readonly (string | undefined)[])[],
+/** A line for each of `rows`, aligned in columns under their headings. Every text is made `plainText`. */
+export function textTable<Row>(
+  rows: readonly Row[],
+  columns: Readonly<Record<string, (row: Row) => string | undefined>>,
 ): string {
-  const cells = [headings, ...rows.map((row) => headings.map((_, n) => plainText(row[n] || "-")))];
+  const headings = Object.keys(columns);
+  const texts = Object.values(columns);
+  const cells = [headings, ...rows.map((row) => texts.map((textOf) => plainText(textOf(row) || "-")))];
   const widths = headings.map((_, n) => Math.max(...cells.map((row) => Bun.stringWidth(row[n] ?? ""))));
   return cells.map((row) => line(row, widths)).join("");
 }
 
-/** Names and what they stand for, a line each; without those that stand for nothing. */
+/** Names and their values, a line each; without those that have none. */
 export function textFields(fields: Readonly<Record<string, string | undefined>>): string {
   const rows = Object.entries(fields).flatMap(([name, value]) => (value ? [[name, plainText(value)]] : []));
   const width = Math.max(0, ...rows.map(([name = ""]) => Bun.stringWidth(name)));

@@ -2,23 +2,19 @@ import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import type { Static } from "@sinclair/typebox";
 import type { credentialData } from "../api/v1-credentials.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
-import type { CommandSpec, OptionSpec } from "./arguments.ts";
+import { type CommandSpec, option, bilingual } from "./arguments.ts";
 import { localTime } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { APP, appOf, kindOf } from "./argument-values.ts";
-import { parseDuration } from "./argument-values.ts";
+import { APP, appOf, kindOf, parseDuration } from "./argument-values.ts";
 
-/** The most that the service takes. */
+/** The limit of the service. */
 const MAX_MIN_TTL_SECONDS = 240;
 
-const KIND: OptionSpec = {
-  name: "kind",
-  value: "<kind>",
-  meaning: {
-    en: `Which credential: ${CREDENTIAL_KINDS.join(", ")}. Default: access_token`,
-    zh: `凭证种类：${CREDENTIAL_KINDS.join("、")}；默认access_token`,
-  },
-};
+const KIND = option(
+  "--kind <kind>",
+  `Which credential: ${CREDENTIAL_KINDS.join(", ")}. Default: access_token`,
+  `凭证种类：${CREDENTIAL_KINDS.join("、")}；默认access_token`,
+);
 
 type CredentialData = Static<typeof credentialData>;
 
@@ -26,18 +22,15 @@ type CredentialData = Static<typeof credentialData>;
 export const TOKEN_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["token", "get"],
-    meaning: { en: "Print a token or ticket, and nothing else", zh: "输出token或ticket（只输出值本身）" },
+    meaning: bilingual("Print a token or ticket, and nothing else", "输出token或ticket（只输出值本身）"),
     positionals: [APP],
     options: [
       KIND,
-      {
-        name: "min-ttl",
-        value: "<duration>",
-        meaning: {
-          en: `Minimum remaining lifetime, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
-          zh: `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
-        },
-      },
+      option(
+        "--min-ttl <duration>",
+        `Minimum remaining lifetime, as 60 or 2m; ${MAX_MIN_TTL_SECONDS} seconds at most`,
+        `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
+      ),
     ],
     run: async ({ args, api, show }) => {
       const minTtl = args.find("min-ttl");
@@ -49,32 +42,30 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["token", "clear"],
-    meaning: {
-      en: "Clear a token or ticket; the next request gets a new one",
-      zh: "清除token或ticket，下次请求时重新获取",
-    },
+    meaning: bilingual(
+      "Clear a token or ticket; the next request gets a new one",
+      "清除token或ticket，下次请求时重新获取",
+    ),
     positionals: [APP],
     options: [KIND],
     run: async ({ args, api, show, terminal }) => {
       const [app, kind] = [appOf(args), kindOf(args)];
       const { data } = await api.send<object>({ method: "DELETE", path: credentialPath(args) });
-      const text = { en: `${kind} of ${app} is cleared\n`, zh: `已清除 ${app} 的 ${kind}\n` };
+      const text = bilingual(`${kind} of ${app} is cleared\n`, `已清除 ${app} 的 ${kind}\n`);
       await show(data, () => text[terminal.language]);
     },
   }),
   managingCommand({
     words: ["token", "refresh"],
-    meaning: { en: "Ask WeChat for a token or ticket now", zh: "立即向微信获取token或ticket" },
+    meaning: bilingual("Ask WeChat for a token or ticket now", "立即向微信获取token或ticket"),
     positionals: [APP],
     options: [
       KIND,
-      {
-        name: "force",
-        meaning: {
-          en: "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
-          zh: "强制微信生成新值，旧值随即失效，每日20次",
-        },
-      },
+      option(
+        "--force",
+        "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
+        "强制微信生成新值，旧值随即失效，每日20次",
+      ),
     ],
     run: refreshToken,
   }),
@@ -88,10 +79,10 @@ async function refreshToken({ args, api, show, terminal }: Managing): Promise<vo
     body: args.isSet("force") ? { force: true } : {},
   });
   const until = localTime(answer.data.expires_at);
-  const text = {
-    en: `${kind} of ${app} is valid until ${until}\n`,
-    zh: `${app} 的 ${kind} 有效至 ${until}\n`,
-  };
+  const text = bilingual(
+    `${kind} of ${app} is valid until ${until}\n`,
+    `${app} 的 ${kind} 有效至 ${until}\n`,
+  );
   await show(answer.data, () => text[terminal.language]);
 }
 

@@ -33,11 +33,11 @@ const KEYS = new WeakMap<CredentialName["slot"], Map<CredentialKind, string>>();
  * Of a slot that stays it is made once: to make and hash it again for each request costs more than to look it up.
  */
 export function credentialKey({ slot, kind }: CredentialName): string {
-  if (!("key" in slot) || slot.key === undefined) return `${slotKey(slot)}:${kind}`;
+  if (!("key" in slot) || typeof slot.key !== "string") return `${slotKey(slot)}:${kind}`;
   const keys = KEYS.get(slot);
   const known = keys?.get(kind);
   if (known !== undefined) return known;
-  const key = `${String(slot.key)}:${kind}`;
+  const key = `${slot.key}:${kind}`;
   if (keys) keys.set(kind, key);
   else KEYS.set(slot, new Map([[kind, key]]));
   return key;

@@ -97,3 +97,19 @@ async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     signal.removeEventListener("abort", tooLate);
   }
 }
+
+/** Asks WeChat or WeCom for a ticket with an access token. */
+export interface TicketExchange {
+  /** Throws `upstream_rejected` of class `token_invalid` when the token is rejected. */
+  ticketFor(ref: CredentialRef, accessToken: Secret, signal: AbortSignal): Promise<IssuedCredential>;
+}
+
+/** Obtains tickets with the access token of the same slot; a token that was rejected is replaced, once. */
+export function ticketSource(exchange: TicketExchange, tokens: TokenKeeper): CredentialSource {
+  return {
+    obtain: (ref, { signal }) => {
+      const ask = (token: Secret) => exchange.ticketFor(ref, token, signal);
+      return withToken(tokens, ref.slot, ask, { signal, endpoint: ref.kind, triesValidAgain: true });
+    },
+  };
+}

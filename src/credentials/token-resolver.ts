@@ -1,10 +1,104 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { appName, type Slot, type SlotName } from "../apps/app.ts";
+import type { Changes } from "../changes.ts";
+import type { Clock } from "../clock.ts";
+import type { Secret } from "../secret.ts";
+import type { IssuedToken, IssuedTokenIndex } from "./credential-store.ts";
+import type { VirtualTokenClaims, VirtualTokens } from "./virtual-tokens.ts";
 import type { Access } from "../access/access.ts";
 import { type Caller, denied, type Principal } from "../access/principal.ts";
-import { appName, type Slot, type SlotName } from "../apps/app.ts";
 import { type Platform, refusalOf, unknownToken } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import type { Secret } from "../secret.ts";
-import type { TokenIntrospector } from "./token-introspector.ts";
+
+/** What a token that a caller brings is to us. */
+export type KnownToken =
+  | { readonly kind: "virtual"; readonly claims: VirtualTokenClaims; readonly slot: Slot }
+  /** Without a slot where it is of a secret that we don't hold (any more), or of a disabled app. */
+  | { readonly kind: "real"; readonly name: SlotName; readonly slot: Slot | undefined }
+  /** A real one that WeChat rejected before its end: it serves to heal its holders' calls, and for nothing else. */
+  | { readonly kind: "rejected"; readonly slot: Slot };
+
+/** What tells one token from another. */
+export interface TokenIntrospectorParts {
+  readonly virtualTokens: Pick<VirtualTokens, "read">;
+  readonly index: IssuedTokenIndex;
+  readonly directory: Pick<AppDirectory, "findSlot" | "slotNamed">;
+  readonly changes: Changes;
+  readonly clock: Clock;
+}
+
+/** So many real tokens are cached; at most two of an app are valid. */
+const MAX_TOKENS = 1000;
+
+/**
+ * Knows the access tokens again that this service has handed out, its own and WeChat's.
+ *
+ * A real token that was known a moment ago is known without a look at the disk while no credential and no app has changed.
+ */
+export class TokenIntrospector {
+  readonly #parts: TokenIntrospectorParts;
+  /** By the token's digest. */
+  readonly #issued = new Map<string, IssuedToken>();
+  readonly #scratch = new Uint8Array(32);
+  #epoch = -1;
+
+  constructor(parts: TokenIntrospectorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * What `token` is; undefined for one that we don't know, or don't know any more.
+   *
+   * Whether the client of a virtual one is still there is not looked at, nor whether the app is disabled: its slot says so.
+   */
+  async find(token: Secret): Promise<KnownToken | undefined> {
+    const { virtualTokens, directory } = this.#parts;
+    const claims = virtualTokens.read(token.reveal());
+    if (claims) {
+      const slot = directory.findSlot(claims.app);
+      return slot && { kind: "virtual", claims, slot };
+    }
+    const issued = await this.#find(token);
+    if (!issued) return undefined;
+    const { slot: name, isRejected } = issued;
+    const slot = directory.slotNamed(name);
+    if (!isRejected) return { kind: "real", name, slot };
+    return slot && { kind: "rejected", slot };
+  }
+
+  async #find(token: Secret): Promise<IssuedToken | undefined> {
+    const { index, clock, changes } = this.#parts;
+    const epoch = this.#currentEpoch();
+    if (epoch !== this.#epoch) {
+      this.#issued.clear();
+      this.#epoch = epoch;
+    }
+    const digest = this.#digest(token);
+    const now = clock.now();
+    const before = this.#issued.get(digest);
+    if (before && now < before.until && changes.isLive) return before;
+    const issued = await index.findIssued(token, now);
+    // What has changed while it was read may have made it untrue.
+    const isTrue = epoch === this.#epoch && epoch === this.#currentEpoch();
+    // What ends a rejected one must do so at once in every process: such a token is looked up each time.
+    if (issued && isTrue && !issued.isRejected) {
+      if (this.#issued.size >= MAX_TOKENS) this.#issued.clear();
+      this.#issued.set(digest, issued);
+    }
+    return issued;
+  }
+
+  /** Both only grow, so their sum stays while neither has changed. */
+  #currentEpoch(): number {
+    const { changes } = this.#parts;
+    return changes.epoch("credentials") + changes.epoch("apps");
+  }
+
+  #digest(token: Secret): string {
+    Bun.SHA256.hash(token.reveal(), this.#scratch);
+    return Buffer.from(this.#scratch.buffer).toString("latin1");
+  }
+}
 
 /** Whose app a request is about, what the caller showed for it, and as whom it does. */
 export interface TokenContext {

@@ -40,7 +40,7 @@ export interface ForwardAnswer {
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
 }
 
-/** Sends one request up, once, and hands its answer on while it comes in. */
+/** Sends one request up, once, and returns its answer while it comes in. */
 export interface Forwarder {
   /** @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`; `upstream_invalid` for what broke. */
   forward(request: ForwardRequest): Promise<ForwardAnswer>;
@@ -99,4 +99,29 @@ export function headersUp(headers: Headers): Headers {
   const up = new Headers(headers);
   for (const name of headers.keys()) if (OURS.test(name)) up.delete(name);
   return up;
+}
+
+/**
+ * Where a user's token is sent, and nothing secret of ours.
+ *
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
+ */
+const USER_TOKEN_PATHS: ReadonlySet<string> = new Set([
+  "/sns/userinfo",
+  "/sns/auth",
+  "/sns/oauth2/refresh_token",
+]);
+
+/** Whether the path takes a user's own token, with which the app's has nothing to do. */
+export function takesUserToken(path: string): boolean {
+  return USER_TOKEN_PATHS.has(path);
+}
+
+/** Forwards a call with a user's own token as it came; WeChat's answer, as it came. Throws as `forwardTracked`. */
+export function forwardUntouched(
+  forwarder: Forwarder,
+  { method, path, query, headers, signal }: CallRequest,
+): Promise<ForwardAnswer> {
+  const request = { platform: "weixin", method, path, query: query.toString(), signal } as const;
+  return forwardTracked(forwarder, { ...request, headers: headersUp(headers), body: undefined });
 }

@@ -43,7 +43,7 @@ function mergeSample(known: MergedMetric, metric: MetricSnapshot, sample: Sample
   }
 }
 
-/** A metric that was renamed stands under both names for a while, so that no alert falls silent with an upgrade. */
+/** A metric that was renamed is shown under both names for a while, so that no alert falls silent with an upgrade. */
 function bothTexts({ metric, samples }: MergedMetric): string {
   const { name, formerName } = metric;
   const text = metricText({ metric, samples });

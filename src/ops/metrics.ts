@@ -6,7 +6,7 @@ export type MergeRule =
   /** They are added. */
   | "add"
   /** Each process sees the same thing: the largest is shown. */
-  | "most"
+  | "max"
   /** They stay apart, under a label `worker`. */
   | "worker";
 

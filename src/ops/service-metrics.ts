@@ -4,11 +4,11 @@ import type { UpstreamErrorClass } from "../errors.ts";
 import type { EventListener, RequestResult, ServiceEvent, UpstreamCall } from "../events.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
 import {
-  MAX_APPS,
   type Counter,
   type Gauge,
   type Histogram,
   type HistogramSeries,
+  MAX_APPS,
   type MetricOptions,
   MetricRegistry,
   type NumberSeries,
@@ -62,7 +62,7 @@ export class ServiceMetrics {
       name: "accesstoken_credential_expiry_seconds",
       help: "Life that is left of each current credential; 0 when it has expired. Off above 1000 apps.",
       labelNames: ["platform", "app", "kind"],
-      merge: "most",
+      merge: "max",
     });
     this.#lagSeconds = this.#registry.gauge({
       name: "accesstoken_event_loop_lag_seconds",
@@ -79,7 +79,7 @@ export class ServiceMetrics {
         name: "accesstoken_build_info",
         help: "1, with what this is.",
         labelNames: ["version", "bun"],
-        merge: "most",
+        merge: "max",
       })
       .set(1, parts.version, Bun.version);
   }
@@ -291,7 +291,7 @@ export class GatewayMetrics {
   }
 
   #clientLabel(client: string): string {
-    // Who holds a real token is told by address; of those there is any number.
+    // Holders of a real token are named by address; of those there is any number.
     for (const what of ["access token", "rejected access token"])
       if (client.startsWith(`(${what} `)) return `(${what})`;
     if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;
@@ -315,7 +315,7 @@ class EventLoopLag {
   #timer: Timer | undefined;
   #expectedAt = 0;
 
-  /** Begins to measure. The measuring keeps no process alive. */
+  /** Begins to measure. It keeps no process running. */
   start(): void {
     this.#expectedAt = systemClock.monotonic() + STEP_MS;
     this.#timer = setInterval(() => this.#measure(), STEP_MS);

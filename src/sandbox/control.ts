@@ -1,5 +1,12 @@
+import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { type IssuedTokens, masked, secondsLeft } from "./issued-tokens.ts";
+import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
-import { type Fault, parseFault } from "./fault.ts";
+import type { SandboxSwitches } from "./sandbox-settings.ts";
+import type { SandboxTime } from "./sandbox-time.ts";
+import type { WecomPlatform } from "./wecom-platform.ts";
+import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /** What people may do to a running sandbox from the command line. */
 export interface Controllable {
@@ -62,49 +69,92 @@ function controlAnswer(status: number, body: object): Answer {
   return { ...jsonAnswer("application/json; charset=utf-8", body), status };
 }
 
-/** What people and tests may set differently from the platforms' own numbers. */
-export interface SandboxSwitches {
-  /** Successful calls of `/cgi-bin/token` per app and Beijing day. */
-  classicPerDay: number;
-  /** Calls of `/cgi-bin/stable_token` per app and minute. */
-  stablePerMinute: number;
-  /** Successful calls of `/cgi-bin/stable_token` per app and Beijing day. */
-  stablePerDay: number;
-  /** Forced refreshes per app and Beijing day. */
-  forcedPerDay: number;
-  /** A forced refresh sooner than this after the last one does not refresh. */
-  forcedSpacingSeconds: number;
-  /** Calls of any other endpoint per app and Beijing day. The platform's figures differ per endpoint. */
-  apiPerDay: number;
-  /** Calls of `clear_quota` and its v2 together, per app and month. */
-  clearQuotaPerMonth: number;
-  /** A third classic token within the overlap revokes the first at once. */
-  thirdFetchKillsOldest: boolean;
-  /** A forced refresh revokes the last token at once instead of after the overlap. */
-  forcedKillsAtOnce: boolean;
-  /** Wrong secrets from one address within an hour until WeCom refuses that address for an hour. */
-  wecomWrongSecrets: number;
-  /** Calls per hour of each WeCom ticket endpoint per app. */
-  wecomTicketsPerAppHour: number;
-  /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp. */
-  wecomTicketsPerCorpHour: number;
-  /** The address that the platforms think every caller has; `undefined` is the connection's own. */
-  peerIp: string | undefined;
+const TEXT = Type.String();
+const NUMBER = Type.Number({ minimum: 0 });
+const MAYBE_TEXT = Type.Optional(TEXT);
+const MAYBE_NUMBER = Type.Optional(NUMBER);
+
+/** The fields of each fault that can be sent. A gate can't be, because it could not be opened: use `delay`. */
+const FAULT_FIELDS: Readonly<Record<Exclude<Fault["kind"], "gate" | "gate_before">, TProperties>> = {
+  error: { errcode: Type.Union([Type.Number(), TEXT], { default: -1 }), errmsg: MAYBE_TEXT },
+  http: { status: MAYBE_NUMBER, body: MAYBE_TEXT },
+  reset_before: {},
+  reset_after: {},
+  delay: { ms: NUMBER },
+  truncated_json: {},
+  truncated_body: {},
+  empty_body: {},
+  raw: { body: TEXT, contentType: TEXT, status: MAYBE_NUMBER },
+  gzip_bomb: { bytes: MAYBE_NUMBER },
+  oversized: { bytes: MAYBE_NUMBER },
+  redirect: { location: TEXT, status: MAYBE_NUMBER },
+  field: { field: TEXT, value: Type.Optional(Type.Unknown()) },
+  text_plain: {},
+};
+
+/** Every fault that can be sent, by its kind; `times` is 1 when it is not given. */
+const FAULTS: ReadonlyMap<unknown, TObject> = new Map(
+  Object.entries(FAULT_FIELDS).map(([kind, fields]) => [
+    kind,
+    Type.Object({
+      kind: Type.Literal(kind),
+      ...fields,
+      endpoint: MAYBE_TEXT,
+      host: Type.Optional(Type.Union([Type.Literal("weixin"), Type.Literal("wecom")])),
+      times: Type.Number({ minimum: 1, default: 1 }),
+    }),
+  ]),
+);
+
+/** The fault that was sent as JSON. Throws an error with a sentence for the sender when it is none. */
+function parseFault(json: Record<string, unknown>): Fault {
+  const shape = FAULTS.get(json["kind"]);
+  if (!shape) throw new Error(`kind must be one of ${[...FAULTS.keys()].join(", ")}`);
+  const fault = Value.Clean(shape, Value.Default(shape, json));
+  const [error] = Value.Errors(shape, fault);
+  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
+  return fault as Fault;
 }
 
-/** The platforms' own numbers, as far as they are known. */
-export const defaultSwitches: SandboxSwitches = {
-  classicPerDay: 2000,
-  stablePerMinute: 10_000,
-  stablePerDay: 500_000,
-  forcedPerDay: 20,
-  forcedSpacingSeconds: 30,
-  apiPerDay: 5_000_000,
-  clearQuotaPerMonth: 10,
-  thirdFetchKillsOldest: true,
-  forcedKillsAtOnce: false,
-  wecomWrongSecrets: 2000,
-  wecomTicketsPerAppHour: 100,
-  wecomTicketsPerCorpHour: 400,
-  peerIp: undefined,
-};
+/** What the state shows besides the platforms. */
+export interface StateSurroundings {
+  time: SandboxTime;
+  switches: SandboxSwitches;
+  calls: Record<string, Record<string, number>>;
+  debugCalls: number;
+  faults: object[];
+}
+
+/** The whole sandbox as JSON for people. Secrets are left out; of a token, its beginning and its length are shown. */
+export function sandboxState(
+  weixin: WeixinPlatform,
+  wecom: WecomPlatform,
+  around: StateSurroundings,
+): object {
+  return {
+    now: new Date(around.time.now()).toISOString(),
+    beijing_day: around.time.day(),
+    weixin: [...weixin.apps.values()].map((app) => ({
+      app_id: app.settings.appId,
+      live_tokens: validTokens(weixin.tokens, app, around.time),
+      used_today: app.usedToday(),
+    })),
+    wecom: wecom.apps.map((app) => ({
+      corp_id: app.settings.corpId,
+      agent: app.settings.agent,
+      live_tokens: validTokens(wecom.tokens, app, around.time),
+    })),
+    calls_per_day: around.calls,
+    wecom_debug_calls: around.debugCalls,
+    faults: around.faults,
+    switches: around.switches,
+  };
+}
+
+function validTokens<Owner>(tokens: IssuedTokens<Owner>, owner: Owner, time: SandboxTime): object[] {
+  return tokens.valid(owner).map((token) => ({
+    token: masked(token.value),
+    expires_in: secondsLeft(token, time.now()),
+    superseded: Number.isFinite(token.revokedAt),
+  }));
+}

@@ -1,7 +1,5 @@
-import type { Gate } from "./sandbox-state.ts";
-
-/** One of the two servers of the sandbox. */
-export type SandboxHost = "weixin" | "wecom";
+import { gzipSync } from "node:zlib";
+import { type Answer, isRecord, type SandboxHost } from "./sandbox-request.ts";
 
 /** What goes wrong. "After the work" means that a token was rotated or a code used up although the caller can't know. */
 export type FaultEffect =
@@ -65,7 +63,7 @@ export class FaultQueue {
     return met.fault;
   }
 
-  /** Forgets every fault. */
+  /** Removes every fault. */
   clear(): void {
     this.#waiting = [];
   }
@@ -77,79 +75,141 @@ export class FaultQueue {
 }
 
 /**
- * A fault parsed from JSON sent to the control interface; `times` is 1 when it is not given.
+ * Holds answers back until a test opens it.
  *
- * A gate can't be sent, because it could not be opened. Use `delay`.
- *
- * @throws {Error} with a sentence for the sender when it is no fault.
+ * Wait for `arrived(n)` to know that n requests wait at the gate, do what has to happen meanwhile, then `open()`.
  */
-export function parseFault(json: Record<string, unknown>): Fault {
-  const { endpoint, host, times = 1 } = json;
-  if (endpoint !== undefined && typeof endpoint !== "string") throw wrong("endpoint", "a path");
-  if (host !== undefined && host !== "weixin" && host !== "wecom") throw wrong("host", "weixin or wecom");
-  if (typeof times !== "number" || times < 1) throw wrong("times", "a number from 1");
-  return { ...parseEffect(json), endpoint, host, times };
-}
+export class Gate {
+  readonly #opening = Promise.withResolvers<void>();
+  #arrivals = 0;
+  #expected: { count: number; resolve: () => void }[] = [];
 
-function parseEffect(json: Record<string, unknown>): FaultEffect {
-  const { kind } = json;
-  switch (kind) {
-    case "reset_before":
-    case "reset_after":
-    case "truncated_json":
-    case "truncated_body":
-    case "empty_body":
-    case "text_plain":
-      return { kind };
-    case "error": {
-      const { errcode = -1 } = json;
-      if (typeof errcode !== "number" && typeof errcode !== "string")
-        throw wrong("errcode", "a number or text");
-      return { kind, errcode, errmsg: optionalText(json, "errmsg") };
-    }
-    case "http":
-      return { kind, status: optionalNumber(json, "status"), body: optionalText(json, "body") };
-    case "delay":
-      return { kind, ms: requiredNumber(json, "ms") };
-    case "raw":
-      return {
-        kind,
-        body: requiredText(json, "body"),
-        contentType: requiredText(json, "contentType"),
-        status: optionalNumber(json, "status"),
-      };
-    case "gzip_bomb":
-    case "oversized":
-      return { kind, bytes: optionalNumber(json, "bytes") };
-    case "redirect":
-      return { kind, location: requiredText(json, "location"), status: optionalNumber(json, "status") };
-    case "field":
-      return { kind, field: requiredText(json, "field"), value: json["value"] };
-    default:
-      throw wrong("kind", "one of the faults in src/sandbox/fault.ts, except a gate");
+  /** How many requests have come to the gate so far. */
+  get arrivals(): number {
+    return this.#arrivals;
+  }
+
+  /** Resolves as soon as `count` requests have come to the gate. */
+  arrived(count = 1): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#arrivals >= count) resolve();
+      else this.#expected.push({ count, resolve });
+    });
+  }
+
+  /** Lets through all requests, waiting and later ones. */
+  open(): void {
+    this.#opening.resolve();
+  }
+
+  /** Waits at the gate; the sandbox calls it for each request that the fault catches. */
+  async pass(): Promise<void> {
+    this.#arrivals++;
+    for (const { resolve } of this.#expected.filter(({ count }) => this.#arrivals >= count)) resolve();
+    this.#expected = this.#expected.filter(({ count }) => this.#arrivals < count);
+    await this.#opening.promise;
   }
 }
 
-function requiredText(json: Record<string, unknown>, name: string): string {
-  const value = json[name];
-  if (typeof value !== "string") throw wrong(name, "text");
-  return value;
+/** How an answer goes over the wire. */
+export type Delivery =
+  | { how: "send"; answer: Answer }
+  /** Sent without Content-Length; the end of the connection ends it. */
+  | { how: "close_delimited"; answer: Answer }
+  /** Nothing is sent: the connection is reset. */
+  | { how: "reset" };
+
+/** What a fault needs of the server that it happens to. */
+export interface FaultStage {
+  /** Does what was asked and returns the right answer. */
+  work: () => Promise<Answer>;
+  /** An error in the form of the platform. */
+  error: (errcode: number | string, stem: string) => Answer;
+  /** Resolves after so many real milliseconds. */
+  delay: (ms: number) => Promise<void>;
 }
 
-function requiredNumber(json: Record<string, unknown>, name: string): number {
-  const value = json[name];
-  if (typeof value !== "number" || value < 0) throw wrong(name, "a number from 0");
-  return value;
+const HTML_PAGE =
+  "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>nginx</body>\r\n</html>\r\n";
+
+/** Lets `fault` happen to one request; `FaultEffect` says which of them do the work first. */
+export async function applyFault(fault: Fault, stage: FaultStage): Promise<Delivery> {
+  switch (fault.kind) {
+    case "error":
+      return send(stage.error(fault.errcode, fault.errmsg ?? "system error"));
+    case "http":
+      return send(plain(fault.status ?? 502, "text/html", fault.body ?? HTML_PAGE));
+    case "raw":
+      return send(plain(fault.status ?? 200, fault.contentType, fault.body));
+    case "redirect":
+      return send({ status: fault.status ?? 302, headers: { Location: fault.location }, body: "" });
+    case "reset_before":
+      return { how: "reset" };
+    case "reset_after":
+      await stage.work();
+      return { how: "reset" };
+    case "gate_before":
+      await fault.gate.pass();
+      return send(await stage.work());
+    case "gate": {
+      const answer = await stage.work();
+      await fault.gate.pass();
+      return send(answer);
+    }
+    case "delay": {
+      const answer = await stage.work();
+      await stage.delay(fault.ms);
+      return send(answer);
+    }
+    case "truncated_json":
+      return send(half(await stage.work()));
+    case "truncated_body":
+      return { how: "close_delimited", answer: half(await stage.work()) };
+    case "empty_body":
+      return send({ ...(await stage.work()), body: "" });
+    case "gzip_bomb":
+      return send(gzipped(padded(await stage.work(), fault.bytes ?? 64 * 1024 * 1024)));
+    case "oversized":
+      return send(padded(await stage.work(), fault.bytes ?? 5_000_000));
+    case "field":
+      return send(withField(await stage.work(), fault.field, fault.value));
+    case "text_plain":
+      return send(withHeader(await stage.work(), "Content-Type", "text/plain"));
+    default:
+      fault satisfies never;
+      throw new Error("the sandbox does not know this fault");
+  }
 }
 
-function optionalText(json: Record<string, unknown>, name: string): string | undefined {
-  return json[name] === undefined ? undefined : requiredText(json, name);
+function send(answer: Answer): Delivery {
+  return { how: "send", answer };
 }
 
-function optionalNumber(json: Record<string, unknown>, name: string): number | undefined {
-  return json[name] === undefined ? undefined : requiredNumber(json, name);
+function plain(status: number, contentType: string, body: string): Answer {
+  return { status, headers: { "Content-Type": contentType }, body };
 }
 
-function wrong(name: string, expected: string): Error {
-  return new Error(`${name} must be ${expected}`);
+function withHeader(answer: Answer, name: string, value: string): Answer {
+  return { ...answer, headers: { ...answer.headers, [name]: value } };
+}
+
+function half(answer: Answer): Answer {
+  return { ...answer, body: answer.body.slice(0, Math.floor(answer.body.length / 2)) };
+}
+
+/** Blanks after a JSON value are still JSON: only the size is wrong. */
+function padded(answer: Answer, bytes: number): Answer {
+  const body = Buffer.alloc(Math.max(bytes, answer.body.length), " ");
+  body.set(Buffer.from(answer.body));
+  return { ...answer, body };
+}
+
+function gzipped(answer: Answer): Answer {
+  return withHeader({ ...answer, body: gzipSync(answer.body, { level: 1 }) }, "Content-Encoding", "gzip");
+}
+
+function withField(answer: Answer, field: string, value: unknown): Answer {
+  const parsed: unknown = JSON.parse(Buffer.from(answer.body).toString());
+  if (!isRecord(parsed)) return answer;
+  return { ...answer, body: JSON.stringify({ ...parsed, [field]: value }) };
 }

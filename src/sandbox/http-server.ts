@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Delivery } from "./apply-fault.ts";
+import type { Delivery } from "./fault.ts";
 import type { SandboxRequest } from "./sandbox-request.ts";
-import { BlockList, isIPv4 } from "node:net";
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
 
@@ -22,7 +21,7 @@ export class HttpServer {
   /**
    * Listens on `port` of 127.0.0.1; 0 is any free one.
    *
-   * @throws {Error} when the port can't be had.
+   * @throws {Error} when the port is in use.
    */
   constructor(port: number, handle: RequestHandler) {
     this.#server = createServer((incoming, outgoing) => {
@@ -110,25 +109,4 @@ function deliver(delivery: Delivery, incoming: IncomingMessage, outgoing: Server
   }
   outgoing.writeHead(status, { ...headers, "Content-Length": Buffer.byteLength(body) });
   outgoing.end(body);
-}
-
-/**
- * Whether `ip` is on a white list.
- *
- * An entry is an address, `1.2.3.*` or a network such as `1.2.3.0/24`. An entry that is none
- * of these matches nothing.
- */
-export function isListed(ip: string, list: readonly string[]): boolean {
-  return list.some((entry) => matches(ip, entry));
-}
-
-function matches(ip: string, entry: string): boolean {
-  if (entry.endsWith(".*")) return ip.startsWith(entry.slice(0, -1));
-  const [network, bits] = entry.split("/");
-  if (network === undefined || bits === undefined) return ip === entry;
-  if (!isIPv4(network) || !isIPv4(ip)) return false;
-
-  const networks = new BlockList();
-  networks.addSubnet(network, Number(bits), "ipv4");
-  return networks.check(ip, "ipv4");
 }

@@ -53,7 +53,7 @@ export interface Answer {
 
 /** The exact content type that each family of endpoints puts on its JSON. */
 export const JSON_TYPE = {
-  /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where everybody else says `charset`. */
+  /** api.weixin.qq.com below `/cgi-bin`: it says `encoding` where every other says `charset`. */
   cgiBin: "application/json; encoding=utf-8",
   /** api.weixin.qq.com below `/sns`. */
   sns: "text/plain",
@@ -64,6 +64,16 @@ export const JSON_TYPE = {
 /** A JSON answer with HTTP 200, which both platforms use for errors too. */
 export function jsonAnswer(contentType: string, body: object): Answer {
   return { status: 200, headers: { "Content-Type": contentType }, body: JSON.stringify(body) };
+}
+
+/** A JSON answer of api.weixin.qq.com below `/cgi-bin` and `/wxa`. */
+export function cgiAnswer(body: object): Answer {
+  return jsonAnswer(JSON_TYPE.cgiBin, body);
+}
+
+/** A success of api.weixin.qq.com that says so in the body. */
+export function ok(body: object = {}): Answer {
+  return cgiAnswer({ errcode: 0, errmsg: "ok", ...body });
 }
 
 /** A request as the endpoints see it. */
@@ -112,3 +122,6 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 export function text(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
+
+/** One of the two servers of the sandbox. */
+export type SandboxHost = "weixin" | "wecom";

@@ -1,17 +1,21 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { applyFault, type Delivery, type FaultStage } from "./apply-fault.ts";
-import { CallLedger } from "./request-log.ts";
-import { answerControl, defaultSwitches, type SandboxSwitches } from "./control.ts";
-import { type Fault, FaultQueue, type SandboxHost } from "./fault.ts";
+import { answerControl, sandboxState } from "./control.ts";
+import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
-import { sandboxState, SandboxTime, type SandboxWecomApp, type SandboxWeixinApp } from "./sandbox-state.ts";
-import type { SandboxRequest } from "./sandbox-request.ts";
-import type { WecomApp } from "./wecom-app.ts";
-import { answerAsWecom, wecomError, WecomPlatform } from "./wecom-platform.ts";
-import type { WeixinApp } from "./weixin-app.ts";
-import { answerAsWeixin, weixinError, WeixinPlatform } from "./weixin-platform.ts";
+import type { SandboxHost, SandboxRequest } from "./sandbox-request.ts";
+import {
+  defaultSwitches,
+  type SandboxSwitches,
+  type SandboxWecomApp,
+  type SandboxWeixinApp,
+} from "./sandbox-settings.ts";
+import { SandboxTime } from "./sandbox-time.ts";
+import { answerAsWecom, wecomError } from "./wecom-endpoints.ts";
+import { type WecomApp, WecomPlatform } from "./wecom-platform.ts";
+import { type WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
+import { answerAsWeixin, weixinError } from "./weixin-endpoints.ts";
 
-/** Two hours and the five minutes of hand-over are in this ratio; shorter lives keep it. */
+/** Two hours and the five minutes of hand-over are in this ratio; shorter lifetimes keep it. */
 const LIFE_PER_HANDOVER = 24;
 const MAX_HANDOVER_MS = 300_000;
 
@@ -25,7 +29,7 @@ export interface SandboxOptions {
   wecomPort?: number;
   weixinApps: SandboxWeixinApp[];
   wecomApps: SandboxWecomApp[];
-  /** How long tokens and tickets live, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
+  /** How long tokens and tickets are valid, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
   tokenLifeSeconds?: number;
   switches?: Partial<SandboxSwitches>;
 }
@@ -76,7 +80,7 @@ export class Sandbox {
   /**
    * Starts both servers; they listen when it returns.
    *
-   * @throws {Error} when a port can't be had.
+   * @throws {Error} when a port is in use.
    */
   static start(options: SandboxOptions): Sandbox {
     return new Sandbox(options);
@@ -107,7 +111,7 @@ export class Sandbox {
     this.#faults.add(fault);
   }
 
-  /** Forgets all faults that still wait. Requests that stand at a gate stay there. */
+  /** Removes all faults that still wait. Requests that wait at a gate stay there. */
   clearFaults(): void {
     this.#faults.clear();
   }
@@ -116,15 +120,15 @@ export class Sandbox {
    * Revokes every valid token of an appid, or of all apps of a corp, before its time.
    *
    * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` return the revoked token
-   * out again, and who trusts it goes round in circles.
+   * again, so a caller that trusts them makes no progress.
    */
   killTokens(appOrCorpId: string, how: { unnoticed?: boolean } = {}): void {
     const unnoticed = how.unnoticed ?? false;
     const app = this.#weixin.apps.get(appOrCorpId);
     const wecomApps = this.#wecom.apps.filter((wecom) => wecom.settings.corpId === appOrCorpId);
     if (!app && wecomApps.length === 0) throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
-    if (app) this.#weixin.tokens.kill(app, unnoticed);
-    for (const wecom of wecomApps) this.#wecom.tokens.kill(wecom, unnoticed);
+    if (app) this.#weixin.tokens.revoke(app, unnoticed);
+    for (const wecom of wecomApps) this.#wecom.tokens.revoke(wecom, unnoticed);
   }
 
   /** Fetches a classic token of `appId` as another program does, and returns it; the one before keeps the overlap. */
@@ -134,7 +138,7 @@ export class Sandbox {
 
   /** Whether an API call with this token would be accepted now, on either platform. */
   accepts(token: string): boolean {
-    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "live");
+    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "valid");
   }
 
   /** Changes an app of WeChat from now on: its secret, its white list, whether it is frozen, … */
@@ -230,5 +234,42 @@ export class Sandbox {
     const app = this.#wecom.apps.find(fits);
     if (!app) throw new Error(`the sandbox has no agent ${agent} in corp ${corpId}`);
     return app;
+  }
+}
+
+/** How many requests reached which endpoint, in all and per Beijing day. */
+class CallLedger {
+  #counts = new Map<string, { host: SandboxHost; path: string; day: string; calls: number }>();
+
+  /** Counts one request that reached `path` of `host`. */
+  add(host: SandboxHost, path: string, day: string): void {
+    const key = `${day} ${host} ${path}`;
+    const count = this.#counts.get(key);
+    if (count) count.calls++;
+    else this.#counts.set(key, { host, path, day, calls: 1 });
+  }
+
+  /** The requests to `path` of `host`, on all days; what is left out is not asked. */
+  total(path?: string, host?: SandboxHost): number {
+    let calls = 0;
+    for (const count of this.#counts.values()) {
+      if ((path ?? count.path) === count.path && (host ?? count.host) === count.host) calls += count.calls;
+    }
+    return calls;
+  }
+
+  /** The requests per day, server and path, for people to read. */
+  perDay(): Record<string, Record<string, number>> {
+    const days: Record<string, Record<string, number>> = {};
+    for (const { host, path, day, calls } of this.#counts.values()) {
+      const ofDay = (days[day] ??= {});
+      ofDay[`${host} ${path}`] = calls;
+    }
+    return days;
+  }
+
+  /** Forgets every count. */
+  reset(): void {
+    this.#counts.clear();
   }
 }

@@ -1,3 +1,5 @@
+import { derivedId, derivedSessionKey, secondsLeft } from "./issued-tokens.ts";
+import { downloadHeaders } from "./media-store.ts";
 import {
   type Answer,
   JSON_TYPE,
@@ -5,12 +7,64 @@ import {
   jsonBody,
   Refusal,
   type SandboxRequest,
+  wecomErrmsg,
 } from "./sandbox-request.ts";
-import { secondsLeft } from "./issued-tokens.ts";
-import { downloadHeaders } from "./media-store.ts";
-import type { WecomApp } from "./wecom-app.ts";
-import type { WecomPlatform } from "./wecom-platform.ts";
-import { derivedId, derivedSessionKey } from "./user-tokens.ts";
+import type { WecomApp, WecomPlatform } from "./wecom-platform.ts";
+
+interface Endpoint {
+  answer: (platform: WecomPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
+  /** The fields of this API that an error carries too, empty. */
+  emptyFields?: object;
+}
+
+const emptyTicket = { ticket: "", expires_in: 0 };
+
+const ENDPOINTS = new Map<string, Endpoint>([
+  ["/cgi-bin/gettoken", { answer: getToken }],
+  ["/cgi-bin/get_jsapi_ticket", { answer: getCorpTicket, emptyFields: emptyTicket }],
+  ["/cgi-bin/ticket/get", { answer: getAppTicket, emptyFields: emptyTicket }],
+  ["/cgi-bin/auth/getuserinfo", { answer: getUserInfo }],
+  ["/cgi-bin/user/getuserinfo", { answer: getUserInfoOldForm }],
+  ["/cgi-bin/miniprogram/jscode2session", { answer: miniProgramLogin }],
+  ["/cgi-bin/getcallbackip", { answer: getCallbackIp, emptyFields: { ip_list: [] } }],
+  ["/cgi-bin/get_api_domain_ip", { answer: getApiDomainIp, emptyFields: { ip_list: [] } }],
+  ["/cgi-bin/message/send", { answer: sendMessage }],
+  ["/cgi-bin/user/get", { answer: getMember }],
+  ["/cgi-bin/department/list", { answer: listDepartments, emptyFields: { department: [] } }],
+  ["/cgi-bin/media/upload", { answer: uploadMedia }],
+  ["/cgi-bin/media/get", { answer: getMedia }],
+]);
+
+/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404 without a body. */
+export async function answerAsWecom(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
+  const endpoint = ENDPOINTS.get(request.path);
+  if (endpoint === undefined) return { status: 404, headers: {}, body: "" };
+  try {
+    return await endpoint.answer(platform, request);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return wecomError(platform, request, error.errcode, error.message);
+  }
+}
+
+/**
+ * An error as qyapi.weixin.qq.com words it: HTTP 200, the text with a hint and the caller's address, and both
+ * number and text once more in the headers.
+ */
+export function wecomError(
+  platform: WecomPlatform,
+  request: SandboxRequest,
+  errcode: number | string,
+  stem: string,
+): Answer {
+  const errmsg = wecomErrmsg(stem, platform.time.seconds(), errcode, request.peerIp);
+  const empty = ENDPOINTS.get(request.path)?.emptyFields;
+  const answer = jsonAnswer(JSON_TYPE.wecom, { errcode, errmsg, ...empty });
+  answer.headers["Error-Code"] = String(errcode).replaceAll(/[^ -~]/g, "?");
+  // An injected text can hold anything, a header can't.
+  answer.headers["Error-Msg"] = errmsg.replaceAll(/[^ -~]/g, "?");
+  return answer;
+}
 
 const TICKET_TYPES = new Set(["agent_config", "wx_card"]);
 
@@ -20,7 +74,7 @@ const TICKET_TYPES = new Set(["agent_config", "wx_card"]);
  *
  * @see https://developer.work.weixin.qq.com/document/path/91039
  */
-export function getToken(platform: WecomPlatform, { query, peerIp }: SandboxRequest): Answer {
+function getToken(platform: WecomPlatform, { query, peerIp }: SandboxRequest): Answer {
   const app = platform.authenticate(query.get("corpid") ?? "", query.get("corpsecret") ?? "", peerIp);
   // Before the fetch, so that a new token has its whole life left.
   const now = platform.time.now();
@@ -33,7 +87,7 @@ export function getToken(platform: WecomPlatform, { query, peerIp }: SandboxRequ
  *
  * @see https://developer.work.weixin.qq.com/document/path/90506
  */
-export function getCorpTicket(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getCorpTicket(platform: WecomPlatform, request: SandboxRequest): Answer {
   const app = callingApp(platform, request);
   platform.spendTicketCall(app, request.path, true);
   return jsonAnswer(JSON_TYPE.wecom, app.tickets.answer("jsapi"));
@@ -45,7 +99,7 @@ export function getCorpTicket(platform: WecomPlatform, request: SandboxRequest):
  *
  * @see https://developer.work.weixin.qq.com/document/path/96909
  */
-export function getAppTicket(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getAppTicket(platform: WecomPlatform, request: SandboxRequest): Answer {
   const app = callingApp(platform, request);
   const type = request.query.get("type") ?? "";
   if (!TICKET_TYPES.has(type)) throw new Refusal(40058, "invalid parameter");
@@ -54,19 +108,19 @@ export function getAppTicket(platform: WecomPlatform, request: SandboxRequest): 
 }
 
 /** `GET /cgi-bin/getcallbackip`: the addresses that pushes come from; the cheap way to try a token. */
-export function getCallbackIp(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getCallbackIp(platform: WecomPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   return ok({ ip_list: ["101.226.103.*", "101.226.62.*"] });
 }
 
 /** `GET /cgi-bin/get_api_domain_ip`: the addresses of qyapi.weixin.qq.com. */
-export function getApiDomainIp(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getApiDomainIp(platform: WecomPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   return ok({ ip_list: ["182.254.11.176", "182.254.78.66"] });
 }
 
 /** `POST /cgi-bin/message/send`: sends nothing, and answers that it did; the agent must be the token's own (301002). */
-export function sendMessage(platform: WecomPlatform, request: SandboxRequest): Answer {
+function sendMessage(platform: WecomPlatform, request: SandboxRequest): Answer {
   const app = callingApp(platform, request);
   if (request.method !== "POST") throw new Refusal(40058, "invalid parameter");
   const { agentid } = jsonBody(request);
@@ -77,7 +131,7 @@ export function sendMessage(platform: WecomPlatform, request: SandboxRequest): A
 }
 
 /** `POST /cgi-bin/media/upload?type=`: like WeChat's, but `created_at` is a string. */
-export async function uploadMedia(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
+async function uploadMedia(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
   callingApp(platform, request);
   if (request.method !== "POST") throw new Refusal(40058, "invalid parameter");
   const { type, mediaId } = await platform.media.store(request);
@@ -85,7 +139,7 @@ export async function uploadMedia(platform: WecomPlatform, request: SandboxReque
 }
 
 /** `GET /cgi-bin/media/get?media_id=`: the bytes that were uploaded. */
-export function getMedia(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getMedia(platform: WecomPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   const medium = platform.media.get(request.query.get("media_id") ?? "");
   return { status: 200, headers: downloadHeaders(medium), body: medium.bytes };
@@ -112,7 +166,7 @@ function ok(body: object): Answer {
  *
  * @see https://developer.work.weixin.qq.com/document/path/96442
  */
-export function getUserInfo(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getUserInfo(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "code");
   if (code.includes("external")) {
     return ok({ openid: openidOf(app, code), external_userid: externalIdOf(code) });
@@ -121,7 +175,7 @@ export function getUserInfo(platform: WecomPlatform, request: SandboxRequest): A
 }
 
 /** `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters. */
-export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "code");
   const DeviceId = derivedId("", 32, "device", code);
   if (code.includes("external")) {
@@ -135,7 +189,7 @@ export function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequ
  *
  * @see https://developer.work.weixin.qq.com/document/path/91507
  */
-export function miniProgramLogin(platform: WecomPlatform, request: SandboxRequest): Answer {
+function miniProgramLogin(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");
   const { corpId } = app.settings;
   const user = { corpid: corpId, userid: useridOf(code), session_key: derivedSessionKey(corpId, code) };
@@ -180,7 +234,7 @@ const ROOT_DEPARTMENT = "1";
  *
  * @see https://developer.work.weixin.qq.com/document/path/90196
  */
-export function getMember(platform: WecomPlatform, request: SandboxRequest): Answer {
+function getMember(platform: WecomPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   const userid = request.query.get("userid") ?? "";
   if (userid === "") throw new Refusal(40058, "invalid parameter");
@@ -193,7 +247,7 @@ export function getMember(platform: WecomPlatform, request: SandboxRequest): Ans
  *
  * @see https://developer.work.weixin.qq.com/document/path/90208
  */
-export function listDepartments(platform: WecomPlatform, request: SandboxRequest): Answer {
+function listDepartments(platform: WecomPlatform, request: SandboxRequest): Answer {
   callingApp(platform, request);
   const id = request.query.get("id") ?? ROOT_DEPARTMENT;
   if (id !== ROOT_DEPARTMENT) throw new Refusal(60123, "invalid party id");

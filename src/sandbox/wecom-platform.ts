@@ -1,22 +1,55 @@
-import { isListed } from "./http-server.ts";
-import { IssuedTokens } from "./issued-tokens.ts";
-import { MediaStore } from "./media-store.ts";
-import { QuotaCounter } from "./request-log.ts";
 import {
-  type Answer,
-  JSON_TYPE,
-  jsonAnswer,
-  Refusal,
-  type SandboxRequest,
-  wecomErrmsg,
-} from "./sandbox-request.ts";
-import type { SandboxTime, SandboxWecomApp } from "./sandbox-state.ts";
-import type { SandboxSwitches } from "./control.ts";
-import { WecomApp } from "./wecom-app.ts";
-import { WrongSecretBan } from "./weixin-platform.ts";
-import * as contacts from "./wecom-endpoints.ts";
-import * as endpoints from "./wecom-endpoints.ts";
-import * as login from "./wecom-endpoints.ts";
+  type IssuedToken,
+  IssuedTokens,
+  OneTimeCodes,
+  secondsLeft,
+  Tickets,
+  TokenSequence,
+  tokenText,
+} from "./issued-tokens.ts";
+import { MediaStore } from "./media-store.ts";
+import { Refusal } from "./sandbox-request.ts";
+import { isListed, type SandboxSwitches, type SandboxWecomApp } from "./sandbox-settings.ts";
+import { QuotaCounter, type SandboxTime } from "./sandbox-time.ts";
+
+const TOKEN_LENGTH = 128;
+
+/** What every app of qyapi.weixin.qq.com shares. */
+export interface WecomSurroundings {
+  time: SandboxTime;
+  tokens: IssuedTokens<WecomApp>;
+  lifeMs: number;
+}
+
+/** One app of qyapi.weixin.qq.com: its settings, its token, its tickets and the codes that it redeemed. */
+export class WecomApp {
+  settings: SandboxWecomApp;
+  readonly tickets: Tickets;
+  readonly codes = new OneTimeCodes();
+  /** Ticket calls of this app per hour. */
+  readonly hourly = new QuotaCounter();
+  readonly #around: WecomSurroundings;
+  readonly #sequence: TokenSequence<WecomApp>;
+
+  constructor(settings: SandboxWecomApp, around: WecomSurroundings) {
+    this.settings = settings;
+    this.#around = around;
+    this.tickets = new Tickets(around.time, around.lifeMs);
+    this.#sequence = new TokenSequence(around.tokens, {
+      owner: this,
+      nextText: () => tokenText(TOKEN_LENGTH),
+      lifeMs: around.lifeMs,
+      handoverMs: 0,
+    });
+  }
+
+  /** The token of this app: the same one until it expires, then the next. */
+  fetchToken(): IssuedToken<WecomApp> {
+    const current = this.#sequence.current();
+    if (current && secondsLeft(current, this.#around.time.now()) >= 1) return current;
+    return this.#sequence.rotate(this.#around.time.now());
+  }
+}
 
 const HOUR_MS = 3_600_000;
 
@@ -60,7 +93,7 @@ export class WecomPlatform {
   }
 
   /**
-   * The app whose live token came with a business call.
+   * The app whose valid token came with a business call.
    *
    * @throws {Refusal} 41001, 42001, 40014, or 60020 for an address that is not trusted.
    */
@@ -69,7 +102,7 @@ export class WecomPlatform {
     if (verdict === "missing") throw new Refusal(41001, "access_token missing");
     if (verdict === "expired") throw new Refusal(42001, "access_token expired");
     const app = this.tokens.find(value)?.owner;
-    if (verdict !== "live" || !app) throw new Refusal(40014, "invalid access_token");
+    if (verdict !== "valid" || !app) throw new Refusal(40014, "invalid access_token");
     const { trustedIps } = app.settings;
     if (trustedIps && !isListed(peerIp, trustedIps)) {
       throw new Refusal(60020, "not allow to access from your ip");
@@ -94,57 +127,32 @@ export class WecomPlatform {
   }
 }
 
-interface Endpoint {
-  answer: (platform: WecomPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
-  /** The fields of this API that an error carries too, empty. */
-  emptyFields?: object;
-}
+/** Addresses that sent wrong secrets to WeCom, and those that it therefore refuses for an hour. */
+class WrongSecretBan {
+  readonly #time: SandboxTime;
+  readonly #limit: () => number;
+  readonly #wrongAt = new Map<string, number[]>();
+  readonly #bannedUntil = new Map<string, number>();
 
-const emptyTicket = { ticket: "", expires_in: 0 };
-
-const ENDPOINTS = new Map<string, Endpoint>([
-  ["/cgi-bin/gettoken", { answer: endpoints.getToken }],
-  ["/cgi-bin/get_jsapi_ticket", { answer: endpoints.getCorpTicket, emptyFields: emptyTicket }],
-  ["/cgi-bin/ticket/get", { answer: endpoints.getAppTicket, emptyFields: emptyTicket }],
-  ["/cgi-bin/auth/getuserinfo", { answer: login.getUserInfo }],
-  ["/cgi-bin/user/getuserinfo", { answer: login.getUserInfoOldForm }],
-  ["/cgi-bin/miniprogram/jscode2session", { answer: login.miniProgramLogin }],
-  ["/cgi-bin/getcallbackip", { answer: endpoints.getCallbackIp, emptyFields: { ip_list: [] } }],
-  ["/cgi-bin/get_api_domain_ip", { answer: endpoints.getApiDomainIp, emptyFields: { ip_list: [] } }],
-  ["/cgi-bin/message/send", { answer: endpoints.sendMessage }],
-  ["/cgi-bin/user/get", { answer: contacts.getMember }],
-  ["/cgi-bin/department/list", { answer: contacts.listDepartments, emptyFields: { department: [] } }],
-  ["/cgi-bin/media/upload", { answer: endpoints.uploadMedia }],
-  ["/cgi-bin/media/get", { answer: endpoints.getMedia }],
-]);
-
-/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404 without a body. */
-export async function answerAsWecom(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
-  const endpoint = ENDPOINTS.get(request.path);
-  if (endpoint === undefined) return { status: 404, headers: {}, body: "" };
-  try {
-    return await endpoint.answer(platform, request);
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    return wecomError(platform, request, error.errcode, error.message);
+  /** `limit` wrong secrets within an hour ban an address; it is read at each one. */
+  constructor(time: SandboxTime, limit: () => number) {
+    this.#time = time;
+    this.#limit = limit;
   }
-}
 
-/**
- * An error as qyapi.weixin.qq.com words it: HTTP 200, the text with a hint and the caller's address, and both
- * number and text once more in the headers.
- */
-export function wecomError(
-  platform: WecomPlatform,
-  request: SandboxRequest,
-  errcode: number | string,
-  stem: string,
-): Answer {
-  const errmsg = wecomErrmsg(stem, platform.time.seconds(), errcode, request.peerIp);
-  const empty = ENDPOINTS.get(request.path)?.emptyFields;
-  const answer = jsonAnswer(JSON_TYPE.wecom, { errcode, errmsg, ...empty });
-  answer.headers["Error-Code"] = String(errcode).replaceAll(/[^ -~]/g, "?");
-  // An injected text can hold anything, a header can't.
-  answer.headers["Error-Msg"] = errmsg.replaceAll(/[^ -~]/g, "?");
-  return answer;
+  /** Whether `ip` is refused at this moment. */
+  isBanned(ip: string): boolean {
+    return this.#time.now() < (this.#bannedUntil.get(ip) ?? 0);
+  }
+
+  /** Counts a wrong secret from `ip`. */
+  count(ip: string): void {
+    const now = this.#time.now();
+    const recent = (this.#wrongAt.get(ip) ?? []).filter((at) => at > now - HOUR_MS);
+    recent.push(now);
+    this.#wrongAt.set(ip, recent);
+    if (recent.length < this.#limit()) return;
+    this.#bannedUntil.set(ip, now + HOUR_MS);
+    this.#wrongAt.delete(ip);
+  }
 }

@@ -1,7 +1,6 @@
 import { type Answer, JSON_TYPE, jsonAnswer, Refusal, type SandboxRequest } from "./sandbox-request.ts";
-import { derivedId, derivedSessionKey, type WeixinUser } from "./user-tokens.ts";
-import type { WeixinApp } from "./weixin-app.ts";
-import type { WeixinPlatform } from "./weixin-platform.ts";
+import { derivedId, derivedSessionKey, type WeixinUser } from "./issued-tokens.ts";
+import type { WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
 
 /**
  * `GET /sns/oauth2/access_token`: a user's code for who they are and tokens of their own.

@@ -1,27 +1,155 @@
-import { type IssuedToken, IssuedTokens } from "./issued-tokens.ts";
-import { isListed } from "./http-server.ts";
-import { MediaStore } from "./media-store.ts";
 import {
-  type Answer,
-  JSON_TYPE,
-  jsonAnswer,
-  newRid,
-  Refusal,
-  type SandboxRequest,
-  weixinErrmsg,
-} from "./sandbox-request.ts";
-import { RequestLog } from "./request-log.ts";
-import type { SandboxTime, SandboxWeixinApp } from "./sandbox-state.ts";
-import { UserTokens } from "./user-tokens.ts";
-import { WeixinApp, type WeixinSurroundings } from "./weixin-app.ts";
-import * as api from "./weixin-api-endpoints.ts";
-import * as content from "./weixin-content-endpoints.ts";
-import * as material from "./weixin-content-endpoints.ts";
-import * as sending from "./weixin-content-endpoints.ts";
-import * as user from "./weixin-content-endpoints.ts";
-import * as login from "./weixin-login-endpoints.ts";
-import * as quota from "./weixin-token-endpoints.ts";
-import * as token from "./weixin-token-endpoints.ts";
+  countedTokenText,
+  type IssuedToken,
+  IssuedTokens,
+  OneTimeCodes,
+  Tickets,
+  TokenSequence,
+  UserTokens,
+} from "./issued-tokens.ts";
+import { type Answer, Refusal, type SandboxRequest } from "./sandbox-request.ts";
+import { isListed, type SandboxSwitches, type SandboxWeixinApp } from "./sandbox-settings.ts";
+import { QuotaCounter, type SandboxTime } from "./sandbox-time.ts";
+import { MediaStore } from "./media-store.ts";
+
+const MINUTE_MS = 60_000;
+const TOKEN_LENGTH = 136;
+
+/** What every app of api.weixin.qq.com shares. */
+export interface WeixinSurroundings {
+  time: SandboxTime;
+  switches: SandboxSwitches;
+  tokens: IssuedTokens<WeixinApp>;
+  lifeMs: number;
+  /** The five minutes in which old and new are both valid; shorter when tokens expire in less than two hours. */
+  handoverMs: number;
+}
+
+/** One app of api.weixin.qq.com: its settings, its two sequences of tokens, its tickets and what it used up. */
+export class WeixinApp {
+  settings: SandboxWeixinApp;
+  readonly tickets: Tickets;
+  readonly codes = new OneTimeCodes();
+  /** Codes for a phone number; WeChat doesn't mix them up with a login's. */
+  readonly phoneCodes = new OneTimeCodes();
+  /** The buttons below the chat; none before the first are made. */
+  menu: readonly unknown[] = [];
+  readonly #around: WeixinSurroundings;
+  readonly #daily = new QuotaCounter();
+  readonly #others = new QuotaCounter();
+  readonly #classic: TokenSequence<WeixinApp>;
+  readonly #stable: TokenSequence<WeixinApp>;
+  #issued = 60;
+  #messages = 0;
+  #lastForcedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(settings: SandboxWeixinApp, around: WeixinSurroundings) {
+    this.settings = settings;
+    this.#around = around;
+    this.tickets = new Tickets(around.time, around.lifeMs);
+    const line = {
+      owner: this,
+      nextText: () => countedTokenText(this.#issued++, TOKEN_LENGTH),
+      lifeMs: around.lifeMs,
+      handoverMs: around.handoverMs,
+    };
+    this.#classic = new TokenSequence(around.tokens, line);
+    this.#stable = new TokenSequence(around.tokens, line);
+  }
+
+  /**
+   * A new classic token; its predecessor stays valid for the hand-over.
+   *
+   * @throws {Refusal} 45009 when the day's quota is used up.
+   */
+  fetchClassic(): IssuedToken<WeixinApp> {
+    this.spend("/cgi-bin/token", this.#around.switches.classicPerDay);
+    const sparesOldest = !this.#around.switches.thirdFetchKillsOldest;
+    return this.#classic.rotate(this.#around.time.now(), { sparesOldest });
+  }
+
+  /**
+   * The stable token: the same one until its last five minutes, then the next.
+   *
+   * A `forced` call replaces it at once, twenty times a day. Sooner than 30 s after the last forced call it does
+   * not refresh, and gets what an ordinary call gets.
+   *
+   * @throws {Refusal} 45011 or 45009 when a quota is used up.
+   */
+  fetchStable(forced: boolean): IssuedToken<WeixinApp> {
+    const { switches, time } = this.#around;
+    const minute = time.window(MINUTE_MS);
+    if (this.#others.add("stable", minute) > switches.stablePerMinute) throw minuteQuotaReached();
+    this.spend("/cgi-bin/stable_token", switches.stablePerDay);
+
+    if (forced && time.now() - this.#lastForcedAt >= switches.forcedSpacingSeconds * 1000) {
+      if (this.#others.used("forced", time.day()) >= switches.forcedPerDay) throw dayQuotaReached();
+      this.#others.add("forced", time.day());
+      this.#lastForcedAt = time.now();
+      return this.#stable.rotate(time.now(), { revokesNewest: switches.forcedKillsAtOnce });
+    }
+    const current = this.#stable.current();
+    const inLastMinutes = current && current.expiresAt - time.now() <= this.#around.handoverMs;
+    return current && !inLastMinutes ? current : this.#stable.rotate(time.now());
+  }
+
+  /** The number of the next message. */
+  nextMessageId(): number {
+    this.#messages += 1;
+    return this.#messages;
+  }
+
+  /**
+   * Counts one call of `endpoint` against its daily quota.
+   *
+   * @throws {Refusal} 45009 when `limit` is reached; the call is then not counted.
+   */
+  spend(endpoint: string, limit = this.#around.switches.apiPerDay): void {
+    const day = this.#around.time.day();
+    if (this.#daily.used(endpoint, day) >= limit) throw dayQuotaReached();
+    this.#daily.add(endpoint, day);
+  }
+
+  /** What today's calls of `endpoint` cost so far, and how many there may be. */
+  quota(endpoint: string): { daily_limit: number; used: number; remain: number } {
+    const { classicPerDay, stablePerDay, apiPerDay } = this.#around.switches;
+    const limits = new Map([
+      ["/cgi-bin/token", classicPerDay],
+      ["/cgi-bin/stable_token", stablePerDay],
+    ]);
+    const daily_limit = limits.get(endpoint) ?? apiPerDay;
+    const used = this.#daily.used(endpoint, this.#around.time.day());
+    return { daily_limit, used, remain: Math.max(0, daily_limit - used) };
+  }
+
+  /**
+   * Gives the day's quotas back; the budget of forced refreshes is not among them.
+   *
+   * @throws {Refusal} 48006 when the month's ten clearings are used up.
+   */
+  clearQuota(): void {
+    const { time, switches } = this.#around;
+    if (this.#others.used("clear_quota", time.month()) >= switches.clearQuotaPerMonth) {
+      throw new Refusal(48006, "forbid to clear quota because of reaching the limit");
+    }
+    this.#others.add("clear_quota", time.month());
+    this.#daily.clear();
+  }
+
+  /** Today's calls by endpoint, and how many forced refreshes were among them. */
+  usedToday(): Record<string, number> {
+    const day = this.#around.time.day();
+    return { ...this.#daily.usage(day), forced_refreshes: this.#others.used("forced", day) };
+  }
+}
+
+function dayQuotaReached(): Refusal {
+  return new Refusal(45009, "reach max api daily quota limit");
+}
+
+function minuteQuotaReached(): Refusal {
+  return new Refusal(45011, "api minute-quota reach limit, must slower, retry next minute");
+}
 
 /** What a caller of a secret-bearing endpoint said about itself. */
 export interface WeixinCredentials {
@@ -112,14 +240,14 @@ export class WeixinPlatform {
   }
 
   /**
-   * The live token with this value, classic or stable.
+   * The valid token with this value, classic or stable.
    *
    * @throws {Refusal} 41001, 40014, 42001 or 40001.
    */
   requireToken(value: string): IssuedToken<WeixinApp> {
     const verdict = this.tokens.verdict(value);
     const token = this.tokens.find(value);
-    if (verdict === "live" && token) return token;
+    if (verdict === "valid" && token) return token;
     if (verdict === "missing") throw new Refusal(41001, "access_token missing");
     if (verdict === "malformed") throw new Refusal(40014, "invalid access_token");
     if (verdict === "expired") throw new Refusal(42001, "access_token expired");
@@ -129,105 +257,42 @@ export class WeixinPlatform {
         "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
     );
   }
-}
 
-type Endpoint = (platform: WeixinPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
-
-const ENDPOINTS = new Map<string, Endpoint>([
-  ["/cgi-bin/token", token.classicToken],
-  ["/cgi-bin/stable_token", token.stableToken],
-  ["/cgi-bin/ticket/getticket", api.getTicket],
-  ["/cgi-bin/getcallbackip", api.getCallbackIp],
-  ["/cgi-bin/get_api_domain_ip", api.getApiDomainIp],
-  ["/cgi-bin/message/custom/send", api.sendCustomMessage],
-  ["/cgi-bin/media/upload", api.uploadMedia],
-  ["/cgi-bin/media/get", api.getMedia],
-  ["/cgi-bin/media/uploadimg", material.uploadArticleImage],
-  ["/cgi-bin/material/add_material", material.addMaterial],
-  ["/cgi-bin/material/get_material", material.getMaterial],
-  ["/cgi-bin/message/template/send", sending.sendTemplate],
-  ["/cgi-bin/message/subscribe/send", sending.sendSubscribeMessage],
-  ["/cgi-bin/menu/create", sending.createMenu],
-  ["/cgi-bin/menu/get", sending.getMenu],
-  ["/cgi-bin/user/info", user.getFollower],
-  ["/cgi-bin/user/get", user.listFollowers],
-  ["/wxa/business/getuserphonenumber", user.getPhoneNumber],
-  ["/wxa/getwxacode", content.getCode],
-  ["/wxa/msg_sec_check", content.checkText],
-  ["/cgi-bin/openapi/rid/get", quota.getRid],
-  ["/cgi-bin/clear_quota", quota.clearQuota],
-  ["/cgi-bin/clear_quota/v2", quota.clearQuotaBySecret],
-  ["/cgi-bin/openapi/quota/get", quota.getQuota],
-  ["/sns/oauth2/access_token", login.webLogin],
-  ["/sns/oauth2/refresh_token", login.refreshWebLogin],
-  ["/sns/userinfo", login.userInfo],
-  ["/sns/auth", login.checkUserToken],
-  ["/sns/jscode2session", login.miniProgramLogin],
-]);
-
-/**
- * What api.weixin.qq.com answers: errors are HTTP 200 with an errcode, also for a path that does not exist
- * (40066), and a chunked request is HTTP 412.
- */
-export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
-  if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };
-  try {
-    const endpoint = ENDPOINTS.get(request.path);
-    if (endpoint === undefined) throw new Refusal(40066, "invalid url");
-    return await endpoint(platform, request);
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    return weixinError(platform, request, error.errcode, error.message);
+  /** The app whose token came with the request; the token is checked before anything else, and the call counted. */
+  callingApp({ query, path }: SandboxRequest): WeixinApp {
+    const { owner } = this.requireToken(query.get("access_token") ?? "");
+    owner.spend(path);
+    return owner;
   }
 }
 
-/**
- * An error as api.weixin.qq.com words it: with a request id, by which the request can be looked up from then on, and
- * for `/sns` as plain text.
- */
-export function weixinError(
-  platform: WeixinPlatform,
-  request: SandboxRequest,
-  errcode: number | string,
-  stem: string,
-): Answer {
-  const sns = request.path.startsWith("/sns/");
-  const rid = newRid(platform.time.seconds());
-  const errmsg = weixinErrmsg(stem, rid, sns);
-  const answer = jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
-  const owner = platform.tokens.find(request.query.get("access_token") ?? "")?.owner;
-  platform.requests.add(rid, { request, answer, owner, at: platform.time.seconds() });
-  return answer;
+/** A request that was answered, as WeChat keeps it. */
+interface LoggedRequest {
+  readonly request: SandboxRequest;
+  readonly answer: Answer;
+  /** Whose token it carried. */
+  readonly owner: WeixinApp | undefined;
+  /** Unix time in seconds. */
+  readonly at: number;
 }
 
-const HOUR_MS = 3_600_000;
+/** WeChat keeps them for a week; the sandbox keeps the latest. */
+const KEPT = 500;
 
-/** Addresses that sent wrong secrets to WeCom, and those that it therefore refuses for an hour. */
-export class WrongSecretBan {
-  readonly #time: SandboxTime;
-  readonly #limit: () => number;
-  readonly #wrongAt = new Map<string, number[]>();
-  readonly #bannedUntil = new Map<string, number>();
+/** Requests by their id, for `/cgi-bin/openapi/rid/get`. */
+class RequestLog {
+  readonly #requests = new Map<string, LoggedRequest>();
 
-  /** `limit` wrong secrets within an hour ban an address; it is read at each one. */
-  constructor(time: SandboxTime, limit: () => number) {
-    this.#time = time;
-    this.#limit = limit;
+  /** Keeps a request under its id. */
+  add(rid: string, request: LoggedRequest): void {
+    this.#requests.set(rid, request);
+    if (this.#requests.size <= KEPT) return;
+    const [oldest] = this.#requests.keys();
+    if (oldest !== undefined) this.#requests.delete(oldest);
   }
 
-  /** Whether `ip` is refused at this moment. */
-  isBanned(ip: string): boolean {
-    return this.#time.now() < (this.#bannedUntil.get(ip) ?? 0);
-  }
-
-  /** Counts a wrong secret from `ip`. */
-  count(ip: string): void {
-    const now = this.#time.now();
-    const recent = (this.#wrongAt.get(ip) ?? []).filter((at) => at > now - HOUR_MS);
-    recent.push(now);
-    this.#wrongAt.set(ip, recent);
-    if (recent.length < this.#limit()) return;
-    this.#bannedUntil.set(ip, now + HOUR_MS);
-    this.#wrongAt.delete(ip);
+  /** The request with that id. */
+  find(rid: string): LoggedRequest | undefined {
+    return this.#requests.get(rid);
   }
 }

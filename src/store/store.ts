@@ -1,14 +1,14 @@
 import type { Changes } from "../changes.ts";
 import type { StoreFault } from "../ops/readiness.ts";
-import type { StandingLife } from "../credentials/credential-store.ts";
-import type { AppStore } from "../apps/app-store.ts";
-import type { SecretDigest } from "../apps/app-directory.ts";
-import type { ClientStore } from "../access/client-store.ts";
 import type {
   CredentialFactsStore,
   CredentialStore,
   IssuedTokenIndex,
+  StandingLife,
 } from "../credentials/credential-store.ts";
+import type { AppStore } from "../apps/app.ts";
+import type { SecretDigest } from "../apps/app-directory.ts";
+import type { ClientStore } from "../access/client.ts";
 import type { PacingStore } from "../credentials/pacing-store.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { CallCountStore } from "../audit/call-counts.ts";

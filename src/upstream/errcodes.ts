@@ -1,7 +1,7 @@
 import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
 
 /**
- * WeChat's errcodes that ask something of us; every other one is the caller's affair (`input`).
+ * WeChat's errcodes that ask something of us; every other one is for the caller (`input`).
  *
  * https://developers.weixin.qq.com/doc/oplatform/Return_codes/Return_code_descriptions_new.html
  */
@@ -16,8 +16,8 @@ const WEIXIN: ReadonlyMap<number, UpstreamErrorClass> = new Map([
 ]);
 
 /**
- * WeCom's errcodes. Several numbers mean something else than on WeChat: 40001 is a wrong secret and never a dead
- * token, 45009 a block of a minute and more, 50001 and 50003 are the app's own settings.
+ * WeCom's errcodes. Several numbers mean something else than on WeChat: 40001 is a wrong secret and never an
+ * invalid token, 45009 a block of a minute and more, 50001 and 50003 are the app's own settings.
  *
  * https://developer.work.weixin.qq.com/document/path/90313
  */

@@ -1,23 +1,119 @@
+import { type Platform, ServiceError } from "../errors.ts";
+import { unreachable, UPSTREAM_NAMES } from "./errcodes.ts";
 import type { BodyStream } from "../gateway/forwarder.ts";
 
-/** Up to this announced length a body is handed on in one piece, which lets the server below announce it as well. */
+/**
+ * The deadline of one request and its answer while they are under way: what ends them early, and why they failed.
+ *
+ * The first failure counts. It ends everything at once, whatever is still on its way up or down.
+ */
+export class Deadline {
+  readonly #platform: Platform;
+  readonly #caller: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #onClose: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #failure: ServiceError | undefined;
+  #isClosed = false;
+
+  constructor(platform: Platform, caller: AbortSignal) {
+    this.#platform = platform;
+    this.#caller = caller;
+    if (caller.aborted) this.#onCallerGone();
+    else caller.addEventListener("abort", this.#onCallerGone);
+  }
+
+  /** Aborted by the first failure, which is its reason. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Fails with `failure` after `ms`, unless it is armed again or disarmed before. */
+  arm(ms: number, failure: () => ServiceError = () => this.#tooLate()): void {
+    clearTimeout(this.#timer);
+    if (!this.#isClosed) this.#timer = setTimeout(() => this.fail(failure()), ms);
+  }
+
+  /** Stops the timer: nothing is awaited just now. */
+  disarm(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Ends both directions. */
+  fail(failure: ServiceError): void {
+    if (this.#isClosed) return;
+    this.#failure = failure;
+    this.#controller.abort(failure);
+    this.close();
+  }
+
+  /** Fails for what `fetch` or a stream threw, and returns the first failure. */
+  failFor(cause: unknown): ServiceError {
+    this.fail(
+      cause instanceof ServiceError ? cause : (unreachable(this.#platform, cause) ?? this.#broken(cause)),
+    );
+    return this.#failure ?? this.#broken(cause);
+  }
+
+  /** Calls `callback` once when the exchange has ended, however it ends. */
+  onClose(callback: () => void): void {
+    if (this.#isClosed) callback();
+    else this.#onClose.push(callback);
+  }
+
+  /** Everything was sent and read, or is wanted no more. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#caller.removeEventListener("abort", this.#onCallerGone);
+    for (const callback of this.#onClose) callback();
+  }
+
+  readonly #onCallerGone = (): void =>
+    this.fail(
+      new ServiceError(
+        "upstream_timeout",
+        "调用方已断开；本次调用可能已经执行 (the caller has gone; the call may have been carried out)",
+      ),
+    );
+
+  #tooLate(): ServiceError {
+    const [chinese, english] = UPSTREAM_NAMES[this.#platform];
+    return new ServiceError(
+      "upstream_timeout",
+      `${chinese}服务器未在规定时间内应答；本次调用可能已经执行，请确认后再重试 (${english} did not answer in time; the call may have been carried out, check before you try again)`,
+    );
+  }
+
+  #broken(cause: unknown): ServiceError {
+    const [chinese, english] = UPSTREAM_NAMES[this.#platform];
+    return new ServiceError(
+      "upstream_invalid",
+      `与${chinese}服务器的通信中断；本次调用可能已经执行，请确认后再重试 (the exchange with ${english} broke off; the call may have been carried out, check before you try again)`,
+      { cause },
+    );
+  }
+}
+
+/** Up to this announced length a body is passed on in one piece, which lets the server below announce it as well. */
 const MAX_WHOLE_BYTES = 64 * 1024;
 
 /** What becomes of an answer's body. */
 export interface AnswerWatch {
-  /** Somebody waits for the next bytes. */
+  /** The reader waits for the next bytes. */
   onWait(): void;
-  /** Bytes are there, and nobody waits any more. */
+  /** Bytes have come, and the reader waits no more. */
   onBytes(): void;
   /** All of it was read. */
   onEnd(): void;
-  /** It breaks off; gives the error for whoever reads it. */
+  /** It breaks off; returns the error for the reader. */
   onBroken(cause: unknown): Error;
-  /** Whoever reads it wants no more. */
+  /** The reader wants no more. */
   onCancel(): void;
 }
 
-/** `body` as it is handed on: one part is asked for when one is wanted, and how long that takes is watched. */
+/** `body` as it is passed on: one part is asked for when one is wanted, and how long that takes is watched. */
 export function answerStream(
   body: ReadableStream<Uint8Array>,
   watch: AnswerWatch,
@@ -46,7 +142,7 @@ export function answerStream(
   );
 }
 
-/** Whether the body of an answer with these headers is small enough to be read before it is handed on. */
+/** Whether the body of an answer with these headers is small enough to be read before it is passed on. */
 export function isSmall(headers: Headers): boolean {
   const length = headers.get("content-length");
   return length !== null && Number(length) <= MAX_WHOLE_BYTES;
@@ -66,7 +162,7 @@ export interface UploadWatch {
  * `body` as it is given to `fetch`: exactly as long as announced, or an error.
  *
  * The last part is held back until the source has ended. Otherwise a body that goes on behind its announced length
- * would have arrived as a complete request before anybody could know.
+ * would have arrived as a complete request before it could be noticed.
  */
 export function uploadStream({ stream, length }: BodyStream, watch: UploadWatch): ReadableStream<Uint8Array> {
   const reader = stream.getReader();
@@ -96,7 +192,7 @@ export function uploadStream({ stream, length }: BodyStream, watch: UploadWatch)
         try {
           await pull(controller);
         } catch (error) {
-          // Who wants no more of it, say because the answer is there, ends the source: that is no fault of the source.
+          // A reader that wants no more, say because the answer is there, ends the source: that is no fault of the source.
           if (!isWanted) return;
           watch.onBroken(error);
           reader.cancel(error).catch(() => undefined);

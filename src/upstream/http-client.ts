@@ -39,7 +39,7 @@ export interface UpstreamRequest {
   readonly takes: "takes_secret" | "takes_token";
   /**
    * Whether the same request may reach the upstream twice. When not, it goes over a connection of its own, because
-   * a request on a kept connection that turns out to be dead is sent again without a word.
+   * a request on a kept connection that turns out to be closed is sent again silently.
    */
   readonly repeatable: boolean;
   /** Whether another of WeChat's hosts may be asked when no connection to the first comes about. */
@@ -66,7 +66,7 @@ export class HttpClient {
     this.#options = options;
   }
 
-  /** The JSON object of `exchange`, for those who read fields out of it. Throws as that does. */
+  /** The JSON object of `exchange`, for callers that read its fields. Throws as that does. */
   async call(request: UpstreamRequest): Promise<Record<string, unknown>> {
     return (await this.exchange(request)).answer;
   }
@@ -200,16 +200,16 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
   });
 }
 
-/** What was sent that nobody else may read. */
+/** Names of parameters that carry secrets. */
 const SECRET_NAME = /token|secret|code$/;
 
-/** `errmsg`, which callers and the store are told, with nothing of it quoted that was sent in confidence. */
+/** `errmsg`, as callers and the store get it, without any secret that was sent. */
 function withoutSecrets({ query, body }: UpstreamRequest, errmsg: string): string {
-  let said = errmsg;
+  let text = errmsg;
   for (const [name, value] of Object.entries<unknown>({ ...query, ...body }))
     if (SECRET_NAME.test(name) && typeof value === "string" && value !== "")
-      said = said.replaceAll(value, "***");
-  return said;
+      text = text.replaceAll(value, "***");
+  return text;
 }
 
 /** The error for an answer that is not what the endpoint promises. It quotes nothing of the answer. */

@@ -7,9 +7,8 @@ import {
   isStream,
   STREAM_PERMITS,
 } from "../gateway/forwarder.ts";
-import { answerStream, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
+import { answerStream, Deadline, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
 import { Semaphore } from "../access/semaphore.ts";
-import { Deadline } from "./deadline.ts";
 import { UPSTREAM_NAMES } from "./errcodes.ts";
 
 /** How long the forwarder waits, in milliseconds. */
@@ -18,7 +17,7 @@ export interface ForwardTimes {
   readonly headMs: number;
   /** The same where a file goes up or comes down: for each part of it, and for the head; default 30 s. */
   readonly uploadMs: number;
-  /** For the next bytes of an answer's body, while somebody wants them; default 30 s. */
+  /** For the next bytes of an answer's body, while the reader waits; default 30 s. */
   readonly bodyMs: number;
 }
 
@@ -49,11 +48,11 @@ const DOWNLOADS =
 const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/;
 /** The statuses that have no body. */
 const BARE = new Set([204, 205, 304]);
-/** What is made anew for each connection; and no `Expect`, because the body goes up unasked. */
+/** What is made again for each connection; and no `Expect`, because the body goes up unasked. */
 const OWN_HEADERS = ["host", "content-length", "accept-encoding", "expect"];
 
 /**
- * Sends a request to WeChat or WeCom as it is and hands the answer on as it comes.
+ * Sends a request to WeChat or WeCom as it is and returns the answer as it comes.
  *
  * Neither a request nor an answer is held in memory: the slower side sets the pace. A redirect is an answer like others.
  */
@@ -171,7 +170,7 @@ const NEVER_SENT_AGAIN = /^(POST|PATCH)$/;
 const READS = /(get|list|info|query|search|check|count)[^/]*$/i;
 
 /**
- * Whether Bun would send the request once more when it meets a kept connection that dies, and what it does would then
+ * Whether Bun would send the request once more when it meets a kept connection that is closed, and what it does would then
  * be done twice. Such a request gets a connection of its own.
  */
 function isSentAgain(method: string, path: string, body: Uint8Array | BodyStream | undefined): boolean {
@@ -228,7 +227,7 @@ function tooBusy(platform: Platform): ServiceError {
  * Whatever `fetch` would send otherwise than it is written has no such URL: dot segments, backslashes, characters that
  * must be encoded, two slashes at the beginning.
  *
- * @throws {ServiceError} `internal`; who lets such a path come so far has matched another one than would be sent.
+ * @throws {ServiceError} `internal`: the caller has checked another path than would be sent.
  */
 function exactUrl(origin: string, path: string, query: string): string {
   const search = query === "" ? "" : `?${query}`;

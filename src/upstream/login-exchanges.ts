@@ -1,11 +1,5 @@
 import type { Slot } from "../apps/app.ts";
-import type {
-  LoginExchange,
-  MiniProgramUser,
-  OauthUser,
-  WecomLoginExchange,
-  WecomUser,
-} from "../login/login-exchange.ts";
+import type { LoginExchange, WecomLoginExchange, WecomUser } from "../login/login.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
@@ -14,42 +8,41 @@ import { Value } from "@sinclair/typebox/value";
 /**
  * Login of WeCom's web pages and Mini Programs. These endpoints take an access token and a one-time code.
  *
- * A member, somebody else and each kind of application have other fields: any object without an errcode is an answer.
+ * A member, a visitor and each kind of application have other fields: any object without an errcode is an answer.
  */
-export class WecomLogin implements WecomLoginExchange {
-  readonly #http: HttpClient;
-
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
-
-  user(slot: Slot, accessToken: Secret, code: Secret, signal: AbortSignal): Promise<WecomUser> {
-    return this.#ask(slot, "/cgi-bin/auth/getuserinfo", accessToken, { code: code.reveal() }, signal);
-  }
-
-  miniProgram(slot: Slot, accessToken: Secret, code: Secret, signal: AbortSignal): Promise<WecomUser> {
-    const query = { js_code: code.reveal(), grant_type: "authorization_code" };
-    return this.#ask(slot, "/cgi-bin/miniprogram/jscode2session", accessToken, query, signal);
-  }
-
-  async #ask(
+export function wecomLogin(http: HttpClient): WecomLoginExchange {
+  const ask = async (
     { appId }: Slot,
     path: string,
-    accessToken: Secret,
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
-  ): Promise<WecomUser> {
-    const { text } = await this.#http.exchange({
-      platform: "wecom",
+  ): Promise<WecomUser> => {
+    const platform = "wecom";
+    const request = {
+      platform,
       appId,
       path,
-      query: { access_token: accessToken.reveal(), ...query },
+      query,
       takes: "takes_token",
       repeatable: false,
       signal,
-    });
-    return { answer: text };
-  }
+    } as const;
+    return { answer: (await http.exchange(request)).text };
+  };
+  return {
+    user: (slot, token, code, signal) => {
+      const query = { access_token: token.reveal(), code: code.reveal() };
+      return ask(slot, "/cgi-bin/auth/getuserinfo", query, signal);
+    },
+    miniProgram: (slot, token, code, signal) => {
+      const query = {
+        access_token: token.reveal(),
+        js_code: code.reveal(),
+        grant_type: "authorization_code",
+      };
+      return ask(slot, "/cgi-bin/miniprogram/jscode2session", query, signal);
+    },
+  };
 }
 
 const TEXT = Type.String({ minLength: 1, maxLength: 2048 });
@@ -71,69 +64,53 @@ const MINI_PROGRAM_ANSWER = Type.Object({
 });
 
 /** Login of Official Account pages and Mini Programs. These endpoints take the AppSecret and a one-time code. */
-export class WeixinLogin implements LoginExchange {
-  readonly #http: HttpClient;
-
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
-
-  async oauth(slot: Slot, code: Secret, signal: AbortSignal): Promise<OauthUser> {
-    const { answer, text } = await this.#ask(
-      "/sns/oauth2/access_token",
-      OAUTH_ANSWER,
-      slot,
-      { code },
-      signal,
-    );
-    return {
-      accessToken: new Secret(answer.access_token),
-      expiresIn: answer.expires_in,
-      refreshToken: new Secret(answer.refresh_token),
-      openId: answer.openid,
-      scope: answer.scope,
-      ...(answer.unionid === undefined ? {} : { unionId: answer.unionid }),
-      ...(answer.is_snapshotuser === undefined ? {} : { isSnapshotUser: answer.is_snapshotuser }),
-      answer: text,
-    };
-  }
-
-  async miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser> {
-    const { answer, text } = await this.#ask(
-      "/sns/jscode2session",
-      MINI_PROGRAM_ANSWER,
-      slot,
-      { js_code: code },
-      signal,
-    );
-    return {
-      openId: answer.openid,
-      unionId: answer.unionid,
-      sessionKey: new Secret(answer.session_key),
-      answer: text,
-    };
-  }
-
-  async #ask<T extends TSchema>(
+export function weixinLogin(http: HttpClient): LoginExchange {
+  const ask = async <T extends TSchema>(
+    { appId, secret }: Slot,
     path: string,
     shape: T,
-    slot: Slot,
-    code: Readonly<Record<string, Secret>>,
+    code: Readonly<Record<string, string>>,
     signal: AbortSignal,
-  ): Promise<{ answer: Static<T>; text: Secret }> {
-    const query: Record<string, string> = { appid: slot.appId, secret: slot.secret.reveal() };
-    for (const [name, value] of Object.entries(code)) query[name] = value.reveal();
-    query["grant_type"] = "authorization_code";
-    const { answer, text } = await this.#http.exchange({
-      platform: "weixin",
-      appId: slot.appId,
+  ): Promise<{ answer: Static<T>; text: Secret }> => {
+    const query = { appid: appId, secret: secret.reveal(), ...code, grant_type: "authorization_code" };
+    const platform = "weixin";
+    const request = {
+      platform,
+      appId,
       path,
       query,
       takes: "takes_secret",
       repeatable: false,
       signal,
-    });
-    if (!Value.Check(shape, answer)) throw unusableAnswer("weixin");
+    } as const;
+    const { answer, text } = await http.exchange(request);
+    if (!Value.Check(shape, answer)) throw unusableAnswer(platform);
     return { answer, text };
-  }
+  };
+  return {
+    oauth: async (slot, code, signal) => {
+      const path = "/sns/oauth2/access_token";
+      const { answer, text } = await ask(slot, path, OAUTH_ANSWER, { code: code.reveal() }, signal);
+      return {
+        accessToken: new Secret(answer.access_token),
+        expiresIn: answer.expires_in,
+        refreshToken: new Secret(answer.refresh_token),
+        openId: answer.openid,
+        scope: answer.scope,
+        ...(answer.unionid === undefined ? {} : { unionId: answer.unionid }),
+        ...(answer.is_snapshotuser === undefined ? {} : { isSnapshotUser: answer.is_snapshotuser }),
+        answer: text,
+      };
+    },
+    miniProgram: async (slot, code, signal) => {
+      const query = { js_code: code.reveal() };
+      const { answer, text } = await ask(slot, "/sns/jscode2session", MINI_PROGRAM_ANSWER, query, signal);
+      return {
+        openId: answer.openid,
+        unionId: answer.unionid,
+        sessionKey: new Secret(answer.session_key),
+        answer: text,
+      };
+    },
+  };
 }

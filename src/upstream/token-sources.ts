@@ -1,14 +1,14 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { CredentialRef, IssuedCredential } from "../credentials/credential.ts";
+import type { Slot } from "../apps/app.ts";
+import type { IssuedCredential } from "../credentials/credential.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { type HttpClient, unusableAnswer } from "./http-client.ts";
-import type { CredentialSource, ObtainOptions, TokenProbe, TokenVerdict } from "../credentials/source.ts";
-import type { TicketExchange } from "../signing/ticket-source.ts";
+import { type HttpClient, unusableAnswer, type UpstreamRequest } from "./http-client.ts";
+import type { CredentialSource, ObtainOptions, TicketExchange, TokenProbe } from "../credentials/source.ts";
 
-/** Printable, without blanks, and no longer than what storage is told to reserve, with room to spare. */
+/** Printable, without blanks, and no longer than what WeChat advises to reserve, with room to spare. */
 const ISSUED_VALUE = Type.String({ minLength: 16, maxLength: 2048, pattern: "^[\\x21-\\x7e]+$" });
 /** Seconds. Theirs are at most 7200; a day is sane, a year is a fault. */
 const EXPIRES_IN = Type.Integer({ minimum: 1, maximum: 86_400 });
@@ -40,82 +40,67 @@ export function readIssued(
  *
  * https://developer.work.weixin.qq.com/document/path/91039
  */
-export class WecomTokenSource implements CredentialSource {
-  readonly #http: HttpClient;
-
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
-
-  async obtain({ slot }: CredentialRef, { signal }: ObtainOptions): Promise<IssuedCredential> {
-    const answer = await this.#http.call({
-      platform: "wecom",
-      appId: slot.appId,
-      path: "/cgi-bin/gettoken",
-      query: { corpid: slot.appId, corpsecret: slot.secret.reveal() },
-      takes: "takes_secret",
-      repeatable: true,
-      signal,
-    });
-    return readIssued("wecom", "access_token", answer);
-  }
+export function wecomTokenSource(http: HttpClient): CredentialSource {
+  return {
+    obtain: async ({ slot }, { signal }) => {
+      const answer = await http.call({
+        platform: "wecom",
+        appId: slot.appId,
+        path: "/cgi-bin/gettoken",
+        query: { corpid: slot.appId, corpsecret: slot.secret.reveal() },
+        takes: "takes_secret",
+        repeatable: true,
+        signal,
+      });
+      return readIssued("wecom", "access_token", answer);
+    },
+  };
 }
 
 /** Access tokens of Official Accounts and Mini Programs, by the slot's token mode. */
-export class WeixinTokenSource implements CredentialSource {
-  readonly #http: HttpClient;
+export function weixinTokenSource(http: HttpClient): CredentialSource {
+  return {
+    obtain: async ({ slot }, options) => {
+      const request = slot.tokenMode === "classic" ? classic(slot) : stable(slot, options);
+      const answer = await http.call({ ...request, signal: options.signal });
+      return readIssued("weixin", "access_token", answer);
+    },
+  };
+}
 
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
+/**
+ * Repeats the same token until its last five minutes, so asking again is harmless; with `force` it makes a new one,
+ * 20 times a day and 30 s apart.
+ *
+ * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
+ */
+function stable({ appId, secret }: Slot, { force = false }: ObtainOptions): UpstreamRequest {
+  return {
+    platform: "weixin",
+    appId,
+    path: "/cgi-bin/stable_token",
+    body: { grant_type: "client_credential", appid: appId, secret: secret.reveal(), force_refresh: force },
+    takes: "takes_secret",
+    repeatable: !force,
+    mayFallBack: true,
+  };
+}
 
-  async obtain(ref: CredentialRef, options: ObtainOptions): Promise<IssuedCredential> {
-    const isClassic = ref.slot.tokenMode === "classic";
-    const answer = await (isClassic ? this.#classic(ref, options) : this.#stable(ref, options));
-    return readIssued("weixin", "access_token", answer);
-  }
-
-  /**
-   * Repeats the same token until its last five minutes, so asking again is harmless; with `force` it makes a new one,
-   * 20 times a day and 30 s apart.
-   *
-   * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
-   */
-  #stable(
-    { slot }: CredentialRef,
-    { signal, force = false }: ObtainOptions,
-  ): Promise<Record<string, unknown>> {
-    const { appId, secret } = slot;
-    return this.#http.call({
-      platform: "weixin",
-      appId,
-      path: "/cgi-bin/stable_token",
-      body: { grant_type: "client_credential", appid: appId, secret: secret.reveal(), force_refresh: force },
-      takes: "takes_secret",
-      repeatable: !force,
-      mayFallBack: true,
-      signal,
-    });
-  }
-
-  /**
-   * Makes a new token at each call and leaves the one before five minutes to live: it must not be sent twice, not even
-   * to another of WeChat's hosts.
-   *
-   * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
-   */
-  #classic({ slot }: CredentialRef, { signal }: ObtainOptions): Promise<Record<string, unknown>> {
-    const { appId, secret } = slot;
-    return this.#http.call({
-      platform: "weixin",
-      appId,
-      path: "/cgi-bin/token",
-      query: { grant_type: "client_credential", appid: appId, secret: secret.reveal() },
-      takes: "takes_secret",
-      repeatable: false,
-      signal,
-    });
-  }
+/**
+ * Makes a new token at each call, and the one before stays valid for five minutes: it must not be sent twice, not even
+ * to another of WeChat's hosts.
+ *
+ * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
+ */
+function classic({ appId, secret }: Slot): UpstreamRequest {
+  return {
+    platform: "weixin",
+    appId,
+    path: "/cgi-bin/token",
+    query: { grant_type: "client_credential", appid: appId, secret: secret.reveal() },
+    takes: "takes_secret",
+    repeatable: false,
+  };
 }
 
 /**
@@ -138,69 +123,52 @@ const ENDPOINTS: Readonly<
   },
 };
 
-/** Tickets of WeChat and WeCom. Both repeat a ticket while it lives, and allow few calls. */
-export class Tickets implements TicketExchange {
-  readonly #http: HttpClient;
-
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
-
-  async ticketFor(
-    { slot, kind }: CredentialRef,
-    accessToken: Secret,
-    signal: AbortSignal,
-  ): Promise<IssuedCredential> {
-    const endpoint = ENDPOINTS[slot.platform][kind];
-    if (!endpoint) {
-      throw new ServiceError("invalid_parameter", "该平台没有这种ticket (this platform has no such ticket)");
-    }
-    const { path, type } = endpoint;
-    const answer = await this.#http.call({
-      platform: slot.platform,
-      appId: slot.appId,
-      path,
-      query: { access_token: accessToken.reveal(), ...(type === undefined ? {} : { type }) },
-      takes: "takes_token",
-      repeatable: true,
-      signal,
-    });
-    return readIssued(slot.platform, "ticket", answer);
-  }
-}
-
-/**
- * Finds out whether a token is good with `getcallbackip`, which needs no permission and changes nothing.
- *
- * https://developers.weixin.qq.com/doc/subscription/api/base/api_getcallbackip.html
- */
-export class CallbackIpProbe implements TokenProbe {
-  readonly #http: HttpClient;
-
-  constructor(http: HttpClient) {
-    this.#http = http;
-  }
-
-  async check(
-    { platform, appId }: { platform: Platform; appId: string },
-    token: Secret,
-    signal: AbortSignal,
-  ): Promise<TokenVerdict> {
-    try {
-      await this.#http.call({
+/** Tickets of WeChat and WeCom. Both repeat a ticket while it is valid, and allow few calls. */
+export function ticketExchange(http: HttpClient): TicketExchange {
+  return {
+    ticketFor: async ({ slot, kind }, accessToken, signal) => {
+      const { platform, appId } = slot;
+      const endpoint = ENDPOINTS[platform][kind];
+      if (!endpoint) {
+        throw new ServiceError(
+          "invalid_parameter",
+          "该平台没有这种ticket (this platform has no such ticket)",
+        );
+      }
+      const { path, type } = endpoint;
+      const query = { access_token: accessToken.reveal(), ...(type === undefined ? {} : { type }) };
+      const request = {
         platform,
         appId,
-        path: "/cgi-bin/getcallbackip",
-        query: { access_token: token.reveal() },
+        path,
+        query,
         takes: "takes_token",
         repeatable: true,
         signal,
-      });
-      return "valid";
-    } catch (error) {
-      if (!(error instanceof ServiceError) || !error.upstream || error.upstream.class === "transient")
-        return "unknown";
-      return error.upstream.class === "token_invalid" ? "revoked" : "valid";
-    }
-  }
+      } as const;
+      return readIssued(platform, "ticket", await http.call(request));
+    },
+  };
+}
+
+/**
+ * Finds out whether a token is valid with `getcallbackip`, which needs no permission and changes nothing.
+ *
+ * https://developers.weixin.qq.com/doc/subscription/api/base/api_getcallbackip.html
+ */
+export function callbackIpProbe(http: HttpClient): TokenProbe {
+  return {
+    check: async ({ platform, appId }, token, signal) => {
+      const path = "/cgi-bin/getcallbackip";
+      const query = { access_token: token.reveal() };
+      try {
+        await http.call({ platform, appId, path, query, takes: "takes_token", repeatable: true, signal });
+        return "valid";
+      } catch (error) {
+        if (!(error instanceof ServiceError) || !error.upstream || error.upstream.class === "transient")
+          return "unknown";
+        return error.upstream.class === "token_invalid" ? "revoked" : "valid";
+      }
+    },
+  };
 }

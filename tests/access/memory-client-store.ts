@@ -1,7 +1,6 @@
 import { ALLOW_ALL } from "../../src/access/api-policy.ts";
-import type { ClientStore } from "../../src/access/client-store.ts";
+import type { ApiKeyRecord, Client, ClientStore } from "../../src/access/client.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/access/api-key.ts";
-import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
 import { ManualChanges } from "../support/manual-changes.ts";
 
 /** Clients and keys in memory, which a test puts there: what the directory reads of a store. */

@@ -2,7 +2,7 @@ import { expect } from "bun:test";
 import type { Action, Delivery } from "../../src/access/client.ts";
 import { createClient } from "../support/access-harness.ts";
 import { rawRequest } from "../support/raw-http.ts";
-import { CORP, WECOM, Harness, type WorldOptions, WX } from "../support/harness.ts";
+import { CORP, Harness, WECOM, type WorldOptions, WX } from "../support/harness.ts";
 
 /** The public name of the WeCom application that most tests ask for. */
 export const WECOM_APP = `${CORP}_${WECOM.agent}`;

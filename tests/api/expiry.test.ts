@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { type Answer, CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 const SECOND = 1000;

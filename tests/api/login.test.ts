@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { rawGet } from "../support/raw-http.ts";
 import { type Answer, Harness, type WorldOptions, WX, WX_FOREIGN } from "../support/harness.ts";
 

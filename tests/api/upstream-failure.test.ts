@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import type { FaultEffect } from "../../src/sandbox/fault.ts";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { type FaultEffect, Gate } from "../../src/sandbox/fault.ts";
 import { type Answer, CORP, WECOM, Harness, WX } from "../support/harness.ts";
 
 /** After so long nobody remembers a failure that passes by itself, and the next caller waits for WeChat. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { CORP, WECOM, WECOM_CONTACTS, Harness, WX } from "../support/harness.ts";
 
 const CLASSIC = { environment: { [`WEIXIN_TOKEN_MODE_${WX.appId}`]: "classic" } };

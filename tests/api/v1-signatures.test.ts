@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { signCard, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { signCard, signJsApi } from "../../src/signing/page-signer.ts";
 import { CORP, Harness, WX } from "../support/harness.ts";
 
 const URL = "https://example.com/page?a=1%2B2&b=中文";

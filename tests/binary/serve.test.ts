@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { CORP, WECOM, WX } from "../support/harness.ts";
 

@@ -1,4 +1,4 @@
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
 import type { WorkersHarness } from "./workers-harness.ts";

@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";

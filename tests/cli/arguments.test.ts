@@ -40,7 +40,7 @@ test("positionals, values, switches and repeatable options are found by their na
   const args = parsed("a", "--network", "10.0.0.0/8", "--json", "b", "--network=::1/128", "--limit", "7");
   expect([args.get("first"), args.find("second"), args.isSet("json")]).toEqual(["a", "b", true]);
   expect(args.all("network")).toEqual(["10.0.0.0/8", "::1/128"]);
-  expect(args.findNumber("limit", { least: 1, most: 10 })).toBe(7);
+  expect(args.findNumber("limit", { min: 1, max: 10 })).toBe(7);
   expect(parsed("a").find("second")).toBeUndefined();
   expect(parsed("a").isSet("json")).toBe(false);
 });
@@ -81,7 +81,7 @@ test("P6: what may be a secret is not repeated in the line", () => {
 test.each(["0", "11", "1.5", "-1", "1e1", "", "seven", "0x5", "99999999999"])(
   "%j is no number from 1 to 10",
   (text) => {
-    expect(() => parsed("a", `--limit=${text}`).findNumber("limit", { least: 1, most: 10 })).toThrow(
+    expect(() => parsed("a", `--limit=${text}`).findNumber("limit", { min: 1, max: 10 })).toThrow(
       "--limit: 应为1到10的整数 (must be an integer from 1 to 10)",
     );
   },

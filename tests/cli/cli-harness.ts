@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createApiKey } from "../../src/access/api-key.ts";
 import { runCommand } from "../../src/cli/command.ts";
-import { failureEnvelope, failureStatus, successEnvelope } from "../../src/envelope.ts";
-import { ManualTerminal, type HandTerminalOptions } from "../support/manual-terminal.ts";
+import { failureEnvelope, failureStatus } from "../../src/envelope.ts";
+import { type HandTerminalOptions, ManualTerminal } from "../support/manual-terminal.ts";
 
 /** One request as it arrived. */
 export interface Arrived {
@@ -88,7 +88,10 @@ export const CLOSED_PIPE = `mkfifo gone && { sleep 0 <gone & } && exec 3>gone &&
 
 /** A success with a status and an ETag. */
 export function answered(data: object, { status = 200, etag = "" } = {}): Response {
-  return Response.json(successEnvelope(data, "trace-1"), { status, headers: etag ? { etag } : {} });
+  return Response.json(
+    { code: 0, msg: "success", data, trace_id: "trace-1" },
+    { status, headers: etag ? { etag } : {} },
+  );
 }
 
 function answer(answering: Answering, request: Arrived): Response {

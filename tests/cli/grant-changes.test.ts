@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { addGrant, takeGrants } from "../../src/cli/client-options.ts";
+import { addGrant, takeGrants } from "../../src/cli/client.ts";
 import type { Action, Grant } from "../../src/access/client.ts";
 
 const APPS = ["wx1", "wx2", "wx3"];

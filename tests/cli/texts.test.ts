@@ -57,18 +57,18 @@ test("a time for people is of this machine's zone and names it", () => {
 test("columns are aligned by what is seen, Chinese being twice as wide", () => {
   expect(
     textTable(
-      ["APP", "TITLE", "END"],
       [
-        ["wx1", "商城", "x"],
-        ["wx22", undefined, "y"],
-        ["", "shop", ""],
+        { app: "wx1", title: "商城", end: "x" },
+        { app: "wx22", title: undefined, end: "y" },
+        { app: "", title: "shop", end: "" },
       ],
+      { APP: ({ app }) => app, TITLE: ({ title }) => title, END: ({ end }) => end },
     ),
   ).toBe(["APP   TITLE  END", "wx1   商城   x", "wx22  -      y", "-     shop   -", ""].join("\n"));
   expect(textFields({ app: "wx1", nothing: undefined, 名称: "商城" })).toBe("app   wx1\n名称  商城\n");
 });
 
 test("what others wrote can't steer the terminal", () => {
-  const text = textTable(["TITLE"], [["a\u001b[2Jb\r\nc\u009b1m"]]);
+  const text = textTable(["a\u001b[2Jb\r\nc\u009b1m"], { TITLE: (title) => title });
   expect(text).toBe("TITLE\na�[2Jb��c�1m\n");
 });

@@ -13,7 +13,7 @@ import {
 } from "../../src/credentials/kinds.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
-import { weixinSlot, wecomSlot } from "../support/slots.ts";
+import { wecomSlot, weixinSlot } from "../support/slots.ts";
 import { CredentialsHarness } from "./credentials-harness.ts";
 
 const HOUR_MS = 3_600_000;

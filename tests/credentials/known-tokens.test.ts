@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
 import { slotKey } from "../../src/apps/app.ts";
 import type { IssuedTokenIndex } from "../../src/credentials/credential-store.ts";
-import { TokenIntrospector } from "../../src/credentials/token-introspector.ts";
+import { TokenIntrospector } from "../../src/credentials/token-resolver.ts";
 import { VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { LEASE_MS } from "../../src/credentials/refresh.ts";
 import { Secret } from "../../src/secret.ts";
-import { ManualSource, issued } from "../support/manual-source.ts";
+import { issued, ManualSource } from "../support/manual-source.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { tokenOf, wecomSlot, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";

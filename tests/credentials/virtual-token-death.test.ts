@@ -6,7 +6,7 @@ import { caller } from "../support/callers.ts";
 import { ClientAdministration } from "../../src/access/client-administration.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
-import { TokenIntrospector } from "../../src/credentials/token-introspector.ts";
+import { TokenIntrospector } from "../../src/credentials/token-resolver.ts";
 import { TokenDelivery, VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { CLASSIC, createHarness, Node, STABLE, startBeside, WECOM_APP } from "./node.ts";
 
 test("P1: cold gets of two processes cost one upstream call for each credential", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import type { Harness } from "../support/harness.ts";
 import { CLASSIC, createHarness, Node, STABLE, WECOM_APP } from "./node.ts";
 import { simulateDay } from "./simulated-day.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { CORP } from "../support/harness.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { CLASSIC, createHarness, type Got, Node, STABLE, WECOM_APP } from "./node.ts";

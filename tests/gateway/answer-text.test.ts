@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readSmallText, isInvalidToken } from "../../src/gateway/answer.ts";
+import { isInvalidToken, readSmallText } from "../../src/gateway/answer.ts";
 import type { ForwardAnswer } from "../../src/gateway/forwarder.ts";
 
 const JSON_TYPE = "application/json; encoding=utf-8";

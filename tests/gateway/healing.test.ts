@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { CORP, WX } from "../support/harness.ts";
 import { httpAnswer } from "../support/answering-server.ts";
 import { rawGet } from "../support/raw-http.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { GatewayHarness, rawGatewayWorld } from "./gateway-harness.ts";
 

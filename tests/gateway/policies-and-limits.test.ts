@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { createClient } from "../support/access-harness.ts";
 import { Harness } from "../support/harness.ts";
 import { ALL_ACTIONS, GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";

@@ -34,7 +34,7 @@ function setup() {
     answer: async () => new Reply({ ticket: "t" }, {}),
   } as const;
   const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
-  const untouched = { takes: () => false, forward: () => Promise.reject(new Error("not asked for")) };
+  const untouched = { forward: () => Promise.reject(new Error("not asked for")) };
   const face = new WechatFace({
     resolver: new TokenResolver(
       access,

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
 import { WX_FOREIGN } from "../support/harness.ts";
 

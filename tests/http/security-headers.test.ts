@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { failureEnvelope, successEnvelope } from "../../src/envelope.ts";
+import { failureEnvelope } from "../../src/envelope.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { envelopeResponse } from "../../src/api/answer.ts";
 import { rawRequest } from "../support/raw-http.ts";
@@ -81,8 +81,9 @@ test("the documentation's page alone may load something, and only from here", as
 
 test("an answer's own headers are never those of another", async () => {
   const limited = new ServiceError("rate_limited", "x", { retryAfterMs: 3000 });
+  const success = (traceId: string) => ({ code: 0, msg: "success", data: {}, trace_id: traceId });
   const first = envelopeResponse(failureEnvelope(limited, "1".repeat(32)), 429, { vary: "Origin" });
-  const second = envelopeResponse(successEnvelope({}, "2".repeat(32)));
+  const second = envelopeResponse(success("2".repeat(32)));
   expect([first.status, first.headers.get("trace-id"), first.headers.get("retry-after")]).toEqual([
     429,
     "1".repeat(32),
@@ -92,5 +93,5 @@ test("an answer's own headers are never those of another", async () => {
   expect([second.status, second.headers.get("trace-id")]).toEqual([200, "2".repeat(32)]);
   expect([second.headers.get("retry-after"), second.headers.get("vary")]).toEqual([null, null]);
   second.headers.set("x-other", "1");
-  expect(envelopeResponse(successEnvelope({}, "3".repeat(32))).headers.get("x-other")).toBeNull();
+  expect(envelopeResponse(success("3".repeat(32))).headers.get("x-other")).toBeNull();
 });

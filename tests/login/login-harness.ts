@@ -6,9 +6,9 @@ import { EventBus } from "../../src/events.ts";
 import { Login } from "../../src/login/login.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
-import { CallbackIpProbe, WecomTokenSource } from "../../src/upstream/token-sources.ts";
+import { callbackIpProbe, wecomTokenSource } from "../../src/upstream/token-sources.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
-import { WecomLogin, WeixinLogin } from "../../src/upstream/login-exchanges.ts";
+import { wecomLogin, weixinLogin } from "../../src/upstream/login-exchanges.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { weixinSlot } from "../support/slots.ts";
 import { StoreFolder } from "../support/store-folder.ts";
@@ -73,18 +73,18 @@ export class LoginHarness {
       calls: { count: () => undefined },
     });
     const tokens = new CredentialManager({
-      source: new WecomTokenSource(http),
+      source: wecomTokenSource(http),
       store,
       pacing,
-      probe: new CallbackIpProbe(http),
+      probe: callbackIpProbe(http),
       memory: new CredentialCache(store, changes, clock),
       clock,
       events,
       holder: crypto.randomUUID(),
     });
     const login = new Login({
-      exchange: new WeixinLogin(http),
-      wecomExchange: new WecomLogin(http),
+      exchange: weixinLogin(http),
+      wecomExchange: wecomLogin(http),
       tokens,
       answers,
       pacing,

@@ -4,7 +4,7 @@ import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf } from "../support/slots.ts";
 import { WECOM } from "../support/harness.ts";
-import { ALICE, CONTACTS_SLOT, LOGINS, LoginHarness, WECOM_SLOT } from "./login-harness.ts";
+import { ALICE, CONTACTS_SLOT, LoginHarness, LOGINS, WECOM_SLOT } from "./login-harness.ts";
 
 const VERBS = ["wecomUser", "wecomMiniProgram"] as const;
 const CODE = "sandbox-code-1";

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus } from "../../src/events.ts";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { startService } from "../../src/service.ts";
 import {
   CORP,

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { connect } from "node:net";
-import type { Fault } from "../../src/sandbox/fault.ts";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { type Fault, Gate } from "../../src/sandbox/fault.ts";
 import { APP, SandboxHarness } from "./sandbox-harness.ts";
 
 function setup(...faults: Fault[]) {

@@ -1,4 +1,4 @@
-import type { SandboxWecomApp, SandboxWeixinApp } from "../../src/sandbox/sandbox-state.ts";
+import type { SandboxWecomApp, SandboxWeixinApp } from "../../src/sandbox/sandbox-settings.ts";
 import { Sandbox, type SandboxOptions } from "../../src/sandbox/sandbox.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 

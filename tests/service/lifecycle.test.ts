@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { startService } from "../../src/service.ts";
 import { CORP, WECOM, Harness, WX } from "../support/harness.ts";
 

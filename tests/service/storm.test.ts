@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Gate } from "../../src/sandbox/sandbox-state.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Child } from "../support/child.ts";
 import { Connection, type StormAnswer } from "../support/connection.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { signCard, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { signCard, signJsApi } from "../../src/signing/page-signer.ts";
 
 /** The example of WeChat's own card signature tool. */
 const OFFICIAL = {

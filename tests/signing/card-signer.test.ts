@@ -2,8 +2,7 @@ import { expect, test } from "bun:test";
 import type { Slot } from "../../src/apps/app.ts";
 import { credentialKey, type CredentialRef } from "../../src/credentials/credential.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
-import { CardSigner } from "../../src/signing/card-signer.ts";
-import { JsApiSigner, signCard, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { PageSigner, signCard, signJsApi } from "../../src/signing/page-signer.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
@@ -26,7 +25,8 @@ function setup() {
     const credential = { value: new Secret(`ticket-${ref.kind}`), issuedAt: now, expiresAt: now + 7_200_000 };
     return new CachedCredential(credential, 1, clock);
   };
-  return { asked, cards: new CardSigner({ get }, clock), pages: new JsApiSigner({ get }, clock) };
+  const signer = new PageSigner({ get }, clock);
+  return { asked, cards: signer, pages: signer };
 }
 
 test("addCard is signed with the card ticket over what the card has, in whole seconds", async () => {

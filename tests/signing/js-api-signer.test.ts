@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { credentialKey, type CredentialRef } from "../../src/credentials/credential.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
-import { JsApiSigner, signJsApi } from "../../src/signing/js-api-signer.ts";
+import { PageSigner, signJsApi } from "../../src/signing/page-signer.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { refusal } from "../support/refusals.ts";
@@ -22,7 +22,7 @@ function setup(failure?: Error) {
     };
     return new CachedCredential(credential, 1, clock);
   };
-  return { signer: new JsApiSigner({ get }, clock), asked };
+  return { signer: new PageSigner({ get }, clock), asked };
 }
 
 test("a page is signed with the app's ticket, in whole seconds, and the parts that are returned verify", async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { signJsApi } from "../../src/signing/js-api-signer.ts";
+import { signJsApi } from "../../src/signing/page-signer.ts";
 
 /** WeChat's own example. */
 const OFFICIAL = {

@@ -7,12 +7,12 @@ import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
 import {
-  CallbackIpProbe,
-  Tickets,
-  WecomTokenSource,
-  WeixinTokenSource,
+  callbackIpProbe,
+  ticketExchange,
+  wecomTokenSource,
+  weixinTokenSource,
 } from "../../src/upstream/token-sources.ts";
-import { WeixinLogin } from "../../src/upstream/login-exchanges.ts";
+import { weixinLogin } from "../../src/upstream/login-exchanges.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
@@ -44,22 +44,22 @@ function setup(...faults: Fault[]) {
     name: WECOM.agent,
     secret: new Secret(WECOM.secret),
   };
-  const login = new WeixinLogin(http);
+  const login = weixinLogin(http);
   return {
     clock,
     sandbox,
     weixin: (mode: "stable" | "classic" = "stable", force = false) =>
-      new WeixinTokenSource(http).obtain(tokenOf(slot(mode)), { signal, force }),
+      weixinTokenSource(http).obtain(tokenOf(slot(mode)), { signal, force }),
     wecom: (secret = WECOM.secret) =>
-      new WecomTokenSource(http).obtain(tokenOf({ ...wecomSlot, secret: new Secret(secret) }), { signal }),
+      wecomTokenSource(http).obtain(tokenOf({ ...wecomSlot, secret: new Secret(secret) }), { signal }),
     ticket: (token: Secret, kind: CredentialKind = "jsapi_ticket", platform: Platform = "weixin") =>
-      new Tickets(http).ticketFor(
+      ticketExchange(http).ticketFor(
         { slot: platform === "weixin" ? slot("stable") : wecomSlot, kind },
         token,
         signal,
       ),
     probe: (token: Secret, platform: Platform = "weixin", over: AbortSignal = signal) =>
-      new CallbackIpProbe(http).check({ platform, appId: WX.appId }, token, over),
+      callbackIpProbe(http).check({ platform, appId: WX.appId }, token, over),
     oauth: (code = CODE()) => login.oauth(slot("stable"), code, signal),
     miniProgram: (code = CODE()) => login.miniProgram(slot("stable"), code, signal),
     [Symbol.asyncDispose]: () => sandbox.stop(),

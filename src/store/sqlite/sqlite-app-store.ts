@@ -1,8 +1,7 @@
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
-import { type App, appName, nameOfApp, type SlotName } from "../../apps/app.ts";
-import type { AppStore } from "../../apps/app-store.ts";
+import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { Clock } from "../../clock.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { backoffKeysOfApp } from "../../credentials/backoff.ts";

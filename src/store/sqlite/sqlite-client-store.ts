@@ -1,16 +1,16 @@
 import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
-import type { ClientStore } from "../../access/client-store.ts";
-import { isUnrestricted, readPolicy } from "../../access/api-policy.ts";
 import {
   ACTIONS,
   ANY_APP,
   type ApiKeyRecord,
   type Client,
+  type ClientStore,
   type Grant,
   tokenApps,
 } from "../../access/client.ts";
+import { isUnrestricted, readPolicy } from "../../access/api-policy.ts";
 import { noSuchKey } from "../../access/client-administration.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";

@@ -7,12 +7,12 @@ import type {
   CredentialFactsStore,
   IssuedToken,
   IssuedTokenIndex,
+  StandingLife,
 } from "../../credentials/credential-store.ts";
 import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
 import { credentials } from "./schema.ts";
 import { countRejected } from "./rejected-tokens.ts";
 import { runStatement } from "./statement.ts";
-import type { StandingLife } from "../../credentials/credential-store.ts";
 import type { Database, Statement } from "bun:sqlite";
 import type { Secret } from "../../secret.ts";
 import type { SealedCredentials } from "./credential-rows.ts";

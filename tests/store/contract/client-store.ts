@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
-import type { ApiKeyRecord, Client } from "../../../src/access/client.ts";
-import type { ClientStore } from "../../../src/access/client-store.ts";
+import type { ApiKeyRecord, Client, ClientStore } from "../../../src/access/client.ts";
 import { newApiKey } from "../../support/client-records.ts";
 import { failureOf } from "../../support/refusals.ts";
 import type { OpenStore } from "./open-store.ts";

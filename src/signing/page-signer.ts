@@ -3,18 +3,40 @@ import type { Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialManager, GetOptions } from "../credentials/manager.ts";
 import { credentialRef } from "../credentials/credential.ts";
-import { type CredentialKind } from "../credentials/kinds.ts";
+import type { CredentialKind } from "../credentials/kinds.ts";
 
-/** What a page hands to `wx.config` or `wx.agentConfig`. */
-export interface JsApiSignature {
+/** What a page passes to `wx.config`, `wx.agentConfig` or a card call. */
+export interface PageSignature {
   readonly nonce: string;
   /** Seconds since the epoch. */
   readonly timestamp: number;
+  /** `signature` of wx.config, agentConfig and addCard, `cardSign` of chooseCard. */
   readonly signature: string;
 }
 
-/** Signs pages' addresses with the app's tickets, which need not leave the service for it. */
-export class JsApiSigner {
+/** What `wx.addCard` signs of a card. What is empty or absent is not signed. */
+export interface AddCardInput {
+  readonly cardId: string;
+  readonly code?: string | undefined;
+  readonly openId?: string | undefined;
+  /** Red-packet cards only. */
+  readonly balance?: string | undefined;
+}
+
+/** What `wx.chooseCard` (and `wx.chooseInvoice`) signs of the cards to choose among. */
+export interface ChooseCardInput {
+  /** `shopId` of the call. */
+  readonly locationId?: string | undefined;
+  readonly cardId?: string | undefined;
+  readonly cardType?: string | undefined;
+}
+
+/**
+ * Signs pages' addresses and card calls with the app's tickets, which need not leave the service for it.
+ *
+ * Every signature has a nonce and timestamp of its own. All methods throw what obtaining the ticket throws.
+ */
+export class PageSigner {
   readonly #credentials: Pick<CredentialManager, "get">;
   readonly #clock: Clock;
 
@@ -23,9 +45,9 @@ export class JsApiSigner {
     this.#clock = clock;
   }
 
-  /** A signature with a nonce and timestamp of its own. Throws what obtaining the ticket throws. */
-  sign(slot: Slot, url: string, options: GetOptions = {}): Promise<JsApiSignature> {
-    return this.#signWith(slot, "jsapi_ticket", url, options);
+  /** The signature of a page for `wx.config`. */
+  sign(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature> {
+    return this.#signWith(slot, "jsapi_ticket", options, (given) => signJsApi({ ...given, url }));
   }
 
   /**
@@ -33,24 +55,38 @@ export class JsApiSigner {
    *
    * @throws {ServiceError} Also `invalid_parameter` for an app that is none of WeCom's.
    */
-  signAgentConfig(slot: Slot, url: string, options: GetOptions = {}): Promise<JsApiSignature> {
-    return this.#signWith(slot, "agent_config_ticket", url, options);
+  signAgentConfig(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature> {
+    return this.#signWith(slot, "agent_config_ticket", options, (given) => signJsApi({ ...given, url }));
+  }
+
+  /** The signature for `wx.addCard`. */
+  addCard(slot: Slot, card: AddCardInput, options: GetOptions = {}): Promise<PageSignature> {
+    const { cardId, code = "", openId = "", balance = "" } = card;
+    return this.#signCard(slot, [cardId, code, openId, balance], options);
+  }
+
+  /** The signature for `wx.chooseCard`, in which the app itself is signed too. */
+  chooseCard(slot: Slot, cards: ChooseCardInput, options: GetOptions = {}): Promise<PageSignature> {
+    const { locationId = "", cardId = "", cardType = "" } = cards;
+    return this.#signCard(slot, [slot.appId, locationId, cardId, cardType], options);
+  }
+
+  #signCard(slot: Slot, values: readonly string[], options: GetOptions): Promise<PageSignature> {
+    return this.#signWith(slot, "wx_card_ticket", options, ({ ticket, timestamp, nonce }) =>
+      signCard([ticket, String(timestamp), nonce, ...values]),
+    );
   }
 
   async #signWith(
     slot: Slot,
     kind: CredentialKind,
-    url: string,
     options: GetOptions,
-  ): Promise<JsApiSignature> {
+    signatureOf: (given: Omit<JsApiSignatureInput, "url">) => string,
+  ): Promise<PageSignature> {
     const ticket = await this.#credentials.get(credentialRef(slot, kind), options);
     const nonce = randomBytes(8).toString("hex");
     const timestamp = Math.floor(this.#clock.now() / 1000);
-    return {
-      nonce,
-      timestamp,
-      signature: signJsApi({ ticket: ticket.value.reveal(), nonce, timestamp, url }),
-    };
+    return { nonce, timestamp, signature: signatureOf({ ticket: ticket.value.reveal(), nonce, timestamp }) };
   }
 }
 

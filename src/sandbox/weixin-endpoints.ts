@@ -1,16 +1,90 @@
+import { type IssuedToken, secondsLeft } from "./issued-tokens.ts";
 import {
   type Answer,
+  cgiAnswer,
   JSON_TYPE,
   jsonAnswer,
   jsonBody,
+  newRid,
+  ok,
   Refusal,
   requirePost,
   type SandboxRequest,
   text,
+  weixinErrmsg,
 } from "./sandbox-request.ts";
-import { type IssuedToken, secondsLeft } from "./issued-tokens.ts";
-import type { WeixinApp } from "./weixin-app.ts";
-import type { WeixinPlatform } from "./weixin-platform.ts";
+import * as api from "./weixin-api-endpoints.ts";
+import type { WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
+import * as login from "./weixin-login-endpoints.ts";
+
+type Endpoint = (platform: WeixinPlatform, request: SandboxRequest) => Answer | Promise<Answer>;
+
+const ENDPOINTS = new Map<string, Endpoint>([
+  ["/cgi-bin/token", classicToken],
+  ["/cgi-bin/stable_token", stableToken],
+  ["/cgi-bin/ticket/getticket", api.getTicket],
+  ["/cgi-bin/getcallbackip", api.getCallbackIp],
+  ["/cgi-bin/get_api_domain_ip", api.getApiDomainIp],
+  ["/cgi-bin/message/custom/send", api.sendCustomMessage],
+  ["/cgi-bin/media/upload", api.uploadMedia],
+  ["/cgi-bin/media/get", api.getMedia],
+  ["/cgi-bin/media/uploadimg", api.uploadArticleImage],
+  ["/cgi-bin/material/add_material", api.addMaterial],
+  ["/cgi-bin/material/get_material", api.getMaterial],
+  ["/cgi-bin/message/template/send", api.sendTemplate],
+  ["/cgi-bin/message/subscribe/send", api.sendSubscribeMessage],
+  ["/cgi-bin/menu/create", api.createMenu],
+  ["/cgi-bin/menu/get", api.getMenu],
+  ["/cgi-bin/user/info", api.getFollower],
+  ["/cgi-bin/user/get", api.listFollowers],
+  ["/wxa/business/getuserphonenumber", api.getPhoneNumber],
+  ["/wxa/getwxacode", api.getCode],
+  ["/wxa/msg_sec_check", api.checkText],
+  ["/cgi-bin/openapi/rid/get", getRid],
+  ["/cgi-bin/clear_quota", clearQuota],
+  ["/cgi-bin/clear_quota/v2", clearQuotaBySecret],
+  ["/cgi-bin/openapi/quota/get", getQuota],
+  ["/sns/oauth2/access_token", login.webLogin],
+  ["/sns/oauth2/refresh_token", login.refreshWebLogin],
+  ["/sns/userinfo", login.userInfo],
+  ["/sns/auth", login.checkUserToken],
+  ["/sns/jscode2session", login.miniProgramLogin],
+]);
+
+/**
+ * What api.weixin.qq.com answers: errors are HTTP 200 with an errcode, also for a path that does not exist
+ * (40066), and a chunked request is HTTP 412.
+ */
+export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
+  if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };
+  try {
+    const endpoint = ENDPOINTS.get(request.path);
+    if (endpoint === undefined) throw new Refusal(40066, "invalid url");
+    return await endpoint(platform, request);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return weixinError(platform, request, error.errcode, error.message);
+  }
+}
+
+/**
+ * An error as api.weixin.qq.com words it: with a request id, by which the request can be looked up from then on, and
+ * for `/sns` as plain text.
+ */
+export function weixinError(
+  platform: WeixinPlatform,
+  request: SandboxRequest,
+  errcode: number | string,
+  stem: string,
+): Answer {
+  const sns = request.path.startsWith("/sns/");
+  const rid = newRid(platform.time.seconds());
+  const errmsg = weixinErrmsg(stem, rid, sns);
+  const answer = jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
+  const owner = platform.tokens.find(request.query.get("access_token") ?? "")?.owner;
+  platform.requests.add(rid, { request, answer, owner, at: platform.time.seconds() });
+  return answer;
+}
 
 /**
  * `GET /cgi-bin/token`: each call makes a new token and leaves the last one five minutes.
@@ -19,7 +93,7 @@ import type { WeixinPlatform } from "./weixin-platform.ts";
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
  */
-export function classicToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function classicToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { query, peerIp } = request;
   const app = platform.authenticate({
     appId: query.get("appid") ?? "",
@@ -36,7 +110,7 @@ export function classicToken(platform: WeixinPlatform, request: SandboxRequest):
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
-export function stableToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function stableToken(platform: WeixinPlatform, request: SandboxRequest): Answer {
   requirePost(request);
   const body = jsonBody(request);
   const app = platform.authenticate({
@@ -54,7 +128,7 @@ function tokenAnswer(platform: WeixinPlatform, issue: () => IssuedToken<WeixinAp
   // Before the fetch, so that a new token has its whole life left.
   const now = platform.time.now();
   const token = issue();
-  return jsonAnswer(JSON_TYPE.cgiBin, {
+  return cgiAnswer({
     access_token: token.value,
     expires_in: secondsLeft(token, now),
   });
@@ -67,12 +141,12 @@ function tokenAnswer(platform: WeixinPlatform, issue: () => IssuedToken<WeixinAp
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_clearquota.html
  */
-export function clearQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function clearQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
   requirePost(request);
   if (jsonBody(request)["appid"] !== owner.settings.appId) throw new Refusal(40013, "invalid appid");
   owner.clearQuota();
-  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+  return ok();
 }
 
 /**
@@ -83,7 +157,7 @@ export function clearQuota(platform: WeixinPlatform, request: SandboxRequest): A
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_clearquotabyappsecret.html
  */
-export function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxRequest): Answer {
   requirePost(request);
   const body = request.body.length > 0 && !request.query.has("appid") ? jsonBody(request) : {};
   const app = platform.authenticate({
@@ -93,7 +167,7 @@ export function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxReq
     peerIp: request.peerIp,
   });
   app.clearQuota();
-  return jsonAnswer(JSON_TYPE.cgiBin, { errcode: 0, errmsg: "ok" });
+  return ok();
 }
 
 /**
@@ -103,15 +177,13 @@ export function clearQuotaBySecret(platform: WeixinPlatform, request: SandboxReq
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getapiquota.html
  */
-export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function getQuota(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
   requirePost(request);
   const cgiPath = text(jsonBody(request)["cgi_path"]);
   if (!/^\/cgi-bin\/[\w/]+$/.test(cgiPath)) throw new Refusal(76021, "cgi_path not found");
   const perMinute = { call_count: 10_000, refresh_second: 60 };
-  return jsonAnswer(JSON_TYPE.cgiBin, {
-    errcode: 0,
-    errmsg: "ok",
+  return ok({
     quota: owner.quota(cgiPath),
     rate_limit: perMinute,
     component_rate_limit: perMinute,
@@ -125,16 +197,14 @@ export function getQuota(platform: WeixinPlatform, request: SandboxRequest): Ans
  *
  * @see https://developers.weixin.qq.com/doc/subscription/api/apimanage/api_getridinfo.html
  */
-export function getRid(platform: WeixinPlatform, request: SandboxRequest): Answer {
+function getRid(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { owner } = platform.requireToken(request.query.get("access_token") ?? "");
   requirePost(request);
   const logged = platform.requests.find(text(jsonBody(request)["rid"]));
   if (logged === undefined) throw new Refusal(76001, "rid not found");
   if (logged.owner !== owner) throw new Refusal(76003, "could not query this rid for no permission");
   const { path, query, body, peerIp } = logged.request;
-  return jsonAnswer(JSON_TYPE.cgiBin, {
-    errcode: 0,
-    errmsg: "ok",
+  return ok({
     request: {
       invoke_time: logged.at,
       cost_in_ms: 1,

@@ -1,12 +1,11 @@
 import { expect, test } from "bun:test";
-import type { CredentialSource } from "../../src/credentials/source.ts";
+import { type CredentialSource, type TicketExchange, ticketSource } from "../../src/credentials/source.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
-import { type TicketExchange, TicketSource } from "../../src/signing/ticket-source.ts";
 import { ManualProbe } from "../support/manual-probe.ts";
-import { ManualSource, issued } from "../support/manual-source.ts";
+import { issued, ManualSource } from "../support/manual-source.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
@@ -41,7 +40,7 @@ async function setup(dead: readonly string[] = [], ...tokens: ConstructorParamet
     events,
     holder: "this process",
   });
-  const tickets = new TicketSource(exchange, manager);
+  const tickets = ticketSource(exchange, manager);
   const ticket = (slot = weixinSlot()) => manager.get({ slot, kind: "jsapi_ticket" });
   return {
     manager,
@@ -102,10 +101,7 @@ test("each kind of ticket is a credential of its own, obtained with the one toke
 
 test("any other refusal leaves the token alone", async () => {
   using it = await setup([], "token");
-  const failing = new TicketSource(
-    { ticketFor: () => Promise.reject(refusal("permission", 48001)) },
-    it.manager,
-  );
+  const failing = ticketSource({ ticketFor: () => Promise.reject(refusal("permission", 48001)) }, it.manager);
   const lost = failing.obtain(
     { slot: weixinSlot(), kind: "jsapi_ticket" },
     { signal: AbortSignal.timeout(1000) },

@@ -1,0 +1,97 @@
+import { BlockList, isIPv4 } from "node:net";
+
+/** An Official Account or Mini Program that api.weixin.qq.com of the sandbox knows. */
+export interface SandboxWeixinApp {
+  appId: string;
+  secret: string;
+  /** The white list: addresses, `1.2.3.*` or `1.2.3.0/24`. Absent: the white list is off. */
+  ipList?: string[] | undefined;
+  /** The secret is frozen: 40243. */
+  frozenSecret?: boolean;
+  /** The token API is forbidden for this account (50004) or the account is frozen (50007). */
+  account?: "punished" | "frozen";
+  /**
+   * What risk control says to secret-bearing calls: ask the administrator (89503), still asking (89501),
+   * refused for an hour (89507) or for a day (89506).
+   */
+  risk?: "ask" | "asking" | "refused_hour" | "refused_day";
+  /** It is a third-party platform, whose tokens come from elsewhere: 61024. */
+  component?: boolean;
+}
+
+/** A WeCom app, identified by its corp and its agent, that qyapi.weixin.qq.com of the sandbox knows. */
+export interface SandboxWecomApp {
+  corpId: string;
+  agent: string;
+  secret: string;
+  /** Addresses from which business calls are accepted. Absent: from everywhere. */
+  trustedIps?: string[] | undefined;
+}
+
+/**
+ * Whether `ip` is on a white list.
+ *
+ * An entry is an address, `1.2.3.*` or a network such as `1.2.3.0/24`. An entry that is none
+ * of these matches nothing.
+ */
+export function isListed(ip: string, list: readonly string[]): boolean {
+  return list.some((entry) => matches(ip, entry));
+}
+
+function matches(ip: string, entry: string): boolean {
+  if (entry.endsWith(".*")) return ip.startsWith(entry.slice(0, -1));
+  const [network, bits] = entry.split("/");
+  if (network === undefined || bits === undefined) return ip === entry;
+  if (!isIPv4(network) || !isIPv4(ip)) return false;
+
+  const networks = new BlockList();
+  networks.addSubnet(network, Number(bits), "ipv4");
+  return networks.check(ip, "ipv4");
+}
+
+/** What people and tests may set differently from the platforms' own numbers. */
+export interface SandboxSwitches {
+  /** Successful calls of `/cgi-bin/token` per app and Beijing day. */
+  classicPerDay: number;
+  /** Calls of `/cgi-bin/stable_token` per app and minute. */
+  stablePerMinute: number;
+  /** Successful calls of `/cgi-bin/stable_token` per app and Beijing day. */
+  stablePerDay: number;
+  /** Forced refreshes per app and Beijing day. */
+  forcedPerDay: number;
+  /** A forced refresh sooner than this after the last one does not refresh. */
+  forcedSpacingSeconds: number;
+  /** Calls of any other endpoint per app and Beijing day. The platform's figures differ per endpoint. */
+  apiPerDay: number;
+  /** Calls of `clear_quota` and its v2 together, per app and month. */
+  clearQuotaPerMonth: number;
+  /** A third classic token within the overlap revokes the first at once. */
+  thirdFetchKillsOldest: boolean;
+  /** A forced refresh revokes the last token at once instead of after the overlap. */
+  forcedKillsAtOnce: boolean;
+  /** Wrong secrets from one address within an hour until WeCom refuses that address for an hour. */
+  wecomWrongSecrets: number;
+  /** Calls per hour of each WeCom ticket endpoint per app. */
+  wecomTicketsPerAppHour: number;
+  /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp. */
+  wecomTicketsPerCorpHour: number;
+  /** The address that the platforms think every caller has; `undefined` is the connection's own. */
+  peerIp: string | undefined;
+}
+
+/** The platforms' own numbers, as far as they are known. */
+export const defaultSwitches: SandboxSwitches = {
+  classicPerDay: 2000,
+  stablePerMinute: 10_000,
+  stablePerDay: 500_000,
+  forcedPerDay: 20,
+  forcedSpacingSeconds: 30,
+  apiPerDay: 5_000_000,
+  clearQuotaPerMonth: 10,
+  thirdFetchKillsOldest: true,
+  forcedKillsAtOnce: false,
+  wecomWrongSecrets: 2000,
+  wecomTicketsPerAppHour: 100,
+  wecomTicketsPerCorpHour: 400,
+  peerIp: undefined,
+};
