@@ -1,5 +1,5 @@
 import { Type } from "@sinclair/typebox";
-import { OVERLAP_MOST_MS } from "../access/client-administration.ts";
+import { MAX_OVERLAP_MS } from "../access/client-administration.ts";
 import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
 import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
 
@@ -187,7 +187,7 @@ export const rollBody = Type.Object(
     overlap: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: OVERLAP_MOST_MS / 1000,
+        maximum: MAX_OVERLAP_MS / 1000,
         description:
           "Seconds for which the old key goes on, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
         examples: [86_400],
