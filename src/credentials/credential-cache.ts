@@ -5,14 +5,14 @@ import { type Credential, credentialKey, type CredentialName, type CredentialRec
 import type { SlotName } from "../apps/app.ts";
 import type { CredentialStore } from "./credential-store.ts";
 
-/** A credential with less left than this is not handed out: its life could not be stated in whole seconds. */
+/** A credential with less left than this is not returned: its life could not be stated in whole seconds. */
 export const MIN_TTL_MS = 1000;
 
 /**
  * A credential in this process's memory, with its life on both clocks.
  *
- * The wall clock survives a restart, the monotonic clock survives somebody who sets the wall clock. Whichever ends
- * first ends the life.
+ * The wall clock survives a restart, the monotonic clock survives a change of the wall clock. The credential expires by
+ * whichever comes first.
  */
 export class CachedCredential {
   readonly value: Secret;
@@ -71,7 +71,7 @@ interface Entry extends NamedCredential {
   writtenUsedAt: number;
 }
 
-/** An answer of the store that is under way; what changes until it is `put` makes it known as old. Use it with `using`. */
+/** An answer of the store that is under way; a change until it is `put` outdates it. Use it with `using`. */
 export interface PendingAnswer extends Disposable {
   /**
    * Takes what the store answered into memory; undefined when it may not be handed out, or was overtaken by a change of
@@ -83,8 +83,8 @@ export interface PendingAnswer extends Disposable {
 /**
  * The valid credentials that this process knows, so that a warm read touches no disk.
  *
- * It is out of date for 25 ms at most: the change feed names the credentials that any process has changed, and only those
- * are read again.
+ * It is out of date for 25 ms at most: the change feed names the credentials that any process has changed, and only
+ * those are read again.
  */
 export class CredentialCache {
   readonly #store: Pick<CredentialStore, "find" | "touch">;

@@ -14,16 +14,16 @@ import {
 import { KINDS } from "./kinds.ts";
 import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
 
-/** A token that ends so long before its time was ended by another program. */
+/** A token that was revoked this long before it would have expired was revoked by another program's fetch. */
 const EARLY_MS = 60_000;
-/** How often WeChat is asked whether it has found out by itself that its token is revoked. */
+/** How often WeChat is asked for another token while the budget of forced refreshes is used up. */
 const BUDGET_RETRY_MS = 60_000;
 const UNKNOWN_MS = 10_000;
 
 /**
- * What is done under the lease about a token that was rejected.
+ * Replaces a rejected token, under the lease.
  *
- * Nothing that revokes a token is spent before WeChat has confirmed that it is revoked.
+ * No call that revokes a token is made before WeChat has confirmed that the rejected one is revoked.
  */
 export class Replacement {
   readonly #parts: RefreshParts;
@@ -41,7 +41,7 @@ export class Replacement {
     endpoint: string | undefined,
   ): Promise<CachedCredential | undefined> {
     const { ref, record, signal } = scope;
-    // A classic fetch revokes, so there the question comes first.
+    // A classic fetch revokes, so there the check comes first.
     const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetchWithRetries(scope);
     if (fetched && !fetched.credential.value.equals(rejected)) {
       const naturalMs = (KINDS.get(ref).repeatedUntilLeftMs ?? 0) + EARLY_MS;
@@ -57,12 +57,12 @@ export class Replacement {
       return this.escalate(scope, rejected, fetched?.credential ?? record.credential);
     if (verdict === "valid") return this.#keep(scope, rejected, fetched, endpoint);
     throw terminalError(
-      "无法向微信核实该凭证是否失效，请稍后重试 (WeChat can't be asked whether it is revoked; try again later)",
+      "无法向微信核实该凭证是否失效，请稍后重试 (can't check with WeChat whether this credential is revoked; try again later)",
       UNKNOWN_MS,
     );
   }
 
-  /** WeChat has confirmed that `revoked` is revoked. Only what makes a new token helps, and where nothing does, waiting. */
+  /** WeChat has confirmed that `revoked` is revoked. Only a new token helps; where none can be forced, waiting. */
   async escalate(
     scope: LeaseScope,
     revoked: Secret,
@@ -76,7 +76,7 @@ export class Replacement {
     if (isClassicToken(ref))
       return this.#fetcher.save(cleared, await this.#fetcher.fetchWithRetries(cleared));
     throw terminalError(
-      "企业微信的凭证已失效且仍在重复下发，请稍后重试 (WeCom repeats a revoked token; try again later)",
+      "企业微信仍返回已失效的凭证，请稍后重试 (WeCom still returns the revoked token; try again later)",
       FORCED_INTERVAL_MS,
     );
   }
@@ -105,7 +105,7 @@ export class Replacement {
     try {
       return await this.#fetcher.fetchOnce(scope, true);
     } catch (error) {
-      // It is the quota of forced calls that WeChat says is used up; the ordinary ones go on.
+      // Only the quota of forced calls is used up; ordinary calls are still allowed.
       if (error instanceof ServiceError && error.upstream?.class === "quota_day")
         throw terminalError(BUDGET_MESSAGE, BUDGET_RETRY_MS);
       throw error;
@@ -126,7 +126,7 @@ export class Replacement {
     return this.#fetcher.save(scope, { credential: { ...record.credential }, endsAtMonotonic: undefined });
   }
 
-  /** Remembers the revoked value, and goes on as if there were none. */
+  /** Stores the revoked value, and continues as if there were none. */
   async #markRevoked(
     scope: LeaseScope,
     revoked: Secret,

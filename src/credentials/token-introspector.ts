@@ -9,12 +9,12 @@ import type { VirtualTokenClaims, VirtualTokens } from "./virtual-tokens.ts";
 /** What a token that a caller brings is to us. */
 export type KnownToken =
   | { readonly kind: "virtual"; readonly claims: VirtualTokenClaims; readonly slot: Slot }
-  /** Without a slot where it is of a secret that we don't hold (any more), or of a disabled app. */
+  /** Without a slot for a secret that we don't hold (any more), or a disabled app. */
   | { readonly kind: "real"; readonly name: SlotName; readonly slot: Slot | undefined }
-  /** A real one that WeChat rejected before its end: it serves to heal its holders' calls, and for nothing else. */
+  /** A real one that WeChat rejected before it expired: it serves to heal its holders' calls, and for nothing else. */
   | { readonly kind: "rejected"; readonly slot: Slot };
 
-/** What tells one token from another. */
+/** What `TokenIntrospector` works with. */
 export interface TokenIntrospectorParts {
   readonly virtualTokens: Pick<VirtualTokens, "read">;
   readonly index: IssuedTokenIndex;
@@ -23,13 +23,13 @@ export interface TokenIntrospectorParts {
   readonly clock: Clock;
 }
 
-/** So many real tokens are kept in mind; there are two of an app at most that live. */
-const MOST = 1000;
+/** How many real tokens are cached; an app has two valid ones at most. */
+const MAX_CACHED = 1000;
 
 /**
- * Knows the access tokens again that this service has handed out, its own and WeChat's.
+ * Recognizes the access tokens that this service has returned, its own and WeChat's.
  *
- * A real token that was known a moment ago is known without a look at the disk while no credential and no app has changed.
+ * Real tokens are cached until a credential or an app changes.
  */
 export class TokenIntrospector {
   readonly #parts: TokenIntrospectorParts;
@@ -43,9 +43,8 @@ export class TokenIntrospector {
   }
 
   /**
-   * What `token` is; undefined for one that we don't know, or don't know any more.
-   *
-   * Whether the client of a virtual one is still there is not looked at, nor whether the app is disabled: its slot says so.
+   * What `token` is; undefined for one that we don't know, or don't know any more. Checks neither that the client of a
+   * virtual one exists nor that the app is enabled.
    */
   async find(token: Secret): Promise<KnownToken | undefined> {
     const { virtualTokens, directory } = this.#parts;
@@ -74,11 +73,11 @@ export class TokenIntrospector {
     const before = this.#issued.get(digest);
     if (before && now < before.until && changes.isLive) return before;
     const issued = await index.findIssued(token, now);
-    // What has changed while it was read may have made it untrue.
-    const isTrue = epoch === this.#epoch && epoch === this.#currentEpoch();
-    // What ends a rejected one must do so at once in every process: such a token is looked up each time.
-    if (issued && isTrue && !issued.isRejected) {
-      if (this.#issued.size >= MOST) this.#issued.clear();
+    // A change during the read may have outdated it.
+    const isCurrent = epoch === this.#epoch && epoch === this.#currentEpoch();
+    // A rejected one must end at once in every process, so it is looked up each time.
+    if (issued && isCurrent && !issued.isRejected) {
+      if (this.#issued.size >= MAX_CACHED) this.#issued.clear();
       this.#issued.set(digest, issued);
     }
     return issued;
