@@ -7,7 +7,7 @@ const DAY_MS = 86_400_000;
 const MAX_NAMES = 10_000;
 /** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
 const MAX_UNSENT = 2 * MAX_NAMES;
-/** How many rows are written at once: enough to be cheap, few enough to hold nobody up. */
+/** How many rows are written at once: enough to be cheap, few enough not to block others. */
 const PIECE = 500;
 const FLUSH_MS = 1000;
 /** In parentheses, so that no client has this name. */
@@ -18,7 +18,7 @@ const SEPARATOR = "\u001f";
 /** Who is denied and what for. */
 export interface Denial {
   readonly address: string;
-  /** Empty when nobody was recognised. */
+  /** Empty for an unidentified caller. */
   readonly client: string;
   /** The route's pattern. */
   readonly route: string;
@@ -53,8 +53,8 @@ export class CountCell {
 /**
  * What is too frequent to be written one by one: counted in memory per minute, and written down by `flush`.
  *
- * Anybody can be denied under any number of addresses, so 10,000 names of a kind are told apart in a minute and in a
- * process, and the rest is summed. What can't be written is kept for the next flush.
+ * A caller can be denied from any number of addresses, so a process counts 10,000 names of a kind separately in a
+ * minute, and sums the rest. What can't be written is kept for the next flush.
  */
 export class AuditCounts {
   readonly #store: Pick<AuditStore, "addCounts">;

@@ -13,7 +13,7 @@ import {
  */
 const PATHS: ReadonlySet<string> = new Set(["/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token"]);
 
-/** Forwards calls with a user's own token, with which the app's has nothing to do: each goes up as it came. */
+/** Forwards calls with a user's own token, unchanged: the app's token has no part in them. */
 export class UserTokenCalls {
   readonly #forwarder: Forwarder;
 

@@ -30,7 +30,8 @@ const LOCAL_ORIGIN: Origin = { address: "", untrustedReason: undefined, isSuspic
 const NO_SOCKET: RequestSocket = { peer: () => "", giveTime: () => undefined };
 
 /**
- * The one way in: gives each request a trace id, finds out who is calling, has a face answer it, and records how it ended.
+ * The one way in: gives each request a trace id, finds out who is calling, has a face answer it, and records how it
+ * ended.
  *
  * Everything is synchronous as long as the face is.
  */
@@ -129,7 +130,7 @@ export class Door {
   }
 }
 
-/** The API key in a request's headers; one that is no key at all for two that differ: proxies disagree on which one wins. */
+/** The API key in a request's headers; an invalid one for two that differ: proxies disagree on which one wins. */
 function keyIn(headers: Headers): string | undefined {
   const authorization = headers.get("authorization");
   const key = headers.get("x-api-key") ?? undefined;
@@ -147,8 +148,8 @@ function faultOf(error: unknown): { error: string; stack: string } {
 }
 
 /**
- * Turns away CONNECT, on every path. To it even an error with HTTP 200 would say that a tunnel stands, and whatever
- * follows on the connection would never be read as a request.
+ * Refuses CONNECT, on every path. Even an error with HTTP 200 would mean that a tunnel is established, and what follows
+ * on the connection would never be read as a request.
  */
 function refuseTunnel({ method }: Request): Response | undefined {
   if (method !== "CONNECT") return undefined;
@@ -159,7 +160,7 @@ function refuseTunnel({ method }: Request): Response | undefined {
 const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
 
 /**
- * Turns away what the router would misread.
+ * Refuses what the router would misread.
  *
  * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
  * it take a part of the path for the path: `/admin/x` is routed as `/x`.

@@ -1,10 +1,10 @@
 import type { Slot } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
 
-/** A user of a web page, as WeChat's OAuth tells it. The tokens are the user's, not the app's. */
+/** A user of a web page, as WeChat's OAuth returns it. The tokens are the user's, not the app's. */
 export interface OauthUser {
   readonly accessToken: Secret;
-  /** Seconds, as WeChat says it: this life is the caller's affair. */
+  /** Seconds, as WeChat states it: the token is the caller's, and not renewed here. */
   readonly expiresIn: number;
   readonly refreshToken: Secret;
   readonly openId: string;
@@ -38,7 +38,7 @@ export interface LoginExchange {
   miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
 }
 
-/** A user of a WeCom application, as WeCom told it. */
+/** A user of a WeCom application, as WeCom returns it. */
 export interface WecomUser {
   /** The JSON text of WeCom's answer, exactly as it came. */
   readonly answer: Secret;
@@ -47,7 +47,7 @@ export interface WecomUser {
 /**
  * Exchanges a one-time code of WeCom's with an access token of the application. Nothing here is ever sent twice.
  *
- * Throws as `LoginExchange`; of class `token_invalid` when the token is dead, and then the code is not used up.
+ * Throws as `LoginExchange`; of class `token_invalid` when the token is rejected, and then the code is not used up.
  */
 export interface WecomLoginExchange {
   /** https://developer.work.weixin.qq.com/document/path/96442 */

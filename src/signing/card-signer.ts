@@ -22,7 +22,7 @@ export interface ChooseCardInput {
   readonly cardType?: string | undefined;
 }
 
-/** What a page hands on to the card call. */
+/** What a page passes to the card call. */
 export interface CardSignature {
   readonly nonce: string;
   /** Seconds since the epoch. */

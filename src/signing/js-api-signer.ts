@@ -5,7 +5,7 @@ import type { CredentialManager, GetOptions } from "../credentials/manager.ts";
 import { credentialRef } from "../credentials/credential.ts";
 import { type CredentialKind } from "../credentials/kinds.ts";
 
-/** What a page hands to `wx.config` or `wx.agentConfig`. */
+/** What a page passes to `wx.config` or `wx.agentConfig`. */
 export interface JsApiSignature {
   readonly nonce: string;
   /** Seconds since the epoch. */
@@ -13,7 +13,7 @@ export interface JsApiSignature {
   readonly signature: string;
 }
 
-/** Signs pages' addresses with the app's tickets, which need not leave the service for it. */
+/** Signs pages' addresses with the app's tickets, which never leave the service. */
 export class JsApiSigner {
   readonly #credentials: Pick<CredentialManager, "get">;
   readonly #clock: Clock;
@@ -29,7 +29,7 @@ export class JsApiSigner {
   }
 
   /**
-   * As `sign`, for `wx.agentConfig` of WeCom: with the ticket of the very application.
+   * As `sign`, for `wx.agentConfig` of WeCom: with the ticket of the application itself.
    *
    * @throws {ServiceError} Also `invalid_parameter` for an app that is none of WeCom's.
    */
@@ -67,8 +67,8 @@ export interface JsApiSignatureInput {
 /**
  * The signature that `wx.config` of WeChat and WeCom expects: SHA-1 in lower-case hex over the raw values.
  *
- * Nothing is decoded, encoded or normalised, because the browser signs nothing: WeChat compares with the address that
- * its own browser shows. https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 1)
+ * Nothing is decoded, encoded or normalised: WeChat compares with the address that its own browser shows.
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 1)
  */
 export function signJsApi({ ticket, nonce, timestamp, url }: JsApiSignatureInput): string {
   const [page = ""] = url.split("#", 1);

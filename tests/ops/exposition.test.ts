@@ -9,7 +9,7 @@ function worker(name: string) {
     requests: registry.counter({ name: "requests_total", help: "Requests.", labelNames: ["route"] }),
     waits: registry.counter({ name: "waits_total", help: "Waits." }),
     flights: registry.gauge({ name: "flights", help: "Flights.", merge: "add" }),
-    build: registry.gauge({ name: "build", help: "Build.", merge: "most" }),
+    build: registry.gauge({ name: "build", help: "Build.", merge: "max" }),
     memory: registry.gauge({ name: "memory", help: "Memory.", merge: "worker" }),
     times: registry.histogram({ name: "times", help: "Times.", labelNames: ["route"], bounds: [0.1, 1] }),
   };
@@ -108,7 +108,7 @@ test("a series that is kept counts as the metric that it is of", () => {
 
 test("a gauge that is read anew each time forgets what is gone", () => {
   const registry = new MetricRegistry();
-  const lives = registry.gauge({ name: "lives", help: "Lives.", labelNames: ["app"], merge: "most" });
+  const lives = registry.gauge({ name: "lives", help: "Lives.", labelNames: ["app"], merge: "max" });
   lives.set(5, "a");
   lives.clear();
   lives.set(7, "b");
