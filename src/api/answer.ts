@@ -8,7 +8,7 @@ export const SECURITY_HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 } as const;
 
-/** `response`, with every security header that it has no version of its own of. For answers that are not made here. */
+/** `response`, with the security headers that it lacks. For answers that are not made here. */
 function withSecurityHeaders(response: Response): Response {
   for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
     if (!response.headers.has(name)) response.headers.set(name, value);
@@ -16,7 +16,7 @@ function withSecurityHeaders(response: Response): Response {
   return response;
 }
 
-/** An answer that is not ours, with what every answer of this service says of itself. */
+/** An answer that is not made here, with the headers that every answer of this service has. */
 export function withDefaultHeaders(response: Response, traceId: string): Response {
   response.headers.set("trace-id", traceId);
   if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");

@@ -11,7 +11,7 @@ export interface Operation {
   readonly responses: Record<string, { readonly description: string; readonly content: object }>;
 }
 
-/** What is told of an endpoint. */
+/** What describes an endpoint. */
 interface OperationSpec {
   readonly summary: string;
   readonly description: string;
@@ -41,10 +41,10 @@ interface Answer {
 const WECHAT_TAG = "WeChat";
 
 /** A field that must be there. */
-const needed = (schema: Schema): Field => ({ schema, isRequired: true });
+const required = (schema: Schema): Field => ({ schema, isRequired: true });
 /** A field that may be there. */
 const optional = (schema: Schema): Field => ({ schema, isRequired: false });
-/** A text of printable ASCII, or of what `pattern` says. */
+/** A text of printable ASCII, or matching `pattern`. */
 const text = (
   description: string,
   example: string,
@@ -66,7 +66,7 @@ const oneOf = (description: string, ...values: [string, ...string[]]): Schema =>
   examples: [values[0]],
 });
 
-/** An endpoint in the form that the document wants. */
+/** An endpoint as an OpenAPI operation. */
 function described({ summary, description, query = {}, body, answer }: OperationSpec): Operation {
   const { type = "application/json", fields, example } = answer;
   const schema = fields ? objectOf(fields, (name) => !answer.optional?.includes(name)) : {};
@@ -83,9 +83,9 @@ function described({ summary, description, query = {}, body, answer }: Operation
 }
 
 /** As `described`, with the app and the path in the URL. */
-function called(telling: OperationSpec): Operation {
-  const plain = described(telling);
-  const app = needed(
+function withPathParams(spec: OperationSpec): Operation {
+  const plain = described(spec);
+  const app = required(
     text(
       "An AppID, or `<corpid>_<agent>`. AppID或 `<corpid>_<agent>`。",
       "wx0000000000000001",
@@ -93,9 +93,9 @@ function called(telling: OperationSpec): Operation {
       130,
     ),
   );
-  const path = needed(
+  const path = required(
     text(
-      "WeChat's or WeCom's path, slashes and all. 微信或企业微信的接口路径，可含斜杠。",
+      "WeChat's or WeCom's path, slashes included. 微信或企业微信的接口路径，可含斜杠。",
       "cgi-bin/getcallbackip",
       "^[a-z_]+(/[a-z_]+)*$",
     ),
@@ -120,16 +120,16 @@ function objectOf(fields: Readonly<Record<string, Schema>>, isRequired: (name: s
 export const DROPIN_TAG = {
   name: WECHAT_TAG,
   description: [
-    "WeChat's and WeCom's own endpoints, and every other path of theirs through the gateway: an SDK changes its base URL, and has an API key where the secret was.",
-    "Every path that carries `?access_token=` with a token that this service issued goes to that app's platform with the current token in its place. Answers are WeChat's own; errors are HTTP 200 `{errcode, errmsg}`.",
+    "WeChat's and WeCom's own endpoints, and every other path of theirs through the gateway: an SDK changes its base URL, and uses an API key in place of the secret.",
+    "Every path that carries `?access_token=` with a token that this service issued is forwarded to that app's platform with the current token in its place. Answers are WeChat's own; errors are HTTP 200 `{errcode, errmsg}`.",
     "与微信、企业微信同形的接口，其余路径经网关转发：SDK只需更换域名，并以API密钥代替secret。",
     "凡带有本服务签发的 `?access_token=` 的路径，均换上当前token后转发至该应用所属平台。应答为微信原样；错误为HTTP 200的 `{errcode, errmsg}`。",
   ].join("\n\n"),
 };
 
 const NAME = "^[A-Za-z0-9_-]+$";
-const appid = needed(text("The app's AppID. 公众号或小程序的AppID。", "wx0000000000000001", NAME, 64));
-const corpid = needed(text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64));
+const appid = required(text("The app's AppID. 公众号或小程序的AppID。", "wx0000000000000001", NAME, 64));
+const corpid = required(text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64));
 const SECRET_TEXT =
   "The app's secret, or a client's API key; may be left out with a key in a header, or on a trusted network. 应用的secret或API密钥；请求头带有密钥或来自可信网段时可省略。";
 const secret = optional(text(SECRET_TEXT, "00000000000000000000000000000000"));
@@ -141,19 +141,19 @@ const agentid = optional(
     64,
   ),
 );
-const token = needed(
+const token = required(
   text(
     "A token that this service issued; it names the app. 本服务签发的token，由它确定应用。",
     "70_exampleToken",
   ),
 );
-const clientCredential = needed(oneOf("Always so. 固定值。", "client_credential"));
-const authorizationCode = needed(oneOf("Always so. 固定值。", "authorization_code"));
-const code = needed(text("The user's one-time code. 用户的一次性code。", "sandbox-code-1"));
+const clientCredential = required(oneOf("Fixed value. 固定值。", "client_credential"));
+const authorizationCode = required(oneOf("Fixed value. 固定值。", "authorization_code"));
+const code = required(text("The user's one-time code. 用户的一次性code。", "sandbox-code-1"));
 const forceRefresh = optional({
   type: "boolean",
   description:
-    "Order a new token: 20 a day, 30 s apart, and for clients only with `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
+    "Force a new token: 20 a day, 30 s apart; clients need `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
   examples: [false],
 });
 
@@ -162,12 +162,12 @@ const INTEGER = { type: "integer" };
 const OK = { errcode: { type: "integer", const: 0 }, errmsg: STRING };
 const OK_EXAMPLE = { errcode: 0, errmsg: "ok" };
 const TOKEN_ANSWER: Answer = {
-  description: "The shared token and the seconds that it has left. 共享的token及剩余秒数。",
+  description: "The shared token and its remaining seconds. 共享的token及剩余秒数。",
   fields: { access_token: STRING, expires_in: INTEGER },
   example: { access_token: "70_exampleToken", expires_in: 7200 },
 };
 const TICKET_ANSWER: Answer = {
-  description: "The shared ticket and the seconds that it has left. 共享的ticket及剩余秒数。",
+  description: "The shared ticket and its remaining seconds. 共享的ticket及剩余秒数。",
   fields: { ...OK, ticket: STRING, expires_in: INTEGER },
   example: { ...OK_EXAMPLE, ticket: "exampleTicket", expires_in: 7200 },
 };
@@ -179,7 +179,7 @@ const ANY_ANSWER: Answer = {
 const weixinToken = {
   summary: "Token of an Official Account or Mini Program · 公众号/小程序token",
   description:
-    "WeChat's classic token endpoint, answered with the shared token, in whichever mode it is obtained. 微信的token接口，返回共享token（与其获取方式无关）。",
+    "WeChat's classic token endpoint, answered with the shared token, in either token mode. 微信的token接口，返回共享token（与其获取方式无关）。",
   answer: TOKEN_ANSWER,
 };
 const weixinTicket = {
@@ -187,7 +187,7 @@ const weixinTicket = {
   description: "The shared ticket of the token's app. 返回该token所属应用的共享ticket。",
   query: {
     access_token: token,
-    type: needed(oneOf("Which ticket. ticket类型。", "jsapi", "wx_card")),
+    type: required(oneOf("Which ticket. ticket类型。", "jsapi", "wx_card")),
   },
   answer: TICKET_ANSWER,
 };
@@ -202,14 +202,14 @@ const appTicket = {
   description: "The shared ticket for `wx.agentConfig`. 用于 `wx.agentConfig` 的共享ticket。",
   query: {
     access_token: token,
-    type: needed(oneOf("Which ticket. ticket类型。", "agent_config", "wx_card")),
+    type: required(oneOf("Which ticket. ticket类型。", "agent_config", "wx_card")),
   },
   answer: TICKET_ANSWER,
 };
 const gateway = {
   summary: "Any API of an app, by API key · 以API密钥调用任意接口",
   description:
-    "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A token that turns out to be dead is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
+    "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A rejected token is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
   answer: ANY_ANSWER,
 };
 
@@ -226,7 +226,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     post: described({
       summary: "Stable token · 稳定版token",
       description:
-        "The same shared token; with `force_refresh` another one. 返回同一个共享token；带 `force_refresh` 时更换。",
+        "The same shared token; with `force_refresh` a new one. 返回同一个共享token；带 `force_refresh` 时更换。",
       body: { grant_type: clientCredential, appid, secret, force_refresh: forceRefresh },
       answer: TOKEN_ANSWER,
     }),
@@ -251,7 +251,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     get: described({
       summary: "Mini Program login · 小程序登录",
       description:
-        "A login code for openid and session key. Within ten seconds the same caller with the same code is told the same. 以登录code换取openid和session_key；同一调用方10秒内重复同一code得到相同结果。",
+        "A login code for openid and session key. The same caller that repeats a code within 10 s gets the same answer. 以登录code换取openid和session_key；同一调用方10秒内重复同一code得到相同结果。",
       query: { appid, secret, js_code: code, grant_type: authorizationCode },
       answer: {
         description: "WeChat's answer, as it came. 微信的应答原样返回。",
@@ -266,7 +266,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     get: described({
       summary: "Web page login · 网页授权登录",
       description:
-        "An OAuth code for openid and the user's own token. Within ten seconds the same caller with the same code is told the same. 以网页授权code换取openid和用户token；同一调用方10秒内重复同一code得到相同结果。",
+        "An OAuth code for openid and the user's own token. The same caller that repeats a code within 10 s gets the same answer. 以网页授权code换取openid和用户token；同一调用方10秒内重复同一code得到相同结果。",
       query: { appid, secret, code, grant_type: authorizationCode },
       answer: {
         description: "WeChat's answer, as it came. 微信的应答原样返回。",
@@ -285,7 +285,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
   },
   "/cgi-bin/auth/getuserinfo": {
     get: described({
-      summary: "Who a WeCom code is · 企业微信身份",
+      summary: "WeCom user login · 企业微信用户登录",
       description: "A member's or a visitor's code. 成员或访客的code。",
       query: { access_token: token, code },
       answer: {
@@ -314,5 +314,5 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       },
     }),
   },
-  "/gateway/{app}/{path}": { get: called(gateway), post: called(gateway) },
+  "/gateway/{app}/{path}": { get: withPathParams(gateway), post: withPathParams(gateway) },
 };
