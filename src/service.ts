@@ -117,7 +117,7 @@ export interface ServiceParts {
   readonly credentials: Pick<CredentialManager, "settle">;
   readonly renewal: Background & Pick<Renewal, "tick">;
   readonly background: readonly Background[];
-  /** Every route that it has; of paths of WeChat's, `*` stands for any method, and at the end for any path. */
+  /** Its routes; for WeChat's paths, `*` means any method, and any rest of a path. */
   readonly routes: readonly Route[];
   readonly listen: () => HttpServer;
   readonly snapshot: () => Promise<Snapshot>;

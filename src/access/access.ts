@@ -236,7 +236,7 @@ export class Access {
   ): Permit<S | Slot> {
     const authenticator = this.#authenticator;
     if (secret === undefined) return ways.byGrant(authenticator.identify(caller));
-    // A key in a header beats one in the place of the secret.
+    // A key in a header wins over one in place of the secret.
     const isKey = looksLikeApiKey(secret);
     const { principal, origin } = caller;
     if (isKey && principal.kind === "client") return ways.byGrant(principal);

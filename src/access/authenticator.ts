@@ -93,7 +93,7 @@ export class Authenticator {
   }
 
   /**
-   * The bearer of a real access token of ours: the token names no client, so that the address stands for the caller. A
+   * The bearer of a real access token of ours: the token names no client, so the address identifies the caller. A
    * client stays one.
    *
    * @throws {ServiceError} `forbidden` for a suspicious request; `rate_limited` by the address's limit.

@@ -5,7 +5,7 @@ import { callerNetwork } from "./networks.ts";
 import { type Caller, denied, type Principal, tooMany } from "./principal.ts";
 import { Semaphore } from "./semaphore.ts";
 
-/** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
+/** How many buckets are kept; beyond that the oldest is evicted, which equals a full one. */
 const MAX_BUCKETS = 10_000;
 /** Tolerance for rounding: after the wait that was reported, a request must succeed. */
 const ROUNDING = 1e-9;

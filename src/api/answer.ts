@@ -1,6 +1,6 @@
 import type { Envelope } from "../envelope.ts";
 
-/** What every answer tells browsers: take it for what it says it is, load nothing for it, frame it nowhere, embed it nowhere. */
+/** The security headers of every answer. */
 export const SECURITY_HEADERS = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
@@ -39,7 +39,7 @@ export interface TextOptions {
  */
 const COMMON = new Map<string, Headers>();
 
-/** A text of ours as a response that nobody keeps, with its trace id, the security headers and `headers`. */
+/** An uncacheable text response, with its trace id, the security headers and `headers`. */
 export function textResponse(text: string, options: TextOptions): Response {
   const { contentType, traceId, status = 200, headers } = options;
   let common = COMMON.get(contentType);

@@ -146,7 +146,7 @@ export class RawQuery {
     return this.#pairs.filter(({ text }) => text !== "").map(({ name }) => name);
   }
 
-  /** The same with `value` under that name, in the place of what was there, or at the end. */
+  /** The same with `value` under that name, replacing what was there, or at the end. */
   with(name: string, value: string): RawQuery {
     const text = `${name}=${encodeURIComponent(value)}`;
     if (this.count(name) === 0) return new RawQuery([...this.#pairs, { name, text }]);

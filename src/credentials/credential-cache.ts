@@ -65,16 +65,16 @@ interface Entry extends NamedCredential {
   epoch: number;
   /** Whether it may have changed since. */
   isStale: boolean;
-  /** Epoch milliseconds of the last hand-out. */
+  /** Epoch milliseconds of the last use. */
   usedAt: number;
-  /** Up to which hand-out the store knows. */
+  /** The last use that is stored. */
   writtenUsedAt: number;
 }
 
 /** An answer of the store that is under way; a change until it is `put` outdates it. Use it with `using`. */
 export interface PendingAnswer extends Disposable {
   /**
-   * Takes what the store answered into memory; undefined when it may not be handed out, or was overtaken by a change of
+   * Takes what the store answered into memory; undefined when it may not be returned, or was overtaken by a change of
    * this credential. `endsAtMonotonic`: see `CachedCredential`.
    */
   put(record: CredentialRecord, endsAtMonotonic?: number): CachedCredential | undefined;
@@ -145,18 +145,18 @@ export class CredentialCache {
     for (const [key, { name }] of this.#entries) if (isOne(name.slot)) this.#entries.delete(key);
   }
 
-  /** Notes that the credential under `key` was handed out, at `now` in epoch milliseconds. */
+  /** Notes a use of the credential under `key`, at `now` in epoch milliseconds. */
   markUsed(key: string, now = this.#clock.now()): void {
     const entry = this.#entries.get(key);
     if (entry) entry.usedAt = now;
   }
 
-  /** When this process handed the credential out last, in epoch milliseconds; 0 for never. */
+  /** The last use of the credential in this process, in epoch milliseconds; 0 for never. */
   usedAt(key: string): number {
     return this.#entries.get(key)?.usedAt ?? 0;
   }
 
-  /** Writes down the uses that are later than the written ones, by more than `minAgeMs`. */
+  /** Stores the uses that are later than the stored ones by more than `minAgeMs`. */
   async flushUses(minAgeMs = 0): Promise<void> {
     const changed = [...this.#entries.values()].filter(
       ({ usedAt, writtenUsedAt }) => usedAt - writtenUsedAt > minAgeMs,

@@ -108,7 +108,7 @@ const ROWS = [
 /** The short-lived things that WeChat and WeCom issue to us. */
 export type CredentialKind = (typeof ROWS)[number]["name"];
 
-/** The name of every kind, whoever issues it. */
+/** The name of every kind, on either platform. */
 export const CREDENTIAL_KINDS: readonly CredentialKind[] = [...new Set(ROWS.map(({ name }) => name))];
 
 /** Kinds of credentials by platform, name and token mode. */

@@ -154,7 +154,7 @@ export interface Admission {
  */
 export class Pacing {
   readonly #parts: PacingParts;
-  /** Per credential, the value that WeChat called valid, until when that is believed (monotonic), and who asked. */
+  /** Per credential, the value that WeChat called valid, until when that is trusted (monotonic), and for which endpoints. */
   readonly #valid = new Map<string, { value: Secret; endsAt: number; endpoints: Set<string | undefined> }>();
   readonly #trials: SecretTrials;
 

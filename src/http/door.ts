@@ -88,7 +88,7 @@ export class Door {
   #identify(call: Call, face: Face): void {
     const { access } = this.#options;
     const key = keyIn(call.request.headers);
-    // A key tells more than the network can: no foreign page and no proxy has it by chance.
+    // A key proves more than the network: no foreign page and no proxy has it by chance.
     if (key !== undefined) return call.identify(access.byKey(call.origin, key));
     if (!access.isUntrusted(call)) return;
     if (call.origin.isSuspicious || !face.mayIdentify(call)) throw access.untrustedError(call);
@@ -134,7 +134,7 @@ export class Door {
 function keyIn(headers: Headers): string | undefined {
   const authorization = headers.get("authorization");
   const key = headers.get("x-api-key") ?? undefined;
-  // Another scheme may be a proxy's own affair; but a key in it is a key that was sent wrongly.
+  // Another scheme may belong to a proxy; but a key in it was sent wrongly.
   if (authorization === null || !/^bearer(\s|$)|ats_/i.test(authorization)) return key;
   const bearer = /^bearer\s/i.test(authorization) ? authorization.slice("bearer ".length).trim() : "";
   return key === undefined || key === bearer ? bearer : "";
