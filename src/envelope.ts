@@ -60,7 +60,7 @@ export function failureEnvelope(error: unknown, traceId: string): Envelope {
   };
 }
 
-/** The HTTP status of a failure under `/v1`: 502 when WeChat refused, 400 for a parameter, else our number. */
+/** The HTTP status of a failure where statuses are used: 502 when WeChat refused, 400 for a parameter, else our number. */
 export function failureStatus(error: unknown): number {
   if (!(error instanceof ServiceError)) return NUMBERS.internal;
   if (error.upstream) return NUMBERS.upstream_rejected;

@@ -150,8 +150,8 @@ class AuditRetention {
   }
 
   /**
-   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when
-   * that has ended; never throws.
+   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when that has ended;
+   * never throws.
    */
   async tick(): Promise<void> {
     if (!this.#running && !this.#isStopping && this.#clock.monotonic() >= this.#dueAt) {

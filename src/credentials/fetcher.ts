@@ -94,8 +94,8 @@ export class Fetcher {
   }
 
   /**
-   * Saves, and returns what is current then: this result, or that of another process. Undefined
-   * when nothing is current that may be returned.
+   * Saves, and returns what is current then: this result, or that of another process. Undefined when nothing is current
+   * that may be returned.
    */
   async save(
     scope: LeaseScope,

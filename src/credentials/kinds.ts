@@ -171,8 +171,8 @@ export interface Life {
 }
 
 /**
- * How much life is left when a credential is first renewed, in milliseconds; `chance` in [0, 1) says
- * where between the earliest and the latest. Minus infinity for a kind that is not renewed.
+ * How much life is left when a credential is first renewed, in milliseconds; `chance` in [0, 1) says where between the
+ * earliest and the latest. Minus infinity for a kind that is not renewed.
  */
 export function renewBeforeMs({ renewal }: Kind, life: Life, chance: number): number {
   if (!renewal) return Number.NEGATIVE_INFINITY;

@@ -45,8 +45,8 @@ export class TokenResolver {
   /**
    * Whose app `token` is for.
    *
-   * `platform` is the one that the path seems to belong to: an unknown token is refused in its
-   * words. `onKnown` is called with the token's own platform before any refusal that concerns the token.
+   * `platform` is the one that the path seems to belong to: an unknown token is refused in its words. `onKnown` is
+   * called with the token's own platform before any refusal that concerns the token.
    *
    * @throws {ServiceError} 42001 in WeChat's words for a token that is not ours or has expired; `forbidden`,
    *   `rate_limited`.

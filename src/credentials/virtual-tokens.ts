@@ -63,8 +63,8 @@ export class VirtualTokens {
   }
 
   /**
-   * What `text` claims; undefined for a token that is none of ours, was changed, or has expired: older
-   * than `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
+   * What `text` claims; undefined for a token that is none of ours, was changed, or has expired: older than
+   * `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
    */
   read(text: string): VirtualTokenClaims | undefined {
     if (!text.startsWith(START) || text.length > MAX_LENGTH) return undefined;
