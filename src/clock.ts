@@ -1,10 +1,8 @@
 /**
- * The time of day and the age of things, as a parameter.
- *
- * Everything that decides by time takes a `Clock`, so that a test can be at any instant without waiting for it.
+ * Wall-clock and monotonic time, as a parameter: tests need not wait.
  */
 export interface Clock {
-  /** Wall-clock time in epoch milliseconds. It can jump either way when somebody sets the machine's clock. */
+  /** Wall-clock time in epoch milliseconds. It jumps when the machine's clock is set. */
   now(): number;
   /** Milliseconds since an arbitrary start. It never goes back and ignores changes of the wall clock. */
   monotonic(): number;
@@ -28,7 +26,7 @@ export function beijingDay(now: number): string {
   return new Date(now + OFFSET_MS).toISOString().slice(0, 10);
 }
 
-/** Milliseconds until the day ends in Beijing, where WeChat's daily quotas begin anew. */
+/** Milliseconds until midnight in Beijing, when WeChat's daily quotas are reset. */
 export function untilMidnightInBeijing(now: number): number {
   return DAY_MS - ((now + OFFSET_MS) % DAY_MS);
 }

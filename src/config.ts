@@ -11,7 +11,7 @@ import type { Visibility } from "./http/elysia-face.ts";
 import type { LogLevel } from "./log.ts";
 import { Secret } from "./secret.ts";
 
-/** Everything that can be set, checked and frozen. */
+/** The validated configuration, frozen. */
 export interface Config {
   readonly host: string;
   /** 0 lets the system choose. */
@@ -35,12 +35,12 @@ export interface Config {
   readonly anonymousRateLimit: number;
   /** Lower case. */
   readonly allowedHosts: readonly string[];
-  /** Pages of these origins may have themselves signed. */
+  /** Origins whose pages may call the signature routes. */
   readonly corsOrigins: readonly string[];
   /** Who may see metrics and documentation. */
   readonly visibility: { readonly metrics: Visibility; readonly swagger: Visibility };
   readonly apps: readonly App[];
-  /** What is odd but does not stop the start, a line each. */
+  /** Problems that don't prevent the start, one line each. */
   readonly warnings: readonly string[];
 }
 
@@ -55,7 +55,7 @@ const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
 
 /**
- * Every variable that has a fixed name. An empty value is as good as none. The apps' own variables
+ * Every variable that has a fixed name. An empty value counts as unset. The apps' own variables
  * (`WEIXIN_SECRET_<appid>` and so on) are read by `apps/environment-apps.ts`.
  */
 export const VARIABLES = Type.Object({
@@ -87,7 +87,7 @@ export const VARIABLES = Type.Object({
     "",
     "",
     "应为文件路径 (must be a path)",
-    "File with the master key; made at first start. Default: master.key beside the database. 主密钥文件，首次启动时生成；默认为数据库旁的master.key。",
+    "File with the master key; created at first start. Default: master.key beside the database. 主密钥文件，首次启动时生成；默认为数据库旁的master.key。",
   ),
   MASTER_KEY: variable(
     "",
@@ -95,12 +95,17 @@ export const VARIABLES = Type.Object({
     "",
     "The master key itself, 32 bytes in hex or base64, instead of the file. 主密钥本身（32字节，十六进制或base64），代替文件。",
   ),
-  WEIXIN_BASE_URL: variable("https://api.weixin.qq.com", "", URL_EXPECTED, "Where WeChat is. 微信接口地址。"),
+  WEIXIN_BASE_URL: variable(
+    "https://api.weixin.qq.com",
+    "",
+    URL_EXPECTED,
+    "Base URL of WeChat's API. 微信接口地址。",
+  ),
   WECOM_BASE_URL: variable(
     "https://qyapi.weixin.qq.com",
     "",
     URL_EXPECTED,
-    "Where WeCom is. 企业微信接口地址。",
+    "Base URL of WeCom's API. 企业微信接口地址。",
   ),
   UPSTREAM_PROXY: variable(
     "",
@@ -118,13 +123,13 @@ export const VARIABLES = Type.Object({
     "",
     "",
     URL_EXPECTED,
-    "WeChat's other hosts, comma-separated, tried in stable mode when no connection comes about (https://api2.weixin.qq.com,…). 备用的微信接口地址，逗号分隔，仅stable模式在连接失败时使用。",
+    "WeChat's other hosts, comma-separated, tried in stable mode when the connection fails (https://api2.weixin.qq.com,…). 备用的微信接口地址，逗号分隔，仅stable模式在连接失败时使用。",
   ),
   REFRESH_IDLE_AFTER: variable(
     "86400",
     "^[1-9]\\d{0,8}$",
     "应为秒数 (must be a number of seconds)",
-    "Seconds after which a credential that nobody asks for is no longer renewed ahead of time. 凭证超过该秒数无人使用即不再提前续期。",
+    "Seconds without use after which a credential is no longer renewed ahead of time. 凭证超过该秒数无人使用即不再提前续期。",
   ),
   AUDIT_RETENTION_DAYS: variable(
     "180",
@@ -136,13 +141,13 @@ export const VARIABLES = Type.Object({
     "127.0.0.0/8,::1/128",
     "",
     "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)",
-    "Callers that are answered. 允许调用的网段。",
+    "Networks that callers may come from. 允许调用的网段。",
   ),
   TRUSTED_PROXIES: variable(
     "",
     "",
     "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)",
-    "Reverse proxies whose X-Forwarded-For is believed. 可信的反向代理。",
+    "Reverse proxies whose X-Forwarded-For is trusted. 可信的反向代理。",
   ),
   ANONYMOUS: variable(
     "",
@@ -172,7 +177,7 @@ export const VARIABLES = Type.Object({
     "on",
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
-    "Who may see /metrics: whoever is answered, administrators, nobody. /metrics 的可见范围：所有调用方、管理员、关闭。",
+    "Who may see /metrics: every caller that is answered (on), administrators (admin), nobody (off). /metrics 的可见范围：所有调用方（on）、仅管理员（admin）、关闭（off）。",
   ),
   SWAGGER: variable(
     "on",
@@ -182,13 +187,13 @@ export const VARIABLES = Type.Object({
   ),
 });
 
-/** Variables of earlier versions. One that is still set is named in a warning, and does nothing. */
+/** Variables of earlier versions. One that is still set has no effect but a warning. */
 const REMOVED = ["GATEWAY_REPLAY_BYTES", "GATEWAY_REPLAY_TOTAL_BYTES"] as const;
 
 const NO_APPS =
-  "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must bring its secret)";
+  "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must send its secret)";
 
-/** The languages in which the command line speaks. */
+/** The languages of the command line. */
 export type Language = "en" | "zh";
 
 type VariableName = keyof Static<typeof VARIABLES>;
@@ -273,7 +278,7 @@ function readEnvFile(path: string | undefined): Environment {
   }
 }
 
-/** A name in the file that means nothing stops the start; one in the environment could be somebody else's. */
+/** An unknown name in the file prevents the start; one in the environment may belong to another program. */
 function unknownNames(file: Environment, environment: Environment): string[] {
   const isUnknown = (name: string) =>
     !isAppVariable(name) && /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties);
@@ -332,7 +337,7 @@ function originOf(name: VariableName, text: string): string {
   return url.origin;
 }
 
-/** An origin as browsers write it: exactly that, so that a list never means more than it says. */
+/** An origin exactly as browsers send it. */
 function corsOrigin(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isHttp = url?.protocol === "https:" || url?.protocol === "http:";

@@ -9,7 +9,7 @@ export interface Envelope {
   readonly data: object;
   /** Repeated in the header `trace-id`; quote it when asking for help. */
   readonly trace_id: string;
-  /** Whole seconds after which asking again makes sense; only where waiting helps. */
+  /** Whole seconds to wait before a retry; only where waiting helps. */
   readonly retry_after?: number;
   /** What the person who reads it should do next, where that is known. */
   readonly hint?: string;
@@ -37,10 +37,10 @@ const NUMBERS = {
   upstream_timeout: 504,
 } satisfies Record<ErrorCode, number>;
 
-/** What an unexpected fault says to a caller: nothing about itself. */
+/** The message of an unexpected error, which reveals nothing about it. */
 const INTERNAL_MESSAGE = "服务内部错误，请凭 trace_id 联系管理员 (internal error; quote the trace_id)";
 
-/** The envelope of a failure. Whatever is not a `ServiceError` is code 500 and says nothing about its cause. */
+/** The envelope of a failure. Anything that is not a `ServiceError` is code 500 and reveals nothing about its cause. */
 export function failureEnvelope(error: unknown, traceId: string): Envelope {
   if (!(error instanceof ServiceError) || error.code === "internal") {
     return { code: NUMBERS.internal, msg: INTERNAL_MESSAGE, data: {}, trace_id: traceId };
@@ -55,7 +55,7 @@ export function failureEnvelope(error: unknown, traceId: string): Envelope {
   };
 }
 
-/** The HTTP status of a failure where statuses speak: 502 when WeChat refused, 400 for a parameter, else our number. */
+/** The HTTP status of a failure where statuses are used: 502 when WeChat refused, 400 for a parameter, else our number. */
 export function failureStatus(error: unknown): number {
   if (!(error instanceof ServiceError)) return NUMBERS.internal;
   if (error.upstream) return NUMBERS.upstream_rejected;

@@ -1,8 +1,8 @@
 /**
  * Every way in which this service fails, as one closed list.
  *
- * A face (the envelope, later the drop-in shape) maps each of them with `satisfies Record<ErrorCode, …>`, so a
- * new code does not compile until every face has an answer for it.
+ * Each face maps them with `satisfies Record<ErrorCode, …>`, so a new code does not compile until every face has an
+ * answer for it.
  */
 export type ErrorCode =
   /** What the caller sent can't be used. */
@@ -13,41 +13,41 @@ export type ErrorCode =
   | "forbidden"
   | "not_found"
   | "method_not_allowed"
-  /** What is to be made is there already, and differs; or it is not ours to change. */
+  /** The resource exists with other content, or can't be changed here. */
   | "conflict"
-  /** It was changed by somebody else since the caller looked. */
+  /** The resource has changed since the caller read it. */
   | "precondition_failed"
   | "payload_too_large"
   | "unsupported_media_type"
-  /** Asked too often; `retryAfterMs` says how long to wait. */
+  /** Too many requests; `retryAfterMs` says how long to wait. */
   | "rate_limited"
-  /** WeChat or WeCom understood us and said no; `upstream` has its errcode. */
+  /** WeChat or WeCom refused the request; `upstream` has its errcode. */
   | "upstream_rejected"
-  /** An answer came that is no answer: not JSON, too large, without a token. */
+  /** The answer can't be used: not JSON, too large, without a token. */
   | "upstream_invalid"
   /** No connection to WeChat or WeCom. */
   | "upstream_unreachable"
-  /** WeChat or WeCom did not answer in time; what we asked may have happened all the same. */
+  /** WeChat or WeCom did not answer in time; the request may have been carried out. */
   | "upstream_timeout"
-  /** We can't serve just now: stopping, or the database can't be used. */
+  /** Temporarily unable to serve: stopping, or the database can't be used. */
   | "unavailable"
-  /** The configuration can't be used; stops the start. */
+  /** The configuration can't be used; prevents the start. */
   | "invalid_config"
-  /** The database or the master key can't be used; stops the start. */
+  /** The database or the master key can't be used; prevents the start. */
   | "store_unusable"
-  /** A fault of ours. Its message never reaches a caller. */
+  /** A bug. Its message never reaches a caller. */
   | "internal";
 
 /** The two upstreams. Their errcodes mean different things, so a number is never read without its platform. */
 export type Platform = "weixin" | "wecom";
 
-/** What an errcode asks of us; see `upstream/errcodes.ts` for which errcode is which. */
+/** How to react to an errcode; `upstream/errcodes.ts` maps them. */
 export type UpstreamErrorClass =
-  /** Passing: try again soon. */
+  /** Temporary: retry soon. */
   | "transient"
-  /** The token that was sent is dead. */
+  /** The token that was sent is rejected. */
   | "token_invalid"
-  /** An operator must change something; asking again changes nothing. */
+  /** An operator must change something; a retry does not help. */
   | "config"
   /** A minute's quota is used up. */
   | "quota_minute"
@@ -59,10 +59,10 @@ export type UpstreamErrorClass =
   | "account"
   /** The account lacks the permission. */
   | "permission"
-  /** What the end user or the caller brought is bad: a used code, a wrong parameter. */
+  /** The user's or the caller's input is invalid: a used code, a wrong parameter. */
   | "input";
 
-/** What WeChat or WeCom said when it refused. `errmsg` is as it came, request id included. */
+/** A refusal by WeChat or WeCom. `errmsg` is unchanged, request id included. */
 export interface UpstreamRefusal {
   readonly platform: Platform;
   readonly errcode: number;
@@ -70,25 +70,25 @@ export interface UpstreamRefusal {
   readonly class: UpstreamErrorClass;
 }
 
-/** How WeChat or WeCom would say what we refuse without having asked them: SDKs know their errcodes. */
+/** A refusal of ours in the words of WeChat or WeCom: SDKs know their errcodes. */
 export type Wording = Pick<UpstreamRefusal, "platform" | "errcode" | "errmsg">;
 
-/** What a `ServiceError` may carry beside its code and message. */
+/** The optional parts of a `ServiceError`. */
 export interface ServiceErrorDetail {
-  /** What led to this one; for the log, never for a caller. */
+  /** For the log, never for a caller. */
   readonly cause?: unknown;
   readonly upstream?: UpstreamRefusal;
   /** For a refusal of ours that has an errcode of theirs. */
   readonly wording?: Wording;
   /** The client that was refused for who it is, empty for one that was not identified; counted as a denial. */
   readonly deniedTo?: string;
-  /** Whether a call was sent up whose answer was lost, so that it may have been carried out. */
+  /** Whether a call was sent and its answer lost, so that it may have been carried out. */
   readonly mayHaveRun?: boolean;
-  /** After how many milliseconds asking again makes sense. */
+  /** How long to wait before a retry, in milliseconds. */
   readonly retryAfterMs?: number;
   /** What the person who reads it should do next. */
   readonly hint?: string;
-  /** For the pacer: a backoff was made of it already, or nothing else can be tried for `retryAfterMs`. */
+  /** `handled`: it calls for no backoff (any more); `terminal`: nothing else can be tried for `retryAfterMs`. */
   readonly pacing?: "handled" | "terminal";
 }
 
@@ -122,16 +122,15 @@ export class ServiceError extends Error {
     this.pacing = detail.pacing;
   }
 
-  /** The same error with more said of it. */
+  /** A copy with more details. */
   with(detail: Pick<ServiceErrorDetail, "deniedTo" | "mayHaveRun" | "pacing">): ServiceError {
     return new ServiceError(this.code, this.message, { ...this.#detail, ...detail });
   }
 }
 
 /**
- * A refusal of ours in the words of WeChat or WeCom, to which a face adds a request id.
- *
- * `code` is what it is to us; default `invalid_parameter`.
+ * A refusal of ours in the words of WeChat or WeCom, to which a face adds a request id. `code` is our own; default
+ * `invalid_parameter`.
  */
 export function refusalOf(
   platform: Platform,

@@ -1,13 +1,13 @@
 import type { ErrorCode, Platform, UpstreamErrorClass } from "./errors.ts";
 
-/** What is known of a failure without saying anything secret. */
+/** What is known of a failure; nothing secret. */
 export interface FailureFacts {
   readonly code: ErrorCode;
   readonly errcode?: number;
   readonly class?: UpstreamErrorClass;
 }
 
-/** One request to WeChat or WeCom, which counts against a quota of theirs. */
+/** One request to WeChat or WeCom, which counts against a quota. */
 export interface UpstreamCall {
   readonly platform: Platform;
   readonly appId: string;
@@ -27,7 +27,7 @@ export interface UpstreamCall {
 export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
 
 /**
- * Everything that happens here and is worth knowing, as one sum type.
+ * Everything worth reporting, as one sum type.
  *
  * Features emit; the log and the metrics read. No event has a field that could hold a secret, a
  * token, a ticket or a code.
@@ -56,18 +56,18 @@ export type ServiceEvent =
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
   /** A caller was denied something for what it is, not for what it sent. `code` as in the envelope. */
   | { readonly type: "access.denied"; readonly code: number; readonly route: string }
-  /** Something could not be written to the audit. What it was about was not done; counts are written later. */
+  /** A write to the audit failed: the change was not made; counts are written later. */
   | { readonly type: "audit.failed"; readonly code: ErrorCode }
-  /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever dropped. */
+  /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever pruned. */
   | { readonly type: "audit.broken"; readonly id: number }
   /** An administrator removed the backoffs of an app. */
   | { readonly type: "app.unblocked"; readonly key: string; readonly address: string }
   /** Another process has the lease, and this one waits for its result. */
   | { readonly type: "credential.lease_waited"; readonly key: string }
-  /** A refresh has begun in this process, and has ended, however it did. */
+  /** A refresh has started or finished in this process, whatever its outcome. */
   | { readonly type: "refresh.started"; readonly key: string }
   | { readonly type: "refresh.finished"; readonly key: string }
-  /** A caller has begun to wait for a refresh, and has ended. */
+  /** A caller has started or stopped waiting for a refresh. */
   | { readonly type: "waiter.added"; readonly key: string }
   | { readonly type: "waiter.removed"; readonly key: string }
   /** A token was revoked `earlyMs` before it would have expired: another program fetches tokens for this app. */
@@ -81,11 +81,11 @@ export type ServiceEvent =
       readonly calls: number;
       readonly limit: number;
     }
-  /** This service asked WeChat or WeCom for something of its own. */
+  /** The service sent a request of its own to WeChat or WeCom. */
   | ({ readonly type: "upstream.called" } & UpstreamCall)
-  /** A caller's call was sent up, once; `endpoint` is the family of its path. */
+  /** The gateway sent a call upstream; `endpoint` is the family of its path. */
   | ({ readonly type: "gateway.sent" } & UpstreamCall)
-  /** A call went through the gateway, sent up once or twice. `healing`: what came of a rejected token. */
+  /** A gateway call ended, after one or two attempts. `healing`: what became of a rejected token. */
   | {
       readonly type: "gateway.called";
       readonly client: string;
@@ -97,7 +97,7 @@ export type ServiceEvent =
       readonly healing: "none" | "healed" | "failed";
       readonly durationMs: number;
     }
-  /** A call came with an app's token that WeChat had rejected before its end. `app`: the public name. */
+  /** A call came with an app's token that WeChat had rejected before it expired. `app`: the public name. */
   | { readonly type: "rejected_token.used"; readonly app: string }
   | {
       readonly type: "request.handled";
@@ -121,7 +121,7 @@ export type ServiceEvent =
 /** Receives every event, in order. It must not throw and must not block. */
 export type EventListener = (event: ServiceEvent) => void;
 
-/** A typed, synchronous bus. A listener that throws is a bug, and is kept from harming the feature that emits. */
+/** A typed, synchronous event bus. What a listener throws does not reach the emitter. */
 export class EventBus {
   readonly #listeners = new Set<EventListener>();
 
@@ -135,7 +135,7 @@ export class EventBus {
     }
   }
 
-  /** Adds a listener; the answer removes it again. */
+  /** Adds a listener; returns the function that removes it. */
   subscribe(listener: EventListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

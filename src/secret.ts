@@ -3,7 +3,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 const MASK = "[secret]";
 
 /**
- * A text that must not be seen: an AppSecret, a token, a ticket, a session key.
+ * A text that must not be shown: an AppSecret, a token, a ticket, a session key.
  *
  * It prints as `[secret]` in a template, in JSON and in an inspection, so that a careless log line shows nothing.
  * `reveal()` is the one way out; look for its callers to see where secrets leave.

@@ -51,19 +51,18 @@ import { HttpClient } from "./upstream/http-client.ts";
 import { wecomLogin, weixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
-/** The binary begins with a patient JIT compiler: most code of a start runs once. After so long it compiles as usual. */
+/** The binary starts with a patient JIT compiler: most start-up code runs once. After this time it compiles as usual. */
 const START_MS = 1000;
 
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
-/** How long a stop waits for what is under way. */
 const STOP_MS = 10_000;
 
-/** What of a service is not configuration, with its defaults. Tests set it. */
+/** Options beside the configuration. */
 export interface ServiceOptions {
   readonly clock?: Clock;
   readonly events?: EventBus;
-  /** Called when a new master key was made, with its path. */
+  /** Called with the path of a newly created master key. */
   readonly onKeyCreated?: (path: string) => void;
   /** Milliseconds one upstream request may take, and all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
@@ -73,18 +72,18 @@ export interface ServiceOptions {
   readonly worker?: string;
   /** Whether other processes listen on the same port; default false. */
   readonly sharesPort?: boolean;
-  /** How many processes there are, this one included; default 1. What is bounded is divided among them. */
+  /** How many processes there are, this one included; default 1. Limits are divided among them. */
   readonly workers?: number;
   /** Whether it serves the command line of this machine alone, without a port; default false. */
   readonly isLocal?: boolean;
-  /** How long a stop waits for what is under way, in milliseconds; default 10,000. */
+  /** How long a stop waits for requests under way, in milliseconds; default 10,000. */
   readonly stopMs?: number;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
   readonly gatherSnapshots?: (own: Snapshot) => Promise<readonly Snapshot[]>;
 }
 
 /**
- * Makes the store ready for processes that will open it at the same moment: its file, its key, its tables and apps.
+ * Creates the store's file, key, tables and apps before several processes open it at once.
  *
  * @throws {ServiceError} `store_unusable`.
  */
@@ -98,7 +97,7 @@ export async function prepareStore(config: Config, onKeyCreated: (path: string) 
 }
 
 /**
- * Opens the store, joins every part and listens.
+ * Opens the store, wires every part and listens.
  *
  * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
  */
@@ -106,21 +105,20 @@ export async function startService(config: Config, options: ServiceOptions = {})
   return start(await build(config, options));
 }
 
-/** What runs by itself beside the requests. A `stop` may be called twice: it writes down what has come since. */
+/** A background task. `stop` may be called twice: the second call flushes what was counted since. */
 interface Background {
   start?(): void | Promise<void>;
   stop(): void | Promise<void>;
 }
 
-/** A service that is made and joined, and of which nothing runs yet but its open store. */
+/** A wired service: its store is open, and nothing runs yet. */
 export interface ServiceParts {
   readonly store: Store;
   readonly events: EventBus;
   readonly credentials: Pick<CredentialManager, "settle">;
   readonly renewal: Background & Pick<Renewal, "tick">;
-  /** What else runs beside the requests. */
   readonly background: readonly Background[];
-  /** Every route that it has; of paths of WeChat's, `*` stands for any method, and at the end for any path. */
+  /** Its routes; for WeChat's paths, `*` means any method, and any rest of a path. */
   readonly routes: readonly Route[];
   readonly listen: () => HttpServer;
   readonly snapshot: () => Promise<Snapshot>;
@@ -132,7 +130,7 @@ export interface ServiceParts {
 }
 
 /**
- * Opens the store and joins every part. The one place where adapters meet features.
+ * Opens the store and wires every part. The one place where adapters meet features.
  *
  * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
  */
@@ -150,7 +148,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
   }
   try {
     const { isLocal = false } = options;
-    // Who types a command may lack the service's variables: then what the service wrote down holds, and is left alone.
+    // The command line may run without the service's variables, so it takes the apps that the service has stored.
     if (!isLocal) await store.apps.replaceAll(config.apps);
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
@@ -222,15 +220,15 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       changes: store.changes,
       directory,
       clock,
-      // Past what is remembered of unknown secrets: an administrator asks again because something was put right.
+      // Bypasses the pacing of unknown secrets: an administrator retries because something was fixed.
       check: (slot) =>
         tokenSources[slot.platform].obtain(
           { slot, kind: "access_token" },
           { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
         ),
-      onForgotten: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
+      onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
-    // Before anybody is answered: who may not ask any more must not be let in.
+    // Before the first request: a revoked caller must not be admitted.
     await Promise.all([administration.refresh(), clients.refresh()]);
     const access = new Access({
       directory,
@@ -328,7 +326,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
   }
 }
 
-/** What the command line asks on this machine: the routes of a service without a port, as an administrator. */
+/** The routes of a service without a port, for the command line on this machine, as an administrator. */
 export interface LocalService {
   handle(request: Request): Promise<Response>;
   close(): Promise<void>;
@@ -343,7 +341,7 @@ export async function openLocalService(
   config: Config,
   options: Pick<ServiceOptions, "onKeyCreated"> = {},
 ): Promise<LocalService> {
-  // Of what runs by itself it needs nothing but the end, which writes down what was counted.
+  // Background tasks are not started; their stop flushes what was counted.
   const service = new RunningService(await build(config, { ...options, isLocal: true }));
   return { handle: (request) => service.handle(request), close: () => service.stop("done") };
 }
@@ -361,7 +359,7 @@ function openStore(
 export type Route = Readonly<Record<"method" | "path", string>>;
 
 /**
- * Lets a service run that `build` has made: what runs beside the requests first, then the port.
+ * Starts a wired service: background tasks first, then the port.
  *
  * @throws What a part or the port throws; then nothing is left open.
  */
@@ -398,12 +396,12 @@ class RunningService {
     return this.#parts.routes;
   }
 
-  /** Does now what it does by itself when a renewal is due. */
+  /** Runs due renewals now. */
   tick(): Promise<void> {
     return this.#parts.renewal.tick();
   }
 
-  /** What this process has measured, for one text over all workers: see `mergeSnapshots`. */
+  /** The metrics of this process; `mergeSnapshots` merges those of all workers. */
   snapshot(): Promise<Snapshot> {
     return this.#parts.snapshot();
   }
@@ -422,19 +420,18 @@ class RunningService {
   }
 
   /**
-   * Takes no more requests, writes down what was counted, and waits for the answers under way, 10 s at most: what
-   * takes longer, as a large download may, is cut off. Then it writes down what has come meanwhile, and gives the port
-   * and the database back. Idempotent.
+   * Stops accepting requests, flushes what was counted, and waits up to 10 s for the answers under way; longer ones are
+   * cut off. Then flushes again and closes the port and the database. Idempotent.
    */
   stop(reason: string): Promise<void> {
     this.#stopped ??= this.#stop(reason);
     return this.#stopped;
   }
 
-  /** Ends everything at once, also what a start that failed has begun. Never throws. */
+  /** Closes everything at once, also after a failed start. Never throws. */
   async close(): Promise<void> {
     await this.#server?.close().catch(() => undefined);
-    // What is counted when an answer has been cut off is counted in the turn after.
+    // An answer that is cut off is counted in the next turn.
     await nextTurn();
     await this.#settle();
     this.#parts.store.close();
@@ -445,7 +442,7 @@ class RunningService {
     events.emit({ type: "service.stopping", reason });
     this.#parts.stopping();
     const drained = this.#server?.drain();
-    // First, because what is under way may take all the time there is, and the process may be killed after it.
+    // First: the process may be killed while it waits for requests.
     const settled = this.#settle();
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, stopMs);
@@ -456,7 +453,7 @@ class RunningService {
     events.emit({ type: "service.stopped" });
   }
 
-  /** Ends what runs by itself and has it write down what it has counted. Never throws. */
+  /** Stops the background tasks, which flush what they counted. Never throws. */
   async #settle(): Promise<void> {
     const { background, renewal } = this.#parts;
     await Promise.allSettled([...background, renewal].map(async (part) => part.stop()));

@@ -89,8 +89,8 @@ export class Access {
   }
 
   /**
-   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. A caller that is no client may
-   * call any.
+   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. A caller that is no client
+   * may call any.
    *
    * @throws {ServiceError} `forbidden`, which names the policy and the path's family.
    */
@@ -136,8 +136,8 @@ export class Access {
   }
 
   /**
-   * As `wecomSlot`, where the application need not be configured. Without a slot for all slots of the corp, for a caller
-   * that names none and may use all.
+   * As `wecomSlot`, where the application need not be configured. Without a slot for all slots of the corp, for a
+   * caller that names none and may use all.
    */
   wecomScope(
     caller: Caller,
@@ -203,7 +203,7 @@ export class Access {
     return actorOf(principal, caller);
   }
 
-  /** The refusal of what is granted to others alone. */
+  /** The refusal of an action that is not granted. */
   notGranted(principal: Principal, action?: Action): ServiceError {
     return denied(
       principal,
@@ -236,7 +236,7 @@ export class Access {
   ): Permit<S | Slot> {
     const authenticator = this.#authenticator;
     if (secret === undefined) return ways.byGrant(authenticator.identify(caller));
-    // A key in a header beats one in the place of the secret.
+    // A key in a header wins over one in place of the secret.
     const isKey = looksLikeApiKey(secret);
     const { principal, origin } = caller;
     if (isKey && principal.kind === "client") return ways.byGrant(principal);
@@ -260,7 +260,7 @@ export class Access {
     return this.#allow(principal, action, slot);
   }
 
-  /** The app's true secret, from any address: a client by its grants, any other as the secret's holder. */
+  /** For the app's own secret, from any address: a client by its grants, any other caller as the secret's holder. */
   #allowHolder(caller: Caller, action: Action, slot: Slot): Permit {
     const principal = this.#authenticator.secretHolder(caller);
     if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
@@ -292,7 +292,7 @@ export class Access {
     return permit(principal, action, appName(slot), slot);
   }
 
-  /** What the caller calls an app or a corp, if we hold it: anything else in a name's place is not to be kept. */
+  /** The name of an app or a corp if we hold it: anything else must not be stored, as it may be a secret. */
   #knownName(name: string): string {
     return this.#directory.find(name) || this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }

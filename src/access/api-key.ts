@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { Secret } from "../secret.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/** What every key begins with, so that a scanner for leaked secrets knows it. */
+/** The prefix of every key, which scanners for leaked secrets recognize. */
 const API_KEY_START = "ats_";
 const RANDOM_CHARACTERS = 43;
 const CHECK_CHARACTERS = 6;
@@ -15,12 +15,12 @@ export function createApiKey(): Secret {
   return new Secret(API_KEY_START + random + checksum(random));
 }
 
-/** Whether `text` means to be a key: it begins as one. */
+/** Whether `text` begins like a key. */
 export function looksLikeApiKey(text: string): boolean {
   return text.startsWith(API_KEY_START);
 }
 
-/** Whether `text` has a key's shape and checksum: a typing error is found out without a look at any list. */
+/** Whether `text` has a key's shape and checksum: typos are detected without a lookup. */
 export function isWellFormedApiKey(text: string): boolean {
   if (!SHAPE.test(text)) return false;
   let check = 0;
@@ -28,12 +28,12 @@ export function isWellFormedApiKey(text: string): boolean {
   return check === Bun.hash.crc32(text.slice(API_KEY_START.length, -CHECK_CHARACTERS));
 }
 
-/** The public beginning of a key, under which people know it. */
+/** The public prefix of a key, which names it. */
 export function apiKeyPrefix(key: Secret): string {
   return key.reveal().slice(0, PREFIX_LENGTH);
 }
 
-/** What is stored of a key: its SHA-256, hex. With 256 random bits nobody can guess a key from it. */
+/** What is stored of a key: its SHA-256, hex. 256 random bits can't be guessed from it. */
 export function apiKeyDigest(key: string): string {
   return createHash("sha256").update(key).digest("hex");
 }

@@ -30,7 +30,7 @@ export interface ApiPolicy {
 /** The policy that refuses nothing. */
 export const ALLOW_ALL: ApiPolicy = { preset: "all", allow: [], deny: [] };
 
-/** The policy of who may call nothing, and of whoever's own can't be read. */
+/** The policy that refuses everything, also in place of one that can't be read. */
 export const ALLOW_NONE: ApiPolicy = { preset: "none", allow: [], deny: [] };
 
 /** A path, or a path and `/**` for itself and everything below it. */
@@ -62,7 +62,7 @@ function readPaths(text: string): PathLists {
   return lists;
 }
 
-/** Whether `policy` refuses nothing at all, so that a real token says no more than it does. */
+/** Whether `policy` refuses nothing at all, so that a real token grants no more than it does. */
 export function isUnrestricted({ preset, deny }: ApiPolicy): boolean {
   return preset === "all" && deny.length === 0;
 }
@@ -70,12 +70,12 @@ export function isUnrestricted({ preset, deny }: ApiPolicy): boolean {
 /**
  * Whether `policy` allows `path`, as it is sent, on that platform.
  *
- * Case and slashes at the end make no difference. Where anything is refused, so is a path that is spelt as no path of
- * WeChat is: with escapes, empty segments, dot segments or parameters.
+ * Case and trailing slashes make no difference. A policy that refuses anything also refuses paths that are spelt as
+ * none of WeChat's: with escapes, empty segments, dot segments or parameters.
  */
 export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: string): boolean {
   if (isUnrestricted(policy)) return true;
-  // Before the case is changed: other letters than these become some of these.
+  // Before the case is folded: other letters fold to ASCII ones.
   if (!PLAIN_PATH.test(path)) return false;
   const plain = plainPath(path);
   if (matches(policy.deny, plain)) return false;
@@ -91,8 +91,8 @@ export function familyPattern(path: string): string {
 }
 
 /**
- * The policy that is stored as `text`. One that is damaged, or of which this version does not know everything, is
- * `ALLOW_NONE`: nobody may do more for it.
+ * Reads a stored policy. One that is damaged, or that this version knows only in part, is `ALLOW_NONE`, so that it
+ * never grants more than was meant.
  */
 export function readPolicy(text: string): ApiPolicy {
   try {
@@ -100,7 +100,7 @@ export function readPolicy(text: string): ApiPolicy {
     const known = API_PRESETS.find((each) => each === preset);
     if (known && isPatternList(allow) && isPatternList(deny)) return { preset: known, allow, deny };
   } catch {
-    // As one that says what it should not.
+    // As an unknown policy.
   }
   return ALLOW_NONE;
 }
@@ -111,7 +111,7 @@ function isPatternList(value: unknown): value is string[] {
 
 type Matcher = (plain: string) => boolean;
 
-/** Lists live as long as their policies, and are asked at each request. */
+/** Cached as long as the policies: lists are matched at each request. */
 const matchers = new WeakMap<readonly string[], Matcher>();
 
 function matches(patterns: readonly string[], plain: string): boolean {
@@ -139,14 +139,14 @@ function plainPath(path: string): string {
   return path.toLowerCase().replace(/\/+$/, "");
 }
 
-/** Where all that is called has the same first segment, it alone is the family. */
+/** First segments that are a family by themselves. */
 const BY_FIRST = new Set(
   "wxa wxaapi wxaop datacube customservice card semantic cv device shakearound bizwifi shop product tcb xpay channels merchant scan hardware wxopen publisher nontax intp sns".split(
     " ",
   ),
 );
 
-/** What comes behind `/cgi-bin/`, of WeChat and of WeCom. */
+/** Second segments below `/cgi-bin/`, of WeChat and WeCom. */
 const BELOW_CGI_BIN = new Set(
   (
     "account agent appchat auth batch business callback checkin clear_quota comment corp corpgroup customservice " +
@@ -158,8 +158,8 @@ const BELOW_CGI_BIN = new Set(
 );
 
 /**
- * The family of a path, for counts and metrics: its first segments where they are known ones, else `other`. There are
- * less than a hundred, whatever callers send.
+ * The family of a path, for counts and metrics: its first segments where they are known, else `other`. There are fewer
+ * than a hundred.
  */
 export function pathFamily(path: string): string {
   const [, first = "", second = ""] = path.split("/");

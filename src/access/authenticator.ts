@@ -39,7 +39,7 @@ export interface AuthenticatorOptions {
   readonly limits: CallerLimits;
 }
 
-/** Finds out who is calling, by what the request brings, and counts it against the caller's rate limit. */
+/** Authenticates callers, and counts their requests against their rate limits. */
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
 
@@ -93,7 +93,7 @@ export class Authenticator {
   }
 
   /**
-   * The bearer of a real access token of ours: the token names no client, so that the address stands for the caller. A
+   * The bearer of a real access token of ours: the token names no client, so the address identifies the caller. A
    * client stays one.
    *
    * @throws {ServiceError} `forbidden` for a suspicious request; `rate_limited` by the address's limit.
@@ -131,7 +131,7 @@ export class Authenticator {
     return ANONYMOUS;
   }
 
-  /** The holder of an app's true secret, from any address. Throws `rate_limited`. */
+  /** The holder of an app's own secret, from any address. Throws `rate_limited`. */
   secretHolder({ principal, origin }: Caller): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
     this.limitAddress(APP_SECRET_HOLDER, origin);
@@ -149,7 +149,7 @@ export class Authenticator {
     limit(principal, this.#options.limits.ofAddress(address));
   }
 
-  /** The refusal of a wrong key or secret; only that they come too often, when they do. */
+  /** The refusal of a wrong key or secret; `rate_limited` when there were too many. */
   wrong(principal: Principal, { address }: Origin, error: ServiceError): ServiceError {
     const waitMs = this.#options.limits.ofWrong(address);
     if (waitMs === 0) return denied(principal, error);

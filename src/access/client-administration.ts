@@ -11,15 +11,15 @@ import {
   type ClientSettings,
   isSame,
   type NewClientSettings,
-  settingsForPeople,
+  auditDetail,
   validateSettings,
   withDefaults,
 } from "./client-settings.ts";
 
-/** For so long a rolled key may go on beside the new one, at most. */
-export const OVERLAP_MOST_MS = 7 * 86_400_000;
+/** How long a rolled key may stay valid beside the new one. */
+export const MAX_OVERLAP_MS = 7 * 86_400_000;
 
-/** A key that was just made: what is kept of it, and the key itself, which is never seen again. */
+/** A new key: what is stored of it, and the key itself, which is never shown again. */
 export interface CreatedKey {
   readonly record: ApiKeyRecord;
   readonly key: Secret;
@@ -32,8 +32,8 @@ export interface ClientAdministrationParts {
   readonly clock: Clock;
 }
 
-/** Who changes what, and optionally which version alone. */
-interface Order {
+/** Who makes a change, and of which version alone; undefined for any. */
+interface ChangeOptions {
   readonly actor: AuditActor;
   readonly version?: number | undefined;
 }
@@ -47,113 +47,122 @@ export class ClientAdministration {
   }
 
   /**
-   * Creates a client. Whether it is new: the very same again is none, so that a repeated request does no harm.
+   * Creates a client. False when the same client exists already, so that the request is idempotent.
    *
    * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network, or for
    *   real tokens beside a policy that refuses anything.
    */
-  async create(name: string, said: NewClientSettings, { actor }: Order): Promise<boolean> {
+  async create(name: string, input: NewClientSettings, { actor }: ChangeOptions): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
-    const facts = withDefaults(said);
-    validateSettings(facts);
-    if (this.#isThere(name, facts)) return false;
-    this.#checkEnd(facts.expiresAt);
+    const settings = withDefaults(input);
+    validateSettings(settings);
+    if (this.#exists(name, settings)) return false;
+    this.#checkExpiry(settings.expiresAt);
     const now = clock.now();
-    const client = { name, ...facts, createdAt: now, updatedAt: now };
+    const client = { name, ...settings, createdAt: now, updatedAt: now };
     try {
-      await store.create(client, entryOf("client.created", actor, name, settingsForPeople(facts)));
+      await store.create(client, entryOf("client.created", actor, name, auditDetail(settings)));
     } catch (error) {
-      // Somebody else was faster, perhaps with the very same.
+      // Another process was faster, perhaps with the same client.
       await directory.refresh();
-      if (this.#isThere(name, facts)) return false;
+      if (this.#exists(name, settings)) return false;
       throw error;
     }
-    await this.#learn();
+    await this.#reload();
     return true;
   }
 
-  /** Changes what is given of a client. Throws `not_found`, `precondition_failed`, `invalid_parameter`. */
-  async update(name: string, said: Partial<ClientSettings>, { actor, version }: Order): Promise<void> {
+  /** Changes the given settings of a client. Throws `not_found`, `precondition_failed`, `invalid_parameter`. */
+  async update(
+    name: string,
+    input: Partial<ClientSettings>,
+    { actor, version }: ChangeOptions,
+  ): Promise<void> {
     const { store, clock } = this.#parts;
-    const standing = this.#find(name, version);
-    const change = changeWithDelivery(standing, said);
+    const current = this.#find(name, version);
+    const change = changeWithDelivery(current, input);
     const changed: Client = {
-      ...standing,
+      ...current,
       ...change,
       updatedAt: clock.now(),
-      version: standing.version + 1,
+      version: current.version + 1,
     };
     validateSettings(changed);
-    await store.update(changed, entryOf("client.updated", actor, name, settingsForPeople(change)));
-    await this.#learn();
+    await store.update(changed, entryOf("client.updated", actor, name, auditDetail(change)));
+    await this.#reload();
   }
 
-  /** Removes a client; its keys are worth nothing any more. Throws `not_found`, `precondition_failed`. */
-  async remove(name: string, { actor, version }: Order): Promise<void> {
-    const standing = this.#find(name, version);
-    await this.#parts.store.remove(name, standing.version, entryOf("client.deleted", actor, name, {}));
-    await this.#learn();
+  /** Removes a client and its keys. Throws `not_found`, `precondition_failed`. */
+  async remove(name: string, { actor, version }: ChangeOptions): Promise<void> {
+    const { version: current } = this.#find(name, version);
+    await this.#parts.store.remove(name, current, entryOf("client.deleted", actor, name, {}));
+    await this.#reload();
   }
 
-  /** Makes a key. Throws `not_found` for no such client, `conflict` for a label that is taken. */
+  /** Creates a key. Throws `not_found` for no such client, `conflict` for a label that is in use. */
   async createKey(
     client: string,
     { label, expiresAt }: { readonly label: string; readonly expiresAt: number | undefined },
-    { actor }: Order,
+    { actor }: ChangeOptions,
   ): Promise<CreatedKey> {
     const { store } = this.#parts;
     this.#find(client);
-    this.#checkEnd(expiresAt);
+    this.#checkExpiry(expiresAt);
     const made = this.#make({ client, label, expiresAt });
     const detail = { key: made.record.prefix, label, expires_at: expiresAt };
     await store.addKey(made.record, entryOf("key.created", actor, client, detail));
-    await this.#learn();
+    await this.#reload();
     return made;
   }
 
-  /** Makes a key in the place of another, which goes on for `overlapMs`. Throws `not_found`. */
-  async rollKey(client: string, prefix: string, overlapMs: number, { actor }: Order): Promise<CreatedKey> {
+  /** Creates a key in place of another, which stays valid for `overlapMs`. Throws `not_found`. */
+  async rollKey(
+    client: string,
+    prefix: string,
+    overlapMs: number,
+    { actor }: ChangeOptions,
+  ): Promise<CreatedKey> {
     const { store, directory, clock } = this.#parts;
     const now = clock.now();
     const old = directory.keysOf(client).find((key) => key.prefix === prefix && isLive(key, now));
     if (!old) throw noSuchKey();
-    // A key for a while stays one.
+    // A temporary key stays temporary.
     const made = this.#make({ client, label: old.label, expiresAt: old.expiresAt });
-    const endsAt = Math.min(old.expiresAt ?? Infinity, now + Math.min(overlapMs, OVERLAP_MOST_MS));
-    const detail = { key: made.record.prefix, in_place_of: prefix, old_ends_at: endsAt };
-    await store.rollKey(prefix, endsAt, made.record, entryOf("key.rolled", actor, client, detail));
-    await this.#learn();
+    const oldExpiresAt = Math.min(old.expiresAt ?? Infinity, now + Math.min(overlapMs, MAX_OVERLAP_MS));
+    const detail = { key: made.record.prefix, in_place_of: prefix, old_ends_at: oldExpiresAt };
+    await store.rollKey(prefix, oldExpiresAt, made.record, entryOf("key.rolled", actor, client, detail));
+    await this.#reload();
     return made;
   }
 
-  /** Ends a key at once, in every process within a second. Throws `not_found`. */
-  async revokeKey(client: string, prefix: string, { actor }: Order): Promise<void> {
+  /** Revokes a key at once, in every process within a second. Throws `not_found`. */
+  async revokeKey(client: string, prefix: string, { actor }: ChangeOptions): Promise<void> {
     const { store, clock } = this.#parts;
     const entry = entryOf("key.revoked", actor, client, { key: prefix });
     await store.revokeKey(client, prefix, clock.now(), entry);
-    await this.#learn();
+    await this.#reload();
   }
 
-  #checkEnd(expiresAt: number | undefined): void {
+  #checkExpiry(expiresAt: number | undefined): void {
     if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
     throw new ServiceError(
       "invalid_parameter",
-      "expires_at应为将来的时间，单位毫秒 (expires_at must lie ahead; epoch milliseconds)",
+      "expires_at应为将来的毫秒时间戳 (expires_at must be in the future, in epoch milliseconds)",
     );
   }
 
-  /** After a change that stands: it was made, whether it can be read again at once or not. */
-  async #learn(): Promise<void> {
+  /** Rereads the clients after a change, which is made even where that fails. */
+  async #reload(): Promise<void> {
     await this.#parts.directory.refresh().catch(() => undefined);
   }
 
-  /** Whether there is that very client. Throws `conflict` when there is another of that name. */
-  #isThere(name: string, facts: ClientSettings): boolean {
-    const standing = this.#parts.directory.find(name);
-    if (!standing || isSame(standing, facts)) return standing !== undefined;
+  /** Whether the same client exists. Throws `conflict` when there is another of that name. */
+  #exists(name: string, settings: ClientSettings): boolean {
+    const current = this.#parts.directory.find(name);
+    if (!current || isSame(current, settings)) return current !== undefined;
     throw new ServiceError(
       "conflict",
-      "该客户端已存在且内容不同，请改用修改 (the client exists and differs; change it instead)",
+      "该客户端已存在且内容不同，请改用修改 (the client exists with other settings; update it instead)",
     );
   }
 
@@ -178,14 +187,14 @@ export class ClientAdministration {
   }
 }
 
-/** Whether a key is good at `now` (epoch milliseconds), as far as itself is concerned. */
+/** Whether a key is neither revoked nor expired at `now` (epoch milliseconds). */
 export function isLive({ revokedAt, expiresAt }: ApiKeyRecord, now: number): boolean {
   return revokedAt === undefined && (expiresAt === undefined || now < expiresAt);
 }
 
-/** There is no such key, or it is over. */
+/** There is no such key, or it is revoked or expired. */
 export function noSuchKey(): ServiceError {
-  return new ServiceError("not_found", "没有该密钥，或已失效 (no such key, or it is over)");
+  return new ServiceError("not_found", "没有该密钥，或已失效 (no such key, or it is revoked or expired)");
 }
 
 function entryOf(

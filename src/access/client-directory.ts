@@ -15,7 +15,7 @@ import { Networks } from "./networks.ts";
 const MINUTE_MS = 60_000;
 const FLUSH_MS = 1000;
 
-/** A client as a process has it in memory, with what would otherwise be worked out at each request. */
+/** A client in memory, with what would otherwise be computed at each request. */
 export interface KnownClient {
   readonly client: Client;
   readonly isAdmin: boolean;
@@ -40,10 +40,10 @@ interface KeyEntry extends KnownKey {
 const DIGEST_BYTES = 32;
 
 /**
- * Every client and key in this process's memory, so that knowing a caller touches no disk.
+ * Every client and key in this process's memory, so that authentication touches no disk.
  *
- * It is read again when clients have changed: at once after a change of this process, and within 250 ms after one of
- * another. While the store can't be read, what was known last goes on.
+ * It is reread when clients have changed: at once after a change by this process, within 250 ms after one by another.
+ * While the store can't be read, the last copy stays in use.
  */
 export class ClientDirectory {
   readonly #store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">;
@@ -51,14 +51,14 @@ export class ClientDirectory {
   readonly #clock: Clock;
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
-  /** By the first bits of the key's digest. */
+  /** By the first 48 bits of the key's digest. */
   #keys = new Map<number, KeyEntry[]>();
   /** The valid keys that were sent since the clients were read, so that each is hashed once. */
   readonly #byText = new Map<string, KnownKey>();
   readonly #scratch = new Uint8Array(DIGEST_BYTES);
   #keysOf = new Map<string, ApiKeyRecord[]>();
   #timer: Timer | undefined;
-  /** Per key prefix, the minute of its last use, and of those not written down yet. */
+  /** Per key prefix, the minute of its last use; and the prefixes whose last use is not stored yet. */
   readonly #usedAt = new Map<string, number>();
   readonly #unwritten = new Set<string>();
 
@@ -74,27 +74,27 @@ export class ClientDirectory {
   }
 
   /**
-   * Changes whenever other clients and keys are in place: what was worked out of them is good while it stays. Not the feed's
-   * epoch, which moves before they are read.
+   * Changes whenever clients and keys are reread: whatever is derived from them is valid until then. The feed's own
+   * epoch moves before that.
    */
   get epoch(): number {
     return this.#mirror.epoch;
   }
 
-  /** The key of that text and whose it is; undefined for one that is not known, be it well-formed or not. */
+  /** The key of that text and whose it is; undefined for an unknown one, well-formed or not. */
   keyOf(text: string): KnownKey | undefined {
     const before = this.#byText.get(text);
     if (before || !isWellFormedApiKey(text)) return before;
     Bun.SHA256.hash(text, this.#scratch);
     const digest = this.#scratch;
     const candidates = this.#keys.get(startOf(digest)) ?? [];
-    // Compared by digest and in constant time: how long it takes says nothing of how much of a guess is right.
+    // By digest and in constant time, so that timing reveals nothing about a guess.
     const known = candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
     if (known) this.#byText.set(text, known);
     return known;
   }
 
-  /** The key of that public beginning, if it is that client's. */
+  /** The key of that public prefix, if it is that client's. */
   keyNamed(client: string, prefix: string): KnownKey | undefined {
     const owner = this.#clients.get(client);
     const key = this.#keysOf.get(client)?.find((each) => each.prefix === prefix);
@@ -106,7 +106,7 @@ export class ClientDirectory {
     return this.#clients.get(name)?.client;
   }
 
-  /** At most `limit` clients in the order of their names, from behind `after` on. */
+  /** At most `limit` clients in the order of their names, after `after`. */
   list({ after = "", limit }: { readonly after?: string | undefined; readonly limit: number }): Client[] {
     const behind = this.#names.filter((name) => name > after).slice(0, limit);
     return behind.flatMap((name) => this.find(name) ?? []);
@@ -120,7 +120,7 @@ export class ClientDirectory {
     });
   }
 
-  /** Takes over what other processes have written down of the last use of a client's keys. Throws what the store throws. */
+  /** Reads when other processes last used a client's keys. Throws what the store throws. */
   async readUses(client: string): Promise<void> {
     for (const { prefix, usedAt } of await this.#store.lastUsesOf(client)) {
       if (usedAt > (this.#usedAt.get(prefix) ?? 0)) this.#usedAt.set(prefix, usedAt);
@@ -136,25 +136,25 @@ export class ClientDirectory {
     this.#unwritten.add(prefix);
   }
 
-  /** Reads everything again if something has changed. Throws what the store throws; then what was known goes on. */
+  /** Rereads everything if something has changed. Throws what the store throws; then the last copy stays in use. */
   refresh(): Promise<void> {
     return this.#mirror.refresh();
   }
 
-  /** Begins to follow changes of other processes, and to write down what was used. */
+  /** Begins to follow changes of other processes, and to store last uses. */
   start(): void {
     this.#mirror.start();
     this.#timer = setInterval(() => void this.flushUses().catch(() => undefined), FLUSH_MS);
   }
 
-  /** Ends what `start` began, and writes down the rest. */
+  /** Stops, and stores the remaining last uses. */
   async stop(): Promise<void> {
     this.#mirror.stop();
     clearInterval(this.#timer);
     await this.flushUses().catch(() => undefined);
   }
 
-  /** Writes down which keys were used. What can't be written now is written next time. */
+  /** Stores which keys were used. What can't be written is kept for the next time. */
   async flushUses(): Promise<void> {
     if (this.#unwritten.size === 0) return;
     const prefixes = [...this.#unwritten];

@@ -6,7 +6,7 @@ import { Networks } from "./networks.ts";
 /** What an administrator decides about a client. */
 export type ClientSettings = Omit<Client, "name" | "createdAt" | "updatedAt" | "version">;
 
-/** The same of a new client, where the environment may decide what it is given and what it may call. */
+/** The same of a new client, whose delivery and policy have defaults by environment. */
 export type NewClientSettings = Omit<ClientSettings, "delivery" | "policy"> &
   Partial<Pick<ClientSettings, "delivery" | "policy">>;
 
@@ -16,60 +16,59 @@ const PRODUCTION = "prod";
 const NO_MESSAGING: ApiPolicy = { preset: "no-messaging", allow: [], deny: [] };
 
 /**
- * Everything about a new client: outside production it gets virtual tokens and may not reach real users, unless something
- * else is said.
+ * The settings of a new client: outside production it gets virtual tokens and may not message real users by default.
  *
- * @throws {ServiceError} `invalid_parameter` when real tokens are wanted beside a policy that refuses anything.
+ * @throws {ServiceError} `invalid_parameter` when real tokens are asked for beside a policy that refuses anything.
  */
-export function withDefaults(said: NewClientSettings): ClientSettings {
-  const isProduction = said.environment === PRODUCTION;
-  const policy = said.policy ?? (isProduction ? ALLOW_ALL : NO_MESSAGING);
+export function withDefaults(input: NewClientSettings): ClientSettings {
+  const isProduction = input.environment === PRODUCTION;
+  const policy = input.policy ?? (isProduction ? ALLOW_ALL : NO_MESSAGING);
   const usual = isProduction && isUnrestricted(policy) ? "real" : "virtual";
-  const facts = { ...said, policy, delivery: said.delivery ?? usual };
-  checkDelivery(facts);
-  return facts;
+  const settings = { ...input, policy, delivery: input.delivery ?? usual };
+  checkDelivery(settings);
+  return settings;
 }
 
 /**
- * `change` with what it brings along: a policy that refuses anything makes the client's tokens virtual.
+ * `change` with what it implies: a policy that refuses anything makes the client's tokens virtual.
  *
- * @throws {ServiceError} As `withDefaults`, of what would stand afterwards.
+ * @throws {ServiceError} As `withDefaults`, for the resulting settings.
  */
 export function changeWithDelivery(
-  standing: ClientSettings,
+  current: ClientSettings,
   change: Partial<ClientSettings>,
 ): Partial<ClientSettings> {
-  const { delivery, policy = standing.policy } = change;
+  const { delivery, policy = current.policy } = change;
   if (delivery !== undefined) {
     checkDelivery({ delivery, policy });
     return change;
   }
-  return standing.delivery === "virtual" || isUnrestricted(policy)
+  return current.delivery === "virtual" || isUnrestricted(policy)
     ? change
     : { ...change, delivery: "virtual" };
 }
 
-/** Throws `invalid_parameter` for grants or networks that mean nothing. */
+/** Throws `invalid_parameter` for invalid grants or networks. */
 export function validateSettings({ grants, networks }: ClientSettings): void {
   checkNetworks(networks);
   checkGrants(grants);
 }
 
-/** Whether a client is exactly so. */
-export function isSame(client: ClientSettings, facts: ClientSettings): boolean {
-  return JSON.stringify(inOrder(client)) === JSON.stringify(inOrder(facts));
+/** Whether two clients have the same settings. */
+export function isSame(a: ClientSettings, b: ClientSettings): boolean {
+  return JSON.stringify(inOrder(a)) === JSON.stringify(inOrder(b));
 }
 
-/** Facts as the audit tells them. */
-export function settingsForPeople(facts: Partial<ClientSettings>) {
-  const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy } = facts;
+/** Settings as an audit entry shows them. */
+export function auditDetail(settings: Partial<ClientSettings>) {
+  const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy } = settings;
   const limits = { expires_at: expiresAt, rate_limit: rateLimit, concurrency };
   return { environment, grants, networks, ...limits, delivery, policy };
 }
 
-function inOrder(facts: ClientSettings): unknown[] {
-  const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery } = facts;
-  const { preset, allow, deny } = facts.policy;
+function inOrder(settings: ClientSettings): unknown[] {
+  const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery } = settings;
+  const { preset, allow, deny } = settings.policy;
   return [environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, preset, allow, deny];
 }
 
@@ -77,21 +76,21 @@ function checkDelivery({ delivery, policy }: Pick<ClientSettings, "delivery" | "
   if (delivery === "virtual" || isUnrestricted(policy)) return;
   throw new ServiceError(
     "invalid_parameter",
-    "真实token不受接口策略约束：请去掉delivery或改为virtual，或同时指定policy为all (no policy can hold a real token: leave delivery out, make it virtual, or give the policy all with it)",
+    "真实token不受接口策略约束：请去掉delivery或改为virtual，或同时指定policy为all (no policy can restrict a real token: omit delivery, make it virtual, or set the policy to all)",
   );
 }
 
-/** What means every app on the command line would be an app here that nobody has. */
+/** `all`, as the command line writes it, would be the name of an app here. */
 function checkGrants(grants: readonly Grant[]): void {
   if (grants.some(({ apps }) => apps.includes("all")))
-    throw new ServiceError("invalid_parameter", "apps中全部应用写作 * (in apps, every app is written as *)");
+    throw new ServiceError("invalid_parameter", "apps中请用 * 表示全部应用 (in apps, write * for every app)");
 }
 
 function checkNetworks(networks: readonly string[]): void {
   for (const network of networks) {
     try {
       if (network.includes(",") || network.trim() === "") throw new RangeError(network);
-      // Read for the error alone.
+      // For its error alone.
       void new Networks(network);
     } catch {
       throw new ServiceError("invalid_parameter", "networks应为CIDR (networks must be CIDR blocks)");

@@ -1,18 +1,18 @@
 import type { ApiPolicy } from "./api-policy.ts";
 import type { AuditEntry } from "../audit/audit-entry.ts";
 
-/** Which access tokens a client is given: WeChat's own, or ours in their place, which only our gateway takes. */
+/** Which access tokens a client gets: WeChat's own, or ours in their place, which only our gateway accepts. */
 export const DELIVERIES = ["real", "virtual"] as const;
 export type Delivery = (typeof DELIVERIES)[number];
 
-/** A program of one environment that may ask, and what for. Instants are epoch milliseconds. */
+/** A program of one environment, and what it may do. Instants are epoch milliseconds. */
 export interface Client {
   /** Unique; `CLIENT_NAME`. */
   readonly name: string;
   /** `prod`, `pre`, `st`, `dev`, or any other name. */
   readonly environment: string;
   readonly grants: readonly Grant[];
-  /** CIDR blocks from which it may ask; empty for anywhere. */
+  /** CIDR blocks from which it may call; empty for any address. */
   readonly networks: readonly string[];
   /** From then on it is refused. */
   readonly expiresAt: number | undefined;
@@ -20,7 +20,7 @@ export interface Client {
   readonly rateLimit: number | undefined;
   /** Requests under way at once through the gateway; undefined for no limit. */
   readonly concurrency: number | undefined;
-  /** `virtual` wherever the policy refuses anything: a real token names nobody, so no policy can hold it. */
+  /** `virtual` wherever the policy refuses anything: a real token names no client, so no policy can restrict it. */
   readonly delivery: Delivery;
   /** What it may call through the gateway. */
   readonly policy: ApiPolicy;
@@ -30,22 +30,22 @@ export interface Client {
   readonly version: number;
 }
 
-/** What a client is called. Whoever is none has a name in parentheses in the audit, which can't be one of these. */
+/** The name of a client. In the audit a caller that is no client has a name in parentheses, which never matches. */
 export const CLIENT_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 /** One key of a client, without the key. Instants are epoch milliseconds. */
 export interface ApiKeyRecord {
-  /** The public beginning of the key, which names it. */
+  /** The public prefix of the key, which names it. */
   readonly prefix: string;
   readonly client: string;
   /** SHA-256 of the whole key, hex. */
   readonly digest: string;
-  /** What people call it; unique among the client's keys that are not over, but for one that is being rolled. */
+  /** What people call it; unique among the client's valid keys, but for one that is being rolled. */
   readonly label: string;
   readonly createdAt: number;
   readonly expiresAt: number | undefined;
   readonly revokedAt: number | undefined;
-  /** To the minute, as far as it is written down. */
+  /** To the minute, as far as it is stored. */
   readonly lastUsedAt: number | undefined;
 }
 
@@ -54,9 +54,7 @@ export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
   return allows(grants, "admin", "");
 }
 
-/**
- * Of which apps the client may be given WeChat's own access tokens: public names, or `ANY_APP` for all of them.
- */
+/** The apps whose real access tokens the client may get: public names, or `ANY_APP` for all of them. */
 export function tokenApps({
   grants,
   delivery,
@@ -75,9 +73,9 @@ export function tokenApps({
 export const ACTIONS = [
   /** Get an access token. */
   "token:read",
-  /** Have one forgotten. */
+  /** Clear one. */
   "token:clear",
-  /** Order a new one, also by force; report one as dead; remove an app's backoffs. */
+  /** Request a new one, also by force; report one as rejected; remove an app's backoffs. */
   "token:refresh",
   /** Get a ticket. */
   "ticket:read",

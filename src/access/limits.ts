@@ -5,9 +5,9 @@ import { callerNetwork } from "./networks.ts";
 import { type Caller, denied, type Principal, tooMany } from "./principal.ts";
 import { Semaphore } from "./semaphore.ts";
 
-/** For so many callers a bucket is kept; beyond that the oldest is forgotten, which is as good as a full one. */
+/** How many buckets are kept; beyond that the oldest is evicted, which equals a full one. */
 const MAX_BUCKETS = 10_000;
-/** A token that lacks no more than this is whole: a sum of fractions is seldom exact, and a wait that was told must do. */
+/** Tolerance for rounding: after the wait that was reported, a request must succeed. */
 const ROUNDING = 1e-9;
 
 interface Bucket {
@@ -44,7 +44,7 @@ export class TokenBuckets {
     bucket.filledAt = now;
     const lacking = 1 - ROUNDING - bucket.level;
     if (lacking > 0) {
-      // To be forgotten first is no way out for the one who asks most.
+      // Moved to the end: eviction must not reset the limit of the busiest caller.
       this.#buckets.delete(caller);
       this.#keep(caller, bucket);
       return Math.ceil((lacking / perSecond) * 1000);
@@ -95,7 +95,7 @@ export class CallerLimits {
     return this.#clients.take(name, this.#share(rateLimit, rateLimit));
   }
 
-  /** A request of somebody without a key. */
+  /** A request without a key. */
   ofAddress(address: string): number {
     const { anonymousPerSecond } = this.#parts;
     if (anonymousPerSecond === 0) return 0;
@@ -117,7 +117,7 @@ export class CallerLimits {
   }
 }
 
-/** When it is worth trying again: nobody knows how long those take that are under way. */
+/** A guess: how long the calls under way take is not known. */
 const RETRY_MS = 1000;
 /** Half of what the forwarder lets through at once, so that one caller alone never takes all of it. */
 const DEFAULT_CONCURRENCY = 96;

@@ -29,16 +29,16 @@ export class Networks {
   #add(entry: string): void {
     const [address = "", prefix, more] = entry.split("/");
     const family = isIP(address);
-    const most = family === 6 ? 128 : 32;
-    const bits = prefix === undefined ? most : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-    if (family === 0 || more !== undefined || bits < 0 || bits > most) throw new RangeError(entry);
+    const maxBits = family === 6 ? 128 : 32;
+    const bits = prefix === undefined ? maxBits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
+    if (family === 0 || more !== undefined || bits < 0 || bits > maxBits) throw new RangeError(entry);
     this.#list.addSubnet(address, bits, family === 6 ? "ipv6" : "ipv4");
   }
 }
 
 /**
- * What stands for one caller where callers are counted by address: an IPv4 address, or the 64 bits of an IPv6 address that
- * name a network. Whoever has such a network has all the addresses in it.
+ * What counts as one caller where callers are counted by address: an IPv4 address, or the /64 network of an IPv6
+ * address, since its owner has all the addresses in it.
  */
 export function callerNetwork(address: string): string {
   if (isIP(address) !== 6) return address;
@@ -64,13 +64,12 @@ export function isLoopback(hostname: string): boolean {
   return isIP(hostname) === 4 && hostname.startsWith("127.");
 }
 
-const MOST = 1000;
-const LONGEST = 256;
+const MAX_ENTRIES = 1000;
+const MAX_LENGTH = 256;
 
 /**
- * `decide`, with its answers kept: callers come from few addresses under few names, and ask often.
- *
- * The answer must depend on the text alone. At most a thousand short texts are kept; then it begins anew.
+ * `decide` with cached results, which must depend on the text alone. At most a thousand short texts are cached; then
+ * the cache is cleared.
  */
 export function memoize<T>(decide: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>();
@@ -78,8 +77,8 @@ export function memoize<T>(decide: (text: string) => T): (text: string) => T {
     const before = known.get(text);
     if (before !== undefined) return before;
     const answer = decide(text);
-    if (known.size >= MOST) known.clear();
-    if (text.length <= LONGEST) known.set(text, answer);
+    if (known.size >= MAX_ENTRIES) known.clear();
+    if (text.length <= MAX_LENGTH) known.set(text, answer);
     return answer;
   };
 }

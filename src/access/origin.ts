@@ -1,13 +1,13 @@
 import { isIP } from "node:net";
 import { memoize, type Networks, plainAddress } from "./networks.ts";
 
-/** Where a request comes from, as far as the network tells. */
+/** Where a request comes from, as far as the network shows. */
 export interface Origin {
   /** The peer's address, or the one that a trusted proxy vouches for. */
   readonly address: string;
   /** Undefined for a trusted network; else what is wrong, for the person who reads the refusal. */
   readonly untrustedReason: string | undefined;
-  /** Whether the request itself looks forged, and not only its address, so that an app's secret does not make up for it. */
+  /** Whether the request itself looks forged, and not only its address: then an app's secret does not help either. */
   readonly isSuspicious: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface Arrival {
   readonly allowsOrigin: () => boolean;
 }
 
-/** An origin that is looked into when it is asked for, and no further: for a client's warm read it never is. */
+/** An origin that is evaluated on first use, and no further than needed; a client's warm read never needs it. */
 export class LazyOrigin implements Origin {
   readonly #policy: OriginPolicy;
   readonly #arrival: Arrival;
@@ -50,7 +50,7 @@ export class LazyOrigin implements Origin {
   }
 }
 
-/** Which networks, proxies and host names are believed. */
+/** Which networks, proxies and host names are trusted. */
 export interface OriginPolicyOptions {
   readonly trustedNetworks: Networks;
   readonly trustedProxies: Networks;
@@ -58,7 +58,7 @@ export interface OriginPolicyOptions {
   readonly allowedHosts: readonly string[];
 }
 
-/** Headers by which a proxy says that it forwards. From a peer that is no known proxy they are a disguise. */
+/** Headers that a forwarding proxy sets. From any other peer than a known proxy they are suspicious. */
 const FORWARDING = [
   "x-forwarded-for",
   "x-forwarded",
@@ -78,9 +78,9 @@ const UNTRUSTED =
   "来源地址不在TRUSTED_NETWORKS内，且没有API密钥 (the address is not in TRUSTED_NETWORKS, and there is no API key)";
 
 /**
- * Decides whether a request comes from where it may come from.
+ * Decides whether the origin of a request is trusted.
  *
- * The address alone is not enough: a proxy on this machine makes the whole world look like loopback, and so does a
+ * The address alone is not enough: behind a proxy on this machine every caller looks like loopback, and so does a
  * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
  */
 export class OriginPolicy {
@@ -103,8 +103,8 @@ export class OriginPolicy {
   }
 
   /**
-   * From where it comes. `peer` is the other end of the connection; `headers` are the request's, not to be believed. A page of
-   * another origin is refused unless it is a welcome one.
+   * The origin of a request. `peer` is the other end of the connection; `headers` are the request's, and not trusted.
+   * A page of another origin is refused unless `allowsOrigin`.
    */
   originOf(peer: string, headers: Headers, allowsOrigin = false): Origin {
     const direct = plainAddress(peer);
@@ -128,7 +128,7 @@ export class OriginPolicy {
       return "不接受跨站的浏览器请求 (cross-site browser request)";
     const host = headers.get("host") ?? "";
     const origin = headers.get("origin");
-    // Browsers tell the site only to https and loopback pages' requests; the origin they tell of every change.
+    // Browsers send Sec-Fetch-Site only to https and loopback URLs, but Origin with every request that changes something.
     if (!allowsOrigin && origin !== null && hostOf(origin) !== host.toLowerCase()) {
       return "不接受来自其他网页的请求 (the request comes from a page of another origin)";
     }

@@ -23,14 +23,14 @@ export interface OtherPrincipal {
     | "anonymous"
     /** The command line on this machine, which holds the database and its key. */
     | "local"
-    /** By the app's own true secret. */
+    /** By the app's own secret. */
     | "secret_holder"
     /** By a real access token of ours, which names no client. */
     | "bearer";
   readonly identity: Identity;
 }
 
-/** Who is calling. Immutable: what happens to the request is returned by whoever handles it. */
+/** Who is calling. Immutable: what happens to the request is returned by its handler. */
 export type Principal = ClientPrincipal | OtherPrincipal;
 
 /** A caller that showed nothing, or nothing that is valid. */
@@ -54,7 +54,7 @@ export interface Caller {
   readonly traceId: string;
 }
 
-/** Who made a request, for the audit: `principal`, which the request turned out to be from. */
+/** The actor of a request, for the audit. */
 export function actorOf(
   { identity }: Principal,
   { origin, traceId }: Pick<Caller, "origin" | "traceId">,
@@ -63,8 +63,8 @@ export function actorOf(
 }
 
 /**
- * What counts as one caller, say for which a user's code may be repeated with the same answer: a client from wherever it
- * calls, any other caller from one address.
+ * What counts as one caller, as for repeating a user's code: a client wherever it calls from, any other caller by its
+ * address.
  */
 export function callerKey(principal: Principal, origin: Origin): string {
   return principal.kind === "client" ? `client ${principal.owner.client.name}` : origin.address;
@@ -107,9 +107,9 @@ export function tooMany(chinese: string, english: string, retryAfterMs: number):
 }
 
 /**
- * What WeChat or WeCom would say of a wrong secret, said without asking them.
+ * WeChat's or WeCom's refusal of a wrong secret, without an upstream request.
  *
- * A secret that we don't hold is sent upstream for few callers only: guesses would have our address punished.
+ * A secret that we don't hold is sent upstream for few callers only: guesses would get our address banned.
  */
 export function wrongSecret(platform: Platform): ServiceError {
   const [errcode, errmsg] =

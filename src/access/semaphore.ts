@@ -1,4 +1,3 @@
-/** Someone who waits for permits. */
 interface Waiter {
   readonly permits: number;
   readonly go: () => void;
@@ -8,7 +7,7 @@ interface Waiter {
  * A counting semaphore: at most `limit` permits are held at once, and further acquirers wait in the order in which they
  * came.
  *
- * Something large may acquire several permits at a time. Nobody overtakes it while it waits, so it is never starved.
+ * A caller may acquire several permits at a time. The queue is first in, first out, so that it is never starved.
  */
 export class Semaphore {
   readonly #limit: number;
@@ -25,7 +24,7 @@ export class Semaphore {
     return this.#free === this.#limit;
   }
 
-  /** Takes `permits` (at most as many as there are in all) if they are free and nobody waits; whether it did. */
+  /** Acquires `permits`, clamped to the limit, if they are free and no caller is queued; returns whether it did. */
   tryAcquire(permits = 1): boolean {
     const needed = this.#clamp(permits);
     if (this.#waiting.size > 0 || this.#free < needed) return false;
@@ -53,7 +52,7 @@ export class Semaphore {
     }
   }
 
-  /** Gives back what one `acquire` took. */
+  /** Releases the permits of one `acquire`. */
   release(permits = 1): void {
     this.#free += this.#clamp(permits);
     this.#next();

@@ -1,6 +1,6 @@
 import type { Envelope } from "../envelope.ts";
 
-/** What every answer tells browsers: take it for what it says it is, load nothing for it, frame it nowhere, embed it nowhere. */
+/** The security headers of every answer. */
 export const SECURITY_HEADERS = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
@@ -8,7 +8,7 @@ export const SECURITY_HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 } as const;
 
-/** `response`, with every security header that it has no version of its own of. For answers that are not made here. */
+/** `response`, with the security headers that it lacks. For answers that are not made here. */
 function withSecurityHeaders(response: Response): Response {
   for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
     if (!response.headers.has(name)) response.headers.set(name, value);
@@ -16,7 +16,7 @@ function withSecurityHeaders(response: Response): Response {
   return response;
 }
 
-/** An answer that is not ours, with what every answer of this service says of itself. */
+/** An answer that is not made here, with the headers that every answer of this service has. */
 export function withDefaultHeaders(response: Response, traceId: string): Response {
   response.headers.set("trace-id", traceId);
   if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
@@ -39,7 +39,7 @@ export interface TextOptions {
  */
 const COMMON = new Map<string, Headers>();
 
-/** A text of ours as a response that nobody keeps, with its trace id, the security headers and `headers`. */
+/** An uncacheable text response, with its trace id, the security headers and `headers`. */
 export function textResponse(text: string, options: TextOptions): Response {
   const { contentType, traceId, status = 200, headers } = options;
   let common = COMMON.get(contentType);

@@ -1,14 +1,14 @@
 import { type TSchema, TypeGuard } from "@sinclair/typebox";
 import { ServiceError } from "../errors.ts";
 
-/** The largest body that is read. The largest that makes sense is a page's address. */
+/** The largest body that is read; the longest useful content is a page's address. */
 const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * The JSON object in a request's body.
  *
- * The content type must be `application/json` to the letter: what a browser sends across origins without asking
- * first (text, forms) is refused. Where `isOptional`, a request may have no body, and is undefined.
+ * The content type must be `application/json` to the letter: what a browser sends across origins without a
+ * preflight (text, forms) is refused. Where `isOptional`, a request may have no body, and is undefined.
  *
  * @throws {ServiceError} `unsupported_media_type`, `payload_too_large`, or `invalid_parameter` for what is no JSON object.
  */
@@ -44,15 +44,13 @@ function parse(bytes: Uint8Array): unknown {
 }
 
 /**
- * Refuses a query that two readers could read differently: a name that comes twice, or a broken percent-encoding.
+ * Rejects duplicates, since proxies disagree on which one wins, and broken percent-encoding.
  *
- * A proxy in front of us and the router may each pick another of two values, and WeChat gets neither's meaning.
- *
- * @throws {ServiceError} `invalid_parameter`; the message names nothing that was sent.
+ * @throws {ServiceError} `invalid_parameter`; the message quotes nothing that was sent.
  */
 export function checkQuery(search: string): void {
   const isEncoded = search.includes("%");
-  // One plain parameter, as most requests have, can be neither broken nor there twice.
+  // A single plain parameter can be neither broken nor duplicate.
   if (!isEncoded && !search.includes("&")) return;
   const seen: string[] = [];
   for (const pair of search.split("&")) {
@@ -88,19 +86,19 @@ function decodeOrNone(text: string): string | undefined {
 }
 
 /**
- * The bytes of a request's body, at most `bytesMost`; none when it has no body.
+ * The bytes of a request's body, at most `maxBytes`; none when it has no body.
  *
  * @throws {ServiceError} `payload_too_large` as soon as there are more; `invalid_parameter` for a Content-Length that is
  *   no number, and for a body that breaks off.
  */
-export async function readCapped(request: Request, bytesMost: number): Promise<Uint8Array> {
-  if ((announcedLength(request) ?? 0) > bytesMost) throw tooLarge(bytesMost);
+export async function readCapped(request: Request, maxBytes: number): Promise<Uint8Array> {
+  if ((announcedLength(request) ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
     for await (const chunk of request.body ?? []) {
       size += chunk.byteLength;
-      if (size > bytesMost) throw tooLarge(bytesMost);
+      if (size > maxBytes) throw tooLarge(maxBytes);
       chunks.push(chunk);
     }
   } catch (error) {
@@ -111,10 +109,9 @@ export async function readCapped(request: Request, bytesMost: number): Promise<U
 }
 
 /**
- * How long the body is by its Content-Length; undefined where none is said.
+ * The Content-Length; undefined where there is none.
  *
- * @throws {ServiceError} `invalid_parameter` for what is no number. One that comes twice, even with the same value, is
- *   joined by a comma: somebody on the way may read it otherwise.
+ * @throws {ServiceError} `invalid_parameter` for what is no number, which includes duplicates, joined by a comma.
  */
 export function announcedLength({ headers }: Request): number | undefined {
   const length = headers.get("content-length");
@@ -125,13 +122,13 @@ export function announcedLength({ headers }: Request): number | undefined {
   return Number(length);
 }
 
-/** Whatever reading a body throws is the caller's affair: it has gone, was too slow, or can't write chunks. */
+/** A failed read is the caller's fault: it has gone, was too slow, or sent broken chunks. */
 function brokenOff(cause: unknown): ServiceError {
-  return new ServiceError("invalid_parameter", "请求体中断 (the body broke off)", { cause });
+  return new ServiceError("invalid_parameter", "请求体中断 (the request body was cut off)", { cause });
 }
 
-function tooLarge(bytesMost: number): ServiceError {
-  const kib = `${Math.floor(bytesMost / 1024)}KiB`;
+function tooLarge(maxBytes: number): ServiceError {
+  const kib = `${Math.floor(maxBytes / 1024)}KiB`;
   return new ServiceError(
     "payload_too_large",
     `请求体超过${kib} (the body is larger than ${kib.replace("KiB", " KiB")})`,
@@ -139,9 +136,7 @@ function tooLarge(bytesMost: number): ServiceError {
 }
 
 /**
- * Checks that a body has no field beside those of `schema`, nor have its inner objects.
- *
- * What is no object or list where one should be is left to the schema to refuse.
+ * Rejects unknown fields in a body and its inner objects; wrong types are left to the schema.
  *
  * @throws {ServiceError} `invalid_parameter`, which names the known fields, not the one that came.
  */
@@ -161,6 +156,6 @@ export function checkFields(schema: TSchema, value: unknown): void {
 function unknownField(known: readonly string[]): ServiceError {
   return new ServiceError(
     "invalid_parameter",
-    `请求体含有未知字段，可用字段：${known.join(", ")} (the body has a field that is none of these)`,
+    `请求体含有未知字段，可用字段：${known.join(", ")} (the body has an unknown field; use these)`,
   );
 }

@@ -1,6 +1,6 @@
-/** Where a page of another origin may ask: the routes that sign pages. */
+/** The routes that pages of other origins may call: those that sign pages. */
 const SIGNATURE_PATH = /^\/(JsSDK\/getJsApiSign|v1\/apps\/[^/]+\/signatures\/[^/]+)$/;
-const REMEMBER_SECONDS = "600";
+const MAX_AGE_SECONDS = "600";
 
 /**
  * Which pages of other origins are answered: those of the listed origins, on the signature routes, and no others.
@@ -15,20 +15,20 @@ export class Cors {
     this.#origins = new Set(origins);
   }
 
-  /** Whether the request comes from such a page and asks for such a route. */
+  /** Whether the request comes from such a page, for such a route. */
   allowsOrigin(request: Request): boolean {
     if (this.#origins.size === 0) return false;
     const origin = request.headers.get("origin");
     return origin !== null && this.#origins.has(origin) && SIGNATURE_PATH.test(pathOf(request));
   }
 
-  /** What is added to the answer so that the page may read it; undefined to all others. */
+  /** The headers that let the page read the answer; undefined for any other request. */
   headersFor(request: Request): Record<string, string> | undefined {
     if (!this.allowsOrigin(request)) return undefined;
     return { "access-control-allow-origin": request.headers.get("origin") ?? "", vary: "Origin" };
   }
 
-  /** The answer to a browser that asks first whether the page may; undefined for what is no such question. */
+  /** The answer to a preflight request; undefined for any other. */
   preflight(request: Request): Response | undefined {
     if (request.method !== "OPTIONS") return undefined;
     const allowed = this.headersFor(request);
@@ -39,7 +39,7 @@ export class Cors {
         ...allowed,
         "access-control-allow-methods": "POST",
         "access-control-allow-headers": "content-type, authorization, x-api-key",
-        "access-control-max-age": REMEMBER_SECONDS,
+        "access-control-max-age": MAX_AGE_SECONDS,
       },
     });
   }

@@ -10,7 +10,7 @@ import { checkFields, readJsonBody } from "./body.ts";
 export interface RequestSocket {
   /** The other end's address. */
   readonly peer: () => string;
-  /** Lets the request's body, and whatever works on it, take so many seconds; at most 255, 0 for no limit. */
+  /** Sets the time-out of the request's body and its handler, in seconds; at most 255, 0 for none. */
   readonly giveTime: (seconds: number) => void;
 }
 
@@ -27,7 +27,7 @@ export interface Outcome {
 
 const NOT_ANSWERED: Outcome = { code: 500, result: "error" };
 
-/** One request on its way through the door. */
+/** One request that passes the door. */
 export class Call implements Caller {
   readonly request: Request;
   readonly socket: RequestSocket;
@@ -35,7 +35,7 @@ export class Call implements Caller {
   /** By the monotonic clock. */
   readonly startedAt: number;
   readonly origin: Origin;
-  /** The path as it stands in the URL, and the query without its question mark. */
+  /** The path as in the URL, and the query without its question mark. */
   readonly path: string;
   readonly search: string;
   /** A pattern of ours, never the path itself. */
@@ -84,7 +84,7 @@ export interface Face {
   encodeError(error: unknown, call: Call): Response;
 }
 
-/** What a handler returns: the data of the answer, or its very text, and what is to be recorded and said beside it. */
+/** What a handler returns: the data or the text of the answer, what is recorded, and status and headers. */
 export class Reply {
   readonly data: object | string;
   readonly usage: Usage | undefined;
@@ -124,7 +124,7 @@ export function callOf(request: Request): Call {
   return call;
 }
 
-/** What a route says of itself beside its path. */
+/** What a route declares beside its path. */
 export interface RouteRules {
   /** Throws for a caller that may not come here; called before a body is read and before anything sent is looked at. */
   readonly guard?: (call: Call) => unknown;

@@ -10,10 +10,10 @@ import { announcedLength } from "./body.ts";
 import { withDefaultHeaders } from "./answer.ts";
 import type { OtherPaths, Serving } from "./wechat.ts";
 
-/** The most that Bun gives a request: for files on slow lines, and for answers that WeChat takes its time for. */
+/** Bun's maximum, for files on slow connections and slow answers of WeChat. */
 const CALL_SECONDS = 255;
 
-/** The gateway's paths: every path of WeChat's and WeCom's that is no drop-in endpoint's. */
+/** The gateway's paths: every path of WeChat and WeCom without a drop-in endpoint. */
 export class GatewayPaths implements OtherPaths {
   readonly #access: Pick<Access, "trusted">;
   readonly #gateway: Pick<Gateway, "call">;

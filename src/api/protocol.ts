@@ -24,7 +24,7 @@ import {
 } from "./schema.ts";
 import type { PageSigner } from "../signing/page-signer.ts";
 
-/** What we keep back of a stated life, so that a caller who uses it to the last second is not refused. */
+/** Subtracted from the life that is stated, so that a caller that uses it to the last second is not refused. */
 const MARGIN_SECONDS = 10;
 
 const TOKEN_DATA = Type.Object({

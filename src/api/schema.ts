@@ -59,14 +59,14 @@ export function minTtlMs(text: string | undefined): number {
   return Number(text ?? 0) * 1000;
 }
 
-/** The life that is left of a credential in whole seconds, at least one, as faces that keep nothing back state it. */
+/** The remaining life of a credential in whole seconds, at least one; without a margin. */
 export function secondsLeft(credential: { remainingMs(): number }): number {
   return Math.max(1, Math.floor(credential.remainingMs() / 1000));
 }
 
 /**
- * An access token for a caller with that permit, `toData` giving its fields: at once while one is cached, after a look
- * in the store or a refresh otherwise. Throws what `TokenDelivery.get` throws.
+ * An access token for a caller with that permit, with the fields of `toData`: at once while one is cached, else after a
+ * read of the store or a refresh. Throws what `TokenDelivery.get` throws.
  */
 export function tokenReply(
   delivery: TokenDelivery,

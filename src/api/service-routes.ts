@@ -38,11 +38,11 @@ function healthRoutes({ notReady }: OpsRouteParts) {
   return new Elysia()
     .get("/livez", () => ({}), {
       detail: {
-        summary: "Whether the process turns · 存活检查",
+        summary: "Liveness · 存活检查",
         description:
-          "200 to whoever may ask (else 401 or 403) while requests are answered at all; restart the process when it is silent. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
+          "200 while requests are answered at all, 401 or 403 to callers that are not; restart the process when there is no answer. 只要进程还能应答，有权访问者即得到200（否则401或403）；无应答时请重启进程。",
         tags: ["Service"],
-        responses: envelopeOf("It does. 存活。", Type.Object({}), {}),
+        responses: envelopeOf("Alive. 存活。", Type.Object({}), {}),
       },
     })
     .get(
@@ -53,9 +53,9 @@ function healthRoutes({ notReady }: OpsRouteParts) {
       },
       {
         detail: {
-          summary: "Whether it can do all of its work · 就绪检查",
+          summary: "Readiness · 就绪检查",
           description:
-            "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Living credentials are served meanwhile. Looked up at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
+            "200 when the database and the audit can be written, the master key fits, the migrations are complete and the service is not stopping; else HTTP 503 with the reasons. Valid credentials are still returned. Checked at most once a second. 数据库和审计可写、主密钥匹配、迁移完成且服务未在停止时返回200，否则返回HTTP 503和原因；其间仍会发放有效凭证。每秒最多检查一次。",
           tags: ["Service"],
           responses: readyResponses(),
         },
@@ -107,9 +107,9 @@ function refusal(
 function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
   const data = { reasons: [UNWRITABLE] };
   const answer: unknown = {
-    ...envelopeOf("It can. 就绪。", READY, { reasons: [] }),
+    ...envelopeOf("Ready. 就绪。", READY, { reasons: [] }),
     503: {
-      description: "It can't, and why. 未就绪及原因。",
+      description: "Not ready, and why. 未就绪及原因。",
       content: {
         "application/json": {
           schema: Type.Object({

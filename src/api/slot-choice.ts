@@ -5,12 +5,12 @@ import type { Action } from "../access/client.ts";
 import { refusalOf, ServiceError } from "../errors.ts";
 import type { Parameters, WechatRequest } from "./wechat-request.ts";
 
-/** Forms as in the documented protocol. What has another is nobody's, and must not be taken for a name: it may be a secret. */
+/** Forms as in the documented protocol. Anything else is no name and must not be logged as one: it may be a secret. */
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const AGENT = /^[A-Za-z0-9]{1,64}$/;
 const SECRET = /^[!-~]{1,512}$/;
 
-/** What finds out which app is meant by a request that brings a secret, or an API key in its place. */
+/** What finds the app of a request with a secret, or an API key in its place. */
 export interface SlotChoiceParts {
   readonly access: Access;
   readonly directory: Pick<AppDirectory, "namesOfCorp">;
@@ -19,8 +19,8 @@ export interface SlotChoiceParts {
 /**
  * The slot of a WeChat app by the `appid` and the `secret` that were sent.
  *
- * @throws {ServiceError} WeChat's own refusals in WeChat's order: 41002, 40013, 40002, 41004, 40125; and what else
- *   `Access.weixinSlot` throws.
+ * @throws {ServiceError} WeChat's own refusals in WeChat's order: 41002, 40013, 40002, 41004, 40125; else as
+ *   `Access.weixinSlot`.
  */
 export function weixinSlotOf(
   { access }: SlotChoiceParts,
@@ -51,11 +51,10 @@ export function weixinSlotOf(
 }
 
 /**
- * The slot of a WeCom application. The secret says which application of the corp is meant; with an API key its grants do,
- * or an `agentid`.
+ * The slot of a WeCom application. The secret says which application of the corp is meant; with an API key its grants
+ * do, or an `agentid`.
  *
- * @throws {ServiceError} WeCom's own refusals in WeCom's order: 41004, 41002, 40013, 40001; and what else
- *   `Access.wecomSlot` throws.
+ * @throws {ServiceError} WeCom's own refusals in WeCom's order: 41004, 41002, 40013, 40001; else as `Access.wecomSlot`.
  */
 export function wecomSlotOf(
   { access, directory }: SlotChoiceParts,
@@ -82,7 +81,7 @@ export function wecomSlotOf(
     if (isWithoutSecret(access, call, secret, error)) throw secretMissing().with(denialOf(error));
     if (error.code !== "invalid_parameter") throw error;
     const held = directory.namesOfCorp(corpId);
-    // Of a secret that is not ours nothing is said here, so one that was sent is a client's key.
+    // A secret that is not ours was refused before, so one that was sent is a client's key.
     const isClient = call.principal.kind === "client" || secret !== undefined;
     if (held.length === 0) throw isClient ? refusalOf("wecom", 40013, "invalid corpid") : secretMissing();
     const isUnknownAgent = agent !== undefined && !held.includes(`${corpId}_${agent}`);
@@ -95,7 +94,7 @@ function isSecret(secret: string | undefined): boolean {
   return secret === undefined || SECRET.test(secret);
 }
 
-/** Whether `error` refuses somebody who has brought neither a secret nor a key, and would need one. */
+/** Whether `error` refuses a caller that sent neither a secret nor a key, and needs one. */
 function isWithoutSecret(
   access: Access,
   caller: Caller,
@@ -106,7 +105,7 @@ function isWithoutSecret(
   return code === "unauthorized" || (code === "forbidden" && access.isUntrusted(caller));
 }
 
-/** What another refusal in the place of `error` must still say of it. */
+/** The denial that another error in place of `error` must keep. */
 function denialOf({ deniedTo }: ServiceError): { readonly deniedTo?: string } {
   return deniedTo === undefined ? {} : { deniedTo };
 }

@@ -24,7 +24,7 @@ export const limit = Type.String({
 export const after = Type.String({
   maxLength: 130,
   pattern: "^[A-Za-z0-9_-]+$",
-  description: "`next` of the answer before. 上一页应答中的 `next`。",
+  description: "`next` of the previous page. 上一页应答中的 `next`。",
   examples: ["wx0000000000000001"],
 });
 
@@ -38,7 +38,7 @@ const quota = Type.Object({
 
 const revokedEarly = Type.Object(
   {
-    at: instant("When it was found out. 发现时间"),
+    at: instant("When it was detected. 发现时间"),
     early: seconds("How long before it would have expired. 提前的时间"),
   },
   {
@@ -53,20 +53,18 @@ const credentialStatus = Type.Object({
     CREDENTIAL_STATES.map((state) => Type.Literal(state)),
     {
       description:
-        "blocked: WeChat refused us or a quota is used up, until next_attempt_at or POST unblock; refreshing: being obtained now; failing: the last attempt failed, tried again; expiring: less left than when it is renewed; fresh; none: there is none. blocked：被微信拒绝或额度用尽；refreshing：正在获取；failing：上次获取失败，将自动重试；expiring：即将到期；fresh：正常；none：尚未获取。",
+        "blocked: WeChat refused us or a quota is used up, until next_attempt_at or POST unblock; refreshing: being obtained now; failing: the last attempt failed and is retried; expiring: due for renewal; fresh: valid; none: there is none. blocked：被微信拒绝或额度用尽；refreshing：正在获取；failing：上次获取失败，将自动重试；expiring：即将到期；fresh：正常；none：尚未获取。",
     },
   ),
   generation: Type.Integer({
     description: "Grows with every change; 0 for never. 每次变更递增；0表示从未获取。",
   }),
-  issued_at: Type.Optional(instant("When it was asked for. 获取时间")),
-  expires_at: Type.Optional(instant("When it ends. 到期时间")),
-  age: Type.Optional(seconds("How long ago it was asked for. 已存在的时间")),
-  expires_in: Type.Optional(seconds("Life that is left. 剩余有效期")),
-  last_used_at: Type.Optional(instant("Last hand-out, to the minute. 最近一次被取用，精确到分钟")),
-  next_attempt_at: Type.Optional(
-    instant("When the upstream is asked again at the earliest. 最早的下次获取时间"),
-  ),
+  issued_at: Type.Optional(instant("When it was requested. 获取时间")),
+  expires_at: Type.Optional(instant("When it expires. 到期时间")),
+  age: Type.Optional(seconds("How long ago it was requested. 已存在的时间")),
+  expires_in: Type.Optional(seconds("Remaining life. 剩余有效期")),
+  last_used_at: Type.Optional(instant("Last use, to the minute. 最近使用时间，精确到分钟")),
+  next_attempt_at: Type.Optional(instant("The earliest next request to the upstream. 最早的下次获取时间")),
   last_failure: Type.Optional(
     Type.Object({
       code: Type.Integer({ description: "As in an envelope. 与应答中的code相同。" }),
@@ -98,12 +96,12 @@ export const appStatus = Type.Object({
   mode: Type.Optional(
     Type.Union([Type.Literal("stable"), Type.Literal("classic")], { description: "WeChat only. 仅微信。" }),
   ),
-  title: Type.Optional(Type.String({ description: "What people call it. 名称。" })),
+  title: Type.Optional(Type.String({ description: "Display name. 名称。" })),
   source: Type.Union([Type.Literal("environment"), Type.Literal("managed")], {
     description:
-      "Where it comes from; apps of the environment are changed there. 来源；环境变量中的应用只能在环境变量中修改。",
+      "Where it comes from; apps from the environment can be changed only there. 来源；环境变量中的应用只能在环境变量中修改。",
   }),
-  disabled: Type.Boolean({ description: "Nothing is handed out for it. 已停用，不发放任何凭证。" }),
+  disabled: Type.Boolean({ description: "No credential is returned for it. 已停用，不发放任何凭证。" }),
   version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
   credentials,
   calls_today: Type.Record(Type.String(), quota, {
@@ -113,7 +111,7 @@ export const appStatus = Type.Object({
   rejected_tokens: Type.Optional(
     Type.Integer({
       description:
-        "Access tokens that WeChat rejected before their end, and whose holders' calls are still healed; missing where there are none. 被微信提前作废、其持有者的调用仍可自动修复的token数；没有时省略。",
+        "Access tokens that WeChat rejected before they expired and whose holders' calls are still healed; absent when there are none. 被微信提前作废、其持有者的调用仍可自动修复的token数；没有时省略。",
     }),
   ),
   forced_refreshes_today: Type.Optional(quota),
@@ -160,7 +158,7 @@ const title = Type.String({
   minLength: 1,
   maxLength: 64,
   pattern: "^[^\\x00-\\x1f\\x7f]+$",
-  description: "What people call it. 名称。",
+  description: "Display name. 名称。",
   examples: ["Shop"],
 });
 const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
@@ -168,7 +166,7 @@ const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
   examples: ["stable"],
 });
 const verify = Type.Boolean({
-  description: "Ask WeChat first whether the secret is right, default false. 先向微信核实secret，默认false。",
+  description: "Verify the secret with WeChat first, default false. 先向微信核实secret，默认false。",
   examples: [true],
 });
 
@@ -209,7 +207,7 @@ export const appChangeBody = Type.Object(
   {
     title: Type.Optional(
       Type.Union([title, Type.Null()], {
-        description: "What people call it; null for nothing. 名称；null为清空。",
+        description: "Display name; null to clear it. 名称；null为清空。",
         examples: ["Shop"],
       }),
     ),
@@ -218,7 +216,7 @@ export const appChangeBody = Type.Object(
     verify: Type.Optional(verify),
     disabled: Type.Optional(
       Type.Boolean({
-        description: "Whether nothing is handed out for it. 是否停用。",
+        description: "Whether it is disabled. 是否停用。",
         examples: [true],
       }),
     ),

@@ -36,7 +36,7 @@ export interface AppRouteParts {
   readonly states: CredentialStates;
 }
 
-/** `/v1/apps`: the apps that we hold, how their credentials are, and their management; never a value or a secret. */
+/** `/v1/apps`: the apps that we hold, the status of their credentials, and their management; never a value or a secret. */
 export function appRoutes(parts: AppRouteParts) {
   return new Elysia().use(statusRoutes(parts)).use(managementRoutes(parts));
 }
@@ -53,23 +53,23 @@ function statusRoutes(parts: AppRouteParts) {
       "",
       async ({ query, request }) => {
         const isVisible = access.visibleApps(callOf(request));
-        const most = Number(query.limit ?? PAGE);
-        const found = directory.list({ after: query.after, limit: most + 1, isWanted: isVisible });
-        const names = found.slice(0, most);
+        const size = Number(query.limit ?? PAGE);
+        const found = directory.list({ after: query.after, limit: size + 1, isWanted: isVisible });
+        const names = found.slice(0, size);
         const apps = [];
         for (const name of names) {
           apps.push((await show(name)).data);
-          // The database is read without a wait, so a page would hold up everybody else for its whole length.
+          // The database is read synchronously, so a page must yield to other requests.
           await nextTurn();
         }
-        return { apps, ...(found.length > most ? { next: names.at(-1) } : {}) };
+        return { apps, ...(found.length > size ? { next: names.at(-1) } : {}) };
       },
       {
         query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(after) }),
         detail: {
-          summary: "Every app and how its credentials are · 全部应用及其凭证状态",
+          summary: "Every app and the status of its credentials · 全部应用及其凭证状态",
           description:
-            "Those that the caller may do anything with, in the order of their names. With `next` in the answer there are more: send it as `after`. 按名称排序；应答中有 `next` 时将其作为 `after` 获取下一页；只列出调用方有权限的应用。",
+            "The apps that the caller has any grant for, sorted by name. `next` in the answer means that there are more: send it as `after`. 按名称排序；应答中有 `next` 时将其作为 `after` 获取下一页；只列出调用方有权限的应用。",
           tags: ["v1"],
           responses: answersOf(
             "The apps. 应用列表。",
@@ -82,9 +82,9 @@ function statusRoutes(parts: AppRouteParts) {
     .get("/:app", ({ params, request }) => showVisible(params.app, callOf(request)), {
       params: Type.Object({ app }),
       detail: {
-        summary: "One app and how its credentials are · 单个应用及其凭证状态",
+        summary: "One app and the status of its credentials · 单个应用及其凭证状态",
         description:
-          "State, age, expiry, last failure with what to do, next attempt and today's calls against the quota. 状态、有效期、最近失败及处理建议、下次获取时间、当日调用量与额度。",
+          "State, age, expiry, last failure and what to do about it, next attempt, and today's calls against the quota. 状态、有效期、最近失败及处理建议、下次获取时间、当日调用量与额度。",
         tags: ["v1"],
         responses: answersOf("The app. 应用。", appStatus, APP_EXAMPLE),
       },
@@ -102,9 +102,9 @@ function statusRoutes(parts: AppRouteParts) {
         {
           params: Type.Object({ app }),
           detail: {
-            summary: "Ask WeChat again at once · 解除暂停，立即重新请求微信",
+            summary: "Remove the backoffs of an app · 解除退避，立即重新请求微信",
             description:
-              "After what WeChat complained about has been fixed (white list, frozen secret, …): removes every backoff of the app. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部退避；无请求体。",
+              "Call it when the cause is fixed (IP allow-list, frozen secret, …): removes every backoff of the app, so that the next request goes to WeChat. Takes no body. 处理完微信提示的问题（如IP白名单）后调用，解除该应用的全部退避；无请求体。",
             tags: ["v1"],
             responses: answersOf("The app, without backoffs. 解除后的应用。", appStatus, APP_EXAMPLE),
           },
@@ -119,10 +119,10 @@ function managementRoutes(parts: AppRouteParts) {
   const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
   return (
     new Elysia({ prefix: "/v1/apps" })
-      // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
+      // Before validation: only administrators learn what is wrong with a request.
       .derive(async ({ request }) => {
         const actor = access.admin(callOf(request));
-        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is used.
+        // To see what another process has just changed. If it can't be read, the last copy is used.
         await administration.refresh().catch(() => undefined);
         return { actor };
       })
@@ -139,7 +139,7 @@ function managementRoutes(parts: AppRouteParts) {
           detail: {
             summary: "Register an app · 登记应用",
             description:
-              "201 when it is new; the same again is 200, another of that name 409. With `verify` WeChat is asked first whether the secret is right, always by stable token, which disturbs nobody. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。`verify` 为true时先向微信核实secret（始终使用稳定版接口，不影响现有token）。",
+              "201 when it is new, 200 when the same app exists, 409 when a different one has that name. With `verify` the secret is first verified with WeChat, always by stable token, which leaves existing tokens valid. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。`verify` 为true时先向微信核实secret（始终使用稳定版接口，不影响现有token）。",
             tags: ["v1"],
             responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
           },
@@ -158,7 +158,7 @@ function managementRoutes(parts: AppRouteParts) {
           detail: {
             summary: "Change an app · 修改应用",
             description:
-              "What is left out stays. A secret can be written, never read; a new one forgets what the old one got. With If-Match only that version: else 412. Apps from the environment are 409. 未给出的字段不变；secret只写不读，更换后旧secret获取的凭证作废；带If-Match时版本不符返回412；来自环境变量的应用返回409。",
+              "Fields that are left out keep their values. A secret can be written, never read; a new one clears the credentials that the old one obtained. With If-Match, 412 for any other version. Apps from the environment are 409. 未给出的字段不变；secret只写不读，更换后旧secret获取的凭证作废；带If-Match时版本不符返回412；来自环境变量的应用返回409。",
             tags: ["v1"],
             responses: answersOf("The app. 应用。", appStatus, MANAGED_APP_EXAMPLE),
           },
@@ -175,7 +175,7 @@ function managementRoutes(parts: AppRouteParts) {
           detail: {
             summary: "Remove an app · 删除应用",
             description:
-              "Its secret and its credentials are forgotten here; WeChat is not told. Takes no body. 删除其secret和凭证，不影响微信侧；无请求体。",
+              "Deletes its secret and its credentials here; nothing changes at WeChat. Takes no body. 删除其secret和凭证，不影响微信侧；无请求体。",
             tags: ["v1"],
             responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
           },
@@ -207,7 +207,7 @@ function toApp(body: (typeof newAppBody)["static"]): App {
   return { platform, ...common, agent };
 }
 
-/** What is given of a change; JSON's null is none. */
+/** The given fields of a change; JSON's null clears one. */
 function changeOf(body: (typeof appChangeBody)["static"]): AppChange {
   const { title, mode, secret, disabled } = body;
   return {
@@ -267,7 +267,7 @@ function credentialData(status: CredentialStatus) {
     next_attempt_at: nextAttemptAt,
     last_failure: lastFailure && failureData(lastFailure),
     revoked_early: revokedEarly,
-    // The former name, which is shown for one minor version more.
+    // The former name, for one more minor version.
     died_early: revokedEarly,
   };
 }

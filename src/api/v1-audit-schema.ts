@@ -3,7 +3,7 @@ import { app } from "./v1-apps-schema.ts";
 import { ACTIONS } from "../access/client.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
 
-/** How many a page has when nobody says. */
+/** The default size of a page. */
 export const PAGE = 100;
 
 const ID_EXAMPLE = "1042";
@@ -14,14 +14,14 @@ const instant = (description: string, example: string) =>
 
 const limit = Type.String({
   pattern: "^(?:[1-9]\\d{0,2}|1000)$",
-  description: "How many in one answer, 1 to 1000, default 100. 每页数量，1到1000，默认100。",
+  description: "Page size, 1 to 1000, default 100. 每页数量，1到1000，默认100。",
   examples: ["100"],
 });
 
-/** A page's cursor: what the page before said. */
+/** A page's cursor, from the previous page. */
 const cursor = Type.String({
   pattern: "^[1-9]\\d{0,14}$",
-  description: "`next` of the answer before. 上一页应答中的 `next`。",
+  description: "`next` of the previous page. 上一页应答中的 `next`。",
   examples: [ID_EXAMPLE],
 });
 
@@ -79,7 +79,7 @@ export const entryQuery = Type.Object({
   before: Type.Optional(cursor),
 });
 
-/** Which counts of use, in pages. */
+/** Which usage counts, in pages. */
 export const usageQuery = Type.Object({
   ...narrow,
   action: Type.Optional(
@@ -94,7 +94,7 @@ export const usageQuery = Type.Object({
   after: Type.Optional(cursor),
 });
 
-/** Which counts of denials, in pages. */
+/** Which denial counts, in pages. */
 export const denialQuery = Type.Object({
   client: Type.Optional(client),
   ...time,
@@ -102,21 +102,21 @@ export const denialQuery = Type.Object({
   after: Type.Optional(cursor),
 });
 
-/** One entry as it is shown; what is empty is left out. */
+/** One entry as it is shown, without empty fields. */
 export const entry = Type.Object({
-  id: Type.Integer({ description: "Counts up; the order of the chain. 递增序号，即链的顺序。" }),
+  id: Type.Integer({ description: "Ascending; the order of the chain. 递增序号，即链的顺序。" }),
   at: Type.Integer({ description: "When (epoch milliseconds). 时刻（毫秒时间戳）。" }),
   client: Type.String({
     description:
-      "Who: a client, or in parentheses who is none, as `(command line)`. 客户端；括号中为非客户端的身份。",
+      "Who: a client, or any other caller in parentheses, as `(command line)`. 客户端；括号中为非客户端的身份。",
   }),
   environment: Type.Optional(Type.String({ description: "The client's. 所属环境。" })),
-  address: Type.String({ description: "From where; may be empty. 来源地址，可能为空。" }),
+  address: Type.String({ description: "Source address; may be empty. 来源地址，可能为空。" }),
   action: Type.String({ description: `${AUDIT_ACTIONS.join(", ")}. 操作。` }),
   app: Type.Optional(Type.String({ description: "The app's public name. 应用。" })),
   outcome: Type.String({
     description:
-      "`ok`; `begun` for what ends in an entry of its own; or an error's code. 结果：成功、已开始（另有一条记录其结束）或错误码。",
+      "`ok`, `begun` when another entry records the end, or an error code. 结果：成功、已开始（另有一条记录其结束）或错误码。",
   }),
   trace_id: Type.Optional(Type.String({ description: "Of the request. 请求的trace_id。" })),
   token_digest: Type.Optional(
@@ -138,7 +138,7 @@ export const usageCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
   client: Type.String({
     description:
-      "Who; `(other)` for the sum of what was not told apart. 客户端；`(other)`为未单独列出部分的合计。",
+      "Who; `(other)` for the sum of what was not counted separately. 客户端；`(other)`为未单独列出部分的合计。",
   }),
   environment: Type.Optional(Type.String({ description: "The client's. 所属环境。" })),
   action: Type.String({
@@ -156,18 +156,18 @@ export const denialCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
   address: Type.String({
     description:
-      "From where; `(other)` for the sum of what was not told apart. 来源地址；`(other)`为未单独列出部分的合计。",
+      "Source address; `(other)` for the sum of what was not counted separately. 来源地址；`(other)`为未单独列出部分的合计。",
   }),
   client: Type.Optional(Type.String({ description: "Who, when known. 客户端（已识别时）。" })),
-  route: Type.String({ description: "What was asked for. 请求的路由。" }),
-  code: Type.Integer({ description: "What was answered. 应答中的code。" }),
+  route: Type.String({ description: "The route. 请求的路由。" }),
+  code: Type.Integer({ description: "The code of the answer. 应答中的code。" }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });
 
-/** What a look at the whole chain found. */
+/** The result of verifying the whole chain. */
 export const verdict = Type.Object({
   intact: Type.Boolean({ description: "Whether nothing was tampered with. 是否完整、未被改动。" }),
-  entries: Type.Integer({ description: "How many were looked at. 已检查的条数。" }),
+  entries: Type.Integer({ description: "How many were checked. 已检查的条数。" }),
   fault: Type.Optional(
     Type.Object({
       id: Type.Integer({ description: "The first entry that does not fit. 第一条不符的序号。" }),
@@ -179,7 +179,7 @@ export const verdict = Type.Object({
       { id: Type.Integer(), hash: Type.String() },
       {
         description:
-          "The last entry that fits. Keep it elsewhere: a database that was set back lacks it. 最后一条相符的记录；请另行保存，以便发现数据库被整体回退。",
+          "The last entry that fits. Keep it elsewhere: a database that was rolled back lacks it. 最后一条相符的记录；请另行保存，以便发现数据库被整体回退。",
       },
     ),
   ),

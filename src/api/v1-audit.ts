@@ -31,7 +31,7 @@ export interface AuditRouteParts {
   readonly clock: Pick<Clock, "monotonic">;
 }
 
-/** A search that few entries pass, or a long chain, takes longer than a socket may be silent. */
+/** A search with few matches, or a long chain, takes longer than the idle time-out. */
 const LONG: RouteRules = { seconds: 0 };
 
 const next = Type.Optional(Type.String({ description: "There are more. 尚有更多。" }));
@@ -48,7 +48,7 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
     countsPage(query, name, (filter, page) => auditStore.listDenials(filter, page));
   return (
     new Elysia({ prefix: "/v1/audit" })
-      // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
+      // Before validation: only administrators learn what is wrong with a request.
       .derive(({ request }) => ({ actor: admin(callOf(request)) }))
       .get(
         "",
@@ -60,9 +60,9 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
         {
           query: entryQuery,
           detail: {
-            summary: "What was done, the newest first · 审计记录（新的在前）",
+            summary: "Audit entries, newest first · 审计记录（新的在前）",
             description:
-              "For administrators: every change, clear, refresh and key event. With `next` in the answer there are more: send it as `before`. 仅限管理员：全部变更、清除、刷新与密钥事件。应答中有 `next` 时将其作为 `before` 获取下一页。",
+              "For administrators: every change, clear, refresh and key event. `next` in the answer means that there are more: send it as `before`. 仅限管理员：全部变更、清除、刷新与密钥事件。应答中有 `next` 时将其作为 `before` 获取下一页。",
             tags: ["v1"],
             responses: answersOf(
               "The entries. 审计记录。",
@@ -85,7 +85,7 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
         ({ query }) => pageOfDenials(query, "denials"),
         route(LONG, { query: denialQuery, detail: denialsDetail("denials") }),
       )
-      // The former names of both, which answer for one minor version more.
+      // The former names of both, for one more minor version.
       .get(
         "/reads",
         ({ query }) => pageOfUsage(query, "reads"),
@@ -106,7 +106,7 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
             app: "",
             outcome: "ok",
             tokenDigest: "",
-            // Not by which values: what is asked for need not be a name, and the audit keeps it.
+            // Not the values: they may be anything, even a secret, and the audit keeps them.
             detail: { since: filter.since, until: filter.until, narrowed_by: namesIn(query) },
           });
           return new Response(exportLines(auditStore.walk(filter), clock), {
@@ -122,9 +122,9 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
           query: exportQuery,
           detail: {
             summary:
-              "Every entry as lines of JSON, the oldest first · 导出审计记录（每行一个JSON，旧的在前）",
+              "Export the audit, one JSON object per line, oldest first · 导出审计记录（每行一个JSON，旧的在前）",
             description:
-              "For administrators. The export itself is an entry; when that can't be written there is none. A line may begin with spaces, which keep a long search's connection open. 仅限管理员。导出本身也记入审计；无法记录时不予导出。行首可能有空格，用于在长时间查找时保持连接。",
+              "For administrators. The export itself is audited, and refused when that fails. A line may begin with spaces, which keep the connection open during a long search. 仅限管理员。导出本身也记入审计；无法记录时不予导出。行首可能有空格，用于在长时间查找时保持连接。",
             tags: ["v1"],
             responses: exportAnswers(),
           },
@@ -138,11 +138,11 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
         },
         route(LONG, {
           detail: {
-            summary: "Whether anybody has tampered with the audit · 校验审计链",
+            summary: "Verify the audit chain · 校验审计链",
             description:
-              "For administrators: looks at every entry. A database that was set back to an older state as a whole is intact; compare `last` with one that you kept. 仅限管理员：逐条检查。数据库被整体回退时链仍完整，请与另行保存的 `last` 比对。",
+              "For administrators: checks every entry. A database that was rolled back as a whole still has an intact chain; compare `last` with one that you kept. 仅限管理员：逐条检查。数据库被整体回退时链仍完整，请与另行保存的 `last` 比对。",
             tags: ["v1"],
-            responses: answersOf("What was found. 校验结果。", verdict, VERDICT_EXAMPLE),
+            responses: answersOf("The result. 校验结果。", verdict, VERDICT_EXAMPLE),
           },
         }),
       )
@@ -217,9 +217,9 @@ function countData<Count extends UsageCount | DenialCount>({ id: _id, ...count }
 
 function usageDetail(name: "usage" | "reads"): DocumentDecoration {
   return {
-    summary: "How often who used what, by minute · 每分钟的使用次数",
+    summary: "Usage counts by minute · 每分钟的使用次数",
     description:
-      "For administrators: counted per client, action, app and minute, the newest first. With `next` in the answer there are more: send it as `after`. 仅限管理员：按客户端、操作、应用和分钟计数，新的在前。应答中有 `next` 时将其作为 `after` 获取下一页。",
+      "For administrators: counted per client, action, app and minute, newest first. `next` in the answer means that there are more: send it as `after`. 仅限管理员：按客户端、操作、应用和分钟计数，新的在前。应答中有 `next` 时将其作为 `after` 获取下一页。",
     tags: ["v1"],
     deprecated: name === "reads",
     responses: answersOf("The counts. 使用次数。", Type.Object({ [name]: Type.Array(usageCount), next }), {
@@ -230,9 +230,9 @@ function usageDetail(name: "usage" | "reads"): DocumentDecoration {
 
 function denialsDetail(name: "denials" | "refusals"): DocumentDecoration {
   return {
-    summary: "How often who was denied, by minute · 每分钟的拒绝次数",
+    summary: "Denial counts by minute · 每分钟的拒绝次数",
     description:
-      "For administrators: counted per address, client, route, code and minute, the newest first; beyond 10,000 of them in a minute and a process summed under `(other)`. With `next` in the answer there are more: send it as `after`. 仅限管理员：按地址、客户端、路由、code和分钟计数，新的在前；每个进程每分钟超过10000项的部分合计在 `(other)` 下。应答中有 `next` 时将其作为 `after` 获取下一页。",
+      "For administrators: counted per address, client, route, code and minute, newest first; beyond 10,000 in a minute and a process they are summed under `(other)`. `next` in the answer means that there are more: send it as `after`. 仅限管理员：按地址、客户端、路由、code和分钟计数，新的在前；每个进程每分钟超过10000项的部分合计在 `(other)` 下。应答中有 `next` 时将其作为 `after` 获取下一页。",
     tags: ["v1"],
     deprecated: name === "refusals",
     responses: answersOf("The counts. 拒绝次数。", Type.Object({ [name]: Type.Array(denialCount), next }), {
@@ -262,10 +262,10 @@ function namesIn(query: Readonly<Record<string, unknown>>): string[] {
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * Entries as NDJSON, a piece at a time as the reader takes them.
+ * Entries as NDJSON, streamed at the reader's pace.
  *
- * While a long search finds nothing, a space is sent now and then: it belongs to the next line, where JSON ignores it. A
- * failure breaks the stream off, so that the reader knows that something is missing.
+ * While a long search finds nothing, a space is sent now and then; it begins the next line, where JSON ignores it. A
+ * failure aborts the stream, so that the reader notices.
  */
 function exportLines(
   pieces: AsyncIterableIterator<readonly AuditRecord[]>,

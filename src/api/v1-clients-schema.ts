@@ -1,5 +1,5 @@
 import { Type } from "@sinclair/typebox";
-import { OVERLAP_MOST_MS } from "../access/client-administration.ts";
+import { MAX_OVERLAP_MS } from "../access/client-administration.ts";
 import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
 import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
 
@@ -13,10 +13,10 @@ export const client = Type.String({
   examples: ["order-service"],
 });
 
-/** The key of a path: its public beginning. */
+/** The key of a path: its public prefix. */
 export const key = Type.String({
   pattern: "^ats_[0-9A-Za-z]{8}$",
-  description: "The public beginning of a key. 密钥的公开前缀。",
+  description: "The public prefix of a key. 密钥的公开前缀。",
   examples: ["ats_4fGh7Kq2"],
 });
 
@@ -24,7 +24,7 @@ export const key = Type.String({
 export const afterClient = Type.String({
   maxLength: 64,
   pattern: "^[a-z0-9._-]+$",
-  description: "`next` of the answer before. 上一页应答中的 `next`。",
+  description: "`next` of the previous page. 上一页应答中的 `next`。",
   examples: ["order-service"],
 });
 
@@ -60,14 +60,14 @@ const grants = Type.Array(
 
 const networks = Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
   maxItems: 100,
-  description: "CIDR blocks from which it may ask; none for anywhere. 允许的来源网段；为空不限。",
+  description: "CIDR blocks that it may call from; empty for any address. 允许的来源网段；为空不限。",
   examples: [["10.0.0.0/8"]],
 });
 
 const instant = (description: string, example: number) =>
   Type.Integer({ minimum: 0, maximum: 8_640_000_000_000_000, description, examples: [example] });
 
-const expiresAt = instant("When it ends. 到期时间（毫秒时间戳）。", 1_798_761_600_000);
+const expiresAt = instant("When it expires. 到期时间（毫秒时间戳）。", 1_798_761_600_000);
 const rateLimit = Type.Integer({
   minimum: 1,
   maximum: 1_000_000,
@@ -88,7 +88,7 @@ const delivery = Type.Unsafe<Delivery>(
     DELIVERIES.map((each) => Type.Literal(each)),
     {
       description:
-        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway takes. Default `real` for `prod`, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；`prod`默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
+        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway accepts. Default `real` for `prod`, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；`prod`默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
       examples: ["virtual"],
     },
   ),
@@ -107,7 +107,7 @@ const policy = Type.Object(
     allow: Type.Optional(
       patterns("Allowed whatever the preset says. 不论预设一律允许。", "/cgi-bin/message/custom/typing"),
     ),
-    deny: Type.Optional(patterns("Refused whatever else is said. 一律拒绝。", "/cgi-bin/message/**")),
+    deny: Type.Optional(patterns("Always refused. 一律拒绝。", "/cgi-bin/message/**")),
   },
   {
     additionalProperties: false,
@@ -133,7 +133,7 @@ export const newClientBody = Type.Object(
   { additionalProperties: false },
 );
 
-/** The body of a change: what is left out stays, null is none. */
+/** The body of a change: fields that are left out keep their values, null clears one. */
 export const clientChangeBody = Type.Object(
   {
     environment: Type.Optional(environment),
@@ -141,7 +141,7 @@ export const clientChangeBody = Type.Object(
     networks: Type.Optional(networks),
     expires_at: Type.Optional(
       Type.Union([expiresAt, Type.Null()], {
-        description: "When it ends; null for never. 到期时间（毫秒时间戳）；null为永不。",
+        description: "When it expires; null for never. 到期时间（毫秒时间戳）；null为永不。",
         examples: [1_798_761_600_000],
       }),
     ),
@@ -173,7 +173,7 @@ export const newKeyBody = Type.Object(
         maxLength: 64,
         pattern: "^[^\\x00-\\x1f\\x7f]+$",
         description:
-          "What people call it; unique among the client's keys that are not over. Default `default`. 密钥名称，同一客户端内唯一，默认 `default`。",
+          "Display name; unique among the client's valid keys. Default `default`. 密钥名称，在该客户端的有效密钥中唯一，默认 `default`。",
         examples: ["laptop of Li"],
       }),
     ),
@@ -188,9 +188,9 @@ export const rollBody = Type.Object(
     overlap: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: OVERLAP_MOST_MS / 1000,
+        maximum: MAX_OVERLAP_MS / 1000,
         description:
-          "Seconds for which the old key goes on, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
+          "Seconds for which the old key stays valid, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
         examples: [86_400],
       }),
     ),
@@ -221,7 +221,7 @@ export const clientData = Type.Object({
 });
 
 const keyFields = {
-  key: Type.String({ description: "The public beginning. 公开前缀。" }),
+  key: Type.String({ description: "The public prefix. 公开前缀。" }),
   label: Type.String(),
   state: Type.Union([Type.Literal("active"), Type.Literal("expired"), Type.Literal("revoked")]),
   created_at: Type.Integer(),
@@ -233,7 +233,7 @@ const keyFields = {
 /** One key as it is shown. */
 export const keyData = Type.Object(keyFields);
 
-/** A key that was just made. */
+/** A new key. */
 export const createdKeyData = Type.Object({
   ...keyFields,
   api_key: Type.String({ description: "The key itself, shown only now. 密钥本身，仅显示这一次。" }),

@@ -37,7 +37,7 @@ export interface ClientRouteParts {
   readonly clock: Clock;
 }
 
-/** `/v1/clients`: who may ask for what, and their keys; for administrators. */
+/** `/v1/clients`: clients, their grants and their keys; for administrators. */
 export function clientRoutes(parts: ClientRouteParts) {
   const { access, clients, clientAdministration: administration, clock } = parts;
   const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
@@ -51,27 +51,27 @@ export function clientRoutes(parts: ClientRouteParts) {
     new Reply({ ...keyFields(record), api_key: made.reveal() }, { status: 201 });
   return (
     new Elysia({ prefix: "/v1/clients" })
-      // Before anything that was sent is looked at: what is wrong with it is nobody's business but an administrator's.
+      // Before validation: only administrators learn what is wrong with a request.
       .derive(async ({ request }) => {
         const actor = access.admin(callOf(request));
-        // What was made by way of another process a moment ago must be there. If it can't be read, what is known is shown.
+        // To see what another process has just changed. If it can't be read, the last copy is used.
         await clients.refresh().catch(() => undefined);
         return { actor };
       })
       .get(
         "",
         ({ query }) => {
-          const most = Number(query.limit ?? PAGE);
-          const found = clients.list({ after: query.after, limit: most + 1 });
-          const page = found.slice(0, most);
-          const next = found.length > most ? page.at(-1)?.name : undefined;
+          const size = Number(query.limit ?? PAGE);
+          const found = clients.list({ after: query.after, limit: size + 1 });
+          const page = found.slice(0, size);
+          const next = found.length > size ? page.at(-1)?.name : undefined;
           return { clients: page.map(clientFields), ...(next === undefined ? {} : { next }) };
         },
         {
           query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(afterClient) }),
           detail: {
             summary: "Every client · 全部客户端",
-            description: "In the order of their names, in pages. 按名称排序，分页。",
+            description: "Sorted by name, in pages. 按名称排序，分页。",
             tags: ["clients"],
             responses: answersOf(
               "The clients. 客户端列表。",
@@ -84,7 +84,7 @@ export function clientRoutes(parts: ClientRouteParts) {
       .post(
         "",
         async ({ body, actor }) => {
-          const facts: NewClientSettings = {
+          const settings: NewClientSettings = {
             environment: body.environment,
             grants: body.grants,
             networks: body.networks ?? [],
@@ -94,7 +94,7 @@ export function clientRoutes(parts: ClientRouteParts) {
             ...(body.delivery && { delivery: body.delivery }),
             ...(body.policy && { policy: policyOf(body.policy) }),
           };
-          const isNew = await administration.create(body.client, facts, { actor });
+          const isNew = await administration.create(body.client, settings, { actor });
           return show(body.client, isNew ? 201 : 200);
         },
         route(rules, {
@@ -102,7 +102,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           detail: {
             summary: "Create a client · 创建客户端",
             description:
-              "201 when it is new; the same again is 200, another of that name 409. With the first client, callers without a key are no longer answered unless ANONYMOUS=on. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。创建第一个客户端后，除非ANONYMOUS=on，不再应答没有密钥的调用方。",
+              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. From the first client on, callers without a key are no longer answered unless ANONYMOUS=on. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。创建第一个客户端后，除非ANONYMOUS=on，不再应答没有密钥的调用方。",
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },
@@ -130,7 +130,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           detail: {
             summary: "Change a client · 修改客户端",
             description:
-              "What is left out stays; null is none. With If-Match only that version: else 412. 未给出的字段不变，null为清空。带If-Match时版本不符返回412。",
+              "Fields that are left out keep their values; null clears one. With If-Match, 412 for any other version. 未给出的字段不变，null为清空。带If-Match时版本不符返回412。",
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },
@@ -157,7 +157,7 @@ export function clientRoutes(parts: ClientRouteParts) {
         "/:client/keys",
         async ({ params }) => {
           show(params.client);
-          // What other processes know of the last use may be missing where it can't be read just now.
+          // Without the last uses of other processes where they can't be read.
           await clients.readUses(params.client).catch(() => undefined);
           return { keys: clients.keysOf(params.client).map(keyFields) };
         },
@@ -165,7 +165,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           params: Type.Object({ client }),
           detail: {
             summary: "The keys of a client · 客户端的密钥",
-            description: "Never a key itself, only its public beginning. 只有公开前缀，不含密钥本身。",
+            description: "Never a key itself, only its public prefix. 只有公开前缀，不含密钥本身。",
             tags: ["clients"],
             responses: answersOf("The keys. 密钥列表。", Type.Object({ keys: Type.Array(keyData) }), {
               keys: [KEY_EXAMPLE],
@@ -183,7 +183,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           params: Type.Object({ client }),
           body: newKeyBody,
           detail: {
-            summary: "Make an API key · 创建API密钥",
+            summary: "Create an API key · 创建API密钥",
             description:
               "`api_key` is shown only in this answer. A label that is in use is 409. `api_key` 只在此应答中显示；label重复返回409。",
             tags: ["clients"],
@@ -204,9 +204,9 @@ export function clientRoutes(parts: ClientRouteParts) {
           params: Type.Object({ client, key }),
           body: rollBody,
           detail: {
-            summary: "Make a key in the place of another · 滚动更换密钥",
+            summary: "Roll a key · 滚动更换密钥",
             description:
-              "The old one goes on for `overlap` seconds, so that programs can change over. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
+              "A new key replaces the old one, which stays valid for `overlap` seconds, so that programs can switch. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
             tags: ["clients"],
             responses: answersOf("The new key (HTTP 201). 新密钥（HTTP 201）。", createdKeyData, {
               ...KEY_EXAMPLE,
@@ -237,7 +237,7 @@ export function clientRoutes(parts: ClientRouteParts) {
 
 type ChangeBody = (typeof clientChangeBody)["static"];
 
-/** What is given of a change; null is none. */
+/** The given fields of a change; null clears one. */
 function changeOf(body: ChangeBody): Partial<ClientSettings> {
   const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, ...rest } = body;
   return {

@@ -162,7 +162,7 @@ const replaceBody = Type.Object({
   }),
 });
 
-/** A credential as it is handed out. */
+/** A credential as it is returned. */
 export const credentialData = Type.Object({
   value: Type.String(),
   expires_in: Type.Integer({ description: "Seconds left. 剩余秒数。" }),

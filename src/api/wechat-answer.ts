@@ -1,6 +1,6 @@
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 
-/** The exact content types of their JSON: below `/cgi-bin` WeChat says `encoding`, below `/sns` it says text. */
+/** WeChat's and WeCom's exact content types for JSON: below `/cgi-bin` WeChat has `encoding`, below `/sns` it is text. */
 const CONTENT_TYPES = {
   cgiBin: "application/json; encoding=utf-8",
   sns: "text/plain",
@@ -22,7 +22,6 @@ export interface AnswerContext {
 export interface WechatAnswer {
   readonly text: string;
   readonly contentType: string;
-  /** What else is said in headers. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -43,9 +42,9 @@ export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailu
   const seconds = retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(retryAfterMs / 1000));
   const body = { errcode, errmsg, ...(seconds === undefined ? {} : { retry_after: seconds }) };
   const wait: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
-  // What is Chinese has no place in a header, and is in the body.
-  const said = { "error-code": String(errcode), "error-msg": errmsg.replaceAll(/[^ -~]+/g, "") };
-  const headers = platform === "wecom" ? { ...wait, ...said } : wait;
+  // Headers can't have the Chinese half; the body has it.
+  const copied = { "error-code": String(errcode), "error-msg": errmsg.replaceAll(/[^ -~]+/g, "") };
+  const headers = platform === "wecom" ? { ...wait, ...copied } : wait;
   return { text: JSON.stringify(body), contentType: contentType(platform, path), headers };
 }
 
@@ -55,8 +54,8 @@ function contentType(platform: Platform, path: string): string {
 }
 
 /**
- * What ends each errmsg. WeChat's request id begins with the time; the rest of ours is the end of the trace id, so that
- * whoever is shown the one finds the other in the log.
+ * The end of each errmsg. WeChat's request id begins with the time; the rest of ours is the end of the trace id, by
+ * which the log finds the request.
  */
 function requestIdSuffix({ platform, path, traceId, address, now }: AnswerContext, errcode: number): string {
   const trace = traceId.replaceAll("-", "");
@@ -71,13 +70,13 @@ function requestIdSuffix({ platform, path, traceId, address, now }: AnswerContex
   return `${path.startsWith("/sns/") ? "," : ""} rid: ${rid}`;
 }
 
-/** An errcode and what WeChat or WeCom says to it. */
-type Verdict = readonly [errcode: number, errmsg: string];
+/** An errcode and WeChat's or WeCom's text for it. */
+type WechatError = readonly [errcode: number, errmsg: string];
 
-/** What we can't get now. Every SDK takes it for "busy", and the thing asked for was not done. */
-const BUSY: Verdict = [-1, "system error"];
+/** Temporarily unavailable: SDKs treat it as "busy". The request was not carried out. */
+const BUSY: WechatError = [-1, "system error"];
 
-/** How api.weixin.qq.com would say each of our errors. A refusal of its own is said in its own words. */
+/** Our errors in the words of api.weixin.qq.com. Its own refusals keep their words. */
 const WEIXIN = {
   invalid_parameter: [40097, "invalid args"],
   unauthorized: [40125, "invalid appsecret"],
@@ -97,7 +96,7 @@ const WEIXIN = {
   invalid_config: BUSY,
   store_unusable: BUSY,
   internal: BUSY,
-} satisfies Record<ErrorCode, Verdict>;
+} satisfies Record<ErrorCode, WechatError>;
 
 /** The same for qyapi.weixin.qq.com, where several numbers mean something else. */
 const WECOM = {
@@ -108,9 +107,9 @@ const WECOM = {
   not_found: [40013, "invalid corpid"],
   method_not_allowed: [40058, "invalid parameter"],
   rate_limited: [45009, "api freq out of limit"],
-} satisfies Record<ErrorCode, Verdict>;
+} satisfies Record<ErrorCode, WechatError>;
 
-/** A failure as WeChat would tell it. */
+/** A failure in WeChat's shape. */
 export interface WechatFailure {
   readonly errcode: number;
   /** Without a request id; what is ours in it is in Chinese and English. */
@@ -121,10 +120,9 @@ export interface WechatFailure {
 }
 
 /**
- * `error` as `platform` would tell it. Whatever is not a `ServiceError` says nothing about its cause.
+ * `error` in the shape of `platform`. Anything that is not a `ServiceError` reveals nothing about its cause.
  *
- * On -1 SDKs send the same once more, so a lost answer
- * has a number of ours that is in nobody's list of retries: 502 or 504.
+ * SDKs retry on -1, so a lost answer has a code of ours that no SDK retries: 502 or 504.
  */
 export function toWechatFailure(error: unknown, platform: Platform): WechatFailure {
   const isCall = error instanceof ServiceError && error.mayHaveRun;
@@ -135,17 +133,17 @@ export function toWechatFailure(error: unknown, platform: Platform): WechatFailu
   const { code, upstream, wording, message, hint, retryAfterMs } = error;
   if (upstream) return { errcode: upstream.errcode, errmsg: upstream.errmsg, isVerbatim: true, retryAfterMs };
   if (wording) return { errcode: wording.errcode, errmsg: wording.errmsg, isVerbatim: false, retryAfterMs };
-  const table: Record<ErrorCode, Verdict> = platform === "wecom" ? WECOM : WEIXIN;
+  const table: Record<ErrorCode, WechatError> = platform === "wecom" ? WECOM : WEIXIN;
   const [errcode, stem] = (isCall && LOST[code]) || table[code];
-  // A secret's or key's refusal is worded as WeChat words it, to the letter: SDKs and people search for it.
-  const said = code === "unauthorized" ? [stem] : [stem, message, ...(hint === undefined ? [] : [hint])];
-  return { errcode, errmsg: said.join(", "), isVerbatim: false, retryAfterMs };
+  // The refusal of a secret or key is worded exactly as WeChat's: SDKs and people search for it.
+  const texts = code === "unauthorized" ? [stem] : [stem, message, ...(hint === undefined ? [] : [hint])];
+  return { errcode, errmsg: texts.join(", "), isVerbatim: false, retryAfterMs };
 }
 
-const BROKEN: Verdict = [502, "bad answer, the call may have been carried out"];
-const LOST: Partial<Record<ErrorCode, Verdict>> = {
+const BROKEN: WechatError = [502, "bad answer, the call may have been carried out"];
+const LOST: Partial<Record<ErrorCode, WechatError>> = {
   upstream_invalid: BROKEN,
-  // Said of a body that breaks off; a request that was never sent is no such call.
+  // For a body that breaks off; a request that was never sent has no `mayHaveRun`.
   upstream_unreachable: BROKEN,
   upstream_timeout: [504, "no answer in time, the call may have been carried out"],
 };

@@ -33,14 +33,14 @@ export interface DropinEndpoints {
   readonly token: Readonly<Record<Platform, ReadonlyMap<string, Dropin<TokenEndpoint>>>>;
 }
 
-/** What is answered here, as a list of routes. */
+/** The drop-in endpoints as a list of routes. */
 export function dropinRoutes({ secret, token }: DropinEndpoints): { method: string; path: string }[] {
   return [...secret, ...token.weixin, ...token.wecom].flatMap(([path, { methods }]) =>
     methods.map((method) => ({ method, path })),
   );
 }
 
-/** Joins the drop-in endpoints with what they work with. */
+/** Creates the drop-in endpoints. */
 export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
   const get = ["GET"] as const;
   const both = ["GET", "POST"] as const;
@@ -77,16 +77,16 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
   };
 }
 
-/** What the endpoints that hand out tickets work with. */
+/** What the ticket endpoints work with. */
 interface TicketEndpointParts {
   readonly access: Access;
   readonly credentials: Pick<CredentialManager, "get">;
 }
 
-/** For whom an endpoint that takes an access token answers: whose token came, and for which slot. */
+/** The context of an access token whose secret we hold. */
 export type HeldSlot = TokenContext & { readonly slot: Slot };
 
-/** An endpoint that takes an access token: what it answers with to the holder of one. */
+/** An endpoint that takes an access token. */
 type TokenEndpoint = (request: WechatRequest, held: HeldSlot) => Promise<Reply>;
 
 const WEIXIN_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
@@ -145,17 +145,17 @@ async function ticket(
   return new Reply(data, { permit, result: notes.result });
 }
 
-/** What the endpoints that hand out tokens work with. */
+/** What the token endpoints work with. */
 interface TokenEndpointParts extends SlotChoiceParts {
   readonly delivery: TokenDelivery;
 }
 
-/** An endpoint that takes an app's secret, or an API key in its place: what it answers with. */
+/** An endpoint that takes an app's secret, or an API key in its place. */
 type SecretEndpoint = (request: WechatRequest) => Reply | Promise<Reply>;
 
 /**
- * `GET|POST /cgi-bin/token`. Whatever mode the app's token is fetched in, it is the shared one, with the life that is
- * left. SDKs that can use stable tokens POST to the very same address.
+ * `GET|POST /cgi-bin/token`: the shared token with its remaining life, in either token mode. SDKs that can use stable
+ * tokens POST to the same address.
  *
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
  */
@@ -168,7 +168,8 @@ function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
 }
 
 /**
- * `POST /cgi-bin/stable_token`, also with `force_refresh`, for who may order a new token, and within the app's budget.
+ * `POST /cgi-bin/stable_token`, also with `force_refresh`, for callers with `token:refresh` and within the app's
+ * budget.
  *
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
@@ -244,7 +245,7 @@ function isBudget(error: unknown): error is ServiceError & { retryAfterMs: numbe
   return !error.upstream && (error.code === "unavailable" || error.code === "rate_limited");
 }
 
-/** What the endpoints that exchange users' codes work with. */
+/** What the login endpoints work with. */
 interface LoginEndpointParts extends SlotChoiceParts {
   readonly login: Pick<Login, "oauth" | "miniProgram" | "wecomUser" | "wecomMiniProgram">;
 }

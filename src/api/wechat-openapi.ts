@@ -10,7 +10,7 @@ interface Operation {
   readonly responses: Record<string, { readonly description: string; readonly content: object }>;
 }
 
-/** What is told of an endpoint. */
+/** What describes an endpoint. */
 interface OperationSpec {
   readonly summary: string;
   readonly description: string;
@@ -31,7 +31,7 @@ interface Answer {
 /** The tag under which the document lists them. */
 const WECHAT_TAG = "WeChat";
 
-/** A text of printable ASCII, or of what `pattern` says. */
+/** A text of printable ASCII, or matching `pattern`. */
 const text = (description: string, example: string, pattern = "^[\\x21-\\x7e]+$", maxLength = 512) =>
   Type.String({ minLength: 1, maxLength, pattern, description, examples: [example] });
 /** One of these words. */
@@ -41,7 +41,7 @@ const oneOf = (description: string, ...values: [string, ...string[]]) =>
     { type: "string", description, examples: [values[0]] },
   );
 
-/** An endpoint in the form that the document wants. */
+/** An endpoint as an OpenAPI operation. */
 function operation({ summary, description, query, body, answer }: OperationSpec): Operation {
   const { type = "application/json", schema = {}, example } = answer;
   return {
@@ -68,8 +68,8 @@ function parametersOf(place: "path" | "query", { properties, required = [] }: TO
 export const DROPIN_TAG = {
   name: WECHAT_TAG,
   description: [
-    "WeChat's and WeCom's own endpoints, and every other path of theirs through the gateway: an SDK changes its base URL, and has an API key where the secret was.",
-    "Every path that carries `?access_token=` with a token that this service issued goes to that app's platform with the current token in its place. Answers are WeChat's own; errors are HTTP 200 `{errcode, errmsg}`.",
+    "WeChat's and WeCom's own endpoints, and every other path of theirs through the gateway: an SDK changes its base URL, and uses an API key in place of the secret.",
+    "Every path that carries `?access_token=` with a token that this service issued is forwarded to that app's platform with the current token in its place. Answers are WeChat's own; errors are HTTP 200 `{errcode, errmsg}`.",
     "与微信、企业微信同形的接口，其余路径经网关转发：SDK只需更换域名，并以API密钥代替secret。",
     "凡带有本服务签发的 `?access_token=` 的路径，均换上当前token后转发至该应用所属平台。应答为微信原样；错误为HTTP 200的 `{errcode, errmsg}`。",
   ].join("\n\n"),
@@ -93,13 +93,13 @@ const token = text(
   "A token that this service issued; it names the app. 本服务签发的token，由它确定应用。",
   "70_exampleToken",
 );
-const clientCredential = oneOf("Always so. 固定值。", "client_credential");
-const authorizationCode = oneOf("Always so. 固定值。", "authorization_code");
+const clientCredential = oneOf("Fixed value. 固定值。", "client_credential");
+const authorizationCode = oneOf("Fixed value. 固定值。", "authorization_code");
 const code = text("The user's one-time code. 用户的一次性code。", "sandbox-code-1");
 const forceRefresh = Type.Optional(
   Type.Boolean({
     description:
-      "Order a new token: 20 a day, 30 s apart, and for clients only with `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
+      "Force a new token: 20 a day, 30 s apart; clients need `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
     examples: [false],
   }),
 );
@@ -117,12 +117,12 @@ const OK = { errcode: Type.Integer({ const: 0 }), errmsg: STRING };
 const OK_EXAMPLE = { errcode: 0, errmsg: "ok" };
 const TOKEN = { access_token: STRING, expires_in: INTEGER };
 const TOKEN_ANSWER: Answer = {
-  description: "The shared token and the seconds that it has left. 共享的token及剩余秒数。",
+  description: "The shared token and its remaining seconds. 共享的token及剩余秒数。",
   schema: Type.Object(TOKEN),
   example: { access_token: "70_exampleToken", expires_in: 7200 },
 };
 const TICKET_ANSWER: Answer = {
-  description: "The shared ticket and the seconds that it has left. 共享的ticket及剩余秒数。",
+  description: "The shared ticket and its remaining seconds. 共享的ticket及剩余秒数。",
   schema: Type.Object({ ...OK, ticket: STRING, expires_in: INTEGER }),
   example: { ...OK_EXAMPLE, ticket: "exampleTicket", expires_in: 7200 },
 };
@@ -134,7 +134,7 @@ const FORWARDED = {
 const weixinToken = {
   summary: "Token of an Official Account or Mini Program · 公众号/小程序token",
   description:
-    "WeChat's classic token endpoint, answered with the shared token, in whichever mode it is obtained. 微信的token接口，返回共享token（与其获取方式无关）。",
+    "WeChat's classic token endpoint, answered with the shared token, in either token mode. 微信的token接口，返回共享token（与其获取方式无关）。",
   answer: TOKEN_ANSWER,
 };
 const weixinTicket = operation({
@@ -165,7 +165,7 @@ const gateway: Operation = {
   ...operation({
     summary: "Any API of an app, by API key · 以API密钥调用任意接口",
     description:
-      "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A token that turns out to be dead is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
+      "Sends the call to WeChat or WeCom with the app's current token, within the client's policy. A rejected token is replaced, and the call sent once more. 在客户端策略允许的范围内，带上应用当前token调用微信或企业微信；token失效时自动更换并重发一次。",
     answer: {
       description: "WeChat's or WeCom's answer, as it came. 微信或企业微信的应答原样返回。",
       example: { ip_list: ["101.226.103.0/25"] },
@@ -181,7 +181,7 @@ const gateway: Operation = {
         130,
       ),
       path: text(
-        "WeChat's or WeCom's path, slashes and all. 微信或企业微信的接口路径，可含斜杠。",
+        "WeChat's or WeCom's path, slashes included. 微信或企业微信的接口路径，可含斜杠。",
         "cgi-bin/getcallbackip",
         "^[a-z_]+(/[a-z_]+)*$",
       ),
@@ -202,7 +202,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     post: operation({
       summary: "Stable token · 稳定版token",
       description:
-        "The same shared token; with `force_refresh` another one. 返回同一个共享token；带 `force_refresh` 时更换。",
+        "The same shared token; with `force_refresh` a new one. 返回同一个共享token；带 `force_refresh` 时更换。",
       body: tokenBody,
       answer: TOKEN_ANSWER,
     }),
@@ -227,7 +227,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     get: operation({
       summary: "Mini Program login · 小程序登录",
       description:
-        "A login code for openid and session key. Within ten seconds the same caller with the same code is told the same. 以登录code换取openid和session_key；同一调用方10秒内重复同一code得到相同结果。",
+        "A login code for openid and session key. The same caller that repeats a code within 10 s gets the same answer. 以登录code换取openid和session_key；同一调用方10秒内重复同一code得到相同结果。",
       query: Type.Object({ appid, secret, js_code: code, grant_type: authorizationCode }),
       answer: {
         description: FORWARDED.weixin,
@@ -241,7 +241,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     get: operation({
       summary: "Web page login · 网页授权登录",
       description:
-        "An OAuth code for openid and the user's own token. Within ten seconds the same caller with the same code is told the same. 以网页授权code换取openid和用户token；同一调用方10秒内重复同一code得到相同结果。",
+        "An OAuth code for openid and the user's own token. The same caller that repeats a code within 10 s gets the same answer. 以网页授权code换取openid和用户token；同一调用方10秒内重复同一code得到相同结果。",
       query: Type.Object({ appid, secret, code, grant_type: authorizationCode }),
       answer: {
         description: FORWARDED.weixin,
@@ -259,7 +259,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
   },
   "/cgi-bin/auth/getuserinfo": {
     get: operation({
-      summary: "Who a WeCom code is · 企业微信身份",
+      summary: "WeCom user login · 企业微信用户登录",
       description: "A member's or a visitor's code. 成员或访客的code。",
       query: Type.Object({ access_token: token, code }),
       answer: {

@@ -2,7 +2,7 @@ import { ServiceError } from "../errors.ts";
 import { readCapped } from "./body.ts";
 import type { Call } from "./face.ts";
 
-/** A request in WeChat's own form. Its body is not read yet. */
+/** A request in WeChat's own form, without its body. */
 export interface WechatRequest {
   readonly call: Call;
   /** As it came, but for duplicate slashes: SDKs whose base URL ends in a slash send `//cgi-bin/token`. */
@@ -56,11 +56,10 @@ export class Parameters {
 }
 
 /**
- * Reads what was sent by query and, unless by GET, by body: JSON whatever its content type, or a form.
+ * Reads the query and, except for GET, the body: JSON whatever its content type, or a form. SDKs send JSON with all
+ * kinds of types, and WeChat accepts them; requests of foreign web pages are refused before.
  *
- * SDKs name all kinds of types for the same JSON, as WeChat lets them. Foreign web pages are kept out elsewhere.
- *
- * @throws {ServiceError} `invalid_parameter` for a name that the query or a form has twice; `payload_too_large`.
+ * @throws {ServiceError} `invalid_parameter` for a duplicate name; `payload_too_large`.
  */
 export function readParameters({
   call: { request },
@@ -93,7 +92,7 @@ function jsonObject(text: string): Readonly<Record<string, unknown>> | undefined
     const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
     return isObject ? (value as Record<string, unknown>) : undefined;
   } catch {
-    // A form is no JSON.
+    // It is a form.
     return undefined;
   }
 }
@@ -105,7 +104,7 @@ interface Pair {
 }
 
 /**
- * The query of a URL that keeps every byte of what it does not change: what the gateway hands on is what the caller sent.
+ * The query of a URL that keeps every byte of what it does not change: the gateway forwards what the caller sent.
  */
 export class RawQuery {
   readonly #pairs: readonly Pair[];
@@ -147,7 +146,7 @@ export class RawQuery {
     return this.#pairs.filter(({ text }) => text !== "").map(({ name }) => name);
   }
 
-  /** The same with `value` under that name, in the place of what was there, or at the end. */
+  /** The same with `value` under that name, replacing what was there, or at the end. */
   with(name: string, value: string): RawQuery {
     const text = `${name}=${encodeURIComponent(value)}`;
     if (this.count(name) === 0) return new RawQuery([...this.#pairs, { name, text }]);

@@ -15,16 +15,16 @@ import {
   withoutLastSlash,
 } from "./wechat-request.ts";
 
-/** What is known of a request while it is served, for the answer and for its failure. */
+/** The state of a request while it is served. */
 export interface Serving {
   readonly request: WechatRequest;
-  /** Whose words a failure is told in: of the path, until the token tells. */
+  /** Whose words a failure uses: by the path, until the token's platform is known. */
   platform: Platform;
   /** What a call through the gateway counts as, once it is allowed. */
   usage: Usage | undefined;
 }
 
-/** What answers the paths that are no drop-in endpoint's. */
+/** What answers the paths without a drop-in endpoint. */
 export interface OtherPaths {
   /** Refuses a path that could be read in two ways, in the words of `platform`. */
   assertPath(platform: Platform, path: string): void;
@@ -47,7 +47,7 @@ const APP_PATH = /^\/gateway\/([A-Za-z0-9_-]{1,130})(\/.*)$/;
 const GATEWAY = /^\/gateway(\/|$)/;
 
 /**
- * Everything at the host's root that is WeChat's and not ours: drop-in endpoints, and every other path through the gateway.
+ * WeChat's and WeCom's own paths: drop-in endpoints, and every other path through the gateway.
  *
  * Path, query and body must reach WeChat as they came, and every answer has WeChat's own shape.
  */
@@ -58,19 +58,19 @@ export class WechatFace implements Face {
     this.#options = options;
   }
 
-  /** Every route of it; `*` stands for any method, and at the end of a path for any other. */
+  /** Its routes; `*` means any method, and any rest of a path. */
   get routes(): readonly { method: string; path: string }[] {
     const others = ["/gateway/:app/*", "/*"].map((path) => ({ method: "*", path }));
     return [...dropinRoutes(this.#options.endpoints), ...others];
   }
 
-  /** By its path, or by the token that it brings to any path that is not another face's. */
+  /** By its path, or by a token in the query of a path that no other face matches. */
   matches({ path, search }: Call): boolean {
     const plain = collapseSlashes(path);
     return isPlatformPath(plain) || GATEWAY.test(plain) || /(^|&)access_token=/.test(search);
   }
 
-  /** On WeChat's own paths a secret or a token may still tell who is calling. */
+  /** On WeChat's own paths a secret or a token may still identify the caller. */
   mayIdentify(): boolean {
     return true;
   }
@@ -158,7 +158,7 @@ export class WechatFace implements Face {
     const { request } = serving;
     const { call } = request;
     const { platform } = context.name;
-    // As WeChat reads it, so that none of ours is asked of WeChat in other letters.
+    // WeChat ignores the case, so our own endpoints must not be reached there in other letters.
     const path = withoutLastSlash(sent.toLowerCase());
     const endpoint = endpoints.token[platform].get(path);
     if (context.slot && endpoint) {
@@ -171,8 +171,8 @@ export class WechatFace implements Face {
   }
 
   /**
-   * Whose a path is, as far as it tells. Of a gateway's path only the form of the app's name is looked at: whether we hold
-   * it is not for a caller that has not shown a key yet.
+   * The platform of a path, as far as it shows. For `/gateway` only the form of the app's name decides: whether we hold
+   * the app must not be revealed before a key was checked.
    */
   #platformOf(path: string): Platform {
     const { secret, token } = this.#options.endpoints;

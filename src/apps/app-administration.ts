@@ -25,17 +25,15 @@ export interface AppAdministrationParts {
   readonly changes: Changes;
   readonly directory: AppDirectory;
   readonly clock: Clock;
-  /** Asks upstream whether a secret is right, with the slot of that secret. Throws what the upstream says. */
+  /** Checks the secret of a slot upstream. Throws the upstream's refusal. */
   readonly check: (slot: Slot) => Promise<unknown>;
-  /** Called when the store has forgotten what was issued to an app: this process's memory must forget it too. */
-  readonly onForgotten: (app: App) => void;
+  /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
+  readonly onCleared: (app: App) => void;
 }
 
 /**
  * Registers, changes and removes apps, each change with its audit entry, and keeps this process's directory up to date
- * with what all processes have changed.
- *
- * Apps from the environment are not its to change.
+ * with the changes of all processes. Apps from the environment can't be changed here.
  */
 export class AppAdministration {
   readonly #parts: AppAdministrationParts;
@@ -49,28 +47,28 @@ export class AppAdministration {
   }
 
   /**
-   * Registers an app. Whether it is new: the very same again is none, so that a repeated request does no harm.
+   * Registers an app. False when the same app exists already, so that the request is idempotent.
    *
-   * @throws {ServiceError} `conflict` when there is another app of that name; with `isVerified`, what upstream says of
-   *   the secret.
+   * @throws {ServiceError} `conflict` when there is another app of that name; with `isVerified`, the upstream's refusal
+   *   of the secret.
    */
   async create(
     app: App,
     { isVerified, actor }: { isVerified: boolean; actor: AuditActor },
   ): Promise<boolean> {
-    if (this.#isThere(app)) return false;
+    if (this.#exists(app)) return false;
     if (isVerified) await this.#check(app);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
     try {
       await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
     } catch (error) {
-      // Somebody else was faster, perhaps with the very same.
+      // Another process was faster, perhaps with the same app.
       await this.refresh();
-      if (this.#isThere(app)) return false;
+      if (this.#exists(app)) return false;
       throw error;
     }
-    await this.#learn();
+    await this.#reload();
     return true;
   }
 
@@ -78,7 +76,7 @@ export class AppAdministration {
    * Changes an app. With `version`, only that version.
    *
    * @throws {ServiceError} `not_found`, `conflict` for one from the environment, `precondition_failed`; with
-   *   `isVerified`, what upstream says of the secret.
+   *   `isVerified`, the upstream's refusal of the secret.
    */
   async update(
     name: string,
@@ -109,22 +107,22 @@ export class AppAdministration {
     const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
     await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
-    if (isNewSecret) this.#parts.onForgotten(app);
-    await this.#learn();
+    if (isNewSecret) this.#parts.onCleared(app);
+    await this.#reload();
   }
 
-  /** Removes an app and forgets what was issued to it. Throws as `update`. */
+  /** Removes an app and clears what was issued to it. Throws as `update`. */
   async remove(
     name: string,
     { version, actor }: { version: number | undefined; actor: AuditActor },
   ): Promise<void> {
     const { app } = this.#managed(name, version);
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
-    this.#parts.onForgotten(app);
-    await this.#learn();
+    this.#parts.onCleared(app);
+    await this.#reload();
   }
 
-  /** Reads the managed apps again if any has changed. Throws what the store throws; then what was known goes on. */
+  /** Rereads the managed apps if any has changed. Throws what the store throws; then the last copy stays in use. */
   refresh(): Promise<void> {
     return this.#mirror.refresh();
   }
@@ -134,38 +132,37 @@ export class AppAdministration {
     this.#mirror.start();
   }
 
-  /** Ends what `start` began. */
   stop(): void {
     this.#mirror.stop();
   }
 
-  /** After a change that stands: it was made, whether it can be read again at once or not. */
-  async #learn(): Promise<void> {
+  /** Rereads the apps after a change, which is made even where that fails. */
+  async #reload(): Promise<void> {
     await this.refresh().catch(() => undefined);
   }
 
   async #read(epoch: number): Promise<void> {
-    // Nothing was ever registered: nothing is there to be read.
+    // At epoch 0 nothing was ever registered.
     if (epoch > 0) this.#parts.directory.replaceManaged(await this.#parts.store.listManaged());
   }
 
-  /** Whether there is that very app. Throws `conflict` when there is another of that name. */
-  #isThere(app: App): boolean {
-    const standing = this.#parts.directory.find(nameOfApp(app));
-    if (!standing || isSame(standing, app)) return standing !== undefined;
-    throw standing.managed ? taken() : fromEnvironment();
+  /** Whether the same app exists. Throws `conflict` when there is another of that name. */
+  #exists(app: App): boolean {
+    const current = this.#parts.directory.find(nameOfApp(app));
+    if (!current || isSame(current, app)) return current !== undefined;
+    throw current.managed ? taken() : fromEnvironment();
   }
 
-  /** Whether the app of a configured slot has another secret by now, or is gone; as far as can be read just now. */
+  /** Whether the app of a configured slot has another secret by now, or is gone, as far as the store can be read. */
   async isOutdated(slot: Slot): Promise<boolean> {
-    await this.#learn();
+    await this.#reload();
     const current = this.#parts.directory.slotNamed(slot);
     return current?.secret.equals(slot.secret) !== true;
   }
 
   #check({ platform, id, secret }: App): Promise<unknown> {
     this.#limitChecks();
-    // A secret that is not held yet is asked for by stable token, which disturbs nobody.
+    // A secret that is not held yet is checked by stable token, which leaves every classic token valid.
     return this.#parts.check(this.#parts.directory.foreignSlot(platform, id, secret));
   }
 
@@ -177,7 +174,7 @@ export class AppAdministration {
     if (this.#checkedAt.length >= MAX_CHECKS_PER_MINUTE)
       throw new ServiceError(
         "rate_limited",
-        "核实secret过于频繁，请稍后再试 (secrets are verified too often; try again later)",
+        "核实secret过于频繁，请稍后再试 (too many secret verifications; try again later)",
         { retryAfterMs: first + MINUTE_MS - now },
       );
     this.#checkedAt.push(now);
@@ -192,18 +189,18 @@ export class AppAdministration {
   }
 }
 
-/** Somebody else has changed it since the caller looked. */
+/** It has changed since the caller read it. */
 export function outdated(): ServiceError {
   return new ServiceError(
     "precondition_failed",
-    "已被他人修改，请重新读取后再试 (it was changed meanwhile; read it again and repeat)",
+    "已被他人修改，请重新读取后再试 (it has changed meanwhile; read it again and retry)",
   );
 }
 
 function taken(): ServiceError {
   return new ServiceError(
     "conflict",
-    "该应用已存在且内容不同，请改用修改 (the app exists and differs; change it instead)",
+    "该应用已存在且内容不同，请改用修改 (the app exists with other settings; update it instead)",
   );
 }
 
@@ -214,10 +211,10 @@ function fromEnvironment(): ServiceError {
   );
 }
 
-function isSame(standing: App, app: App): boolean {
-  if (!standing.managed || standing.managed.isDisabled || !standing.secret.equals(app.secret)) return false;
-  if (standing.managed.title !== app.managed?.title) return false;
-  return standing.platform === "wecom" || app.platform === "wecom" || standing.tokenMode === app.tokenMode;
+function isSame(current: App, app: App): boolean {
+  if (!current.managed || current.managed.isDisabled || !current.secret.equals(app.secret)) return false;
+  if (current.managed.title !== app.managed?.title) return false;
+  return current.platform === "wecom" || app.platform === "wecom" || current.tokenMode === app.tokenMode;
 }
 
 function entryOf(

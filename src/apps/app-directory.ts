@@ -16,7 +16,7 @@ export type SecretDigest = (platform: Platform, appId: string, secret: Secret) =
 /**
  * The apps that we hold, and the answer to "whose secret does this caller use?".
  *
- * It decides from what the caller sent alone; whether the caller is authorized is decided elsewhere.
+ * It decides by what the caller sent alone; authorization is decided elsewhere.
  */
 export class AppDirectory {
   readonly #fromEnvironment: readonly App[];
@@ -27,7 +27,7 @@ export class AppDirectory {
   /** Sorted when first listed. */
   #names: readonly string[] | undefined;
   #epoch = 0;
-  /** One slot for as long as its app stays as it is, so that callers can keep what they know of it by identity. */
+  /** One slot as long as its app does not change, so that callers can cache by identity. */
   readonly #slots = new WeakMap<App, Slot>();
 
   /** `apps` are those that the environment names. */
@@ -37,7 +37,7 @@ export class AppDirectory {
     this.#take(apps);
   }
 
-  /** Puts these in the place of the apps that administrators had registered. None of them is one of the environment's. */
+  /** Replaces the apps that administrators have registered. None of them is one of the environment's. */
   replaceManaged(apps: readonly App[]): void {
     const current = apps.map((app) => {
       const known = this.find(nameOfApp(app));
@@ -52,7 +52,7 @@ export class AppDirectory {
     this.#epoch += 1;
   }
 
-  /** Changes whenever other apps are in place: what was worked out of them is good while it stays. */
+  /** Changes whenever the apps do: what is derived from them is valid until then. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -79,7 +79,7 @@ export class AppDirectory {
   /**
    * The slot of a WeChat app: the configured one without a secret or with the configured one, else one of its own.
    *
-   * A foreign secret is always asked for by stable token, which leaves every classic token valid.
+   * A foreign secret always gets stable tokens, which leave every classic token valid.
    *
    * @throws {ServiceError} `invalid_parameter` when there is neither a secret nor a configured app.
    */
@@ -112,7 +112,7 @@ export class AppDirectory {
     if (!named) {
       throw new ServiceError(
         "invalid_parameter",
-        "agentid参数与secret不属于同一个应用 (agentid contradicts secret)",
+        "agentid参数与secret不属于同一个应用 (agentid and secret belong to different applications)",
       );
     }
     return this.#slotOf(named);
@@ -128,7 +128,7 @@ export class AppDirectory {
     if (slot) return slot;
     throw new ServiceError(
       "not_found",
-      "没有配置该应用，请检查appid或<corpid>_<agent> (no such app here; check the appid or <corpid>_<agent>)",
+      "没有配置该应用，请检查appid或<corpid>_<agent> (no such app is configured; check the appid or <corpid>_<agent>)",
     );
   }
 
@@ -227,7 +227,7 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   if (another) {
     throw new ServiceError(
       "invalid_parameter",
-      "缺少secret参数：该corpid配置了多个应用，请提供agentid或secret (several agents: give agentid or secret)",
+      "缺少secret参数：该corpid配置了多个应用，请提供agentid或secret (the corp has several applications: send agentid or secret)",
     );
   }
   return only;
@@ -248,7 +248,7 @@ function createSlot(app: App): Slot {
     platform,
     appId,
     ...own,
-    // Opened where it is used: a damaged one affects its own app alone.
+    // Decrypted on use: a damaged one affects its own app alone.
     get secret() {
       return app.secret;
     },

@@ -10,12 +10,12 @@ import type { AuditEntry } from "../audit/audit-entry.ts";
  */
 export type TokenMode = "stable" | "classic";
 
-/** What is kept of an app that an administrator has registered, beside what every app has. */
+/** The additional fields of an app that an administrator has registered. */
 export interface Management {
   /** What people call it. */
   readonly title: string | undefined;
   readonly isDisabled: boolean;
-  /** Whether its secret in the database does not open any more: then nothing can be done with it until it has a new one. */
+  /** Whether its stored secret can't be decrypted any more: the app is unusable until it has a new one. */
   readonly isDamaged?: boolean;
   /** Grows with each change. */
   readonly version: number;
@@ -63,18 +63,18 @@ export interface SlotName {
 /**
  * Whose credentials: one app together with the secret that they are obtained with.
  *
- * A configured app has a slot for its own secret. A caller that brings another secret gets a slot of its own, so
+ * A configured app has a slot for its own secret. A caller that sends another secret gets a slot of its own, so
  * that a right one is served and a wrong one affects no other caller.
  */
 export interface Slot extends SlotName {
   readonly secret: Secret;
-  /** Means something on WeChat only. */
+  /** Relevant on WeChat only. */
   readonly tokenMode: TokenMode;
   /** Whether the secret is one that we hold. */
   readonly configured: boolean;
   /** Whether the app is disabled, or its secret damaged: nothing is returned or fetched for it. */
   readonly isDisabled?: boolean;
-  /** Its `slotKey`, where it was made once. */
+  /** Its `slotKey`, where it is precomputed. */
   readonly key?: string;
 }
 

@@ -29,7 +29,7 @@ export function readEnvironmentApps(
   const secrets = new Map<string, Secret>();
   const modes = new Map<string, { name: string; mode: TokenMode }>();
   const apps: App[] = [];
-  // There may be a hundred thousand: each name is looked at once.
+  // There may be a hundred thousand: one pass over the names.
   for (const name in variables) {
     const match = VARIABLE.exec(name);
     if (!match) continue;
@@ -41,7 +41,7 @@ export function readEnvironmentApps(
     } else if (!/^[\x21-\x7e]{1,512}$/.test(value)) {
       faults.push({
         name,
-        reason: "secret为空或含有非法字符 (the secret is empty or has blanks or odd characters)",
+        reason: "secret为空或含有非法字符 (the secret is empty or has invalid characters)",
       });
     } else if (secretOf === undefined) {
       apps.push({ platform: "wecom", id: corp, agent, secret: new Secret(value) });

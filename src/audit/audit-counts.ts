@@ -3,11 +3,11 @@ import type { AuditStore, CountKind, DenialCount, MinuteCount, UsageCount } from
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** How many different names of a kind are told apart in a minute; the rest is counted under `OTHER`. */
+/** How many names of a kind are counted separately in a minute; the rest is counted under `OTHER`. */
 const MAX_NAMES = 10_000;
 /** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
 const MAX_UNSENT = 2 * MAX_NAMES;
-/** How many rows are written at once: enough to be cheap, few enough to hold nobody up. */
+/** How many rows are written at once: enough to be cheap, few enough not to block others. */
 const PIECE = 500;
 const FLUSH_MS = 1000;
 /** In parentheses, so that no client has this name. */
@@ -24,7 +24,7 @@ interface User {
 /** Who is denied and what for. */
 export interface Denial {
   readonly address: string;
-  /** Empty when nobody was recognised. */
+  /** Empty for an unidentified caller. */
   readonly client: string;
   /** The route's pattern. */
   readonly route: string;
@@ -36,7 +36,7 @@ export interface Denial {
 export class CountCell {
   readonly kind: CountKind;
   readonly key: string;
-  /** The key of what is not told apart. */
+  /** The key under which it is summed when there are too many. */
   readonly otherKey: string;
   /** How often since it was last taken. */
   n = 0;
@@ -57,10 +57,10 @@ export class CountCell {
 }
 
 /**
- * What is too frequent to be written one by one: counted in memory per minute, and written down by `flush`.
+ * What is too frequent to be recorded one by one: counted in memory per minute, and stored by `flush`.
  *
- * Anybody can be denied under any number of addresses, so 10,000 names of a kind are told apart in a minute and in a
- * process, and the rest is summed. What can't be written is kept for the next flush.
+ * A caller can be denied from any number of addresses, so a process counts 10,000 names of a kind separately in a
+ * minute, and sums the rest. What can't be written is kept for the next flush.
  */
 export class AuditCounts {
   readonly #store: Pick<AuditStore, "addCounts">;
@@ -106,7 +106,7 @@ export class AuditCounts {
     return this.#counted.length > 0 || this.#unsent.size > 0;
   }
 
-  /** Writes down what was counted. Call it again only when it has ended. Throws when something could not be written. */
+  /** Stores what was counted. Call it again only when it has ended. Throws when something could not be written. */
   async flush(): Promise<void> {
     for (const cell of this.#counted.splice(0)) {
       this.#keep(cell);
@@ -175,9 +175,8 @@ function startOf(instant: number, lengthMs: number): number {
 }
 
 /**
- * Writes down what is counted, a second after the first of it: while nothing is counted, no timer runs.
- *
- * What fails is tried again a second later.
+ * Flushes counts a second after the first of them: while nothing is counted, no timer runs. A failed flush is retried a
+ * second later.
  */
 export class FlushTimer {
   readonly #flush: () => Promise<void>;
@@ -192,7 +191,7 @@ export class FlushTimer {
     this.#isPending = isPending;
   }
 
-  /** Has what is counted written down within a second. */
+  /** Schedules a flush within a second. */
   arm(): void {
     if (this.#isStopped) return;
     this.#timer ??= setTimeout(() => {
@@ -201,7 +200,7 @@ export class FlushTimer {
     }, FLUSH_MS);
   }
 
-  /** Writes down now what was counted before. */
+  /** Flushes now what was counted before. */
   async flush(): Promise<void> {
     // What was counted while another flush was under way is not in it.
     await this.#flushing;
@@ -212,7 +211,7 @@ export class FlushTimer {
     await this.#flushing;
   }
 
-  /** Writes down the rest and ends. */
+  /** Flushes the rest and stops. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);

@@ -2,21 +2,21 @@ import { createHash } from "node:crypto";
 import type { Secret } from "../secret.ts";
 import { ServiceError } from "../errors.ts";
 
-/** Who did something, as the audit tells it. */
+/** Who did something, as the audit records it. */
 export interface AuditActor {
-  /** A client's name; in parentheses who is none: `(anonymous)`, `(app secret)`, `(command line)`, `(service)`. */
+  /** A client's name; in parentheses for any other: `(anonymous)`, `(app secret)`, `(command line)`, `(service)`. */
   readonly client: string;
-  /** The client's environment; empty for who is none. */
+  /** The client's environment; empty for a caller that is no client. */
   readonly environment: string;
   readonly address: string;
   /** Of the request; empty where there is none. */
   readonly traceId: string;
 }
 
-/** Who does what nobody has asked for. */
+/** The actor of what the service does on its own. */
 export const SERVICE: AuditActor = { client: "(service)", environment: "", address: "", traceId: "" };
 
-/** What can be done that is written down one by one. */
+/** The actions that are recorded one by one. */
 export const AUDIT_ACTIONS = [
   "app.created",
   "app.updated",
@@ -38,12 +38,12 @@ export const AUDIT_ACTIONS = [
 ] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
-/** One thing that was done, before it is written down. */
+/** One action, before it is recorded. */
 export interface AuditEntry extends AuditActor {
   readonly action: AuditAction;
   /** The public name of the app concerned; empty where none is. */
   readonly app: string;
-  /** `ok`, `begun` for what ends in an entry of its own, or the error code with which it failed. */
+  /** `ok`, `begun` when another entry records the end, or the error code with which it failed. */
   readonly outcome: string;
   /** `tokenDigest` of the token concerned; empty where none is. */
   readonly tokenDigest: string;
@@ -51,9 +51,9 @@ export interface AuditEntry extends AuditActor {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
-/** An entry as it stands in the chain. */
+/** An entry of the chain. */
 export interface AuditRecord extends AuditEntry {
-  /** Counts up; the order of the chain. */
+  /** Ascending; the order of the chain. */
   readonly id: number;
   /** Epoch milliseconds. */
   readonly at: number;
@@ -62,9 +62,8 @@ export interface AuditRecord extends AuditEntry {
 }
 
 /**
- * The public name of a token in the audit: the first 16 hex digits of its SHA-256.
- *
- * Whoever has the token can find what was done with it; nobody finds the token.
+ * The public name of a token in the audit: the first 16 hex digits of its SHA-256. A holder of the token can find its
+ * entries; the token can't be derived from it.
  */
 export function tokenDigest(token: Secret): string {
   return createHash("sha256").update(token.reveal()).digest("hex").slice(0, 16);

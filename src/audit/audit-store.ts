@@ -13,31 +13,31 @@ export interface MinuteCount {
   readonly n: number;
 }
 
-/** How often a client did something in a minute that is too frequent to be written one by one. */
+/** How often a client did something in a minute that is too frequent to be recorded one by one. */
 export interface UsageCount {
-  /** Counts up; the order of pages. */
+  /** Ascending; the order of pages. */
   readonly id: number;
   readonly minute: number;
-  /** `(other)` for what was not told apart; `*` in counts of former versions. */
+  /** `(other)` for what was not counted separately; `*` in counts of former versions. */
   readonly client: string;
   readonly environment: string;
   /** A grant's action, as `token:read`; with a family of paths behind it, as `api:call /cgi-bin/user`, for calls. */
   readonly action: string;
-  /** The app's public name; `(other)` for what was not told apart, `*` for an app that we don't hold. */
+  /** The app's public name; `(other)` for what was not counted separately, `*` for an app that we don't hold. */
   readonly app: string;
   readonly count: number;
 }
 
 /** How often a caller was denied something in a minute. */
 export interface DenialCount {
-  /** Counts up; the order of pages. */
+  /** Ascending; the order of pages. */
   readonly id: number;
   readonly minute: number;
-  /** `(other)` for what was not told apart; `*` in counts of former versions. */
+  /** `(other)` for what was not counted separately; `*` in counts of former versions. */
   readonly address: string;
-  /** The client's name; empty when nobody was recognised. */
+  /** The client's name; empty for an unidentified caller. */
   readonly client: string;
-  /** The route's pattern; `(other)` for what was not told apart, `*` in counts of former versions. */
+  /** The route's pattern; `(other)` for what was not counted separately, `*` in counts of former versions. */
   readonly route: string;
   /** As in the envelope. */
   readonly code: number;
@@ -50,7 +50,7 @@ export interface AuditPage {
   readonly before?: number | undefined;
 }
 
-/** Which entries or counts. What is undefined does not narrow. */
+/** Which entries or counts; undefined fields do not filter. */
 export interface AuditFilter {
   readonly app?: string | undefined;
   readonly client?: string | undefined;
@@ -70,27 +70,26 @@ export interface ChainBreak {
   readonly message: string;
 }
 
-/** What a look at the whole chain found. */
+/** The result of verifying the whole chain. */
 export interface VerifyResult {
   readonly isIntact: boolean;
-  /** How many entries were looked at. */
+  /** How many entries were checked. */
   readonly entries: number;
   /** Undefined when intact. */
   readonly fault: ChainBreak | undefined;
   /**
-   * The last entry that fits: write it down elsewhere, and a database that was set back to an older state can be told.
-   * Undefined while there has been none.
+   * The last entry that fits; kept elsewhere, it reveals a database that was rolled back. Undefined for an empty chain.
    */
   readonly last: { readonly id: number; readonly hash: string } | undefined;
 }
 
 /** What one step of pruning did. */
 export interface AuditPruning {
-  /** How many entries it dropped. */
+  /** How many entries it deleted. */
   readonly entries: number;
-  /** Whether nothing is left to be dropped, or what is left can't be. */
+  /** Whether nothing is left to delete, or what is left can't be deleted. */
   readonly isDone: boolean;
-  /** Where the chain does not fit: what was tampered with is never dropped. */
+  /** Where the chain does not fit: what was tampered with is never deleted. */
   readonly fault: ChainBreak | undefined;
 }
 
@@ -102,27 +101,27 @@ export interface AuditStore {
    * @throws {ServiceError} an `AuditFailure` when the entry is refused; what the store throws when it can't be used at all.
    */
   append(entry: AuditEntry): Promise<void>;
-  /** Adds to the counts, in one transaction. Soon gives up while the store is busy: it can be done later. */
+  /** Adds to the counts, in one transaction. Gives up early while the store is busy: it can be done later. */
   addCounts(counts: readonly MinuteCount[]): Promise<void>;
   /** Entries, the newest first. */
   list(filter: AuditFilter, page: AuditPage): Promise<AuditRecord[]>;
   /**
    * Every entry, the oldest first, in pieces of at most 1,000.
    *
-   * Pieces may be empty: a search that finds little shows by them that it goes on. Others have a turn after each.
+   * Pieces may be empty, so that a search that finds little shows progress. Yields to other work after each.
    */
   walk(filter: AuditFilter): AsyncIterableIterator<readonly AuditRecord[]>;
-  /** Counts of use, the newest first. An action is found with whatever stands behind it. */
+  /** Counts of use, the newest first. An action matches with any family of paths behind it. */
   listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]>;
-  /** Counts of denials, likewise. Client and time alone narrow. */
+  /** Counts of denials, likewise; filtered by client and time only. */
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]>;
-  /** Looks at the whole chain, in pieces that hold nobody up for long. */
+  /** Verifies the whole chain, in pieces that don't block others for long. */
   verify(): Promise<VerifyResult>;
   /**
-   * Takes the next round of pruning for the caller, if it is due: 0 when it is the caller's. Otherwise in how many
-   * milliseconds it is due, because a process has taken it less than `everyMs` ago.
+   * Claims the next round of pruning: 0 when the caller has it, else the milliseconds until it is due, because a
+   * process has claimed it less than `everyMs` ago.
    */
   claimPruning(everyMs: number): Promise<number>;
-  /** Drops up to 1,000 entries, and as many counts of each kind, from before `before` (epoch milliseconds). */
+  /** Deletes up to 1,000 entries, and as many counts of each kind, from before `before` (epoch milliseconds). */
   prune(before: number): Promise<AuditPruning>;
 }

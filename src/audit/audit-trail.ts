@@ -7,10 +7,10 @@ import { type AuditEntry, AuditFailure, SERVICE } from "./audit-entry.ts";
 import type { AuditStore, ChainBreak } from "./audit-store.ts";
 
 /**
- * Writes down who did what, for the whole service.
+ * Records who did what, for the whole service.
  *
- * What changes something is written one by one, and is not done when it can't be written. Usage and denials are
- * counted; those of the last second are in memory and lost by a crash.
+ * Changes are recorded one by one, and not made when that fails. Usage and denials are counted; a crash loses those of
+ * the last second.
  */
 export class AuditTrail {
   readonly #store: AuditStore;
@@ -35,9 +35,9 @@ export class AuditTrail {
   }
 
   /**
-   * Writes an entry; it is on the disk when this resolves. Call it before what it is about is done.
+   * Writes an entry; it is on the disk when this resolves. Call it before the action.
    *
-   * @throws {AuditFailure} when it can't be written: then what it is about must not be done.
+   * @throws {AuditFailure} when it can't be written: then the action must not be done.
    */
   async record(entry: AuditEntry): Promise<void> {
     try {
@@ -59,33 +59,32 @@ export class AuditTrail {
     this.#counts.usage(identity, action, app).count();
   }
 
-  /** Counts that a caller was denied something. */
   countDenial(denial: Denial): void {
     this.#counts.denial(denial).count();
   }
 
-  /** Begins to drop what is too old, once an hour among all processes. Counts are written down without it too. */
+  /** Begins to prune, once an hour among all processes. Counts are flushed without it too. */
   start(): void {
     this.#retention.start();
   }
 
-  /** Writes down now what was counted. Never throws. */
+  /** Flushes the counts. Never throws. */
   flush(): Promise<void> {
     return this.#timer.flush();
   }
 
-  /** Drops what is too old if that is due. Never throws. */
+  /** Prunes if that is due. Never throws. */
   prune(): Promise<void> {
     return this.#retention.tick();
   }
 
-  /** Writes down the rest and ends. Called again, it writes down what was counted meanwhile. */
+  /** Flushes the counts and stops. Called again, it flushes what was counted meanwhile. */
   async stop(): Promise<void> {
     await this.#retention.stop();
     await this.#timer.stop();
   }
 
-  /** Reports what failed in the background, unless the database is locked just now: then it is done a moment later. */
+  /** Reports a failure in the background, unless the database is only locked: then it is retried soon. */
   #reportFailure(error: unknown): void {
     const code = codeOf(error);
     if (code !== "unavailable") this.#events.emit({ type: "audit.failed", code });
@@ -102,15 +101,14 @@ const DAY_MS = 86_400_000;
 
 /** Where pruning reports what it did. */
 interface RetentionReports {
-  /** Writes down how many entries were dropped. */
+  /** Records how many entries were deleted. */
   readonly record: (entry: AuditEntry) => Promise<void>;
-  /** Called when the store failed. */
   readonly onFailed: (error: unknown) => void;
-  /** Called when entries can't be dropped, because they do not fit the chain. */
+  /** Called when entries can't be deleted, because they do not fit the chain. */
   readonly onBroken: (fault: ChainBreak) => void;
 }
 
-/** Drops what is older than the audit is kept for. The store decides which process does it. */
+/** Deletes what is older than the retention. The store decides which process does it. */
 class AuditRetention {
   readonly #store: Pick<AuditStore, "claimPruning" | "prune">;
   readonly #clock: Clock;
@@ -118,7 +116,7 @@ class AuditRetention {
   readonly #reports: RetentionReports;
   /** By the monotonic clock. */
   #dueAt = -Infinity;
-  /** Whether this process has taken a round that it has not finished. */
+  /** Whether this process has claimed a round and not finished it. */
   #hasClaim = false;
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -143,8 +141,8 @@ class AuditRetention {
   }
 
   /**
-   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when nothing is
-   * pruned any more; never throws.
+   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when that has ended;
+   * never throws.
    */
   async tick(): Promise<void> {
     if (!this.#running && !this.#isStopping && this.#clock.monotonic() >= this.#dueAt) {
@@ -156,7 +154,7 @@ class AuditRetention {
     await this.#running;
   }
 
-  /** Ends after the piece that is being dropped. */
+  /** Stops after the piece that is being deleted. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#timer);

@@ -13,22 +13,20 @@ export interface CallCount {
 
 /** Where the counts of all processes are added up. */
 export interface CallCountStore {
-  /** Adds each count to what is there, in one transaction. Soon gives up while the store is busy. */
+  /** Adds the counts, in one transaction. Gives up early while the store is busy. */
   add(counts: readonly CallCount[]): Promise<void>;
-  /** What was counted for an app on a day. */
   ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]>;
 }
 
 /**
  * Counts every upstream call per app, endpoint and day.
  *
- * The counts of the last second are in memory and lost by a crash: they are for people and for caution, not for
- * accounts that must balance.
+ * A crash loses those of the last second: the counts inform operators and the pacer, and need not be exact.
  */
 export class CallCounter {
   readonly #store: CallCountStore;
   readonly #clock: Clock;
-  /** What is not written down yet. */
+  /** What is not stored yet. */
   readonly #pending = new Map<string, CallCount>();
   readonly #timer = new FlushTimer(
     // What can't be written now is kept and written next time.
@@ -41,23 +39,23 @@ export class CallCounter {
     this.#clock = clock;
   }
 
-  /** Counts one call that was sent up for an app. */
+  /** Counts one call that was sent upstream for an app. */
   count(platform: Platform, appId: string, endpoint: string): void {
     this.#add({ platform, appId, endpoint, day: beijingDay(this.#clock.now()), calls: 1 });
     this.#timer.arm();
   }
 
-  /** Writes down now what was counted before. What could not be written is kept for the next time. */
+  /** Stores what was counted before. What can't be written is kept for the next time. */
   flush(): Promise<void> {
     return this.#timer.flush();
   }
 
-  /** Writes down the rest and ends. Called again, it writes down what was counted meanwhile. */
+  /** Stores the rest and stops. Called again, it stores what was counted meanwhile. */
   stop(): Promise<void> {
     return this.#timer.stop();
   }
 
-  /** What was counted today for an app, by endpoint, what is not written down yet included. */
+  /** Today's calls for an app, by endpoint, those not stored yet included. */
   async today(platform: Platform, appId: string): Promise<Map<string, number>> {
     const day = beijingDay(this.#clock.now());
     const written = await this.#store.ofApp(platform, appId, day);

@@ -8,7 +8,7 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** How long the upstream is left alone after the first, second, … failure that may pass by itself. */
+/** How long to back off after the first, second, … temporary failure. */
 const EXPONENTIAL_MS = [1000, 2000, 4000, 8000, 16_000, 30_000];
 const WECOM_FREQUENCY_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS];
 const CIRCUIT_MS = 10 * MINUTE_MS;
@@ -22,7 +22,7 @@ export interface StoredFailure {
 }
 
 /**
- * A time in which the upstream is left alone for one reason, and the failure that callers get meanwhile.
+ * A period without upstream requests, for one reason, and the failure that callers get meanwhile.
  *
  * `key` says for what: a credential, a slot (its secret or account is to blame), the logins that a slot's token is
  * sent for, or a WeCom corp (its quota is to blame).
@@ -67,10 +67,10 @@ export function backoffKeysOfApp(slot: SlotName): string[] {
   return [...new Set(keys)];
 }
 
-/** How far the beginning of an entry may lie ahead of another process's `now` without a clock being wrong. */
+/** How far in the future an entry of another process may begin without a clock being wrong. */
 export const MAX_SKEW_MS = MINUTE_MS;
 
-/** Whether the backoff holds at `now`. */
+/** Whether the backoff is active at `now`. */
 export function isActive(backoff: Backoff, now: number): boolean {
   return isCredible(backoff, now) && now < backoff.until;
 }
@@ -119,7 +119,7 @@ export function backoffAfter(
     case undefined:
       break;
   }
-  // A terminal error says itself how long it lasts; what has no upstream's word may pass at any moment.
+  // A terminal error says how long it lasts; a failure without an errcode may pass at any moment.
   const { retryAfterMs } = error;
   if (retryAfterMs !== undefined) return backoff(credential, "quota", () => retryAfterMs);
   return backoff(credential, "exponential", (count) => step(EXPONENTIAL_MS, count));
@@ -137,7 +137,7 @@ export function backoffError(backoff: Backoff, now: number): ServiceError {
   return new ServiceError(code, message, detail);
 }
 
-/** The failures that say something of the upstream; others are our own affair and call for no backoff. */
+/** The failures of the upstream; others are our own and call for no backoff. */
 const UPSTREAM_CODES: ReadonlySet<ErrorCode> = new Set([
   "upstream_rejected",
   "upstream_invalid",
@@ -145,7 +145,7 @@ const UPSTREAM_CODES: ReadonlySet<ErrorCode> = new Set([
   "upstream_timeout",
 ]);
 
-/** Whether the upstream should be left alone for a while after this error. */
+/** Whether this error calls for a backoff. */
 export function callsForBackoff(error: ServiceError): boolean {
   if (error.pacing === "handled") return false;
   return error.pacing === "terminal" || UPSTREAM_CODES.has(error.code);
@@ -161,7 +161,7 @@ export function unavailable(message: string, retryAfterMs: number): ServiceError
   return new ServiceError("unavailable", message, { retryAfterMs });
 }
 
-/** A failure after which nothing else can be tried: the credential is left alone for `retryAfterMs`. */
+/** A failure after which nothing else can be tried for `retryAfterMs`. */
 export function terminalError(message: string, retryAfterMs: number): ServiceError {
   return new ServiceError("unavailable", message, { retryAfterMs, pacing: "terminal" });
 }
@@ -169,7 +169,7 @@ export function terminalError(message: string, retryAfterMs: number): ServiceErr
 function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number {
   if (refusal?.errcode === 89507) return HOUR_MS;
   if (refusal?.errcode === 89506) return DAY_MS;
-  // A wrong secret that is sent again and again gets the whole address banned there, with every other app of ours.
+  // WeCom bans an address that keeps sending a wrong secret, and with it every app of ours.
   if (refusal?.platform === "wecom" && refusal.errcode === 40001)
     return Math.min(DAY_MS, CIRCUIT_MS * 2 ** (count - 1));
   return CIRCUIT_MS;

@@ -6,13 +6,13 @@ import type { RefreshParts } from "./fetcher.ts";
 import type { CredentialKind } from "./kinds.ts";
 import { type Admission, budgetError } from "./pacing.ts";
 
-/** For so long the clear of a key without a value is not repeated. */
+/** How long the clear of a key without a value is not repeated. */
 const RECENT_MS = 10_000;
 
 /** Who asked for a clear, for the record. */
 export interface ClearRequest {
   readonly actor: AuditActor;
-  /** Clear only while this is still the value, and treat it as rejected by WeChat: the next get looks into it. */
+  /** Clear only while this is still the value, and treat it as rejected by WeChat: the next get verifies it. */
   readonly onlyIf?: Secret;
 }
 
@@ -60,7 +60,7 @@ export class Clearing {
     try {
       const waitMs = onlyIf && hit[0] ? await this.#parts.pacing.take("complaint", hit[0].name) : 0;
       if (waitMs > 0) throw budgetError("clear", waitMs);
-      // What was rejected ends with every clear, whether there is a current one or not.
+      // A clear also ends the app's rejected tokens, whether there is a current one or not.
       const cleared = onlyIf ? [] : names.filter(({ kind }) => kind === "access_token");
       for (const { slot } of cleared) await this.#parts.store.forgetRejected(slot);
       for (const { key, name, record } of hit) {
@@ -97,7 +97,7 @@ export class Clearing {
     return isCurrent && !this.#parts.pacing.isKnownValid(key, value);
   }
 
-  /** A row without a value may belong to a flight: who asks after the clear wants a newer answer than that one's. */
+  /** A row without a value may belong to a flight, whose result must not reach callers that come after the clear. */
   #isClearable(key: string, { credential, generation }: CredentialRecord): boolean {
     return credential !== undefined || (generation > 0 && !this.#wasJustCleared(key));
   }
@@ -135,6 +135,6 @@ export class Clearing {
 }
 
 async function giveBack(admissions: readonly Admission[]): Promise<void> {
-  // What can't be given back now ends by itself in ten seconds.
+  // What can't be given back now expires in ten seconds.
   for (const admission of admissions) await admission.giveBack().catch(() => undefined);
 }

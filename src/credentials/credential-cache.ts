@@ -5,14 +5,14 @@ import { type Credential, credentialKey, type CredentialName, type CredentialRec
 import type { SlotName } from "../apps/app.ts";
 import type { CredentialStore } from "./credential-store.ts";
 
-/** A credential with less left than this is not handed out: its life could not be stated in whole seconds. */
+/** A credential with less left than this is not returned: its life could not be stated in whole seconds. */
 export const MIN_TTL_MS = 1000;
 
 /**
  * A credential in this process's memory, with its life on both clocks.
  *
- * The wall clock survives a restart, the monotonic clock survives somebody who sets the wall clock. Whichever ends
- * first ends the life.
+ * The wall clock survives a restart, the monotonic clock survives a change of the wall clock. The credential expires by
+ * whichever comes first.
  */
 export class CachedCredential {
   readonly value: Secret;
@@ -65,16 +65,16 @@ interface Entry extends NamedCredential {
   epoch: number;
   /** Whether it may have changed since. */
   isStale: boolean;
-  /** Epoch milliseconds of the last hand-out. */
+  /** Epoch milliseconds of the last use. */
   usedAt: number;
-  /** Up to which hand-out the store knows. */
+  /** The last use that is stored. */
   writtenUsedAt: number;
 }
 
-/** An answer of the store that is under way; what changes until it is `put` makes it known as old. Use it with `using`. */
+/** An answer of the store that is under way; a change until it is `put` outdates it. Use it with `using`. */
 export interface PendingAnswer extends Disposable {
   /**
-   * Takes what the store answered into memory; undefined when it may not be handed out, or was overtaken by a change of
+   * Takes what the store answered into memory; undefined when it may not be returned, or was overtaken by a change of
    * this credential. `endsAtMonotonic`: see `CachedCredential`.
    */
   put(record: CredentialRecord, endsAtMonotonic?: number): CachedCredential | undefined;
@@ -83,8 +83,8 @@ export interface PendingAnswer extends Disposable {
 /**
  * The valid credentials that this process knows, so that a warm read touches no disk.
  *
- * It is out of date for 25 ms at most: the change feed names the credentials that any process has changed, and only those
- * are read again.
+ * It is out of date for 25 ms at most: the change feed names the credentials that any process has changed, and only
+ * those are read again.
  */
 export class CredentialCache {
   readonly #store: Pick<CredentialStore, "find" | "touch">;
@@ -145,18 +145,18 @@ export class CredentialCache {
     for (const [key, { name }] of this.#entries) if (isOne(name.slot)) this.#entries.delete(key);
   }
 
-  /** Notes that the credential under `key` was handed out, at `now` in epoch milliseconds. */
+  /** Notes a use of the credential under `key`, at `now` in epoch milliseconds. */
   markUsed(key: string, now = this.#clock.now()): void {
     const entry = this.#entries.get(key);
     if (entry) entry.usedAt = now;
   }
 
-  /** When this process handed the credential out last, in epoch milliseconds; 0 for never. */
+  /** The last use of the credential in this process, in epoch milliseconds; 0 for never. */
   usedAt(key: string): number {
     return this.#entries.get(key)?.usedAt ?? 0;
   }
 
-  /** Writes down the uses that are later than the written ones, by more than `minAgeMs`. */
+  /** Stores the uses that are later than the stored ones by more than `minAgeMs`. */
   async flushUses(minAgeMs = 0): Promise<void> {
     const changed = [...this.#entries.values()].filter(
       ({ usedAt, writtenUsedAt }) => usedAt - writtenUsedAt > minAgeMs,

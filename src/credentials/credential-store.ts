@@ -22,7 +22,7 @@ export interface DueRequest {
   readonly perSecond: number;
 }
 
-/** Whether the lease was granted, and what stood at that moment. */
+/** Whether the lease was granted, and the record at that moment. */
 export interface LeaseAnswer {
   readonly isGranted: boolean;
   /** With the generation of the lease, when it was granted. */
@@ -32,18 +32,18 @@ export interface LeaseAnswer {
 /**
  * Where credentials outlive the process, their values sealed, and where the right to refresh one is kept.
  *
- * What a promise has resolved for is on the disk. All processes see one store. A write that changes what may be handed
- * out raises the epoch of `credentials`; leases and uses alone don't.
+ * A write is on the disk when its promise resolves. All processes share one store. A write that changes what may be
+ * returned raises the epoch of `credentials`; leases and uses alone don't.
  */
 export interface CredentialStore {
-  /** What stands; `NO_RECORD` when nothing was ever saved. A value that is damaged is as good as none. */
+  /** The current record; `NO_RECORD` when nothing was ever saved. A damaged value counts as missing. */
   find(name: CredentialName): Promise<CredentialRecord>;
   /** The names of every credential of one app that was ever saved, whatever its slot and kind. */
   listOfApp(platform: Platform, appId: string): Promise<CredentialName[]>;
-  /** When the first renewal is due, in epoch milliseconds; undefined when none is. Cheap: it is asked for all the time. */
+  /** When the first renewal is due, in epoch milliseconds; undefined when none is. Cheap: it is polled. */
   nextDueAt(): Promise<number | undefined>;
   /**
-   * Takes credentials whose renewal is due, those that are due longest first, and puts their renewal off until
+   * Takes credentials whose renewal is due, the longest overdue first, and postpones their renewal until
    * `request.until`: of several processes that take at once, one gets each.
    *
    * At most `perSecond` are given to all processes together in any second. Those that were not used since `usedSince`
@@ -53,21 +53,21 @@ export interface CredentialStore {
   /** Sets when a renewal that was taken `until` then is due again, unless a new one was set meanwhile; never, by default. */
   reschedule(name: CredentialName, until: number, renewAt?: number): Promise<void>;
   /**
-   * Takes the lease of a credential in one conditional write, with a new generation. It is granted when nobody has
-   * it, its life is over, or the same holder has it.
+   * Takes the lease of a credential in one conditional write, with a new generation. It is granted when it is
+   * free, has expired, or belongs to the same holder.
    */
   lease(name: CredentialName, request: LeaseRequest): Promise<LeaseAnswer>;
   /**
-   * Ends every rejected token of the slot's app at once, in every process: from now on none that was issued until now is
-   * known again.
+   * Ends every rejected token of the slot's app at once, in every process: none that was issued until now is recognized
+   * from now on.
    */
   forgetRejected(slot: SlotName): Promise<void>;
-  /** Gives the lease back, if `holder` still has it. */
+  /** Releases the lease, if `holder` still has it. */
   release(name: CredentialName, holder: string): Promise<void>;
   /**
-   * Stores `credential` if `generation` still stands, and answers with what stands then: the very object that was
-   * given, or what somebody else saved or cleared meanwhile. The lease stays as it is. `renewAt` is when its renewal is
-   * due, in epoch milliseconds; never, by default.
+   * Stores `credential` if `generation` is still current, and returns the record then: with the very object that was
+   * given, or with what another process saved or cleared meanwhile. The lease is not changed. `renewAt` is when its
+   * renewal is due, in epoch milliseconds; never, by default.
    */
   save(
     name: CredentialName,
@@ -76,21 +76,20 @@ export interface CredentialStore {
     renewAt?: number,
   ): Promise<CredentialRecord>;
   /**
-   * Stores a credential that was pushed to us, with a new generation, so that no flight that began before can take its
-   * place. Answers with what is current then: one that was issued later than `credential` stays.
+   * Stores a credential that was pushed to us, with a new generation, so that no flight that began before can replace
+   * it. Returns the record then: one that was issued later than `credential` stays.
    */
   accept(name: CredentialName, credential: Credential): Promise<CredentialRecord>;
   /**
-   * Forgets the value, with `generation` only if that still stands, and answers with what stands then. The audit entry
-   * is written with it or not at all.
+   * Clears the value, with `generation` only if that is still current, and returns the record then. The audit entry is
+   * written in the same transaction.
    */
   clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord>;
-  /** Marks the value as rejected if `generation` still stands, and answers with what stands then; `entry` as in `clear`. */
+  /** Marks the value as rejected if `generation` is still current, and returns the record then; `entry` as in `clear`. */
   reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord>;
   /**
-   * Remembers `revoked`, and clears the value if `generation` is still current; returns what is current then. A
-   * revocation stays one when a clear has overtaken it. `earlyMs` is how long before its time it came, not above zero
-   * when it did not.
+   * Stores `revoked`, and clears the value if `generation` is still current; returns the record then. A revocation is
+   * stored even when a clear has overtaken it. `earlyMs` is how long before its expiry it came, 0 when it did not.
    */
   markRevoked(
     name: CredentialName,
@@ -99,15 +98,15 @@ export interface CredentialStore {
     revocation: { readonly now: number; readonly earlyMs: number },
   ): Promise<CredentialRecord>;
   /**
-   * Gives the value that stands another end, if it is still the one of `standing`, and answers with what stands then.
-   * Its renewal, if one is due at all, is due `renewBeforeMs` before that. Whoever has the lease is not disturbed.
+   * Makes the value expire earlier, if it is still that of `current`, and returns the record then. Its renewal, if it
+   * has one, is due `renewBeforeMs` before that. The lease is not changed.
    */
   shorten(
     name: CredentialName,
-    standing: Credential,
+    current: Credential,
     life: { readonly expiresAt: number; readonly renewBeforeMs: number },
   ): Promise<CredentialRecord>;
-  /** Writes down when credentials were last handed out. */
+  /** Stores when credentials were last used. */
   touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void>;
 }
 
@@ -115,19 +114,19 @@ export interface CredentialStore {
 export interface CredentialFacts {
   readonly kind: CredentialKind;
   readonly generation: number;
-  /** Undefined when there is no value, or none that may be handed out. */
+  /** Undefined when there is no value, or none that may be returned. */
   readonly life:
     { readonly issuedAt: number; readonly expiresAt: number; readonly renewBeforeMs?: number } | undefined;
   readonly usedAt: number | undefined;
   /** When its renewal is due; undefined when none is. */
   readonly renewAt: number | undefined;
-  /** Until when somebody has the right to refresh it; undefined when nobody does. */
+  /** When the lease expires; undefined when there is none. */
   readonly leaseExpiresAt: number | undefined;
-  /** The last value that was revoked before its time: when that was found out, and how long before. */
+  /** The last value that was revoked before it expired: when that was detected, and how long before. */
   readonly revokedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
 }
 
-/** Tells what is known of credentials to those who need no value; nothing is unsealed for it. */
+/** What is known of credentials without their values; nothing is unsealed for it. */
 export interface CredentialFactsStore {
   /** A row for each credential of the slot that was ever saved or is being obtained, in no particular order. */
   ofSlot(slot: SlotName): Promise<CredentialFacts[]>;
@@ -137,28 +136,27 @@ export interface CredentialFactsStore {
 
 /** An access token that was issued to us, without its text. */
 export interface IssuedToken {
-  /** To whose slot. */
   readonly slot: SlotName;
-  /** From then on it is nobody's, in epoch milliseconds. */
+  /** Until when it is recognized, in epoch milliseconds. */
   readonly until: number;
-  /** Whether it was rejected before its end: then it serves to heal its holders' calls, and for nothing else. */
+  /** Whether WeChat rejected it before it expired: then it serves to heal its holders' calls, and for nothing else. */
   readonly isRejected: boolean;
 }
 
-/** Knows the access tokens again that were issued to us, out of what the store keeps of them. */
+/** Recognizes the access tokens that were issued to us, by what the store keeps of them. */
 export interface IssuedTokenIndex {
   /**
-   * Whose token it is: the current one; on WeChat the one before for the five minutes that it lives on; or one that was
-   * rejected, until its own end. Undefined for a token that was never ours, has expired at `now` (epoch milliseconds) or
-   * was cleared.
+   * Whose token it is: the current one; on WeChat its predecessor for the five minutes that it stays valid; or one that
+   * was rejected, until it would have expired. Undefined for a token that was never ours, has expired at `now` (epoch
+   * milliseconds) or was cleared.
    *
    * A rejected one ends earlier when a client or key expires that may have been given it, and at once with a clear, a
-   * forced refresh, another secret of the app, its removal or disabling, and the end of any such client or key.
+   * forced refresh, a new secret of the app, its removal or disabling, and the revocation of any such client or key.
    */
   findIssued(token: Secret, now: number): Promise<IssuedToken | undefined>;
 }
 
-/** A credential that stands and when it ends, in epoch milliseconds. */
+/** A current credential and when it expires, in epoch milliseconds. */
 export interface StandingLife {
   readonly name: CredentialName;
   readonly expiresAt: number;

@@ -57,13 +57,13 @@ export interface Credential {
   readonly expiresAt: number;
   /**
    * How much life is left when it is first renewed, where that differs from the policy: WeChat may have issued a
-   * token that we never saw, and a third one now would kill this one.
+   * token that we never saw, and a third one now would revoke this one.
    */
   readonly renewBeforeMs?: number;
 }
 
 /**
- * What stands in the store under one key.
+ * The stored state of one credential.
  *
  * `generation` is the fencing number: it grows with every lease and every clear and never returns. A save names the
  * generation of its lease, and one that was overtaken changes nothing.
@@ -72,15 +72,15 @@ export interface CredentialRecord {
   readonly generation: number;
   /** Undefined after a clear. */
   readonly credential: Credential | undefined;
-  /** Somebody said that the value is refused, and nobody has looked into it yet. It is not handed out. */
+  /** The value was reported as rejected, and this is not verified yet. It is not returned. */
   readonly isRejected: boolean;
   /** The last value that WeChat itself confirmed to be revoked. It is never returned again. */
   readonly revoked: Secret | undefined;
   /** Whether anything was ever saved under this name: a slot with a token has proven its secret. */
   readonly wasSaved: boolean;
-  /** Epoch milliseconds of the last hand-out that was written down, in whichever process. */
+  /** Epoch milliseconds of the last use that any process has stored. */
   readonly usedAt: number | undefined;
-  /** The epoch of `credentials` in `Changes` in which what may be handed out changed last; 0 where it never did. */
+  /** The epoch of `credentials` in `Changes` in which what may be returned changed last; 0 where it never did. */
   readonly epoch: number;
 }
 
@@ -121,8 +121,8 @@ export type RecordEntry = (entry: AuditEntry) => Promise<void>;
 /**
  * Runs `work`, which makes or replaces a credential, between an entry that it has begun and one that it has ended.
  *
- * What can't be written down first is not done. The second entry tells the outcome; that the first stands alone means
- * that the process ended in between.
+ * Without the first entry nothing is done. The second has the outcome; when it is missing, the process ended in
+ * between.
  */
 export async function audited<T extends { readonly value: Secret }>(
   record: RecordEntry,

@@ -31,9 +31,9 @@ export interface RefreshParts {
   readonly deadlineMs?: number;
 }
 
-/** After so many attempts the exponential backoff begins. */
+/** After this many attempts the exponential backoff begins. */
 const MAX_ATTEMPTS = 3;
-const RETRY_PAUSE_MS = 200;
+const RETRY_DELAY_MS = 200;
 const CAPPED_RENEW_LEFT_MS = 60_000;
 
 /** What the holder of a lease works on, and what it may spend. */
@@ -72,7 +72,7 @@ export class Fetcher {
       } catch (error) {
         if (isClassicToken(ref) && mayHaveIssued(error)) await this.#cap(ref, scope.record);
         if (attempt >= attempts || signal.aborted || !mayRetry(ref, error)) throw error;
-        await this.#parts.clock.sleep(RETRY_PAUSE_MS * attempt * (0.5 + Math.random()));
+        await this.#parts.clock.sleep(RETRY_DELAY_MS * attempt * (0.5 + Math.random()));
       }
     }
   }
@@ -80,7 +80,7 @@ export class Fetcher {
   /** Fetches once; with `force`, a new token whatever is current. */
   async fetchOnce({ ref, record, signal }: LeaseScope, force = false): Promise<FetchResult> {
     const { source, pacing, clock } = this.#parts;
-    // Counted from before the request: an answer that was long on its way is older than it looks.
+    // Counted from before the request: a slow answer is older than it looks.
     const now = clock.now();
     const askedAt = clock.monotonic();
     const obtain = () => source.obtain(ref, { signal, force });
@@ -94,8 +94,8 @@ export class Fetcher {
   }
 
   /**
-   * Saves, and returns what is current then: this result, or what another process has put there meanwhile. Undefined
-   * when nothing is current that may be returned.
+   * Saves, and returns what is current then: this result, or that of another process. Undefined when nothing is current
+   * that may be returned.
    */
   async save(
     scope: LeaseScope,
@@ -105,22 +105,22 @@ export class Fetcher {
     const { ref, record } = scope;
     const renewAt = this.#renewalAt(scope, credential);
     using pending = memory.begin(ref);
-    const standing = await store.save(ref, credential, record.generation, renewAt);
-    const isOurs = standing.credential === credential;
-    // When our own result expires, the monotonic clock knows; of another process's only the wall clock does.
-    const held = pending.put(standing, isOurs ? endsAtMonotonic : undefined);
+    const saved = await store.save(ref, credential, record.generation, renewAt);
+    const isOurs = saved.credential === credential;
+    // The monotonic expiry is known for our own result only.
+    const held = pending.put(saved, isOurs ? endsAtMonotonic : undefined);
     const key = credentialKey(ref);
     if (isOurs) {
       const { generation } = record;
       events.emit({ type: "credential.refreshed", key, lifeMs: held?.remainingMs() ?? 0, generation });
     } else {
-      events.emit({ type: "credential.fenced", key, generation: standing.generation });
-      if (isClassicToken(ref)) await this.#cap(ref, standing);
+      events.emit({ type: "credential.fenced", key, generation: saved.generation });
+      if (isClassicToken(ref)) await this.#cap(ref, saved);
     }
     return held?.isUsable() ? held : undefined;
   }
 
-  /** WeChat may have issued a classic token that nobody has, so the current one may end in five minutes. */
+  /** WeChat may have issued a classic token that we never received, so the current one may expire in five minutes. */
   async #cap(ref: CredentialRef, { credential, isRejected }: CredentialRecord): Promise<void> {
     const { store, memory, clock } = this.#parts;
     if (!credential || isRejected) return;
@@ -129,7 +129,7 @@ export class Fetcher {
     pending.put(await store.shorten(ref, credential, { expiresAt, renewBeforeMs: CAPPED_RENEW_LEFT_MS }));
   }
 
-  /** When what was obtained is due to be renewed. A secret that we don't hold is at hand only when a caller brings it. */
+  /** When a new credential is due for renewal. A secret that we don't hold is available only while a caller sends it. */
   #renewalAt(
     { ref, record }: LeaseScope,
     { value, issuedAt, expiresAt, renewBeforeMs }: Credential,
@@ -165,8 +165,8 @@ function mayHaveIssued(error: unknown): boolean {
 /**
  * Whether the same request may be sent again.
  *
- * Not after a lost answer to a classic fetch: WeChat may have issued a token in it, and each further one kills the
- * token before the last, which others still use.
+ * Not after a lost answer to a classic fetch: WeChat may have issued a token in it, and each further one revokes
+ * the token before the last, which others still use.
  */
 function mayRetry(ref: CredentialRef, error: unknown): boolean {
   if (!(error instanceof ServiceError) || error.pacing === "handled") return false;

@@ -1,7 +1,7 @@
 import type { Slot, SlotName, TokenMode } from "../apps/app.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 
-/** When a credential is renewed ahead of its end, for one that lives two hours; shorter lives scale it down. */
+/** When a credential is renewed before it expires, for a life of two hours; shorter lives scale it down. */
 interface RenewalRule {
   /** The life that is left at the earliest and at the latest; in between, jitter spreads the credentials of many apps. */
   readonly firstLeftMs: number;
@@ -18,10 +18,10 @@ export interface Kind {
   readonly mode?: TokenMode;
   /**
    * What it is obtained with: the app's secret, the app's access token, or a credential of the app's parent. One that
-   * is pushed cannot be asked for: WeChat sends it when it likes, and `accept` stores it.
+   * is pushed cannot be requested: WeChat sends it on its own, and `accept` stores it.
    */
   readonly obtainedBy: "secret" | "token" | "parent" | "pushed";
-  /** Undefined for one that is not renewed ahead of its end. */
+  /** Undefined for one that is not renewed before it expires. */
   readonly renewal?: RenewalRule;
   /** The same value is issued until so much of its life is left; undefined where that is not known. */
   readonly repeatedUntilLeftMs?: number;
@@ -37,7 +37,7 @@ export interface Kind {
   readonly hasProbe?: boolean;
   /** What a refusal of it blames: the slot, which is its secret and account, or this credential alone. */
   readonly blames: "slot" | "credential";
-  /** Whether callers send it back to us with their calls, so that it must be known again. */
+  /** Whether callers send it back to us with their calls, so that it must be recognized. */
   readonly isPresented?: boolean;
 }
 
@@ -92,7 +92,7 @@ const ROWS = [
     platform: "wecom",
     name: "access_token",
     obtainedBy: "secret",
-    // Repeated to the very end, so it is asked for a second after it.
+    // Repeated until it expires, so it is requested a second after that.
     renewal: { firstLeftMs: -1000, lastLeftMs: -1000, again: "often" },
     repeatedUntilLeftMs: 0,
     predecessorMs: 0,
@@ -108,7 +108,7 @@ const ROWS = [
 /** The short-lived things that WeChat and WeCom issue to us. */
 export type CredentialKind = (typeof ROWS)[number]["name"];
 
-/** The name of every kind, whoever issues it. */
+/** The name of every kind, on either platform. */
 export const CREDENTIAL_KINDS: readonly CredentialKind[] = [...new Set(ROWS.map(({ name }) => name))];
 
 /** Kinds of credentials by platform, name and token mode. */
@@ -162,7 +162,7 @@ export const DAILY_LIMITS: ReadonlyMap<string, number> = new Map(
   ROWS.flatMap((row) => ("daily" in row ? [[row.daily.endpoint, row.daily.limit] as const] : [])),
 );
 
-/** What the renewal of a credential goes by. */
+/** What the renewal of a credential depends on. */
 export interface Life {
   /** The life that it was issued with. */
   readonly lifeMs: number;
@@ -171,14 +171,14 @@ export interface Life {
 }
 
 /**
- * How much life is left when a credential is first renewed ahead of its end, in milliseconds; `chance` in [0, 1) says
- * where between the earliest and the latest. Minus infinity for a kind that is not renewed.
+ * How much life is left when a credential is first renewed, in milliseconds; `chance` in [0, 1) says where between the
+ * earliest and the latest. Minus infinity for a kind that is not renewed.
  */
 export function renewBeforeMs({ renewal }: Kind, life: Life, chance: number): number {
   if (!renewal) return Number.NEGATIVE_INFINITY;
   if (life.renewBeforeMs !== undefined) return life.renewBeforeMs;
   const { firstLeftMs, lastLeftMs } = renewal;
-  // Behind the end it is a matter of clocks, not of how long it lived.
+  // After the expiry it is a matter of clocks, and not scaled.
   return (firstLeftMs - (firstLeftMs - lastLeftMs) * chance) * (firstLeftMs > 0 ? scaleOf(life) : 1);
 }
 

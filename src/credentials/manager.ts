@@ -21,7 +21,6 @@ import { SingleFlight } from "./single-flight.ts";
 const REPLACE_RETRY_MS = 10_000;
 /** How long to wait after a renewal that failed, when nothing else says how long. */
 const RENEWAL_FAILED_MS = 1000;
-/** When to look again for a credential that WeChat pushes every ten minutes. */
 const PUSHED_RETRY_MS = 60_000;
 
 /** What the manager works with. */
@@ -46,15 +45,15 @@ export interface GetNotes {
 /** A flight of this process. */
 interface Flight {
   readonly name: CredentialName;
-  /** Whether a caller without a credential joins it: not a probe; and during a renewal nobody is without one. */
+  /** Whether a caller without a credential joins it: not a probe, and not a renewal. */
   readonly isAwaited: boolean;
 }
 
 /**
- * Keeps one current credential per key and hands it to whoever asks: `get`, `replace`, `accept`, `clear`.
+ * Keeps one current credential per key: `get`, `replace`, `accept`, `clear`.
  *
- * A warm `get` touches neither disk nor network. Whatever must be asked of WeChat goes through one flight per
- * credential in this process, and through `Refresh` among the processes.
+ * A warm `get` touches neither disk nor network. Every upstream request goes through one flight per credential
+ * in this process, and through `Refresh` among the processes.
  */
 export class CredentialManager {
   readonly #parts: ManagerParts;
@@ -75,11 +74,11 @@ export class CredentialManager {
   }
 
   /**
-   * The current credential of `ref`; waits only when there is none that lives, or lives long enough.
+   * The current credential of `ref`; waits only when none is valid, or valid for long enough.
    *
-   * One with less than `minTtlMs` is still handed out when a longer life is not to be had.
+   * One with less than `minTtlMs` left is returned when no longer life is available.
    *
-   * @throws {ServiceError} What kept us from obtaining one, with `retryAfterMs` while the upstream is left alone.
+   * @throws {ServiceError} What kept us from obtaining one, with `retryAfterMs` during a backoff.
    */
   async get(ref: CredentialRef, options: GetOptions = {}): Promise<CachedCredential> {
     const { minTtlMs = 0, notes } = options;
@@ -95,10 +94,11 @@ export class CredentialManager {
   }
 
   /**
-   * What `get` returns, where that takes no look at the store and no renewal is due; else undefined, and `get` is to be
-   * asked. Synchronous, and counts as a use.
+   * What `get` returns, where that needs no read of the store and no renewal is due; else undefined: then call `get`.
+   * Synchronous, and counts as a use.
    *
-   * `key` is the credential's `credentialKey`. `now` and `monotonic` are the clock's, for a caller that has read it already.
+   * `key` is the credential's `credentialKey`. `now` and `monotonic` are the clock's, for a caller that has read it
+   * already.
    */
   peek(
     key: string,
@@ -117,10 +117,10 @@ export class CredentialManager {
   }
 
   /**
-   * Looks for a credential that is valid longer than `valid`, ahead of its end, or for any when there is none. Nobody
-   * has asked for it, so it counts as no use, and it never throws: what is valid goes on.
+   * Fetches a credential that is valid longer than `valid`, or any when there is none. It counts as no use, and never
+   * throws: what is valid stays in use.
    *
-   * Resolves with undefined when the upstream answered, else with how long to leave it alone, in milliseconds.
+   * Resolves with undefined when the upstream answered, else with how long to back off, in milliseconds.
    */
   async renew(ref: CredentialRef, valid: CachedCredential | undefined): Promise<number | undefined> {
     const key = credentialKey(ref);
@@ -134,13 +134,13 @@ export class CredentialManager {
       if (!valid?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
       return undefined;
     } catch (error) {
-      // The refresh has reported what went wrong; callers have a valid credential and lose nothing.
+      // The refresh has reported what went wrong; callers still have a valid credential.
       return (error instanceof ServiceError ? error.retryAfterMs : undefined) ?? RENEWAL_FAILED_MS;
     }
   }
 
   /**
-   * Stores a credential that WeChat pushed to us, and hands it out from now on. Asks nobody.
+   * Stores a credential that WeChat pushed to us, without an upstream request.
    *
    * A flight that began before can't take its place. Of two pushes the one that was issued later wins, in whichever
    * order they arrive; the answer is the winner. `life` is in epoch milliseconds.
@@ -155,7 +155,7 @@ export class CredentialManager {
     if (this.#kinds.get(name).obtainedBy !== "pushed") throw notPushed();
     const { store, memory, clock, events } = this.#parts;
     const key = credentialKey(name);
-    // The sender's clock may be ahead of ours, and one from the future is taken for one of a clock that was set back.
+    // The sender's clock may be ahead of ours; an issue time in the future would mean that our clock was set back.
     const credential = { value, issuedAt: Math.min(life.issuedAt, clock.now()), expiresAt: life.expiresAt };
     using pending = memory.begin(name);
     const record = await store.accept(name, credential);
@@ -168,11 +168,10 @@ export class CredentialManager {
   }
 
   /**
-   * A manual refresh: what the upstream issues now, whatever is current.
+   * A manual refresh: what the upstream issues now, whatever is current. It may be the same value while that is valid.
    *
-   * An upstream that repeats a credential while it is valid may repeat it here too. With `force`, WeChat makes a new
-   * stable token; that, and each classic fetch, is one of 20 a day and 30 s apart. All others are 10 s apart. What
-   * makes a new token ends the app's rejected ones.
+   * With `force`, WeChat issues a new stable token; such calls and classic fetches are limited to 20 a day, 30 s apart.
+   * All others are 10 s apart. A new token ends the app's rejected ones.
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
@@ -191,7 +190,7 @@ export class CredentialManager {
     if (ref.kind === "access_token" && (force || isClassicToken(ref)))
       await this.#parts.store.forgetRejected(ref.slot);
     return this.#audited("credential.refreshed", ref, actor, async () => {
-      // One that flies already was not begun for this order.
+      // A flight under way was not started for this request.
       while (this.#flights.has(key)) await this.#flights.landed(key);
       return this.#wait(key, () => this.#fly(ref, key, goal));
     });
@@ -203,11 +202,11 @@ export class CredentialManager {
    * Call it with the value that WeChat rejected. If another caller has already replaced that value, the newer one is
    * returned without an upstream request, so a burst of complaints about one token costs one request. WeChat is asked
    * whether the value is revoked before anything is done that would revoke it; a false complaint gets the same value
-   * back, and that verdict is believed for 10 s. A complaint from another `endpoint` (a path family, or a kind of
-   * caller) has it checked once more in that time.
+   * back, and that verdict is trusted for 10 s. A complaint from another `endpoint` (a path family, or a kind of
+   * caller) triggers one more check in that time.
    *
    * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is revoked and no other is available, or
-   *   when a complaint about this app was looked into less than 10 s ago.
+   *   when a complaint about this app was checked less than 10 s ago.
    */
   async replace(
     ref: CredentialRef,
@@ -221,13 +220,13 @@ export class CredentialManager {
       try {
         return await this.#flyReplacement(ref, key, rejected, { actor, endpoint });
       } catch (error) {
-        // More complaints than may be looked into: WeChat's last word holds.
+        // Over the budget of complaints: WeChat's last verdict counts.
         if (!pacing.isKnownValid(key, rejected)) throw error;
         return this.get(ref);
       }
     };
     for (let round = 1; round <= 2; round++) {
-      // Whatever flies now may bring another value.
+      // A flight under way may bring another value.
       await this.#flights.landed(key);
       const { held, record } = await this.#parts.memory.read(ref);
       const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
@@ -235,7 +234,7 @@ export class CredentialManager {
       const isCurrent = record.credential?.value.equals(rejected) || record.revoked?.equals(rejected);
       const isFalse = pacing.isFalseComplaint(key, rejected, endpoint);
       const got = other ?? (await (isCurrent && !isFalse ? another() : this.get(ref)));
-      // A flight that began for another reason may have come back with the very value.
+      // A flight that began for another reason may have returned the rejected value.
       if (!got.value.equals(rejected) || pacing.isKnownValid(key, rejected)) {
         this.#parts.memory.markUsed(key);
         return got;
@@ -246,10 +245,10 @@ export class CredentialManager {
   }
 
   /**
-   * Forgets the credential of `name`. Never asks upstream, and is content when there is nothing to forget.
+   * Clears the credential of `name`, without an upstream request; a no-op when there is none.
    *
    * @throws {ServiceError} `rate_limited` when it was cleared less than 10 s ago, or a complaint about its app was
-   *   looked into in that time; then nothing changes.
+   *   checked in that time; then nothing changes.
    */
   clear(name: CredentialName, request: ClearRequest): Promise<void> {
     return this.#clearing.clear([name], request);
@@ -274,7 +273,7 @@ export class CredentialManager {
     return this.#flights.settle();
   }
 
-  /** What stands in the store; while it can't be read, what this process has and still lives. */
+  /** The stored credential; while the store can't be read, the last known one if it is still valid. */
   async #look(ref: CredentialRef, key: string): Promise<CachedCredential | undefined> {
     const { memory } = this.#parts;
     try {
@@ -286,7 +285,7 @@ export class CredentialManager {
     }
   }
 
-  /** Nobody can be asked for what is pushed. */
+  /** Throws for a pushed kind, which can't be requested. */
   #refusePushed(ref: CredentialRef): void {
     if (this.#kinds.get(ref).obtainedBy !== "pushed") return;
     throw unavailable(
@@ -295,12 +294,12 @@ export class CredentialManager {
     );
   }
 
-  /** Keeps callers from beginning a renewal for so long. */
+  /** Keeps callers from beginning a renewal for `againMs`. */
   #noteRenewal(key: string, againMs: number): void {
     const now = this.#parts.clock.monotonic();
     this.#renewAgainAt.delete(key);
     this.#renewAgainAt.set(key, now + againMs);
-    // They stand in the order in which they were set, so the oldest have passed first, give or take.
+    // In the order of insertion, so that mostly the oldest have passed.
     for (const [oldest, at] of this.#renewAgainAt) {
       if (at > now) break;
       this.#renewAgainAt.delete(oldest);
@@ -311,7 +310,7 @@ export class CredentialManager {
     this.#refusePushed(ref);
     if (!this.#isAwaited(key)) {
       const refusal = await this.#parts.pacing.check(ref);
-      // The upstream was down a moment ago. One probe finds out whether it still is; nobody waits for it.
+      // The upstream was down a moment ago. One probe finds out whether it still is; no caller waits for it.
       if (refusal?.mayProbe && !this.#flying.has(key))
         this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
       if (refusal) throw refusal.error;
@@ -320,38 +319,38 @@ export class CredentialManager {
     const isJoining = this.#flying.has(key);
     const got = await this.#wait(key, () => this.#fly(ref, key, { kind: "obtain" }), notes);
     if (!isJoining || memory.current(key) === got) return got;
-    // What a joined flight brought may have been cleared elsewhere before this caller came.
+    // The result of a joined flight may have been cleared elsewhere before this caller came.
     const held = await this.#look(ref, key);
     return held?.isUsable() ? held : this.#obtain(ref, key, notes);
   }
 
-  /** Renews a living credential where that is due or asked for; waits only for a caller whose `minTtlMs` it misses. */
+  /** Renews a valid credential where that is due or asked for; waits only for a caller whose `minTtlMs` it misses. */
   async #prolong(
     ref: CredentialRef,
     key: string,
-    living: CachedCredential,
+    valid: CachedCredential,
     minTtlMs: number,
     notes: GetOptions["notes"],
   ): Promise<CachedCredential> {
-    const suffices = living.isUsable(minTtlMs);
+    const suffices = valid.isUsable(minTtlMs);
     const kind = this.#kinds.get(ref);
-    const isDue = living.remainingMs() <= renewBeforeMs(kind, lifeOf(living), 1);
-    if ((suffices && !isDue) || kind.obtainedBy === "pushed") return living;
+    const isDue = valid.remainingMs() <= renewBeforeMs(kind, lifeOf(valid), 1);
+    if ((suffices && !isDue) || kind.obtainedBy === "pushed") return valid;
     const mayRenew = this.#parts.clock.monotonic() >= (this.#renewAgainAt.get(key) ?? 0);
-    if (!mayRenew && !this.#flying.has(key)) return living;
+    if (!mayRenew && !this.#flying.has(key)) return valid;
     const renew = async (): Promise<void> => {
-      await (mayRenew ? this.renew(ref, living) : this.#flights.landed(key));
+      await (mayRenew ? this.renew(ref, valid) : this.#flights.landed(key));
     };
     if (suffices) {
       void renew();
-      return living;
+      return valid;
     }
     await this.#wait(key, renew, notes);
     const renewed = this.#parts.memory.current(key);
-    return renewed?.isUsable() ? renewed : living;
+    return renewed?.isUsable() ? renewed : valid;
   }
 
-  /** Waits for what `begin` begins or joins, on a caller's behalf, and tells so. */
+  /** Waits for what `begin` begins or joins, and counts the caller as a waiter meanwhile. */
   async #wait<T>(key: string, begin: () => Promise<T>, notes?: GetOptions["notes"]): Promise<T> {
     const { events } = this.#parts;
     if (notes) notes.result = this.#flying.has(key) ? "wait" : "refresh";
@@ -410,7 +409,7 @@ export class CredentialManager {
     work: () => Promise<CachedCredential>,
   ): Promise<CachedCredential> {
     const { record } = this.#parts;
-    // What this service does of its own accord is in the log.
+    // What the service does on its own is in the log.
     if (!record || !actor) return work();
     return audited(record, (outcome, value) => credentialEntry(action, ref, actor, { outcome, value }), work);
   }
@@ -425,8 +424,5 @@ function lifeOf(valid: CachedCredential): Life {
 }
 
 function notPushed(): ServiceError {
-  return new ServiceError(
-    "invalid_parameter",
-    "该凭证不由微信推送 (this credential is not one that WeChat pushes)",
-  );
+  return new ServiceError("invalid_parameter", "该凭证不由微信推送 (WeChat does not push this credential)");
 }

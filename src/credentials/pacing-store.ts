@@ -6,11 +6,11 @@ export interface UseRequest {
   /** The budgets: at most `most` uses that began after `from` (epoch milliseconds) under each `key`. */
   readonly limits: readonly { readonly key: string; readonly most: number; readonly from: number }[];
   readonly now: number;
-  /** From then on the use counts for nothing, and may be pruned; epoch milliseconds. */
+  /** When the use expires and may be pruned; epoch milliseconds. */
   readonly until: number;
   /** Whether the use may still be given back, so that it is worth waiting for; see `PacingStore.settle`. */
   readonly isPending?: boolean;
-  /** What the use was for; shown to those whom it blocks. */
+  /** What the use was for; reported to those whom it blocks. */
   readonly note?: string | undefined;
 }
 
@@ -30,20 +30,20 @@ export type UseAnswer =
   | { readonly uses: readonly string[]; readonly blocked?: undefined }
   | { readonly blocked: readonly BlockingUse[] };
 
-/** How long a use may stay pending, in milliseconds; after that the process that made it is taken for gone. */
+/** How long a use may stay pending, in milliseconds; after that its process is presumed to have crashed. */
 export const MAX_PENDING_MS = 10_000;
 
-/** Where backoffs and the uses of budgets outlive the process and reach the others. Prunes what has expired. */
+/** Stores backoffs and uses of budgets for all processes. Prunes what has expired. */
 export interface PacingStore {
   /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
   find(keys: readonly string[]): Promise<Backoff[]>;
-  /** Writes a backoff, in place of the one under its key. */
+  /** Writes a backoff, replacing the one under its key. */
   put(backoff: Backoff): Promise<void>;
-  /** Removes these very backoffs: one that another process wrote under the same key meanwhile stays. */
+  /** Removes exactly these backoffs: one that another process wrote under the same key meanwhile stays. */
   remove(seen: readonly Backoff[]): Promise<void>;
-  /** Removes whatever is under `keys`; the audit entry is written with it or not at all. */
+  /** Removes whatever is under `keys`, and writes the audit entry in the same transaction. */
   unblock(keys: readonly string[], entry: AuditEntry): Promise<void>;
-  /** Uses all the budgets, or none. One transaction: of several processes at once, no more get one than there are. */
+  /** Uses all the budgets, or none, in one transaction: concurrent processes never exceed a budget. */
   use(request: UseRequest): Promise<UseAnswer>;
   /** Makes pending uses final. */
   settle(uses: readonly string[]): Promise<void>;

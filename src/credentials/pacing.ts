@@ -32,7 +32,7 @@ export const FORCED_INTERVAL_MS = 30_000;
 export const BUDGET_MESSAGE =
   "今日强制刷新次数已用完或间隔不足30秒，请稍后重试 (forced refreshes: 20 a day, 30 s apart; try again later)";
 const COMPLAINT_MESSAGE =
-  "10秒内已处理过该应用的凭证投诉，请稍后再试 (a complaint about this app was looked into less than 10 s ago)";
+  "10秒内已核实过该应用的凭证，请稍后再试 (a complaint about this app was checked less than 10 s ago; try again later)";
 
 /** One budget: at most `most` uses within `windowMs`, or within a day in Beijing, of each `scope`. */
 interface Limit {
@@ -44,7 +44,7 @@ interface Limit {
 
 /** What paces one purpose. */
 interface Rule {
-  /** The backoffs that hold it up. */
+  /** The backoffs that block it. */
   readonly backoffs?: (name: CredentialName) => string[];
   readonly limits: readonly Limit[];
   /** The error of a used-up budget. */
@@ -54,7 +54,7 @@ interface Rule {
 
 const ofApp = ({ slot }: CredentialName) => `${slot.platform}:${slot.appId}`;
 
-/** Why WeChat or WeCom may be asked, and how often that is allowed. */
+/** Why requests are sent to WeChat or WeCom, and how often. */
 const PURPOSES = {
   /** A caller or a renewal needs a credential. */
   fetch: { backoffs: backoffKeys, limits: [] },
@@ -64,7 +64,7 @@ const PURPOSES = {
     code: "unavailable",
     message: COMPLAINT_MESSAGE,
   },
-  /** Another endpoint than the one of the last complaint reports it too. */
+  /** A different endpoint than that of the last complaint reports it too. */
   second_complaint: {
     limits: [{ scope: ofApp, most: 1, windowMs: 10_000 }],
     code: "unavailable",
@@ -73,16 +73,18 @@ const PURPOSES = {
   clear: {
     limits: [{ scope: credentialKey, most: 1, windowMs: 10_000 }],
     code: "rate_limited",
-    message: "10秒内已清除过该凭证，请稍后再试 (it was cleared less than 10 s ago; try again later)",
+    message:
+      "10秒内已清除过该凭证，请稍后再试 (this credential was cleared less than 10 s ago; try again later)",
   },
   /** A manual refresh that ends no token. */
   refresh: {
     backoffs: backoffKeys,
     limits: [{ scope: credentialKey, most: 1, windowMs: 10_000 }],
     code: "rate_limited",
-    message: "10秒内已刷新过该凭证，请稍后再试 (it was refreshed less than 10 s ago; try again later)",
+    message:
+      "10秒内已刷新过该凭证，请稍后再试 (this credential was refreshed less than 10 s ago; try again later)",
   },
-  /** Whatever makes WeChat end the current token at once: a forced refresh, a manual classic fetch. */
+  /** What makes WeChat revoke the current token: a forced refresh, a manual classic fetch. */
   force: {
     backoffs: backoffKeys,
     limits: [
@@ -108,14 +110,14 @@ const PURPOSES = {
   },
 } satisfies Record<string, Rule>;
 
-/** Why WeChat or WeCom may be asked. Logins are paced by `Pacing.login`. */
+/** Why a request is sent to WeChat or WeCom. Logins are paced by `Pacing.login`. */
 export type Purpose = keyof typeof PURPOSES;
 
-/** For so long after an exponential backoff its failure is still returned at once, while one probe looks for recovery. */
+/** How long after an exponential backoff its failure is still returned at once, while one probe checks for recovery. */
 const PROBED_MS = MINUTE_MS;
-/** How long WeChat's word that a rejected credential is valid is believed. */
+/** How long WeChat's verdict that a rejected credential is valid is trusted. */
 const VALID_MS = 10_000;
-/** What of a day's calls may be used before renewals ahead of time stop. */
+/** The share of a daily quota at which renewals ahead of time stop. */
 const CAREFUL_SHARE = 0.9;
 
 /** What the pacer works with. */
@@ -134,7 +136,7 @@ export interface PacingParts {
 /** What keeps a credential from being fetched. */
 export interface Refusal {
   readonly error: ServiceError;
-  /** The backoff itself has ended: one probe may look for recovery while callers get the error. */
+  /** The backoff itself has ended: one probe may check for recovery while callers get the error. */
   readonly mayProbe: boolean;
 }
 
@@ -147,12 +149,12 @@ export interface Admission {
 /**
  * Answers the one question "may we ask WeChat or WeCom now?", for every purpose and for all processes together.
  *
- * Two things hold a purpose up. A *backoff* is made of a failure and lasts as long as that failure deserves; a success
+ * Two things block a purpose. A *backoff* is made of a failure and lasts as long as that failure deserves; a success
  * removes it. A *budget* is a number of uses in a window of time. Both are in the store.
  */
 export class Pacing {
   readonly #parts: PacingParts;
-  /** Per credential, the value that WeChat called valid, until when that is believed (monotonic), and who asked. */
+  /** Per credential, the value that WeChat called valid, until when that is trusted (monotonic), and for which endpoints. */
   readonly #valid = new Map<string, { value: Secret; endsAt: number; endpoints: Set<string | undefined> }>();
   readonly #trials: SecretTrials;
 
@@ -177,7 +179,7 @@ export class Pacing {
   }
 
   /**
-   * Uses the budgets of `purpose`, unless a backoff holds it up. `endpoint` says which of WeChat's endpoints a complaint
+   * Uses the budgets of `purpose`, unless a backoff blocks it. `endpoint` says which of WeChat's endpoints a complaint
    * comes from: a second one, different from the first, has a budget of its own.
    *
    * @throws {ServiceError} The failure of the backoff; `rate_limited` or `unavailable` when a budget is used up.
@@ -232,7 +234,7 @@ export class Pacing {
     const backoff = backoffAfter(ref, error, seen, this.#now());
     if (backoff.reason === "circuit_open" && (await this.#isOutdated(ref.slot))) return handledError(error);
     await this.#parts.store.put(backoff);
-    // A caller that brought a secret of its own gets the upstream's word as it came.
+    // A caller that sent a secret of its own gets the upstream's error unchanged.
     return ref.slot.configured ? backoffError(backoff, backoff.since) : handledError(error);
   }
 
@@ -240,8 +242,8 @@ export class Pacing {
    * Runs `ask`, which exchanges a login code of a slot, unless a backoff of what it sends is active; makes one when the
    * secret or the account is to blame.
    *
-   * What sends the secret shares the backoff of the access token. What is refused to a call that sends a token says
-   * nothing of the secret, so such logins have one of their own, as tickets have.
+   * Logins that send the secret share the backoff of the access token. The refusal of a call that sends a token says
+   * nothing of the secret, so such logins have a backoff of their own, as tickets have.
    */
   async login<T>(
     slot: Slot,
@@ -284,7 +286,7 @@ export class Pacing {
     return valid !== undefined && this.#parts.clock.monotonic() < valid.endsAt && valid.value.equals(value);
   }
 
-  /** Whether that verdict answers a complaint from `endpoint`: not the first one of an endpoint that had no part in it. */
+  /** Whether that verdict covers a complaint from `endpoint`: the first one of a new endpoint is checked again. */
   isFalseComplaint(key: string, value: Secret, endpoint: string | undefined): boolean {
     if (!this.isKnownValid(key, value)) return false;
     return endpoint === undefined || this.#valid.get(key)?.endpoints.has(endpoint) === true;
@@ -306,7 +308,7 @@ export class Pacing {
 
   /**
    * Whether the app of `name` has used nine tenths of the calls a day that the upstream allows for this kind. Then
-   * renewals ahead of time stop, so that what is left is there for callers without any credential.
+   * renewals ahead of time stop, so that the rest is available to callers without any credential.
    */
   async isNearQuota(name: CredentialName): Promise<boolean> {
     const { calls, events } = this.#parts;
@@ -319,7 +321,7 @@ export class Pacing {
     return isNear;
   }
 
-  /** For the status page: every backoff that concerns a credential of the slot, also those that ended within a day. */
+  /** Every backoff that concerns a credential of the slot, also those that ended within a day. */
   backoffsOf(slot: SlotName): Promise<Backoff[]> {
     const keys = new Set(KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })));
     return this.#parts.store.find([...keys]);
@@ -337,7 +339,7 @@ export class Pacing {
   }
 
   async #isOutdated(slot: Slot): Promise<boolean> {
-    // What was said of a secret that was changed meanwhile says nothing of the new one.
+    // A failure of a secret that was changed meanwhile says nothing of the new one.
     return slot.configured && (await this.#parts.isOutdated?.(slot)) === true;
   }
 
@@ -373,12 +375,12 @@ export class Pacing {
   }
 
   async #loginFailed(slot: Slot, key: string, error: ServiceError, seen: readonly Backoff[]): Promise<void> {
-    // What kept us from having the token has its own backoff.
+    // A failure to obtain the token has its own backoff.
     if (!error.upstream || error.pacing === "handled") return;
     const backoff = backoffAfter({ slot, kind: "access_token" }, error, seen, this.#now());
     const isOpen = backoff.reason === "circuit_open";
     if (!slot.configured) {
-      // A quota says nothing of an unknown secret, but asking on prolongs the ban of our address.
+      // A quota says nothing of an unknown secret, but further requests prolong the ban of our address.
       const isQuota = backoff.reason === "quota" && !this.#trials.isProven(key);
       const until = isQuota ? backoff.since + MINUTE_MS : backoff.until;
       if (isOpen || isQuota) await this.#parts.store.put({ ...backoff, key, until });

@@ -16,15 +16,15 @@ import { KINDS } from "./kinds.ts";
 import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
 
 const DEADLINE_MS = 8000;
-/** How long a lease lives: longer than a refresh may take, so that only a holder that died or hangs loses it. */
+/** The life of a lease: longer than a refresh may take, so that only a holder that crashed or hangs loses it. */
 export const LEASE_MS = 10_000;
 const LEASE_POLL_MS = 20;
 /** How often a flight fetches when a clear overtakes its result. Clears are 10 s apart, so once more is enough. */
 const MAX_FETCHES = 2;
 
-/** What a refresh is for, and so when another's result will do. */
+/** What a refresh is for, and so when another flight's result will do. */
 export type RefreshGoal =
-  /** There is no valid one: any valid one will do. */
+  /** Any valid one. */
   | { readonly kind: "obtain" }
   /** One that is valid for longer than the one that expires at `expiresAt` (epoch milliseconds). */
   | { readonly kind: "renew"; readonly expiresAt: number }
@@ -63,8 +63,7 @@ export class Refresh {
       events.emit({ type: "credential.refresh_failed", key: credentialKey(ref), ...failureFacts(error) });
       throw error instanceof ServiceError ? await pacing.failed(ref, error, seen) : error;
     } finally {
-      // After the backoff, so that the next holder of the lease sees it. Nothing changes when another has it by now.
-      // One that can't be released expires by itself, and what was obtained is as good as before.
+      // After the backoff, so that the next holder of the lease sees it. A lease that can't be released expires.
       await store.release(ref, holder).catch(() => undefined);
     }
   }
@@ -85,9 +84,9 @@ export class Refresh {
       const current = pending.put(record);
       if (current?.isUsable() && meets(goal, current)) return current;
       if (isGranted) {
-        // Too little time would be taken for a silent upstream.
+        // With too little time left, a time-out would look like a silent upstream.
         if (leftMs < deadlineMs / 4) throw busy();
-        // The holder before may have failed: then the upstream is left alone, and not asked by each process in turn.
+        // If the previous holder failed, its backoff holds for all: processes must not try one after the other.
         if (round > 1) await pacing.throwIfNew(ref, seen);
         const scope = { ref, record, isRecovering, signal: AbortSignal.timeout(leftMs) };
         const held = await this.#fetchUnder(scope, goal, current);
@@ -136,14 +135,14 @@ function meets(goal: RefreshGoal, current: CachedCredential): boolean {
 
 function busy(): ServiceError {
   return unavailable(
-    "另一进程正在刷新该凭证，请稍后重试 (another process is refreshing it; try again later)",
+    "另一进程正在刷新该凭证，请稍后重试 (another process is refreshing this credential; try again later)",
     MIN_TTL_MS,
   );
 }
 
 function overtaken(): ServiceError {
   return unavailable(
-    "凭证在获取途中被清除或已过期，请重试 (cleared or expired on the way; try again)",
+    "凭证在获取过程中被清除或已过期，请重试 (it was cleared or has expired while it was fetched; try again)",
     MIN_TTL_MS,
   );
 }

@@ -7,15 +7,15 @@ import { KINDS, renewBeforeMs } from "./kinds.ts";
 import type { CredentialManager } from "./manager.ts";
 
 const MAX_CALLS_PER_SECOND = 20;
-/** For how long a renewal that was taken is this process's: longer than it may take, so that only a dead one loses it. */
+/** How long a process keeps a renewal that it took: longer than one may take, so that only a crashed process loses it. */
 const TAKEN_MS = 30_000;
 /** How long to sleep while nothing is due, and at the least. */
 const MAX_SLEEP_MS = 5000;
 const MIN_SLEEP_MS = 100;
-/** How often uses are written, and how old the written one must be for a use to be written again. */
+/** How often uses are stored, and how old the stored one must be for a use to be stored again. */
 const USES_EVERY_MS = 5000;
 const USES_MIN_AGE_MS = 60_000;
-/** However long the upstream is to be left alone, it is looked again so soon whether that still holds. */
+/** A longer backoff is checked again after this time. */
 const MAX_BACKOFF_MS = 600_000;
 
 /** What renewals are done with. */
@@ -26,20 +26,20 @@ export interface RenewalDeps {
   /** The slot of that name with its secret, if we hold it. */
   readonly slotOf: (name: SlotName) => Slot | undefined;
   readonly clock: Clock;
-  /** A credential that nobody asked for in so long is left to expire; milliseconds. */
+  /** A credential that is not used for this long is left to expire; milliseconds. */
   readonly idleAfterMs: number;
 }
 
 /**
- * Renews credentials ahead of their end, so that callers never wait.
+ * Renews credentials before they expire, so that callers never wait.
  *
- * What is due stands in the store, with its instant, and any process takes it: in one transaction it moves the instants
- * of what it takes ahead by 30 s, so no other process takes the same, and counts them in a row that all processes
- * share, which keeps them at 20 upstream calls a second together. A process that dies in between leaves what it took to
- * the others. The lease has the last word: a process that comes late reads that the credential was renewed already.
+ * The store knows when each renewal is due, and any process takes what is due: in one transaction it postpones what it
+ * takes by 30 s, so no other process takes the same, and counts it in a shared row, which limits all processes together
+ * to 20 upstream calls a second. If the process crashes, the others take over. A process that comes late finds, under
+ * the lease, that the credential was renewed already.
  *
- * Between two looks it sleeps until the first is due, 5 s at most, because another process may have stored an earlier
- * one. A credential that nobody has asked for lately, in whichever process, is left to expire.
+ * Between polls it sleeps until the first renewal is due, 5 s at most, because another process may have stored an
+ * earlier one. A credential that was not used lately, in any process, is left to expire.
  */
 export class Renewal {
   readonly #deps: RenewalDeps;
@@ -59,12 +59,12 @@ export class Renewal {
     this.#sleep(MIN_SLEEP_MS);
   }
 
-  /** Takes what is due now and begins to renew it; writes down what was used. Never throws. */
+  /** Takes what is due now and begins to renew it; stores uses. Never throws. */
   async tick(): Promise<void> {
     const { clock, store, memory, idleAfterMs } = this.#deps;
     if (clock.monotonic() - this.#flushedAt >= USES_EVERY_MS) {
       this.#flushedAt = clock.monotonic();
-      // Before anything is taken for idle. What can't be written now is written next time.
+      // Before anything counts as idle. What can't be stored now is stored next time.
       await memory.flushUses(USES_MIN_AGE_MS).catch(() => undefined);
     }
     if (this.#isStopping) return;
@@ -72,14 +72,14 @@ export class Renewal {
     const until = now + TAKEN_MS;
     const request = { now, until, usedSince: now - idleAfterMs, perSecond: MAX_CALLS_PER_SECOND };
     for (const name of await store.takeDue(request).catch(() => [])) {
-      // What can't be looked into now is due again when it is nobody's any more.
+      // A failed one is due again at `until`.
       const renewal = this.#renew(name, until).catch(() => undefined);
       this.#running.add(renewal);
       void renewal.finally(() => this.#running.delete(renewal));
     }
   }
 
-  /** Ends the ticking and writes down what was used; resolves when no renewal runs any more. */
+  /** Stops the timer and stores uses; resolves when no renewal runs any more. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#timer);
@@ -99,7 +99,7 @@ export class Renewal {
     this.#sleep(Math.min(MAX_SLEEP_MS, Math.max(MIN_SLEEP_MS, inMs)));
   }
 
-  /** Renews one that was taken `until` then. A success has set the next instant; everything else sets one here. */
+  /** Renews one that was taken `until` then. A success has set the next instant; otherwise it is set here. */
   async #renew(name: CredentialName, until: number): Promise<void> {
     const { manager, memory, store, clock } = this.#deps;
     const slot = this.#deps.slotOf(name.slot);

@@ -8,11 +8,11 @@ const ENTRY_POLL_MS = 50;
 const ENTRY_RETRY_MS = 1000;
 const MAX_PROVEN = 10_000;
 
-/** The refusals that say that the secret or its app is wrong. A used code or a quota does not. */
+/** The refusals that blame the secret or its app, unlike a used code or a quota. */
 const BLAMES_SECRET: ReadonlySet<UpstreamErrorClass> = new Set(["config", "account", "risk", "permission"]);
 const QUOTA: ReadonlySet<UpstreamErrorClass> = new Set(["quota_minute", "quota_day"]);
 
-/** A budget that was used, or how long it is used up, and by what. */
+/** A budget that was used, or how long it is exhausted, and by what. */
 export type Used =
   | { readonly uses: readonly string[] }
   | {
@@ -34,13 +34,13 @@ interface TrialParts {
 /**
  * The pacer's part for secrets that we don't hold: each uses a budget until WeChat accepts it.
  *
- * Attempts under way count as refusals until they are known to be none, and further ones wait for them.
+ * Attempts under way count as refusals until they turn out to be none, and further ones wait for them.
  */
 export class SecretTrials {
   readonly #parts: TrialParts;
   readonly #use: (slot: Slot) => Promise<Used>;
   readonly #refusal: (retryAfterMs: number) => ServiceError;
-  /** The slots whose secrets were accepted. Made when first used: it takes its whole size at once. */
+  /** The slots whose secrets were accepted. Created on first use: it allocates its whole size at once. */
   #provenCache: LRUCache<string, true> | undefined;
   /** The attempts under way with secrets that were not accepted yet. */
   readonly #trials = new Map<string, Promise<unknown>>();
@@ -122,7 +122,7 @@ export class SecretTrials {
     }
   }
 
-  /** Runs `ask`, and learns from how it ends. `uses` is what it has used of the budget. */
+  /** Runs `ask`, and notes its verdict on the secret. `uses` is what it has used of the budget. */
   async #judged<T>(key: string, ask: () => Promise<T>, uses: readonly string[] = []): Promise<T> {
     const { store } = this.#parts;
     let isRefused = false;
@@ -133,13 +133,13 @@ export class SecretTrials {
     } catch (error) {
       const refusal =
         error instanceof ServiceError && error.pacing !== "handled" ? error.upstream : undefined;
-      // The secret is checked before the code: WeChat got as far as the code, so the secret is right.
+      // WeChat checks the secret before the code, so the secret is right.
       if (refusal?.class === "input") this.#proven.set(key, true);
       if (refusal && BLAMES_SECRET.has(refusal.class)) this.#proven.delete(key);
       isRefused = refusal !== undefined && (BLAMES_SECRET.has(refusal.class) || QUOTA.has(refusal.class));
       throw error;
     } finally {
-      // A use that can't be given back now ends by itself.
+      // A use that can't be given back now expires.
       if (uses.length > 0)
         await (isRefused ? store.settle(uses) : store.giveBack(uses)).catch(() => undefined);
     }

@@ -1,12 +1,12 @@
-/** Lets any number of callers that want the same thing at the same time share one piece of work. */
+/** Lets concurrent callers that want the same thing share one piece of work. */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Promise<T>>();
 
   /**
    * The outcome of the flight that runs under `key`; starts `work` when none does.
    *
-   * All who join get the same value or the same error. Nothing outlives the flight: the next call after its end
-   * starts a new one, also after a failure.
+   * All callers that join get the same value or the same error. The next call after its end starts a new one, also
+   * after a failure.
    */
   run(key: string, work: () => Promise<T>): Promise<T> {
     const running = this.#flights.get(key);

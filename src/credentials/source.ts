@@ -3,10 +3,10 @@ import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Slot } from "../apps/app.ts";
 
-/** How to ask. */
+/** Options of `CredentialSource.obtain`. */
 export interface ObtainOptions {
   readonly signal: AbortSignal;
-  /** WeChat's stable tokens only: make a new one, whatever the current one has left. */
+  /** WeChat's stable tokens only: issue a new one, whatever the current one has left. */
   readonly force?: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface CredentialSource {
   obtain(ref: CredentialRef, options: ObtainOptions): Promise<IssuedCredential>;
 }
 
-/** What WeChat itself says of a token that a caller has complained about. */
+/** WeChat's own verdict on a token that a caller has reported as rejected. */
 export type TokenVerdict = "valid" | "revoked" | "unknown";
 
 /** Asks WeChat with a call that costs little whether a token is still valid. */
@@ -45,11 +45,11 @@ export interface TokenKeeper {
   ): Promise<{ readonly value: Secret }>;
 }
 
-/** How long there is time for a token, and what is done about one that is rejected although it is valid. */
+/** How a token is used, and what happens to one that is rejected although it is valid. */
 export interface TokenUse {
-  /** Ends the wait for a token, which then still comes to those who want it. */
+  /** Ends the wait for a token; the fetch goes on for other callers. */
   readonly signal: AbortSignal;
-  /** What the token is used for; tells the pacer two complaints apart. */
+  /** What the token is used for; the pacer distinguishes complaints by it. */
   readonly endpoint: string;
   /** Whether a token that WeChat itself calls valid is tried once more; default false: its refusal is passed on. */
   readonly triesValidAgain?: boolean;
@@ -59,7 +59,7 @@ export interface TokenUse {
  * Returns what `ask` returns with the access token of `slot`. A token that was rejected is replaced, once, and `ask`
  * called again with the new one: WeChat and WeCom look at the token before they do anything.
  *
- * @throws {ServiceError} What `ask` throws; what kept us from having a token; `upstream_timeout` when the time is over.
+ * @throws {ServiceError} What `ask` throws; what kept us from having a token; `upstream_timeout` when the signal is aborted.
  */
 export async function withToken<T>(
   tokens: TokenKeeper,
@@ -79,22 +79,22 @@ export async function withToken<T>(
   }
 }
 
-/** What `work` brings, unless the caller's time is over first; the work then goes on for those who still wait. */
+/** The result of `work`, unless the signal is aborted first; the work then goes on for other callers. */
 async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  const { promise: over, reject } = Promise.withResolvers<never>();
-  const tooLate = () =>
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () =>
     reject(
       new ServiceError(
         "upstream_timeout",
         "微信服务器未在规定时间内应答，请稍后重试 (WeChat did not answer in time; try again later)",
       ),
     );
-  if (signal.aborted) tooLate();
-  signal.addEventListener("abort", tooLate, { once: true });
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort, { once: true });
   try {
-    return await Promise.race([work, over]);
+    return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener("abort", tooLate);
+    signal.removeEventListener("abort", abort);
   }
 }
 

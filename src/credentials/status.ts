@@ -10,29 +10,29 @@ import { type Backoff, backoffError, backoffKeys, isActive } from "./backoff.ts"
 import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
 import { LEASE_MS } from "./refresh.ts";
 
-/** How a credential is, in one word; the first that fits, in this order. */
+/** The states of a credential; the first that fits applies, in this order. */
 export const CREDENTIAL_STATES = [
-  /** The upstream refused us, or a quota is used up: it is left alone until an instant or an operator's word. */
+  /** The upstream refused us, or a quota is used up: no request until `nextAttemptAt` or an unblock. */
   "blocked",
   /** Some process is obtaining it now. */
   "refreshing",
-  /** The last attempt failed; it is tried again. What lives is still handed out. */
+  /** The last attempt failed and is retried. A valid credential is still returned. */
   "failing",
-  /** It lives, but not much longer; the next one should be here or come soon. */
+  /** Valid, but due for renewal. */
   "expiring",
   "fresh",
-  /** There is none, and nothing is known to keep it from being obtained. */
+  /** There is none, and nothing is known to prevent one. */
   "none",
 ] as const;
 type CredentialState = (typeof CREDENTIAL_STATES)[number];
 
-/** How one credential is. Never its value. Instants are epoch milliseconds. */
+/** The status of one credential, never its value. Instants are epoch milliseconds. */
 export interface CredentialStatus {
   readonly kind: CredentialKind;
   readonly state: CredentialState;
   /** 0 when there never was one. */
   readonly generation: number;
-  /** Of the one that is handed out; undefined when there is none. */
+  /** Undefined when none is valid. */
   readonly life:
     | {
         readonly issuedAt: number;
@@ -41,9 +41,9 @@ export interface CredentialStatus {
         readonly remainingMs: number;
       }
     | undefined;
-  /** The last hand-out that is known here: of this process, or written down by another within a minute. */
+  /** The last use that is known here: of this process, or stored by another within a minute. */
   readonly usedAt: number | undefined;
-  /** The earliest instant at which the upstream is asked again; undefined when that waits for a caller. */
+  /** The earliest instant of the next upstream request; undefined when that waits for a caller. */
   readonly nextAttemptAt: number | undefined;
   /** What went wrong at the last attempt; undefined once one has succeeded. */
   readonly lastFailure:
@@ -51,13 +51,13 @@ export interface CredentialStatus {
   readonly revokedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
 }
 
-/** How an app is: its credentials, and what today's upstream calls cost of the quota. */
+/** The status of an app: its credentials, and today's upstream calls against the quota. */
 export interface AppStatus {
   readonly slot: Slot;
   readonly credentials: readonly CredentialStatus[];
   /** Since midnight in Beijing, for the AppID or CorpID; `limit` where the platform names one. */
   readonly calls: readonly { readonly endpoint: string; readonly calls: number; readonly limit?: number }[];
-  /** How many tokens that WeChat rejected before their end still serve their holders. */
+  /** How many tokens that WeChat rejected before they expired are still healed for their holders. */
   readonly rejectedTokens: number;
   /** WeChat only. */
   readonly forcedRefreshes: { readonly calls: number; readonly limit: number } | undefined;
@@ -70,18 +70,17 @@ export interface CredentialStatesParts {
   readonly memory: Pick<CredentialCache, "current" | "usedAt">;
   readonly calls: Pick<CallCounter, "today">;
   readonly clock: Clock;
-  /** A credential that nobody asked for in so long is not renewed; milliseconds. */
+  /** A credential that is not used for this long is not renewed; milliseconds. */
   readonly idleAfterMs: number;
 }
 
 const FULL_LIFE_MS = 7_200_000;
-/** What is renewed at its very end counts as expiring from here on. */
+/** What is renewed only when it expires counts as expiring from here on. */
 const LAST_LEFT_MS = 60_000;
 
 /**
- * Tells how the credentials of an app are, from the store and this process's memory.
- *
- * It asks nobody, obtains nothing, counts as no use and sees no value.
+ * Reads the status of an app's credentials from the store and this process's memory. It makes no upstream request,
+ * counts as no use and sees no value.
  */
 export class CredentialStates {
   readonly #parts: CredentialStatesParts;
@@ -90,7 +89,6 @@ export class CredentialStates {
     this.#parts = parts;
   }
 
-  /** How the app of `slot` is. */
   async ofApp(slot: Slot): Promise<AppStatus> {
     const { facts, pacing, calls } = this.#parts;
     const { platform, appId } = slot;
@@ -158,7 +156,7 @@ export class CredentialStates {
     };
   }
 
-  /** The life of what is handed out, by both clocks where this process holds it. */
+  /** The life of the valid credential, by both clocks where this process has it. */
   #life(key: string, facts: CredentialFacts | undefined): CredentialStatus["life"] {
     if (!facts?.life) return undefined;
     const now = this.#parts.clock.now();
@@ -175,7 +173,7 @@ export class CredentialStates {
 /**
  * The backoff that keeps a credential from being obtained, or that its last attempt left behind.
  *
- * One that has ended says something of the very credential that failed alone; of a slot or corp that is its token.
+ * One that has ended concerns only the credential that failed; of a slot or corp that is its token.
  */
 function backoffThatConcerns(
   slot: Slot,

@@ -100,17 +100,17 @@ export class TokenIntrospector {
   }
 }
 
-/** Whose app a request is about, what the caller showed for it, and as whom it does. */
+/** The app of a request, the token that came with it, and the principal. */
 export interface TokenContext {
   readonly name: SlotName;
   /**
-   * Undefined where the token was obtained with a secret that we don't hold: it is forwarded as it is, and can't be
+   * Undefined where the token was obtained with a secret that we don't hold: it is forwarded unchanged, and can't be
    * replaced. Also for a real token of a disabled app, which the gateway refuses by its name.
    */
   readonly slot: Slot | undefined;
-  /** What the caller calls the app's access token; undefined for a caller that came with a key alone. */
+  /** The token that the caller sent; undefined for a caller with a key alone. */
   readonly token: Secret | undefined;
-  /** Whether that token is one that WeChat rejected before its end. Its holder must not see the current one. */
+  /** Whether WeChat rejected that token before it expired. Its holder must not see the current one. */
   readonly isRejected?: boolean;
   readonly principal: Principal;
 }
@@ -122,8 +122,8 @@ const KEY_MISSING =
  * Resolves an access token that we issued to its app and its holder.
  *
  * A virtual token names its client, which is then the caller. A real one names no client: its bearer could ask WeChat
- * directly. One that WeChat rejected before its end is as good as before, and counted by itself: an SDK that fetches no
- * other goes on, and calls that were under way when it was revoked are healed.
+ * directly. One that WeChat rejected before it expired is still accepted, and counted separately: an SDK that fetches
+ * no other keeps working, and calls that were under way when it was revoked are healed.
  */
 export class TokenResolver {
   readonly #access: Access;
@@ -139,8 +139,8 @@ export class TokenResolver {
   /**
    * Whose app `token` is for.
    *
-   * `platform` is the one that the path belongs to, as far as it tells: a token that tells nothing is refused in its
-   * words. `onKnown` is called with the token's own platform before anything is refused that has to do with the token.
+   * `platform` is the one that the path seems to belong to: an unknown token is refused in its words. `onKnown` is
+   * called with the token's own platform before any refusal that concerns the token.
    *
    * @throws {ServiceError} 42001 in WeChat's words for a token that is not ours or has expired; `forbidden`,
    *   `rate_limited`.

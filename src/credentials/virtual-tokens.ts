@@ -9,14 +9,14 @@ import { credentialKey, type CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
 import type { CredentialManager, GetOptions } from "./manager.ts";
 
-/** For so long a virtual token is good, whatever the real one has left. */
+/** The life of a virtual token, whatever the real one has left. */
 export const VIRTUAL_LIFE_MS = 7_200_000;
 
-/** Processes' clocks may differ by so much. */
+/** How far the clocks of processes may differ. */
 const SKEW_MS = 60_000;
-/** What WeChat tells everybody to reserve for a token. */
-const LONGEST = 512;
-/** What every virtual token begins with. A real one begins with a number. */
+/** The length that WeChat tells developers to reserve for a token. */
+const MAX_LENGTH = 512;
+/** The prefix of every virtual token. A real one begins with a number. */
 const START = "atv1_";
 const NONCE_BYTES = 4;
 /** 192 bits: their base64url has no bit to spare, so that no two texts have the same. */
@@ -25,13 +25,13 @@ const MAC_LENGTH = (MAC_BYTES / 3) * 4;
 const INSTANT_BYTES = 6;
 const FIXED_BYTES = NONCE_BYTES + 2 * INSTANT_BYTES;
 
-/** What a virtual token says: whom it was made for, by which key, and for which app. Instants are epoch milliseconds. */
+/** The claims of a virtual token: for which client, key and app it was issued. Instants are epoch milliseconds. */
 export interface VirtualTokenClaims {
   /** The client's name. */
   readonly client: string;
-  /** Which client of that name: one that was removed and made anew is another. */
+  /** Which client of that name: one that was removed and created again is another. */
   readonly clientCreatedAt: number;
-  /** The public beginning of the API key with which it was asked for. */
+  /** The public prefix of the API key with which it was requested. */
   readonly keyPrefix: string;
   /** The public name of the app. */
   readonly app: string;
@@ -39,10 +39,10 @@ export interface VirtualTokenClaims {
 }
 
 /**
- * Makes tokens of our own that look like WeChat's, and reads them.
+ * Issues and verifies tokens of our own that look like WeChat's.
  *
- * They are kept nowhere: whoever has the key reads in the token itself what it is. Whether its client may still use it
- * is another question. Every process of one database has the same key.
+ * They are not stored: a token carries its claims, signed with a key that every process of one database has. Whether
+ * its client may still use it is checked elsewhere.
  */
 export class VirtualTokens {
   readonly #key: Uint8Array;
@@ -58,16 +58,16 @@ export class VirtualTokens {
   issue(claims: VirtualTokenClaims): Secret {
     const signed = START + payloadOf(claims).toString("base64url");
     const token = signed + this.#sign(signed);
-    if (token.length > LONGEST) throw new RangeError("the names are too long for a token");
+    if (token.length > MAX_LENGTH) throw new RangeError("the names are too long for a token");
     return new Secret(token);
   }
 
   /**
-   * What `text` claims; undefined for a token that is none of ours, was changed, or is over: older than
+   * What `text` claims; undefined for a token that is none of ours, was changed, or has expired: older than
    * `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
    */
   read(text: string): VirtualTokenClaims | undefined {
-    if (!text.startsWith(START) || text.length > LONGEST) return undefined;
+    if (!text.startsWith(START) || text.length > MAX_LENGTH) return undefined;
     const signed = text.slice(0, -MAC_LENGTH);
     // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
     if (!isSame(text.slice(-MAC_LENGTH), this.#sign(signed))) return undefined;
@@ -88,7 +88,7 @@ function payloadOf({ client, clientCreatedAt, keyPrefix, app, issuedAt }: Virtua
   head.set(randomBytes(NONCE_BYTES));
   head.writeUIntBE(issuedAt, NONCE_BYTES, INSTANT_BYTES);
   head.writeUIntBE(clientCreatedAt, NONCE_BYTES + INSTANT_BYTES, INSTANT_BYTES);
-  return Buffer.concat([head, measured(client), measured(keyPrefix), Buffer.from(app)]);
+  return Buffer.concat([head, lengthPrefixed(client), lengthPrefixed(keyPrefix), Buffer.from(app)]);
 }
 
 function claimsIn(payload: Buffer): VirtualTokenClaims {
@@ -104,7 +104,7 @@ function claimsIn(payload: Buffer): VirtualTokenClaims {
   };
 }
 
-function measured(text: string): Buffer {
+function lengthPrefixed(text: string): Buffer {
   const bytes = Buffer.from(text);
   if (bytes.length > 255) throw new RangeError("the name is too long for a token");
   return Buffer.concat([Buffer.of(bytes.length), bytes]);
@@ -118,7 +118,7 @@ function isSame(given: string, wanted: string): boolean {
 /** A credential as a caller is given it. */
 export type DeliveredToken = Pick<CachedCredential, "value" | "issuedAt" | "expiresAt" | "remainingMs">;
 
-/** What is delivered, and out of what. */
+/** What `TokenDelivery` works with. */
 export interface TokenDeliveryParts {
   readonly credentials: Pick<CredentialManager, "peek" | "get" | "refresh" | "replace">;
   readonly virtualTokens: Pick<VirtualTokens, "issue">;
@@ -126,10 +126,10 @@ export interface TokenDeliveryParts {
 }
 
 /**
- * Hands credentials to callers, each in the form that is meant for it.
+ * Returns credentials to callers, each in its form.
  *
- * A client whose delivery is `virtual` is given a virtual token in the place of an access token, and only when the real
- * one is to be had: what keeps us from obtaining that is told as ever. Everything else goes through as it is.
+ * A client whose delivery is `virtual` gets a virtual token in place of an access token, and only when the real one is
+ * available: a failure to obtain that is reported as usual. Everything else is returned unchanged.
  */
 export class TokenDelivery {
   readonly #parts: TokenDeliveryParts;
@@ -153,7 +153,7 @@ export class TokenDelivery {
     const { credentials } = this.#parts;
     const issue = this.#virtualFor(permit, ref);
     if (!issue) return credentials.get(ref, options);
-    // A virtual token has its whole life before it; how much the real one has left is the gateway's affair.
+    // A virtual token always has its whole life: the gateway renews the real one.
     const { notes } = options;
     await credentials.get(ref, notes ? { notes } : {});
     return issue();
@@ -170,7 +170,7 @@ export class TokenDelivery {
     return issue?.() ?? held;
   }
 
-  /** As `CredentialManager.replace`; see `get`. A virtual token is never the current value, so for one nothing is replaced. */
+  /** As `CredentialManager.replace`; see `get`. A virtual token is never the current value, so it replaces nothing. */
   async replace(
     permit: Permit,
     ref: CredentialRef,
@@ -192,7 +192,7 @@ export class TokenDelivery {
         principal,
         forbidden(
           "该客户端使用虚拟token，只能用于本服务已配置的应用和secret",
-          "this client is given virtual tokens, which are for apps and secrets that this service holds",
+          "this client uses virtual tokens, which are only for apps and secrets that this service holds",
         ),
       );
     const { name: client, createdAt: clientCreatedAt } = owner.client;

@@ -2,10 +2,10 @@ import type { Platform } from "../errors.ts";
 import type { ForwardAnswer } from "./forwarder.ts";
 import type { Secret } from "../secret.ts";
 
-/** Answers up to this size are looked at. Refusals are some hundred bytes. */
-const MAX_LOOKED_AT = 64 * 1024;
+/** The largest answer that is inspected. Refusals are some hundred bytes. */
+const MAX_INSPECTED = 64 * 1024;
 
-/** What is said of a token that is rejected: on WeCom 40001 is about a secret. */
+/** The errcodes of a rejected token; WeCom's 40001 is about a secret. */
 const INVALID_TOKEN: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([40001, 40014, 42001]),
   wecom: new Set([40014, 42001]),
@@ -16,14 +16,14 @@ export interface ReadAnswer {
   readonly answer: ForwardAnswer;
   /** The whole body, when it was read; then `answer.body` is used up. */
   readonly bytes: Uint8Array | undefined;
-  /** What the platform says, 0 for success; undefined where nothing was looked at or it says nothing. */
+  /** 0 for success; undefined where the answer was not inspected or has none. */
   readonly errcode: number | undefined;
 }
 
 /**
- * Reads an answer whole if it is small and text of any kind, because it may quote what was sent. All others go on as a
- * stream, not a byte of them held: files, images, and JSON that turns out to be long. Only JSON and plain text have an
- * errcode: a page is what a proxy or a redirect says.
+ * Reads an answer whole if it is small and text of any kind, because it may quote what was sent. All others are
+ * streamed, unbuffered: files, images, and JSON that turns out to be long. Only JSON and plain text have an errcode:
+ * HTML comes from a proxy or a redirect.
  */
 export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> {
   const { headers, body } = answer;
@@ -43,19 +43,19 @@ export function isInvalidToken(platform: Platform, { errcode }: ReadAnswer): boo
 
 function isSmallText(headers: Headers): boolean {
   const length = headers.get("content-length");
-  if (length !== null && Number(length) > MAX_LOOKED_AT) return false;
+  if (length !== null && Number(length) > MAX_INSPECTED) return false;
   if (headers.has("content-disposition")) return false;
   return TEXT.test(headers.get("content-type") ?? "");
 }
 
-/** In what the platforms say their errcode. */
+/** The types of answers with an errcode. */
 const JSON_TYPES = /^\s*(application\/json|text\/(plain|json))\s*(;|$)/i;
-/** What may quote a URL; a server that names no type means a text. */
+/** The types that may quote a URL; an answer without a type counts as text. */
 const TEXT = /^\s*($|text\/|application\/([\w.-]+\+)?(json|xml|xhtml\+xml|(x-)?javascript)\s*(;|$))/i;
 
 const DECODER = new TextDecoder();
 
-/** The errcode of an answer, not one that stands somewhere inside of it. */
+/** The errcode at the top level of an answer. */
 function errcodeIn(bytes: Uint8Array): number | undefined {
   const text = DECODER.decode(bytes);
   if (!text.includes('"errcode"')) return undefined;
@@ -64,19 +64,19 @@ function errcodeIn(bytes: Uint8Array): number | undefined {
   return Number.isInteger(errcode) ? Number(errcode) : undefined;
 }
 
-/** Their JSON may hold control characters and broken UTF-8, out of people's names. */
+/** WeChat's JSON may have control characters and broken UTF-8, from user names. */
 function fieldsOf(text: string): { readonly errcode?: unknown } | null {
   for (const attempt of [() => text, () => text.replaceAll(/\p{Cc}/gu, " ")]) {
     try {
       return JSON.parse(attempt()) as { errcode?: unknown } | null;
     } catch {
-      // What is no JSON either way says nothing.
+      // It is no JSON.
     }
   }
   return null;
 }
 
-/** All of `body` if that is little; else a stream of all of it. */
+/** The whole body if it is small; else a stream of it. */
 async function readWhole(body: ReadableStream<Uint8Array>): Promise<Uint8Array | ReadableStream<Uint8Array>> {
   const reader: Reader = body.getReader();
   const chunks: Uint8Array[] = [];
@@ -86,7 +86,7 @@ async function readWhole(body: ReadableStream<Uint8Array>): Promise<Uint8Array |
     if (!value) break;
     chunks.push(value);
     size += value.byteLength;
-    if (size > MAX_LOOKED_AT) return rejoin(chunks, reader);
+    if (size > MAX_INSPECTED) return rejoin(chunks, reader);
   }
   const [only, another] = chunks;
   return only && !another ? only : Buffer.concat(chunks);
@@ -97,7 +97,7 @@ interface Reader {
   cancel(reason?: unknown): Promise<void>;
 }
 
-/** A stream of what was read already, and of the rest as it is wanted. */
+/** A stream of what was read already, and of the rest on demand. */
 function rejoin(read: readonly Uint8Array[], reader: Reader): ReadableStream<Uint8Array> {
   const waiting = [...read];
   return new ReadableStream<Uint8Array>(
@@ -119,29 +119,28 @@ function rejoin(read: readonly Uint8Array[], reader: Reader): ReadableStream<Uin
 export interface ResponseRewrite {
   /** The token that was sent up. */
   readonly real: Secret;
-  /** What the caller calls it; undefined for a caller with a key alone. */
+  /** The token that the caller sent; undefined for a caller with a key alone. */
   readonly given: Secret | undefined;
-  /** Called once the body has been sent, has broken off or is no longer wanted; at once where it is no stream. */
+  /** Called once the body has been sent, has broken off or was cancelled; at once where it is no stream. */
   readonly onEnd?: (() => void) | undefined;
 }
 
 /**
- * The platform's answer as the caller gets it: status, headers and body as they came.
- *
- * As the real token was put in on the way up, it is taken out on the way down, should a header or a small text quote it.
+ * The platform's answer for the caller, with unchanged status, headers and body, except that a header or a small text
+ * that quotes the real token has the caller's token instead.
  */
 export function toResponse({ answer, bytes }: ReadAnswer, { real, given, onEnd }: ResponseRewrite): Response {
   const { status, headers } = answer;
   const token = { real: real.reveal(), given: given?.reveal() ?? "ACCESS_TOKEN" };
-  const said = token.real === token.given ? bytes : withoutToken(headers, bytes, token);
-  const body = said ?? answer.body;
+  const rewritten = token.real === token.given ? bytes : withoutToken(headers, bytes, token);
+  const body = rewritten ?? answer.body;
   const isStream = body instanceof ReadableStream;
   if (!isStream) onEnd?.();
   const sent = isStream && onEnd ? watched(body, onEnd) : body;
   return new Response(sent as typeof sent & Uint8Array<ArrayBuffer>, { status, headers });
 }
 
-/** Puts the caller's name of the token in the place of the real one wherever that stands; gives the body as it is then. */
+/** Replaces the real token by the caller's in headers and body; returns the new body. */
 function withoutToken(
   headers: Headers,
   bytes: Uint8Array | undefined,
@@ -158,14 +157,14 @@ function withoutToken(
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (!body.includes(real)) return bytes;
   headers.delete("content-length");
-  // One character a byte: what else is in it may be of any encoding, or of none.
+  // One character per byte: the rest may be of any encoding.
   return Buffer.from(
     body.toString("latin1").replaceAll(real, () => given),
     "latin1",
   );
 }
 
-/** `body`, of which `onEnd` is told when it ends, in whatever way. */
+/** `body`, with a call of `onEnd` when it ends for whatever reason. */
 function watched(body: ReadableStream<Uint8Array>, onEnd: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream<Uint8Array>(

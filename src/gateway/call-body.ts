@@ -1,24 +1,24 @@
 import { ServiceError } from "../errors.ts";
 import type { BodyStream, CallRequest } from "./forwarder.ts";
 
-/** Up to this size a body is kept, so that its call can be sent once more with another token. */
-const MAX_KEPT_BYTES = 1 << 20;
+/** The largest body that is buffered, so that its call can be sent once more with another token. */
+const MAX_BUFFERED_BYTES = 1 << 20;
 
-/** A request's body as it goes up; only one that is kept in memory can be sent once more. */
+/** A request's body as it is sent; only a buffered one can be sent once more. */
 export type CallBody = Uint8Array | BodyStream | undefined;
 
 type Sent = Pick<CallRequest, "method" | "body" | "length">;
 
-/** Whether a request's body is sent while it comes in, and not kept in memory. */
+/** Whether a request's body is streamed rather than buffered. */
 export function isStreamed(request: Sent): boolean {
-  return hasBody(request) && request.length !== undefined && request.length > MAX_KEPT_BYTES;
+  return hasBody(request) && request.length !== undefined && request.length > MAX_BUFFERED_BYTES;
 }
 
 /**
- * Makes a request's body ready: in memory where it is small enough to be sent once more, else as a stream of known
- * length. One of unknown length is always read first, because WeChat answers 412 to it.
+ * Prepares a request's body: buffered where it is small enough to be sent once more, else as a stream of known length.
+ * One of unknown length is always buffered, because WeChat answers it with 412.
  *
- * A GET's body is left out: WeChat doesn't look at it, and some SDKs send an empty object.
+ * A GET's body is dropped: WeChat ignores it, and some SDKs send an empty object.
  *
  * @throws {ServiceError} `payload_too_large` for one of unknown length that is larger than 1 MiB; `invalid_parameter`
  *   for one that breaks off.
@@ -27,11 +27,11 @@ export async function prepareBody(request: Sent): Promise<CallBody> {
   if (!hasBody(request)) return undefined;
   const { body: stream, length } = request;
   if (stream === null) return new Uint8Array();
-  if (length !== undefined && length > MAX_KEPT_BYTES) return { stream, length };
+  if (length !== undefined && length > MAX_BUFFERED_BYTES) return { stream, length };
   try {
     return await read(stream, length);
   } catch (error) {
-    // What reading a body throws is the caller's affair: it has gone, or was too slow.
+    // A failed read is the caller's fault: it has gone, or was too slow.
     throw error instanceof ServiceError ? error : brokenOff(error);
   }
 }
@@ -45,7 +45,7 @@ async function read(stream: ReadableStream<Uint8Array>, length: number | undefin
   let size = 0;
   for await (const chunk of stream) {
     size += chunk.byteLength;
-    if (length === undefined && size > MAX_KEPT_BYTES) throw unknownLength();
+    if (length === undefined && size > MAX_BUFFERED_BYTES) throw unknownLength();
     if (length !== undefined && size > length) throw brokenOff();
     chunks.push(chunk);
   }
@@ -57,7 +57,7 @@ async function read(stream: ReadableStream<Uint8Array>, length: number | undefin
 function brokenOff(cause?: unknown): ServiceError {
   return new ServiceError(
     "invalid_parameter",
-    "请求体中断，本次调用未发出 (the body broke off; the call was not sent)",
+    "请求体中断，本次调用未发出 (the request body was cut off; the call was not sent)",
     { cause },
   );
 }
@@ -65,6 +65,6 @@ function brokenOff(cause?: unknown): ServiceError {
 function unknownLength(): ServiceError {
   return new ServiceError(
     "payload_too_large",
-    "请求体过大且没有Content-Length，请带上Content-Length (the body is large and without Content-Length: send one)",
+    "请求体过大且没有Content-Length，请带上Content-Length (the request body is too large without Content-Length: send that header)",
   );
 }

@@ -1,38 +1,38 @@
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Caller } from "../access/principal.ts";
 
-/** A request as it goes to WeChat or WeCom, with the real token in it. */
+/** A request to WeChat or WeCom, with the real token. */
 export interface ForwardRequest {
   readonly platform: Platform;
   readonly method: string;
-  /** Set on the upstream's URL as it is, never resolved. */
+  /** Used in the upstream's URL unchanged, never resolved. */
   readonly path: string;
-  /** Without the question mark, the token in it already; empty for none. */
+  /** Without the question mark, with the token; empty for none. */
   readonly query: string;
-  /** What goes up; `host`, `content-length`, `accept-encoding`, `connection` are the forwarder's affair. */
+  /** The forwarder itself sets `host`, `content-length`, `accept-encoding` and `connection`. */
   readonly headers: Headers;
   readonly body: Uint8Array | BodyStream | undefined;
   /** The caller's abort. */
   readonly signal: AbortSignal;
 }
 
-/** As how many requests one counts whose body is streamed: `fetch` holds about 5 MB of it. */
+/** How many requests one with a streamed body counts as: `fetch` buffers about 5 MB of it. */
 export const STREAM_PERMITS = 6;
 
-/** A body that is sent while it comes in, and is exactly `length` bytes long. */
+/** A streamed body, exactly `length` bytes long. */
 export interface BodyStream {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number;
 }
 
-/** Whether a body is sent while it comes in. */
+/** Whether a body is streamed. */
 export function isStream(body: ForwardRequest["body"]): body is BodyStream {
   return body !== undefined && !(body instanceof Uint8Array);
 }
 
 /**
- * What the upstream answered. A short body is there whole; another comes as a stream, which fails with a `ServiceError` where
- * it breaks off.
+ * The upstream's answer. A short body is buffered; any other is a stream, which fails with a `ServiceError` where it
+ * breaks off.
  */
 export interface ForwardAnswer {
   readonly status: number;
@@ -40,9 +40,9 @@ export interface ForwardAnswer {
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
 }
 
-/** Sends one request up, once, and returns its answer while it comes in. */
+/** Sends one request upstream, once, and streams its answer. */
 export interface Forwarder {
-  /** @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`; `upstream_invalid` for what broke. */
+  /** Throws `upstream_unreachable` when nothing was sent, `upstream_timeout`, or `upstream_invalid`. */
   forward(request: ForwardRequest): Promise<ForwardAnswer>;
 }
 
@@ -59,12 +59,12 @@ export interface CallQuery {
 export interface CallRequest {
   readonly caller: Caller;
   readonly method: string;
-  /** As it was sent; the policy is checked on it, and it goes up as it is. */
+  /** As it was sent; the policy is checked on it, and it is forwarded unchanged. */
   readonly path: string;
   readonly query: CallQuery;
   readonly headers: Headers;
   readonly body: ReadableStream<Uint8Array> | null;
-  /** Of the body, as announced; undefined where nothing was. */
+  /** The Content-Length; undefined where there is none. */
   readonly length: number | undefined;
   /** The caller's abort. */
   readonly signal: AbortSignal;
@@ -75,13 +75,13 @@ export async function forwardTracked(forwarder: Forwarder, request: ForwardReque
   try {
     return await forwarder.forward(request);
   } catch (error) {
-    // Nothing was sent; and where this was to heal, the platform has rejected what was sent before.
+    // Nothing was sent; and a call before it, which this one was to heal, was rejected.
     if (error instanceof ServiceError && error.code === "upstream_unreachable") throw error;
     throw maybeRun(error);
   }
 }
 
-/** `error` as the failure of a call that was sent. */
+/** `error` as the failure of a call that may have been carried out. */
 export function maybeRun(error: unknown): ServiceError {
   const failure =
     error instanceof ServiceError
@@ -94,7 +94,7 @@ export function maybeRun(error: unknown): ServiceError {
 const OURS =
   /^(authorization|x-api-key|cookie|forwarded|x-forwarded(-.*)?|x-real-ip|via|x-(cluster-)?client-ip|true-client-ip|cf-.*|expect|x-original-.*|x-rewrite-url|x-envoy-.*|x-(http-)?method(-override)?)$/;
 
-/** The headers of a request that go up: all but those that are between the caller and us. */
+/** The headers of a request that are forwarded. */
 export function headersUp(headers: Headers): Headers {
   const up = new Headers(headers);
   for (const name of headers.keys()) if (OURS.test(name)) up.delete(name);

@@ -35,14 +35,14 @@ export interface GatewayParts {
   readonly concurrency: Pick<Concurrency, "enter">;
   readonly clock: Clock;
   readonly events: EventBus;
-  /** Counts each time that a call is sent up. */
+  /** Counts each time that a call is sent upstream. */
   readonly calls: Pick<CallCounter, "count">;
 }
 
-/** How a call ended, and whether a token that turned out to be invalid was healed. */
+/** How a call ended, and whether a rejected token was healed. */
 type Called = Extract<ServiceEvent, { type: "gateway.called" }>;
 
-/** One call on its way. */
+/** One call under way. */
 interface Call {
   readonly request: CallRequest;
   readonly context: TokenContext;
@@ -52,23 +52,23 @@ interface Call {
   healing: Called["healing"];
 }
 
-/** The platform's answer for the caller, and how the call came by its token. */
+/** The platform's answer for the caller, and how the token was obtained. */
 export interface GatewayAnswer {
   readonly response: Response;
   readonly result: RequestResult;
 }
 
-/** What the platform said last, and to which token. */
+/** The platform's last answer, and the token that was sent. */
 interface Exchanged {
   readonly last: ReadAnswer;
   readonly token: Secret;
 }
 
 /**
- * Hands calls on to WeChat and WeCom with the app's current token in the place of the caller's.
+ * Forwards calls to WeChat and WeCom with the app's current token in place of the caller's.
  *
- * A call whose token turns out to be dead is sent once more with another, if there is one. Nothing else is ever sent
- * twice: what got no answer may have been carried out.
+ * A call whose token is rejected is sent once more with another, if there is one. Nothing else is ever sent twice: a
+ * call without an answer may have been carried out.
  */
 export class Gateway {
   readonly #parts: GatewayParts;
@@ -94,7 +94,7 @@ export class Gateway {
     access.checkPath(principal, platform, path);
     const permits = isStreamed(request) ? STREAM_PERMITS : 1;
     const leave = await concurrency.enter(caller, { signal, permits });
-    // The answer of a caller who has gone before it came is neither read nor cancelled.
+    // The answer of a caller that has gone is neither read nor cancelled.
     signal.addEventListener("abort", leave, { once: true });
     const startedAt = clock.monotonic();
     const call: Call = { request, context, family: pathFamily(path), startedAt, notes: {}, healing: "none" };
@@ -110,7 +110,7 @@ export class Gateway {
     }
   }
 
-  /** Refuses what the caller may not do with the app, and every caller while it is disabled, also with a token that is not ours. */
+  /** Checks the grant, and that the app is enabled, also for a token of a secret that we don't hold. */
   #checkApp({ slot, name, principal }: TokenContext): void {
     const { access, directory } = this.#parts;
     const held = slot ?? directory.findSlot(appName(name));
@@ -143,7 +143,7 @@ export class Gateway {
       const { value } = await this.#parts.credentials.replace(tokenOf(slot), rejected, actor, options);
       return value.equals(rejected) ? undefined : value;
     } catch {
-      // What kept us from it is told in log and state; the caller is told what the platform said.
+      // The cause is in the log and in the app's status; the caller gets the platform's answer.
       return undefined;
     }
   }
@@ -192,14 +192,14 @@ function tokenOf(slot: Slot): CredentialRef {
   return { slot, kind: "access_token" };
 }
 
-/** What goes up of a query. In WeCom's debug mode five calls a minute are answered. */
+/** The query that is forwarded: without WeCom's debug mode, which answers five calls a minute only. */
 function queryUp(platform: TokenContext["name"]["platform"], query: CallQuery): CallQuery {
   if (platform !== "wecom") return query;
   const debugs = query.names.filter((name) => name.toLowerCase() === "debug");
   return debugs.reduce((left, name) => left.without(name), query);
 }
 
-/** As `assertAllowed`, for this caller. A refusal is for who asks, and is counted as every such one. */
+/** As `assertAllowed`, for this caller; a refusal counts as a denial. */
 function assertAllowedTo(
   { principal, isRejected = false }: TokenContext,
   path: string,

@@ -30,7 +30,8 @@ const LOCAL_ORIGIN: Origin = { address: "", untrustedReason: undefined, isSuspic
 const NO_SOCKET: RequestSocket = { peer: () => "", giveTime: () => undefined };
 
 /**
- * The one way in: gives each request a trace id, finds out who is calling, has a face answer it, and records how it ended.
+ * The one way in: gives each request a trace id, finds out who is calling, has a face answer it, and records how it
+ * ended.
  *
  * Everything is synchronous as long as the face is.
  */
@@ -87,7 +88,7 @@ export class Door {
   #identify(call: Call, face: Face): void {
     const { access } = this.#options;
     const key = keyIn(call.request.headers);
-    // A key tells more than the network can: no foreign page and no proxy has it by chance.
+    // A key proves more than the network: no foreign page and no proxy has it by chance.
     if (key !== undefined) return call.identify(access.byKey(call.origin, key));
     // Not asked for first: the address is expensive.
     if (face.mayIdentify(call) && !call.origin.isSuspicious) return;
@@ -130,11 +131,11 @@ export class Door {
   }
 }
 
-/** The API key in a request's headers; one that is no key at all for two that differ: proxies disagree on which one wins. */
+/** The API key in a request's headers; an invalid one for two that differ: proxies disagree on which one wins. */
 function keyIn(headers: Headers): string | undefined {
   const authorization = headers.get("authorization");
   const key = headers.get("x-api-key") ?? undefined;
-  // Another scheme may be a proxy's own affair; but a key in it is a key that was sent wrongly.
+  // Another scheme may belong to a proxy; but a key in it was sent wrongly.
   if (authorization === null || !/^bearer(\s|$)|ats_/i.test(authorization)) return key;
   const bearer = /^bearer\s/i.test(authorization) ? authorization.slice("bearer ".length).trim() : "";
   return key === undefined || key === bearer ? bearer : "";
@@ -148,8 +149,8 @@ function faultOf(error: unknown): { error: string; stack: string } {
 }
 
 /**
- * Turns away CONNECT, on every path. To it even an error with HTTP 200 would say that a tunnel stands, and whatever
- * follows on the connection would never be read as a request.
+ * Refuses CONNECT, on every path. Even an error with HTTP 200 would mean that a tunnel is established, and what follows
+ * on the connection would never be read as a request.
  */
 function refuseTunnel({ method }: Request): Response | undefined {
   if (method !== "CONNECT") return undefined;

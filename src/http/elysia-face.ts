@@ -22,7 +22,7 @@ import { failureEnvelope, failureStatus } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { swaggerRoutes } from "./swagger.ts";
 
-/** Who may see something: `on`, whoever is answered; `admin`, administrators; `off`, nobody. */
+/** Who may see something: `on`, every caller that is answered; `admin`, administrators; `off`, nobody. */
 export type Visibility = "on" | "admin" | "off";
 
 /** What the framework's routes work with. */
@@ -41,7 +41,7 @@ export type RouteOptions = AccessTokenRouteParts &
     readonly cors: Cors;
   };
 
-/** How each first segment of the service's own paths tells a failure: by the envelope alone, or by the HTTP status too. */
+/** How failures are reported, by the first segment of the path: by the envelope alone, or by the HTTP status too. */
 const SEGMENTS: ReadonlyMap<string, "envelope" | "status"> = new Map([
   ["", "envelope"],
   ["AccessToken", "envelope"],
@@ -54,7 +54,7 @@ const SEGMENTS: ReadonlyMap<string, "envelope" | "status"> = new Map([
   ["metrics", "status"],
 ]);
 
-/** Where a secret is looked at: elsewhere it proves nothing. */
+/** Where a secret identifies the caller. */
 const SECRET_SEGMENTS: ReadonlySet<string> = new Set(["AccessToken", "JsSDK", "xcx"]);
 
 /**

@@ -63,7 +63,7 @@ export function listen(
 /**
  * The port that several processes can share, chosen by the system for 0.
  *
- * Processes that share a port are not told when a stranger has it, so it is tried alone first.
+ * A shared bind does not fail when another program has the port, so it is bound exclusively first.
  *
  * @throws {ServiceError} `invalid_config` as `listen`.
  */

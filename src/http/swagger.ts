@@ -62,7 +62,7 @@ export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
 /**
  * The OpenAPI document of `routes`, as JSON.
  *
- * The plugin's own page loads scripts from a public host, so the plugin is never mounted where anybody can ask it. It
+ * The plugin's own page loads scripts from a public host, so the plugin is never mounted on a public route. It
  * brings half a megabyte of code, which is loaded when the document is first asked for.
  */
 async function specify(routes: AnyElysia): Promise<string> {

@@ -62,12 +62,11 @@ export interface WecomLoginExchange {
   miniProgram(slot: Slot, accessToken: Secret, code: Secret, signal: AbortSignal): Promise<WecomUser>;
 }
 
-/** How long one exchange may take in all. */
 const DEADLINE_MS = 8000;
 const REPLAY_MS = 10_000;
 const POLL_MS = 20;
 
-/** What the store knows of a code: its exchange is ours to make, another process makes it, or its answer. */
+/** The state of a code: this caller exchanges it, another one does, or it was answered. */
 export type IdempotencyState =
   | { readonly state: "ours" }
   | { readonly state: "under_way" }
@@ -76,15 +75,15 @@ export type IdempotencyState =
 /** Lets all processes share the answers to one-time codes. Answers are sealed and kept for seconds. */
 export interface IdempotencyStore {
   /**
-   * Takes the right to exchange until `expiresAt`, or returns what another caller has made of it. What has expired at
-   * `now` counts for nothing. Epoch milliseconds both.
+   * Takes the right to exchange until `expiresAt`, or returns the state of another caller's exchange. What has expired
+   * at `now` is ignored. Epoch milliseconds both.
    */
   begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState>;
-  /** As `begin`, by a read alone: undefined when a `begin` may succeed. */
+  /** As `begin`, read-only: undefined when a `begin` may succeed. */
   find(key: string, now: number): Promise<Exclude<IdempotencyState, { state: "ours" }> | undefined>;
   /** Stores the answer of an exchange that was ours. */
   complete(key: string, answer: Secret): Promise<void>;
-  /** Gives the right back: no answer came that is worth repeating. */
+  /** Releases the right: there is no answer to repeat. */
   release(key: string): Promise<void>;
 }
 
@@ -99,7 +98,7 @@ export interface LoginParts {
   readonly clock: Clock;
 }
 
-/** One exchange: what for, what it sends beside the code, and for whom. */
+/** One exchange: its kind, what it sends beside the code, and its caller. */
 interface Exchange {
   readonly kind: string;
   readonly sends: "secret" | "token";
@@ -112,9 +111,8 @@ interface Exchange {
  * Turns a user's one-time code into who they are.
  *
  * Browsers and impatient users send the same code twice, and WeChat then says `code been used`. So for ten seconds
- * the same caller with the same code gets the same answer from one exchange, whichever process they reach. Answers are
- * kept sealed, under a digest of the code. In each method `caller` names who may get an answer again: a client's name,
- * or the address of a caller without one.
+ * the same caller with the same code gets the same answer from one exchange, in any process. Answers are stored sealed,
+ * under a digest of the code. `caller` is a `callerKey`.
  */
 export class Login {
   readonly #parts: LoginParts;
@@ -138,7 +136,7 @@ export class Login {
 
   /**
    * The user behind a code of WeCom's web pages, for the application of a configured slot. A token that was rejected is
-   * replaced, once; the code is not used up by it. Throws what the exchange throws, and what kept us from having a token.
+   * replaced, once; the code is not used up by it. Throws what the exchange throws, and what obtaining a token throws.
    */
   wecomUser(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
     const { wecomExchange, tokens } = this.#parts;
@@ -177,22 +175,22 @@ export class Login {
     const known = await this.#beginOrWait(key);
     if (known) return unpack(known);
     try {
-      // The wait for a place counts too: a code must not be spent for a caller that has gone.
+      // The wait for the budget counts too: a code must not be spent for a caller that has gone.
       const deadline = AbortSignal.timeout(DEADLINE_MS);
       const user = await pacing.login(slot, sends, () => ask(deadline), deadline);
-      // The code is spent: an answer that can't be kept for a repetition must still reach this caller.
+      // The code is spent: an answer that can't be stored must still reach this caller.
       await answers.complete(key, packUser(user)).catch(() => undefined);
       return user;
     } catch (error) {
-      // Only WeChat's own word about the code is worth repeating; after anything else the caller may try again.
+      // Only WeChat's own verdict on the code is repeated; after anything else the caller may retry.
       const noted = isAboutTheCode(error) ? answers.complete(key, packRefusal(error)) : answers.release(key);
-      // What can't be noted expires in ten seconds; the caller gets what WeChat said.
+      // What can't be stored expires in ten seconds; the caller gets WeChat's error.
       await noted.catch(() => undefined);
       throw error;
     }
   }
 
-  /** Undefined when the exchange is ours to make; else the answer that another process got. */
+  /** Undefined when this caller exchanges the code; else the answer that another one got. */
   async #beginOrWait(key: string): Promise<Secret | undefined> {
     const { answers, clock } = this.#parts;
     const startedAt = clock.monotonic();
@@ -216,7 +214,7 @@ function isAboutTheCode(
   error: unknown,
 ): error is ServiceError & { upstream: NonNullable<ServiceError["upstream"]> } {
   if (!(error instanceof ServiceError) || error.upstream === undefined) return false;
-  // A rejected token is replaced by the caller that notices, and the code is as good as before.
+  // A rejected token is replaced, and the code is not used up.
   return error.upstream.class !== "transient" && error.upstream.class !== "token_invalid";
 }
 

@@ -43,7 +43,7 @@ function mergeSample(known: MergedMetric, metric: MetricSnapshot, sample: Sample
   }
 }
 
-/** A metric that was renamed is shown under both names for a while, so that no alert falls silent with an upgrade. */
+/** A renamed metric is shown under both names for one minor version, so that alerts survive the upgrade. */
 function bothTexts({ metric, samples }: MergedMetric): string {
   const { name, formerName } = metric;
   const text = metricText({ metric, samples });
@@ -63,7 +63,7 @@ function metricText({ metric, samples }: MergedMetric): string {
   return head + lines.join("");
 }
 
-/** In the text a bucket counts everything up to its bound, also what the buckets before it have counted. */
+/** Buckets are cumulative in the text. */
 function histogramText(
   name: string,
   pairs: readonly string[],

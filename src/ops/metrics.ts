@@ -1,7 +1,7 @@
-/** With more apps than this, one series for each costs more than it is worth. */
+/** Above this number of apps there are no series per app. */
 export const MAX_APPS = 1000;
 
-/** How the values that several processes have for one series become one value. */
+/** How the values of several processes for one series are merged. */
 export type MergeRule =
   /** They are added. */
   | "add"
@@ -39,10 +39,10 @@ export interface Snapshot {
   readonly metrics: readonly MetricSnapshot[];
 }
 
-/** What every metric says of itself. */
+/** What every metric declares. */
 export interface MetricOptions {
   readonly name: string;
-  /** The name that it had, under which it is shown as well for one minor version. */
+  /** Its former name, under which it is also shown for one minor version. */
   readonly formerName?: string;
   /** One sentence, English. */
   readonly help: string;
@@ -52,7 +52,7 @@ export interface MetricOptions {
 /** Between label values that are joined. Label values are names of ours, which have none. */
 const SEPARATOR = "\u001f";
 
-/** The series of one metric, each made when its label values are first named. */
+/** The series of one metric, created on first use. */
 class SeriesMap<Series> {
   readonly #create: () => Series;
   readonly #all = new Map<string, { readonly labels: readonly string[]; readonly series: Series }>();

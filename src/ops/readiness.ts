@@ -1,16 +1,16 @@
 import type { Clock } from "../clock.ts";
 
-/** For how long an answer of the store is believed, in milliseconds. */
-const BELIEVED_MS = 1000;
+/** How long a result of the store's probe is cached. */
+const CACHE_MS = 1000;
 
-/** What keeps an open store from being used as it should be. */
+/** What is wrong with an open store. */
 export interface StoreFault {
   readonly part: "database" | "key" | "migrations" | "audit";
   /** For a person: what is wrong and what to do. */
   readonly message: string;
 }
 
-/** One thing that keeps this process from serving as it should. */
+/** One reason why this process is not ready. */
 export interface NotReadyReason {
   readonly part: StoreFault["part"] | "service";
   /** For a person: what is wrong and what to do. */
@@ -18,18 +18,17 @@ export interface NotReadyReason {
 }
 
 /**
- * Says whether this process can do all of its work: its store and its audit can be written, its key fits, and it is not
- * stopping.
+ * Whether this process is ready: its store and its audit can be written, its key fits, and it is not stopping.
  */
 export class Readiness {
   readonly #probe: () => Promise<readonly StoreFault[]>;
   readonly #clock: Clock;
   #isStopping = false;
   #latest: Promise<readonly NotReadyReason[]> | undefined;
-  /** By the monotonic clock; undefined while the store is being looked at, and all callers share the answer. */
+  /** By the monotonic clock; undefined during a probe, which all callers share. */
   #latestEndsAt: number | undefined;
 
-  /** `probe` looks at the store; it is asked at most once a second, however many ask here. */
+  /** `probe` checks the store; it is called at most once a second. */
   constructor(probe: () => Promise<readonly StoreFault[]>, clock: Clock) {
     this.#probe = probe;
     this.#clock = clock;
@@ -58,7 +57,7 @@ export class Readiness {
 
   async #look(): Promise<readonly NotReadyReason[]> {
     const faults = await this.#probe().catch(() => [UNKNOWN]);
-    this.#latestEndsAt = this.#clock.monotonic() + BELIEVED_MS;
+    this.#latestEndsAt = this.#clock.monotonic() + CACHE_MS;
     return faults;
   }
 }
@@ -66,5 +65,5 @@ export class Readiness {
 const UNKNOWN: StoreFault = {
   part: "database",
   message:
-    "数据库检查失败，请查看磁盘和数据库文件 (the database can't be checked; look at the disk and its file)",
+    "数据库检查失败，请查看磁盘和数据库文件 (the database can't be checked; check the disk and the database file)",
 };

@@ -24,7 +24,7 @@ export interface ServiceMetricsParts extends GatewayMetricsParts {
   readonly worker: string;
   readonly version: string;
   readonly clock: Clock;
-  /** The current credentials. Asked at each snapshot. */
+  /** The current credentials. Called at each snapshot. */
   readonly listLives: () => Promise<readonly StandingLife[]>;
   /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
   readonly isConfigured: (slot: SlotName) => boolean;
@@ -35,10 +35,10 @@ type Handlers = {
 };
 
 /**
- * Counts what happens in this process, out of events alone.
+ * The metrics of this process, derived from its events.
  *
- * Every label value is from a list of ours (routes are patterns, endpoints and classes are names in this program), or
- * an app that an operator has configured: no caller can make a series.
+ * Every label value is from a fixed list (routes are patterns, endpoints and classes are names in this program), or
+ * an app that an operator has configured: no caller can create a series.
  */
 export class ServiceMetrics {
   readonly #parts: ServiceMetricsParts;
@@ -60,7 +60,7 @@ export class ServiceMetrics {
     };
     this.#expiry = this.#registry.gauge({
       name: "accesstoken_credential_expiry_seconds",
-      help: "Life that is left of each current credential; 0 when it has expired. Off above 1000 apps.",
+      help: "Remaining life of each current credential; 0 when it has expired. Off above 1000 apps.",
       labelNames: ["platform", "app", "kind"],
       merge: "max",
     });
@@ -77,7 +77,7 @@ export class ServiceMetrics {
     this.#registry
       .gauge({
         name: "accesstoken_build_info",
-        help: "1, with what this is.",
+        help: "Always 1; the labels are the versions.",
         labelNames: ["version", "bun"],
         merge: "max",
       })
@@ -98,7 +98,7 @@ export class ServiceMetrics {
     this.#lag.stop();
   }
 
-  /** Everything measured so far, as plain JSON. What the store can't tell just now is left out. */
+  /** Everything measured so far, as plain JSON. What the store can't read is left out. */
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
     this.#lagSeconds.set(this.#lag.worstSeconds());
@@ -119,9 +119,9 @@ export class ServiceMetrics {
   }
 }
 
-/** Codes with which callers are denied, of the envelope and of WeChat's and WeCom's kind; any other begins with its first. */
+/** The usual codes of denials, which are shown from 0 on; any other from its first denial on. */
 const DENIAL_CODES = [401, 403, 429, 40001, 40125, 45009, 45011, 48001, 48002];
-/** Why a refresh fails that an operator has to do something about. */
+/** The classes of failed refreshes that need an operator. */
 const FAILURE_CLASSES = [
   "config",
   "account",
@@ -171,13 +171,13 @@ function createHandlers(registry: MetricRegistry): Handlers {
   for (const name of FAILURE_CLASSES) failures.series(name);
   const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
   const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
-  const denials = counter("denials", "Requests that were denied for who asked, by code.", {
+  const denials = counter("denials", "Requests that were denied because of who the caller is, by code.", {
     formerName: "accesstoken_refusals_total",
     labelNames: ["code"],
   });
   for (const code of DENIAL_CODES) denials.series(String(code));
   const auditFailures = counter("audit_failures", "Writes to the audit that failed.");
-  const revokedEarly = counter("revoked_early_tokens", "Tokens that another program's fetch has ended.", {
+  const revokedEarly = counter("revoked_early_tokens", "Tokens that another program's fetch has revoked.", {
     formerName: "accesstoken_died_early_tokens_total",
   });
   const countUpstream = ({ platform, endpoint, outcome, durationMs }: UpstreamCall) => {
@@ -188,7 +188,7 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "request.handled": ({ route, result, durationMs }) => {
       let known = routes.get(route);
       if (!known) {
-        // From 0 on, so that a route's first error can be seen.
+        // From 0 on, so that a route's first error shows as an increase.
         known = {
           results: new Map([["error", requests.series(route, "error")]]),
           seconds: requestSeconds.series(route),
@@ -220,7 +220,7 @@ function createHandlers(registry: MetricRegistry): Handlers {
 }
 
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
-/** So many clients have series of their own; there may have been more, one after the other. */
+/** How many clients have series of their own, removed ones included. */
 const MAX_CLIENTS = 1000;
 /** Clients beyond those, and apps of which we hold no secret. */
 const OTHER = "(other)";
@@ -291,7 +291,7 @@ export class GatewayMetrics {
   }
 
   #clientLabel(client: string): string {
-    // Holders of a real token are named by address; of those there is any number.
+    // The holder of a real token is named by its address, of which there may be any number.
     for (const what of ["access token", "rejected access token"])
       if (client.startsWith(`(${what} `)) return `(${what})`;
     if (!this.#clients.has(client) && this.#clients.size >= MAX_CLIENTS) return OTHER;

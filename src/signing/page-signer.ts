@@ -51,7 +51,7 @@ export class PageSigner {
   }
 
   /**
-   * As `sign`, for `wx.agentConfig` of WeCom: with the ticket of the very application.
+   * As `sign`, for `wx.agentConfig` of WeCom: with the ticket of the application itself.
    *
    * @throws {ServiceError} Also `invalid_parameter` for an app that is none of WeCom's.
    */
@@ -103,8 +103,8 @@ export interface JsApiSignatureInput {
 /**
  * The signature that `wx.config` of WeChat and WeCom expects: SHA-1 in lower-case hex over the raw values.
  *
- * Nothing is decoded, encoded or normalised, because the browser signs nothing: WeChat compares with the address that
- * its own browser shows. https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 1)
+ * Nothing is decoded, encoded or normalised: WeChat compares with the address that its own browser shows.
+ * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 1)
  */
 export function signJsApi({ ticket, nonce, timestamp, url }: JsApiSignatureInput): string {
   const [page = ""] = url.split("#", 1);

@@ -52,7 +52,7 @@ test("real tokens beside a policy that refuses anything are refused, with what t
         withDefaults(said(environment, { delivery: "real", policy })),
       );
       expect(code).toBe("invalid_parameter");
-      expect(message).toContain("leave delivery out, make it virtual, or give the policy all with it");
+      expect(message).toContain("omit delivery, make it virtual, or set the policy to all");
     }
   }
   expect(refusalOf(() => withDefaults(said("dev", { delivery: "real" }))).code).toBe("invalid_parameter");

@@ -166,7 +166,7 @@ test("P7: a policy that refuses anything makes a real client virtual, and real t
   const count = t.at.auditCount();
   const refused = await t.at.ask("PATCH", path, { delivery: "real" });
   expect([refused.status, refused.code, t.at.auditCount()]).toEqual([400, 1, count]);
-  expect(refused.msg).toContain("no policy can hold a real token");
+  expect(refused.msg).toContain("no policy can restrict a real token");
   const open = await t.at.ask("PATCH", path, { policy: { preset: "all" } });
   expect(open.data).toMatchObject({ delivery: "virtual", policy: all });
   expect((await t.at.ask("PATCH", path, { delivery: "real" })).data).toMatchObject({ delivery: "real" });

@@ -71,12 +71,12 @@ test("what the service refuses is told, and the client is asked for once", async
     if (method === "GET") return answered(client(), { etag: '"7"' });
     throw new ServiceError(
       "invalid_parameter",
-      "真实token不受接口策略约束 (no policy can hold a real token)",
+      "真实token不受接口策略约束 (no policy can restrict a real token)",
     );
   });
   const { code, stderr } = await world.run(["clients", "set", "bot", "--delivery", "real"]);
   expect(code).toBe(1);
-  expect(stderr).toContain("no policy can hold a real token");
+  expect(stderr).toContain("no policy can restrict a real token");
   expect(world.asked).toEqual(["GET /v1/clients/bot", "PATCH /v1/clients/bot"]);
 });
 

@@ -26,10 +26,10 @@ const OWN_CODES = [1, 401, 403, 404, 405, 409, 412, 413, 415, 429, 503];
 
 /** What is refused although nothing is wrong, because it was done a moment ago or overtaken by a clear. */
 const PACED = [
-  "a complaint about this app was looked into less than 10 s ago",
+  "a complaint about this app was checked less than 10 s ago",
   "forced refreshes: 20 a day, 30 s apart",
-  "cleared or expired on the way",
-  "no other credential is to be had",
+  "cleared or has expired while it was fetched",
+  "no other credential is available",
 ];
 
 /** What came back. */
