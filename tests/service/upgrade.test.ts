@@ -202,7 +202,7 @@ test("P3: P7: every audit entry is there, the chain verifies and goes on, and th
   const shownAs = (rows: readonly object[]) =>
     rows.map((row) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== "")));
   const sorted = (rows: readonly object[]) =>
-    rows.map((row) => JSON.stringify(Object.entries(row).toSorted())).toSorted();
+    rows.map((row) => JSON.stringify(row, Object.keys(row).toSorted())).toSorted();
   expect(sorted(usage as object[])).toEqual(sorted(shownAs(facts.reads)));
   expect(sorted(denials as object[])).toEqual(sorted(shownAs(facts.refusals)));
 
