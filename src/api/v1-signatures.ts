@@ -29,7 +29,7 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
         return new Reply(data, { permit, result: notes.result });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: pageBody,
@@ -56,7 +56,7 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
         return new Reply(data, { permit, result: notes.result });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: pageBody,
@@ -94,7 +94,7 @@ export function signatureRoutes({ access, signer, cards }: SignatureRouteParts) 
         return new Reply(data, { permit, result: notes.result });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: cardBody,
