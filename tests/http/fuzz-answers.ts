@@ -29,7 +29,7 @@ const PACED = [
   "a complaint about this app was looked into less than 10 s ago",
   "forced refreshes: 20 a day, 30 s apart",
   "cleared or expired on the way",
-  "no other credential is to be had",
+  "no other credential is available",
 ];
 
 /** What came back. */
