@@ -78,19 +78,21 @@ export interface CallerLimitParts {
 /** How often callers may ask. Each method counts one request and gives the milliseconds to wait: 0 for none. */
 export class CallerLimits {
   readonly #parts: CallerLimitParts;
-  readonly #requests: TokenBuckets;
+  readonly #clients: TokenBuckets;
+  readonly #addresses: TokenBuckets;
   readonly #wrong: TokenBuckets;
 
   constructor(parts: CallerLimitParts) {
     this.#parts = parts;
-    this.#requests = new TokenBuckets(parts.clock);
+    this.#clients = new TokenBuckets(parts.clock);
+    this.#addresses = new TokenBuckets(parts.clock);
     this.#wrong = new TokenBuckets(parts.clock);
   }
 
   /** A request of a client, wherever it asks from. */
   ofClient({ name, rateLimit }: Client): number {
     if (rateLimit === undefined) return 0;
-    return this.#requests.take(`client ${name}`, this.#share(rateLimit, rateLimit));
+    return this.#clients.take(name, this.#share(rateLimit, rateLimit));
   }
 
   /** A request of somebody without a key. */
@@ -98,7 +100,7 @@ export class CallerLimits {
     const { anonymousPerSecond } = this.#parts;
     if (anonymousPerSecond === 0) return 0;
     const burst = anonymousPerSecond * ANONYMOUS_BURST_SECONDS;
-    return this.#requests.take(callerNetwork(address), this.#share(anonymousPerSecond, burst));
+    return this.#addresses.take(callerNetwork(address), this.#share(anonymousPerSecond, burst));
   }
 
   /** A wrong key or secret. */

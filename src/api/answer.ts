@@ -57,10 +57,10 @@ export function textResponse(text: string, options: TextOptions): Response {
 export function successResponse(
   data: object | string,
   traceId: string,
-  options: Omit<TextOptions, "contentType" | "traceId"> = {},
+  { status, headers }: Pick<TextOptions, "status" | "headers"> = {},
 ): Response {
   const text = `{"code":0,"msg":"success","data":${JSON.stringify(data)},"trace_id":"${traceId}"}`;
-  return textResponse(text, { contentType: "application/json", traceId, ...options });
+  return textResponse(text, { contentType: "application/json", traceId, status, headers });
 }
 
 /** An envelope as a response, with `headers`. The documented protocol answers every request with HTTP 200. */

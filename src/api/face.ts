@@ -1,4 +1,4 @@
-import type { TSchema } from "@sinclair/typebox";
+import type { Static, TSchema } from "@sinclair/typebox";
 import type { Permit, Usage } from "../access/access.ts";
 import type { Origin } from "../access/origin.ts";
 import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
@@ -134,6 +134,21 @@ export interface RouteRules {
   readonly seconds?: number;
   /** Whether a body with a field that its schema does not name is refused: a misspelt field is a change not made. */
   readonly isClosed?: boolean;
+}
+
+/**
+ * `handler`, which the framework calls without awaiting it: it awaits every function whose text looks as if that returned
+ * a promise, and a bound function shows no text. A promise may be returned all the same.
+ */
+export function immediate<I, O>(handler: (input: I) => O): (input: I) => O {
+  return handler.bind(undefined);
+}
+
+/** A request as an immediate handler is given it, validated. */
+export interface Validated<Q extends TSchema, P extends TSchema = TSchema> {
+  readonly query: Static<Q>;
+  readonly params: Static<P>;
+  readonly request: Request;
 }
 
 interface Sent {

@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import type { Access, Permit } from "../access/access.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { SlotName } from "../apps/app.ts";
-import { callOf, Reply, route } from "./face.ts";
+import { callOf, immediate, Reply, route, type Validated } from "./face.ts";
 import type { ClearRequest } from "../credentials/clearing.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
@@ -33,6 +33,18 @@ const TOKEN_DATA = Type.Object({
 });
 const TOKEN_EXAMPLE = { access_token: "70_exampleToken", expires_in: 7190 };
 
+const XCX_QUERY = Type.Object({
+  appid: appId,
+  secret: Type.Optional(secret),
+  min_ttl: Type.Optional(minTtl),
+});
+const QYAPI_QUERY = Type.Object({
+  corpid: corpId,
+  secret: Type.Optional(secret),
+  agentid: Type.Optional(agentId),
+  min_ttl: Type.Optional(minTtl),
+});
+
 /** What the routes of `/AccessToken/*` work with. */
 export interface AccessTokenRouteParts {
   readonly access: Access;
@@ -60,16 +72,12 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
   return new Elysia({ prefix: "/AccessToken" })
     .get(
       "/getXcx",
-      ({ query, request }) => {
+      immediate(({ query, request }: Validated<typeof XCX_QUERY>) => {
         const permit = access.weixinSlot(callOf(request), "token:read", query.appid, query.secret);
         return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
-      },
+      }),
       {
-        query: Type.Object({
-          appid: appId,
-          secret: Type.Optional(secret),
-          min_ttl: Type.Optional(minTtl),
-        }),
+        query: XCX_QUERY,
         detail: {
           summary: "Access token of an Official Account or Mini Program · 获取公众号/小程序token",
           description:
@@ -103,18 +111,13 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
     )
     .get(
       "/getQyapi",
-      ({ query, request }) => {
+      immediate(({ query, request }: Validated<typeof QYAPI_QUERY>) => {
         const { corpid, secret, agentid } = query;
         const permit = access.wecomSlot(callOf(request), "token:read", corpid, secret, agentid);
         return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
-      },
+      }),
       {
-        query: Type.Object({
-          corpid: corpId,
-          secret: Type.Optional(secret),
-          agentid: Type.Optional(agentId),
-          min_ttl: Type.Optional(minTtl),
-        }),
+        query: QYAPI_QUERY,
         detail: {
           summary: "Access token of a WeCom application · 获取企业微信token",
           description:

@@ -230,7 +230,7 @@ const FAILURE_EXAMPLE = {
   code: 40164,
   msg: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 6aac005a-01bfdbee-79769285",
   data: {},
-  trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+  trace_id: "6f1c4a3b-e0d9-4f6f-9f8e-9a5d2f5c7b10",
   retry_after: 540,
   hint: "请将 203.0.113.7 加入IP白名单 (add 203.0.113.7 to the IP white list)",
 };

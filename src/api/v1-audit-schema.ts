@@ -195,7 +195,7 @@ export const ENTRY_EXAMPLE = {
   action: "app.secret_changed",
   app: "wx0000000000000001",
   outcome: "ok",
-  trace_id: "6f1c4a3be0d94f6f9f8e9a5d2f5c7b10",
+  trace_id: "6f1c4a3b-e0d9-4f6f-9f8e-9a5d2f5c7b10",
   detail: { secret: "changed" },
   hash: HASH_EXAMPLE,
 };

@@ -78,7 +78,8 @@ const rateLimit = Type.Integer({
 const concurrency = Type.Integer({
   minimum: 1,
   maximum: 100_000,
-  description: "Requests under way at once through the gateway. 经网关同时进行的请求数上限。",
+  description:
+    "Requests under way at once through the gateway; by default 96, and further ones wait. 经网关同时进行的请求数上限；默认96，超出的排队等待。",
   examples: [20],
 });
 
@@ -153,7 +154,7 @@ export const clientChangeBody = Type.Object(
     concurrency: Type.Optional(
       Type.Union([concurrency, Type.Null()], {
         description:
-          "Requests under way at once through the gateway; null for no limit. 经网关同时进行的请求数上限；null为不限。",
+          "Requests under way at once through the gateway; null for the default of 96. 经网关同时进行的请求数上限；null为默认的96。",
         examples: [20],
       }),
     ),

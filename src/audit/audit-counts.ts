@@ -15,6 +15,12 @@ const OTHER = "(other)";
 /** Between the names of a key. No client, address, route, action or app has it, so a key says which names it is of. */
 const SEPARATOR = "\u001f";
 
+/** Who does something. */
+interface User {
+  readonly client: string;
+  readonly environment: string;
+}
+
 /** Who is denied and what for. */
 export interface Denial {
   readonly address: string;
@@ -61,6 +67,8 @@ export class AuditCounts {
   readonly #clock: Clock;
   readonly #onCounted: () => void;
   readonly #cells = { usage: new Map<string, CountCell>(), denial: new Map<string, CountCell>() };
+  /** The cell that somebody used last for each app, because to make its key costs more than to count. */
+  #recent = new WeakMap<User, Map<string, { readonly action: string; readonly cell: CountCell }>>();
   /** In which minute the cells were made. */
   #cellsOf = 0;
   /** The cells that have counted since they were last taken, and in which minute the first of them did. */
@@ -75,10 +83,16 @@ export class AuditCounts {
     this.#onCounted = onCounted;
   }
 
-  /** Where it is counted that a client did something. */
-  usage(client: string, environment: string, action: string, app: string): CountCell {
-    const key = client + SEPARATOR + environment + SEPARATOR + action + SEPARATOR + app;
-    return this.#cells.usage.get(key) ?? this.#create("usage", key, keyOf(OTHER, "", action, OTHER));
+  /** Where it is counted that a client did something. Fast for a `user` that is one object for many calls. */
+  usage(user: User, action: string, app: string): CountCell {
+    const recent = this.#recent.get(user)?.get(app);
+    if (recent?.action === action) return recent.cell;
+    const key = keyOf(user.client, user.environment, action, app);
+    const cell = this.#cells.usage.get(key) ?? this.#create("usage", key, keyOf(OTHER, "", action, OTHER));
+    const apps = this.#recent.get(user);
+    if (apps) apps.set(app, { action, cell });
+    else this.#recent.set(user, new Map([[app, { action, cell }]]));
+    return cell;
   }
 
   /** Where it is counted that a caller was denied something. */
@@ -111,6 +125,7 @@ export class AuditCounts {
     if (minute !== this.#cellsOf) {
       this.#cellsOf = minute;
       for (const cells of Object.values(this.#cells)) cells.clear();
+      this.#recent = new WeakMap();
     }
     const cells = this.#cells[kind];
     const told = cells.size < MAX_NAMES ? key : otherKey;

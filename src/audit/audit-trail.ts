@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import { AuditCounts, type CountCell, type Denial, FlushTimer } from "./audit-counts.ts";
+import { AuditCounts, type Denial, FlushTimer } from "./audit-counts.ts";
 import { type AuditEntry, AuditFailure, SERVICE } from "./audit-entry.ts";
 import type { AuditStore, ChainBreak } from "./audit-store.ts";
 
@@ -50,22 +50,13 @@ export class AuditTrail {
     }
   }
 
-  /** Where it is counted that a client does what a grant's `action` allows, on the app of that public name. It may be kept. */
-  usageCell(
-    { client, environment }: { readonly client: string; readonly environment: string },
-    action: string,
-    app: string,
-  ): CountCell {
-    return this.#counts.usage(client, environment, action, app);
-  }
-
   /** Counts that a client did what a grant's `action` allows, on the app of that public name. */
   countUsage(
     identity: { readonly client: string; readonly environment: string },
     action: string,
     app: string,
   ): void {
-    this.usageCell(identity, action, app).count();
+    this.#counts.usage(identity, action, app).count();
   }
 
   /** Counts that a caller was denied something. */

@@ -94,8 +94,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         name: "concurrency",
         value: "<n>",
         meaning: {
-          en: "Requests at once through the gateway. Default: any number",
-          zh: "经网关同时进行的请求数上限；默认不限",
+          en: "Requests at once through the gateway. Default: 96",
+          zh: "经网关同时进行的请求数上限；默认96",
         },
       },
       ...REACH_OPTIONS,

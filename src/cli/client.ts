@@ -101,7 +101,7 @@ export function clientText(client: ClientData): string {
     networks: client.networks.join(",") || "any",
     expires: localTime(client.expires_at) ?? "never",
     rate: client.rate_limit === undefined ? "any" : `${client.rate_limit}/s`,
-    concurrency: client.concurrency?.toString() ?? "any",
+    concurrency: client.concurrency?.toString() ?? "96 (default)",
     delivery: client.delivery,
     policy: client.policy.preset,
     allow: client.policy.allow.join(","),

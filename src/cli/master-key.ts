@@ -15,8 +15,8 @@ export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
     },
     notes: [
       {
-        en: "It can be interrupted at any moment: run it again to resume.",
-        zh: "可随时中断，再次执行即继续。",
+        en: "It may be interrupted at any moment: run it again, and it completes what was begun.",
+        zh: "可随时中断，再次执行即可完成。",
       },
     ],
     options: [
@@ -98,8 +98,8 @@ function asText(
   const lines = {
     en: [
       `The master key was changed: ${oldKeyId} → ${newKeyId}`,
-      ...(isResumed ? ["It went on with a rotation that was under way."] : []),
-      `Sealed again: ${resealed}`,
+      ...(isResumed ? ["Completed a rotation that had been interrupted."] : []),
+      `Re-encrypted: ${resealed}`,
       ...cleared.map((place) => `Damaged before already, and cleared: ${place}`),
       oldKeyFile === undefined
         ? `Set MASTER_KEY to the new key now${where}: running processes go on, but only the new key starts one again. Older backups need the old key.`
@@ -107,7 +107,7 @@ function asText(
     ],
     zh: [
       `主密钥已更换：${oldKeyId} → ${newKeyId}`,
-      ...(isResumed ? ["继续了此前进行中的轮换。"] : []),
+      ...(isResumed ? ["完成了此前中断的轮换。"] : []),
       `重新加密：${resealed}`,
       ...cleared.map((place) => `此前已损坏，已清除：${place}`),
       oldKeyFile === undefined

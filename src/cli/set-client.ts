@@ -31,8 +31,8 @@ export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
       name: "concurrency",
       value: "<n>",
       meaning: {
-        en: "Requests at once through the gateway; any for no limit",
-        zh: "经网关同时进行的请求数上限；any 表示不限",
+        en: "Requests at once through the gateway; any for the default of 96",
+        zh: "经网关同时进行的请求数上限；any 表示默认的96",
       },
     },
     {

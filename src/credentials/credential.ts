@@ -25,9 +25,22 @@ export function credentialRef(slot: Slot, kind: CredentialKind): CredentialRef {
   return { slot, kind };
 }
 
-/** The one name of a credential in maps and log lines. It says nothing secret. */
-export function credentialKey(name: CredentialName): string {
-  return `${slotKey(name.slot)}:${name.kind}`;
+const KEYS = new WeakMap<CredentialName["slot"], Map<CredentialKind, string>>();
+
+/**
+ * The one name of a credential in maps and log lines. It says nothing secret.
+ *
+ * Of a slot that stays it is made once: to make and hash it again for each request costs more than to look it up.
+ */
+export function credentialKey({ slot, kind }: CredentialName): string {
+  if (!("key" in slot) || slot.key === undefined) return `${slotKey(slot)}:${kind}`;
+  const keys = KEYS.get(slot);
+  const known = keys?.get(kind);
+  if (known !== undefined) return known;
+  const key = `${String(slot.key)}:${kind}`;
+  if (keys) keys.set(kind, key);
+  else KEYS.set(slot, new Map([[kind, key]]));
+  return key;
 }
 
 /** What a source obtained: a value, and how long it lives from the moment *before* it was asked for. */

@@ -157,6 +157,8 @@ function refuseTunnel({ method }: Request): Response | undefined {
 }
 
 const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
+/** What the URLs of most requests begin with. */
+let lastOrigin = "://";
 
 /**
  * Turns away what the router would misread.
@@ -164,10 +166,13 @@ const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
  * The router looks for the path behind the eleventh character of the URL, so a Host of one to three characters makes
  * it take a part of the path for the path: `/admin/x` is routed as `/x`.
  */
-function refuseHost(request: Request): Response | undefined {
-  const host = request.headers.get("host") ?? "";
-  const { url } = request;
-  if (isWellFormed(host) && url.indexOf("/", 11) === url.indexOf("/", url.indexOf("://") + 3)) {
+function refuseHost({ url }: Request): Response | undefined {
+  if (url.startsWith(lastOrigin)) return undefined;
+  // Of a request without a good Host header it has the path alone.
+  const start = url.startsWith("http") ? url.indexOf("://") + 3 : 0;
+  const end = url.indexOf("/", start);
+  if (end === url.indexOf("/", 11) && isWellFormed(url.slice(start, end))) {
+    lastOrigin = url.slice(0, end + 1);
     return undefined;
   }
   const failure = new ServiceError("invalid_parameter", "Host请求头不正确 (bad Host header)");

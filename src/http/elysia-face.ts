@@ -3,7 +3,7 @@ import type { Access } from "../access/access.ts";
 import { envelopeResponse, successResponse, withDefaultHeaders } from "../api/answer.ts";
 import { checkQuery } from "../api/body.ts";
 import type { Cors } from "../api/cors.ts";
-import { type Call, callOf, type Face, failed, Reply } from "../api/face.ts";
+import { type Call, callOf, type Face, failed, immediate, Reply } from "../api/face.ts";
 import {
   type AccessTokenRouteParts,
   accessTokenRoutes,
@@ -152,6 +152,13 @@ interface Encoding {
   readonly notFound: (call: Call) => ServiceError;
 }
 
+/** What the framework maps to a response. It notes `route` only where the text of some hook names it, as that of errors does. */
+interface Mapped {
+  readonly responseValue: unknown;
+  readonly request: Request;
+  readonly route: string;
+}
+
 function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding) {
   const { access, visibility } = options;
   const admission = (to: Visibility) => (call: Call) => {
@@ -182,15 +189,17 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
       set.status = response.status;
       return response;
     })
-    .mapResponse(({ responseValue, request, route }) => {
-      const call = callOf(request);
-      call.route = route;
-      if (!(responseValue instanceof Promise)) return succeed(call, responseValue);
-      return responseValue.then(
-        (value: unknown) => succeed(call, value),
-        (error: unknown) => fail(call, toServiceError(error)),
-      );
-    })
+    .mapResponse(
+      immediate(({ responseValue, request, route }: Mapped) => {
+        const call = callOf(request);
+        call.route = route;
+        if (!(responseValue instanceof Promise)) return succeed(call, responseValue);
+        return responseValue.then(
+          (value: unknown) => succeed(call, value),
+          (error: unknown) => fail(call, toServiceError(error)),
+        );
+      }),
+    )
     .use(routes)
     .use(
       visibility.swagger === "off"

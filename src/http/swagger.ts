@@ -29,8 +29,8 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const DESCRIPTION = [
-  "The one place that asks WeChat and WeCom for access tokens, and hands them to every environment.",
-  "统一向微信和企业微信获取access_token，并分发给各个环境的中控服务。",
+  "The one service that fetches access tokens from WeChat and WeCom, and issues them to every environment.",
+  "统一向微信和企业微信获取access_token，并提供给各个环境的中控服务。",
   "WeChat's and WeCom's own paths are answered as they would answer; see the tag WeChat. 微信和企业微信自身的路径按其原样应答，见WeChat标签。",
   "Every other answer is `{code, msg, data, trace_id}`, `code` 0 is success. It is HTTP 200 except under `/v1` and at `/livez`, `/readyz` and `/metrics`, where failures have a status of their own. In `/v1` durations are seconds and instants epoch milliseconds.",
   "其余应答格式为 `{code, msg, data, trace_id}`，`code` 为0表示成功。除 `/v1`、`/livez`、`/readyz` 和 `/metrics` 的失败应答使用相应HTTP状态码外，均为HTTP 200。`/v1` 中时长为秒，时刻为毫秒时间戳。",

@@ -60,7 +60,7 @@ function tempFileOf(path: string): string {
  * Makes a key file with a new random key, readable by its owner alone, and returns its text.
  *
  * It is on the disk under its name before this returns, whole or not at all. When another process makes one at the
- * same moment, that one stands and is returned.
+ * same moment, that one stays and is returned.
  *
  * @throws {ServiceError} `store_unusable` when it can't be written.
  */
@@ -162,7 +162,7 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // Somebody else's process runs, too.
+    // The process of another user runs, too.
     return error instanceof Error && "code" in error && error.code === "EPERM";
   }
 }
@@ -177,7 +177,7 @@ export function keyIn(path: string): SealingKey | undefined {
 }
 
 interface Owner {
-  /** Undefined for whoever runs this. */
+  /** Undefined for the user that runs this. */
   readonly uid: number | undefined;
   readonly gid: number | undefined;
   readonly mode: number;
@@ -201,7 +201,7 @@ function writeTempFile(path: string, key: SealingKey, { uid, gid, mode }: Owner)
   const file = openSync(draft, "wx", 0o600);
   try {
     writeSync(file, `${key.text().reveal()}\n`);
-    // Whoever runs the rotation, the service must be able to read it.
+    // Root may run the rotation: the service must still be able to read it.
     const isOthers = uid !== process.getuid?.() || gid !== process.getgid?.();
     if (uid !== undefined && gid !== undefined && isOthers) fchownSync(file, uid, gid);
     fchmodSync(file, mode);

@@ -6,7 +6,7 @@ import { SealingKey } from "./sealing-key.ts";
 
 /** Where the key is now, and where the new one is to be found. */
 export interface NewKeyOptions {
-  /** The key itself, when it is in the environment: then nobody but its owner can change it. */
+  /** The key itself, when it is in the environment: only its owner can change it there. */
   readonly masterKey: Secret | undefined;
   /** Where the new key is, or is put, in that case. */
   readonly newKeyFile: string | undefined;
@@ -29,24 +29,24 @@ export function chooseNewKey(keyring: Keyring, options: NewKeyOptions): SealingK
     if (begun && isGiven(begun, masterKey)) return begun;
     throw missing();
   }
-  const standing = keyIn(newKeyFile);
-  if (!begun && standing && standing.keyId === keyring.current?.keyId) throw same(newKeyFile);
-  const key = begun ?? standing ?? SealingKey.random();
-  if (!standing) writeKey(newKeyFile, key);
+  const existing = keyIn(newKeyFile);
+  if (!begun && existing && existing.keyId === keyring.current?.keyId) throw same(newKeyFile);
+  const key = begun ?? existing ?? SealingKey.random();
+  if (!existing) writeKey(newKeyFile, key);
   requireNewKey(key, options);
   return key;
 }
 
 /**
- * Makes sure that the one who has the old key in the environment has the new one too, before the old one is put out of
+ * Checks that an operator who has the old key in the environment has the new one too, before the old one is put out of
  * use.
  *
  * @throws {ServiceError} `invalid_parameter` when not.
  */
 export function requireNewKey(key: SealingKey, { masterKey, newKeyFile }: NewKeyOptions): void {
   if (!masterKey || isGiven(key, masterKey)) return;
-  const standing = newKeyFile === undefined ? undefined : keyIn(newKeyFile);
-  if (standing?.keyId !== key.keyId) throw another(key.keyId);
+  const existing = newKeyFile === undefined ? undefined : keyIn(newKeyFile);
+  if (existing?.keyId !== key.keyId) throw another(key.keyId);
 }
 
 function isGiven(key: SealingKey, masterKey: Secret): boolean {

@@ -21,7 +21,8 @@ function setup() {
     clock,
     () => (state.counted += 1),
   );
-  const use = (app: string, client = "one") => counts.usage(client, "dev", "token:read", app).count();
+  const use = (app: string, client = "one") =>
+    counts.usage({ client, environment: "dev" }, "token:read", app).count();
   const deny = (number: number, code = 401) =>
     counts.denial({ ...DENIAL, address: `10.0.${number >> 8}.${number & 255}`, code }).count();
   const written = (kind: MinuteCount["kind"]) => {
@@ -64,7 +65,7 @@ test("names that only look alike when they are joined are told apart", async () 
     ["", "a b", "c", "d"],
   ] as const;
   for (const [client, environment, action, app] of all)
-    counts.usage(client, environment, action, app).count();
+    counts.usage({ client, environment }, action, app).count();
   counts.denial({ ...DENIAL, client: "-1", code: -1 }).count();
   await counts.flush();
   const found = written("usage").map(usageOf);

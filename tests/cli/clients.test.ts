@@ -228,9 +228,9 @@ test("clients are listed a line each, and one is shown with all that it is", asy
   );
   expect(lines[2]).toMatch(/^bot +dev +- +- +- +virtual +no-messaging +-$/);
   const shown = (await world.run(["clients", "show", "bot"])).stdout;
-  expect(shown).toMatch(/\nexpires +never\nrate +5\/s\nconcurrency +any\n/);
+  expect(shown).toMatch(/\nexpires +never\nrate +5\/s\nconcurrency +96 \(default\)\n/);
   expect(shown).toMatch(
-    /\nconcurrency +any\ndelivery +virtual\npolicy +read-only\nallow +\/a,\/b\/\*\*\ngrant 1 +wx1,wx2: token:read\ngrant 2 +all: login\n/,
+    /\nconcurrency +96 \(default\)\ndelivery +virtual\npolicy +read-only\nallow +\/a,\/b\/\*\*\ngrant 1 +wx1,wx2: token:read\ngrant 2 +all: login\n/,
   );
 });
 

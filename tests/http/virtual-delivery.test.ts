@@ -185,7 +185,7 @@ test("P3: a running service hands out virtual tokens over a change of its master
     masterKeyFile: join(it.world.folder, "data", "master.key"),
     newKeyFile: undefined,
     clock: systemClock,
-    learningMs: 50,
+    graceMs: 0,
   });
   expect((await it.ask("GET", TOKEN)).data["value"]).toMatch(VIRTUAL);
   await it.world.stop();

@@ -22,7 +22,7 @@ async function setup(environment: Record<string, string> = {}) {
       masterKeyFile: join(world.folder, "data", "master.key"),
       newKeyFile: undefined,
       clock: systemClock,
-      learningMs: 50,
+      graceMs: 0,
       ...options,
     });
   const tokens = async () => {
@@ -67,13 +67,13 @@ test("P3, P4: a service serves and writes on while its master key is changed, an
   expect(world.events.filter(({ type }) => type === "store.damaged")).toEqual([]);
 });
 
-test("an idle service whose key is in its environment learns of the new key before the old one is out of use", async () => {
+test("an idle service whose key is in its environment learns of the new key before the old one is put out of use", async () => {
   using files = new RotationFolder();
   const masterKey = new Secret("11".repeat(32));
   await files.fill(3, { masterKey });
   const idle = await files.open({ masterKey, clock: systemClock });
   const newKeyFile = join(files.folder, "new.key");
-  await files.rotate({ masterKey, newKeyFile, clock: systemClock, learningMs: 1500 });
+  await files.rotate({ masterKey, newKeyFile, clock: systemClock });
   const contents = await files.contents(idle);
   expect(contents).toMatchObject({ faults: [], tokens: expect.not.arrayContaining([undefined]) });
   const restarted = await files.open({ masterKey: new Secret(await Bun.file(newKeyFile).text()) });

@@ -22,10 +22,10 @@ async function setup() {
   return { files, before, look, newKeyFile, readNewKey, [Symbol.dispose]: () => files[Symbol.dispose]() };
 }
 
-test("with the key in the environment, the new one is made in its file before anything is begun", async () => {
+test("with the key in the environment, the new one is in its file before anything is written under it", async () => {
   using it = await setup();
   const rotation = { masterKey: OLD, newKeyFile: it.newKeyFile };
-  await brokenOff(it.files.rotate({ ...rotation, onProgress: breakAt("begun") }));
+  await brokenOff(it.files.rotate({ ...rotation, onProgress: breakAt("written") }));
   expect(statSync(it.newKeyFile).mode & 0o777).toBe(0o600);
   for (const masterKey of [OLD, it.readNewKey()]) expect(await it.look({ masterKey })).toEqual(it.before);
   const report = await it.files.rotate(rotation);
@@ -48,7 +48,7 @@ test("a change to another key that is under way is gone on with, and its key is 
   using it = await setup();
   const [first, second] = [join(it.files.folder, "1.key"), join(it.files.folder, "2.key")];
   const run = (newKeyFile: string | undefined) => it.files.rotate({ masterKey: OLD, newKeyFile });
-  await brokenOff(it.files.rotate({ masterKey: OLD, newKeyFile: first, onProgress: breakAt("begun") }));
+  await brokenOff(it.files.rotate({ masterKey: OLD, newKeyFile: first, onProgress: breakAt("written") }));
   writeFileSync(second, "22".repeat(32));
   expect((await failureOf(run(second))).message).toContain("is under way");
   expect((await failureOf(run(undefined))).code).toBe("invalid_parameter");
@@ -60,7 +60,7 @@ test("a change to another key that is under way is gone on with, and its key is 
 test("who has set MASTER_KEY to the new key already needs no file to go on", async () => {
   using it = await setup();
   const rotation = { masterKey: OLD, newKeyFile: it.newKeyFile };
-  await brokenOff(it.files.rotate({ ...rotation, onProgress: breakAt("begun") }));
+  await brokenOff(it.files.rotate({ ...rotation, onProgress: breakAt("written") }));
   const masterKey = it.readNewKey();
   await it.files.rotate({ masterKey });
   expect(await it.look({ masterKey })).toEqual(it.before);

@@ -4,7 +4,8 @@ import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
 import type { ChainBreak } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { ErrorCode } from "../../errors.ts";
-import { isBusy, sqliteErrorOf, type Transaction, unusable } from "./statement.ts";
+import { type Queries, sqlFailureOf, unusable } from "../sql.ts";
+import { isBusy, sqliteErrorOf, type Transaction } from "./statement.ts";
 import { auditEnds, auditEntries } from "./schema.ts";
 
 /** An entry as its row has it: `detail` is text. */
@@ -26,6 +27,23 @@ export interface ChainEnd extends ChainLink {
 const START: ChainLink = { entryId: 0, hash: "0".repeat(64) };
 /** Stands for the hash before, where the row that should tell it was tampered with: no entry has it, so it never fits. */
 const UNKNOWN_HASH = "f".repeat(64);
+
+type EndName = "first" | "last";
+
+/** Both ends of the chain; undefined where its row is missing. */
+export interface ChainEnds {
+  readonly first: ChainEnd | undefined;
+  readonly last: ChainEnd | undefined;
+  /** The highest id that an entry has or, as far as the database remembers, ever had; 0 for none. */
+  readonly newest: number;
+}
+
+/** The highest id that an entry has, and the highest that SQLite remembers. */
+const NEWEST = sql`select max(id) from ${auditEntries} union all select seq from sqlite_sequence where name = 'audit_entries'`;
+
+function newestOf(rows: readonly (readonly [number | null])[]): number {
+  return Math.max(...rows.map(([id]) => id ?? 0));
+}
 
 /** What the chain works with. */
 export interface AuditChainParts {
@@ -58,49 +76,69 @@ export class AuditChain {
     } catch (error) {
       const failure = sqliteErrorOf(error);
       if (!failure || isBusy(failure)) throw error;
-      const cause = unusable(failure);
-      this.#parts.onFailed?.(cause.code);
-      throw new AuditFailure(cause);
+      throw this.#report(failure.code);
     }
+  }
+
+  /** As `append`, in a transaction of the SQL port. */
+  async appendTo(queries: Queries, entry: AuditEntry): Promise<void> {
+    try {
+      await this.tryAppendTo(queries, entry);
+    } catch (error) {
+      const failure = sqlFailureOf(error);
+      if (!failure || failure.isBusy) throw error;
+      throw this.#report(failure.code);
+    }
+  }
+
+  /** As `tryAppend`, in a transaction of the SQL port. */
+  async tryAppendTo(queries: Queries, entry: AuditEntry): Promise<void> {
+    const { row, isNew, last } = this.#link(entry, await this.ends(queries));
+    await queries.insert(auditEntries).values(row);
+    if (isNew) await this.putEnd(queries, "first", START);
+    await this.putEnd(queries, "last", last);
+  }
+
+  /** Where the chain begins and ends, as the database has it. */
+  async ends(queries: Queries): Promise<ChainEnds> {
+    const rows = await queries.select().from(auditEnds);
+    const end = (name: EndName) => this.#endOf(rows.find((row) => row.name === name));
+    const newest = newestOf(await queries.values<[number | null]>(NEWEST));
+    return { first: end("first"), last: end("last"), newest };
+  }
+
+  /** Writes down where an end of the chain is. */
+  async putEnd(queries: Queries, name: EndName, link: ChainLink): Promise<void> {
+    const set = this.#columnsOfEnd(name, link);
+    await queries
+      .insert(auditEnds)
+      .values({ name, ...set })
+      .onConflictDoUpdate({ target: auditEnds.name, set });
   }
 
   /** As `append`; a failure is not reported, and thrown as it came. */
   tryAppend(transaction: Transaction, entry: AuditEntry): void {
-    const last = this.end(transaction, "last");
-    const newest = this.newestId(transaction);
-    const isNew = !last && newest === 0 && !this.end(transaction, "first");
-    // Where the end was tampered with, the service goes on, and the gap stays to be found.
-    const previous = isNew ? START : last?.isTrue ? last : { entryId: newest, hash: UNKNOWN_HASH };
-    const unchained = {
-      id: Math.max(previous.entryId, newest) + 1,
-      at: this.#parts.clock.now(),
-      ...columnsOf(entry),
-    };
-    const hash = this.#hash(previous.hash, unchained);
-    transaction
-      .insert(auditEntries)
-      .values({ ...unchained, hash })
-      .run();
-    if (isNew) this.setEnd(transaction, "first", START);
-    this.setEnd(transaction, "last", { entryId: unchained.id, hash });
+    const { row, isNew, last } = this.#link(entry, {
+      first: this.#end(transaction, "first"),
+      last: this.#end(transaction, "last"),
+      newest: this.#newestId(transaction),
+    });
+    transaction.insert(auditEntries).values(row).run();
+    if (isNew) this.#setEnd(transaction, "first", START);
+    this.#setEnd(transaction, "last", last);
   }
 
-  /** The highest id that an entry has or, as far as SQLite itself remembers, ever had; 0 for none. */
-  newestId(transaction: Transaction): number {
-    const query = sql`select max(id) as id from ${auditEntries} union all select seq from sqlite_sequence where name = 'audit_entries'`;
-    const rows = transaction.all<{ readonly id: number | null }>(query);
-    return Math.max(...rows.map(({ id }) => id ?? 0));
+  #newestId(transaction: Transaction): number {
+    return newestOf(transaction.values<[number | null]>(NEWEST));
   }
 
-  /** An end of the chain; undefined when its row is missing. */
-  end(transaction: Transaction, name: "first" | "last"): ChainEnd | undefined {
+  #end(transaction: Transaction, name: EndName): ChainEnd | undefined {
     const row = transaction.select().from(auditEnds).where(eq(auditEnds.name, name)).get();
-    return row && { entryId: row.entryId, hash: row.hash, isTrue: row.mac === this.#mac(name, row) };
+    return this.#endOf(row);
   }
 
-  /** Writes down where an end of the chain is. */
-  setEnd(transaction: Transaction, name: "first" | "last", { entryId, hash }: ChainLink): void {
-    const set = { entryId, hash, mac: this.#mac(name, { entryId, hash }) };
+  #setEnd(transaction: Transaction, name: EndName, link: ChainLink): void {
+    const set = this.#columnsOfEnd(name, link);
     transaction
       .insert(auditEnds)
       .values({ name, ...set })
@@ -119,6 +157,34 @@ export class AuditChain {
       reached = { entryId: row.id, hash: row.hash };
     }
     return { reached, fault: undefined };
+  }
+
+  /** The row of `entry` behind what the database has, and whether it is the first of all. */
+  #link(
+    entry: AuditEntry,
+    { first, last, newest }: ChainEnds,
+  ): { readonly row: EntryRow; readonly isNew: boolean; readonly last: ChainLink } {
+    const isNew = !last && newest === 0 && !first;
+    // Where the end was tampered with, the service goes on, and the gap stays to be found.
+    const previous = isNew ? START : last?.isTrue ? last : { entryId: newest, hash: UNKNOWN_HASH };
+    const id = Math.max(previous.entryId, newest) + 1;
+    const unchained = { id, at: this.#parts.clock.now(), ...columnsOf(entry) };
+    const hash = this.#hash(previous.hash, unchained);
+    return { row: { ...unchained, hash }, isNew, last: { entryId: id, hash } };
+  }
+
+  #endOf(row: typeof auditEnds.$inferSelect | undefined): ChainEnd | undefined {
+    return row && { entryId: row.entryId, hash: row.hash, isTrue: row.mac === this.#mac(row.name, row) };
+  }
+
+  #columnsOfEnd(name: EndName, { entryId, hash }: ChainLink) {
+    return { entryId, hash, mac: this.#mac(name, { entryId, hash }) };
+  }
+
+  #report(code: string | undefined): AuditFailure {
+    const cause = unusable(code);
+    this.#parts.onFailed?.(cause.code);
+    return new AuditFailure(cause);
   }
 
   #faultOf(row: EntryRow): ChainBreak {

@@ -1,10 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Clock } from "../../clock.ts";
-import { runStatement } from "./statement.ts";
 import { and, asc, desc, eq, gt, gte, lt, lte, max, min } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditAction, AuditRecord } from "../../audit/audit-entry.ts";
 import type { AuditFilter, AuditPage } from "../../audit/audit-store.ts";
+import type { SqlDatabase } from "../sql.ts";
 import type { EntryRow } from "./audit-chain.ts";
 import { auditEntries } from "./schema.ts";
 
@@ -24,14 +22,12 @@ export interface AuditWindow<Row, Place> {
  * long, and a database that is read without a wait would hold up everybody else meanwhile.
  */
 export async function fillPage<Row, Place>(
-  clock: Clock,
   { limit, from }: { readonly limit: number; readonly from: Place },
-  look: (from: Place, most: number) => AuditWindow<Row, Place>,
+  look: (from: Place, most: number) => Promise<AuditWindow<Row, Place>>,
 ): Promise<Row[]> {
   const page: Row[] = [];
   for (let place = from; ; await nextTurn()) {
-    const start = place;
-    const { rows, next } = await runStatement(clock, () => look(start, limit - page.length));
+    const { rows, next } = await look(place, limit - page.length);
     page.push(...rows);
     if (next === undefined || page.length >= limit) return page;
     place = next;
@@ -42,19 +38,17 @@ const { id, at } = auditEntries;
 
 /** Pages of the audit's entries. */
 export class AuditListing {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
+  readonly #database: SqlDatabase;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
+  constructor(database: SqlDatabase) {
     this.#database = database;
-    this.#clock = clock;
   }
 
   /** See `AuditStore.list`. */
   async newestFirst(filter: AuditFilter, { limit, before }: AuditPage): Promise<AuditRecord[]> {
     const bounds = await this.#bounds(filter);
     const from = Math.min(before ?? Infinity, bounds.last + 1);
-    return fillPage(this.#clock, { limit, from }, (from, most) => {
+    return fillPage({ limit, from }, (from, most) => {
       const isBetween = (end = bounds.first) => and(lt(id, from), gte(id, end));
       return this.#window(filter, { isBetween, order: desc(id), most });
     });
@@ -66,9 +60,7 @@ export class AuditListing {
     for (let place: number | undefined = bounds.first - 1; place !== undefined; await nextTurn()) {
       const from: number = place;
       const isBetween = (end = bounds.last) => and(gt(id, from), lte(id, end));
-      const { rows, next } = await runStatement(this.#clock, () =>
-        this.#window(filter, { isBetween, order: asc(id), most: AUDIT_WINDOW }),
-      );
+      const { rows, next } = await this.#window(filter, { isBetween, order: asc(id), most: AUDIT_WINDOW });
       yield rows;
       place = next;
     }
@@ -79,35 +71,35 @@ export class AuditListing {
     const all = { first: Number.MIN_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER - 1 };
     // Without a beginning that would be a walk through most of the table.
     if (since === undefined) return all;
-    const bounds = await runStatement(this.#clock, () =>
-      this.#database
+    const isWithin = and(gte(at, since), until === undefined ? undefined : lt(at, until));
+    const [bounds] = await this.#database.read((queries) =>
+      queries
         .select({ first: min(id), last: max(id) })
         .from(auditEntries)
-        .where(and(gte(at, since), until === undefined ? undefined : lt(at, until)))
-        .get(),
+        .where(isWithin),
     );
     return { first: bounds?.first ?? 0, last: bounds?.last ?? -1 };
   }
 
-  #window(filter: AuditFilter, { isBetween, order, most }: WindowPlace): AuditWindow<AuditRecord, number> {
-    const next = this.#database
-      .select({ id })
-      .from(auditEntries)
-      .where(isBetween())
-      .orderBy(order)
-      .limit(1)
-      .offset(AUDIT_WINDOW - 1)
-      .get()?.id;
+  async #window(
+    filter: AuditFilter,
+    { isBetween, order, most }: WindowPlace,
+  ): Promise<AuditWindow<AuditRecord, number>> {
+    const last = await this.#database.read((queries) =>
+      queries
+        .select({ id })
+        .from(auditEntries)
+        .where(isBetween())
+        .orderBy(order)
+        .limit(1)
+        .offset(AUDIT_WINDOW - 1),
+    );
+    const next = last[0]?.id;
     const isWanted = and(isBetween(next), passes(filter));
-    const rows = this.#database
-      .select()
-      .from(auditEntries)
-      .where(isWanted)
-      .orderBy(order)
-      .limit(most)
-      .all()
-      .map(toRecord);
-    return { rows, next };
+    const rows = await this.#database.read((queries) =>
+      queries.select().from(auditEntries).where(isWanted).orderBy(order).limit(most),
+    );
+    return { rows: rows.map(toRecord), next };
   }
 }
 

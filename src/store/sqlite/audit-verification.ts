@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, asc, gt, lte, min } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
-import type { Clock } from "../../clock.ts";
-import type { AuditChain, ChainLink } from "./audit-chain.ts";
-import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
+import type { AuditChain, ChainEnds, ChainLink } from "./audit-chain.ts";
+import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 import { auditEntries } from "./schema.ts";
 import type { AuditCountTable } from "./sqlite-counts.ts";
 
@@ -21,18 +20,13 @@ interface Step {
 }
 
 /** Walks the whole chain, also while others write to it and prune it. */
-export async function verifyChain(
-  database: BunSQLiteDatabase,
-  chain: AuditChain,
-  clock: Clock,
-): Promise<VerifyResult> {
+export async function verifyChain(database: SqlDatabase, chain: AuditChain): Promise<VerifyResult> {
   let reached: ChainLink | undefined;
   let entries = 0;
   for (;;) {
     // One snapshot for a piece and both ends, so that what others do in between is no fault.
-    const step = await runStatement(clock, () =>
-      database.transaction((transaction) => look(transaction, chain, reached)),
-    );
+    const before = reached;
+    const step = await database.snapshot((queries) => look(queries, chain, before));
     entries += step.looked;
     reached = step.reached ?? reached;
     if (step.fault || step.isLast) {
@@ -43,40 +37,31 @@ export async function verifyChain(
   }
 }
 
-function look(transaction: Transaction, chain: AuditChain, before: ChainLink | undefined): Step {
-  const { first, fault } = findStart(transaction, chain);
+async function look(queries: Queries, chain: AuditChain, before: ChainLink | undefined): Promise<Step> {
+  const ends = await chain.ends(queries);
+  const { first, fault } = await findStart(queries, ends);
   if (!first) return { looked: 0, reached: undefined, fault, isLast: true };
   // What was pruned meanwhile was dropped by us, or the note of the start would not be true.
   const from = before && before.entryId >= first.entryId ? before : first;
-  const rows = transaction
-    .select()
-    .from(auditEntries)
-    .where(gt(auditEntries.id, from.entryId))
-    .orderBy(asc(auditEntries.id))
-    .limit(AUDIT_PIECE)
-    .all();
+  const rows = await pieceAfter(queries, from);
   const step = chain.follow(from, rows);
   const isLast = rows.length < AUDIT_PIECE;
   const looked = rows.length;
   if (step.fault || !isLast) return { looked, ...step, isLast };
-  return { looked, reached: step.reached, fault: faultOfEnd(transaction, chain, step.reached), isLast };
+  return { looked, reached: step.reached, fault: faultOfEnd(ends, step.reached), isLast };
 }
 
 /**
  * Where the chain begins: the entry before the first that is kept. Neither that nor a fault while there has never been an
  * entry.
  */
-function findStart(
-  transaction: Transaction,
-  chain: AuditChain,
-): { readonly first?: ChainLink; readonly fault?: ChainBreak } {
-  const first = chain.end(transaction, "first");
-  const oldest =
-    transaction
-      .select({ id: min(auditEntries.id) })
-      .from(auditEntries)
-      .get()?.id ?? undefined;
-  if (!first && chain.newestId(transaction) === 0 && !chain.end(transaction, "last")) return {};
+async function findStart(
+  queries: Queries,
+  { first, last, newest }: ChainEnds,
+): Promise<{ readonly first?: ChainLink; readonly fault?: ChainBreak }> {
+  const [row] = await queries.select({ id: min(auditEntries.id) }).from(auditEntries);
+  const oldest = row?.id ?? undefined;
+  if (!first && newest === 0 && !last) return {};
   if (!first?.isTrue) {
     const message =
       "链首记录缺失或被改动，其前可能有条目被删除 (the note of the chain's start is missing or was changed; entries may have been removed)";
@@ -89,12 +74,7 @@ function findStart(
   return { first };
 }
 
-function faultOfEnd(
-  transaction: Transaction,
-  chain: AuditChain,
-  { entryId, hash }: ChainLink,
-): ChainBreak | undefined {
-  const last = chain.end(transaction, "last");
+function faultOfEnd({ last }: ChainEnds, { entryId, hash }: ChainLink): ChainBreak | undefined {
   if (last?.isTrue && last.entryId === entryId && last.hash === hash) return undefined;
   if (!last?.isTrue) {
     const message =
@@ -112,41 +92,44 @@ function faultOfEnd(
  * Only what fits the chain is dropped: otherwise an entry could be got rid of by making it look old.
  */
 export async function pruneAudit(
-  database: BunSQLiteDatabase,
+  database: SqlDatabase,
   chain: AuditChain,
   counts: AuditCountTable,
-  clock: Clock,
   before: number,
 ): Promise<AuditPruning> {
-  const run = <T>(work: (transaction: Transaction) => T) =>
-    runStatement(clock, () => database.transaction(work, { behavior: "immediate" }), BACKGROUND_ATTEMPTS);
-  const usage = await run((transaction) => counts.drop(transaction, "usage", before, AUDIT_PIECE));
-  const denials = await run((transaction) => counts.drop(transaction, "denial", before, AUDIT_PIECE));
-  const { dropped, fault } = await run((transaction) => dropEntries(transaction, chain, before));
+  const run = <T>(work: (queries: Queries) => Promise<T>) =>
+    database.transact(work, { maxAttempts: BACKGROUND_ATTEMPTS });
+  const usage = await run((queries) => counts.drop(queries, "usage", before, AUDIT_PIECE));
+  const denials = await run((queries) => counts.drop(queries, "denial", before, AUDIT_PIECE));
+  const { dropped, fault } = await run((queries) => dropEntries(queries, chain, before));
   const isDone = Math.max(usage, denials, dropped) < AUDIT_PIECE;
   return { entries: dropped, isDone, fault };
 }
 
-function dropEntries(
-  transaction: Transaction,
+async function dropEntries(
+  queries: Queries,
   chain: AuditChain,
   before: number,
-): { dropped: number; fault: ChainBreak | undefined } {
-  const { first, fault: faultOfStart } = findStart(transaction, chain);
+): Promise<{ dropped: number; fault: ChainBreak | undefined }> {
+  const { first, fault: faultOfStart } = await findStart(queries, await chain.ends(queries));
   if (!first) return { dropped: 0, fault: faultOfStart };
-  const rows = transaction
-    .select()
-    .from(auditEntries)
-    .where(gt(auditEntries.id, first.entryId))
-    .orderBy(asc(auditEntries.id))
-    .limit(AUDIT_PIECE)
-    .all();
+  const rows = await pieceAfter(queries, first);
   const kept = rows.findIndex(({ at }) => at >= before);
   const old = kept === -1 ? rows : rows.slice(0, kept);
   const { reached, fault } = chain.follow(first, old);
   if (reached.entryId === first.entryId) return { dropped: 0, fault };
   const isDropped = and(gt(auditEntries.id, first.entryId), lte(auditEntries.id, reached.entryId));
-  const dropped = transaction.delete(auditEntries).where(isDropped).returning({ id: auditEntries.id }).all();
-  chain.setEnd(transaction, "first", reached);
+  const dropped = await queries.delete(auditEntries).where(isDropped).returning({ id: auditEntries.id });
+  await chain.putEnd(queries, "first", reached);
   return { dropped: dropped.length, fault };
+}
+
+/** The entries behind `link`, as many as are looked at in one go. */
+function pieceAfter(queries: Queries, { entryId }: ChainLink) {
+  return queries
+    .select()
+    .from(auditEntries)
+    .where(gt(auditEntries.id, entryId))
+    .orderBy(asc(auditEntries.id))
+    .limit(AUDIT_PIECE);
 }

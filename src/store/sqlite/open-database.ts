@@ -152,7 +152,7 @@ const AUDIT_UNWRITABLE =
  */
 export async function probeDatabase(
   database: Database,
-  { proveKey, writeAudit }: { readonly proveKey: () => boolean; readonly writeAudit: () => void },
+  { proveKey, writeAudit }: { readonly proveKey: () => boolean; readonly writeAudit: () => Promise<void> },
   clock: Clock,
 ): Promise<readonly StoreFault[]> {
   const checks: readonly (readonly [StoreFault["part"], () => string | undefined])[] = [
@@ -167,7 +167,7 @@ export async function probeDatabase(
   }
   // Where nothing can be written, that is the reason.
   if (faults.some(({ part }) => part === "database")) return faults;
-  const refused = await runStatement(clock, writeAudit, BACKGROUND_ATTEMPTS).catch(messageOf);
+  const refused = await writeAudit().then(() => undefined, messageOf);
   if (refused !== undefined) faults.push({ part: "audit", message: `${AUDIT_UNWRITABLE}：${refused}` });
   return faults;
 }

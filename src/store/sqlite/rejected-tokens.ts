@@ -3,6 +3,7 @@ import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { appName, type SlotName } from "../../apps/app.ts";
 import { ANY_APP, type Grant, tokenApps } from "../../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
+import type { Queries } from "../sql.ts";
 import type { Transaction } from "./statement.ts";
 
 type Row = typeof credentials.$inferSelect;
@@ -47,6 +48,19 @@ export function cutOffTokens(transaction: Transaction, apps: readonly string[]):
       .values({ app, number })
       .onConflictDoUpdate({ target: tokenCutoffs.app, set: { number } })
       .run();
+  }
+}
+
+/** As `cutOffTokens`, in a transaction of the SQL port. */
+export async function cutOffTokensIn(queries: Queries, apps: readonly string[]): Promise<void> {
+  if (apps.length === 0) return;
+  const [last] = await queries.select({ number: max(tokenCutoffs.number) }).from(tokenCutoffs);
+  const number = (last?.number ?? 0) + 1;
+  for (const app of apps) {
+    await queries
+      .insert(tokenCutoffs)
+      .values({ app, number })
+      .onConflictDoUpdate({ target: tokenCutoffs.app, set: { number } });
   }
 }
 

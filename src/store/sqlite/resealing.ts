@@ -1,18 +1,17 @@
 import type { Database } from "bun:sqlite";
 import { ServiceError } from "../../errors.ts";
+import type { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
-import type { SealedPlace } from "../sealing-key.ts";
+import type { SealedPlace, SealingKey } from "../sealing-key.ts";
 
-/** So many texts are sealed anew in one transaction: a few milliseconds for which other processes wait. */
-const MAX_BATCH = 100;
+/** So many texts are encrypted between two reports of progress. */
+const CHUNK = 1000;
 
-/** What one batch did. */
-export interface Batch {
+/** What was done to the texts of a database. */
+export interface Resealed {
   readonly resealed: number;
-  /** Texts that did not open and were forgotten. */
+  /** Texts that did not open and were cleared. */
   readonly damaged: readonly SealedPlace[];
-  /** The last row that was looked at; undefined when there are no more. */
-  readonly reached: number | undefined;
 }
 
 interface SealedRow {
@@ -21,80 +20,97 @@ interface SealedRow {
   readonly text: string;
 }
 
-/** Seals what is sealed under other keys under the newest. Each call is one transaction, or belongs in one. */
+/** A text as it was read, and what is to take its place while it is still the same. */
+interface Replacement {
+  readonly column: SealedColumn;
+  readonly id: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * Encrypts every sealed text of a database under one key.
+ *
+ * Encrypting takes several times as long as writing, so `prepare` does it while others write, and `apply` only
+ * exchanges the texts that are still the same, and encrypts those that are not.
+ */
 export class Resealing {
   readonly #database: Database;
   readonly #keyring: Keyring;
+  readonly #key: SealingKey;
+  readonly #prepared: Replacement[] = [];
 
-  constructor(database: Database, keyring: Keyring) {
+  /** `keyring` opens the texts; `key` seals them. */
+  constructor(database: Database, keyring: Keyring, key: SealingKey) {
     this.#database = database;
     this.#keyring = keyring;
+    this.#key = key;
   }
 
   /**
-   * Seals the next texts of `column` anew, from behind the row `after` on, in a transaction of its own.
+   * Encrypts the next texts of `column`, from behind the row `after` on, and writes nothing. Returns the last row that
+   * it has looked at; undefined when there are no more.
    *
-   * @throws {ServiceError} `store_unusable` when one does not open in whose place nothing can be put; then this batch
-   * changes nothing.
+   * @throws {ServiceError} `store_unusable` when one does not open that can't be cleared.
    */
-  run(column: SealedColumn, after: number): Batch {
-    return this.#database
-      .transaction((): Batch => {
-        const rows = this.#rowsOf(column, after, MAX_BATCH);
-        const damaged = rows.filter((row) => !this.#reseal(column, row));
-        return {
-          resealed: rows.length - damaged.length,
-          damaged: damaged.map(({ name }) => placeIn(column, name)),
-          reached: rows.length < MAX_BATCH ? undefined : rows.at(-1)?.id,
-        };
-      })
-      .immediate();
+  prepare(column: SealedColumn, after: number): number | undefined {
+    const rows = this.#rowsOf(column, after, CHUNK);
+    for (const { id, name, text } of rows) {
+      const secret = this.#open(column, name, text);
+      if (!secret) continue;
+      this.#prepared.push({ column, id, from: text, to: this.#key.seal(secret, placeIn(column, name)) });
+    }
+    return rows.length < CHUNK ? undefined : rows.at(-1)?.id;
   }
 
-  /** Whether any text is not sealed under the newest key. */
-  isAnyLeft(): boolean {
-    return SEALED_COLUMNS.some((column) => this.#rowsOf(column, 0, 1).length > 0);
+  /** How many texts are encrypted and not written yet. */
+  get preparedCount(): number {
+    return this.#prepared.length;
   }
 
   /**
-   * Opens every text in whose place nothing could be put.
+   * Writes what was prepared, and encrypts and clears the rest. Part of a transaction that was begun with `immediate`.
    *
-   * @throws {ServiceError} `store_unusable` at the first that does not open.
+   * @throws {ServiceError} `store_unusable` when one does not open that can't be cleared: let it pass, so that all of
+   * the transaction is undone.
    */
-  check(): void {
-    for (const column of SEALED_COLUMNS.filter(({ forget }) => forget === undefined)) {
-      const query = `SELECT rowid AS id, ${column.rowName} AS name, ${column.column} AS text FROM ${column.table}`;
-      for (const { name, text } of this.#database.query<SealedRow, []>(query).all()) {
-        this.#open(column, name, text);
+  apply(): Resealed {
+    let resealed = 0;
+    for (const each of this.#prepared) resealed += this.#exchange(each);
+    this.#prepared.length = 0;
+    const damaged: SealedPlace[] = [];
+    for (const column of SEALED_COLUMNS) {
+      for (const { id, name, text } of this.#rowsOf(column, 0, -1)) {
+        const secret = this.#open(column, name, text);
+        if (secret) {
+          const to = this.#key.seal(secret, placeIn(column, name));
+          resealed += this.#exchange({ column, id, from: text, to });
+        } else {
+          this.#database.query(`${column.forget} WHERE rowid = ?`).run(id);
+          damaged.push(placeIn(column, name));
+        }
       }
     }
+    return { resealed, damaged };
   }
 
-  #rowsOf({ table, column, rowName }: SealedColumn, after: number, most: number): SealedRow[] {
-    const prefix = `${this.#keyring.current?.keyId ?? ""}.`;
+  /** Those that are not sealed under the key; -1 for all. */
+  #rowsOf({ table, column, rowName }: SealedColumn, after: number, limit: number): SealedRow[] {
+    const prefix = `${this.#key.keyId}.`;
     return this.#database
       .query<SealedRow, [number, string, number]>(
         `SELECT rowid AS id, ${rowName} AS name, ${column} AS text FROM ${table}
          WHERE rowid > ? AND ${column} IS NOT NULL AND substr(${column}, 1, ${prefix.length}) <> ? ORDER BY rowid LIMIT ?`,
       )
-      .all(after, prefix, most);
+      .all(after, prefix, limit);
   }
 
-  /** False when the text did not open, and is gone now. */
-  #reseal(column: SealedColumn, { id, name, text }: SealedRow): boolean {
-    const secret = this.#open(column, name, text);
-    if (!secret) {
-      this.#database.query(`${column.forget} WHERE rowid = ?`).run(id);
-      return false;
-    }
-    const sealed = this.#keyring.seal(secret, placeIn(column, name));
-    this.#database
-      .query(`UPDATE ${column.table} SET ${column.column} = ? WHERE rowid = ? AND ${column.column} = ?`)
-      .run(sealed, id, text);
-    return true;
+  #exchange({ column: { table, column }, id, from, to }: Replacement): number {
+    const update = `UPDATE ${table} SET ${column} = ? WHERE rowid = ? AND ${column} = ?`;
+    return this.#database.query(update).run(to, id, from).changes;
   }
 
-  #open(column: SealedColumn, name: string, text: string) {
+  #open(column: SealedColumn, name: string, text: string): Secret | undefined {
     try {
       return this.#keyring.open(text, placeIn(column, name));
     } catch (error) {
@@ -102,7 +118,7 @@ export class Resealing {
       if (column.forget !== undefined) return undefined;
       throw new ServiceError(
         "store_unusable",
-        `${column.table}.${column.column}（${name}）无法解开，主密钥轮换已停止，没有丢失任何数据；请修复后再次执行 (does not open, so the rotation has stopped; nothing is lost; put it right and run it again)`,
+        `${column.table}.${column.column}（${name}）无法解密，主密钥轮换已停止，没有丢失任何数据；请修复后再次执行 (does not open, so the rotation has stopped; nothing is lost; fix it and run it again)`,
       );
     }
   }
@@ -118,7 +134,7 @@ export interface SealedColumn {
   readonly forget: string | undefined;
 }
 
-/** Every sealed column but those of the keyring itself. Whoever seals a new one adds it, or a new master key does not open it. */
+/** Every sealed column but those of the keyring itself. A new one must be added, or a rotation loses what is in it. */
 export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: "data_keys", column: "value", rowName: "name", forget: undefined },
   {

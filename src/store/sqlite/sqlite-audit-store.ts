@@ -1,5 +1,4 @@
-import { eq, gt, lte, or, TransactionRollbackError } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import { eq, gt, lte, or } from "drizzle-orm";
 import { type AuditEntry, type AuditRecord, SERVICE } from "../../audit/audit-entry.ts";
 import type {
   AuditFilter,
@@ -12,12 +11,13 @@ import type {
   VerifyResult,
 } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { AuditListing } from "./audit-listing.ts";
 import { pruneAudit, verifyChain } from "./audit-verification.ts";
 import { dueWork } from "./schema.ts";
 import { AuditCountTable } from "./sqlite-counts.ts";
-import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
+import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 
 const PRUNING = "audit_pruning";
 const PROBED: AuditEntry = {
@@ -31,26 +31,26 @@ const PROBED: AuditEntry = {
 
 /** The audit in SQLite: entries in a chain, counts beside it. */
 export class SqliteAuditStore implements AuditStore {
-  readonly #database: BunSQLiteDatabase;
+  readonly #database: SqlDatabase;
   readonly #chain: AuditChain;
   readonly #clock: Clock;
   readonly #counts: AuditCountTable;
   readonly #entries: AuditListing;
 
-  constructor(database: BunSQLiteDatabase, chain: AuditChain, clock: Clock) {
+  constructor(database: SqlDatabase, chain: AuditChain, clock: Clock) {
     this.#database = database;
     this.#chain = chain;
     this.#clock = clock;
-    this.#counts = new AuditCountTable(database, clock);
-    this.#entries = new AuditListing(database, clock);
+    this.#counts = new AuditCountTable(database);
+    this.#entries = new AuditListing(database);
   }
 
   append(entry: AuditEntry): Promise<void> {
-    return this.#change((transaction) => this.#chain.append(transaction, entry));
+    return this.#database.transact((queries) => this.#chain.appendTo(queries, entry));
   }
 
   addCounts(counts: readonly MinuteCount[]): Promise<void> {
-    return this.#change((transaction) => this.#counts.add(transaction, counts), BACKGROUND_ATTEMPTS);
+    return this.#inBackground((queries) => this.#counts.add(queries, counts));
   }
 
   list(filter: AuditFilter, page: AuditPage): Promise<AuditRecord[]> {
@@ -70,15 +70,15 @@ export class SqliteAuditStore implements AuditStore {
   }
 
   verify(): Promise<VerifyResult> {
-    return verifyChain(this.#database, this.#chain, this.#clock);
+    return verifyChain(this.#database, this.#chain);
   }
 
   claimPruning(everyMs: number): Promise<number> {
     const now = this.#clock.now();
     const dueAt = now + everyMs;
     const isDue = or(lte(dueWork.dueAt, now), gt(dueWork.dueAt, dueAt));
-    return this.#change((transaction) => {
-      const claimed = transaction
+    return this.#inBackground(async (queries) => {
+      const claimed = await queries
         .insert(dueWork)
         .values({ name: PRUNING, dueAt })
         // What is due later than any claim could say was written under a clock that has been set back since.
@@ -86,33 +86,30 @@ export class SqliteAuditStore implements AuditStore {
         .returning()
         .get();
       if (claimed) return 0;
-      const [current] = transaction.select().from(dueWork).where(eq(dueWork.name, PRUNING)).all();
+      const [current] = await queries.select().from(dueWork).where(eq(dueWork.name, PRUNING));
       return Math.max(1, (current?.dueAt ?? 0) - now);
-    }, BACKGROUND_ATTEMPTS);
+    });
   }
 
   prune(before: number): Promise<AuditPruning> {
-    return pruneAudit(this.#database, this.#chain, this.#counts, this.#clock, before);
+    return pruneAudit(this.#database, this.#chain, this.#counts, before);
   }
 
-  /** Writes an entry and a count, and takes them back. Throws what SQLite throws. */
-  probe(): void {
-    try {
-      this.#database.transaction(
-        (transaction) => {
-          this.#chain.tryAppend(transaction, PROBED);
-          this.#counts.add(transaction, [{ minute: 0, kind: "usage", key: "", n: 0 }]);
-          transaction.rollback();
-        },
-        { behavior: "immediate" },
-      );
-    } catch (error) {
-      if (!(error instanceof TransactionRollbackError)) throw error;
-    }
+  /** Writes an entry and a count, and takes them back. Throws what keeps it from that. */
+  async probe(): Promise<void> {
+    const undone = new Error("undone");
+    const probing = this.#inBackground(async (queries) => {
+      await this.#chain.tryAppendTo(queries, PROBED);
+      await this.#counts.add(queries, [{ minute: 0, kind: "usage", key: "", n: 0 }]);
+      throw undone;
+    });
+    await probing.catch((error: unknown) => {
+      if (error !== undone) throw error;
+    });
   }
 
-  #change<T>(work: (transaction: Transaction) => T, attemptsMost?: number): Promise<T> {
-    const change = () => this.#database.transaction(work, { behavior: "immediate" });
-    return runStatement(this.#clock, change, attemptsMost);
+  /** For what can be done later: soon gives up while the database is busy. */
+  #inBackground<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
+    return this.#database.transact(work, { maxAttempts: BACKGROUND_ATTEMPTS });
   }
 }

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { sql } from "drizzle-orm";
 import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../changes.ts";
 import type { Clock } from "../../clock.ts";
+import type { Queries } from "../sql.ts";
 import { revisions } from "./schema.ts";
 import type { Transaction } from "./statement.ts";
 
@@ -22,6 +23,17 @@ export function raiseEpoch(transaction: Transaction, topic: Topic): number {
     .returning({ number: revisions.number })
     .get();
   return raised.number;
+}
+
+/** As `raiseEpoch`, in a transaction of the SQL port; once it is committed, `SqliteChanges.expire` is to be called. */
+export async function raiseEpochIn(queries: Queries, topic: Topic): Promise<number> {
+  const number = sql`${revisions.number} + 1`;
+  const raised = await queries
+    .insert(revisions)
+    .values({ name: topic, number: 1 })
+    .onConflictDoUpdate({ target: revisions.name, set: { number } })
+    .returning({ number: revisions.number });
+  return raised[0]?.number ?? 0;
 }
 
 /**
@@ -83,8 +95,13 @@ export class SqliteChanges implements Changes {
    * within the transaction, which may be rolled back.
    */
   raise(transaction: Transaction, topic: Topic): number {
-    this.#lookedAt = Number.NEGATIVE_INFINITY;
+    this.expire();
     return raiseEpoch(transaction, topic);
+  }
+
+  /** Makes the next look be at once, because this process has committed a change. */
+  expire(): void {
+    this.#lookedAt = Number.NEGATIVE_INFINITY;
   }
 
   /** Ends the polling. */

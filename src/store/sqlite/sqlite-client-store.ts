@@ -1,5 +1,4 @@
 import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { ClientStore } from "../../access/client-store.ts";
@@ -13,55 +12,46 @@ import {
   tokenApps,
 } from "../../access/client.ts";
 import { noSuchKey } from "../../access/client-administration.ts";
-import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import type { SqliteChanges } from "./sqlite-changes.ts";
-import { cutOffTokens } from "./rejected-tokens.ts";
-import { runStatement, type Transaction } from "./statement.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
+import { cutOffTokensIn } from "./rejected-tokens.ts";
+import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { apiKeys, clients } from "./schema.ts";
 
-/** What the store of clients works with. */
-export interface ClientStoreParts {
-  readonly database: BunSQLiteDatabase;
-  readonly clock: Clock;
-  readonly audit: AuditChain;
-  readonly changes: SqliteChanges;
-}
-
-/** Clients and the digests of their keys in SQLite. */
+/** Clients and the digests of their keys in a SQL database. */
 export class SqliteClientStore implements ClientStore {
-  readonly #parts: ClientStoreParts;
+  readonly #database: SqlDatabase;
+  readonly #audit: AuditChain;
+  readonly #changes: Pick<SqliteChanges, "expire">;
 
-  constructor(parts: ClientStoreParts) {
-    this.#parts = parts;
+  constructor(database: SqlDatabase, audit: AuditChain, changes: Pick<SqliteChanges, "expire">) {
+    this.#database = database;
+    this.#audit = audit;
+    this.#changes = changes;
   }
 
-  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
-    const { database, clock } = this.#parts;
-    return runStatement(clock, () =>
-      database.transaction((transaction) => ({
-        clients: transaction.select().from(clients).all().map(toClient),
-        keys: transaction.select().from(apiKeys).all().map(toKey),
-      })),
-    );
+  load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
+    return this.#database.snapshot(async (queries) => ({
+      clients: (await queries.select().from(clients)).map(toClient),
+      keys: (await queries.select().from(apiKeys)).map(toKey),
+    }));
   }
 
   async lastUsesOf(client: string): Promise<{ prefix: string; usedAt: number }[]> {
-    const { database, clock } = this.#parts;
     const columns = { prefix: apiKeys.prefix, usedAt: apiKeys.lastUsedAt };
     const isOfClient = eq(apiKeys.client, client);
-    const rows = await runStatement(clock, () =>
-      database.select(columns).from(apiKeys).where(isOfClient).all(),
+    const rows = await this.#database.read((queries) =>
+      queries.select(columns).from(apiKeys).where(isOfClient),
     );
     return rows.flatMap(({ prefix, usedAt }) => (usedAt === null ? [] : { prefix, usedAt }));
   }
 
   async create(client: Omit<Client, "version">, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction, version) => {
+    await this.#change(entry, async (queries, version) => {
       const { name, createdAt } = client;
       const values = { name, ...toColumns(client), createdAt, version };
-      const written = transaction
+      const written = await queries
         .insert(clients)
         .values(values)
         .onConflictDoNothing()
@@ -72,11 +62,11 @@ export class SqliteClientStore implements ClientStore {
   }
 
   async update(client: Client, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
-      const before = this.#find(transaction, client.name);
-      if (before) cutOffTokens(transaction, lostApps(before, client));
-      const written = transaction
+      const before = await find(queries, client.name);
+      if (before) await cutOffTokensIn(queries, lostApps(before, client));
+      const written = await queries
         .update(clients)
         .set({ ...toColumns(client), version: client.version })
         .where(isStanding)
@@ -87,105 +77,90 @@ export class SqliteClientStore implements ClientStore {
   }
 
   async remove(name: string, version: number, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const isStanding = and(eq(clients.name, name), eq(clients.version, version));
-      this.#cutOff(transaction, this.#find(transaction, name));
-      const gone = transaction.delete(clients).where(isStanding).returning({ name: clients.name }).get();
+      await cutOff(queries, await find(queries, name));
+      const gone = await queries.delete(clients).where(isStanding).returning({ name: clients.name }).get();
       if (!gone) throw outdated();
-      transaction.delete(apiKeys).where(eq(apiKeys.client, name)).run();
+      await queries.delete(apiKeys).where(eq(apiKeys.client, name));
     });
   }
 
   async addKey(key: ApiKeyRecord, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const isTaken = and(
         eq(apiKeys.client, key.client),
         eq(apiKeys.label, key.label),
         isNull(apiKeys.revokedAt),
         or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, key.createdAt)),
       );
-      if (transaction.select().from(apiKeys).where(isTaken).get()) throw labelTaken();
-      this.#insertKey(transaction, key);
+      if (await queries.select().from(apiKeys).where(isTaken).get()) throw labelTaken();
+      await insertKey(queries, key);
     });
   }
 
   async rollKey(prefix: string, endsAt: number, next: ApiKeyRecord, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const isLive = and(
         eq(apiKeys.prefix, prefix),
         eq(apiKeys.client, next.client),
         isNull(apiKeys.revokedAt),
       );
       const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${endsAt}), ${endsAt})`;
-      const old = transaction.update(apiKeys).set({ expiresAt }).where(isLive).returning().get();
+      const old = await queries.update(apiKeys).set({ expiresAt }).where(isLive).returning().get();
       if (!old) throw noSuchKey();
-      this.#cutOff(transaction, this.#find(transaction, next.client));
-      this.#insertKey(transaction, next);
+      await cutOff(queries, await find(queries, next.client));
+      await insertKey(queries, next);
     });
   }
 
   async revokeKey(client: string, prefix: string, at: number, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const isLive = and(eq(apiKeys.prefix, prefix), eq(apiKeys.client, client), isNull(apiKeys.revokedAt));
-      const revoked = transaction.update(apiKeys).set({ revokedAt: at }).where(isLive).returning().get();
+      const revoked = await queries.update(apiKeys).set({ revokedAt: at }).where(isLive).returning().get();
       if (!revoked) throw noSuchKey();
-      this.#cutOff(transaction, this.#find(transaction, client));
+      await cutOff(queries, await find(queries, client));
     });
   }
 
   async touchKeys(uses: readonly { prefix: string; usedAt: number }[]): Promise<void> {
-    const { database, clock } = this.#parts;
-    await runStatement(clock, () =>
-      database.transaction(
-        (transaction) => {
-          for (const { prefix, usedAt } of uses) {
-            const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
-            transaction
-              .update(apiKeys)
-              .set({ lastUsedAt: usedAt })
-              .where(and(eq(apiKeys.prefix, prefix), isOlder))
-              .run();
-          }
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    await this.#database.transact(async (queries) => {
+      for (const { prefix, usedAt } of uses) {
+        const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
+        await queries
+          .update(apiKeys)
+          .set({ lastUsedAt: usedAt })
+          .where(and(eq(apiKeys.prefix, prefix), isOlder));
+      }
+    });
   }
 
   /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
-  async #change(entry: AuditEntry, work: (transaction: Transaction, epoch: number) => void): Promise<void> {
-    const { database, clock, audit, changes } = this.#parts;
-    await runStatement(clock, () =>
-      database.transaction(
-        (transaction) => {
-          work(transaction, changes.raise(transaction, "clients"));
-          audit.append(transaction, entry);
-        },
-        { behavior: "immediate" },
-      ),
-    );
+  async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
+    await this.#database.transact(async (queries) => {
+      await work(queries, await raiseEpochIn(queries, "clients"));
+      await this.#audit.appendTo(queries, entry);
+    });
+    this.#changes.expire();
   }
+}
 
-  #find(transaction: Transaction, name: string): Client | undefined {
-    const row = transaction.select().from(clients).where(eq(clients.name, name)).get();
-    return row && toClient(row);
-  }
+async function find(queries: Queries, name: string): Promise<Client | undefined> {
+  const [row] = await queries.select().from(clients).where(eq(clients.name, name));
+  return row && toClient(row);
+}
 
-  /** Ends the rejected tokens of all apps whose real tokens the client may have been given. */
-  #cutOff(transaction: Transaction, client: Client | undefined): void {
-    if (client) cutOffTokens(transaction, tokenApps(client));
-  }
+/** Ends the rejected tokens of all apps whose real tokens the client may have been given. */
+async function cutOff(queries: Queries, client: Client | undefined): Promise<void> {
+  if (client) await cutOffTokensIn(queries, tokenApps(client));
+}
 
-  /** A client that was removed a moment ago must not come back by a key. */
-  #insertKey(transaction: Transaction, key: ApiKeyRecord): void {
-    if (!this.#find(transaction, key.client))
-      throw new ServiceError("not_found", "没有该客户端 (no such client)");
-    const { expiresAt = null, revokedAt = null, lastUsedAt = null, ...rest } = key;
-    transaction
-      .insert(apiKeys)
-      .values({ ...rest, expiresAt, revokedAt, lastUsedAt })
-      .run();
-  }
+/** A client that was removed a moment ago must not come back by a key. */
+async function insertKey(queries: Queries, key: ApiKeyRecord): Promise<void> {
+  if (!(await find(queries, key.client)))
+    throw new ServiceError("not_found", "没有该客户端 (no such client)");
+  const { expiresAt = null, revokedAt = null, lastUsedAt = null, ...rest } = key;
+  await queries.insert(apiKeys).values({ ...rest, expiresAt, revokedAt, lastUsedAt });
 }
 
 /** Whose real tokens a client may no longer be given after a change, or not for so long. */

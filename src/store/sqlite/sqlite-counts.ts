@@ -1,5 +1,4 @@
 import { and, count, desc, eq, gte, inArray, lt, max, min, sql } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { denialOf, usageOf } from "../../audit/audit-counts.ts";
 import type {
   AuditFilter,
@@ -10,11 +9,11 @@ import type {
   UsageCount,
 } from "../../audit/audit-store.ts";
 import type { CallCount, CallCountStore } from "../../audit/call-counts.ts";
-import type { Clock } from "../../clock.ts";
 import type { Platform } from "../../errors.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import { AUDIT_WINDOW, fillPage } from "./audit-listing.ts";
 import { callCounts, counts } from "./schema.ts";
-import { BACKGROUND_ATTEMPTS, runStatement, type Transaction } from "./statement.ts";
+import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 
 const MINUTE_MS = 60_000;
 /** Among so many counts the ids of a time are looked up; where there are more, the search goes through all. */
@@ -22,25 +21,22 @@ const MAX_BOUNDED = 100_000;
 
 /** The audit's counts in SQLite, both kinds in one table. */
 export class AuditCountTable {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
+  readonly #database: SqlDatabase;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
+  constructor(database: SqlDatabase) {
     this.#database = database;
-    this.#clock = clock;
   }
 
   /** Adds to what is counted. */
-  add(transaction: Transaction, added: readonly MinuteCount[]): void {
+  async add(queries: Queries, added: readonly MinuteCount[]): Promise<void> {
     if (added.length === 0) return;
-    transaction
+    await queries
       .insert(counts)
       .values([...added])
       .onConflictDoUpdate({
         target: [counts.kind, counts.minute, counts.key],
         set: { n: sql`${counts.n} + excluded.n` },
-      })
-      .run();
+      });
   }
 
   /** See `AuditStore.listUsage`. */
@@ -66,14 +62,17 @@ export class AuditCountTable {
   }
 
   /** Drops up to so many counts of a kind from before `before`, and answers how many it dropped. */
-  drop(transaction: Transaction, kind: CountKind, before: number, limit: number): number {
-    const oldest = transaction
+  async drop(queries: Queries, kind: CountKind, before: number, limit: number): Promise<number> {
+    const oldest = queries
       .select({ id: counts.id })
       .from(counts)
       .where(and(eq(counts.kind, kind), lt(counts.minute, before)))
       .limit(limit);
-    return transaction.delete(counts).where(inArray(counts.id, oldest)).returning({ id: counts.id }).all()
-      .length;
+    const dropped = await queries
+      .delete(counts)
+      .where(inArray(counts.id, oldest))
+      .returning({ id: counts.id });
+    return dropped.length;
   }
 
   async #page<Count>(
@@ -88,14 +87,11 @@ export class AuditCountTable {
     const isInTime = ({ minute }: MinuteCount) =>
       (from === undefined || minute >= from) && (until === undefined || minute < until);
     const start = Math.min(before ?? Infinity, bounds.last + 1);
-    return fillPage(this.#clock, { limit, from: start }, (below, most) => {
-      const rows = this.#database
-        .select()
-        .from(counts)
-        .where(and(eq(counts.kind, kind), lt(counts.id, below), gte(counts.id, bounds.first)))
-        .orderBy(desc(counts.id))
-        .limit(AUDIT_WINDOW)
-        .all();
+    return fillPage({ limit, from: start }, async (below, most) => {
+      const isBetween = and(eq(counts.kind, kind), lt(counts.id, below), gte(counts.id, bounds.first));
+      const rows = await this.#database.read((queries) =>
+        queries.select().from(counts).where(isBetween).orderBy(desc(counts.id)).limit(AUDIT_WINDOW),
+      );
       const found = rows
         .map((row) => ({ ...row, kind }))
         .filter(isInTime)
@@ -118,42 +114,32 @@ export class AuditCountTable {
       gte(counts.minute, from),
       until === undefined ? undefined : lt(counts.minute, until),
     );
-    const within = this.#database
-      .select({ id: counts.id })
-      .from(counts)
-      .where(isWithin)
-      .limit(MAX_BOUNDED)
-      .as("within");
-    const bounds = await runStatement(this.#clock, () =>
-      this.#database
-        .select({ first: min(within.id), last: max(within.id), size: count() })
-        .from(within)
-        .get(),
-    );
+    const [bounds] = await this.#database.read((queries) => {
+      const ids = queries.select({ id: counts.id }).from(counts).where(isWithin).limit(MAX_BOUNDED);
+      const within = ids.as("within");
+      return queries.select({ first: min(within.id), last: max(within.id), size: count() }).from(within);
+    });
     return bounds?.size === MAX_BOUNDED ? all : { first: bounds?.first ?? 0, last: bounds?.last ?? -1 };
   }
 }
 
 /** Counts of upstream calls in SQLite. */
 export class SqliteCallCountStore implements CallCountStore {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
+  readonly #database: SqlDatabase;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
+  constructor(database: SqlDatabase) {
     this.#database = database;
-    this.#clock = clock;
   }
 
   async add(added: readonly CallCount[]): Promise<void> {
     const target = [callCounts.platform, callCounts.appId, callCounts.endpoint, callCounts.day];
-    const addAll = (transaction: Transaction) => {
+    const addAll = async (queries: Queries) => {
       for (const row of added) {
         const set = { calls: sql`${callCounts.calls} + ${row.calls}` };
-        transaction.insert(callCounts).values(row).onConflictDoUpdate({ target, set }).run();
+        await queries.insert(callCounts).values(row).onConflictDoUpdate({ target, set });
       }
     };
-    const change = () => this.#database.transaction(addAll, { behavior: "immediate" });
-    await runStatement(this.#clock, change, BACKGROUND_ATTEMPTS);
+    await this.#database.transact(addAll, { maxAttempts: BACKGROUND_ATTEMPTS });
   }
 
   async ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]> {
@@ -162,9 +148,7 @@ export class SqliteCallCountStore implements CallCountStore {
       eq(callCounts.appId, appId),
       eq(callCounts.day, day),
     );
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select().from(callCounts).where(isOfApp).all(),
-    );
+    const rows = await this.#database.read((queries) => queries.select().from(callCounts).where(isOfApp));
     return rows.map((row) => ({ ...row, platform }));
   }
 }

@@ -33,7 +33,7 @@ export function insertKey(transaction: Transaction, key: SealingKey, now: number
   raiseEpoch(transaction, "keys");
 }
 
-/** Writes down that `next` takes the place of `current`: from now on whoever has one of them has both. */
+/** Writes down that `next` takes the place of `current`: from now on a process that has one of them has both. */
 export function insertSuccessor(
   transaction: Transaction,
   current: SealingKey,

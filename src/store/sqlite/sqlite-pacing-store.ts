@@ -1,5 +1,4 @@
 import { and, eq, gt, inArray, lt, lte, or, sql } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import { type Backoff, MAX_SKEW_MS, type StoredFailure } from "../../credentials/backoff.ts";
@@ -10,9 +9,9 @@ import {
   type UseAnswer,
   type UseRequest,
 } from "../../credentials/pacing-store.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { pacing } from "./schema.ts";
-import { runStatement, type Transaction } from "./statement.ts";
 
 /** How long after its end a backoff still says how many failures there were in a row. */
 const REMEMBERED_MS = 86_400_000;
@@ -22,12 +21,12 @@ const isUse = inArray(pacing.reason, ["used", "pending"]);
 
 /** Backoffs and budgets in SQLite. What they hold is what WeChat said of us, and nothing secret. */
 export class SqlitePacingStore implements PacingStore {
-  readonly #database: BunSQLiteDatabase;
+  readonly #database: SqlDatabase;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
   #prunedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock, audit: AuditChain) {
+  constructor(database: SqlDatabase, clock: Clock, audit: AuditChain) {
     this.#database = database;
     this.#clock = clock;
     this.#audit = audit;
@@ -35,9 +34,7 @@ export class SqlitePacingStore implements PacingStore {
 
   async find(keys: readonly string[]): Promise<Backoff[]> {
     const isOne = inArray(pacing.key, [...keys]);
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select().from(pacing).where(isOne).all(),
-    );
+    const rows = await this.#database.read((queries) => queries.select().from(pacing).where(isOne));
     return rows.map(({ reason, detail, ...row }) => ({
       ...row,
       reason: reason === "circuit_open" || reason === "quota" ? reason : "exponential",
@@ -47,9 +44,9 @@ export class SqlitePacingStore implements PacingStore {
 
   async put({ failure, ...backoff }: Backoff): Promise<void> {
     const row = { ...backoff, detail: JSON.stringify(failure) };
-    await this.#write((transaction) => {
-      transaction.insert(pacing).values(row).onConflictDoUpdate({ target: pacing.key, set: row }).run();
-      this.#prune(transaction);
+    await this.#database.transact(async (queries) => {
+      await queries.insert(pacing).values(row).onConflictDoUpdate({ target: pacing.key, set: row });
+      await this.#prune(queries);
     });
   }
 
@@ -58,87 +55,67 @@ export class SqlitePacingStore implements PacingStore {
       and(eq(pacing.key, key), eq(pacing.since, since), eq(pacing.until, until)),
     );
     if (isSeen.length === 0) return;
-    await runStatement(this.#clock, () =>
-      this.#database
-        .delete(pacing)
-        .where(or(...isSeen))
-        .run(),
-    );
+    await this.#database.transact(async (queries) => {
+      await queries.delete(pacing).where(or(...isSeen));
+    });
   }
 
   async unblock(keys: readonly string[], entry: AuditEntry): Promise<void> {
-    await this.#write((transaction) => {
-      transaction
-        .delete(pacing)
-        .where(inArray(pacing.key, [...keys]))
-        .run();
-      this.#audit.append(transaction, entry);
+    await this.#database.transact(async (queries) => {
+      await queries.delete(pacing).where(inArray(pacing.key, [...keys]));
+      await this.#audit.appendTo(queries, entry);
     });
   }
 
   use({ limits, now, until, isPending, note }: UseRequest): Promise<UseAnswer> {
-    return this.#write((transaction): UseAnswer => {
-      const blocked = limits.flatMap(({ key, most, from }, limit) => {
-        const rows = transaction
-          .select()
-          .from(pacing)
-          .where(isUseOf(key, from, now))
-          .orderBy(pacing.since)
-          .all();
+    return this.#database.transact(async (queries): Promise<UseAnswer> => {
+      const blocked: BlockingUse[] = [];
+      for (const [limit, { key, most, from }] of limits.entries()) {
+        const isUseOfKey = isUseOf(key, from, now);
+        const rows = await queries.select().from(pacing).where(isUseOfKey).orderBy(pacing.since);
         const blocking = blockingUse(rows, most, now);
-        return blocking ? [{ limit, ...blocking }] : [];
-      });
+        if (blocking) blocked.push({ limit, ...blocking });
+      }
       if (blocked.length > 0) return { blocked };
       const id = crypto.randomUUID();
       const uses = [...new Set(limits.map(({ key }) => `${key}#${id}`))];
       const row = { reason: isPending ? "pending" : "used", detail: note, count: 1, since: now, until };
-      if (uses.length > 0)
-        transaction
-          .insert(pacing)
-          .values(uses.map((key) => ({ key, ...row })))
-          .run();
-      this.#prune(transaction);
+      if (uses.length > 0) await queries.insert(pacing).values(uses.map((key) => ({ key, ...row })));
+      await this.#prune(queries);
       return { uses };
     });
   }
 
   async settle(uses: readonly string[]): Promise<void> {
     const isOne = inArray(pacing.key, [...uses]);
-    await runStatement(this.#clock, () =>
-      this.#database.update(pacing).set({ reason: "used" }).where(isOne).run(),
-    );
+    await this.#database.transact(async (queries) => {
+      await queries.update(pacing).set({ reason: "used" }).where(isOne);
+    });
   }
 
   async giveBack(uses: readonly string[]): Promise<void> {
     const isOne = inArray(pacing.key, [...uses]);
-    await runStatement(this.#clock, () => this.#database.delete(pacing).where(isOne).run());
+    await this.#database.transact(async (queries) => {
+      await queries.delete(pacing).where(isOne);
+    });
   }
 
   async countUses(key: string, from: number, now: number): Promise<number> {
     const count = sql<number | null>`sum(${pacing.count})`;
-    const row = await runStatement(this.#clock, () =>
-      this.#database
-        .select({ count })
-        .from(pacing)
-        .where(isUseOf(key, from, now))
-        .get(),
+    const isUseOfKey = isUseOf(key, from, now);
+    const [row] = await this.#database.read((queries) =>
+      queries.select({ count }).from(pacing).where(isUseOfKey),
     );
     return row?.count ?? 0;
   }
 
-  #write<T>(work: (transaction: Transaction) => T): Promise<T> {
-    return runStatement(this.#clock, () => this.#database.transaction(work, { behavior: "immediate" }));
-  }
-
   /** Deletes what counts for nothing any more, once a minute at most. */
-  #prune(transaction: Transaction): void {
+  async #prune(queries: Queries): Promise<void> {
     if (this.#clock.monotonic() < this.#prunedAt + PRUNE_EVERY_MS) return;
     this.#prunedAt = this.#clock.monotonic();
     const now = this.#clock.now();
-    transaction
-      .delete(pacing)
-      .where(or(lt(pacing.until, now - REMEMBERED_MS), and(isUse, lt(pacing.until, now))))
-      .run();
+    const isForgotten = or(lt(pacing.until, now - REMEMBERED_MS), and(isUse, lt(pacing.until, now)));
+    await queries.delete(pacing).where(isForgotten);
   }
 }
 

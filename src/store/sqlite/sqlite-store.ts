@@ -2,6 +2,7 @@ import { drizzle } from "drizzle-orm/bun-sqlite";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
+import { SqlDatabase } from "../sql.ts";
 import type { Store } from "../store.ts";
 import { SealedCredentials } from "./credential-rows.ts";
 import { AuditChain } from "./audit-chain.ts";
@@ -14,6 +15,7 @@ import {
   SqliteCredentialFacts,
   SqliteIssuedTokenIndex,
 } from "./sqlite-credential-facts.ts";
+import { SqliteEngine } from "./sqlite-engine.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
 import { SqliteCallCountStore } from "./sqlite-counts.ts";
 import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
@@ -43,6 +45,7 @@ export interface SqliteStoreOptions extends UnlockOptions {
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { clock } = options;
   const { database, keyring } = await unlockDatabase(options);
+  const engine = new SqliteEngine(options.path, database, clock);
   const changes = new SqliteChanges(database, clock);
   // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
   const keys = new Mirror(changes, "keys", async () => keyring.refresh());
@@ -53,8 +56,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   };
   try {
     const orm = drizzle({ client: database });
+    const sql = new SqlDatabase(engine);
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
-    const auditStore = new SqliteAuditStore(orm, audit, clock);
+    const auditStore = new SqliteAuditStore(sql, audit, clock);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await backfillTokenDigests(orm, sealed, clock);
     return {
@@ -67,15 +71,15 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         changes,
         onDamaged: options.onDamagedApp,
       }),
-      clients: new SqliteClientStore({ database: orm, clock, audit, changes }),
+      clients: new SqliteClientStore(sql, audit, changes),
       credentials: new SqliteCredentialStore(database, sealed, clock, audit, changes),
       issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
       virtualTokenKey: keyring.virtualTokenKey(),
       credentialFacts: new SqliteCredentialFacts(orm, clock),
-      pacing: new SqlitePacingStore(orm, clock, audit),
-      callCounts: new SqliteCallCountStore(orm, clock),
+      pacing: new SqlitePacingStore(sql, clock, audit),
+      callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
-      loginAnswers: new SqliteIdempotencyStore(orm, keyring, clock),
+      loginAnswers: new SqliteIdempotencyStore(sql, keyring),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>
         probeDatabase(
@@ -86,6 +90,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       listLives: () => listStandingLives(orm, clock),
       close: () => {
         stop();
+        engine.close();
         closeDatabase(database);
       },
     };

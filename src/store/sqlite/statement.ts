@@ -1,13 +1,27 @@
 import { SQLiteError } from "bun:sqlite";
 import type { Clock } from "../../clock.ts";
-import { ServiceError } from "../../errors.ts";
+import { busy, unusable } from "../sql.ts";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
-const MAX_ATTEMPTS = 20;
+/** About three seconds: the one transaction of a key rotation takes one with 200,000 texts. */
+export const MAX_ATTEMPTS = 40;
 /** For what is done in the background, and again later: each attempt may hold everybody up for `BUSY_TIMEOUT_MS`. */
 export const BACKGROUND_ATTEMPTS = 3;
+
+/** The transaction of the SQL port that is open in this process; never rejects. */
+let openTransaction: Promise<void> | undefined;
+
+/**
+ * Has `runStatement` wait for `transaction`, which an engine of this process has open: SQLite would wait for its lock with
+ * the event loop, and so for nothing. Needless once every store works over the SQL port.
+ */
+export async function holdStatements(transaction: Promise<void>): Promise<void> {
+  openTransaction = transaction;
+  await transaction;
+  if (openTransaction === transaction) openTransaction = undefined;
+}
 
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock.
@@ -18,20 +32,15 @@ export const BACKGROUND_ATTEMPTS = 3;
  */
 export async function runStatement<T>(clock: Clock, work: () => T, attemptsMost = MAX_ATTEMPTS): Promise<T> {
   for (let attempt = 1; ; attempt++) {
+    for (let open = openTransaction; open; open = openTransaction) await open;
     try {
       return work();
     } catch (error) {
       const failure = sqliteErrorOf(error);
       if (!failure) throw error;
-      if (!isBusy(failure)) throw unusable(failure);
+      if (!isBusy(failure)) throw unusable(failure.code);
       if (attempt >= attemptsMost) {
-        throw new ServiceError(
-          "unavailable",
-          "数据库正忙，请稍后重试 (the database is busy; try again later)",
-          {
-            retryAfterMs: 1000,
-          },
-        );
+        throw busy();
       }
       await clock.sleep(5 + Math.random() * 45);
     }
@@ -48,15 +57,6 @@ export function sqliteErrorOf(error: unknown): SQLiteError | undefined {
 /** Whether another process holds the lock, so that the same may work a moment later. */
 export function isBusy(error: SQLiteError): boolean {
   return error.code?.startsWith("SQLITE_BUSY") === true || error.code?.startsWith("SQLITE_LOCKED") === true;
-}
-
-/** What a caller is told of a failure that is no passing one. */
-export function unusable(error: SQLiteError): ServiceError {
-  const code = error.code ?? "SQLITE_ERROR";
-  return new ServiceError(
-    "store_unusable",
-    `数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: ${code}; check disk space and file permissions)`,
-  );
 }
 
 /** What drizzle gives to the work of a transaction. */

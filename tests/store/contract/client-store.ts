@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
-import type { Client } from "../../../src/access/client.ts";
+import type { ApiKeyRecord, Client } from "../../../src/access/client.ts";
 import type { ClientStore } from "../../../src/access/client-store.ts";
 import { newApiKey } from "../../support/client-records.ts";
+import { failureOf } from "../../support/refusals.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const PLAIN: Client = {
@@ -32,6 +33,18 @@ const FULL: Client = {
   delivery: "virtual",
   policy: { preset: "read-only", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] },
 };
+
+const KEY: ApiKeyRecord = {
+  prefix: "ats_one",
+  client: "plain",
+  digest: "d1",
+  label: "first",
+  createdAt: 1_795_320_000_000,
+  expiresAt: undefined,
+  revokedAt: undefined,
+  lastUsedAt: undefined,
+};
+const NEXT: ApiKeyRecord = { ...KEY, prefix: "ats_two", digest: "d2" };
 
 function entry(action: AuditEntry["action"]): AuditEntry {
   const actor = { client: "admin", environment: "", address: "127.0.0.1", traceId: "t" };
@@ -97,5 +110,51 @@ export function clientStoreContract(kind: string, open: OpenStore): void {
     const beside = await it.beside();
     const loaded = byName((await beside.clients.load()).clients);
     expect(loaded).toEqual([changed, { ...PLAIN, version: 1 }]);
+  });
+
+  test(`${kind}: P7: a change that is refused leaves neither a change nor an entry`, async () => {
+    using it = await setup();
+    const { clients, audit } = it.store;
+    const refusals = [
+      clients.create(PLAIN, entry("client.created")),
+      clients.update({ ...PLAIN, version: 3 }, entry("client.updated")),
+      clients.remove("plain", 2, entry("client.deleted")),
+      clients.addKey({ ...KEY, client: "nobody" }, entry("key.created")),
+      clients.rollKey("ats_none", 1, NEXT, entry("key.rolled")),
+      clients.revokeKey("plain", "ats_none", 1, entry("key.revoked")),
+    ].map(failureOf);
+    expect((await Promise.all(refusals)).map(({ code }) => code)).toEqual([
+      "conflict",
+      "precondition_failed",
+      "precondition_failed",
+      "not_found",
+      "not_found",
+      "not_found",
+    ]);
+    const { clients: left, keys } = await clients.load();
+    expect([byName(left).map(({ name }) => name), keys]).toEqual([["full", "plain"], []]);
+    expect(await audit.list({}, { limit: 10 })).toHaveLength(2);
+  });
+
+  test(`${kind}: a key is added once by its label, rolled, used, revoked, and goes with its client`, async () => {
+    using it = await setup();
+    const { clients } = it.store;
+    const keys = async () => (await clients.load()).keys.toSorted((a, b) => (a.prefix < b.prefix ? -1 : 1));
+    await clients.addKey(KEY, entry("key.created"));
+    expect((await failureOf(clients.addKey(NEXT, entry("key.created")))).code).toBe("conflict");
+    const endsAt = KEY.createdAt + 60_000;
+    await clients.rollKey(KEY.prefix, endsAt, NEXT, entry("key.rolled"));
+    await clients.touchKeys([
+      { prefix: KEY.prefix, usedAt: 9 },
+      { prefix: KEY.prefix, usedAt: 7 },
+    ]);
+    await clients.revokeKey("plain", NEXT.prefix, 11, entry("key.revoked"));
+    expect(await keys()).toEqual([
+      { ...KEY, expiresAt: endsAt, lastUsedAt: 9 },
+      { ...NEXT, revokedAt: 11 },
+    ]);
+    await clients.remove("plain", 1, entry("client.deleted"));
+    const left = await clients.load();
+    expect([left.clients.map(({ name }) => name), left.keys]).toEqual([["full"], []]);
   });
 }

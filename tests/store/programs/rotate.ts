@@ -5,8 +5,8 @@ import { rotateMasterKey } from "../../../src/store/sqlite/rotate-master-key.ts"
 /**
  * A program that changes the master key and kills itself at a given point of it, whatever it is doing just then.
  *
- * Its arguments: the database, the key file, a step with its number, as `begun 1` or `resealed 3`, and how many
- * microseconds after it the signal comes. `started 1` is before the first step.
+ * Its arguments: the database, the key file, a step with its number, as `encrypting 1` or `written 1`, and how many
+ * microseconds after it the signal comes; with 0, at once. `started 1` is before the first step.
  */
 export const ROTATE = import.meta.path;
 
@@ -19,6 +19,7 @@ async function rotate([path = "", masterKeyFile = "", point, delay]: string[]): 
     const count = (counts.get(step) ?? 0) + 1;
     counts.set(step, count);
     if (`${step} ${count}` !== point) return;
+    if (Number(delay) === 0) process.kill(process.pid, "SIGKILL");
     Atomics.store(gate, 0, 1);
     Atomics.notify(gate, 0);
   };
@@ -29,7 +30,7 @@ async function rotate([path = "", masterKeyFile = "", point, delay]: string[]): 
     masterKeyFile,
     newKeyFile: undefined,
     clock: systemClock,
-    learningMs: 5,
+    graceMs: 5,
     onProgress: ({ step }) => pass(step),
   });
   process.exit(0);

@@ -1,0 +1,126 @@
+import { drizzle, type SqliteRemoteDatabase } from "drizzle-orm/sqlite-proxy";
+import { ServiceError } from "../errors.ts";
+
+/** Runs statements of one engine, `?` standing for each parameter. */
+export interface Sql {
+  /**
+   * The rows of one statement, each an array of its columns; none for a statement that returns no rows.
+   *
+   * @throws {SqlFailure} when the engine refuses it.
+   */
+  query(text: string, parameters: readonly unknown[]): Promise<unknown[][]>;
+}
+
+/** How a transaction is run. */
+export interface TransactionOptions {
+  /** Whether it only reads: then it sees one moment, and waits for nobody who writes. Default false. */
+  readonly isReadOnly?: boolean;
+  /** How often it is tried while other processes write. Few for what can be done later. */
+  readonly maxAttempts?: number;
+}
+
+/** All that the stores need of a SQL engine. */
+export interface SqlEngine {
+  /** For statements that read: each sees what is committed, also while a transaction is open, and nothing else. */
+  readonly reads: Sql;
+  /**
+   * Runs `work` as one transaction in which no other process and no other transaction of this process writes; on the
+   * disk when it resolves. Nothing remains of it when `work` throws, which is passed on.
+   *
+   * While other processes write it is tried again as a whole, so `work` must bear repeating. It must await nothing but
+   * its own statements: every other transaction of this process that writes waits for it, one that it would begin itself
+   * for ever.
+   */
+  transaction<T>(work: (sql: Sql) => Promise<T>, options?: TransactionOptions): Promise<T>;
+}
+
+/** That an engine has refused a statement. */
+export class SqlFailure extends Error {
+  /** The engine's own code. */
+  readonly code: string;
+  /** Whether it only waited for others in vain, and the same may work a moment later. */
+  readonly isBusy: boolean;
+
+  constructor(code: string, isBusy: boolean, options: ErrorOptions) {
+    super(code, options);
+    this.code = code;
+    this.isBusy = isBusy;
+  }
+}
+
+/** The failure of an engine that `error` is or, wrapped by Drizzle, has as its cause; undefined for anything else. */
+export function sqlFailureOf(error: unknown): SqlFailure | undefined {
+  if (error instanceof SqlFailure) return error;
+  // Drizzle's message quotes the parameters and goes no further.
+  return error instanceof Error && error.cause instanceof SqlFailure ? error.cause : undefined;
+}
+
+/** Drizzle's queries over one engine or one transaction of it. */
+export type Queries = Pick<SqliteRemoteDatabase, "select" | "insert" | "update" | "delete" | "values">;
+
+/** An engine's database as the stores use it: one set of queries, whichever the engine. */
+export class SqlDatabase {
+  readonly #engine: SqlEngine;
+  readonly #reads: Queries;
+
+  constructor(engine: SqlEngine) {
+    this.#engine = engine;
+    this.#reads = queriesOver(engine.reads);
+  }
+
+  /**
+   * Runs one query that reads.
+   *
+   * @throws {ServiceError} `unavailable` while the database is busy; `store_unusable` when it refuses for good.
+   */
+  read<T>(work: (queries: Queries) => PromiseLike<T>): Promise<T> {
+    return unwrapped(() => work(this.#reads));
+  }
+
+  /** Runs queries that read, all of the same moment. Throws as `read`. */
+  snapshot<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
+    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), { isReadOnly: true }));
+  }
+
+  /** Runs `work` as one transaction; see `SqlEngine.transaction`. Throws as `read`, and what `work` throws. */
+  transact<T>(
+    work: (queries: Queries) => Promise<T>,
+    options?: Pick<TransactionOptions, "maxAttempts">,
+  ): Promise<T> {
+    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), options));
+  }
+}
+
+function queriesOver(sql: Sql): Queries {
+  return drizzle(async (text, parameters: unknown[], method) => {
+    const rows = await sql.query(text, parameters);
+    if (method !== "get") return { rows };
+    // One row, and not an array of one; without any, Drizzle wants nothing at all, which its type does not know.
+    return { rows: rows[0] as unknown[] };
+  });
+}
+
+async function unwrapped<T>(work: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const failure = sqlFailureOf(error);
+    if (!failure) throw error;
+    throw failure.isBusy ? busy() : unusable(failure.code);
+  }
+}
+
+/** The error of a caller that has waited for the database in vain. */
+export function busy(): ServiceError {
+  return new ServiceError("unavailable", "数据库正忙，请稍后重试 (the database is busy; try again later)", {
+    retryAfterMs: 1000,
+  });
+}
+
+/** The error of a caller when the database refuses for good. `code` is the engine's. */
+export function unusable(code = "SQL_ERROR"): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: ${code}; check disk space and file permissions)`,
+  );
+}

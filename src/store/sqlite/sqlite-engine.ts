@@ -1,0 +1,142 @@
+import { type Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
+import type { Clock } from "../../clock.ts";
+import { type Sql, type SqlEngine, SqlFailure, sqlFailureOf, type TransactionOptions } from "../sql.ts";
+import { openDatabase } from "./open-database.ts";
+import { holdStatements, isBusy, MAX_ATTEMPTS } from "./statement.ts";
+
+/** So long a caller waits for other processes to finish writing, its turn in this process included. Milliseconds. */
+const MAX_WAIT_MS = 3000;
+
+/**
+ * SQLite behind the SQL port.
+ *
+ * Single statements that read, transactions that read and transactions that write have a connection each: an asynchronous
+ * transaction lets other code of this process run in its midst, which must neither see what is not committed nor write
+ * into it. So nothing that only reads waits for a writer.
+ */
+export class SqliteEngine implements SqlEngine {
+  readonly reads: Sql;
+  readonly #clock: Clock;
+  readonly #writing: Lane;
+  readonly #reading: Lane;
+
+  /** `reader` is open on the database in `path`, and no transaction on it may outlast a turn of the event loop. */
+  constructor(path: string, reader: Database, clock: Clock) {
+    this.#clock = clock;
+    this.#writing = new Lane(() => openDatabase(path));
+    this.#reading = new Lane(() => {
+      const database = openDatabase(path);
+      database.run("PRAGMA query_only = ON");
+      return database;
+    });
+    this.reads = {
+      query: (text, parameters) =>
+        this.#retry(MAX_ATTEMPTS, clock.monotonic(), async () => execute(reader, text, parameters)),
+    };
+  }
+
+  transaction<T>(work: (sql: Sql) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    const { isReadOnly = false, maxAttempts = MAX_ATTEMPTS } = options;
+    const [lane, begin] = isReadOnly ? [this.#reading, "BEGIN"] : [this.#writing, "BEGIN IMMEDIATE"];
+    const askedAt = this.#clock.monotonic();
+    const run = () => {
+      const running = lane.run(begin, work);
+      if (!isReadOnly) void holdStatements(running.then(noop, noop));
+      return running;
+    };
+    return lane.next(() => this.#retry(maxAttempts, askedAt, run));
+  }
+
+  /** Closes what this has opened. A transaction that is open is undone, and fails. */
+  close(): void {
+    this.#writing.close();
+    this.#reading.close();
+  }
+
+  /** Tries `work` again while another process holds the lock. SQLite itself waits only a moment, with the event loop. */
+  async #retry<T>(maxAttempts: number, since: number, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        const isLast = attempt >= maxAttempts || this.#clock.monotonic() - since > MAX_WAIT_MS;
+        if (!sqlFailureOf(error)?.isBusy || isLast) throw error;
+        await this.#clock.sleep(5 + Math.random() * 45);
+      }
+    }
+  }
+}
+
+/** A connection, opened when it is needed, on which one transaction runs after the other. */
+class Lane {
+  readonly #openDatabase: () => Database;
+  #database: Database | undefined;
+  /** Settles when the last transaction that was asked for has ended. Never rejects. */
+  #last: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(open: () => Database) {
+    this.#openDatabase = open;
+  }
+
+  /** Runs `work` after all that was asked for before. */
+  next<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.then(noop, noop);
+    return result;
+  }
+
+  /** Runs `work` in a transaction. */
+  async run<T>(begin: string, work: (sql: Sql) => Promise<T>): Promise<T> {
+    const database = this.#open();
+    execute(database, begin, []);
+    let isOpen = true;
+    const sql: Sql = {
+      query: async (text, parameters) => {
+        if (!isOpen) throw new Error("the transaction has ended");
+        return execute(database, text, parameters);
+      },
+    };
+    try {
+      const result = await work(sql);
+      execute(database, "COMMIT", []);
+      return result;
+    } catch (error) {
+      // After some failures, as of a full disk, SQLite has undone it by itself.
+      if (!this.#isClosed && database.inTransaction) execute(database, "ROLLBACK", []);
+      throw error;
+    } finally {
+      isOpen = false;
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#database?.close();
+  }
+
+  #open(): Database {
+    if (this.#isClosed) throw new SqlFailure("closed", false, {});
+    try {
+      this.#database ??= this.#openDatabase();
+      return this.#database;
+    } catch (error) {
+      throw failureOf(error);
+    }
+  }
+}
+
+function noop(): void {}
+
+function execute(database: Database, text: string, parameters: readonly unknown[]): unknown[][] {
+  try {
+    return database.query<unknown, SQLQueryBindings[]>(text).values(...(parameters as SQLQueryBindings[]));
+  } catch (error) {
+    throw failureOf(error);
+  }
+}
+
+function failureOf(error: unknown): unknown {
+  if (!(error instanceof SQLiteError)) return error;
+  return new SqlFailure(error.code ?? "SQLITE_ERROR", isBusy(error), { cause: error });
+}
