@@ -127,7 +127,7 @@ export function callOf(request: Request): Call {
 /** What a route declares beside its path. */
 export interface RouteRules {
   /** Throws for a caller that may not come here; called before a body is read and before anything sent is looked at. */
-  readonly guard?: (call: Call) => unknown;
+  readonly guard?: (call: Call, params: Readonly<Record<string, string>>) => unknown;
   /** The largest body, in bytes; default 64 KiB. */
   readonly maxBytes?: number;
   /** How long it may take, in seconds; 0 for as long as it takes; default the server's idle time-out. */
@@ -153,6 +153,7 @@ export interface Validated<Q extends TSchema, P extends TSchema = TSchema> {
 
 interface Sent {
   readonly request: Request;
+  readonly params: Readonly<Record<string, string>>;
   readonly body?: unknown;
 }
 
@@ -160,19 +161,19 @@ interface Sent {
 export function route<H extends object>(rules: RouteRules, hooks: H) {
   const { body: schema } = hooks as { readonly body?: TSchema };
   const { guard, maxBytes, seconds, isClosed = false } = rules;
-  const enter = (request: Request): void => {
+  const enter = (request: Request, params: Sent["params"]): void => {
     const call = callOf(request);
     if (seconds !== undefined) call.socket.giveTime(seconds);
-    guard?.(call);
+    guard?.(call, params);
   };
   return {
     ...hooks,
-    parse: ({ request }: Sent) => {
-      enter(request);
+    parse: ({ request, params }: Sent) => {
+      enter(request, params);
       return readJsonBody(request, { isOptional: schema === undefined, maxBytes });
     },
-    transform: ({ request, body }: Sent): void => {
-      enter(request);
+    transform: ({ request, params, body }: Sent): void => {
+      enter(request, params);
       if (isClosed && schema) checkFields(schema, body);
     },
   };

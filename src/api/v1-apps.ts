@@ -98,7 +98,7 @@ function statusRoutes(parts: AppRouteParts) {
         return show(params.app, { permit });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },
         {
           params: Type.Object({ app }),
           detail: {

@@ -54,7 +54,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         return new Reply(handOut(got), { permit, result: "refresh" });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },
         {
           params: credentialParams,
           body: refreshBody,
@@ -76,7 +76,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         return new Reply(handOut(got), { permit });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },
         {
           params: credentialParams,
           body: replaceBody,
@@ -98,7 +98,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         return new Reply({}, { permit });
       },
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "token:clear", app) },
         {
           params: credentialParams,
           detail: {

@@ -34,7 +34,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
       ({ params, body, request }) =>
         signed(callOf(request), params.app, (slot, options) => signer.sign(slot, body.url, options)),
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: pageBody,
@@ -59,7 +59,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
           ({ appId, name }) => ({ corp_id: appId, ...(/^\d+$/.test(name) ? { agent_id: name } : {}) }),
         ),
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: pageBody,
@@ -85,7 +85,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
           return signer.chooseCard(slot, { cardId, cardType, locationId }, options);
         }),
       route(
-        {},
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
           params: signatureParams,
           body: cardBody,

@@ -76,6 +76,10 @@ const ASKERS: Record<string, Asker> = {
     },
     code: always(401),
   },
+  "a client without any grant": {
+    key: (world) => createClient(world, { name: "client", grants: [] }),
+    code: only(),
+  },
   "a client of another app": {
     key: (world) => createClient(world, clientWith(ORDINARY, ["wx0other"])),
     code: only(),
@@ -104,15 +108,19 @@ interface Cell {
   readonly place: "header" | "secret";
   readonly key: string | undefined;
   readonly from: string;
+  /** Whether of the body nothing is sent but its length; default false. */
+  readonly isBodyWithheld?: boolean;
 }
 
 /** Sends the request of a row over the network; the HTTP status, and the code or errcode, or 0 where there is none. */
-async function send(world: Harness, { row, place, key, from }: Cell, target: Target) {
+async function send(world: Harness, cell: Cell, target: Target) {
+  const { row, place, key, from, isBodyWithheld = false } = cell;
   const [method = "", pattern = ""] = row.route.replace(/^\*/, "GET").split(" ");
   const inPlace = key !== undefined && place === "secret" ? { [row.secretName ?? "secret"]: key } : {};
   const isInBody = row.body !== undefined;
   const query = new URLSearchParams({ ...row.query?.(target), ...(isInBody ? {} : inPlace) }).toString();
-  const body = row.body && JSON.stringify({ ...row.body(target), ...(isInBody ? inPlace : {}) });
+  const given = row.body && JSON.stringify({ ...row.body(target), ...(isInBody ? inPlace : {}) });
+  const body = isBodyWithheld ? (given ?? "{}") : given;
   const lines = [
     `${method} ${row.path?.(target) ?? pattern}${query && `?${query}`} HTTP/1.1`,
     "Host: localhost",
@@ -120,7 +128,8 @@ async function send(world: Harness, { row, place, key, from }: Cell, target: Tar
     ...(key !== undefined && place === "header" ? [`Authorization: Bearer ${key}`] : []),
     ...(body === undefined ? [] : ["Content-Type: application/json", `Content-Length: ${body.length}`]),
   ];
-  const answer = await rawRequest(world.service.url, `${lines.join("\r\n")}\r\n\r\n${body ?? ""}`, from);
+  const sent = isBodyWithheld ? "" : (body ?? "");
+  const answer = await rawRequest(world.service.url, `${lines.join("\r\n")}\r\n\r\n${sent}`, from);
   return { status: answer.status, code: Number(/^\{"(?:err)?code":(-?\d+)/.exec(answer.body)?.[1] ?? 0) };
 }
 
@@ -212,6 +221,49 @@ test.each(CASES)(
     expect(wrong).toEqual([]);
   },
 );
+
+const REFUSED = [
+  "nobody from an untrusted address",
+  "a key that was never made",
+  "a client from an address that is not listed",
+  "a client without any grant",
+  "a client with every action but this",
+] as const;
+/** Where the body may hold a secret, or tell which app or ticket is meant. */
+const TOLD_BY_BODY = [
+  "POST /cgi-bin/token",
+  "POST /cgi-bin/stable_token",
+  "POST /cgi-bin/ticket/getticket",
+  "POST /cgi-bin/ticket/get",
+  "POST /AccessToken/getOauthAccessToken",
+  "POST /JsSDK/getJsApiSign",
+];
+
+test.each(REFUSED)("P6: %s is refused before the body is read", async (who) => {
+  const environment = { TRUSTED_NETWORKS: "127.0.0.0/16", ANONYMOUS: "off" };
+  const setting: Setting = { name: "", environment, isAnonymousOn: false };
+  await using world = await Harness.create({ environment });
+  const asker = ASKERS[who];
+  const target = { ...(await makeTarget(world, 0)), tokens: await tokensOf(world) };
+  const codeOf = (row: Row) =>
+    dropinCode(row, asker?.code(row.need, row, setting) ?? 0, asker?.key !== undefined);
+  const refused = ROWS.filter((row) => codeOf(row) !== 0 && !TOLD_BY_BODY.includes(row.route));
+  const wrong: string[] = [];
+  for (const [need, rows] of Map.groupBy(refused, (row) => row.need)) {
+    const key = await asker?.key?.(world, { route: "", need });
+    const answers = rows.map(async (row) => {
+      const from = `127.${asker?.isTrusted ? 0 : 1}.1.${ROWS.indexOf(row) + 1}`;
+      const got = await send(world, { row, place: "header", key, from, isBodyWithheld: true }, target);
+      const code = codeOf(row);
+      if (got.code !== code || got.status !== statusOf(row, code))
+        wrong.push(`${row.route}: ${JSON.stringify({ code, got })}`);
+    });
+    await Promise.all(answers);
+    await world.administer("/v1/clients/client", { method: "DELETE" });
+  }
+  expect(refused.length).toBeGreaterThan(20);
+  expect(wrong).toEqual([]);
+});
 
 test("every route has a row in the matrix, and a route without one is noticed", async () => {
   await using world = await Harness.create();
