@@ -81,7 +81,7 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
         detail: {
           summary: "Access token of an Official Account or Mini Program · 获取公众号/小程序token",
           description:
-            "The shared token of the app, with the life that is left. 返回共享的access_token及剩余有效期。",
+            "The shared token of the app, with its remaining life. 返回共享的access_token及剩余有效期。",
           tags: ["AccessToken"],
           responses: envelopeOf("The token. 当前token。", TOKEN_DATA, TOKEN_EXAMPLE),
         },
@@ -101,11 +101,11 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
           access_token: Type.Optional(accessToken),
         }),
         detail: {
-          summary: "Forget the app's token · 清除公众号/小程序token",
+          summary: "Clear the app's token · 清除公众号/小程序token",
           description:
-            "The next get asks WeChat; in stable mode it may hand out the same token again. Without secret every token of the app is forgotten. 下次获取时将重新请求微信；不带secret时清除该应用的全部token。",
+            "The next get asks WeChat, which may return the same token again in stable mode. Without secret, every token of the app is cleared. 下次获取时将重新请求微信；不带secret时清除该应用的全部token。",
           tags: ["AccessToken"],
-          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+          responses: envelopeOf("Cleared, or there was none. 已清除或本无token。", Type.Object({}), {}),
         },
       },
     )
@@ -142,11 +142,11 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
           access_token: Type.Optional(accessToken),
         }),
         detail: {
-          summary: "Forget a WeCom token · 清除企业微信token",
+          summary: "Clear a WeCom token · 清除企业微信token",
           description:
-            "Without secret and agentid every token of the corp is forgotten. WeCom repeats the same token while it lives. 不带secret和agentid时清除该企业的全部token；企业微信在有效期内会返回同一token。",
+            "Without secret and agentid, every token of the corp is cleared. WeCom returns the same token again while it is valid. 不带secret和agentid时清除该企业的全部token；企业微信在有效期内会返回同一token。",
           tags: ["AccessToken"],
-          responses: envelopeOf("Forgotten, or there was nothing. 已清除或本无token。", Type.Object({}), {}),
+          responses: envelopeOf("Cleared, or there was none. 已清除或本无token。", Type.Object({}), {}),
         },
       },
     )
@@ -237,7 +237,7 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
         detail: {
           summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
           description:
-            "Send location.href.split('#')[0]; give the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
+            "Send location.href.split('#')[0]; pass the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
           tags: ["JsSDK"],
           responses: envelopeOf(
             "The signature. 签名。",

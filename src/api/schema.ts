@@ -29,7 +29,7 @@ export const agentId = text(
 export const secret = text(
   PRINTABLE,
   512,
-  "The app's secret, or an API key; may be left out when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
+  "The app's secret, or an API key; optional when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
   "00000000000000000000000000000000",
 );
 export const accessToken = text(
@@ -123,6 +123,6 @@ export function versionIn(headers: Headers): number | undefined {
   if (version !== undefined) return Number(version);
   throw new ServiceError(
     "precondition_failed",
-    "If-Match不是本服务给出的ETag (If-Match is no ETag of this service)",
+    "If-Match不是本服务给出的ETag (If-Match is not an ETag of this service)",
   );
 }

@@ -32,7 +32,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         const { permit, ref } = permitFor(callOf(request), readingOf(params.kind), params);
         const notes: GetNotes = {};
         const token = await delivery.get(permit, ref, { minTtlMs: minTtlMs(query.min_ttl), notes });
-        return new Reply(handOut(token), { permit, result: notes.result });
+        return new Reply(credentialFields(token), { permit, result: notes.result });
       },
       {
         params: credentialParams,
@@ -40,7 +40,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         detail: {
           summary: "The current credential · 获取当前凭证",
           description:
-            "At once while one lives; expires_in is what is left, nothing kept back. A client with virtual tokens gets one of those for an access token, with 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
+            "At once while one is valid; expires_in is the whole remaining life. A client with virtual tokens gets a virtual access token, valid for 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
           tags: ["v1"],
           responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
         },
@@ -51,7 +51,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
       async ({ params, body, request }) => {
         const { permit, ref, actor } = permitFor(callOf(request), "token:refresh", params);
         const got = await delivery.refresh(permit, ref, { force: body.force ?? false, actor });
-        return new Reply(handOut(got), { permit, result: "refresh" });
+        return new Reply(credentialFields(got), { permit, result: "refresh" });
       },
       route(
         { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },
@@ -59,11 +59,11 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
           params: credentialParams,
           body: refreshBody,
           detail: {
-            summary: "Ask WeChat now · 立即向微信获取",
+            summary: "Refresh now · 立即向微信获取",
             description:
-              "By an operator's order, once in 10 s. WeChat may repeat the same value while it lives; `force` makes a new stable token. A classic token is always a new one. Forced refreshes and classic fetches by order: 20 a day, 30 s apart; beyond that 503 with retry_after. 运维操作，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
+              "A manual refresh, at most once in 10 s. WeChat may return the same value while it is valid; `force` issues a new stable token. A classic token is always a new one. Forced refreshes and manual classic fetches: 20 a day, 30 s apart; beyond that 503 with retry_after. 手动刷新，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
             tags: ["v1"],
-            responses: answersOf("What stands now. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
+            responses: answersOf("The current credential. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
           },
         },
       ),
@@ -73,7 +73,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
       async ({ params, body, request }) => {
         const { permit, ref, actor } = permitFor(callOf(request), "token:refresh", params);
         const got = await delivery.replace(permit, ref, new Secret(body.rejected), actor);
-        return new Reply(handOut(got), { permit });
+        return new Reply(credentialFields(got), { permit });
       },
       route(
         { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },
@@ -81,11 +81,11 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
           params: credentialParams,
           body: replaceBody,
           detail: {
-            summary: "This one was refused, another please · 凭证被微信拒绝，换一个",
+            summary: "Replace a rejected credential · 更换被微信拒绝的凭证",
             description:
-              "If somebody has replaced it already, the newer one at no upstream call. Otherwise WeChat is asked whether it is dead before anything is spent; a living one is returned unchanged. Dead and no other to be had: 503 with retry_after. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
+              "If it has already been replaced, the newer one, without an upstream request. Otherwise WeChat is asked first whether it is revoked; a valid one is returned unchanged. 503 with retry_after when it is revoked and no other is available. 若已被替换则直接返回新值；否则先向微信核实，仍有效则原样返回；确已失效且暂无新值时返回503及retry_after。",
             tags: ["v1"],
-            responses: answersOf("One that is good. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
+            responses: answersOf("A valid credential. 可用的凭证。", credentialData, CREDENTIAL_EXAMPLE),
           },
         },
       ),
@@ -102,11 +102,11 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         {
           params: credentialParams,
           detail: {
-            summary: "Forget it · 清除凭证",
+            summary: "Clear the credential · 清除凭证",
             description:
-              "The next get asks WeChat, which may repeat the same value while it lives. Once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
+              "The next get asks WeChat, which may return the same value while it is valid. At most once in 10 s. Takes no body. 下次获取时重新请求微信，有效期内可能得到同一值；10秒内一次；无请求体。",
             tags: ["v1"],
-            responses: answersOf("Forgotten, or there was nothing. 已清除或本无凭证。", Type.Object({}), {}),
+            responses: answersOf("Cleared, or there was none. 已清除或本无凭证。", Type.Object({}), {}),
           },
         },
       ),
@@ -118,7 +118,7 @@ function readingOf(kind: CredentialKind): Action {
   return kind === "access_token" ? "token:read" : "ticket:read";
 }
 
-function handOut(held: DeliveredToken) {
+function credentialFields(held: DeliveredToken) {
   return {
     value: held.value.reveal(),
     expires_in: secondsLeft(held),
@@ -145,7 +145,7 @@ const refreshBody = Type.Object({
   force: Type.Optional(
     Type.Boolean({
       description:
-        "Stable tokens: make a new one now (20 a day, 30 s apart). 稳定版token：立即生成新token（每日20次，间隔30秒）。",
+        "Stable tokens: issue a new one now (20 a day, 30 s apart). 稳定版token：立即生成新token（每日20次，间隔30秒）。",
       examples: [true],
     }),
   ),
@@ -166,8 +166,8 @@ const replaceBody = Type.Object({
 export const credentialData = Type.Object({
   value: Type.String(),
   expires_in: Type.Integer({ description: "Seconds left. 剩余秒数。" }),
-  expires_at: Type.Integer({ description: "When it ends. 到期时间（毫秒时间戳）。" }),
-  issued_at: Type.Integer({ description: "When it was asked for. 获取时间（毫秒时间戳）。" }),
+  expires_at: Type.Integer({ description: "When it expires. 到期时间（毫秒时间戳）。" }),
+  issued_at: Type.Integer({ description: "When it was requested. 获取时间（毫秒时间戳）。" }),
 });
 
 /** A credential for the documentation. */

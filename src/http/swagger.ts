@@ -90,7 +90,7 @@ async function specify(routes: AnyElysia): Promise<string> {
       { name: "v1", description: "Apps, credentials and signatures. 应用、凭证与签名。" },
       {
         name: "clients",
-        description: "Who may ask for what, and API keys; for administrators. 客户端与API密钥（管理员）。",
+        description: "Clients, their grants and API keys; for administrators. 客户端与API密钥（管理员）。",
       },
       { name: "Service", description: "The service itself. 服务本身。" },
     ],
