@@ -51,9 +51,6 @@ import { HttpClient } from "./upstream/http-client.ts";
 import { wecomLogin, weixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
 
-/** The binary starts with a patient JIT compiler: most start-up code runs once. After this time it compiles as usual. */
-const START_MS = 1000;
-
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
 const STOP_MS = 10_000;
@@ -415,7 +412,8 @@ class RunningService {
     const { background, renewal, events } = this.#parts;
     for (const part of [...background, renewal]) await part.start?.();
     this.#server = this.#parts.listen();
-    setTimeout(() => Bun.unsafe.setJITPolicy(1), START_MS).unref();
+    // The binary begins with a patient JIT compiler: most code of a start runs once.
+    Bun.unsafe.setJITPolicy(1);
     events.emit({ type: "service.started", url: this.url, version: VERSION });
   }
 
