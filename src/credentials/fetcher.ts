@@ -112,7 +112,12 @@ export class Fetcher {
     const key = credentialKey(ref);
     if (isOurs) {
       const { generation } = record;
-      events.emit({ type: "credential.refreshed", key, lifeMs: held?.remainingMs() ?? 0, generation });
+      events.emit({
+        type: "credential.refreshed",
+        key,
+        lifeMs: Math.round(held?.remainingMs() ?? 0),
+        generation,
+      });
     } else {
       events.emit({ type: "credential.fenced", key, generation: saved.generation });
       if (isClassicToken(ref)) await this.#cap(ref, saved);

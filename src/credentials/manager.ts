@@ -162,7 +162,12 @@ export class CredentialManager {
     const held = pending.put(record);
     if (record.credential === credential) {
       const { generation } = record;
-      events.emit({ type: "credential.accepted", key, lifeMs: held?.remainingMs() ?? 0, generation });
+      events.emit({
+        type: "credential.accepted",
+        key,
+        lifeMs: Math.round(held?.remainingMs() ?? 0),
+        generation,
+      });
     }
     return held;
   }

@@ -1,3 +1,5 @@
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
 import type { Child } from "../support/child.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { WorkerProcesses } from "../support/worker-processes.ts";
@@ -77,6 +79,17 @@ export class WorkersHarness {
     return new Set(answers.map(({ data }) => String(data["access_token"])));
   }
 
+  /** Stops a worker's process for now, at a moment at which it does not hold up the others by a transaction of its own. */
+  async pause(pid: number): Promise<void> {
+    using database = new Database(join(this.world.folder, "data", "accesstoken.db"));
+    await Harness.until(() => {
+      process.kill(pid, "SIGSTOP");
+      if (isWritable(database)) return true;
+      process.kill(pid, "SIGCONT");
+      return false;
+    });
+  }
+
   /** Resolves when no worker that was ever seen is left. */
   async allEnded(): Promise<void> {
     await Harness.until(() => this.processes.left().length === 0);
@@ -86,4 +99,14 @@ export class WorkersHarness {
     await this.processes[Symbol.asyncDispose]();
     await this.world[Symbol.asyncDispose]();
   }
+}
+
+function isWritable(database: Database): boolean {
+  try {
+    database.run("BEGIN IMMEDIATE");
+  } catch {
+    return false;
+  }
+  database.run("ROLLBACK");
+  return true;
 }

@@ -116,7 +116,7 @@ test("what one worker obtained is renewed although nobody asks again, and its us
   await using at = await setup({ apps: 24, env: CLASSIC, tokenLifeSeconds: 10 });
   const [first] = at.processes.running().map(({ pid }) => pid);
   // While the first one is stopped, it is the second that answers.
-  process.kill(first ?? 0, "SIGSTOP");
+  await at.pause(first ?? 0);
   const obtain = async (n: number): Promise<void> => {
     for (;;) {
       const connection = await Connection.open(at.url);
@@ -158,11 +158,11 @@ test("P5: a worker that is stopped past its lease and continued stores and serve
   const gate = new Gate();
   at.sandbox.inject({ kind: "gate", gate, endpoint: CLASSIC_CALL, times: 1 });
   // While the other one is stopped, it is the holder that answers.
-  process.kill(other ?? 0, "SIGSTOP");
+  await at.pause(other ?? 0);
   const connections = await Connection.openMany(at.url, 40);
   for (const connection of connections) connection.send(PATH);
   await gate.arrived();
-  process.kill(holder ?? 0, "SIGSTOP");
+  await at.pause(holder ?? 0);
   process.kill(other ?? 0, "SIGCONT");
   // What WeChat answered to the holder is on its way; it lies there until the holder runs again.
   gate.open();
