@@ -287,11 +287,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
-    const gateway = new Gateway({ ...parts, forwarder, concurrency: new Concurrency(workers) });
+    const resolver = new TokenResolver(access, introspector, events);
+    const concurrency = new Concurrency(workers);
+    const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });
     const wechat = new WechatFace({
-      resolver: new TokenResolver(access, introspector, events),
+      resolver,
       endpoints: dropinEndpoints(parts),
-      others: new GatewayPaths(access, gateway, forwarder),
+      others: new GatewayPaths(access, gateway, forwarder, concurrency),
       clock,
     });
     const door = new Door({

@@ -83,6 +83,11 @@ export class Access {
     return this.#authenticator.bearer(caller, name);
   }
 
+  /** See `Authenticator.confirm`. */
+  confirm(principal: Principal): Principal {
+    return this.#authenticator.confirm(principal);
+  }
+
   /** See `Authenticator.trusted`. */
   trusted(caller: Caller): Principal {
     return this.#authenticator.trusted(caller);

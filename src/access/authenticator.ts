@@ -93,6 +93,20 @@ export class Authenticator {
   }
 
   /**
+   * `principal` as it is now, for a request that has taken long since it was admitted. Counts against no limit.
+   *
+   * @throws {ServiceError} `unauthorized` for a client that is gone or was created again, or whose key is no longer valid.
+   */
+  confirm(principal: Principal): Principal {
+    if (principal.kind !== "client") return principal;
+    const { owner, key } = principal;
+    const known = this.#options.clients.keyNamed(owner.client.name, key.prefix);
+    const isSame = known?.owner.client.createdAt === owner.client.createdAt && !this.#invalidityOf(known);
+    if (known && isSame) return known;
+    throw denied(principal, unauthorized("API密钥已失效", "the API key is no longer valid"));
+  }
+
+  /**
    * The bearer of a real access token of ours: the token names no client, so the address identifies the caller. A
    * client stays one.
    *

@@ -1,8 +1,10 @@
 import { pathFamily } from "../access/api-policy.ts";
 import { ANY_APP } from "../access/client.ts";
+import type { Concurrency } from "../access/limits.ts";
 import type { Access } from "../access/access.ts";
 import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf } from "../errors.ts";
+import { responseOf } from "../gateway/answer.ts";
 import { assertCanonicalPath } from "../gateway/blocked-paths.ts";
 import { type CallRequest, type Forwarder, forwardUntouched, takesUserToken } from "../gateway/forwarder.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -18,11 +20,18 @@ export class GatewayPaths implements OtherPaths {
   readonly #access: Pick<Access, "trusted">;
   readonly #gateway: Pick<Gateway, "call">;
   readonly #forwarder: Forwarder;
+  readonly #concurrency: Pick<Concurrency, "enter">;
 
-  constructor(access: Pick<Access, "trusted">, gateway: Pick<Gateway, "call">, forwarder: Forwarder) {
+  constructor(
+    access: Pick<Access, "trusted">,
+    gateway: Pick<Gateway, "call">,
+    forwarder: Forwarder,
+    concurrency: Pick<Concurrency, "enter">,
+  ) {
     this.#access = access;
     this.#gateway = gateway;
     this.#forwarder = forwarder;
+    this.#concurrency = concurrency;
   }
 
   assertPath(platform: Platform, path: string): void {
@@ -41,12 +50,17 @@ export class GatewayPaths implements OtherPaths {
     const action = `api:call ${pathFamily(path)}`;
     serving.usage = { identity: principal.identity, action, app: ANY_APP };
     const request = this.#requestOf(serving, path, principal);
-    const { status, headers, body } = await forwardUntouched(this.#forwarder, request);
-    call.outcome = { code: 0, result: "done", usage: serving.usage };
-    return withDefaultHeaders(
-      new Response(body as Uint8Array<ArrayBuffer> | null, { status, headers }),
-      call.traceId,
-    );
+    const { signal } = request;
+    const leave = await this.#concurrency.enter(request.caller, { signal });
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      const answer = await forwardUntouched(this.#forwarder, request);
+      call.outcome = { code: 0, result: "done", usage: serving.usage };
+      return withDefaultHeaders(responseOf(answer, leave), call.traceId);
+    } catch (error) {
+      leave();
+      throw error;
+    }
   }
 
   async forward(serving: Serving, context: TokenContext, path: string): Promise<Response> {

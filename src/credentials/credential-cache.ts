@@ -1,9 +1,13 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Changes } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import type { Secret } from "../secret.ts";
 import { type Credential, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { CredentialStore } from "./credential-store.ts";
+
+/** How many uses are stored in one transaction. */
+const MAX_USES_AT_ONCE = 500;
 
 /** A credential with less left than this is not returned: its life could not be stated in whole seconds. */
 export const MIN_TTL_MS = 1000;
@@ -161,9 +165,14 @@ export class CredentialCache {
     const changed = [...this.#entries.values()].filter(
       ({ usedAt, writtenUsedAt }) => usedAt - writtenUsedAt > minAgeMs,
     );
-    const uses = changed.map(({ name, usedAt }) => ({ name, usedAt }));
-    if (uses.length > 0) await this.#store.touch(uses);
-    for (const [index, entry] of changed.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;
+    for (let start = 0; start < changed.length; start += MAX_USES_AT_ONCE) {
+      // Neither requests here nor writers elsewhere wait for all of them.
+      if (start > 0) await nextTurn();
+      const piece = changed.slice(start, start + MAX_USES_AT_ONCE);
+      const uses = piece.map(({ name, usedAt }) => ({ name, usedAt }));
+      await this.#store.touch(uses);
+      for (const [index, entry] of piece.entries()) entry.writtenUsedAt = uses[index]?.usedAt ?? 0;
+    }
   }
 
   #begin(name: CredentialName): Pending {

@@ -137,6 +137,18 @@ export class TokenResolver {
   }
 
   /**
+   * The context as it is now, for a call that has taken long since it was admitted.
+   *
+   * @throws {ServiceError} As `byToken` for a token that has ended meanwhile; `unauthorized` for a key.
+   */
+  async confirm(context: TokenContext): Promise<TokenContext> {
+    const { name, token } = context;
+    const principal = this.#access.confirm(context.principal);
+    if (token && !(await this.#introspector.find(token))) throw unknownToken(name.platform);
+    return { ...context, principal };
+  }
+
+  /**
    * Whose app `token` is for.
    *
    * `platform` is the one that the path seems to belong to: an unknown token is refused in its words. `onKnown` is

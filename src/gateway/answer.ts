@@ -133,7 +133,11 @@ export function toResponse({ answer, bytes }: ReadAnswer, { real, given, onEnd }
   const { status, headers } = answer;
   const token = { real: real.reveal(), given: given?.reveal() ?? "ACCESS_TOKEN" };
   const rewritten = token.real === token.given ? bytes : withoutToken(headers, bytes, token);
-  const body = rewritten ?? answer.body;
+  return responseOf({ status, headers, body: rewritten ?? answer.body }, onEnd);
+}
+
+/** `answer` as a response; `onEnd` as of `ResponseRewrite`. */
+export function responseOf({ status, headers, body }: ForwardAnswer, onEnd?: () => void): Response {
   const isStream = body instanceof ReadableStream;
   if (!isStream) onEnd?.();
   const sent = isStream && onEnd ? watched(body, onEnd) : body;

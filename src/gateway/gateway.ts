@@ -8,8 +8,8 @@ import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
-import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
-import { type ErrorCode, ServiceError } from "../errors.ts";
+import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
+import { type ErrorCode, ServiceError, unknownToken } from "../errors.ts";
 import type { EventBus, RequestResult, ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
@@ -30,6 +30,7 @@ import {
 export interface GatewayParts {
   readonly access: Pick<Access, "slotOfToken" | "checkPath">;
   readonly directory: Pick<AppDirectory, "findSlot">;
+  readonly resolver: Pick<TokenResolver, "confirm">;
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
   readonly forwarder: Forwarder;
   readonly concurrency: Pick<Concurrency, "enter">;
@@ -117,11 +118,21 @@ export class Gateway {
     if (held) access.slotOfToken(principal, "api:call", held);
   }
 
+  /** As when the call came in: what has ended meanwhile must not go up. */
+  async #confirm(context: TokenContext): Promise<void> {
+    const { directory, resolver } = this.#parts;
+    const slot = directory.findSlot(appName(context.name));
+    if (context.slot && !slot) throw unknownToken(context.name.platform);
+    this.#checkApp({ ...(await resolver.confirm(context)), slot });
+  }
+
   async #exchange(call: Call): Promise<Exchanged> {
     const { credentials } = this.#parts;
     const { request, context, notes } = call;
     const { slot } = context;
     const body = await prepareBody(request);
+    // It may have taken minutes to come.
+    if (body !== undefined) await this.#confirm(context);
     const held = slot && (await credentials.get(tokenOf(slot), { notes }));
     const token = held?.value ?? context.token;
     if (!token) throw new ServiceError("internal", "a call without a token");

@@ -122,8 +122,9 @@ export class Door {
 
   #recordError({ traceId, route, origin, outcome: { code } }: Call, error: unknown): void {
     const { events, audit } = this.#options;
-    if (!(error instanceof ServiceError))
-      events.emit({ type: "request.failed", traceId, route, ...faultOf(error) });
+    const fault = error instanceof ServiceError && error.code === "internal" ? (error.cause ?? error) : error;
+    if (!(fault instanceof ServiceError) || fault.code === "internal")
+      events.emit({ type: "request.failed", traceId, route, ...faultOf(fault) });
     const client = deniedTo(error);
     if (client === undefined) return;
     audit.countDenial({ address: origin.address, client, route, code });

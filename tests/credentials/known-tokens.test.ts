@@ -136,10 +136,11 @@ test("what this process writes counts at once", async () => {
   await it.find("one");
   await it.store.credentials.clear(tokenOf());
   expect(await it.isKnown("one")).toBeFalse();
-  const { generation } = await it.put("two");
-  await it.find("two");
+  await it.put("two");
+  const { generation } = await it.put("three");
+  await it.find("three");
   await it.store.credentials.reject(tokenOf(), generation);
-  expect(await it.find("two")).toEqual({ kind: "rejected", slot: it.directory.slotOfApp("wx1") });
+  expect(await it.find("three")).toEqual({ kind: "rejected", slot: it.directory.slotOfApp("wx1") });
 });
 
 test("a rejected token is looked up each time, so that another process ends it at once", async () => {

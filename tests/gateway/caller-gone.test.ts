@@ -17,6 +17,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
   const gateway = new Gateway({
     access: { slotOfToken: () => permit, checkPath: () => undefined },
     directory: { findSlot: () => undefined },
+    resolver: { confirm: async (unchanged) => unchanged },
     credentials: {
       get: () => Promise.reject(new Error("not asked for")),
       replace: () => Promise.reject(new Error("not asked for")),

@@ -126,6 +126,45 @@ test("more calls at once than a client may have are refused, and each one that e
   for (let n = 0; n < 5; n++) expect((await it.send(path)).errcode).toBeUndefined();
 });
 
+test("calls with a user's own token count among a client's calls at once", async () => {
+  await using it = await GatewayHarness.create({ client: { concurrency: 1 } });
+  const headers = { "x-api-key": it.key };
+  const path = "/sns/userinfo?access_token=x&openid=y";
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: "/sns/userinfo", times: 1 });
+  const underWay = it.send(path, { headers });
+  await gate.arrived();
+  expect((await it.send(path, { headers })).errcode).toBe(45011);
+  gate.open();
+  await underWay;
+  expect((await it.send(path, { headers })).errcode).toBe(40001);
+});
+
+test("a call whose client is removed while its body comes in does not go up", async () => {
+  await using it = await GatewayHarness.create();
+  const key = await createClient(it.world, { name: "uploader", grants: GRANTS, concurrency: 1 });
+  const late = Promise.withResolvers<void>();
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      controller.enqueue(new TextEncoder().encode('{"touser":'));
+      await late.promise;
+      controller.enqueue(new TextEncoder().encode('"o"}'));
+      controller.close();
+    },
+  });
+  const path = `/gateway/${WX_APP}${SEND}`;
+  const call = it.send(path, { method: "POST", body, headers: { "x-api-key": key } });
+  const headers = { "x-api-key": key };
+  await Harness.until(
+    async () => (await it.send(`/gateway/${WX_APP}${INFO}`, { headers })).errcode === 45011,
+  );
+  const removed = await it.world.administer("/v1/clients/uploader", { method: "DELETE" });
+  expect(removed.code).toBe(0);
+  late.resolve();
+  expect((await call).errcode).toBe(40125);
+  expect(it.sandbox.calls(SEND)).toBe(0);
+});
+
 test("each of several workers lets its share of a client's calls at once through", async () => {
   await using it = await GatewayHarness.create({
     workers: 2,

@@ -246,11 +246,21 @@ test("changes of clients that were given no real token of the app end nothing", 
 
 test("a token that was issued after an end is known again when it is rejected", async () => {
   await using t = await rejectedInTwo();
-  await change(t.it, "DELETE", TOKEN_PATH);
+  await change(t.it, "POST", `${TOKEN_PATH}/refresh`, { force: true });
   t.it.world.clock.advance(MINUTE);
   await t.it.token(MANAGED);
   const token = await reject(t.it, MANAGED);
   expect(await errcodeOf(t.it, token)).toBeUndefined();
+});
+
+test("a token that WeChat repeats after a clear is not taken for one that was issued later", async () => {
+  await using t = await rejectedInTwo();
+  const before = await t.it.realToken(MANAGED);
+  await change(t.it, "DELETE", TOKEN_PATH);
+  t.it.world.clock.advance(MINUTE);
+  await t.it.token(MANAGED);
+  expect(await reject(t.it, MANAGED)).toBe(before);
+  expect(await errcodeOf(t.it, before)).toBe(42001);
 });
 
 test("a token of a secret that is not held is nobody's once it was rejected", async () => {

@@ -4,6 +4,7 @@ import { GatewayPaths } from "../../src/api/gateway.ts";
 import { Reply } from "../../src/api/face.ts";
 import { WechatFace } from "../../src/api/wechat.ts";
 import { Access } from "../../src/access/access.ts";
+import { Concurrency } from "../../src/access/limits.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
 import { AppDirectory } from "../../src/apps/app-directory.ts";
 import { TokenResolver } from "../../src/credentials/token-resolver.ts";
@@ -45,7 +46,7 @@ function setup() {
       secret: new Map(),
       token: { weixin: new Map([["/cgi-bin/ticket/getticket", ticket]]), wecom: new Map() },
     },
-    others: new GatewayPaths(access, gateway, untouched),
+    others: new GatewayPaths(access, gateway, untouched, new Concurrency(1)),
     clock,
   });
   const given: [path: string, seconds: number][] = [];

@@ -127,8 +127,11 @@ export const NO_VALUE = {
   renewAt: null,
 };
 
+/** In the place of a cutoff after a clear: WeChat may repeat the cleared value, which must not pass for one issued later. */
+export const CUTOFF_OF_CLEARED = -1;
+
 /** A row after a clear: neither the value nor the one before is known. */
-export const CLEARED = { ...NO_VALUE, ...NO_DIGESTS };
+export const CLEARED = { ...NO_VALUE, ...NO_DIGESTS, cutoff: CUTOFF_OF_CLEARED };
 
 /** A clear of a row that is there. */
 export const FORGOTTEN = { ...CLEARED, generation: RAISED };

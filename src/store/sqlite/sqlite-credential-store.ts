@@ -22,6 +22,7 @@ import type { Secret } from "../../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
+  CUTOFF_OF_CLEARED,
   type Digests,
   digestsAfter,
   digestsWithout,
@@ -208,6 +209,8 @@ export class SqliteCredentialStore implements CredentialStore {
       const { valueDigest } = digests;
       const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
       if (isRepeated && before.isRejected) unrememberRejected(transaction, valueDigest);
+      const mayBeCleared = before.cutoff === CUTOFF_OF_CLEARED && before.firstSavedAt !== null;
+      const cutoff = mayBeCleared ? null : lastCutoff(transaction);
       return transaction
         .update(credentials)
         .set({
@@ -220,7 +223,7 @@ export class SqliteCredentialStore implements CredentialStore {
           firstSavedAt: before.firstSavedAt ?? now,
           epoch: NEXT_EPOCH,
           ...digests,
-          cutoff: isRepeated ? before.cutoff : lastCutoff(transaction),
+          cutoff: isRepeated ? before.cutoff : cutoff,
         })
         .where(isStanding)
         .returning()
@@ -335,7 +338,9 @@ export class SqliteCredentialStore implements CredentialStore {
   async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
     await this.#transact((transaction) => {
       for (const { name, usedAt } of uses) {
-        transaction.update(credentials).set({ usedAt }).where(isNamed(name)).run();
+        // Another process may have stored a later one.
+        const latest = sql`max(coalesce(${credentials.usedAt}, 0), ${usedAt})`;
+        transaction.update(credentials).set({ usedAt: latest }).where(isNamed(name)).run();
       }
     });
   }
