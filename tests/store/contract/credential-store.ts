@@ -214,6 +214,9 @@ export function credentialStoreContract(kind: string, open: OpenStore): void {
     ]);
     expect(await it.store.find(TOKEN)).toEqual({ ...before, usedAt: 7000 });
     expect(await it.store.find(tokenOf(weixinSlot("never-saved")))).toEqual(NO_RECORD);
+    // What another process learnt earlier, and stores only now.
+    await it.store.touch([{ name: TOKEN, usedAt: 6000 }]);
+    expect((await it.store.find(TOKEN)).usedAt).toBe(7000);
     await it.put("two");
     expect((await (await it.reopen()).credentials.find(TOKEN)).usedAt).toBe(7000);
   });
