@@ -8,7 +8,8 @@ const APP = { grant_type: "client_credential", appid: WX.appId };
 const LIFE_MS = 7_200_000;
 
 test("a token whose life is over is 42001, real or virtual, and another one is to be had at once", async () => {
-  await using at = await DropinHarness.create();
+  // So that nothing is renewed by itself, at whatever moment.
+  await using at = await DropinHarness.create({ environment: { REFRESH_IDLE_AFTER: "60" } });
   const key = await at.key("laptop", { delivery: "virtual" });
   const tokens = [await at.token("weixin"), await at.token("weixin", key)];
   at.world.clock.advance(LIFE_MS);
