@@ -67,7 +67,7 @@ export class AuditCounts {
   readonly #clock: Clock;
   readonly #onCounted: () => void;
   readonly #cells = { usage: new Map<string, CountCell>(), denial: new Map<string, CountCell>() };
-  /** The cell that somebody used last for each app, because to make its key costs more than to count. */
+  /** Each user's most recent cell per app: making its key costs more than counting. */
   #recent = new WeakMap<User, Map<string, { readonly action: string; readonly cell: CountCell }>>();
   /** In which minute the cells were made. */
   #cellsOf = 0;

@@ -75,7 +75,7 @@ function isKept(file: NewFile, content: string): boolean {
   }
 }
 
-/** Revokes a key that nobody has received. Resolves with the hint for the person. */
+/** Revokes a key that was never delivered. Resolves with the hint for the person. */
 async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
   try {
     await api.send({ method: "DELETE", path: apiPath`/v1/clients/${client}/keys/${key}` });

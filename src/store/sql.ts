@@ -13,7 +13,7 @@ export interface Sql {
 
 /** How a transaction is run. */
 export interface TransactionOptions {
-  /** Whether it only reads: then it sees one moment, and waits for nobody who writes. Default false. */
+  /** Whether it only reads: then it reads one snapshot, and waits for no writer. Default false. */
   readonly isReadOnly?: boolean;
   /** How often it is tried while other processes write. Few for what can be done later. */
   readonly maxAttempts?: number;

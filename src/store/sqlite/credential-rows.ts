@@ -13,7 +13,7 @@ export type SealedColumn = "value" | "dead_value";
 /**
  * Seals the values of credentials and opens their rows.
  *
- * A value that can't be opened is as good as none: it can be obtained anew, and the next save takes its place.
+ * A value that can't be decrypted counts as none: it can be obtained again, and the next save replaces it.
  */
 export class SealedCredentials {
   readonly #keyring: Keyring;

@@ -95,7 +95,7 @@ export const rejectedTokens = sqliteTable("rejected_tokens", {
   app: text().notNull(),
   /** As of the credential. */
   cutoff: integer().notNull(),
-  /** From then on it is nobody's. */
+  /** It maps to no app from then on. */
   until: integer().notNull(),
 });
 
