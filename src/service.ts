@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
@@ -31,13 +30,14 @@ import { WechatFace } from "./api/wechat.ts";
 import { Door } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
-import { type HttpServer, listen } from "./http/server.ts";
+import { listen } from "./http/server.ts";
 import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
 import { Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
+import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
 import {
@@ -100,30 +100,6 @@ export async function prepareStore(config: Config, onKeyCreated: (path: string) 
  */
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
   return start(await build(config, options));
-}
-
-/** A background task. `stop` may be called twice: the second call flushes what was counted since. */
-interface Background {
-  start?(): void | Promise<void>;
-  stop(): void | Promise<void>;
-}
-
-/** A wired service: its store is open, and nothing runs yet. */
-export interface ServiceParts {
-  readonly store: Store;
-  readonly events: EventBus;
-  readonly credentials: Pick<CredentialManager, "settle">;
-  readonly renewal: Background & Pick<Renewal, "tick">;
-  readonly background: readonly Background[];
-  /** Its routes; for WeChat's paths, `*` means any method, and any rest of a path. */
-  readonly routes: readonly Route[];
-  readonly listen: () => HttpServer;
-  readonly snapshot: () => Promise<Snapshot>;
-  /** Answers a request of this process itself, as an administrator. */
-  readonly handle: (request: Request) => Promise<Response>;
-  /** Called when a stop begins. */
-  readonly stopping: () => void;
-  readonly stopMs: number;
 }
 
 /**
@@ -352,110 +328,4 @@ function openStore(
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
   return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
-}
-
-/** A route by its method and its path, with `:name` for what varies. */
-export type Route = Readonly<Record<"method" | "path", string>>;
-
-/**
- * Starts a wired service: background tasks first, then the port.
- *
- * @throws What a part or the port throws; then nothing is left open.
- */
-export async function start(parts: ServiceParts): Promise<Service> {
-  const service = new RunningService(parts);
-  try {
-    await service.start();
-    return service;
-  } catch (error) {
-    await service.close();
-    throw error;
-  }
-}
-
-/** A running service. */
-export type Service = Pick<RunningService, "url" | "routes" | "tick" | "snapshot" | "handle" | "stop">;
-
-class RunningService {
-  readonly #parts: ServiceParts;
-  #server: HttpServer | undefined;
-  #stopped: Promise<void> | undefined;
-
-  constructor(parts: ServiceParts) {
-    this.#parts = parts;
-  }
-
-  /** Where it listens; empty while it does not. */
-  get url(): string {
-    return this.#server?.url ?? "";
-  }
-
-  /** See `ServiceParts.routes`. */
-  get routes(): readonly Route[] {
-    return this.#parts.routes;
-  }
-
-  /** Runs due renewals now. */
-  tick(): Promise<void> {
-    return this.#parts.renewal.tick();
-  }
-
-  /** The metrics of this process; `mergeSnapshots` merges those of all workers. */
-  snapshot(): Promise<Snapshot> {
-    return this.#parts.snapshot();
-  }
-
-  /** Answers a request of this process itself, as an administrator: it holds the database and its key anyway. */
-  handle(request: Request): Promise<Response> {
-    return this.#parts.handle(request);
-  }
-
-  async start(): Promise<void> {
-    const { background, renewal, events } = this.#parts;
-    for (const part of [...background, renewal]) await part.start?.();
-    this.#server = this.#parts.listen();
-    // The binary begins with a patient JIT compiler: most code of a start runs once.
-    Bun.unsafe.setJITPolicy(1);
-    events.emit({ type: "service.started", url: this.url, version: VERSION });
-  }
-
-  /**
-   * Stops accepting requests, flushes what was counted, and waits up to 10 s for the answers under way; longer ones are
-   * cut off. Then flushes again and closes the port and the database. Idempotent.
-   */
-  stop(reason: string): Promise<void> {
-    this.#stopped ??= this.#stop(reason);
-    return this.#stopped;
-  }
-
-  /** Closes everything at once, also after a failed start. Never throws. */
-  async close(): Promise<void> {
-    await this.#server?.close().catch(() => undefined);
-    // An answer that is cut off is counted in the next turn.
-    await nextTurn();
-    await this.#settle();
-    this.#parts.store.close();
-  }
-
-  async #stop(reason: string): Promise<void> {
-    const { events, credentials, stopMs } = this.#parts;
-    events.emit({ type: "service.stopping", reason });
-    this.#parts.stopping();
-    const drained = this.#server?.drain();
-    // First: the process may be killed while it waits for requests.
-    const settled = this.#settle();
-    const limit = Promise.withResolvers<void>();
-    const timer = setTimeout(limit.resolve, stopMs);
-    const finished = Promise.all([drained, settled]).then(() => credentials.settle());
-    await Promise.race([finished, limit.promise]);
-    clearTimeout(timer);
-    await this.close();
-    events.emit({ type: "service.stopped" });
-  }
-
-  /** Stops the background tasks, which flush what they counted. Never throws. */
-  async #settle(): Promise<void> {
-    const { background, renewal } = this.#parts;
-    await Promise.allSettled([...background, renewal].map(async (part) => part.stop()));
-  }
 }

@@ -4,8 +4,8 @@ import { prepareStore } from "../service.ts";
 import type { Snapshot } from "../ops/metrics.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 
-/** How long the workers may take to stop: their own ten seconds and a little. */
-const STOP_MS = 12_000;
+/** How long the workers may take to stop: their own ten seconds, 1.5 for refreshes under way, and a little. */
+const STOP_MS = 13_000;
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
 /** A worker that lived so long was healthy; its next end is a new story. */

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
-import { type Service, startService } from "../../src/service.ts";
+import { startService } from "../../src/service.ts";
+import type { Service } from "../../src/service/running-service.ts";
 import { type Answer, CORP, WECOM, Harness, type WorldOptions, WX } from "../support/harness.ts";
 
 /** A stable app, a classic app and a WeCom application, as `/v1` names them. */

@@ -1,5 +1,5 @@
 import type { Action } from "../../src/access/client.ts";
-import type { Route } from "../../src/service.ts";
+import type { Route } from "../../src/service/running-service.ts";
 import { CORP, WECOM, WX } from "../support/harness.ts";
 
 /** The public name of the WeCom application that the service holds. */

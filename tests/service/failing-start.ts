@@ -1,5 +1,6 @@
 import { loadConfig } from "../../src/config.ts";
-import { build, start } from "../../src/service.ts";
+import { build } from "../../src/service.ts";
+import { start } from "../../src/service/running-service.ts";
 
 /** Starts a service one part of which fails, says how that ended, and exits only if nothing is left that runs. */
 const parts = await build(loadConfig({ ENV_FILE: "", PORT: "0" }));

@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { rawGatewayWorld } from "../gateway/gateway-harness.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { Child } from "../support/child.ts";
-import { Harness } from "../support/harness.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 const DOWNLOAD = "/cgi-bin/media/get";
 /** Says that a million bytes come, sends the first and never the rest. */
@@ -64,6 +65,42 @@ test("what was counted is on the disk before a stop waits for the answers under 
   expect(it.world.events.some(({ type }) => type === "service.stopped")).toBe(false);
   await download.body!.cancel();
   await stopped;
+});
+
+/** A service whose stop waits 100 ms for answers, and a caller who waits for a token that WeChat has issued and not yet sent. */
+async function setupSlowWechat() {
+  const world = await Harness.create({ stopMs: 100, upstreamMs: { attempt: 60_000, total: 60_000 } });
+  const gate = new Gate();
+  world.sandbox.inject({ kind: "gate", gate, endpoint: "/cgi-bin/stable_token", times: 1 });
+  const caller = world.get("/AccessToken/getXcx", { appid: WX.appId });
+  const cutOff = caller.then(
+    () => false,
+    () => true,
+  );
+  await gate.arrived();
+  return { world, gate, cutOff };
+}
+
+test("a token that WeChat is issuing at the deadline of a stop is stored", async () => {
+  const { world, gate, cutOff } = await setupSlowWechat();
+  await using _ = world;
+  const stopped = world.stop();
+  expect(await cutOff).toBe(true);
+  gate.open();
+  await stopped;
+
+  await world.start();
+  const { code, data } = await world.get("/AccessToken/getXcx", { appid: WX.appId });
+  expect([code, typeof data["access_token"]]).toEqual([0, "string"]);
+  expect(world.sandbox.calls("/cgi-bin/stable_token")).toBe(1);
+});
+
+test("a stop ends although WeChat never answers a refresh under way", async () => {
+  const { world, gate, cutOff } = await setupSlowWechat();
+  await using _ = world;
+  await world.stop();
+  expect(await cutOff).toBe(true);
+  gate.open();
 });
 
 test.each(["renewal", "port"])(

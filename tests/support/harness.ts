@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { Sandbox, type SandboxOptions } from "../../src/sandbox/sandbox.ts";
-import { type Service, type ServiceOptions, startService } from "../../src/service.ts";
+import { type ServiceOptions, startService } from "../../src/service.ts";
+import type { Service } from "../../src/service/running-service.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** An Official Account that the sandbox knows and whose secret the service holds. */
