@@ -87,6 +87,15 @@ export class Keyring {
     throw this.#rows.some((row) => row.keyId === keyId) ? lockedOut() : cannotOpen(place);
   }
 
+  /**
+   * What opens that text later, under the key that is known for it now, also after that key has been put out of use.
+   * Throws as `open`.
+   */
+  opener(text: string, place: SealedPlace): () => Secret {
+    const key = this.#keys.get(keyIdOf(text));
+    return () => (key ? key.open(text, place) : this.open(text, place));
+  }
+
   /** A digest of an app's secret that only the holder of the master key can compute: 128 bits, base64url. */
   digest(platform: Platform, appId: string, secret: Secret): string {
     return this.#digest(platform, appId, secret.reveal());

@@ -1,4 +1,3 @@
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { and, eq, inArray, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../../apps/app.ts";
@@ -9,11 +8,11 @@ import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { cutOffTokens } from "./rejected-tokens.ts";
+import { cutOffTokensIn } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
-import type { SqliteChanges } from "./sqlite-changes.ts";
-import { runStatement, type Transaction } from "./statement.ts";
+import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { apps, credentials, fingerprints, pacing } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
@@ -21,13 +20,13 @@ type Source = "environment" | "managed";
 
 const ENVIRONMENT: Source = "environment";
 
-/** Apps in SQLite. */
+/** Apps in a SQL database. */
 export class SqliteAppStore implements AppStore {
-  readonly #database: BunSQLiteDatabase;
+  readonly #database: SqlDatabase;
   readonly #keyring: Keyring;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #changes: SqliteChanges;
+  readonly #changes: Pick<SqliteChanges, "expire">;
   readonly #onDamaged: (row: string) => void;
   /** By row, the texts of managed apps that did not open: each is reported once. */
   readonly #damaged = new Map<string, string>();
@@ -42,7 +41,7 @@ export class SqliteAppStore implements AppStore {
   }
 
   async list(): Promise<App[]> {
-    const rows = await runStatement(this.#clock, () => this.#database.select().from(apps).all());
+    const rows = await this.#database.read((queries) => queries.select().from(apps));
     return rows.map((row) => this.#toApp(row));
   }
 
@@ -51,57 +50,55 @@ export class SqliteAppStore implements AppStore {
   }
 
   async create(app: App, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, (transaction, version) => {
-      const written = transaction
+    await this.#change(entry, async (queries, version) => {
+      const written = await queries
         .insert(apps)
         .values({ ...toColumns(app), ...this.#managedColumns(app), version })
         .onConflictDoNothing()
         .returning({ version: apps.version })
         .get();
       if (!written) throw new ServiceError("conflict", "该应用已存在 (the app exists)");
-      this.#forget(transaction, [toColumns(app)]);
+      await this.#forget(queries, [toColumns(app)]);
     });
   }
 
   async update(app: App, entry: AuditEntry): Promise<void> {
     const name = toColumns(app);
-    await this.#change(entry, (transaction) => {
+    await this.#change(entry, async (queries) => {
       const version = app.managed?.version ?? 0;
-      const current = transaction
+      const [current] = await queries
         .select()
         .from(apps)
-        .where(isVersion(name, version - 1))
-        .get();
+        .where(isVersion(name, version - 1));
       if (!current) throw outdated();
       const hasSecret = this.#openManaged(current)?.equals(app.secret) ?? false;
       const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
-      transaction
+      await queries
         .update(apps)
         .set(hasSecret ? { ...columns, secret: current.secret } : columns)
-        .where(isNamed(name))
-        .run();
-      if (!hasSecret) this.#forget(transaction, [name]);
-      else if (columns.isDisabled) cutOffTokens(transaction, [nameOfApp(app)]);
+        .where(isNamed(name));
+      if (!hasSecret) await this.#forget(queries, [name]);
+      else if (columns.isDisabled) await cutOffTokensIn(queries, [nameOfApp(app)]);
     });
   }
 
   async remove(app: App, entry: AuditEntry): Promise<void> {
     const name = toColumns(app);
-    await this.#change(entry, (transaction) => {
-      const gone = transaction
+    await this.#change(entry, async (queries) => {
+      const gone = await queries
         .delete(apps)
         .where(isVersion(name, app.managed?.version ?? 0))
         .returning({ version: apps.version })
         .get();
       if (!gone) throw outdated();
-      this.#forget(transaction, [name]);
+      await this.#forget(queries, [name]);
     });
   }
 
   async replaceAll(wanted: readonly App[]): Promise<void> {
     const written = fingerprintOf(wanted);
     const digest = this.#keyring.environmentDigest(written.text);
-    if (await runStatement(this.#clock, () => this.#isUnchanged(written.names, digest))) return;
+    if (await this.#isUnchanged(written.names, digest)) return;
     const stored = await this.#rowsOf("environment");
     await this.#refuseManaged(wanted);
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
@@ -117,91 +114,76 @@ export class SqliteAppStore implements AppStore {
     for (const row of gone) this.#keyring.open(row.secret, place(row));
     const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
     const reset = [...gone, ...changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns)];
-    await runStatement(this.#clock, () =>
-      this.#database.transaction(
-        (transaction) => {
-          for (const name of gone) transaction.delete(apps).where(isNamed(name)).run();
-          this.#forget(transaction, reset);
-          for (const columns of changed.map((each) => each.columns)) {
-            const { tokenMode, secret } = columns;
-            const sealed = this.#keyring.seal(secret, place(columns));
-            const values = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
-            const target = [apps.platform, apps.appId, apps.agent];
-            transaction
-              .insert(apps)
-              .values({ ...columns, ...values })
-              .onConflictDoUpdate({ target, set: values })
-              .run();
-          }
-          transaction
-            .insert(fingerprints)
-            .values({ name: ENVIRONMENT, digest })
-            .onConflictDoUpdate({ target: fingerprints.name, set: { digest } })
-            .run();
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    await this.#database.transact(async (queries) => {
+      for (const name of gone) await queries.delete(apps).where(isNamed(name));
+      await this.#forget(queries, reset);
+      for (const columns of changed.map((each) => each.columns)) {
+        const { tokenMode, secret } = columns;
+        const sealed = this.#keyring.seal(secret, place(columns));
+        const values = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
+        const target = [apps.platform, apps.appId, apps.agent];
+        await queries
+          .insert(apps)
+          .values({ ...columns, ...values })
+          .onConflictDoUpdate({ target, set: values });
+      }
+      await queries
+        .insert(fingerprints)
+        .values({ name: ENVIRONMENT, digest })
+        .onConflictDoUpdate({ target: fingerprints.name, set: { digest } });
+    });
+    this.#changes.expire();
   }
 
   /**
    * Whether the apps of the environment are those that were written last, found out without opening a secret. Their
    * names are compared with the rows themselves: one whose name was damaged must be noticed.
    */
-  #isUnchanged(names: string, digest: string): boolean {
+  #isUnchanged(names: string, digest: string): Promise<boolean> {
     const isLast = and(eq(fingerprints.name, ENVIRONMENT), eq(fingerprints.digest, digest));
-    if (!this.#database.select().from(fingerprints).where(isLast).get()) return false;
     const { platform, appId, agent, tokenMode } = apps;
-    const lines = this.#database
-      .select({
-        line: sql<string>`${platform} || ' ' || ${appId} || ' ' || ${agent} || ' ' || ${tokenMode}`.as(
-          "line",
-        ),
-      })
-      .from(apps)
-      .where(eq(apps.source, ENVIRONMENT))
-      .orderBy(platform, appId, agent)
-      .as("lines");
-    const stored = this.#database
-      .select({ names: sql<string | null>`group_concat(${lines.line}, char(10))` })
-      .from(lines)
-      .get();
-    return (stored?.names ?? "") === names;
+    const name = sql`${platform} || ' ' || ${appId} || ' ' || ${agent} || ' ' || ${tokenMode}`;
+    return this.#database.read(async (queries) => {
+      if ((await queries.select().from(fingerprints).where(isLast)).length === 0) return false;
+      const lines = queries
+        .select({ line: sql<string>`${name}`.as("line") })
+        .from(apps)
+        .where(eq(apps.source, ENVIRONMENT))
+        .orderBy(platform, appId, agent)
+        .as("lines");
+      const [stored] = await queries
+        .select({ names: sql<string | null>`group_concat(${lines.line}, char(10))` })
+        .from(lines);
+      return (stored?.names ?? "") === names;
+    });
   }
 
   #rowsOf(source: Source): Promise<Row[]> {
     const isOf = eq(apps.source, source);
-    return runStatement(this.#clock, () => this.#database.select().from(apps).where(isOf).all());
+    return this.#database.read((queries) => queries.select().from(apps).where(isOf));
   }
 
   /** Raises the epoch, does a change of managed apps, which is given it, and writes its entry, all or nothing. */
-  #change(entry: AuditEntry, work: (transaction: Transaction, epoch: number) => void): Promise<void> {
-    return runStatement(this.#clock, () =>
-      this.#database.transaction(
-        (transaction) => {
-          work(transaction, this.#changes.raise(transaction, "apps"));
-          this.#audit.append(transaction, entry);
-        },
-        { behavior: "immediate" },
-      ),
-    );
+  async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
+    await this.#database.transact(async (queries) => {
+      await work(queries, await raiseEpochIn(queries, "apps"));
+      await this.#audit.appendTo(queries, entry);
+    });
+    this.#changes.expire();
   }
 
   /** Clears what was issued to apps, and removes their backoffs. */
-  #forget(transaction: Transaction, names: readonly RowName[]): void {
+  async #forget(queries: Queries, names: readonly RowName[]): Promise<void> {
     if (names.length === 0) return;
-    cutOffTokens(
-      transaction,
+    await cutOffTokensIn(
+      queries,
       names.map((name) => appName(slotOf(name))),
     );
     for (const name of names) {
-      transaction.update(credentials).set(FORGOTTEN).where(isIssuedTo(name)).run();
-      transaction
-        .delete(pacing)
-        .where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))))
-        .run();
+      await queries.update(credentials).set(FORGOTTEN).where(isIssuedTo(name));
+      await queries.delete(pacing).where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))));
     }
-    this.#changes.raise(transaction, "credentials");
+    await raiseEpochIn(queries, "credentials");
   }
 
   #managedColumns(app: App) {
@@ -231,9 +213,11 @@ export class SqliteAppStore implements AppStore {
   #toApp(row: Row): App {
     const { appId: id, title, isDisabled, version } = row;
     const isManaged = row.source === "managed";
+    const openSecret = this.#keyring.opener(row.secret, place(row));
     let opened: { readonly secret: Secret | undefined } | undefined;
     // A damaged one must not take the others with it, nor the ways to repair it.
-    const open = () => (opened ??= { secret: isManaged ? this.#openManaged(row) : this.#open(row) }).secret;
+    const open = () =>
+      (opened ??= { secret: isManaged ? this.#openManaged(row, openSecret) : openSecret() }).secret;
     const isDamaged = () => open() === undefined;
     const managed = isManaged && {
       managed: {
@@ -269,25 +253,14 @@ export class SqliteAppStore implements AppStore {
   }
 
   /** The secret of a managed app; undefined for one that does not open, which is reported once. */
-  #openManaged(row: Row): Secret | undefined {
+  #openManaged(row: Row, open = this.#keyring.opener(row.secret, place(row))): Secret | undefined {
     try {
-      return this.#open(row);
+      return open();
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
       if (this.#damaged.get(rowKey(row)) !== row.secret) this.#onDamaged(rowKey(row));
       this.#damaged.set(rowKey(row), row.secret);
       return undefined;
-    }
-  }
-
-  #open(row: Row): Secret {
-    try {
-      return this.#keyring.open(row.secret, place(row));
-    } catch (error) {
-      // Since the row was read its text may have been sealed under a new master key.
-      const { secret } = this.#database.select().from(apps).where(isNamed(row)).get() ?? row;
-      if (secret === row.secret) throw error;
-      return this.#keyring.open(secret, place(row));
     }
   }
 }
@@ -297,11 +270,11 @@ const NO_SECRET = new Secret("");
 
 /** What the store of apps works with. */
 export interface AppStoreParts {
-  readonly database: BunSQLiteDatabase;
+  readonly database: SqlDatabase;
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly audit: AuditChain;
-  readonly changes: SqliteChanges;
+  readonly changes: Pick<SqliteChanges, "expire">;
   /** Called with the name of an app whose secret does not open, once for each text. */
   readonly onDamaged?: ((row: string) => void) | undefined;
 }

@@ -64,7 +64,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     return {
       changes,
       apps: new SqliteAppStore({
-        database: orm,
+        database: sql,
         keyring,
         clock,
         audit,
