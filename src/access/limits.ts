@@ -125,7 +125,7 @@ const WAIT_MS = 10_000;
 
 /** A call that wants to be counted. */
 export interface CountedCall {
-  /** The caller's abort. */
+  /** The caller's abort, which counts the call out: nobody reads or cancels the answer of a caller that has gone. */
   readonly signal: AbortSignal;
   /** As how many calls it counts against the default; default 1. */
   readonly permits?: number;
@@ -159,8 +159,14 @@ export class Concurrency {
    *
    * @throws {ServiceError} `rate_limited`, also for a caller that has gone while it waited.
    */
-  async enter(caller: Caller, { signal, permits = 1 }: CountedCall): Promise<() => void> {
-    const { principal, origin } = caller;
+  async enter(caller: Caller, call: CountedCall): Promise<() => void> {
+    const leave = once(await this.#enter(caller, call));
+    if (call.signal.aborted) leave();
+    else call.signal.addEventListener("abort", leave, { once: true });
+    return leave;
+  }
+
+  async #enter({ principal, origin }: Caller, { signal, permits = 1 }: CountedCall): Promise<() => void> {
     const client = principal.kind === "client" ? principal.owner.client : undefined;
     if (client?.concurrency !== undefined) return this.#count(principal, client.name, client.concurrency);
     const key = client ? `client ${client.name}` : callerNetwork(origin.address);
@@ -171,10 +177,10 @@ export class Concurrency {
     } finally {
       if (semaphore.isIdle) this.#defaults.delete(key);
     }
-    return once(() => {
+    return () => {
       semaphore.release(permits);
       if (semaphore.isIdle) this.#defaults.delete(key);
-    });
+    };
   }
 
   async #wait(
@@ -194,11 +200,11 @@ export class Concurrency {
     const underWay = this.#underWay.get(name) ?? 0;
     if (underWay >= this.#share(limit)) throw tooManyAtOnce(principal);
     this.#underWay.set(name, underWay + 1);
-    return once(() => {
+    return () => {
       const left = (this.#underWay.get(name) ?? 1) - 1;
       if (left > 0) this.#underWay.set(name, left);
       else this.#underWay.delete(name);
-    });
+    };
   }
 
   #share(limit: number): number {

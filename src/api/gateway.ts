@@ -5,7 +5,7 @@ import type { Access } from "../access/access.ts";
 import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf } from "../errors.ts";
 import { responseOf } from "../gateway/answer.ts";
-import { assertCanonicalPath } from "../gateway/blocked-paths.ts";
+import { assertCanonical, assertCanonicalPath } from "../gateway/blocked-paths.ts";
 import { type CallRequest, type Forwarder, forwardUntouched, takesUserToken } from "../gateway/forwarder.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { announcedLength } from "./body.ts";
@@ -47,12 +47,12 @@ export class GatewayPaths implements OtherPaths {
     const principal = this.#access.trusted(call);
     if (call.request.method !== "GET")
       throw refusalOf("weixin", 43001, "require GET method", { code: "method_not_allowed" });
+    assertCanonical("weixin", { method: call.request.method, path, query: serving.request.query });
     const action = `api:call ${pathFamily(path)}`;
     serving.usage = { identity: principal.identity, action, app: ANY_APP };
     const request = this.#requestOf(serving, path, principal);
     const { signal } = request;
     const leave = await this.#concurrency.enter(request.caller, { signal });
-    signal.addEventListener("abort", leave, { once: true });
     try {
       const answer = await forwardUntouched(this.#forwarder, request);
       call.outcome = { code: 0, result: "done", usage: serving.usage };

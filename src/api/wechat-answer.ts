@@ -143,7 +143,5 @@ export function toWechatFailure(error: unknown, platform: Platform): WechatFailu
 const BROKEN: WechatError = [502, "bad answer, the call may have been carried out"];
 const LOST: Partial<Record<ErrorCode, WechatError>> = {
   upstream_invalid: BROKEN,
-  // For a body that breaks off; a request that was never sent has no `mayHaveRun`.
-  upstream_unreachable: BROKEN,
   upstream_timeout: [504, "no answer in time, the call may have been carried out"],
 };

@@ -1,4 +1,4 @@
-import { type Platform, ServiceError } from "../errors.ts";
+import type { Platform } from "../errors.ts";
 import type { Caller } from "../access/principal.ts";
 
 /** A request to WeChat or WeCom, with the real token. */
@@ -42,7 +42,10 @@ export interface ForwardAnswer {
 
 /** Sends one request upstream, once, and streams its answer. */
 export interface Forwarder {
-  /** Throws `upstream_unreachable` when nothing was sent, `upstream_timeout`, or `upstream_invalid`. */
+  /**
+   * Throws `upstream_unreachable` when nothing was sent, `upstream_timeout`, or `upstream_invalid`; with `mayHaveRun`
+   * where the request went out, also from the answer's body.
+   */
   forward(request: ForwardRequest): Promise<ForwardAnswer>;
 }
 
@@ -68,26 +71,6 @@ export interface CallRequest {
   readonly length: number | undefined;
   /** The caller's abort. */
   readonly signal: AbortSignal;
-}
-
-/** As `forward`; a failure after which the call may have been carried out says so (`ServiceError.mayHaveRun`). */
-export async function forwardTracked(forwarder: Forwarder, request: ForwardRequest): Promise<ForwardAnswer> {
-  try {
-    return await forwarder.forward(request);
-  } catch (error) {
-    // Nothing was sent; and a call before it, which this one was to heal, was rejected.
-    if (error instanceof ServiceError && error.code === "upstream_unreachable") throw error;
-    throw maybeRun(error);
-  }
-}
-
-/** `error` as the failure of a call that may have been carried out. */
-export function maybeRun(error: unknown): ServiceError {
-  const failure =
-    error instanceof ServiceError
-      ? error
-      : new ServiceError("internal", "a fault in the gateway", { cause: error });
-  return failure.with({ mayHaveRun: true });
 }
 
 /** Drops hop-by-hop, credential and method-override headers. */
@@ -117,11 +100,11 @@ export function takesUserToken(path: string): boolean {
   return USER_TOKEN_PATHS.has(path);
 }
 
-/** Forwards a call with a user's own token as it came; WeChat's answer, as it came. Throws as `forwardTracked`. */
+/** Forwards a call with a user's own token as it came; WeChat's answer, as it came. Throws as `Forwarder.forward`. */
 export function forwardUntouched(
   forwarder: Forwarder,
   { method, path, query, headers, signal }: CallRequest,
 ): Promise<ForwardAnswer> {
   const request = { platform: "weixin", method, path, query: query.toString(), signal } as const;
-  return forwardTracked(forwarder, { ...request, headers: headersUp(headers), body: undefined });
+  return forwarder.forward({ ...request, headers: headersUp(headers), body: undefined });
 }

@@ -19,10 +19,8 @@ import {
   type CallQuery,
   type CallRequest,
   type Forwarder,
-  forwardTracked,
   headersUp,
   isStream,
-  maybeRun,
   STREAM_PERMITS,
 } from "./forwarder.ts";
 
@@ -82,7 +80,7 @@ export class Gateway {
    * The platform's answer to a call of the holder of a token or a key of that app.
    *
    * @throws {ServiceError} `forbidden` for what this caller may not call; `rate_limited`; what `CredentialManager.get`
-   *   and `forwardTracked` throw.
+   *   and `Forwarder.forward` throw.
    */
   async call(request: CallRequest, context: TokenContext): Promise<GatewayAnswer> {
     const { access, concurrency, clock } = this.#parts;
@@ -95,8 +93,6 @@ export class Gateway {
     access.checkPath(principal, platform, path);
     const permits = isStreamed(request) ? STREAM_PERMITS : 1;
     const leave = await concurrency.enter(caller, { signal, permits });
-    // The answer of a caller that has gone is neither read nor cancelled.
-    signal.addEventListener("abort", leave, { once: true });
     const startedAt = clock.monotonic();
     const call: Call = { request, context, family: pathFamily(path), startedAt, notes: {}, healing: "none" };
     try {
@@ -173,9 +169,10 @@ export class Gateway {
     };
     try {
       const up = { platform, method, path, query, headers: headersUp(headers), body, signal };
-      const answer = await forwardTracked(forwarder, up);
-      const read = await readSmallText(answer).catch((error: unknown) => {
-        throw maybeRun(error);
+      const answer = await forwarder.forward(up);
+      const read = await readSmallText(answer).catch((cause: unknown) => {
+        if (cause instanceof ServiceError) throw cause;
+        throw new ServiceError("internal", "a fault in the gateway", { cause, mayHaveRun: true });
       });
       report(outcomeOf(read), read.errcode);
       return read;

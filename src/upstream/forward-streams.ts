@@ -14,6 +14,7 @@ export class Deadline {
   readonly #onClose: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failure: ServiceError | undefined;
+  #isSent = false;
   #isClosed = false;
 
   constructor(platform: Platform, caller: AbortSignal) {
@@ -39,11 +40,16 @@ export class Deadline {
     clearTimeout(this.#timer);
   }
 
+  /** The request goes out now: from here on a failure has `mayHaveRun`, unless no connection came about. */
+  sent(): void {
+    this.#isSent = true;
+  }
+
   /** Ends both directions. */
   fail(failure: ServiceError): void {
     if (this.#isClosed) return;
-    this.#failure = failure;
-    this.#controller.abort(failure);
+    this.#failure = this.#tracked(failure);
+    this.#controller.abort(this.#failure);
     this.close();
   }
 
@@ -52,7 +58,7 @@ export class Deadline {
     this.fail(
       cause instanceof ServiceError ? cause : (unreachable(this.#platform, cause) ?? this.#broken(cause)),
     );
-    return this.#failure ?? this.#broken(cause);
+    return this.#failure ?? this.#tracked(this.#broken(cause));
   }
 
   /** Calls `callback` once when the exchange has ended, however it ends. */
@@ -71,12 +77,12 @@ export class Deadline {
   }
 
   readonly #onCallerGone = (): void =>
-    this.fail(
-      new ServiceError(
-        "upstream_timeout",
-        "调用方已断开；本次调用可能已经执行 (the caller has gone; the call may have been carried out)",
-      ),
-    );
+    this.fail(new ServiceError("upstream_timeout", "调用方已断开 (the caller has gone)"));
+
+  #tracked(failure: ServiceError): ServiceError {
+    const mayHaveRun = this.#isSent && failure.code !== "upstream_unreachable";
+    return mayHaveRun ? failure.with({ mayHaveRun }) : failure;
+  }
 
   #tooLate(): ServiceError {
     const [chinese, english] = UPSTREAM_NAMES[this.#platform];

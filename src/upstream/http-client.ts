@@ -75,7 +75,7 @@ export class HttpClient {
    * What the upstream answered, as an object and as it came, once its errcode is absent or 0.
    *
    * @throws {ServiceError} `upstream_rejected` with WeChat's errcode; `upstream_invalid` for an answer that can't be
-   *   one; `upstream_unreachable` when no connection came about, so nothing was sent; `upstream_timeout`.
+   *   one; `upstream_unreachable` when nothing was sent, for want of a connection or of time; `upstream_timeout`.
    */
   async exchange(request: UpstreamRequest): Promise<UpstreamAnswer> {
     const { clock, events, calls } = this.#options;
@@ -127,6 +127,7 @@ export class HttpClient {
     for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
     const limits = [AbortSignal.timeout(attemptMs), ...(request.signal ? [request.signal] : [])];
     const signal = AbortSignal.any(limits);
+    if (signal.aborted) throw neverSent(request.platform);
     try {
       const response = await fetch(url, {
         method: request.body ? "POST" : "GET",
@@ -218,6 +219,14 @@ export function unusableAnswer(platform: Platform): ServiceError {
   return new ServiceError(
     "upstream_invalid",
     `${chinese}返回了无法识别的应答，请稍后重试 (${english}'s answer can't be used; try again later)`,
+  );
+}
+
+function neverSent(platform: Platform): ServiceError {
+  const [chinese, english] = UPSTREAM_NAMES[platform];
+  return new ServiceError(
+    "upstream_unreachable",
+    `${chinese}的请求尚未发出就已超时，请稍后重试 (the time was up before ${english} was asked; try again later)`,
   );
 }
 

@@ -76,6 +76,8 @@ export class HttpForwarder implements Forwarder {
   /**
    * The answer's head, once it is there; its body comes while it is read and must be read or cancelled.
    *
+   * What fails after the request went out has `mayHaveRun`, its body's errors included.
+   *
    * @throws {ServiceError} `upstream_unreachable` when nothing was sent; `upstream_timeout`, also when the caller's
    *   signal ends it; `upstream_invalid` for what broke, and for a status that there is none of; `invalid_parameter` for
    *   a body that a GET or HEAD carries, or that isn't as long as announced; `internal` for a path or method that would
@@ -114,6 +116,7 @@ export class HttpForwarder implements Forwarder {
     const body = bodyToSend(request, isLarge);
     if (body && !(body instanceof Uint8Array)) headers.set("content-length", String(body.length));
     deadline.arm(quietMs);
+    deadline.sent();
     const response = await fetch(url, {
       method,
       headers,

@@ -1,19 +1,20 @@
 import { expect, test } from "bun:test";
-import { UNIDENTIFIED } from "../../src/access/principal.ts";
+import { Concurrency } from "../../src/access/limits.ts";
 import { RawQuery } from "../../src/api/wechat-request.ts";
 import { EventBus } from "../../src/events.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { caller } from "../support/callers.ts";
+import { caller as callerAs, clientPrincipal } from "../support/callers.ts";
+import { failureOf } from "../support/refusals.ts";
 import { weixinSlot } from "../support/slots.ts";
 
 test("the place of a caller who goes just when the answer is there is free, though nobody reads that answer", async () => {
   const controller = new AbortController();
-  const seen = { left: 0 };
   const slot = weixinSlot();
-  const usage = { identity: UNIDENTIFIED.identity, action: "api:call", app: slot.appId };
-  const permit = { slot, principal: UNIDENTIFIED, usage };
+  const principal = clientPrincipal("one", { concurrency: 1, delivery: "real" });
+  const usage = { identity: principal.identity, action: "api:call", app: slot.appId };
+  const permit = { slot, principal, usage };
   const gateway = new Gateway({
     access: { slotOfToken: () => permit, checkPath: () => undefined },
     directory: { findSlot: () => undefined },
@@ -30,7 +31,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
           body: new ReadableStream<Uint8Array>({}, { highWaterMark: 0 }),
         }),
     },
-    concurrency: { enter: async () => () => void (seen.left += 1) },
+    concurrency: new Concurrency(1),
     clock: new ManualClock(),
     events: new EventBus(),
     calls: { count: () => undefined },
@@ -40,13 +41,14 @@ test("the place of a caller who goes just when the answer is there is free, thou
     name: { platform, appId, name },
     slot: undefined,
     token: new Secret("x"),
-    principal: UNIDENTIFIED,
+    principal,
   };
-  const { signal } = controller;
   const sent = { method: "GET", path: "/cgi-bin/media/get", headers: new Headers(), body: null, length: 0 };
   const query = RawQuery.parse("access_token=x");
-  await gateway.call({ caller: caller(), ...sent, query, signal }, context);
-  expect(seen.left).toBe(0);
+  const call = ({ signal }: AbortController) =>
+    gateway.call({ caller: callerAs(principal), ...sent, query, signal }, context);
+  await call(controller);
+  expect((await failureOf(call(new AbortController()))).code).toBe("rate_limited");
   controller.abort();
-  expect(seen.left).toBe(1);
+  expect((await call(new AbortController())).response.status).toBe(200);
 });

@@ -71,12 +71,16 @@ test("a header that names another path or method than the request's does not go 
 });
 
 test.each(["#x", "#", "a=x#&b=y"])(
-  "a query with a fragment is refused before anything is sent: %s",
+  "a query with a fragment is refused before anything is sent, with a user's own token too: %s",
   async (end) => {
     await using t = await rawGatewayWorld(httpAnswer("{}"));
-    const head = `GET ${INFO}?access_token=${await t.it.token()}&${end} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
-    const { body } = await rawRequest(t.it.url, head);
-    expect((JSON.parse(body) as { errcode: number }).errcode).toBe(40066);
+    const ask = async (path: string, headers = "") => {
+      const lines = `Host: localhost\r\nConnection: close\r\n${headers}\r\n`;
+      const { body } = await rawRequest(t.it.url, `GET ${path}&${end} HTTP/1.1\r\n${lines}`);
+      return (JSON.parse(body) as { errcode: number }).errcode;
+    };
+    expect(await ask(`${INFO}?access_token=${await t.it.token()}`)).toBe(40066);
+    expect(await ask("/sns/userinfo?access_token=user", `X-API-Key: ${t.it.key}\r\n`)).toBe(40066);
     expect(t.calls).toHaveLength(0);
   },
 );

@@ -183,8 +183,24 @@ test("nobody there means that nothing was sent", async () => {
   const nobody = await closedUrl();
   await using it = await forwarderHarness(OK, { baseUrls: { weixin: nobody, wecom: nobody } });
   for (const body of [undefined, Buffer.from("x"), bodyOf(["x"], 1)]) {
-    expect((await failureOf(it.forward({ method: "POST", body }))).code).toBe("upstream_unreachable");
+    const { code, mayHaveRun } = await failureOf(it.forward({ method: "POST", body }));
+    expect([code, mayHaveRun]).toEqual(["upstream_unreachable", false]);
   }
+});
+
+test("what is refused before it goes out has not been carried out", async () => {
+  await using it = await forwarderHarness(OK);
+  const refused: Record<string, PartialRequest> = {
+    "a fragment": { query: "a=x#y" },
+    "a method that no API has": { method: "TRACE" },
+    "a GET with a body": { body: Buffer.from("x") },
+    "a caller who has gone": { signal: AbortSignal.abort() },
+  };
+  for (const [name, request] of Object.entries(refused)) {
+    const { mayHaveRun, message } = await failureOf(it.forward(request));
+    expect([mayHaveRun, message.includes(MAY_HAVE_RUN)], name).toEqual([false, false]);
+  }
+  expect(it.server.requests).toHaveLength(0);
 });
 
 test("an answer that breaks off or is none may have been carried out", async () => {
@@ -197,7 +213,7 @@ test("an answer that breaks off or is none may have been carried out", async () 
   for (const text of broken) {
     await using it = await forwarderHarness(({ socket }) => void socket.end(text));
     const failure = await failureOf(it.forward({ method: "POST", body: Buffer.from("x") }));
-    expect(failure.code, text).toBe("upstream_invalid");
+    expect([failure.code, failure.mayHaveRun], text).toEqual(["upstream_invalid", true]);
     expect(failure.message).toContain(MAY_HAVE_RUN);
     expect(it.server.requests).toHaveLength(1);
   }
@@ -210,7 +226,8 @@ test("a large answer that breaks off errors its body", async () => {
   ]) {
     await using it = await forwarderHarness(({ socket }) => void socket.end(text));
     const answer = await it.forward();
-    expect((await failureOf(textOf(answer.body))).code).toBe("upstream_invalid");
+    const { code, mayHaveRun } = await failureOf(textOf(answer.body));
+    expect([code, mayHaveRun]).toEqual(["upstream_invalid", true]);
   }
 });
 

@@ -254,7 +254,12 @@ test("each call is told of once, however many hosts were tried", async () => {
 test("whoever asks may end it sooner", async () => {
   await using it = await setup(() => {});
   expect((await failureOf(it.call({ signal: AbortSignal.timeout(30) }))).code).toBe("upstream_timeout");
-  expect((await failureOf(it.call({ signal: AbortSignal.abort() }))).code).toBe("upstream_timeout");
+});
+
+test("a request whose time was up before it was sent is known not to have arrived", async () => {
+  await using it = await setup(httpAnswer(OK));
+  expect((await failureOf(it.call({ signal: AbortSignal.abort() }))).code).toBe("upstream_unreachable");
+  expect(it.server.requests).toHaveLength(0);
 });
 
 test("a request that must not be sent twice has a connection of its own, so none is sent again behind our back", async () => {
