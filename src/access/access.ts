@@ -12,6 +12,7 @@ import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
 import {
   actorOf,
+  browserRefused,
   type Caller,
   type ClientPrincipal,
   denied,
@@ -121,11 +122,16 @@ export class Access {
     });
   }
 
-  /** As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot. */
+  /**
+   * As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot.
+   *
+   * It is for changes by GET, which a foreign page can have a visitor's browser make: a browser needs a key or a secret.
+   */
   weixinScope(caller: Caller, action: Action, appId: string, secret?: string): Permit<SlotName | undefined> {
     return this.#choose<SlotName | undefined>(caller, action, secret, {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
+        refuseBrowser(principal, caller);
         if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action);
         return permit(principal, action, this.#knownName(appId), undefined);
       },
@@ -142,7 +148,7 @@ export class Access {
 
   /**
    * As `wecomSlot`, where the application need not be configured. Without a slot for all slots of the corp, for a
-   * caller that names none and may use all.
+   * caller that names none and may use all. For browsers as `weixinScope`.
    */
   wecomScope(
     caller: Caller,
@@ -154,6 +160,7 @@ export class Access {
     return this.#choose<SlotName | undefined>(caller, action, secret, {
       bySecret: (given) => this.#directory.wecomSlot(corpId, given, agent),
       byGrant: (principal) => {
+        refuseBrowser(principal, caller);
         if (agent === undefined && !mayUse(principal, action, ANY_APP))
           return this.#grantedAgent(principal, action, corpId, agent);
         const app = agent === undefined ? corpId : `${corpId}_${agent}`;
@@ -311,4 +318,8 @@ export class Access {
 
 function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {
   return { slot, principal, usage: { identity: principal.identity, action, app } };
+}
+
+function refuseBrowser(principal: Principal, { origin }: Caller): void {
+  if (principal.kind === "anonymous" && origin.isBrowser) throw denied(principal, browserRefused());
 }

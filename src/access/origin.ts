@@ -9,6 +9,8 @@ export interface Origin {
   readonly untrustedReason: string | undefined;
   /** Whether the request itself looks forged, and not only its address: then an app's secret does not help either. */
   readonly isSuspicious: boolean;
+  /** Whether a browser seems to send it, perhaps for a foreign page, and not for one of ours. */
+  readonly isBrowser: boolean;
 }
 
 /** A request, as far as its origin is concerned. */
@@ -25,7 +27,7 @@ export interface Arrival {
 export class LazyOrigin implements Origin {
   readonly #policy: OriginPolicy;
   readonly #arrival: Arrival;
-  #found: Origin | undefined;
+  #found: Omit<Origin, "isBrowser"> | undefined;
 
   constructor(policy: OriginPolicy, arrival: Arrival) {
     this.#policy = policy;
@@ -44,7 +46,11 @@ export class LazyOrigin implements Origin {
     return this.#found?.isSuspicious ?? this.#policy.isSuspicious(this.#arrival);
   }
 
-  get #origin(): Origin {
+  get isBrowser(): boolean {
+    return isBrowser(this.#arrival.headers);
+  }
+
+  get #origin(): Omit<Origin, "isBrowser"> {
     const { peer, headers, allowsOrigin } = this.#arrival;
     return (this.#found ??= this.#policy.originOf(peer(), headers, allowsOrigin()));
   }
@@ -106,7 +112,7 @@ export class OriginPolicy {
    * The origin of a request. `peer` is the other end of the connection; `headers` are the request's, and not trusted.
    * A page of another origin is refused unless `allowsOrigin`.
    */
-  originOf(peer: string, headers: Headers, allowsOrigin = false): Origin {
+  originOf(peer: string, headers: Headers, allowsOrigin = false): Omit<Origin, "isBrowser"> {
     const direct = plainAddress(peer);
     const isProxy = this.#isProxy(direct);
     const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
@@ -145,6 +151,21 @@ export class OriginPolicy {
     const address = foreign ?? entries[0] ?? "";
     return isIP(address) ? address : undefined;
   }
+}
+
+/**
+ * To plain HTTP off loopback browsers send neither `Sec-Fetch-Site` nor, with an image or a link, `Origin`. What they
+ * always send, and no page can change, is their name.
+ */
+function isBrowser(headers: Headers): boolean {
+  if (headers.get("sec-fetch-site") === "same-origin") return false;
+  const referrer = headers.get("referer");
+  return (
+    /^mozilla\//i.test(headers.get("user-agent") ?? "") ||
+    // Node's fetch sends `*`.
+    /(^|,)\s*[a-z]/i.test(headers.get("accept-language") ?? "") ||
+    (referrer !== null && hostOf(referrer) !== headers.get("host")?.toLowerCase())
+  );
 }
 
 function hostOf(origin: string): string | undefined {

@@ -99,6 +99,14 @@ export function untrusted(reason: string): ServiceError {
   return new ServiceError("forbidden", `禁止访问：${reason}`);
 }
 
+/** A change by GET that a browser seems to make without a key: any page could have it do so. */
+export function browserRefused(): ServiceError {
+  return forbidden(
+    "浏览器发出的清除请求须带API密钥或secret；程序请去掉浏览器的User-Agent、Accept-Language和Referer，或改用DELETE /v1/apps/<app>/credentials/access_token",
+    "a clear by a browser needs an API key or the secret; from a program send no browser's User-Agent, Accept-Language or Referer, or DELETE /v1/apps/<app>/credentials/access_token",
+  );
+}
+
 /** A caller over its rate limit. */
 export function tooMany(chinese: string, english: string, retryAfterMs: number): ServiceError {
   return new ServiceError("rate_limited", `${chinese}，请稍后再试 (${english}; try again later)`, {

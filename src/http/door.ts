@@ -26,7 +26,12 @@ export interface DoorOptions {
 const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)(:\d{1,5})?$/;
 
 /** The command line on this machine: it comes over no socket, and holds the database and its key anyway. */
-const LOCAL_ORIGIN: Origin = { address: "", untrustedReason: undefined, isSuspicious: false };
+const LOCAL_ORIGIN: Origin = {
+  address: "",
+  untrustedReason: undefined,
+  isSuspicious: false,
+  isBrowser: false,
+};
 const NO_SOCKET: RequestSocket = { peer: () => "", giveTime: () => undefined };
 
 /**

@@ -73,7 +73,7 @@ function callerFrom(address: string, isUntrusted = false, isSuspicious = false):
   const untrustedReason = isUntrusted ? "a stranger" : undefined;
   return {
     principal: UNIDENTIFIED,
-    origin: { address, untrustedReason, isSuspicious },
+    origin: { address, untrustedReason, isSuspicious, isBrowser: false },
     traceId: "trace",
   };
 }

@@ -43,7 +43,7 @@ function setup({ perSecond = 0 } = {}) {
 function callerFrom(address = "192.0.2.1", isSuspicious = false): Caller {
   return {
     principal: UNIDENTIFIED,
-    origin: { address, untrustedReason: "an untrusted network", isSuspicious },
+    origin: { address, untrustedReason: "an untrusted network", isSuspicious, isBrowser: false },
     traceId: "trace",
   };
 }

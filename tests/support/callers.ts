@@ -39,4 +39,9 @@ export function call(request: Request, giveTime: (seconds: number) => void = () 
   return new Call(request, { peer: () => "127.0.0.1", giveTime }, TRUSTED, { traceId, startedAt: 0 });
 }
 
-const TRUSTED: Origin = { address: "127.0.0.1", untrustedReason: undefined, isSuspicious: false };
+const TRUSTED: Origin = {
+  address: "127.0.0.1",
+  untrustedReason: undefined,
+  isSuspicious: false,
+  isBrowser: false,
+};
