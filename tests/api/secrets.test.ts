@@ -1,26 +1,13 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import {
-  type Answer,
-  CORP,
-  WECOM,
-  WECOM_FOREIGN,
-  Harness,
-  type WorldOptions,
-  WX,
-  WX_FOREIGN,
-} from "../support/harness.ts";
+import { type Answer, CORP, WECOM, WECOM_FOREIGN, Harness, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const MINUTE = 60_000;
 const STABLE = "/cgi-bin/stable_token";
 const CLASSIC = "/cgi-bin/token";
 const WRONG = "not-the-secret-of-anything";
 const FOREIGN = { appid: WX_FOREIGN.appId, secret: WX_FOREIGN.secret };
-
-function setup(options: WorldOptions = {}): Promise<Harness> {
-  return Harness.create(options);
-}
 
 function getXcx(world: Harness, secret?: string, appid = WX.appId): Promise<Answer> {
   return world.get("/AccessToken/getXcx", secret === undefined ? { appid } : { appid, secret });
@@ -45,7 +32,7 @@ function databaseBytes(world: Harness): string {
 }
 
 test("the configured secret may be given or left out: it is one token and one upstream call", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const without = await getXcx(world);
   const given = await getXcx(world, WX.secret);
   expect(without.code).toBe(0);
@@ -54,7 +41,7 @@ test("the configured secret may be given or left out: it is one token and one up
 });
 
 test("an app that the service does not know is served with the secret that its caller brings", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const first = await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   expect({ code: first.code, life: first.data["expires_in"] }).toEqual({ code: 0, life: 7190 });
   expect(world.sandbox.accepts(String(first.data["access_token"]))).toBe(true);
@@ -65,7 +52,7 @@ test("an app that the service does not know is served with the secret that its c
 });
 
 test("a secret that differs from the configured one is asked for in a slot of its own", async () => {
-  await using world = await setup({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
+  await using world = await Harness.create({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
   const own = await getXcx(world);
   world.sandbox.changeWeixinApp(WX.appId, { secret: "rotated-this-morning" });
   const caller = await getXcx(world, "rotated-this-morning");
@@ -75,7 +62,7 @@ test("a secret that differs from the configured one is asked for in a slot of it
 });
 
 test("a caller's own secret is always asked for by stable_token, also when the app's mode is classic", async () => {
-  await using world = await setup({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
+  await using world = await Harness.create({ environment: { WEIXIN_TOKEN_MODE: "classic" } });
   await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   await getXcx(world, WRONG);
   expect([world.sandbox.calls(CLASSIC), world.sandbox.calls(STABLE)]).toEqual([0, 2]);
@@ -84,7 +71,7 @@ test("a caller's own secret is always asked for by stable_token, also when the a
 });
 
 test("a wrong secret gets WeChat's refusal, and for ten minutes it costs one upstream call", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   for (let n = 0; n < 5; n++) {
     const answer = await getXcx(world, WRONG);
     expect([answer.code, answer.data]).toEqual([40125, {}]);
@@ -99,7 +86,7 @@ test("a wrong secret gets WeChat's refusal, and for ten minutes it costs one ups
 });
 
 test("a refusal is remembered for that app and secret and for no other", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   await getXcx(world, FOREIGN.secret);
   expect((await getXcx(world, FOREIGN.secret)).code).toBe(40125);
   expect((await getXcx(world, FOREIGN.secret, FOREIGN.appid)).code).toBe(0);
@@ -107,7 +94,7 @@ test("a refusal is remembered for that app and secret and for no other", async (
 });
 
 test("a wrong secret in one flow is known in the others", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   await getXcx(world, WRONG);
   const body = { wx_app_id: WX.appId, wx_app_secret: WRONG };
   const answers = await Promise.all([
@@ -120,7 +107,7 @@ test("a wrong secret in one flow is known in the others", async () => {
 });
 
 test("P4: a wrong secret is not served the configured token, and does not touch it", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const before = await getXcx(world);
   expect((await getXcx(world, WRONG)).data).toEqual({});
   const wrong = { appid: WX.appId, secret: WRONG };
@@ -131,7 +118,7 @@ test("P4: a wrong secret is not served the configured token, and does not touch 
 });
 
 test("after twenty refused secrets in a minute, unknown ones are code 429 and WeChat is not asked", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   expect(await guess(world, 20, "first")).toEqual(Array<number>(20).fill(40125));
   const turnedAway = await getXcx(world, "first-20");
   expect([turnedAway.code, turnedAway.data]).toEqual([429, {}]);
@@ -144,7 +131,7 @@ test("after twenty refused secrets in a minute, unknown ones are code 429 and We
 });
 
 test("the limit holds for all apps, platforms and flows together", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   await guess(world, 15, "x");
   for (let n = 0; n < 5; n++) expect((await getQyapi(world, `corp-${n}`)).code).toBe(40001);
   expect((await getQyapi(world, "corp-5")).code).toBe(429);
@@ -159,7 +146,7 @@ test("the limit holds for all apps, platforms and flows together", async () => {
 });
 
 test("fifty wrong secrets at once cost twenty upstream calls", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => getXcx(world, `at-once-${n}`)));
   const codes = answers.map(({ code }) => code);
   expect(codes.filter((code) => code === 40125)).toHaveLength(20);
@@ -168,7 +155,7 @@ test("fifty wrong secrets at once cost twenty upstream calls", async () => {
 });
 
 test("fifty signatures at once with wrong secrets all get an answer, and cost twenty upstream calls", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, n) =>
       world.post("/JsSDK/getJsApiSign", {
@@ -185,7 +172,7 @@ test("fifty signatures at once with wrong secrets all get an answer, and cost tw
 });
 
 test("P4: while unknown secrets are limited, configured and known good ones are served and refreshed", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const known = await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   await guess(world, 20, "limit");
   expect((await getXcx(world, "limit-20")).code).toBe(429);
@@ -198,7 +185,7 @@ test("P4: while unknown secrets are limited, configured and known good ones are 
 });
 
 test("a secret that was good before a restart is known good after it", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   await world.stop();
   await world.start();
@@ -208,7 +195,7 @@ test("a secret that was good before a restart is known good after it", async () 
 });
 
 test("after two hundred refused secrets in an hour, unknown WeCom ones are code 429 until the hour is over", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const good = await getQyapi(world, WECOM_FOREIGN.secret);
   world.sandbox.resetCalls();
   for (let minute = 0; minute < 10; minute++) {
@@ -225,14 +212,14 @@ test("after two hundred refused secrets in an hour, unknown WeCom ones are code 
 });
 
 test("a user's bad code is not held against the secret that it came with", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const query = { ...FOREIGN, code: "not-a-code" };
   expect((await world.get("/xcx/jscode2session", query)).code).toBe(40029);
   expect((await world.get("/xcx/jscode2session", { ...query, code: "sandbox-code-1" })).code).toBe(0);
 });
 
 test("an app without the right to tickets keeps its token", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const sign = { wx_app_id: FOREIGN.appid, wx_app_secret: FOREIGN.secret, url: "https://example.com/" };
   const endpoint = "/cgi-bin/ticket/getticket";
   world.sandbox.inject({ kind: "error", errcode: 48001, errmsg: "api unauthorized", endpoint, times: 1 });
@@ -242,7 +229,7 @@ test("an app without the right to tickets keeps its token", async () => {
 });
 
 test("P6: neither a caller's secret nor a configured one nor a token is in the database's files", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const foreign = await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   const own = await getXcx(world);
   await getXcx(world, WRONG);
@@ -256,7 +243,7 @@ test("P6: neither a caller's secret nor a configured one nor a token is in the d
 });
 
 test("a caller's token outlives a restart, and its secret opens it again without an upstream call", async () => {
-  await using world = await setup();
+  await using world = await Harness.create();
   const before = await getXcx(world, FOREIGN.secret, FOREIGN.appid);
   await world.stop();
   await world.start();

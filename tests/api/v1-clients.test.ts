@@ -1,44 +1,16 @@
 import { expect, test } from "bun:test";
-import { ManagingHarness } from "../support/managing-harness.ts";
-import { WX } from "../support/harness.ts";
+import { BOT, BOT_KEYS, botWorld, CLIENTS, NEW_BOT } from "../support/managing-harness.ts";
 
-const CLIENTS = "/v1/clients";
-const BOT = "/v1/clients/bot";
-const KEYS = `${BOT}/keys`;
 const DAY_MS = 86_400_000;
-const GRANTS = [{ apps: [WX.appId], actions: ["token:read"] }];
-const NEW = { client: "bot", environment: "dev", grants: GRANTS };
-const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
 
 /** Versions count on with every change of clients and keys; the administrator and its key are the first two. */
 const FIRST = 3;
 
-/** A world with a client that may read a token. */
-async function setup() {
-  const at = await ManagingHarness.create();
-  const made = await at.ask("POST", CLIENTS, NEW);
-  expect(made.status).toBe(201);
-  return {
-    at,
-    world: at.world,
-    made,
-    /** Makes a key of the client; the key and its public beginning. */
-    key: async (body: object = {}) => {
-      const { status, data } = await at.ask("POST", KEYS, body);
-      expect(status).toBe(201);
-      return { key: String(data["api_key"]), prefix: String(data["key"]) };
-    },
-    /** The status with which a key is answered. */
-    statusWith: async (key: string) => (await at.ask("GET", TOKEN, undefined, { key })).status,
-    [Symbol.asyncDispose]: () => at[Symbol.asyncDispose](),
-  };
-}
-
 test("P7: a new client is 201 with its ETag, the very same again 200, and another of that name 409", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const now = t.world.clock.now();
   const reach = { delivery: "virtual", policy: { preset: "no-messaging", allow: [], deny: [] } };
-  const shown = { ...NEW, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
+  const shown = { ...NEW_BOT, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
   expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
   const [entry] = await t.at.audited();
   expect(entry).toEqual({
@@ -46,14 +18,14 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
     address: "127.0.0.1",
     action: "client.created",
     outcome: "ok",
-    detail: { of: "bot", environment: "dev", grants: GRANTS, networks: [], ...reach },
+    detail: { of: "bot", environment: "dev", grants: NEW_BOT.grants, networks: [], ...reach },
   });
   const count = t.at.auditCount();
   t.world.clock.advance(1000);
-  const again = await t.at.ask("POST", CLIENTS, NEW);
+  const again = await t.at.ask("POST", CLIENTS, NEW_BOT);
   expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
   const spelt = { delivery: "virtual", policy: { preset: "no-messaging" } };
-  expect((await t.at.ask("POST", CLIENTS, { ...NEW, ...spelt })).status).toBe(200);
+  expect((await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...spelt })).status).toBe(200);
   const others = [
     { environment: "prod" },
     { grants: [] },
@@ -64,7 +36,7 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
     { policy: { preset: "no-messaging", deny: ["/wxa/release"] } },
   ];
   for (const other of [...others, { expires_at: now + 1 }]) {
-    const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, ...other });
+    const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...other });
     expect([other, status, code]).toEqual([other, 409, 409]);
   }
   expect(t.at.auditCount()).toBe(count);
@@ -72,16 +44,16 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
 });
 
 test("of the same creation five times at once one is new, and the others are the very same", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const count = t.at.auditCount();
-  const wanted = { ...NEW, client: "other" };
+  const wanted = { ...NEW_BOT, client: "other" };
   const made = await Promise.all(Array.from({ length: 5 }, () => t.at.ask("POST", CLIENTS, wanted)));
   expect(made.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 200, 200, 200, 201]);
   expect(t.at.auditCount()).toBe(count + 1);
 });
 
 test("a client has everything that was said of it, and clients come in pages by name", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const policy = { preset: "read-only", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
   const reach = { concurrency: 20, delivery: "virtual", policy };
   const limits = { networks: ["10.0.0.0/8", "::1/128"], expires_at: 1_900_000_000_000, rate_limit: 50 };
@@ -109,7 +81,7 @@ test("a client has everything that was said of it, and clients come in pages by 
 });
 
 test("P7: a change of what is given raises the version, null is none, and If-Match keeps to one version", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const limits = {
     networks: ["10.0.0.0/8"],
     expires_at: t.world.clock.now() + DAY_MS,
@@ -118,7 +90,7 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
   };
   const first = await t.at.ask("PATCH", BOT, limits, { ifMatch: `"${FIRST}"` });
   expect([first.status, first.headers.get("etag")]).toEqual([200, `"${FIRST + 1}"`]);
-  expect(first.data).toMatchObject({ ...NEW, ...limits, version: FIRST + 1 });
+  expect(first.data).toMatchObject({ ...NEW_BOT, ...limits, version: FIRST + 1 });
   expect(await t.at.audited()).toMatchObject([
     { by: "admin", action: "client.updated", detail: { of: "bot", ...limits } },
   ]);
@@ -151,8 +123,8 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
 });
 
 test("P7: a policy that refuses anything makes a real client virtual, and real tokens need a policy that does not", async () => {
-  await using t = await setup();
-  const prod = { ...NEW, client: "prod-bot", environment: "prod" };
+  await using t = await botWorld();
+  const prod = { ...NEW_BOT, client: "prod-bot", environment: "prod" };
   const all = { preset: "all", allow: [], deny: [] };
   const made = await t.at.ask("POST", CLIENTS, prod);
   expect(made.data).toMatchObject({ delivery: "real", policy: all });
@@ -175,12 +147,12 @@ test("P7: a policy that refuses anything makes a real client virtual, and real t
 });
 
 test("what a change grants or takes holds at the next request", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const { key } = await t.key();
   expect(await t.statusWith(key)).toBe(200);
   for (const [change, status] of [
     [{ grants: [] }, 403],
-    [{ grants: GRANTS, networks: ["10.0.0.0/8"] }, 403],
+    [{ grants: NEW_BOT.grants, networks: ["10.0.0.0/8"] }, 403],
     [{ networks: [], expires_at: t.world.clock.now() }, 401],
     [{ expires_at: null }, 200],
   ] as const) {
@@ -190,29 +162,34 @@ test("what a change grants or takes holds at the next request", async () => {
 });
 
 test("P7: a removed client takes its keys along, and a new one of its name has none of them", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const { key } = await t.key();
   const removed = await t.at.ask("DELETE", BOT, undefined, { ifMatch: `"${FIRST}"` });
   expect([removed.status, removed.data]).toEqual([200, {}]);
   expect(await t.at.audited()).toMatchObject([{ action: "client.deleted", detail: { of: "bot" } }]);
   expect(await t.statusWith(key)).toBe(401);
   expect((await t.at.ask("DELETE", BOT)).status).toBe(404);
-  expect((await t.at.ask("POST", CLIENTS, NEW)).status).toBe(201);
-  expect([await t.statusWith(key), (await t.at.ask("GET", KEYS)).data]).toEqual([401, { keys: [] }]);
+  expect((await t.at.ask("POST", CLIENTS, NEW_BOT)).status).toBe(201);
+  expect([await t.statusWith(key), (await t.at.ask("GET", BOT_KEYS)).data]).toEqual([401, { keys: [] }]);
 });
 
 test("a field that is none is refused with those that there are, and nothing is done", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const { prefix } = await t.key();
   const count = t.at.auditCount();
   const all = "environment, grants, networks, expires_at, rate_limit, concurrency, delivery, policy";
   const policy = { preset: "all", allowed: [] };
   for (const [method, path, body, known] of [
-    ["POST", CLIENTS, { ...NEW, client: "typo", expire_at: 1 }, `client, ${all}`],
+    ["POST", CLIENTS, { ...NEW_BOT, client: "typo", expire_at: 1 }, `client, ${all}`],
     ["PATCH", BOT, { environment: "prod", ratelimit: 1 }, all],
-    ["POST", KEYS, { label: "typo", expires: 1 }, "label, expires_at"],
-    ["POST", `${KEYS}/${prefix}/roll`, { overlaps: 1 }, "overlap"],
-    ["POST", CLIENTS, { ...NEW, client: "typo", grants: [{ ...GRANTS[0], network: [] }] }, "apps, actions"],
+    ["POST", BOT_KEYS, { label: "typo", expires: 1 }, "label, expires_at"],
+    ["POST", `${BOT_KEYS}/${prefix}/roll`, { overlaps: 1 }, "overlap"],
+    [
+      "POST",
+      CLIENTS,
+      { ...NEW_BOT, client: "typo", grants: [{ ...NEW_BOT.grants[0], network: [] }] },
+      "apps, actions",
+    ],
     ["PATCH", BOT, { policy }, "preset, allow, deny"],
   ] as const) {
     const { status, code, msg } = await t.at.ask(method, path, body);
@@ -221,7 +198,7 @@ test("a field that is none is refused with those that there are, and nothing is 
     expect(msg).not.toMatch(/typo|expire_at|ratelimit|overlaps/);
   }
   expect(t.at.auditCount()).toBe(count);
-  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ ...NEW, version: FIRST });
+  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ ...NEW_BOT, version: FIRST });
   expect((await t.at.ask("GET", `${CLIENTS}/typo`)).status).toBe(404);
 });
 
@@ -253,15 +230,15 @@ test.each([
   [{ delivery: "real" }],
   [{ delivery: "real", policy: { preset: "all", deny: ["/wxa/release"] } }],
 ])("a client that is described wrongly (%j) is 400, and there is none afterwards", async (wrong) => {
-  await using t = await setup();
+  await using t = await botWorld();
   const count = t.at.auditCount();
-  const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW, client: "other", ...wrong });
+  const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, client: "other", ...wrong });
   expect([status, code, t.at.auditCount()]).toEqual([400, 1, count]);
   expect((await t.at.ask("GET", CLIENTS)).data["clients"]).toHaveLength(2);
 });
 
 test("who is no administrator is refused before anything that was sent is looked at", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const { key } = await t.key();
   const nonsense = { nonsense: true };
   for (const [method, path, body] of [
@@ -271,9 +248,9 @@ test("who is no administrator is refused before anything that was sent is looked
     ["PATCH", `${CLIENTS}/nobody`, nonsense],
     ["DELETE", `${CLIENTS}/UNIDENTIFIED`, undefined],
     ["GET", `${CLIENTS}/nobody/keys`, undefined],
-    ["POST", KEYS, nonsense],
-    ["POST", `${KEYS}/nonsense/roll`, nonsense],
-    ["DELETE", `${KEYS}/nonsense`, undefined],
+    ["POST", BOT_KEYS, nonsense],
+    ["POST", `${BOT_KEYS}/nonsense/roll`, nonsense],
+    ["DELETE", `${BOT_KEYS}/nonsense`, undefined],
   ] as const) {
     for (const by of [key, ""]) {
       const { status, code, data } = await t.at.ask(method, path, body, { key: by });
@@ -296,19 +273,19 @@ test("who is no administrator is refused before anything that was sent is looked
 });
 
 test("P7: no change of clients and keys is done while the audit can't be written", async () => {
-  await using t = await setup();
+  await using t = await botWorld();
   const { key, prefix } = await t.key();
-  const stand = async () => [(await t.at.ask("GET", CLIENTS)).data, (await t.at.ask("GET", KEYS)).data];
+  const stand = async () => [(await t.at.ask("GET", CLIENTS)).data, (await t.at.ask("GET", BOT_KEYS)).data];
   await t.statusWith(key);
   const before = await stand();
   t.at.breakAudit();
   for (const [method, path, body] of [
-    ["POST", CLIENTS, { ...NEW, client: "other" }],
+    ["POST", CLIENTS, { ...NEW_BOT, client: "other" }],
     ["PATCH", BOT, { environment: "prod" }],
     ["DELETE", BOT, undefined],
-    ["POST", KEYS, { label: "other" }],
-    ["POST", `${KEYS}/${prefix}/roll`, { overlap: 0 }],
-    ["DELETE", `${KEYS}/${prefix}`, undefined],
+    ["POST", BOT_KEYS, { label: "other" }],
+    ["POST", `${BOT_KEYS}/${prefix}/roll`, { overlap: 0 }],
+    ["DELETE", `${BOT_KEYS}/${prefix}`, undefined],
   ] as const) {
     const { status, code } = await t.at.ask(method, path, body);
     expect([method, path, status, code]).toEqual([method, path, 503, 503]);
@@ -319,5 +296,5 @@ test("P7: no change of clients and keys is done while the audit can't be written
   await t.world.start();
   expect(await stand()).toEqual(before);
   t.at.mendAudit();
-  expect((await t.at.ask("DELETE", `${KEYS}/${prefix}`)).status).toBe(200);
+  expect((await t.at.ask("DELETE", `${BOT_KEYS}/${prefix}`)).status).toBe(200);
 });

@@ -35,14 +35,6 @@ async function scrapeFrom(url: string): Promise<Exposition> {
   return parseExposition(await response.text());
 }
 
-/** Waits until `condition` holds: real time only bounds it. */
-async function until(condition: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !condition();) {
-    if (performance.now() > end) throw new Error("it never came to that");
-    await Bun.sleep(2);
-  }
-}
-
 test("requests are counted by route and by how they came by their credential", async () => {
   await using t = await setup();
   const gate = new Gate();
@@ -50,7 +42,7 @@ test("requests are counted by route and by how they came by their credential", a
   const first = t.getXcx();
   await gate.arrived();
   const joined = [t.getXcx(), t.getXcx()];
-  await until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
+  await Harness.until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
   gate.open();
   await Promise.all([first, ...joined]);
   await t.getXcx();
@@ -113,7 +105,7 @@ test("a running flight and the callers that wait for it are shown while it runs,
   t.world.sandbox.inject({ kind: "gate", gate, endpoint: TOKEN, times: 1 });
   const callers = Promise.all([t.getXcx(), t.getXcx(), t.getXcx()]);
   await gate.arrived();
-  await until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
+  await Harness.until(() => t.world.events.filter(({ type }) => type === "waiter.added").length === 3);
 
   const during = await t.scrape();
   expect(during.value("accesstoken_refresh_flights")).toBe(1);
@@ -217,7 +209,7 @@ test("any worker tells the sum over all, and that it waited for another's lease"
     const first = t.getXcx();
     await gate.arrived();
     const other = fetch(`${second.url}${XCX}?appid=${WX.appId}`);
-    await until(() => seen.includes("credential.lease_waited"));
+    await Harness.until(() => seen.includes("credential.lease_waited"));
     gate.open();
     await Promise.all([first, other]);
 

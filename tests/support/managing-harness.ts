@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import type { SandboxOptions } from "../../src/sandbox/sandbox.ts";
 import { createAdmin } from "./access-harness.ts";
-import { type Answer, Harness } from "./harness.ts";
+import { type Answer, Harness, WX } from "./harness.ts";
 
 /**
  * A service with an administrator, who asks over the network with a key, and a second connection to the database.
@@ -75,4 +75,39 @@ export class ManagingHarness {
     this.database.close();
     await this.world[Symbol.asyncDispose]();
   }
+}
+
+export const CLIENTS = "/v1/clients";
+/** A client that may read a token: its path, the path of its keys, and what it is made of. */
+export const BOT = `${CLIENTS}/bot`;
+export const BOT_KEYS = `${BOT}/keys`;
+export const NEW_BOT = {
+  client: "bot",
+  environment: "dev",
+  grants: [{ apps: [WX.appId], actions: ["token:read"] }],
+};
+
+/** A world with that client, which has no key. */
+export async function botWorld() {
+  const at = await ManagingHarness.create();
+  const made = await at.ask("POST", CLIENTS, NEW_BOT);
+  if (made.status !== 201) throw new Error(`it was not made: ${made.text}`);
+  return {
+    at,
+    world: at.world,
+    /** The answer that made it. */
+    made,
+    /** Makes a key of the client; the key and its public beginning. */
+    key: async (body: object = {}) => {
+      const { status, text, data } = await at.ask("POST", BOT_KEYS, body);
+      if (status !== 201) throw new Error(`it was not made: ${text}`);
+      return { key: String(data["api_key"]), prefix: String(data["key"]) };
+    },
+    /** The status with which a key is answered. */
+    statusWith: async (key: string) => {
+      const path = `/v1/apps/${WX.appId}/credentials/access_token`;
+      return (await at.ask("GET", path, undefined, { key })).status;
+    },
+    [Symbol.asyncDispose]: () => at[Symbol.asyncDispose](),
+  };
 }
