@@ -77,6 +77,11 @@ export class SqlDatabase {
     return unwrapped(() => work(this.#reads));
   }
 
+  /** The rows of one statement that reads, written by hand; see `Sql.query`. Throws as `read`. */
+  rows(text: string, parameters: readonly unknown[]): Promise<unknown[][]> {
+    return unwrapped(() => this.#engine.reads.query(text, parameters));
+  }
+
   /** Runs queries that read, all of the same moment. Throws as `read`. */
   snapshot<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
     return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), { isReadOnly: true }));

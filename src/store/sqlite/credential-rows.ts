@@ -1,11 +1,11 @@
+import { and, eq, sql } from "drizzle-orm";
 import { credentialKey, type CredentialName, type CredentialRecord } from "../../credentials/credential.ts";
+import { CREDENTIAL_KINDS, KINDS } from "../../credentials/kinds.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import { credentials } from "./schema.ts";
-import { sql } from "drizzle-orm";
-import { KINDS } from "../../credentials/kinds.ts";
 
 /** The columns of a credential whose texts are sealed. */
 export type SealedColumn = "value" | "dead_value";
@@ -135,3 +135,31 @@ export const CLEARED = { ...NO_VALUE, ...NO_DIGESTS, cutoff: CUTOFF_OF_CLEARED }
 
 /** A clear of a row that is there. */
 export const FORGOTTEN = { ...CLEARED, generation: RAISED };
+
+/** The columns of a name. */
+export function columns({ slot, kind }: CredentialName) {
+  return { platform: slot.platform, appId: slot.appId, slot: slot.name, kind };
+}
+
+/** The name in a row; none for a platform or kind that this version does not know. */
+export function toName(row: Pick<Row, "platform" | "appId" | "slot" | "kind">): CredentialName[] {
+  const kind = CREDENTIAL_KINDS.find((each) => each === row.kind);
+  const { platform } = row;
+  if (!kind || (platform !== "weixin" && platform !== "wecom")) return [];
+  return [{ slot: { platform, appId: row.appId, name: row.slot }, kind }];
+}
+
+/** The row of that name. */
+export function isNamed(name: CredentialName) {
+  return isRow(columns(name));
+}
+
+/** The row with the same name. */
+export function isRow({ platform, appId, slot, kind }: Pick<Row, "platform" | "appId" | "slot" | "kind">) {
+  return and(
+    eq(credentials.platform, platform),
+    eq(credentials.appId, appId),
+    eq(credentials.slot, slot),
+    eq(credentials.kind, kind),
+  );
+}

@@ -1,5 +1,4 @@
 import { and, count, eq, gt, inArray, isNotNull, lte, max, notExists, or } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { appName, type SlotName } from "../../apps/app.ts";
 import { ANY_APP, type Grant, tokenApps } from "../../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
@@ -12,27 +11,26 @@ type Row = typeof credentials.$inferSelect;
  * Remembers the token that stands in `row` as rejected, so that calls of its holders are still healed until its own end,
  * or until a client or key expires that may have been given it.
  */
-export function rememberRejected(transaction: Transaction, row: Row, now: number): void {
+export async function rememberRejected(queries: Queries, row: Row, now: number): Promise<void> {
   const { kind, valueDigest: digest, issuedAt, expiresAt, appId, slot, cutoff } = row;
   // A token of a secret that we don't hold can't be replaced, so that there is nothing to heal.
   if (kind !== "access_token" || digest === null || slot.startsWith("~")) return;
   if (issuedAt === null || expiresAt === null || cutoff === null) return;
-  transaction.delete(rejectedTokens).where(lte(rejectedTokens.until, now)).run();
+  await queries.delete(rejectedTokens).where(lte(rejectedTokens.until, now));
   const platform = row.platform === "wecom" ? "wecom" : "weixin";
   const app = appName({ platform, appId, name: slot });
-  const until = Math.min(expiresAt, firstExpiry(transaction, app, issuedAt));
+  const until = Math.min(expiresAt, await firstExpiry(queries, app, issuedAt));
   if (until <= now) return;
   const values = { digest, platform, appId, slot, app, cutoff, until };
-  transaction
+  await queries
     .insert(rejectedTokens)
     .values(values)
-    .onConflictDoUpdate({ target: rejectedTokens.digest, set: values })
-    .run();
+    .onConflictDoUpdate({ target: rejectedTokens.digest, set: values });
 }
 
 /** A token that was rejected turned out to be valid, and is current again. */
-export function unrememberRejected(transaction: Transaction, digest: string): void {
-  transaction.delete(rejectedTokens).where(eq(rejectedTokens.digest, digest)).run();
+export async function unrememberRejected(queries: Queries, digest: string): Promise<void> {
+  await queries.delete(rejectedTokens).where(eq(rejectedTokens.digest, digest));
 }
 
 /**
@@ -41,7 +39,11 @@ export function unrememberRejected(transaction: Transaction, digest: string): vo
  */
 export function cutOffTokens(transaction: Transaction, apps: readonly string[]): void {
   if (apps.length === 0) return;
-  const number = lastCutoff(transaction) + 1;
+  const last = transaction
+    .select({ number: max(tokenCutoffs.number) })
+    .from(tokenCutoffs)
+    .get();
+  const number = (last?.number ?? 0) + 1;
   for (const app of apps) {
     transaction
       .insert(tokenCutoffs)
@@ -54,8 +56,7 @@ export function cutOffTokens(transaction: Transaction, apps: readonly string[]):
 /** As `cutOffTokens`, in a transaction of the SQL port. */
 export async function cutOffTokensIn(queries: Queries, apps: readonly string[]): Promise<void> {
   if (apps.length === 0) return;
-  const [last] = await queries.select({ number: max(tokenCutoffs.number) }).from(tokenCutoffs);
-  const number = (last?.number ?? 0) + 1;
+  const number = (await lastCutoff(queries)) + 1;
   for (const app of apps) {
     await queries
       .insert(tokenCutoffs)
@@ -65,17 +66,14 @@ export async function cutOffTokensIn(queries: Queries, apps: readonly string[]):
 }
 
 /** The number of the last cutoff of any app; 0 when there has been none. */
-export function lastCutoff(transaction: Transaction): number {
-  const found = transaction
-    .select({ number: max(tokenCutoffs.number) })
-    .from(tokenCutoffs)
-    .get();
+export async function lastCutoff(queries: Queries): Promise<number> {
+  const [found] = await queries.select({ number: max(tokenCutoffs.number) }).from(tokenCutoffs);
   return found?.number ?? 0;
 }
 
 /** How many rejected tokens of the slot's app are still known. */
-export function countRejected(database: BunSQLiteDatabase, slot: SlotName, now: number): number {
-  const cutoffs = database
+export async function countRejected(queries: Queries, slot: SlotName, now: number): Promise<number> {
+  const cutoffs = queries
     .select({ app: tokenCutoffs.app })
     .from(tokenCutoffs)
     .where(
@@ -84,17 +82,16 @@ export function countRejected(database: BunSQLiteDatabase, slot: SlotName, now: 
         gt(tokenCutoffs.number, rejectedTokens.cutoff),
       ),
     );
-  const found = database
+  const [found] = await queries
     .select({ count: count() })
     .from(rejectedTokens)
-    .where(and(eq(rejectedTokens.app, appName(slot)), gt(rejectedTokens.until, now), notExists(cutoffs)))
-    .get();
+    .where(and(eq(rejectedTokens.app, appName(slot)), gt(rejectedTokens.until, now), notExists(cutoffs)));
   return found?.count ?? 0;
 }
 
 /** When the first client or key expires, or has, that may have been given a token of the app which was issued at `issuedAt`. */
-function firstExpiry(transaction: Transaction, app: string, issuedAt: number): number {
-  const rows = transaction
+async function firstExpiry(queries: Queries, app: string, issuedAt: number): Promise<number> {
+  const rows = await queries
     .select({
       grants: clients.grants,
       delivery: clients.delivery,
@@ -103,8 +100,7 @@ function firstExpiry(transaction: Transaction, app: string, issuedAt: number): n
     })
     .from(clients)
     .leftJoin(apiKeys, eq(apiKeys.client, clients.name))
-    .where(or(isNotNull(clients.expiresAt), isNotNull(apiKeys.expiresAt)))
-    .all();
+    .where(or(isNotNull(clients.expiresAt), isNotNull(apiKeys.expiresAt)));
   const instants = rows
     .filter(({ grants, delivery }) => {
       const apps = tokenApps({ grants: JSON.parse(grants) as Grant[], delivery });

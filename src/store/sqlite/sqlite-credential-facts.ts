@@ -1,7 +1,5 @@
 import { and, eq, isNotNull } from "drizzle-orm";
-import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import type { SlotName } from "../../apps/app.ts";
-import type { Clock } from "../../clock.ts";
 import type {
   CredentialFacts,
   CredentialFactsStore,
@@ -10,11 +8,10 @@ import type {
   StandingLife,
 } from "../../credentials/credential-store.ts";
 import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
+import type { Secret } from "../../secret.ts";
+import type { SqlDatabase } from "../sql.ts";
 import { credentials } from "./schema.ts";
 import { countRejected } from "./rejected-tokens.ts";
-import { runStatement } from "./statement.ts";
-import type { Database, Statement } from "bun:sqlite";
-import type { Secret } from "../../secret.ts";
 import type { SealedCredentials } from "./credential-rows.ts";
 
 const COLUMNS = {
@@ -33,14 +30,12 @@ const COLUMNS = {
 
 type Row = { [Column in keyof typeof COLUMNS]: (typeof COLUMNS)[Column]["_"]["data"] | null };
 
-/** What SQLite knows of credentials beside their values, which it does not even read. */
+/** What a SQL database knows of credentials beside their values, which it does not even read. */
 export class SqliteCredentialFacts implements CredentialFactsStore {
-  readonly #database: BunSQLiteDatabase;
-  readonly #clock: Clock;
+  readonly #database: SqlDatabase;
 
-  constructor(database: BunSQLiteDatabase, clock: Clock) {
+  constructor(database: SqlDatabase) {
     this.#database = database;
-    this.#clock = clock;
   }
 
   async ofSlot({ platform, appId, name }: SlotName): Promise<CredentialFacts[]> {
@@ -49,14 +44,14 @@ export class SqliteCredentialFacts implements CredentialFactsStore {
       eq(credentials.appId, appId),
       eq(credentials.slot, name),
     );
-    const rows = await runStatement(this.#clock, () =>
-      this.#database.select(COLUMNS).from(credentials).where(isOfSlot).all(),
+    const rows = await this.#database.read((queries) =>
+      queries.select(COLUMNS).from(credentials).where(isOfSlot),
     );
     return rows.flatMap(toFacts);
   }
 
   countRejected(slot: SlotName, now: number): Promise<number> {
-    return runStatement(this.#clock, () => countRejected(this.#database, slot, now));
+    return this.#database.read((queries) => countRejected(queries, slot, now));
   }
 }
 
@@ -82,12 +77,12 @@ function toFacts(row: Row): CredentialFacts[] {
   ];
 }
 
-/** Every credential that stands in SQLite and may be handed out, with its end, by one query. Nothing is unsealed. */
-export async function listStandingLives(database: BunSQLiteDatabase, clock: Clock): Promise<StandingLife[]> {
+/** Every credential that stands and may be handed out, with its end, by one query. Nothing is unsealed. */
+export async function listStandingLives(database: SqlDatabase): Promise<StandingLife[]> {
   const { platform, appId, slot, kind, expiresAt } = credentials;
   const stands = and(isNotNull(credentials.value), eq(credentials.isRejected, false));
-  const rows = await runStatement(clock, () =>
-    database.select({ platform, appId, slot, kind, expiresAt }).from(credentials).where(stands).all(),
+  const rows = await database.read((queries) =>
+    queries.select({ platform, appId, slot, kind, expiresAt }).from(credentials).where(stands),
   );
   return rows.flatMap((row) => {
     const known = CREDENTIAL_KINDS.find((each) => each === row.kind);
@@ -98,50 +93,50 @@ export async function listStandingLives(database: BunSQLiteDatabase, clock: Cloc
   });
 }
 
-interface Found {
-  readonly platform: string;
-  readonly appId: string;
-  readonly slot: string;
-  readonly until: number;
-  readonly isRejected: number;
-}
+type Found = [
+  platform: string,
+  appId: string,
+  slot: string,
+  until: number,
+  isForeign: number,
+  isRejected: number,
+];
 
 /**
  * Where an app was asked for with a secret before that secret was ours, both slots may have the same token: then it is
- * the app's own. One that is current again although it was rejected once is current. Written by hand and prepared once, because whoever sends made-up tokens makes us look each time.
+ * the app's own. One that is current again although it was rejected once is current. Written by hand, so that it is
+ * prepared once: whoever sends made-up tokens makes us look each time.
  */
 const FIND = `
-  SELECT platform, app_id AS appId, slot, expires_at AS until, slot LIKE '~%' AS isForeign, 0 AS isRejected
+  SELECT platform, app_id, slot, expires_at, slot LIKE '~%' AS is_foreign, 0 AS was_rejected
   FROM credentials
-  WHERE value_digest = $digest AND value IS NOT NULL AND is_rejected = 0 AND expires_at > $now
+  WHERE value_digest = ? AND expires_at > ? AND value IS NOT NULL AND is_rejected = 0
   UNION ALL
   SELECT platform, app_id, slot, previous_until, slot LIKE '~%', 0 FROM credentials
-  WHERE previous_digest = $digest AND previous_until > $now
+  WHERE previous_digest = ? AND previous_until > ?
   UNION ALL
   SELECT platform, app_id, slot, until, 0, 1 FROM rejected_tokens AS rejected
-  WHERE digest = $digest AND until > $now AND NOT EXISTS (
+  WHERE digest = ? AND until > ? AND NOT EXISTS (
     SELECT 1 FROM token_cutoffs WHERE app IN (rejected.app, '*') AND number > rejected.cutoff
   )
-  ORDER BY isForeign, isRejected LIMIT 1`;
+  ORDER BY is_foreign, was_rejected LIMIT 1`;
 
-/** Finds the slot of an access token in SQLite by its digest. Nothing is unsealed. */
+/** Finds the slot of an access token in a SQL database by its digest. Nothing is unsealed. */
 export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
-  readonly #find: Statement<Found, [{ $digest: string; $now: number }]>;
+  readonly #database: SqlDatabase;
   readonly #sealed: Pick<SealedCredentials, "digest">;
-  readonly #clock: Clock;
 
-  constructor(database: Database, sealed: Pick<SealedCredentials, "digest">, clock: Clock) {
-    this.#find = database.query(FIND);
+  constructor(database: SqlDatabase, sealed: Pick<SealedCredentials, "digest">) {
+    this.#database = database;
     this.#sealed = sealed;
-    this.#clock = clock;
   }
 
   async findIssued(token: Secret, now: number): Promise<IssuedToken | undefined> {
-    const $digest = this.#sealed.digest(token);
-    const found = await runStatement(this.#clock, () => this.#find.get({ $digest, $now: now }));
+    const digest = this.#sealed.digest(token);
+    const [found] = await this.#database.rows(FIND, [digest, now, digest, now, digest, now]);
     if (!found) return undefined;
-    const { appId, slot: name, until } = found;
-    const platform = found.platform === "wecom" ? "wecom" : "weixin";
-    return { slot: { platform, appId, name }, until, isRejected: found.isRejected === 1 };
+    const [platform, appId, name, until, , isRejected] = found as Found;
+    const slot = { platform: platform === "wecom" ? ("wecom" as const) : ("weixin" as const), appId, name };
+    return { slot, until, isRejected: isRejected === 1 };
   }
 }

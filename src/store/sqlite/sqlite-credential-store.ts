@@ -1,6 +1,4 @@
-import type { Database } from "bun:sqlite";
 import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
-import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import { appName, type SlotName } from "../../apps/app.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
@@ -16,25 +14,29 @@ import {
   type CredentialRecord,
   NO_RECORD,
 } from "../../credentials/credential.ts";
-import { CREDENTIAL_KINDS, KINDS } from "../../credentials/kinds.ts";
+import { KINDS } from "../../credentials/kinds.ts";
 import type { Platform } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
+  columns,
   CUTOFF_OF_CLEARED,
   type Digests,
   digestsAfter,
   digestsWithout,
   FORGOTTEN,
+  isNamed,
+  isRow,
   NEXT_EPOCH,
   NO_VALUE,
   RAISED,
   type SealedCredentials,
+  toName,
 } from "./credential-rows.ts";
-import { cutOffTokens, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
-import type { SqliteChanges } from "./sqlite-changes.ts";
-import { runStatement, type Transaction } from "./statement.ts";
+import { cutOffTokensIn, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
+import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { budgets, credentials } from "./schema.ts";
 
 type Row = typeof credentials.$inferSelect;
@@ -47,26 +49,22 @@ const MAX_LOOKED_AT = 1000;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
 
-/** Credentials and their leases in SQLite. Each method is one transaction, and is on the disk when it resolves. */
+/** Credentials and their leases in a SQL database. Each method is one transaction, and is on the disk when it resolves. */
 export class SqliteCredentialStore implements CredentialStore {
-  readonly #database: BunSQLiteDatabase;
+  readonly #database: SqlDatabase;
   readonly #sealed: SealedCredentials;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #changes: SqliteChanges;
-  readonly #nextDue;
+  readonly #changes: Pick<SqliteChanges, "expire">;
 
   constructor(
-    database: Database,
+    database: SqlDatabase,
     sealed: SealedCredentials,
     clock: Clock,
     audit: AuditChain,
-    changes: SqliteChanges,
+    changes: Pick<SqliteChanges, "expire">,
   ) {
-    this.#database = drizzle({ client: database });
-    const { renewAt } = credentials;
-    const first = this.#database.select({ renewAt }).from(credentials).where(isNotNull(renewAt));
-    this.#nextDue = first.orderBy(asc(renewAt)).limit(1).prepare();
+    this.#database = database;
     this.#sealed = sealed;
     this.#clock = clock;
     this.#audit = audit;
@@ -74,21 +72,26 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async find(name: CredentialName): Promise<CredentialRecord> {
-    const row = await this.#run(() => this.#database.select().from(credentials).where(isNamed(name)).get());
+    const [row] = await this.#database.read((queries) =>
+      queries.select().from(credentials).where(isNamed(name)),
+    );
     return row ? this.#sealed.toRecord(name, row) : NO_RECORD;
   }
 
   async listOfApp(platform: Platform, appId: string): Promise<CredentialName[]> {
     const { slot, kind } = credentials;
     const isOfApp = and(eq(credentials.platform, platform), eq(credentials.appId, appId));
-    const rows = await this.#run(() =>
-      this.#database.select({ slot, kind }).from(credentials).where(isOfApp).all(),
+    const rows = await this.#database.read((queries) =>
+      queries.select({ slot, kind }).from(credentials).where(isOfApp),
     );
     return rows.flatMap((row) => toName({ platform, appId, ...row }));
   }
 
   async nextDueAt(): Promise<number | undefined> {
-    const row = await this.#run(() => this.#nextDue.get());
+    const { renewAt } = credentials;
+    const [row] = await this.#database.read((queries) =>
+      queries.select({ renewAt }).from(credentials).where(isNotNull(renewAt)).orderBy(asc(renewAt)).limit(1),
+    );
     return row?.renewAt ?? undefined;
   }
 
@@ -96,40 +99,30 @@ export class SqliteCredentialStore implements CredentialStore {
     // Looked at first without the lock, because there is hardly ever any.
     const dueAt = await this.nextDueAt();
     if (dueAt === undefined || dueAt > now) return [];
-    return this.#transact((transaction) => {
+    return this.#database.transact(async (queries) => {
       const { platform, appId, slot, kind, usedAt, renewAt, isRejected } = credentials;
-      const first = transaction
-        .select({ renewAt })
-        .from(credentials)
-        .where(lte(renewAt, now))
-        .orderBy(renewAt);
-      const last = first
-        .limit(1)
-        .offset(MAX_LOOKED_AT - 1)
-        .get()?.renewAt;
-      const isLookedAt = lte(renewAt, last ?? now);
+      const first = queries.select({ renewAt }).from(credentials).where(lte(renewAt, now)).orderBy(renewAt);
+      const [last] = await first.limit(1).offset(MAX_LOOKED_AT - 1);
+      const isLookedAt = lte(renewAt, last?.renewAt ?? now);
       const isIdle = or(isNull(usedAt), lt(usedAt, usedSince), eq(isRejected, true));
-      transaction.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle)).run();
-      const budget = transaction.select().from(budgets).where(eq(budgets.name, RENEWALS)).get();
+      await queries.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle));
+      const [budget] = await queries.select().from(budgets).where(eq(budgets.name, RENEWALS));
       // One in the future was written under a clock that has been set back since.
       const isNew = !budget || Math.abs(now - budget.lastAt) >= SECOND_MS;
       const before = isNew ? 0 : budget.count;
-      const taken = transaction
+      const taken = await queries
         .select({ platform, appId, slot, kind })
         .from(credentials)
         .where(isLookedAt)
         .orderBy(renewAt)
-        .limit(Math.max(0, perSecond - before))
-        .all();
-      for (const row of taken)
-        transaction.update(credentials).set({ renewAt: until }).where(isRow(row)).run();
+        .limit(Math.max(0, perSecond - before));
+      for (const row of taken) await queries.update(credentials).set({ renewAt: until }).where(isRow(row));
       if (taken.length > 0) {
         const set = { count: before + taken.length, lastAt: now };
-        transaction
+        await queries
           .insert(budgets)
           .values({ name: RENEWALS, ...set })
-          .onConflictDoUpdate({ target: budgets.name, set })
-          .run();
+          .onConflictDoUpdate({ target: budgets.name, set });
       }
       return taken.flatMap(toName);
     });
@@ -137,12 +130,11 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async reschedule(name: CredentialName, until: number, renewAt?: number): Promise<void> {
     const isAsTaken = and(isNamed(name), eq(credentials.renewAt, until));
-    await this.#run(() =>
-      this.#database
+    await this.#database.transact((queries) =>
+      queries
         .update(credentials)
         .set({ renewAt: renewAt ?? null })
-        .where(isAsTaken)
-        .run(),
+        .where(isAsTaken),
     );
   }
 
@@ -157,8 +149,8 @@ export class SqliteCredentialStore implements CredentialStore {
       lte(leaseExpiresAt, now),
       gt(leaseExpiresAt, now + 2 * lifeMs),
     );
-    const granted = await this.#run(() =>
-      this.#database
+    const granted = await this.#database.transact((queries) =>
+      queries
         .insert(credentials)
         .values({ ...columns(name), ...lease, generation: now })
         .onConflictDoUpdate({
@@ -175,23 +167,18 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async release(name: CredentialName, holder: string): Promise<void> {
     const isMine = and(isNamed(name), eq(credentials.leaseHolder, holder));
-    await this.#run(() => {
+    await this.#database.transact(async (queries) => {
       // A row that a failed first attempt made is dropped, or every wrong secret that is ever tried would leave one.
       // A later one begins with a later generation, because the first generation of a row is the time of day.
-      const dropped = this.#database
-        .delete(credentials)
-        .where(and(isMine, isNull(credentials.firstSavedAt)))
-        .returning({ kind: credentials.kind })
-        .get();
-      if (dropped) return;
-      this.#database.update(credentials).set({ leaseHolder: null, leaseExpiresAt: null }).where(isMine).run();
+      await queries.delete(credentials).where(and(isMine, isNull(credentials.firstSavedAt)));
+      await queries.update(credentials).set({ leaseHolder: null, leaseExpiresAt: null }).where(isMine);
     });
   }
 
   async forgetRejected(slot: SlotName): Promise<void> {
     // Those of a secret that we don't hold are not remembered.
     if (slot.name.startsWith("~")) return;
-    await this.#transact((transaction) => cutOffTokens(transaction, [appName(slot)]));
+    await this.#database.transact((queries) => cutOffTokensIn(queries, [appName(slot)]));
   }
 
   async save(
@@ -201,17 +188,17 @@ export class SqliteCredentialStore implements CredentialStore {
     renewAt?: number,
   ): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const saved = await this.#change((transaction) => {
-      const before = transaction.select().from(credentials).where(isStanding).get();
+    const saved = await this.#change(async (queries) => {
+      const [before] = await queries.select().from(credentials).where(isStanding);
       if (!before) return undefined;
       const now = this.#clock.now();
       const digests = this.#digestsOf(name, before, credential.value, now);
       const { valueDigest } = digests;
       const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
-      if (isRepeated && before.isRejected) unrememberRejected(transaction, valueDigest);
+      if (isRepeated && before.isRejected) await unrememberRejected(queries, valueDigest);
       const mayBeCleared = before.cutoff === CUTOFF_OF_CLEARED && before.firstSavedAt !== null;
-      const cutoff = mayBeCleared ? null : lastCutoff(transaction);
-      return transaction
+      const cutoff = mayBeCleared ? null : await lastCutoff(queries);
+      return queries
         .update(credentials)
         .set({
           value: this.#sealed.seal(name, "value", credential.value),
@@ -237,7 +224,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt } = credentials;
     // One from the future was written under a clock that has been set back since.
     const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
-    const accepted = await this.#change((transaction) => {
+    const accepted = await this.#change((queries) => {
       const set = {
         value: this.#sealed.seal(name, "value", credential.value),
         issuedAt: credential.issuedAt,
@@ -248,7 +235,7 @@ export class SqliteCredentialStore implements CredentialStore {
         firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${now})`,
         epoch: NEXT_EPOCH,
       };
-      return transaction
+      return queries
         .insert(credentials)
         .values({ ...columns(name), ...set, firstSavedAt: now, generation: now })
         .onConflictDoUpdate({
@@ -268,8 +255,8 @@ export class SqliteCredentialStore implements CredentialStore {
       return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
     const values = { ...columns(name), ...CLEARED, generation: this.#clock.now() };
     const cleared = await this.#change(
-      (transaction) =>
-        transaction
+      (queries) =>
+        queries
           .insert(credentials)
           .values(values)
           .onConflictDoUpdate({ target: TARGET, set })
@@ -283,9 +270,9 @@ export class SqliteCredentialStore implements CredentialStore {
   async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
     const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const rejected = await this.#change((transaction) => {
-      const row = transaction.update(credentials).set(set).where(isStanding).returning().get();
-      if (row) rememberRejected(transaction, row, this.#clock.now());
+    const rejected = await this.#change(async (queries) => {
+      const row = await queries.update(credentials).set(set).where(isStanding).returning().get();
+      if (row) await rememberRejected(queries, row, this.#clock.now());
       return row;
     }, entry);
     return this.#toRecordOr(name, rejected);
@@ -300,14 +287,14 @@ export class SqliteCredentialStore implements CredentialStore {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const digest = this.#sealed.digest(revoked);
-    const row = await this.#change((transaction) => {
-      const before = transaction.select().from(credentials).where(isNamed(name)).get();
-      if (before?.valueDigest === digest) rememberRejected(transaction, before, now);
-      transaction.update(credentials).set(NO_VALUE).where(isStanding).run();
+    const row = await this.#change(async (queries) => {
+      const [before] = await queries.select().from(credentials).where(isNamed(name));
+      if (before?.valueDigest === digest) await rememberRejected(queries, before, now);
+      await queries.update(credentials).set(NO_VALUE).where(isStanding);
       const digests = digestsWithout(digest);
       const deadValue = this.#sealed.seal(name, "dead_value", revoked);
       const death = { ...early, ...digests, deadValue, epoch: NEXT_EPOCH };
-      return transaction.update(credentials).set(death).where(isNamed(name)).returning().get();
+      return queries.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
     return this.#toRecordOr(name, row);
   }
@@ -320,8 +307,8 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt, expiresAt, renewAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.
     const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
-    const shortened = await this.#change((transaction) =>
-      transaction
+    const shortened = await this.#change((queries) =>
+      queries
         .update(credentials)
         .set({
           ...life,
@@ -336,11 +323,11 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
-    await this.#transact((transaction) => {
+    await this.#database.transact(async (queries) => {
       for (const { name, usedAt } of uses) {
         // Another process may have stored a later one.
         const latest = sql`max(coalesce(${credentials.usedAt}, 0), ${usedAt})`;
-        transaction.update(credentials).set({ usedAt: latest }).where(isNamed(name)).run();
+        await queries.update(credentials).set({ usedAt: latest }).where(isNamed(name));
       }
     });
   }
@@ -352,15 +339,6 @@ export class SqliteCredentialStore implements CredentialStore {
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);
   }
 
-  #run<T>(work: () => T): Promise<T> {
-    return runStatement(this.#clock, work);
-  }
-
-  /** Runs `work` as one transaction that nobody else writes in; again as a whole while another process writes. */
-  #transact<T>(work: (transaction: Transaction) => T): Promise<T> {
-    return this.#run(() => this.#database.transaction(work, { behavior: "immediate" }));
-  }
-
   #update(
     name: CredentialName,
     generation: number,
@@ -369,7 +347,7 @@ export class SqliteCredentialStore implements CredentialStore {
   ): Promise<Row | undefined> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     return this.#change(
-      (transaction) => transaction.update(credentials).set(set).where(isStanding).returning().get(),
+      (queries) => queries.update(credentials).set(set).where(isStanding).returning().get(),
       entry,
     );
   }
@@ -378,45 +356,22 @@ export class SqliteCredentialStore implements CredentialStore {
    * As one transaction: changes a row, whose epoch `write` sets to `NEXT_EPOCH`; and where there was one to change, writes
    * an audit entry and raises the topic's epoch.
    */
-  #change(
-    write: (transaction: Transaction) => Row | undefined,
+  async #change(
+    write: (queries: Queries) => Promise<Row | undefined>,
     entry?: AuditEntry,
   ): Promise<Row | undefined> {
-    return this.#transact((transaction) => {
-      const changed = write(transaction);
+    const row = await this.#database.transact(async (queries) => {
+      const changed = await write(queries);
       if (!changed) return undefined;
-      if (entry) this.#audit.append(transaction, entry);
-      this.#changes.raise(transaction, "credentials");
+      if (entry) await this.#audit.appendTo(queries, entry);
+      await raiseEpochIn(queries, "credentials");
       return changed;
     });
+    if (row) this.#changes.expire();
+    return row;
   }
 
   async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {
     return row ? this.#sealed.toRecord(name, row) : this.find(name);
   }
-}
-
-function columns({ slot, kind }: CredentialName) {
-  return { platform: slot.platform, appId: slot.appId, slot: slot.name, kind };
-}
-
-/** The name in a row; none for a platform or kind that this version does not know. */
-function toName(row: Pick<Row, "platform" | "appId" | "slot" | "kind">): CredentialName[] {
-  const kind = CREDENTIAL_KINDS.find((each) => each === row.kind);
-  const { platform } = row;
-  if (!kind || (platform !== "weixin" && platform !== "wecom")) return [];
-  return [{ slot: { platform, appId: row.appId, name: row.slot }, kind }];
-}
-
-function isNamed(name: CredentialName) {
-  return isRow(columns(name));
-}
-
-function isRow({ platform, appId, slot, kind }: Pick<Row, "platform" | "appId" | "slot" | "kind">) {
-  return and(
-    eq(credentials.platform, platform),
-    eq(credentials.appId, appId),
-    eq(credentials.slot, slot),
-    eq(credentials.kind, kind),
-  );
 }

@@ -60,7 +60,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const auditStore = new SqliteAuditStore(sql, audit, clock);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
-    await backfillTokenDigests(orm, sealed, clock);
+    await backfillTokenDigests(sql, sealed, clock);
     return {
       changes,
       apps: new SqliteAppStore({
@@ -72,10 +72,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         onDamaged: options.onDamagedApp,
       }),
       clients: new SqliteClientStore(sql, audit, changes),
-      credentials: new SqliteCredentialStore(database, sealed, clock, audit, changes),
-      issuedTokens: new SqliteIssuedTokenIndex(database, sealed, clock),
+      credentials: new SqliteCredentialStore(sql, sealed, clock, audit, changes),
+      issuedTokens: new SqliteIssuedTokenIndex(sql, sealed),
       virtualTokenKey: keyring.virtualTokenKey(),
-      credentialFacts: new SqliteCredentialFacts(orm, clock),
+      credentialFacts: new SqliteCredentialFacts(sql),
       pacing: new SqlitePacingStore(sql, clock, audit),
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
@@ -87,7 +87,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
           { proveKey: () => keyring.isProven(), writeAudit: () => auditStore.probe() },
           clock,
         ),
-      listLives: () => listStandingLives(orm, clock),
+      listLives: () => listStandingLives(sql),
       close: () => {
         stop();
         engine.close();
