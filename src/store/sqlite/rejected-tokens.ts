@@ -3,7 +3,6 @@ import { appName, type SlotName } from "../../apps/app.ts";
 import { ANY_APP, type Grant, tokenApps } from "../../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
 import type { Queries } from "../sql.ts";
-import type { Transaction } from "./statement.ts";
 
 type Row = typeof credentials.$inferSelect;
 
@@ -37,24 +36,7 @@ export async function unrememberRejected(queries: Queries, digest: string): Prom
  * From now on nothing that was issued until now for these apps (public names, or `ANY_APP`) is known again once it is
  * rejected. What is current stays known.
  */
-export function cutOffTokens(transaction: Transaction, apps: readonly string[]): void {
-  if (apps.length === 0) return;
-  const last = transaction
-    .select({ number: max(tokenCutoffs.number) })
-    .from(tokenCutoffs)
-    .get();
-  const number = (last?.number ?? 0) + 1;
-  for (const app of apps) {
-    transaction
-      .insert(tokenCutoffs)
-      .values({ app, number })
-      .onConflictDoUpdate({ target: tokenCutoffs.app, set: { number } })
-      .run();
-  }
-}
-
-/** As `cutOffTokens`, in a transaction of the SQL port. */
-export async function cutOffTokensIn(queries: Queries, apps: readonly string[]): Promise<void> {
+export async function cutOffTokens(queries: Queries, apps: readonly string[]): Promise<void> {
   if (apps.length === 0) return;
   const number = (await lastCutoff(queries)) + 1;
   for (const app of apps) {

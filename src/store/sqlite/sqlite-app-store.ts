@@ -10,7 +10,7 @@ import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import { cutOffTokensIn } from "./rejected-tokens.ts";
+import { cutOffTokens } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { apps, credentials, fingerprints, pacing } from "./schema.ts";
@@ -78,7 +78,7 @@ export class SqliteAppStore implements AppStore {
         .set(hasSecret ? { ...columns, secret: current.secret } : columns)
         .where(isNamed(name));
       if (!hasSecret) await this.#forget(queries, [name]);
-      else if (columns.isDisabled) await cutOffTokensIn(queries, [nameOfApp(app)]);
+      else if (columns.isDisabled) await cutOffTokens(queries, [nameOfApp(app)]);
     });
   }
 
@@ -175,7 +175,7 @@ export class SqliteAppStore implements AppStore {
   /** Clears what was issued to apps, and removes their backoffs. */
   async #forget(queries: Queries, names: readonly RowName[]): Promise<void> {
     if (names.length === 0) return;
-    await cutOffTokensIn(
+    await cutOffTokens(
       queries,
       names.map((name) => appName(slotOf(name))),
     );

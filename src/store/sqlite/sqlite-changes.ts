@@ -90,15 +90,6 @@ export class SqliteChanges implements Changes {
     };
   }
 
-  /**
-   * As `raiseEpoch`, for a topic that this process keeps in memory itself: its next look is at once. That look must not be
-   * within the transaction, which may be rolled back.
-   */
-  raise(transaction: Transaction, topic: Topic): number {
-    this.expire();
-    return raiseEpoch(transaction, topic);
-  }
-
   /** Makes the next look be at once, because this process has committed a change. */
   expire(): void {
     this.#lookedAt = Number.NEGATIVE_INFINITY;

@@ -15,7 +15,7 @@ import { noSuchKey } from "../../access/client-administration.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
-import { cutOffTokensIn } from "./rejected-tokens.ts";
+import { cutOffTokens } from "./rejected-tokens.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { apiKeys, clients } from "./schema.ts";
 
@@ -65,7 +65,7 @@ export class SqliteClientStore implements ClientStore {
     await this.#change(entry, async (queries) => {
       const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
       const before = await find(queries, client.name);
-      if (before) await cutOffTokensIn(queries, lostApps(before, client));
+      if (before) await cutOffTokens(queries, lostApps(before, client));
       const written = await queries
         .update(clients)
         .set({ ...toColumns(client), version: client.version })
@@ -152,7 +152,7 @@ async function find(queries: Queries, name: string): Promise<Client | undefined>
 
 /** Ends the rejected tokens of all apps whose real tokens the client may have been given. */
 async function cutOff(queries: Queries, client: Client | undefined): Promise<void> {
-  if (client) await cutOffTokensIn(queries, tokenApps(client));
+  if (client) await cutOffTokens(queries, tokenApps(client));
 }
 
 /** A client that was removed a moment ago must not come back by a key. */

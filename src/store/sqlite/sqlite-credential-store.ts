@@ -35,7 +35,7 @@ import {
   type SealedCredentials,
   toName,
 } from "./credential-rows.ts";
-import { cutOffTokensIn, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
+import { cutOffTokens, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { budgets, credentials } from "./schema.ts";
 
@@ -178,7 +178,7 @@ export class SqliteCredentialStore implements CredentialStore {
   async forgetRejected(slot: SlotName): Promise<void> {
     // Those of a secret that we don't hold are not remembered.
     if (slot.name.startsWith("~")) return;
-    await this.#database.transact((queries) => cutOffTokensIn(queries, [appName(slot)]));
+    await this.#database.transact((queries) => cutOffTokens(queries, [appName(slot)]));
   }
 
   async save(

@@ -1,4 +1,3 @@
-import { drizzle } from "drizzle-orm/bun-sqlite";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
@@ -55,7 +54,6 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     changes.close();
   };
   try {
-    const orm = drizzle({ client: database });
     const sql = new SqlDatabase(engine);
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const auditStore = new SqliteAuditStore(sql, audit, clock);
