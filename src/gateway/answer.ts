@@ -1,6 +1,7 @@
-import type { Platform } from "../errors.ts";
+import { type Platform, ServiceError } from "../errors.ts";
 import type { ForwardAnswer } from "./forwarder.ts";
 import type { Secret } from "../secret.ts";
+import { TokenRedaction } from "./token-redaction.ts";
 
 /** The largest answer that is inspected. Refusals are some hundred bytes. */
 const MAX_INSPECTED = 64 * 1024;
@@ -21,18 +22,14 @@ export interface ReadAnswer {
 }
 
 /**
- * Reads an answer whole if it is small and text of any kind, because it may quote what was sent. All others are
- * streamed, unbuffered: files, images, and JSON that turns out to be long. Only JSON and plain text have an errcode:
- * HTML comes from a proxy or a redirect.
+ * Reads an answer whole if it is small and JSON or plain text, which may have an errcode. All others are streamed,
+ * unbuffered: files, images, pages of a proxy, and JSON that turns out to be long.
  */
 export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> {
   const { headers, body } = answer;
   if (!body || !isSmallText(headers)) return { answer, bytes: undefined, errcode: undefined };
   const bytes = body instanceof Uint8Array ? body : await readWhole(body);
-  if (bytes instanceof Uint8Array) {
-    const errcode = JSON_TYPES.test(headers.get("content-type") ?? "") ? errcodeIn(bytes) : undefined;
-    return { answer, bytes, errcode };
-  }
+  if (bytes instanceof Uint8Array) return { answer, bytes, errcode: errcodeIn(bytes) };
   return { answer: { ...answer, body: bytes }, bytes: undefined, errcode: undefined };
 }
 
@@ -45,13 +42,11 @@ function isSmallText(headers: Headers): boolean {
   const length = headers.get("content-length");
   if (length !== null && Number(length) > MAX_INSPECTED) return false;
   if (headers.has("content-disposition")) return false;
-  return TEXT.test(headers.get("content-type") ?? "");
+  return JSON_TYPES.test(headers.get("content-type") ?? "");
 }
 
 /** The types of answers with an errcode. */
 const JSON_TYPES = /^\s*(application\/json|text\/(plain|json))\s*(;|$)/i;
-/** The types that may quote a URL; an answer without a type counts as text. */
-const TEXT = /^\s*($|text\/|application\/([\w.-]+\+)?(json|xml|xhtml\+xml|(x-)?javascript)\s*(;|$))/i;
 
 const DECODER = new TextDecoder();
 
@@ -125,15 +120,39 @@ export interface ResponseRewrite {
   readonly onEnd?: (() => void) | undefined;
 }
 
+/** Images, sound and films quote nothing. */
+const MEDIA = /^\s*(image|audio|video)\//i;
+
 /**
- * The platform's answer for the caller, with unchanged status, headers and body, except that a header or a small text
- * that quotes the real token has the caller's token instead.
+ * The platform's answer for the caller, with unchanged status, headers and body, except that headers, and bodies of any
+ * type but images, audio and video, have the caller's token wherever they quote the real one.
+ *
+ * @throws {ServiceError} `upstream_invalid` for a body in an encoding, in which the real token can't be found.
  */
 export function toResponse({ answer, bytes }: ReadAnswer, { real, given, onEnd }: ResponseRewrite): Response {
-  const { status, headers } = answer;
-  const token = { real: real.reveal(), given: given?.reveal() ?? "ACCESS_TOKEN" };
-  const rewritten = token.real === token.given ? bytes : withoutToken(headers, bytes, token);
-  return responseOf({ status, headers, body: rewritten ?? answer.body }, onEnd);
+  const body = bytes ?? answer.body;
+  const [from, to] = [real.reveal(), given?.reveal() ?? "ACCESS_TOKEN"];
+  if (from === to) return responseOf({ ...answer, body }, onEnd);
+  const redaction = new TokenRedaction(from, to);
+  const headers = redaction.headers(answer.headers);
+  if (body === null || MEDIA.test(headers.get("content-type") ?? "")) {
+    return responseOf({ ...answer, headers, body }, onEnd);
+  }
+  if (!/^(\s*identity\s*)?$/i.test(headers.get("content-encoding") ?? "")) {
+    if (body instanceof ReadableStream) body.cancel().catch(() => undefined);
+    throw encoded();
+  }
+  const redacted = body instanceof Uint8Array ? redaction.bytes(body) : redaction.stream(body);
+  if (redacted !== body) headers.delete("content-length");
+  return responseOf({ ...answer, headers, body: redacted }, onEnd);
+}
+
+function encoded(): ServiceError {
+  return new ServiceError(
+    "upstream_invalid",
+    "应答使用了未请求的Content-Encoding，无法检查；本次调用可能已经执行 (the answer has a Content-Encoding that was not asked for and can't be inspected; the call may have been carried out)",
+    { mayHaveRun: true },
+  );
 }
 
 /** `answer` as a response; `onEnd` as of `ResponseRewrite`. */
@@ -142,30 +161,6 @@ export function responseOf({ status, headers, body }: ForwardAnswer, onEnd?: () 
   if (!isStream) onEnd?.();
   const sent = isStream && onEnd ? watched(body, onEnd) : body;
   return new Response(sent as typeof sent & Uint8Array<ArrayBuffer>, { status, headers });
-}
-
-/** Replaces the real token by the caller's in headers and body; returns the new body. */
-function withoutToken(
-  headers: Headers,
-  bytes: Uint8Array | undefined,
-  { real, given }: { readonly real: string; readonly given: string },
-): Uint8Array | undefined {
-  for (const [name, value] of [...headers]) {
-    if (value.includes(real))
-      headers.set(
-        name,
-        value.replaceAll(real, () => given),
-      );
-  }
-  if (!bytes) return undefined;
-  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (!body.includes(real)) return bytes;
-  headers.delete("content-length");
-  // One character per byte: the rest may be of any encoding.
-  return Buffer.from(
-    body.toString("latin1").replaceAll(real, () => given),
-    "latin1",
-  );
 }
 
 /** `body`, with a call of `onEnd` when it ends for whatever reason. */

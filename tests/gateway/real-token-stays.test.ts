@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { gzipSync } from "node:zlib";
 import { type ArrivedRequest, httpAnswer } from "../support/answering-server.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { rawGatewayWorld } from "./gateway-harness.ts";
@@ -29,6 +30,67 @@ test.each([
   const { text, status } = await t.it.send(`${INFO}?access_token=${token}`, { redirect: "manual" });
   expect(status).toBe(302);
   expect(text).toBe(`<a href="${INFO}?access_token=${token}">moved</a>`);
+});
+
+test.each([
+  ["application/json", '{"name":"a long list"}'.repeat(10_000)],
+  ["application/octet-stream", "0123456789".repeat(10)],
+  ["application/octet-stream", "0123456789".repeat(20_000)],
+  ["application/x-unheard-of", "0123456789".repeat(20_000)],
+])(
+  "P6: an answer of the type %s and of any length that quotes the URL has the caller's own token",
+  async (type, long) => {
+    const bodyOf = (token: string) =>
+      `${long}?access_token=${token}&b=%zz ${encodeURIComponent(`="${token}"`)}${long}`;
+    const encoded = REAL.replace("_", "%5f").replace("s", "\\u0073");
+    await using t = await rawGatewayWorld(
+      ({ socket }) =>
+        void socket.write(httpAnswer(`${bodyOf(REAL)}${encoded}`, { "Content-Type": type, ETag: '"x"' })),
+      { client: { delivery: "virtual" } },
+    );
+    const token = await t.it.token();
+    const { text, headers } = await t.it.send(`${INFO}?access_token=${token}`);
+    expect(text === `${bodyOf(token)}${token}`).toBe(true);
+    expect(headers.get("etag")).toBe('"x"');
+    const length = headers.get("content-length");
+    expect(length === null || Number(length) === text.length).toBe(true);
+  },
+);
+
+test.each(["image/png", "audio/amr", "video/mp4"])(
+  "an answer of the type %s is not searched",
+  async (type) => {
+    const headers = { "Content-Type": type, "Content-Encoding": "br" };
+    await using t = await rawGatewayWorld(httpAnswer(`x${REAL}x`, headers), {
+      client: { delivery: "virtual" },
+    });
+    const init = { method: "GET", decompress: false };
+    const { text } = await t.it.send(`${INFO}?access_token=${await t.it.token()}`, init);
+    expect(text).toBe(`x${REAL}x`);
+  },
+);
+
+test.each(["gzip", "br", "x-unheard-of"])(
+  "P6: an answer in the encoding %s, which was not asked for, is 502 to whom the real token must not reach",
+  async (encoding) => {
+    const bytes = gzipSync(`{"errcode":0,"errmsg":"${REAL}"}`);
+    await using t = await rawGatewayWorld(httpAnswer(bytes, { "Content-Encoding": encoding }), {
+      client: { delivery: "virtual" },
+    });
+    const init = { headers: { "accept-encoding": "gzip, br" }, decompress: false };
+    const path = `${INFO}?access_token=${await t.it.token()}`;
+    const { text, errcode, headers } = await t.it.send(path, init);
+    expect([errcode, headers.get("content-encoding")]).toEqual([502, null]);
+    expect(text).toContain("Content-Encoding");
+  },
+);
+
+test("P6: a part of an answer is not asked for on behalf of whom the real token must not reach", async () => {
+  await using t = await rawGatewayWorld(httpAnswer("{}"), { client: { delivery: "virtual" } });
+  const headers = { range: "bytes=0-50" };
+  await t.it.send(`${INFO}?access_token=${await t.it.token()}`, { headers });
+  await t.it.send(`${INFO}?access_token=${await t.it.realToken()}`, { headers });
+  expect(t.calls.map((call) => /^range: /im.test(call))).toEqual([false, true]);
 });
 
 test("a page is no refusal: only JSON and plain text tell that a token is dead", async () => {
