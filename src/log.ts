@@ -53,19 +53,42 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "request.failed": { level: "error", fields: ["traceId", "route", "error", "stack"] },
 };
 
-/** A listener that writes each event at or above `level` as one JSON line through `write`. */
+/** In the key of a credential whose secret we don't hold: see `SlotName`. */
+const UNKNOWN_SECRET = ":~";
+const SUM_MS = 60_000;
+
+/**
+ * A listener that writes each event at or above `level` as one JSON line through `write`.
+ *
+ * Of refreshes that fail with secrets which we don't hold, the first is written and the rest summed: one line a minute
+ * says how many (`unknownSecrets`). A caller can make up any number of them.
+ */
 export function createLog(level: LogLevel, clock: Clock, write: (line: string) => void): EventListener {
   const threshold = LOG_LEVELS.indexOf(level);
+  const writeLine = (type: ServiceEvent["type"], facts: Record<string, unknown>) => {
+    const line = { time: new Date(clock.now()).toISOString(), level: FIELDS[type].level, event: type };
+    write(JSON.stringify({ ...line, ...facts }));
+  };
+  let summed = 0;
+  let sumEndsAt = 0;
   return (event) => {
-    const rule = FIELDS[event.type];
+    const { type } = event;
+    // With whatever comes next, so that no timer is needed.
+    if (summed > 0 && (clock.monotonic() >= sumEndsAt || type === "service.stopped")) {
+      writeLine("credential.refresh_failed", { unknownSecrets: summed });
+      summed = 0;
+      sumEndsAt = clock.monotonic() + SUM_MS;
+    }
+    const rule = FIELDS[type];
     if (LOG_LEVELS.indexOf(rule.level) < threshold) return;
-    const line: Record<string, unknown> = {
-      time: new Date(clock.now()).toISOString(),
-      level: rule.level,
-      event: event.type,
-    };
+    if (type === "credential.refresh_failed" && event.key.includes(UNKNOWN_SECRET)) {
+      if (clock.monotonic() < sumEndsAt) {
+        summed += 1;
+        return;
+      }
+      sumEndsAt = clock.monotonic() + SUM_MS;
+    }
     const facts: Record<string, unknown> = { ...event };
-    for (const field of rule.fields) line[field] = facts[field];
-    write(JSON.stringify(line));
+    writeLine(type, Object.fromEntries(rule.fields.map((field) => [field, facts[field]])));
   };
 }

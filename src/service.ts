@@ -126,7 +126,9 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, store.changes, clock);
-    const calls = new CallCounter(store.callCounts, clock);
+    const calls = new CallCounter(store.callCounts, clock, (platform, appId) =>
+      directory.has(platform, appId),
+    );
     const { sharesPort = false, workers = 1 } = options;
     const audit = new AuditTrail(store.audit, clock, events, config.auditRetentionDays);
     const readiness = new Readiness(() => store.probe(), clock);

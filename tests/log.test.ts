@@ -90,10 +90,9 @@ const EVENTS = Object.entries(EACH).map(
 
 function setup(level: LogLevel = "debug") {
   const lines: string[] = [];
-  const log = createLog(level, new ManualClock(Date.UTC(2026, 0, 2, 3, 4, 5, 678)), (line) =>
-    lines.push(line),
-  );
-  return { log, lines };
+  const clock = new ManualClock(Date.UTC(2026, 0, 2, 3, 4, 5, 678));
+  const log = createLog(level, clock, (line) => lines.push(line));
+  return { log, lines, clock };
 }
 
 test("every event is one JSON line with its time, its level and all of its own fields", () => {
@@ -133,6 +132,27 @@ test("a line is written at its own level and above, and not below", () => {
     const expected = EVENTS.filter(([of]) => LOG_LEVELS.indexOf(of) >= place);
     expect(lines).toHaveLength(expected.length);
   }
+});
+
+test("refreshes that fail with made-up secrets fill one line a minute, and none of them is left out", () => {
+  const { log, lines, clock } = setup("warn");
+  const fail = (name: string) =>
+    log({ type: "credential.refresh_failed", key: `weixin:wx1:${name}:access_token`, code: "rate_limited" });
+  for (let second = 0; second < 150; second++) {
+    for (let n = 0; n < 100; n++) fail(`~${second}-${n}`);
+    clock.advance(1000);
+  }
+  fail("stable");
+  log({ type: "service.stopped" });
+  const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(told).toMatchObject([
+    { event: "credential.refresh_failed", level: "warn", key: "weixin:wx1:~0-0:access_token" },
+    { event: "credential.refresh_failed", level: "warn", unknownSecrets: 5999 },
+    { unknownSecrets: 6000 },
+    { key: "weixin:wx1:stable:access_token" },
+    { unknownSecrets: 3000 },
+  ]);
+  expect(told).toHaveLength(5);
 });
 
 test("a text with line breaks or quotes can't forge a second line", () => {

@@ -307,10 +307,14 @@ export class Access {
           "this app is disabled, or its secret is damaged and must be set again",
         ),
       );
-    return permit(principal, action, appName(slot), slot);
+    const name = appName(slot);
+    return permit(principal, action, slot.configured ? name : this.#knownName(name), slot);
   }
 
-  /** The name of an app or a corp if we hold it: anything else must not be stored, as it may be a secret. */
+  /**
+   * The name of an app or a corp if we hold it: anything else must not be stored, as it may be a secret, and callers can
+   * make up any number.
+   */
   #knownName(name: string): string {
     return this.#directory.find(name) || this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }

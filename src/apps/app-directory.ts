@@ -71,6 +71,11 @@ export class AppDirectory {
     return this.#wecom.get(name.slice(0, cut))?.find(({ agent }) => agent === name.slice(cut + 1));
   }
 
+  /** Whether we hold the app of that AppID, or an application of the corp of that CorpID. */
+  has(platform: Platform, appId: string): boolean {
+    return platform === "wecom" ? this.#wecom.has(appId) : this.#weixin.has(appId);
+  }
+
   /** The public names of the applications of a corp. */
   namesOfCorp(corpId: string): string[] {
     return (this.#wecom.get(corpId) ?? []).map(nameOfApp);

@@ -5,13 +5,15 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** How many names of a kind are counted separately in a minute; the rest is counted under `OTHER`. */
 const MAX_NAMES = 10_000;
+/** How many names of denials are counted separately in a day, each anew in each minute; the rest as above. */
+const MAX_DENIALS_PER_DAY = 100_000;
 /** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
 const MAX_UNSENT = 2 * MAX_NAMES;
 /** How many rows are written at once: enough to be cheap, few enough not to block others. */
 const PIECE = 500;
 const FLUSH_MS = 1000;
-/** In parentheses, so that no client has this name. */
-const OTHER = "(other)";
+/** Stands for names that are not counted separately. In parentheses, so that nothing has this name. */
+export const OTHER = "(other)";
 /** Between the names of a key. No client, address, route, action or app has it, so a key says which names it is of. */
 const SEPARATOR = "\u001f";
 
@@ -60,7 +62,7 @@ export class CountCell {
  * What is too frequent to be recorded one by one: counted in memory per minute, and stored by `flush`.
  *
  * A caller can be denied from any number of addresses, so a process counts 10,000 names of a kind separately in a
- * minute, and sums the rest. What can't be written is kept for the next flush.
+ * minute, and 100,000 of denials in a day, and sums the rest. What can't be written is kept for the next flush.
  */
 export class AuditCounts {
   readonly #store: Pick<AuditStore, "addCounts">;
@@ -71,6 +73,8 @@ export class AuditCounts {
   #recent = new WeakMap<User, Map<string, { readonly action: string; readonly cell: CountCell }>>();
   /** In which minute the cells were made. */
   #cellsOf = 0;
+  /** How many denials were counted separately in that minute's day. */
+  #denials = 0;
   /** The cells that have counted since they were last taken, and in which minute the first of them did. */
   #counted: CountCell[] = [];
   #minute = 0;
@@ -97,6 +101,8 @@ export class AuditCounts {
 
   /** Where it is counted that a caller was denied something. */
   denial({ address, client, route, code }: Denial): CountCell {
+    // A name takes of the day's number anew in each minute.
+    this.#turn();
     const key = address + SEPARATOR + client + SEPARATOR + route + SEPARATOR + code;
     return this.#cells.denial.get(key) ?? this.#create("denial", key, keyOf(OTHER, "", OTHER, code));
   }
@@ -120,15 +126,22 @@ export class AuditCounts {
     }
   }
 
-  #create(kind: CountKind, key: string, otherKey: string): CountCell {
+  /** Forgets the cells of another minute. */
+  #turn(): void {
     const minute = startOf(this.#clock.now(), MINUTE_MS);
-    if (minute !== this.#cellsOf) {
-      this.#cellsOf = minute;
-      for (const cells of Object.values(this.#cells)) cells.clear();
-      this.#recent = new WeakMap();
-    }
+    if (minute === this.#cellsOf) return;
+    if (startOf(minute, DAY_MS) !== startOf(this.#cellsOf, DAY_MS)) this.#denials = 0;
+    this.#cellsOf = minute;
+    for (const cells of Object.values(this.#cells)) cells.clear();
+    this.#recent = new WeakMap();
+  }
+
+  #create(kind: CountKind, key: string, otherKey: string): CountCell {
+    this.#turn();
     const cells = this.#cells[kind];
-    const told = cells.size < MAX_NAMES ? key : otherKey;
+    const hasRoom = cells.size < MAX_NAMES && (kind === "usage" || this.#denials < MAX_DENIALS_PER_DAY);
+    if (hasRoom && kind === "denial") this.#denials += 1;
+    const told = hasRoom ? key : otherKey;
     const cell = cells.get(told) ?? new CountCell(kind, told, otherKey, this.#onFirst);
     cells.set(told, cell);
     return cell;

@@ -122,6 +122,9 @@ export interface AuditStore {
    * process has claimed it less than `everyMs` ago.
    */
   claimPruning(everyMs: number): Promise<number>;
-  /** Deletes up to 1,000 entries, and as many counts of each kind, from before `before` (epoch milliseconds). */
+  /**
+   * Deletes up to 1,000 entries, and as many counts of each kind and of upstream calls, from before `before` (epoch
+   * milliseconds).
+   */
   prune(before: number): Promise<AuditPruning>;
 }

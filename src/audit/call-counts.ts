@@ -1,10 +1,11 @@
 import { beijingDay, type Clock } from "../clock.ts";
 import type { Platform } from "../errors.ts";
-import { FlushTimer } from "./audit-counts.ts";
+import { FlushTimer, OTHER } from "./audit-counts.ts";
 
 /** How often one endpoint was called for one app on one day in Beijing. */
 export interface CallCount {
   readonly platform: Platform;
+  /** `(other)` for all that we don't hold. */
   readonly appId: string;
   readonly endpoint: string;
   readonly day: string;
@@ -19,13 +20,15 @@ export interface CallCountStore {
 }
 
 /**
- * Counts every upstream call per app, endpoint and day.
+ * Counts every upstream call per app, endpoint and day. Apps that we don't hold are summed: a caller can make up any
+ * number of them.
  *
  * A crash loses those of the last second: the counts inform operators and the pacer, and need not be exact.
  */
 export class CallCounter {
   readonly #store: CallCountStore;
   readonly #clock: Clock;
+  readonly #isHeld: (platform: Platform, appId: string) => boolean;
   /** What is not stored yet. */
   readonly #pending = new Map<string, CallCount>();
   readonly #timer = new FlushTimer(
@@ -34,14 +37,21 @@ export class CallCounter {
     () => this.#pending.size > 0,
   );
 
-  constructor(store: CallCountStore, clock: Clock) {
+  /** `isHeld` says whether we hold an app of that AppID or CorpID. */
+  constructor(
+    store: CallCountStore,
+    clock: Clock,
+    isHeld: (platform: Platform, appId: string) => boolean = () => true,
+  ) {
     this.#store = store;
     this.#clock = clock;
+    this.#isHeld = isHeld;
   }
 
   /** Counts one call that was sent upstream for an app. */
   count(platform: Platform, appId: string, endpoint: string): void {
-    this.#add({ platform, appId, endpoint, day: beijingDay(this.#clock.now()), calls: 1 });
+    const name = this.#isHeld(platform, appId) ? appId : OTHER;
+    this.#add({ platform, appId: name, endpoint, day: beijingDay(this.#clock.now()), calls: 1 });
     this.#timer.arm();
   }
 
@@ -55,7 +65,7 @@ export class CallCounter {
     return this.#timer.stop();
   }
 
-  /** Today's calls for an app, by endpoint, those not stored yet included. */
+  /** Today's calls for an app, by endpoint, those not stored yet included; none for one that we don't hold. */
   async today(platform: Platform, appId: string): Promise<Map<string, number>> {
     const day = beijingDay(this.#clock.now());
     const written = await this.#store.ofApp(platform, appId, day);

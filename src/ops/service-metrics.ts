@@ -1,4 +1,5 @@
 import type { SlotName } from "../apps/app.ts";
+import { OTHER } from "../audit/audit-counts.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { UpstreamErrorClass } from "../errors.ts";
 import type { EventListener, RequestResult, ServiceEvent, UpstreamCall } from "../events.ts";
@@ -222,8 +223,6 @@ function createHandlers(registry: MetricRegistry): Handlers {
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
 /** How many clients have series of their own, removed ones included. */
 const MAX_CLIENTS = 1000;
-/** Clients beyond those, and apps of which we hold no secret. */
-const OTHER = "(other)";
 
 /** What the metrics of the gateway need beside its events. */
 export interface GatewayMetricsParts {

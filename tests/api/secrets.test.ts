@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -250,4 +251,45 @@ test("a caller's token outlives a restart, and its secret opens it again without
   world.sandbox.resetCalls();
   expect((await getXcx(world, FOREIGN.secret, FOREIGN.appid)).data).toEqual(before.data);
   expect(world.sandbox.calls()).toBe(0);
+});
+
+test("apps and secrets that callers make up leave no rows that grow with their number", async () => {
+  await using world = await Harness.create();
+  const ask = async (number: number) => {
+    const [appid, corpid] = ["wx", "ww"].map((start) => start + String(number).padStart(16, "0"));
+    const query = { appid: appid!, corpid: corpid!, secret: `${WRONG}-${number}`, code: `code${number}` };
+    for (const path of [
+      "/AccessToken/getXcx",
+      "/AccessToken/clearXcx",
+      "/AccessToken/getQyapi",
+      "/AccessToken/clearQyapi",
+      "/AccessToken/getOauthAccessToken",
+      "/xcx/jscode2session",
+    ])
+      await world.get(path, query);
+    await world.get("/AccessToken/clearXcx", { appid: appid! });
+  };
+  for (let number = 0; number < 15; number++) {
+    await ask(number);
+    // The limits on unknown secrets are those of a minute.
+    world.clock.advance(MINUTE);
+  }
+  // What is kept for a while is pruned by whoever writes next.
+  world.clock.advance(25 * 60 * MINUTE);
+  await ask(15);
+  const { databasePath } = world;
+  await world.stop();
+  using database = new Database(databasePath, { readonly: true });
+  const tables = database
+    .query<{ name: string }, []>("SELECT name FROM sqlite_master WHERE type = 'table'")
+    .all();
+  const sizes = tables.map(({ name }) => {
+    const rows = database.query<{ n: number }, []>(`SELECT count(*) AS n FROM "${name}"`).get();
+    return [name, rows?.n ?? 0] as const;
+  });
+  // A count for each minute and action.
+  const grown = sizes.filter(([name, rows]) => rows > 10 && name !== "counts");
+  expect(grown).toEqual([]);
+  const names = database.query<{ key: string }, []>("SELECT DISTINCT key FROM counts").all();
+  expect(names.map(({ key }) => key.split("\u001f").at(-1))).toEqual(["*"]);
 });

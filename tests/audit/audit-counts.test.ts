@@ -153,3 +153,22 @@ test("P7: a long failure costs little memory, and loses detail but no count", as
   const others = { client: "(other)", environment: "", action: "token:read", app: "(other)", minute: day };
   expect(written("usage").map(usageOf).at(-1)).toMatchObject(others);
 });
+
+test("100,000 denials are told apart in a day, from however many addresses they come, and the rest is summed", async () => {
+  const { clock, counts, deny, use, written } = setup();
+  for (let minute = 0; minute < 12; minute++) {
+    for (let n = 0; n < 9000; n++) deny(n);
+    use("wx1");
+    await counts.flush();
+    clock.advance(MINUTE_MS);
+  }
+  const rows = written("denial").map(denialOf);
+  const named = rows.filter(({ address }) => address !== "(other)");
+  expect([named.length, total(rows.map(({ count }) => ({ n: count })))]).toEqual([100_000, 108_000]);
+  expect(rows.length - named.length).toBe(1);
+  expect(written("usage")).toHaveLength(12);
+  clock.advance(DAY_MS);
+  deny(1);
+  await counts.flush();
+  expect(denialOf(written("denial").at(-1)!)).toMatchObject({ address: "10.0.0.1", count: 1 });
+});

@@ -19,6 +19,7 @@ function setup() {
         state.rows.filter((row) => row.platform === platform && row.appId === appId && row.day === day),
     },
     clock,
+    (_platform, appId) => !appId.startsWith("made-up"),
   );
   const today = async () => Object.fromEntries(await counter.today(...APP));
   return { clock, state, counter, today, [Symbol.asyncDispose]: () => counter.stop() };
@@ -35,6 +36,17 @@ test("calls of today are those that are written and those that wait, of the app 
   expect(await it.today()).toEqual({ [TOKEN]: 2, "/cgi-bin/user": 1 });
   await it.counter.flush();
   expect(await it.today()).toEqual({ [TOKEN]: 2, "/cgi-bin/user": 1 });
+});
+
+test("calls for apps that we don't hold are summed, however many of them callers make up", async () => {
+  await using it = setup();
+  for (let n = 0; n < 1000; n++) it.counter.count("weixin", `made-up-${n}`, TOKEN);
+  it.counter.count(...APP, TOKEN);
+  await it.counter.flush();
+  expect(it.state.rows.map(({ appId, calls }) => [appId, calls])).toEqual([
+    ["(other)", 1000],
+    ["wx1", 1],
+  ]);
 });
 
 test("a day ends at midnight in Beijing, whenever its counts are written", async () => {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, asc, gt, lte, min } from "drizzle-orm";
 import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
+import { beijingDay } from "../../clock.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain, ChainEnds, ChainLink } from "./audit-chain.ts";
 import { BACKGROUND_ATTEMPTS } from "./statement.ts";
@@ -101,8 +102,9 @@ export async function pruneAudit(
     database.transact(work, { maxAttempts: BACKGROUND_ATTEMPTS });
   const usage = await run((queries) => counts.drop(queries, "usage", before, AUDIT_PIECE));
   const denials = await run((queries) => counts.drop(queries, "denial", before, AUDIT_PIECE));
+  const calls = await run((queries) => counts.dropCalls(queries, beijingDay(before), AUDIT_PIECE));
   const { dropped, fault } = await run((queries) => dropEntries(queries, chain, before));
-  const isDone = Math.max(usage, denials, dropped) < AUDIT_PIECE;
+  const isDone = Math.max(usage, denials, calls, dropped) < AUDIT_PIECE;
   return { entries: dropped, isDone, fault };
 }
 

@@ -75,6 +75,18 @@ export class AuditCountTable {
     return dropped.length;
   }
 
+  /** As `drop`, for counts of upstream calls from before `day`. */
+  async dropCalls(queries: Queries, day: string, limit: number): Promise<number> {
+    const { platform, appId, endpoint } = callCounts;
+    const names = { platform, appId, endpoint, day: callCounts.day };
+    const oldest = queries.select(names).from(callCounts).where(lt(callCounts.day, day)).limit(limit);
+    const dropped = await queries
+      .delete(callCounts)
+      .where(sql`(${platform}, ${appId}, ${endpoint}, ${callCounts.day}) in ${oldest}`)
+      .returning({ calls: callCounts.calls });
+    return dropped.length;
+  }
+
   async #page<Count>(
     kind: CountKind,
     { since, until }: AuditFilter,

@@ -192,6 +192,27 @@ export function auditStoreContract(kind: string, open: OpenStore): void {
     expect(await it.audit.listUsage({}, { limit: 2000 })).toMatchObject([{ minute: 9 * MINUTE }]);
   });
 
+  test(`${kind}: counts of upstream calls from before the day are dropped, a thousand at once`, async () => {
+    using it = await setup();
+    const { callCounts } = it.store;
+    const call = {
+      platform: "weixin",
+      appId: "wx1",
+      endpoint: "/cgi-bin/token",
+      day: "2026-11-20",
+      calls: 1,
+    } as const;
+    const old = Array.from({ length: 1200 }, (_, n) => ({ ...call, appId: `wx${n}` }));
+    await callCounts.add([...old, { ...call, day: "2026-11-21" }]);
+    const before = Date.parse("2026-11-21T00:00:00+08:00");
+    expect(await it.audit.prune(before - 1)).toMatchObject({ isDone: true });
+    expect(await callCounts.ofApp("weixin", "wx1", "2026-11-20")).toHaveLength(1);
+    expect(await it.audit.prune(before)).toMatchObject({ isDone: false });
+    expect(await it.audit.prune(before)).toMatchObject({ isDone: true });
+    for (const { appId, day } of old) expect(await callCounts.ofApp("weixin", appId, day)).toEqual([]);
+    expect(await callCounts.ofApp("weixin", "wx1", "2026-11-21")).toHaveLength(1);
+  });
+
   test(`${kind}: of several processes one takes a round of pruning, and the next only when it is due`, async () => {
     using it = await setup();
     const { audit: other } = await it.beside();
