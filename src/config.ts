@@ -1,11 +1,10 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseEnv } from "node:util";
 import type { App } from "./apps/app.ts";
-import { isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
+import { APP_VARIABLES, isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
 import { isLoopback, Networks } from "./access/networks.ts";
+import { type KnownNames, nearestName, readEnvFile } from "./env-file.ts";
 import { ServiceError } from "./errors.ts";
 import type { Visibility } from "./http/elysia-face.ts";
 import type { LogLevel } from "./log.ts";
@@ -193,6 +192,16 @@ const REMOVED = ["GATEWAY_REPLAY_BYTES", "GATEWAY_REPLAY_TOTAL_BYTES"] as const;
 const NO_APPS =
   "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must send its secret)";
 
+/** What a line of the file may set. The others of `suggestions` are read by `apps/environment-apps.ts`. */
+const NAMES: KnownNames = {
+  isKnown: (name) =>
+    Object.hasOwn(VARIABLES.properties, name) ||
+    isAppVariable(name) ||
+    name === "ENV_FILE" ||
+    REMOVED.some((each) => each === name),
+  suggestions: [...Object.keys(VARIABLES.properties), "ENV_FILE", ...APP_VARIABLES],
+};
+
 /** The languages of the command line. */
 export type Language = "en" | "zh";
 
@@ -206,13 +215,13 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * @throws {ServiceError} `invalid_config` with one line that names the variable. The value is not quoted.
  */
 export function loadConfig(environment: Environment = process.env): Config {
-  const file = readEnvFile(environment["ENV_FILE"]);
-  const warnings = unknownNames(file, environment);
+  const path = environment["ENV_FILE"];
+  const file = path === "" ? { variables: {}, warnings: [] } : readEnvFile(path, NAMES);
   // Not a copy: there may be a hundred thousand apps in the file.
-  const merged: Environment = Object.assign(file, withoutEmpty(environment));
+  const merged: Environment = Object.assign(file.variables, withoutEmpty(environment));
   const value = (name: VariableName) => checked(name, merged[name]);
   const tokenMode = value("WEIXIN_TOKEN_MODE") === "classic" ? "classic" : "stable";
-  const { apps, faults } = readEnvironmentApps(merged, tokenMode);
+  const { apps, faults, doubts } = readEnvironmentApps(merged, tokenMode);
   const [fault] = faults;
   if (fault) throw invalid(fault.name, fault.reason);
   const databasePath = databaseFile(value);
@@ -249,7 +258,9 @@ export function loadConfig(environment: Environment = process.env): Config {
     },
     apps,
     warnings: [
-      ...warnings,
+      ...file.warnings,
+      ...unknownNames(environment),
+      ...doubts,
       ...REMOVED.filter((name) => merged[name]).map(
         (name) => `${name}: 该变量已不再起作用，可以删除 (has no effect any more; remove it)`,
       ),
@@ -267,30 +278,21 @@ export function preferredLanguage(environment: Environment = process.env): Langu
   return /^zh/i.test(locale) ? "zh" : "en";
 }
 
-function readEnvFile(path: string | undefined): Environment {
-  if (path === "") return {};
-  try {
-    return parseEnv(readFileSync(path ?? ".env", "utf8").replace(/^\uFEFF/, ""));
-  } catch (error) {
-    const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
-    if (isMissing && path === undefined) return {};
-    throw invalid("ENV_FILE", `无法读取 ${path ?? ".env"} (can't be read)`);
-  }
-}
-
-/** An unknown name in the file prevents the start; one in the environment may belong to another program. */
-function unknownNames(file: Environment, environment: Environment): string[] {
-  const isUnknown = (name: string) =>
-    !isAppVariable(name) && /^(WEIXIN|WECOM)_/.test(name) && !(name in VARIABLES.properties);
-  const misspelt = Object.keys(file).find(isUnknown);
-  if (misspelt)
-    throw invalid(
-      misspelt,
-      "ENV_FILE中有未知的变量名，请检查拼写 (unknown name in ENV_FILE; check its spelling)",
-    );
-  return Object.keys(environment)
-    .filter(isUnknown)
-    .map((name) => `${name}: 未知的环境变量，已忽略 (unknown variable, ignored)`);
+/** An unknown name in the environment may belong to another program, so it stops nothing. */
+function unknownNames(environment: Environment): string[] {
+  return (
+    Object.keys(environment)
+      .filter((name) => !NAMES.isKnown(name))
+      .map((name) => ({ name, ...nearestName(name, NAMES) }))
+      // HOME is not HOST.
+      .filter(
+        ({ name, variable, edits }) => /^(weixin|wecom)_/i.test(name) || (edits <= 2 && variable.length > 5),
+      )
+      .map(
+        ({ name, variable }) =>
+          `${name}: 未知的环境变量，已忽略；是否应为 ${variable}？ (unknown variable, ignored; did you mean ${variable}?)`,
+      )
+  );
 }
 
 function withoutEmpty(environment: Environment): Environment {

@@ -18,7 +18,7 @@ const RINGS = [
   "ops api",
   "upstream store sandbox",
   "http console",
-  "config service",
+  "env-file config service",
   "cli",
   "main",
 ].map((names) => names.split(" "));

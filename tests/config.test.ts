@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { loadConfig, VARIABLES } from "../src/config.ts";
 import { ServiceError } from "../src/errors.ts";
 
+const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
+const CORP = "ww0000000000000001";
 const ROOT = join(import.meta.dir, "..");
 
 /** Loads what is given, without any file. */
@@ -61,7 +63,7 @@ test("without any variable everything has its documented default", () => {
     apps: [],
     warnings: [expect.stringContaining("WEIXIN_SECRET_<appid>")],
   });
-  expect(load({ WEIXIN_SECRET_wx1: "a" }).apps).toMatchObject([{ tokenMode: "stable" }]);
+  expect(load({ WEIXIN_SECRET_wx0000000000000001: SECRET }).apps).toMatchObject([{ tokenMode: "stable" }]);
 });
 
 test("every variable is taken from the environment", () => {
@@ -78,7 +80,7 @@ test("every variable is taken from the environment", () => {
     AUDIT_RETENTION_DAYS: "3650",
     UPSTREAM_PROXY: "http://user:password@proxy.example:3128",
     WEIXIN_TOKEN_MODE: "classic",
-    WEIXIN_SECRET_wx1: "a",
+    WEIXIN_SECRET_wx0000000000000001: SECRET,
     TRUSTED_NETWORKS: "192.0.2.0/24",
     TRUSTED_PROXIES: "10.0.0.1",
     ALLOWED_HOSTS: "Tokens.example.com , b.example",
@@ -95,7 +97,7 @@ test("every variable is taken from the environment", () => {
   expect(config.refreshIdleAfterMs).toBe(3_600_000);
   expect(config.auditRetentionDays).toBe(3650);
   expect(config.upstreamProxy).toBe("http://user:password@proxy.example:3128");
-  expect(config.apps).toMatchObject([{ id: "wx1", tokenMode: "classic" }]);
+  expect(config.apps).toMatchObject([{ id: "wx0000000000000001", tokenMode: "classic" }]);
   expect(config.trustedNetworks.includes("192.0.2.9")).toBeTrue();
   expect(config.trustedNetworks.includes("127.0.0.1")).toBeFalse();
   expect(config.trustedProxies.includes("10.0.0.1")).toBeTrue();
@@ -180,10 +182,10 @@ const BAD: readonly [name: string, ...values: string[]][] = [
   ["METRICS", "yes", "ON", "admins", "canary"],
   ["SWAGGER", "yes", "OFF", "admins", "canary"],
   ["ALLOWED_HOSTS", "a b", "https://a.example", "a.example:443", "*"],
-  ["WEIXIN_SECRET_wx1", "", "with blank", "中文"],
-  ["THIRD_APPID_wx1", "with blank"],
-  ["WECOM_SECRET_ww1_7", "", "with blank"],
-  ["WEIXIN_TOKEN_MODE_wx1", "Canary"],
+  ["WEIXIN_SECRET_wx0000000000000001", "", "with blank", "中文"],
+  ["THIRD_APPID_wx0000000000000001", "with blank"],
+  ["WECOM_SECRET_ww0000000000000001_7", "", "with blank"],
+  ["WEIXIN_TOKEN_MODE_wx0000000000000001", "Canary"],
 ];
 
 test.each(BAD)(
@@ -208,25 +210,32 @@ test("a master key and a file for it at the same time are refused, and the key i
 test("P6: a configuration that is printed shows no secret", () => {
   const config = load({
     MASTER_KEY: "canary-key",
-    WEIXIN_SECRET_wx1: "canary-1",
-    WECOM_SECRET_ww1_7: "canary-2",
+    WEIXIN_SECRET_wx0000000000000001: "canary-1",
+    WECOM_SECRET_ww0000000000000001_7: "canary-2",
   });
   expect(JSON.stringify(config) + Bun.inspect(config)).not.toContain("canary");
 });
 
 test("the file is read, and a real variable wins over it", () => {
-  using file = setup("PORT=4000\nLOG_LEVEL=warn\nWEIXIN_SECRET_wx1=from-file\nWEIXIN_SECRET_wx2=two\n");
-  const config = loadConfig({ ENV_FILE: file.path, PORT: "5000", WEIXIN_SECRET_wx1: "real", LOG_LEVEL: "" });
+  using file = setup(
+    "PORT=4000\nLOG_LEVEL=warn\nWEIXIN_SECRET_wx0000000000000001=from-file\nWEIXIN_SECRET_wx0000000000000002=two\n",
+  );
+  const config = loadConfig({
+    ENV_FILE: file.path,
+    PORT: "5000",
+    WEIXIN_SECRET_wx0000000000000001: "real",
+    LOG_LEVEL: "",
+  });
   expect([config.port, config.logLevel]).toEqual([5000, "warn"]);
   expect(config.apps.map(({ id, secret }) => [id, secret.reveal()])).toEqual([
-    ["wx1", "real"],
-    ["wx2", "two"],
+    ["wx0000000000000001", "real"],
+    ["wx0000000000000002", "two"],
   ]);
 });
 
 test("a file with a byte order mark, CRLF, comments, quotes and blank lines is read as people mean it", () => {
   using file = setup(
-    '\uFEFFPORT=4000\r\n# comment\r\n\r\nLOG_LEVEL="warn"\r\nWEIXIN_SECRET_wx1=abc # mine\r\n',
+    '\uFEFFPORT=4000\r\n# comment\r\n\r\nLOG_LEVEL="warn"\r\nWEIXIN_SECRET_wx0000000000000001=abc # mine\r\n',
   );
   const config = loadConfig({ ENV_FILE: file.path });
   expect([config.port, config.logLevel]).toEqual([4000, "warn"]);
@@ -271,23 +280,107 @@ test("an unknown WEIXIN_ or WECOM_ name in the environment is only a warning: it
     WEIXIN_SERVICE_PORT: "canary",
     WECOM_X: "canary",
     OTHER: "x",
-    WEIXIN_SECRET_wx1: "a",
+    WEIXIN_SECRET_wx0000000000000001: SECRET,
   });
   expect(warnings.map((line) => line.split(":")[0])).toEqual(["WEIXIN_SERVICE_PORT", "WECOM_X"]);
   expect(warnings.join("\n")).not.toContain("canary");
 });
 
 test("a variable of an earlier version is warned of once, and does not stop the start whatever it says", () => {
-  const { warnings } = load({ GATEWAY_REPLAY_BYTES: "canary", WEIXIN_SECRET_wx1: "a" });
+  const { warnings } = load({ GATEWAY_REPLAY_BYTES: "canary", WEIXIN_SECRET_wx0000000000000001: SECRET });
   expect(warnings).toEqual([expect.stringMatching(/^GATEWAY_REPLAY_BYTES: .*has no effect/)]);
   expect(warnings.join("\n")).not.toContain("canary");
-  using file = setup("GATEWAY_REPLAY_TOTAL_BYTES=1\nWEIXIN_SECRET_wx1=0123456789abcdef\n");
+  using file = setup(`GATEWAY_REPLAY_TOTAL_BYTES=1\nWEIXIN_SECRET_wx0000000000000001=${SECRET}\n`);
   expect(loadConfig({ ENV_FILE: file.path }).warnings).toHaveLength(1);
 });
 
-test("a name of nobody's in the file is left alone", () => {
-  using file = setup("SOMETHING_ELSE=1\nWEIXIN_SECRET_wx1=0123456789abcdef\n");
-  expect(loadConfig({ ENV_FILE: file.path }).warnings).toEqual([]);
+test("names of others in the file are one warning that lists them, and their values are not quoted", () => {
+  using file = setup(
+    `DB_HOST=canary\nWEIXIN_SECRET_wx0000000000000001=${SECRET}\nAPP_ENV="canary\ncanary"\n${"k3J".repeat(15)}=\n`,
+  );
+  const { warnings } = loadConfig({ ENV_FILE: file.path });
+  expect(warnings).toEqual([
+    expect.stringMatching(/service\.env: .*ignored\): DB_HOST, APP_ENV, .*line 5\)$/),
+  ]);
+  expect(warnings.join()).not.toMatch(/canary|k3J/);
+});
+
+const TAKEN = "taken";
+
+test.each([
+  // What is no assignment.
+  ["PORT: 4000", "this is no NAME=value, as PORT=…"],
+  ["PORT 4000", "this is no NAME=value, as PORT=…"],
+  ["PORT＝4000", "this is no NAME=value, as PORT=…"],
+  ["PORT", "this is no NAME=value, as PORT=…"],
+  ["ANONYMUS: off", "as ANONYMOUS=…"],
+  [`WEIXIN_SECRET_wx0000000000000001: ${SECRET}`, "as WEIXIN_SECRET_wx0000000000000001=…"],
+  [SECRET, "this is no NAME=value"],
+  ["=4000", "this is no NAME=value"],
+  ["- PORT=4000", "this is no NAME=value"],
+  ["P\0O\0R\0T\0=\0", "this is no NAME=value"],
+  // What is meant for us.
+  ["ANONYMUS=off", "did you mean ANONYMOUS?"],
+  ["anonymous=off", "did you mean ANONYMOUS?"],
+  ["ANONYMOUS_ACCESS=off", "did you mean ANONYMOUS"],
+  ["TRUSTED_NETWORK=10.0.0.0/8", "did you mean TRUSTED_NETWORKS?"],
+  ["TRUSTED_HOSTS=a", "did you mean TRUSTED_"],
+  ["PROT=80", "did you mean PORT?"],
+  ["export LOGLEVEL=debug", "did you mean LOG_LEVEL?"],
+  ["weixin_secret_wx0000000000000001=x", "did you mean WEIXIN_SECRET_<appid>?"],
+  ["WX_SECRET_wx0000000000000001=x", "did you mean WEIXIN_SECRET_<appid>?"],
+  ["WEIXIN_SECERT_wx0000000000000001=x", "did you mean WEIXIN_SECRET_<appid>?"],
+  ["QY_SECRET_ww0000000000000001_7=x", "did you mean WECOM_SECRET_<corpid>_<agent>?"],
+  ["WECHAT_APPID=wx0000000000000001", "did you mean WEIXIN_SECRET_<appid>?"],
+  ["CORPID=ww0000000000000001", "did you mean WECOM_SECRET_<corpid>_<agent>?"],
+  ["WEIXIN_TOKENMODE=classic", "did you mean WEIXIN_TOKEN_MODE?"],
+  // What is said twice.
+  ["PORT=4000\nPORT=5000", "line 1 already"],
+  ["PORT=4000\nexport PORT = '5000'", "line 1 already"],
+  // What a quote swallows.
+  ['FOO="x\nANONYMOUS=off\nBAR="y"', "the quote is not closed"],
+  // What is right.
+  ["PORT=4000", TAKEN],
+  ["export PORT = '4000' # mine", TAKEN],
+  ['PORT=4000\nPORT="4000"', TAKEN],
+  ["  \n# PORT: 5000\n\tPORT=4000", TAKEN],
+  ['KEY="-----BEGIN\nabc=\n-----END"\nPORT=4000', TAKEN],
+])("an env file of %j: %s", (text, expected) => {
+  using file = setup(`${text}\n`);
+  if (expected === TAKEN) return expect(loadConfig({ ENV_FILE: file.path }).port).toBe(4000);
+  const line = refusalOf({ ENV_FILE: file.path });
+  expect(line).toContain(`${file.path}:`);
+  expect(line).toContain(expected);
+  expect(line).not.toMatch(/\n|4000|5000|a1b2c3d4/);
+});
+
+test("the line's number and the file are named", () => {
+  using file = setup("# one\n\nLOG_LEVEL=warn\nPORT: 1\n");
+  expect(refusalOf({ ENV_FILE: file.path })).toStartWith(`ENV_FILE: ${file.path}:4: `);
+});
+
+test("a UTF-16 file is read by its byte order mark", () => {
+  const littleEndian = Buffer.from("\uFEFFPORT=4000\r\nLOG_LEVEL=warn\r\n", "utf16le");
+  for (const bytes of [littleEndian, Buffer.from(littleEndian).swap16()]) {
+    using file = setup(bytes);
+    const { port, logLevel } = loadConfig({ ENV_FILE: file.path });
+    expect([port, logLevel]).toEqual([4000, "warn"]);
+  }
+});
+
+test("in the real environment a misspelt name is a warning where it can be nobody else's, and other names are free", () => {
+  const { warnings } = load({
+    ANONYMUS: "canary",
+    weixin_secret_wx0000000000000001: "canary",
+    HOME: "/root",
+    JWT_SECRET: "canary",
+    DB_HOST: "canary",
+    WEIXIN_SECRET_wx0000000000000001: SECRET,
+  });
+  expect(warnings).toEqual([
+    expect.stringMatching(/^ANONYMUS: .*did you mean ANONYMOUS\?/),
+    expect.stringMatching(/^weixin_secret_wx0000000000000001: .*did you mean WEIXIN_SECRET_<appid>\?/),
+  ]);
 });
 
 /** Every `NAME=value` line of .env.example, commented out or not. An app's name holds `<placeholders>`. */
@@ -327,9 +420,9 @@ test(".env.example shows each form of an app's variables", () => {
 test(".env.example is a file that the service accepts, as it stands and with every line in use", () => {
   expect(loadConfig({ ENV_FILE: join(ROOT, ".env.example") }).port).toBe(3000);
   const inUse = exampleLines().map(([name, value]) => {
-    const filled = name.replaceAll(/[<>]/g, "");
-    return `${filled}=${value === "" && isAppLine(name) ? "some-secret" : value}`;
+    const filled = name.replace("<appid>", "wx0000000000000001").replace("<corpid>_<agent>", `${CORP}_7`);
+    return `${filled}=${value === "" && isAppLine(name) ? SECRET : value}`;
   });
   using file = setup(inUse.join("\n"));
-  expect(loadConfig({ ENV_FILE: file.path }).apps.map(({ id }) => id)).toEqual(["corpid", "appid"]);
+  expect(loadConfig({ ENV_FILE: file.path }).apps.map(({ id }) => id)).toEqual([CORP, "wx0000000000000001"]);
 });

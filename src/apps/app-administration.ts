@@ -4,7 +4,16 @@ import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AppDirectory } from "./app-directory.ts";
-import { type App, type AppStore, type Management, nameOfApp, type Slot, type TokenMode } from "./app.ts";
+import {
+  type App,
+  type AppStore,
+  checkEntry,
+  checkSecret,
+  type Management,
+  nameOfApp,
+  type Slot,
+  type TokenMode,
+} from "./app.ts";
 
 const MINUTE_MS = 60_000;
 const MAX_CHECKS_PER_MINUTE = 20;
@@ -49,14 +58,15 @@ export class AppAdministration {
   /**
    * Registers an app. False when the same app exists already, so that the request is idempotent.
    *
-   * @throws {ServiceError} `conflict` when there is another app of that name; with `isVerified`, the upstream's refusal
-   *   of the secret.
+   * @throws {ServiceError} `invalid_parameter` for an id or a secret that can't be one; `conflict` when there is another
+   *   app of that name; with `isVerified`, the upstream's refusal of the secret.
    */
   async create(
     app: App,
     { isVerified, actor }: { isVerified: boolean; actor: AuditActor },
   ): Promise<boolean> {
     if (this.#exists(app)) return false;
+    refuse(checkEntry(app));
     if (isVerified) await this.#check(app);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
@@ -103,6 +113,7 @@ export class AppAdministration {
       app.platform === "weixin"
         ? { ...app, ...common, tokenMode: mode ?? app.tokenMode }
         : { ...app, ...common };
+    if (isNewSecret) refuse(checkSecret(app.platform, secret));
     if (secret && isVerified) await this.#check(changed);
     const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
@@ -187,6 +198,10 @@ export class AppAdministration {
     if (version !== undefined && version !== app.managed.version) throw outdated();
     return { app, management: app.managed };
   }
+}
+
+function refuse({ fault }: { readonly fault?: string }): void {
+  if (fault !== undefined) throw new ServiceError("invalid_parameter", fault);
 }
 
 /** It has changed since the caller read it. */

@@ -51,6 +51,90 @@ export function nameOfApp(app: App): string {
   return app.platform === "wecom" ? `${app.id}_${app.agent}` : app.id;
 }
 
+/** An app as somebody enters it. */
+export interface AppEntry {
+  readonly platform: Platform;
+  readonly id: string;
+  /** WeCom's alone; empty for none. */
+  readonly agent?: string;
+  /** Undefined where it is not known yet. */
+  readonly secret?: Secret;
+}
+
+/**
+ * What is wrong with an app that is being entered: a `fault` refuses it, a `doubt` is worth a warning. WeChat's ids and
+ * secrets have one form each; WeCom's have grown several. What is stored already is not judged.
+ */
+export function checkEntry({ platform, id, agent = "", secret }: AppEntry): {
+  readonly fault?: string;
+  readonly doubt?: string;
+} {
+  const named = platform === "weixin" ? checkAppId(id) : checkCorpId(id, agent);
+  if (named.fault !== undefined || secret === undefined) return named;
+  return { ...named, ...checkSecret(platform, secret) };
+}
+
+function checkAppId(id: string) {
+  if (/^wx[0-9a-f]{16}$/.test(id)) return {};
+  if (/^gh(_|$)/i.test(id)) return { fault: ORIGINAL_ID };
+  if (/^ww/i.test(id)) return { fault: AGENT_MISSING };
+  return {
+    fault:
+      "AppID应为wx加16位小写的十六进制字符，请在微信后台复制 (an AppID is wx and 16 lower-case hex digits: copy it from WeChat's console)",
+  };
+}
+
+function checkCorpId(id: string, agent: string) {
+  if (/^gh(_|$)/i.test(id)) return { fault: ORIGINAL_ID };
+  if (agent === "" || !/^[A-Za-z0-9]+$/.test(agent)) return { fault: AGENT_MISSING };
+  if (/^w[wx][0-9a-f]{16}$/.test(id)) return {};
+  if (/^w[wx][0-9a-f]{16}_/i.test(id))
+    return {
+      fault:
+        "corpid之后只能有一个下划线，agent由字母和数字组成，如 externalcontact (only one underscore after the corpid: the agent is of letters and digits, as externalcontact)",
+    };
+  if (!/^w[a-z]/.test(id) || /^w[wx][0-9a-f]{16}$/i.test(id))
+    return {
+      fault:
+        "corpid应以小写的ww或wx开头，请在企业微信后台复制 (a corpid begins with ww or wx, in lower case: copy it from WeCom's console)",
+    };
+  return {
+    doubt: "corpid通常为ww加16位十六进制字符，请检查 (a corpid is usually ww and 16 hex digits; check it)",
+  };
+}
+
+/** As `checkEntry`, of a secret alone. */
+export function checkSecret(
+  platform: Platform,
+  secret: Secret,
+): { readonly fault?: string; readonly doubt?: string } {
+  const text = secret.reveal();
+  if (!/^[\x21-\x7e]{1,512}$/.test(text))
+    return {
+      fault: "secret为空或含有非法字符 (the secret is empty or has invalid characters)",
+    };
+  if (/^(["'`]).*\1$|^<.*>$/.test(text))
+    return {
+      fault:
+        "请填写secret本身，不加引号或尖括号；docker --env-file 会保留引号 (give the secret itself, without quotes or angle brackets; docker --env-file keeps quotes)",
+    };
+  const { length } = text;
+  if (platform === "weixin" && !/^[0-9a-f]{32}$/i.test(text)) {
+    const reason = `AppSecret应为32位十六进制字符，此值有${length}个字符 (an AppSecret is 32 hex digits; this has ${length} characters)`;
+    return /^[0-9a-f]{24,}$/i.test(text) ? { fault: reason } : { doubt: reason };
+  }
+  if (platform === "wecom" && !/^[A-Za-z0-9_-]{43}$/.test(text))
+    return {
+      doubt: `企业微信的secret通常为43个字符，此值有${length}个，请检查 (a WeCom secret usually has 43 characters, this has ${length}; check it)`,
+    };
+  return {};
+}
+
+const ORIGINAL_ID =
+  "gh_开头的是原始ID，请改用AppID（wx开头） (gh_… is the account's original ID; give the AppID, which begins with wx)";
+const AGENT_MISSING =
+  "企业微信须写为 <corpid>_<agent>，agent为agentid或由字母数字组成的名称 (WeCom is written <corpid>_<agent>; the agent is its agentid or a label of letters and digits)";
+
 /** Names a slot without its secret. */
 export interface SlotName {
   readonly platform: Platform;

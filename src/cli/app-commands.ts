@@ -1,7 +1,10 @@
 import type { Static } from "@sinclair/typebox";
 import type { appStatus } from "../api/v1-apps-schema.ts";
 import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
-import { type ApiAnswer, apiPath } from "./api.ts";
+import { checkEntry, checkSecret } from "../apps/app.ts";
+import type { Platform } from "../errors.ts";
+import { apiPath, ApiRefusal } from "./api.ts";
+import { failureText } from "./exit.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { APP, appOf } from "./argument-values.ts";
 import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
@@ -13,7 +16,8 @@ const SECRET_OPTIONS: readonly OptionSpec[] = [
     "File with the secret; - for standard input; default: typed at the terminal",
     "secret所在文件；- 表示标准输入；默认在终端输入",
   ),
-  option("--verify", "Ask WeChat first whether the secret is right", "先向微信核实secret是否正确"),
+  option("--no-verify", "Don't ask WeChat first whether the secret is right", "不先向微信核实secret是否正确"),
+  { ...option("--verify", "As without it", "与不带此选项相同"), isFormer: true },
 ];
 
 /** By then it is in the shell's history, and in the list of processes. */
@@ -71,7 +75,15 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     run: async (at) => {
       const app = appOf(at.args);
       const secret = await readAppSecret(at.args, at.terminal, app);
-      await changeApp(at, app, { secret: secret.reveal(), ...verification(at) });
+      notice(at, checkSecret(nameOf(app).platform, secret));
+      const { data } = await verified(at, (verification) =>
+        at.api.send<AppData>({
+          method: "PATCH",
+          path: apiPath`/v1/apps/${app}`,
+          body: { secret: secret.reveal(), ...verification },
+        }),
+      );
+      await showApp(at, data);
     },
   }),
   managingCommand({
@@ -121,33 +133,57 @@ async function addApp(at: Managing): Promise<void> {
   if (mode !== undefined && name.platform === "wecom") {
     throw usageError("--mode: 仅适用于微信 (WeCom has no modes)");
   }
+  const { platform, app_id: id, agent } = name;
+  notice(at, checkEntry({ platform, id, ...(agent === undefined ? {} : { agent }) }));
   const title = args.find("title");
   const secret = await readAppSecret(args, terminal, app);
-  const answer: ApiAnswer<AppData> = await api.send({
-    method: "POST",
-    path: "/v1/apps",
-    body: {
-      ...name,
-      ...(title === undefined ? {} : { title }),
-      ...(mode === undefined ? {} : { mode }),
-      secret: secret.reveal(),
-      ...verification(at),
-    },
-  });
+  notice(at, checkSecret(platform, secret));
+  const answer = await verified(at, (verification) =>
+    api.send<AppData>({
+      method: "POST",
+      path: "/v1/apps",
+      body: {
+        ...name,
+        ...(title === undefined ? {} : { title }),
+        ...(mode === undefined ? {} : { mode }),
+        secret: secret.reveal(),
+        ...verification,
+      },
+    }),
+  );
   if (answer.status !== 201) at.note(bilingual("It exists already, unchanged", "该应用已存在，且完全相同"));
   await showApp(at, answer.data);
 }
 
 /** The agent of WeCom has no underscore, and no AppID has one. */
-function nameOf(app: string) {
+function nameOf(app: string): { platform: Platform; app_id: string; agent?: string } {
   const at = app.lastIndexOf("_");
   return at === -1
     ? { platform: "weixin", app_id: app }
     : { platform: "wecom", app_id: app.slice(0, at), agent: app.slice(at + 1) };
 }
 
-function verification({ args }: Managing): { verify?: true } {
-  return args.isSet("verify") ? { verify: true } : {};
+/** Refuses what can't be right before WeChat is asked, and tells what is unusual. */
+function notice({ terminal }: Managing, { fault, doubt }: ReturnType<typeof checkEntry>): void {
+  if (fault !== undefined) throw usageError(fault);
+  if (doubt !== undefined) terminal.tell(doubt);
+}
+
+/** Answers that say nothing of the secret: no connection, no answer, a busy WeChat, an address that is not allowed. */
+const UNDECIDED = new Set([502, 504, -1, 40164, 45035, 60020, 61004]);
+
+/** Has WeChat asked first, unless by `--no-verify`. What it can't tell now is a warning, and the secret is stored. */
+async function verified<T>(at: Managing, send: (verification: { verify?: true }) => Promise<T>): Promise<T> {
+  if (at.args.isSet("no-verify")) return send({});
+  try {
+    return await send({ verify: true });
+  } catch (error) {
+    if (!(error instanceof ApiRefusal) || !UNDECIDED.has(error.envelope.code)) throw error;
+    const answer = await send({});
+    at.terminal.tell(failureText(error));
+    at.note(bilingual("It is stored all the same, and not verified", "已照常保存，但secret未经核实"));
+    return answer;
+  }
 }
 
 async function changeApp(at: Managing, app: string, body: object): Promise<void> {
@@ -196,13 +232,13 @@ function appText(app: AppData): string {
       "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
     }),
     ...credentials.flatMap(([kind, { last_failure }]) =>
-      last_failure ? [failureText(kind, last_failure)] : [],
+      last_failure ? [lastFailureText(kind, last_failure)] : [],
     ),
     ...(Object.keys(app.calls_today).length === 0 ? [] : [callsText(app.calls_today)]),
   ].join("\n");
 }
 
-function failureText(kind: string, failure: NonNullable<CredentialData["last_failure"]>): string {
+function lastFailureText(kind: string, failure: NonNullable<CredentialData["last_failure"]>): string {
   const { code, msg, hint, at, count } = failure;
   const first = `${kind}: ${plainText(msg)} (code ${code}, ${count}×, ${localTime(at)})\n`;
   return hint === undefined ? first : `${first}${plainText(hint)}\n`;

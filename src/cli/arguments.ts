@@ -136,6 +136,8 @@ export interface OptionSpec {
   readonly value?: string;
   /** Whether it may come several times. */
   readonly isRepeatable?: boolean;
+  /** Whether it has no effect any more and is left out of the help. */
+  readonly isFormer?: boolean;
   readonly meaning: Text;
 }
 

@@ -181,7 +181,10 @@ function commandUsage(spec: CommandSpec, language: Language): string {
     ),
     ...section(
       say(WORDS.optionList),
-      [...options, HELP_OPTION].map((each) => [optionText(each), say(each.meaning)]),
+      [...options.filter(({ isFormer }) => !isFormer), HELP_OPTION].map((each) => [
+        optionText(each),
+        say(each.meaning),
+      ]),
     ),
     "",
   ].join("\n");

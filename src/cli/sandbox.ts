@@ -16,7 +16,7 @@ const SAMPLE_WEIXIN_APP = {
 const SAMPLE_WECOM_APP = {
   corpId: "ww0000000000000001",
   agent: "1000002",
-  secret: "sample-wecom-secret-0000000000000000000001",
+  secret: "sample-wecom-secret-00000000000000000000001",
 };
 
 /** The variables under which the service holds the sample apps' secrets. */

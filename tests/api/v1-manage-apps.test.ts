@@ -282,7 +282,7 @@ test("P3: a start with a variable for an app that is registered is refused in on
   const { value } = (await t.token()).data;
   const count = t.at.auditCount();
   await t.world.stop();
-  const [name, added] = [`WEIXIN_SECRET_${WX_FOREIGN.appId}`, "WEIXIN_SECRET_wx0another"];
+  const [name, added] = [`WEIXIN_SECRET_${WX_FOREIGN.appId}`, "WEIXIN_SECRET_wx00000000000000dd"];
   for (const secret of [NEW.secret, WRONG]) {
     const failure = await failureOf(t.world.start({ [name]: secret, [added]: "another-secret" }));
     expect(failure.code).toBe("invalid_config");
@@ -295,7 +295,10 @@ test("P3: a start with a variable for an app that is registered is refused in on
   await t.world.start();
   expect(await t.shown()).toMatchObject({ source: "managed", title: "Shop", version: 1 });
   expect([(await t.token()).data["value"], t.sandbox.calls(STABLE)]).toEqual([value, 1]);
-  expect([(await t.at.ask("GET", `${APPS}/wx0another`)).status, t.at.auditCount()]).toEqual([404, count]);
+  expect([(await t.at.ask("GET", `${APPS}/wx00000000000000dd`)).status, t.at.auditCount()]).toEqual([
+    404,
+    count,
+  ]);
 });
 
 test("a field that is none is refused with those that there are, before WeChat is asked or anything is done", async () => {

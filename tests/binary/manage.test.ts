@@ -138,12 +138,13 @@ test("P3: what is done on the machine itself is known to the running service, an
   // A client outside of production, as this one is, is given a token of ours.
   expect(after.value).toMatch(/^atv1_/);
   expect(await at.data(`token get ${WX.appId}`)).toMatchObject({ value: before.data["access_token"] });
-  expect(at.world.sandbox.calls("/cgi-bin/stable_token")).toBe(1);
+  // The token, and the verification of the new app's secret.
+  expect(at.world.sandbox.calls("/cgi-bin/stable_token")).toBe(2);
 });
 
-test("a secret that WeChat refuses is not taken with --verify, and WeChat's words are told", async () => {
+test("a secret that WeChat refuses is not taken, and WeChat's words are told", async () => {
   await using at = setup();
-  const { code, stderr } = await at.run(`apps add ${WX_FOREIGN.appId} --secret-file wrong --verify`);
+  const { code, stderr } = await at.run(`apps add ${WX_FOREIGN.appId} --secret-file wrong`);
   expect(code).toBe(1);
   expect(stderr).toMatch(/\(code 401\d\d/);
   expect(stderr).not.toContain("0".repeat(32));

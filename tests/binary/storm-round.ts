@@ -21,7 +21,8 @@ export async function stormRound(at: WorkersHarness, app: number, callers: numbe
   at.sandbox.resetCalls();
   at.sandbox.inject({ kind: "gate_before", gate, times: 1 });
   const connections = await Connection.openMany(at.url, callers);
-  for (const connection of connections) connection.send(`/AccessToken/getXcx?appid=wx${app}`);
+  for (const connection of connections)
+    connection.send(`/AccessToken/getXcx?appid=wx${String(app).padStart(16, "0")}`);
   await gate.arrived();
   await everybodyWaits(at.url, callers);
   gate.open();

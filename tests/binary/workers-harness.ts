@@ -8,7 +8,7 @@ import { type Answer, Harness } from "../support/harness.ts";
 /** What a test may set about the workers. */
 export interface WorkersWorldOptions {
   readonly workers?: number;
-  /** How many WeChat apps there are: `wx0`, `wx1`, …; default 1. */
+  /** How many WeChat apps there are: `wx0000000000000000`, `wx0000000000000001`, …; default 1. */
   readonly apps?: number;
   readonly env?: Record<string, string>;
   readonly tokenLifeSeconds?: number;
@@ -39,7 +39,7 @@ export class WorkersHarness {
     ...sandbox
   }: WorkersWorldOptions = {}): Promise<WorkersHarness> {
     const weixinApps = Array.from({ length: apps }, (_, n) => ({
-      appId: `wx${n}`,
+      appId: `wx${String(n).padStart(16, "0")}`,
       secret: `secret-of-${n}`,
     }));
     const world = new ProcessHarness(binary(), { weixinApps, ...sandbox });
@@ -67,12 +67,12 @@ export class WorkersHarness {
   }
 
   /** Asks over a connection of its own, which the system gives to any of the workers. */
-  get(appid = "wx0"): Promise<Answer> {
+  get(appid = "wx0000000000000000"): Promise<Answer> {
     return ask(this.url, "/AccessToken/getXcx", { appid });
   }
 
   /** So many of `get` at once; their tokens. Throws when one is refused. */
-  async tokens(count: number, appid = "wx0"): Promise<Set<string>> {
+  async tokens(count: number, appid = "wx0000000000000000"): Promise<Set<string>> {
     const answers = await Promise.all(Array.from({ length: count }, () => this.get(appid)));
     const refused = answers.find(({ code }) => code !== 0);
     if (refused) throw new Error(`refused: ${refused.text}`);

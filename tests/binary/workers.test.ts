@@ -9,7 +9,7 @@ import { isRunning, socketsOf } from "../support/worker-processes.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { WorkersHarness, type WorkersWorldOptions } from "./workers-harness.ts";
 
-const PATH = "/AccessToken/getXcx?appid=wx0";
+const PATH = "/AccessToken/getXcx?appid=wx0000000000000000";
 const CLASSIC = { WEIXIN_TOKEN_MODE: "classic" };
 const CLASSIC_CALL = "/cgi-bin/token";
 /** A worker that dies for the first, second and third time is started again after so long. */
@@ -90,7 +90,7 @@ test("workers whose supervisor was killed end by themselves, and a new start fin
   await at.allEnded();
   expect(await at.get().catch((error: unknown) => error)).toBeInstanceOf(Error);
 
-  const env = { WEIXIN_SECRET_wx0: "secret-of-0", PORT: new URL(at.url).port };
+  const env = { WEIXIN_SECRET_wx0000000000000000: "secret-of-0", PORT: new URL(at.url).port };
   const again = await at.world.serve(env, ["--workers", "2"]);
   const { data } = await ask(again.url, PATH);
   expect(new Set([data["access_token"]])).toEqual(before);
@@ -101,7 +101,13 @@ test("workers whose supervisor was killed end by themselves, and a new start fin
 
 test("P2: what was cleared through one worker is served by none 50 ms later", async () => {
   await using at = await setup({ workers: 4, apps: 5, env: CLASSIC });
-  for (const appid of ["wx0", "wx1", "wx2", "wx3", "wx4"]) {
+  for (const appid of [
+    "wx0000000000000000",
+    "wx0000000000000001",
+    "wx0000000000000002",
+    "wx0000000000000003",
+    "wx0000000000000004",
+  ]) {
     const [before, ...more] = await at.tokens(60, appid);
     expect(more).toEqual([]);
     expect((await ask(at.url, "/AccessToken/clearXcx", { appid })).code).toBe(0);
@@ -120,7 +126,7 @@ test("what one worker obtained is renewed although nobody asks again, and its us
   const obtain = async (n: number): Promise<void> => {
     for (;;) {
       const connection = await Connection.open(at.url);
-      connection.send(`/AccessToken/getXcx?appid=wx${n}`);
+      connection.send(`/AccessToken/getXcx?appid=wx${String(n).padStart(16, "0")}`);
       const answer = await Promise.race([connection.answer, Bun.sleep(300)]);
       connection.close();
       if (answer) return expect(answer.code).toBe(0);
@@ -141,7 +147,7 @@ test("what one worker obtained is renewed although nobody asks again, and its us
 test("a second clear within 10 s is refused by every worker, and changes nothing", async () => {
   await using at = await setup({ workers: 4, env: CLASSIC });
   await at.tokens(1);
-  const clear = () => ask(at.url, "/AccessToken/clearXcx", { appid: "wx0" });
+  const clear = () => ask(at.url, "/AccessToken/clearXcx", { appid: "wx0000000000000000" });
   expect((await clear()).code).toBe(0);
   // Until then another worker may still hand out what was cleared.
   await Bun.sleep(50);

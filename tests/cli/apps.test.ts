@@ -1,12 +1,13 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { ServiceError } from "../../src/errors.ts";
 import { answered, CliHarness } from "./cli-harness.ts";
 
 const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const APP = {
-  app: "wx1",
+  app: "wx0000000000000001",
   platform: "weixin",
-  app_id: "wx1",
+  app_id: "wx0000000000000001",
   mode: "stable",
   title: "商城",
   source: "managed",
@@ -39,16 +40,20 @@ function setup(status = 201): CliHarness {
 
 test("an app is added with what the options say and the secret that the person types", async () => {
   await using world = setup();
-  const args = ["apps", "add", "wx1", "--title", "商城", "--mode", "classic", "--verify"];
+  const args = ["apps", "add", "wx0000000000000001", "--title", "商城", "--mode", "classic"];
   const { code, stdout, stderr, questions } = await world.run(args, { typed: SECRET });
-  expect({ code, stderr, questions }).toEqual({ code: 0, stderr: "", questions: ["Secret of wx1: "] });
+  expect({ code, stderr, questions }).toEqual({
+    code: 0,
+    stderr: "",
+    questions: ["Secret of wx0000000000000001: "],
+  });
   expect(world.arrived).toMatchObject([
     {
       method: "POST",
       path: "/v1/apps",
       body: {
         platform: "weixin",
-        app_id: "wx1",
+        app_id: "wx0000000000000001",
         title: "商城",
         mode: "classic",
         secret: SECRET,
@@ -56,7 +61,7 @@ test("an app is added with what the options say and the secret that the person t
       },
     },
   ]);
-  expect(stdout).toContain("app       wx1\n");
+  expect(stdout).toContain("app       wx0000000000000001\n");
 });
 
 test("a name with an underscore is WeCom's, and its agent follows the last one", async () => {
@@ -67,21 +72,29 @@ test("a name with an underscore is WeCom's, and its agent follows the last one",
     app_id: "ww_1-2",
     agent: "contacts",
     secret: SECRET,
+    verify: true,
   });
 });
 
 test("a secret comes from a file or from standard input, without the end of its line", async () => {
   await using world = setup();
   writeFileSync(world.path("secret"), `\uFEFF${SECRET}\r\n`, { mode: 0o600 });
-  const fromFile = await world.run(["apps", "set-secret", "wx1", "--secret-file", world.path("secret")]);
+  const fromFile = await world.run([
+    "apps",
+    "set-secret",
+    "wx0000000000000001",
+    "--secret-file",
+    world.path("secret"),
+  ]);
   expect(fromFile).toMatchObject({ code: 0, stderr: "" });
   const input = { input: `${SECRET}\n` };
-  expect((await world.run(["apps", "set-secret", "wx1", "--verify", "--secret-file", "-"], input)).code).toBe(
-    0,
-  );
+  expect(
+    (await world.run(["apps", "set-secret", "wx0000000000000001", "--verify", "--secret-file", "-"], input))
+      .code,
+  ).toBe(0);
   expect(world.arrived.map(({ method, path, body }) => [method, path, body])).toEqual([
-    ["PATCH", "/v1/apps/wx1", { secret: SECRET }],
-    ["PATCH", "/v1/apps/wx1", { secret: SECRET, verify: true }],
+    ["PATCH", "/v1/apps/wx0000000000000001", { secret: SECRET, verify: true }],
+    ["PATCH", "/v1/apps/wx0000000000000001", { secret: SECRET, verify: true }],
   ]);
 });
 
@@ -91,7 +104,7 @@ test("a secret file that others may read is used with a warning", async () => {
   const { code, stderr } = await world.run([
     "apps",
     "set-secret",
-    "wx1",
+    "wx0000000000000001",
     "--secret-file",
     world.path("secret"),
   ]);
@@ -102,7 +115,7 @@ test("a secret file that others may read is used with a warning", async () => {
 test("P6: a secret that is none is exit code 2, is not repeated, and nothing is asked", async () => {
   await using world = setup();
   for (const typed of ["", "with blank", "秘密", "x".repeat(513)]) {
-    const { code, stderr } = await world.run(["apps", "set-secret", "wx1"], { typed });
+    const { code, stderr } = await world.run(["apps", "set-secret", "wx0000000000000001"], { typed });
     expect(code).toBe(2);
     expect(stderr).toStartWith("accesstoken: secret为空或含有非法字符");
     if (typed) expect(stderr).not.toContain(typed);
@@ -113,20 +126,22 @@ test("P6: a secret that is none is exit code 2, is not repeated, and nothing is 
 test("P6: a secret among the arguments is exit code 2, is not repeated, and must be changed", async () => {
   await using world = setup();
   for (const word of ["add", "set-secret"]) {
-    const { code, stderr } = await world.run(["apps", word, "wx1", SECRET]);
+    const { code, stderr } = await world.run(["apps", word, "wx0000000000000001", SECRET]);
     expect(code).toBe(2);
     expect(stderr).toContain(
       "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)\n",
     );
     expect(stderr).not.toContain(SECRET);
   }
-  expect((await world.run(["apps", "show", "wx1", "wx2"])).stderr).not.toContain("--secret-file");
+  expect(
+    (await world.run(["apps", "show", "wx0000000000000001", "wx0000000000000002"])).stderr,
+  ).not.toContain("--secret-file");
   expect(world.arrived).toEqual([]);
 });
 
 test("where nobody can type a secret, exit code 2 and what to do", async () => {
   await using world = setup();
-  const { code, stderr } = await world.run(["apps", "add", "wx1"]);
+  const { code, stderr } = await world.run(["apps", "add", "wx0000000000000001"]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/^accesstoken: .*--secret-file <file>, or - for standard input\)\n/);
   expect(world.arrived).toEqual([]);
@@ -134,13 +149,13 @@ test("where nobody can type a secret, exit code 2 and what to do", async () => {
 
 test("a prompt that is broken off is exit code 1, and nothing is asked", async () => {
   await using world = setup();
-  expect((await world.run(["apps", "add", "wx1"], { typed: undefined })).code).toBe(1);
+  expect((await world.run(["apps", "add", "wx0000000000000001"], { typed: undefined })).code).toBe(1);
   expect(world.arrived).toEqual([]);
 });
 
 test("standard input can't be both the secret and the key", async () => {
   await using world = setup();
-  const args = ["apps", "set-secret", "wx1", "--secret-file", "-"];
+  const args = ["apps", "set-secret", "wx0000000000000001", "--secret-file", "-"];
   const { code, stderr } = await world.run([...args, "--url", world.url, "--key-file", "-"]);
   expect(code).toBe(2);
   expect(stderr).toContain("twice");
@@ -148,13 +163,13 @@ test("standard input can't be both the secret and the key", async () => {
 
 test("who adds the very same app again is told so", async () => {
   await using world = setup(200);
-  const { code, stderr } = await world.run(["apps", "add", "wx1"], { typed: SECRET });
+  const { code, stderr } = await world.run(["apps", "add", "wx0000000000000001"], { typed: SECRET });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It exists already, unchanged\n" });
 });
 
 test("an app is shown with its credentials, their failures and today's calls", async () => {
   await using world = setup(200);
-  const { stdout } = await world.run(["apps", "show", "wx1"]);
+  const { stdout } = await world.run(["apps", "show", "wx0000000000000001"]);
   expect(stdout).toContain("title     商城\n");
   expect(stdout).toMatch(/\naccess_token +fresh +20\d\d-/);
   expect(stdout).toMatch(/\njsapi_ticket: invalid ip \(code 40164, 2×, 20.*\)\n加入白名单\n/);
@@ -163,31 +178,31 @@ test("an app is shown with its credentials, their failures and today's calls", a
 
 test("apps are listed a line each, a disabled one as such", async () => {
   await using world = new CliHarness(() => ({
-    apps: [APP, { ...APP, app: "wx2", title: undefined, disabled: true }],
+    apps: [APP, { ...APP, app: "wx0000000000000002", title: undefined, disabled: true }],
   }));
   const { stdout } = await world.run(["apps", "list"]);
   const [head, first, second] = stdout.split("\n");
   expect(head).toMatch(/^APP +PLATFORM +MODE +SOURCE +STATE +EXPIRES +TITLE$/);
-  expect(first).toMatch(/^wx1 +weixin +stable +managed +fresh +20\S+ +商城$/);
-  expect(second).toMatch(/^wx2 +weixin +stable +managed +disabled +20\S+ +-$/);
+  expect(first).toMatch(/^wx0000000000000001 +weixin +stable +managed +fresh +20\S+ +商城$/);
+  expect(second).toMatch(/^wx0000000000000002 +weixin +stable +managed +disabled +20\S+ +-$/);
 });
 
 test.each([
-  [["unblock"], "POST /v1/apps/wx1/unblock", undefined],
-  [["disable"], "PATCH /v1/apps/wx1", { disabled: true }],
-  [["enable"], "PATCH /v1/apps/wx1", { disabled: false }],
-  [["remove"], "DELETE /v1/apps/wx1", undefined],
-  [["show"], "GET /v1/apps/wx1", undefined],
+  [["unblock"], "POST /v1/apps/wx0000000000000001/unblock", undefined],
+  [["disable"], "PATCH /v1/apps/wx0000000000000001", { disabled: true }],
+  [["enable"], "PATCH /v1/apps/wx0000000000000001", { disabled: false }],
+  [["remove"], "DELETE /v1/apps/wx0000000000000001", undefined],
+  [["show"], "GET /v1/apps/wx0000000000000001", undefined],
 ])("apps %j asks %s, and --json shows the answer's data as it is", async ([word = ""], asked, body) => {
   await using world = setup(200);
-  const { code, stdout, stderr } = await world.run(["apps", word, "wx1", "--json"]);
+  const { code, stdout, stderr } = await world.run(["apps", word, "wx0000000000000001", "--json"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(JSON.parse(stdout)).toEqual(APP);
   expect(world.asked).toEqual([asked]);
   expect(world.arrived[0]?.body).toEqual(body);
 });
 
-test.each([".", "..", "wx1/credentials", "wx 1", "wx1?", "", "微信"])(
+test.each([".", "..", "wx0000000000000001/credentials", "wx 1", "wx0000000000000001?", "", "微信"])(
   "%j is no app's name: exit code 2, and nothing is asked",
   async (name) => {
     await using world = setup();
@@ -199,8 +214,8 @@ test.each([".", "..", "wx1/credentials", "wx 1", "wx1?", "", "微信"])(
 );
 
 test.each([
-  ["wx1", "fast", "must be stable or classic"],
-  ["ww1_1000002", "stable", "WeCom has no modes"],
+  ["wx0000000000000001", "fast", "must be stable or classic"],
+  ["ww0000000000000001_1000002", "stable", "WeCom has no modes"],
 ])("apps add %s --mode %s is exit code 2 before a secret is asked for", async (app, mode, line) => {
   await using world = setup();
   const { code, stderr, questions } = await world.run(["apps", "add", app, "--mode", mode], {
@@ -208,4 +223,68 @@ test.each([
   });
   expect({ code, questions }).toEqual({ code: 2, questions: [] });
   expect(stderr).toContain(line);
+});
+
+test.each([
+  ["gh_0123456789", "the AppID, which begins with wx"],
+  ["ww0000000000000001", "WeCom is written <corpid>_<agent>"],
+  ["ww0000000000000001_external_contact", "only one underscore"],
+  ["WX0000000000000001", "16 lower-case hex digits"],
+  ["wx000000000000001", "16 lower-case hex digits"],
+])("apps add %s is exit code 2 before a secret is asked for, and says what is wrong", async (app, line) => {
+  await using world = setup();
+  const { code, stderr, questions } = await world.run(["apps", "add", app], { typed: SECRET });
+  expect({ code, questions, arrived: world.arrived }).toEqual({ code: 2, questions: [], arrived: [] });
+  expect(stderr).toContain(line);
+});
+
+test.each([
+  ["apps add wx0000000000000001", "<AppSecret>", "angle brackets"],
+  ["apps add wx0000000000000001", SECRET.slice(1), "31 characters"],
+  ["apps set-secret wx0000000000000001", `"${SECRET}"`, "without quotes"],
+])("%s with %s is exit code 2, and nothing is sent", async (words, typed, line) => {
+  await using world = setup();
+  const { code, stderr } = await world.run(words.split(" "), { typed });
+  expect({ code, arrived: world.arrived }).toEqual({ code: 2, arrived: [] });
+  expect(stderr).toContain(line);
+  expect(stderr).not.toContain(typed);
+});
+
+/** A world in which WeChat can't say whether a secret is right. */
+function undecided(error: ServiceError): CliHarness {
+  return new CliHarness(({ body }) => {
+    if ((body as { verify?: boolean }).verify) throw error;
+    return answered(APP, { status: 201, etag: '"1"' });
+  });
+}
+
+function refusalOf(errcode: number, errmsg: string, hint?: string): ServiceError {
+  const upstream = { platform: "weixin", errcode, errmsg, class: "config" } as const;
+  return new ServiceError("upstream_rejected", errmsg, { upstream, ...(hint === undefined ? {} : { hint }) });
+}
+
+test.each([
+  [refusalOf(40164, "invalid ip 192.0.2.7", "add 192.0.2.7 to the IP white list"), "add 192.0.2.7"],
+  [refusalOf(60020, "not allow to access from your ip", "add it"), "not allow"],
+  [refusalOf(-1, "system error"), "system error"],
+  [new ServiceError("upstream_unreachable", "can't connect to WeChat: ECONNREFUSED"), "ECONNREFUSED"],
+  [new ServiceError("upstream_timeout", "WeChat did not answer in time"), "in time"],
+])("a secret that can't be verified now (%s) is stored with a warning", async (error, line) => {
+  await using world = undecided(error);
+  for (const words of ["apps add wx0000000000000001", "apps set-secret wx0000000000000001"]) {
+    const { code, stdout, stderr } = await world.run(words.split(" "), { typed: SECRET });
+    expect(code).toBe(0);
+    expect(stderr).toContain(line);
+    expect(stderr).toContain("It is stored all the same, and not verified\n");
+    expect(stdout).toContain("wx0000000000000001");
+  }
+});
+
+test("a wrong secret is not stored, and with --no-verify nobody is asked", async () => {
+  await using world = undecided(refusalOf(40125, "invalid appsecret"));
+  const add = ["apps", "add", "wx0000000000000001"];
+  expect(await world.run(add, { typed: SECRET })).toMatchObject({ code: 1 });
+  expect(world.arrived).toHaveLength(1);
+  expect(await world.run([...add, "--no-verify"], { typed: SECRET })).toMatchObject({ code: 0, stderr: "" });
+  expect(world.arrived.at(-1)?.body).not.toHaveProperty("verify");
 });

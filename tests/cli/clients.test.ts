@@ -56,7 +56,8 @@ test("a client is added with everything that the options say", async () => {
   ];
   const { code, stdout, stderr } = await world.run(args);
   expect(code).toBe(0);
-  expect(world.arrived.at(-1)).toMatchObject({
+  expect(world.asked.slice(-2)).toEqual(["GET /v1/apps/wx1", "GET /v1/apps/wx2"]);
+  expect(world.arrived.at(-3)).toMatchObject({
     method: "POST",
     path: "/v1/clients",
     body: {
@@ -183,7 +184,7 @@ test("a grant that is there already changes nothing, and that is told", async ()
   await using world = new CliHarness(changing(patched));
   const { code, stderr } = await world.run("clients grant bot --apps wx2 --actions token:read".split(" "));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It may do that already\n" });
-  expect(world.asked).toEqual(["GET /v1/clients/bot"]);
+  expect(world.asked).toEqual(["GET /v1/clients/bot", "GET /v1/apps/wx2"]);
 });
 
 test.each([

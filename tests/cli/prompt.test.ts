@@ -29,7 +29,7 @@ test("P6: what is typed at the prompt is sent and never shown", async () => {
   expect(at.child.hasEcho).toBe(false);
   at.child.type(`wrong\u0015${SECRET}x\u007f\u001b[D\r`);
   expect(await at.child.exited()).toBe(1);
-  expect(at.world.arrived.map(({ body }) => body)).toEqual([{ secret: SECRET }]);
+  expect(at.world.arrived.map(({ body }) => body)).toEqual([{ secret: SECRET, verify: true }]);
   await at.child.shows("code 403");
   expect(at.child.shown).toStartWith(`${QUESTION}\r\naccesstoken: no`);
   expect(at.child.hasEcho).toBe(true);

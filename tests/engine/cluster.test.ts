@@ -70,7 +70,7 @@ test("a credential that callers of another process use is not taken for idle", a
 
 test("at most 20 renewals a second are begun by all processes together, and each is begun once", async () => {
   const apps = Array.from({ length: 45 }, (_, index) => ({
-    appId: `wxmany${String(index).padStart(10, "0")}`,
+    appId: `wx${String(index).padStart(16, "0")}`,
     secret: `${index}`.padStart(32, "0"),
   }));
   const environment = Object.fromEntries(apps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret]));

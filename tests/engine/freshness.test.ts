@@ -165,7 +165,7 @@ test("an idle credential that is asked for again is renewed again", async () => 
 test("after a restart renewals are picked up, at most 20 upstream calls a second", async () => {
   const secret = (index: number) => `${index}`.padStart(32, "0");
   const apps = Array.from({ length: 45 }, (_, index) => ({
-    appId: `wxmany${String(index).padStart(10, "0")}`,
+    appId: `wx${String(index).padStart(16, "0")}`,
     secret: secret(index),
   }));
   const environment = Object.fromEntries(apps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret]));

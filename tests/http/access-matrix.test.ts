@@ -135,7 +135,7 @@ async function send(world: Harness, cell: Cell, target: Target) {
 
 /** An app, a client and its key that are there to be changed. */
 async function makeTarget(world: Harness, number: number): Promise<Target> {
-  const [app, client] = [`wxtarget${number}`, `target-${number}`];
+  const [app, client] = [`wx${String(number).padStart(16, "e")}`, `target-${number}`];
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify({ platform: "weixin", app_id: app, secret: "secret-of-target" });
   await world.administer("/v1/apps", { method: "POST", headers, body });

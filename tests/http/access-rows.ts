@@ -196,7 +196,11 @@ export const ROWS: readonly Row[] = [
   {
     route: "POST /v1/apps",
     need: "admin",
-    body: ({ number }) => ({ platform: "weixin", app_id: `wxnew${number}`, secret: "new-secret" }),
+    body: ({ number }) => ({
+      platform: "weixin",
+      app_id: `wx${String(number).padStart(16, "f")}`,
+      secret: "new-secret",
+    }),
   },
   { route: "PATCH /v1/apps/:app", need: "admin", path: TARGET_APP, body: () => ({ title: "Shop" }) },
   { route: "DELETE /v1/apps/:app", need: "admin", path: TARGET_APP },

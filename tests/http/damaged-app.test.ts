@@ -28,9 +28,9 @@ test("P4: a registered app whose secret is damaged is refused and told of, and c
   expect(at.world.events).toContainEqual(
     expect.objectContaining({ type: "store.damaged", key: `weixin:${WX_FOREIGN.appId}:` }),
   );
-  const other = { platform: "weixin", app_id: "wx0other", secret: "other-secret" };
+  const other = { platform: "weixin", app_id: "wx00000000000000dd", secret: "other-secret" };
   expect((await at.ask("POST", "/v1/apps", other)).status).toBe(201);
-  expect((await at.ask("PATCH", "/v1/apps/wx0other", { disabled: true })).data).toMatchObject({
+  expect((await at.ask("PATCH", "/v1/apps/wx00000000000000dd", { disabled: true })).data).toMatchObject({
     disabled: true,
   });
 });

@@ -25,9 +25,16 @@ export const LIVE_CURSOR = "1000000000001";
 
 /** Names of what there is, was, or may soon be, by the name of the field. */
 const KNOWN: Readonly<Record<string, readonly string[]>> = {
-  ...same(["appid", "wx_app_id"], [WX.appId, WX.appId, WX_FOREIGN.appId, "wxfuzz1"]),
-  app: [WX.appId, `${CORP}_${WECOM.agent}`, "wxfuzz0", "wxfuzz1", "wxfuzz2", `${CORP}_7`],
-  app_id: ["wxfuzz0", "wxfuzz1", "wxfuzz2", WX.appId, CORP],
+  ...same(["appid", "wx_app_id"], [WX.appId, WX.appId, WX_FOREIGN.appId, "wx0000000000000f01"]),
+  app: [
+    WX.appId,
+    `${CORP}_${WECOM.agent}`,
+    "wx0000000000000f00",
+    "wx0000000000000f01",
+    "wx0000000000000f02",
+    `${CORP}_7`,
+  ],
+  app_id: ["wx0000000000000f00", "wx0000000000000f01", "wx0000000000000f02", WX.appId, CORP],
   ...same(
     ["secret", "wx_app_secret", "corpsecret"],
     [WX.secret, WX_FOREIGN.secret, WECOM.secret, WECOM_FOREIGN.secret],

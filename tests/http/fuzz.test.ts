@@ -64,7 +64,7 @@ class FuzzHarness {
     const weixinApps = [
       WX,
       WX_FOREIGN,
-      ...[0, 1, 2].map((n) => ({ appId: `wxfuzz${n}`, secret: WX.secret })),
+      ...[0, 1, 2].map((n) => ({ appId: `wx0000000000000f0${n}`, secret: WX.secret })),
     ];
     const wecomApps = [WECOM, WECOM_FOREIGN, { corpId: CORP, agent: "7", secret: WECOM_FOREIGN.secret }];
     const world = await Harness.create({

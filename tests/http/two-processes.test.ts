@@ -36,10 +36,10 @@ test("what one process has made another knows at once, so that an administrator 
   expect((await at.change("GET", BOT, undefined, at.other)).data).toMatchObject({
     environment: "prod",
   });
-  const app = { platform: "weixin", app_id: "wx0another", secret: "another-secret" };
+  const app = { platform: "weixin", app_id: "wx00000000000000dd", secret: "another-secret" };
   expect((await at.change("POST", "/v1/apps", app)).status).toBe(201);
   expect((await at.change("POST", "/v1/apps", app, at.other)).status).toBe(200);
-  expect((await at.change("DELETE", "/v1/apps/wx0another")).status).toBe(200);
+  expect((await at.change("DELETE", "/v1/apps/wx00000000000000dd")).status).toBe(200);
   expect((await at.change("POST", "/v1/apps", app, at.other)).status).toBe(201);
 });
 

@@ -22,7 +22,10 @@ class Storm {
   #connections: Connection[] = [];
 
   constructor(apps: number, callers: number) {
-    this.#apps = Array.from({ length: apps }, (_, n) => ({ appId: `wx${n}`, secret: `secret-of-app-${n}` }));
+    this.#apps = Array.from({ length: apps }, (_, n) => ({
+      appId: `wx${String(n).padStart(16, "0")}`,
+      secret: `secret-of-app-${n}`,
+    }));
     this.sandbox = Sandbox.start({ weixinApps: this.#apps, wecomApps: [] });
     const secrets = this.#apps.map(({ appId, secret }) => [`WEIXIN_SECRET_${appId}`, secret]);
     this.#child = new Child([process.execPath, PROGRAM], {
@@ -57,13 +60,18 @@ class Storm {
   async again(): Promise<StormAnswer> {
     const connection = await Connection.open(await this.#url());
     this.#connections.push(connection);
-    connection.send("/AccessToken/getXcx?appid=wx0");
+    connection.send("/AccessToken/getXcx?appid=wx0000000000000000");
     return connection.answer;
   }
 
   /** An operator's word that what WeChat refused has been put right. */
   async unblock(): Promise<number> {
-    const { code } = await ask(await this.#url(), "/v1/apps/wx0/unblock", {}, { method: "POST" });
+    const { code } = await ask(
+      await this.#url(),
+      "/v1/apps/wx0000000000000000/unblock",
+      {},
+      { method: "POST" },
+    );
     return code;
   }
 
@@ -96,14 +104,14 @@ test("P1: ten thousand cold calls at once for one app cost one upstream call, an
 test("P1: ten thousand cold calls at once whose fetch fails all get that failure from one upstream call", async () => {
   await using storm = new Storm(1, 10_000);
   await storm.send(10_000);
-  storm.sandbox.changeWeixinApp("wx0", { account: "frozen" });
+  storm.sandbox.changeWeixinApp("wx0000000000000000", { account: "frozen" });
   storm.gate.open();
   const answers = await storm.answers();
   expect(new Set(answers.map(({ code, msg, data }) => JSON.stringify({ code, msg, data }))).size).toBe(1);
   expect(answers[0]).toMatchObject({ code: 50007 });
   expect(storm.sandbox.calls()).toBe(1);
 
-  storm.sandbox.changeWeixinApp("wx0", { account: undefined });
+  storm.sandbox.changeWeixinApp("wx0000000000000000", { account: undefined });
   const { code, msg, data } = await storm.again();
   expect({ code, msg, data }).toEqual({ code: 50007, msg: String(answers[0]?.msg), data: {} });
   expect(storm.sandbox.calls()).toBe(1);
