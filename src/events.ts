@@ -37,6 +37,8 @@ export type ServiceEvent =
   | { readonly type: "service.stopping"; readonly reason: string }
   | { readonly type: "service.stopped" }
   | { readonly type: "config.warning"; readonly message: string }
+  /** There was no database, and a new and empty one was made. */
+  | { readonly type: "database.created"; readonly path: string }
   | {
       readonly type: "credential.refreshed";
       readonly key: string;

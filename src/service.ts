@@ -39,7 +39,7 @@ import { Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
-import { openSqliteStore, type SqliteStoreOptions } from "./store/sqlite/sqlite-store.ts";
+import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import {
   callbackIpProbe,
   ticketExchange,
@@ -61,6 +61,8 @@ export interface ServiceOptions {
   readonly events?: EventBus;
   /** Called with the path of a newly created master key. */
   readonly onKeyCreated?: (path: string) => void;
+  /** See `UnlockOptions.newDatabase`. */
+  readonly newDatabase?: boolean;
   /** Milliseconds one upstream request may take, and all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
   /** How long a call through the gateway waits for WeChat. */
@@ -84,8 +86,11 @@ export interface ServiceOptions {
  *
  * @throws {ServiceError} `store_unusable`.
  */
-export async function prepareStore(config: Config, onKeyCreated: (path: string) => void): Promise<void> {
-  const store = await openStore(config, systemClock, { onKeyCreated });
+export async function prepareStore(
+  config: Config,
+  options: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
+): Promise<void> {
+  const store = await openStore(config, systemClock, options);
   try {
     await store.apps.replaceAll(config.apps);
   } finally {
@@ -110,12 +115,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
 export async function build(config: Config, options: ServiceOptions = {}): Promise<ServiceParts> {
   const { clock = systemClock, events = new EventBus(), upstreamMs } = options;
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
-  const store = await openStore(config, clock, {
-    onKeyCreated: (path) => options.onKeyCreated?.(path),
-    onDamaged: (name) => events.emit({ type: "store.damaged", key: credentialKey(name) }),
-    onDamagedApp: (key) => events.emit({ type: "store.damaged", key }),
-    onAuditFailed: (code) => events.emit({ type: "audit.failed", code }),
-  });
+  const store = await openStore(config, clock, { ...options, events });
   for (const message of warnOfFilePermissions([config.databasePath, config.masterKeyFile])) {
     events.emit({ type: "config.warning", message });
   }
@@ -209,7 +209,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       directory,
       clients,
       clock,
-      anonymous: config.anonymous,
+      anonymous: config.anonymous ?? (store.isAnonymousEnded ? false : undefined),
       anonymousPerSecond: config.anonymousRateLimit,
       workers,
     });
@@ -316,7 +316,7 @@ export interface LocalService {
  */
 export async function openLocalService(
   config: Config,
-  options: Pick<ServiceOptions, "onKeyCreated"> = {},
+  options: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase"> = {},
 ): Promise<LocalService> {
   // Background tasks are not started; their stop flushes what was counted.
   const service = new RunningService(await build(config, { ...options, isLocal: true }));
@@ -326,8 +326,23 @@ export async function openLocalService(
 function openStore(
   config: Config,
   clock: Clock,
-  callbacks: Pick<SqliteStoreOptions, "onKeyCreated" | "onDamaged" | "onDamagedApp" | "onAuditFailed">,
+  {
+    events,
+    onKeyCreated,
+    newDatabase = false,
+  }: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
 ): Promise<Store> {
   const { databasePath: path, masterKey, masterKeyFile } = config;
-  return openSqliteStore({ path, masterKey, masterKeyFile, clock, ...callbacks });
+  return openSqliteStore({
+    path,
+    masterKey,
+    masterKeyFile,
+    clock,
+    newDatabase,
+    onKeyCreated: (keyPath) => onKeyCreated?.(keyPath),
+    onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
+    onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
+    onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),
+    onAuditFailed: (code) => events?.emit({ type: "audit.failed", code }),
+  });
 }

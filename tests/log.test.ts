@@ -9,6 +9,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "service.started": ["info", { url: "http://127.0.0.1:3000", version: "1.0.0" }],
   "service.stopping": ["info", { reason: "SIGTERM" }],
   "service.stopped": ["info", {}],
+  "database.created": ["warn", { path: "/data/accesstoken.db" }],
   "config.warning": ["warn", { message: "WEIXIN_X: unknown" }],
   "credential.refreshed": [
     "info",

@@ -152,6 +152,13 @@ export function option(shown: string, en: string, zh: string): OptionSpec {
   return { name, meaning: { en, zh }, ...(value === undefined ? {} : { value }) };
 }
 
+/** The option of what may make a database. */
+export const NEW_DATABASE = option(
+  "--new-database",
+  "Begin a new database although its master key is there already: the one before was lost, or never was",
+  "主密钥已存在时仍新建数据库：原数据库已丢失，或从未有过",
+);
+
 /** One command: how it is written, what it means and what it does. Parser and help are made from it. */
 export interface CommandSpec {
   /** One word, or a group and a word. */

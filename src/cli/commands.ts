@@ -1,5 +1,5 @@
 import { NAME, VERSION } from "../version.ts";
-import { type Arguments, type CommandSpec, option, bilingual } from "./arguments.ts";
+import { type Arguments, type CommandSpec, NEW_DATABASE, option, bilingual } from "./arguments.ts";
 
 const PORTS = { min: 0, max: 65_535 };
 
@@ -14,10 +14,11 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         "Processes on one port and one database. Default: 1",
         "在同一端口和数据库上运行的进程数，默认1",
       ),
+      NEW_DATABASE,
     ],
     run: async (args) => {
       const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
-      return (await import("./serve.ts")).runServe(workers);
+      return (await import("./serve.ts")).runServe(workers, args.isSet(NEW_DATABASE.name));
     },
   },
   {

@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, statSync, unlinkSync, wri
 import { isWellFormedApiKey } from "../access/api-key.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
+import { syncFolderOf } from "../store/durable-files.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
 import { type Arguments, usageError, bilingual } from "./arguments.ts";
 import type { Terminal } from "./terminal.ts";
@@ -104,9 +105,10 @@ export class NewFile {
     for (let at = 0; at < bytes.length;) at += writeSync(this.#open, bytes, at);
   }
 
-  /** Has it on the disk, and closes it. */
+  /** Has it on the disk under its name, and closes it. */
   finish(): void {
     fsyncSync(this.#open);
+    syncFolderOf(this.#path);
     this.#close();
   }
 

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
+import { EventBus } from "../events.ts";
 import { type LocalService, openLocalService } from "../service.ts";
 import { type ApiRequest, requestHeaders, type Transport } from "./api.ts";
 
@@ -8,7 +9,9 @@ import { type ApiRequest, requestHeaders, type Transport } from "./api.ts";
 export interface LocalTransportOptions {
   /** Whether a database is made where there is none. */
   readonly mayCreate: boolean;
-  /** Called with the path before one is made. */
+  /** Whether one is made although its master key is there. */
+  readonly newDatabase: boolean;
+  /** Called with the path once one was made. */
   readonly onCreate: (path: string) => void;
   /** Called when a new master key was made, with its path. */
   readonly onKeyCreated: (path: string) => void;
@@ -45,11 +48,12 @@ export class LocalTransport implements Transport {
   async #open(): Promise<LocalService> {
     const config = loadConfig();
     const { databasePath } = config;
-    if (!existsSync(databasePath)) {
-      if (!this.#options.mayCreate) throw noDatabase(databasePath);
-      this.#options.onCreate(databasePath);
-    }
-    return openLocalService(config, this.#options);
+    if (!this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
+    const events = new EventBus();
+    events.subscribe((event) => {
+      if (event.type === "database.created") this.#options.onCreate(event.path);
+    });
+    return openLocalService(config, { ...this.#options, events });
   }
 }
 

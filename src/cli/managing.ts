@@ -2,6 +2,7 @@ import { Api, ApiRefusal, type Transport } from "./api.ts";
 import {
   type Arguments,
   type CommandSpec,
+  NEW_DATABASE,
   type OptionSpec,
   type Text,
   usageError,
@@ -60,7 +61,7 @@ const KEY_MISSING = "请用 --key-file 指定API密钥 (give --key-file <file>)"
 export function managingCommand(spec: ManagingSpec): CommandSpec {
   return {
     ...spec,
-    options: [...(spec.options ?? []), ...MANAGING_OPTIONS],
+    options: [...(spec.options ?? []), ...(spec.mayCreate ? [NEW_DATABASE] : []), ...MANAGING_OPTIONS],
     run: (args, terminal) => manage(spec, args, terminal),
   };
 }
@@ -105,6 +106,7 @@ async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Termin
   const { LocalTransport } = await import("./local.ts");
   return new LocalTransport({
     mayCreate: spec.mayCreate ?? false,
+    newDatabase: spec.mayCreate === true && args.isSet(NEW_DATABASE.name),
     onKeyCreated: (path) => terminal.tell(keyNotice(path)),
     onCreate: (path) =>
       terminal.tell(

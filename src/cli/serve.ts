@@ -1,5 +1,5 @@
 import { systemClock } from "../clock.ts";
-import { loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../config.ts";
 import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
@@ -10,14 +10,15 @@ import type { Snapshot } from "../ops/metrics.ts";
 
 /**
  * `accesstoken serve`: runs the service until a signal, then stops it in order. With more than one of `workers`, that
- * many processes share the port and the database.
+ * many processes share the port and the database. For `newDatabase` see `UnlockOptions`.
  */
-export async function runServe(workers: number): Promise<ExitCode> {
+export async function runServe(workers: number, newDatabase: boolean): Promise<ExitCode> {
   if (workers > 1) {
+    const config = loadConfig();
     return superviseWorkers({
       workers,
-      config: loadConfig(),
-      onKeyCreated: noticeKey,
+      config,
+      store: { events: loggedEvents(config), onKeyCreated: noticeKey, newDatabase },
       onWorkerEnded: (index, exitCode) =>
         console.error(
           `accesstoken: 工作进程${index + 1}已退出，正在重启 (worker ${index + 1} ended with ${exitCode}; it is started again)`,
@@ -27,11 +28,16 @@ export async function runServe(workers: number): Promise<ExitCode> {
   // Listened for before the start: a signal that comes during it must not be lost.
   const stopping = stopSignal();
   const config = loadConfig();
-  const events = new EventBus();
-  events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
-  const service = await startService(config, { events, onKeyCreated: noticeKey });
+  const events = loggedEvents(config);
+  const service = await startService(config, { events, onKeyCreated: noticeKey, newDatabase });
   await service.stop(await stopping);
   return 0;
+}
+
+function loggedEvents({ logLevel }: Config): EventBus {
+  const events = new EventBus();
+  events.subscribe(createLog(logLevel, systemClock, (line) => console.log(line)));
+  return events;
 }
 
 function noticeKey(path: string): void {
@@ -52,8 +58,7 @@ export interface WorkerPlace {
 export async function runWorker({ index, count, port }: WorkerPlace): Promise<ExitCode> {
   const stopping = Promise.race([stopSignal(), supervisorGone()]);
   const config = { ...loadConfig(), port };
-  const events = new EventBus();
-  events.subscribe(createLog(config.logLevel, systemClock, (line) => console.log(line)));
+  const events = loggedEvents(config);
   const waiting = new Map<number, (snapshots: readonly Snapshot[]) => void>();
   let nextId = 1;
   const service = await startService(config, {

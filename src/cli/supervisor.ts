@@ -17,8 +17,8 @@ const SNAPSHOTS_MS = 500;
 export interface SupervisorOptions {
   readonly workers: number;
   readonly config: Config;
-  /** Called when a new master key was made, with its path. */
-  readonly onKeyCreated: (path: string) => void;
+  /** How the store is opened, before the workers do. */
+  readonly store: Parameters<typeof prepareStore>[1];
   /** One line for the operator, when a worker ended and is started again. */
   readonly onWorkerEnded: (index: number, exitCode: number | null) => void;
 }
@@ -31,7 +31,7 @@ export interface SupervisorOptions {
  */
 export async function superviseWorkers(options: SupervisorOptions): Promise<ExitCode> {
   const stopping = stopSignal();
-  await prepareStore(options.config, options.onKeyCreated);
+  await prepareStore(options.config, options.store);
   const port = await reservePort(options.config);
   const pool = new WorkerPool(options, port);
   const outcome = await Promise.race([stopping.then(() => 0 as const), pool.start()]);

@@ -7,7 +7,6 @@ import {
   fchownSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -20,6 +19,7 @@ import {
 import { dirname, join } from "node:path";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
+import { makeFolderOf, syncFolderOf } from "./durable-files.ts";
 import { MASTER_KEY_BYTES, SealingKey } from "./sealing-key.ts";
 
 /** The bytes of a master key written as 64 hex digits or as base64; undefined when it is neither. */
@@ -68,15 +68,13 @@ export function createKeyFile(path: string): string {
   const text = `${randomBytes(MASTER_KEY_BYTES).toString("hex")}\n`;
   const draft = tempFileOf(path);
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolderOf(path);
     const file = openSync(draft, "wx", 0o600);
     writeSync(file, text);
     fsyncSync(file);
     closeSync(file);
     createExclusive(draft, path);
-    const folder = openSync(dirname(path), "r");
-    fsyncSync(folder);
-    closeSync(folder);
+    syncFolderOf(path);
     return readFileSync(path, "utf8");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
@@ -140,20 +138,24 @@ export function replaceKey(path: string, from: SealingKey, to: SealingKey): void
       unlinkSync(draft);
       throw error;
     }
-    syncFolder(real);
+    syncFolderOf(real);
   });
 }
 
 /**
- * Removes what rotations that were killed have left half written in the folder of `path`: each holds a master key.
+ * Removes what processes that were killed have left half written in the folder of `path`: each holds a master key.
  *
- * Those of processes that still run stay.
+ * Those of processes that still run stay. Does nothing where the folder can't be read or written.
  */
 export function removeTempFiles(path: string): void {
   const folder = dirname(path);
-  for (const name of readdirSync(folder)) {
-    const pid = Number(TEMP_FILE.exec(name)?.[1] ?? Number.NaN);
-    if (pid > 0 && !isRunning(pid)) unlinkSync(join(folder, name));
+  try {
+    for (const name of readdirSync(folder)) {
+      const pid = Number(TEMP_FILE.exec(name)?.[1] ?? Number.NaN);
+      if (pid > 0 && !isRunning(pid)) unlinkSync(join(folder, name));
+    }
+  } catch {
+    // A key on a read-only mount is as good as any; and what another process has removed meanwhile is gone.
   }
 }
 
@@ -191,7 +193,7 @@ function writeOnce(path: string, key: SealingKey, owner: Owner): void {
   if (!existsSync(path)) {
     const draft = writeTempFile(path, key, owner);
     createExclusive(draft, path);
-    syncFolder(path);
+    syncFolderOf(path);
   }
   if (!holds(path, key)) throw occupied(path);
 }
@@ -213,15 +215,6 @@ function writeTempFile(path: string, key: SealingKey, { uid, gid, mode }: Owner)
     closeSync(file);
   }
   return draft;
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(dirname(path), "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }
 
 function naming<T>(path: string, work: () => T): T {

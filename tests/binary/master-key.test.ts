@@ -51,8 +51,8 @@ test("the master key is changed under two running workers, which go on, and a re
 
 test("with MASTER_KEY the new key goes to a file, is not shown, and the person is told to set it", async () => {
   await using at = setup();
-  const env = { MASTER_KEY: OLD };
-  const { service, url } = await at.world.serve(env);
+  const env = { MASTER_KEY: OLD, ANONYMOUS: "on" };
+  const { service, url } = await at.world.serve(env, ["--new-database"]);
   const before = await at.token(url);
   expect((await at.run(ROTATE, env)).code).toBe(2);
   const { code, stdout, stderr } = await at.run([...ROTATE, "--new-key-file", "new.key"], env);
@@ -63,7 +63,7 @@ test("with MASTER_KEY the new key goes to a file, is not shown, and the person i
   expect(await at.token(url)).toBe(before);
   service.signal("SIGTERM");
   expect(await service.exited()).toBe(0);
-  const again = await at.world.serve({ MASTER_KEY: at.read("new.key").trim() });
+  const again = await at.world.serve({ ...env, MASTER_KEY: at.read("new.key").trim() });
   expect(await at.token(again.url)).toBe(before);
 });
 

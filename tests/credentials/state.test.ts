@@ -37,6 +37,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
     path: join(folder, "test.db"),
     masterKey: new Secret("00".repeat(32)),
     masterKeyFile: "",
+    newDatabase: true,
     clock,
     onKeyCreated: () => undefined,
   });

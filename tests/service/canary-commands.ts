@@ -15,7 +15,13 @@ export class Commands {
 
   /** A new API key of an administrator; the client is made when there is none. */
   async createAdminKey(): Promise<string> {
-    const { code, stdout, stderr } = await this.#run(["keys", "create", "--admin", "--json"]);
+    const { code, stdout, stderr } = await this.#run([
+      "keys",
+      "create",
+      "--admin",
+      "--new-database",
+      "--json",
+    ]);
     if (code !== 0) throw new Error(stderr);
     return (JSON.parse(stdout) as { api_key: string }).api_key;
   }

@@ -22,7 +22,7 @@ const NOWHERE = { stdout: [], stderr: [], answers: [], files: [], filesAfterward
 
 test("P6: no secret, token, ticket, code or session key is in the output, an answer or a file", async () => {
   await using world = canaryHarness();
-  const { service, url } = await world.serve(VARIABLES);
+  const { service, url } = await world.serve(VARIABLES, ["--new-database"]);
   const ear = new Ear(url);
   const journey = new Journey(ear);
   for (let n = 0; n < 100; n++) for (const fault of FAULTS) world.sandbox.inject({ ...fault, times: 1 });
@@ -75,7 +75,7 @@ test("P6: nor is an API key or a secret that an administrator handles, nor in th
   await using world = canaryHarness();
   const commands = new Commands(world);
   const adminKey = await commands.createAdminKey();
-  const { service, url } = await world.serve(VARIABLES);
+  const { service, url } = await world.serve(VARIABLES, ["--new-database"]);
   const ear = new Ear(url);
   ear.secrets.set(adminKey, "api_key");
   const management = new Management(ear, adminKey);

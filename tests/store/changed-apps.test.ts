@@ -36,6 +36,7 @@ async function setup() {
     path: join(folder, "test.db"),
     masterKey: new Secret("00".repeat(32)),
     masterKeyFile: "",
+    newDatabase: true,
     clock,
     onKeyCreated: () => undefined,
   });

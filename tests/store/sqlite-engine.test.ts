@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDatabase } from "../../src/store/sqlite/open-database.ts";
+import { createDatabase, openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { SqliteEngine } from "../../src/store/sqlite/sqlite-engine.ts";
 import { Child } from "../support/child.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -13,6 +13,7 @@ import { CREATE_CLIENTS } from "./programs/create-clients.ts";
 const openSqlite: OpenEngine = async () => {
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-engine-"));
   const path = join(folder, "accesstoken.db");
+  createDatabase(path);
   const opened: (() => void)[] = [];
   const openEngine = () => {
     const reader = openDatabase(path);

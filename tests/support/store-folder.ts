@@ -50,6 +50,8 @@ export class StoreFolder {
       path: this.path,
       masterKey: undefined,
       masterKeyFile: this.keyPath,
+      // A key that comes from elsewhere is there before the first database is.
+      newDatabase: options.masterKey !== undefined,
       clock: this.clock,
       onKeyCreated: (path) => this.keysCreated.push(path),
       onDamaged: (name) => this.damaged.push(credentialKey(name)),

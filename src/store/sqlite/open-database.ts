@@ -1,35 +1,54 @@
 import { Database, SQLiteError } from "bun:sqlite";
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { ServiceError } from "../../errors.ts";
+import { makeFolderOf, syncFolderOf } from "../durable-files.ts";
 import { BACKGROUND_ATTEMPTS, BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
 import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
 import engine from "../../../drizzle/0001_engine.sql" with { type: "text" };
 import access from "../../../drizzle/0002_access.sql" with { type: "text" };
 import gateway from "../../../drizzle/0003_gateway.sql" with { type: "text" };
 import house from "../../../drizzle/0004_house.sql" with { type: "text" };
+import hardening from "../../../drizzle/0005_hardening.sql" with { type: "text" };
 import type { Clock } from "../../clock.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
 
 /** What a database says about itself before anything is written to it. */
 export interface DatabaseInspection {
+  /** Whether there is one, be it without a table: a first start that was cut off leaves it so. */
+  readonly exists: boolean;
   /** The keyring's rows; none for a new database. */
   readonly keys: readonly { readonly keyId: string; readonly proof: string }[];
   /** Whether it has every migration that this version knows. */
   readonly isMigrated: boolean;
 }
 
-const NEW: DatabaseInspection = { keys: [], isMigrated: false };
+const NEW: DatabaseInspection = { exists: true, keys: [], isMigrated: false };
 
 /**
- * Reads a database that may be damaged, foreign or too new, without changing a byte of it.
+ * Reads a database that may be damaged, foreign or too new, without changing what is in it.
  *
  * @throws {ServiceError} `store_unusable` with the next step, when it should not be opened for writing.
  */
 export function inspectDatabase(path: string): DatabaseInspection {
-  if (!existsSync(path) || statSync(path).size === 0) return NEW;
+  try {
+    return inspect(path);
+  } catch (error) {
+    if (!(error instanceof SQLiteError) || error.code !== "SQLITE_READONLY_ROLLBACK") throw error;
+    // A first start was cut off in the midst of the switch to a write-ahead log: whoever may write takes that back.
+    rollBack(path);
+    return inspect(path);
+  }
+}
+
+function inspect(path: string): DatabaseInspection {
   let database: Database | undefined;
   try {
+    const facts = statSync(path, { throwIfNoEntry: false });
+    if (!facts || (facts.size === 0 && !existsSync(`${path}-journal`))) return { ...NEW, exists: false };
+    if (!facts.isFile()) throw unopenable(path, "EISDIR");
+    // SQLite would begin with what it may only read, and make files beside it that nobody may write.
+    if (denialOf(path)) throw unopenable(path, "EACCES");
     database = new Database(path, { readonly: true });
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     // One moment for all that is looked at: another process may be making its tables just now.
@@ -45,20 +64,52 @@ export function inspectDatabase(path: string): DatabaseInspection {
     const keys = database
       .query<{ keyId: string; proof: string }, []>("SELECT key_id AS keyId, proof FROM keyring")
       .all();
-    return { keys, isMigrated: applied.length === known.size };
+    return { exists: true, keys, isMigrated: applied.length === known.size };
   } catch (error) {
-    if (!(error instanceof SQLiteError) || error.code?.startsWith("SQLITE_BUSY")) throw error;
-    throw damaged(path, error.code ?? "SQLITE_ERROR");
+    if (error instanceof ServiceError) throw error;
+    const code = codeOf(error);
+    if (code.startsWith("SQLITE_BUSY") || code === "SQLITE_READONLY_ROLLBACK") throw error;
+    // Anything else that SQLite says is about who may do what with the files, or about the disk.
+    throw /^SQLITE_(NOTADB|CORRUPT|ERROR|FORMAT)/.test(code) ? damaged(path, code) : unopenable(path, code);
   } finally {
     database?.close();
   }
 }
 
-/** Opens a database for reading and writing, and makes it, with its folder, for the owner alone. */
+function rollBack(path: string): void {
+  try {
+    using database = new Database(path, { create: false, readwrite: true });
+    database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    database.query("SELECT 1 FROM sqlite_master LIMIT 1").get();
+  } catch (error) {
+    const code = codeOf(error);
+    if (code.startsWith("SQLITE_BUSY")) throw error;
+    throw unopenable(path, code);
+  }
+}
+
+/**
+ * Makes the database, with its folder, for the owner alone, unless it is there. On the disk, and in use with a
+ * write-ahead log, when it returns.
+ */
+export function createDatabase(path: string): void {
+  try {
+    makeFolderOf(path);
+    const file = openSync(path, "a", 0o600);
+    fsyncSync(file);
+    closeSync(file);
+    openDatabase(path).close();
+    // SQLite leaves it to chance whether the end of its rollback journal is on the disk, too.
+    syncFolderOf(path);
+  } catch (error) {
+    if (error instanceof ServiceError || codeOf(error).startsWith("SQLITE_BUSY")) throw error;
+    throw unopenable(path, codeOf(error));
+  }
+}
+
+/** Opens a database that is there for reading and writing. */
 export function openDatabase(path: string): Database {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
     const database = new Database(path, { create: false, readwrite: true });
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     database.run("PRAGMA journal_mode = WAL");
@@ -68,12 +119,63 @@ export function openDatabase(path: string): Database {
     database.run("PRAGMA secure_delete = ON");
     return database;
   } catch (error) {
-    if (error instanceof SQLiteError && error.code?.startsWith("SQLITE_BUSY")) throw error;
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new ServiceError(
-      "store_unusable",
-      `DATABASE_URL file:${path}: 无法打开或创建，请检查路径和权限 (can't be opened or created: ${code}; check path and permissions)`,
-    );
+    const code = codeOf(error);
+    if (code.startsWith("SQLITE_BUSY")) throw error;
+    throw unopenable(path, code);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unknown";
+}
+
+/** That the files can't be used as they lie there: it names the one that is in the way, whose it is, and who we are. */
+function unopenable(path: string, code: string): ServiceError {
+  const { zh, en } = whatIsInTheWay(path);
+  return new ServiceError(
+    "store_unusable",
+    `DATABASE_URL file:${path}: 无法打开或创建，${zh} (can't be opened or created: ${code}; ${en})`,
+  );
+}
+
+function whatIsInTheWay(path: string): { readonly zh: string; readonly en: string } {
+  const denial = denialOf(path);
+  if (denial) {
+    const { place, code } = denial;
+    const facts = statOf(place);
+    const owner = facts
+      ? `uid ${facts.uid}, mode ${(facts.mode & 0o7777).toString(8).padStart(4, "0")}`
+      : code;
+    const user = `uid ${process.geteuid?.() ?? "?"}`;
+    const isReadOnly = code === "EROFS";
+    return {
+      zh: `${place}（${owner}）${isReadOnly ? "位于只读文件系统" : "不允许本进程访问"}，本进程为 ${user}；文件内容未必有损，请修正属主、权限或挂载`,
+      en: `${place} (${owner}) ${isReadOnly ? "is on a read-only file system" : "does not let this process in"}, which is ${user}; nothing is known to be damaged; fix owner, mode or mount`,
+    };
+  }
+  return statOf(path)?.isDirectory()
+    ? { zh: "该路径是目录，请指定文件", en: "it is a folder; name a file" }
+    : { zh: "请检查路径、磁盘空间和权限", en: "check path, disk space and permissions" };
+}
+
+/** The first of folder, database and its companions that this process may not read and write; those that are missing don't count. */
+function denialOf(path: string): { readonly place: string; readonly code: string } | undefined {
+  const { R_OK, W_OK, X_OK } = constants;
+  for (const place of [dirname(path), path, `${path}-wal`, `${path}-shm`]) {
+    try {
+      accessSync(place, place === dirname(path) ? R_OK | W_OK | X_OK : R_OK | W_OK);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") return { place, code: codeOf(error) };
+    }
+  }
+  return undefined;
+}
+
+function statOf(place: string) {
+  try {
+    return statSync(place, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
   }
 }
 
@@ -105,6 +207,7 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0002_access", sql: access },
   { name: "0003_gateway", sql: gateway },
   { name: "0004_house", sql: house },
+  { name: "0005_hardening", sql: hardening },
 ];
 
 /** The names of the migrations that `database` has had; empty for a new one. */
@@ -119,8 +222,11 @@ export function appliedMigrations(database: Database): string[] {
     .map(({ name }) => name);
 }
 
-/** Brings `database` to the newest schema in one transaction. Another process that does the same waits its turn. */
-export function migrate(database: Database, now: number): void {
+/**
+ * Brings `database` to the newest schema in one transaction, and with it, where it had no table yet, does `begin`.
+ * Another process that does the same waits its turn. Returns whether it had no table yet.
+ */
+export function migrate(database: Database, now: number, begin?: () => void): boolean {
   const bringUp = database.transaction(() => {
     const applied = new Set(appliedMigrations(database));
     if (applied.size === 0) {
@@ -133,8 +239,10 @@ export function migrate(database: Database, now: number): void {
       for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);
       database.query("INSERT INTO migrations (name, applied_at) VALUES (?, ?)").run(name, now);
     }
+    if (applied.size === 0) begin?.();
+    return applied.size === 0;
   });
-  bringUp.immediate();
+  return bringUp.immediate();
 }
 
 const NO_KEY =

@@ -95,9 +95,8 @@ class Rotation {
   }
 
   async run(): Promise<RotationReport> {
-    const { masterKey, masterKeyFile, newKeyFile, clock, graceMs = GRACE_MS } = this.#options;
-    const keyFile = masterKey ? newKeyFile : masterKeyFile;
-    if (keyFile !== undefined) removeTempFiles(keyFile);
+    const { newKeyFile, clock, graceMs = GRACE_MS } = this.#options;
+    if (newKeyFile !== undefined) removeTempFiles(newKeyFile);
     await this.#do(() => this.#keyring.refresh());
     const candidate = chooseNewKey(this.#keyring, this.#options);
     const prepared = new Resealing(this.#database, this.#keyring, candidate);

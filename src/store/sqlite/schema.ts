@@ -221,6 +221,13 @@ export const apiKeys = sqliteTable(
   (table) => [index("api_keys_of_client").on(table.client)],
 );
 
+/** What an administrator has decided for all processes. */
+export const settings = sqliteTable("settings", {
+  /** `anonymous`: `off` where anonymous access was ended. */
+  name: text().primaryKey(),
+  value: text().notNull(),
+});
+
 /** The epochs of the topics in `Changes`: numbers that grow with every change. */
 export const revisions = sqliteTable("revisions", {
   name: text().primaryKey(),

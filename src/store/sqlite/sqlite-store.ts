@@ -1,3 +1,4 @@
+import { eq } from "drizzle-orm";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
@@ -20,6 +21,7 @@ import { SqliteCallCountStore } from "./sqlite-counts.ts";
 import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
 import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./open-database.ts";
+import { settings } from "./schema.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
 import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
@@ -77,6 +79,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       pacing: new SqlitePacingStore(sql, clock, audit),
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
+      isAnonymousEnded: await sql.read(async (queries) => {
+        const [row] = await queries.select().from(settings).where(eq(settings.name, "anonymous"));
+        return row?.value === "off";
+      }),
       loginAnswers: new SqliteIdempotencyStore(sql, keyring),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>

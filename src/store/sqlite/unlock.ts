@@ -5,11 +5,11 @@ import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring } from "../keyring.ts";
-import { createKeyFile, parseMasterKey, readKeyFile } from "../key-file.ts";
+import { createKeyFile, parseMasterKey, readKeyFile, removeTempFiles } from "../key-file.ts";
 import { MASTER_KEY_BYTES, type SealedPlace, SealingKey } from "../sealing-key.ts";
-import { type DatabaseInspection, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
+import { createDatabase, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement, type Transaction } from "./statement.ts";
-import { dataKeys } from "./schema.ts";
+import { dataKeys, settings } from "./schema.ts";
 import { insertKey, SqliteKeyTable } from "./sqlite-key-table.ts";
 
 /** Where the database is and what seals it. */
@@ -19,8 +19,15 @@ export interface UnlockOptions {
   readonly masterKey: Secret | undefined;
   readonly masterKeyFile: string;
   readonly clock: Clock;
+  /**
+   * Whether a database is made although there is a master key already, so that one must have been lost: then it begins
+   * with anonymous access ended. Default false.
+   */
+  readonly newDatabase?: boolean;
   /** Called once a new master key has been made, with its path: losing it loses the data. */
   readonly onKeyCreated: (path: string) => void;
+  /** Called once a new database has been made, with its path. */
+  readonly onDatabaseCreated?: ((path: string) => void) | undefined;
 }
 
 /** An open database and the keys to it. */
@@ -36,24 +43,37 @@ const MAX_LOOKS = 3;
  * Opens the database, or makes it, brings it to the newest schema and proves its key.
  *
  * The database and the key are looked at before anything is written, so that a wrong key, a damaged file or one from
- * a newer version is left as it is.
+ * a newer version is left as it is. A new database is on the disk before its key: where there is a key and no database,
+ * that was lost, whenever a first start was cut off.
  *
  * @throws {ServiceError} `store_unusable` with the next step.
  */
 export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDatabase> {
   const { path, clock } = options;
-  const key = await findKey(options);
+  const { key: given, exists } = await findKey(options);
+  if (!exists) await runStatement(clock, () => createDatabase(path));
+  const key = given ?? makeKey(options);
   const database = await runStatement(clock, () => openDatabase(path));
   try {
-    await runStatement(clock, () => migrate(database, clock.now()));
+    const begin = () => {
+      if (given && !exists) endAnonymousAccess(database);
+    };
+    const isNew = await runStatement(clock, () => migrate(database, clock.now(), begin));
+    if (isNew) options.onDatabaseCreated?.(path);
     const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
     const keyring = new Keyring({ table: new SqliteKeyTable(database), key, readKey });
     await runStatement(clock, () => proveKey(database, keyring, key, options));
+    if (!options.masterKey) removeTempFiles(options.masterKeyFile);
     return { database, keyring };
   } catch (error) {
     database.close();
     throw error;
   }
+}
+
+/** In the database that takes the place of a lost one: its clients are gone, and nobody else may have what they had. */
+function endAnonymousAccess(database: Database): void {
+  drizzle({ client: database }).insert(settings).values({ name: "anonymous", value: "off" }).run();
 }
 
 /** Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it. */
@@ -66,33 +86,36 @@ export function closeDatabase(database: Database): void {
   database.close();
 }
 
-/** The key that this process was given, if it opens the database. */
-async function findKey(options: UnlockOptions): Promise<SealingKey> {
+/** The key that this process was given, if it opens the database; undefined where both are still to be made. */
+async function findKey(
+  options: UnlockOptions,
+): Promise<{ readonly key: SealingKey | undefined; readonly exists: boolean }> {
   for (let look = 1; ; look++) {
-    const { keys } = await runStatement(options.clock, () => inspectDatabase(options.path));
-    const key = givenKey(options, keys);
-    const row = keys.find(({ keyId }) => keyId === key.keyId);
-    if (keys.length === 0 || (row && key.matches(row.proof))) return key;
+    // The key first: where it is there, so was the database.
+    const key = givenKey(options);
+    const { exists, keys } = await runStatement(options.clock, () => inspectDatabase(options.path));
+    const row = keys.find(({ keyId }) => keyId === key?.keyId);
+    if (key && !exists && !options.newDatabase) throw lostDatabase(options);
+    if (keys.length === 0 || (row && key?.matches(row.proof))) return { key, exists };
     if (look < MAX_LOOKS) continue;
-    throw row ? damagedProof(options) : wrongKey(options);
+    throw !key ? missingKey(options) : row ? damagedProof(options) : wrongKey(options);
   }
 }
 
-/** Makes a key file when the database is new and there is none. */
-function givenKey(options: UnlockOptions, keys: DatabaseInspection["keys"]): SealingKey {
-  const { masterKey, masterKeyFile } = options;
-  let text = masterKey ?? secretOf(readKeyFile(masterKeyFile));
-  if (!text) {
-    if (keys.length > 0) {
-      throw new ServiceError(
-        "store_unusable",
-        `${originOf(options)}: 主密钥不存在，而数据库已加密；请放回原来的主密钥文件 (missing, but the database is sealed; put the original key file back)`,
-      );
-    }
-    text = secretOf(createKeyFile(masterKeyFile));
-    options.onKeyCreated(masterKeyFile);
-  }
-  const bytes = text && parseMasterKey(text);
+function givenKey(options: UnlockOptions): SealingKey | undefined {
+  const text = options.masterKey ?? secretOf(readKeyFile(options.masterKeyFile));
+  return text && sealingKeyOf(text, options);
+}
+
+/** Makes the key file, or takes the one that another process has made at the same moment. */
+function makeKey(options: UnlockOptions): SealingKey {
+  const text = createKeyFile(options.masterKeyFile);
+  options.onKeyCreated(options.masterKeyFile);
+  return sealingKeyOf(new Secret(text), options);
+}
+
+function sealingKeyOf(text: Secret, options: UnlockOptions): SealingKey {
+  const bytes = parseMasterKey(text);
   if (bytes) return new SealingKey(bytes);
   throw new ServiceError(
     "store_unusable",
@@ -154,6 +177,20 @@ function dataKeyPlace(row: string): SealedPlace {
 
 function originOf({ masterKey, masterKeyFile }: UnlockOptions): string {
   return masterKey ? "MASTER_KEY" : `MASTER_KEY_FILE ${masterKeyFile}`;
+}
+
+function missingKey(options: UnlockOptions): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `${originOf(options)}: 主密钥不存在，而数据库已加密；请放回原来的主密钥文件 (missing, but the database is sealed; put the original key file back)`,
+  );
+}
+
+function lostDatabase(options: UnlockOptions): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `DATABASE_URL file:${options.path}: 数据库不存在或为空，而主密钥（${originOf(options)}）已存在；请检查路径和挂载，或从备份恢复；确要新建时加 --new-database (there is no database, or an empty file, but its master key is there: check path and mounts, or restore a backup; to begin anew, give --new-database)`,
+  );
 }
 
 function wrongKey(options: UnlockOptions): ServiceError {
