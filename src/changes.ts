@@ -1,3 +1,5 @@
+import { ServiceError } from "./errors.ts";
+
 /** What processes cache of the store, and reread when another process changes it. `keys` are the master keys. */
 export const TOPICS = ["apps", "clients", "credentials", "keys"] as const;
 export type Topic = (typeof TOPICS)[number];
@@ -44,16 +46,32 @@ export class Mirror {
   readonly #changes: Changes;
   readonly #topic: Topic;
   readonly #read: (epoch: number) => Promise<void>;
+  readonly #onFailed: (error: unknown) => void;
+  #isFailing = false;
   #epoch = -1;
   #reading: Promise<void> | undefined;
   #unsubscribe: (() => void) | undefined;
   #retry: Timer | undefined;
 
-  /** `read` loads everything and replaces the copy; it receives the epoch, and never runs concurrently. */
-  constructor(changes: Changes, topic: Topic, read: (epoch: number) => Promise<void>) {
+  /**
+   * `read` loads everything and replaces the copy; it receives the epoch, and never runs concurrently. `onFailed` is
+   * called with the first of several failures in a row.
+   */
+  constructor(
+    changes: Changes,
+    topic: Topic,
+    read: (epoch: number) => Promise<void>,
+    onFailed: (error: unknown) => void = () => undefined,
+  ) {
     this.#changes = changes;
     this.#topic = topic;
     this.#read = read;
+    this.#onFailed = onFailed;
+  }
+
+  /** Whether the last attempt to bring the copy up to date failed. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   /** The epoch of the copy; -1 before the first read. */
@@ -61,9 +79,22 @@ export class Mirror {
     return this.#epoch;
   }
 
-  /** Resolves when everything committed before the call is loaded. Throws what `read` throws. */
+  /** Resolves when everything committed before the call is loaded. Throws what `read` throws; `unavailable` without it. */
   async refresh(): Promise<void> {
+    try {
+      await this.#catchUp();
+      this.#isFailing = false;
+    } catch (error) {
+      if (!this.#isFailing) this.#onFailed(error);
+      this.#isFailing = true;
+      throw error;
+    }
+  }
+
+  async #catchUp(): Promise<void> {
     await this.#changes.catchUp();
+    if (!this.#changes.isLive)
+      throw new ServiceError("unavailable", "暂时无法读取数据库 (the database can't be read just now)");
     for (;;) {
       // Taken before the read, so that a change during it leads to another one.
       const epoch = this.#changes.epoch(this.#topic);

@@ -58,6 +58,8 @@ export type ServiceEvent =
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
   /** A caller was denied something for what it is, not for what it sent. `code` as in the envelope. */
   | { readonly type: "access.denied"; readonly code: number; readonly route: string }
+  /** Clients and keys can't be read: what was read before still applies. Reported once until they can be. */
+  | { readonly type: "access.unreadable"; readonly code: ErrorCode }
   /** A write to the audit failed: the change was not made; counts are written later. */
   | { readonly type: "audit.failed"; readonly code: ErrorCode }
   /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever pruned. */
@@ -74,7 +76,10 @@ export type ServiceEvent =
   | { readonly type: "waiter.removed"; readonly key: string }
   /** A token was revoked `earlyMs` before it would have expired: another program fetches tokens for this app. */
   | { readonly type: "credential.revoked_early"; readonly key: string; readonly earlyMs: number }
-  /** A sealed value in the store can't be opened. It counts as missing, so a new one will replace it. */
+  /**
+   * A row in the store can't be read whole. A credential counts as missing, so a new one will replace it; a client or a key
+   * is accepted no more.
+   */
   | { readonly type: "store.damaged"; readonly key: string }
   /** Nine tenths of a day's quota are used: renewals ahead of time stop. */
   | {

@@ -23,6 +23,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "credential.fenced": { level: "warn", fields: ["key", "generation"] },
   "credential.cleared": { level: "info", fields: ["key", "address"] },
   "access.denied": { level: "debug", fields: ["code", "route"] },
+  "access.unreadable": { level: "error", fields: ["code"] },
   "audit.failed": { level: "error", fields: ["code"] },
   "audit.broken": { level: "error", fields: ["id"] },
   "app.unblocked": { level: "info", fields: ["key", "address"] },

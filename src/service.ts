@@ -20,6 +20,7 @@ import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
+import { ServiceError } from "./errors.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Concurrency } from "./access/limits.ts";
@@ -35,7 +36,7 @@ import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
-import { Readiness } from "./ops/readiness.ts";
+import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
@@ -125,13 +126,21 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     if (!isLocal) await store.apps.replaceAll(config.apps);
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
-    const clients = new ClientDirectory(store.clients, store.changes, clock);
+    const clients = new ClientDirectory(store.clients, store.changes, clock, (error) =>
+      events.emit({
+        type: "access.unreadable",
+        code: error instanceof ServiceError ? error.code : "internal",
+      }),
+    );
     const calls = new CallCounter(store.callCounts, clock, (platform, appId) =>
       directory.has(platform, appId),
     );
     const { sharesPort = false, workers = 1 } = options;
     const audit = new AuditTrail(store.audit, clock, events, config.auditRetentionDays);
-    const readiness = new Readiness(() => store.probe(), clock);
+    const readiness = new Readiness(
+      async () => [...(await store.probe()), ...faultsOfAccess(await clients.unreadableMs())],
+      clock,
+    );
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -204,7 +213,11 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
     // Before the first request: a revoked caller must not be admitted.
-    await Promise.all([administration.refresh(), clients.refresh()]);
+    const firstRead = clients.refresh().catch((error: unknown) => {
+      // A service that knows no key admits nobody by one, and says in /readyz what it lacks.
+      if (isLocal) throw error;
+    });
+    await Promise.all([administration.refresh(), firstRead]);
     const access = new Access({
       directory,
       clients,
@@ -343,6 +356,7 @@ function openStore(
     onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
     onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
     onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),
+    onDamagedRow: (key) => events?.emit({ type: "store.damaged", key }),
     onAuditFailed: (code) => events?.emit({ type: "audit.failed", code }),
   });
 }

@@ -170,9 +170,14 @@ export class Authenticator {
     return denied(principal, tooMany("密钥或secret错误次数过多", "too many wrong keys or secrets", waitMs));
   }
 
-  /** What is expired or revoked about a key or its client; undefined while both are valid. */
+  /** What is damaged, expired or revoked about a key or its client; undefined while both are valid. */
   #invalidityOf({ key, owner }: KnownKey): ServiceError | undefined {
     if (key.revokedAt !== undefined) return unauthorized("API密钥已吊销", "the API key is revoked");
+    if (key.isDamaged || owner.client.damaged)
+      return forbidden(
+        "该客户端或其密钥在数据库中的记录已损坏，请管理员重新设置",
+        "the record of the client or of its key is damaged; an administrator must set it again",
+      );
     const { expiresAt } = owner.client;
     if (key.expiresAt === undefined && expiresAt === undefined) return undefined;
     const now = this.#options.clock.now();

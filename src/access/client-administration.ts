@@ -1,4 +1,4 @@
-import { outdated } from "../apps/app-administration.ts";
+import { notReadBack, outdated } from "../apps/app-administration.ts";
 import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
@@ -79,7 +79,8 @@ export class ClientAdministration {
     { actor, version }: ChangeOptions,
   ): Promise<void> {
     const { store, clock } = this.#parts;
-    const current = this.#find(name, version);
+    const { damaged, ...current } = this.#find(name, version);
+    checkRepair(damaged ?? [], input);
     const change = changeWithDelivery(current, input);
     const changed: Client = {
       ...current,
@@ -151,15 +152,19 @@ export class ClientAdministration {
     );
   }
 
-  /** Rereads the clients after a change, which is made even where that fails. */
+  /** Rereads the clients after a change, which is made even where that fails. Throws `unavailable`. */
   async #reload(): Promise<void> {
-    await this.#parts.directory.refresh().catch(() => undefined);
+    try {
+      await this.#parts.directory.refresh();
+    } catch (cause) {
+      throw notReadBack(cause);
+    }
   }
 
   /** Whether the same client exists. Throws `conflict` when there is another of that name. */
   #exists(name: string, settings: ClientSettings): boolean {
     const current = this.#parts.directory.find(name);
-    if (!current || isSame(current, settings)) return current !== undefined;
+    if (!current || (!current.damaged && isSame(current, settings))) return current !== undefined;
     throw new ServiceError(
       "conflict",
       "该客户端已存在且内容不同，请改用修改 (the client exists with other settings; update it instead)",
@@ -187,9 +192,35 @@ export class ClientAdministration {
   }
 }
 
-/** Whether a key is neither revoked nor expired at `now` (epoch milliseconds). */
-export function isLive({ revokedAt, expiresAt }: ApiKeyRecord, now: number): boolean {
-  return revokedAt === undefined && (expiresAt === undefined || now < expiresAt);
+/** Whether a key is neither revoked, damaged nor expired at `now` (epoch milliseconds). */
+export function isLive({ revokedAt, isDamaged, expiresAt }: ApiKeyRecord, now: number): boolean {
+  return revokedAt === undefined && !isDamaged && (expiresAt === undefined || now < expiresAt);
+}
+
+/** The settings of a client by their names in `/v1`. */
+const SETTINGS: Readonly<Record<string, keyof ClientSettings>> = {
+  environment: "environment",
+  grants: "grants",
+  networks: "networks",
+  expires_at: "expiresAt",
+  rate_limit: "rateLimit",
+  concurrency: "concurrency",
+  delivery: "delivery",
+  policy: "policy",
+};
+
+/** Refuses a change that would put a default in the place of a damaged setting, which may have been a narrower one. */
+function checkRepair(damaged: readonly string[], input: Partial<ClientSettings>): void {
+  const missing = damaged.filter((name) => {
+    const setting = SETTINGS[name];
+    return setting !== undefined && !(setting in input);
+  });
+  if (missing.length === 0) return;
+  const names = missing.join(", ");
+  throw new ServiceError(
+    "conflict",
+    `该客户端的 ${names} 已损坏，请在本次修改中一并设置 (its ${names} can't be read; set them with this change)`,
+  );
 }
 
 /** There is no such key, or it is revoked or expired. */

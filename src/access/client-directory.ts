@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
+import { ServiceError } from "../errors.ts";
 import { isWellFormedApiKey } from "./api-key.ts";
 import {
   type Action,
@@ -49,6 +50,8 @@ export class ClientDirectory {
   readonly #store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">;
   readonly #mirror: Mirror;
   readonly #clock: Clock;
+  /** By the monotonic clock. */
+  #failingSince = 0;
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
   /** By the first 48 bits of the key's digest. */
@@ -62,15 +65,39 @@ export class ClientDirectory {
   readonly #usedAt = new Map<string, number>();
   readonly #unwritten = new Set<string>();
 
-  constructor(store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">, changes: Changes, clock: Clock) {
+  /** `onUnreadable` is called when clients and keys can't be read, once until they can be. */
+  constructor(
+    store: Pick<ClientStore, "load" | "lastUsesOf" | "touchKeys">,
+    changes: Changes,
+    clock: Clock,
+    onUnreadable: (error: unknown) => void = () => undefined,
+  ) {
     this.#store = store;
-    this.#mirror = new Mirror(changes, "clients", () => this.#read());
+    this.#mirror = new Mirror(
+      changes,
+      "clients",
+      () => this.#read(),
+      (error) => {
+        this.#failingSince = clock.monotonic();
+        onUnreadable(error);
+      },
+    );
     this.#clock = clock;
   }
 
-  /** Whether there has ever been a client here, in any process. */
+  /** Whether there is a client here, or has ever been one, in any process; also while that can't be read. */
   get isInUse(): boolean {
-    return this.#mirror.epoch > 0;
+    return this.#mirror.epoch !== 0 || this.#clients.size > 0 || this.#keysOf.size > 0;
+  }
+
+  /**
+   * For how long the clients and keys of the store could not be read, in milliseconds; 0 when they just were, Infinity when
+   * they never were. Never throws.
+   */
+  async unreadableMs(): Promise<number> {
+    await this.refresh().catch(() => undefined);
+    if (!this.#mirror.isFailing) return 0;
+    return this.#mirror.epoch < 0 ? Infinity : this.#clock.monotonic() - this.#failingSince;
   }
 
   /**
@@ -81,16 +108,23 @@ export class ClientDirectory {
     return this.#mirror.epoch;
   }
 
-  /** The key of that text and whose it is; undefined for an unknown one, well-formed or not. */
+  /**
+   * The key of that text and whose it is; undefined for an unknown one, well-formed or not.
+   *
+   * @throws {ServiceError} `unavailable` while the keys were never read.
+   */
   keyOf(text: string): KnownKey | undefined {
     const before = this.#byText.get(text);
     if (before || !isWellFormedApiKey(text)) return before;
+    if (this.#mirror.epoch < 0) throw neverRead();
     Bun.SHA256.hash(text, this.#scratch);
     const digest = this.#scratch;
     const candidates = this.#keys.get(startOf(digest)) ?? [];
     // By digest and in constant time, so that timing reveals nothing about a guess.
     const known = candidates.find((candidate) => timingSafeEqual(candidate.digest, digest));
-    if (known) this.#byText.set(text, known);
+    // One under another name could not be revoked by its own.
+    if (!known || !text.startsWith(known.key.prefix)) return undefined;
+    this.#byText.set(text, known);
     return known;
   }
 
@@ -180,12 +214,12 @@ export class ClientDirectory {
     for (const key of keys.toSorted((a, b) => a.createdAt - b.createdAt)) {
       const owner = this.#clients.get(key.client);
       if (!owner) continue;
+      this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
       const digest = new Uint8Array(Buffer.from(key.digest, "hex"));
       // A digest of another length is none of ours, and can't be compared.
       if (digest.length !== DIGEST_BYTES) continue;
       const start = startOf(digest);
       this.#keys.set(start, [...(this.#keys.get(start) ?? []), { ...toKnownKey(owner, key), digest }]);
-      this.#keysOf.set(key.client, [...(this.#keysOf.get(key.client) ?? []), key]);
     }
   }
 }
@@ -200,8 +234,17 @@ function toKnownKey(owner: KnownClient, key: ApiKeyRecord): KnownKey {
   return { kind: "client", identity: { client: name, environment }, key, owner };
 }
 
+function neverRead(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "暂时无法读取客户端和密钥，请稍后重试 (clients and keys can't be read just now; try again later)",
+    { retryAfterMs: 1000, hint: "原因见 /readyz (/readyz says why)" },
+  );
+}
+
 function toKnown(client: Client): KnownClient {
   const { networks } = client;
+  if (client.damaged) return { client, isAdmin: false, allows: () => false, networks: undefined };
   return {
     client,
     isAdmin: isAdmin(client),

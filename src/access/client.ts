@@ -28,6 +28,8 @@ export interface Client {
   readonly updatedAt: number;
   /** Grows with each change. */
   readonly version: number;
+  /** What of it the store can't read, by the names of `/v1`: until it is set again the client may do nothing. */
+  readonly damaged?: readonly string[];
 }
 
 /** The name of a client. In the audit a caller that is no client has a name in parentheses, which never matches. */
@@ -47,6 +49,8 @@ export interface ApiKeyRecord {
   readonly revokedAt: number | undefined;
   /** To the minute, as far as it is stored. */
   readonly lastUsedAt: number | undefined;
+  /** Whether the store can't read all of it: then it is accepted no more. */
+  readonly isDamaged?: boolean;
 }
 
 /** Whether the client manages this service. */
@@ -54,14 +58,16 @@ export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
   return allows(grants, "admin", "");
 }
 
-/** The apps whose real access tokens the client may get: public names, or `ANY_APP` for all of them. */
+/**
+ * The apps whose real access tokens the client may get, or may have got before it was damaged: public names, or `ANY_APP`
+ * for all of them.
+ */
 export function tokenApps({
   grants,
   delivery,
-}: {
-  readonly grants: readonly Grant[];
-  readonly delivery: string;
-}): string[] {
+  damaged,
+}: Pick<Client, "grants" | "delivery" | "damaged">): string[] {
+  if (damaged) return [ANY_APP];
   if (delivery !== "real") return [];
   return grants.flatMap(({ apps, actions }) => {
     if (actions.includes("admin")) return [ANY_APP];
@@ -98,6 +104,26 @@ export interface Grant {
   /** Public names of apps, or `ANY_APP` for all of them. */
   readonly apps: readonly string[];
   readonly actions: readonly Action[];
+}
+
+/** Reads stored grants; undefined when they can't be read. An action that this version does not know is not granted. */
+export function readGrants(text: string): Grant[] | undefined {
+  const known: ReadonlySet<string> = new Set(ACTIONS);
+  try {
+    const stored = JSON.parse(text) as { readonly apps: unknown; readonly actions: unknown }[];
+    const grants = stored.flatMap(({ apps, actions }) =>
+      isTexts(apps) && isTexts(actions)
+        ? [{ apps, actions: actions.filter((action): action is Action => known.has(action)) }]
+        : [],
+    );
+    return grants.length === stored.length ? grants : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === "string");
 }
 
 /** Whether one of the grants allows `action` on the app of that public name. `admin` allows everything. */

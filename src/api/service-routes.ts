@@ -18,7 +18,7 @@ export interface OpsRouteParts {
 const REASON = Type.Object({
   part: Type.String({
     description:
-      "`database`, `key`, `migrations`, `audit` or `service`. 数据库、主密钥、迁移、审计或服务本身。",
+      "`database`, `key`, `migrations`, `audit`, `access` (clients and keys) or `service`. 数据库、主密钥、迁移、审计、客户端与密钥，或服务本身。",
   }),
   message: Type.String({ description: "What is wrong and what to do. 原因和处理办法。" }),
 });

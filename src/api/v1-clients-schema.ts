@@ -22,8 +22,7 @@ export const key = Type.String({
 
 /** Where the next page of clients begins. */
 export const afterClient = Type.String({
-  maxLength: 64,
-  pattern: "^[a-z0-9._-]+$",
+  maxLength: 200,
   description: "`next` of the previous page. 上一页应答中的 `next`。",
   examples: ["order-service"],
 });
@@ -218,12 +217,24 @@ export const clientData = Type.Object({
   created_at: Type.Integer(),
   updated_at: Type.Integer(),
   version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
+  damaged: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "What can't be read in the database: the client may do nothing until all of it is set again. 数据库中已损坏的字段；全部重新设置之前，该客户端没有任何权限。",
+    }),
+  ),
 });
 
 const keyFields = {
   key: Type.String({ description: "The public prefix. 公开前缀。" }),
   label: Type.String(),
-  state: Type.Union([Type.Literal("active"), Type.Literal("expired"), Type.Literal("revoked")]),
+  state: Type.Union(
+    [Type.Literal("active"), Type.Literal("expired"), Type.Literal("revoked"), Type.Literal("damaged")],
+    {
+      description:
+        "`damaged`: its record can't be read, so it is accepted no more; create another. `damaged`：记录已损坏，不再接受，请另建密钥。",
+    },
+  ),
   created_at: Type.Integer(),
   expires_at: Type.Optional(Type.Integer()),
   revoked_at: Type.Optional(Type.Integer()),

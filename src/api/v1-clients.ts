@@ -55,7 +55,9 @@ export function clientRoutes(parts: ClientRouteParts) {
       .derive(async ({ request }) => {
         const actor = access.admin(callOf(request));
         // To see what another process has just changed. If it can't be read, the last copy is used.
-        await clients.refresh().catch(() => undefined);
+        await clients.refresh().catch((error: unknown) => {
+          if (clients.epoch < 0) throw error;
+        });
         return { actor };
       })
       .get(
@@ -268,12 +270,13 @@ function clientFields({ name, environment, grants, networks, ...rest }: Client) 
     created_at: rest.createdAt,
     updated_at: rest.updatedAt,
     version: rest.version,
+    damaged: rest.damaged,
   };
 }
 
 function keyFieldsAt(record: ApiKeyRecord, now: number) {
   const { prefix, label, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
-  const end = revokedAt === undefined ? "expired" : "revoked";
+  const end = revokedAt !== undefined ? "revoked" : record.isDamaged ? "damaged" : "expired";
   return {
     key: prefix,
     label,

@@ -147,9 +147,13 @@ export class AppAdministration {
     this.#mirror.stop();
   }
 
-  /** Rereads the apps after a change, which is made even where that fails. */
+  /** Rereads the apps after a change, which is made even where that fails. Throws `unavailable`. */
   async #reload(): Promise<void> {
-    await this.refresh().catch(() => undefined);
+    try {
+      await this.refresh();
+    } catch (cause) {
+      throw notReadBack(cause);
+    }
   }
 
   async #read(epoch: number): Promise<void> {
@@ -166,7 +170,7 @@ export class AppAdministration {
 
   /** Whether the app of a configured slot has another secret by now, or is gone, as far as the store can be read. */
   async isOutdated(slot: Slot): Promise<boolean> {
-    await this.#reload();
+    await this.refresh().catch(() => undefined);
     const current = this.#parts.directory.slotNamed(slot);
     return current?.secret.equals(slot.secret) !== true;
   }
@@ -209,6 +213,15 @@ export function outdated(): ServiceError {
   return new ServiceError(
     "precondition_failed",
     "已被他人修改，请重新读取后再试 (it has changed meanwhile; read it again and retry)",
+  );
+}
+
+/** It is changed in the store, and this process could not read it back: it may still go by what was before. */
+export function notReadBack(cause: unknown): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "更改已保存，但未能重新读取，可能尚未生效；请查看 /readyz，稍后确认结果 (the change is stored but could not be read back, so it may not be in effect yet; look at /readyz and check the result later)",
+    { cause, retryAfterMs: 1000 },
   );
 }
 

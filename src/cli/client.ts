@@ -90,6 +90,7 @@ export function clientsText(clients: readonly ClientData[]): string {
     DELIVERY: ({ delivery }) => delivery,
     POLICY: ({ policy }) => policyText(policy),
     GRANTS: ({ grants }) => grants.map(grantText).join("; "),
+    ...(clients.some(({ damaged }) => damaged) ? { DAMAGED: ({ damaged }) => damaged?.join(",") } : {}),
   });
 }
 
@@ -98,6 +99,7 @@ export function clientText(client: ClientData): string {
   const grants = client.grants.map((grant, n) => [`grant ${n + 1}`, grantText(grant)]);
   return textFields({
     client: client.client,
+    damaged: client.damaged?.join(","),
     environment: client.environment,
     networks: client.networks.join(",") || "any",
     expires: localTime(client.expires_at) ?? "never",

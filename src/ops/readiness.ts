@@ -5,7 +5,7 @@ const CACHE_MS = 1000;
 
 /** What is wrong with an open store. */
 export interface StoreFault {
-  readonly part: "database" | "key" | "migrations" | "audit";
+  readonly part: "database" | "key" | "migrations" | "audit" | "access";
   /** For a person: what is wrong and what to do. */
   readonly message: string;
 }
@@ -60,6 +60,20 @@ export class Readiness {
     this.#latestEndsAt = this.#clock.monotonic() + CACHE_MS;
     return faults;
   }
+}
+
+/** So long may a change of clients or keys go unread before it counts; processes look again several times in it. */
+const UNREAD_MS = 1000;
+
+/** What is wrong when clients and keys could not be read for `unreadableMs`; Infinity for never. */
+export function faultsOfAccess(unreadableMs: number): readonly StoreFault[] {
+  if (unreadableMs <= UNREAD_MS) return [];
+  const consequence =
+    unreadableMs === Infinity
+      ? "带密钥的请求都会被拒绝 (clients and keys can't be read, so no key is accepted"
+      : "仍按此前读到的内容处理，之后的变更（如吊销密钥）尚未生效 (clients and keys can't be read, so later changes, as a revoked key, are not in effect";
+  const message = `无法读取客户端和密钥，${consequence}; check the database and the disk)`;
+  return [{ part: "access", message }];
 }
 
 const UNKNOWN: StoreFault = {

@@ -261,7 +261,8 @@ test("a client sees the apps on which anything is granted to it", async () => {
 });
 
 test("with ANONYMOUS unset nobody needs a key until the first client exists, and everybody does when it is gone again", async () => {
-  const { access, client, remove } = setup();
+  const { access, client, clients, remove } = setup();
+  await clients.refresh();
   const ask = () => access.weixinSlot(near(), "token:read", WX);
   expect(ask().slot).toMatchObject({ appId: WX });
   await client("first", []);
@@ -294,8 +295,9 @@ test("a client's limit is its own, wherever it asks from, and tells when the nex
   expect(keyed(two).principal.kind).toBe("client");
 });
 
-test("an address without a key may come for ten seconds' worth at once, and another has its own", () => {
-  const { access, clock } = setup({ perSecond: 2 });
+test("an address without a key may come for ten seconds' worth at once, and another has its own", async () => {
+  const { access, clients, clock } = setup({ perSecond: 2 });
+  await clients.refresh();
   const ask = (address: string) => access.weixinSlot(callerFrom(address), "token:read", WX);
   for (let times = 0; times < 20; times++) ask("127.0.0.1");
   expect(refusalOf(() => ask("127.0.0.1"))).toEqual(["rate_limited", 500]);

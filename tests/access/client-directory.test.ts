@@ -5,6 +5,7 @@ import { ClientDirectory } from "../../src/access/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../../src/access/client.ts";
 import { ManualChanges } from "../support/manual-changes.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { failureOf } from "../support/refusals.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -52,7 +53,8 @@ function setup() {
   const clock = new ManualClock();
   const store = new CountingStore();
   const changes = new ManualChanges();
-  const directory = new ClientDirectory(store, changes, clock);
+  const failures: unknown[] = [];
+  const directory = new ClientDirectory(store, changes, clock, (error) => failures.push(error));
   /** Puts a client with a key into the store, and gives the key. */
   const add = (name: string, facts: Partial<Client> = {}) => {
     const key = createApiKey();
@@ -70,7 +72,7 @@ function setup() {
     return key.reveal();
   };
   const use = (text: string) => directory.noteUse(directory.keyOf(text)!.key);
-  return { clock, store, changes, directory, add, use };
+  return { clock, store, changes, failures, directory, add, use };
 }
 
 test("nobody is known and nothing is in use until a client was made", async () => {
@@ -308,4 +310,55 @@ test("clients are listed by name, in pages that miss none", async () => {
     names.push(...page.map(({ name }) => name));
   }
   expect(names).toEqual(["a", "b", "b10", "b2", "c"]);
+});
+
+test("before anything could be read nobody is known, a key is refused for a while only, and nobody comes without one", async () => {
+  const { store, directory, add } = setup();
+  const key = add("a");
+  store.isBroken = true;
+  expect(directory.refresh()).rejects.toThrow("the disk is gone");
+  await directory.refresh().catch(() => undefined);
+  const refusal = await failureOf((async () => directory.keyOf(key))());
+  expect([refusal.code, refusal.retryAfterMs]).toEqual(["unavailable", 1000]);
+  expect([directory.isInUse, await directory.unreadableMs()]).toEqual([true, Infinity]);
+  store.isBroken = false;
+  expect(await directory.unreadableMs()).toBe(0);
+  expect(directory.keyOf(key)).toBeDefined();
+});
+
+test("it tells for how long it could not be read, and reports it once", async () => {
+  const { clock, store, changes, failures, directory, add } = setup();
+  add("a");
+  expect(await directory.unreadableMs()).toBe(0);
+  store.isBroken = true;
+  add("b");
+  expect(await directory.unreadableMs()).toBe(0);
+  clock.advance(1500);
+  expect(await directory.unreadableMs()).toBe(1500);
+  expect(failures).toHaveLength(1);
+  store.isBroken = false;
+  expect(await directory.unreadableMs()).toBe(0);
+  // Changes that can't be seen are as bad.
+  changes.isLive = false;
+  await directory.unreadableMs();
+  clock.advance(2000);
+  expect(await directory.unreadableMs()).toBe(2000);
+  expect(failures).toHaveLength(2);
+});
+
+test("it is in use as long as there is a client, whatever the counter says", async () => {
+  const { changes, directory, add } = setup();
+  add("a");
+  changes.set("clients", 0);
+  await directory.refresh();
+  expect(directory.isInUse).toBeTrue();
+});
+
+test("a key under another name than its own, which could not be revoked by it, is unknown", async () => {
+  const { store, changes, directory, add } = setup();
+  const key = add("a");
+  store.keys = store.keys.map((record) => ({ ...record, prefix: "ats_00000000" }));
+  changes.raise("clients");
+  await directory.refresh();
+  expect(directory.keyOf(key)).toBeUndefined();
 });

@@ -17,6 +17,11 @@ export class ManualChanges implements Changes {
     return () => void this.#listeners.get(topic)?.delete(listener);
   }
 
+  /** Puts the epoch of a topic where it is told to, as damage would, and tells nobody. */
+  set(topic: Topic, epoch: number): void {
+    this.#epochs.set(topic, epoch);
+  }
+
   /** Raises the epoch of a topic, because of the item with that key where one is given, and returns the new one. */
   raise(topic: Topic, key?: string): number {
     const epoch = this.epoch(topic) + 1;

@@ -1,8 +1,10 @@
 import { and, count, eq, gt, inArray, isNotNull, lte, max, notExists, or } from "drizzle-orm";
 import { appName, type SlotName } from "../../apps/app.ts";
-import { ANY_APP, type Grant, tokenApps } from "../../access/client.ts";
+import { ANY_APP, type Grant, readGrants, tokenApps } from "../../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
 import type { Queries } from "../sql.ts";
+
+const ANY_GRANT: readonly Grant[] = [{ apps: [ANY_APP], actions: ["token:read"] }];
 
 type Row = typeof credentials.$inferSelect;
 
@@ -85,7 +87,10 @@ async function firstExpiry(queries: Queries, app: string, issuedAt: number): Pro
     .where(or(isNotNull(clients.expiresAt), isNotNull(apiKeys.expiresAt)));
   const instants = rows
     .filter(({ grants, delivery }) => {
-      const apps = tokenApps({ grants: JSON.parse(grants) as Grant[], delivery });
+      const read = readGrants(grants);
+      // One that can't be read may have been on any app.
+      const apps =
+        read && delivery === "virtual" ? [] : tokenApps({ grants: read ?? ANY_GRANT, delivery: "real" });
       return apps.includes(app) || apps.includes(ANY_APP);
     })
     .flatMap(({ ofClient, ofKey }) => [ofClient ?? Infinity, ofKey ?? Infinity]);

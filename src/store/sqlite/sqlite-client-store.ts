@@ -2,22 +2,32 @@ import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import {
-  ACTIONS,
   ANY_APP,
   type ApiKeyRecord,
   type Client,
+  CLIENT_NAME,
   type ClientStore,
-  type Grant,
+  DELIVERIES,
+  readGrants,
   tokenApps,
 } from "../../access/client.ts";
-import { isUnrestricted, readPolicy } from "../../access/api-policy.ts";
+import { ALLOW_NONE, isUnrestricted, readPolicy } from "../../access/api-policy.ts";
 import { noSuchKey } from "../../access/client-administration.ts";
+import { Networks } from "../../access/networks.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
+import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { apiKeys, clients } from "./schema.ts";
+
+type Row = typeof clients.$inferSelect;
+
+/** In the place of a client's name that can't be read; no client is called so. */
+const NO_NAME = "(damaged)";
+const PREFIX = /^ats_[0-9A-Za-z]{8}$/;
+const DIGEST = /^[0-9a-f]{64}$/;
 
 /** Clients and the digests of their keys in a SQL database. */
 export class SqliteClientStore implements ClientStore {
@@ -25,17 +35,30 @@ export class SqliteClientStore implements ClientStore {
   readonly #audit: AuditChain;
   readonly #changes: Pick<SqliteChanges, "expire">;
 
-  constructor(database: SqlDatabase, audit: AuditChain, changes: Pick<SqliteChanges, "expire">) {
+  readonly #damage: DamageReports;
+
+  constructor(
+    database: SqlDatabase,
+    audit: AuditChain,
+    changes: Pick<SqliteChanges, "expire">,
+    damage: DamageReports,
+  ) {
     this.#database = database;
     this.#audit = audit;
     this.#changes = changes;
+    this.#damage = damage;
   }
 
-  load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
-    return this.#database.snapshot(async (queries) => ({
+  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
+    const loaded = await this.#database.snapshot(async (queries) => ({
       clients: (await queries.select().from(clients)).map(toClient),
       keys: (await queries.select().from(apiKeys)).map(toKey),
     }));
+    for (const { name, damaged = [] } of loaded.clients)
+      this.#damage.note(`clients:${damaged.includes("name") ? "?" : name}`, damaged);
+    for (const { prefix, isDamaged } of loaded.keys)
+      this.#damage.note(`api_keys:${PREFIX.test(prefix) ? prefix : "?"}`, isDamaged ? ["key"] : []);
+    return loaded;
   }
 
   async lastUsesOf(client: string): Promise<{ prefix: string; usedAt: number }[]> {
@@ -44,7 +67,9 @@ export class SqliteClientStore implements ClientStore {
     const rows = await this.#database.read((queries) =>
       queries.select(columns).from(apiKeys).where(isOfClient),
     );
-    return rows.flatMap(({ prefix, usedAt }) => (usedAt === null ? [] : { prefix, usedAt }));
+    return rows.flatMap(({ prefix, usedAt }) =>
+      usedAt !== null && Number.isSafeInteger(usedAt) ? { prefix, usedAt } : [],
+    );
   }
 
   async create(client: Omit<Client, "version">, entry: AuditEntry): Promise<void> {
@@ -62,26 +87,26 @@ export class SqliteClientStore implements ClientStore {
   }
 
   async update(client: Client, entry: AuditEntry): Promise<void> {
-    await this.#change(entry, async (queries) => {
-      const isStanding = and(eq(clients.name, client.name), eq(clients.version, client.version - 1));
-      const before = await find(queries, client.name);
-      if (before) await cutOffTokens(queries, lostApps(before, client));
-      const written = await queries
+    await this.#change(entry, async (queries, epoch) => {
+      const { name, createdAt } = client;
+      const before = await find(queries, name);
+      if (before?.version !== client.version - 1) throw outdated();
+      await cutOffTokens(queries, lostApps(before, client));
+      // Where the version was damaged, no former ETag may fit the next.
+      const version = before.damaged ? epoch : client.version;
+      await queries
         .update(clients)
-        .set({ ...toColumns(client), version: client.version })
-        .where(isStanding)
-        .returning({ name: clients.name })
-        .get();
-      if (!written) throw outdated();
+        .set({ ...toColumns(client), createdAt, version })
+        .where(eq(clients.name, name));
     });
   }
 
   async remove(name: string, version: number, entry: AuditEntry): Promise<void> {
     await this.#change(entry, async (queries) => {
-      const isStanding = and(eq(clients.name, name), eq(clients.version, version));
-      await cutOff(queries, await find(queries, name));
-      const gone = await queries.delete(clients).where(isStanding).returning({ name: clients.name }).get();
-      if (!gone) throw outdated();
+      const before = await find(queries, name);
+      if (before?.version !== version) throw outdated();
+      await cutOff(queries, before);
+      await queries.delete(clients).where(eq(clients.name, name));
       await queries.delete(apiKeys).where(eq(apiKeys.client, name));
     });
   }
@@ -117,7 +142,10 @@ export class SqliteClientStore implements ClientStore {
   async revokeKey(client: string, prefix: string, at: number, entry: AuditEntry): Promise<void> {
     await this.#change(entry, async (queries) => {
       const isLive = and(eq(apiKeys.prefix, prefix), eq(apiKeys.client, client), isNull(apiKeys.revokedAt));
-      const revoked = await queries.update(apiKeys).set({ revokedAt: at }).where(isLive).returning().get();
+      // Ended twice over, so that no single damaged cell makes it valid again.
+      const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${at}), ${at})`;
+      const set = { revokedAt: at, expiresAt };
+      const revoked = await queries.update(apiKeys).set(set).where(isLive).returning().get();
       if (!revoked) throw noSuchKey();
       await cutOff(queries, await find(queries, client));
     });
@@ -192,37 +220,63 @@ function toColumns(client: Omit<Client, "version">) {
   };
 }
 
-function toClient(row: typeof clients.$inferSelect): Client {
-  const { grants, networks, expiresAt, rateLimit, concurrency, delivery, ...rest } = row;
-  const policy = readPolicy(rest.policy);
+/** A client as far as its row can be read. */
+function toClient(stored: Row): Client {
+  const { row, damaged } = checkRow(clients, stored);
+  const policy = readPolicy(row.policy);
+  const grants = readGrants(row.grants);
+  const networks = row.networks === "" ? [] : row.networks.split(",");
+  const delivery = DELIVERIES.find((each) => each === row.delivery);
+  const { expiresAt, rateLimit, concurrency } = row;
+  const unread = {
+    name: CLIENT_NAME.test(row.name),
+    grants: grants !== undefined,
+    networks: networks.every(isNetwork),
+    rate_limit: rateLimit === null || rateLimit > 0,
+    concurrency: concurrency === null || concurrency > 0,
+    delivery: delivery !== undefined,
+    policy: policy !== ALLOW_NONE,
+  };
+  const failed = Object.entries(unread).flatMap(([name, isRead]) => (isRead ? [] : [name]));
+  const all = [...new Set([...damaged, ...failed])];
   return {
-    ...rest,
-    grants: readGrants(grants),
-    networks: networks === "" ? [] : networks.split(","),
+    name: row.name || NO_NAME,
+    environment: row.environment,
+    grants: grants ?? [],
+    networks: unread.networks ? networks : [],
     expiresAt: expiresAt ?? undefined,
-    rateLimit: rateLimit ?? undefined,
-    concurrency: concurrency ?? undefined,
-    // What can't be read, or has become more than the policy allows, hands out no real token.
+    rateLimit: unread.rate_limit ? (rateLimit ?? undefined) : undefined,
+    concurrency: unread.concurrency ? (concurrency ?? undefined) : undefined,
+    // What has become more than the policy allows hands out no real token.
     delivery: delivery === "real" && isUnrestricted(policy) ? "real" : "virtual",
     policy,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    version: row.version,
+    ...(all.length > 0 ? { damaged: all } : {}),
   };
 }
 
-/** An action that this version does not know is not granted. */
-function readGrants(text: string): Grant[] {
-  const known: ReadonlySet<string> = new Set(ACTIONS);
-  const stored = JSON.parse(text) as Grant[];
-  return stored.map(({ apps, actions }) => ({
-    apps,
-    actions: actions.filter((action) => known.has(action)),
-  }));
+function isNetwork(text: string): boolean {
+  try {
+    return !new Networks(text).isEmpty;
+  } catch {
+    return false;
+  }
 }
 
-function toKey({ expiresAt, revokedAt, lastUsedAt, ...row }: typeof apiKeys.$inferSelect): ApiKeyRecord {
+function toKey(stored: typeof apiKeys.$inferSelect): ApiKeyRecord {
+  const { row, damaged } = checkRow(apiKeys, stored);
+  const { prefix, client, digest, label, createdAt, expiresAt, revokedAt, lastUsedAt } = row;
+  // When it was last used is for people alone.
+  const isWhole =
+    damaged.every((name) => name === "last_used_at") && DIGEST.test(digest) && PREFIX.test(prefix);
   return {
-    ...row,
+    ...{ prefix, client, digest, label, createdAt },
     expiresAt: expiresAt ?? undefined,
-    revokedAt: revokedAt ?? undefined,
+    // Whatever stands there, it was revoked.
+    revokedAt: stored.revokedAt === null ? undefined : (revokedAt ?? 0),
     lastUsedAt: lastUsedAt ?? undefined,
+    ...(isWhole ? {} : { isDamaged: true }),
   };
 }

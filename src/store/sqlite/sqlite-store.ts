@@ -4,6 +4,7 @@ import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
 import { SqlDatabase } from "../sql.ts";
 import type { Store } from "../store.ts";
+import { DamageReports } from "./damaged-rows.ts";
 import { SealedCredentials } from "./credential-rows.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
@@ -31,6 +32,8 @@ export interface SqliteStoreOptions extends UnlockOptions {
   readonly onDamaged?: (name: CredentialName) => void;
   /** Called when a registered app's secret can't be opened, with the app's name in the store. */
   readonly onDamagedApp?: (row: string) => void;
+  /** Called when any other row can't be read whole, with what names it. */
+  readonly onDamagedRow?: (key: string) => void;
   /** Called when an audit entry could not be written, and with it what it was about. */
   readonly onAuditFailed?: (code: ErrorCode) => void;
 }
@@ -59,6 +62,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const sql = new SqlDatabase(engine);
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const auditStore = new SqliteAuditStore(sql, audit, clock);
+    const damage = new DamageReports(options.onDamagedRow);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await backfillTokenDigests(sql, sealed, clock);
     return {
@@ -71,7 +75,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         changes,
         onDamaged: options.onDamagedApp,
       }),
-      clients: new SqliteClientStore(sql, audit, changes),
+      clients: new SqliteClientStore(sql, audit, changes, damage),
       credentials: new SqliteCredentialStore(sql, sealed, clock, audit, changes),
       issuedTokens: new SqliteIssuedTokenIndex(sql, sealed),
       virtualTokenKey: keyring.virtualTokenKey(),

@@ -34,16 +34,16 @@ const FULL: Client = {
 };
 
 const KEY: ApiKeyRecord = {
-  prefix: "ats_one",
+  prefix: "ats_0000one1",
   client: "plain",
-  digest: "d1",
+  digest: "d1".repeat(32),
   label: "first",
   createdAt: 1_795_320_000_000,
   expiresAt: undefined,
   revokedAt: undefined,
   lastUsedAt: undefined,
 };
-const NEXT: ApiKeyRecord = { ...KEY, prefix: "ats_two", digest: "d2" };
+const NEXT: ApiKeyRecord = { ...KEY, prefix: "ats_0000two2", digest: "d2".repeat(32) };
 
 function entry(action: AuditEntry["action"]): AuditEntry {
   const actor = { client: "admin", environment: "", address: "127.0.0.1", traceId: "t" };
@@ -150,7 +150,7 @@ export function clientStoreContract(kind: string, open: OpenStore): void {
     await clients.revokeKey("plain", NEXT.prefix, 11, entry("key.revoked"));
     expect(await keys()).toEqual([
       { ...KEY, expiresAt: endsAt, lastUsedAt: 9 },
-      { ...NEXT, revokedAt: 11 },
+      { ...NEXT, expiresAt: 11, revokedAt: 11 },
     ]);
     await clients.remove("plain", 1, entry("client.deleted"));
     const left = await clients.load();

@@ -1,0 +1,49 @@
+import { getTableColumns } from "drizzle-orm";
+import type { SQLiteTable } from "drizzle-orm/sqlite-core";
+
+/** No column of ours holds a larger number than an instant can be. */
+const MAX_NUMBER = 8_640_000_000_000_000;
+
+/**
+ * A row without what its columns can't hold: SQLite keeps anything in any column, also what a broken disk or a hand at the
+ * file put there. In its place stands null where the column may be null, else `""` or 0.
+ */
+export function checkRow<T extends SQLiteTable>(
+  table: T,
+  row: T["$inferSelect"],
+): { readonly row: T["$inferSelect"]; readonly damaged: readonly string[] } {
+  const checked: Record<string, unknown> = { ...row };
+  const damaged: string[] = [];
+  for (const [key, { name, dataType, notNull }] of Object.entries(getTableColumns(table))) {
+    if (isFit(checked[key], dataType, notNull)) continue;
+    damaged.push(name);
+    checked[key] = notNull ? (dataType === "string" ? "" : 0) : null;
+  }
+  return damaged.length === 0 ? { row, damaged } : { row: checked, damaged };
+}
+
+function isFit(value: unknown, dataType: string, notNull: boolean): boolean {
+  if (value === null) return !notNull;
+  if (dataType !== "number") return typeof value === dataType;
+  return Number.isInteger(value) && Math.abs(Number(value)) <= MAX_NUMBER;
+}
+
+/** Tells of damaged rows, of each once while it is damaged in the same way. */
+export class DamageReports {
+  readonly #report: (key: string) => void;
+  readonly #known = new Map<string, string>();
+
+  /** `report` is called with what names the row; nothing secret. */
+  constructor(report: (key: string) => void = () => undefined) {
+    this.#report = report;
+  }
+
+  /** Tells of the row of that key if any of it is damaged. */
+  note(key: string, damaged: readonly string[]): void {
+    const damage = damaged.join();
+    if ((this.#known.get(key) ?? "") === damage) return;
+    if (damage === "") this.#known.delete(key);
+    else this.#known.set(key, damage);
+    if (damage !== "") this.#report(key);
+  }
+}
