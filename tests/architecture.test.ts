@@ -45,6 +45,8 @@ const OWNERS: readonly { what: string; where: RegExp; sign: RegExp }[] = [
 ];
 
 const UNWANTED_NAME = /(^|\/)(utils?|helpers?|common|types|constants|index)(\/|\.ts$)/;
+/** What is left of a doc comment that was joined or cut by a machine. */
+const RAGGED_COMMENT = /\s\*\.\s*(\n|\*\/)/;
 const WANTED_NAME = /^src(\/[a-z][a-z0-9]*(-[a-z0-9]+)*)+(\.d)?\.ts$/;
 
 function placeOf(path: string): { name: string; ring: number; column: number } {
@@ -83,6 +85,7 @@ function layoutFaults(files: readonly SourceFile[]): string[] {
     return [
       ...(placeOf(path).ring < 0 ? [`${path} is on no ring`] : []),
       ...(UNWANTED_NAME.test(path) || !WANTED_NAME.test(path) ? [`${path} has an unwanted name`] : []),
+      ...(RAGGED_COMMENT.test(file.text) ? [`${path} has a comment that ends in *.`] : []),
       ...specifiersOf(file).flatMap((specifier) => faultsOfImport(path, specifier)),
       ...OWNERS.filter(({ where, sign }) => !where.test(path) && sign.test(code)).map(
         ({ what }) => `${path} uses ${what}`,
@@ -155,6 +158,8 @@ const BAD: readonly [path: string, text: string, fault: string][] = [
   ["src/store/a.ts", "console.log(1)", "src/store/a.ts uses console"],
   ["src/log.ts", "const now = Date.now();", "src/log.ts uses Date.now"],
   ["src/cli/a.ts", "process.exit(1)", "src/cli/a.ts uses process.exit"],
+  ["src/cli/a.ts", "/** Runs it *. */", "src/cli/a.ts has a comment that ends in *."],
+  ["src/cli/a.ts", "/**\n * Runs it.\n *.\n */", "src/cli/a.ts has a comment that ends in *."],
 ];
 
 test.each(BAD)("the layout check finds the fault in an invented %s: %s", (path, text, fault) => {

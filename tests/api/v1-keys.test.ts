@@ -58,6 +58,21 @@ test("a key that ends is good until then, and is shown as expired afterwards", a
   expect(shown).toMatchObject({ state: "expired", expires_at: t.world.clock.now() });
 });
 
+test("the keys of a client are shown without reading those of any other client", async () => {
+  await using t = await botWorld();
+  const { prefix } = await t.key();
+  const keys = async () => {
+    const { status, data } = await t.at.ask("GET", BOT_KEYS);
+    return [status, data["keys"]] as const;
+  };
+  const [, shown] = await keys();
+  // Nobody who reads the clients succeeds from now on; what this process knows of them stays.
+  t.at.database.run("ALTER TABLE clients RENAME TO unreadable");
+  const last = t.world.clock.now() + 60_000;
+  t.at.database.run("UPDATE api_keys SET last_used_at = ? WHERE prefix = ?", [last, prefix]);
+  expect(await keys()).toMatchObject([200, [{ ...shown[0], last_used_at: last }]]);
+});
+
 test("P7: a rolled key goes on beside the new one for the overlap, by the clock", async () => {
   await using t = await botWorld();
   for (const [overlap, ms] of [
