@@ -282,6 +282,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const concurrency = new Concurrency(workers);
     const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });
     const wechat = new WechatFace({
+      access,
       resolver,
       endpoints: dropinEndpoints(parts),
       others: new GatewayPaths(access, gateway, forwarder, concurrency),

@@ -2,7 +2,7 @@ import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
-import type { Platform, ServiceError } from "../errors.ts";
+import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed } from "./api-policy.ts";
 import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
@@ -39,6 +39,13 @@ export interface Permit<S = Slot> {
   readonly principal: Principal;
   readonly usage: Usage;
 }
+
+/** What costs as much to refuse as to answer. */
+const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
+  "invalid_parameter",
+  "payload_too_large",
+  "unsupported_media_type",
+]);
 
 /** What decides. */
 export interface AccessOptions {
@@ -183,10 +190,29 @@ export class Access {
     return this.#allow(principal, action, this.#directory.slotOfApp(name));
   }
 
-  /** Refuses a client without the grant, which `slotOfApp` would too: for a route's guard, before a body is read. */
-  checkGrant({ principal }: Caller, action: Action, name: string): void {
-    if (principal.kind === "client" && !mayUse(principal, action, name))
-      throw this.notGranted(principal, action);
+  /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
+  checkGrant(caller: Caller, action: Action, name: string): void {
+    const principal = this.#authenticator.recognize(caller);
+    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action);
+  }
+
+  /** As `checkGrant`, for no action in particular. */
+  checkKnown(caller: Caller): void {
+    this.#authenticator.recognize(caller);
+  }
+
+  /**
+   * Refuses a caller that neither headers nor network identify, unless `secret` is an API key or `appId`'s own: before
+   * anything else of its body is looked at. Counts nothing but a wrong secret.
+   *
+   * @throws {ServiceError} As `weixinSlot`.
+   */
+  checkSecret(caller: Caller, appId: unknown, secret: unknown): void {
+    const authenticator = this.#authenticator;
+    if (typeof secret !== "string") return void authenticator.recognize(caller);
+    if (authenticator.isRecognized(caller) || authenticator.isKey(secret)) return;
+    const id = typeof appId === "string" ? appId : "";
+    if (!this.#directory.weixinSlot(id, secret).configured) this.weixinSlot(caller, "login", id, secret);
   }
 
   /** The slot for a caller that holds an access token of it: a client by its grants, any other for every action. */
@@ -194,6 +220,21 @@ export class Access {
     if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
       throw this.notGranted(principal, action);
     return this.#allow(principal, action, slot);
+  }
+
+  /**
+   * `error`, counted against the address of a caller without a key where it refuses what was sent; the refusal of too
+   * many requests in its place when there were.
+   */
+  countRefusal({ principal, origin }: Caller, error: unknown): unknown {
+    if (!(error instanceof ServiceError) || !ABOUT_WHAT_WAS_SENT.has(error.code)) return error;
+    if (principal.kind === "client" || principal.kind === "local") return error;
+    try {
+      this.#authenticator.limitAddress(principal, origin);
+      return error;
+    } catch (limited) {
+      return limited;
+    }
   }
 
   /** Counts an attempt of a caller that is no client against its address's limit. Throws `rate_limited`. */
@@ -290,10 +331,7 @@ export class Access {
   #allowTrial(caller: Caller, action: Action, slot: Slot): Permit {
     const { principal, origin } = caller;
     const isTrusted =
-      principal.kind === "client"
-        ? principal.owner.isAdmin
-        : principal.kind === "local" ||
-          (origin.untrustedReason === undefined && this.#authenticator.isAnonymousOn);
+      principal.kind === "client" ? principal.owner.isAdmin : this.#authenticator.isRecognized(caller);
     if (!isTrusted) throw this.#authenticator.wrong(principal, origin, wrongSecret(slot.platform));
     return this.#allow(this.#authenticator.identify(caller), action, slot);
   }

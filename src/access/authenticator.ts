@@ -125,16 +125,33 @@ export class Authenticator {
    *
    * @throws {ServiceError} `forbidden` outside the trusted networks; `unauthorized` where a key is needed; `rate_limited`.
    */
-  identify({ principal, origin }: Caller): Principal {
+  identify(caller: Caller): Principal {
+    const principal = this.recognize(caller);
+    if (principal.kind === "anonymous") this.limitAddress(principal, caller.origin);
+    return principal;
+  }
+
+  /** As `identify`, without counting the request. */
+  recognize({ principal, origin }: Caller): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
     if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
-    if (!this.isAnonymousOn)
+    if (!this.#isAnonymousOn)
       throw denied(
         UNIDENTIFIED,
         unauthorized("缺少API密钥", "no API key: send it as Authorization: Bearer, X-API-Key or secret"),
       );
-    this.limitAddress(ANONYMOUS, origin);
     return ANONYMOUS;
+  }
+
+  /** Whether `recognize` returns. */
+  isRecognized({ principal, origin }: Caller): boolean {
+    if (principal.kind === "client" || principal.kind === "local") return true;
+    return origin.untrustedReason === undefined && this.#isAnonymousOn;
+  }
+
+  /** Whether `text` is a key of ours, valid or not. */
+  isKey(text: string): boolean {
+    return this.#options.clients.keyOf(text) !== undefined;
   }
 
   /** As `identify`, whether anonymous callers are answered elsewhere or not. */
@@ -153,7 +170,7 @@ export class Authenticator {
   }
 
   /** Whether callers without key and secret are answered. */
-  get isAnonymousOn(): boolean {
+  get #isAnonymousOn(): boolean {
     const { anonymous, clients } = this.#options;
     return anonymous ?? !clients.isInUse;
   }

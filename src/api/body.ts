@@ -1,4 +1,5 @@
 import { type TSchema, TypeGuard } from "@sinclair/typebox";
+import { Value, type ValueError } from "@sinclair/typebox/value";
 import { ServiceError } from "../errors.ts";
 
 /** The largest body that is read; the longest useful content is a page's address. */
@@ -35,11 +36,42 @@ export async function readJsonBody(
 }
 
 function parse(bytes: Uint8Array): unknown {
+  let text: string;
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
   } catch {
     // The parser's message quotes the body, which may hold a secret.
     throw new ServiceError("invalid_parameter", "请求体不是有效的JSON (the body is not JSON)");
+  }
+  rejectDuplicateNames(text);
+  return value;
+}
+
+/** A string, a name with its colon, or an end of an object; nothing else in valid JSON has quotes or braces. */
+const JSON_TOKEN = /("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}]/g;
+
+/**
+ * Rejects an object, at any depth of valid JSON, that has a name twice: programs disagree on which one wins, and
+ * `JSON.parse` takes the last without a word.
+ *
+ * @throws {ServiceError} `invalid_parameter`.
+ */
+export function rejectDuplicateNames(json: string): void {
+  const open: Set<unknown>[] = [];
+  for (const [token, text = "", colon] of json.matchAll(JSON_TOKEN)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "}") open.pop();
+    if (colon === undefined) continue;
+    const name: unknown = JSON.parse(text);
+    const names = open.at(-1);
+    if (names?.has(name))
+      throw new ServiceError(
+        "invalid_parameter",
+        "请求体中有重复的字段名 (a name is given twice in an object of the body)",
+      );
+    names?.add(name);
   }
 }
 
@@ -133,6 +165,32 @@ function tooLarge(maxBytes: number): ServiceError {
     "payload_too_large",
     `请求体超过${kib} (the body is larger than ${kib.replace("KiB", " KiB")})`,
   );
+}
+
+/**
+ * Checks a body against its schema, before the framework does: its errors evaluate what was sent, as by `toString`.
+ *
+ * @throws {ServiceError} `invalid_parameter`, as `badParameter`.
+ */
+export function checkBody(schema: TSchema, body: unknown): void {
+  if (!Value.Check(schema, body)) throw badParameter(Value.Errors(schema, body).First(), body);
+}
+
+/** What does not fit a schema, without what was sent. */
+export function badParameter(fault: ValueError | undefined, sent: unknown): ServiceError {
+  const name = fault?.path.slice(1) ?? "";
+  if (name === "") {
+    const isObject = typeof sent === "object" && sent !== null;
+    const message = isObject
+      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; see /swagger)"
+      : "请求体应为JSON对象 (the body must be a JSON object)";
+    return new ServiceError("invalid_parameter", message);
+  }
+  const isMissing = fault?.value === undefined || fault.value === "";
+  const message = isMissing
+    ? `缺少${name}参数`
+    : `${name}参数的类型、长度或字符不正确 (${name} has a wrong type, length or character)`;
+  return new ServiceError("invalid_parameter", message);
 }
 
 /**

@@ -1,10 +1,10 @@
-import type { Static, TSchema } from "@sinclair/typebox";
+import { CloneType, type Static, type TSchema } from "@sinclair/typebox";
 import type { Permit, Usage } from "../access/access.ts";
 import type { Origin } from "../access/origin.ts";
 import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
 import { ServiceError } from "../errors.ts";
 import type { RequestResult } from "../events.ts";
-import { checkFields, readJsonBody } from "./body.ts";
+import { checkBody, checkFields, readJsonBody } from "./body.ts";
 
 /** The socket that a request came over. */
 export interface RequestSocket {
@@ -128,6 +128,11 @@ export function callOf(request: Request): Call {
 export interface RouteRules {
   /** Throws for a caller that may not come here; called before a body is read and before anything sent is looked at. */
   readonly guard?: (call: Call, params: Readonly<Record<string, string>>) => unknown;
+  /**
+   * Throws for a caller that neither its headers nor the secret in its body identify; called with the parsed body before
+   * a schema looks at it.
+   */
+  readonly prove?: (call: Call, body: Readonly<Record<string, unknown>>) => unknown;
   /** The largest body, in bytes; default 64 KiB. */
   readonly maxBytes?: number;
   /** How long it may take, in seconds; 0 for as long as it takes; default the server's idle time-out. */
@@ -159,8 +164,10 @@ interface Sent {
 
 /** `hooks` with what `rules` ask for. Every route that takes a body, or could be sent one, is made with it. */
 export function route<H extends object>(rules: RouteRules, hooks: H) {
-  const { body: schema } = hooks as { readonly body?: TSchema };
-  const { guard, maxBytes, seconds, isClosed = false } = rules;
+  const { body } = hooks as { readonly body?: TSchema };
+  // The framework closes the schemas that it is given.
+  const schema = body && CloneType(body);
+  const { guard, prove, maxBytes, seconds, isClosed = false } = rules;
   const enter = (request: Request, params: Sent["params"]): void => {
     const call = callOf(request);
     if (seconds !== undefined) call.socket.giveTime(seconds);
@@ -174,7 +181,10 @@ export function route<H extends object>(rules: RouteRules, hooks: H) {
     },
     transform: ({ request, params, body }: Sent): void => {
       enter(request, params);
-      if (isClosed && schema) checkFields(schema, body);
+      if (!schema) return;
+      prove?.(callOf(request), body as Readonly<Record<string, unknown>>);
+      if (isClosed) checkFields(schema, body);
+      checkBody(schema, body);
     },
   };
 }

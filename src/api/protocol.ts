@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import type { Access, Permit } from "../access/access.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { SlotName } from "../apps/app.ts";
-import { callOf, immediate, Reply, route, type Validated } from "./face.ts";
+import { callOf, immediate, Reply, route, type RouteRules, type Validated } from "./face.ts";
 import type { ClearRequest } from "../credentials/clearing.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
@@ -171,38 +171,40 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
         };
         return new Reply(data, { permit });
       },
-      route(
-        {},
-        {
-          body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
-          detail: {
-            summary: "Exchange a web OAuth code · 网页授权code换取用户token",
-            description:
-              "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
-            tags: ["AccessToken"],
-            responses: envelopeOf(
-              "WeChat's object. 微信返回的对象。",
-              Type.Object({
-                access_token: Type.String(),
-                expires_in: Type.Integer(),
-                refresh_token: Type.String(),
-                openid: Type.String(),
-                scope: Type.String(),
-                unionid: Type.Optional(Type.String()),
-                is_snapshotuser: Type.Optional(Type.Integer()),
-              }),
-              {
-                access_token: "70_exampleUserToken",
-                expires_in: 7200,
-                refresh_token: "70_exampleRefreshToken",
-                openid: "oExampleOpenid",
-                scope: "snsapi_base",
-              },
-            ),
-          },
+      route(bySecret(access), {
+        body: Type.Object({ code, wx_app_id: appId, wx_app_secret: Type.Optional(secret) }),
+        detail: {
+          summary: "Exchange a web OAuth code · 网页授权code换取用户token",
+          description:
+            "The user's own token, not the app's. The same caller that repeats a code within 10 s gets the same answer. 返回用户自己的token；同一调用方10秒内重复提交同一code得到相同结果。",
+          tags: ["AccessToken"],
+          responses: envelopeOf(
+            "WeChat's object. 微信返回的对象。",
+            Type.Object({
+              access_token: Type.String(),
+              expires_in: Type.Integer(),
+              refresh_token: Type.String(),
+              openid: Type.String(),
+              scope: Type.String(),
+              unionid: Type.Optional(Type.String()),
+              is_snapshotuser: Type.Optional(Type.Integer()),
+            }),
+            {
+              access_token: "70_exampleUserToken",
+              expires_in: 7200,
+              refresh_token: "70_exampleRefreshToken",
+              openid: "oExampleOpenid",
+              scope: "snsapi_base",
+            },
+          ),
         },
-      ),
+      }),
     );
+}
+
+/** A body's own secret may identify its sender. */
+function bySecret(access: Access): RouteRules {
+  return { prove: (call, body) => access.checkSecret(call, body["wx_app_id"], body["wx_app_secret"]) };
 }
 
 function tokenData(credential: DeliveredToken) {
@@ -230,33 +232,30 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
         { permit, result: notes.result },
       );
     },
-    route(
-      {},
-      {
-        body: Type.Object({ wx_app_id: appId, wx_app_secret: Type.Optional(secret), url }),
-        detail: {
-          summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
-          description:
-            "Send location.href.split('#')[0]; pass the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
-          tags: ["JsSDK"],
-          responses: envelopeOf(
-            "The signature. 签名。",
-            Type.Object({
-              app_id: Type.String(),
-              noncestr: Type.String(),
-              timestamp: Type.Integer({ description: "Seconds. 秒。" }),
-              signature: Type.String(),
-            }),
-            {
-              app_id: "wx0000000000000001",
-              noncestr: "3f1b6a0c9d2e4f58",
-              timestamp: 1414587457,
-              signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
-            },
-          ),
-        },
+    route(bySecret(access), {
+      body: Type.Object({ wx_app_id: appId, wx_app_secret: Type.Optional(secret), url }),
+      detail: {
+        summary: "Sign a page for the JS-SDK · 获取JS-SDK签名",
+        description:
+          "Send location.href.split('#')[0]; pass the answer to wx.config (nonceStr is noncestr). 请传location.href.split('#')[0]，结果用于wx.config（nonceStr即noncestr）。",
+        tags: ["JsSDK"],
+        responses: envelopeOf(
+          "The signature. 签名。",
+          Type.Object({
+            app_id: Type.String(),
+            noncestr: Type.String(),
+            timestamp: Type.Integer({ description: "Seconds. 秒。" }),
+            signature: Type.String(),
+          }),
+          {
+            app_id: "wx0000000000000001",
+            noncestr: "3f1b6a0c9d2e4f58",
+            timestamp: 1414587457,
+            signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
+          },
+        ),
       },
-    ),
+    }),
   );
 }
 

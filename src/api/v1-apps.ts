@@ -44,6 +44,7 @@ export function appRoutes(parts: AppRouteParts) {
 function statusRoutes(parts: AppRouteParts) {
   const { access, directory, credentials } = parts;
   const show = showWith(parts);
+  const known: RouteRules = { guard: (call) => access.checkKnown(call) };
   const showVisible = (name: string, call: Call) => {
     if (!access.visibleApps(call)(name)) throw access.notGranted(call.principal);
     return show(name);
@@ -64,7 +65,7 @@ function statusRoutes(parts: AppRouteParts) {
         }
         return { apps, ...(found.length > size ? { next: names.at(-1) } : {}) };
       },
-      {
+      route(known, {
         query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(after) }),
         detail: {
           summary: "Every app and the status of its credentials · 全部应用及其凭证状态",
@@ -77,18 +78,22 @@ function statusRoutes(parts: AppRouteParts) {
             { apps: [APP_EXAMPLE] },
           ),
         },
-      },
+      }),
     )
-    .get("/:app", ({ params, request }) => showVisible(params.app, callOf(request)), {
-      params: Type.Object({ app }),
-      detail: {
-        summary: "One app and the status of its credentials · 单个应用及其凭证状态",
-        description:
-          "State, age, expiry, last failure and what to do about it, next attempt, and today's calls against the quota. 状态、有效期、最近失败及处理建议、下次获取时间、当日调用量与额度。",
-        tags: ["v1"],
-        responses: answersOf("The app. 应用。", appStatus, APP_EXAMPLE),
-      },
-    })
+    .get(
+      "/:app",
+      ({ params, request }) => showVisible(params.app, callOf(request)),
+      route(known, {
+        params: Type.Object({ app }),
+        detail: {
+          summary: "One app and the status of its credentials · 单个应用及其凭证状态",
+          description:
+            "State, age, expiry, last failure and what to do about it, next attempt, and today's calls against the quota. 状态、有效期、最近失败及处理建议、下次获取时间、当日调用量与额度。",
+          tags: ["v1"],
+          responses: answersOf("The app. 应用。", appStatus, APP_EXAMPLE),
+        },
+      }),
+    )
     .post(
       "/:app/unblock",
       async ({ params, request }) => {

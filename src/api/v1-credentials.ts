@@ -34,17 +34,20 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
         const token = await delivery.get(permit, ref, { minTtlMs: minTtlMs(query.min_ttl), notes });
         return new Reply(credentialFields(token), { permit, result: notes.result });
       },
-      {
-        params: credentialParams,
-        query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
-        detail: {
-          summary: "The current credential · 获取当前凭证",
-          description:
-            "At once while one is valid; expires_in is the whole remaining life. A client with virtual tokens gets a virtual access token, valid for 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
-          tags: ["v1"],
-          responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
+      route(
+        { guard: (call, { app = "", kind = "" }) => access.checkGrant(call, readingOf(kind), app) },
+        {
+          params: credentialParams,
+          query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
+          detail: {
+            summary: "The current credential · 获取当前凭证",
+            description:
+              "At once while one is valid; expires_in is the whole remaining life. A client with virtual tokens gets a virtual access token, valid for 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
+            tags: ["v1"],
+            responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
+          },
         },
-      },
+      ),
     )
     .post(
       "/refresh",
@@ -114,7 +117,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
 }
 
 /** A token gives more than a ticket does, so each is granted for itself. */
-function readingOf(kind: CredentialKind): Action {
+function readingOf(kind: string): Action {
   return kind === "access_token" ? "token:read" : "ticket:read";
 }
 

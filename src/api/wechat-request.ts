@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts";
-import { readCapped } from "./body.ts";
+import { readCapped, rejectDuplicateNames } from "./body.ts";
 import type { Call } from "./face.ts";
 
 /** A request in WeChat's own form, without its body. */
@@ -41,7 +41,7 @@ export class Parameters {
     this.isJson = isJson;
   }
 
-  /** The text of that name; the body's before the query's; undefined for none and for an empty one. */
+  /** The text of that name; undefined for none and for an empty one. */
   text(name: string): string | undefined {
     const sent = Object.hasOwn(this.#body, name) ? this.#body[name] : this.#query.get(name);
     const text = typeof sent === "number" ? String(sent) : sent;
@@ -59,7 +59,7 @@ export class Parameters {
  * Reads the query and, except for GET, the body: JSON whatever its content type, or a form. SDKs send JSON with all
  * kinds of types, and WeChat accepts them; requests of foreign web pages are refused before.
  *
- * @throws {ServiceError} `invalid_parameter` for a duplicate name; `payload_too_large`.
+ * @throws {ServiceError} `invalid_parameter` for a duplicate name, also one in both; `payload_too_large`.
  */
 export function readParameters({
   call: { request },
@@ -74,10 +74,16 @@ async function readBody(request: Request, query: RawQuery): Promise<Parameters> 
   const bytes = await readCapped(request, MAX_BODY_BYTES);
   const text = new TextDecoder().decode(bytes);
   const object = jsonObject(text);
-  if (object) return new Parameters(query, object, true);
-  const form = new URLSearchParams(text);
-  rejectDuplicates([...form.keys()]);
-  return new Parameters(query, Object.fromEntries(form), false);
+  const form = object ? [] : [...new URLSearchParams(text)];
+  if (object) rejectDuplicateNames(text);
+  rejectDuplicates(form.map(([name]) => name));
+  const body = object ?? Object.fromEntries(form);
+  if (query.names.some((name) => Object.hasOwn(body, name)))
+    throw new ServiceError(
+      "invalid_parameter",
+      "查询参数与请求体中有同名参数 (a parameter is given in the query and in the body)",
+    );
+  return new Parameters(query, body, object !== undefined);
 }
 
 /** Rejects duplicates: proxies disagree on which one wins. */

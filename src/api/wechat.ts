@@ -1,4 +1,4 @@
-import type { Usage } from "../access/access.ts";
+import type { Access, Usage } from "../access/access.ts";
 import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { Clock } from "../clock.ts";
 import type { TokenContext, TokenResolver } from "../credentials/token-resolver.ts";
@@ -37,6 +37,7 @@ export interface OtherPaths {
 
 /** What the face works with. */
 export interface WechatFaceOptions {
+  readonly access: Pick<Access, "countRefusal">;
   readonly resolver: TokenResolver;
   readonly endpoints: DropinEndpoints;
   readonly others: OtherPaths;
@@ -98,11 +99,12 @@ export class WechatFace implements Face {
   }
 
   #encode(
-    error: unknown,
+    thrown: unknown,
     call: Call,
     { path, platform, usage }: Pick<Serving, "platform" | "usage"> & { readonly path: string },
   ): Response {
     const { traceId, origin } = call;
+    const error = this.#options.access.countRefusal(call, thrown);
     const failure = toWechatFailure(error, platform);
     const mayHaveRun = error instanceof ServiceError && error.mayHaveRun;
     call.outcome = failed(failure.errcode, error, mayHaveRun ? usage : undefined);

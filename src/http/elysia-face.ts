@@ -1,7 +1,7 @@
 import { type AnyElysia, Elysia, ParseError, ValidationError } from "elysia";
 import type { Access } from "../access/access.ts";
 import { envelopeResponse, successResponse, withDefaultHeaders } from "../api/answer.ts";
-import { checkQuery } from "../api/body.ts";
+import { badParameter, checkQuery } from "../api/body.ts";
 import type { Cors } from "../api/cors.ts";
 import { type Call, callOf, type Face, failed, immediate, Reply } from "../api/face.ts";
 import {
@@ -100,7 +100,8 @@ export class ElysiaFace implements Face {
     return this.#app.fetch(call.request);
   }
 
-  encodeError(error: unknown, call: Call): Response {
+  encodeError(thrown: unknown, call: Call): Response {
+    const error = this.#access.countRefusal(call, thrown);
     const envelope = failureEnvelope(error, call.traceId);
     call.outcome = failed(envelope.code, error);
     const usesStatus = SEGMENTS.get(firstSegment(call.path)) === "status";
@@ -211,7 +212,7 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
 /** What the framework or a handler threw, as an error of ours; anything unexpected stays what it is. */
 function toServiceError(error: unknown): unknown {
   if (error instanceof ServiceError) return error;
-  if (error instanceof ValidationError) return badParameter(error);
+  if (error instanceof ValidationError) return badParameter(error.valueError, error.value);
   if (error instanceof ParseError) {
     if (error.cause instanceof ServiceError) return error.cause;
     return new ServiceError("invalid_parameter", "请求体无法解析 (the body can't be parsed)");
@@ -220,21 +221,4 @@ function toServiceError(error: unknown): unknown {
     return new ServiceError("not_found", "页面不存在");
   }
   return error;
-}
-
-function badParameter(error: ValidationError): ServiceError {
-  const fault = error.valueError;
-  const name = fault?.path.slice(1) ?? "";
-  if (name === "") {
-    const isObject = typeof error.value === "object" && error.value !== null;
-    const message = isObject
-      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; see /swagger)"
-      : "请求体应为JSON对象 (the body must be a JSON object)";
-    return new ServiceError("invalid_parameter", message);
-  }
-  const isMissing = fault?.value === undefined || fault.value === "";
-  const message = isMissing
-    ? `缺少${name}参数`
-    : `${name}参数的类型、长度或字符不正确 (${name} has a wrong type, length or character)`;
-  return new ServiceError("invalid_parameter", message);
 }

@@ -20,15 +20,37 @@ test("a text that is empty is none", async () => {
   expect((await read("", '{"a":""}')).text("a")).toBeUndefined();
 });
 
-test("the body comes before the query, also with something that is no text", async () => {
-  const parameters = await read("a=query&b=query", '{"a":"body","b":null,"c":12,"d":{},"e":true}');
-  expect(["a", "b", "c", "d", "e"].map((name) => parameters.text(name))).toEqual([
+test("a body's value is a text or a number, and anything else is none", async () => {
+  const parameters = await read("z=query", '{"a":"body","b":null,"c":12,"d":{},"e":true}');
+  expect(["a", "b", "c", "d", "e", "z"].map((name) => parameters.text(name))).toEqual([
     "body",
     undefined,
     "12",
     undefined,
     undefined,
+    "query",
   ]);
+});
+
+test.each([
+  ["in the query and in JSON", "appid=wx1", '{"appid":"wx1"}', "in the query and in the body"],
+  ["in the query, encoded, and in JSON", "%61ppid=wx1", '{"appid":"wx2"}', "in the query and in the body"],
+  ["in the query and in a form", "appid=wx1", "appid=wx2", "in the query and in the body"],
+  ["twice in JSON", "", '{"appid":"wx1","appid":"wx2"}', "twice in an object of the body"],
+  ["twice in JSON, escaped", "", '{"appid":"wx1","\\u0061ppid":"wx2"}', "twice in an object of the body"],
+  ["twice inside JSON", "", '{"a":[{"b":{"c":1,"c":1}}]}', "twice in an object of the body"],
+])("a name that is given %s is refused", async (_where, search, body, message) => {
+  expect(Promise.try(() => read(search, body))).rejects.toThrow(message);
+});
+
+test.each([
+  '{"a":{"a":1},"b":[{"a":1},{"a":1}]}',
+  '{"a":"\\"b\\":1","b":"}","c":"{","d":1}',
+  '{"a":"x\\\\","b":":"}',
+  `{"a":"${"\\\\".repeat(15_000)}","b":1}`,
+  `{"a":${"[".repeat(5000)}${"]".repeat(5000)}}`,
+])("a name that different objects or texts have is none twice: %.60s", async (body) => {
+  expect((await read("", body)).isJson).toBe(true);
 });
 
 test("names that every object has are none of the body's", async () => {

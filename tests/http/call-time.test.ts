@@ -37,6 +37,7 @@ function setup() {
   const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
   const untouched = { forward: () => Promise.reject(new Error("not asked for")) };
   const face = new WechatFace({
+    access,
     resolver: new TokenResolver(
       access,
       { find: async () => ({ kind: "real", name: slot, slot }) },

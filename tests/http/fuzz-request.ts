@@ -74,8 +74,21 @@ const odd = fc.oneof(
   fc.integer({ min: 100, max: 9000 }).map((length) => "x".repeat(length)),
 );
 const deep = fc.integer({ min: 10, max: 5000 }).map((depth) => "[".repeat(depth) + "]".repeat(depth));
+/** Objects with members that programs call or believe without a thought. */
+const hostile: fc.Arbitrary<unknown> = fc
+  .subarray(["toString", "toJSON", "valueOf", "constructor", "__proto__", "length", "then"], { minLength: 1 })
+  .chain((names) =>
+    fc
+      .constantFrom("1", "null", '"x"', "{}", "[]", '{"toString":1}', '{"name":"Object"}')
+      .map((value): unknown =>
+        // By a literal `__proto__` would be no member.
+        JSON.parse(`{${names.map((name) => `"${name}":${value}`).join(",")}}`),
+      ),
+  );
 const wrongValue: fc.Arbitrary<unknown> = fc.oneof(
   odd,
+  hostile,
+  hostile.map((object) => [object]),
   fc.jsonValue({ maxDepth: 3 }),
   fc.constantFrom(null, true, -1, 1e308, 0.5, [], {}, { __proto__: null, constructor: 1 }),
 );
@@ -175,6 +188,7 @@ const mutation = fc.record({
       "wrong value",
       "wrong path",
       "unknown",
+      "hostile",
       "twice",
       "json",
       "type",
@@ -184,6 +198,7 @@ const mutation = fc.record({
   ),
   which: fc.nat(10),
   value: wrongValue,
+  hostile: hostile as fc.Arbitrary<Fields>,
   text: odd,
   json: fc.oneof(
     deep,
@@ -204,7 +219,7 @@ type Mutation = typeof mutation extends fc.Arbitrary<infer T> ? T : never;
 
 /** The draft with one thing wrong. */
 function mutated(draft: Draft, body: Fields | undefined, mutation: Mutation): Draft {
-  const { what, which, value, text, json, type, method, version } = mutation;
+  const { what, which, value, hostile, text, json, type, method, version } = mutation;
   const { query, path, headers } = draft;
   const pick = <Of>(list: readonly Of[]) => list[which % list.length];
   const change = (fields: Fields, changed: unknown): Fields => {
@@ -225,6 +240,10 @@ function mutated(draft: Draft, body: Fields | undefined, mutation: Mutation): Dr
       return { ...draft, path: change(path, text) };
     case "unknown":
       return body ? withBody({ ...body, [text]: value }) : { ...draft, query: [...query, [text, value]] };
+    case "hostile":
+      return body
+        ? withBody({ ...body, ...hostile })
+        : { ...draft, query: [...query, ...Object.entries(hostile)] };
     case "twice":
       return { ...draft, query: [...query, ...query.slice(0, 1)] };
     case "json":
