@@ -189,9 +189,6 @@ export const VARIABLES = Type.Object({
 /** Variables of earlier versions. One that is still set has no effect but a warning. */
 const REMOVED = ["GATEWAY_REPLAY_BYTES", "GATEWAY_REPLAY_TOTAL_BYTES"] as const;
 
-const NO_APPS =
-  "未配置任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，否则每次调用都须带secret (no app is configured: every call must send its secret)";
-
 /** What a line of the file may set. The others of `suggestions` are read by `apps/environment-apps.ts`. */
 const NAMES: KnownNames = {
   isKnown: (name) =>
@@ -264,7 +261,6 @@ export function loadConfig(environment: Environment = process.env): Config {
       ...REMOVED.filter((name) => merged[name]).map(
         (name) => `${name}: 该变量已不再起作用，可以删除 (has no effect any more; remove it)`,
       ),
-      ...(apps.length === 0 ? [NO_APPS] : []),
     ],
   });
 }
@@ -293,6 +289,11 @@ function unknownNames(environment: Environment): string[] {
           `${name}: 未知的环境变量，已忽略；是否应为 ${variable}？ (unknown variable, ignored; did you mean ${variable}?)`,
       )
   );
+}
+
+/** `PORT` as the environment has it, for a program that reads nothing else of it; empty where it has none. */
+export function portOfEnvironment(environment: Environment = process.env): string {
+  return environment["PORT"] ?? "";
 }
 
 function withoutEmpty(environment: Environment): Environment {

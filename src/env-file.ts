@@ -40,25 +40,27 @@ export function readEnvFile(path: string | undefined, known: KnownNames): EnvFil
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? "";
     if (/^\s*(#|$)/.test(line)) continue;
-    const place = `${file}:${at + 1}`;
     const [head = "", name = "", quote = ""] = ASSIGNMENT.exec(line) ?? [];
-    if (head === "") throw noAssignment(line, place, known);
+    if (head === "") throw noAssignment(line, `${file}:${at + 1}`, known);
     const end = quote === "" ? at : lastLine(lines, at, line.slice(head.length), quote);
-    if (lines.slice(at + 1, end + 1).some((each) => known.isKnown(ASSIGNMENT.exec(each)?.[1] ?? "")))
-      throw invalid(name, `${place}: 引号没有闭合 (the quote is not closed)`);
+    if (
+      end > at &&
+      lines.slice(at + 1, end + 1).some((each) => known.isKnown(ASSIGNMENT.exec(each)?.[1] ?? ""))
+    )
+      throw invalid(name, `${file}:${at + 1}: 引号没有闭合 (the quote is not closed)`);
     const before = seen.get(name);
     const valueOf = (from: number, to: number) => parseEnv(lines.slice(from, to + 1).join("\n"))[name];
     if (before && valueOf(before.at, before.end) !== valueOf(at, end))
       throw invalid(
         name,
-        `${place}: 与第${before.at + 1}行重复且值不同 (set on line ${before.at + 1} already, to another value)`,
+        `${file}:${at + 1}: 与第${before.at + 1}行重复且值不同 (set on line ${before.at + 1} already, to another value)`,
       );
     if (!before && !known.isKnown(name)) {
       const { variable, edits } = nearestName(name, known);
       if (edits <= MAX_EDITS || OURS.test(name))
         throw invalid(
           name,
-          `${place}: 未知的变量名，是否应为 ${variable}？ (unknown name; did you mean ${variable}?)`,
+          `${file}:${at + 1}: 未知的变量名，是否应为 ${variable}？ (unknown name; did you mean ${variable}?)`,
         );
       foreign.push(PLAIN_NAME.test(name) ? name : `第${at + 1}行 (line ${at + 1})`);
     }

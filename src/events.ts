@@ -26,6 +26,20 @@ export interface UpstreamCall {
  */
 export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
 
+/** The service listens. */
+export interface StartedEvent {
+  readonly type: "service.started";
+  readonly url: string;
+  readonly version: string;
+  /** How many apps are held, and the names of the first of them. */
+  readonly apps: number;
+  readonly names: readonly string[];
+  /** From where callers without a key are answered; `off` for nowhere. */
+  readonly anonymous: string;
+  /** Where the documentation is; `off` for nowhere. */
+  readonly docs: string;
+}
+
 /**
  * Everything worth reporting, as one sum type.
  *
@@ -33,7 +47,7 @@ export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
  * token, a ticket or a code.
  */
 export type ServiceEvent =
-  | { readonly type: "service.started"; readonly url: string; readonly version: string }
+  | StartedEvent
   | { readonly type: "service.stopping"; readonly reason: string }
   | { readonly type: "service.stopped" }
   | { readonly type: "config.warning"; readonly message: string }

@@ -12,7 +12,7 @@ type FieldsOf<T extends ServiceEvent["type"]> = readonly (keyof Omit<
 
 /** Which fields of each event are written: one that is not named here does not reach the log. */
 const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields: FieldsOf<T> } } = {
-  "service.started": { level: "info", fields: ["url", "version"] },
+  "service.started": { level: "info", fields: ["url", "version", "apps", "names", "anonymous", "docs"] },
   "service.stopping": { level: "info", fields: ["reason"] },
   "service.stopped": { level: "info", fields: [] },
   "config.warning": { level: "warn", fields: ["message"] },

@@ -2,7 +2,7 @@ import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { CallCounter } from "./audit/call-counts.ts";
-import { isSlotOf } from "./apps/app.ts";
+import { isSlotOf, nameOfApp } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
 import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
@@ -55,6 +55,13 @@ import { VERSION } from "./version.ts";
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
 const STOP_MS = 10_000;
+/** As many apps as a line of the log can name. */
+const MAX_LISTED = 20;
+
+const ALSO_REGISTERED =
+  "该应用在环境变量和数据库中都有，以环境变量为准；请删除其一 (it is in the environment and in the database, and the environment wins; remove one of them):";
+const NO_APPS =
+  "未持有任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，或执行 accesstoken apps add；否则每次调用都须带secret (no app is held: set one of these, or use accesstoken apps add; else every call must send its secret)";
 
 /** Options beside the configuration. */
 export interface ServiceOptions {
@@ -123,7 +130,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
   try {
     const { isLocal = false } = options;
     // The command line may run without the service's variables, so it takes the apps that the service has stored.
-    if (!isLocal) await store.apps.replaceAll(config.apps);
+    for (const app of isLocal ? [] : await store.apps.replaceAll(config.apps)) {
+      const name = nameOfApp(app);
+      events.emit({
+        type: "config.warning",
+        message: `${name}: ${ALSO_REGISTERED} accesstoken apps remove ${name}`,
+      });
+    }
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, store.changes, clock, (error) =>
@@ -218,11 +231,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       if (isLocal) throw error;
     });
     await Promise.all([administration.refresh(), firstRead]);
+    if (!isLocal && directory.size === 0) events.emit({ type: "config.warning", message: NO_APPS });
+    const anonymous = config.anonymous ?? (store.isAnonymousEnded ? false : undefined);
     const access = new Access({
       directory,
       clients,
       clock,
-      anonymous: config.anonymous ?? (store.isAnonymousEnded ? false : undefined),
+      anonymous,
       anonymousPerSecond: config.anonymousRateLimit,
       workers,
     });
@@ -306,6 +321,12 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       background: [calls, audit, metrics, clients, administration],
       routes: [...elysia.routes, ...wechat.routes],
       listen: () => listen(serve, { ...config, isShared: sharesPort }),
+      startFacts: () => ({
+        apps: directory.size,
+        names: directory.list({ limit: MAX_LISTED }),
+        anonymous: (anonymous ?? !clients.isInUse) ? String(config.trustedNetworks) : "off",
+        docs: config.visibility.swagger === "off" ? "off" : "/swagger",
+      }),
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),
       stopping: () => readiness.stopping(),

@@ -6,7 +6,17 @@ import { ManualClock } from "./support/manual-clock.ts";
 
 /** One of each kind: a new event does not compile until its level is written here. */
 const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent, { type: T }>, "type">] } = {
-  "service.started": ["info", { url: "http://127.0.0.1:3000", version: "1.0.0" }],
+  "service.started": [
+    "info",
+    {
+      url: "http://127.0.0.1:3000",
+      version: "1.0.0",
+      apps: 1,
+      names: ["wx0000000000000001"],
+      anonymous: "off",
+      docs: "http://127.0.0.1:3000/swagger",
+    },
+  ],
   "service.stopping": ["info", { reason: "SIGTERM" }],
   "service.stopped": ["info", {}],
   "database.created": ["warn", { path: "/data/accesstoken.db" }],

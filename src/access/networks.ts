@@ -3,6 +3,7 @@ import { BlockList, isIP } from "node:net";
 /** A list of networks that an address can be looked up in. An IPv4 address matches also in its `::ffff:` form. */
 export class Networks {
   readonly #list = new BlockList();
+  readonly #text: string;
 
   /**
    * Reads a comma-separated list of CIDR blocks and single addresses.
@@ -10,6 +11,7 @@ export class Networks {
    * @throws {RangeError} With the first entry that is neither; the caller knows which setting it came from.
    */
   constructor(text: string) {
+    this.#text = text;
     for (const entry of text.split(",").map((part) => part.trim())) {
       if (entry !== "") this.#add(entry);
     }
@@ -24,6 +26,11 @@ export class Networks {
   includes(address: string): boolean {
     const family = isIP(address);
     return family !== 0 && this.#list.check(address, family === 6 ? "ipv6" : "ipv4");
+  }
+
+  /** The list that it was read from. */
+  toString(): string {
+    return this.#text;
   }
 
   #add(entry: string): void {

@@ -37,7 +37,7 @@ export class AppDirectory {
     this.#take(apps);
   }
 
-  /** Replaces the apps that administrators have registered. None of them is one of the environment's. */
+  /** Replaces the apps that administrators have registered. One that the environment names, too, is the environment's. */
   replaceManaged(apps: readonly App[]): void {
     const current = apps.map((app) => {
       const known = this.find(nameOfApp(app));
@@ -48,7 +48,7 @@ export class AppDirectory {
     this.#size = 0;
     this.#names = undefined;
     this.#take(this.#fromEnvironment);
-    this.#take(current);
+    this.#take(current.filter((app) => !this.find(nameOfApp(app))));
     this.#epoch += 1;
   }
 

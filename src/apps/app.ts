@@ -193,9 +193,10 @@ export interface AppStore {
    * changed or an app was removed, what was issued to the old one is cleared, because the new one may belong to another
    * application, and its backoff ends: the refusals of the old one mean nothing.
    *
-   * Throws `invalid_config` when one of them is a managed app, `store_unusable` when they changed and a stored one is damaged.
+   * Resolves with those that are managed apps as well: these are not written, and when the environment changed, what was
+   * issued to them is cleared likewise. Throws `store_unusable` when the apps changed and a stored one is damaged.
    */
-  replaceAll(apps: readonly App[]): Promise<void>;
+  replaceAll(apps: readonly App[]): Promise<readonly App[]>;
   /**
    * Adds a managed app, with its audit entry, at a version that no earlier app of that name can have had: an ETag of that
    * one must not fit this one. Throws `conflict` when there is an app of that name.

@@ -172,7 +172,7 @@ export interface CommandSpec {
   readonly surplusHint?: string;
   /** Whether it is left out of the help, and is no command for people. */
   readonly isHidden?: boolean;
-  /** Whether it is the former name of another command, which works and is left out of the help. */
+  /** Whether it is another name of a command, which works and is left out of the help. */
   readonly isFormer?: boolean;
   /** Throws `invalid_parameter` when it was used wrongly. */
   readonly run: (args: Arguments, terminal: Terminal) => Promise<ExitCode>;

@@ -3,24 +3,27 @@ import { type Arguments, type CommandSpec, NEW_DATABASE, option, bilingual } fro
 
 const PORTS = { min: 0, max: 65_535 };
 
+const SERVE: CommandSpec = {
+  words: ["serve"],
+  meaning: bilingual("Run the service", "启动服务"),
+  options: [
+    option(
+      "--workers <n>",
+      "Processes on one port and one database. Default: 1",
+      "在同一端口和数据库上运行的进程数，默认1",
+    ),
+    NEW_DATABASE,
+  ],
+  run: async (args) => {
+    const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
+    return (await import("./serve.ts")).runServe(workers, args.isSet(NEW_DATABASE.name));
+  },
+};
+
 /** Commands of one word. What each of them runs is loaded when it runs: most of the program is needed by `serve` alone. */
 const SERVICE_COMMANDS: readonly CommandSpec[] = [
-  {
-    words: ["serve"],
-    meaning: bilingual("Run the service", "启动服务"),
-    options: [
-      option(
-        "--workers <n>",
-        "Processes on one port and one database. Default: 1",
-        "在同一端口和数据库上运行的进程数，默认1",
-      ),
-      NEW_DATABASE,
-    ],
-    run: async (args) => {
-      const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
-      return (await import("./serve.ts")).runServe(workers, args.isSet(NEW_DATABASE.name));
-    },
-  },
+  SERVE,
+  { ...SERVE, words: ["start"], isFormer: true },
   {
     words: ["sandbox"],
     meaning: bilingual("Run a stand-in for WeChat and WeCom", "启动模拟的微信与企业微信"),
@@ -39,9 +42,11 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   {
     words: ["demo"],
     meaning: bilingual("Run both, with sample apps", "同时启动两者，并带示例应用"),
-    options: [option("--port <n>", "The service's port. Default: 3000", "服务端口，默认3000")],
+    options: [
+      option("--port <n>", "The service's port. Default: PORT, or 3000", "服务端口，默认为PORT或3000"),
+    ],
     run: async (args) => {
-      const port = args.findNumber("port", PORTS) ?? 3000;
+      const port = args.findNumber("port", PORTS);
       return (await import("./sandbox.ts")).runDemo(port);
     },
   },

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig } from "../config.ts";
+import { loadConfig, portOfEnvironment } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
@@ -43,12 +43,12 @@ export async function runSandbox(port: number): Promise<ExitCode> {
 }
 
 /**
- * `accesstoken demo`: the service on `port` against a sandbox of its own, until a signal.
+ * `accesstoken demo`: the service on `port`, or on the environment's `PORT`, against a sandbox of its own, until a signal.
  *
- * It reads neither the environment nor a `.env` file, so real secrets play no part in it, and leaves nothing behind,
+ * It reads nothing else of the environment, and no `.env` file, so real secrets play no part in it, and leaves nothing behind,
  * also when it can't start.
  */
-export async function runDemo(port: number): Promise<ExitCode> {
+export async function runDemo(port: number | undefined): Promise<ExitCode> {
   const stopping = stopSignal();
   const sandbox = startSandbox(0, 0);
   let folder: string | undefined;
@@ -56,7 +56,7 @@ export async function runDemo(port: number): Promise<ExitCode> {
     folder = mkdtempSync(join(tmpdir(), "accesstoken-demo-"));
     const config = loadConfig({
       ENV_FILE: "",
-      PORT: String(port),
+      PORT: port === undefined ? portOfEnvironment() : String(port),
       DATABASE_URL: `file:${join(folder, "accesstoken.db")}`,
       WEIXIN_BASE_URL: sandbox.weixinUrl,
       WECOM_BASE_URL: sandbox.wecomUrl,

@@ -19,9 +19,9 @@ export async function runServe(workers: number, newDatabase: boolean): Promise<E
       workers,
       config,
       store: { events: loggedEvents(config), onKeyCreated: noticeKey, newDatabase },
-      onWorkerEnded: (index, exitCode) =>
+      onWorkerEnded: (index, cause) =>
         console.error(
-          `accesstoken: 工作进程${index + 1}已退出，正在重启 (worker ${index + 1} ended with ${exitCode}; it is started again)`,
+          `accesstoken: 工作进程${index + 1}已退出（${cause}），正在重启 (worker ${index + 1} ended by ${cause}${cause === "SIGKILL" ? ", which the system sends when memory runs out" : ""}; it is started again)`,
         ),
     });
   }

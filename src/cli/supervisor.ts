@@ -19,8 +19,8 @@ export interface SupervisorOptions {
   readonly config: Config;
   /** How the store is opened, before the workers do. */
   readonly store: Parameters<typeof prepareStore>[1];
-  /** One line for the operator, when a worker ended and is started again. */
-  readonly onWorkerEnded: (index: number, exitCode: number | null) => void;
+  /** One line for the operator, when a worker ended and is started again. `cause` is a signal, or an exit code. */
+  readonly onWorkerEnded: (index: number, cause: string) => void;
 }
 
 /**
@@ -87,17 +87,18 @@ class WorkerPool {
         cmd: [...ownCommand(), "worker", String(index), String(workers), String(this.#port)],
         stdio: ["ignore", "inherit", "inherit"],
         ipc: (message: FromWorker) => this.#receive(index, message),
-        onExit: (_process, exitCode) => this.#ended(index, worker, exitCode, onFirstFailure),
+        onExit: ({ signalCode }, exitCode) =>
+          this.#ended(index, worker, String(signalCode ?? `exit code ${exitCode}`), onFirstFailure),
       }),
     };
     this.#workers.set(index, worker);
   }
 
-  #ended(index: number, worker: Worker, exitCode: number | null, onFirstFailure?: () => void): void {
+  #ended(index: number, worker: Worker, cause: string, onFirstFailure?: () => void): void {
     this.#workers.delete(index);
     if (this.#isStopping) return;
     if (!worker.isReady && onFirstFailure) return onFirstFailure();
-    this.#options.onWorkerEnded(index, exitCode);
+    this.#options.onWorkerEnded(index, cause);
     const wasHealthy = performance.now() - worker.startedAt > HEALTHY_MS;
     const failures = wasHealthy ? 0 : (this.#failures.get(index) ?? 0);
     this.#failures.set(index, failures + 1);

@@ -78,12 +78,31 @@ export async function reservePort({ host, port }: ListenOptions): Promise<number
   }
 }
 
-function cannotListen(error: unknown, host: string, port: number): ServiceError {
+/** Why a port can't be listened on, with the variable that is to blame. */
+export function cannotListen(error: unknown, host: string, port: number): ServiceError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
   if (code === "EADDRINUSE") {
     return new ServiceError(
       "invalid_config",
       `PORT: 端口${port}已被占用，请停止占用它的程序，或用PORT换一个（demo、sandbox用--port） (port ${port} is in use; stop the other program, or choose another by PORT, or for demo and sandbox by --port)`,
+    );
+  }
+  if (code === "EACCES") {
+    return new ServiceError(
+      "invalid_config",
+      `PORT: 当前用户不能监听端口${port}，请换用1024以上的端口，或授予CAP_NET_BIND_SERVICE (this user may not listen on port ${port}: choose one from 1024 on, or grant CAP_NET_BIND_SERVICE)`,
+    );
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return new ServiceError(
+      "invalid_config",
+      `HOST: ${host} 不是本机的地址 (is no address of this machine; 0.0.0.0 or :: listens on all)`,
+    );
+  }
+  if (code === "EINVAL") {
+    return new ServiceError(
+      "invalid_config",
+      `HOST: 无法解析 ${host}，请填写本机的地址 (can't be resolved: give an address of this machine)`,
     );
   }
   return new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CredentialManager } from "../credentials/manager.ts";
 import type { Renewal } from "../credentials/renewal.ts";
-import type { EventBus } from "../events.ts";
+import type { EventBus, StartedEvent } from "../events.ts";
 import type { HttpServer } from "../http/server.ts";
 import type { Snapshot } from "../ops/metrics.ts";
 import type { Store } from "../store/store.ts";
@@ -29,6 +29,8 @@ export interface ServiceParts {
   /** Its routes; for WeChat's paths, `*` means any method, and any rest of a path. */
   readonly routes: readonly Route[];
   readonly listen: () => HttpServer;
+  /** What the log says of a start beside address and version. */
+  readonly startFacts: () => Pick<StartedEvent, "apps" | "names" | "anonymous" | "docs">;
   readonly snapshot: () => Promise<Snapshot>;
   /** Answers a request of this process itself, as an administrator. */
   readonly handle: (request: Request) => Promise<Response>;
@@ -98,7 +100,9 @@ export class RunningService {
     this.#server = this.#parts.listen();
     // The binary begins with a patient JIT compiler: most code of a start runs once.
     Bun.unsafe.setJITPolicy(1);
-    events.emit({ type: "service.started", url: this.url, version: VERSION });
+    const { docs, ...facts } = this.#parts.startFacts();
+    const page = docs.startsWith("/") ? this.url + docs : docs;
+    events.emit({ type: "service.started", url: this.url, version: VERSION, ...facts, docs: page });
   }
 
   /**

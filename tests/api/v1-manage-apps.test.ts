@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { createClient } from "../support/access-harness.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
-import { failureOf } from "../support/refusals.ts";
 import { CORP, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const APPS = "/v1/apps";
@@ -277,28 +276,32 @@ test("apps from the environment are 409 to every change, and stay as they are", 
   expect([await t.shown(own), t.at.auditCount(), t.sandbox.calls()]).toEqual([before, count, 0]);
 });
 
-test("P3: a start with a variable for an app that is registered is refused in one line, and changes nothing", async () => {
+test("of an app in the environment and in the database the environment's is used with a warning, and the other comes back", async () => {
   await using t = await setup(NEW);
   const { value } = (await t.token()).data;
-  const count = t.at.auditCount();
   await t.world.stop();
-  const [name, added] = [`WEIXIN_SECRET_${WX_FOREIGN.appId}`, "WEIXIN_SECRET_wx00000000000000dd"];
-  for (const secret of [NEW.secret, WRONG]) {
-    const failure = await failureOf(t.world.start({ [name]: secret, [added]: "another-secret" }));
-    expect(failure.code).toBe("invalid_config");
-    expect(failure.message).toMatch(
-      new RegExp(`^${WX_FOREIGN.appId}: .*accesstoken apps remove ${WX_FOREIGN.appId}`),
-    );
-    expect(failure.message).not.toContain("\n");
-    expect(failure.message).not.toContain(secret);
+  const name = `WEIXIN_SECRET_${WX_FOREIGN.appId}`;
+  for (const [secret, code] of [
+    [WRONG, 40125],
+    [NEW.secret, 0],
+    [NEW.secret, 0],
+  ] as const) {
+    await t.world.start({ [name]: secret });
+    expect(await t.shown()).toMatchObject({ source: "environment", version: 0 });
+    // What was obtained with another secret is not handed out.
+    expect((await t.token()).code).toBe(code);
+    expect((await t.at.ask("PATCH", SHOP, { title: "x" })).status).toBe(409);
+    await t.world.stop();
   }
+  const warned = t.world.events.flatMap((event) => (event.type === "config.warning" ? [event.message] : []));
+  expect(warned.filter((line) => line.includes("the environment wins"))).toEqual(
+    Array.from({ length: 3 }, () => expect.stringMatching(new RegExp(`^${WX_FOREIGN.appId}: .*apps remove`))),
+  );
+  expect(warned.join()).not.toMatch(new RegExp(`${WRONG}|${NEW.secret}`));
+  expect(t.sandbox.calls(STABLE)).toBe(3);
   await t.world.start();
   expect(await t.shown()).toMatchObject({ source: "managed", title: "Shop", version: 1 });
-  expect([(await t.token()).data["value"], t.sandbox.calls(STABLE)]).toEqual([value, 1]);
-  expect([(await t.at.ask("GET", `${APPS}/wx00000000000000dd`)).status, t.at.auditCount()]).toEqual([
-    404,
-    count,
-  ]);
+  expect((await t.token()).data["value"]).toBe(value);
 });
 
 test("a field that is none is refused with those that there are, before WeChat is asked or anything is done", async () => {

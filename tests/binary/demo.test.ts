@@ -62,6 +62,15 @@ test("the demo takes no part in what the environment or a .env file says", async
   expect(world.sandbox.calls()).toBe(0);
 });
 
+test("the demo listens on PORT where --port does not say otherwise", async () => {
+  await using world = new ProcessHarness(binary());
+  const { url } = await world.serve();
+  const { port } = new URL(url);
+  const demo = world.run(["demo"], { PORT: port });
+  expect(await demo.exited()).toBe(1);
+  expect(demo.stderr).toContain(`port ${port} is in use`);
+});
+
 test("a demo whose port is taken says so in one line, exits 1 and leaves nothing behind", async () => {
   await using world = new ProcessHarness(binary());
   const { url } = await world.serve();

@@ -4,7 +4,8 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
-import { WX } from "../support/harness.ts";
+import { WECOM, WX } from "../support/harness.ts";
+import { cannotListen } from "../../src/http/server.ts";
 
 const XCX = { appid: WX.appId };
 
@@ -154,6 +155,53 @@ test("a port that is taken stops the start with one line that names it", async (
   const line = await refusalToStart(at.world, { PORT: port });
   expect(line).toContain(`PORT: 端口${port}已被占用`);
   expect((await ask(url, "/AccessToken/getXcx", XCX)).code).toBe(0);
+});
+
+test.each([
+  ["no-such-host.invalid", /^accesstoken: HOST: 无法解析 no-such-host\.invalid.*can't be resolved/],
+  ["192.0.2.1", /^accesstoken: HOST: 192\.0\.2\.1 不是本机的地址.*no address of this machine/],
+])("a HOST of %s stops the start with one line that says what is wrong with it", async (host, expected) => {
+  await using world = new ProcessHarness(binary());
+  for (const workers of [[], ["--workers", "2"]]) {
+    const child = world.run(["serve", ...workers], { ...world.variables, HOST: host });
+    expect(await child.exited()).toBe(1);
+    expect(child.stderr.trimEnd().split("\n").at(-1)).toMatch(expected);
+  }
+});
+
+test("a port that the user may not use is blamed on PORT", () => {
+  const failure = cannotListen(Object.assign(new Error("permission denied"), { code: "EACCES" }), "::", 80);
+  expect(failure.message).toMatch(/^PORT: .*may not listen on port 80.*CAP_NET_BIND_SERVICE/);
+});
+
+test("a start says which apps are held, who is answered without a key and where the documentation is", async () => {
+  await using world = new ProcessHarness(binary());
+  const { service, url } = await world.serve();
+  const line = service.stdout.split("\n").find((each) => each.includes("service.started")) ?? "";
+  expect(JSON.parse(line)).toMatchObject({
+    url,
+    apps: 2,
+    names: [`${WECOM.corpId}_${WECOM.agent}`, WX.appId],
+    anonymous: "127.0.0.0/8,::1/128",
+    docs: `${url}/swagger`,
+  });
+});
+
+test("without any app a start warns, and not when the database has some", async () => {
+  await using world = new ProcessHarness(binary());
+  const { WEIXIN_BASE_URL = "", WECOM_BASE_URL = "" } = world.variables;
+  const variables = { PORT: "0", WEIXIN_BASE_URL, WECOM_BASE_URL };
+  world.write("secret", WX.secret);
+  const first = world.run(["start"], variables);
+  await first.serviceUrl();
+  expect(first.stdout).toContain("no app is held");
+  first.signal("SIGTERM");
+  await first.exited();
+  const add = world.run(["apps", "add", WX.appId, "--secret-file", "secret"], variables);
+  expect(await add.exited()).toBe(0);
+  const second = world.run(["start"], variables);
+  await second.serviceUrl();
+  expect(second.stdout).not.toContain("no app is held");
 });
 
 test("a value that can't be used stops the start with one line that names it and does not quote it", async () => {

@@ -60,7 +60,7 @@ test("a worker that is killed is started again, each time a little later, and th
     await expectAllToAnswer(at);
   }
   expect(
-    at.service.stderr.match(/^accesstoken: .*worker 1 ended with .*; it is started again/gm),
+    at.service.stderr.match(/^accesstoken: .*worker 1 ended by SIGKILL, .*memory.*; it is started again/gm),
   ).toHaveLength(3);
   expect(at.sandbox.calls()).toBe(1);
 });

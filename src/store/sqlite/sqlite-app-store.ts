@@ -95,12 +95,16 @@ export class SqliteAppStore implements AppStore {
     });
   }
 
-  async replaceAll(wanted: readonly App[]): Promise<void> {
+  async replaceAll(all: readonly App[]): Promise<readonly App[]> {
+    const managed = new Set((await this.#rowsOf("managed")).map(rowKey));
+    const isManaged = (app: App) => managed.has(rowKey(toColumns(app)));
+    const both = managed.size === 0 ? [] : all.filter(isManaged);
+    const wanted = both.length === 0 ? all : all.filter((app) => !isManaged(app));
     const written = fingerprintOf(wanted);
-    const digest = this.#keyring.environmentDigest(written.text);
-    if (await this.#isUnchanged(written.names, digest)) return;
+    const { text } = both.length === 0 ? written : fingerprintOf(all);
+    const digest = this.#keyring.environmentDigest(text);
+    if (await this.#isUnchanged(written.names, digest)) return both;
     const stored = await this.#rowsOf("environment");
-    await this.#refuseManaged(wanted);
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
     const kept = wanted.map(toColumns).map((columns) => {
       const row = byKey.get(rowKey(columns));
@@ -113,7 +117,9 @@ export class SqliteAppStore implements AppStore {
     // A row that does not open under its name is a damaged one, and then nothing may be written.
     for (const row of gone) this.#keyring.open(row.secret, place(row));
     const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
-    const reset = [...gone, ...changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns)];
+    // With which secret the credentials of both were obtained is not written down.
+    const doubtful = changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns);
+    const reset = [...gone, ...doubtful, ...both.map(toColumns)];
     await this.#database.transact(async (queries) => {
       for (const name of gone) await queries.delete(apps).where(isNamed(name));
       await this.#forget(queries, reset);
@@ -133,6 +139,7 @@ export class SqliteAppStore implements AppStore {
         .onConflictDoUpdate({ target: fingerprints.name, set: { digest } });
     });
     this.#changes.expire();
+    return both;
   }
 
   /**
@@ -196,17 +203,6 @@ export class SqliteAppStore implements AppStore {
       isDisabled: app.managed?.isDisabled ?? false,
       version: app.managed?.version ?? 1,
     };
-  }
-
-  async #refuseManaged(wanted: readonly App[]): Promise<void> {
-    const managed = new Set((await this.#rowsOf("managed")).map(rowKey));
-    const both = managed.size > 0 ? wanted.find((app) => managed.has(rowKey(toColumns(app)))) : undefined;
-    if (!both) return;
-    const name = nameOfApp(both);
-    throw new ServiceError(
-      "invalid_config",
-      `${name}: 该应用已在数据库中登记，请删除其环境变量，或执行 accesstoken apps remove ${name} (it is registered in the database; remove its variable, or run that command)`,
-    );
   }
 
   /** The app of a row, whose secret is opened when it is first used: most callers use few of many apps. */

@@ -56,6 +56,16 @@ export function appStoreContract(kind: string, open: OpenStore): void {
     expect(await it.store.apps.list()).toEqual([]);
   });
 
+  test(`${kind}: an app of the environment that is managed, too, is told, and the managed one stays as it is`, async () => {
+    using it = await setup(CLASSIC);
+    await it.store.apps.create({ ...STABLE, managed: { title: "T", isDisabled: false, version: 0 } }, ENTRY);
+    const both: App = { ...STABLE, secret: new Secret("another"), tokenMode: "classic" };
+    for (let n = 0; n < 2; n++) expect(await it.store.apps.replaceAll([both, AGENT])).toEqual([both]);
+    expect(await plainOf(it.store)).toEqual(wanted(STABLE, AGENT));
+    expect(await it.store.apps.replaceAll([AGENT])).toEqual([]);
+    expect(await it.store.apps.listManaged()).toMatchObject([{ managed: { title: "T" } }]);
+  });
+
   test(`${kind}: a managed app begins at a version that none of that name has had before`, async () => {
     using it = await setup();
     const app = (version: number): App => ({
