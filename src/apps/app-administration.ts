@@ -168,7 +168,7 @@ export class AppAdministration {
     throw current.managed ? taken() : fromEnvironment();
   }
 
-  /** Whether the app of a configured slot has another secret by now, or is gone, as far as the store can be read. */
+  /** Whether the app of a configured slot has another secret by now, or is disabled or gone, as far as the store can be read. */
   async isOutdated(slot: Slot): Promise<boolean> {
     await this.refresh().catch(() => undefined);
     const current = this.#parts.directory.slotNamed(slot);

@@ -49,47 +49,37 @@ export class Clearing {
 
   /** Clears all of `names`, or none when one of them was cleared less than 10 s ago. */
   async clear(names: readonly CredentialName[], { actor, onlyIf }: ClearRequest): Promise<void> {
-    const hit: { key: string; name: CredentialName; record: CredentialRecord }[] = [];
-    for (const name of names) {
-      const key = credentialKey(name);
-      const record = await this.#parts.store.find(name);
-      const isHit = onlyIf ? this.#isRejectable(key, record, onlyIf) : this.#isClearable(key, record);
-      if (isHit) hit.push({ key, name, record });
-    }
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const key = credentialKey(name);
+        const record = await this.#parts.store.find(name);
+        const isCurrent = onlyIf ? this.#isRejectable(key, record, onlyIf) : this.#isClearable(key, record);
+        const value = record.credential?.value;
+        const entry = credentialEntry("credential.cleared", name, actor, { value });
+        return { name, key, record, isCurrent, entry, generation: record.generation };
+      }),
+    );
+    const hit = found.filter(({ isCurrent }) => isCurrent);
     const admissions = await this.#admit(hit.filter(({ record }) => record.credential));
     try {
       const waitMs = onlyIf && hit[0] ? await this.#parts.pacing.take("complaint", hit[0].name) : 0;
       if (waitMs > 0) throw budgetError("clear", waitMs);
-      // A clear also ends the app's rejected tokens, whether there is a current one or not.
-      const cleared = onlyIf ? [] : names.filter(({ kind }) => kind === "access_token");
-      for (const { slot } of cleared) await this.#parts.store.forgetRejected(slot);
-      for (const { key, name, record } of hit) {
-        await this.#write(name, record, onlyIf !== undefined, actor);
-        this.#noteCleared(key);
-        if (record.credential) admissions.shift();
-        // A flight is overtaken by it, also where there was no value yet.
-        if (record.credential || this.#isFlying(key))
-          this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
-      }
+      const { store, memory } = this.#parts;
+      using stack = new DisposableStack();
+      const ended = onlyIf ? hit : found;
+      const pending = ended.map(({ name }) => stack.use(memory.begin(name)));
+      const records = await (onlyIf ? store.reject(ended) : store.clear(ended));
+      for (const [index, record] of records.entries()) pending[index]?.put(record);
     } catch (error) {
       await giveBack(admissions);
       throw error;
     }
-  }
-
-  async #write(
-    name: CredentialName,
-    { generation, credential }: CredentialRecord,
-    isRejection: boolean,
-    actor: AuditActor,
-  ): Promise<void> {
-    const { store, memory } = this.#parts;
-    const entry = credentialEntry("credential.cleared", name, actor, { value: credential?.value });
-    using pending = memory.begin(name);
-    const current = await (isRejection
-      ? store.reject(name, generation, entry)
-      : store.clear(name, undefined, entry));
-    pending.put(current);
+    for (const { key, record } of hit) {
+      this.#noteCleared(key);
+      // A flight is overtaken by it, also where there was no value yet.
+      if (record.credential || this.#isFlying(key))
+        this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
+    }
   }
 
   #isRejectable(key: string, { credential, isRejected }: CredentialRecord, value: Secret): boolean {

@@ -22,6 +22,29 @@ export interface DueRequest {
   readonly perSecond: number;
 }
 
+/** What is stored with a credential that was obtained. */
+export interface SaveOptions {
+  /** When its renewal is due, in epoch milliseconds; never, by default. */
+  readonly renewAt?: number | undefined;
+  /** Whether a new value ends the app's rejected tokens at once, in every process; default false. */
+  readonly endsRejected?: boolean;
+}
+
+/** One credential of a clear. */
+export interface Clear {
+  readonly name: CredentialName;
+  /** Whether there is a value to be cleared, or a flight to be overtaken; else its row stays as it is. */
+  readonly isCurrent: boolean;
+  /** Written in the same transaction if anything is cleared or ended. */
+  readonly entry?: AuditEntry;
+}
+
+/** One value that is reported as rejected. */
+export interface Rejection extends Pick<Clear, "name" | "entry"> {
+  /** The generation that it was read in: an overtaken report changes nothing. */
+  readonly generation: number;
+}
+
 /** Whether the lease was granted, and the record at that moment. */
 export interface LeaseAnswer {
   readonly isGranted: boolean;
@@ -57,23 +80,17 @@ export interface CredentialStore {
    * free, has expired, or belongs to the same holder.
    */
   lease(name: CredentialName, request: LeaseRequest): Promise<LeaseAnswer>;
-  /**
-   * Ends every rejected token of the slot's app at once, in every process: none that was issued until now is recognized
-   * from now on.
-   */
-  forgetRejected(slot: SlotName): Promise<void>;
   /** Releases the lease, if `holder` still has it. */
   release(name: CredentialName, holder: string): Promise<void>;
   /**
    * Stores `credential` if `generation` is still current, and returns the record then: with the very object that was
-   * given, or with what another process saved or cleared meanwhile. The lease is not changed. `renewAt` is when its
-   * renewal is due, in epoch milliseconds; never, by default.
+   * given, or with what another process saved or cleared meanwhile. The lease is not changed.
    */
   save(
     name: CredentialName,
     credential: Credential,
     generation: number,
-    renewAt?: number,
+    options?: SaveOptions,
   ): Promise<CredentialRecord>;
   /**
    * Stores a credential that was pushed to us, with a new generation, so that no flight that began before can replace
@@ -81,12 +98,12 @@ export interface CredentialStore {
    */
   accept(name: CredentialName, credential: Credential): Promise<CredentialRecord>;
   /**
-   * Clears the value, with `generation` only if that is still current, and returns the record then. The audit entry is
-   * written in the same transaction.
+   * Clears all these, or none, and returns the records then. It also ends the rejected tokens of their apps at once, in
+   * every process: no access token that was issued until now is recognized from now on once it is rejected.
    */
-  clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord>;
-  /** Marks the value as rejected if `generation` is still current, and returns the record then; `entry` as in `clear`. */
-  reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord>;
+  clear(clears: readonly Clear[]): Promise<CredentialRecord[]>;
+  /** Marks all these values as rejected, or none, and returns the records then. */
+  reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]>;
   /**
    * Stores `revoked`, and clears the value if `generation` is still current; returns the record then. A revocation is
    * stored even when a clear has overtaken it. `earlyMs` is how long before its expiry it came, 0 when it did not.

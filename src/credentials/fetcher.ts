@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
-import type { CachedCredential, CredentialCache } from "./credential-cache.ts";
+import { CachedCredential, type CredentialCache } from "./credential-cache.ts";
 import type { CredentialStore } from "./credential-store.ts";
 import {
   type Credential,
@@ -34,6 +34,8 @@ export interface RefreshParts {
 /** After this many attempts the exponential backoff begins. */
 const MAX_ATTEMPTS = 3;
 const RETRY_DELAY_MS = 200;
+/** How long to wait before a save is tried again, which has itself waited for the store. */
+const SAVE_RETRY_MS = 50;
 const CAPPED_RENEW_LEFT_MS = 60_000;
 
 /** What the holder of a lease works on, and what it may spend. */
@@ -45,6 +47,10 @@ export interface LeaseScope {
   readonly signal: AbortSignal;
   /** Whether the upstream failed a moment ago: then one attempt is enough. */
   readonly isRecovering: boolean;
+  /** By the monotonic clock: until then nobody else fetches. */
+  readonly leaseEndsAt: number;
+  /** Whether a new access token ends the app's rejected ones. */
+  readonly endsRejected: boolean;
 }
 
 /** What the source returned. */
@@ -96,16 +102,28 @@ export class Fetcher {
   /**
    * Saves, and returns what is current then: this result, or that of another process. Undefined when nothing is current
    * that may be returned.
+   *
+   * While the store is busy it is tried again until the lease ends. Where that is in vain, the result is returned all the
+   * same, to this flight alone, if nothing was cleared or obtained since.
+   *
+   * @throws {ServiceError} What keeps it from being stored, where it must not be returned.
    */
   async save(
     scope: LeaseScope,
     { credential, endsAtMonotonic }: FetchResult,
   ): Promise<CachedCredential | undefined> {
-    const { store, memory, events } = this.#parts;
+    const { store, memory, clock, events } = this.#parts;
     const { ref, record } = scope;
-    const renewAt = this.#renewalAt(scope, credential);
     using pending = memory.begin(ref);
-    const saved = await store.save(ref, credential, record.generation, renewAt);
+    let saved: CredentialRecord;
+    try {
+      saved = await this.#store(scope, credential);
+    } catch (error) {
+      // Rejected tokens that should end would live on.
+      if (scope.endsRejected || (await store.find(ref)).generation !== record.generation) throw error;
+      const unsaved = new CachedCredential(credential, record.generation, clock, endsAtMonotonic);
+      return unsaved.isUsable() ? unsaved : undefined;
+    }
     const isOurs = saved.credential === credential;
     // The monotonic expiry is known for our own result only.
     const held = pending.put(saved, isOurs ? endsAtMonotonic : undefined);
@@ -123,6 +141,21 @@ export class Fetcher {
       if (isClassicToken(ref)) await this.#cap(ref, saved);
     }
     return held?.isUsable() ? held : undefined;
+  }
+
+  async #store(scope: LeaseScope, credential: Credential): Promise<CredentialRecord> {
+    const { store, clock } = this.#parts;
+    const { ref, record, endsRejected, leaseEndsAt } = scope;
+    const options = { renewAt: this.#renewalAt(scope, credential), endsRejected };
+    for (;;) {
+      try {
+        return await store.save(ref, credential, record.generation, options);
+      } catch (error) {
+        const isBusy = error instanceof ServiceError && error.code === "unavailable";
+        if (!isBusy || clock.monotonic() >= leaseEndsAt) throw error;
+        await clock.sleep(SAVE_RETRY_MS);
+      }
+    }
   }
 
   /** WeChat may have issued a classic token that we never received, so the current one may expire in five minutes. */

@@ -189,15 +189,10 @@ export class CredentialManager {
     // A forced one uses its budget under the lease.
     const isForced = force && isStableToken(ref);
     await this.#parts.pacing.admit(isForced ? "fetch" : isClassicToken(ref) ? "force" : "refresh", ref);
-    const goal: RefreshGoal = isForced
-      ? { kind: "force" }
-      : { kind: "renew", expiresAt: Number.MAX_SAFE_INTEGER };
-    if (ref.kind === "access_token" && (force || isClassicToken(ref)))
-      await this.#parts.store.forgetRejected(ref.slot);
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // A flight under way was not started for this request.
       while (this.#flights.has(key)) await this.#flights.landed(key);
-      return this.#wait(key, () => this.#fly(ref, key, goal));
+      return this.#wait(key, () => this.#fly(ref, key, { kind: "refresh", force }));
     });
   }
 

@@ -16,6 +16,7 @@ import {
   isActive,
   isCredible,
   loginBackoffKey,
+  unavailable,
 } from "./backoff.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
 import { KINDS, KINDS_OF } from "./kinds.ts";
@@ -127,7 +128,7 @@ export interface PacingParts {
   readonly events: EventBus;
   /** Today's upstream calls; without it no quota is near its end. */
   readonly calls?: Pick<CallCounter, "today">;
-  /** Whether the app of a configured slot has another secret by now, or is gone; default false. */
+  /** Whether the app of a configured slot has another secret by now, or is disabled or gone; default false. */
   readonly isOutdated?: (slot: Slot) => Promise<boolean>;
   /** Whether a slot's secret was accepted before this process started; default false. */
   readonly isKnown?: (slot: SlotName) => Promise<boolean>;
@@ -190,12 +191,8 @@ export class Pacing {
     { endpoint }: { readonly endpoint?: string | undefined } = {},
   ): Promise<Admission> {
     const { store } = this.#parts;
-    const now = this.#now();
     const rule: Rule = PURPOSES[purpose];
-    if (rule.backoffs) {
-      const active = (await store.find(rule.backoffs(name))).find((backoff) => isActive(backoff, now));
-      if (active) throw backoffError(active, now);
-    }
+    if (rule.backoffs) await this.#refuseActive(rule.backoffs(name));
     const used = await this.#use(purpose, name, { note: endpoint });
     if ("uses" in used) return { giveBack: () => store.giveBack(used.uses) };
     if (purpose === "complaint" && endpoint !== undefined && used.note !== endpoint)
@@ -214,13 +211,15 @@ export class Pacing {
     return this.#parts.store.find(backoffKeys(ref));
   }
 
-  /** Throws the failure of a backoff that was made since `seen` was read: another process has tried meanwhile. */
-  async throwIfNew(ref: CredentialName, seen: readonly Backoff[]): Promise<void> {
-    const now = this.#now();
-    const known = new Set(seen.map(({ key, until }) => `${key} ${until}`));
-    const backoffs = await this.#parts.store.find(backoffKeys(ref));
-    const active = backoffs.find((each) => isActive(each, now) && !known.has(`${each.key} ${each.until}`));
-    if (active) throw backoffError(active, now);
+  /**
+   * To be asked once more under the lease, right before the upstream is: another process may have failed meanwhile, whose
+   * backoff holds for all, or changed the app.
+   *
+   * @throws {ServiceError} The failure of an active backoff; `unavailable` for a secret that we don't hold any more.
+   */
+  async confirm({ slot, kind }: CredentialRef): Promise<void> {
+    await this.#refuseActive(backoffKeys({ slot, kind }));
+    await this.#refuseOutdated(slot);
   }
 
   /** An attempt has succeeded: removes the backoffs that it saw. One that was made meanwhile stays. */
@@ -252,14 +251,15 @@ export class Pacing {
     signal: AbortSignal,
   ): Promise<T> {
     const key = sends === "secret" ? slotKey(slot) : loginBackoffKey(slot);
-    const seen = await this.#parts.store.find([key]);
-    const active = seen.find((backoff) => isActive(backoff, this.#now()));
-    if (active) throw backoffError(active, this.#now());
+    const seen = await this.#refuseActive([key]);
+    if (sends === "secret") await this.#refuseOutdated(slot);
     const paced = async (): Promise<T> => {
       try {
         return await ask();
       } catch (error) {
-        if (error instanceof ServiceError) await this.#loginFailed(slot, key, error, seen);
+        // Where it can't be stored, the caller still gets the upstream's own answer.
+        if (error instanceof ServiceError)
+          await this.#loginFailed(slot, key, error, seen).catch(() => undefined);
         throw error;
       }
     };
@@ -336,6 +336,23 @@ export class Pacing {
 
   #now(): number {
     return this.#parts.clock.now();
+  }
+
+  /** Throws the failure of an active backoff; returns those that have ended. */
+  async #refuseActive(keys: readonly string[]): Promise<Backoff[]> {
+    const now = this.#now();
+    const backoffs = await this.#parts.store.find(keys);
+    const active = backoffs.find((backoff) => isActive(backoff, now));
+    if (active) throw backoffError(active, now);
+    return backoffs;
+  }
+
+  async #refuseOutdated(slot: Slot): Promise<void> {
+    if (!(await this.#isOutdated(slot))) return;
+    throw unavailable(
+      "该应用刚被修改、停用或删除，请重试 (the app was just changed, disabled or removed; try again)",
+      1000,
+    );
   }
 
   async #isOutdated(slot: Slot): Promise<boolean> {

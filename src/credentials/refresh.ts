@@ -1,7 +1,7 @@
 import { ServiceError } from "../errors.ts";
 import type { FailureFacts } from "../events.ts";
 import type { Secret } from "../secret.ts";
-import { type Backoff, terminalError, unavailable } from "./backoff.ts";
+import { type Backoff, handledError, terminalError, unavailable } from "./backoff.ts";
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { type Credential, credentialKey, type CredentialRecord, type CredentialRef } from "./credential.ts";
 import {
@@ -30,8 +30,8 @@ export type RefreshGoal =
   | { readonly kind: "renew"; readonly expiresAt: number }
   /** One that is not `rejected`, which `endpoint` has refused. */
   | { readonly kind: "replace"; readonly rejected: Secret; readonly endpoint?: string | undefined }
-  /** A new one, whatever is current: a manual refresh. */
-  | { readonly kind: "force" };
+  /** What the upstream issues now, whatever is current: a manual refresh. With `force`, a new one where it can be forced. */
+  | { readonly kind: "refresh"; readonly force: boolean };
 
 /**
  * One refresh: take the lease in the store, read again, ask the source, save fenced by the lease's generation, return
@@ -57,15 +57,25 @@ export class Refresh {
     const seen = await pacing.seen(ref);
     try {
       const held = await this.#underLease(ref, goal, seen);
-      await pacing.succeeded(seen);
+      // A backoff that can't be removed now ends by itself.
+      await pacing.succeeded(seen).catch(() => undefined);
       return held;
     } catch (error) {
+      const others = await this.#findOthers(ref, goal);
+      if (others) return others;
       events.emit({ type: "credential.refresh_failed", key: credentialKey(ref), ...failureFacts(error) });
-      throw error instanceof ServiceError ? await pacing.failed(ref, error, seen) : error;
+      if (!(error instanceof ServiceError)) throw error;
+      throw await pacing.failed(ref, error, seen).catch(() => handledError(error));
     } finally {
       // After the backoff, so that the next holder of the lease sees it. A lease that can't be released expires.
       await store.release(ref, holder).catch(() => undefined);
     }
+  }
+
+  /** What another process has stored meanwhile if it meets `goal`: this one may have been stopped for long. */
+  async #findOthers(ref: CredentialRef, goal: RefreshGoal): Promise<CachedCredential | undefined> {
+    const { held } = await this.#parts.memory.read(ref).catch(() => ({ held: undefined }));
+    return held?.isUsable() && meets(goal, held) ? held : undefined;
   }
 
   async #underLease(
@@ -78,7 +88,8 @@ export class Refresh {
     const endsAt = clock.monotonic() + deadlineMs;
     let fetches = 0;
     for (let round = 1; ; round++) {
-      const leftMs = endsAt - clock.monotonic();
+      const askedAt = clock.monotonic();
+      const leftMs = endsAt - askedAt;
       using pending = memory.begin(ref);
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
       const current = pending.put(record);
@@ -86,9 +97,16 @@ export class Refresh {
       if (isGranted) {
         // With too little time left, a time-out would look like a silent upstream.
         if (leftMs < deadlineMs / 4) throw busy();
-        // If the previous holder failed, its backoff holds for all: processes must not try one after the other.
-        if (round > 1) await pacing.throwIfNew(ref, seen);
-        const scope = { ref, record, isRecovering, signal: AbortSignal.timeout(leftMs) };
+        await pacing.confirm(ref);
+        const scope: LeaseScope = {
+          ref,
+          record,
+          isRecovering,
+          leaseEndsAt: askedAt + LEASE_MS,
+          endsRejected:
+            goal.kind === "refresh" && ref.kind === "access_token" && (goal.force || isClassicToken(ref)),
+          signal: AbortSignal.timeout(leftMs),
+        };
         const held = await this.#fetchUnder(scope, goal, current);
         if (held) return held;
         if (++fetches === MAX_FETCHES) throw overtaken();
@@ -107,7 +125,7 @@ export class Refresh {
     current: CachedCredential | undefined,
   ): Promise<CachedCredential | undefined> {
     const { ref, record } = scope;
-    if (goal.kind === "force" && isStableToken(ref)) return this.#replacement.force(scope);
+    if (goal.kind === "refresh" && goal.force && isStableToken(ref)) return this.#replacement.force(scope);
     const rejected = rejectedBy(goal, record);
     const endpoint = goal.kind === "replace" ? goal.endpoint : undefined;
     const kind = KINDS.get(ref);

@@ -6,7 +6,7 @@ import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tokenOf, weixinSlot } from "../support/slots.ts";
-import { saveUnderLease, StoreFolder } from "../support/store-folder.ts";
+import { clearOne, rejectOne, saveUnderLease, StoreFolder } from "../support/store-folder.ts";
 
 const TOKEN = tokenOf();
 const KEY = credentialKey(TOKEN);
@@ -81,8 +81,8 @@ test("P2: what another process has cleared, rejected, replaced or shortened is n
   const { credentials } = it.other.store;
   const generation = async () => (await credentials.find(TOKEN)).generation;
   const changes: [string, () => Promise<unknown>, string | undefined][] = [
-    ["clear", () => credentials.clear(TOKEN), undefined],
-    ["reject", async () => credentials.reject(TOKEN, await generation()), undefined],
+    ["clear", () => clearOne(credentials, TOKEN), undefined],
+    ["reject", async () => rejectOne(credentials, TOKEN, await generation()), undefined],
     ["save", () => it.save("two", it.other), "two"],
     [
       "mark revoked",
@@ -121,13 +121,13 @@ test("an answer that a clear has overtaken is not handed out, however late it co
   using it = await setup();
   using late = it.one.cache.begin(TOKEN);
   const saved = await it.save("one");
-  await it.one.store.credentials.clear(TOKEN);
+  await clearOne(it.one.store.credentials, TOKEN);
   expect(late.put(saved)).toBeUndefined();
   expect(it.one.cache.lastKnown(KEY)).toBeUndefined();
 
   using later = it.one.cache.begin(TOKEN);
   const again = await it.save("two");
-  await it.other.store.credentials.clear(TOKEN);
+  await clearOne(it.other.store.credentials, TOKEN);
   it.clock.advance(25);
   expect(later.put(again)).toBeUndefined();
 });
@@ -137,7 +137,7 @@ test("a reading that a change has overtaken is done again, by the same caller", 
   await it.save("one");
   it.one.hooks.beforeAnswer = async () => {
     delete it.one.hooks.beforeAnswer;
-    await it.other.store.credentials.clear(TOKEN);
+    await clearOne(it.other.store.credentials, TOKEN);
     it.clock.advance(25);
   };
   expect(await it.one.get()).toBeUndefined();
@@ -149,6 +149,6 @@ test("what this process has cleared is gone also where the store can't be read a
   await it.save("one");
   await it.one.get();
   using pending = it.one.cache.begin(TOKEN);
-  pending.put(await it.one.store.credentials.clear(TOKEN));
+  pending.put(await clearOne(it.one.store.credentials, TOKEN));
   expect(it.one.cache.lastKnown(KEY)).toBeUndefined();
 });

@@ -7,6 +7,7 @@ import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import type { PacingStore } from "../../src/credentials/pacing-store.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
+import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualProbe } from "../support/manual-probe.ts";
 import { ManualSource } from "../support/manual-source.ts";
@@ -30,6 +31,10 @@ type Wrap = (store: CredentialStore) => Partial<CredentialStore>;
 export interface CredentialsWorldOptions {
   readonly deadlineMs?: number;
   readonly wrap?: Wrap;
+  /** As `wrap`, between the pacer and the database. */
+  readonly wrapPacing?: (store: PacingStore) => Partial<PacingStore>;
+  /** Whether the app was changed by now, as another process sees it. */
+  readonly isOutdated?: () => Promise<boolean>;
   /** In the place of the store's own. */
   readonly changes?: Changes;
   readonly kinds?: Kinds;
@@ -59,6 +64,8 @@ export class CredentialsHarness {
   readonly #folder: StoreFolder;
   readonly #kinds: Kinds;
   readonly #all: Store;
+  readonly #pacing: PacingStore;
+  readonly #isOutdated: (() => Promise<boolean>) | undefined;
   readonly #changes: Changes;
 
   private constructor(
@@ -74,7 +81,9 @@ export class CredentialsHarness {
     this.#kinds = options.kinds ?? KINDS;
     this.#all = store;
     this.#changes = options.changes ?? store.changes;
-    this.store = { ...passingOn(store.credentials), ...options.wrap?.(store.credentials) };
+    this.store = withMethods(store.credentials, options.wrap?.(store.credentials));
+    this.#pacing = withMethods(store.pacing, options.wrapPacing?.(store.pacing));
+    this.#isOutdated = options.isOutdated;
     this.memory = new CredentialCache(this.store, this.#changes, this.clock);
     this.manager = this.#newManager(options.deadlineMs, this.memory);
   }
@@ -103,6 +112,12 @@ export class CredentialsHarness {
     return (await this.#folder.open()).pacing;
   }
 
+  /** Whether a token with that text still leads to its app, and as what. */
+  async knownAs(text: string): Promise<"current" | "rejected" | undefined> {
+    const found = await this.#all.issuedTokens.findIssued(new Secret(text), this.clock.now());
+    return found && (found.isRejected ? "rejected" : "current");
+  }
+
   /** The types of the events so far that tell what became of credentials. */
   emitted(): string[] {
     return this.events.map(({ type }) => type).filter((type) => FATES.has(type));
@@ -119,7 +134,13 @@ export class CredentialsHarness {
     return new CredentialManager({
       source: this.source,
       store: this.store,
-      pacing: new Pacing({ store: this.#all.pacing, clock: this.clock, events, isKnown }),
+      pacing: new Pacing({
+        store: this.#pacing,
+        clock: this.clock,
+        events,
+        isKnown,
+        ...(this.#isOutdated ? { isOutdated: this.#isOutdated } : {}),
+      }),
       probe: this.probe,
       memory,
       clock: this.clock,
@@ -135,23 +156,12 @@ export class CredentialsHarness {
   }
 }
 
-/** The same store as an object whose methods can be replaced one by one. */
-function passingOn(store: CredentialStore): CredentialStore {
-  return {
-    find: (...parts) => store.find(...parts),
-    listOfApp: (...parts) => store.listOfApp(...parts),
-    nextDueAt: () => store.nextDueAt(),
-    takeDue: (...parts) => store.takeDue(...parts),
-    reschedule: (...parts) => store.reschedule(...parts),
-    forgetRejected: (...parts) => store.forgetRejected(...parts),
-    lease: (...parts) => store.lease(...parts),
-    release: (...parts) => store.release(...parts),
-    save: (...parts) => store.save(...parts),
-    accept: (...parts) => store.accept(...parts),
-    clear: (...parts) => store.clear(...parts),
-    reject: (...parts) => store.reject(...parts),
-    markRevoked: (...parts) => store.markRevoked(...parts),
-    shorten: (...parts) => store.shorten(...parts),
-    touch: (...parts) => store.touch(...parts),
-  };
+/** The same object with some methods in the place of its own. */
+function withMethods<T extends object>(target: T, methods: Partial<T> = {}): T {
+  return new Proxy(target, {
+    get: (_, key) => {
+      const found: unknown = Reflect.get(methods, key) ?? Reflect.get(target, key);
+      return typeof found === "function" ? (found.bind(target) as unknown) : found;
+    },
+  });
 }

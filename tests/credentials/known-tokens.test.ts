@@ -8,7 +8,7 @@ import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../support/slots.ts";
-import { saveUnderLease, StoreFolder } from "../support/store-folder.ts";
+import { clearOne, rejectOne, saveUnderLease, StoreFolder } from "../support/store-folder.ts";
 
 const SLOT = weixinSlot("wx1");
 const LIFE_MS = 7_200_000;
@@ -134,21 +134,21 @@ test("what this process writes counts at once", async () => {
   using it = await setup();
   await it.put("one");
   await it.find("one");
-  await it.store.credentials.clear(tokenOf());
+  await clearOne(it.store.credentials, tokenOf());
   expect(await it.isKnown("one")).toBeFalse();
   await it.put("two");
   const { generation } = await it.put("three");
   await it.find("three");
-  await it.store.credentials.reject(tokenOf(), generation);
+  await rejectOne(it.store.credentials, tokenOf(), generation);
   expect(await it.find("three")).toEqual({ kind: "rejected", slot: it.directory.slotOfApp("wx1") });
 });
 
 test("a rejected token is looked up each time, so that another process ends it at once", async () => {
   using it = await setup();
   const { generation } = await it.put("one");
-  await it.store.credentials.reject(tokenOf(), generation);
+  await rejectOne(it.store.credentials, tokenOf(), generation);
   expect(await it.isKnown("one")).toBeTrue();
-  await it.beside.credentials.forgetRejected(SLOT);
+  await it.beside.credentials.clear([{ name: tokenOf(), isCurrent: false }]);
   expect(await it.isKnown("one")).toBeFalse();
 });
 
@@ -156,7 +156,7 @@ test("what another process writes counts 25 ms later", async () => {
   using it = await setup();
   await it.put("one");
   await it.find("one");
-  await it.beside.credentials.clear(tokenOf());
+  await clearOne(it.beside.credentials, tokenOf());
   it.clock.advance(KNOWLEDGE_MS);
   expect(await it.isKnown("one")).toBeFalse();
   await it.put("two", it.beside);
@@ -176,7 +176,7 @@ test("a token that is over is known no more, although nothing was written", asyn
 test("what is cleared while it is being looked up is not kept in mind", async () => {
   using it = await setup();
   await it.put("one");
-  it.hooks.beforeAnswer = () => it.store.credentials.clear(tokenOf());
+  it.hooks.beforeAnswer = () => clearOne(it.store.credentials, tokenOf());
   await it.find("one");
   delete it.hooks.beforeAnswer;
   expect(await it.isKnown("one")).toBeFalse();
@@ -189,7 +189,7 @@ test("a slow look that another caller has overtaken brings nothing back that was
   it.hooks.beforeAnswer = () => isCleared;
   const slow = it.find("one");
   delete it.hooks.beforeAnswer;
-  await it.beside.credentials.clear(tokenOf());
+  await clearOne(it.beside.credentials, tokenOf());
   it.clock.advance(KNOWLEDGE_MS);
   expect(await it.isKnown("one")).toBeFalse();
   resolve();

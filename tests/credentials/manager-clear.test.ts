@@ -96,10 +96,10 @@ test("with a value it is cleared only while that is still the current one", asyn
 test("P5: a complaint about an old value does not clear what replaced it meanwhile", async () => {
   using world = await CredentialsHarness.create(new ManualSource("one", "two"), {
     wrap: (store) => ({
-      reject: async (name, generation) => {
+      reject: async (rejections) => {
         // Somebody else saves between the look at the value and the complaint.
-        await saveUnderLease(store, name, credential("newer", world.clock.now()));
-        return store.reject(name, generation);
+        await saveUnderLease(store, tokenOf(), credential("newer", world.clock.now()));
+        return store.reject(rejections);
       },
     }),
   });

@@ -4,6 +4,7 @@ import { ManualChanges } from "../support/manual-changes.ts";
 import { ManualSource } from "../support/manual-source.ts";
 import { tokenOf, wecomSlot } from "../support/slots.ts";
 import { CredentialsHarness, type CredentialsWorldOptions } from "./credentials-harness.ts";
+import { clearOne } from "../support/store-folder.ts";
 
 const TOKEN = tokenOf();
 const KEY = credentialKey(TOKEN);
@@ -69,7 +70,7 @@ test("P2: what this process clears no peek returns, and what another clears none
   expect(it.peek()).toBeUndefined();
   await it.manager.get(TOKEN);
   expect(it.peek()).toBe("two");
-  await (await it.world.elsewhere()).clear(TOKEN);
+  await clearOne(await it.world.elsewhere(), TOKEN);
   it.world.clock.advance(25);
   expect(it.peek()).toBeUndefined();
 });

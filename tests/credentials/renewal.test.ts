@@ -28,7 +28,7 @@ async function setup({ leftMs = 250_000, deps = {} }: { leftMs?: number; deps?: 
   const { record } = await store.lease(TOKEN, { holder: "a", now: clock.now(), lifeMs: 10_000 });
   const expiresAt = clock.now() + leftMs;
   const credential = { value: new Secret("token"), issuedAt: expiresAt - LIFE_MS, expiresAt };
-  await store.save(TOKEN, credential, record.generation, clock.now());
+  await store.save(TOKEN, credential, record.generation, { renewAt: clock.now() });
   await store.touch([{ name: TOKEN, usedAt: clock.now() }]);
   /** Ticks, and says in how many ms the renewal is due then. */
   async function tick(): Promise<number | undefined> {

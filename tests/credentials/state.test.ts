@@ -15,6 +15,7 @@ import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { rejectOne } from "../support/store-folder.ts";
 
 const LIFE_MS = 7_200_000;
 const HOUR_MS = 3_600_000;
@@ -68,7 +69,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
       const issuedAt = clock.now();
       const { record } = await lease();
       const credential = { value: new Secret("the-value"), issuedAt, expiresAt: issuedAt + lifeMs };
-      const standing = await store.credentials.save(name, credential, record.generation, renewAt);
+      const standing = await store.credentials.save(name, credential, record.generation, { renewAt });
       await store.credentials.release(name, "a");
       return standing;
     },
@@ -189,7 +190,7 @@ test("a value that was rejected or cleared is none, and its use and early death 
   const { generation } = await world.obtain();
   const now = world.clock.now();
   await world.store.credentials.touch([{ name: world.name, usedAt: now }]);
-  await world.store.credentials.reject(world.name, generation);
+  await rejectOne(world.store.credentials, world.name, generation);
   expect(await world.status()).toMatchObject({ state: "none", life: undefined, usedAt: now });
   const { generation: rejected } = await world.store.credentials.find(world.name);
   const death = { now, earlyMs: 5_000_000 };

@@ -10,6 +10,7 @@ import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { MemoryCredentialStore, MemoryDatabase, MemoryPacingStore } from "./memory-store.ts";
+import { clearOne, rejectOne } from "../support/store-folder.ts";
 
 const START = 1_795_320_000_000;
 const METHODS = [
@@ -18,7 +19,6 @@ const METHODS = [
   "save",
   "accept",
   "clear",
-  "clear if",
   "reject",
   "mark revoked",
   "shorten",
@@ -65,11 +65,9 @@ async function perform(
     case "accept":
       return shown(await store.accept(name, credential));
     case "clear":
-      return shown(await store.clear(name));
-    case "clear if":
-      return shown(await store.clear(name, generation));
+      return shown(await clearOne(store, name));
     case "reject":
-      return shown(await store.reject(name, generation));
+      return shown(await rejectOne(store, name, generation));
     case "mark revoked":
       return shown(await store.markRevoked(name, credential.value, generation, { now, earlyMs: 0 }));
     case "shorten": {

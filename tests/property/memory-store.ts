@@ -1,6 +1,12 @@
 import type { ChangeListener, Changes, Topic } from "../../src/changes.ts";
 import type { Clock } from "../../src/clock.ts";
-import type { CredentialStore, LeaseAnswer, LeaseRequest } from "../../src/credentials/credential-store.ts";
+import type {
+  Clear,
+  CredentialStore,
+  LeaseAnswer,
+  LeaseRequest,
+  Rejection,
+} from "../../src/credentials/credential-store.ts";
 import {
   type Credential,
   credentialKey,
@@ -105,8 +111,6 @@ export class MemoryCredentialStore implements CredentialStore {
     );
   }
 
-  async forgetRejected(): Promise<void> {}
-
   /** When something is renewed ahead of time is no matter of schedules. */
   async nextDueAt(): Promise<undefined> {}
 
@@ -166,22 +170,25 @@ export class MemoryCredentialStore implements CredentialStore {
     });
   }
 
-  clear(name: CredentialName, generation?: number): Promise<CredentialRecord> {
-    return this.#atomically("clear", () => {
-      const row = this.#row(name);
-      if (generation !== undefined && row?.generation !== generation) return this.#record(name);
-      const raised = row ? row.generation + 1 : this.#now();
-      const record = this.#record(name);
-      return this.#write(name, { ...record, generation: raised, credential: undefined, isRejected: false });
-    });
+  clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
+    return this.#atomically("clear", () =>
+      clears.map(({ name, isCurrent }) => {
+        const record = this.#record(name);
+        if (!isCurrent) return record;
+        const generation = this.#row(name) ? record.generation + 1 : this.#now();
+        return this.#write(name, { ...record, generation, credential: undefined, isRejected: false });
+      }),
+    );
   }
 
-  reject(name: CredentialName, generation: number): Promise<CredentialRecord> {
-    return this.#atomically("reject", () => {
-      const row = this.#row(name);
-      if (row?.generation !== generation) return this.#record(name);
-      return this.#write(name, { ...row, generation: generation + 1, isRejected: true });
-    });
+  reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]> {
+    return this.#atomically("reject", () =>
+      rejections.map(({ name, generation }) => {
+        const row = this.#row(name);
+        if (row?.generation !== generation) return this.#record(name);
+        return this.#write(name, { ...row, generation: generation + 1, isRejected: true });
+      }),
+    );
   }
 
   markRevoked(name: CredentialName, revoked: Secret, generation: number): Promise<CredentialRecord> {

@@ -270,7 +270,9 @@ const withMethods =
     });
 
 const BROKEN: Readonly<Record<string, StoreFault>> = {
-  "forgets to clear": { wrap: withMethods((store) => ({ clear: (name) => store.find(name) })) },
+  "forgets to clear": {
+    wrap: withMethods((store) => ({ clear: async ([only]) => [await store.find(only!.name)] })),
+  },
   "does not notice other nodes": { isDeaf: true },
   "loses what it saved": {
     wrap: withMethods((store) => ({

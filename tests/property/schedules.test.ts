@@ -246,7 +246,7 @@ const CONTROLS: Readonly<Record<string, Weather>> = {
   },
   "a clear that changes nothing": {
     mayLapse: false,
-    wrap: broken((store) => ({ clear: (name) => store.find(name) })),
+    wrap: broken((store) => ({ clear: async ([only]) => [await store.find(only!.name)] })),
   },
   "nodes that do not notice each other": { mayLapse: false, isDeaf: true },
   "a death that is forgotten": {

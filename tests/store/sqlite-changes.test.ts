@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { credentialKey } from "../../src/credentials/credential.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tokenOf } from "../support/slots.ts";
-import { StoreFolder } from "../support/store-folder.ts";
+import { clearOne, StoreFolder } from "../support/store-folder.ts";
 
 /** Two processes' views of one store, and a third connection that can take the table of epochs away. */
 async function setup() {
@@ -29,7 +29,7 @@ test("P4: while epochs can't be read the last ones stay, and afterwards nothing 
   const named: string[] = [];
   changes.subscribe("credentials", (changed) => named.push(...(changed?.keys() ?? ["any"])));
   const before = changes.epoch("credentials");
-  await it.other.credentials.clear(tokenOf());
+  await clearOne(it.other.credentials, tokenOf());
   it.database.run("ALTER TABLE revisions RENAME TO moved");
   it.clock.advance(25);
   expect([changes.epoch("credentials"), changes.isLive]).toEqual([before, false]);
@@ -43,7 +43,7 @@ test("P2: epochs that have gone back, as after a restored backup, make everythin
   using it = await setup();
   const { changes } = it.store;
   const calls: unknown[] = [];
-  for (let n = 0; n < 3; n++) await it.store.credentials.clear(tokenOf());
+  for (let n = 0; n < 3; n++) await clearOne(it.store.credentials, tokenOf());
   changes.subscribe("credentials", (changed) => calls.push(changed));
   expect(changes.epoch("credentials")).toBe(3);
   calls.length = 0;
@@ -57,7 +57,7 @@ test("all topics are looked at together, once in 25 ms, however often they are a
   using it = await setup();
   const { changes } = it.store;
   changes.epoch("apps");
-  await it.other.credentials.clear(tokenOf());
+  await clearOne(it.other.credentials, tokenOf());
   const before = changes.epoch("credentials");
   it.clock.advance(25);
   changes.epoch("apps");

@@ -28,6 +28,27 @@ export async function saveUnderLease(
   return standing;
 }
 
+/** Clears one credential; answers with what stands. */
+export async function clearOne(
+  store: Pick<CredentialStore, "clear">,
+  name: CredentialName,
+): Promise<CredentialRecord> {
+  const [record] = await store.clear([{ name, isCurrent: true }]);
+  if (!record) throw new Error("no answer");
+  return record;
+}
+
+/** Marks one credential as rejected; answers with what stands. */
+export async function rejectOne(
+  store: Pick<CredentialStore, "reject">,
+  name: CredentialName,
+  generation: number,
+): Promise<CredentialRecord> {
+  const [record] = await store.reject([{ name, generation }]);
+  if (!record) throw new Error("no answer");
+  return record;
+}
+
 /** A temporary folder with a SQLite store in it, removed by `using`. */
 export class StoreFolder {
   readonly clock: Clock;

@@ -14,8 +14,7 @@ type Row = typeof credentials.$inferSelect;
  */
 export async function rememberRejected(queries: Queries, row: Row, now: number): Promise<void> {
   const { kind, valueDigest: digest, issuedAt, expiresAt, appId, slot, cutoff } = row;
-  // A token of a secret that we don't hold can't be replaced, so that there is nothing to heal.
-  if (kind !== "access_token" || digest === null || slot.startsWith("~")) return;
+  if (!mayBeRemembered({ slot: { name: slot }, kind }) || digest === null) return;
   if (issuedAt === null || expiresAt === null || cutoff === null) return;
   await queries.delete(rejectedTokens).where(lte(rejectedTokens.until, now));
   const platform = row.platform === "wecom" ? "wecom" : "weixin";
@@ -27,6 +26,14 @@ export async function rememberRejected(queries: Queries, row: Row, now: number):
     .insert(rejectedTokens)
     .values(values)
     .onConflictDoUpdate({ target: rejectedTokens.digest, set: values });
+}
+
+/** Whether it is a token that we can replace: for another there is nothing to heal. */
+export function mayBeRemembered(of: {
+  readonly slot: Pick<SlotName, "name">;
+  readonly kind: string;
+}): boolean {
+  return of.kind === "access_token" && !of.slot.name.startsWith("~");
 }
 
 /** A token that was rejected turned out to be valid, and is current again. */

@@ -1,12 +1,15 @@
 import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
-import { appName, type SlotName } from "../../apps/app.ts";
+import { appName } from "../../apps/app.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import type {
+  Clear,
   CredentialStore,
   DueRequest,
   LeaseAnswer,
   LeaseRequest,
+  Rejection,
+  SaveOptions,
 } from "../../credentials/credential-store.ts";
 import {
   type Credential,
@@ -35,7 +38,14 @@ import {
   type SealedCredentials,
   toName,
 } from "./credential-rows.ts";
-import { cutOffTokens, lastCutoff, rememberRejected, unrememberRejected } from "./rejected-tokens.ts";
+import {
+  countRejected,
+  cutOffTokens,
+  lastCutoff,
+  mayBeRemembered,
+  rememberRejected,
+  unrememberRejected,
+} from "./rejected-tokens.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
 import { budgets, credentials } from "./schema.ts";
 
@@ -175,20 +185,14 @@ export class SqliteCredentialStore implements CredentialStore {
     });
   }
 
-  async forgetRejected(slot: SlotName): Promise<void> {
-    // Those of a secret that we don't hold are not remembered.
-    if (slot.name.startsWith("~")) return;
-    await this.#database.transact((queries) => cutOffTokens(queries, [appName(slot)]));
-  }
-
   async save(
     name: CredentialName,
     credential: Credential,
     generation: number,
-    renewAt?: number,
+    { renewAt, endsRejected = false }: SaveOptions = {},
   ): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const saved = await this.#change(async (queries) => {
+    const [saved] = await this.#change([{}], async (queries) => {
       const [before] = await queries.select().from(credentials).where(isStanding);
       if (!before) return undefined;
       const now = this.#clock.now();
@@ -196,6 +200,8 @@ export class SqliteCredentialStore implements CredentialStore {
       const { valueDigest } = digests;
       const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
       if (isRepeated && before.isRejected) await unrememberRejected(queries, valueDigest);
+      if (endsRejected && !isRepeated && mayBeRemembered(name))
+        await cutOffTokens(queries, [appName(name.slot)]);
       const mayBeCleared = before.cutoff === CUTOFF_OF_CLEARED && before.firstSavedAt !== null;
       const cutoff = mayBeCleared ? null : await lastCutoff(queries);
       return queries
@@ -224,7 +230,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt } = credentials;
     // One from the future was written under a clock that has been set back since.
     const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
-    const accepted = await this.#change((queries) => {
+    const [accepted] = await this.#change([{}], (queries) => {
       const set = {
         value: this.#sealed.seal(name, "value", credential.value),
         issuedAt: credential.issuedAt,
@@ -249,33 +255,36 @@ export class SqliteCredentialStore implements CredentialStore {
     return accepted ? { ...this.#sealed.toRecord(name, accepted), credential } : this.find(name);
   }
 
-  async clear(name: CredentialName, generation?: number, entry?: AuditEntry): Promise<CredentialRecord> {
-    const set = FORGOTTEN;
-    if (generation !== undefined)
-      return this.#toRecordOr(name, await this.#update(name, generation, set, entry));
-    const values = { ...columns(name), ...CLEARED, generation: this.#clock.now() };
-    const cleared = await this.#change(
-      (queries) =>
-        queries
+  async clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
+    const now = this.#clock.now();
+    const rows = await this.#change(clears, async (queries, { name, isCurrent, entry }) => {
+      const { slot } = name;
+      const endsRejected =
+        mayBeRemembered(name) && (isCurrent || (await countRejected(queries, slot, now)) > 0);
+      if (endsRejected) await cutOffTokens(queries, [appName(slot)]);
+      if (isCurrent)
+        return queries
           .insert(credentials)
-          .values(values)
-          .onConflictDoUpdate({ target: TARGET, set })
+          .values({ ...columns(name), ...CLEARED, generation: now })
+          .onConflictDoUpdate({ target: TARGET, set: FORGOTTEN })
           .returning()
-          .get(),
-      entry,
-    );
-    return this.#toRecordOr(name, cleared);
+          .get();
+      if (endsRejected && entry) await this.#audit.appendTo(queries, entry);
+      return undefined;
+    });
+    return this.#toRecords(clears, rows);
   }
 
-  async reject(name: CredentialName, generation: number, entry?: AuditEntry): Promise<CredentialRecord> {
+  async reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]> {
+    const now = this.#clock.now();
     const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
-    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const rejected = await this.#change(async (queries) => {
+    const rows = await this.#change(rejections, async (queries, { name, generation }) => {
+      const isStanding = and(isNamed(name), eq(credentials.generation, generation));
       const row = await queries.update(credentials).set(set).where(isStanding).returning().get();
-      if (row) await rememberRejected(queries, row, this.#clock.now());
+      if (row) await rememberRejected(queries, row, now);
       return row;
-    }, entry);
-    return this.#toRecordOr(name, rejected);
+    });
+    return this.#toRecords(rejections, rows);
   }
 
   async markRevoked(
@@ -287,7 +296,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const digest = this.#sealed.digest(revoked);
-    const row = await this.#change(async (queries) => {
+    const [row] = await this.#change([{}], async (queries) => {
       const [before] = await queries.select().from(credentials).where(isNamed(name));
       if (before?.valueDigest === digest) await rememberRejected(queries, before, now);
       await queries.update(credentials).set(NO_VALUE).where(isStanding);
@@ -307,7 +316,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt, expiresAt, renewAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.
     const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
-    const shortened = await this.#change((queries) =>
+    const [shortened] = await this.#change([{}], (queries) =>
       queries
         .update(credentials)
         .set({
@@ -339,36 +348,34 @@ export class SqliteCredentialStore implements CredentialStore {
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);
   }
 
-  #update(
-    name: CredentialName,
-    generation: number,
-    set: object,
-    entry?: AuditEntry,
-  ): Promise<Row | undefined> {
-    const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    return this.#change(
-      (queries) => queries.update(credentials).set(set).where(isStanding).returning().get(),
-      entry,
-    );
-  }
-
   /**
-   * As one transaction: changes a row, whose epoch `write` sets to `NEXT_EPOCH`; and where there was one to change, writes
-   * an audit entry and raises the topic's epoch.
+   * As one transaction: changes a row for each of `items`, whose epoch `write` sets to `NEXT_EPOCH`; and where there was
+   * one to change, writes the item's audit entry and raises the topic's epoch. Returns the rows in the same order.
    */
-  async #change(
-    write: (queries: Queries) => Promise<Row | undefined>,
-    entry?: AuditEntry,
-  ): Promise<Row | undefined> {
-    const row = await this.#database.transact(async (queries) => {
-      const changed = await write(queries);
-      if (!changed) return undefined;
-      if (entry) await this.#audit.appendTo(queries, entry);
-      await raiseEpochIn(queries, "credentials");
+  async #change<T extends { readonly entry?: AuditEntry }>(
+    items: readonly T[],
+    write: (queries: Queries, item: T) => Promise<Row | undefined>,
+  ): Promise<(Row | undefined)[]> {
+    if (items.length === 0) return [];
+    const rows = await this.#database.transact(async (queries) => {
+      const changed: (Row | undefined)[] = [];
+      for (const item of items) {
+        const row = await write(queries, item);
+        if (row && item.entry) await this.#audit.appendTo(queries, item.entry);
+        changed.push(row);
+      }
+      if (changed.some((row) => row !== undefined)) await raiseEpochIn(queries, "credentials");
       return changed;
     });
-    if (row) this.#changes.expire();
-    return row;
+    if (rows.some((row) => row !== undefined)) this.#changes.expire();
+    return rows;
+  }
+
+  #toRecords(
+    items: readonly { readonly name: CredentialName }[],
+    rows: readonly (Row | undefined)[],
+  ): Promise<CredentialRecord[]> {
+    return Promise.all(items.map(({ name }, index) => this.#toRecordOr(name, rows[index])));
   }
 
   async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {

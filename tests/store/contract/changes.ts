@@ -7,7 +7,7 @@ import { ServiceError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { tokenOf, weixinSlot } from "../../support/slots.ts";
-import { saveUnderLease } from "../../support/store-folder.ts";
+import { clearOne, rejectOne, saveUnderLease } from "../../support/store-folder.ts";
 import { newApiKey, newClient } from "../../support/client-records.ts";
 import type { OpenStore } from "./open-store.ts";
 
@@ -64,7 +64,7 @@ export function changesContract(kind: string, open: OpenStore): void {
     const appVersion = async () => (await apps.listManaged())[0]!.managed!.version;
     const cases: [string, Topic[], () => Promise<unknown>][] = [
       ["save", ["credentials"], () => it.save("one", it.other)],
-      ["reject", ["credentials"], async () => credentials.reject(TOKEN, await generation())],
+      ["reject", ["credentials"], async () => rejectOne(credentials, TOKEN, await generation())],
       ["save again", ["credentials"], () => it.save("two", it.other)],
       [
         "bury",
@@ -80,7 +80,7 @@ export function changesContract(kind: string, open: OpenStore): void {
           await credentials.shorten(TOKEN, credential!, { expiresAt: 2, renewBeforeMs: 1 });
         },
       ],
-      ["clear", ["credentials"], () => credentials.clear(TOKEN)],
+      ["clear", ["credentials"], () => clearOne(credentials, TOKEN)],
       ["create a client", ["clients"], () => clients.create(newClient("a"), entry("client.created"))],
       ["add a key", ["clients"], () => clients.addKey(one, entry("key.created"))],
       ["roll a key", ["clients"], () => clients.rollKey(one.prefix, 1, two, entry("key.rolled"))],
@@ -148,8 +148,8 @@ export function changesContract(kind: string, open: OpenStore): void {
       ["a lease", () => credentials.lease(TOKEN, lease)],
       ["a lease that is given back", () => credentials.release(TOKEN, "a")],
       ["a save that was overtaken", () => credentials.save(TOKEN, saved.credential!, 1)],
-      ["a rejection that comes late", () => credentials.reject(TOKEN, 1)],
-      ["a clear that comes late", () => credentials.clear(TOKEN, 1)],
+      ["a rejection that comes late", () => rejectOne(credentials, TOKEN, 1)],
+      ["a clear of nothing", () => credentials.clear([{ name: TOKEN, isCurrent: false }])],
       ["a backoff", () => other.pacing.put(backoff)],
       ["the end of a backoff", () => other.pacing.remove([backoff])],
       [
@@ -184,7 +184,7 @@ export function changesContract(kind: string, open: OpenStore): void {
     const end = it.store.changes.subscribe("credentials", (changed) => calls.push(changed && [...changed]));
     const epoch = it.store.changes.epoch("credentials");
     calls.length = 0;
-    await it.other.credentials.clear(wx2);
+    await clearOne(it.other.credentials, wx2);
     expect(it.store.changes.epoch("credentials")).toBe(epoch);
     it.clock.advance(KNOWLEDGE_MS);
     const next = it.store.changes.epoch("credentials");

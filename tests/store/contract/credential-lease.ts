@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { type Credential, type CredentialRecord, NO_RECORD } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../../support/slots.ts";
-import { saveUnderLease } from "../../support/store-folder.ts";
+import { clearOne, saveUnderLease } from "../../support/store-folder.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const TOKEN = tokenOf();
@@ -125,7 +125,7 @@ export function credentialLeaseContract(kind: string, open: OpenStore): void {
   test(`${kind}: P5: also when it was cleared or taken over meanwhile; and no generation of it returns`, async () => {
     using it = await setup();
     const { record: first } = await it.lease("a");
-    await it.store.clear(TOKEN);
+    await clearOne(it.store, TOKEN);
     it.clock.advance(LIFE_MS);
     const { record: second } = await it.lease("b");
     await it.store.release(TOKEN, "b");
@@ -142,7 +142,7 @@ export function credentialLeaseContract(kind: string, open: OpenStore): void {
   test(`${kind}: a row that was ever saved stays when its lease is released, cleared or not`, async () => {
     using it = await setup();
     await saveUnderLease(it.store, TOKEN, credential("one"), it.clock.now());
-    await it.store.clear(TOKEN);
+    await clearOne(it.store, TOKEN);
     const { record } = await it.lease("a");
     await it.store.release(TOKEN, "a");
     expect(await it.store.find(TOKEN)).toEqual(record);
@@ -152,11 +152,11 @@ export function credentialLeaseContract(kind: string, open: OpenStore): void {
   test(`${kind}: that something was saved once is known for ever, and a lease alone is no save`, async () => {
     using it = await setup();
     expect((await it.lease("a")).record.wasSaved).toBeFalse();
-    expect((await it.store.clear(TOKEN)).wasSaved).toBeFalse();
+    expect((await clearOne(it.store, TOKEN)).wasSaved).toBeFalse();
     await it.store.release(TOKEN, "a");
     const saved = await saveUnderLease(it.store, TOKEN, credential("one"), it.clock.now());
     expect(saved.wasSaved).toBeTrue();
-    expect((await it.store.clear(TOKEN)).wasSaved).toBeTrue();
+    expect((await clearOne(it.store, TOKEN)).wasSaved).toBeTrue();
     expect((await (await it.reopen()).credentials.find(TOKEN)).wasSaved).toBeTrue();
   });
 

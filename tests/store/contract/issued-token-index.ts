@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { slotKey } from "../../../src/apps/app.ts";
+import { SERVICE } from "../../../src/audit/audit-entry.ts";
 import type { CredentialRef } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
 import { foreignSlot, tokenOf, wecomSlot, weixinSlot } from "../../support/slots.ts";
-import { saveUnderLease } from "../../support/store-folder.ts";
+import { clearOne, rejectOne, saveUnderLease } from "../../support/store-folder.ts";
 import type { OpenStore } from "./open-store.ts";
 
 const [TOKEN, WECOM] = [tokenOf(), tokenOf(wecomSlot())];
@@ -25,7 +26,7 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
         const credential = { value: new Secret(text), issuedAt, expiresAt: issuedAt + LIFE_MS };
         return saveUnderLease(credentials, name, credential);
       },
-      reject: async () => credentials.reject(TOKEN, (await credentials.find(TOKEN)).generation),
+      reject: async () => rejectOne(credentials, TOKEN, (await credentials.find(TOKEN)).generation),
       markRevoked: async (text: string) => {
         const { generation } = await credentials.find(TOKEN);
         return credentials.markRevoked(TOKEN, new Secret(text), generation, { now: clock.now(), earlyMs: 0 });
@@ -131,18 +132,10 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     using it = await setup();
     await it.put("one");
     await it.put("two");
-    await it.store.credentials.clear(TOKEN);
+    await clearOne(it.store.credentials, TOKEN);
     expect([await it.find("one"), await it.find("two")]).toEqual([undefined, undefined]);
     await it.put("three");
     expect([await it.find("two"), await it.find("three")]).toEqual([undefined, KEY]);
-  });
-
-  test(`${kind}: a clear of a generation that is over ends nothing`, async () => {
-    using it = await setup();
-    const { generation } = await it.put("one");
-    await it.put("two");
-    await it.store.credentials.clear(TOKEN, generation);
-    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, KEY]);
   });
 
   test(`${kind}: a reported token is known as rejected, and as before once it turns out to be valid`, async () => {
@@ -213,9 +206,9 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     await it.put("two");
     const beside = await it.beside();
     expect(await it.find("one", beside)).toBe(`rejected ${KEY}`);
-    await it.store.credentials.forgetRejected(weixinSlot("wx2"));
+    await it.store.credentials.clear([{ name: tokenOf(weixinSlot("wx2")), isCurrent: false }]);
     expect(await it.find("one", beside)).toBe(`rejected ${KEY}`);
-    await it.store.credentials.forgetRejected(TOKEN.slot);
+    await it.store.credentials.clear([{ name: TOKEN, isCurrent: false }]);
     expect([await it.find("one"), await it.find("one", beside)]).toEqual([undefined, undefined]);
     expect(await it.store.credentialFacts.countRejected(TOKEN.slot, it.clock.now())).toBe(0);
     // What was issued before is nobody's once it is rejected, what is issued from then on is known again.
@@ -223,6 +216,31 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
     await it.put("three");
     await it.markRevoked("three");
     expect([await it.find("two"), await it.find("three")]).toEqual([undefined, `rejected ${KEY}`]);
+  });
+
+  test(`${kind}: P7: a clear without a value has its entry where it ends rejected tokens, and only there`, async () => {
+    using it = await setup();
+    await it.put("one");
+    await it.markRevoked("one");
+    const entry = {
+      ...SERVICE,
+      action: "credential.cleared",
+      app: "wx1",
+      outcome: "ok",
+      tokenDigest: "",
+    } as const;
+    const clear = (detail: object) =>
+      it.store.credentials.clear([
+        { name: TOKEN, isCurrent: false, entry: { ...entry, detail: { ...detail } } },
+      ]);
+    const unwritable = () => {
+      throw new Error("unwritable");
+    };
+    expect(await clear({ toJSON: unwritable }).catch(String)).toContain("unwritable");
+    expect(await it.find("one")).toBe(`rejected ${KEY}`);
+    for (let n = 0; n < 2; n++) await clear({});
+    expect(await it.find("one")).toBeUndefined();
+    expect(await it.store.audit.list({}, { limit: 10 })).toHaveLength(1);
   });
 
   test(`${kind}: of tickets, and of tokens of a secret that is not held, none is known as rejected`, async () => {
