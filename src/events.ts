@@ -53,6 +53,8 @@ export type ServiceEvent =
   | { readonly type: "config.warning"; readonly message: string }
   /** There was no database, and a new and empty one was made. */
   | { readonly type: "database.created"; readonly path: string }
+  /** A file of the open database was deleted or replaced: what is changed is answered with an error until it is back. */
+  | { readonly type: "database.lost"; readonly path: string }
   | {
       readonly type: "credential.refreshed";
       readonly key: string;

@@ -17,6 +17,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "service.stopped": { level: "info", fields: [] },
   "config.warning": { level: "warn", fields: ["message"] },
   "database.created": { level: "warn", fields: ["path"] },
+  "database.lost": { level: "error", fields: ["path"] },
   "credential.refreshed": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.accepted": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },

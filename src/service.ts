@@ -376,6 +376,7 @@ function openStore(
     newDatabase,
     onKeyCreated: (keyPath) => onKeyCreated?.(keyPath),
     onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
+    onDatabaseLost: (lost) => events?.emit({ type: "database.lost", path: lost }),
     onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
     onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),
     onDamagedRow: (key) => events?.emit({ type: "store.damaged", key }),

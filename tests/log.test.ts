@@ -20,6 +20,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "service.stopping": ["info", { reason: "SIGTERM" }],
   "service.stopped": ["info", {}],
   "database.created": ["warn", { path: "/data/accesstoken.db" }],
+  "database.lost": ["error", { path: "/data/accesstoken.db-wal" }],
   "config.warning": ["warn", { message: "WEIXIN_X: unknown" }],
   "credential.refreshed": [
     "info",

@@ -63,6 +63,7 @@ export class ClientAdministration {
     try {
       await store.create(client, entryOf("client.created", actor, name, auditDetail(settings)));
     } catch (error) {
+      if (!(error instanceof ServiceError && error.code === "conflict")) throw error;
       // Another process was faster, perhaps with the same client.
       await directory.refresh();
       if (this.#exists(name, settings)) return false;

@@ -73,6 +73,7 @@ export class AppAdministration {
     try {
       await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
     } catch (error) {
+      if (!(error instanceof ServiceError && error.code === "conflict")) throw error;
       // Another process was faster, perhaps with the same app.
       await this.refresh();
       if (this.#exists(app)) return false;

@@ -5,6 +5,7 @@ import { binary } from "../support/process-harness.ts";
 import { clockCases } from "./clocks.ts";
 import { damageCases } from "./damage.ts";
 import { diskCases } from "./disk.ts";
+import { fileCases } from "./files.ts";
 import type { FaultCase, FaultOptions } from "./fault-case.ts";
 import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
@@ -39,8 +40,8 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function casesOf(options: FaultOptions): FaultCase[] {
-  return [killCases, stormCases, upstreamCases, diskCases, damageCases, clockCases].flatMap((cases) =>
-    cases(options),
+  return [killCases, stormCases, upstreamCases, diskCases, fileCases, damageCases, clockCases].flatMap(
+    (cases) => cases(options),
   );
 }
 

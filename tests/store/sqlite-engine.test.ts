@@ -17,7 +17,7 @@ const openSqlite: OpenEngine = async () => {
   const opened: (() => void)[] = [];
   const openEngine = () => {
     const reader = openDatabase(path);
-    const engine = new SqliteEngine(path, reader, new ManualClock());
+    const engine = new SqliteEngine(path, reader, new ManualClock(), () => undefined);
     opened.push(() => {
       engine.close();
       reader.close();

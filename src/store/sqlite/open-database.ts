@@ -2,6 +2,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { ServiceError } from "../../errors.ts";
+import { type DatabaseFiles, lostMessage } from "./database-files.ts";
 import { makeFolderOf, syncFolderOf } from "../durable-files.ts";
 import { BACKGROUND_ATTEMPTS, BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
 import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
@@ -254,15 +255,18 @@ const AUDIT_UNWRITABLE =
   "审计无法写入，变更操作将被拒绝，读取不受影响 (the audit can't be written: nothing can be changed, reads go on)";
 
 /**
- * What keeps an open database from being used, found out by doing: it writes and commits, opens the proof of the
+ * What keeps an open database from being used, found out by doing: it looks for its files, writes and commits, opens the proof of the
  * master key, reads which migrations were applied, and writes to the audit what it then takes back. Empty when all is
  * well. Never throws.
  */
 export async function probeDatabase(
   database: Database,
+  files: DatabaseFiles,
   { proveKey, writeAudit }: { readonly proveKey: () => boolean; readonly writeAudit: () => Promise<void> },
   clock: Clock,
 ): Promise<readonly StoreFault[]> {
+  const lost = files.look();
+  if (lost !== undefined) return [{ part: "database", message: lostMessage(lost) }];
   const checks: readonly (readonly [StoreFault["part"], () => string | undefined])[] = [
     ["database", () => write(database)],
     ["key", () => (proveKey() ? undefined : NO_KEY)],

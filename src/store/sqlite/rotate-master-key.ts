@@ -7,6 +7,7 @@ import { chooseNewKey, requireNewKey } from "../new-key.ts";
 import { backupKey, removeTempFiles, replaceKey } from "../key-file.ts";
 import type { SealedPlace, SealingKey } from "../sealing-key.ts";
 import { AuditChain } from "./audit-chain.ts";
+import type { DatabaseFiles } from "./database-files.ts";
 import { inspectDatabase } from "./open-database.ts";
 import { type Resealed, Resealing, SEALED_COLUMNS } from "./resealing.ts";
 import { runStatement, type Transaction } from "./statement.ts";
@@ -73,22 +74,24 @@ export async function rotateMasterKey(options: RotationOptions): Promise<Rotatio
   const { path, clock } = options;
   const { isMigrated, keys } = await runStatement(clock, () => inspectDatabase(path));
   if (!isMigrated || keys.length === 0) throw notReady(path);
-  const { database, keyring } = await unlockDatabase({ ...options, onKeyCreated: () => undefined });
+  const { database, files, keyring } = await unlockDatabase({ ...options, onKeyCreated: () => undefined });
   try {
-    return await new Rotation(database, keyring, options).run();
+    return await new Rotation(database, files, keyring, options).run();
   } finally {
-    closeDatabase(database);
+    closeDatabase(database, files);
   }
 }
 
 class Rotation {
   readonly #database: Database;
+  readonly #files: DatabaseFiles;
   readonly #keyring: Keyring;
   readonly #options: RotationOptions;
   readonly #audit: AuditChain;
 
-  constructor(database: Database, keyring: Keyring, options: RotationOptions) {
+  constructor(database: Database, files: DatabaseFiles, keyring: Keyring, options: RotationOptions) {
     this.#database = database;
+    this.#files = files;
     this.#keyring = keyring;
     this.#options = options;
     this.#audit = new AuditChain({ key: keyring.auditKey(), clock: options.clock });
@@ -186,8 +189,11 @@ class Rotation {
     }
   }
 
-  #transact<T>(work: (transaction: Transaction) => T): Promise<T> {
-    return this.#do(() => drizzle({ client: this.#database }).transaction(work, { behavior: "immediate" }));
+  async #transact<T>(work: (transaction: Transaction) => T): Promise<T> {
+    const orm = drizzle({ client: this.#database });
+    const result = await this.#do(() => orm.transaction(work, { behavior: "immediate" }));
+    this.#files.check();
+    return result;
   }
 
   #do<T>(work: () => T): Promise<T> {

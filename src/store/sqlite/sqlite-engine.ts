@@ -20,15 +20,18 @@ export class SqliteEngine implements SqlEngine {
   readonly #writing: Lane;
   readonly #reading: Lane;
 
-  /** `reader` is open on the database in `path`, and no transaction on it may outlast a turn of the event loop. */
-  constructor(path: string, reader: Database, clock: Clock) {
+  /**
+   * `reader` is open on the database in `path`, and no transaction on it may outlast a turn of the event loop. `checkFiles`
+   * is called before a transaction that writes, and after its commit; what it throws is what the transaction throws.
+   */
+  constructor(path: string, reader: Database, clock: Clock, checkFiles: () => void) {
     this.#clock = clock;
-    this.#writing = new Lane(() => openDatabase(path));
+    this.#writing = new Lane(() => openDatabase(path), checkFiles);
     this.#reading = new Lane(() => {
       const database = openDatabase(path);
       database.run("PRAGMA query_only = ON");
       return database;
-    });
+    }, noop);
     this.reads = {
       query: (text, parameters) =>
         this.#retry(MAX_ATTEMPTS, clock.monotonic(), async () => execute(reader, text, parameters)),
@@ -70,13 +73,15 @@ export class SqliteEngine implements SqlEngine {
 /** A connection, opened when it is needed, on which one transaction runs after the other. */
 class Lane {
   readonly #openDatabase: () => Database;
+  readonly #checkFiles: () => void;
   #database: Database | undefined;
   /** Settles when the last transaction that was asked for has ended. Never rejects. */
   #last: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(open: () => Database) {
+  constructor(open: () => Database, checkFiles: () => void) {
     this.#openDatabase = open;
+    this.#checkFiles = checkFiles;
   }
 
   /** Runs `work` after all that was asked for before. */
@@ -89,6 +94,7 @@ class Lane {
   /** Runs `work` in a transaction. */
   async run<T>(begin: string, work: (sql: Sql) => Promise<T>): Promise<T> {
     const database = this.#open();
+    this.#checkFiles();
     execute(database, begin, []);
     let isOpen = true;
     const sql: Sql = {
@@ -100,6 +106,8 @@ class Lane {
     try {
       const result = await work(sql);
       execute(database, "COMMIT", []);
+      // Before anybody is told: files may have been deleted or replaced meanwhile.
+      this.#checkFiles();
       return result;
     } catch (error) {
       // After some failures, as of a full disk, SQLite has undone it by itself.

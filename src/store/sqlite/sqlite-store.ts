@@ -48,8 +48,8 @@ export interface SqliteStoreOptions extends UnlockOptions {
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { clock } = options;
-  const { database, keyring } = await unlockDatabase(options);
-  const engine = new SqliteEngine(options.path, database, clock);
+  const { database, files, keyring } = await unlockDatabase(options);
+  const engine = new SqliteEngine(options.path, database, clock, () => files.check());
   const changes = new SqliteChanges(database, clock);
   // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
   const keys = new Mirror(changes, "keys", async () => keyring.refresh());
@@ -92,6 +92,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       probe: () =>
         probeDatabase(
           database,
+          files,
           { proveKey: () => keyring.isProven(), writeAudit: () => auditStore.probe() },
           clock,
         ),
@@ -99,7 +100,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       close: () => {
         stop();
         engine.close();
-        closeDatabase(database);
+        closeDatabase(database, files);
       },
     };
   } catch (error) {

@@ -1,12 +1,14 @@
-import type { Database } from "bun:sqlite";
+import { constants as sqlite, type Database } from "bun:sqlite";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring } from "../keyring.ts";
 import { createKeyFile, parseMasterKey, readKeyFile, removeTempFiles } from "../key-file.ts";
 import { MASTER_KEY_BYTES, type SealedPlace, SealingKey } from "../sealing-key.ts";
+import { DatabaseFiles } from "./database-files.ts";
 import { createDatabase, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement, type Transaction } from "./statement.ts";
 import { dataKeys, settings } from "./schema.ts";
@@ -28,11 +30,14 @@ export interface UnlockOptions {
   readonly onKeyCreated: (path: string) => void;
   /** Called once a new database has been made, with its path. */
   readonly onDatabaseCreated?: ((path: string) => void) | undefined;
+  /** Called when a file of the open database was deleted or replaced, with its path. */
+  readonly onDatabaseLost?: ((path: string) => void) | undefined;
 }
 
 /** An open database and the keys to it. */
 export interface UnlockedDatabase {
   readonly database: Database;
+  readonly files: DatabaseFiles;
   readonly keyring: Keyring;
 }
 
@@ -62,9 +67,11 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
     if (isNew) options.onDatabaseCreated?.(path);
     const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
     const keyring = new Keyring({ table: new SqliteKeyTable(database), key, readKey });
+    const files = new DatabaseFiles(path, options.onDatabaseLost);
     await runStatement(clock, () => proveKey(database, keyring, key, options));
+    files.check();
     if (!options.masterKey) removeTempFiles(options.masterKeyFile);
-    return { database, keyring };
+    return { database, files, keyring };
   } catch (error) {
     database.close();
     throw error;
@@ -76,10 +83,19 @@ function endAnonymousAccess(database: Database): void {
   drizzle({ client: database }).insert(settings).values({ name: "anonymous", value: "off" }).run();
 }
 
-/** Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it. */
-export function closeDatabase(database: Database): void {
+/**
+ * Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it.
+ *
+ * Where one of `files` is another's by now, nothing is done by its name: SQLite would take away the new one's log.
+ */
+export function closeDatabase(database: Database, files: DatabaseFiles): void {
+  const lost = files.look();
   try {
-    database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    if (lost !== undefined) database.fileControl(sqlite.SQLITE_FCNTL_PERSIST_WAL, 1);
+    // A log that was only deleted is still open here, and so what is in it can still be saved.
+    if (lost === undefined || (lost.endsWith("-wal") && !existsSync(lost))) {
+      database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
   } catch {
     // What is committed is safe in the log as well; the next start moves it.
   }
