@@ -20,8 +20,12 @@ export interface Config {
   /** The master key itself; undefined where it is kept in `masterKeyFile`. */
   readonly masterKey: Secret | undefined;
   readonly masterKeyFile: string;
-  /** Origins, without a path. */
-  readonly baseUrls: { readonly weixin: string; readonly wecom: string };
+  /** Origins, without a path; `corps` by CorpID. */
+  readonly baseUrls: {
+    readonly weixin: string;
+    readonly wecom: string;
+    readonly corps: ReadonlyMap<string, string>;
+  };
   readonly weixinFallbackUrls: readonly string[];
   readonly upstreamProxy: string | undefined;
   readonly refreshIdleAfterMs: number;
@@ -48,7 +52,7 @@ const variable = (value: string, pattern: string, expected: string, description:
   Type.String({ default: value, pattern, expected, description });
 
 const URL_EXPECTED =
-  "应为https地址，不带路径；http仅限本机 (must be an https origin without a path; http on loopback only)";
+  "应为https地址，不带路径；http仅限本机和UPSTREAM_ALLOW_HTTP (must be an https origin without a path; http on loopback and by UPSTREAM_ALLOW_HTTP only)";
 
 const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
@@ -105,6 +109,12 @@ export const VARIABLES = Type.Object({
     "",
     URL_EXPECTED,
     "Base URL of WeCom's API. 企业微信接口地址。",
+  ),
+  UPSTREAM_ALLOW_HTTP: variable(
+    "",
+    "",
+    "应为以逗号分隔的CIDR或主机名 (must be CIDR blocks or host names, comma-separated)",
+    "Networks and host names where a base URL may be plain http, beside this machine. 除本机外，允许以http访问的上游网段或主机名。",
   ),
   UPSTREAM_PROXY: variable(
     "",
@@ -189,14 +199,23 @@ export const VARIABLES = Type.Object({
 /** Variables of earlier versions. One that is still set has no effect but a warning. */
 const REMOVED = ["GATEWAY_REPLAY_BYTES", "GATEWAY_REPLAY_TOTAL_BYTES"] as const;
 
+/** Where a corp's own WeCom is. */
+const CORP_BASE_URL = /^WECOM_BASE_URL_(w[a-z][A-Za-z0-9_-]*)$/;
+
 /** What a line of the file may set. The others of `suggestions` are read by `apps/environment-apps.ts`. */
 const NAMES: KnownNames = {
   isKnown: (name) =>
     Object.hasOwn(VARIABLES.properties, name) ||
     isAppVariable(name) ||
+    CORP_BASE_URL.test(name) ||
     name === "ENV_FILE" ||
     REMOVED.some((each) => each === name),
-  suggestions: [...Object.keys(VARIABLES.properties), "ENV_FILE", ...APP_VARIABLES],
+  suggestions: [
+    ...Object.keys(VARIABLES.properties),
+    "ENV_FILE",
+    "WECOM_BASE_URL_<corpid>",
+    ...APP_VARIABLES,
+  ],
 };
 
 /** The languages of the command line. */
@@ -222,6 +241,7 @@ export function loadConfig(environment: Environment = process.env): Config {
   const [fault] = faults;
   if (fault) throw invalid(fault.name, fault.reason);
   const databasePath = databaseFile(value);
+  const originOf = originReader(value("UPSTREAM_ALLOW_HTTP"));
   const masterKey = value("MASTER_KEY");
   const masterKeyFile = value("MASTER_KEY_FILE");
   if (masterKey && masterKeyFile)
@@ -236,6 +256,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     baseUrls: {
       weixin: originOf("WEIXIN_BASE_URL", value("WEIXIN_BASE_URL")),
       wecom: originOf("WECOM_BASE_URL", value("WECOM_BASE_URL")),
+      corps: corpOrigins(merged, originOf),
     },
     weixinFallbackUrls: list(value("WEIXIN_FALLBACK_BASE_URLS")).map((url) =>
       originOf("WEIXIN_FALLBACK_BASE_URLS", url),
@@ -243,8 +264,8 @@ export function loadConfig(environment: Environment = process.env): Config {
     refreshIdleAfterMs: Number(value("REFRESH_IDLE_AFTER")) * 1000,
     auditRetentionDays: Number(value("AUDIT_RETENTION_DAYS")),
     upstreamProxy: proxy(value),
-    trustedNetworks: networks("TRUSTED_NETWORKS", value),
-    trustedProxies: networks("TRUSTED_PROXIES", value),
+    trustedNetworks: networks("TRUSTED_NETWORKS", value("TRUSTED_NETWORKS")),
+    trustedProxies: networks("TRUSTED_PROXIES", value("TRUSTED_PROXIES")),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
@@ -332,12 +353,35 @@ function list(text: string): string[] {
     .filter(Boolean);
 }
 
-function originOf(name: VariableName, text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isBare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password;
-  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
-  if (!isBare || !isSafe) throw invalid(name, URL_EXPECTED);
-  return url.origin;
+/** Reads the base URL of a variable; plain http is for this machine and for what `allowed` lists. */
+function originReader(allowed: string): (name: string, text: string) => string {
+  const isHost = (entry: string) => /^(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(entry);
+  const entries = list(allowed.toLowerCase());
+  const hosts = new Set(entries.filter(isHost));
+  const within = networks("UPSTREAM_ALLOW_HTTP", entries.filter((entry) => !isHost(entry)).join());
+  const mayBePlain = (host: string) =>
+    isLoopback(host) || hosts.has(host) || within.includes(host.replace(/^\[|\]$/g, ""));
+  return (name, text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    const isBare = url && url.pathname === "/" && !url.search && !url.hash && !url.username && !url.password;
+    const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && mayBePlain(url.hostname));
+    if (!isBare || !isSafe) throw invalid(name, URL_EXPECTED);
+    return url.origin;
+  };
+}
+
+/** The base URLs of single corps, by CorpID. */
+function corpOrigins(
+  variables: Environment,
+  originOf: ReturnType<typeof originReader>,
+): ReadonlyMap<string, string> {
+  const origins = new Map<string, string>();
+  for (const name in variables) {
+    const [, corp] = CORP_BASE_URL.exec(name) ?? [];
+    const text = variables[name];
+    if (corp !== undefined && text) origins.set(corp, originOf(name, text));
+  }
+  return origins;
 }
 
 /** An origin exactly as browsers send it. */
@@ -349,11 +393,11 @@ function corsOrigin(text: string): string {
 }
 
 function networks(
-  name: "TRUSTED_NETWORKS" | "TRUSTED_PROXIES",
-  value: (name: VariableName) => string,
+  name: "TRUSTED_NETWORKS" | "TRUSTED_PROXIES" | "UPSTREAM_ALLOW_HTTP",
+  text: string,
 ): Networks {
   try {
-    return new Networks(value(name));
+    return new Networks(text);
   } catch {
     throw invalid(name, String(VARIABLES.properties[name]["expected"]));
   }

@@ -48,7 +48,7 @@ test("without any variable everything has its documented default", () => {
     databasePath: join(process.cwd(), "data/accesstoken.db"),
     masterKey: undefined,
     masterKeyFile: join(process.cwd(), "data/master.key"),
-    baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com" },
+    baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com", corps: new Map() },
     weixinFallbackUrls: [],
     upstreamProxy: undefined,
     refreshIdleAfterMs: 86_400_000,
@@ -75,6 +75,7 @@ test("every variable is taken from the environment", () => {
     MASTER_KEY: "k".repeat(43),
     WEIXIN_BASE_URL: "http://127.0.0.1:3001/",
     WECOM_BASE_URL: "http://localhost:3002",
+    [`WECOM_BASE_URL_${CORP}`]: "https://wecom.corp.example/",
     WEIXIN_FALLBACK_BASE_URLS: "https://api2.weixin.qq.com/ ,http://127.0.0.1:3003",
     REFRESH_IDLE_AFTER: "3600",
     AUDIT_RETENTION_DAYS: "3650",
@@ -92,7 +93,11 @@ test("every variable is taken from the environment", () => {
   expect(config.databasePath).toBe("/var/lib/a b/x.db");
   expect(config.masterKey?.reveal()).toBe("k".repeat(43));
   expect(config.masterKeyFile).toBe("/var/lib/a b/master.key");
-  expect(config.baseUrls).toEqual({ weixin: "http://127.0.0.1:3001", wecom: "http://localhost:3002" });
+  expect(config.baseUrls).toEqual({
+    weixin: "http://127.0.0.1:3001",
+    wecom: "http://localhost:3002",
+    corps: new Map([[CORP, "https://wecom.corp.example"]]),
+  });
   expect(config.weixinFallbackUrls).toEqual(["https://api2.weixin.qq.com", "http://127.0.0.1:3003"]);
   expect(config.refreshIdleAfterMs).toBe(3_600_000);
   expect(config.auditRetentionDays).toBe(3650);
@@ -155,6 +160,8 @@ const BAD: readonly [name: string, ...values: string[]][] = [
     "https://api2.weixin.qq.com https://h2",
     "https://api2.weixin.qq.com,canary",
   ],
+  [`WECOM_BASE_URL_${CORP}`, "qyapi", "http://wecom.example", "https://h/path", "http://10.0.0.1"],
+  ["UPSTREAM_ALLOW_HTTP", "10.0.0.0/33", "http://10.0.0.1", "10.0.0.1:80", "*", "300.0.0.1", "a b"],
   ["REFRESH_IDLE_AFTER", "0", "-1", "1.5", "24h", "canary", "1e5", "9999999999"],
   ["AUDIT_RETENTION_DAYS", "0", "-1", "1.5", "180d", "3651", "9999", "0180"],
   ["WEIXIN_TOKEN_MODE", "Stable", "both"],
@@ -383,6 +390,25 @@ test("in the real environment a misspelt name is a warning where it can be nobod
   ]);
 });
 
+test.each([
+  ["10.0.0.0/8", "http://10.1.2.3:3001", true],
+  ["10.0.0.0/8", "http://11.0.0.1:3001", false],
+  ["10.0.0.0/8", "http://10.0.0.1.example", false],
+  ["10.0.0.0/8", "http://sandbox:3001", false],
+  ["10.0.0.0/8, Sandbox", "http://sandbox:3001", true],
+  ["sandbox", "http://sandbox.example:3001", false],
+  ["fd00::/8", "http://[fd12::1]:3001", true],
+  ["10.0.0.0/8", "http://127.0.0.1:3001", true],
+  ["10.0.0.0/8", "http://10.1.2.3/path", false],
+])("with UPSTREAM_ALLOW_HTTP=%s the base URL %s is taken: %p", (allowed, url, isTaken) => {
+  const names = ["WEIXIN_BASE_URL", "WECOM_BASE_URL", "WEIXIN_FALLBACK_BASE_URLS", `WECOM_BASE_URL_${CORP}`];
+  for (const name of names) {
+    const environment = { UPSTREAM_ALLOW_HTTP: allowed, [name]: url };
+    if (isTaken) expect(load(environment).warnings).toEqual([]);
+    else expect(refusalOf(environment)).toStartWith(`${name}: `);
+  }
+});
+
 /** Every `NAME=value` line of .env.example, commented out or not. An app's name holds `<placeholders>`. */
 function exampleLines(): [name: string, value: string][] {
   const text = readFileSync(join(ROOT, ".env.example"), "utf8");
@@ -390,7 +416,7 @@ function exampleLines(): [name: string, value: string][] {
   return [...lines].map(([, name = "", value = ""]) => [name, value]);
 }
 
-const isAppLine = (name: string) => /^(WEIXIN_SECRET|THIRD_APPID|WEIXIN_TOKEN_MODE|WECOM_SECRET)_/.test(name);
+const isAppLine = (name: string) => name.endsWith(">");
 
 test(".env.example names every variable with its default, and no other", () => {
   const { ENV_FILE: envFile, ...fixed } = Object.fromEntries(
@@ -414,14 +440,18 @@ test(".env.example shows each form of an app's variables", () => {
     "THIRD_APPID_<appid>",
     "WEIXIN_TOKEN_MODE_<appid>",
     "WECOM_SECRET_<corpid>_<agent>",
+    "WECOM_BASE_URL_<corpid>",
   ]);
 });
 
 test(".env.example is a file that the service accepts, as it stands and with every line in use", () => {
   expect(loadConfig({ ENV_FILE: join(ROOT, ".env.example") }).port).toBe(3000);
   const inUse = exampleLines().map(([name, value]) => {
-    const filled = name.replace("<appid>", "wx0000000000000001").replace("<corpid>_<agent>", `${CORP}_7`);
-    return `${filled}=${value === "" && isAppLine(name) ? SECRET : value}`;
+    const filled = name
+      .replace(/<corpid>$/, CORP)
+      .replace("<appid>", "wx0000000000000001")
+      .replace("<corpid>_<agent>", `${CORP}_7`);
+    return `${filled}=${value === "" && /SECRET|THIRD/.test(name) ? SECRET : value}`;
   });
   using file = setup(inUse.join("\n"));
   expect(loadConfig({ ENV_FILE: file.path }).apps.map(({ id }) => id)).toEqual([CORP, "wx0000000000000001"]);

@@ -4,6 +4,8 @@ import type { Caller } from "../access/principal.ts";
 /** A request to WeChat or WeCom, with the real token. */
 export interface ForwardRequest {
   readonly platform: Platform;
+  /** The AppID or CorpID; empty for none in particular. */
+  readonly appId: string;
   readonly method: string;
   /** Used in the upstream's URL unchanged, never resolved. */
   readonly path: string;
@@ -105,6 +107,6 @@ export function forwardUntouched(
   forwarder: Forwarder,
   { method, path, query, headers, signal }: CallRequest,
 ): Promise<ForwardAnswer> {
-  const request = { platform: "weixin", method, path, query: query.toString(), signal } as const;
+  const request = { platform: "weixin", appId: "", method, path, query: query.toString(), signal } as const;
   return forwarder.forward({ ...request, headers: headersUp(headers), body: undefined });
 }

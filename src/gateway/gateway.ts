@@ -168,7 +168,7 @@ export class Gateway {
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const up = { platform, method, path, query, headers: headersUp(headers), body, signal };
+      const up = { platform, appId, method, path, query, headers: headersUp(headers), body, signal };
       // In the parts of an answer a token can't be found that is cut in two.
       if (context.token?.reveal() !== token.reveal()) up.headers.delete("range");
       const answer = await forwarder.forward(up);

@@ -89,11 +89,19 @@ export const UPSTREAM_NAMES: Readonly<Record<Platform, readonly [chinese: string
 /** How Bun names the failures in which no request has left this machine. */
 const NEVER_SENT = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|.*CERT.*|.*SIGNATURE.*)$/;
 
+/** Of these, those of a certificate whose issuer is unknown. */
+const UNTRUSTED_CERTIFICATE = /SELF_SIGNED|ISSUER_CERT|VERIFY_LEAF/;
+
 /** The error for a request of which certainly nothing was sent; undefined when a part of it may have arrived. */
 export function unreachable(platform: Platform, error: unknown): ServiceError | undefined {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (!NEVER_SENT.test(code)) return undefined;
   const [chinese, english] = UPSTREAM_NAMES[platform];
+  if (UNTRUSTED_CERTIFICATE.test(code))
+    return new ServiceError(
+      "upstream_unreachable",
+      `不信任${chinese}服务器的证书：如使用自建CA，请在环境变量NODE_EXTRA_CA_CERTS中给出其证书文件并重启 (${english}'s certificate is not trusted: ${code}; for a CA of your own, name its file in the environment variable NODE_EXTRA_CA_CERTS and restart)`,
+    );
   return new ServiceError(
     "upstream_unreachable",
     `无法连接${chinese}服务器，请检查本机的网络、DNS和代理 (can't connect to ${english}: ${code}; check network, DNS and proxy)`,

@@ -9,10 +9,20 @@ import { classifyErrcode, hintFor, unreachable, UPSTREAM_NAMES } from "./errcode
 const ATTEMPT_MS = 5000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 
+/** Where the two upstreams are: origins without a path. */
+export type BaseUrls = Readonly<Record<Platform, string>> & {
+  /** By CorpID, where a corp has a WeCom of its own. */
+  readonly corps?: ReadonlyMap<string, string>;
+};
+
+/** The origin for an app of a platform: for WeCom, its corp's own one before the common one. */
+export function originFor({ corps, ...common }: BaseUrls, platform: Platform, appId: string): string {
+  return (platform === "wecom" ? corps?.get(appId) : undefined) ?? common[platform];
+}
+
 /** Where the two upstreams are, and how they are reached. */
 export interface HttpClientOptions {
-  /** Origins without a path. */
-  readonly baseUrls: Readonly<Record<Platform, string>>;
+  readonly baseUrls: BaseUrls;
   /** WeChat's other hosts, in the order in which they are tried. */
   readonly weixinFallbackUrls?: readonly string[];
   /** The only proxy that is used; the process's own proxy variables are ignored. */
@@ -108,7 +118,7 @@ export class HttpClient {
   async #send(request: UpstreamRequest): Promise<Uint8Array> {
     const { baseUrls, weixinFallbackUrls = [] } = this.#options;
     const others = request.mayFallBack && request.platform === "weixin" ? weixinFallbackUrls : [];
-    const bases = [baseUrls[request.platform], ...others];
+    const bases = [originFor(baseUrls, request.platform, request.appId), ...others];
     for (const [index, base] of bases.entries()) {
       try {
         return await this.#attempt(request, base);

@@ -10,6 +10,7 @@ import {
 import { answerStream, Deadline, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
 import { Semaphore } from "../access/semaphore.ts";
 import { UPSTREAM_NAMES } from "./errcodes.ts";
+import { type BaseUrls, originFor } from "./http-client.ts";
 
 /** How long the forwarder waits, in milliseconds. */
 export interface ForwardTimes {
@@ -23,8 +24,7 @@ export interface ForwardTimes {
 
 /** Where the two upstreams are, and how they are reached. */
 export interface HttpForwarderOptions {
-  /** Origins without a path. */
-  readonly baseUrls: Readonly<Record<Platform, string>>;
+  readonly baseUrls: BaseUrls;
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
   readonly times?: Partial<ForwardTimes>;
@@ -58,7 +58,7 @@ const OWN_HEADERS = ["host", "content-length", "accept-encoding", "expect"];
  */
 export class HttpForwarder implements Forwarder {
   readonly #session: Bun.FetchSession;
-  readonly #origins: Readonly<Record<Platform, string>>;
+  readonly #baseUrls: BaseUrls;
   readonly #times: ForwardTimes;
   readonly #permits: Semaphore;
 
@@ -68,7 +68,7 @@ export class HttpForwarder implements Forwarder {
       proxy: proxyUrl === undefined ? false : { url: proxyUrl, respectNoProxy: false },
       keepAlive: { idleTimeout: IDLE_SECONDS },
     });
-    this.#origins = { weixin: new URL(baseUrls.weixin).origin, wecom: new URL(baseUrls.wecom).origin };
+    this.#baseUrls = baseUrls;
     this.#times = { ...TIMES, ...times };
     this.#permits = new Semaphore(maxConcurrent);
   }
@@ -84,9 +84,9 @@ export class HttpForwarder implements Forwarder {
    *   not be sent as it is.
    */
   async forward(request: ForwardRequest): Promise<ForwardAnswer> {
-    const { platform, method, path, query, signal } = request;
+    const { platform, appId, method, path, query, signal } = request;
     const permits = isStream(request.body) ? STREAM_PERMITS : 1;
-    const url = exactUrl(this.#origins[platform], path, query);
+    const url = exactUrl(originFor(this.#baseUrls, platform, appId), path, query);
     refuseUnsendable(request);
     const deadline = new Deadline(platform, signal);
     try {

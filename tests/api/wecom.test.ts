@@ -88,3 +88,14 @@ test("clearing one agent leaves the other agents' tokens alone; clearing the cor
   expect((await clear({})).code).toBe(0);
   expect(await costOfAll()).toBe(3);
 });
+
+test("a corp with a base URL of its own gets tokens and calls from there", async () => {
+  await using world = await Harness.create();
+  await world.stop();
+  const nowhere = "http://127.0.0.1:1";
+  await world.start({ WECOM_BASE_URL: nowhere, [`WECOM_BASE_URL_${CORP}`]: world.sandbox.wecomUrl });
+  const token = await tokenOf(world, { agentid: WECOM.agent });
+  const called = await fetch(`${world.service.url}/cgi-bin/getcallbackip?access_token=${token}`);
+  expect(await called.json()).toMatchObject({ errcode: 0 });
+  expect((await get(world, { corpid: LONELY.corpId, secret: LONELY.secret })).msg).toContain("ECONNREFUSED");
+});

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Platform, UpstreamErrorClass } from "../../src/errors.ts";
-import { classifyErrcode, hintFor } from "../../src/upstream/errcodes.ts";
+import { classifyErrcode, hintFor, unreachable } from "../../src/upstream/errcodes.ts";
 
 /** What each documented errcode means, by platform, from an endpoint that takes the secret. */
 const TABLE: Record<Platform, Partial<Record<UpstreamErrorClass, number[]>>> = {
@@ -67,4 +67,18 @@ test("a hint says what to do and quotes nothing else of the answer; an unknown e
   for (const errcode of [40013, 40125, 40001, 40243, 50004, 50007, 89501, 89503, 89506, 89507, 40164])
     expect(hintFor(errcode, "canary").hint).toMatch(/^(?!.*canary).+ \(.+\)$/);
   expect(hintFor(45009, "reach max api daily quota limit")).toEqual({});
+});
+
+test.each([
+  ["SELF_SIGNED_CERT_IN_CHAIN", /^不信任.*NODE_EXTRA_CA_CERTS/],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", /NODE_EXTRA_CA_CERTS/],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", /NODE_EXTRA_CA_CERTS/],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", /NODE_EXTRA_CA_CERTS/],
+  ["CERT_HAS_EXPIRED", /^无法连接(?!.*NODE_EXTRA_CA_CERTS)/],
+  ["ECONNREFUSED", /^无法连接(?!.*NODE_EXTRA_CA_CERTS)/],
+])("a connection that fails by %s says what to do", (code, expected) => {
+  const error = unreachable("wecom", Object.assign(new Error("canary"), { code }));
+  expect(error?.code).toBe("upstream_unreachable");
+  expect(error?.message).toMatch(expected);
+  expect(error?.message).toContain(code);
 });

@@ -23,6 +23,7 @@ export async function forwarderHarness(
   const forward = ({ headers, ...request }: PartialRequest = {}) =>
     forwarder.forward({
       platform: "weixin",
+      appId: "wx1",
       method: "GET",
       path: "/cgi-bin/user/get",
       query: "access_token=t",

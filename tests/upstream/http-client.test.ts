@@ -350,3 +350,17 @@ test("P7: a call counts against the quota whatever a listener does with its even
   await it.call();
   expect(it.counted).toEqual([["weixin", "wx1", "/cgi-bin/token"]]);
 });
+
+test("a corp with a base URL of its own is asked there, and every other at the common one", async () => {
+  await using own = await AnsweringServer.start(({ socket }) => void socket.write(httpAnswer(OK)));
+  await using it = await setup(httpAnswer(OK));
+  const { url } = it.server;
+  await using common = await setup(httpAnswer(OK), {
+    baseUrls: { weixin: url, wecom: url, corps: new Map([["ww1", own.url]]) },
+  });
+  await common.call({ platform: "wecom", appId: "ww1" });
+  expect([own.requests.length, it.server.requests.length]).toEqual([1, 0]);
+  await common.call({ platform: "wecom", appId: "ww2" });
+  await common.call({ platform: "weixin", appId: "ww1" });
+  expect([own.requests.length, it.server.requests.length]).toEqual([1, 2]);
+});

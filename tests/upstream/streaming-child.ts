@@ -23,6 +23,7 @@ async function move(bytes: number): Promise<void> {
   );
   const { body } = await forwarder.forward({
     platform: "weixin",
+    appId: "wx1",
     method: direction === "up" ? "POST" : "GET",
     path: `/${bytes}`,
     query: "",
