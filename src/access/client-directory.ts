@@ -52,6 +52,7 @@ export class ClientDirectory {
   readonly #clock: Clock;
   /** By the monotonic clock. */
   #failingSince = 0;
+  #hadClients = false;
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
   /** By the first 48 bits of the key's digest. */
@@ -87,7 +88,7 @@ export class ClientDirectory {
 
   /** Whether there is a client here, or has ever been one, in any process; also while that can't be read. */
   get isInUse(): boolean {
-    return this.#mirror.epoch !== 0 || this.#clients.size > 0 || this.#keysOf.size > 0;
+    return this.#mirror.epoch !== 0 || this.#hadClients || this.#clients.size > 0;
   }
 
   /**
@@ -204,7 +205,8 @@ export class ClientDirectory {
   }
 
   async #read(): Promise<void> {
-    const { clients, keys } = await this.#store.load();
+    const { clients, keys, hadClients } = await this.#store.load();
+    this.#hadClients = hadClients;
     const known = clients.map((client) => [client.name, toKnown(client)] as const);
     this.#clients = new Map(known);
     this.#names = [...this.#clients.keys()].toSorted();

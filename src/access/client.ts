@@ -155,8 +155,12 @@ export function grantTable(grants: readonly Grant[]): (action: Action, app: stri
  * `clients`.
  */
 export interface ClientStore {
-  /** Every client and every key, for a process's memory. */
-  load(): Promise<{ readonly clients: readonly Client[]; readonly keys: readonly ApiKeyRecord[] }>;
+  /** Every client and every key, for a process's memory; and whether anything still tells that there ever was a client. */
+  load(): Promise<{
+    readonly clients: readonly Client[];
+    readonly keys: readonly ApiKeyRecord[];
+    readonly hadClients: boolean;
+  }>;
   /** When keys of a client were last used, as far as any process has written it down; epoch milliseconds. */
   lastUsesOf(client: string): Promise<readonly { readonly prefix: string; readonly usedAt: number }[]>;
   /**

@@ -24,7 +24,7 @@ class CountingStore {
     const { clients, keys } = this;
     await this.gate;
     this.#check();
-    return { clients: [...clients], keys: [...keys] };
+    return { clients: [...clients], keys: [...keys], hadClients: false };
   }
 
   /** As another process has written it down. */

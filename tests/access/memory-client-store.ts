@@ -10,7 +10,11 @@ export class MemoryClientStore implements Pick<ClientStore, "load" | "lastUsesOf
   readonly changes = new ManualChanges();
 
   async load() {
-    return { clients: [...this.#clients.values()], keys: [...this.#keys.values()] };
+    return {
+      clients: [...this.#clients.values()],
+      keys: [...this.#keys.values()],
+      hadClients: this.changes.epoch("clients") > 0,
+    };
   }
 
   async lastUsesOf() {

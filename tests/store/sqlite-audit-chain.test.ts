@@ -1,13 +1,17 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { drizzle } from "drizzle-orm/bun-sqlite";
+import { createHmac } from "node:crypto";
+import { renameSync, rmSync } from "node:fs";
 import { type AuditEntry, AuditFailure } from "../../src/audit/audit-entry.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
 import { runStatement, type Transaction } from "../../src/store/sqlite/statement.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
+import { unlockDatabase } from "../../src/store/sqlite/unlock.ts";
 import { callCounts } from "../../src/store/sqlite/schema.ts";
 import { allEntries, appendAtOnce, entryOf } from "../support/audit-entries.ts";
 import { Child } from "../support/child.ts";
+import { newClient } from "../support/client-records.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
 import { StoreFolder } from "../support/store-folder.ts";
@@ -164,6 +168,33 @@ const TAMPERING: readonly (readonly [what: string, statements: readonly string[]
     0,
   ],
   ["everything removed", ["DELETE FROM audit_entries", "DELETE FROM audit_ends"], 0],
+  [
+    "everything removed, with what SQLite remembers of it",
+    ["DELETE FROM audit_entries", "DELETE FROM audit_ends", "DELETE FROM sqlite_sequence"],
+    0,
+  ],
+  [
+    "everything removed, with all that remembers it",
+    [
+      "DELETE FROM audit_entries",
+      "DELETE FROM audit_ends",
+      "DELETE FROM sqlite_sequence",
+      "DELETE FROM revisions WHERE name = 'audit'",
+    ],
+    0,
+  ],
+  [
+    "what the database remembers of the last entry removed",
+    ["DELETE FROM revisions WHERE name = 'audit'"],
+    13,
+  ],
+  [
+    "what the database remembers of the last entry changed",
+    ["UPDATE revisions SET number = 9 WHERE name = 'audit'"],
+    10,
+  ],
+  ["another revision of the clients", ["INSERT INTO revisions VALUES ('clients', 3)"], 13],
+  ["another revision of the apps", ["INSERT INTO revisions VALUES ('apps', 1)"], 13],
   ["a forged note of the start", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'first'"], 1],
   ["a forged note of the end", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'last'"], 13],
   ["a note of an end that is further on", ["UPDATE audit_ends SET entry_id = 99 WHERE name = 'last'"], 13],
@@ -197,14 +228,124 @@ function noteOfEnd(intruder: Database) {
 
 test("P7: a database that was set back as a whole is told by the last entry that was written down elsewhere", async () => {
   using it = await setup(5);
-  const note = noteOfEnd(it.intruder);
+  it.intruder.run("VACUUM INTO ?", [`${it.files.path}.old`]);
   await it.append(3);
   const { last } = await it.audit.verify();
-  it.intruder.run("DELETE FROM audit_entries WHERE id > 5");
-  note.putBack();
-  const back = await it.audit.verify();
+  it.files.close();
+  for (const end of ["-wal", "-shm"]) rmSync(it.files.path + end, { force: true });
+  renameSync(`${it.files.path}.old`, it.files.path);
+  const back = await (await it.files.open()).audit.verify();
   expect(back).toMatchObject({ isIntact: true, entries: 5 });
   expect([last?.id, back.last?.id]).toEqual([8, 5]);
+});
+
+/** The tables of the audit alone, and what SQLite remembers of them; and how to put them back later. */
+function copyOfAudit(intruder: Database, tables = ["audit_entries", "audit_ends", "sqlite_sequence"]) {
+  for (const table of tables) intruder.run(`CREATE TABLE kept_${table} AS SELECT * FROM ${table}`);
+  return {
+    putBack: () => {
+      for (const table of tables) {
+        intruder.run(`DELETE FROM ${table}`);
+        intruder.run(`INSERT INTO ${table} SELECT * FROM kept_${table}`);
+      }
+    },
+  };
+}
+
+/** Has a client made, with its entry, which is the newest change of any. */
+async function addClient({ files, clock }: Awaited<ReturnType<typeof setup>>, name: string) {
+  const { clients } = await files.open();
+  clock.advance(100_000);
+  const times = { createdAt: clock.now(), updatedAt: clock.now() };
+  await clients.create({ ...newClient(name), ...times }, entryOf({ action: "client.created" }));
+}
+
+const AUDIT_AND_COUNTER = "UPDATE revisions SET number = 5 WHERE name = 'audit'";
+
+test.each([
+  ["nothing else", [], "数据库记得的最后一条是 8"],
+  ["the number of the last entry", [AUDIT_AND_COUNTER], "clients 的修订号为 3，而审计的最后一条对应 2"],
+  [
+    "that number and the revision of the clients",
+    [AUDIT_AND_COUNTER, "UPDATE revisions SET number = 2 WHERE name = 'clients'"],
+    "变更晚于最后一条审计记录",
+  ],
+])(
+  "P7: an older audit, put back with its ends and %s, is found and says by what",
+  async (_what, more, message) => {
+    using it = await setup(3);
+    for (const name of ["a", "b"]) await addClient(it, name);
+    const old = copyOfAudit(it.intruder);
+    await it.append(2);
+    await addClient(it, "c");
+    expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 8 });
+    old.putBack();
+    for (const statement of more) it.intruder.run(statement);
+    const found = await it.audit.verify();
+    expect(found).toMatchObject({
+      isIntact: false,
+      fault: { id: 6, message: expect.stringContaining(message) },
+    });
+    // The gap stays, however the service goes on.
+    await it.append(3);
+    await addClient(it, "d");
+    const later = await it.audit.verify();
+    if (more.length < 2) expect(later.isIntact).toBeFalse();
+  },
+);
+
+test("P7: an audit that is emptied down to its first ends, as a new database has them, is found", async () => {
+  using it = await setup(0);
+  const old = copyOfAudit(it.intruder);
+  await it.append(4);
+  old.putBack();
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 1 } });
+  it.files.close();
+  expect(await (await it.files.open()).audit.verify()).toMatchObject({ isIntact: false });
+});
+
+/** What a version had that tied the end of the chain to nothing. */
+async function makeFormer({ files, intruder }: Awaited<ReturnType<typeof setup>>): Promise<void> {
+  files.close();
+  const { database, keyring } = await unlockDatabase({
+    ...{ path: files.path, masterKey: undefined, masterKeyFile: files.keyPath, clock: files.clock },
+    onKeyCreated: () => {},
+  });
+  database.close();
+  intruder.run("DELETE FROM revisions WHERE name = 'audit'");
+  const end = intruder.query<{ entry_id: number; hash: string }, []>(
+    "SELECT entry_id, hash FROM audit_ends WHERE name = 'last'",
+  );
+  const { entry_id: id, hash } = end.get()!;
+  if (id === 0) return void intruder.run("DELETE FROM audit_ends");
+  const text = JSON.stringify(["end", "last", id, hash]);
+  const mac = createHmac("sha256", keyring.auditKey()).update(text).digest("hex");
+  intruder.query("UPDATE audit_ends SET mac = ? WHERE name = 'last'").run(mac);
+}
+
+test.each([0, 4])(
+  "P7: an audit of the version before, of %d entries, is intact, and tied from then on",
+  async (count) => {
+    using it = await setup(count);
+    await makeFormer(it);
+    const former = copyOfAudit(it.intruder);
+    const { audit } = await it.files.open();
+    expect(await audit.verify()).toMatchObject({ isIntact: true, entries: count });
+    await audit.append(entryOf());
+    expect(await audit.verify()).toMatchObject({ isIntact: true, entries: count + 1 });
+    former.putBack();
+    expect(await audit.verify()).toMatchObject({ isIntact: false });
+  },
+);
+
+test("P7: an audit that was emptied before the upgrade is not taken for a new one, where there are clients", async () => {
+  using it = await setup(0);
+  await addClient(it, "a");
+  await makeFormer(it);
+  for (const table of ["audit_entries", "audit_ends", "sqlite_sequence"])
+    it.intruder.run(`DELETE FROM ${table}`);
+  const { audit } = await it.files.open();
+  expect(await audit.verify()).toMatchObject({ isIntact: false, entries: 0 });
 });
 
 test("P7: a note of the chain's end that was true once does not fit other entries", async () => {
@@ -218,7 +359,7 @@ test("P7: a note of the chain's end that was true once does not fit other entrie
   it.intruder.run("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'audit_entries'");
   await it.append(1);
   six.putBack();
-  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 6 } });
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 7 } });
 });
 
 test("P7: a long audit is looked at whole, while entries come and others have their turn", async () => {

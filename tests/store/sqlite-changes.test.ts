@@ -1,6 +1,8 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { credentialKey } from "../../src/credentials/credential.ts";
+import { entryOf } from "../support/audit-entries.ts";
+import { newClient } from "../support/client-records.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tokenOf } from "../support/slots.ts";
 import { clearOne, StoreFolder } from "../support/store-folder.ts";
@@ -89,4 +91,28 @@ test("changed credentials are named up to a thousand; beyond that any may have c
   change(1000);
   change(1001);
   expect(calls).toEqual([1000, undefined]);
+});
+
+test.each(["'x'", "x'00'", "9223372036854775807", "9e99", "-1"])(
+  "a change is noticed where %s has taken the place of the epoch",
+  async (value) => {
+    using it = await setup();
+    const { clients, changes } = it.store;
+    await clients.create(newClient("a"), entryOf());
+    it.database.run(`UPDATE revisions SET number = ${value} WHERE name = 'clients'`);
+    await changes.catchUp();
+    const before = changes.epoch("clients");
+    await clients.create(newClient("b"), entryOf());
+    expect(changes.epoch("clients")).not.toBe(before);
+  },
+);
+
+test("clients that are gone are remembered where the counter of their changes is lost", async () => {
+  using it = await setup();
+  const { clients } = it.store;
+  expect((await clients.load()).hadClients).toBeFalse();
+  await clients.create(newClient("a"), entryOf());
+  await clients.remove("a", 1, entryOf());
+  it.database.run("DELETE FROM revisions WHERE name = 'clients'");
+  expect(await clients.load()).toEqual({ clients: [], keys: [], hadClients: true });
 });

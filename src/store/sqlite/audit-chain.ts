@@ -1,4 +1,4 @@
-import { eq, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
 import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
 import type { ChainBreak } from "../../audit/audit-store.ts";
@@ -6,7 +6,8 @@ import type { Clock } from "../../clock.ts";
 import type { ErrorCode } from "../../errors.ts";
 import { type Queries, sqlFailureOf, unusable } from "../sql.ts";
 import { isBusy, sqliteErrorOf, type Transaction } from "./statement.ts";
-import { auditEnds, auditEntries } from "./schema.ts";
+import { MAX_NUMBER } from "./damaged-rows.ts";
+import { auditEnds, auditEntries, revisions } from "./schema.ts";
 
 /** An entry as its row has it: `detail` is text. */
 export type EntryRow = typeof auditEntries.$inferSelect;
@@ -17,10 +18,23 @@ export interface ChainLink {
   readonly hash: string;
 }
 
+/** What most entries are about: the epochs of their changes are part of the chain's end. */
+const TIED_TOPICS = ["clients", "apps"] as const;
+type TiedTopic = (typeof TIED_TOPICS)[number];
+type Epochs = Readonly<Record<TiedTopic, number>>;
+
 /** An end of the chain as its row has it. */
 export interface ChainEnd extends ChainLink {
   /** Whether we wrote it: its digest fits. */
   readonly isTrue: boolean;
+  /** How often clients and apps had been changed when it was written; undefined where that was not noted. */
+  readonly epochs: Epochs | undefined;
+}
+
+/** What the rest of the database says of the audit. An unreadable number is -1. */
+interface Revisions extends Epochs {
+  /** The last entry that was written; undefined before the first look of a version that notes it. */
+  readonly audit: number | undefined;
 }
 
 /** What comes before the first entry of all. */
@@ -36,13 +50,22 @@ export interface ChainEnds {
   readonly last: ChainEnd | undefined;
   /** The highest id that an entry has or, as far as the database remembers, ever had; 0 for none. */
   readonly newest: number;
+  readonly revisions: Revisions;
 }
 
+/** In `revisions`, beside the topics: the id of the last entry. */
+const AUDIT = "audit";
 /** The highest id that an entry has, and the highest that SQLite remembers. */
-const NEWEST = sql`select max(id) from ${auditEntries} union all select seq from sqlite_sequence where name = 'audit_entries'`;
+const NEWEST = sql`select max(id) from ${auditEntries} where id <= ${MAX_NUMBER} union all select seq from sqlite_sequence where name = 'audit_entries'`;
 
-function newestOf(rows: readonly (readonly [number | null])[]): number {
-  return Math.max(...rows.map(([id]) => id ?? 0));
+function newestOf(rows: readonly (readonly unknown[])[]): number {
+  return Math.max(0, ...rows.map(([id]) => numberOf(id)));
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MAX_NUMBER
+    ? value
+    : -1;
 }
 
 /** What the chain works with. */
@@ -57,6 +80,9 @@ export interface AuditChainParts {
 /**
  * Chains the audit's entries: each holds a keyed digest of the hash before and of itself, and both ends of the chain
  * are written down under the same key. Whoever changes, removes, inserts or moves an entry without the key is found out.
+ *
+ * The last end is tied to the rest of the database, so that an older audit does not fit in it: `revisions` has the id of the
+ * last entry, and the end's digest covers the epochs of clients and apps, which every change of them raises.
  */
 export class AuditChain {
   readonly #parts: AuditChainParts;
@@ -66,13 +92,31 @@ export class AuditChain {
   }
 
   /**
-   * Writes `entry` at the end of the chain, as part of a transaction that was begun with `immediate`.
+   * Writes `entry` at the end of the chain, as part of a transaction that was begun with `immediate`. `raised` is the topic
+   * whose epoch the same transaction has raised once.
    *
    * @throws {AuditFailure} when it can't be written: let it pass, so that all of the transaction is undone.
    */
-  append(transaction: Transaction, entry: AuditEntry): void {
+  append(transaction: Transaction, entry: AuditEntry, raised?: TiedTopic): void {
     try {
-      this.tryAppend(transaction, entry);
+      const ends = this.#endsOf(
+        transaction.select().from(auditEnds).all(),
+        transaction.values(NEWEST),
+        transaction.select().from(revisions).all(),
+      );
+      const { row, written, last } = this.#link(entry, ends, raised);
+      transaction.insert(auditEntries).values(row).run();
+      for (const end of written)
+        transaction
+          .insert(auditEnds)
+          .values(end)
+          .onConflictDoUpdate({ target: auditEnds.name, set: end })
+          .run();
+      transaction
+        .insert(revisions)
+        .values(last)
+        .onConflictDoUpdate({ target: revisions.name, set: last })
+        .run();
     } catch (error) {
       const failure = sqliteErrorOf(error);
       if (!failure || isBusy(failure)) throw error;
@@ -81,9 +125,9 @@ export class AuditChain {
   }
 
   /** As `append`, in a transaction of the SQL port. */
-  async appendTo(queries: Queries, entry: AuditEntry): Promise<void> {
+  async appendTo(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
     try {
-      await this.tryAppendTo(queries, entry);
+      await this.tryAppendTo(queries, entry, raised);
     } catch (error) {
       const failure = sqlFailureOf(error);
       if (!failure || failure.isBusy) throw error;
@@ -91,59 +135,68 @@ export class AuditChain {
     }
   }
 
-  /** As `tryAppend`, in a transaction of the SQL port. */
-  async tryAppendTo(queries: Queries, entry: AuditEntry): Promise<void> {
-    const { row, isNew, last } = this.#link(entry, await this.ends(queries));
+  /** As `appendTo`; a failure is not reported, and thrown as it came. */
+  async tryAppendTo(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
+    const { row, written, last } = this.#link(entry, await this.ends(queries), raised);
     await queries.insert(auditEntries).values(row);
-    if (isNew) await this.putEnd(queries, "first", START);
-    await this.putEnd(queries, "last", last);
+    await this.#put(queries, written, last);
   }
 
   /** Where the chain begins and ends, as the database has it. */
   async ends(queries: Queries): Promise<ChainEnds> {
-    const rows = await queries.select().from(auditEnds);
-    const end = (name: EndName) => this.#endOf(rows.find((row) => row.name === name));
-    const newest = newestOf(await queries.values<[number | null]>(NEWEST));
-    return { first: end("first"), last: end("last"), newest };
+    return this.#endsOf(
+      await queries.select().from(auditEnds),
+      await queries.values(NEWEST),
+      await queries.select().from(revisions),
+    );
   }
 
-  /** Writes down where an end of the chain is. */
-  async putEnd(queries: Queries, name: EndName, link: ChainLink): Promise<void> {
-    const set = this.#columnsOfEnd(name, link);
-    await queries
-      .insert(auditEnds)
-      .values({ name, ...set })
-      .onConflictDoUpdate({ target: auditEnds.name, set });
+  /**
+   * Ties the audit to the rest of the database, where that was never done: in a new one, and in one of a version that did
+   * not. `isUntouched` says whether nothing was ever changed in it. What was emptied or set back before stays to be found.
+   */
+  async begin(queries: Queries, isUntouched: () => Promise<boolean>): Promise<void> {
+    const ends = await this.ends(queries);
+    const { first, last, newest } = ends;
+    if (ends.revisions.audit !== undefined) return;
+    const isNew = !first && !last && newest === 0 && (await isUntouched());
+    if (!isNew && (!last?.isTrue || last.epochs)) return;
+    const link = last ?? START;
+    const written = [
+      ...(isNew ? [this.#endRow("first", START)] : []),
+      this.#endRow("last", link, ends.revisions),
+    ];
+    await this.#put(queries, written, { name: AUDIT, number: Math.max(newest, link.entryId) });
   }
 
-  /** As `append`; a failure is not reported, and thrown as it came. */
-  tryAppend(transaction: Transaction, entry: AuditEntry): void {
-    const { row, isNew, last } = this.#link(entry, {
-      first: this.#end(transaction, "first"),
-      last: this.#end(transaction, "last"),
-      newest: this.#newestId(transaction),
-    });
-    transaction.insert(auditEntries).values(row).run();
-    if (isNew) this.#setEnd(transaction, "first", START);
-    this.#setEnd(transaction, "last", last);
+  /** Writes down that the entry behind `link` is the first that is kept. */
+  async putStart(queries: Queries, link: ChainLink): Promise<void> {
+    const set = this.#endRow("first", link);
+    await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
   }
 
-  #newestId(transaction: Transaction): number {
-    return newestOf(transaction.values<[number | null]>(NEWEST));
+  /** Whether the topic was ever changed, by the end of the chain or by its epoch: one of them may have been lost. */
+  async knowsOf(queries: Queries, topic: TiedTopic): Promise<boolean> {
+    const ends = await this.ends(queries);
+    return ends.revisions[topic] !== 0 || (ends.last?.epochs?.[topic] ?? 0) !== 0;
   }
 
-  #end(transaction: Transaction, name: EndName): ChainEnd | undefined {
-    const row = transaction.select().from(auditEnds).where(eq(auditEnds.name, name)).get();
-    return this.#endOf(row);
-  }
-
-  #setEnd(transaction: Transaction, name: EndName, link: ChainLink): void {
-    const set = this.#columnsOfEnd(name, link);
-    transaction
-      .insert(auditEnds)
-      .values({ name, ...set })
-      .onConflictDoUpdate({ target: auditEnds.name, set })
-      .run();
+  /** Why the end is not that of the audit of this database; undefined when it is. `raised` as for `append`. */
+  faultOfTie({ last, revisions: now }: ChainEnds, raised?: TiedTopic): ChainBreak | undefined {
+    if (!last) return undefined;
+    const { entryId, epochs } = last;
+    if (!epochs || now.audit !== entryId) {
+      const id = Math.min(entryId, now.audit ?? entryId) + 1;
+      const message = `链尾是第 ${entryId} 条，而数据库记得的最后一条是 ${now.audit ?? "?"}：其后的条目被删除，或审计被换成旧的 (the chain ends at entry ${entryId}, but the last one that the database remembers is ${now.audit ?? "?"}: entries were removed, or an older audit was put there)`;
+      return { id, message };
+    }
+    for (const topic of TIED_TOPICS) {
+      const epoch = now[topic] - (topic === raised ? 1 : 0);
+      if (epoch === epochs[topic]) continue;
+      const message = `${topic} 的修订号为 ${epoch}，而审计的最后一条对应 ${epochs[topic]}：审计被换成旧的，或修订号被改动 (the revision of ${topic} is ${epoch}, but the last entry belongs to ${epochs[topic]}: an older audit was put there, or the revision was changed)`;
+      return { id: entryId + 1, message };
+    }
+    return undefined;
   }
 
   /** Follows the chain from `from` through `rows`: the last that fits, and the first that does not. */
@@ -159,26 +212,60 @@ export class AuditChain {
     return { reached, fault: undefined };
   }
 
-  /** The row of `entry` behind what the database has, and whether it is the first of all. */
-  #link(
-    entry: AuditEntry,
-    { first, last, newest }: ChainEnds,
-  ): { readonly row: EntryRow; readonly isNew: boolean; readonly last: ChainLink } {
-    const isNew = !last && newest === 0 && !first;
+  /** The row of `entry` behind what the database has, and the rows that say so. */
+  #link(entry: AuditEntry, ends: ChainEnds, raised: TiedTopic | undefined) {
+    const { last, newest } = ends;
     // Where the end was tampered with, the service goes on, and the gap stays to be found.
-    const previous = isNew ? START : last?.isTrue ? last : { entryId: newest, hash: UNKNOWN_HASH };
+    const isFormer = last && !last.epochs && ends.revisions.audit === undefined;
+    const isWhole = last?.isTrue && (isFormer || !this.faultOfTie(ends, raised));
+    const previous = isWhole ? last : { entryId: newest, hash: UNKNOWN_HASH };
     const id = Math.max(previous.entryId, newest) + 1;
     const unchained = { id, at: this.#parts.clock.now(), ...columnsOf(entry) };
     const hash = this.#hash(previous.hash, unchained);
-    return { row: { ...unchained, hash }, isNew, last: { entryId: id, hash } };
+    const written = [this.#endRow("last", { entryId: id, hash }, ends.revisions)];
+    return { row: { ...unchained, hash }, written, last: { name: AUDIT, number: id } };
+  }
+
+  async #put(
+    queries: Queries,
+    written: readonly (typeof auditEnds.$inferSelect)[],
+    last: typeof revisions.$inferSelect,
+  ): Promise<void> {
+    for (const set of written)
+      await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
+    await queries.insert(revisions).values(last).onConflictDoUpdate({ target: revisions.name, set: last });
+  }
+
+  #endsOf(
+    rows: readonly (typeof auditEnds.$inferSelect)[],
+    newest: readonly (readonly unknown[])[],
+    numbers: readonly (typeof revisions.$inferSelect)[],
+  ): ChainEnds {
+    const end = (name: EndName) => this.#endOf(rows.find((row) => row.name === name));
+    const number = (name: string) => {
+      const found = numbers.find((row) => row.name === name);
+      return found && numberOf(found.number);
+    };
+    const audit = number(AUDIT);
+    return {
+      first: end("first"),
+      last: end("last"),
+      newest: Math.max(newestOf(newest), audit ?? 0),
+      revisions: { audit, clients: number("clients") ?? 0, apps: number("apps") ?? 0 },
+    };
   }
 
   #endOf(row: typeof auditEnds.$inferSelect | undefined): ChainEnd | undefined {
-    return row && { entryId: row.entryId, hash: row.hash, isTrue: row.mac === this.#mac(row.name, row) };
+    if (!row) return undefined;
+    const { entryId, hash } = row;
+    const [, clients, apps] = /^(\d{1,15})\.(\d{1,15})\./.exec(row.mac) ?? [];
+    const epochs = clients === undefined ? undefined : { clients: Number(clients), apps: Number(apps) };
+    const isTrue = row.mac === this.#mac(row.name, row, epochs);
+    return { entryId: Math.max(0, numberOf(entryId)), hash, isTrue, epochs };
   }
 
-  #columnsOfEnd(name: EndName, { entryId, hash }: ChainLink) {
-    return { entryId, hash, mac: this.#mac(name, { entryId, hash }) };
+  #endRow(name: EndName, { entryId, hash }: ChainLink, epochs?: Epochs) {
+    return { name, entryId, hash, mac: this.#mac(name, { entryId, hash }, epochs) };
   }
 
   #report(code: string | undefined): AuditFailure {
@@ -201,9 +288,12 @@ export class AuditChain {
     return this.#digest(previous + JSON.stringify(fields));
   }
 
-  /** The name is part of it, so that one end can't be put in the place of the other. */
-  #mac(name: string, { entryId, hash }: ChainLink): string {
-    return this.#digest(JSON.stringify(["end", name, entryId, hash]));
+  /** The name is part of it, so that one end can't be put in the place of the other. The epochs stand before it. */
+  #mac(name: string, { entryId, hash }: ChainLink, epochs: Epochs | undefined): string {
+    const facts = ["end", name, entryId, hash];
+    if (!epochs) return this.#digest(JSON.stringify(facts));
+    const tie = TIED_TOPICS.map((topic) => epochs[topic]);
+    return [...tie, this.#digest(JSON.stringify([...facts, ...tie]))].join(".");
   }
 
   #digest(text: string): string {

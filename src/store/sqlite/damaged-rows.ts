@@ -1,8 +1,8 @@
-import { getTableColumns } from "drizzle-orm";
-import type { SQLiteTable } from "drizzle-orm/sqlite-core";
+import { getTableColumns, type SQL, sql } from "drizzle-orm";
+import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 
 /** No column of ours holds a larger number than an instant can be. */
-const MAX_NUMBER = 8_640_000_000_000_000;
+export const MAX_NUMBER = 8_640_000_000_000_000;
 
 /**
  * A row without what its columns can't hold: SQLite keeps anything in any column, also what a broken disk or a hand at the
@@ -26,6 +26,16 @@ function isFit(value: unknown, dataType: string, notNull: boolean): boolean {
   if (value === null) return !notNull;
   if (dataType !== "number") return typeof value === dataType;
   return Number.isInteger(value) && Math.abs(Number(value)) <= MAX_NUMBER;
+}
+
+/** The highest number in a column, whatever else stands there; null for none. */
+export function highest(column: SQLiteColumn): SQL<number | null> {
+  return sql`max(case when ${column} between 0 and ${MAX_NUMBER} then ${column} end)`;
+}
+
+/** One more than the number in a column; 1 where none stands that could be raised, so that it moves in any case. */
+export function raised(column: SQLiteColumn): SQL<number> {
+  return sql`case when ${column} between 0 and ${MAX_NUMBER} then ${column} + 1 else 1 end`;
 }
 
 /** Tells of damaged rows, of each once while it is damaged in the same way. */

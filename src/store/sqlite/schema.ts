@@ -228,7 +228,7 @@ export const settings = sqliteTable("settings", {
   value: text().notNull(),
 });
 
-/** The epochs of the topics in `Changes`: numbers that grow with every change. */
+/** The epochs of the topics in `Changes`: numbers that grow with every change. And, as `audit`, the id of the last entry. */
 export const revisions = sqliteTable("revisions", {
   name: text().primaryKey(),
   number: integer().notNull(),
@@ -264,7 +264,7 @@ export const auditEnds = sqliteTable("audit_ends", {
   name: text().primaryKey(),
   entryId: integer("entry_id").notNull(),
   hash: text().notNull(),
-  /** Keyed digest of this row, hex. */
+  /** Keyed digest of this row, hex; of `last` behind the epochs of clients and apps, which it covers: `3.1.9f…`. */
   mac: text().notNull(),
 });
 

@@ -174,7 +174,7 @@ export class SqliteAppStore implements AppStore {
   async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
     await this.#database.transact(async (queries) => {
       await work(queries, await raiseEpochIn(queries, "apps"));
-      await this.#audit.appendTo(queries, entry);
+      await this.#audit.appendTo(queries, entry, "apps");
     });
     this.#changes.expire();
   }

@@ -14,7 +14,7 @@ import type { Clock } from "../../clock.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { AuditListing } from "./audit-listing.ts";
-import { pruneAudit, verifyChain } from "./audit-verification.ts";
+import { isUntouched, pruneAudit, verifyChain } from "./audit-verification.ts";
 import { dueWork } from "./schema.ts";
 import { AuditCountTable } from "./sqlite-counts.ts";
 import { BACKGROUND_ATTEMPTS } from "./statement.ts";
@@ -43,6 +43,19 @@ export class SqliteAuditStore implements AuditStore {
     this.#clock = clock;
     this.#counts = new AuditCountTable(database);
     this.#entries = new AuditListing(database);
+  }
+
+  /** Ties the audit to the rest of the database, once in its life. Before anything is written. */
+  async begin(): Promise<void> {
+    if (
+      await this.#database.snapshot(
+        async (queries) => (await this.#chain.ends(queries)).revisions.audit !== undefined,
+      )
+    )
+      return;
+    await this.#database.transact((queries) =>
+      this.#chain.begin(queries, () => isUntouched(queries, this.#chain)),
+    );
   }
 
   append(entry: AuditEntry): Promise<void> {

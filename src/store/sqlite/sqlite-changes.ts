@@ -1,8 +1,8 @@
 import type { Database } from "bun:sqlite";
-import { sql } from "drizzle-orm";
 import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../changes.ts";
 import type { Clock } from "../../clock.ts";
 import type { Queries } from "../sql.ts";
+import { MAX_NUMBER, raised as raisedNumber } from "./damaged-rows.ts";
 import { revisions } from "./schema.ts";
 import type { Transaction } from "./statement.ts";
 
@@ -15,7 +15,7 @@ const MAX_NAMED = 1000;
 
 /** Raises the epoch of a topic with the rest of the transaction, and returns the new one. */
 export function raiseEpoch(transaction: Transaction, topic: Topic): number {
-  const number = sql`${revisions.number} + 1`;
+  const number = raisedNumber(revisions.number);
   const raised = transaction
     .insert(revisions)
     .values({ name: topic, number: 1 })
@@ -27,7 +27,7 @@ export function raiseEpoch(transaction: Transaction, topic: Topic): number {
 
 /** As `raiseEpoch`, in a transaction of the SQL port; once it is committed, `SqliteChanges.expire` is to be called. */
 export async function raiseEpochIn(queries: Queries, topic: Topic): Promise<number> {
-  const number = sql`${revisions.number} + 1`;
+  const number = raisedNumber(revisions.number);
   const raised = await queries
     .insert(revisions)
     .values({ name: topic, number: 1 })
@@ -104,11 +104,13 @@ export class SqliteChanges implements Changes {
     this.#lookedAt = monotonic;
     const moved: { topic: Topic; changed: ReadonlyMap<string, number> | undefined }[] = [];
     try {
-      for (const [name, number] of this.#readEpochs()) {
-        const topic = TOPICS.find((each) => each === name);
-        const before = topic && this.#epochs[topic];
-        if (!topic || before === undefined || before === number) continue;
-        const epoch = Number(number);
+      const numbers = new Map(this.#readEpochs().map(([name, number]) => [name, number]));
+      for (const topic of TOPICS) {
+        const number = Number(numbers.get(topic) ?? 0);
+        const before = this.#epochs[topic];
+        // One that can't be read counts as none: its next change makes it readable.
+        const epoch = number >= 0 && number <= MAX_NUMBER ? number : 0;
+        if (before === epoch) continue;
         // One that has gone back is of another database, as after a restored backup.
         moved.push({ topic, changed: epoch > before ? this.#changedSince(topic, before) : undefined });
         this.#epochs[topic] = epoch;

@@ -49,10 +49,11 @@ export class SqliteClientStore implements ClientStore {
     this.#damage = damage;
   }
 
-  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[] }> {
+  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[]; hadClients: boolean }> {
     const loaded = await this.#database.snapshot(async (queries) => ({
       clients: (await queries.select().from(clients)).map(toClient),
       keys: (await queries.select().from(apiKeys)).map(toKey),
+      hadClients: await this.#audit.knowsOf(queries, "clients"),
     }));
     for (const { name, damaged = [] } of loaded.clients)
       this.#damage.note(`clients:${damaged.includes("name") ? "?" : name}`, damaged);
@@ -167,7 +168,7 @@ export class SqliteClientStore implements ClientStore {
   async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
     await this.#database.transact(async (queries) => {
       await work(queries, await raiseEpochIn(queries, "clients"));
-      await this.#audit.appendTo(queries, entry);
+      await this.#audit.appendTo(queries, entry, "clients");
     });
     this.#changes.expire();
   }

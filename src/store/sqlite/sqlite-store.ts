@@ -64,6 +64,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const auditStore = new SqliteAuditStore(sql, audit, clock);
     const damage = new DamageReports(options.onDamagedRow);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
+    await auditStore.begin();
     await backfillTokenDigests(sql, sealed, clock);
     return {
       changes,
