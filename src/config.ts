@@ -186,13 +186,13 @@ export const VARIABLES = Type.Object({
     "on",
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
-    "Who may see /metrics: every caller that is answered (on), administrators (admin), nobody (off). /metrics 的可见范围：所有调用方（on）、仅管理员（admin）、关闭（off）。",
+    "Who may see /metrics: clients with metrics:read, administrators, and callers without a key from TRUSTED_NETWORKS (on); the same without the last (admin); nobody (off). /metrics 的可见范围：有metrics:read的客户端、管理员，以及可信网段内没有密钥的调用方（on）；不含后者（admin）；关闭（off）。",
   ),
   SWAGGER: variable(
     "on",
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
-    "Who may see /swagger, likewise. /swagger 的可见范围，同上。",
+    "Who may see /swagger: every caller that is answered (on), administrators (admin), nobody (off). /swagger 的可见范围：所有调用方（on）、仅管理员（admin）、关闭（off）。",
   ),
 });
 

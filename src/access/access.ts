@@ -196,6 +196,15 @@ export class Access {
     if (!mayUse(principal, action, name)) throw this.notGranted(principal, action);
   }
 
+  /**
+   * Refuses a client without `metrics:read`; any other caller that the door let in has shown its network, which is enough
+   * unless `needsKey`.
+   */
+  checkMetrics(caller: Caller, needsKey: boolean): void {
+    if (caller.principal.kind === "client") this.checkGrant(caller, "metrics:read", ANY_APP);
+    else if (needsKey) this.admin(caller);
+  }
+
   /** As `checkGrant`, for no action in particular. */
   checkKnown(caller: Caller): void {
     this.#authenticator.recognize(caller);

@@ -89,7 +89,8 @@ export class ClientAdministration {
       updatedAt: clock.now(),
       version: current.version + 1,
     };
-    validateSettings(changed);
+    // Not what stands: an address list must not wait until an old grant is mended.
+    validateSettings(change);
     await store.update(changed, entryOf("client.updated", actor, name, auditDetail(change)));
     await this.#reload();
   }

@@ -1,6 +1,6 @@
 import { ServiceError } from "../errors.ts";
 import { ALLOW_ALL, type ApiPolicy, isUnrestricted } from "./api-policy.ts";
-import type { Client, Grant } from "./client.ts";
+import { ANY_APP, type Client, type Grant, SERVICE_ACTIONS } from "./client.ts";
 import { Networks } from "./networks.ts";
 
 /** What an administrator decides about a client. */
@@ -48,8 +48,8 @@ export function changeWithDelivery(
     : { ...change, delivery: "virtual" };
 }
 
-/** Throws `invalid_parameter` for invalid grants or networks. */
-export function validateSettings({ grants, networks }: ClientSettings): void {
+/** Throws `invalid_parameter` for invalid grants or networks, as far as there are any. */
+export function validateSettings({ grants = [], networks = [] }: Partial<ClientSettings>): void {
   checkNetworks(networks);
   checkGrants(grants);
 }
@@ -84,6 +84,13 @@ function checkDelivery({ delivery, policy }: Pick<ClientSettings, "delivery" | "
 function checkGrants(grants: readonly Grant[]): void {
   if (grants.some(({ apps }) => apps.includes("all")))
     throw new ServiceError("invalid_parameter", "apps中请用 * 表示全部应用 (in apps, write * for every app)");
+  const isForOne = ({ apps, actions }: Grant) =>
+    !apps.includes(ANY_APP) && SERVICE_ACTIONS.some((each) => actions.includes(each));
+  if (grants.some(isForOne))
+    throw new ServiceError(
+      "invalid_parameter",
+      "admin和metrics:read针对整个服务，apps须为 * (admin and metrics:read are about the whole service: apps must be *)",
+    );
 }
 
 function checkNetworks(networks: readonly string[]): void {

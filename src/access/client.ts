@@ -55,7 +55,7 @@ export interface ApiKeyRecord {
 
 /** Whether the client manages this service. */
 export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
-  return allows(grants, "admin", "");
+  return grants.some(({ apps, actions }) => actions.includes("admin") && apps.includes(ANY_APP));
 }
 
 /**
@@ -70,8 +70,10 @@ export function tokenApps({
   if (damaged) return [ANY_APP];
   if (delivery !== "real") return [];
   return grants.flatMap(({ apps, actions }) => {
-    if (actions.includes("admin")) return [ANY_APP];
-    return actions.includes("token:read") || actions.includes("token:refresh") ? apps : [];
+    const isGiven = (["token:read", "token:refresh", "admin"] as const).some((each) =>
+      actions.includes(each),
+    );
+    return isGiven ? apps : [];
   });
 }
 
@@ -91,10 +93,15 @@ export const ACTIONS = [
   "login",
   /** Call WeChat through the gateway. */
   "api:call",
+  /** Read the metrics, which name every app and client. */
+  "metrics:read",
   /** Manage apps, clients and keys, read the audit, and everything above on every app. */
   "admin",
 ] as const;
 export type Action = (typeof ACTIONS)[number];
+
+/** Those that are about the service and no app: they are granted on `ANY_APP`. */
+export const SERVICE_ACTIONS: readonly Action[] = ["metrics:read", "admin"];
 
 /** In the place of an app's name: every app. No app is called so. */
 export const ANY_APP = "*";
@@ -126,21 +133,16 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((each) => typeof each === "string");
 }
 
-/** Whether one of the grants allows `action` on the app of that public name. `admin` allows everything. */
-function allows(grants: readonly Grant[], action: Action, app: string): boolean {
-  return grants.some(
-    ({ apps, actions }) =>
-      actions.includes("admin") ||
-      (action !== "admin" && actions.includes(action) && (apps.includes(ANY_APP) || apps.includes(app))),
-  );
-}
-
-/** `grants` as a function of action and app that costs two look-ups, however long they are. */
+/**
+ * `grants` as a function of action and app that costs two look-ups, however long they are. `admin` on every app allows
+ * everything; on some apps, as earlier versions could grant it, every action on those apps and nothing else.
+ */
 export function grantTable(grants: readonly Grant[]): (action: Action, app: string) => boolean {
-  if (allows(grants, "admin", "")) return () => true;
+  if (isAdmin({ grants })) return () => true;
   const apps = new Map<Action, Set<string>>();
+  const ofApps = ACTIONS.filter((action) => !SERVICE_ACTIONS.includes(action));
   for (const grant of grants)
-    for (const action of grant.actions)
+    for (const action of grant.actions.includes("admin") ? ofApps : grant.actions)
       apps.set(action, new Set([...(apps.get(action) ?? []), ...grant.apps]));
   return (action, app) => {
     const granted = apps.get(action);

@@ -74,7 +74,8 @@ function metricsRoute({ metrics, admitToMetrics }: OpsRouteParts) {
     {
       detail: {
         summary: "Metrics for Prometheus · Prometheus指标",
-        description: "The sum over all worker processes, as text. 所有工作进程的合计，文本格式。",
+        description:
+          "The sum over all worker processes, as text. A key needs `metrics:read` or `admin`. 所有工作进程的合计，文本格式。使用密钥时须有 `metrics:read` 或 `admin`。",
         tags: ["Service"],
         responses: {
           200: {

@@ -52,7 +52,7 @@ const grants = Type.Array(
   {
     maxItems: 100,
     description:
-      "Which apps (`*` for all) × which actions; `admin` includes everything. 可用的应用（`*`为全部）及操作；`admin`包含全部权限。",
+      "Which apps (`*` for all) × which actions; `admin` includes everything, and it and `metrics:read` need `*`. 可用的应用（`*`为全部）及操作；`admin`包含全部权限；`admin`和`metrics:read`的应用须为`*`。",
     examples: [[{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }]],
   },
 );

@@ -241,6 +241,8 @@ function fromEnvironment(): ServiceError {
 }
 
 function isSame(current: App, app: App): boolean {
+  // `ww1_2` may be a WeChat app, and agent 2 of `ww1`.
+  if (current.platform !== app.platform) return false;
   if (!current.managed || current.managed.isDisabled || !current.secret.equals(app.secret)) return false;
   if (current.managed.title !== app.managed?.title) return false;
   return current.platform === "wecom" || app.platform === "wecom" || current.tokenMode === app.tokenMode;

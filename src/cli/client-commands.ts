@@ -1,4 +1,4 @@
-import { ACTIONS, type Grant, isAdmin } from "../access/client.ts";
+import { ACTIONS, type Grant, isAdmin, SERVICE_ACTIONS } from "../access/client.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import {
   type Arguments,
@@ -37,8 +37,8 @@ const GRANT_OPTIONS: readonly OptionSpec[] = [
   option("--apps <app,…>", "The apps, comma-separated, or all", "应用名，以逗号分隔；all 表示全部"),
   option(
     "--actions <action,…>",
-    `What may be done: ${ACTIONS.join(", ")}`,
-    `允许的操作：${ACTIONS.join("、")}`,
+    `What may be done: ${ACTIONS.join(", ")}; ${SERVICE_ACTIONS.join(" and ")} with all apps only`,
+    `允许的操作：${ACTIONS.join("、")}；${SERVICE_ACTIONS.join("和")}只能用于全部应用`,
   ),
 ];
 
@@ -196,10 +196,11 @@ function findNewPolicy(args: Arguments): NewClient["policy"] {
   throw usageError("--allow和--deny须与 --policy 一起使用 (--allow and --deny need --policy)");
 }
 
-/** The grant of `--apps` and `--actions`; undefined without both. `admin` is on every app by its nature. */
+/** The grant of `--apps` and `--actions`; undefined without both. What is about the service is on every app by its nature. */
 function findGrant(args: Arguments): Grant | undefined {
   const actions = findActions(args);
-  const apps = findApps(args) ?? (actions?.join() === "admin" ? [ALL_APPS] : undefined);
+  const apps =
+    findApps(args) ?? (actions?.every((each) => SERVICE_ACTIONS.includes(each)) ? [ALL_APPS] : undefined);
   if (apps && actions) return { apps, actions };
   if (!apps && !actions) return undefined;
   const missing = apps ? "actions" : "apps";

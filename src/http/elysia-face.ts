@@ -178,7 +178,10 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(
       opsRoutes({
         ...options.ops,
-        admitToMetrics: visibility.metrics === "off" ? undefined : admission(visibility.metrics),
+        admitToMetrics:
+          visibility.metrics === "off"
+            ? undefined
+            : (call) => access.checkMetrics(call, visibility.metrics === "admin"),
       }),
     );
   return new Elysia({ name: "app" })

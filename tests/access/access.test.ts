@@ -243,7 +243,7 @@ test("of a corp's applications the one that is granted is meant; several need a 
 
 test("admin implies every action on every app, and nobody without it is an administrator", async () => {
   const { access, client, keyed } = setup({ anonymous: true });
-  const admin = keyed(await client("boss", ["admin"], { apps: [OTHER] }));
+  const admin = keyed(await client("boss", ["admin"]));
   for (const action of ORDINARY)
     expect(access.slotOfApp(admin, action, WX).slot).toMatchObject({ appId: WX });
   expect(access.admin(admin)).toMatchObject({ client: "boss", address: "192.0.2.1" });
@@ -252,11 +252,24 @@ test("admin implies every action on every app, and nobody without it is an admin
   expect(refusalOf(() => access.admin(near()))).toEqual(["forbidden"]);
 });
 
+test("admin on one app, as earlier versions could grant it, is every action on that app and nothing of the service", async () => {
+  const { access, client, keyed } = setup();
+  const caller = keyed(await client("boss", ["admin", "metrics:read"], { apps: [OTHER] }));
+  for (const action of ORDINARY.filter((each) => each !== "metrics:read")) {
+    expect(access.slotOfApp(caller, action, OTHER).slot).toMatchObject({ appId: OTHER });
+    expect(refusalOf(() => access.slotOfApp(caller, action, WX))).toEqual(["forbidden"]);
+  }
+  expect(refusalOf(() => access.admin(caller))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.checkMetrics(caller, false))).toEqual(["forbidden"]);
+  expect([WX, OTHER].filter(access.visibleApps(caller))).toEqual([OTHER]);
+  expect(refusalOf(() => access.weixinSlot(caller, "token:read", OTHER, "unknown"))).toEqual([40125]);
+});
+
 test("a client sees the apps on which anything is granted to it", async () => {
   const { access, client, keyed } = setup();
   const caller = keyed(await client("signs", ["ticket:sign"], { apps: [WX] }));
   expect([WX, OTHER].filter(access.visibleApps(caller))).toEqual([WX]);
-  const admin = keyed(await client("boss", ["admin"], { apps: [OTHER] }));
+  const admin = keyed(await client("boss", ["admin"]));
   expect([WX, OTHER].filter(access.visibleApps(admin))).toEqual([WX, OTHER]);
 });
 

@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { BOT, BOT_KEYS, botWorld, CLIENTS, NEW_BOT } from "../support/managing-harness.ts";
 
@@ -212,6 +213,8 @@ test.each([
   [{ grants: undefined }],
   [{ grants: [{ apps: [], actions: ["login"] }] }],
   [{ grants: [{ apps: ["*"], actions: ["token:write"] }] }],
+  [{ grants: [{ apps: ["wx1"], actions: ["admin"] }] }],
+  [{ grants: [{ apps: ["wx1"], actions: ["login", "metrics:read"] }] }],
   [{ networks: ["10.0.0.0/33"] }],
   [{ networks: ["10.0.0.1,10.0.0.2"] }],
   [{ networks: ["example.com"] }],
@@ -235,6 +238,19 @@ test.each([
   const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, client: "other", ...wrong });
   expect([status, code, t.at.auditCount()]).toEqual([400, 1, count]);
   expect((await t.at.ask("GET", CLIENTS)).data["clients"]).toHaveLength(2);
+});
+
+test("a grant of admin on some apps is refused to a client that there is, too, and an older one keeps no change waiting", async () => {
+  await using t = await botWorld();
+  const onOneApp = [{ apps: ["wx1"], actions: ["admin"] }];
+  const { status, text } = await t.at.ask("PATCH", BOT, { grants: onOneApp });
+  expect([status, text.includes("apps must be *")]).toEqual([400, true]);
+  using database = new Database(t.at.world.databasePath);
+  database.run("UPDATE clients SET grants = ? WHERE name = 'bot'", [JSON.stringify(onOneApp)]);
+  await t.at.world.stop();
+  await t.at.world.start();
+  expect((await t.at.ask("PATCH", BOT, { networks: ["10.0.0.0/8"] })).status).toBe(200);
+  expect((await t.at.ask("GET", BOT)).data).toMatchObject({ grants: onOneApp, networks: ["10.0.0.0/8"] });
 });
 
 test("who is no administrator is refused before anything that was sent is looked at", async () => {

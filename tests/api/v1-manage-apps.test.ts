@@ -1,4 +1,8 @@
 import { expect, test } from "bun:test";
+import { dirname, join } from "node:path";
+import { SERVICE } from "../../src/audit/audit-entry.ts";
+import { Secret } from "../../src/secret.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { createClient } from "../support/access-harness.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
 import { CORP, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/harness.ts";
@@ -98,6 +102,28 @@ test("an application of WeCom is registered with its agent, and is known by both
   expect((await t.at.ask("POST", APPS, NEW_AGENT)).status).toBe(200);
   expect((await t.token(`${AGENT}/credentials/access_token`)).status).toBe(200);
   expect((await t.at.ask("PATCH", AGENT, { mode: "classic" })).status).toBe(400);
+});
+
+test("an application of WeCom is 409 where an app of WeChat, registered by an earlier version, has its name and secret", async () => {
+  await using t = await setup();
+  const path = t.world.databasePath;
+  const masterKeyFile = join(dirname(path), "master.key");
+  const store = await openSqliteStore({
+    path,
+    masterKey: undefined,
+    masterKeyFile,
+    clock: t.world.clock,
+    onKeyCreated: () => undefined,
+  });
+  const managed = { title: undefined, isDisabled: false, version: 0 };
+  const secret = new Secret(NEW_AGENT.secret);
+  const named = `${CORP}_${NEW_AGENT.agent}`;
+  const app = { platform: "weixin", id: named, secret, tokenMode: "stable", managed } as const;
+  const entry = { action: "app.created", app: named, outcome: "ok", tokenDigest: "", detail: {} } as const;
+  await store.apps.create(app, { ...SERVICE, ...entry });
+  store.close();
+  expect(await t.at.ask("POST", APPS, NEW_AGENT)).toMatchObject({ status: 409, code: 409 });
+  expect(await t.shown(AGENT)).toMatchObject({ platform: "weixin" });
 });
 
 test.each([

@@ -108,6 +108,7 @@ test("who adds another client of the same name is told how to change the one tha
 test.each([
   ["all", "login", { apps: ["*"], actions: ["login"] }],
   [undefined, "admin", { apps: ["*"], actions: ["admin"] }],
+  [undefined, "metrics:read", { apps: ["*"], actions: ["metrics:read"] }],
 ])("--apps %s --actions %s is the grant %j", async (apps, actions, grant) => {
   await using world = new CliHarness(({ method }) => (method === "GET" ? { clients: [] } : client()));
   const options = [...(apps ? ["--apps", apps] : []), "--actions", actions];

@@ -1,14 +1,14 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { createApiKey } from "../../src/access/api-key.ts";
-import { type Action, ACTIONS } from "../../src/access/client.ts";
+import { type Action, ACTIONS, SERVICE_ACTIONS } from "../../src/access/client.ts";
 import { createAdmin, createClient } from "../support/access-harness.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { missingRows, type Need, type Row, ROWS, type Target, WECOM_APP } from "./access-rows.ts";
 
 const APPS = [WX.appId, WECOM_APP];
-const ORDINARY = ACTIONS.filter((action) => action !== "admin");
+const ORDINARY = ACTIONS.filter((action) => !SERVICE_ACTIONS.includes(action));
 
 /** What is set of the service. */
 interface Setting {
@@ -54,14 +54,14 @@ const ASKERS: Record<string, Asker> = {
   "nobody on a trusted network": {
     isTrusted: true,
     code: (need, _row, { isAnonymousOn }) =>
-      need === "public" ? 0 : !isAnonymousOn ? 401 : need === "admin" ? 403 : 0,
+      need === "public" || need === "metrics:read" ? 0 : !isAnonymousOn ? 401 : need === "admin" ? 403 : 0,
   },
   "nobody from an untrusted address": { code: always(403) },
   "a key that was never made": { key: async () => createApiKey().reveal(), code: always(401) },
   "a key with a wrong checksum": { key: async () => `ats_${"0".repeat(49)}`, code: always(401) },
   "an expired key": {
     key: async (world) => {
-      const wanted = clientWith(ACTIONS);
+      const wanted = clientWith(ACTIONS, ["*"]);
       const key = await createClient(world, { ...wanted, keyExpiresAt: world.clock.now() + 1000 });
       world.clock.advance(1000);
       return key;
@@ -70,7 +70,7 @@ const ASKERS: Record<string, Asker> = {
   },
   "a revoked key": {
     key: async (world) => {
-      const key = await createClient(world, clientWith(ACTIONS));
+      const key = await createClient(world, clientWith(ACTIONS, ["*"]));
       await world.administer(`/v1/clients/client/keys/${key.slice(0, 12)}`, { method: "DELETE" });
       return key;
     },

@@ -158,9 +158,8 @@ const DROPINS: readonly Row[] = [
 /** Every route of the service. */
 export const ROWS: readonly Row[] = [
   ...DROPINS,
-  ...["/", "/livez", "/readyz", "/metrics"].map(
-    (path) => ({ route: `GET ${path}`, need: "public" }) as const,
-  ),
+  ...["/", "/livez", "/readyz"].map((path) => ({ route: `GET ${path}`, need: "public" }) as const),
+  { route: "GET /metrics", need: "metrics:read" },
   ...["", "start.js", "ui.js", "ui.css", "json"].map(
     (name) => ({ route: `GET /swagger/${name}`, need: "public" }) as const,
   ),

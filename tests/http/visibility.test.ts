@@ -49,8 +49,22 @@ test("SWAGGER=admin shows the documentation and its files to administrators alon
     expect([path, await look(world, path, other)]).toEqual([path, [200, 403]]);
     expect([path, await look(world, path)]).toEqual([path, [200, 401]]);
   }
-  expect(await look(world, "/metrics", other)).toEqual([200, undefined]);
+  expect(await look(world, "/metrics")).toEqual([200, undefined]);
 });
+
+test.each(["on", "admin"])(
+  "with METRICS=%s a key shows the metrics only with metrics:read or admin",
+  async (METRICS) => {
+    await using world = await setup({ METRICS });
+    const scraper = { name: "prometheus", grants: [{ apps: ["*"], actions: ["metrics:read"] as const }] };
+    const [other, scrapes] = [await reader(world), await createClient(world, scraper)];
+    expect(await look(world, "/metrics", other)).toEqual([403, 403]);
+    expect(await look(world, "/metrics", scrapes)).toEqual([200, undefined]);
+    expect(await look(world, "/metrics", await createAdmin(world))).toEqual([200, undefined]);
+    expect(await look(world, "/metrics")).toEqual(METRICS === "on" ? [200, undefined] : [401, 401]);
+    expect(await look(world, "/v1/clients", scrapes)).toEqual([403, 403]);
+  },
+);
 
 test("METRICS=off leaves no metrics to anybody, and none in the description", async () => {
   await using world = await setup({ METRICS: "off" });
