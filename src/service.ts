@@ -208,6 +208,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       manager: credentials,
       memory,
       store: store.credentials,
+      pacing,
       slotOf: (name) => directory.slotNamed(name),
       clock,
       idleAfterMs: config.refreshIdleAfterMs,
@@ -216,13 +217,12 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       store: store.apps,
       changes: store.changes,
       directory,
-      clock,
-      // Bypasses the pacing of unknown secrets: an administrator retries because something was fixed.
-      check: (slot) =>
-        tokenSources[slot.platform].obtain(
-          { slot, kind: "access_token" },
-          { signal: AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS) },
-        ),
+      check: async (slot) => {
+        const ref = { slot, kind: "access_token" } as const;
+        await pacing.admit("secret_check", ref);
+        const signal = AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS);
+        return tokenSources[slot.platform].obtain(ref, { signal });
+      },
       onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
     // Before the first request: a revoked caller must not be admitted.

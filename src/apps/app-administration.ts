@@ -1,6 +1,5 @@
 import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
 import { type Changes, Mirror } from "../changes.ts";
-import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AppDirectory } from "./app-directory.ts";
@@ -14,9 +13,6 @@ import {
   type Slot,
   type TokenMode,
 } from "./app.ts";
-
-const MINUTE_MS = 60_000;
-const MAX_CHECKS_PER_MINUTE = 20;
 
 /** What an administrator may change of an app. */
 export interface AppChange {
@@ -33,8 +29,7 @@ export interface AppAdministrationParts {
   readonly store: Pick<AppStore, "listManaged" | "create" | "update" | "remove">;
   readonly changes: Changes;
   readonly directory: AppDirectory;
-  readonly clock: Clock;
-  /** Checks the secret of a slot upstream. Throws the upstream's refusal. */
+  /** Checks the secret of a slot upstream. Throws the upstream's refusal, or `rate_limited`. */
   readonly check: (slot: Slot) => Promise<unknown>;
   /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
   readonly onCleared: (app: App) => void;
@@ -47,8 +42,6 @@ export interface AppAdministrationParts {
 export class AppAdministration {
   readonly #parts: AppAdministrationParts;
   readonly #mirror: Mirror;
-  /** When secrets were verified in the last minute, by the monotonic clock. */
-  readonly #checkedAt: number[] = [];
 
   constructor(parts: AppAdministrationParts) {
     this.#parts = parts;
@@ -177,23 +170,8 @@ export class AppAdministration {
   }
 
   #check({ platform, id, secret }: App): Promise<unknown> {
-    this.#limitChecks();
     // A secret that is not held yet is checked by stable token, which leaves every classic token valid.
     return this.#parts.check(this.#parts.directory.foreignSlot(platform, id, secret));
-  }
-
-  /** WeCom bans the address that sends wrong secrets, and with it every app of ours. */
-  #limitChecks(): void {
-    const now = this.#parts.clock.monotonic();
-    while (this.#checkedAt[0] !== undefined && now - this.#checkedAt[0] >= MINUTE_MS) this.#checkedAt.shift();
-    const [first = now] = this.#checkedAt;
-    if (this.#checkedAt.length >= MAX_CHECKS_PER_MINUTE)
-      throw new ServiceError(
-        "rate_limited",
-        "核实secret过于频繁，请稍后再试 (too many secret verifications; try again later)",
-        { retryAfterMs: first + MINUTE_MS - now },
-      );
-    this.#checkedAt.push(now);
   }
 
   #managed(name: string, version: number | undefined): { app: App; management: Management } {

@@ -2,6 +2,7 @@ import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Platform } from "../errors.ts";
 import type { Credential, CredentialName, CredentialRecord } from "./credential.ts";
 import type { CredentialKind } from "./kinds.ts";
+import type { Budget } from "./pacing-store.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
 
@@ -19,7 +20,8 @@ export interface DueRequest {
   readonly now: number;
   readonly until: number;
   readonly usedSince: number;
-  readonly perSecond: number;
+  /** Of the pacer; it is used by as many as are taken. */
+  readonly budget: Budget;
 }
 
 /** What is stored with a credential that was obtained. */
@@ -69,8 +71,8 @@ export interface CredentialStore {
    * Takes credentials whose renewal is due, the longest overdue first, and postpones their renewal until
    * `request.until`: of several processes that take at once, one gets each.
    *
-   * At most `perSecond` are given to all processes together in any second. Those that were not used since `usedSince`
-   * are left to expire: no renewal of theirs is due from now on.
+   * All processes together are given no more than `budget` allows. Those that were not used since `usedSince` are left to
+   * expire: no renewal of theirs is due from now on.
    */
   takeDue(request: DueRequest): Promise<CredentialName[]>;
   /** Sets when a renewal that was taken `until` then is due again, unless a new one was set meanwhile; never, by default. */

@@ -21,6 +21,8 @@ export interface Kind {
    * is pushed cannot be requested: WeChat sends it on its own, and `accept` stores it.
    */
   readonly obtainedBy: "secret" | "token" | "parent" | "pushed";
+  /** The kind that it is obtained with: the app's own token, or what the app's parent has. */
+  readonly parent?: string;
   /** Undefined for one that is not renewed before it expires. */
   readonly renewal?: RenewalRule;
   /** The same value is issued until so much of its life is left; undefined where that is not known. */
@@ -65,6 +67,7 @@ const WEIXIN_TOKEN = {
 } as const;
 const TICKET = {
   obtainedBy: "token",
+  parent: "access_token",
   renewal: TICKET_RENEWAL,
   predecessorMs: 0,
   blames: "credential",
@@ -115,7 +118,13 @@ export const CREDENTIAL_KINDS: readonly CredentialKind[] = [...new Set(ROWS.map(
 export class Kinds {
   readonly #rows: readonly Kind[];
 
+  /** Throws where a row that is obtained with another credential names none of its platform. */
   constructor(rows: readonly Kind[]) {
+    for (const { platform, name, obtainedBy, parent } of rows) {
+      const needsParent = obtainedBy === "token" || obtainedBy === "parent";
+      if (needsParent !== rows.some((row) => row.platform === platform && row.name === parent))
+        throw new Error(`the kind ${name} of ${platform} has no parent, or one that it does not need`);
+    }
     this.#rows = rows;
   }
 

@@ -1,10 +1,16 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Backoff } from "./backoff.ts";
 
+/** A budget: at most `most` uses that began after `from` (epoch milliseconds) under `key`. */
+export interface Budget {
+  readonly key: string;
+  readonly most: number;
+  readonly from: number;
+}
+
 /** A use of some budgets, to be counted in the store for all processes together. */
 export interface UseRequest {
-  /** The budgets: at most `most` uses that began after `from` (epoch milliseconds) under each `key`. */
-  readonly limits: readonly { readonly key: string; readonly most: number; readonly from: number }[];
+  readonly limits: readonly Budget[];
   readonly now: number;
   /** When the use expires and may be pruned; epoch milliseconds. */
   readonly until: number;

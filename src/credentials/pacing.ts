@@ -20,7 +20,7 @@ import {
 } from "./backoff.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
 import { KINDS, KINDS_OF } from "./kinds.ts";
-import type { PacingStore, UseRequest } from "./pacing-store.ts";
+import type { Budget, PacingStore, UseRequest } from "./pacing-store.ts";
 import { SecretTrials, type Used } from "./secret-trials.ts";
 
 const MINUTE_MS = 60_000;
@@ -55,6 +55,17 @@ interface Rule {
 
 const ofApp = ({ slot }: CredentialName) => `${slot.platform}:${slot.appId}`;
 
+const RENEWAL_LIMIT = { scope: () => "all", most: 20, windowMs: 1000 };
+const SECRET_LIMITS: readonly Limit[] = [
+  { scope: () => "all", most: 20, windowMs: MINUTE_MS },
+  // WeCom bans the calling address for an hour when wrong secrets keep coming (its 45009).
+  {
+    scope: ({ slot }) => (slot.platform === "wecom" ? "wecom" : undefined),
+    most: 200,
+    windowMs: 60 * MINUTE_MS,
+  },
+];
+
 /** Why requests are sent to WeChat or WeCom, and how often. */
 const PURPOSES = {
   /** A caller or a renewal needs a credential. */
@@ -71,6 +82,8 @@ const PURPOSES = {
     code: "unavailable",
     message: COMPLAINT_MESSAGE,
   },
+  /** Renewals that become due: after a long stop there may be many. */
+  renewal: { limits: [RENEWAL_LIMIT] },
   clear: {
     limits: [{ scope: credentialKey, most: 1, windowMs: 10_000 }],
     code: "rate_limited",
@@ -97,17 +110,15 @@ const PURPOSES = {
   },
   /** WeChat and WeCom punish the address that sends wrong secrets, and with it every app of ours. */
   unknown_secret: {
-    limits: [
-      { scope: () => "all", most: 20, windowMs: MINUTE_MS },
-      // WeCom bans the calling address for an hour when wrong secrets keep coming (its 45009).
-      {
-        scope: ({ slot }) => (slot.platform === "wecom" ? "wecom" : undefined),
-        most: 200,
-        windowMs: 60 * MINUTE_MS,
-      },
-    ],
+    limits: SECRET_LIMITS,
     code: "rate_limited",
     message: "未知的secret尝试次数过多，请稍后再试 (too many unknown secrets were tried; try again later)",
+  },
+  /** An administrator has a new secret checked: apart from callers' secrets, because something was fixed. */
+  secret_check: {
+    limits: SECRET_LIMITS,
+    code: "rate_limited",
+    message: "核实secret过于频繁，请稍后再试 (too many secret verifications; try again later)",
   },
 } satisfies Record<string, Rule>;
 
@@ -204,6 +215,12 @@ export class Pacing {
   async take(purpose: Purpose, name: CredentialName): Promise<number> {
     const used = await this.#use(purpose, name);
     return "uses" in used ? 0 : used.waitMs;
+  }
+
+  /** The budget of renewals from now on, which the store uses when it gives some. */
+  renewalBudget(): Budget {
+    const { scope, most, windowMs } = RENEWAL_LIMIT;
+    return { key: budgetKey("renewal", scope()), most, from: this.#now() - windowMs };
   }
 
   /** The backoffs that `succeeded` and `failed` compare with; ask for them before the attempt. */

@@ -5,8 +5,8 @@ import type { CredentialCache } from "./credential-cache.ts";
 import type { CredentialStore } from "./credential-store.ts";
 import { KINDS, renewBeforeMs } from "./kinds.ts";
 import type { CredentialManager } from "./manager.ts";
+import type { Pacing } from "./pacing.ts";
 
-const MAX_CALLS_PER_SECOND = 20;
 /** How long a process keeps a renewal that it took: longer than one may take, so that only a crashed process loses it. */
 const TAKEN_MS = 30_000;
 /** How long to sleep while nothing is due, and at the least. */
@@ -23,6 +23,7 @@ export interface RenewalDeps {
   readonly manager: Pick<CredentialManager, "renew">;
   readonly memory: Pick<CredentialCache, "read" | "flushUses">;
   readonly store: Pick<CredentialStore, "nextDueAt" | "takeDue" | "reschedule">;
+  readonly pacing: Pick<Pacing, "renewalBudget">;
   /** The slot of that name with its secret, if we hold it. */
   readonly slotOf: (name: SlotName) => Slot | undefined;
   readonly clock: Clock;
@@ -34,8 +35,7 @@ export interface RenewalDeps {
  * Renews credentials before they expire, so that callers never wait.
  *
  * The store knows when each renewal is due, and any process takes what is due: in one transaction it postpones what it
- * takes by 30 s, so no other process takes the same, and counts it in a shared row, which limits all processes together
- * to 20 upstream calls a second. If the process crashes, the others take over. A process that comes late finds, under
+ * takes by 30 s, so no other process takes the same, and uses the pacer's budget of all processes. If the process crashes, the others take over. A process that comes late finds, under
  * the lease, that the credential was renewed already.
  *
  * Between polls it sleeps until the first renewal is due, 5 s at most, because another process may have stored an
@@ -61,7 +61,7 @@ export class Renewal {
 
   /** Takes what is due now and begins to renew it; stores uses. Never throws. */
   async tick(): Promise<void> {
-    const { clock, store, memory, idleAfterMs } = this.#deps;
+    const { clock, store, memory, pacing, idleAfterMs } = this.#deps;
     if (clock.monotonic() - this.#flushedAt >= USES_EVERY_MS) {
       this.#flushedAt = clock.monotonic();
       // Before anything counts as idle. What can't be stored now is stored next time.
@@ -70,7 +70,7 @@ export class Renewal {
     if (this.#isStopping) return;
     const now = clock.now();
     const until = now + TAKEN_MS;
-    const request = { now, until, usedSince: now - idleAfterMs, perSecond: MAX_CALLS_PER_SECOND };
+    const request = { now, until, usedSince: now - idleAfterMs, budget: pacing.renewalBudget() };
     for (const name of await store.takeDue(request).catch(() => [])) {
       // A failed one is due again at `until`.
       const renewal = this.#renew(name, until).catch(() => undefined);

@@ -157,6 +157,33 @@ test("verify asks WeChat by stable token, also for a classic app, whose tokens i
   expect((await t.token()).data["value"]).toBe(value);
 });
 
+test("secrets are verified twenty times a minute by all processes together, also over a restart", async () => {
+  await using t = await setup();
+  const verify = async () => (await t.at.ask("POST", APPS, { ...NEW, secret: WRONG, verify: true })).status;
+  for (let n = 0; n < 20; n++) expect(await verify()).toBe(502);
+  await t.world.stop();
+  await t.world.start();
+  expect([await verify(), t.sandbox.calls(STABLE)]).toEqual([429, 20]);
+});
+
+test("an app that another process has just disabled, removed or given a secret is fetched for by none", async () => {
+  for (const [method, body] of [
+    ["PATCH", { disabled: true }],
+    ["PATCH", { secret: WRONG }],
+    ["DELETE", undefined],
+  ] as const) {
+    await using t = await setup(NEW);
+    const first = t.world.service;
+    await t.world.start();
+    expect((await t.at.ask(method, SHOP, body)).status).toBeLessThan(300);
+    // The first one's clock stands still, and with it what it knows of the other's changes.
+    const headers = { "x-api-key": t.at.adminKey };
+    const { status } = await fetch(`${first.url}${TOKEN}`, { headers });
+    expect([method, status, t.sandbox.calls(STABLE)]).toEqual([method, 503, 0]);
+    await first.stop("test");
+  }
+});
+
 test("a secret that WeChat refuses is HTTP 502 with its errcode when it is verified, and nothing is stored", async () => {
   await using t = await setup();
   const count = t.at.auditCount();

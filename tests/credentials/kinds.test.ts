@@ -145,3 +145,19 @@ test("a renewal that brought the same value is tried again soon, one that brough
   expect(renewBeforeMs(token, { lifeMs: lifeMs / 2 }, 0)).toBe(142_500);
   expect(renewBeforeMs(token, { lifeMs, renewBeforeMs: 60_000 }, 0)).toBe(60_000);
 });
+
+test("a kind that is obtained with another credential names it, and the table refuses one that does not", () => {
+  for (const slot of [weixinSlot(), wecomSlot()]) {
+    for (const kind of KINDS_OF[slot.platform]) {
+      const { obtainedBy, parent } = KINDS.get({ slot, kind });
+      expect([kind, parent]).toEqual([kind, obtainedBy === "secret" ? undefined : "access_token"]);
+    }
+  }
+  const child: Kind = { ...PUSHED, name: "component_access_token", obtainedBy: "parent" };
+  const parent = PUSHED.name;
+  expect(new Kinds([PUSHED, { ...child, parent }]).get({ slot: weixinSlot(), kind: child.name }).parent).toBe(
+    parent,
+  );
+  for (const wrong of [[child], [{ ...child, parent }], [{ ...PUSHED, parent }]])
+    expect(() => new Kinds(wrong)).toThrow("parent");
+});

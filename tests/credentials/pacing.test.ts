@@ -6,7 +6,7 @@ import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf, refusal } from "../support/refusals.ts";
-import { tokenOf, wecomSlot, weixinSlot } from "../support/slots.ts";
+import { foreignSlot, tokenOf, wecomSlot, weixinSlot } from "../support/slots.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 
 const SECOND = 1000;
@@ -192,4 +192,21 @@ test("a backoff that a wrong clock has put off holds nothing up", async () => {
   expect(await it.admitted(1, "refresh", tokenOf())).toBe(1);
   const written: Backoff[] = await it.store.find(["weixin:wx1:stable"]);
   expect(written).toHaveLength(1);
+});
+
+test("an administrator's checks of secrets have a budget of their own, over all processes and a restart", async () => {
+  using it = await setup();
+  const [weixin, wecom] = [tokenOf(foreignSlot("x")), tokenOf(foreignSlot("x", "wecom"))];
+  for (let n = 0; n < 20; n++) expect(await it.pacing.take("unknown_secret", weixin)).toBe(0);
+  expect(await it.admitted(12, "secret_check", weixin)).toBe(12);
+  const { pacing } = await it.another();
+  for (let n = 0; n < 8; n++) await pacing.admit("secret_check", wecom);
+  const failure = await failureOf(it.pacing.admit("secret_check", weixin));
+  expect([failure.code, failure.retryAfterMs, failure.message.includes("secret")]).toEqual([
+    "rate_limited",
+    MINUTE,
+    true,
+  ]);
+  it.clock.advance(MINUTE);
+  expect(await it.admitted(1, "secret_check", weixin)).toBe(1);
 });

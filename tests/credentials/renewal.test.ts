@@ -1,3 +1,5 @@
+import { Pacing } from "../../src/credentials/pacing.ts";
+import { EventBus } from "../../src/events.ts";
 import { expect, test } from "bun:test";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { Renewal, type RenewalDeps } from "../../src/credentials/renewal.ts";
@@ -13,7 +15,7 @@ const LIFE_MS = 7_200_000;
 async function setup({ leftMs = 250_000, deps = {} }: { leftMs?: number; deps?: Partial<RenewalDeps> } = {}) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
-  const { credentials: store, changes } = await folder.open();
+  const { credentials: store, pacing: pacingStore, changes } = await folder.open();
   const asked: (number | undefined)[] = [];
   const answer: { retryAfterMs: number | undefined } = { retryAfterMs: undefined };
   const manager: RenewalDeps["manager"] = {
@@ -24,7 +26,11 @@ async function setup({ leftMs = 250_000, deps = {} }: { leftMs?: number; deps?: 
   };
   const memory = new CredentialCache(store, changes, clock);
   const slotOf = () => TOKEN.slot;
-  const renewal = new Renewal({ manager, memory, store, slotOf, clock, idleAfterMs: 86_400_000, ...deps });
+  const pacing = new Pacing({ store: pacingStore, clock, events: new EventBus() });
+  const renewal = new Renewal({
+    ...{ manager, memory, store, pacing, slotOf, clock, idleAfterMs: 86_400_000 },
+    ...deps,
+  });
   const { record } = await store.lease(TOKEN, { holder: "a", now: clock.now(), lifeMs: 10_000 });
   const expiresAt = clock.now() + leftMs;
   const credential = { value: new Secret("token"), issuedAt: expiresAt - LIFE_MS, expiresAt };

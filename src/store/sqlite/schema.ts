@@ -130,13 +130,6 @@ export const pacing = sqliteTable(
   (table) => [index("pacing_until").on(table.until)],
 );
 
-/** What all processes together may do in a second, and how much of it they have done. */
-export const budgets = sqliteTable("budgets", {
-  name: text().primaryKey(),
-  count: integer().notNull(),
-  lastAt: integer("last_at").notNull(),
-});
-
 /** How often each endpoint was called for an app on a day. */
 export const callCounts = sqliteTable(
   "usage",

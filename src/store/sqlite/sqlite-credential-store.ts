@@ -47,13 +47,11 @@ import {
   unrememberRejected,
 } from "./rejected-tokens.ts";
 import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
-import { budgets, credentials } from "./schema.ts";
+import { credentials } from "./schema.ts";
+import { addUses, countUses } from "./sqlite-pacing-store.ts";
 
 type Row = typeof credentials.$inferSelect;
 
-/** The name of the row that counts what was taken of due renewals. */
-const RENEWALS = "renewals";
-const SECOND_MS = 1000;
 /** So many due rows are looked at in one transaction; after a long stop most of them are idle. */
 const MAX_LOOKED_AT = 1000;
 
@@ -105,7 +103,7 @@ export class SqliteCredentialStore implements CredentialStore {
     return row?.renewAt ?? undefined;
   }
 
-  async takeDue({ now, until, usedSince, perSecond }: DueRequest): Promise<CredentialName[]> {
+  async takeDue({ now, until, usedSince, budget }: DueRequest): Promise<CredentialName[]> {
     // Looked at first without the lock, because there is hardly ever any.
     const dueAt = await this.nextDueAt();
     if (dueAt === undefined || dueAt > now) return [];
@@ -116,24 +114,15 @@ export class SqliteCredentialStore implements CredentialStore {
       const isLookedAt = lte(renewAt, last?.renewAt ?? now);
       const isIdle = or(isNull(usedAt), lt(usedAt, usedSince), eq(isRejected, true));
       await queries.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle));
-      const [budget] = await queries.select().from(budgets).where(eq(budgets.name, RENEWALS));
-      // One in the future was written under a clock that has been set back since.
-      const isNew = !budget || Math.abs(now - budget.lastAt) >= SECOND_MS;
-      const before = isNew ? 0 : budget.count;
+      const left = budget.most - (await countUses(queries, budget, now));
       const taken = await queries
         .select({ platform, appId, slot, kind })
         .from(credentials)
         .where(isLookedAt)
         .orderBy(renewAt)
-        .limit(Math.max(0, perSecond - before));
+        .limit(Math.max(0, left));
       for (const row of taken) await queries.update(credentials).set({ renewAt: until }).where(isRow(row));
-      if (taken.length > 0) {
-        const set = { count: before + taken.length, lastAt: now };
-        await queries
-          .insert(budgets)
-          .values({ name: RENEWALS, ...set })
-          .onConflictDoUpdate({ target: budgets.name, set });
-      }
+      if (taken.length > 0) await addUses(queries, budget, taken.length, now);
       return taken.flatMap(toName);
     });
   }

@@ -1,9 +1,10 @@
-import { and, eq, gt, inArray, lt, lte, or, sql } from "drizzle-orm";
+import { and, desc, eq, gt, inArray, like, lt, lte, not, or, sql } from "drizzle-orm";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import { type Backoff, MAX_SKEW_MS, type StoredFailure } from "../../credentials/backoff.ts";
 import {
   type BlockingUse,
+  type Budget,
   MAX_PENDING_MS,
   type PacingStore,
   type UseAnswer,
@@ -16,6 +17,8 @@ import { pacing } from "./schema.ts";
 /** How long after its end a backoff still says how many failures there were in a row. */
 const REMEMBERED_MS = 86_400_000;
 const PRUNE_EVERY_MS = 60_000;
+/** So many backoffs of secrets that we don't hold are kept: callers can make up more. */
+const MAX_FOREIGN = 500;
 
 const isUse = inArray(pacing.reason, ["used", "pending"]);
 
@@ -25,6 +28,7 @@ export class SqlitePacingStore implements PacingStore {
   readonly #clock: Clock;
   readonly #audit: AuditChain;
   #prunedAt = Number.NEGATIVE_INFINITY;
+  #writes = 0;
 
   constructor(database: SqlDatabase, clock: Clock, audit: AuditChain) {
     this.#database = database;
@@ -70,8 +74,8 @@ export class SqlitePacingStore implements PacingStore {
   use({ limits, now, until, isPending, note }: UseRequest): Promise<UseAnswer> {
     return this.#database.transact(async (queries): Promise<UseAnswer> => {
       const blocked: BlockingUse[] = [];
-      for (const [limit, { key, most, from }] of limits.entries()) {
-        const isUseOfKey = isUseOf(key, from, now);
+      for (const [limit, { most, ...budget }] of limits.entries()) {
+        const isUseOfKey = isUseOf(budget, now);
         const rows = await queries.select().from(pacing).where(isUseOfKey).orderBy(pacing.since);
         const blocking = blockingUse(rows, most, now);
         if (blocking) blocked.push({ limit, ...blocking });
@@ -101,32 +105,52 @@ export class SqlitePacingStore implements PacingStore {
   }
 
   async countUses(key: string, from: number, now: number): Promise<number> {
-    const count = sql<number | null>`sum(${pacing.count})`;
-    const isUseOfKey = isUseOf(key, from, now);
-    const [row] = await this.#database.read((queries) =>
-      queries.select({ count }).from(pacing).where(isUseOfKey),
-    );
-    return row?.count ?? 0;
+    return this.#database.read((queries) => countUses(queries, { key, from }, now));
   }
 
-  /** Deletes what counts for nothing any more, once a minute at most. */
+  /** Deletes what counts for nothing any more, once a minute, and in between when there may be too much. */
   async #prune(queries: Queries): Promise<void> {
-    if (this.#clock.monotonic() < this.#prunedAt + PRUNE_EVERY_MS) return;
+    if (this.#clock.monotonic() < this.#prunedAt + PRUNE_EVERY_MS && ++this.#writes < MAX_FOREIGN) return;
     this.#prunedAt = this.#clock.monotonic();
+    this.#writes = 0;
     const now = this.#clock.now();
     const isForgotten = or(lt(pacing.until, now - REMEMBERED_MS), and(isUse, lt(pacing.until, now)));
     await queries.delete(pacing).where(isForgotten);
+    // Those that end last have something to say: a secret that was refused, and how often in a row.
+    const isForeign = and(like(pacing.key, "%:~%"), not(isUse));
+    const { until } = pacing;
+    const foreign = queries.select({ until }).from(pacing).where(isForeign).orderBy(desc(until));
+    const [excess] = await foreign.limit(1).offset(MAX_FOREIGN);
+    if (excess) await queries.delete(pacing).where(and(isForeign, lte(until, excess.until)));
   }
 }
 
+/** How often a budget was used, in a transaction or not. */
+export async function countUses(
+  queries: Queries,
+  budget: Omit<Budget, "most">,
+  now: number,
+): Promise<number> {
+  const count = sql<number | null>`sum(${pacing.count})`;
+  const [row] = await queries.select({ count }).from(pacing).where(isUseOf(budget, now));
+  return row?.count ?? 0;
+}
+
+/** Notes `count` uses of a budget at `now`, in a transaction, and drops those that count no more. */
+export async function addUses(queries: Queries, budget: Budget, count: number, now: number): Promise<void> {
+  const { key, from } = budget;
+  await queries.delete(pacing).where(and(isOfBudget(key), lte(pacing.since, from)));
+  const row = { key: `${key}#${crypto.randomUUID()}`, reason: "used", count, since: now };
+  await queries.insert(pacing).values({ ...row, until: now + (now - from) });
+}
+
+function isOfBudget(key: string) {
+  return and(gt(pacing.key, `${key}#`), lt(pacing.key, `${key}$`));
+}
+
 /** The rows of a budget's uses; one from the future was written under a clock that was set back since. */
-function isUseOf(key: string, from: number, now: number) {
-  return and(
-    gt(pacing.key, `${key}#`),
-    lt(pacing.key, `${key}$`),
-    gt(pacing.since, from),
-    lte(pacing.since, now + MAX_SKEW_MS),
-  );
+function isUseOf({ key, from }: Omit<Budget, "most">, now: number) {
+  return and(isOfBudget(key), gt(pacing.since, from), lte(pacing.since, now + MAX_SKEW_MS));
 }
 
 /** The use of `rows`, oldest first, that must leave the window before another fits; undefined when one fits now. */

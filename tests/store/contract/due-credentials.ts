@@ -8,6 +8,7 @@ import { clearOne, rejectOne } from "../../support/store-folder.ts";
 
 const TOKEN = tokenOf();
 const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
 
 function credential(value: string, issuedAt: number): Credential {
   return { value: new Secret(value), issuedAt, expiresAt: issuedAt + 2 * HOUR_MS };
@@ -28,23 +29,26 @@ export function dueCredentialsContract(kind: string, open: OpenStore): void {
       return standing;
     }
     /** Takes what is due now, as a process does that renews what was used in the last hour. */
+    const secondOf = (most: number) => ({ key: "renewal:all", most, from: clock.now() - 1000 });
     async function take(from: CredentialStore = store, request: Partial<DueRequest> = {}) {
       const now = clock.now();
       const taken = await from.takeDue({
         now,
         until: now + 30_000,
         usedSince: now - HOUR_MS,
-        perSecond: 20,
+        budget: secondOf(20),
         ...request,
       });
       return taken.map(({ slot }) => slot.appId);
     }
     return {
       ...opened,
+      opened: opened.store,
       store,
       facts: opened.store.credentialFacts,
       put,
       take,
+      secondOf,
       [Symbol.dispose]: () => opened.dispose(),
     };
   }
@@ -68,16 +72,28 @@ export function dueCredentialsContract(kind: string, open: OpenStore): void {
     using it = await setup();
     const beside = (await it.beside()).credentials;
     const names = Array.from({ length: 7 }, (_, index) => tokenOf(weixinSlot(`wx${index}`)));
-    for (const [index, name] of names.entries()) await it.put(it.clock.now() - index, name);
-    expect(await it.take(it.store, { perSecond: 2 })).toEqual(["wx6", "wx5"]);
-    expect(await it.take(beside, { perSecond: 3 })).toEqual(["wx4"]);
+    for (const [index, name] of names.entries()) await it.put(it.clock.now() - 2 * MINUTE_MS - index, name);
+    expect(await it.take(it.store, { budget: it.secondOf(2) })).toEqual(["wx6", "wx5"]);
+    expect(await it.take(beside, { budget: it.secondOf(3) })).toEqual(["wx4"]);
     it.clock.advance(999);
-    expect(await it.take(beside, { perSecond: 3 })).toEqual([]);
+    expect(await it.take(beside, { budget: it.secondOf(3) })).toEqual([]);
     it.clock.advance(1);
-    expect(await it.take(beside, { perSecond: 3 })).toEqual(["wx3", "wx2", "wx1"]);
+    expect(await it.take(beside, { budget: it.secondOf(3) })).toEqual(["wx3", "wx2", "wx1"]);
     // A clock that is set back must not keep everything waiting.
     it.clock.jumpWall(-HOUR_MS);
-    expect(await it.take(it.store, { now: it.clock.now() + HOUR_MS - 1000, perSecond: 3 })).toEqual(["wx0"]);
+    const now = it.clock.now() + HOUR_MS - MINUTE_MS - 1;
+    expect(await it.take(it.store, { now, budget: it.secondOf(3) })).toEqual(["wx0"]);
+  });
+
+  test(`${kind}: what is taken uses a budget of the pacer, by as many as are taken`, async () => {
+    using it = await setup();
+    for (const appId of ["wx1", "wx2", "wx3"]) await it.put(it.clock.now(), tokenOf(weixinSlot(appId)));
+    const { key, from } = it.secondOf(0);
+    await it.take(it.store, { budget: it.secondOf(2) });
+    const now = it.clock.now();
+    expect(await it.opened.pacing.countUses(key, from, now)).toBe(2);
+    const limits = [{ key, most: 2, from }];
+    expect((await it.opened.pacing.use({ limits, now, until: now + 1000 })).blocked).toHaveLength(1);
   });
 
   test(`${kind}: what was not used lately is left to expire`, async () => {

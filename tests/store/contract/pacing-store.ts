@@ -87,9 +87,18 @@ export function pacingStoreContract(kind: string, open: OpenStore): void {
 
   test(`${kind}: P7: unblocking removes whatever is under the keys, together with its audit entry`, async () => {
     using it = await setup();
-    for (const key of ["one", "two", "other"]) await it.pacing.put(it.backoff(key));
+    const keys = ["one", "other", "two"];
+    for (const key of keys) await it.pacing.put(it.backoff(key));
+    const left = async () => (await it.pacing.find(keys)).map(({ key }) => key).toSorted();
+    const toJSON = () => {
+      throw new Error("unwritable");
+    };
+    const lost = it.pacing.unblock(["one", "two"], { ...ENTRY, detail: { toJSON } });
+    expect(await lost.catch(String)).toContain("unwritable");
+    expect(await left()).toEqual(keys);
     await it.pacing.unblock(["one", "two"], ENTRY);
-    expect((await it.pacing.find(["one", "two", "other"])).map(({ key }) => key)).toEqual(["other"]);
+    expect(await left()).toEqual(["other"]);
+    expect(await it.store.audit.list({}, { limit: 10 })).toMatchObject([ENTRY]);
   });
 
   test(`${kind}: a backoff that has ended is found for a day: it says how many failures came in a row`, async () => {
@@ -103,6 +112,22 @@ export function pacingStoreContract(kind: string, open: OpenStore): void {
       await it.pacing.put(it.backoff("another"));
       expect(await it.pacing.find(["old"])).toHaveLength(found);
     }
+  });
+
+  test(`${kind}: of secrets that callers make up five hundred backoffs are kept, those that end last, and no app's own is lost`, async () => {
+    using it = await setup();
+    const keyOf = (n: number) => `weixin:wx${n % 3}:~digest-${n}:access_token`;
+    const refused = it.backoff("weixin:wx1:~refused", { until: it.clock.now() + 600_000 });
+    const own = it.backoff("weixin:wx1:stable:access_token", { reason: "exponential" });
+    for (const each of [refused, own]) await it.pacing.put(each);
+    for (let n = 0; n < 1050; n++) {
+      const since = it.clock.now();
+      await it.pacing.put(it.backoff(keyOf(n), { reason: "exponential", since, until: since + 1000 + n }));
+    }
+    const found = await it.pacing.find(Array.from({ length: 1050 }, (_, n) => keyOf(n)));
+    expect(found.length).toBeLessThanOrEqual(600);
+    expect(await it.pacing.find([refused.key, own.key])).toHaveLength(2);
+    expect(await it.pacing.find([keyOf(0), keyOf(1049)])).toHaveLength(1);
   });
 
   test(`${kind}: a budget is used as often as it allows in its window, and then names the use that must leave it`, async () => {
