@@ -78,6 +78,8 @@ export type ServiceEvent =
   | { readonly type: "access.unreadable"; readonly code: ErrorCode }
   /** A write to the audit failed: the change was not made; counts are written later. */
   | { readonly type: "audit.failed"; readonly code: ErrorCode }
+  /** Entries of the audit that were older than the retention, from before `before` (epoch milliseconds), were deleted. */
+  | { readonly type: "audit.pruned"; readonly entries: number; readonly before: number }
   /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever pruned. */
   | { readonly type: "audit.broken"; readonly id: number }
   /** An administrator removed the backoffs of an app. */

@@ -26,6 +26,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "access.denied": { level: "debug", fields: ["code", "route"] },
   "access.unreadable": { level: "error", fields: ["code"] },
   "audit.failed": { level: "error", fields: ["code"] },
+  "audit.pruned": { level: "info", fields: ["entries", "before"] },
   "audit.broken": { level: "error", fields: ["id"] },
   "app.unblocked": { level: "info", fields: ["key", "address"] },
   "credential.lease_waited": { level: "debug", fields: ["key"] },

@@ -29,6 +29,7 @@ export class AuditTrail {
     );
     this.#retention = new AuditRetention(store, clock, retentionDays, {
       record: (entry) => this.record(entry),
+      onPruned: (entries, before) => events.emit({ type: "audit.pruned", entries, before }),
       onFailed: (error) => this.#reportFailure(error),
       onBroken: ({ id }) => events.emit({ type: "audit.broken", id }),
     });
@@ -63,7 +64,7 @@ export class AuditTrail {
     this.#counts.denial(denial).count();
   }
 
-  /** Begins to prune, once an hour among all processes. Counts are flushed without it too. */
+  /** Begins to prune after a day, once an hour among all processes. Counts are flushed without it too. */
   start(): void {
     this.#retention.start();
   }
@@ -98,24 +99,38 @@ function codeOf(error: unknown) {
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
+/** More than a clock that is kept in step is corrected by in an hour. */
+const MAX_CORRECTION_MS = MINUTE_MS;
+/** So many pieces of a thousand entries go in one round; the rest in the next. */
+const MAX_PIECES = 50;
 
 /** Where pruning reports what it did. */
 interface RetentionReports {
   /** Records how many entries were deleted. */
   readonly record: (entry: AuditEntry) => Promise<void>;
+  /** Called with how many that were, and before which time. */
+  readonly onPruned: (entries: number, before: number) => void;
   readonly onFailed: (error: unknown) => void;
   /** Called when entries can't be deleted, because they do not fit the chain. */
   readonly onBroken: (fault: ChainBreak) => void;
 }
 
-/** Deletes what is older than the retention. The store decides which process does it. */
+/**
+ * Deletes what is older than the retention. The store decides which process does it.
+ *
+ * What is old is a matter of the wall clock, which may be wrong: nothing is deleted before the process has seen it go on
+ * for a day without a jump, and then only a piece at a time.
+ */
 class AuditRetention {
   readonly #store: Pick<AuditStore, "claimPruning" | "prune">;
   readonly #clock: Clock;
   readonly #retentionDays: number;
   readonly #reports: RetentionReports;
   /** By the monotonic clock. */
-  #dueAt = -Infinity;
+  #dueAt: number;
+  /** Since when, by the monotonic clock, the wall clock has not jumped, and by how much it is ahead of that one. */
+  #steadySince: number;
+  #aheadMs: number;
   /** Whether this process has claimed a round and not finished it. */
   #hasClaim = false;
   #running: Promise<void> | undefined;
@@ -133,16 +148,19 @@ class AuditRetention {
     this.#clock = clock;
     this.#retentionDays = retentionDays;
     this.#reports = reports;
+    this.#steadySince = clock.monotonic();
+    this.#aheadMs = clock.now() - this.#steadySince;
+    this.#dueAt = this.#steadySince + HOUR_MS;
   }
 
   start(): void {
     this.#isStarted = true;
-    void this.tick();
+    this.#arm();
   }
 
   /**
-   * Prunes if an hour has passed since any process did, or a minute since it failed here. Resolves when that has ended;
-   * never throws.
+   * Prunes if the clock can be relied on and an hour has passed since any process did, or a minute since it failed here.
+   * Resolves when that has ended; never throws.
    */
   async tick(): Promise<void> {
     if (!this.#running && !this.#isStopping && this.#clock.monotonic() >= this.#dueAt) {
@@ -169,6 +187,10 @@ class AuditRetention {
 
   async #round(): Promise<void> {
     try {
+      if (!this.#isClockSteady()) {
+        this.#dueAt = this.#clock.monotonic() + HOUR_MS;
+        return;
+      }
       const waitMs = this.#hasClaim ? 0 : await this.#store.claimPruning(HOUR_MS);
       this.#hasClaim = waitMs === 0;
       if (this.#hasClaim) await this.#prune();
@@ -180,19 +202,32 @@ class AuditRetention {
     }
   }
 
+  /** Whether the wall clock has gone on for a day without a jump, as far as this process has seen. */
+  #isClockSteady(): boolean {
+    const monotonic = this.#clock.monotonic();
+    const aheadMs = this.#clock.now() - monotonic;
+    if (Math.abs(aheadMs - this.#aheadMs) > MAX_CORRECTION_MS) this.#steadySince = monotonic;
+    this.#aheadMs = aheadMs;
+    return monotonic - this.#steadySince >= DAY_MS;
+  }
+
   async #prune(): Promise<void> {
-    const { record, onBroken } = this.#reports;
+    const { record, onPruned, onBroken } = this.#reports;
     const before = this.#clock.now() - this.#retentionDays * DAY_MS;
     let entries = 0;
     let fault: ChainBreak | undefined;
     try {
-      for (let isDone = false; !isDone && !this.#isStopping; await nextTurn()) {
-        const piece = await this.#store.prune(before);
-        entries += piece.entries;
-        ({ isDone, fault } = piece);
+      for (let piece = 0; piece < MAX_PIECES && !this.#isStopping; piece++, await nextTurn()) {
+        const pruned = await this.#store.prune(before);
+        entries += pruned.entries;
+        fault = pruned.fault;
+        if (pruned.isDone) break;
       }
     } finally {
-      if (entries > 0) await record(prunedEntry(entries, before));
+      if (entries > 0) {
+        onPruned(entries, before);
+        await record(prunedEntry(entries, before));
+      }
     }
     if (fault) onBroken(fault);
   }

@@ -2,7 +2,7 @@ import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { Glob } from "bun";
 import type { Child } from "../support/child.ts";
 import { comesTrue, type FaultCase, type FaultOptions, must, mustFail, type Outcome } from "./fault-case.ts";
-import { appsOf, FaultHarness, getToken, type Got } from "./fault-harness.ts";
+import { appsOf, type FaultApp, FaultHarness, getToken, type Got } from "./fault-harness.ts";
 
 const HOUR_MS = 3_600_000;
 /** What faketime understands, and what it means. */
@@ -27,6 +27,7 @@ export function clockCases({ program }: FaultOptions): FaultCase[] {
   const names = JUMPS.map(({ name }) => name).join(", ");
   return [
     jump("controls", () => controls(program)),
+    jump(`${WRONG_STARTS} starts with a wrong clock, the audit`, () => wrongStarts(program)),
     jump(`${names}, while it runs`, () => allJumps((offset, ms) => jumpWhileRunning(program, offset, ms))),
     jump(`${names}, between two starts`, () =>
       allJumps((offset, ms) => jumpBetweenStarts(program, offset, ms)),
@@ -134,6 +135,37 @@ async function judgeJump(service: Child, ms: number): Promise<void> {
     return Math.abs(Date.parse(last) - Date.now() - ms) < 60_000;
   };
   must(await comesTrue(1000, isSeen), "the clock of the process did not jump");
+}
+
+const WRONG_STARTS = 50;
+/** Long past every retention, long before it, and a little off. */
+const WRONG_CLOCKS = ["+400d", "+3650d", "-400d", "+181d", "-1h", "+20000d"];
+
+/** Starts in which the clock is wrong, and each of which adds an entry to the audit: none may be lost. */
+async function wrongStarts(program: readonly string[]): Promise<Outcome> {
+  await using world = new ClockHarness(program);
+  const entriesOf = async () => {
+    const verify = world.run(["audit", "verify", "--json"], world.variables);
+    must((await verify.exited()) === 0, `the audit is not intact: ${verify.stdout}${verify.stderr}`);
+    return Number((JSON.parse(verify.stdout) as { entries: number }).entries);
+  };
+  const add = async (name: string) => {
+    const added = world.run(["clients", "add", name, "--environment", "dev"], world.variables);
+    must((await added.exited()) === 0, `${name}: ${added.stderr}`);
+  };
+  for (let n = 0; n < 5; n++) await add(`before-${n}`);
+  for (let start = 0; start < WRONG_STARTS; start++) {
+    world.set(WRONG_CLOCKS[start % WRONG_CLOCKS.length] ?? "+0");
+    const { service, url } = await world.serve({ ANONYMOUS: "on" });
+    await getToken(url, world.apps[0] as FaultApp);
+    service.signal(start % 2 === 0 ? "SIGTERM" : "SIGKILL");
+    await service.exited();
+    if (start % 10 === 0) await add(`wrong-${start}`);
+  }
+  world.set("+0");
+  const entries = await entriesOf();
+  must(entries === 5 + WRONG_STARTS / 10, `${entries} entries are left of ${5 + WRONG_STARTS / 10}`);
+  return { figures: `${WRONG_STARTS} starts with a wrong clock, ${entries} entries, 0 lost` };
 }
 
 async function controls(program: readonly string[]): Promise<Outcome> {
