@@ -51,6 +51,11 @@ export type ServiceEvent =
   | { readonly type: "service.stopping"; readonly reason: string }
   | { readonly type: "service.stopped" }
   | { readonly type: "config.warning"; readonly message: string }
+  /** No connections are accepted for want of descriptors; then they are again. */
+  | { readonly type: "connections.paused" }
+  | { readonly type: "connections.resumed" }
+  /** A newer version has changed the database so that this one would answer wrongly: every request is 503 from now on. */
+  | { readonly type: "service.outdated" }
   /** There was no database, and a new and empty one was made. */
   | { readonly type: "database.created"; readonly path: string }
   /** A file of the open database was deleted or replaced: what is changed is answered with an error until it is back. */

@@ -19,7 +19,9 @@ import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
+import { envelopeResponse, newTraceId } from "./api/answer.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
+import { failureEnvelope } from "./envelope.ts";
 import { ServiceError } from "./errors.ts";
 import { EventBus } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
@@ -312,7 +314,12 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       events,
       clock,
     });
-    const serve = (request: Request, socket: RequestSocket) => door.serve(request, socket);
+    let isOutdated = false;
+    events.subscribe(({ type }) => (isOutdated ||= type === "service.outdated"));
+    const serve = (request: Request, socket: RequestSocket) =>
+      isOutdated
+        ? envelopeResponse(failureEnvelope(outdatedVersion(), newTraceId()), 503, { connection: "close" })
+        : door.serve(request, socket);
     return {
       store,
       events,
@@ -320,7 +327,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       renewal,
       background: [calls, audit, metrics, clients, administration],
       routes: [...elysia.routes, ...wechat.routes],
-      listen: () => listen(serve, { ...config, isShared: sharesPort }),
+      listen: () =>
+        listen(serve, {
+          ...config,
+          isShared: sharesPort,
+          onPaused: (isPaused) =>
+            events.emit({ type: isPaused ? "connections.paused" : "connections.resumed" }),
+        }),
       startFacts: () => ({
         apps: directory.size,
         names: directory.list({ limit: MAX_LISTED }),
@@ -358,6 +371,13 @@ export async function openLocalService(
   return { handle: (request) => service.handle(request), close: () => service.stop("done") };
 }
 
+function outdatedVersion(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "数据库已由更新版本升级，本进程不再应答，请升级 (a newer version has migrated the database: this process answers no more; upgrade it)",
+  );
+}
+
 function openStore(
   config: Config,
   clock: Clock,
@@ -376,6 +396,7 @@ function openStore(
     newDatabase,
     onKeyCreated: (keyPath) => onKeyCreated?.(keyPath),
     onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
+    onOutdated: () => events?.emit({ type: "service.outdated" }),
     onDatabaseLost: (lost) => events?.emit({ type: "database.lost", path: lost }),
     onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
     onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),

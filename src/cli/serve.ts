@@ -26,12 +26,28 @@ export async function runServe(workers: number, newDatabase: boolean): Promise<E
     });
   }
   // Listened for before the start: a signal that comes during it must not be lost.
-  const stopping = stopSignal();
+  const signal = stopSignal();
   const config = loadConfig();
   const events = loggedEvents(config);
+  const stopping = Promise.race([signal, outdated(events)]);
   const service = await startService(config, { events, onKeyCreated: noticeKey, newDatabase });
-  await service.stop(await stopping);
-  return 0;
+  const reason = await stopping;
+  await service.stop(reason);
+  return exitCodeOf(reason);
+}
+
+/** Resolves when a newer version has taken over the database. */
+function outdated(events: EventBus): Promise<"outdated"> {
+  return new Promise((resolve) => {
+    events.subscribe(({ type }) => {
+      if (type === "service.outdated") resolve("outdated");
+    });
+  });
+}
+
+/** Who supervises a process that is outdated starts what is there now. */
+function exitCodeOf(reason: string): ExitCode {
+  return reason === "outdated" ? 3 : 0;
 }
 
 function loggedEvents({ logLevel }: Config): EventBus {
@@ -56,9 +72,10 @@ export interface WorkerPlace {
 
 /** `accesstoken worker`: one of the processes of `serve --workers`, started by the supervisor alone. */
 export async function runWorker({ index, count, port }: WorkerPlace): Promise<ExitCode> {
-  const stopping = Promise.race([stopSignal(), supervisorGone()]);
+  const signal = Promise.race([stopSignal(), supervisorGone()]);
   const config = { ...loadConfig(), port };
   const events = loggedEvents(config);
+  const stopping = Promise.race([signal, outdated(events)]);
   const waiting = new Map<number, (snapshots: readonly Snapshot[]) => void>();
   let nextId = 1;
   const service = await startService(config, {
@@ -83,8 +100,9 @@ export async function runWorker({ index, count, port }: WorkerPlace): Promise<Ex
     else void service.snapshot().then((snapshot) => tell({ type: "snapshot", id: message.id, snapshot }));
   });
   tell({ type: "ready" });
-  await service.stop(await stopping);
-  return 0;
+  const reason = await stopping;
+  await service.stop(reason);
+  return exitCodeOf(reason);
 }
 
 function tell(message: FromWorker): void {

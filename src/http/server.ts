@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs";
 import type { RequestSocket } from "../api/face.ts";
 import { envelopeResponse, newTraceId } from "../api/answer.ts";
 import { failureEnvelope } from "../envelope.ts";
@@ -27,36 +28,122 @@ export interface ListenOptions {
   readonly isShared?: boolean;
   /** How long a socket may say nothing and a body may take, in seconds; default 30. */
   readonly idleSeconds?: number;
+  /** Called when no connections are accepted for want of descriptors, and when they are again. */
+  readonly onPaused?: (isPaused: boolean) => void;
 }
+
+/** Answers one request. */
+type Serve = (request: Request, socket: RequestSocket) => Response | Promise<Response>;
 
 /**
  * Has `serve` answer on a port; 0 lets the system choose one.
  *
  * @throws {ServiceError} `invalid_config` when the port is taken or the address is not ours.
  */
-export function listen(
-  serve: (request: Request, socket: RequestSocket) => Response | Promise<Response>,
-  options: ListenOptions,
-): HttpServer {
-  const { host, port, isShared = false, idleSeconds = IDLE_TIMEOUT_SECONDS } = options;
+export function listen(serve: Serve, options: ListenOptions): HttpServer {
   try {
-    const server = Bun.serve({
+    return new Listener(serve, options);
+  } catch (error) {
+    throw cannotListen(error, options.host, options.port);
+  }
+}
+
+/** How often it is looked whether descriptors are left, in milliseconds. */
+const LOOK_MS = 250;
+/** So many must be left, for database and upstream too; and so many before connections are accepted again. */
+const MIN_DESCRIPTORS = 8;
+const ENOUGH_DESCRIPTORS = 32;
+
+/**
+ * Listens while there are descriptors for more connections.
+ *
+ * At the limit the system refuses to accept a connection and offers it again at once, for ever, which takes a whole core.
+ * So the port is closed, idle connections with it, and opened again when there is room; requests under way go on.
+ */
+class Listener implements HttpServer {
+  readonly url: string;
+  readonly #serve: Serve;
+  readonly #options: ListenOptions;
+  /** Undefined while no connections are accepted. */
+  #current: Bun.Server<undefined> | undefined;
+  /** Those that accept none any more, until their connections have ended. */
+  readonly #former = new Map<Bun.Server<undefined>, Promise<void>>();
+  readonly #timer: Timer;
+
+  constructor(serve: Serve, options: ListenOptions) {
+    this.#serve = serve;
+    const server = this.#bind(options);
+    this.#current = server;
+    this.#options = { ...options, port: server.port ?? options.port };
+    this.url = server.url.origin;
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  async drain(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#retire();
+    await Promise.all(this.#former.values());
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#retire();
+    await Promise.all([...this.#former.keys()].map((server) => server.stop(true)));
+  }
+
+  #bind({ host, port, isShared = false, idleSeconds = IDLE_TIMEOUT_SECONDS }: ListenOptions) {
+    return Bun.serve({
       hostname: host,
       port,
       reusePort: isShared,
       idleTimeout: idleSeconds,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      fetch: (request) => serve(request, socketOf(request)),
+      fetch: (request, server) =>
+        this.#serve(request, {
+          peer: () => server.requestIP(request)?.address ?? "",
+          giveTime: (seconds) => server.timeout(request, seconds),
+        }),
       error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
     });
-    const socketOf = (request: Request): RequestSocket => ({
-      peer: () => server.requestIP(request)?.address ?? "",
-      giveTime: (seconds) => server.timeout(request, seconds),
-    });
-    return { url: server.url.origin, drain: () => server.stop(), close: () => server.stop(true) };
+  }
+
+  #look(): void {
+    if (this.#current && !areFree(MIN_DESCRIPTORS)) {
+      this.#retire();
+      this.#options.onPaused?.(true);
+    } else if (!this.#current && areFree(ENOUGH_DESCRIPTORS)) {
+      try {
+        this.#current = this.#bind(this.#options);
+        this.#options.onPaused?.(false);
+      } catch {
+        // Whatever has the port just now, the next look tries again.
+      }
+    }
+  }
+
+  #retire(): void {
+    const server = this.#current;
+    this.#current = undefined;
+    if (server)
+      this.#former.set(
+        server,
+        server.stop().finally(() => this.#former.delete(server)),
+      );
+  }
+}
+
+/** Whether so many descriptors can be opened. */
+function areFree(count: number): boolean {
+  const opened: number[] = [];
+  try {
+    while (opened.length < count) opened.push(openSync("/dev/null", "r"));
+    return true;
   } catch (error) {
-    throw cannotListen(error, host, port);
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    return code !== "EMFILE" && code !== "ENFILE";
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
   }
 }
 

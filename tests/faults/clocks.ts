@@ -147,7 +147,7 @@ async function wrongStarts(program: readonly string[]): Promise<Outcome> {
   const entriesOf = async () => {
     const verify = world.run(["audit", "verify", "--json"], world.variables);
     must((await verify.exited()) === 0, `the audit is not intact: ${verify.stdout}${verify.stderr}`);
-    return Number((JSON.parse(verify.stdout) as { entries: number }).entries);
+    return (JSON.parse(verify.stdout) as { entries: number }).entries;
   };
   const add = async (name: string) => {
     const added = world.run(["clients", "add", name, "--environment", "dev"], world.variables);

@@ -17,7 +17,8 @@ const failing =
           const server = parts.listen();
           url = server.url;
           return {
-            ...server,
+            drain: () => server.drain(),
+            close: () => server.close(),
             get url() {
               return fail();
             },

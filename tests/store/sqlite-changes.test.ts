@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { credentialKey } from "../../src/credentials/credential.ts";
 import { entryOf } from "../support/audit-entries.ts";
 import { newClient } from "../support/client-records.ts";
+import { NEWEST_MIGRATION } from "../../src/store/sqlite/open-database.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tokenOf } from "../support/slots.ts";
 import { clearOne, StoreFolder } from "../support/store-folder.ts";
@@ -115,4 +116,19 @@ test("clients that are gone are remembered where the counter of their changes is
   await clients.remove("a", 1, entryOf());
   it.database.run("DELETE FROM revisions WHERE name = 'clients'");
   expect(await clients.load()).toEqual({ clients: [], keys: [], hadClients: true });
+});
+
+test("P2: a migration that raises what processes must know outdates this one, once; one that leaves it does not", async () => {
+  using files = new StoreFolder();
+  let told = 0;
+  const { changes } = await files.open({ onOutdated: () => told++ });
+  using database = new Database(files.path);
+  const raiseTo = async (number: number) => {
+    database.run("INSERT OR REPLACE INTO revisions (name, number) VALUES ('compatible_from', ?)", [number]);
+    await changes.catchUp();
+    return told;
+  };
+  expect(await raiseTo(NEWEST_MIGRATION)).toBe(0);
+  expect(await raiseTo(NEWEST_MIGRATION + 1)).toBe(1);
+  expect(await raiseTo(NEWEST_MIGRATION + 2)).toBe(1);
 });

@@ -211,6 +211,9 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0005_hardening", sql: hardening },
 ];
 
+/** The number of the newest migration that this version knows. */
+export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
+
 /** The names of the migrations that `database` has had; empty for a new one. */
 export function appliedMigrations(database: Database): string[] {
   const table = database

@@ -221,7 +221,10 @@ export const settings = sqliteTable("settings", {
   value: text().notNull(),
 });
 
-/** The epochs of the topics in `Changes`: numbers that grow with every change. And, as `audit`, the id of the last entry. */
+/**
+ * The epochs of the topics in `Changes`, numbers that grow with every change; as `audit`, the id of the last entry; and as
+ * `compatible_from` the number of the oldest migration that a process must know.
+ */
 export const revisions = sqliteTable("revisions", {
   name: text().primaryKey(),
   number: integer().notNull(),

@@ -3,6 +3,7 @@ import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../cha
 import type { Clock } from "../../clock.ts";
 import type { Queries } from "../sql.ts";
 import { MAX_NUMBER, raised as raisedNumber } from "./damaged-rows.ts";
+import { NEWEST_MIGRATION } from "./open-database.ts";
 import { revisions } from "./schema.ts";
 import type { Transaction } from "./statement.ts";
 
@@ -12,6 +13,12 @@ const KNOWLEDGE_MS = 25;
 const POLL_MS = 200;
 /** So many changed items are named, each; beyond it any may have changed. */
 const MAX_NAMED = 1000;
+
+/**
+ * The row whose number is that of the oldest migration which processes must know to answer rightly. A migration raises it
+ * where older code would not, as one that makes real tokens virtual; one that only adds leaves it.
+ */
+const COMPATIBLE_FROM = "compatible_from";
 
 /** Raises the epoch of a topic with the rest of the transaction, and returns the new one. */
 export function raiseEpoch(transaction: Transaction, topic: Topic): number {
@@ -48,13 +55,17 @@ export class SqliteChanges implements Changes {
   readonly #readCredentials: (after: number) => unknown[][];
   readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
   readonly #epochs: Record<Topic, number> = { apps: 0, clients: 0, credentials: 0, keys: 0 };
+  readonly #onOutdated: () => void;
+  #isOutdated = false;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #isLive = true;
   #subscribers = 0;
   #timer: Timer | undefined;
 
-  constructor(database: Database, clock: Clock) {
+  /** `onOutdated` is called once, when a newer version has made of the database what this one would answer wrongly from. */
+  constructor(database: Database, clock: Clock, onOutdated: () => void) {
     this.#clock = clock;
+    this.#onOutdated = onOutdated;
     const epochs = database.query("SELECT name, number FROM revisions");
     this.#readEpochs = () => epochs.values();
     const changed = database.query(
@@ -105,6 +116,10 @@ export class SqliteChanges implements Changes {
     const moved: { topic: Topic; changed: ReadonlyMap<string, number> | undefined }[] = [];
     try {
       const numbers = new Map(this.#readEpochs().map(([name, number]) => [name, number]));
+      if (!this.#isOutdated && Number(numbers.get(COMPATIBLE_FROM)) > NEWEST_MIGRATION) {
+        this.#isOutdated = true;
+        this.#onOutdated();
+      }
       for (const topic of TOPICS) {
         const number = Number(numbers.get(topic) ?? 0);
         const before = this.#epochs[topic];

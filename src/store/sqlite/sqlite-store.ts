@@ -34,6 +34,8 @@ export interface SqliteStoreOptions extends UnlockOptions {
   readonly onDamagedApp?: (row: string) => void;
   /** Called when any other row can't be read whole, with what names it. */
   readonly onDamagedRow?: (key: string) => void;
+  /** Called when a newer version has changed the database so that this one would answer wrongly. */
+  readonly onOutdated?: () => void;
   /** Called when an audit entry could not be written, and with it what it was about. */
   readonly onAuditFailed?: (code: ErrorCode) => void;
 }
@@ -50,7 +52,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const { clock } = options;
   const { database, files, keyring } = await unlockDatabase(options);
   const engine = new SqliteEngine(options.path, database, clock, () => files.check());
-  const changes = new SqliteChanges(database, clock);
+  const changes = new SqliteChanges(database, clock, () => options.onOutdated?.());
   // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
   const keys = new Mirror(changes, "keys", async () => keyring.refresh());
   keys.start();
