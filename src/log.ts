@@ -74,7 +74,7 @@ export function createLog(level: LogLevel, clock: Clock, write: (line: string) =
   const threshold = LOG_LEVELS.indexOf(level);
   const writeLine = (type: ServiceEvent["type"], facts: Record<string, unknown>) => {
     const line = { time: new Date(clock.now()).toISOString(), level: FIELDS[type].level, event: type };
-    write(JSON.stringify({ ...line, ...facts }));
+    write(visibleJson({ ...line, ...facts }));
   };
   let summed = 0;
   let sumEndsAt = 0;
@@ -98,4 +98,16 @@ export function createLog(level: LogLevel, clock: Clock, write: (line: string) =
     const facts: Record<string, unknown> = { ...event };
     writeLine(type, Object.fromEntries(rule.fields.map((field) => [field, facts[field]])));
   };
+}
+
+/** Control characters beyond ASCII, line and paragraph separators, and what turns the direction of text. */
+export const DECEPTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/**
+ * `value` as JSON for eyes and for programs that read lines: with those characters escaped, which JSON leaves as they
+ * are, so that nothing in it is seen elsewhere or otherwise than it stands.
+ */
+export function visibleJson(value: unknown, indent?: number): string {
+  const json = JSON.stringify(value, undefined, indent);
+  return json.replaceAll(DECEPTIVE, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -191,3 +191,11 @@ test("a listener that throws harms neither the feature that spoke nor the other 
   bus.emit({ type: "service.stopped" });
   expect(heard).toEqual(["service.stopped"]);
 });
+
+test("a line has no character in it that deceives the eye or ends a line elsewhere", () => {
+  const lines: string[] = [];
+  const message = "WEIXIN_\u2028\u202e\u009b: unknown";
+  createLog("info", new ManualClock(), (line) => lines.push(line))({ type: "config.warning", message });
+  expect(lines[0]).toContain("WEIXIN_\\u2028\\u202e\\u009b: unknown");
+  expect(JSON.parse(lines[0] ?? "")).toMatchObject({ message });
+});

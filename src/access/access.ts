@@ -6,7 +6,7 @@ import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed } from "./api-policy.ts";
 import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
-import { type Action, ANY_APP } from "./client.ts";
+import { type Action, ANY_APP, type Grant } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
@@ -46,6 +46,9 @@ const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
   "payload_too_large",
   "unsupported_media_type",
 ]);
+
+/** Whoever may have a user's token here, or call WeChat. */
+const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 
 /** What decides. */
 export interface AccessOptions {
@@ -96,9 +99,21 @@ export class Access {
     return this.#authenticator.confirm(principal);
   }
 
-  /** See `Authenticator.trusted`. */
-  trusted(caller: Caller): Principal {
-    return this.#authenticator.trusted(caller);
+  /**
+   * The caller of a path that takes a user's own token, which tells no app: a client with `login` or `api:call` for any
+   * app, whose policy allows the path, or a caller from a trusted network.
+   *
+   * @throws {ServiceError} `forbidden`; `rate_limited`.
+   */
+  userTokenHolder(caller: Caller, path: string): Principal {
+    const principal = this.#authenticator.trusted(caller);
+    if (principal.kind === "client") {
+      const { isAdmin, client } = principal.owner;
+      const isGranted = ({ actions }: Grant) => USER_TOKEN_ACTIONS.some((each) => actions.includes(each));
+      if (!isAdmin && !client.grants.some(isGranted)) throw this.notGranted(principal, "login");
+      this.checkPath(principal, "weixin", path);
+    }
+    return principal;
   }
 
   /**

@@ -87,6 +87,8 @@ export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: strin
 export function familyPattern(path: string): string {
   if (!PLAIN_PATH.test(path)) return "*";
   const [, first = "", second, third] = plainPath(path).split("/");
+  // As long as a caller likes, and none of theirs.
+  if (first.length + (second?.length ?? 0) > 100) return "*";
   return `/${[first, second, third === undefined ? undefined : "**"].filter(Boolean).join("/")}`;
 }
 
@@ -139,11 +141,12 @@ function plainPath(path: string): string {
   return path.toLowerCase().replace(/\/+$/, "");
 }
 
-/** First segments that are a family by themselves. */
+/** First segments of WeChat's paths beside `cgi-bin`, each a family by itself. */
 const BY_FIRST = new Set(
-  "wxa wxaapi wxaop datacube customservice card semantic cv device shakearound bizwifi shop product tcb xpay channels merchant scan hardware wxopen publisher nontax intp sns".split(
-    " ",
-  ),
+  (
+    "wxa wxaapi wxaop datacube customservice card semantic cv device shakearound bizwifi shop product tcb xpay channels " +
+    "merchant scan hardware wxopen publisher nontax intp sns cityservice mall promoter redpacketcover retail union user-order"
+  ).split(" "),
 );
 
 /** Second segments below `/cgi-bin/`, of WeChat and WeCom. */
@@ -167,8 +170,8 @@ export function pathFamily(path: string): string {
   return BY_FIRST.has(first) ? `/${first}` : "other";
 }
 
-/** Whether a path's first segment is one of WeChat's or WeCom's. */
-export function isPlatformPath(path: string): boolean {
-  const first = path.split("/", 2)[1] ?? "";
-  return first === "cgi-bin" || BY_FIRST.has(first);
+/** Whether a path's first segment is one of that platform's; in any case, as WeChat does not mind. */
+export function isPlatformPath(path: string, platform: Platform = "weixin"): boolean {
+  const first = path.split("/", 2)[1]?.toLowerCase() ?? "";
+  return first === "cgi-bin" || (platform === "weixin" && BY_FIRST.has(first));
 }

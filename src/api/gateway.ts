@@ -17,13 +17,13 @@ const CALL_SECONDS = 255;
 
 /** The gateway's paths: every path of WeChat and WeCom without a drop-in endpoint. */
 export class GatewayPaths implements OtherPaths {
-  readonly #access: Pick<Access, "trusted">;
+  readonly #access: Pick<Access, "userTokenHolder">;
   readonly #gateway: Pick<Gateway, "call">;
   readonly #forwarder: Forwarder;
   readonly #concurrency: Pick<Concurrency, "enter">;
 
   constructor(
-    access: Pick<Access, "trusted">,
+    access: Pick<Access, "userTokenHolder">,
     gateway: Pick<Gateway, "call">,
     forwarder: Forwarder,
     concurrency: Pick<Concurrency, "enter">,
@@ -44,7 +44,7 @@ export class GatewayPaths implements OtherPaths {
 
   async forwardUntouched(serving: Serving): Promise<Response> {
     const { call, path } = serving.request;
-    const principal = this.#access.trusted(call);
+    const principal = this.#access.userTokenHolder(call, path);
     if (call.request.method !== "GET")
       throw refusalOf("weixin", 43001, "require GET method", { code: "method_not_allowed" });
     assertCanonical("weixin", { method: call.request.method, path, query: serving.request.query });

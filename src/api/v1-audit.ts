@@ -6,6 +6,7 @@ import type { AuditActor, AuditRecord } from "../audit/audit-entry.ts";
 import type { AuditFilter, AuditStore, DenialCount, UsageCount } from "../audit/audit-store.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import type { Clock } from "../clock.ts";
+import { visibleJson } from "../log.ts";
 import {
   DENIAL_EXAMPLE,
   denialCount,
@@ -278,7 +279,7 @@ function exportLines(
       for (;;) {
         const { done, value } = await pieces.next();
         if (done) return controller.close();
-        const lines = value.map((record) => `${JSON.stringify(entryData(record))}\n`).join("");
+        const lines = value.map((record) => `${visibleJson(entryData(record))}\n`).join("");
         const isSilent = clock.monotonic() - sentAt >= KEEP_ALIVE_MS;
         if (lines === "" && !isSilent) continue;
         sentAt = clock.monotonic();

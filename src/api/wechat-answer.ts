@@ -25,6 +25,9 @@ export interface WechatAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** A proxy refuses an answer with larger headers than it has room for. */
+const MAX_HEADER = 512;
+
 /** A success in WeChat's own shape: `body` is JSON text, or an object whose fields keep their order. */
 export function wechatAnswer(
   { platform, path }: Pick<AnswerContext, "platform" | "path">,
@@ -43,7 +46,10 @@ export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailu
   const body = { errcode, errmsg, ...(seconds === undefined ? {} : { retry_after: seconds }) };
   const wait: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
   // Headers can't have the Chinese half; the body has it.
-  const copied = { "error-code": String(errcode), "error-msg": errmsg.replaceAll(/[^ -~]+/g, "") };
+  const copied = {
+    "error-code": String(errcode),
+    "error-msg": errmsg.replaceAll(/[^ -~]+/g, "").slice(0, MAX_HEADER),
+  };
   const headers = platform === "wecom" ? { ...wait, ...copied } : wait;
   return { text: JSON.stringify(body), contentType: contentType(platform, path), headers };
 }

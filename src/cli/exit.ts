@@ -1,5 +1,6 @@
 import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
+import { visibleJson } from "../log.ts";
 import { ApiRefusal } from "./api.ts";
 import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
 
@@ -27,7 +28,7 @@ function numbersOf({ envelope }: ApiRefusal): string {
 
 /** `data` as one JSON document. */
 export function jsonText(data: unknown): string {
-  return `${JSON.stringify(data, undefined, 2)}\n`;
+  return `${visibleJson(data, 2)}\n`;
 }
 
 /**

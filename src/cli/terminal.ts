@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { type Language, preferredLanguage } from "../config.ts";
+import { DECEPTIVE } from "../log.ts";
 import { ServiceError } from "../errors.ts";
 import type { ReadStream, WriteStream } from "node:tty";
 
@@ -124,7 +125,7 @@ async function promptSecret(
 }
 
 // oxlint-disable-next-line no-control-regex -- they are what must go
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
+const CONTROL = /[\u0000-\u001f]/g;
 
 /** A line for each of `rows`, aligned in columns under their headings. Every text is made `plainText`. */
 export function textTable<Row>(
@@ -145,9 +146,9 @@ export function textFields(fields: Readonly<Record<string, string | undefined>>)
   return rows.map((row) => line(row, [width, 0])).join("");
 }
 
-/** `text` without control characters: it comes from outside. */
+/** `text` without control characters and what else could deceive the eye: it comes from outside. */
 export function plainText(text: string): string {
-  return text.replaceAll(CONTROL, "�");
+  return text.replaceAll(CONTROL, "�").replaceAll(DECEPTIVE, "�");
 }
 
 function line(cells: readonly string[], widths: readonly number[]): string {

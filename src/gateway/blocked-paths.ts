@@ -1,3 +1,4 @@
+import { isPlatformPath } from "../access/api-policy.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import type { CallQuery } from "./forwarder.ts";
 
@@ -26,9 +27,13 @@ export interface PlainCall {
   readonly query: CallQuery;
 }
 
-/** Refuses a path that another server could read differently, as WeChat or WeCom refuse an unknown path. */
+/**
+ * Refuses a path that another server could read differently, or whose first segment is none of the platform's, as WeChat
+ * or WeCom refuse an unknown path.
+ */
 export function assertCanonicalPath(platform: Platform, path: string): void {
-  if (!PLAIN_PATH.test(path) || DOT_SEGMENT.test(path)) throw refusalOf(platform, 40066, "invalid url");
+  if (!PLAIN_PATH.test(path) || DOT_SEGMENT.test(path) || !isPlatformPath(path, platform))
+    throw refusalOf(platform, 40066, "invalid url");
 }
 
 /**

@@ -78,6 +78,20 @@ test("P7: a new app is 201 with its ETag, the very same again 200, and another o
   expect((await t.token()).status).toBe(200);
 });
 
+test("a title that would deceive the eye, or a program that reads lines, is escaped in an export", async () => {
+  await using t = await setup();
+  const title = "a\u2028b\u202ec\u0085d";
+  expect((await t.at.ask("POST", APPS, { ...NEW, title })).data["title"]).toBe(title);
+  const response = await t.world.service.handle(new Request("http://localhost/v1/audit/export"));
+  const text = await response.text();
+  expect(text).toContain("a\\u2028b\\u202ec\\u0085d");
+  expect(text).not.toMatch(/[\u0080-\u009f\u2028\u202e]/);
+  const lines = text.trim().split("\n");
+  expect(lines.map((line) => (JSON.parse(line) as { detail?: object }).detail)).toContainEqual(
+    expect.objectContaining({ title }),
+  );
+});
+
 test("of the same registration five times at once one is new, and the others are the very same", async () => {
   await using t = await setup();
   const count = t.at.auditCount();

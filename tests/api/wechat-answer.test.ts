@@ -34,6 +34,13 @@ test("WeCom's hint ends as the trace id does, and the headers repeat the error i
   expect(response.contentType).toBe("application/json; charset=utf-8");
 });
 
+test("a header that repeats an error is never longer than 512 characters", () => {
+  const errmsg = `bad ${"x".repeat(12_000)}`;
+  const { headers, text } = wechatFailureAnswer(context({ platform: "wecom" }), { ...FAILURE, errmsg });
+  expect(headers?.["error-msg"]).toBe(errmsg.slice(0, 512));
+  expect(text).toContain(errmsg);
+});
+
 test("their own words get no request id of ours", () => {
   const verbatim = { ...FAILURE, isVerbatim: true };
   for (const platform of ["weixin", "wecom"] as const) {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { jsonText } from "../../src/cli/exit.ts";
 import { localTime, textFields, textTable } from "../../src/cli/terminal.ts";
 import { parseDuration, parseInstant } from "../../src/cli/argument-values.ts";
 
@@ -71,4 +72,23 @@ test("columns are aligned by what is seen, Chinese being twice as wide", () => {
 test("what others wrote can't steer the terminal", () => {
   const text = textTable(["a\u001b[2Jb\r\nc\u009b1m"], { TITLE: (title) => title });
   expect(text).toBe("TITLE\na�[2Jb��c�1m\n");
+});
+
+const DECEPTIVE = "\u007f\u0080\u0085\u009b\u009f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069";
+
+test.each(DECEPTIVE.split(""))(
+  "a character that deceives the eye (%j) is seen in tables and escaped in JSON",
+  (each) => {
+    const text = `a${each}b`;
+    expect(textTable([text], { TITLE: (title) => title })).toBe("TITLE\na�b\n");
+    expect(textFields({ title: text })).toBe("title  a�b\n");
+    const json = jsonText({ [text]: [text] });
+    expect(json).not.toContain(each);
+    expect(JSON.parse(json)).toEqual({ [text]: [text] });
+  },
+);
+
+test("what only looks unusual stays as it is", () => {
+  const text = "微信👩‍💻 é —";
+  expect([textFields({ title: text }), jsonText(text)]).toEqual([`title  ${text}\n`, `"${text}"\n`]);
 });

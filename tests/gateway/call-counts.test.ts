@@ -69,7 +69,7 @@ test("P7: what a policy refuses, or the gateway is closed to, is among the denia
   await it.post(`${SEND}?access_token=${token}`, {});
   await it.post(`/gateway/${WX_APP}${SEND}`, {}, { headers: { "x-api-key": it.key } });
   await it.post(`/cgi-bin/openapi/rid/get?access_token=${token}`, {});
-  await it.post(`/made/up?access_token=${token}&component_access_token=x`, {});
+  await it.post(`/wxa/made-up?access_token=${token}&component_access_token=x`, {});
   const counts = await countsOf(it.world, "/v1/audit/denials?client=program");
   const refusal = (route: string, count: number) => ({
     address: "127.0.0.1",
@@ -83,7 +83,7 @@ test("P7: what a policy refuses, or the gateway is closed to, is among the denia
     expect.arrayContaining([
       refusal("/cgi-bin/message/**", 2),
       refusal("/cgi-bin/openapi/**", 1),
-      refusal("other/**", 1),
+      refusal("/wxa/**", 1),
     ]) as typeof counts,
   );
   // What was refused was not used.

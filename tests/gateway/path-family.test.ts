@@ -1,5 +1,11 @@
 import { expect, test } from "bun:test";
-import { isPlatformPath, pathFamily } from "../../src/access/api-policy.ts";
+import {
+  familyPattern,
+  isPlatformPath,
+  MESSAGING_PATHS,
+  pathFamily,
+  READING_PATHS,
+} from "../../src/access/api-policy.ts";
 
 test.each([
   ["/cgi-bin/message/custom/send", "/cgi-bin/message"],
@@ -30,17 +36,23 @@ test("whatever callers send, there are less than a hundred families", () => {
   ]);
 });
 
-test("WeChat's own first segments are known", () => {
-  expect(["/cgi-bin/x", "/wxa/x", "/datacube/x", "/sns/x"].map(isPlatformPath)).toEqual([
-    true,
-    true,
-    true,
-    true,
-  ]);
-  expect(["/v1/apps", "/swagger", "/", "/cgi-binx"].map(isPlatformPath)).toEqual([
-    false,
-    false,
-    false,
-    false,
-  ]);
+test("WeChat's own first segments are known, and WeCom's one", () => {
+  const [own, others] = [
+    ["/cgi-bin/x", "/wxa/x", "/datacube/x", "/sns/x", "/WXA/x"],
+    ["/v1/apps", "/swagger", "/", "", "/cgi-binx", "/gateway/x", "/constructor/x"],
+  ];
+  expect(own.filter((path) => !isPlatformPath(path))).toEqual([]);
+  expect(others.filter((path) => isPlatformPath(path))).toEqual([]);
+  expect([...own, ...others].filter((path) => isPlatformPath(path, "wecom"))).toEqual(["/cgi-bin/x"]);
+});
+
+test("every path of a policy's lists begins as the platform's do", () => {
+  for (const lists of [MESSAGING_PATHS, READING_PATHS])
+    for (const platform of ["weixin", "wecom"] as const)
+      expect(lists[platform].filter((path) => !isPlatformPath(path, platform))).toEqual([]);
+});
+
+test("the family of a path that a caller has made long is not the path", () => {
+  expect(familyPattern(`/cgi-bin/${"x".repeat(12_000)}`)).toBe("*");
+  expect(familyPattern("/cgi-bin/message/custom/send")).toBe("/cgi-bin/message/**");
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { Gate } from "../../src/sandbox/fault.ts";
-import { createClient } from "../support/access-harness.ts";
+import type { Action } from "../../src/access/client.ts";
+import { createClient, type WantedClient } from "../support/access-harness.ts";
 import { Harness } from "../support/harness.ts";
 import { ALL_ACTIONS, GatewayHarness, WECOM_APP, WX_APP } from "./gateway-harness.ts";
 
@@ -139,6 +140,38 @@ test("calls with a user's own token count among a client's calls at once", async
   await underWay;
   expect((await it.send(path, { headers })).errcode).toBe(40001);
 });
+
+test("a user's own token takes a client with login or api:call, whose policy allows the path", async () => {
+  await using it = await GatewayHarness.create();
+  const path = "/sns/userinfo?access_token=x&openid=y";
+  const ask = async (wanted: Omit<WantedClient, "name">, name: string) => {
+    const key = await createClient(it.world, { name, ...wanted });
+    return (await it.send(path, { headers: { "x-api-key": key } })).errcode;
+  };
+  const on = (action: Action) => [{ apps: [WX_APP], actions: [action] }];
+  expect(await ask({ grants: [] }, "nothing")).toBe(48001);
+  expect(await ask({ grants: on("token:read") }, "reads")).toBe(48001);
+  expect(it.sandbox.calls("/sns/userinfo")).toBe(0);
+  expect(await ask({ grants: on("login") }, "logs-in")).toBe(40001);
+  expect(await ask({ grants: on("api:call") }, "calls")).toBe(40001);
+  expect(await ask({ grants: [{ apps: ["*"], actions: ["admin"] }] }, "admin")).toBe(40001);
+  expect(await ask({ grants: on("login"), policy: { preset: "read-only" } }, "read-only")).toBe(40001);
+  for (const policy of [{ preset: "none" }, { preset: "all", deny: ["/sns/**"] }] as const)
+    expect(await ask({ grants: on("login"), policy }, `policy-${policy.preset}`)).toBe(48001);
+  expect(it.sandbox.calls("/sns/userinfo")).toBe(4);
+});
+
+test.each(["/gateway/x/cgi-bin/user/get", "/made/up", "/v1/apps", "/cgi-binx/y", "/constructor/x"])(
+  "what is no path of the platform's (%s) does not go up",
+  async (path) => {
+    await using it = await GatewayHarness.create();
+    const headers = { "x-api-key": it.key };
+    for (const app of [WX_APP, WECOM_APP])
+      expect((await it.send(`/gateway/${app}${path}`, { headers })).errcode).toBe(40066);
+    expect((await it.send(`/gateway/${WECOM_APP}/wxa/x`, { headers })).errcode).toBe(40066);
+    expect(it.sandbox.calls()).toBe(0);
+  },
+);
 
 test("a call whose client is removed while its body comes in does not go up", async () => {
   await using it = await GatewayHarness.create();

@@ -26,6 +26,7 @@ test("calls are counted by client, app, family and outcome, and timed by family"
   const [token, wecom] = [await it.token(), await it.token(WECOM_APP)];
   await it.send(`${INFO}?access_token=${token}`);
   await it.send(`/cgi-bin/user/info?openid=x&access_token=${token}`);
+  await it.send(`/card/made/up/by/callers?access_token=${token}`);
   await it.send(`/made/up/by/callers?access_token=${token}`);
   await it.send(`/gateway/${WECOM_APP}/cgi-bin/nope`, { headers: { "x-api-key": it.key } });
   await it.send(`/cgi-bin/department/list?access_token=${wecom}`);
@@ -36,7 +37,7 @@ test("calls are counted by client, app, family and outcome, and timed by family"
     [
       `program ${WX_APP} /cgi-bin/user ok`,
       `program ${WX_APP} /cgi-bin/user errcode`,
-      `program ${WX_APP} other errcode`,
+      `program ${WX_APP} /card errcode`,
       `program ${WX_APP} /cgi-bin/message upstream_invalid`,
       `program ${WECOM_APP} /cgi-bin upstream_invalid`,
       `program ${WECOM_APP} /cgi-bin/department ok`,
