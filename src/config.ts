@@ -172,7 +172,7 @@ export const VARIABLES = Type.Object({
   ),
   ALLOWED_HOSTS: variable(
     "",
-    "^$|^[A-Za-z0-9.-]+(\\s*,\\s*[A-Za-z0-9.-]+)*$",
+    "^$|^[\\w.-]+(\\s*,\\s*[\\w.-]+)*$",
     "应为以逗号分隔的域名 (must be host names, comma-separated)",
     "Names under which callers may reach the service, beside localhost and addresses. 允许的Host域名。",
   ),
@@ -268,7 +268,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     trustedProxies: networks("TRUSTED_PROXIES", value("TRUSTED_PROXIES")),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
-    allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()),
+    allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()).map((host) => host.replace(/\.$/, "")),
     corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
     visibility: {
       metrics: value("METRICS") as Visibility,

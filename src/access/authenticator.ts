@@ -110,11 +110,10 @@ export class Authenticator {
    * The bearer of a real access token of ours: the token names no client, so the address identifies the caller. A
    * client stays one.
    *
-   * @throws {ServiceError} `forbidden` for a suspicious request; `rate_limited` by the address's limit.
+   * @throws {ServiceError} `rate_limited` by the address's limit.
    */
   bearer({ principal, origin }: Caller, name = "access token"): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
-    if (origin.isSuspicious) throw denied(principal, untrusted(origin.untrustedReason ?? ""));
     const bearer = other("bearer", `(${name} ${callerNetwork(origin.address)})`);
     this.limitAddress(bearer, origin);
     return bearer;
@@ -218,11 +217,14 @@ export function mayUse(principal: Principal, action: Action, app: string): boole
 }
 
 function checkNetwork(known: KnownKey, origin: Origin, networks: NonNullable<KnownClient["networks"]>): void {
-  if (origin.isSuspicious) throw denied(known, untrusted(origin.untrustedReason ?? ""));
+  if (origin.disguise !== undefined) throw denied(known, untrusted(origin.disguise));
   if (networks.includes(origin.address)) return;
   throw denied(
     known,
-    forbidden("来源地址不在该客户端的允许范围内", "the address is not one of the client's"),
+    forbidden(
+      `来源地址 ${origin.address} 不在该客户端的允许范围内，可用 clients set --network 修改`,
+      `the address ${origin.address} is not in the client's networks; clients set --network changes them`,
+    ),
   );
 }
 

@@ -7,8 +7,8 @@ export interface Origin {
   readonly address: string;
   /** Undefined for a trusted network; else what is wrong, for the person who reads the refusal. */
   readonly untrustedReason: string | undefined;
-  /** Whether the request itself looks forged, and not only its address: then an app's secret does not help either. */
-  readonly isSuspicious: boolean;
+  /** Why the address may be another's, as for a proxy that is not listed; matters where a client must come from its networks. */
+  readonly disguise: string | undefined;
   /** Whether a browser seems to send it, perhaps for a foreign page, and not for one of ours. */
   readonly isBrowser: boolean;
 }
@@ -42,8 +42,8 @@ export class LazyOrigin implements Origin {
     return this.#origin.untrustedReason;
   }
 
-  get isSuspicious(): boolean {
-    return this.#found?.isSuspicious ?? this.#policy.isSuspicious(this.#arrival);
+  get disguise(): string | undefined {
+    return this.#origin.disguise;
   }
 
   get isBrowser(): boolean {
@@ -60,18 +60,14 @@ export class LazyOrigin implements Origin {
 export interface OriginPolicyOptions {
   readonly trustedNetworks: Networks;
   readonly trustedProxies: Networks;
-  /** Lower case, without ports. */
+  /** Lower case, without ports and without a dot at the end. */
   readonly allowedHosts: readonly string[];
 }
 
-/** Headers that a forwarding proxy sets. From any other peer than a known proxy they are suspicious. */
-const FORWARDING = [
+/** Headers that say for whom a proxy asks: from a peer that is no known proxy, its address is not the caller's. */
+const DISGUISES = [
   "x-forwarded-for",
   "x-forwarded",
-  "x-forwarded-host",
-  "x-forwarded-port",
-  "x-forwarded-proto",
-  "x-forwarded-server",
   "forwarded",
   "via",
   "x-real-ip",
@@ -79,33 +75,25 @@ const FORWARDING = [
   "true-client-ip",
   "cf-connecting-ip",
 ];
-
-const UNTRUSTED =
-  "来源地址不在TRUSTED_NETWORKS内，且没有API密钥 (the address is not in TRUSTED_NETWORKS, and there is no API key)";
+/** They say nothing of the address, as a service mesh sets them; still they show that there is a proxy. */
+const TRACES = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-server"];
 
 /**
  * Decides whether the origin of a request is trusted.
  *
  * The address alone is not enough: behind a proxy on this machine every caller looks like loopback, and so does a
- * browser here that runs a foreign page's script (cross-site requests, DNS rebinding).
+ * browser here that runs a foreign page's script (cross-site requests, DNS rebinding). All this is about anonymous callers:
+ * a key, a secret or a token is nothing that a proxy or a foreign page has by chance.
  */
 export class OriginPolicy {
-  readonly #hasProxies: boolean;
   readonly #isKnownHost: (host: string) => boolean;
   readonly #isProxy: (address: string) => boolean;
   readonly #isTrusted: (address: string) => boolean;
 
   constructor(options: OriginPolicyOptions) {
-    this.#hasProxies = !options.trustedProxies.isEmpty;
     this.#isKnownHost = memoize((host) => isAllowed(host, options.allowedHosts));
     this.#isProxy = memoize((address) => options.trustedProxies.includes(address));
     this.#isTrusted = memoize((address) => options.trustedNetworks.includes(address));
-  }
-
-  /** Whether the request itself looks forged: without a trusted proxy that does not depend on the peer. */
-  isSuspicious({ peer, headers, allowsOrigin }: Arrival): boolean {
-    if (this.#hasProxies) return this.originOf(peer(), headers, allowsOrigin()).isSuspicious;
-    return this.#check(false, headers, allowsOrigin()) !== undefined;
   }
 
   /**
@@ -117,18 +105,22 @@ export class OriginPolicy {
     const isProxy = this.#isProxy(direct);
     const address = isProxy ? this.#forwardedFor(headers.get("x-forwarded-for")) : direct;
     if (address === undefined) {
-      const reason = "可信代理未提供有效的X-Forwarded-For (a trusted proxy sent no usable X-Forwarded-For)";
-      return { address: direct, untrustedReason: reason, isSuspicious: true };
+      const reason = `TRUSTED_PROXIES中的代理 ${direct} 未提供有效的X-Forwarded-For (the proxy ${direct} of TRUSTED_PROXIES sent no usable X-Forwarded-For)`;
+      return { address: direct, untrustedReason: reason, disguise: reason };
     }
-    const doubt = this.#check(isProxy, headers, allowsOrigin);
-    const untrustedReason = doubt ?? (this.#isTrusted(address) ? undefined : UNTRUSTED);
-    return { address, untrustedReason, isSuspicious: doubt !== undefined };
+    const disguise = isProxy ? undefined : proxied(direct, headers, DISGUISES);
+    const doubt =
+      disguise ??
+      (isProxy ? undefined : proxied(direct, headers, TRACES)) ??
+      this.#check(headers, allowsOrigin);
+    return {
+      address,
+      untrustedReason: doubt ?? (this.#isTrusted(address) ? undefined : untrusted(address)),
+      disguise,
+    };
   }
 
-  #check(isProxy: boolean, headers: Headers, allowsOrigin: boolean): string | undefined {
-    if (!isProxy && FORWARDING.some((name) => headers.has(name))) {
-      return "请求经过了未列入TRUSTED_PROXIES的代理 (it came through a proxy that is not in TRUSTED_PROXIES)";
-    }
+  #check(headers: Headers, allowsOrigin: boolean): string | undefined {
     const site = headers.get("sec-fetch-site");
     if (!allowsOrigin && (site === "cross-site" || site === "same-site"))
       return "不接受跨站的浏览器请求 (cross-site browser request)";
@@ -146,11 +138,27 @@ export class OriginPolicy {
 
   /** The rightmost entry that is not one of our proxies: everything to its left the caller may have made up. */
   #forwardedFor(header: string | null): string | undefined {
-    const entries = (header ?? "").split(",").map((entry) => plainAddress(entry.trim()));
+    const entries = (header ?? "").split(",").map((entry) => plainAddress(withoutPort(entry.trim())));
     const foreign = entries.findLast((entry) => !this.#isProxy(entry));
     const address = foreign ?? entries[0] ?? "";
     return isIP(address) ? address : undefined;
   }
+}
+
+/** That the request came through a proxy that is not listed, if it has one of these headers. */
+function proxied(peer: string, headers: Headers, names: readonly string[]): string | undefined {
+  const found = names.find((name) => headers.has(name));
+  if (found === undefined) return undefined;
+  return `请求经过了代理（请求头 ${found}），而对方地址 ${peer} 不在TRUSTED_PROXIES内；请携带API密钥，或在此列出该代理 (it came through a proxy, as ${found} shows, and the peer ${peer} is not in TRUSTED_PROXIES: send an API key, or list the proxy there)`;
+}
+
+function untrusted(address: string): string {
+  return `来源地址 ${address} 不在TRUSTED_NETWORKS内，且没有API密钥 (the address ${address} is not in TRUSTED_NETWORKS, and there is no API key)`;
+}
+
+/** An address as some proxies write it: `10.1.2.3:51008`, `[2001:db8::1]:443`. */
+function withoutPort(entry: string): string {
+  return entry.replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1").replace(/^\[([^\]]*)\](:\d{1,5})?$/, "$1");
 }
 
 /**
@@ -173,7 +181,8 @@ function hostOf(origin: string): string | undefined {
 }
 
 function isAllowed(host: string, allowedHosts: readonly string[]): boolean {
-  const name = host.replace(/:\d*$/, "").toLowerCase();
+  // A name with a dot at its end is the same, written in full.
+  const name = host.replace(/:\d*$/, "").replace(/\.$/, "").toLowerCase();
   const address = name.startsWith("[") && name.endsWith("]") ? name.slice(1, -1) : name;
   return name === "localhost" || isIP(address) !== 0 || allowedHosts.includes(name);
 }

@@ -23,13 +23,13 @@ export interface DoorOptions {
   readonly clock: Clock;
 }
 
-const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)(:\d{1,5})?$/;
+const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?)(:\d{1,5})?$/;
 
 /** The command line on this machine: it comes over no socket, and holds the database and its key anyway. */
 const LOCAL_ORIGIN: Origin = {
   address: "",
   untrustedReason: undefined,
-  isSuspicious: false,
+  disguise: undefined,
   isBrowser: false,
 };
 const NO_SOCKET: RequestSocket = { peer: () => "", giveTime: () => undefined };
@@ -95,8 +95,7 @@ export class Door {
     const key = keyIn(call.request.headers);
     // A key proves more than the network: no foreign page and no proxy has it by chance.
     if (key !== undefined) return call.identify(access.byKey(call.origin, key));
-    // Not asked for first: the address is expensive.
-    if (face.mayIdentify(call) && !call.origin.isSuspicious) return;
+    if (face.mayIdentify(call)) return;
     if (access.isUntrusted(call)) throw access.untrustedError(call);
   }
 

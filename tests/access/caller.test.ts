@@ -65,6 +65,14 @@ test("behind a known proxy the caller is the rightmost address that is no proxy"
     ["198.51.100.1,192.0.2.1,10.8.1.1", "192.0.2.1", true],
     ["::ffff:192.0.2.1", "192.0.2.1", true],
     ["10.8.1.1, 10.8.1.2", "10.8.1.1", false],
+    ["192.0.2.1:51008", "192.0.2.1", true],
+    ["198.51.100.1, 192.0.2.1:51008, 10.8.1.1:443", "192.0.2.1", true],
+    ["[::ffff:192.0.2.1]:443", "192.0.2.1", true],
+    ["[2001:db8::1]:443", "2001:db8::1", false],
+    ["[2001:db8::1]", "2001:db8::1", false],
+    // A zone is another machine's affair.
+    ["fe80::1%eth0", "fe80::1", false],
+    ["[fe80::1%eth0]:443", "fe80::1", false],
   ];
   for (const [forwarded, address, trusted] of cases) {
     const caller = identify(PROXY, { "x-forwarded-for": forwarded });
@@ -76,7 +84,7 @@ test("behind a known proxy the caller is the rightmost address that is no proxy"
 test("a known proxy that does not say for whom it asks is not trusted, although its own address is", () => {
   const { isTrusted } = setup({ proxies: "127.0.0.1" });
   expect(isTrusted("127.0.0.1")).toBeFalse();
-  for (const forwarded of ["", "unknown", "127.0.0.1, garbage", "127.0.0.1:1234", "_hidden"])
+  for (const forwarded of ["", "unknown", "127.0.0.1, garbage", "127.0.0.1:x", "[127.0.0.1", "_hidden"])
     expect(isTrusted("127.0.0.1", { "x-forwarded-for": forwarded }), forwarded).toBeFalse();
   expect(isTrusted("127.0.0.1", { "x-real-ip": "127.0.0.2" })).toBeFalse();
   expect(isTrusted("127.0.0.1", { "x-forwarded-for": "127.0.0.2" })).toBeTrue();
@@ -110,6 +118,38 @@ test("a Host that is a name must be localhost or listed; an address may always b
     "x",
   ])
     expect(isTrusted("127.0.0.1", { host }), host).toBeFalse();
+});
+
+test("who proves himself needs no clean route: only a header about the address disguises it", () => {
+  const { identify } = setup({ proxies: PROXY });
+  const headers = { "x-forwarded-proto": "https", "x-forwarded-host": "a", "x-forwarded-port": "443" };
+  expect(identify("127.0.0.1", headers)).toMatchObject({ address: "127.0.0.1", disguise: undefined });
+  expect(identify("127.0.0.1", headers).untrustedReason).toContain("x-forwarded-host");
+  for (const header of ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+    expect(identify("127.0.0.1", { [header]: "192.0.2.1" }).disguise).toContain("TRUSTED_PROXIES");
+  expect(identify(PROXY).disguise).toContain("X-Forwarded-For");
+  expect(identify("127.0.0.1", { host: "evil.example", origin: "null" }).disguise).toBeUndefined();
+});
+
+test("a name with a dot at its end is the same name", () => {
+  const { isTrusted } = setup({ hosts: ["token_service", "token.default.svc.cluster.local"] });
+  for (const host of [
+    "token_service",
+    "Token_Service:3000",
+    "token.default.svc.cluster.local.",
+    "localhost.",
+  ])
+    expect(isTrusted("127.0.0.1", { host }), host).toBeTrue();
+  for (const host of ["token.default.svc.cluster.local..", "evil.example.", "token_service.evil.example."])
+    expect(isTrusted("127.0.0.1", { host }), host).toBeFalse();
+});
+
+test("a refusal names the address that it saw and the variable that would allow it", () => {
+  const { identify } = setup({ proxies: PROXY });
+  expect(identify("::ffff:192.0.2.1").untrustedReason).toMatch(/ 192\.0\.2\.1 .*TRUSTED_NETWORKS/);
+  expect(identify(PROXY, { "x-forwarded-for": "192.0.2.7" }).untrustedReason).toMatch(/ 192\.0\.2\.7 /);
+  expect(identify("192.0.2.1", { via: "x" }).untrustedReason).toMatch(/via.* 192\.0\.2\.1 .*TRUSTED_PROXIES/);
+  expect(identify(PROXY, {}).untrustedReason).toContain(`the proxy ${PROXY} of TRUSTED_PROXIES`);
 });
 
 test("a refusal says what is wrong and never repeats what was sent", () => {

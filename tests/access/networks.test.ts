@@ -49,3 +49,8 @@ test("the mapping and the zone of an address are taken off, and nothing else", (
   expect(plainAddress("192.0.2.1")).toBe("192.0.2.1");
   expect(plainAddress("2001:db8::1")).toBe("2001:db8::1");
 });
+
+test("an IPv6 zone is ignored, in a list and in an address", () => {
+  expect(new Networks("fe80::1%eth0").includes("fe80::1")).toBeTrue();
+  expect(new Networks("fe80::/64").includes("fe80::1%eth1")).toBeTrue();
+});

@@ -39,28 +39,32 @@ test("a key that is revoked takes its virtual tokens with it, in the shape of th
   ]);
 });
 
-test("no secret and no token makes up for a foreign page or an unknown proxy, but a key in a header does", async () => {
+test("a key, a secret or a token is answered by whichever way it comes, and nothing else is", async () => {
   await using at = await DropinHarness.create();
   const key = await at.key("server");
   const access_token = await at.token();
-  const doubts: Record<string, string>[] = [
+  const routes: Record<string, string>[] = [
     { "sec-fetch-site": "cross-site" },
     { origin: "https://evil.example" },
     { "x-forwarded-for": "10.0.0.1" },
+    { "x-forwarded-proto": "https" },
   ];
-  for (const headers of doubts) {
+  for (const headers of routes) {
     for (const from of ["127.0.0.1", STRANGE]) {
       for (const secret of [WX.secret, key]) {
-        const refused = await at.refusal(TOKEN, { query: { ...APP, secret }, headers, from });
-        expect([headers, refused[0]]).toEqual([headers, 48001]);
+        const { body } = await at.ask(TOKEN, { query: { ...APP, secret }, headers, from });
+        expect([headers, body["access_token"]]).toEqual([headers, access_token]);
       }
       const query = { access_token, type: "jsapi" };
-      expect((await at.refusal(GETTICKET, { query, headers, from }))[0]).toBe(48001);
+      expect((await at.ask(GETTICKET, { query, headers, from })).body).toMatchObject({ errcode: 0 });
       const byKey = { query: APP, headers: { ...headers, "x-api-key": key }, from };
       expect((await at.ask(TOKEN, byKey)).body["access_token"]).toBe(access_token);
+      expect((await at.refusal(TOKEN, { query: APP, headers, from }))[0]).not.toBe(0);
+      // A guess is not even tried at WeChat.
+      expect((await at.refusal(TOKEN, { query: { ...APP, secret: "guess" }, headers, from }))[0]).toBe(40125);
     }
   }
-  expect(at.sandbox.calls()).toBe(1);
+  expect(at.sandbox.calls()).toBe(2);
 });
 
 test("who tries tokens that nobody has, or holds a real one, is counted by the address", async () => {

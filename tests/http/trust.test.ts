@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
+import { createClient } from "../support/access-harness.ts";
 import { rawGet } from "../support/raw-http.ts";
 import { Harness, WX } from "../support/harness.ts";
 
@@ -91,6 +92,49 @@ test.each([
 });
 
 test.each([
+  "X-Forwarded-Proto: https",
+  "X-Forwarded-For: 203.0.113.9",
+  "Via: 1.1 mesh",
+  "Sec-Fetch-Site: cross-site",
+])(
+  "a caller with a key or the app's true secret is answered by whichever way it comes: %s",
+  async (header) => {
+    await using world = await setup();
+    const key = await createClient(world, {
+      name: "bot",
+      grants: [{ apps: ["*"], actions: ["token:read"] }],
+    });
+    const headers = [LOCAL, header];
+    expect(await codeOf(world, [...headers, `Authorization: Bearer ${key}`])).toBe(0);
+    for (const proof of [WX.secret, key]) {
+      expect(await codeOf(world, headers, { path: `${TOKEN}&secret=${proof}` })).toBe(0);
+      const dropin = `/cgi-bin/token?grant_type=client_credential&appid=${WX.appId}&secret=${proof}`;
+      const answer = JSON.parse((await rawGet(world.service.url, dropin, headers)).body) as object;
+      expect(answer).toHaveProperty("access_token");
+    }
+    expect(await codeOf(world, headers)).toBe(403);
+    expect(await codeOf(world, headers, { path: `${TOKEN}&secret=wrong` })).not.toBe(0);
+    expect(world.sandbox.calls()).toBe(1);
+  },
+);
+
+test("a folded header is HTTP 400, and nothing is routed", async () => {
+  await using world = await setup({ TRUSTED_PROXIES: "127.0.0.1", TRUSTED_NETWORKS: "10.0.0.0/8" });
+  const { status } = await rawGet(world.service.url, TOKEN, [
+    LOCAL,
+    "X-Forwarded-For: 10.1.2.3\r\n , 10.1.2.4",
+  ]);
+  expect(status).toBe(400);
+  expect(world.sandbox.calls()).toBe(0);
+});
+
+test("a 403 names the address that it saw, and the variable", async () => {
+  await using world = await setup({ TRUSTED_NETWORKS: "10.0.0.0/8" });
+  const { body } = await rawGet(world.service.url, TOKEN, [LOCAL], "127.0.0.2");
+  expect(body).toMatch(/ 127\.0\.0\.2 .*TRUSTED_NETWORKS/);
+});
+
+test.each([
   ["10.1.2.3", 0],
   ["203.0.113.9, 10.1.2.3", 0],
   ["10.1.2.3, 127.0.0.1", 0],
@@ -102,7 +146,10 @@ test.each([
   ["10.1.2.3,", 403],
   ["127.0.0.1", 403],
   ["unknown", 403],
-  ["10.1.2.3:80", 403],
+  ["10.1.2.3:80", 0],
+  ["10.1.2.3:51008, 127.0.0.1:443", 0],
+  ["203.0.113.9:51008", 403],
+  ["10.1.2.3:port", 403],
   ["", 403],
 ] as const)("behind a listed proxy, X-Forwarded-For '%s' is code %i", async (forwarded, code) => {
   await using world = await setup({ TRUSTED_PROXIES: "127.0.0.0/8", TRUSTED_NETWORKS: "10.0.0.0/8" });
@@ -151,6 +198,10 @@ test.each([
   ["[::1]", 0],
   ["[::1]:3000", 0],
   ["token.example.com", 0],
+  ["token.example.com.", 0],
+  ["token.example.com.:3000", 0],
+  ["token_service:3000", 0],
+  ["evil.example.", 403],
   ["Token.Example.Com:8443", 0],
   ["evil.example", 403],
   ["localhost.evil.example", 403],
@@ -158,7 +209,7 @@ test.each([
   ["token.example.com.evil.example", 403],
   ["127.0.0.1.evil.example", 403],
 ] as const)("a request for Host %s is code %i", async (host, code) => {
-  await using world = await setup({ ALLOWED_HOSTS: "other.example, token.example.com" });
+  await using world = await setup({ ALLOWED_HOSTS: "other.example, token.example.com., token_service" });
   expect(await codeOf(world, [`Host: ${host}`])).toBe(code);
 });
 
@@ -193,6 +244,9 @@ test.each([
   ["a query", ["Host: localhost?x"]],
   ["a word for a port", ["Host: localhost:port"]],
   ["an open bracket", ["Host: [::1"]],
+  ["a zone", ["Host: [fe80::1%eth0]"]],
+  ["a zone, encoded", ["Host: [fe80::1%25eth0]"]],
+  ["two dots at its end", ["Host: localhost.."]],
   ["a list", ["Host: localhost,localhost"]],
   ["letters beyond ASCII", ["Host: löcalhost"]],
 ])("a request with %s is HTTP 400, and nothing is routed", async (_what, headers) => {

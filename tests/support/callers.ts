@@ -42,6 +42,6 @@ export function call(request: Request, giveTime: (seconds: number) => void = () 
 const TRUSTED: Origin = {
   address: "127.0.0.1",
   untrustedReason: undefined,
-  isSuspicious: false,
+  disguise: undefined,
   isBrowser: false,
 };
