@@ -204,7 +204,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       holder: crypto.randomUUID(),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
-    const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
+    const virtualTokens = new VirtualTokens(store.virtualTokenKeys, clock);
     const tickets = ticketSource(ticketExchange(http), credentials);
     const renewal = new Renewal({
       manager: credentials,

@@ -24,12 +24,17 @@ export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
         "With MASTER_KEY only: where the new key is; made when it is missing",
         "仅用于MASTER_KEY：存放新密钥的文件，不存在则生成",
       ),
+      option(
+        "--now",
+        "Refuse virtual tokens that were issued before at once, as after a theft; else they are accepted for 2 hours",
+        "立即拒绝此前签发的虚拟token，用于密钥泄露之后；否则仍接受2小时",
+      ),
       option("--json", "Print what was done as JSON", "以JSON输出结果"),
     ],
     run: (args, terminal) => {
       const newKeyFile = args.find("new-key-file");
-      const isJson = args.isSet("json");
-      return runMasterKeyRotate(newKeyFile === undefined ? { isJson } : { newKeyFile, isJson }, terminal);
+      const flags = { revokesVirtualTokens: args.isSet("now"), isJson: args.isSet("json") };
+      return runMasterKeyRotate(newKeyFile === undefined ? flags : { newKeyFile, ...flags }, terminal);
     },
   },
 ];
@@ -38,6 +43,8 @@ export const MASTER_KEY_COMMANDS: readonly CommandSpec[] = [
 interface MasterKeyRotateOptions {
   /** Where the new key is, or is put, when the old one is in MASTER_KEY. */
   readonly newKeyFile?: string;
+  /** Whether virtual tokens that are out are refused at once. */
+  readonly revokesVirtualTokens: boolean;
   /** Whether the report is one JSON document. */
   readonly isJson: boolean;
 }
@@ -48,14 +55,21 @@ interface MasterKeyRotateOptions {
  * @throws {ServiceError} `invalid_parameter` when it was used wrongly.
  */
 async function runMasterKeyRotate(
-  { newKeyFile, isJson }: MasterKeyRotateOptions,
+  { newKeyFile, revokesVirtualTokens, isJson }: MasterKeyRotateOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const { databasePath: path, masterKey, masterKeyFile } = loadConfig();
   try {
     const { clock } = terminal;
     const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
-    const report = await rotateMasterKey({ path, masterKey, masterKeyFile, newKeyFile, clock });
+    const report = await rotateMasterKey({
+      path,
+      masterKey,
+      masterKeyFile,
+      newKeyFile,
+      revokesVirtualTokens,
+      clock,
+    });
     await terminal.print(
       isJson ? jsonText(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal),
     );
@@ -72,6 +86,7 @@ function asData(report: RotationReport, newKeyFile: string | undefined) {
     resumed: report.isResumed,
     resealed: report.resealed,
     damaged: report.damaged,
+    virtual_tokens_revoked: report.revokedVirtualTokens,
     ...(report.oldKeyFile === undefined ? {} : { old_key_file: report.oldKeyFile }),
     ...(newKeyFile === undefined ? {} : { new_key_file: newKeyFile }),
   };
@@ -91,6 +106,9 @@ function asText(
       ...(isResumed ? ["Completed a rotation that had been interrupted."] : []),
       `Re-encrypted: ${resealed}`,
       ...cleared.map((place) => `Damaged before already, and cleared: ${place}`),
+      report.revokedVirtualTokens
+        ? "Virtual tokens issued before are refused from now on. After a theft, also roll every API key and change every AppSecret."
+        : "Virtual tokens issued before are accepted for 2 more hours. After a theft, run it again with --now.",
       oldKeyFile === undefined
         ? `Set MASTER_KEY to the new key now${where}: running processes go on, but only the new key starts one again. Older backups need the old key.`
         : `The old key is kept in ${oldKeyFile}: older backups need it. Back up the new one, and not beside backups of the database.`,
@@ -100,6 +118,9 @@ function asText(
       ...(isResumed ? ["完成了此前中断的轮换。"] : []),
       `重新加密：${resealed}`,
       ...cleared.map((place) => `此前已损坏，已清除：${place}`),
+      report.revokedVirtualTokens
+        ? "此前签发的虚拟token即刻失效。若密钥已泄露，还须轮换全部API密钥并更换全部AppSecret。"
+        : "此前签发的虚拟token在2小时内仍可使用。若密钥已泄露，请加 --now 再次执行。",
       oldKeyFile === undefined
         ? `现在请把MASTER_KEY设为新密钥${where}：运行中的进程不受影响，但只有新密钥才能再次启动。旧备份仍需旧密钥。`
         : `旧密钥保留在 ${oldKeyFile}，恢复旧备份时需要它。请备份新密钥，且不要与数据库的备份放在一起。`,

@@ -53,7 +53,7 @@ export class TokenIntrospector {
    */
   async find(token: Secret): Promise<KnownToken | undefined> {
     const { virtualTokens, directory } = this.#parts;
-    const claims = virtualTokens.read(token.reveal());
+    const claims = await virtualTokens.read(token.reveal());
     if (claims) {
       const slot = directory.findSlot(claims.app);
       return slot && { kind: "virtual", claims, slot };

@@ -38,6 +38,26 @@ export interface VirtualTokenClaims {
   readonly issuedAt: number;
 }
 
+/** What signs virtual tokens, 32 bytes each. */
+export interface VirtualTokenKeys {
+  /** Signs new ones. */
+  readonly current: Uint8Array;
+  /** Those whose place it or another has taken, each accepted until an instant in epoch milliseconds. */
+  readonly former: readonly { readonly key: Uint8Array; readonly until: number }[];
+}
+
+/** Where the keys are found; any process may change them. */
+export interface VirtualTokenKeyStore {
+  /**
+   * As this process knows them: a change of another process is known after 250 ms.
+   *
+   * @throws {ServiceError} `unavailable` when this process was shut out of the store by a change of the master key.
+   */
+  keys(): VirtualTokenKeys;
+  /** Resolves when every change that was committed before the call is known. */
+  refresh(): Promise<void>;
+}
+
 /**
  * Issues and verifies tokens of our own that look like WeChat's.
  *
@@ -45,19 +65,18 @@ export interface VirtualTokenClaims {
  * its client may still use it is checked elsewhere.
  */
 export class VirtualTokens {
-  readonly #key: Uint8Array;
+  readonly #keys: VirtualTokenKeyStore;
   readonly #clock: Clock;
 
-  /** `key`: `Store.virtualTokenKey`. */
-  constructor(key: Uint8Array, clock: Clock) {
-    this.#key = key;
+  constructor(keys: VirtualTokenKeyStore, clock: Clock) {
+    this.#keys = keys;
     this.#clock = clock;
   }
 
   /** A new token with those claims; each call gives another. Throws a `RangeError` for names that don't fit into one. */
   issue(claims: VirtualTokenClaims): Secret {
     const signed = START + payloadOf(claims).toString("base64url");
-    const token = signed + this.#sign(signed);
+    const token = signed + sign(signed, this.#keys.keys().current);
     if (token.length > MAX_LENGTH) throw new RangeError("the names are too long for a token");
     return new Secret(token);
   }
@@ -66,20 +85,31 @@ export class VirtualTokens {
    * What `text` claims; undefined for a token that is none of ours, was changed, or has expired: older than
    * `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
    */
-  read(text: string): VirtualTokenClaims | undefined {
+  async read(text: string): Promise<VirtualTokenClaims | undefined> {
     if (!text.startsWith(START) || text.length > MAX_LENGTH) return undefined;
-    const signed = text.slice(0, -MAC_LENGTH);
-    // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
-    if (!isSame(text.slice(-MAC_LENGTH), this.#sign(signed))) return undefined;
-    const claims = claimsIn(Buffer.from(signed.slice(START.length), "base64url"));
+    if (!this.#isSigned(text)) {
+      // Another process may just have changed the key and issued it.
+      await this.#keys.refresh();
+      if (!this.#isSigned(text)) return undefined;
+    }
+    const claims = claimsIn(Buffer.from(text.slice(START.length, -MAC_LENGTH), "base64url"));
     const ageMs = this.#clock.now() - claims.issuedAt;
     return ageMs >= -SKEW_MS && ageMs < VIRTUAL_LIFE_MS ? claims : undefined;
   }
 
-  #sign(text: string): string {
-    const mac = createHmac("sha256", this.#key).update(text).digest();
-    return mac.subarray(0, MAC_BYTES).toString("base64url");
+  #isSigned(text: string): boolean {
+    const { current, former } = this.#keys.keys();
+    // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
+    const [signed, mac] = [text.slice(0, -MAC_LENGTH), text.slice(-MAC_LENGTH)];
+    if (isSame(mac, sign(signed, current))) return true;
+    const now = this.#clock.now();
+    return former.some(({ key, until }) => now < until && isSame(mac, sign(signed, key)));
   }
+}
+
+function sign(text: string, key: Uint8Array): string {
+  const mac = createHmac("sha256", key).update(text).digest();
+  return mac.subarray(0, MAC_BYTES).toString("base64url");
 }
 
 /** Nonce, two instants, client and key prefix behind their lengths, and the app's name to the end. */

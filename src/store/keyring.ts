@@ -1,9 +1,9 @@
-import { createHmac, hkdfSync } from "node:crypto";
+import { createHmac } from "node:crypto";
+import type { VirtualTokenKeys } from "../credentials/virtual-tokens.ts";
 import { ServiceError, type Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey } from "./sealing-key.ts";
-
-const VIRTUAL_TOKEN_KEY_BYTES = 32;
+import type { Queries } from "./sql.ts";
 
 /** A master key of the database, as far as the database itself knows it. */
 export interface KeyRow {
@@ -16,18 +16,19 @@ export interface KeyRow {
   readonly wrapped: string | null;
 }
 
-/** Where the database's own record of its master keys is read. */
+/** Where the database's own record of its master keys is read: as a transaction sees it, or as it is committed. */
 export interface KeyTable {
-  /** The epoch of `keys` at this very moment, within a transaction too. Cheap. */
-  version(): number;
+  /** The epoch of `keys`. Cheap. */
+  version(transaction?: Queries): Promise<number>;
   /** Two while one key takes the place of the other, otherwise one. */
-  rows(): readonly KeyRow[];
+  rows(transaction?: Queries): Promise<readonly KeyRow[]>;
 }
 
-/** Keys that outlive a change of the master key. */
+/** Keys in the database. Those of digests and of the audit outlive a change of the master key. */
 export interface DataKeys {
   readonly digest: Uint8Array;
   readonly audit: Uint8Array;
+  readonly virtualTokens: VirtualTokenKeys;
 }
 
 /** Where a keyring finds its keys. */
@@ -51,6 +52,9 @@ export class Keyring {
   #rows: readonly KeyRow[] = [];
   #current: SealingKey | undefined;
   #version: number | undefined;
+  /** Counts the reads that were begun, and which of them was learnt last. */
+  #begun = 0;
+  #learnt = 0;
   #dataKeys: DataKeys | undefined;
 
   constructor(parts: KeyringParts) {
@@ -60,17 +64,15 @@ export class Keyring {
   }
 
   /**
-   * The sealed text of `secret` for `place`, under the newest key; each call gives another.
-   *
-   * Call it inside of the transaction that writes the text: then no text comes into the database under a key that
-   * another process has put out of use.
+   * The key under which a transaction seals what it writes: so no text comes into the database under a key that another
+   * process has put out of use.
    *
    * @throws {ServiceError} `unavailable` when this process does not have the newest key.
    */
-  seal(secret: Secret, place: SealedPlace): string {
-    this.refresh();
+  async sealingKey(transaction: Queries): Promise<SealingKey> {
+    await this.refresh(transaction);
     if (!this.#current) throw lockedOut();
-    return this.#current.seal(secret, place);
+    return this.#current;
   }
 
   /**
@@ -79,21 +81,23 @@ export class Keyring {
    * @throws {ServiceError} `store_unusable` when it was sealed under another key, for another place, or was changed;
    * `unavailable` when it is sealed under a key of this database that this process does not have.
    */
-  open(text: string, place: SealedPlace): Secret {
-    const keyId = keyIdOf(text);
-    if (!this.#keys.has(keyId)) this.#reload();
-    const key = this.#keys.get(keyId);
-    if (key) return key.open(text, place);
-    throw this.#rows.some((row) => row.keyId === keyId) ? lockedOut() : cannotOpen(place);
+  async open(text: string, place: SealedPlace): Promise<Secret> {
+    if (!this.#keys.has(keyIdOf(text))) await this.#reload();
+    return this.opener(text, place)();
   }
 
   /**
-   * What opens that text later, under the key that is known for it now, also after that key has been put out of use.
-   * Throws as `open`.
+   * What opens that text later, under the key that is known for it now, also after that key has been put out of use; a
+   * text whose key is not known yet, under what is known then. Throws as `open`.
    */
   opener(text: string, place: SealedPlace): () => Secret {
-    const key = this.#keys.get(keyIdOf(text));
-    return () => (key ? key.open(text, place) : this.open(text, place));
+    const keyId = keyIdOf(text);
+    const known = this.#keys.get(keyId);
+    return () => {
+      const key = known ?? this.#keys.get(keyId);
+      if (key) return key.open(text, place);
+      throw this.#rows.some((row) => row.keyId === keyId) ? lockedOut() : cannotOpen(place);
+    };
   }
 
   /** A digest of an app's secret that only the holder of the master key can compute: 128 bits, base64url. */
@@ -111,10 +115,15 @@ export class Keyring {
     return this.#digest("environment", apps.reveal());
   }
 
-  /** What authenticates virtual tokens, 32 bytes: the same in every process of this database. */
-  virtualTokenKey(): Uint8Array {
-    const info = "accesstoken-service virtual token";
-    return new Uint8Array(hkdfSync("sha256", this.#data.digest, "", info, VIRTUAL_TOKEN_KEY_BYTES));
+  /**
+   * What signs virtual tokens, the same in every process of this database.
+   *
+   * @throws {ServiceError} `unavailable` when this process does not have the newest master key: whatever it knows may
+   * have been put out of use.
+   */
+  virtualTokenKeys(): VirtualTokenKeys {
+    if (!this.#current) throw lockedOut();
+    return this.#data.virtualTokens;
   }
 
   /** What chains the entries of the audit, 32 bytes: whoever has the database alone can't forge one. */
@@ -122,30 +131,33 @@ export class Keyring {
     return this.#data.audit;
   }
 
-  /** Sets what `digest`, `tokenDigest`, `virtualTokenKey` and `auditKey` work with. */
+  /** Sets what `digest`, `tokenDigest`, `virtualTokenKeys` and `auditKey` work with. */
   use(dataKeys: DataKeys): void {
     this.#dataKeys = dataKeys;
   }
 
-  /** Looks whether the database has other keys now. Cheap while nobody writes. Throws what reading throws. */
-  refresh(): void {
-    const version = this.#parts.table.version();
-    if (version === this.#version) return;
-    this.#learn(this.#parts.table.rows());
-    // Who is locked out tries again each time: a key file may be put right.
-    this.#version = this.#current ? version : undefined;
+  /** Looks whether the database has other keys now. Cheap while they stay. Throws what reading throws. */
+  async refresh(transaction?: Queries): Promise<void> {
+    if ((await this.#parts.table.version(transaction)) !== this.#version) await this.reread(transaction);
   }
 
   /** As `refresh`, and does not ask whether anything can have changed; what the database says now. */
-  reread(): readonly KeyRow[] {
-    this.#version = undefined;
-    this.refresh();
-    return this.#rows;
+  async reread(transaction?: Queries): Promise<readonly KeyRow[]> {
+    const turn = ++this.#begun;
+    const version = await this.#parts.table.version(transaction);
+    const rows = await this.#parts.table.rows(transaction);
+    // One that began later may have read something newer.
+    if (turn < this.#learnt) return rows;
+    this.#learnt = turn;
+    this.#learn(rows);
+    // Who is locked out tries again each time: a key file may be put right.
+    this.#version = this.#current ? version : undefined;
+    return rows;
   }
 
   /** Whether the database still has its proof of each key, and the keys in memory open them. */
-  isProven(): boolean {
-    const rows = this.reread();
+  async isProven(): Promise<boolean> {
+    const rows = await this.reread();
     return (
       rows.length > 0 && rows.every(({ keyId, proof }) => this.#keys.get(keyId)?.matches(proof) ?? false)
     );
@@ -170,12 +182,11 @@ export class Keyring {
     return createHmac("sha256", this.#data.digest).update(parts.join("\n")).digest("base64url").slice(0, 22);
   }
 
-  /** Reads outside of any piece of database work, which would know what to do with a failure. */
-  #reload(): void {
+  /** A failure to read says nothing of the text that is to be opened. */
+  async #reload(): Promise<void> {
     try {
-      this.reread();
+      await this.reread();
     } catch (cause) {
-      if (cause instanceof ServiceError) throw cause;
       throw new ServiceError("unavailable", "暂时无法读取数据库 (the database can't be read just now)", {
         cause,
       });

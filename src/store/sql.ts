@@ -87,12 +87,12 @@ export class SqlDatabase {
     return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), { isReadOnly: true }));
   }
 
-  /** Runs `work` as one transaction; see `SqlEngine.transaction`. Throws as `read`, and what `work` throws. */
+  /** Runs `work` as one transaction, `sql` being for what is written by hand; see `SqlEngine.transaction`. Throws as `read`, and what `work` throws. */
   transact<T>(
-    work: (queries: Queries) => Promise<T>,
+    work: (queries: Queries, sql: Sql) => Promise<T>,
     options?: Pick<TransactionOptions, "maxAttempts">,
   ): Promise<T> {
-    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), options));
+    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql), sql), options));
   }
 }
 

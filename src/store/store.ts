@@ -9,6 +9,7 @@ import type {
 import type { AppStore } from "../apps/app.ts";
 import type { SecretDigest } from "../apps/app-directory.ts";
 import type { ClientStore } from "../access/client.ts";
+import type { VirtualTokenKeyStore } from "../credentials/virtual-tokens.ts";
 import type { PacingStore } from "../credentials/pacing-store.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { CallCountStore } from "../audit/call-counts.ts";
@@ -30,8 +31,7 @@ export interface Store {
   readonly isAnonymousEnded: boolean;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
-  /** For `VirtualTokens`: a change of the master key leaves it as it is. */
-  readonly virtualTokenKey: Uint8Array;
+  readonly virtualTokenKeys: VirtualTokenKeyStore;
   /**
    * Looks whether the store and its audit can be written, it opens under its key and is migrated, by doing it. It leaves
    * no entry behind. Never throws.

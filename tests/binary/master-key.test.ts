@@ -67,6 +67,17 @@ test("with MASTER_KEY the new key goes to a file, is not shown, and the person i
   expect(await at.token(again.url)).toBe(before);
 });
 
+test("with --now virtual tokens that are out are refused, and the person is told what else a theft requires", async () => {
+  await using at = setup();
+  await at.world.serve();
+  const kept = await at.run([...ROTATE, "--json"]);
+  expect(JSON.parse(kept.stdout)).toMatchObject({ virtual_tokens_revoked: false });
+  const { code, stdout } = await at.run([...ROTATE, "--now"]);
+  expect(code).toBe(0);
+  for (const part of ["refused from now on", "roll every API key", "change every AppSecret"])
+    expect(stdout).toContain(part);
+});
+
 test("where there is no database nothing is made, and it says what to do", async () => {
   await using at = setup();
   const { code, stdout, stderr } = await at.run(ROTATE);

@@ -35,7 +35,7 @@ async function setup() {
       return found;
     },
   };
-  const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
+  const virtualTokens = new VirtualTokens(store.virtualTokenKeys, clock);
   const known = new TokenIntrospector({
     virtualTokens,
     index,
@@ -201,7 +201,7 @@ test("two processes of one database read each other's virtual tokens, those of a
   using it = await setup();
   using other = await setup();
   const { token, claims } = it.issue("wx1");
-  const beside = new VirtualTokens(it.beside.virtualTokenKey, it.clock);
-  expect(beside.read(token.reveal())).toEqual(claims);
+  const beside = new VirtualTokens(it.beside.virtualTokenKeys, it.clock);
+  expect(await beside.read(token.reveal())).toEqual(claims);
   expect(await other.known.find(token)).toBeUndefined();
 });

@@ -52,7 +52,8 @@ function setup({ failure }: { failure?: ServiceError } = {}) {
     refresh: (ref: CredentialRef, order: object) => answer("refresh", ref, order),
     replace: (ref: CredentialRef, rejected: Secret) => answer("replace", ref, rejected),
   };
-  const virtualTokens = new VirtualTokens(new Uint8Array(32), clock);
+  const keys = { current: new Uint8Array(32), former: [] };
+  const virtualTokens = new VirtualTokens({ keys: () => keys, refresh: async () => undefined }, clock);
   return {
     clock,
     real,
@@ -81,7 +82,7 @@ test.each(VERBS)(
       expiresAt: it.clock.now() + VIRTUAL_LIFE_MS,
     });
     expect(given.remainingMs()).toBe(VIRTUAL_LIFE_MS);
-    expect(it.virtualTokens.read(given.value.reveal())).toEqual({
+    expect(await it.virtualTokens.read(given.value.reveal())).toEqual({
       client: "dev",
       clientCreatedAt: 1_795_000_000_123,
       keyPrefix: "ats_01234567",
@@ -126,7 +127,7 @@ test.each(VERBS)(
 test("a WeCom application is called by its public name", async () => {
   const it = setup();
   const given = await it.delivery.get(callerOf("virtual"), tokenOf(wecomSlot()));
-  expect(it.virtualTokens.read(given.value.reveal())?.app).toBe("ww1_1000002");
+  expect((await it.virtualTokens.read(given.value.reveal()))?.app).toBe("ww1_1000002");
 });
 
 test("a virtual client waits for no longer life of a token that it does not see, and how it came by it is noted", async () => {

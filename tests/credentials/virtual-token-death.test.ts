@@ -37,7 +37,7 @@ async function startProcess(store: Store, clock: ManualClock) {
   await clients.refresh();
   const limits = { anonymous: false, anonymousPerSecond: 0, workers: 1 };
   const access = new Access({ directory, clients, clock, ...limits });
-  const virtualTokens = new VirtualTokens(store.virtualTokenKey, clock);
+  const virtualTokens = new VirtualTokens(store.virtualTokenKeys, clock);
   const { changes, issuedTokens: index } = store;
   const known = new TokenIntrospector({ virtualTokens, index, directory, changes, clock });
   const standing = {

@@ -1,11 +1,11 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { drizzle } from "drizzle-orm/bun-sqlite";
 import { createHmac } from "node:crypto";
 import { renameSync, rmSync } from "node:fs";
 import { type AuditEntry, AuditFailure } from "../../src/audit/audit-entry.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
-import { runStatement, type Transaction } from "../../src/store/sqlite/statement.ts";
+import { SqlDatabase } from "../../src/store/sql.ts";
+import { SqliteEngine } from "../../src/store/sqlite/sqlite-engine.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { unlockDatabase } from "../../src/store/sqlite/unlock.ts";
 import { callCounts } from "../../src/store/sqlite/schema.ts";
@@ -424,13 +424,16 @@ test("P7: the same entry under another key has another hash: who has the file al
 /** A chain of its own, for transactions that somebody else runs. */
 function chainIn(files: StoreFolder) {
   const failures: string[] = [];
-  const database = openDatabase(files.path);
+  const reader = openDatabase(files.path);
+  const engine = new SqliteEngine(files.path, reader, files.clock, () => undefined);
   const key = new Uint8Array(32);
   const chain = new AuditChain({ key, clock: files.clock, onFailed: (code) => failures.push(code) });
-  const orm = drizzle({ client: database });
-  const inTransaction = (work: (transaction: Transaction) => void) =>
-    runStatement(files.clock, () => orm.transaction(work, { behavior: "immediate" }));
-  return { chain, failures, inTransaction, [Symbol.dispose]: () => database.close() };
+  const database = new SqlDatabase(engine);
+  const close = () => {
+    engine.close();
+    reader.close();
+  };
+  return { chain, failures, database, [Symbol.dispose]: close };
 }
 
 const usageRows = (database: Database) => database.query("SELECT * FROM usage").all();
@@ -439,12 +442,12 @@ const CALL = { platform: "weixin", appId: "wx1", endpoint: "/x", day: "2026-11-2
 test("P7: an entry in somebody else's transaction stands and falls with it", async () => {
   using it = await setup(0);
   using own = chainIn(it.files);
-  await own.inTransaction((transaction) => {
-    transaction.insert(callCounts).values(CALL).run();
-    own.chain.append(transaction, entryOf());
+  await own.database.transact(async (queries) => {
+    await queries.insert(callCounts).values(CALL);
+    await own.chain.append(queries, entryOf());
   });
-  const undone = own.inTransaction((transaction) => {
-    own.chain.append(transaction, entryOf());
+  const undone = own.database.transact(async (queries) => {
+    await own.chain.append(queries, entryOf());
     throw new Error("changed my mind");
   });
   expect(await undone.catch(String)).toContain("changed my mind");
@@ -459,9 +462,9 @@ test("P7: a change whose entry is refused is not made, and is told of once", asy
   it.intruder.run(
     "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'canary'); END",
   );
-  const change = own.inTransaction((transaction) => {
-    transaction.insert(callCounts).values(CALL).run();
-    own.chain.append(transaction, entryOf({ client: "canary" }));
+  const change = own.database.transact(async (queries) => {
+    await queries.insert(callCounts).values(CALL);
+    await own.chain.append(queries, entryOf({ client: "canary" }));
   });
   const failure = await failureOf(change);
   expect(failure).toBeInstanceOf(AuditFailure);

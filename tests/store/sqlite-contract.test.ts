@@ -1,3 +1,6 @@
+import { SqlDatabase } from "../../src/store/sql.ts";
+import { createDatabase, migrate, openDatabase } from "../../src/store/sqlite/open-database.ts";
+import { SqliteEngine } from "../../src/store/sqlite/sqlite-engine.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { appStoreContract } from "./contract/app-store.ts";
@@ -10,6 +13,7 @@ import { credentialStoreContract } from "./contract/credential-store.ts";
 import { issuedTokenIndexContract } from "./contract/issued-token-index.ts";
 import { loginAnswerStoreContract } from "./contract/login-answer-store.ts";
 import { dueCredentialsContract } from "./contract/due-credentials.ts";
+import { keyringContract, type OpenTables } from "./contract/keyring.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 import { pacingStoreContract } from "./contract/pacing-store.ts";
 
@@ -24,6 +28,21 @@ const openSqlite: OpenStore = async () => {
   return { store, clock, beside: () => folder.open(), reopen, dispose: () => folder[Symbol.dispose]() };
 };
 
+const openTables: OpenTables = async () => {
+  const folder = new StoreFolder();
+  createDatabase(folder.path);
+  const reader = openDatabase(folder.path);
+  migrate(reader, 1);
+  const engine = new SqliteEngine(folder.path, reader, folder.clock, () => undefined);
+  const dispose = () => {
+    engine.close();
+    reader.close();
+    folder[Symbol.dispose]();
+  };
+  return { database: new SqlDatabase(engine), dispose };
+};
+
+keyringContract("SQLite", openTables);
 credentialStoreContract("SQLite", openSqlite);
 credentialLeaseContract("SQLite", openSqlite);
 dueCredentialsContract("SQLite", openSqlite);

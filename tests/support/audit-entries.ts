@@ -1,10 +1,8 @@
-import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { Denial } from "../../src/audit/audit-counts.ts";
 import type { AuditEntry, AuditRecord } from "../../src/audit/audit-entry.ts";
 import type { AuditFilter, AuditStore, MinuteCount, UsageCount } from "../../src/audit/audit-store.ts";
 import type { Clock } from "../../src/clock.ts";
 import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
-import { runStatement } from "../../src/store/sqlite/statement.ts";
 import { unlockDatabase } from "../../src/store/sqlite/unlock.ts";
 
 /** An audit entry of a client that has cleared a token, with what a test wants otherwise. */
@@ -36,7 +34,7 @@ export async function appendAtOnce(
   count: number,
   entry: (number: number) => AuditEntry,
 ): Promise<void> {
-  const { database, keyring } = await unlockDatabase({
+  const { sql, keyring, close } = await unlockDatabase({
     path,
     masterKey: undefined,
     masterKeyFile: keyPath,
@@ -45,16 +43,11 @@ export async function appendAtOnce(
   });
   const chain = new AuditChain({ key: keyring.auditKey(), clock });
   try {
-    await runStatement(clock, () =>
-      drizzle({ client: database }).transaction(
-        (transaction) => {
-          for (let number = 1; number <= count; number++) chain.append(transaction, entry(number));
-        },
-        { behavior: "immediate" },
-      ),
-    );
+    await sql.transact(async (queries) => {
+      for (let number = 1; number <= count; number++) await chain.append(queries, entry(number));
+    });
   } finally {
-    database.close();
+    close();
   }
 }
 

@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
 import { Secret } from "../../src/secret.ts";
 import {
   rotateMasterKey,
@@ -30,13 +31,16 @@ export interface Contents {
   readonly digest: string;
   /** The slots of which the tokens are known to be. */
   readonly slots: readonly (string | undefined)[];
-  readonly virtualTokenKey: string;
+  /** Whether a virtual token that was issued when it was filled is still one. */
+  readonly isVirtualTokenKnown: boolean;
   readonly faults: readonly StoreFault[];
   readonly isAuditIntact: boolean;
 }
 
 /** A store folder with something in every sealed column, and ways to change its master key and to look what is left. */
 export class RotationFolder extends StoreFolder {
+  #virtualToken = new Secret("");
+
   /** Fills it: apps, their tokens, a dead token, and a login's answer. */
   async fill(tokens = APPS, options: Partial<SqliteStoreOptions> = {}): Promise<void> {
     const store = await this.open(options);
@@ -54,7 +58,20 @@ export class RotationFolder extends StoreFolder {
     await store.credentials.markRevoked(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
     await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
     await store.loginAnswers.complete(LOGIN_KEY, new Secret(LOGIN_ANSWER));
+    this.#virtualToken = this.issue(store);
     this.close();
+  }
+
+  /** A virtual token of now, signed with the store's key. */
+  issue(store: Pick<Store, "virtualTokenKeys">): Secret {
+    const issuedAt = this.clock.now();
+    const claims = { client: "dev", clientCreatedAt: 1, keyPrefix: "ats_01234567", app: "wx0", issuedAt };
+    return new VirtualTokens(store.virtualTokenKeys, this.clock).issue(claims);
+  }
+
+  /** Whether the store takes that virtual token for one of its own that is valid. */
+  async knows(store: Pick<Store, "virtualTokenKeys">, token: Secret): Promise<boolean> {
+    return (await new VirtualTokens(store.virtualTokenKeys, this.clock).read(token.reveal())) !== undefined;
   }
 
   /** What an open store reads; equal before and after a change of the key. */
@@ -74,7 +91,7 @@ export class RotationFolder extends StoreFolder {
       login: login.state === "answered" ? login.answer.reveal() : login.state,
       digest: store.digest("weixin", "wx0", new Secret("some secret")),
       slots: await Promise.all(names.map((_, n) => slotByToken(n))),
-      virtualTokenKey: Buffer.from(store.virtualTokenKey).toString("hex"),
+      isVirtualTokenKnown: await this.knows(store, this.#virtualToken),
       faults: await store.probe(),
       isAuditIntact: (await store.audit.verify()).isIntact,
     };

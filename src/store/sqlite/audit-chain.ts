@@ -5,7 +5,6 @@ import type { ChainBreak } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
 import type { ErrorCode } from "../../errors.ts";
 import { type Queries, sqlFailureOf, unusable } from "../sql.ts";
-import { isBusy, sqliteErrorOf, type Transaction } from "./statement.ts";
 import { MAX_NUMBER } from "./damaged-rows.ts";
 import { auditEnds, auditEntries, revisions } from "./schema.ts";
 
@@ -97,37 +96,9 @@ export class AuditChain {
    *
    * @throws {AuditFailure} when it can't be written: let it pass, so that all of the transaction is undone.
    */
-  append(transaction: Transaction, entry: AuditEntry, raised?: TiedTopic): void {
+  async append(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
     try {
-      const ends = this.#endsOf(
-        transaction.select().from(auditEnds).all(),
-        transaction.values(NEWEST),
-        transaction.select().from(revisions).all(),
-      );
-      const { row, written, last } = this.#link(entry, ends, raised);
-      transaction.insert(auditEntries).values(row).run();
-      for (const end of written)
-        transaction
-          .insert(auditEnds)
-          .values(end)
-          .onConflictDoUpdate({ target: auditEnds.name, set: end })
-          .run();
-      transaction
-        .insert(revisions)
-        .values(last)
-        .onConflictDoUpdate({ target: revisions.name, set: last })
-        .run();
-    } catch (error) {
-      const failure = sqliteErrorOf(error);
-      if (!failure || isBusy(failure)) throw error;
-      throw this.#report(failure.code);
-    }
-  }
-
-  /** As `append`, in a transaction of the SQL port. */
-  async appendTo(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
-    try {
-      await this.tryAppendTo(queries, entry, raised);
+      await this.tryAppend(queries, entry, raised);
     } catch (error) {
       const failure = sqlFailureOf(error);
       if (!failure || failure.isBusy) throw error;
@@ -135,8 +106,8 @@ export class AuditChain {
     }
   }
 
-  /** As `appendTo`; a failure is not reported, and thrown as it came. */
-  async tryAppendTo(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
+  /** As `append`; a failure is not reported, and thrown as it came. */
+  async tryAppend(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
     const { row, written, last } = this.#link(entry, await this.ends(queries), raised);
     await queries.insert(auditEntries).values(row);
     await this.#put(queries, written, last);

@@ -5,6 +5,7 @@ import { ServiceError } from "../../errors.ts";
 import type { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
+import type { Queries } from "../sql.ts";
 import { credentials } from "./schema.ts";
 
 /** The columns of a credential whose texts are sealed. */
@@ -27,9 +28,14 @@ export class SealedCredentials {
     this.#onDamaged = onDamaged;
   }
 
-  /** The text to be stored in a column of the credential's row; see `Keyring.seal`. */
-  seal(name: CredentialName, column: SealedColumn, secret: Secret): string {
-    return this.#keyring.seal(secret, place(name, column));
+  /** The text that a transaction is to store in a column of the credential's row. Throws as `Keyring.sealingKey`. */
+  async seal(
+    transaction: Queries,
+    name: CredentialName,
+    column: SealedColumn,
+    secret: Secret,
+  ): Promise<string> {
+    return (await this.#keyring.sealingKey(transaction)).seal(secret, place(name, column));
   }
 
   /** The digest by which an access token is known again; see `Keyring.tokenDigest`. */
@@ -38,27 +44,27 @@ export class SealedCredentials {
   }
 
   /** What a row says. */
-  toRecord(name: CredentialName, row: typeof credentials.$inferSelect): CredentialRecord {
+  async toRecord(name: CredentialName, row: typeof credentials.$inferSelect): Promise<CredentialRecord> {
     const { generation, issuedAt, expiresAt, renewBeforeMs, isRejected } = row;
-    const value = this.#open(name, "value", row.value);
+    const value = await this.#open(name, "value", row.value);
     const isThere = value !== undefined && issuedAt !== null && expiresAt !== null;
     const renewal = renewBeforeMs === null ? {} : { renewBeforeMs };
     return {
       generation,
       credential: isThere ? { value, issuedAt, expiresAt, ...renewal } : undefined,
       isRejected,
-      revoked: this.#open(name, "dead_value", row.deadValue),
+      revoked: await this.#open(name, "dead_value", row.deadValue),
       wasSaved: row.firstSavedAt !== null,
       usedAt: row.usedAt ?? undefined,
       epoch: row.epoch,
     };
   }
 
-  #open(name: CredentialName, column: SealedColumn, text: string | null): Secret | undefined {
+  async #open(name: CredentialName, column: SealedColumn, text: string | null): Promise<Secret | undefined> {
     if (text === null) return undefined;
     const where = place(name, column);
     try {
-      return this.#keyring.open(text, where);
+      return await this.#keyring.open(text, where);
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
       const key = `${where.row} ${column}`;

@@ -37,7 +37,7 @@ export async function backfillTokenDigests(
       const found = await list(queries, after);
       for (const row of found) {
         for (const name of toName(row)) {
-          const { credential, revoked } = sealed.toRecord(name, row);
+          const { credential, revoked } = await sealed.toRecord(name, row);
           if (!credential || revoked?.equals(credential.value)) continue;
           const set = { valueDigest: sealed.digest(credential.value) };
           await queries.update(credentials).set(set).where(isNamed(name));

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { ServiceError } from "../../errors.ts";
 import { type DatabaseFiles, lostMessage } from "./database-files.ts";
 import { makeFolderOf, syncFolderOf } from "../durable-files.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import { BACKGROUND_ATTEMPTS, BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
 import initial from "../../../drizzle/0000_initial.sql" with { type: "text" };
 import engine from "../../../drizzle/0001_engine.sql" with { type: "text" };
@@ -263,21 +264,28 @@ const AUDIT_UNWRITABLE =
  * well. Never throws.
  */
 export async function probeDatabase(
-  database: Database,
-  files: DatabaseFiles,
-  { proveKey, writeAudit }: { readonly proveKey: () => boolean; readonly writeAudit: () => Promise<void> },
+  {
+    database,
+    files,
+    sql: store,
+  }: { readonly database: Database; readonly files: DatabaseFiles; readonly sql: SqlDatabase },
+  {
+    proveKey,
+    writeAudit,
+  }: { readonly proveKey: () => Promise<boolean>; readonly writeAudit: () => Promise<void> },
   clock: Clock,
 ): Promise<readonly StoreFault[]> {
   const lost = files.look();
   if (lost !== undefined) return [{ part: "database", message: lostMessage(lost) }];
-  const checks: readonly (readonly [StoreFault["part"], () => string | undefined])[] = [
-    ["database", () => write(database)],
-    ["key", () => (proveKey() ? undefined : NO_KEY)],
-    ["migrations", () => (isMigrated(database) ? undefined : NOT_MIGRATED)],
+  const readMigrations = () => (isMigrated(database) ? undefined : NOT_MIGRATED);
+  const checks: readonly (readonly [StoreFault["part"], () => Promise<string | undefined>])[] = [
+    ["database", () => store.transact(write, { maxAttempts: BACKGROUND_ATTEMPTS })],
+    ["key", async () => ((await proveKey()) ? undefined : NO_KEY)],
+    ["migrations", () => runStatement(clock, readMigrations, BACKGROUND_ATTEMPTS)],
   ];
   const faults: StoreFault[] = [];
   for (const [part, check] of checks) {
-    const message = await runStatement(clock, check, BACKGROUND_ATTEMPTS).catch(messageOf);
+    const message = await check().catch(messageOf);
     if (message !== undefined) faults.push({ part, message });
   }
   // Where nothing can be written, that is the reason.
@@ -288,9 +296,9 @@ export async function probeDatabase(
 }
 
 /** The user version is in the header page and means nothing to us; SQLite writes it even when it stays the same. */
-function write(database: Database): undefined {
-  const standing = database.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version;
-  database.run(`PRAGMA user_version = ${standing ?? 0}`);
+async function write(queries: Queries): Promise<undefined> {
+  const [standing] = await queries.values<[number]>("PRAGMA user_version");
+  await queries.values(`PRAGMA user_version = ${standing?.[0] ?? 0}`);
 }
 
 function isMigrated(database: Database): boolean {

@@ -1,18 +1,18 @@
-import type { Database } from "bun:sqlite";
-import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
+import { VIRTUAL_LIFE_MS } from "../../credentials/virtual-tokens.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Keyring } from "../keyring.ts";
 import { chooseNewKey, requireNewKey } from "../new-key.ts";
 import { backupKey, removeTempFiles, replaceKey } from "../key-file.ts";
 import type { SealedPlace, SealingKey } from "../sealing-key.ts";
+import type { Queries, Sql } from "../sql.ts";
 import { AuditChain } from "./audit-chain.ts";
-import type { DatabaseFiles } from "./database-files.ts";
+import { replaceVirtualTokenKey } from "./data-keys.ts";
 import { inspectDatabase } from "./open-database.ts";
 import { type Resealed, Resealing, SEALED_COLUMNS } from "./resealing.ts";
-import { runStatement, type Transaction } from "./statement.ts";
+import { runStatement } from "./statement.ts";
 import { dropPredecessor, insertSuccessor } from "./sqlite-key-table.ts";
-import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
+import { type UnlockedDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /** For so long the old key leads to the new one: even an idle process looks several times in it. Milliseconds. */
 const GRACE_MS = 1000;
@@ -24,6 +24,8 @@ const MAX_PURGES = 20;
 export interface RotationOptions extends Omit<UnlockOptions, "onKeyCreated"> {
   /** Where the new key is, or is put, when the old one is in the environment. */
   readonly newKeyFile: string | undefined;
+  /** Whether virtual tokens that are out are refused from now on, and not after `VIRTUAL_LIFE_MS`. Default false. */
+  readonly revokesVirtualTokens?: boolean;
   /** Called after each step, and now and then while texts are encrypted. */
   readonly onProgress?: (progress: RotationProgress) => void;
   /** Default `GRACE_MS`. */
@@ -47,9 +49,13 @@ export interface RotationReport {
   readonly resealed: number;
   /** What did not open even before, and was cleared. */
   readonly damaged: readonly SealedPlace[];
+  /** Whether virtual tokens that were out are refused from now on. */
+  readonly revokedVirtualTokens: boolean;
   /** Where the old key is kept; undefined when it came from the environment. */
   readonly oldKeyFile: string | undefined;
 }
+
+type Transaction = [queries: Queries, sql: Sql];
 
 /** The key that goes and the one that comes. */
 interface Pair {
@@ -67,6 +73,9 @@ interface Pair {
  * killed at any moment: the key that processes are given opens the database, and the next run completes what was
  * begun. Several at once do no harm.
  *
+ * The key of virtual tokens is changed by the second one: while the old master key leads to the new one, whoever has
+ * the old one would have the key of virtual tokens too.
+ *
  * @throws {ServiceError} `invalid_parameter` when `newKeyFile` is missing or makes no sense; `store_unusable` when
  * something does not open or a file can't be written. Nothing is lost then, and it can be run again.
  */
@@ -74,49 +83,45 @@ export async function rotateMasterKey(options: RotationOptions): Promise<Rotatio
   const { path, clock } = options;
   const { isMigrated, keys } = await runStatement(clock, () => inspectDatabase(path));
   if (!isMigrated || keys.length === 0) throw notReady(path);
-  const { database, files, keyring } = await unlockDatabase({ ...options, onKeyCreated: () => undefined });
+  const unlocked = await unlockDatabase({ ...options, onKeyCreated: () => undefined });
   try {
-    return await new Rotation(database, files, keyring, options).run();
+    return await new Rotation(unlocked, options).run();
   } finally {
-    closeDatabase(database, files);
+    unlocked.close();
   }
 }
 
 class Rotation {
-  readonly #database: Database;
-  readonly #files: DatabaseFiles;
+  readonly #unlocked: UnlockedDatabase;
   readonly #keyring: Keyring;
   readonly #options: RotationOptions;
   readonly #audit: AuditChain;
 
-  constructor(database: Database, files: DatabaseFiles, keyring: Keyring, options: RotationOptions) {
-    this.#database = database;
-    this.#files = files;
-    this.#keyring = keyring;
+  constructor(unlocked: UnlockedDatabase, options: RotationOptions) {
+    this.#unlocked = unlocked;
+    this.#keyring = unlocked.keyring;
     this.#options = options;
-    this.#audit = new AuditChain({ key: keyring.auditKey(), clock: options.clock });
+    this.#audit = new AuditChain({ key: this.#keyring.auditKey(), clock: options.clock });
   }
 
   async run(): Promise<RotationReport> {
     const { newKeyFile, clock, graceMs = GRACE_MS } = this.#options;
     if (newKeyFile !== undefined) removeTempFiles(newKeyFile);
-    await this.#do(() => this.#keyring.refresh());
+    const { sql } = this.#unlocked;
+    await this.#keyring.refresh();
     const candidate = chooseNewKey(this.#keyring, this.#options);
-    const prepared = new Resealing(this.#database, this.#keyring, candidate);
+    const prepared = new Resealing(this.#keyring, candidate);
     for (const column of SEALED_COLUMNS) {
-      for (let after: number | undefined = 0; after !== undefined;) {
-        const from: number = after;
-        after = await this.#do(() => prepared.prepare(column, from));
-        this.#report("encrypting", prepared.preparedCount);
-      }
+      await prepared.prepare({ query: (text, parameters) => sql.rows(text, parameters) }, column);
+      this.#report("encrypting", prepared.preparedCount);
     }
-    const { pair, written, oldKeyFile } = await this.#transact((transaction) =>
+    const { pair, written, oldKeyFile } = await sql.transact((...transaction) =>
       this.#begin(transaction, prepared, candidate),
     );
     this.#report("written", written.resealed);
     await clock.sleep(graceMs);
     this.#report("ending", written.resealed);
-    const late = await this.#transact((transaction) => this.#end(transaction, pair));
+    const late = await sql.transact((...transaction) => this.#end(transaction, pair));
     await this.#purge();
     const resealed = written.resealed + late.resealed;
     this.#report("ended", resealed);
@@ -126,33 +131,34 @@ class Rotation {
       isResumed: pair.isResumed,
       resealed,
       damaged: [...written.damaged, ...late.damaged],
+      revokedVirtualTokens: this.#options.revokesVirtualTokens ?? false,
       oldKeyFile,
     };
   }
 
   /** Writes everything under the new key. Several may come here at once; the first one's key is everybody's. */
-  #begin(
-    transaction: Transaction,
+  async #begin(
+    [queries, sql]: Transaction,
     prepared: Resealing,
     candidate: SealingKey,
-  ): { readonly pair: Pair; readonly written: Resealed; readonly oldKeyFile: string | undefined } {
-    const pair = this.#pairFor(candidate);
+  ): Promise<{ readonly pair: Pair; readonly written: Resealed; readonly oldKeyFile: string | undefined }> {
+    const pair = await this.#pairFor(queries, candidate);
     requireNewKey(pair.new, this.#options);
     const { masterKey, masterKeyFile } = this.#options;
     // First, so that a folder that can't be written stops it before anything has changed.
     const oldKeyFile = masterKey ? undefined : backupKey(masterKeyFile, pair.old);
     const isPrepared = pair.new.keyId === candidate.keyId;
-    const resealing = isPrepared ? prepared : new Resealing(this.#database, this.#keyring, pair.new);
-    const written = resealing.apply();
+    const resealing = isPrepared ? prepared : new Resealing(this.#keyring, pair.new);
+    const written = await resealing.apply(sql);
     if (!pair.isResumed) {
-      insertSuccessor(transaction, pair.old, pair.new, this.#options.clock.now());
-      this.#audit.append(transaction, entryOf(pair, written.resealed));
+      await insertSuccessor(queries, pair.old, pair.new, this.#options.clock.now());
+      await this.#audit.append(queries, entryOf(pair, { resealed: written.resealed }));
     }
     return { pair, written, oldKeyFile };
   }
 
-  #pairFor(candidate: SealingKey): Pair {
-    const rows = this.#keyring.reread();
+  async #pairFor(queries: Queries, candidate: SealingKey): Promise<Pair> {
+    const rows = await this.#keyring.reread(queries);
     const { current, old } = this.#keyring;
     if (!current || rows.length !== (old ? 2 : 1)) throw unreadable();
     if (old) return { old, new: current, isResumed: true };
@@ -167,37 +173,36 @@ class Rotation {
    * The key file is replaced while no other process can write to the database: so of two rotations one can't put its
    * key in the place of a newer one. When this is killed between the two, the database still has both keys.
    */
-  #end(transaction: Transaction, pair: Pair): Resealed {
-    const rows = this.#keyring.reread();
+  async #end([queries, sql]: Transaction, pair: Pair): Promise<Resealed> {
+    const { masterKey, masterKeyFile, clock, revokesVirtualTokens: revoke = false } = this.#options;
+    const rows = await this.#keyring.reread(queries);
     const isEnded = !rows.some(({ keyId }) => keyId === pair.old.keyId);
-    if (isEnded) return { resealed: 0, damaged: [] };
-    if (this.#keyring.current?.keyId !== pair.new.keyId) throw unreadable();
-    requireNewKey(pair.new, this.#options);
-    // What another process has written meanwhile under the old key would be lost with it.
-    const late = new Resealing(this.#database, this.#keyring, pair.new).apply();
-    if (!this.#options.masterKey) replaceKey(this.#options.masterKeyFile, pair.old, pair.new);
-    dropPredecessor(transaction, pair.old);
+    let late: Resealed = { resealed: 0, damaged: [] };
+    if (!isEnded) {
+      if (this.#keyring.current?.keyId !== pair.new.keyId) throw unreadable();
+      requireNewKey(pair.new, this.#options);
+      // What another process has written meanwhile under the old key would be lost with it.
+      late = await new Resealing(this.#keyring, pair.new).apply(sql);
+      if (!masterKey) replaceKey(masterKeyFile, pair.old, pair.new);
+      await dropPredecessor(queries, pair.old);
+      await this.#keyring.reread(queries);
+    }
+    if (isEnded && !revoke) return late;
+    const now = clock.now();
+    // Other processes sign with the former key until they have learnt of the new one.
+    const until = now + VIRTUAL_LIFE_MS + GRACE_MS;
+    await replaceVirtualTokenKey(queries, this.#keyring, { now, until, revoke });
+    if (revoke) await this.#audit.append(queries, entryOf(pair, { virtual_tokens: "revoked" }));
     return late;
   }
 
   /** Empties the log, in which texts under the old key still are. What can't be emptied is, with time, overwritten. */
   async #purge(): Promise<void> {
     for (let attempt = 1; attempt <= MAX_PURGES; attempt++) {
-      const query = this.#database.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)");
-      if ((await this.#do(() => query.get()))?.busy === 0) return;
+      const query = this.#unlocked.database.query<{ busy: number }, []>("PRAGMA wal_checkpoint(TRUNCATE)");
+      if ((await runStatement(this.#options.clock, () => query.get()))?.busy === 0) return;
       await this.#options.clock.sleep(PURGE_PAUSE_MS);
     }
-  }
-
-  async #transact<T>(work: (transaction: Transaction) => T): Promise<T> {
-    const orm = drizzle({ client: this.#database });
-    const result = await this.#do(() => orm.transaction(work, { behavior: "immediate" }));
-    this.#files.check();
-    return result;
-  }
-
-  #do<T>(work: () => T): Promise<T> {
-    return runStatement(this.#options.clock, work);
   }
 
   #report(step: RotationProgress["step"], resealed: number): void {
@@ -205,7 +210,7 @@ class Rotation {
   }
 }
 
-function entryOf(pair: Pair, resealed: number): AuditEntry {
+function entryOf(pair: Pair, facts: AuditEntry["detail"]): AuditEntry {
   return {
     client: "(command line)",
     environment: "",
@@ -215,7 +220,7 @@ function entryOf(pair: Pair, resealed: number): AuditEntry {
     app: "",
     outcome: "ok",
     tokenDigest: "",
-    detail: { old: pair.old.keyId, new: pair.new.keyId, resealed },
+    detail: { old: pair.old.keyId, new: pair.new.keyId, ...facts },
   };
 }
 

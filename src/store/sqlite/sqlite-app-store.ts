@@ -12,10 +12,11 @@ import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
-import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
+import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
 import { apps, credentials, fingerprints, pacing } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
+type OpenableRow = Row & { readonly openSecret: () => Secret };
 type Source = "environment" | "managed";
 
 const ENVIRONMENT: Source = "environment";
@@ -41,19 +42,18 @@ export class SqliteAppStore implements AppStore {
   }
 
   async list(): Promise<App[]> {
-    const rows = await this.#database.read((queries) => queries.select().from(apps));
-    return rows.map((row) => this.#toApp(row));
+    return this.#list(undefined);
   }
 
   async listManaged(): Promise<App[]> {
-    return (await this.#rowsOf("managed")).map((row) => this.#toApp(row));
+    return this.#list("managed");
   }
 
   async create(app: App, entry: AuditEntry): Promise<void> {
     await this.#change(entry, async (queries, version) => {
       const written = await queries
         .insert(apps)
-        .values({ ...toColumns(app), ...this.#managedColumns(app), version })
+        .values({ ...toColumns(app), ...(await this.#managedColumns(queries, app)), version })
         .onConflictDoNothing()
         .returning({ version: apps.version })
         .get();
@@ -71,8 +71,8 @@ export class SqliteAppStore implements AppStore {
         .from(apps)
         .where(isVersion(name, version - 1));
       if (!current) throw outdated();
-      const hasSecret = this.#openManaged(current)?.equals(app.secret) ?? false;
-      const columns = { ...this.#managedColumns(app), tokenMode: name.tokenMode };
+      const hasSecret = this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false;
+      const columns = { ...(await this.#managedColumns(queries, app)), tokenMode: name.tokenMode };
       await queries
         .update(apps)
         .set(hasSecret ? { ...columns, secret: current.secret } : columns)
@@ -108,25 +108,28 @@ export class SqliteAppStore implements AppStore {
     const byKey = new Map(stored.map((row) => [rowKey(row), row]));
     const kept = wanted.map(toColumns).map((columns) => {
       const row = byKey.get(rowKey(columns));
-      const hasSecret =
-        row !== undefined && this.#keyring.open(row.secret, place(row)).equals(columns.secret);
-      return { columns, hasSecret, isUnchanged: hasSecret && row.tokenMode === columns.tokenMode };
+      const hasSecret = row?.openSecret().equals(columns.secret) ?? false;
+      return { columns, hasSecret, isUnchanged: hasSecret && row?.tokenMode === columns.tokenMode };
     });
     const keptKeys = new Set(kept.map(({ columns }) => rowKey(columns)));
     const gone = stored.filter((row) => !keptKeys.has(rowKey(row)));
     // A row that does not open under its name is a damaged one, and then nothing may be written.
-    for (const row of gone) this.#keyring.open(row.secret, place(row));
+    for (const row of gone) row.openSecret();
     const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
     // With which secret the credentials of both were obtained is not written down.
     const doubtful = changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns);
     const reset = [...gone, ...doubtful, ...both.map(toColumns)];
     await this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
       for (const name of gone) await queries.delete(apps).where(isNamed(name));
       await this.#forget(queries, reset);
       for (const columns of changed.map((each) => each.columns)) {
         const { tokenMode, secret } = columns;
-        const sealed = this.#keyring.seal(secret, place(columns));
-        const values = { tokenMode, secret: sealed, updatedAt: this.#clock.now() };
+        const values = {
+          tokenMode,
+          secret: sealingKey.seal(secret, place(columns)),
+          updatedAt: this.#clock.now(),
+        };
         const target = [apps.platform, apps.appId, apps.agent];
         await queries
           .insert(apps)
@@ -165,16 +168,28 @@ export class SqliteAppStore implements AppStore {
     });
   }
 
-  #rowsOf(source: Source): Promise<Row[]> {
-    const isOf = eq(apps.source, source);
-    return this.#database.read((queries) => queries.select().from(apps).where(isOf));
+  async #list(source: Source | undefined): Promise<App[]> {
+    return (await this.#rowsOf(source)).map((row) => this.#toApp(row));
+  }
+
+  /** The rows, and what opens their secrets: under the keys of the same moment. */
+  #rowsOf(source: Source | undefined): Promise<OpenableRow[]> {
+    const isOf = source && eq(apps.source, source);
+    return this.#database.snapshot(async (queries) => {
+      await this.#keyring.refresh(queries);
+      return (await queries.select().from(apps).where(isOf)).map((row) => this.#openable(row));
+    });
+  }
+
+  #openable(row: Row): OpenableRow {
+    return { ...row, openSecret: this.#keyring.opener(row.secret, place(row)) };
   }
 
   /** Raises the epoch, does a change of managed apps, which is given it, and writes its entry, all or nothing. */
   async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
     await this.#database.transact(async (queries) => {
-      await work(queries, await raiseEpochIn(queries, "apps"));
-      await this.#audit.appendTo(queries, entry, "apps");
+      await work(queries, await raiseEpoch(queries, "apps"));
+      await this.#audit.append(queries, entry, "apps");
     });
     this.#changes.expire();
   }
@@ -190,13 +205,13 @@ export class SqliteAppStore implements AppStore {
       await queries.update(credentials).set(FORGOTTEN).where(isIssuedTo(name));
       await queries.delete(pacing).where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))));
     }
-    await raiseEpochIn(queries, "credentials");
+    await raiseEpoch(queries, "credentials");
   }
 
-  #managedColumns(app: App) {
-    const name = toColumns(app);
+  async #managedColumns(queries: Queries, app: App) {
+    const sealingKey = await this.#keyring.sealingKey(queries);
     return {
-      secret: this.#keyring.seal(app.secret, place(name)),
+      secret: sealingKey.seal(app.secret, place(toColumns(app))),
       updatedAt: this.#clock.now(),
       source: "managed",
       title: app.managed?.title ?? null,
@@ -206,14 +221,12 @@ export class SqliteAppStore implements AppStore {
   }
 
   /** The app of a row, whose secret is opened when it is first used: most callers use few of many apps. */
-  #toApp(row: Row): App {
+  #toApp(row: OpenableRow): App {
     const { appId: id, title, isDisabled, version } = row;
     const isManaged = row.source === "managed";
-    const openSecret = this.#keyring.opener(row.secret, place(row));
     let opened: { readonly secret: Secret | undefined } | undefined;
     // A damaged one must not take the others with it, nor the ways to repair it.
-    const open = () =>
-      (opened ??= { secret: isManaged ? this.#openManaged(row, openSecret) : openSecret() }).secret;
+    const open = () => (opened ??= { secret: isManaged ? this.#openManaged(row) : row.openSecret() }).secret;
     const isDamaged = () => open() === undefined;
     const managed = isManaged && {
       managed: {
@@ -249,9 +262,9 @@ export class SqliteAppStore implements AppStore {
   }
 
   /** The secret of a managed app; undefined for one that does not open, which is reported once. */
-  #openManaged(row: Row, open = this.#keyring.opener(row.secret, place(row))): Secret | undefined {
+  #openManaged(row: OpenableRow): Secret | undefined {
     try {
-      return open();
+      return row.openSecret();
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
       if (this.#damaged.get(rowKey(row)) !== row.secret) this.#onDamaged(rowKey(row));

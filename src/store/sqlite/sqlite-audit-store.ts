@@ -59,7 +59,7 @@ export class SqliteAuditStore implements AuditStore {
   }
 
   append(entry: AuditEntry): Promise<void> {
-    return this.#database.transact((queries) => this.#chain.appendTo(queries, entry));
+    return this.#database.transact((queries) => this.#chain.append(queries, entry));
   }
 
   addCounts(counts: readonly MinuteCount[]): Promise<void> {
@@ -112,7 +112,7 @@ export class SqliteAuditStore implements AuditStore {
   async probe(): Promise<void> {
     const undone = new Error("undone");
     const probing = this.#inBackground(async (queries) => {
-      await this.#chain.tryAppendTo(queries, PROBED);
+      await this.#chain.tryAppend(queries, PROBED);
       await this.#counts.add(queries, [{ minute: 0, kind: "usage", key: "", n: 0 }]);
       throw undone;
     });

@@ -5,7 +5,6 @@ import type { Queries } from "../sql.ts";
 import { MAX_NUMBER, raised as raisedNumber } from "./damaged-rows.ts";
 import { NEWEST_MIGRATION } from "./open-database.ts";
 import { revisions } from "./schema.ts";
-import type { Transaction } from "./statement.ts";
 
 /** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
 const KNOWLEDGE_MS = 25;
@@ -20,20 +19,11 @@ const MAX_NAMED = 1000;
  */
 const COMPATIBLE_FROM = "compatible_from";
 
-/** Raises the epoch of a topic with the rest of the transaction, and returns the new one. */
-export function raiseEpoch(transaction: Transaction, topic: Topic): number {
-  const number = raisedNumber(revisions.number);
-  const raised = transaction
-    .insert(revisions)
-    .values({ name: topic, number: 1 })
-    .onConflictDoUpdate({ target: revisions.name, set: { number } })
-    .returning({ number: revisions.number })
-    .get();
-  return raised.number;
-}
-
-/** As `raiseEpoch`, in a transaction of the SQL port; once it is committed, `SqliteChanges.expire` is to be called. */
-export async function raiseEpochIn(queries: Queries, topic: Topic): Promise<number> {
+/**
+ * Raises the epoch of a topic with the rest of the transaction, and returns the new one. Once that is committed,
+ * `SqliteChanges.expire` is to be called.
+ */
+export async function raiseEpoch(queries: Queries, topic: Topic): Promise<number> {
   const number = raisedNumber(revisions.number);
   const raised = await queries
     .insert(revisions)

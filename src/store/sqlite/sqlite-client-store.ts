@@ -19,7 +19,7 @@ import type { AuditChain } from "./audit-chain.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
-import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
+import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
 import { apiKeys, clients } from "./schema.ts";
 
 type Row = typeof clients.$inferSelect;
@@ -167,8 +167,8 @@ export class SqliteClientStore implements ClientStore {
   /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
   async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
     await this.#database.transact(async (queries) => {
-      await work(queries, await raiseEpochIn(queries, "clients"));
-      await this.#audit.appendTo(queries, entry, "clients");
+      await work(queries, await raiseEpoch(queries, "clients"));
+      await this.#audit.append(queries, entry, "clients");
     });
     this.#changes.expire();
   }

@@ -46,7 +46,7 @@ import {
   rememberRejected,
   unrememberRejected,
 } from "./rejected-tokens.ts";
-import { raiseEpochIn, type SqliteChanges } from "./sqlite-changes.ts";
+import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
 import { credentials } from "./schema.ts";
 import { addUses, countUses } from "./sqlite-pacing-store.ts";
 
@@ -160,7 +160,7 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get(),
     );
-    if (granted) return { isGranted: true, record: this.#sealed.toRecord(name, granted) };
+    if (granted) return { isGranted: true, record: await this.#sealed.toRecord(name, granted) };
     return { isGranted: false, record: await this.find(name) };
   }
 
@@ -185,7 +185,7 @@ export class SqliteCredentialStore implements CredentialStore {
       const [before] = await queries.select().from(credentials).where(isStanding);
       if (!before) return undefined;
       const now = this.#clock.now();
-      const digests = this.#digestsOf(name, before, credential.value, now);
+      const digests = await this.#digestsOf(name, before, credential.value, now);
       const { valueDigest } = digests;
       const isRepeated = typeof valueDigest === "string" && valueDigest === before.valueDigest;
       if (isRepeated && before.isRejected) await unrememberRejected(queries, valueDigest);
@@ -196,7 +196,7 @@ export class SqliteCredentialStore implements CredentialStore {
       return queries
         .update(credentials)
         .set({
-          value: this.#sealed.seal(name, "value", credential.value),
+          value: await this.#sealed.seal(queries, name, "value", credential.value),
           issuedAt: credential.issuedAt,
           expiresAt: credential.expiresAt,
           renewBeforeMs: credential.renewBeforeMs ?? null,
@@ -211,7 +211,7 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get();
     });
-    return saved ? { ...this.#sealed.toRecord(name, saved), credential } : this.find(name);
+    return saved ? { ...(await this.#sealed.toRecord(name, saved)), credential } : this.find(name);
   }
 
   async accept(name: CredentialName, credential: Credential): Promise<CredentialRecord> {
@@ -219,9 +219,9 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt } = credentials;
     // One from the future was written under a clock that has been set back since.
     const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
-    const [accepted] = await this.#change([{}], (queries) => {
+    const [accepted] = await this.#change([{}], async (queries) => {
       const set = {
-        value: this.#sealed.seal(name, "value", credential.value),
+        value: await this.#sealed.seal(queries, name, "value", credential.value),
         issuedAt: credential.issuedAt,
         expiresAt: credential.expiresAt,
         renewBeforeMs: null,
@@ -241,7 +241,7 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get();
     });
-    return accepted ? { ...this.#sealed.toRecord(name, accepted), credential } : this.find(name);
+    return accepted ? { ...(await this.#sealed.toRecord(name, accepted)), credential } : this.find(name);
   }
 
   async clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
@@ -258,7 +258,7 @@ export class SqliteCredentialStore implements CredentialStore {
           .onConflictDoUpdate({ target: TARGET, set: FORGOTTEN })
           .returning()
           .get();
-      if (endsRejected && entry) await this.#audit.appendTo(queries, entry);
+      if (endsRejected && entry) await this.#audit.append(queries, entry);
       return undefined;
     });
     return this.#toRecords(clears, rows);
@@ -290,7 +290,7 @@ export class SqliteCredentialStore implements CredentialStore {
       if (before?.valueDigest === digest) await rememberRejected(queries, before, now);
       await queries.update(credentials).set(NO_VALUE).where(isStanding);
       const digests = digestsWithout(digest);
-      const deadValue = this.#sealed.seal(name, "dead_value", revoked);
+      const deadValue = await this.#sealed.seal(queries, name, "dead_value", revoked);
       const death = { ...early, ...digests, deadValue, epoch: NEXT_EPOCH };
       return queries.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
@@ -331,9 +331,10 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
-  #digestsOf(name: CredentialName, before: Row, value: Secret, now: number): Digests {
+  async #digestsOf(name: CredentialName, before: Row, value: Secret, now: number): Promise<Digests> {
     if (!KINDS.find(name)?.isPresented) return {};
-    const isDead = this.#sealed.toRecord(name, { ...before, value: null }).revoked?.equals(value);
+    const { revoked } = await this.#sealed.toRecord(name, { ...before, value: null });
+    const isDead = revoked?.equals(value);
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);
   }
 
@@ -350,10 +351,10 @@ export class SqliteCredentialStore implements CredentialStore {
       const changed: (Row | undefined)[] = [];
       for (const item of items) {
         const row = await write(queries, item);
-        if (row && item.entry) await this.#audit.appendTo(queries, item.entry);
+        if (row && item.entry) await this.#audit.append(queries, item.entry);
         changed.push(row);
       }
-      if (changed.some((row) => row !== undefined)) await raiseEpochIn(queries, "credentials");
+      if (changed.some((row) => row !== undefined)) await raiseEpoch(queries, "credentials");
       return changed;
     });
     if (rows.some((row) => row !== undefined)) this.#changes.expire();

@@ -2,7 +2,7 @@ import { type Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
 import type { Clock } from "../../clock.ts";
 import { type Sql, type SqlEngine, SqlFailure, sqlFailureOf, type TransactionOptions } from "../sql.ts";
 import { openDatabase } from "./open-database.ts";
-import { holdStatements, isBusy, MAX_ATTEMPTS } from "./statement.ts";
+import { isBusy, MAX_ATTEMPTS } from "./statement.ts";
 
 /** So long a caller waits for other processes to finish writing, its turn in this process included. Milliseconds. */
 const MAX_WAIT_MS = 3000;
@@ -42,12 +42,7 @@ export class SqliteEngine implements SqlEngine {
     const { isReadOnly = false, maxAttempts = MAX_ATTEMPTS } = options;
     const [lane, begin] = isReadOnly ? [this.#reading, "BEGIN"] : [this.#writing, "BEGIN IMMEDIATE"];
     const askedAt = this.#clock.monotonic();
-    const run = () => {
-      const running = lane.run(begin, work);
-      if (!isReadOnly) void holdStatements(running.then(noop, noop));
-      return running;
-    };
-    return lane.next(() => this.#retry(maxAttempts, askedAt, run));
+    return lane.next(() => this.#retry(maxAttempts, askedAt, () => lane.run(begin, work)));
   }
 
   /** Closes what this has opened. A transaction that is open is undone, and fails. */

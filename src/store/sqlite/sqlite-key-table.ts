@@ -1,55 +1,57 @@
-import type { Database } from "bun:sqlite";
 import { eq } from "drizzle-orm";
-import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import type { KeyRow, KeyTable } from "../keyring.ts";
 import type { SealingKey } from "../sealing-key.ts";
+import type { Queries, SqlDatabase } from "../sql.ts";
 import { raiseEpoch } from "./sqlite-changes.ts";
-import type { Transaction } from "./statement.ts";
-import { keyring } from "./schema.ts";
+import { keyring, revisions } from "./schema.ts";
 
-/** The database's record of its master keys, in SQLite. Throws what SQLite throws. */
+/** The database's record of its master keys. Throws as `SqlDatabase.read`; in a transaction, what Drizzle throws. */
 export class SqliteKeyTable implements KeyTable {
-  readonly #database: BunSQLiteDatabase;
-  readonly #epoch: () => number;
+  readonly #database: SqlDatabase;
 
-  constructor(database: Database) {
-    this.#database = drizzle({ client: database });
-    const query = database.query<{ number: number }, []>("SELECT number FROM revisions WHERE name = 'keys'");
-    this.#epoch = () => query.get()?.number ?? 0;
+  constructor(database: SqlDatabase) {
+    this.#database = database;
   }
 
-  version(): number {
-    return this.#epoch();
+  async version(transaction?: Queries): Promise<number> {
+    const isKeys = eq(revisions.name, "keys");
+    const [row] = await this.#read(transaction, (queries) => queries.select().from(revisions).where(isKeys));
+    return row?.number ?? 0;
   }
 
-  rows(): readonly KeyRow[] {
-    return this.#database.select().from(keyring).all();
+  async rows(transaction?: Queries): Promise<readonly KeyRow[]> {
+    return this.#read(transaction, (queries) => queries.select().from(keyring));
+  }
+
+  async #read<T>(transaction: Queries | undefined, work: (queries: Queries) => PromiseLike<T>): Promise<T> {
+    return transaction ? work(transaction) : this.#database.read(work);
   }
 }
 
 /** Writes down a key of the database, made at `now` (epoch milliseconds). */
-export function insertKey(transaction: Transaction, key: SealingKey, now: number): void {
-  transaction.insert(keyring).values({ keyId: key.keyId, proof: key.keyCheck(), createdAt: now }).run();
-  raiseEpoch(transaction, "keys");
+export async function insertKey(queries: Queries, key: SealingKey, now: number): Promise<void> {
+  await queries.insert(keyring).values({ keyId: key.keyId, proof: key.keyCheck(), createdAt: now });
+  await raiseEpoch(queries, "keys");
 }
 
 /** Writes down that `next` takes the place of `current`: from now on a process that has one of them has both. */
-export function insertSuccessor(
-  transaction: Transaction,
+export async function insertSuccessor(
+  queries: Queries,
   current: SealingKey,
   next: SealingKey,
   now: number,
-): void {
-  insertKey(transaction, next, now);
-  const wrap = (key: SealingKey, wrapped: string) =>
-    transaction.update(keyring).set({ wrapped }).where(eq(keyring.keyId, key.keyId)).run();
-  wrap(next, next.wrap("new", current));
-  wrap(current, current.wrap("old", next));
+): Promise<void> {
+  await insertKey(queries, next, now);
+  const wrap = async (key: SealingKey, wrapped: string) => {
+    await queries.update(keyring).set({ wrapped }).where(eq(keyring.keyId, key.keyId));
+  };
+  await wrap(next, next.wrap("new", current));
+  await wrap(current, current.wrap("old", next));
 }
 
 /** Forgets `old`, and with it the way by which it led to the key that has taken its place. */
-export function dropPredecessor(transaction: Transaction, old: SealingKey): void {
-  transaction.delete(keyring).where(eq(keyring.keyId, old.keyId)).run();
-  transaction.update(keyring).set({ wrapped: null }).run();
-  raiseEpoch(transaction, "keys");
+export async function dropPredecessor(queries: Queries, old: SealingKey): Promise<void> {
+  await queries.delete(keyring).where(eq(keyring.keyId, old.keyId));
+  await queries.update(keyring).set({ wrapped: null });
+  await raiseEpoch(queries, "keys");
 }

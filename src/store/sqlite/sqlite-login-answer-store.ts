@@ -42,7 +42,8 @@ export class SqliteIdempotencyStore implements IdempotencyStore {
 
   async complete(key: string, answer: Secret): Promise<void> {
     await this.#database.transact(async (queries) => {
-      const set = { answer: this.#keyring.seal(answer, place(key)) };
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const set = { answer: sealingKey.seal(answer, place(key)) };
       await queries.update(loginAnswers).set(set).where(eq(loginAnswers.key, key));
     });
   }
@@ -54,9 +55,9 @@ export class SqliteIdempotencyStore implements IdempotencyStore {
     });
   }
 
-  #stateOf(key: string, answer: string | null): Exclude<IdempotencyState, { state: "ours" }> {
+  async #stateOf(key: string, answer: string | null): Promise<Exclude<IdempotencyState, { state: "ours" }>> {
     if (answer === null) return { state: "under_way" };
-    return { state: "answered", answer: this.#keyring.open(answer, place(key)) };
+    return { state: "answered", answer: await this.#keyring.open(answer, place(key)) };
   }
 }
 

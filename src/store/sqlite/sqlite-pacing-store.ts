@@ -67,7 +67,7 @@ export class SqlitePacingStore implements PacingStore {
   async unblock(keys: readonly string[], entry: AuditEntry): Promise<void> {
     await this.#database.transact(async (queries) => {
       await queries.delete(pacing).where(inArray(pacing.key, [...keys]));
-      await this.#audit.appendTo(queries, entry);
+      await this.#audit.append(queries, entry);
     });
   }
 

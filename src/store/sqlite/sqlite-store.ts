@@ -2,11 +2,11 @@ import { eq } from "drizzle-orm";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ErrorCode } from "../../errors.ts";
-import { SqlDatabase } from "../sql.ts";
 import type { Store } from "../store.ts";
 import { DamageReports } from "./damaged-rows.ts";
 import { SealedCredentials } from "./credential-rows.ts";
 import { AuditChain } from "./audit-chain.ts";
+import { readDataKeys } from "./data-keys.ts";
 import { SqliteAppStore } from "./sqlite-app-store.ts";
 import { SqliteChanges } from "./sqlite-changes.ts";
 import { SqliteClientStore } from "./sqlite-client-store.ts";
@@ -16,7 +16,6 @@ import {
   SqliteCredentialFacts,
   SqliteIssuedTokenIndex,
 } from "./sqlite-credential-facts.ts";
-import { SqliteEngine } from "./sqlite-engine.ts";
 import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
 import { SqliteCallCountStore } from "./sqlite-counts.ts";
 import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
@@ -24,7 +23,7 @@ import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./open-database.ts";
 import { settings } from "./schema.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
-import { closeDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
+import { unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /** Where the database is, what seals it, and who is told of what happens there. */
 export interface SqliteStoreOptions extends UnlockOptions {
@@ -50,18 +49,21 @@ export interface SqliteStoreOptions extends UnlockOptions {
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { clock } = options;
-  const { database, files, keyring } = await unlockDatabase(options);
-  const engine = new SqliteEngine(options.path, database, clock, () => files.check());
+  const { database, files, sql, keyring, close } = await unlockDatabase(options);
   const changes = new SqliteChanges(database, clock, () => options.onOutdated?.());
   // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
-  const keys = new Mirror(changes, "keys", async () => keyring.refresh());
+  const keys = new Mirror(changes, "keys", () =>
+    sql.snapshot(async (queries) => {
+      await keyring.refresh(queries);
+      keyring.use(await readDataKeys(queries, keyring));
+    }),
+  );
   keys.start();
   const stop = () => {
     keys.stop();
     changes.close();
   };
   try {
-    const sql = new SqlDatabase(engine);
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
     const auditStore = new SqliteAuditStore(sql, audit, clock);
     const damage = new DamageReports(options.onDamagedRow);
@@ -81,7 +83,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       clients: new SqliteClientStore(sql, audit, changes, damage),
       credentials: new SqliteCredentialStore(sql, sealed, clock, audit, changes),
       issuedTokens: new SqliteIssuedTokenIndex(sql, sealed),
-      virtualTokenKey: keyring.virtualTokenKey(),
+      virtualTokenKeys: { keys: () => keyring.virtualTokenKeys(), refresh: () => keys.refresh() },
       credentialFacts: new SqliteCredentialFacts(sql),
       pacing: new SqlitePacingStore(sql, clock, audit),
       callCounts: new SqliteCallCountStore(sql),
@@ -94,21 +96,19 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>
         probeDatabase(
-          database,
-          files,
+          { database, files, sql },
           { proveKey: () => keyring.isProven(), writeAudit: () => auditStore.probe() },
           clock,
         ),
       listLives: () => listStandingLives(sql),
       close: () => {
         stop();
-        engine.close();
-        closeDatabase(database, files);
+        close();
       },
     };
   } catch (error) {
     stop();
-    database.close();
+    close();
     throw error;
   }
 }

@@ -1,17 +1,17 @@
 import { constants as sqlite, type Database } from "bun:sqlite";
-import { drizzle } from "drizzle-orm/bun-sqlite";
-import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
 import { Keyring } from "../keyring.ts";
 import { createKeyFile, parseMasterKey, readKeyFile, removeTempFiles } from "../key-file.ts";
-import { MASTER_KEY_BYTES, type SealedPlace, SealingKey } from "../sealing-key.ts";
+import { SealingKey } from "../sealing-key.ts";
+import { type Queries, SqlDatabase } from "../sql.ts";
+import { ensureDataKeys } from "./data-keys.ts";
 import { DatabaseFiles } from "./database-files.ts";
 import { createDatabase, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
-import { runStatement, type Transaction } from "./statement.ts";
-import { dataKeys, settings } from "./schema.ts";
+import { runStatement } from "./statement.ts";
+import { SqliteEngine } from "./sqlite-engine.ts";
 import { insertKey, SqliteKeyTable } from "./sqlite-key-table.ts";
 
 /** Where the database is and what seals it. */
@@ -36,9 +36,13 @@ export interface UnlockOptions {
 
 /** An open database and the keys to it. */
 export interface UnlockedDatabase {
+  /** For what SQLite alone can do, and for what must be read without waiting. */
   readonly database: Database;
   readonly files: DatabaseFiles;
+  readonly sql: SqlDatabase;
   readonly keyring: Keyring;
+  /** Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it. */
+  readonly close: () => void;
 }
 
 /** Somebody may change the key between two looks: at the key file, and at the database. */
@@ -51,6 +55,9 @@ const MAX_LOOKS = 3;
  * a newer version is left as it is. A new database is on the disk before its key: where there is a key and no database,
  * that was lost, whenever a first start was cut off.
  *
+ * Looking at it, opening it and migrating it come before there is an engine, and need SQLite's own pragmas and files:
+ * they stay synchronous.
+ *
  * @throws {ServiceError} `store_unusable` with the next step.
  */
 export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDatabase> {
@@ -59,6 +66,7 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
   if (!exists) await runStatement(clock, () => createDatabase(path));
   const key = given ?? makeKey(options);
   const database = await runStatement(clock, () => openDatabase(path));
+  let engine: SqliteEngine | undefined;
   try {
     const begin = () => {
       if (given && !exists) endAnonymousAccess(database);
@@ -66,13 +74,19 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
     const isNew = await runStatement(clock, () => migrate(database, clock.now(), begin));
     if (isNew) options.onDatabaseCreated?.(path);
     const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
-    const keyring = new Keyring({ table: new SqliteKeyTable(database), key, readKey });
     const files = new DatabaseFiles(path, options.onDatabaseLost);
-    await runStatement(clock, () => proveKey(database, keyring, key, options));
-    files.check();
+    engine = new SqliteEngine(path, database, clock, () => files.check());
+    const close = () => {
+      engine?.close();
+      closeDatabase(database, files);
+    };
+    const sql = new SqlDatabase(engine);
+    const keyring = new Keyring({ table: new SqliteKeyTable(sql), key, readKey });
+    await sql.transact((queries) => proveKey(queries, keyring, key, options));
     if (!options.masterKey) removeTempFiles(options.masterKeyFile);
-    return { database, files, keyring };
+    return { database, files, sql, keyring, close };
   } catch (error) {
+    engine?.close();
     database.close();
     throw error;
   }
@@ -80,15 +94,11 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
 
 /** In the database that takes the place of a lost one: its clients are gone, and nobody else may have what they had. */
 function endAnonymousAccess(database: Database): void {
-  drizzle({ client: database }).insert(settings).values({ name: "anonymous", value: "off" }).run();
+  database.run("INSERT INTO settings (name, value) VALUES ('anonymous', 'off')");
 }
 
-/**
- * Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it.
- *
- * Where one of `files` is another's by now, nothing is done by its name: SQLite would take away the new one's log.
- */
-export function closeDatabase(database: Database, files: DatabaseFiles): void {
+/** Where one of `files` is another's by now, nothing is done by its name: SQLite would take away the new one's log. */
+function closeDatabase(database: Database, files: DatabaseFiles): void {
   const lost = files.look();
   try {
     if (lost !== undefined) database.fileControl(sqlite.SQLITE_FCNTL_PERSIST_WAL, 1);
@@ -152,43 +162,18 @@ function readKeyQuietly(path: string): SealingKey | undefined {
 }
 
 /** Writes down, once, which key seals this database; a process that came second with another key is turned away. */
-function proveKey(database: Database, keyring: Keyring, key: SealingKey, options: UnlockOptions): void {
-  drizzle({ client: database }).transaction(
-    (transaction) => {
-      if (keyring.reread().length === 0) {
-        insertKey(transaction, key, options.clock.now());
-        keyring.reread();
-      }
-      if (!keyring.current) throw wrongKey(options);
-      keyring.use(ensureDataKeys(transaction, keyring));
-    },
-    { behavior: "immediate" },
-  );
-}
-
-/**
- * The keys that outlive a change of the master key. They are made once; the digest key as it was derived from the
- * master key before there were any, so that what it has named keeps its name.
- */
-function ensureDataKeys(transaction: Transaction, keyring: Keyring) {
-  const rows = transaction.select().from(dataKeys).all();
-  const ensure = (name: string, make: () => Uint8Array | undefined): Uint8Array => {
-    const standing = rows.find((row) => row.name === name);
-    if (standing) return Buffer.from(keyring.open(standing.value, dataKeyPlace(name)).reveal(), "hex");
-    const made = rows.length === 0 ? make() : undefined;
-    if (!made) throw missingDataKey(name);
-    const value = keyring.seal(new Secret(Buffer.from(made).toString("hex")), dataKeyPlace(name));
-    transaction.insert(dataKeys).values({ name, value }).run();
-    return made;
-  };
-  return {
-    digest: ensure("digest", () => keyring.current?.derive("digest")),
-    audit: ensure("audit", () => randomBytes(MASTER_KEY_BYTES)),
-  };
-}
-
-function dataKeyPlace(row: string): SealedPlace {
-  return { table: "data_keys", row, column: "value" };
+async function proveKey(
+  queries: Queries,
+  keyring: Keyring,
+  key: SealingKey,
+  options: UnlockOptions,
+): Promise<void> {
+  if ((await keyring.reread(queries)).length === 0) {
+    await insertKey(queries, key, options.clock.now());
+    await keyring.reread(queries);
+  }
+  if (!keyring.current) throw wrongKey(options);
+  keyring.use(await ensureDataKeys(queries, keyring));
 }
 
 function originOf({ masterKey, masterKeyFile }: UnlockOptions): string {
@@ -220,13 +205,6 @@ function damagedProof(options: UnlockOptions): ServiceError {
   return new ServiceError(
     "store_unusable",
     `${originOf(options)}: 数据库中主密钥的记录已损坏，请从备份恢复数据库 (the database's proof of this key is damaged; restore the database from a backup)`,
-  );
-}
-
-function missingDataKey(name: string): ServiceError {
-  return new ServiceError(
-    "store_unusable",
-    `数据库缺少数据密钥 ${name}，请从备份恢复数据库 (the data key ${name} is missing in the database; restore it from a backup)`,
   );
 }
 
