@@ -45,7 +45,8 @@ function statusRoutes(parts: AppRouteParts) {
   const { access, directory, credentials } = parts;
   const show = showWith(parts);
   const known: RouteRules = { guard: (call) => access.checkKnown(call) };
-  const showVisible = (name: string, call: Call) => {
+  const showVisible = async (name: string, call: Call) => {
+    await catchUp(parts);
     if (!access.visibleApps(call)(name)) throw access.notGranted(call.principal);
     return show(name);
   };
@@ -54,6 +55,7 @@ function statusRoutes(parts: AppRouteParts) {
       "",
       async ({ query, request }) => {
         const isVisible = access.visibleApps(callOf(request));
+        await catchUp(parts);
         const size = Number(query.limit ?? PAGE);
         const found = directory.list({ after: query.after, limit: size + 1, isWanted: isVisible });
         const names = found.slice(0, size);
@@ -98,6 +100,7 @@ function statusRoutes(parts: AppRouteParts) {
       "/:app/unblock",
       async ({ params, request }) => {
         const call = callOf(request);
+        await catchUp(parts);
         const permit = access.slotOfApp(call, "token:refresh", params.app);
         await credentials.unblock(permit.slot, actorOf(permit.principal, call));
         return show(params.app, { permit });
@@ -127,8 +130,7 @@ function managementRoutes(parts: AppRouteParts) {
       // Before validation: only administrators learn what is wrong with a request.
       .derive(async ({ request }) => {
         const actor = access.admin(callOf(request));
-        // To see what another process has just changed. If it can't be read, the last copy is used.
-        await administration.refresh().catch(() => undefined);
+        await catchUp(parts);
         return { actor };
       })
       .post(
@@ -187,6 +189,11 @@ function managementRoutes(parts: AppRouteParts) {
         }),
       )
   );
+}
+
+/** Reads what another process has just changed, so that no ETag is of an older version. If it can't be read, the last copy is used. */
+async function catchUp({ administration }: AppRouteParts): Promise<void> {
+  await administration.refresh().catch(() => undefined);
 }
 
 function showWith({ directory, states }: AppRouteParts) {

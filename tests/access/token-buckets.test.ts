@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { heapStats } from "bun:jsc";
-import { TokenBuckets } from "../../src/access/limits.ts";
+import { CallerLimits, TokenBuckets } from "../../src/access/limits.ts";
+import { clientPrincipal } from "../support/callers.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const MOST = 10_000;
@@ -129,4 +130,16 @@ test("however many callers come, the memory of them stays within bounds", () => 
   // A bucket and its name are two objects; all of them would be six hundred thousand.
   expect(objects() - before).toBeLessThan(6 * MOST);
   expect(buckets.take("caller 299999", size)).toBe(1000);
+});
+
+test("requests from ever so many addresses, with wrong keys or none, give no client its requests back", () => {
+  const limits = new CallerLimits({ clock: new ManualClock(), anonymousPerSecond: 1, workers: 1 });
+  const { client } = clientPrincipal("one", { rateLimit: 1 }).owner;
+  expect([limits.ofClient(client), limits.ofClient(client) > 0]).toEqual([0, true]);
+  for (let n = 0; n < 2 * MOST; n++) {
+    const address = `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`;
+    limits.ofAddress(address);
+    limits.ofWrong(address);
+  }
+  expect(limits.ofClient(client)).toBeGreaterThan(0);
 });

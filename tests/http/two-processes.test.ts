@@ -43,6 +43,24 @@ test("what one process has made another knows at once, so that an administrator 
   expect((await at.change("POST", "/v1/apps", app, at.other)).status).toBe(201);
 });
 
+test("an app's ETag is of its last version, whichever process changed it", async () => {
+  await using at = await setupTwo();
+  const { change, other } = at;
+  const app = { platform: "weixin", app_id: "wx00000000000000dd", secret: "another-secret" };
+  const path = `/v1/apps/${app.app_id}`;
+  const missing = () => change("GET", path, undefined, other);
+  expect((await missing()).status).toBe(404);
+  expect((await change("POST", "/v1/apps", app)).status).toBe(201);
+  for (let round = 1; round <= 10; round++) {
+    const changed = await change("PATCH", path, { title: `title ${round}` });
+    const shown = await change("GET", path, undefined, other);
+    expect([shown.status, shown.headers.get("etag")]).toEqual([200, changed.headers.get("etag")]);
+    const { data } = await change("GET", "/v1/apps", undefined, other);
+    const titles = (data["apps"] as { title?: string }[]).map(({ title }) => title);
+    expect(titles).toContain(`title ${round}`);
+  }
+});
+
 test("a key that one process revokes no other serves a second later", async () => {
   await using at = await setupTwo();
   const { change, other } = at;
