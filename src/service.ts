@@ -225,6 +225,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         const signal = AbortSignal.timeout(upstreamMs?.total ?? CHECK_MS);
         return tokenSources[slot.platform].obtain(ref, { signal });
       },
+      record: (entry) => audit.record(entry),
       onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
     // Before the first request: a revoked caller must not be admitted.

@@ -31,6 +31,8 @@ export interface AppAdministrationParts {
   readonly directory: AppDirectory;
   /** Checks the secret of a slot upstream. Throws the upstream's refusal, or `rate_limited`. */
   readonly check: (slot: Slot) => Promise<unknown>;
+  /** Writes an entry of something that was not a change. Throws `AuditFailure`. */
+  readonly record: (entry: AuditEntry) => Promise<void>;
   /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
   readonly onCleared: (app: App) => void;
 }
@@ -60,7 +62,7 @@ export class AppAdministration {
   ): Promise<boolean> {
     if (this.#exists(app)) return false;
     refuse(checkEntry(app));
-    if (isVerified) await this.#check(app);
+    if (isVerified) await this.#check(app, actor);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
     const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
     try {
@@ -108,7 +110,7 @@ export class AppAdministration {
         ? { ...app, ...common, tokenMode: mode ?? app.tokenMode }
         : { ...app, ...common };
     if (isNewSecret) refuse(checkSecret(app.platform, secret));
-    if (secret && isVerified) await this.#check(changed);
+    if (secret && isVerified) await this.#check(changed, actor);
     const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
     await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
@@ -169,9 +171,19 @@ export class AppAdministration {
     return current?.secret.equals(slot.secret) !== true;
   }
 
-  #check({ platform, id, secret }: App): Promise<unknown> {
-    // A secret that is not held yet is checked by stable token, which leaves every classic token valid.
-    return this.#parts.check(this.#parts.directory.foreignSlot(platform, id, secret));
+  /** Verifies a secret upstream; a failure has an audit entry: a guess must not go unnoticed. */
+  async #check(app: App, actor: AuditActor): Promise<void> {
+    const { check, directory, record } = this.#parts;
+    try {
+      // A secret that is not held yet is checked by stable token, which leaves every classic token valid.
+      await check(directory.foreignSlot(app.platform, app.id, app.secret));
+    } catch (error) {
+      const { code, upstream } =
+        error instanceof ServiceError ? error : { code: "internal", upstream: undefined };
+      const entry = entryOf("app.secret_verified", app, actor, { errcode: upstream?.errcode });
+      await record({ ...entry, outcome: code });
+      throw error;
+    }
   }
 
   #managed(name: string, version: number | undefined): { app: App; management: Management } {

@@ -193,7 +193,8 @@ export interface AppStore {
    * changed or an app was removed, what was issued to the old one is cleared, because the new one may belong to another
    * application, and its backoff ends: the refusals of the old one mean nothing.
    *
-   * Resolves with those that are managed apps as well: these are not written, and when the environment changed, what was
+   * Each secret that changed, and each app that was added or removed, has an audit entry of the service's; the first apps
+   * have none. Resolves with those that are managed apps as well: these are not written, and when the environment changed, what was
    * issued to them is cleared likewise. Throws `store_unusable` when the apps changed and a stored one is damaged.
    */
   replaceAll(apps: readonly App[]): Promise<readonly App[]>;

@@ -21,6 +21,8 @@ export const AUDIT_ACTIONS = [
   "app.created",
   "app.updated",
   "app.secret_changed",
+  /** A secret that an administrator had verified, and that was refused or could not be verified. */
+  "app.secret_verified",
   "app.deleted",
   "app.unblocked",
   "client.created",

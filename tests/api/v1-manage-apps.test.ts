@@ -5,7 +5,7 @@ import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { createClient } from "../support/access-harness.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
-import { CORP, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/harness.ts";
+import { CORP, Harness, WECOM_FOREIGN, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const APPS = "/v1/apps";
 const SHOP = `${APPS}/${WX_FOREIGN.appId}`;
@@ -198,7 +198,7 @@ test("an app that another process has just disabled, removed or given a secret i
   }
 });
 
-test("a secret that WeChat refuses is HTTP 502 with its errcode when it is verified, and nothing is stored", async () => {
+test("a secret that WeChat refuses is HTTP 502 with its errcode when it is verified, and nothing but an audit entry is stored", async () => {
   await using t = await setup();
   const count = t.at.auditCount();
   const refused = await t.at.ask("POST", APPS, { ...NEW, secret: WRONG, verify: true });
@@ -207,7 +207,12 @@ test("a secret that WeChat refuses is HTTP 502 with its errcode when it is verif
   const wecom = await t.at.ask("POST", APPS, { ...NEW_AGENT, secret: WRONG, verify: true });
   expect([wecom.status, wecom.code, t.sandbox.calls(WECOM_TOKEN)]).toEqual([502, 40001, 1]);
   expect((await t.at.ask("GET", AGENT)).status).toBe(404);
-  expect(t.at.auditCount()).toBe(count);
+  const verified = { by: "admin", action: "app.secret_verified", outcome: "upstream_rejected" };
+  expect(await t.at.audited(2)).toMatchObject([
+    { ...verified, app: `${CORP}_${NEW_AGENT.agent}`, detail: { errcode: 40001 } },
+    { ...verified, app: NEW.app_id, detail: { errcode: 40125 } },
+  ]);
+  expect(t.at.auditCount()).toBe(count + 2);
 
   expect((await t.at.ask("POST", APPS, { ...NEW, verify: true })).status).toBe(201);
   const right = await t.at.ask("POST", APPS, { ...NEW_AGENT, verify: true });
@@ -215,9 +220,33 @@ test("a secret that WeChat refuses is HTTP 502 with its errcode when it is verif
   const { value } = (await t.token()).data;
   const before = t.at.auditCount();
   const change = await t.at.ask("PATCH", SHOP, { title: "New", secret: "e".repeat(32), verify: true });
-  expect([change.status, change.code, t.at.auditCount()]).toEqual([502, 40125, before]);
+  expect([change.status, change.code, t.at.auditCount()]).toEqual([502, 40125, before + 1]);
   expect(await t.shown()).toMatchObject({ title: "Shop", version: 1 });
   expect((await t.token()).data["value"]).toBe(value);
+});
+
+test("P7: a start that finds another secret, another app or one less in the environment says so in the audit", async () => {
+  await using world = await Harness.create();
+  const entries = async () =>
+    (await world.administer("/v1/audit")).data["entries"] as Record<string, unknown>[];
+  expect(await entries()).toEqual([]);
+  const restart = async (environment: Record<string, string>) => {
+    await world.stop();
+    await world.start(environment);
+    return (await entries()).map(({ client, action, app, detail }) => ({ client, action, app, detail }));
+  };
+  expect(await restart({})).toEqual([]);
+  const by = { client: "(service)", detail: { source: "environment" } };
+  const changed = { ...by, action: "app.secret_changed", app: WX.appId };
+  expect(await restart({ [`WEIXIN_SECRET_${WX.appId}`]: WRONG })).toEqual([changed]);
+  const another = { [`WEIXIN_SECRET_${WX_FOREIGN.appId}`]: WX_FOREIGN.secret };
+  const created = { ...by, action: "app.created", app: WX_FOREIGN.appId };
+  expect(await restart({ [`WEIXIN_SECRET_${WX.appId}`]: WRONG, ...another })).toEqual([created, changed]);
+  const deleted = { ...by, action: "app.deleted", app: WX_FOREIGN.appId };
+  expect(await restart({ [`WEIXIN_SECRET_${WX.appId}`]: WRONG })).toEqual([deleted, created, changed]);
+  const { text } = await world.administer("/v1/audit/verify");
+  expect(text).toContain('"intact":true');
+  expect(text).not.toContain(WRONG);
 });
 
 test("P7: a changed secret forgets what the old one got, everywhere in this process, and is not written down", async () => {

@@ -2,7 +2,7 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { Clock } from "../../clock.ts";
-import type { AuditEntry } from "../../audit/audit-entry.ts";
+import { type AuditAction, type AuditEntry, SERVICE } from "../../audit/audit-entry.ts";
 import { backoffKeysOfApp } from "../../credentials/backoff.ts";
 import { ServiceError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
@@ -140,6 +140,13 @@ export class SqliteAppStore implements AppStore {
         .insert(fingerprints)
         .values({ name: ENVIRONMENT, digest })
         .onConflictDoUpdate({ target: fingerprints.name, set: { digest } });
+      // The first ones are no change, and there may be a hundred thousand.
+      const known = stored.length === 0 ? [] : doubtful;
+      for (const name of known) {
+        const action = byKey.has(rowKey(name)) ? "app.secret_changed" : "app.created";
+        await this.#audit.append(queries, environmentEntry(action, name));
+      }
+      for (const name of gone) await this.#audit.append(queries, environmentEntry("app.deleted", name));
     });
     this.#changes.expire();
     return both;
@@ -304,6 +311,12 @@ function isIssuedTo({ platform, appId, agent }: RowName) {
     eq(credentials.appId, appId),
     inArray(credentials.slot, slots),
   );
+}
+
+/** What a start has found changed in the environment. */
+function environmentEntry(action: AuditAction, name: RowName): AuditEntry {
+  const [app, detail] = [appName(slotOf(name)), { source: ENVIRONMENT }];
+  return { ...SERVICE, action, app, outcome: "ok", tokenDigest: "", detail };
 }
 
 function slotOf({ platform, appId, agent }: RowName): SlotName {
