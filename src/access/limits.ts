@@ -119,16 +119,24 @@ export class CallerLimits {
 
 /** A guess: how long the calls under way take is not known. */
 const RETRY_MS = 1000;
-/** Half of what the forwarder lets through at once, so that one caller alone never takes all of it. */
-const DEFAULT_CONCURRENCY = 96;
-const WAIT_MS = 10_000;
+/** How many calls and how many uploads of one caller are under way at once: never all that the forwarder lets through. */
+const DEFAULT_CONCURRENCY = { calls: 96, uploads: 12 } as const;
+const WAIT_MS = { calls: 10_000, uploads: 120_000 } as const;
+/** How much of all bodies together a process holds; with what sending them takes, it stays below 200 MB. */
+const MAX_HELD_BYTES = 96 << 20;
+/** How much of it one caller alone takes. */
+const MAX_HELD_BYTES_OF_ONE = 72 << 20;
+
+type Kind = keyof typeof DEFAULT_CONCURRENCY;
 
 /** A call that wants to be counted. */
 export interface CountedCall {
   /** The caller's abort, which counts the call out: nobody reads or cancels the answer of a caller that has gone. */
   readonly signal: AbortSignal;
-  /** As how many calls it counts against the default; default 1. */
-  readonly permits?: number;
+  /** How many bytes of its body are held at most while it waits; default 0. */
+  readonly heldBytes?: number;
+  /** Whether its body is streamed: uploads queue apart, because each may take minutes. */
+  readonly isUpload?: boolean;
 }
 
 /**
@@ -137,17 +145,20 @@ export interface CountedCall {
  */
 export class Concurrency {
   readonly #workers: number;
-  readonly #waitMs: number;
+  readonly #waitMs: Readonly<Record<Kind, number>>;
   /** By client, of those that have a limit of their own. */
   readonly #underWay = new Map<string, number>();
-  /** By caller, of all others. */
+  /** By kind and caller, of all others. */
   readonly #defaults = new Map<string, Semaphore>();
+  /** By caller, of those whose bodies are held. */
+  readonly #heldBy = new Map<string, number>();
+  #held = 0;
 
   /**
    * Each limit is divided among `workers` processes, and each of them lets through at least one call at once. `waitMs`
-   * overrides how long a call waits under the default limit: 10 s.
+   * overrides how long a call waits under the default limit: 10 s, and an upload 2 min.
    */
-  constructor(workers: number, waitMs = WAIT_MS) {
+  constructor(workers: number, waitMs: Readonly<Record<Kind, number>> = WAIT_MS) {
     this.#workers = workers;
     this.#waitMs = waitMs;
   }
@@ -155,45 +166,63 @@ export class Concurrency {
   /**
    * Counts a call in and returns what counts it out, once however often it is called.
    *
-   * A client's own limit refuses what exceeds it. Callers without one have 96, and wait their turn.
+   * A client's own limit refuses what exceeds it. Callers without one have 96 calls and 12 uploads, and wait their turn,
+   * first come, first served. A body beyond those that may be held is refused at once: it would be held while it waits.
    *
    * @throws {ServiceError} `rate_limited`, also for a caller that has gone while it waited.
    */
   async enter(caller: Caller, call: CountedCall): Promise<() => void> {
-    const leave = once(await this.#enter(caller, call));
-    if (call.signal.aborted) leave();
-    else call.signal.addEventListener("abort", leave, { once: true });
-    return leave;
+    const { principal, origin } = caller;
+    const { signal, heldBytes = 0, isUpload = false } = call;
+    const client = principal.kind === "client" ? principal.owner.client : undefined;
+    const key = client ? `client ${client.name}` : callerNetwork(origin.address);
+    const release = this.#hold(principal, key, heldBytes);
+    try {
+      const end = await (client?.concurrency === undefined
+        ? this.#default(principal, key, isUpload ? "uploads" : "calls", signal)
+        : this.#count(principal, client.name, client.concurrency));
+      const leave = once(() => {
+        end();
+        release();
+      });
+      if (signal.aborted) leave();
+      else signal.addEventListener("abort", leave, { once: true });
+      return leave;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
-  async #enter({ principal, origin }: Caller, { signal, permits = 1 }: CountedCall): Promise<() => void> {
-    const client = principal.kind === "client" ? principal.owner.client : undefined;
-    if (client?.concurrency !== undefined) return this.#count(principal, client.name, client.concurrency);
-    const key = client ? `client ${client.name}` : callerNetwork(origin.address);
-    const semaphore = this.#defaults.get(key) ?? new Semaphore(this.#share(DEFAULT_CONCURRENCY));
+  #hold(principal: Principal, key: string, bytes: number): () => void {
+    const held = this.#heldBy.get(key) ?? 0;
+    const isTooMuch = this.#held + bytes > MAX_HELD_BYTES || held + bytes > MAX_HELD_BYTES_OF_ONE;
+    if (bytes > 0 && isTooMuch) throw tooManyAtOnce(principal);
+    this.#add(key, bytes);
+    return () => this.#add(key, -bytes);
+  }
+
+  #add(key: string, bytes: number): void {
+    this.#held += bytes;
+    const held = (this.#heldBy.get(key) ?? 0) + bytes;
+    if (held > 0) this.#heldBy.set(key, held);
+    else this.#heldBy.delete(key);
+  }
+
+  async #default(principal: Principal, caller: string, kind: Kind, signal: AbortSignal): Promise<() => void> {
+    const key = `${kind} ${caller}`;
+    const semaphore = this.#defaults.get(key) ?? new Semaphore(this.#share(DEFAULT_CONCURRENCY[kind]));
     this.#defaults.set(key, semaphore);
-    try {
-      if (!semaphore.tryAcquire(permits)) await this.#wait(semaphore, principal, signal, permits);
-    } finally {
-      if (semaphore.isIdle) this.#defaults.delete(key);
+    if (!semaphore.tryAcquire()) {
+      const timeout = AbortSignal.timeout(this.#waitMs[kind]);
+      await semaphore.acquire(AbortSignal.any([signal, timeout])).catch(() => {
+        throw tooManyAtOnce(principal);
+      });
     }
     return () => {
-      semaphore.release(permits);
+      semaphore.release();
       if (semaphore.isIdle) this.#defaults.delete(key);
     };
-  }
-
-  async #wait(
-    semaphore: Semaphore,
-    principal: Principal,
-    signal: AbortSignal,
-    permits: number,
-  ): Promise<void> {
-    try {
-      await semaphore.acquire(AbortSignal.any([signal, AbortSignal.timeout(this.#waitMs)]), permits);
-    } catch {
-      throw tooManyAtOnce(principal);
-    }
   }
 
   #count(principal: Principal, name: string, limit: number): () => void {

@@ -1,17 +1,10 @@
-interface Waiter {
-  readonly permits: number;
-  readonly go: () => void;
-}
-
 /**
  * A counting semaphore: at most `limit` permits are held at once, and further acquirers wait in the order in which they
  * came.
- *
- * A caller may acquire several permits at a time. The queue is first in, first out, so that it is never starved.
  */
 export class Semaphore {
   readonly #limit: number;
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiting = new Set<() => void>();
   #free: number;
 
   constructor(limit: number) {
@@ -24,26 +17,22 @@ export class Semaphore {
     return this.#free === this.#limit;
   }
 
-  /** Acquires `permits`, clamped to the limit, if they are free and no caller is queued; returns whether it did. */
-  tryAcquire(permits = 1): boolean {
-    const needed = this.#clamp(permits);
-    if (this.#waiting.size > 0 || this.#free < needed) return false;
-    this.#free -= needed;
+  /** Acquires a permit if one is free, which it is only while no caller is queued; returns whether it did. */
+  tryAcquire(): boolean {
+    if (this.#free === 0) return false;
+    this.#free -= 1;
     return true;
   }
 
-  /** As `tryAcquire`, but waits for them. Rejects with the signal's reason when that is aborted first. */
-  async acquire(signal: AbortSignal, permits = 1): Promise<void> {
+  /** As `tryAcquire`, but waits for one. Rejects with the signal's reason when that is aborted first. */
+  async acquire(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.tryAcquire(permits)) return;
+    if (this.tryAcquire()) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter: Waiter = { permits: this.#clamp(permits), go: resolve };
     const abort = () => {
-      if (!this.#waiting.delete(waiter)) return;
-      reject(signal.reason as Error);
-      this.#next();
+      if (this.#waiting.delete(resolve)) reject(signal.reason as Error);
     };
-    this.#waiting.add(waiter);
+    this.#waiting.add(resolve);
     signal.addEventListener("abort", abort, { once: true });
     try {
       await promise;
@@ -52,22 +41,14 @@ export class Semaphore {
     }
   }
 
-  /** Releases the permits of one `acquire`. */
-  release(permits = 1): void {
-    this.#free += this.#clamp(permits);
-    this.#next();
-  }
-
-  #next(): void {
-    for (const waiter of this.#waiting) {
-      if (this.#free < waiter.permits) return;
-      this.#free -= waiter.permits;
-      this.#waiting.delete(waiter);
-      waiter.go();
+  /** Releases the permit of one `acquire`: to the caller that has waited longest, if one waits. */
+  release(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#free += 1;
+      return;
     }
-  }
-
-  #clamp(permits: number): number {
-    return Math.min(permits, this.#limit);
+    this.#waiting.delete(next);
+    next();
   }
 }

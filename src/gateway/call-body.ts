@@ -9,6 +9,14 @@ export type CallBody = Uint8Array | BodyStream | undefined;
 
 type Sent = Pick<CallRequest, "method" | "body" | "length">;
 
+/** How far Bun reads ahead of whoever reads a body slowly or not at all, as measured. Nothing can keep it from that. */
+const READ_AHEAD_BYTES = 1.5 * (1 << 20);
+
+/** How many bytes of a request's body are held at most while it waits. */
+export function heldBytes({ length = MAX_BUFFERED_BYTES }: Pick<CallRequest, "length">): number {
+  return Math.min(length, READ_AHEAD_BYTES);
+}
+
 /** Whether a request's body is streamed rather than buffered. */
 export function isStreamed(request: Sent): boolean {
   return hasBody(request) && request.length !== undefined && request.length > MAX_BUFFERED_BYTES;

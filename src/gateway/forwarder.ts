@@ -18,10 +18,7 @@ export interface ForwardRequest {
   readonly signal: AbortSignal;
 }
 
-/** How many requests one with a streamed body counts as: `fetch` buffers about 5 MB of it. */
-export const STREAM_PERMITS = 6;
-
-/** A streamed body, exactly `length` bytes long. */
+/** A streamed body, exactly `length` bytes long. Its parts belong to whoever reads it: their memory may be freed. */
 export interface BodyStream {
   readonly stream: ReadableStream<Uint8Array>;
   readonly length: number;

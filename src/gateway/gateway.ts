@@ -14,15 +14,8 @@ import type { EventBus, RequestResult, ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
 import { assertAllowed, assertCanonical } from "./blocked-paths.ts";
-import { type CallBody, isStreamed, prepareBody } from "./call-body.ts";
-import {
-  type CallQuery,
-  type CallRequest,
-  type Forwarder,
-  headersUp,
-  isStream,
-  STREAM_PERMITS,
-} from "./forwarder.ts";
+import { type CallBody, heldBytes, isStreamed, prepareBody } from "./call-body.ts";
+import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream } from "./forwarder.ts";
 
 /** What the gateway works with. */
 export interface GatewayParts {
@@ -91,8 +84,8 @@ export class Gateway {
     assertCanonical(platform, request);
     assertAllowedTo(context, path, query);
     access.checkPath(principal, platform, path);
-    const permits = isStreamed(request) ? STREAM_PERMITS : 1;
-    const leave = await concurrency.enter(caller, { signal, permits });
+    const body = { heldBytes: heldBytes(request), isUpload: isStreamed(request) };
+    const leave = await concurrency.enter(caller, { signal, ...body });
     const startedAt = clock.monotonic();
     const call: Call = { request, context, family: pathFamily(path), startedAt, notes: {}, healing: "none" };
     try {

@@ -5,7 +5,6 @@ import {
   type Forwarder,
   type ForwardRequest,
   isStream,
-  STREAM_PERMITS,
 } from "../gateway/forwarder.ts";
 import { answerStream, Deadline, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
 import { Semaphore } from "../access/semaphore.ts";
@@ -20,6 +19,8 @@ export interface ForwardTimes {
   readonly uploadMs: number;
   /** For the next bytes of an answer's body, while the reader waits; default 30 s. */
   readonly bodyMs: number;
+  /** For the turn of a request with a streamed body; default 2 min. Others wait for `headMs`. */
+  readonly turnMs: number;
 }
 
 /** Where the two upstreams are, and how they are reached. */
@@ -28,13 +29,19 @@ export interface HttpForwarderOptions {
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
   readonly times?: Partial<ForwardTimes>;
-  /** How many requests are under way at once; the others wait in the order in which they came, for `headMs` at most. Default 192. */
+  /**
+   * How many requests are under way at once, default 176, and how many that stream a body, default 16. The others wait,
+   * each in the order in which they came.
+   */
   readonly maxConcurrent?: number;
+  readonly maxUploads?: number;
 }
 
-const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000 };
-/** Bun runs 256 requests at once in the whole process: the rest is for those that fetch tokens. */
-const MAX_CONCURRENT = 192;
+const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000, turnMs: 120_000 };
+/** Bun runs 256 requests at once in the whole process: the rest is for uploads, and for those that fetch tokens. */
+const MAX_CONCURRENT = 176;
+/** Each takes about 2 MB while it is sent, because a part of its body is on its way while Bun reads ahead. */
+const MAX_UPLOADS = 16;
 /** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */
 const IDLE_SECONDS = 15;
 const LARGE_BYTES = 64 * 1024;
@@ -60,17 +67,19 @@ export class HttpForwarder implements Forwarder {
   readonly #session: Bun.FetchSession;
   readonly #baseUrls: BaseUrls;
   readonly #times: ForwardTimes;
-  readonly #permits: Semaphore;
+  readonly #requests: Semaphore;
+  readonly #uploads: Semaphore;
 
   constructor(options: HttpForwarderOptions) {
-    const { baseUrls, proxyUrl, times, maxConcurrent = MAX_CONCURRENT } = options;
+    const { baseUrls, proxyUrl, times } = options;
     this.#session = new Bun.FetchSession({
       proxy: proxyUrl === undefined ? false : { url: proxyUrl, respectNoProxy: false },
       keepAlive: { idleTimeout: IDLE_SECONDS },
     });
     this.#baseUrls = baseUrls;
     this.#times = { ...TIMES, ...times };
-    this.#permits = new Semaphore(maxConcurrent);
+    this.#requests = new Semaphore(options.maxConcurrent ?? MAX_CONCURRENT);
+    this.#uploads = new Semaphore(options.maxUploads ?? MAX_UPLOADS);
   }
 
   /**
@@ -85,14 +94,16 @@ export class HttpForwarder implements Forwarder {
    */
   async forward(request: ForwardRequest): Promise<ForwardAnswer> {
     const { platform, appId, method, path, query, signal } = request;
-    const permits = isStream(request.body) ? STREAM_PERMITS : 1;
     const url = exactUrl(originFor(this.#baseUrls, platform, appId), path, query);
     refuseUnsendable(request);
     const deadline = new Deadline(platform, signal);
     try {
-      deadline.arm(this.#times.headMs, () => tooBusy(platform));
-      await this.#permits.acquire(deadline.signal, permits);
-      deadline.onClose(() => this.#permits.release(permits));
+      const [permits, waitMs] = isStream(request.body)
+        ? [this.#uploads, this.#times.turnMs]
+        : [this.#requests, this.#times.headMs];
+      deadline.arm(waitMs, () => tooBusy(platform));
+      await permits.acquire(deadline.signal);
+      deadline.onClose(() => permits.release());
       const response = await this.#send(url, request, deadline);
       if (response.status < MIN_STATUS || response.status > MAX_STATUS) throw noSuchStatus(platform);
       const headers = endToEndHeaders(response.headers);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { type Caller, UNIDENTIFIED } from "../../src/access/principal.ts";
 import { caller as callerFrom, clientPrincipal } from "../support/callers.ts";
-import { Concurrency } from "../../src/access/limits.ts";
+import { Concurrency, type CountedCall } from "../../src/access/limits.ts";
 import { ServiceError } from "../../src/errors.ts";
 
 /** A caller who is a client with that limit; one that is no client without a name. */
@@ -26,9 +26,12 @@ async function refusal(work: Promise<unknown>): Promise<number | undefined> {
 /** Enters as `times` calls of that caller, and counts in `entered` those that were let in. */
 function setup(concurrency: Concurrency) {
   const entered: (() => void)[] = [];
-  const enter = async (as: Caller, times = 1, permits = 1) => {
+  const enter = async (as: Caller, times = 1, call: Partial<CountedCall> = {}) => {
     for (let n = 0; n < times; n++)
-      void concurrency.enter(as, { signal, permits }).then((leave) => entered.push(leave));
+      void concurrency.enter(as, { signal, ...call }).then(
+        (leave) => entered.push(leave),
+        () => undefined,
+      );
     await new Promise(setImmediate);
   };
   return { entered, enter };
@@ -66,16 +69,48 @@ test("whoever is no client is counted by its network", async () => {
   expect(entered).toHaveLength(96 + 60);
 });
 
-test("a call with a streamed body counts as several against the default, and as one against a client's own limit", async () => {
+test("uploads and other calls of a client without a limit of its own do not wait for each other", async () => {
   const { entered, enter } = setup(new Concurrency(1));
-  await enter(caller("free"), 20, 6);
-  expect(entered).toHaveLength(16);
-  await enter(caller("own", 20), 20, 6);
-  expect(entered).toHaveLength(36);
+  await enter(caller("free"), 20, { isUpload: true });
+  expect(entered).toHaveLength(12);
+  await enter(caller("free"), 100);
+  expect(entered).toHaveLength(12 + 96);
+  await enter(caller("other"), 1, { isUpload: true });
+  expect(entered).toHaveLength(12 + 96 + 1);
+  entered[0]?.();
+  await new Promise(setImmediate);
+  expect(entered).toHaveLength(12 + 96 + 2);
+});
+
+test("bodies are held up to so many bytes, of one caller and of all, and what exceeds that is refused at once", async () => {
+  const concurrency = new Concurrency(1);
+  const heldBytes = 24 << 20;
+  const enter = (as: Caller, bytes = heldBytes) => concurrency.enter(as, { signal, heldBytes: bytes });
+  const one = caller("one", 9);
+  const leaves = [await enter(one), await enter(one), await enter(one)];
+  expect(await refusal(enter(one, 1))).toBe(1000);
+  expect(await refusal(enter(one, 0))).toBeUndefined();
+  await enter(caller("other"));
+  expect(await refusal(enter(caller("third"), 1))).toBe(1000);
+  leaves[0]?.();
+  leaves[0]?.();
+  await enter(caller("third"));
+  expect(await refusal(enter(one))).toBe(1000);
+});
+
+test("what is refused or gives up holds nothing", async () => {
+  const concurrency = new Concurrency(1);
+  const full = { signal, heldBytes: 36 << 20 };
+  await concurrency.enter(caller("one", 1), full);
+  expect(await refusal(concurrency.enter(caller("one", 1), full))).toBe(1000);
+  const gone = { ...full, signal: AbortSignal.abort() };
+  await concurrency.enter(caller("gone"), gone);
+  await concurrency.enter(caller("other"), full);
+  expect(await refusal(concurrency.enter(caller("third"), full))).toBe(1000);
 });
 
 test("a call that waits too long, or whose caller has gone meanwhile, is refused, and its place is free", async () => {
-  const concurrency = new Concurrency(96, 20);
+  const concurrency = new Concurrency(96, { calls: 20, uploads: 20 });
   const enter = (by = signal) => concurrency.enter(caller("free"), { signal: by });
   const leave = await enter();
   expect(await refusal(enter())).toBe(1000);

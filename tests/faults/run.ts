@@ -10,6 +10,7 @@ import type { FaultCase, FaultOptions } from "./fault-case.ts";
 import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
 import { stormCases } from "./storm.ts";
+import { uploadCases } from "./uploads.ts";
 import { upstreamCases } from "./upstream.ts";
 
 const USAGE =
@@ -40,9 +41,16 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function casesOf(options: FaultOptions): FaultCase[] {
-  return [killCases, stormCases, upstreamCases, diskCases, fileCases, damageCases, clockCases].flatMap(
-    (cases) => cases(options),
-  );
+  return [
+    killCases,
+    stormCases,
+    upstreamCases,
+    diskCases,
+    fileCases,
+    damageCases,
+    clockCases,
+    uploadCases,
+  ].flatMap((cases) => cases(options));
 }
 
 async function runAll(cases: readonly FaultCase[], ledger: Ledger): Promise<Result[]> {

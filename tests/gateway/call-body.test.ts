@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { isStreamed, prepareBody } from "../../src/gateway/call-body.ts";
+import { heldBytes, isStreamed, prepareBody } from "../../src/gateway/call-body.ts";
 import { failureOf } from "../support/refusals.ts";
 
 const MIB = 1 << 20;
@@ -44,6 +44,17 @@ test.each([
   ["is too large in chunks", bodyOf([Buffer.alloc(MIB), "x"]), undefined, "payload_too_large"],
 ] as const)("a body that %s is refused", async (_what, stream, length, code) => {
   expect((await failureOf(prepareBody(posting(stream, length)))).code).toBe(code);
+});
+
+test.each([
+  [0, 0],
+  [1000, 1000],
+  [MIB, MIB],
+  [undefined, MIB],
+  [1.5 * MIB, 1.5 * MIB],
+  [100 * MIB, 1.5 * MIB],
+])("of a body of %p bytes %p are held at most", (length, held) => {
+  expect(heldBytes({ length })).toBe(held);
 });
 
 test("a POST without a body has one of no bytes, and a GET has none", async () => {

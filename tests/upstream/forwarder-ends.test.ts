@@ -291,16 +291,18 @@ test("so many requests are under way at once, and the others wait for their turn
   expect((await second).status).toBe(200);
 });
 
-test("uploads that stream are fewer at once, because each of them is held in part", async () => {
-  await using it = await forwarderHarness(() => undefined, { maxConcurrent: 15 });
-  const arrived = () => it.server.requests.filter(({ text }) => text.startsWith("POST"));
+test("uploads that stream are fewer at once, and neither they nor other requests wait for the others", async () => {
+  await using it = await forwarderHarness(() => undefined, { maxConcurrent: 1, maxUploads: 2 });
+  const arrived = (method: string) => it.server.requests.filter(({ text }) => text.startsWith(method));
   const uploads = [1, 2, 3].map(() => it.forward({ method: "POST", body: bodyOf(["x"], 1) }));
-  await Harness.until(() => arrived().length === 2);
-  arrived()[0]?.socket.write(OK);
+  await Harness.until(() => arrived("POST").length === 2);
+  const small = it.forward();
+  await Harness.until(() => arrived("GET").length === 1);
+  arrived("POST")[0]?.socket.write(OK);
   await Promise.race(uploads);
-  await Harness.until(() => arrived().length === 3);
-  for (const { socket } of arrived().slice(1)) socket.write(OK);
-  for (const each of uploads) expect((await each).status).toBe(200);
+  await Harness.until(() => arrived("POST").length === 3);
+  for (const { socket } of [...arrived("POST").slice(1), ...arrived("GET")]) socket.write(OK);
+  for (const each of [...uploads, small]) expect((await each).status).toBe(200);
 });
 
 test("a status that there is none of is a bad answer, and its turn ends as well", async () => {

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { gzipSync } from "node:zlib";
+import type { ForwardRequest } from "../../src/gateway/forwarder.ts";
+import { HttpForwarder } from "../../src/upstream/http-forwarder.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { failureOf } from "../support/refusals.ts";
 import { bodyOf, forwarderHarness, textOf } from "./forwarder-harness.ts";
@@ -260,4 +262,45 @@ test("an answer can come while the body still goes up", async () => {
   const body = bodyOf(["x"], 100_000, "stays open");
   const answer = await it.forward({ method: "POST", body });
   expect([answer.status, await textOf(answer.body)]).toEqual([413, "too large"]);
+});
+
+test("a kept body goes up unchanged as often as it is sent, and what a stream has sent is freed", async () => {
+  const kept = crypto.getRandomValues(new Uint8Array(64 * 1024));
+  const parts = [70_000, 1, 200_000].map((size) => new Uint8Array(size).fill(size % 251));
+  const sent = Buffer.concat(parts);
+  const bodies: string[] = [];
+  using server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async (request) => {
+      bodies.push(Buffer.from(await request.arrayBuffer()).toString("latin1"));
+      return new Response("{}");
+    },
+  });
+  const url = server.url.origin;
+  const forwarder = new HttpForwarder({ baseUrls: { weixin: url, wecom: url }, proxyUrl: undefined });
+  const post = (body: ForwardRequest["body"]) =>
+    forwarder.forward({
+      platform: "weixin",
+      appId: "",
+      method: "PUT",
+      path: "/x",
+      query: "",
+      headers: new Headers({ "content-type": "multipart/form-data; boundary=x" }),
+      body,
+      signal: new AbortController().signal,
+    });
+  for (const body of [kept, kept]) await post(body);
+  const left = [...parts];
+  const stream = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const part = left.shift();
+      if (part) controller.enqueue(part);
+      else controller.close();
+    },
+  });
+  await post({ stream, length: sent.length });
+  const text = Buffer.from(kept).toString("latin1");
+  expect(bodies.map((body) => [text, text, sent.toString("latin1")].indexOf(body))).toEqual([0, 0, 2]);
+  expect(parts.slice(0, 2).map(({ byteLength }) => byteLength)).toEqual([0, 0]);
 });
