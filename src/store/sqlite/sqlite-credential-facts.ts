@@ -12,7 +12,7 @@ import type { Secret } from "../../secret.ts";
 import type { SqlDatabase } from "../sql.ts";
 import { credentials } from "./schema.ts";
 import { countRejected } from "./rejected-tokens.ts";
-import type { SealedCredentials } from "./credential-rows.ts";
+import { type SealedCredentials, toName } from "./credential-rows.ts";
 
 const COLUMNS = {
   kind: credentials.kind,
@@ -84,13 +84,9 @@ export async function listStandingLives(database: SqlDatabase): Promise<Standing
   const rows = await database.read((queries) =>
     queries.select({ platform, appId, slot, kind, expiresAt }).from(credentials).where(stands),
   );
-  return rows.flatMap((row) => {
-    const known = CREDENTIAL_KINDS.find((each) => each === row.kind);
-    if (!known || row.expiresAt === null) return [];
-    const platformName = row.platform === "wecom" ? ("wecom" as const) : ("weixin" as const);
-    const name = { slot: { platform: platformName, appId: row.appId, name: row.slot }, kind: known };
-    return [{ name, expiresAt: row.expiresAt }];
-  });
+  return rows.flatMap(({ expiresAt: end, ...row }) =>
+    end === null ? [] : toName(row).map((name) => ({ name, expiresAt: end })),
+  );
 }
 
 type Found = [

@@ -1,6 +1,5 @@
 import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
 import { appName } from "../../apps/app.ts";
-import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import type {
   Clear,
@@ -56,6 +55,9 @@ type Row = typeof credentials.$inferSelect;
 const MAX_LOOKED_AT = 1000;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
+
+/** What changes a row: of which credential, and what it stores. */
+type Change = Pick<Clear, "name" | "entry"> & { readonly credential?: Credential };
 
 /** Credentials and their leases in a SQL database. Each method is one transaction, and is on the disk when it resolves. */
 export class SqliteCredentialStore implements CredentialStore {
@@ -181,7 +183,7 @@ export class SqliteCredentialStore implements CredentialStore {
     { renewAt, endsRejected = false }: SaveOptions = {},
   ): Promise<CredentialRecord> {
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
-    const [saved] = await this.#change([{}], async (queries) => {
+    return this.#changeOne({ name, credential }, async (queries) => {
       const [before] = await queries.select().from(credentials).where(isStanding);
       if (!before) return undefined;
       const now = this.#clock.now();
@@ -211,7 +213,6 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get();
     });
-    return saved ? { ...(await this.#sealed.toRecord(name, saved)), credential } : this.find(name);
   }
 
   async accept(name: CredentialName, credential: Credential): Promise<CredentialRecord> {
@@ -219,7 +220,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt } = credentials;
     // One from the future was written under a clock that has been set back since.
     const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
-    const [accepted] = await this.#change([{}], async (queries) => {
+    return this.#changeOne({ name, credential }, async (queries) => {
       const set = {
         value: await this.#sealed.seal(queries, name, "value", credential.value),
         issuedAt: credential.issuedAt,
@@ -241,12 +242,11 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get();
     });
-    return accepted ? { ...(await this.#sealed.toRecord(name, accepted)), credential } : this.find(name);
   }
 
   async clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
     const now = this.#clock.now();
-    const rows = await this.#change(clears, async (queries, { name, isCurrent, entry }) => {
+    return this.#change(clears, async (queries, { name, isCurrent, entry }) => {
       const { slot } = name;
       const endsRejected =
         mayBeRemembered(name) && (isCurrent || (await countRejected(queries, slot, now)) > 0);
@@ -261,19 +261,17 @@ export class SqliteCredentialStore implements CredentialStore {
       if (endsRejected && entry) await this.#audit.append(queries, entry);
       return undefined;
     });
-    return this.#toRecords(clears, rows);
   }
 
   async reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]> {
     const now = this.#clock.now();
     const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
-    const rows = await this.#change(rejections, async (queries, { name, generation }) => {
+    return this.#change(rejections, async (queries, { name, generation }) => {
       const isStanding = and(isNamed(name), eq(credentials.generation, generation));
       const row = await queries.update(credentials).set(set).where(isStanding).returning().get();
       if (row) await rememberRejected(queries, row, now);
       return row;
     });
-    return this.#toRecords(rejections, rows);
   }
 
   async markRevoked(
@@ -285,7 +283,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const early = earlyMs > 0 ? { diedEarlyAt: now, diedEarlyMs: earlyMs } : {};
     const isStanding = and(isNamed(name), eq(credentials.generation, generation));
     const digest = this.#sealed.digest(revoked);
-    const [row] = await this.#change([{}], async (queries) => {
+    return this.#changeOne({ name }, async (queries) => {
       const [before] = await queries.select().from(credentials).where(isNamed(name));
       if (before?.valueDigest === digest) await rememberRejected(queries, before, now);
       await queries.update(credentials).set(NO_VALUE).where(isStanding);
@@ -294,7 +292,6 @@ export class SqliteCredentialStore implements CredentialStore {
       const death = { ...early, ...digests, deadValue, epoch: NEXT_EPOCH };
       return queries.update(credentials).set(death).where(isNamed(name)).returning().get();
     });
-    return this.#toRecordOr(name, row);
   }
 
   async shorten(
@@ -305,7 +302,7 @@ export class SqliteCredentialStore implements CredentialStore {
     const { issuedAt, expiresAt, renewAt } = credentials;
     // Sealed values can't be compared, but hardly two of one name have both instants in common.
     const isSame = and(eq(issuedAt, standing.issuedAt), eq(expiresAt, standing.expiresAt));
-    const [shortened] = await this.#change([{}], (queries) =>
+    return this.#changeOne({ name }, (queries) =>
       queries
         .update(credentials)
         .set({
@@ -317,7 +314,6 @@ export class SqliteCredentialStore implements CredentialStore {
         .returning()
         .get(),
     );
-    return this.#toRecordOr(name, shortened);
   }
 
   async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
@@ -340,35 +336,39 @@ export class SqliteCredentialStore implements CredentialStore {
 
   /**
    * As one transaction: changes a row for each of `items`, whose epoch `write` sets to `NEXT_EPOCH`; and where there was
-   * one to change, writes the item's audit entry and raises the topic's epoch. Returns the rows in the same order.
+   * one to change, writes the item's audit entry and raises the topic's epoch. Returns the records then, in the same
+   * order; of a row that was changed with the item's own `credential`, if it has one.
    */
-  async #change<T extends { readonly entry?: AuditEntry }>(
+  async #change<T extends Change>(
     items: readonly T[],
     write: (queries: Queries, item: T) => Promise<Row | undefined>,
-  ): Promise<(Row | undefined)[]> {
+  ): Promise<CredentialRecord[]> {
     if (items.length === 0) return [];
-    const rows = await this.#database.transact(async (queries) => {
-      const changed: (Row | undefined)[] = [];
+    const changes = await this.#database.transact(async (queries) => {
+      const rows: { item: T; row: Row | undefined }[] = [];
       for (const item of items) {
         const row = await write(queries, item);
         if (row && item.entry) await this.#audit.append(queries, item.entry);
-        changed.push(row);
+        rows.push({ item, row });
       }
-      if (changed.some((row) => row !== undefined)) await raiseEpoch(queries, "credentials");
-      return changed;
+      if (rows.some(({ row }) => row)) await raiseEpoch(queries, "credentials");
+      return rows;
     });
-    if (rows.some((row) => row !== undefined)) this.#changes.expire();
-    return rows;
+    this.#changes.expire();
+    return Promise.all(
+      changes.map(async ({ item: { name, credential }, row }) => {
+        if (!row) return this.find(name);
+        const record = await this.#sealed.toRecord(name, row);
+        return credential ? { ...record, credential } : record;
+      }),
+    );
   }
 
-  #toRecords(
-    items: readonly { readonly name: CredentialName }[],
-    rows: readonly (Row | undefined)[],
-  ): Promise<CredentialRecord[]> {
-    return Promise.all(items.map(({ name }, index) => this.#toRecordOr(name, rows[index])));
-  }
-
-  async #toRecordOr(name: CredentialName, row: Row | undefined): Promise<CredentialRecord> {
-    return row ? this.#sealed.toRecord(name, row) : this.find(name);
+  async #changeOne(
+    item: Change,
+    write: (queries: Queries) => Promise<Row | undefined>,
+  ): Promise<CredentialRecord> {
+    const [record = NO_RECORD] = await this.#change([item], write);
+    return record;
   }
 }
