@@ -151,7 +151,8 @@ const newSecret = Type.String({
   minLength: 1,
   maxLength: 512,
   pattern: "^[\\x21-\\x7e]+$",
-  description: "The app's secret; never shown again. 应用的secret；不会再次显示。",
+  description:
+    "The app's secret, of an AppID 32 hex digits; never shown again. 应用的secret，微信的为32位十六进制字符；不会再次显示。",
   examples: ["00000000000000000000000000000000"],
 });
 const title = Type.String({
@@ -181,7 +182,8 @@ export const newAppBody = Type.Object(
       minLength: 1,
       maxLength: 64,
       pattern: "^[A-Za-z0-9_-]+$",
-      description: "AppID or CorpID. appid或corpid。",
+      description:
+        "AppID (wx and 16 hex digits) or CorpID (as ww and 16 hex digits). appid（wx加16位十六进制字符）或corpid（如ww加16位十六进制字符）。",
       examples: ["wx0000000000000001"],
     }),
     agent: Type.Optional(
