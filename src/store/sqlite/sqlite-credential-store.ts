@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, isNotNull, isNull, lt, lte, or, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, lt, lte, or, sql } from "drizzle-orm";
 import { appName } from "../../apps/app.ts";
 import type { Clock } from "../../clock.ts";
 import type {
@@ -98,11 +98,9 @@ export class SqliteCredentialStore implements CredentialStore {
   }
 
   async nextDueAt(): Promise<number | undefined> {
-    const { renewAt } = credentials;
-    const [row] = await this.#database.read((queries) =>
-      queries.select({ renewAt }).from(credentials).where(isNotNull(renewAt)).orderBy(asc(renewAt)).limit(1),
-    );
-    return row?.renewAt ?? undefined;
+    // Written by hand, so that it is prepared once: it is polled.
+    const [first] = await this.#database.rows("SELECT min(renew_at) FROM credentials", []);
+    return (first?.[0] as number | null | undefined) ?? undefined;
   }
 
   async takeDue({ now, until, usedSince, budget }: DueRequest): Promise<CredentialName[]> {
