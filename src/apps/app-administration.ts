@@ -94,7 +94,7 @@ export class AppAdministration {
     if (management.isDamaged && !secret)
       throw new ServiceError(
         "conflict",
-        "该应用的secret已损坏，请同时设置新的secret (its secret is damaged; set a new one with it)",
+        "该应用的记录或secret已损坏，请同时设置secret (its row or its secret is damaged; set the secret with it)",
       );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");

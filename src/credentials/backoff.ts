@@ -21,6 +21,23 @@ export interface StoredFailure {
   readonly upstream?: UpstreamRefusal | undefined;
 }
 
+/** Reads a stored failure; undefined for what is none, which must keep nobody from asking. */
+export function readFailure(text: string): StoredFailure | undefined {
+  try {
+    const failure = JSON.parse(text) as StoredFailure;
+    const { code, message, hint, upstream } = failure;
+    const isHeld = code === "unavailable" || UPSTREAM_CODES.has(code);
+    const isTold = typeof message === "string" && (hint === undefined || typeof hint === "string");
+    const isRefusal =
+      upstream === undefined ||
+      (Number.isSafeInteger(upstream.errcode) &&
+        [upstream.platform, upstream.errmsg, upstream.class].every((each) => typeof each === "string"));
+    return isHeld && isTold && isRefusal ? failure : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * A period without upstream requests, for one reason, and the failure that callers get meanwhile.
  *

@@ -48,8 +48,8 @@ async function setup() {
       reason: "circuit_open",
       failure,
       count: 1,
-      since: 0,
-      until: Number.MAX_SAFE_INTEGER,
+      since: clock.now(),
+      until: clock.now() + 3_600_000,
     };
     await store.pacing.put(backoff);
   }

@@ -4,6 +4,7 @@ import type { AuditAction, AuditRecord } from "../../audit/audit-entry.ts";
 import type { AuditFilter, AuditPage } from "../../audit/audit-store.ts";
 import type { SqlDatabase } from "../sql.ts";
 import type { EntryRow } from "./audit-chain.ts";
+import { checkRow } from "./damaged-rows.ts";
 import { auditEntries } from "./schema.ts";
 
 /** How many rows of a long table are gone through before others have a turn. */
@@ -123,7 +124,8 @@ function passes({ app, client, environment, action, since, until }: AuditFilter)
   );
 }
 
-function toRecord({ action, detail, ...row }: EntryRow): AuditRecord {
+function toRecord(stored: EntryRow): AuditRecord {
+  const { action, detail, ...row } = checkRow(auditEntries, stored).row;
   return { ...row, action: action as AuditAction, detail: parseDetail(detail) };
 }
 

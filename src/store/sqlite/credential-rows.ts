@@ -6,10 +6,19 @@ import type { Secret } from "../../secret.ts";
 import type { Keyring } from "../keyring.ts";
 import type { SealedPlace } from "../sealing-key.ts";
 import type { Queries } from "../sql.ts";
-import { credentials } from "./schema.ts";
+import { checkRow, raised } from "./damaged-rows.ts";
+import { credentials, revisions } from "./schema.ts";
 
 /** The columns of a credential whose texts are sealed. */
 export type SealedColumn = "value" | "dead_value";
+
+/** What says nothing of the value. */
+const FACTS_FOR_PEOPLE: ReadonlySet<string> = new Set([
+  "died_early_at",
+  "died_early_ms",
+  "used_at",
+  "renew_at",
+]);
 
 /**
  * Seals the values of credentials and opens their rows.
@@ -44,10 +53,13 @@ export class SealedCredentials {
   }
 
   /** What a row says. */
-  async toRecord(name: CredentialName, row: typeof credentials.$inferSelect): Promise<CredentialRecord> {
+  async toRecord(name: CredentialName, stored: typeof credentials.$inferSelect): Promise<CredentialRecord> {
+    const { row, damaged } = checkRow(credentials, stored);
+    const isWhole = damaged.every((column) => FACTS_FOR_PEOPLE.has(column));
+    if (damaged.length > 0) this.#note(name, "row", damaged.join());
     const { generation, issuedAt, expiresAt, renewBeforeMs, isRejected } = row;
     const value = await this.#open(name, "value", row.value);
-    const isThere = value !== undefined && issuedAt !== null && expiresAt !== null;
+    const isThere = isWhole && value !== undefined && issuedAt !== null && expiresAt !== null;
     const renewal = renewBeforeMs === null ? {} : { renewBeforeMs };
     return {
       generation,
@@ -67,13 +79,17 @@ export class SealedCredentials {
       return await this.#keyring.open(text, where);
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-      const key = `${where.row} ${column}`;
-      if (this.#damaged.get(key) !== text) {
-        this.#damaged.set(key, text);
-        this.#onDamaged(name);
-      }
+      this.#note(name, column, text);
       return undefined;
     }
+  }
+
+  /** Tells of what can't be read in a place, unless it was told of the same before. */
+  #note(name: CredentialName, what: SealedColumn | "row", damage: string): void {
+    const key = `${credentialKey(name)} ${what}`;
+    if (this.#damaged.get(key) === damage) return;
+    this.#damaged.set(key, damage);
+    this.#onDamaged(name);
   }
 }
 
@@ -116,10 +132,10 @@ export function digestsWithout(dead: string) {
 }
 
 /** The next generation of a row: who began before it must not write what he has obtained. */
-export const RAISED = sql`${credentials.generation} + 1`;
+export const RAISED = raised(credentials.generation);
 
 /** For a row that changes: the epoch that the end of the transaction raises `credentials` to. */
-export const NEXT_EPOCH = sql`(SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE name = 'credentials')`;
+export const NEXT_EPOCH = sql`(SELECT coalesce(max(${raised(revisions.number)}), 1) FROM ${revisions} WHERE ${revisions.name} = 'credentials')`;
 
 /** A row whose value is gone; what stood before that may still be known. */
 export const NO_VALUE = {

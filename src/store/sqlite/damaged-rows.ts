@@ -5,22 +5,27 @@ import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 export const MAX_NUMBER = 8_640_000_000_000_000;
 
 /**
- * A row without what its columns can't hold: SQLite keeps anything in any column, also what a broken disk or a hand at the
- * file put there. In its place stands null where the column may be null, else `""` or 0.
+ * A row, or some columns of it, without what the columns can't hold: SQLite keeps anything in any column, also what a broken
+ * disk or a hand at the file put there. In its place stands null where the column may be null, else `""` or 0.
  */
-export function checkRow<T extends SQLiteTable>(
-  table: T,
-  row: T["$inferSelect"],
-): { readonly row: T["$inferSelect"]; readonly damaged: readonly string[] } {
-  const checked: Record<string, unknown> = { ...row };
-  const damaged: string[] = [];
-  for (const [key, { name, dataType, notNull }] of Object.entries(getTableColumns(table))) {
-    if (isFit(checked[key], dataType, notNull)) continue;
-    damaged.push(name);
-    checked[key] = notNull ? (dataType === "string" ? "" : 0) : null;
-  }
-  return damaged.length === 0 ? { row, damaged } : { row: checked, damaged };
+export function checkRow<Row extends object>(
+  table: SQLiteTable,
+  row: Row,
+): { readonly row: Row; readonly damaged: readonly string[] } {
+  const cells: Readonly<Record<string, unknown>> = Object.fromEntries(Object.entries(row));
+  const damaged = Object.entries(getTableColumns(table)).filter(
+    ([key, { dataType, notNull }]) => key in cells && !isFit(cells[key], dataType, notNull),
+  );
+  if (damaged.length === 0) return { row, damaged: [] };
+  const neutral = damaged.map(([key, { dataType, notNull }]) => [key, notNull ? NEUTRAL[dataType] : null]);
+  return {
+    row: { ...row, ...Object.fromEntries(neutral) },
+    damaged: damaged.map(([, { name }]) => name),
+  };
 }
+
+/** What stands for a cell that can't be read and must not be null. */
+const NEUTRAL: Readonly<Record<string, unknown>> = { string: "", number: 0, boolean: false };
 
 function isFit(value: unknown, dataType: string, notNull: boolean): boolean {
   if (value === null) return !notNull;
@@ -31,6 +36,12 @@ function isFit(value: unknown, dataType: string, notNull: boolean): boolean {
 /** The highest number in a column, whatever else stands there; null for none. */
 export function highest(column: SQLiteColumn): SQL<number | null> {
   return sql`max(case when ${column} between 0 and ${MAX_NUMBER} then ${column} end)`;
+}
+
+/** The whole number in a column, 0 where none stands: as `checkRow` says it. */
+export function readable(column: SQLiteColumn): SQL<number> {
+  const isWhole = sql`${column} between 0 and ${MAX_NUMBER} and ${column} = cast(${column} as integer)`;
+  return sql`case when ${isWhole} then ${column} else 0 end`;
 }
 
 /** One more than the number in a column; 1 where none stands that could be raised, so that it moves in any case. */

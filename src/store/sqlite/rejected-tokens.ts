@@ -1,8 +1,9 @@
-import { and, count, eq, gt, inArray, isNotNull, lte, max, notExists, or } from "drizzle-orm";
+import { and, count, eq, gt, inArray, isNotNull, lte, notExists, or } from "drizzle-orm";
 import { appName, type SlotName } from "../../apps/app.ts";
 import { ANY_APP, type Grant, readGrants, tokenApps } from "../../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
 import type { Queries } from "../sql.ts";
+import { highest } from "./damaged-rows.ts";
 
 const ANY_GRANT: readonly Grant[] = [{ apps: [ANY_APP], actions: ["token:read"] }];
 
@@ -58,7 +59,7 @@ export async function cutOffTokens(queries: Queries, apps: readonly string[]): P
 
 /** The number of the last cutoff of any app; 0 when there has been none. */
 export async function lastCutoff(queries: Queries): Promise<number> {
-  const [found] = await queries.select({ number: max(tokenCutoffs.number) }).from(tokenCutoffs);
+  const [found] = await queries.select({ number: highest(tokenCutoffs.number) }).from(tokenCutoffs);
   return found?.number ?? 0;
 }
 

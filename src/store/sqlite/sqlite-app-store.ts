@@ -1,4 +1,4 @@
-import { and, eq, inArray, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../../apps/app.ts";
 import type { Clock } from "../../clock.ts";
@@ -11,6 +11,7 @@ import type { SealedPlace } from "../sealing-key.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
+import { checkRow, readable } from "./damaged-rows.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
 import { apps, credentials, fingerprints, pacing } from "./schema.ts";
@@ -20,6 +21,11 @@ type OpenableRow = Row & { readonly openSecret: () => Secret };
 type Source = "environment" | "managed";
 
 const ENVIRONMENT: Source = "environment";
+/** An app that may have been disabled is. */
+const COLUMNS = {
+  ...getTableColumns(apps),
+  isDisabled: sql<boolean>`${apps.isDisabled} <> 0`.mapWith(Boolean),
+};
 
 /** Apps in a SQL database. */
 export class SqliteAppStore implements AppStore {
@@ -184,11 +190,16 @@ export class SqliteAppStore implements AppStore {
     const isOf = source && eq(apps.source, source);
     return this.#database.snapshot(async (queries) => {
       await this.#keyring.refresh(queries);
-      return (await queries.select().from(apps).where(isOf)).map((row) => this.#openable(row));
+      return (await queries.select(COLUMNS).from(apps).where(isOf)).map((row) => this.#openable(row));
     });
   }
 
-  #openable(row: Row): OpenableRow {
+  #openable(stored: Row): OpenableRow {
+    const { row, damaged } = checkRow(apps, stored);
+    const hasMode = row.platform === "wecom" || row.tokenMode === "stable" || row.tokenMode === "classic";
+    const isWhole = damaged.length === 0 && hasMode;
+    // Those of the environment are written anew at each start.
+    if (row.source === "managed" && !isWhole) return { ...row, openSecret: failToOpen };
     return { ...row, openSecret: this.#keyring.opener(row.secret, place(row)) };
   }
 
@@ -281,6 +292,11 @@ export class SqliteAppStore implements AppStore {
   }
 }
 
+/** Opens the secret of an app whose row is damaged. */
+function failToOpen(): never {
+  throw new ServiceError("store_unusable", "该应用的记录已损坏 (the app's row is damaged)");
+}
+
 /** In the place of a secret that does not open: no caller's secret is as short. */
 const NO_SECRET = new Secret("");
 
@@ -300,7 +316,7 @@ function isNamed({ platform, appId, agent }: RowName) {
 }
 
 function isVersion(name: RowName, version: number) {
-  return and(isNamed(name), eq(apps.source, "managed"), eq(apps.version, version));
+  return and(isNamed(name), eq(apps.source, "managed"), eq(readable(apps.version), version));
 }
 
 /** The credentials of an app's own slots: WeCom's is named after the agent, WeChat's after the token modes. */

@@ -12,6 +12,7 @@ import type { CallCount, CallCountStore } from "../../audit/call-counts.ts";
 import type { Platform } from "../../errors.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import { AUDIT_WINDOW, fillPage } from "./audit-listing.ts";
+import { checkRow } from "./damaged-rows.ts";
 import { callCounts, counts } from "./schema.ts";
 import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 
@@ -105,6 +106,7 @@ export class AuditCountTable {
         queries.select().from(counts).where(isBetween).orderBy(desc(counts.id)).limit(AUDIT_WINDOW),
       );
       const found = rows
+        .filter((row) => checkRow(counts, row).damaged.length === 0)
         .map((row) => ({ ...row, kind }))
         .filter(isInTime)
         .flatMap(toCounts);
@@ -161,6 +163,6 @@ export class SqliteCallCountStore implements CallCountStore {
       eq(callCounts.day, day),
     );
     const rows = await this.#database.read((queries) => queries.select().from(callCounts).where(isOfApp));
-    return rows.map((row) => ({ ...row, platform }));
+    return rows.map((row) => ({ ...checkRow(callCounts, row).row, platform }));
   }
 }

@@ -10,6 +10,7 @@ import type {
 import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
 import type { Secret } from "../../secret.ts";
 import type { SqlDatabase } from "../sql.ts";
+import { checkRow } from "./damaged-rows.ts";
 import { credentials } from "./schema.ts";
 import { countRejected } from "./rejected-tokens.ts";
 import { type SealedCredentials, toName } from "./credential-rows.ts";
@@ -47,7 +48,7 @@ export class SqliteCredentialFacts implements CredentialFactsStore {
     const rows = await this.#database.read((queries) =>
       queries.select(COLUMNS).from(credentials).where(isOfSlot),
     );
-    return rows.flatMap(toFacts);
+    return rows.flatMap((row) => toFacts(checkRow(credentials, row).row));
   }
 
   countRejected(slot: SlotName, now: number): Promise<number> {
@@ -85,7 +86,7 @@ export async function listStandingLives(database: SqlDatabase): Promise<Standing
     queries.select({ platform, appId, slot, kind, expiresAt }).from(credentials).where(stands),
   );
   return rows.flatMap(({ expiresAt: end, ...row }) =>
-    end === null ? [] : toName(row).map((name) => ({ name, expiresAt: end })),
+    end === null || !Number.isSafeInteger(end) ? [] : toName(row).map((name) => ({ name, expiresAt: end })),
   );
 }
 
@@ -132,6 +133,8 @@ export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
     const [found] = await this.#database.rows(FIND, [digest, now, digest, now, digest, now]);
     if (!found) return undefined;
     const [platform, appId, name, until, , isRejected] = found as Found;
+    // A token without a readable end is not taken for a valid one.
+    if (!Number.isSafeInteger(until)) return undefined;
     const slot = { platform: platform === "wecom" ? ("wecom" as const) : ("weixin" as const), appId, name };
     return { slot, until, isRejected: isRejected === 1 };
   }

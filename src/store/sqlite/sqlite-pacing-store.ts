@@ -1,7 +1,7 @@
 import { and, desc, eq, gt, inArray, like, lt, lte, not, or, sql } from "drizzle-orm";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
-import { type Backoff, MAX_SKEW_MS, type StoredFailure } from "../../credentials/backoff.ts";
+import { type Backoff, MAX_SKEW_MS, readFailure } from "../../credentials/backoff.ts";
 import {
   type BlockingUse,
   type Budget,
@@ -12,6 +12,7 @@ import {
 } from "../../credentials/pacing-store.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
+import { checkRow, type DamageReports, MAX_NUMBER } from "./damaged-rows.ts";
 import { pacing } from "./schema.ts";
 
 /** How long after its end a backoff still says how many failures there were in a row. */
@@ -19,6 +20,8 @@ const REMEMBERED_MS = 86_400_000;
 const PRUNE_EVERY_MS = 60_000;
 /** So many backoffs of secrets that we don't hold are kept: callers can make up more. */
 const MAX_FOREIGN = 500;
+/** No backoff is longer than a day, and an hour for what a clock was off. */
+const MAX_BACKOFF_MS = 25 * 3_600_000;
 
 const isUse = inArray(pacing.reason, ["used", "pending"]);
 
@@ -30,20 +33,34 @@ export class SqlitePacingStore implements PacingStore {
   #prunedAt = Number.NEGATIVE_INFINITY;
   #writes = 0;
 
-  constructor(database: SqlDatabase, clock: Clock, audit: AuditChain) {
+  readonly #damage: DamageReports;
+
+  constructor(database: SqlDatabase, clock: Clock, audit: AuditChain, damage: DamageReports) {
     this.#database = database;
     this.#clock = clock;
     this.#audit = audit;
+    this.#damage = damage;
   }
 
   async find(keys: readonly string[]): Promise<Backoff[]> {
     const isOne = inArray(pacing.key, [...keys]);
     const rows = await this.#database.read((queries) => queries.select().from(pacing).where(isOne));
-    return rows.map(({ reason, detail, ...row }) => ({
-      ...row,
-      reason: reason === "circuit_open" || reason === "quota" ? reason : "exponential",
-      failure: JSON.parse(detail ?? "") as StoredFailure,
-    }));
+    return rows.flatMap((stored) => {
+      const { row, damaged } = checkRow(pacing, stored);
+      const { detail, reason, ...backoff } = row;
+      const failure = readFailure(detail ?? "");
+      const isLong = backoff.until - backoff.since > MAX_BACKOFF_MS;
+      this.#damage.note(`pacing:${stored.key}`, failure && !isLong ? damaged : ["detail"]);
+      // One that can't be read counts as none: the next failure takes its place.
+      if (!failure || isLong || damaged.length > 0) return [];
+      return [
+        {
+          ...backoff,
+          failure,
+          reason: reason === "circuit_open" || reason === "quota" ? reason : "exponential",
+        },
+      ];
+    });
   }
 
   async put({ failure, ...backoff }: Backoff): Promise<void> {
@@ -76,7 +93,8 @@ export class SqlitePacingStore implements PacingStore {
       const blocked: BlockingUse[] = [];
       for (const [limit, { most, ...budget }] of limits.entries()) {
         const isUseOfKey = isUseOf(budget, now);
-        const rows = await queries.select().from(pacing).where(isUseOfKey).orderBy(pacing.since);
+        const found = await queries.select().from(pacing).where(isUseOfKey).orderBy(pacing.since);
+        const rows = found.map((row) => checkRow(pacing, row).row);
         const blocking = blockingUse(rows, most, now);
         if (blocking) blocked.push({ limit, ...blocking });
       }
@@ -131,7 +149,10 @@ export async function countUses(
   budget: Omit<Budget, "most">,
   now: number,
 ): Promise<number> {
-  const count = sql<number | null>`sum(${pacing.count})`;
+  const { count: uses } = pacing;
+  const count = sql<
+    number | null
+  >`sum(case when ${uses} between 1 and ${MAX_NUMBER} then ${uses} else 1 end)`;
   const [row] = await queries.select({ count }).from(pacing).where(isUseOf(budget, now));
   return row?.count ?? 0;
 }
@@ -159,16 +180,20 @@ function blockingUse(
   most: number,
   now: number,
 ): Omit<BlockingUse, "limit"> | undefined {
-  const total = (each: typeof rows) => each.reduce((sum, { count }) => sum + count, 0);
-  const excess = total(rows) - most;
+  const excess = totalOf(rows) - most;
   if (excess < 0) return undefined;
   let left = 0;
-  const blocking = rows.find(({ count }) => (left += count) > excess);
+  const blocking = rows.find((row) => (left += totalOf([row])) > excess);
   const isFinal = ({ reason, since }: (typeof rows)[number]) =>
     reason === "used" || since <= now - MAX_PENDING_MS;
   return {
     since: blocking?.since ?? now,
     note: blocking?.detail ?? undefined,
-    isPending: total(rows.filter(isFinal)) < most,
+    isPending: totalOf(rows.filter(isFinal)) < most,
   };
+}
+
+/** How many uses the rows are. One whose number can't be read is one. */
+function totalOf(rows: readonly (typeof pacing.$inferSelect)[]): number {
+  return rows.reduce((sum, row) => sum + (checkRow(pacing, row).row.count || 1), 0);
 }

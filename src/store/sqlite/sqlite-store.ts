@@ -85,12 +85,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       issuedTokens: new SqliteIssuedTokenIndex(sql, sealed),
       virtualTokenKeys: { keys: () => keyring.virtualTokenKeys(), refresh: () => keys.refresh() },
       credentialFacts: new SqliteCredentialFacts(sql),
-      pacing: new SqlitePacingStore(sql, clock, audit),
+      pacing: new SqlitePacingStore(sql, clock, audit, damage),
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
       isAnonymousEnded: await sql.read(async (queries) => {
         const [row] = await queries.select().from(settings).where(eq(settings.name, "anonymous"));
-        return row?.value === "off";
+        // Whatever stands there: only who ended it has written it.
+        return row !== undefined;
       }),
       loginAnswers: new SqliteIdempotencyStore(sql, keyring),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
