@@ -9,6 +9,7 @@ import { fileCases } from "./files.ts";
 import type { FaultCase, FaultOptions } from "./fault-case.ts";
 import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
+import { powerCases } from "./power.ts";
 import { stormCases } from "./storm.ts";
 import { uploadCases } from "./uploads.ts";
 import { upstreamCases } from "./upstream.ts";
@@ -47,6 +48,7 @@ function casesOf(options: FaultOptions): FaultCase[] {
     upstreamCases,
     diskCases,
     fileCases,
+    powerCases,
     damageCases,
     clockCases,
     uploadCases,
