@@ -32,6 +32,7 @@ async function setup() {
     files,
     sealed,
     write,
+    set: (columns: string) => void database.run(`UPDATE credentials SET ${columns}`),
     open: async () => (await files.open()).credentials,
     [Symbol.dispose]: () => {
       database.close();
@@ -124,4 +125,15 @@ test("a damaged note of the last dead value is as good as none, and the living v
   const record = await credentials.find(ONE);
   expect([record.credential?.value.reveal(), record.revoked]).toEqual(["living", undefined]);
   expect(it.files.damaged).toEqual([ONE_KEY]);
+});
+
+test.each([
+  "lease_holder = 'x'",
+  "lease_holder = 'x', lease_expires_at = 'x'",
+  "lease_holder = 'x', lease_expires_at = 9e99",
+])("a lease of %s, which would never end, holds nobody up", async (set) => {
+  using it = await setup();
+  it.set(set);
+  const lease = await (await it.open()).lease(ONE, { holder: "me", now: 2, lifeMs: 10_000 });
+  expect(lease.isGranted).toBeTrue();
 });

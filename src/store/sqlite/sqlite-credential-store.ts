@@ -144,6 +144,7 @@ export class SqliteCredentialStore implements CredentialStore {
     // begin after `now` is good: this request may have waited for the lock while another got its lease.
     const isFree = or(
       isNull(leaseHolder),
+      isNull(leaseExpiresAt),
       eq(leaseHolder, holder),
       lte(leaseExpiresAt, now),
       gt(leaseExpiresAt, now + 2 * lifeMs),
