@@ -43,8 +43,14 @@ export interface AuthenticatorOptions {
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
 
+  /** The latest time of day, and when that was by the monotonic clock. */
+  #latest: number;
+  #latestAt: number;
+
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
+    this.#latest = options.clock.now();
+    this.#latestAt = options.clock.monotonic();
   }
 
   /**
@@ -196,10 +202,19 @@ export class Authenticator {
       );
     const { expiresAt } = owner.client;
     if (key.expiresAt === undefined && expiresAt === undefined) return undefined;
-    const now = this.#options.clock.now();
+    const now = this.#latestTime();
     if (isExpired(key.expiresAt, now)) return unauthorized("API密钥已过期", "the API key has expired");
     if (isExpired(expiresAt, now)) return unauthorized("客户端已过期", "the client has expired");
     return undefined;
+  }
+
+  /** The wall clock as far as it goes forward: one that is set back revives nothing that has expired in this process. */
+  #latestTime(): number {
+    const { clock } = this.#options;
+    const monotonic = clock.monotonic();
+    this.#latest = Math.max(clock.now(), this.#latest + monotonic - this.#latestAt);
+    this.#latestAt = monotonic;
+    return this.#latest;
   }
 
   #admit(origin: Origin, known: KnownKey): void {
