@@ -1,6 +1,7 @@
 import type { Platform } from "../errors.ts";
 import messaging from "./policies/no-messaging.txt" with { type: "text" };
 import reading from "./policies/read-only.txt" with { type: "text" };
+import shared from "./policies/safe.txt" with { type: "text" };
 
 /** What a policy allows where its lists say nothing. */
 export const API_PRESETS = [
@@ -10,6 +11,8 @@ export const API_PRESETS = [
   "read-only",
   /** Every path but `MESSAGING_PATHS`. */
   "no-messaging",
+  /** As `no-messaging`, without `SHARED_PATHS` and without paths that delete or set something by their name. */
+  "safe",
   /** No path. */
   "none",
 ] as const;
@@ -30,6 +33,9 @@ export interface ApiPolicy {
 /** The policy that refuses nothing. */
 export const ALLOW_ALL: ApiPolicy = { preset: "all", allow: [], deny: [] };
 
+/** The policy for programs that share an app with production. */
+export const SAFE: ApiPolicy = { preset: "safe", allow: [], deny: [] };
+
 /** The policy that refuses everything, also in place of one that can't be read. */
 export const ALLOW_NONE: ApiPolicy = { preset: "none", allow: [], deny: [] };
 
@@ -39,17 +45,30 @@ export const API_PATTERN = /^((\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+\/?|(\/[A-Za-z0-9
 /** How WeChat's paths are spelt. In any other spelling an upstream may see another path than we do. */
 const PLAIN_PATH = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+\/*$/;
 
+/**
+ * Words in a path, in lower case, that say that it deletes, overwrites or sets something. New paths have them too.
+ * Not `model`, `delivery`, `delay` and `credit`.
+ */
+const CHANGES =
+  /(?<!mo)del(?!iver|ay)|remove|clear|clean|cancel|dismiss|unbind|untag|modify|update|rename|replace|switch|reset|(?<!cr)edit|[/_](set|bind|mod_)/;
+
 const PRESETS: Readonly<Record<ApiPreset, (platform: Platform, plain: string) => boolean>> = {
   all: () => true,
   "read-only": (platform, plain) => matches(READING_PATHS[platform], plain),
   "no-messaging": (platform, plain) => !matches(MESSAGING_PATHS[platform], plain),
+  safe: (platform, plain) =>
+    !CHANGES.test(plain) && ![MESSAGING_PATHS, SHARED_PATHS].some((lists) => matches(lists[platform], plain)),
   none: () => false,
 };
 
 type PathLists = Readonly<Record<Platform, readonly string[]>>;
 
-/** What the preset `no-messaging` refuses, and what `read-only` allows, as patterns. */
-export const [MESSAGING_PATHS, READING_PATHS] = [readPaths(messaging), readPaths(reading)];
+/** What the preset `no-messaging` refuses, as patterns. */
+export const MESSAGING_PATHS = readPaths(messaging);
+/** What `safe` refuses beside them and by `CHANGES`. */
+export const SHARED_PATHS = readPaths(shared);
+/** What `read-only` allows. */
+export const READING_PATHS = readPaths(reading);
 
 /** The patterns in a file of `policies/`: one a line below `[weixin]` or `[wecom]`, and comments that begin with `#`. */
 function readPaths(text: string): PathLists {

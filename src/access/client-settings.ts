@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts";
-import { ALLOW_ALL, type ApiPolicy, isUnrestricted } from "./api-policy.ts";
+import { ALLOW_ALL, isUnrestricted, SAFE } from "./api-policy.ts";
 import { ANY_APP, type Client, type Grant, SERVICE_ACTIONS } from "./client.ts";
 import { Networks } from "./networks.ts";
 
@@ -10,19 +10,18 @@ export type ClientSettings = Omit<Client, "name" | "createdAt" | "updatedAt" | "
 export type NewClientSettings = Omit<ClientSettings, "delivery" | "policy"> &
   Partial<Pick<ClientSettings, "delivery" | "policy">>;
 
-/** The environment whose programs talk to real users. */
-const PRODUCTION = "prod";
-
-const NO_MESSAGING: ApiPolicy = { preset: "no-messaging", allow: [], deny: [] };
+/** The environments whose programs talk to real users. */
+const PRODUCTION = /^(prod|production|prd|online)$/i;
 
 /**
- * The settings of a new client: outside production it gets virtual tokens and may not message real users by default.
+ * The settings of a new client: outside production it gets virtual tokens by default, and may neither message real users
+ * nor delete or set what production uses.
  *
  * @throws {ServiceError} `invalid_parameter` when real tokens are asked for beside a policy that refuses anything.
  */
 export function withDefaults(input: NewClientSettings): ClientSettings {
-  const isProduction = input.environment === PRODUCTION;
-  const policy = input.policy ?? (isProduction ? ALLOW_ALL : NO_MESSAGING);
+  const isProduction = PRODUCTION.test(input.environment);
+  const policy = input.policy ?? (isProduction ? ALLOW_ALL : SAFE);
   const usual = isProduction && isUnrestricted(policy) ? "real" : "virtual";
   const settings = { ...input, policy, delivery: input.delivery ?? usual };
   checkDelivery(settings);

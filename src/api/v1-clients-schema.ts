@@ -87,7 +87,7 @@ const delivery = Type.Unsafe<Delivery>(
     DELIVERIES.map((each) => Type.Literal(each)),
     {
       description:
-        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway accepts. Default `real` for `prod`, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；`prod`默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
+        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway accepts. Default `real` for production, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；生产环境默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
       examples: ["virtual"],
     },
   ),
@@ -111,8 +111,8 @@ const policy = Type.Object(
   {
     additionalProperties: false,
     description:
-      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` for `prod`, else `no-messaging`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。`prod`默认 `all`，其余 `no-messaging`。",
-    examples: [{ preset: "no-messaging" }],
+      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` for production (`prod`, `production`, `prd`, `online`, in any case), else `safe`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。生产环境（`prod`、`production`、`prd`、`online`，不区分大小写）默认 `all`，其余 `safe`。",
+    examples: [{ preset: "safe" }],
   },
 );
 
@@ -257,7 +257,7 @@ export const CLIENT_EXAMPLE = {
   grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }],
   networks: ["10.0.0.0/8"],
   delivery: "virtual",
-  policy: { preset: "no-messaging", allow: [], deny: [] },
+  policy: { preset: "safe", allow: [], deny: [] },
   created_at: 1_795_320_000_000,
   updated_at: 1_795_320_000_000,
   version: 1,

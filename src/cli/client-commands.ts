@@ -53,8 +53,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         "此命令不会生成密钥，请另用 accesstoken keys create。",
       ),
       bilingual(
-        "Without --delivery and --policy: in prod real tokens and all paths; elsewhere virtual tokens and no-messaging.",
-        "不带 --delivery 和 --policy 时：prod为真实token和全部接口，其他环境为虚拟token和 no-messaging。",
+        "Without --delivery and --policy: in prod, production, prd and online real tokens and all paths; elsewhere virtual tokens and safe.",
+        "不带 --delivery 和 --policy 时：prod、production、prd和online为真实token和全部接口，其他环境为虚拟token和 safe。",
       ),
     ],
     positionals: [CLIENT],

@@ -12,6 +12,7 @@ import {
   MESSAGING_PATHS,
   READING_PATHS,
   readPolicy,
+  SHARED_PATHS,
 } from "../../src/access/api-policy.ts";
 
 const PLATFORMS = ["weixin", "wecom"] as const;
@@ -70,7 +71,7 @@ test.each([
   "/",
   "",
 ])("a path that is spelt as none of WeChat's is (%j) is refused wherever anything is", (path) => {
-  for (const preset of ["no-messaging", "read-only", "none"] as const) {
+  for (const preset of ["no-messaging", "safe", "read-only", "none"] as const) {
     expect(isAllowed(policy(preset), path)).toBe(false);
     expect(isAllowed(policy(preset, { allow: ["/**"] }), path)).toBe(false);
   }
@@ -126,10 +127,88 @@ test.each([
   ["wecom", "/cgi-bin/menu/create"],
   ["wecom", "/cgi-bin/externalpay/set_mch_use_scope"],
   ["wecom", "/cgi-bin/miniapppay/create_order"],
-] as const)("no-messaging on %s refuses %s, in any case and with more behind it", (platform, path) => {
-  for (const spelt of [path, path.toUpperCase(), `${path}/`, `${path}/more`])
-    expect([spelt, isAllowed(policy("no-messaging"), spelt, platform)]).toEqual([spelt, false]);
-  expect(isAllowed(policy("read-only"), path, platform)).toBe(false);
+] as const)(
+  "no-messaging and safe on %s refuse %s, in any case and with more behind it",
+  (platform, path) => {
+    for (const preset of ["no-messaging", "safe"] as const)
+      for (const spelt of [path, path.toUpperCase(), `${path}/`, `${path}/more`])
+        expect([spelt, isAllowed(policy(preset), spelt, platform)]).toEqual([spelt, false]);
+    expect(isAllowed(policy("read-only"), path, platform)).toBe(false);
+  },
+);
+
+test.each([
+  ["weixin", "/cgi-bin/material/del_material"],
+  ["weixin", "/cgi-bin/material/update_news"],
+  ["weixin", "/cgi-bin/draft/delete"],
+  ["weixin", "/cgi-bin/draft/update"],
+  ["weixin", "/cgi-bin/draft/switch"],
+  ["weixin", "/cgi-bin/tags/delete"],
+  ["weixin", "/cgi-bin/tags/members/batchblacklist"],
+  ["weixin", "/cgi-bin/tags/members/batchuntagging"],
+  ["weixin", "/cgi-bin/user/info/updateremark"],
+  ["weixin", "/cgi-bin/wxopen/deletecategory"],
+  ["weixin", "/cgi-bin/account/modifysignature"],
+  ["weixin", "/cgi-bin/clear_quota"],
+  ["weixin", "/customservice/kfaccount/del"],
+  ["weixin", "/customservice/kfaccount/uploadheadimg"],
+  ["weixin", "/wxa/modify_domain"],
+  ["weixin", "/wxa/modify_domain_directly"],
+  ["weixin", "/wxa/setwebviewdomain"],
+  ["weixin", "/wxa/plugin"],
+  ["weixin", "/wxa/submit_audit"],
+  ["weixin", "/wxa/unbind_tester"],
+  ["weixin", "/wxa/resetusersessionkey"],
+  ["weixin", "/tcb/databasedelete"],
+  ["weixin", "/tcb/databasecollectiondelete"],
+  ["weixin", "/tcb/databaseupdate"],
+  ["weixin", "/tcb/batchdeletefile"],
+  ["weixin", "/bizwifi/shop/clean"],
+  ["weixin", "/scan/product/modstatus"],
+  ["weixin", "/made/up/delsomething"],
+  ["wecom", "/cgi-bin/user/delete"],
+  ["wecom", "/cgi-bin/user/batchdelete"],
+  ["wecom", "/cgi-bin/department/update"],
+  ["wecom", "/cgi-bin/tag/deltagusers"],
+  ["wecom", "/cgi-bin/batch/replaceparty"],
+  ["wecom", "/cgi-bin/agent/set"],
+  ["wecom", "/cgi-bin/externalcontact/remark"],
+  ["wecom", "/cgi-bin/externalcontact/edit_corp_tag"],
+  ["wecom", "/cgi-bin/wedrive/space_dismiss"],
+  ["wecom", "/cgi-bin/wedoc/mod_doc_member"],
+] as const)(
+  "safe on %s refuses %s, which deletes or sets, in any case and with more behind it",
+  (platform, path) => {
+    for (const spelt of [path, path.toUpperCase(), `${path}/`, `${path}/more`])
+      expect([spelt, isAllowed(policy("safe"), spelt, platform)]).toEqual([spelt, false]);
+    expect(isAllowed(policy("no-messaging"), path, platform)).toBe(true);
+    expect(isAllowed(policy("safe", { allow: [path] }), path, platform)).toBe(true);
+  },
+);
+
+test.each([
+  "/cgi-bin/tags/create",
+  "/cgi-bin/material/add_material",
+  "/cgi-bin/media/upload",
+  "/cgi-bin/draft/add",
+  "/cgi-bin/qrcode/create",
+  "/customservice/kfaccount/add",
+  "/wxa/msg_sec_check",
+  "/wxa/getwxacodeunlimit",
+  "/wxa/business/getuserphonenumber",
+  "/wxa/business/model/get",
+  "/tcb/databasequery",
+])("safe allows %s", (path) => {
+  expect(isAllowed(policy("safe"), path)).toBe(true);
+});
+
+test("safe refuses no read but those of families that no-messaging closes as a whole", () => {
+  for (const platform of PLATFORMS)
+    for (const pattern of READING_PATHS[platform]) {
+      const path = pattern.replace(/\/\*\*$/, "");
+      const expected = isAllowed(policy("no-messaging"), path, platform);
+      expect([path, isAllowed(policy("safe"), path, platform)]).toEqual([path, expected]);
+    }
 });
 
 test.each([
@@ -173,7 +252,7 @@ test.each([
 });
 
 test("every listed path is a pattern, stands in lower case, once, and beneath no family that is listed with it", () => {
-  for (const lists of [READING_PATHS, MESSAGING_PATHS]) {
+  for (const lists of [READING_PATHS, MESSAGING_PATHS, SHARED_PATHS]) {
     for (const platform of PLATFORMS) {
       const list = lists[platform];
       expect(new Set(list).size).toBe(list.length);

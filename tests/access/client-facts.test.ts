@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { ALLOW_ALL, API_PRESETS, type ApiPolicy } from "../../src/access/api-policy.ts";
+import { ALLOW_ALL, API_PRESETS, type ApiPolicy, SAFE } from "../../src/access/api-policy.ts";
 import {
   changeWithDelivery,
   type ClientSettings,
@@ -29,19 +29,28 @@ function refusalOf(work: () => unknown): ServiceError {
 
 test.each([
   ["prod", {}, "real", ALLOW_ALL],
-  ["pre", {}, "virtual", NO_MESSAGING],
-  ["dev", {}, "virtual", NO_MESSAGING],
-  ["production", {}, "virtual", NO_MESSAGING],
+  ["pre", {}, "virtual", SAFE],
+  ["dev", {}, "virtual", SAFE],
+  ["preprod", {}, "virtual", SAFE],
+  ["prod-2", {}, "virtual", SAFE],
   ["prod", { delivery: "virtual" }, "virtual", ALLOW_ALL],
   ["prod", { policy: READING }, "virtual", READING],
   ["prod", { policy: ALL_BUT_ONE }, "virtual", ALL_BUT_ONE],
   ["dev", { policy: ALLOW_ALL }, "virtual", ALLOW_ALL],
   ["dev", { policy: ALLOW_ALL, delivery: "real" }, "real", ALLOW_ALL],
-  ["dev", { delivery: "virtual" }, "virtual", NO_MESSAGING],
+  ["dev", { delivery: "virtual" }, "virtual", SAFE],
+  ["dev", { policy: NO_MESSAGING }, "virtual", NO_MESSAGING],
 ] as const)(
   "a new client of %s of which %j is said gets %s tokens",
   (environment, reach, delivery, policy) => {
     expect(withDefaults(said(environment, reach))).toMatchObject({ delivery, policy });
+  },
+);
+
+test.each(["prod", "production", "prd", "online", "PROD", "Production", "PRD", "OnLine"])(
+  "a new client of %s is one of production, which may call every path",
+  (environment) => {
+    expect(withDefaults(said(environment)).policy).toEqual(ALLOW_ALL);
   },
 );
 

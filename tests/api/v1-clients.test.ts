@@ -10,7 +10,7 @@ const FIRST = 3;
 test("P7: a new client is 201 with its ETag, the very same again 200, and another of that name 409", async () => {
   await using t = await botWorld();
   const now = t.world.clock.now();
-  const reach = { delivery: "virtual", policy: { preset: "no-messaging", allow: [], deny: [] } };
+  const reach = { delivery: "virtual", policy: { preset: "safe", allow: [], deny: [] } };
   const shown = { ...NEW_BOT, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
   expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
   const [entry] = await t.at.audited();
@@ -25,7 +25,7 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
   t.world.clock.advance(1000);
   const again = await t.at.ask("POST", CLIENTS, NEW_BOT);
   expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
-  const spelt = { delivery: "virtual", policy: { preset: "no-messaging" } };
+  const spelt = { delivery: "virtual", policy: { preset: "safe" } };
   expect((await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...spelt })).status).toBe(200);
   const others = [
     { environment: "prod" },
@@ -34,7 +34,8 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
     { rate_limit: 1 },
     { concurrency: 1 },
     { policy: { preset: "all" } },
-    { policy: { preset: "no-messaging", deny: ["/wxa/release"] } },
+    { policy: { preset: "no-messaging" } },
+    { policy: { preset: "safe", deny: ["/wxa/release"] } },
   ];
   for (const other of [...others, { expires_at: now + 1 }]) {
     const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...other });

@@ -13,6 +13,7 @@ const GRANTS = [{ apps: ["*"], actions: ALL_ACTIONS }];
 test.each([
   ["all", { [SEND]: true, [INFO]: true, [CHECK]: true }],
   ["no-messaging", { [SEND]: false, [INFO]: true, [CHECK]: true }],
+  ["safe", { [SEND]: false, [INFO]: true, [CHECK]: true, "/cgi-bin/material/del_material": false }],
   ["read-only", { [SEND]: false, [INFO]: true, "/cgi-bin/menu/create": false }],
   ["none", { [SEND]: false, [INFO]: false, [CHECK]: false }],
 ] as const)("of the preset %s each path is what it says, by token and by key", async (preset, paths) => {
@@ -71,7 +72,7 @@ test("a policy that is changed holds for tokens that are out already", async () 
   expect((await it.post(path, { touser: "o" })).errcode).toBe(48001);
 });
 
-test("a new client outside prod is given virtual tokens and reaches no user; one of prod is not held back", async () => {
+test("a new client outside prod is given virtual tokens, reaches no user and deletes nothing; one of prod is not held back", async () => {
   await using it = await GatewayHarness.create();
   const create = async (environment: string) => {
     const headers = { "content-type": "application/json" };
@@ -86,7 +87,11 @@ test("a new client outside prod is given virtual tokens and reaches no user; one
   };
   const [dev, prod] = [await create("dev"), await create("prod")];
   expect(dev).toStartWith("atv1_");
-  expect((await it.post(`${SEND}?access_token=${dev}`, { touser: "o" })).errcode).toBe(48001);
+  for (const path of [SEND, "/cgi-bin/draft/delete", "/cgi-bin/tags/members/batchblacklist"])
+    expect([path, (await it.post(`${path}?access_token=${dev}`, { touser: "o" })).errcode]).toEqual([
+      path,
+      48001,
+    ]);
   expect((await it.send(`${INFO}?access_token=${dev}`)).errcode).toBeUndefined();
   expect(prod).toBe(await it.realToken());
   expect((await it.post(`${SEND}?access_token=${prod}`, { touser: "o" })).errcode).toBe(0);

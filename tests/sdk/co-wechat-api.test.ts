@@ -91,7 +91,7 @@ test("a developer's SDK calls and signs, but reaches no real user, and is told w
   );
   const before = at.sandbox.calls("/cgi-bin/message/custom/send");
   const refused = await refusalOf(api.sendText("o1", "你好"));
-  expect(refused).toMatchObject({ code: 48001, message: expect.stringContaining("no-messaging") });
+  expect(refused).toMatchObject({ code: 48001, message: expect.stringContaining("policy (safe)") });
   expect(at.sandbox.calls("/cgi-bin/message/custom/send")).toBe(before);
   expect(at.everythingSeenBy(client)).not.toContain(await at.credential(client));
 });

@@ -197,5 +197,5 @@ test("a developer's SDK calls WeCom, but sends nobody a message, and is told why
   const sent = await api.postJson("/cgi-bin/message/send", { touser: "@all", agentid: Number(client.agent) });
   const { errcode, errmsg } = sent.toObject<{ errcode: number; errmsg: string }>();
   expect(errcode).toBe(48002);
-  expect(errmsg).toContain("no-messaging");
+  expect(errmsg).toContain("policy (safe)");
 });
