@@ -29,6 +29,7 @@ const PACED = [
   "a complaint about this app was checked less than 10 s ago",
   "forced refreshes: 20 a day, 30 s apart",
   "cleared or has expired while it was fetched",
+  "the app was just changed, disabled or removed",
   "no other credential is available",
 ];
 

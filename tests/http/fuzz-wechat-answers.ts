@@ -19,7 +19,7 @@ export const WECHATS = /^\/+(cgi-bin|sns|wxa|gateway)(\/|$)/;
 const ENVELOPE = ["code", "msg", "trace_id"];
 
 /** What is said although nothing is wrong: it was done a moment ago, or there is a token that can't be told from a dead one. */
-const BUSY = /^system error, .*(try again later|cleared or has expired while it was fetched)/;
+const BUSY = /^system error, .*(try again|cleared or has expired while it was fetched)/;
 
 /** Throws when an answer is none that WeChat could give; what it says, as the envelope would have it. */
 export function checkWechatAnswer(operation: Operation | undefined, answer: FuzzAnswer): AnswerBody {

@@ -185,5 +185,5 @@ test(
     );
     expect(lacking).toEqual([]);
   },
-  300 * BATCHES,
+  600 * BATCHES,
 );
