@@ -1,6 +1,7 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
-import type { Slot } from "../apps/app.ts";
+import { appName, type Slot } from "../apps/app.ts";
 import type { Access, Permit } from "../access/access.ts";
+import { mayUse } from "../access/authenticator.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
@@ -168,8 +169,8 @@ function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
 }
 
 /**
- * `POST /cgi-bin/stable_token`, also with `force_refresh`, for callers with `token:refresh` and within the app's
- * budget.
+ * `POST /cgi-bin/stable_token`, also with `force_refresh`, within the app's budget; a client without `token:refresh`
+ * gets the current token for it.
  *
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
@@ -203,12 +204,18 @@ function weixinToken(
   request: WechatRequest,
   parameters: Parameters,
 ): Reply | Promise<Reply> {
-  const isForced = parameters.isJson && parameters.isTrue("force_refresh");
-  const action = isForced ? "token:refresh" : "token:read";
-  const grant = { action, grantType: "client_credential" } as const;
+  const grant = { action: "token:read", grantType: "client_credential" } as const;
   const permit = weixinSlotOf({ access, directory }, request, parameters, grant);
-  const current = () => tokenReply(delivery, permit, {}, tokenFields);
-  return isForced ? forcedToken(delivery, request.call, permit, current) : current();
+  const { principal, slot, usage } = permit;
+  const current = (given: Permit) => tokenReply(delivery, given, {}, tokenFields);
+  const isForced = parameters.isJson && parameters.isTrue("force_refresh");
+  if (!isForced) return current(permit);
+  if (mayUse(principal, "token:refresh", appName(slot))) {
+    const forcing = access.slotOfToken(principal, "token:refresh", slot);
+    return forcedToken(delivery, request.call, forcing, () => current(forcing));
+  }
+  // Programs whose jobs force a refresh must go on when only their address was changed; the audit tells who they are.
+  return current({ ...permit, usage: { ...usage, action: "token:read force_refresh" } });
 }
 
 async function forcedToken(

@@ -99,7 +99,7 @@ const code = text("The user's one-time code. 用户的一次性code。", "sandbo
 const forceRefresh = Type.Optional(
   Type.Boolean({
     description:
-      "Force a new token: 20 a day, 30 s apart; clients need `token:refresh`. 强制刷新：每日20次、间隔30秒，客户端须有 `token:refresh` 权限。",
+      "Force a new token: 20 a day, 30 s apart; a client without `token:refresh` gets the current one. 强制刷新：每日20次、间隔30秒；客户端没有 `token:refresh` 权限时返回当前token。",
     examples: [false],
   }),
 );

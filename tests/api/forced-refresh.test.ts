@@ -64,19 +64,28 @@ test("after twenty in a day the next is refused as WeChat does, until midnight",
   expect((await force(at))["access_token"]).toBeString();
 });
 
-test("a client needs the grant for it, and without force_refresh does not", async () => {
+test("a client without the grant for it gets the current token, at no cost, and is counted", async () => {
   await using at = await DropinHarness.create();
   const reader = await at.key("reader", { actions: ["token:read"] });
   const before = await at.token();
-  expect(await force(at, reader)).toMatchObject({
+  for (const secret of [
+    reader,
+    await at.key("virtual", { actions: ["token:read", "api:call"], delivery: "virtual" }),
+  ]) {
+    const { access_token: given } = await force(at, secret);
+    expect(given).toEqual(secret === reader ? before : expect.stringMatching(VIRTUAL));
+  }
+  expect(await force(at, await at.key("caller", { actions: ["api:call"] }))).toMatchObject({
     errcode: 48001,
-    errmsg: expect.stringContaining("not granted to this client for this app: token:refresh"),
+    errmsg: expect.stringContaining("not granted to this client for this app: token:read"),
   });
-  expect((await at.ask(STABLE, { body: { ...FORCED, force_refresh: false, secret: reader } })).body).toEqual({
-    access_token: before,
-    expires_in: 7200,
-  });
+  expect(await at.token()).toBe(before);
   expect(at.sandbox.calls()).toBe(1);
+  // A stop writes down what was counted.
+  await at.world.stop();
+  await at.world.start();
+  const { data } = await at.world.administer("/v1/audit/usage?action=token:read&client=reader");
+  expect(data["usage"]).toMatchObject([{ action: "token:read force_refresh", app: WX.appId, count: 1 }]);
 });
 
 test("a virtual client gets a virtual token for it, and the real one is another", async () => {

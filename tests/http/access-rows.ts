@@ -84,7 +84,7 @@ const DROPINS: readonly Row[] = [
   })),
   {
     route: "POST /cgi-bin/stable_token",
-    need: "token:refresh",
+    need: "token:read",
     ...inQuery,
     ...takes("weixin", "secret"),
     body: () => ({ ...GRANT, force_refresh: true }),
