@@ -334,13 +334,13 @@ export class Access {
     const directory = this.#directory;
     const isGranted = (name: string) => mayUse(principal, action, name);
     if (agent !== undefined && !isGranted(`${corpId}_${agent}`)) throw this.notGranted(principal, action);
+    const [only, another] = agent === undefined ? directory.namesOfCorp(corpId).filter(isGranted) : [];
+    if (principal.kind === "client" && another !== undefined) throw agentMissing();
     if (agent !== undefined || isGranted(ANY_APP))
       return this.#allow(principal, action, directory.wecomSlot(corpId, undefined, agent));
-    const [only, another] = directory.namesOfCorp(corpId).filter(isGranted);
     // Whether there are other applications is not for a caller that may not use them.
     if (only === undefined) throw this.notGranted(principal, action);
-    const slot = another === undefined ? directory.slotOfApp(only) : directory.wecomSlot(corpId);
-    return this.#allow(principal, action, slot);
+    return this.#allow(principal, action, directory.slotOfApp(only));
   }
 
   /** For the app's own secret, from any address: a client by its grants, any other caller as the secret's holder. */
@@ -384,6 +384,14 @@ export class Access {
 
 function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {
   return { slot, principal, usage: { identity: principal.identity, action, app } };
+}
+
+/** A client whose key leaves open which application of the corp is meant: it needs no secret. */
+function agentMissing(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "缺少agentid参数：该密钥可用于该corpid的多个应用，请用agentid指明 (the key may use several applications of the corp: send agentid)",
+  );
 }
 
 function refuseBrowser(principal: Principal, { origin }: Caller): void {

@@ -13,7 +13,7 @@ import type { TokenContext } from "../credentials/token-resolver.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
-import type { Login } from "../login/login.ts";
+import type { Login, WecomLoginKind } from "../login/login.ts";
 import { Secret } from "../secret.ts";
 
 /** What the drop-in endpoints work with. */
@@ -47,6 +47,7 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
   const both = ["GET", "POST"] as const;
   const weixin = "weixin";
   const wecom = "wecom";
+  const userLogin = (kind: WecomLoginKind) => wecomLogin(parts, "code", kind);
   return {
     secret: new Map<string, Dropin<SecretEndpoint>>([
       ["/cgi-bin/token", { platform: weixin, methods: both, answer: classicTokenEndpoint(parts) }],
@@ -68,10 +69,14 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
           { platform: wecom, methods: both, answer: wecomCorpTicketEndpoint(parts) },
         ],
         ["/cgi-bin/ticket/get", { platform: wecom, methods: both, answer: wecomAppTicketEndpoint(parts) }],
-        ["/cgi-bin/auth/getuserinfo", { platform: wecom, methods: get, answer: wecomUserEndpoint(parts) }],
+        ["/cgi-bin/auth/getuserinfo", { platform: wecom, methods: get, answer: userLogin("wecom_user") }],
+        [
+          "/cgi-bin/user/getuserinfo",
+          { platform: wecom, methods: get, answer: userLogin("wecom_user_old_form") },
+        ],
         [
           "/cgi-bin/miniprogram/jscode2session",
-          { platform: wecom, methods: get, answer: wecomMiniProgramEndpoint(parts) },
+          { platform: wecom, methods: get, answer: wecomLogin(parts, "js_code", "wecom_mini_program") },
         ],
       ]),
     },
@@ -254,7 +259,7 @@ function isBudget(error: unknown): error is ServiceError & { retryAfterMs: numbe
 
 /** What the login endpoints work with. */
 interface LoginEndpointParts extends SlotChoiceParts {
-  readonly login: Pick<Login, "oauth" | "miniProgram" | "wecomUser" | "wecomMiniProgram">;
+  readonly login: Pick<Login, "oauth" | "miniProgram" | "wecom">;
 }
 
 const CODE = /^[!-~]{1,512}$/;
@@ -278,20 +283,6 @@ function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
   return weixinLogin(parts, "code", (...asked) => parts.login.oauth(...asked));
 }
 
-/**
- * `GET /cgi-bin/auth/getuserinfo`: a WeCom member's or visitor's code.
- *
- * https://developer.work.weixin.qq.com/document/path/96442
- */
-function wecomUserEndpoint(parts: LoginEndpointParts): TokenEndpoint {
-  return wecomLogin(parts, "code", (...asked) => parts.login.wecomUser(...asked));
-}
-
-/** `GET /cgi-bin/miniprogram/jscode2session`: the login code of a Mini Program inside WeCom. */
-function wecomMiniProgramEndpoint(parts: LoginEndpointParts): TokenEndpoint {
-  return wecomLogin(parts, "js_code", (...asked) => parts.login.wecomMiniProgram(...asked));
-}
-
 type Exchange = (slot: Slot, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
 
 function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
@@ -302,15 +293,19 @@ function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exch
   };
 }
 
-function wecomLogin({ access }: LoginEndpointParts, codeName: string, exchange: Exchange): TokenEndpoint {
+/**
+ * `GET /cgi-bin/auth/getuserinfo`, `GET /cgi-bin/user/getuserinfo`, `GET /cgi-bin/miniprogram/jscode2session`: the code of
+ * a WeCom member or visitor.
+ */
+function wecomLogin(
+  { access, login }: LoginEndpointParts,
+  codeName: string,
+  kind: WecomLoginKind,
+): TokenEndpoint {
   return async (request, { principal, slot }) => {
     const permit = access.slotOfToken(principal, "login", slot);
-    return exchanged(
-      request.call,
-      permit,
-      codeIn(await readParameters(request), codeName, "wecom"),
-      exchange,
-    );
+    const code = codeIn(await readParameters(request), codeName, "wecom");
+    return exchanged(request.call, permit, code, (...asked) => login.wecom(kind, ...asked));
   };
 }
 

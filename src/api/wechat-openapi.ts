@@ -272,6 +272,22 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       },
     }),
   },
+  "/cgi-bin/user/getuserinfo": {
+    get: operation({
+      summary: "WeCom user login, older form · 企业微信用户登录（旧版）",
+      description:
+        "The same code; the fields of the answer have other capitals. 同一code；应答字段的大小写不同。",
+      query: Type.Object({ access_token: token, code }),
+      answer: {
+        description: FORWARDED.wecom,
+        schema: Type.Object({
+          ...OK,
+          ...{ UserId: MAYBE, DeviceId: MAYBE, user_ticket: MAYBE, OpenId: MAYBE, external_userid: MAYBE },
+        }),
+        example: { ...OK_EXAMPLE, UserId: "zhangsan", DeviceId: "exampleDevice" },
+      },
+    }),
+  },
   "/cgi-bin/miniprogram/jscode2session": {
     get: operation({
       summary: "WeCom Mini Program login · 企业微信小程序登录",

@@ -3,6 +3,7 @@ import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { Clock } from "../clock.ts";
 import type { TokenContext, TokenResolver } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
+import { platformByForm } from "../credentials/virtual-tokens.ts";
 import { Secret } from "../secret.ts";
 import { textResponse } from "./answer.ts";
 import { type Call, type Face, failed, Reply } from "./face.ts";
@@ -145,10 +146,15 @@ export class WechatFace implements Face {
 
   async #serveHolder(serving: Serving): Promise<Response> {
     const { call, query, path } = serving.request;
-    const { platform } = serving;
     if (query.count("access_token") > 1)
       throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
     const token = query.get("access_token") ?? "";
+    // A path that both platforms have does not say in whose words a token that has ended is refused.
+    const { weixin, wecom } = this.#options.endpoints.token;
+    const plain = withoutLastSlash(path);
+    if (isPlatformPath(path, "wecom") && !weixin.has(plain) && !wecom.has(plain))
+      serving.platform = platformByForm(token) ?? serving.platform;
+    const { platform } = serving;
     if (token === "") throw refusalOf(platform, 41001, "access_token missing");
     const onKnown = (known: Platform) => void (serving.platform = known);
     const context = await this.#options.resolver.byToken(call, new Secret(token), platform, onKnown);

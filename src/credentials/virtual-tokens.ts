@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../clock.ts";
+import type { Platform } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { appName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
@@ -105,6 +106,23 @@ export class VirtualTokens {
     const now = this.#clock.now();
     return former.some(({ key, until }) => now < until && isSame(mac, sign(signed, key)));
   }
+}
+
+/**
+ * On which platform a token seems to be, by its form alone: for the words of a refusal, and for nothing else. Undefined
+ * where the form does not tell. WeChat's begin with a counter; WeCom's are long and have none.
+ */
+export function platformByForm(token: string): Platform | undefined {
+  if (token.startsWith(START)) {
+    const payload = Buffer.from(token.slice(START.length, -MAC_LENGTH), "base64url");
+    try {
+      return claimsIn(payload).app.includes("_") ? "wecom" : "weixin";
+    } catch {
+      return undefined;
+    }
+  }
+  if (/^\d+_/.test(token)) return "weixin";
+  return /^[\w-]{64,}$/.test(token) ? "wecom" : undefined;
 }
 
 function sign(text: string, key: Uint8Array): string {

@@ -44,6 +44,9 @@ export interface LoginExchange {
   miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
 }
 
+/** What a WeCom code is of: a web page's, whose answer has an older form too, or a Mini Program's. */
+export type WecomLoginKind = "wecom_user" | "wecom_user_old_form" | "wecom_mini_program";
+
 /** A user of a WeCom application, as WeCom returned it. */
 export interface WecomUser {
   /** The JSON text of WeCom's answer, exactly as it came. */
@@ -55,12 +58,13 @@ export interface WecomUser {
  *
  * Throws as `LoginExchange`; of class `token_invalid` when the token is invalid, and then the code is not used up.
  */
-export interface WecomLoginExchange {
-  /** https://developer.work.weixin.qq.com/document/path/96442 */
-  user(slot: Slot, accessToken: Secret, code: Secret, signal: AbortSignal): Promise<WecomUser>;
-  /** https://developer.work.weixin.qq.com/document/path/91507 */
-  miniProgram(slot: Slot, accessToken: Secret, code: Secret, signal: AbortSignal): Promise<WecomUser>;
-}
+export type WecomLoginExchange = (
+  kind: WecomLoginKind,
+  slot: Slot,
+  accessToken: Secret,
+  code: Secret,
+  signal: AbortSignal,
+) => Promise<WecomUser>;
 
 const DEADLINE_MS = 8000;
 const REPLAY_MS = 10_000;
@@ -135,24 +139,13 @@ export class Login {
   }
 
   /**
-   * The user behind a code of WeCom's web pages, for the application of a configured slot. A token that was rejected is
-   * replaced, once; the code is not used up by it. Throws what the exchange throws, and what obtaining a token throws.
+   * The user behind a code of WeCom's, for the application of a configured slot. A token that was rejected is replaced,
+   * once; the code is not used up by it. Throws what the exchange throws, and what obtaining a token throws.
    */
-  wecomUser(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
+  wecom(kind: WecomLoginKind, slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
     const { wecomExchange, tokens } = this.#parts;
-    const kind = "wecom_user";
     return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
-      const ask = (token: Secret) => wecomExchange.user(slot, token, code, signal);
-      return withToken(tokens, slot, ask, { signal, endpoint: kind });
-    });
-  }
-
-  /** As `wecomUser`, for the login code of a Mini Program inside WeCom. */
-  wecomMiniProgram(slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
-    const { wecomExchange, tokens } = this.#parts;
-    const kind = "wecom_mini_program";
-    return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
-      const ask = (token: Secret) => wecomExchange.miniProgram(slot, token, code, signal);
+      const ask = (token: Secret) => wecomExchange(kind, slot, token, code, signal);
       return withToken(tokens, slot, ask, { signal, endpoint: kind });
     });
   }

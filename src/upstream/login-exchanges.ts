@@ -1,9 +1,19 @@
 import type { Slot } from "../apps/app.ts";
-import type { LoginExchange, WecomLoginExchange, WecomUser } from "../login/login.ts";
+import type { LoginExchange, WecomLoginExchange, WecomLoginKind } from "../login/login.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+
+/**
+ * https://developer.work.weixin.qq.com/document/path/96442, in its older form /document/path/91023, and
+ * https://developer.work.weixin.qq.com/document/path/91507
+ */
+const WECOM_PATHS: Readonly<Record<WecomLoginKind, string>> = {
+  wecom_user: "/cgi-bin/auth/getuserinfo",
+  wecom_user_old_form: "/cgi-bin/user/getuserinfo",
+  wecom_mini_program: "/cgi-bin/miniprogram/jscode2session",
+};
 
 /**
  * Login of WeCom's web pages and Mini Programs. These endpoints take an access token and a one-time code.
@@ -11,37 +21,21 @@ import { Value } from "@sinclair/typebox/value";
  * A member, a visitor and each kind of application have other fields: any object without an errcode is an answer.
  */
 export function wecomLogin(http: HttpClient): WecomLoginExchange {
-  const ask = async (
-    { appId }: Slot,
-    path: string,
-    query: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<WecomUser> => {
-    const platform = "wecom";
-    const request = {
-      platform,
+  return async (kind, { appId }, token, code, signal) => {
+    const sent: Record<string, string> =
+      kind === "wecom_mini_program"
+        ? { js_code: code.reveal(), grant_type: "authorization_code" }
+        : { code: code.reveal() };
+    const { text } = await http.exchange({
+      platform: "wecom",
       appId,
-      path,
-      query,
+      path: WECOM_PATHS[kind],
+      query: { access_token: token.reveal(), ...sent },
       takes: "takes_token",
       repeatable: false,
       signal,
-    } as const;
-    return { answer: (await http.exchange(request)).text };
-  };
-  return {
-    user: (slot, token, code, signal) => {
-      const query = { access_token: token.reveal(), code: code.reveal() };
-      return ask(slot, "/cgi-bin/auth/getuserinfo", query, signal);
-    },
-    miniProgram: (slot, token, code, signal) => {
-      const query = {
-        access_token: token.reveal(),
-        js_code: code.reveal(),
-        grant_type: "authorization_code",
-      };
-      return ask(slot, "/cgi-bin/miniprogram/jscode2session", query, signal);
-    },
+    });
+    return { answer: text };
   };
 }
 

@@ -39,6 +39,33 @@ test("a key that is revoked takes its virtual tokens with it, in the shape of th
   ]);
 });
 
+test("a token that has ended is refused in the words of its platform at a path that both have", async () => {
+  await using at = await DropinHarness.create();
+  const WECOMS = ["42001", "application/json; charset=utf-8"];
+  const WEIXINS = [undefined, "application/json; encoding=utf-8"];
+  const wecomKey = await at.key("wecom", { apps: [WECOM_APP], delivery: "virtual" });
+  const weixinKey = await at.key("weixin", { apps: [WX.appId], delivery: "virtual" });
+  const tokens: [string, unknown[]][] = [
+    [await at.token("wecom"), WECOMS],
+    [await at.token("wecom", wecomKey), WECOMS],
+    [await at.token("weixin"), WEIXINS],
+    [await at.token("weixin", weixinKey), WEIXINS],
+    ["atv1_", WEIXINS],
+    ["whatever", WEIXINS],
+  ];
+  at.world.clock.advance(7_300_000);
+  for (const [access_token, form] of tokens) {
+    for (const path of ["/cgi-bin/media/get", "/cgi-bin/getcallbackip", "/cgi-bin/user/get/"]) {
+      const { body, headers } = await at.ask(path, { query: { access_token } });
+      const seen = [headers.get("error-code"), headers.get("content-type")];
+      expect([access_token, path, body["errcode"], ...seen]).toEqual([access_token, path, 42001, ...form]);
+    }
+    // This one is WeChat's alone, whatever comes.
+    const { headers } = await at.ask(GETTICKET, { query: { access_token, type: "jsapi" } });
+    expect(headers.has("error-code")).toBe(false);
+  }
+});
+
 test("a key, a secret or a token is answered by whichever way it comes, and nothing else is", async () => {
   await using at = await DropinHarness.create();
   const key = await at.key("server");

@@ -103,6 +103,18 @@ test("who may use several applications and names none, or another than the secre
     const [errcode, errmsg] = await at.refusal(GETTOKEN, { query });
     expect([query, errcode, errmsg]).toEqual([query, 40058, expect.stringContaining("agentid")]);
   }
+  // A key for some of them or for all needs no secret, on any face.
+  const two = await at.key("two", { apps: [WECOM_APP, `${CORP}_${WECOM_CONTACTS.agent}`] });
+  for (const key of [every, two]) {
+    const headers = { "x-api-key": key };
+    const [, errmsg] = await at.refusal(GETTOKEN, { query: { corpid: CORP }, headers });
+    const documented = await at.world.get("/AccessToken/getQyapi", { corpid: CORP }, { headers });
+    expect([errmsg, documented.code, documented.msg]).toEqual([
+      expect.stringMatching(/^invalid parameter, 缺少agentid参数/),
+      1,
+      expect.stringMatching(/^缺少agentid参数/),
+    ]);
+  }
 });
 
 test("a client that was not granted the application is told so", async () => {

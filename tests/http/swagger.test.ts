@@ -62,6 +62,7 @@ const DROPINS = [
   ["get", "/sns/jscode2session"],
   ["get", "/sns/oauth2/access_token"],
   ["get", "/cgi-bin/auth/getuserinfo"],
+  ["get", "/cgi-bin/user/getuserinfo"],
   ["get", "/cgi-bin/miniprogram/jscode2session"],
   ["get", "/gateway/{app}/{path}"],
   ["post", "/gateway/{app}/{path}"],

@@ -12,6 +12,7 @@ const NEEDED: Record<Verb, string> = {
     '"access_token":"user-token","expires_in":7200,"refresh_token":"r","openid":"o1","scope":"snsapi_base"',
   miniProgram: '"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"',
   wecomUser: '"errcode":0,"errmsg":"ok","userid":"u1"',
+  wecomUserOldForm: '"UserId":"u1","DeviceId":"d1","errcode":0,"errmsg":"ok"',
   wecomMiniProgram: '"corpid":"ww1","userid":"u1","session_key":"k==","errcode":0,"errmsg":"ok"',
 };
 

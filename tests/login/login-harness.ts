@@ -3,7 +3,7 @@ import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
-import { Login } from "../../src/login/login.ts";
+import { Login, type WecomLoginKind } from "../../src/login/login.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { callbackIpProbe, wecomTokenSource } from "../../src/upstream/token-sources.ts";
@@ -14,12 +14,12 @@ import { weixinSlot } from "../support/slots.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { WECOM, WECOM_CONTACTS, WX } from "../support/harness.ts";
 
-export const ALICE = "192.0.2.1";
+const ALICE = "192.0.2.1";
 const WEIXIN_SLOT: Slot = { ...weixinSlot(WX.appId), secret: new Secret(WX.secret) };
 export const WECOM_SLOT = wecomSlot(WECOM);
 export const CONTACTS_SLOT = wecomSlot(WECOM_CONTACTS);
 
-/** The four logins, by what a test asks them with. */
+/** The five logins, by what a test asks them with. */
 export const LOGINS = {
   oauth: {
     path: "/sns/oauth2/access_token",
@@ -29,16 +29,16 @@ export const LOGINS = {
     path: "/sns/jscode2session",
     ask: (login: Login, code: string) => login.miniProgram(WEIXIN_SLOT, new Secret(code), ALICE),
   },
-  wecomUser: {
-    path: "/cgi-bin/auth/getuserinfo",
-    ask: (login: Login, code: string, slot = WECOM_SLOT) => login.wecomUser(slot, new Secret(code), ALICE),
-  },
-  wecomMiniProgram: {
-    path: "/cgi-bin/miniprogram/jscode2session",
-    ask: (login: Login, code: string, slot = WECOM_SLOT) =>
-      login.wecomMiniProgram(slot, new Secret(code), ALICE),
-  },
+  wecomUser: wecomVerb("/cgi-bin/auth/getuserinfo", "wecom_user"),
+  wecomUserOldForm: wecomVerb("/cgi-bin/user/getuserinfo", "wecom_user_old_form"),
+  wecomMiniProgram: wecomVerb("/cgi-bin/miniprogram/jscode2session", "wecom_mini_program"),
 };
+
+function wecomVerb(path: string, kind: WecomLoginKind) {
+  const ask = (login: Login, code: string, slot = WECOM_SLOT, caller = ALICE) =>
+    login.wecom(kind, slot, new Secret(code), caller);
+  return { path, ask };
+}
 
 /** Logins as the service joins them, in as many processes as wanted, against a sandbox of their own. */
 export class LoginHarness {

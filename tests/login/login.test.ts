@@ -46,10 +46,7 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
       sessionKey: new Secret("key"),
     }),
   };
-  const wecomExchange: WecomLoginExchange = {
-    user: () => Promise.reject(new Error("not of this test")),
-    miniProgram: () => Promise.reject(new Error("not of this test")),
-  };
+  const wecomExchange: WecomLoginExchange = () => Promise.reject(new Error("not of this test"));
   const none = () => Promise.reject(new Error("these logins need no token"));
   const tokens = { get: none, replace: none };
   /** A process of its own on the one database; `counted` gets the name of each call of its store of answers. */

@@ -1,12 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Login } from "../../src/login/login.ts";
-import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { tokenOf } from "../support/slots.ts";
 import { WECOM } from "../support/harness.ts";
-import { ALICE, CONTACTS_SLOT, LoginHarness, LOGINS, WECOM_SLOT } from "./login-harness.ts";
+import { CONTACTS_SLOT, LoginHarness, LOGINS, WECOM_SLOT } from "./login-harness.ts";
 
-const VERBS = ["wecomUser", "wecomMiniProgram"] as const;
+const VERBS = ["wecomUser", "wecomUserOldForm", "wecomMiniProgram"] as const;
 const CODE = "sandbox-code-1";
 const TOKEN = "/cgi-bin/gettoken";
 
@@ -31,7 +30,7 @@ test.each(VERBS)("%s: a code is exchanged with the app's own token, which costs 
   for (const code of [CODE, "sandbox-code-2"]) {
     expect(JSON.parse((await ask(it.login, code)).answer.reveal())).toMatchObject({
       errcode: 0,
-      userid: expect.stringMatching(/^user-/),
+      [verb === "wecomUserOldForm" ? "UserId" : "userid"]: expect.stringMatching(/^user-/),
     });
   }
   expect([it.sandbox.calls(TOKEN), it.sandbox.calls(path), it.sandbox.calls()]).toEqual([1, 2, 3]);
@@ -53,7 +52,7 @@ test.each(VERBS)("%s: a code's answer is repeated for ten seconds to the same ca
   it.clock.advance(9_999);
   expect((await ask(it.login, CODE)).answer.reveal()).toBe(first);
   expect(it.sandbox.calls(path)).toBe(1);
-  const bob = it.login[verb](WECOM_SLOT, new Secret(CODE), "192.0.2.2");
+  const bob = ask(it.login, CODE, WECOM_SLOT, "192.0.2.2");
   expect((await failureOf(bob)).upstream?.errcode).toBe(42022);
   it.clock.advance(1);
   const again = await failureOf(ask(it.login, CODE));
@@ -66,12 +65,12 @@ test.each(VERBS)("%s: a code's answer is repeated for ten seconds to the same ca
 test("a code of a web page, one of a Mini Program and one of another agent are not one", async () => {
   await using it = await setup();
   const answers = [
-    await it.login.wecomUser(WECOM_SLOT, new Secret(CODE), ALICE),
-    await it.login.wecomUser(CONTACTS_SLOT, new Secret(CODE), ALICE),
-    await it.login.wecomMiniProgram(CONTACTS_SLOT, new Secret("sandbox-code-2"), ALICE),
+    await LOGINS.wecomUser.ask(it.login, CODE),
+    await LOGINS.wecomUser.ask(it.login, CODE, CONTACTS_SLOT),
+    await LOGINS.wecomMiniProgram.ask(it.login, "sandbox-code-2", CONTACTS_SLOT),
   ];
   expect(answers).toHaveLength(3);
-  const mini = it.login.wecomMiniProgram(WECOM_SLOT, new Secret(CODE), ALICE);
+  const mini = LOGINS.wecomMiniProgram.ask(it.login, CODE);
   // It is asked about, and WeCom says that it was used.
   expect((await failureOf(mini)).upstream?.errcode).toBe(42022);
   expect(it.sandbox.calls(LOGINS.wecomUser.path)).toBe(2);
