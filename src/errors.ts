@@ -123,7 +123,7 @@ export class ServiceError extends Error {
   }
 
   /** A copy with more details. */
-  with(detail: Pick<ServiceErrorDetail, "deniedTo" | "mayHaveRun" | "pacing">): ServiceError {
+  with(detail: Pick<ServiceErrorDetail, "deniedTo" | "hint" | "mayHaveRun" | "pacing">): ServiceError {
     return new ServiceError(this.code, this.message, { ...this.#detail, ...detail });
   }
 }

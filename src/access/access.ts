@@ -52,7 +52,10 @@ const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 
 /** What decides. */
 export interface AccessOptions {
-  readonly directory: Pick<AppDirectory, "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find">;
+  readonly directory: Pick<
+    AppDirectory,
+    "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find" | "list"
+  >;
   readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
   readonly clock: Clock;
   /** Whether callers without key and secret are answered; undefined: until the first client exists. */
@@ -268,10 +271,7 @@ export class Access {
 
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
-    const principal = this.#authenticator.identify(caller);
-    if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
-    const { grants } = principal.owner.client;
-    return (name) => grants.some(({ apps }) => apps.includes(ANY_APP) || apps.includes(name));
+    return visibleTo(this.#authenticator.identify(caller));
   }
 
   /**
@@ -318,16 +318,35 @@ export class Access {
     },
   ): Permit<S | Slot> {
     const authenticator = this.#authenticator;
-    if (secret === undefined) return ways.byGrant(authenticator.identify(caller));
+    const byGrant = (principal: Principal) => {
+      try {
+        return ways.byGrant(principal);
+      } catch (error) {
+        throw this.#withChoice(error, principal);
+      }
+    };
+    if (secret === undefined) return byGrant(authenticator.identify(caller));
     // A key in a header wins over one in place of the secret.
     const isKey = looksLikeApiKey(secret);
     const { principal, origin } = caller;
-    if (isKey && principal.kind === "client") return ways.byGrant(principal);
+    if (isKey && principal.kind === "client") return byGrant(principal);
     const client = isKey ? authenticator.byKnownKey(origin, secret) : undefined;
-    if (client) return ways.byGrant(client);
+    if (client) return byGrant(client);
     const slot = ways.bySecret(secret);
     if (slot.configured) return this.#allowHolder(caller, action, slot);
-    return isKey ? ways.byGrant(authenticator.byKey(origin, secret)) : this.#allowTrial(caller, action, slot);
+    return isKey ? byGrant(authenticator.byKey(origin, secret)) : this.#allowTrial(caller, action, slot);
+  }
+
+  /** `error`; one that says that no app was found with the apps that the caller may see. */
+  #withChoice(error: unknown, principal: Principal): unknown {
+    if (!(error instanceof ServiceError) || error.code !== "invalid_parameter") return error;
+    const names = this.#directory.list({ limit: MAX_HINTED + 1, isWanted: visibleTo(principal) });
+    const held = names.slice(0, MAX_HINTED).join(", ") + (names.length > MAX_HINTED ? ", …" : "");
+    const hint =
+      held === ""
+        ? "本服务没有您可用的应用，请用 accesstoken apps add 添加，或在请求中提供secret (no app that you may use is configured here: add it by `accesstoken apps add`, or send its secret)"
+        : `请核对appid、corpid和agentid，或在请求中提供secret；您可用的应用：${held} (check appid, corpid and agentid, or send the secret; these apps are configured here)`;
+    return error.with({ hint });
   }
 
   #grantedAgent(principal: Principal, action: Action, corpId: string, agent: string | undefined): Permit {
@@ -380,6 +399,15 @@ export class Access {
   #knownName(name: string): string {
     return this.#directory.find(name) || this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }
+}
+
+/** So many apps a hint names. */
+const MAX_HINTED = 10;
+
+function visibleTo(principal: Principal): (name: string) => boolean {
+  if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
+  const { grants } = principal.owner.client;
+  return (name) => grants.some(({ apps }) => apps.includes(ANY_APP) || apps.includes(name));
 }
 
 function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {

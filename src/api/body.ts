@@ -167,6 +167,11 @@ function tooLarge(maxBytes: number): ServiceError {
   );
 }
 
+/** Removes what is null or an empty text: programs send every field of theirs, and an empty one means none. */
+export function dropEmpty(sent: Record<string, unknown>): void {
+  for (const name in sent) if (sent[name] === "" || sent[name] === null) delete sent[name];
+}
+
 /**
  * Checks a body against its schema, before the framework does: its errors evaluate what was sent, as by `toString`.
  *

@@ -4,7 +4,7 @@ import type { Origin } from "../access/origin.ts";
 import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
 import { ServiceError } from "../errors.ts";
 import type { RequestResult } from "../events.ts";
-import { checkBody, checkFields, readJsonBody } from "./body.ts";
+import { checkBody, checkFields, dropEmpty, readJsonBody } from "./body.ts";
 
 /** The socket that a request came over. */
 export interface RequestSocket {
@@ -137,7 +137,10 @@ export interface RouteRules {
   readonly maxBytes?: number;
   /** How long it may take, in seconds; 0 for as long as it takes; default the server's idle time-out. */
   readonly seconds?: number;
-  /** Whether a body with a field that its schema does not name is refused: a misspelt field is a change not made. */
+  /**
+   * Whether a body is taken to the letter: a field that its schema does not name is refused, as a misspelt field is a
+   * change not made. Elsewhere an empty field is an absent one.
+   */
   readonly isClosed?: boolean;
 }
 
@@ -182,6 +185,7 @@ export function route<H extends object>(rules: RouteRules, hooks: H) {
     transform: ({ request, params, body }: Sent): void => {
       enter(request, params);
       if (!schema) return;
+      if (!isClosed) dropEmpty(body as Record<string, unknown>);
       prove?.(callOf(request), body as Readonly<Record<string, unknown>>);
       if (isClosed) checkFields(schema, body);
       checkBody(schema, body);
