@@ -82,6 +82,10 @@ export interface ServiceErrorDetail {
   readonly wording?: Wording;
   /** The client that was refused for who it is, empty for one that was not identified; counted as a denial. */
   readonly deniedTo?: string;
+  /** For whom and for which app it was, for the log; the app by its public name, `*` for one that we don't hold. */
+  readonly about?: { readonly client: string; readonly app: string };
+  /** What the log has in place of a message that quotes a part of the request. */
+  readonly logged?: string;
   /** Whether a call was sent and its answer lost, so that it may have been carried out. */
   readonly mayHaveRun?: boolean;
   /** How long to wait before a retry, in milliseconds. */
@@ -103,6 +107,8 @@ export class ServiceError extends Error {
   readonly upstream: UpstreamRefusal | undefined;
   readonly wording: Wording | undefined;
   readonly deniedTo: string | undefined;
+  readonly about: ServiceErrorDetail["about"];
+  readonly logged: string;
   readonly mayHaveRun: boolean;
   readonly retryAfterMs: number | undefined;
   readonly hint: string | undefined;
@@ -116,6 +122,8 @@ export class ServiceError extends Error {
     this.upstream = detail.upstream;
     this.wording = detail.wording;
     this.deniedTo = detail.deniedTo;
+    this.about = detail.about;
+    this.logged = detail.logged ?? message;
     this.mayHaveRun = detail.mayHaveRun ?? false;
     this.retryAfterMs = detail.retryAfterMs;
     this.hint = detail.hint;
@@ -123,7 +131,7 @@ export class ServiceError extends Error {
   }
 
   /** A copy with more details. */
-  with(detail: Pick<ServiceErrorDetail, "deniedTo" | "hint" | "mayHaveRun" | "pacing">): ServiceError {
+  with(detail: ServiceErrorDetail): ServiceError {
     return new ServiceError(this.code, this.message, { ...this.#detail, ...detail });
   }
 }

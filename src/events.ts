@@ -1,10 +1,46 @@
-import type { ErrorCode, Platform, UpstreamErrorClass } from "./errors.ts";
+import { type ErrorCode, type Platform, ServiceError, type UpstreamErrorClass } from "./errors.ts";
 
 /** What is known of a failure; nothing secret. */
 export interface FailureFacts {
   readonly code: ErrorCode;
   readonly errcode?: number;
   readonly class?: UpstreamErrorClass;
+  /** WeChat's words, with its request id, or ours. */
+  readonly errmsg?: string;
+  /** What to do next. */
+  readonly hint?: string;
+}
+
+/** What the log may tell of `error`. */
+export function failureFacts(error: unknown): FailureFacts {
+  if (!(error instanceof ServiceError)) return { code: "internal" };
+  const { code, upstream, logged, hint } = error;
+  return {
+    code,
+    ...(upstream ? { errcode: upstream.errcode, class: upstream.class } : {}),
+    errmsg: upstream?.errmsg ?? logged,
+    ...(hint === undefined ? {} : { hint }),
+  };
+}
+
+/** A request that was answered with an error. Nothing in it is the caller's own text. */
+interface RequestFailure {
+  readonly traceId: string;
+  /** The request id in the answer, where that is in WeChat's or WeCom's form. */
+  readonly rid?: string;
+  /** The route's pattern. */
+  readonly route: string;
+  /** A client's name, in parentheses for a caller that is no client, or empty. */
+  readonly client: string;
+  /** The public name of an app that we hold; `*` for any other. */
+  readonly app?: string;
+  readonly address: string;
+  /** As in the answer. */
+  readonly code: number;
+  /** WeChat's, where it refused. */
+  readonly errcode?: number;
+  readonly errmsg: string;
+  readonly hint?: string;
 }
 
 /** One request to WeChat or WeCom, which counts against a quota. */
@@ -22,9 +58,22 @@ export interface UpstreamCall {
  * How a request was served.
  *
  * `hit`: from the cache; `wait`: after a refresh that another caller had begun; `refresh`: after one of its own;
- * `error`: not; `done`: what it asked for takes no credential.
+ * `done`: what it asked for takes no credential; or why not, as in `FAILED_RESULTS`.
  */
-export type RequestResult = "hit" | "wait" | "refresh" | "error" | "done";
+export type RequestResult = "hit" | "wait" | "refresh" | "done" | FailedResult;
+
+/** Why a request was answered with an error, by whose turn it is. */
+export const FAILED_RESULTS = [
+  /** What the caller sent can't be used, or WeChat refused it for that. */
+  "caller",
+  /** The caller may not, or not so often. */
+  "denied",
+  /** WeChat or WeCom refused the app, or gave no usable answer. */
+  "upstream",
+  /** This service could not: a fault, the database, or nothing to hand out yet. */
+  "internal",
+] as const;
+export type FailedResult = (typeof FAILED_RESULTS)[number];
 
 /** The service listens. */
 export interface StartedEvent {
@@ -77,12 +126,16 @@ export type ServiceEvent =
   /** A slow answer came after the credential was cleared or replaced, and was not stored. */
   | { readonly type: "credential.fenced"; readonly key: string; readonly generation: number }
   | { readonly type: "credential.cleared"; readonly key: string; readonly address: string }
-  /** A caller was denied something for what it is, not for what it sent. `code` as in the envelope. */
-  | { readonly type: "access.denied"; readonly code: number; readonly route: string }
+  /** A caller was denied something for what it is, not for what it sent. */
+  | ({ readonly type: "access.denied" } & RequestFailure)
+  /** A request that could not be answered for what was sent. */
+  | ({ readonly type: "request.invalid" } & RequestFailure)
+  /** A request that could not be answered because of WeChat, WeCom or this service. A fault is `request.failed`. */
+  | ({ readonly type: "request.unserved" } & RequestFailure)
   /** Clients and keys can't be read: what was read before still applies. Reported once until they can be. */
-  | { readonly type: "access.unreadable"; readonly code: ErrorCode }
+  | ({ readonly type: "access.unreadable" } & FailureFacts)
   /** A write to the audit failed: the change was not made; counts are written later. */
-  | { readonly type: "audit.failed"; readonly code: ErrorCode }
+  | ({ readonly type: "audit.failed" } & FailureFacts)
   /** Entries of the audit that were older than the retention, from before `before` (epoch milliseconds), were deleted. */
   | { readonly type: "audit.pruned"; readonly entries: number; readonly before: number }
   /** The audit was tampered with: the entry of that id does not fit, and nothing from there on is ever pruned. */
@@ -139,14 +192,12 @@ export type ServiceEvent =
       readonly result: RequestResult;
       readonly durationMs: number;
     }
-  | {
+  | ({
       readonly type: "request.failed";
-      readonly traceId: string;
-      readonly route: string;
       /** An unexpected error's name and stack frames; its message is left out, it could quote input. */
       readonly error: string;
       readonly stack: string;
-    };
+    } & Omit<RequestFailure, "errcode" | "errmsg" | "hint">);
 
 /** Receives every event, in order. It must not throw and must not block. */
 export type EventListener = (event: ServiceEvent) => void;

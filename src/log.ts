@@ -10,6 +10,9 @@ type FieldsOf<T extends ServiceEvent["type"]> = readonly (keyof Omit<
   "type"
 >)[];
 
+const REQUEST = ["traceId", "rid", "route", "client", "app", "address", "code"] as const;
+const REFUSAL = ["errcode", "errmsg", "hint"] as const;
+
 /** Which fields of each event are written: one that is not named here does not reach the log. */
 const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields: FieldsOf<T> } } = {
   "service.started": { level: "info", fields: ["url", "version", "apps", "names", "anonymous", "docs"] },
@@ -23,12 +26,12 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "database.lost": { level: "error", fields: ["path"] },
   "credential.refreshed": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.accepted": { level: "info", fields: ["key", "lifeMs", "generation"] },
-  "credential.refresh_failed": { level: "warn", fields: ["key", "code", "errcode", "class"] },
+  "credential.refresh_failed": { level: "warn", fields: ["key", "code", "class", ...REFUSAL] },
   "credential.fenced": { level: "warn", fields: ["key", "generation"] },
   "credential.cleared": { level: "info", fields: ["key", "address"] },
-  "access.denied": { level: "debug", fields: ["code", "route"] },
-  "access.unreadable": { level: "error", fields: ["code"] },
-  "audit.failed": { level: "error", fields: ["code"] },
+  "access.denied": { level: "info", fields: [...REQUEST, ...REFUSAL] },
+  "access.unreadable": { level: "error", fields: ["code", "errmsg"] },
+  "audit.failed": { level: "error", fields: ["code", "errmsg"] },
   "audit.pruned": { level: "info", fields: ["entries", "before"] },
   "audit.broken": { level: "error", fields: ["id"] },
   "app.unblocked": { level: "info", fields: ["key", "address"] },
@@ -57,18 +60,29 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
     level: "debug",
     fields: ["traceId", "method", "route", "code", "result", "durationMs"],
   },
-  "request.failed": { level: "error", fields: ["traceId", "route", "error", "stack"] },
+  "request.invalid": { level: "info", fields: [...REQUEST, ...REFUSAL] },
+  "request.unserved": { level: "warn", fields: [...REQUEST, ...REFUSAL] },
+  "request.failed": { level: "error", fields: [...REQUEST, "error", "stack"] },
 };
 
 /** In the key of a credential whose secret we don't hold: see `SlotName`. */
 const UNKNOWN_SECRET = ":~";
-const SUM_MS = 60_000;
+const MINUTE_MS = 60_000;
+
+/** Of what callers can cause any number of: how many lines of it are written in a minute. */
+const LINES_A_MINUTE: { readonly [T in ServiceEvent["type"]]?: number } = {
+  "access.denied": 60,
+  "request.invalid": 60,
+  "request.unserved": 60,
+  "request.failed": 60,
+  "audit.failed": 1,
+};
 
 /**
  * A listener that writes each event at or above `level` as one JSON line through `write`.
  *
- * Of refreshes that fail with secrets which we don't hold, the first is written and the rest summed: one line a minute
- * says how many (`unknownSecrets`). A caller can make up any number of them.
+ * What callers can cause any number of has so many lines a minute; the rest is summed, and one line says how many that
+ * were (`suppressed`). Refreshes that fail with secrets which we don't hold have one (`unknownSecrets`).
  */
 export function createLog(level: LogLevel, clock: Clock, write: (line: string) => void): EventListener {
   const threshold = LOG_LEVELS.indexOf(level);
@@ -76,25 +90,42 @@ export function createLog(level: LogLevel, clock: Clock, write: (line: string) =
     const line = { time: new Date(clock.now()).toISOString(), level: FIELDS[type].level, event: type };
     write(visibleJson({ ...line, ...facts }));
   };
+  /** What was written and summed in its minute, which ends at `endsAt` by the monotonic clock. */
+  const minutes = new Map<ServiceEvent["type"], { lines: number; summed: number; endsAt: number }>();
   let summed = 0;
-  let sumEndsAt = 0;
+  /** Whether another line may be written. */
+  const admit = (event: ServiceEvent): boolean => {
+    const { type } = event;
+    const isUnknown = type === "credential.refresh_failed" && event.key.includes(UNKNOWN_SECRET);
+    const most = isUnknown ? 1 : LINES_A_MINUTE[type];
+    if (most === undefined) return true;
+    const now = clock.monotonic();
+    let minute = minutes.get(type);
+    if (!minute || now >= minute.endsAt) {
+      minute = { lines: 0, summed: 0, endsAt: now + MINUTE_MS };
+      minutes.set(type, minute);
+    }
+    if (minute.lines++ < most) return true;
+    minute.summed += 1;
+    summed += 1;
+    return false;
+  };
+  const writeSums = (isEnd: boolean) => {
+    const now = clock.monotonic();
+    for (const [type, minute] of minutes) {
+      if (minute.summed === 0 || (now < minute.endsAt && !isEnd)) continue;
+      const name = type === "credential.refresh_failed" ? "unknownSecrets" : "suppressed";
+      writeLine(type, { [name]: minute.summed });
+      summed -= minute.summed;
+      minutes.set(type, { lines: 1, summed: 0, endsAt: now + MINUTE_MS });
+    }
+  };
   return (event) => {
     const { type } = event;
     // With whatever comes next, so that no timer is needed.
-    if (summed > 0 && (clock.monotonic() >= sumEndsAt || type === "service.stopped")) {
-      writeLine("credential.refresh_failed", { unknownSecrets: summed });
-      summed = 0;
-      sumEndsAt = clock.monotonic() + SUM_MS;
-    }
+    if (summed > 0) writeSums(type === "service.stopped");
     const rule = FIELDS[type];
-    if (LOG_LEVELS.indexOf(rule.level) < threshold) return;
-    if (type === "credential.refresh_failed" && event.key.includes(UNKNOWN_SECRET)) {
-      if (clock.monotonic() < sumEndsAt) {
-        summed += 1;
-        return;
-      }
-      sumEndsAt = clock.monotonic() + SUM_MS;
-    }
+    if (LOG_LEVELS.indexOf(rule.level) < threshold || !admit(event)) return;
     const facts: Record<string, unknown> = { ...event };
     writeLine(type, Object.fromEntries(rule.fields.map((field) => [field, facts[field]])));
   };

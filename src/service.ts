@@ -23,7 +23,7 @@ import { envelopeResponse, newTraceId } from "./api/answer.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { failureEnvelope } from "./envelope.ts";
 import { ServiceError } from "./errors.ts";
-import { EventBus } from "./events.ts";
+import { EventBus, failureFacts } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
@@ -142,10 +142,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
     const clients = new ClientDirectory(store.clients, store.changes, clock, (error) =>
-      events.emit({
-        type: "access.unreadable",
-        code: error instanceof ServiceError ? error.code : "internal",
-      }),
+      events.emit({ type: "access.unreadable", ...failureFacts(error) }),
     );
     const calls = new CallCounter(store.callCounts, clock, (platform, appId) =>
       directory.has(platform, appId),
@@ -402,6 +399,6 @@ function openStore(
     onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
     onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),
     onDamagedRow: (key) => events?.emit({ type: "store.damaged", key }),
-    onAuditFailed: (code) => events?.emit({ type: "audit.failed", code }),
+    onAuditFailed: (failure) => events?.emit({ type: "audit.failed", ...failureFacts(failure) }),
   });
 }

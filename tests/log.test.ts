@@ -2,9 +2,24 @@ import { expect, test } from "bun:test";
 import type { ServiceEvent } from "../src/events.ts";
 import { EventBus } from "../src/events.ts";
 import { createLog, LOG_LEVELS, type LogLevel } from "../src/log.ts";
+import { unusable } from "../src/store/sql.ts";
 import { ManualClock } from "./support/manual-clock.ts";
 
 /** One of each kind: a new event does not compile until its level is written here. */
+const FAILURE = {
+  traceId: "t",
+  rid: "65f3c1d2-1a2b3c4d-5e6f7a8b",
+  route: "/v1/apps/:app",
+  client: "order-service",
+  app: "wx1",
+  address: "10.0.0.8",
+  code: 403,
+  errcode: 40164,
+  errmsg: "invalid ip 203.0.113.7",
+  hint: "add 203.0.113.7",
+};
+const { errcode: _errcode, errmsg: _errmsg, hint: _hint, ...FAULT } = FAILURE;
+
 const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent, { type: T }>, "type">] } = {
   "service.started": [
     "info",
@@ -35,13 +50,15 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   ],
   "credential.refresh_failed": [
     "warn",
-    { key: "k", code: "upstream_rejected", errcode: 40125, class: "config" },
+    { key: "k", code: "upstream_rejected", class: "config", errcode: 40125, errmsg: "no", hint: "do" },
   ],
   "credential.fenced": ["warn", { key: "k", generation: 2 }],
   "credential.cleared": ["info", { key: "k", address: "127.0.0.1" }],
-  "access.denied": ["debug", { code: 403, route: "/v1/apps/:app" }],
-  "access.unreadable": ["error", { code: "store_unusable" }],
-  "audit.failed": ["error", { code: "store_unusable" }],
+  "access.denied": ["info", FAILURE],
+  "request.invalid": ["info", FAILURE],
+  "request.unserved": ["warn", FAILURE],
+  "access.unreadable": ["error", { code: "store_unusable", errmsg: "SQLITE_IOERR" }],
+  "audit.failed": ["error", { code: "store_unusable", errmsg: "SQLITE_FULL" }],
   "audit.pruned": ["info", { entries: 3, before: 1_780_000_000_000 }],
   "audit.broken": ["error", { id: 7 }],
   "app.unblocked": ["info", { key: "k", address: "127.0.0.1" }],
@@ -98,7 +115,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       durationMs: 1.5,
     },
   ],
-  "request.failed": ["error", { traceId: "t", route: "/", error: "TypeError", stack: "at x" }],
+  "request.failed": ["error", { ...FAULT, error: "TypeError", stack: "at x" }],
 };
 
 const EVENTS = Object.entries(EACH).map(
@@ -170,6 +187,36 @@ test("refreshes that fail with made-up secrets fill one line a minute, and none 
     { unknownSecrets: 3000 },
   ]);
   expect(told).toHaveLength(5);
+});
+
+test("what callers can cause any number of fills 60 lines a minute, each kind its own, and none is left out", () => {
+  for (const type of ["access.denied", "request.invalid", "request.unserved"] as const) {
+    const { log, lines, clock } = setup("info");
+    const told = () => lines.splice(0).map((line) => JSON.parse(line) as Record<string, unknown>);
+    for (let n = 0; n < 5000; n++) log({ type, ...FAILURE, traceId: `t${n}` });
+    expect(told()).toHaveLength(60);
+    log({ type: "audit.failed", code: "store_unusable" });
+    expect(told()).toMatchObject([{ event: "audit.failed" }]);
+
+    clock.advance(60_000);
+    log({ type, ...FAILURE });
+    expect(told()).toMatchObject([{ event: type, suppressed: 4940 }, { traceId: "t" }]);
+    for (let n = 0; n < 70; n++) log({ type, ...FAILURE });
+    log({ type: "service.stopped" });
+    const end = told();
+    expect(end).toHaveLength(60);
+    expect(end.slice(-2)).toMatchObject([{ event: type, suppressed: 12 }, { event: "service.stopped" }]);
+  }
+});
+
+test("an audit that fails each second is one line a minute with the database's own code", () => {
+  const { log, lines, clock } = setup("error");
+  const { code, message: errmsg } = unusable("SQLITE_FULL");
+  for (let second = 0; second < 180; second++, clock.advance(1000))
+    log({ type: "audit.failed", code, errmsg });
+  expect(lines).toHaveLength(3);
+  expect(lines[0]).toContain("SQLITE_FULL");
+  expect(JSON.parse(lines[1] ?? "")).toMatchObject({ event: "audit.failed", suppressed: 59 });
 });
 
 test("a text with line breaks or quotes can't forge a second line", () => {

@@ -40,6 +40,16 @@ export interface Permit<S = Slot> {
   readonly usage: Usage;
 }
 
+/** What `work` resolves with. What it throws says for whom and for which app that was. */
+export async function onBehalf<T>({ usage }: Pick<Permit<unknown>, "usage">, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    throw error.with({ about: { client: usage.identity.client, app: usage.app } });
+  }
+}
+
 /** What costs as much to refuse as to answer. */
 const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
   "invalid_parameter",
@@ -141,7 +151,7 @@ export class Access {
     return this.#choose<Slot>(caller, action, secret, {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
-        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action);
+        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action, appId);
         return this.#allow(principal, action, this.#directory.weixinSlot(appId));
       },
     });
@@ -157,7 +167,7 @@ export class Access {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
         refuseBrowser(principal, caller);
-        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action);
+        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action, appId);
         return permit(principal, action, this.#knownName(appId), undefined);
       },
     });
@@ -189,7 +199,8 @@ export class Access {
         if (agent === undefined && !mayUse(principal, action, ANY_APP))
           return this.#grantedAgent(principal, action, corpId, agent);
         const app = agent === undefined ? corpId : `${corpId}_${agent}`;
-        if (agent !== undefined && !mayUse(principal, action, app)) throw this.notGranted(principal, action);
+        if (agent !== undefined && !mayUse(principal, action, app))
+          throw this.notGranted(principal, action, app);
         const slot =
           agent === undefined ? undefined : { platform: "wecom" as const, appId: corpId, name: agent };
         return permit(principal, action, this.#knownName(app), slot);
@@ -204,14 +215,14 @@ export class Access {
    */
   slotOfApp(caller: Caller, action: Action, name: string): Permit {
     const principal = this.#authenticator.identify(caller);
-    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action);
+    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action, name);
     return this.#allow(principal, action, this.#directory.slotOfApp(name));
   }
 
   /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
   checkGrant(caller: Caller, action: Action, name: string): void {
     const principal = this.#authenticator.recognize(caller);
-    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action);
+    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action, name);
   }
 
   /**
@@ -245,7 +256,7 @@ export class Access {
   /** The slot for a caller that holds an access token of it: a client by its grants, any other for every action. */
   slotOfToken(principal: Principal, action: Action, slot: Slot): Permit {
     if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
-      throw this.notGranted(principal, action);
+      throw this.notGranted(principal, action, appName(slot));
     return this.#allow(principal, action, slot);
   }
 
@@ -286,14 +297,15 @@ export class Access {
     return actorOf(principal, caller);
   }
 
-  /** The refusal of an action that is not granted. */
-  notGranted(principal: Principal, action?: Action): ServiceError {
+  /** The refusal of an action that is not granted, for the app or corp that the caller named. */
+  notGranted(principal: Principal, action?: Action, named?: string): ServiceError {
     return denied(
       principal,
       forbidden(
         `该客户端没有此权限${action === undefined ? "" : `：${action}`}`,
         `not granted to this client${action === undefined ? "" : ` for this app: ${action}`}`,
       ),
+      named === undefined ? undefined : this.#knownName(named),
     );
   }
 
@@ -352,13 +364,14 @@ export class Access {
   #grantedAgent(principal: Principal, action: Action, corpId: string, agent: string | undefined): Permit {
     const directory = this.#directory;
     const isGranted = (name: string) => mayUse(principal, action, name);
-    if (agent !== undefined && !isGranted(`${corpId}_${agent}`)) throw this.notGranted(principal, action);
+    if (agent !== undefined && !isGranted(`${corpId}_${agent}`))
+      throw this.notGranted(principal, action, `${corpId}_${agent}`);
     const [only, another] = agent === undefined ? directory.namesOfCorp(corpId).filter(isGranted) : [];
     if (principal.kind === "client" && another !== undefined) throw agentMissing();
     if (agent !== undefined || isGranted(ANY_APP))
       return this.#allow(principal, action, directory.wecomSlot(corpId, undefined, agent));
     // Whether there are other applications is not for a caller that may not use them.
-    if (only === undefined) throw this.notGranted(principal, action);
+    if (only === undefined) throw this.notGranted(principal, action, corpId);
     return this.#allow(principal, action, directory.slotOfApp(only));
   }
 
@@ -366,7 +379,7 @@ export class Access {
   #allowHolder(caller: Caller, action: Action, slot: Slot): Permit {
     const principal = this.#authenticator.secretHolder(caller);
     if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
-      throw this.notGranted(principal, action);
+      throw this.notGranted(principal, action, appName(slot));
     return this.#allow(principal, action, slot);
   }
 
@@ -380,6 +393,7 @@ export class Access {
   }
 
   #allow(principal: Principal, action: Action, slot: Slot): Permit {
+    const name = appName(slot);
     if (slot.isDisabled)
       throw denied(
         principal,
@@ -387,8 +401,8 @@ export class Access {
           "该应用已停用，或其secret已损坏、须重新设置",
           "this app is disabled, or its secret is damaged and must be set again",
         ),
+        this.#knownName(name),
       );
-    const name = appName(slot);
     return permit(principal, action, slot.configured ? name : this.#knownName(name), slot);
   }
 

@@ -70,9 +70,13 @@ export function callerKey(principal: Principal, origin: Origin): string {
   return principal.kind === "client" ? `client ${principal.owner.client.name}` : origin.address;
 }
 
-/** `error` as a denial: it refuses the caller for who it is, not for what it sent. */
-export function denied({ identity }: Pick<Principal, "identity">, error: ServiceError): ServiceError {
-  return error.with({ deniedTo: identity.client });
+/** `error` as a denial: it refuses the caller for who it is, not for what it sent. `app` is the name of one that we hold. */
+export function denied(
+  { identity: { client } }: Pick<Principal, "identity">,
+  error: ServiceError,
+  app?: string,
+): ServiceError {
+  return error.with({ deniedTo: client, ...(app === undefined ? {} : { about: { client, app } }) });
 }
 
 /** No key or secret, or one that is not valid. */
@@ -91,7 +95,7 @@ export function notAllowedByPolicy({ preset }: ApiPolicy, path: string): Service
   return forbidden(
     `该客户端的接口策略（${preset}）不允许调用 ${family}，可由管理员修改策略`,
     `the client's policy (${preset}) does not allow ${family}; an administrator can change it`,
-  );
+  ).with({ logged: `the client's policy (${preset}) does not allow this path` });
 }
 
 /** A caller without a key outside the trusted networks; `reason` says what is wrong, in both languages. */

@@ -2,8 +2,8 @@ import { CloneType, type Static, type TSchema } from "@sinclair/typebox";
 import type { Permit, Usage } from "../access/access.ts";
 import type { Origin } from "../access/origin.ts";
 import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
-import { ServiceError } from "../errors.ts";
-import type { RequestResult } from "../events.ts";
+import { type ErrorCode, ServiceError } from "../errors.ts";
+import type { FailedResult, RequestResult } from "../events.ts";
 import { checkBody, checkFields, dropEmpty, readJsonBody } from "./body.ts";
 
 /** The socket that a request came over. */
@@ -23,9 +23,11 @@ export interface Outcome {
   readonly usage?: Usage | undefined;
   /** What went wrong, for the door to record. */
   readonly error?: unknown;
+  /** The request id that the answer names beside the trace id. */
+  readonly rid?: string | undefined;
 }
 
-const NOT_ANSWERED: Outcome = { code: 500, result: "error" };
+const NOT_ANSWERED: Outcome = { code: 500, result: "internal" };
 
 /** One request that passes the door. */
 export class Call implements Caller {
@@ -195,10 +197,32 @@ export function route<H extends object>(rules: RouteRules, hooks: H) {
 
 /** The outcome of a failure with that code in its answer. */
 export function failed(code: number, error: unknown, usage?: Usage): Outcome {
-  return { code, result: "error", error, usage };
+  return { code, result: resultOf(error), error, usage };
 }
 
-/** The client that `error` was denied to; undefined where it refuses what was sent, or is a fault. */
-export function deniedTo(error: unknown): string | undefined {
-  return error instanceof ServiceError ? error.deniedTo : undefined;
+const RESULTS = {
+  invalid_parameter: "caller",
+  unauthorized: "caller",
+  forbidden: "caller",
+  not_found: "caller",
+  method_not_allowed: "caller",
+  conflict: "caller",
+  precondition_failed: "caller",
+  payload_too_large: "caller",
+  unsupported_media_type: "caller",
+  rate_limited: "caller",
+  upstream_rejected: "upstream",
+  upstream_invalid: "upstream",
+  upstream_unreachable: "upstream",
+  upstream_timeout: "upstream",
+  unavailable: "internal",
+  invalid_config: "internal",
+  store_unusable: "internal",
+  internal: "internal",
+} satisfies Record<ErrorCode, FailedResult>;
+
+function resultOf(error: unknown): FailedResult {
+  if (!(error instanceof ServiceError)) return "internal";
+  if (error.deniedTo !== undefined) return "denied";
+  return error.upstream?.class === "input" ? "caller" : RESULTS[error.code];
 }

@@ -1,7 +1,7 @@
 import { pathFamily } from "../access/api-policy.ts";
 import { ANY_APP } from "../access/client.ts";
 import type { Concurrency } from "../access/limits.ts";
-import type { Access } from "../access/access.ts";
+import { type Access, onBehalf } from "../access/access.ts";
 import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf } from "../errors.ts";
 import { responseOf } from "../gateway/answer.ts";
@@ -54,7 +54,7 @@ export class GatewayPaths implements OtherPaths {
     const { signal } = request;
     const leave = await this.#concurrency.enter(request.caller, { signal });
     try {
-      const answer = await forwardUntouched(this.#forwarder, request);
+      const answer = await onBehalf({ usage: serving.usage }, forwardUntouched(this.#forwarder, request));
       call.outcome = { code: 0, result: "done", usage: serving.usage };
       return withDefaultHeaders(responseOf(answer, leave), call.traceId);
     } catch (error) {
@@ -70,7 +70,10 @@ export class GatewayPaths implements OtherPaths {
     const action = `api:call ${pathFamily(path)}`;
     serving.usage = { identity: principal.identity, action, app: contextApp(context) };
     const request = this.#requestOf(serving, path, principal);
-    const { response, result } = await this.#gateway.call(request, context);
+    const { response, result } = await onBehalf(
+      { usage: serving.usage },
+      this.#gateway.call(request, context),
+    );
     call.outcome = { code: 0, result, usage: serving.usage };
     return withDefaultHeaders(response, call.traceId);
   }

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Access, Permit } from "../access/access.ts";
+import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { SlotName } from "../apps/app.ts";
 import { callOf, immediate, Reply, route, type RouteRules, type Validated } from "./face.ts";
@@ -65,8 +65,10 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
     const actor = actorOf(permit.principal, callOf(request));
     const order: ClearRequest = value === undefined ? { actor } : { actor, onlyIf: new Secret(value) };
     const { slot } = permit;
-    if (slot) await credentials.clear({ slot, kind: "access_token" }, order);
-    else await credentials.clearApp(app, "access_token", order);
+    const clearing = slot
+      ? credentials.clear({ slot, kind: "access_token" }, order)
+      : credentials.clearApp(app, "access_token", order);
+    await onBehalf(permit, clearing);
     return new Reply({}, { permit });
   };
   return new Elysia({ prefix: "/AccessToken" })
@@ -155,10 +157,9 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
       async ({ body, request }) => {
         const call = callOf(request);
         const permit = access.weixinSlot(call, "login", body.wx_app_id, body.wx_app_secret);
-        const user = await login.oauth(
-          permit.slot,
-          new Secret(body.code),
-          callerKey(permit.principal, call.origin),
+        const user = await onBehalf(
+          permit,
+          login.oauth(permit.slot, new Secret(body.code), callerKey(permit.principal, call.origin)),
         );
         const data = {
           access_token: user.accessToken.reveal(),
@@ -226,7 +227,10 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
       const { wx_app_id: appid, wx_app_secret } = body;
       const permit = access.weixinSlot(callOf(request), "ticket:sign", appid, wx_app_secret);
       const notes: GetNotes = {};
-      const { nonce, timestamp, signature } = await signer.sign(permit.slot, body.url, { notes });
+      const { nonce, timestamp, signature } = await onBehalf(
+        permit,
+        signer.sign(permit.slot, body.url, { notes }),
+      );
       return new Reply(
         { app_id: appid, noncestr: nonce, timestamp, signature },
         { permit, result: notes.result },
@@ -273,7 +277,7 @@ export function xcxRoutes({ access, login }: XcxRouteParts) {
       const call = callOf(request);
       const permit = access.weixinSlot(call, "login", query.appid, query.secret);
       const caller = callerKey(permit.principal, call.origin);
-      const user = await login.miniProgram(permit.slot, new Secret(query.code), caller);
+      const user = await onBehalf(permit, login.miniProgram(permit.slot, new Secret(query.code), caller));
       const { openId, unionId = "", sessionKey } = user;
       return new Reply({ openid: openId, unionid: unionId, session_key: sessionKey.reveal() }, { permit });
     },

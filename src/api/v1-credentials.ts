@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
-import type { Access } from "../access/access.ts";
+import { type Access, onBehalf } from "../access/access.ts";
 import { actorOf } from "../access/principal.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
 import type { Action } from "../access/client.ts";
@@ -97,7 +97,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
       "",
       async ({ params, request }) => {
         const { permit, ref, actor } = permitFor(callOf(request), "token:clear", params);
-        await credentials.clear(ref, { actor });
+        await onBehalf(permit, credentials.clear(ref, { actor }));
         return new Reply({}, { permit });
       },
       route(

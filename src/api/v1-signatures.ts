@@ -1,7 +1,7 @@
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
 import type { Slot } from "../apps/app.ts";
-import type { Access } from "../access/access.ts";
+import { type Access, onBehalf } from "../access/access.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
 import type { GetNotes, GetOptions } from "../credentials/manager.ts";
 import type { PageSignature, PageSigner } from "../signing/page-signer.ts";
@@ -24,7 +24,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
   ) => {
     const permit = access.slotOfApp(call, "ticket:sign", app);
     const notes: GetNotes = {};
-    const { timestamp, nonce, signature } = await sign(permit.slot, { notes });
+    const { timestamp, nonce, signature } = await onBehalf(permit, sign(permit.slot, { notes }));
     const data = { ...name(permit.slot), timestamp, nonce_str: nonce, signature };
     return new Reply(data, { permit, result: notes.result });
   };

@@ -23,6 +23,8 @@ export interface WechatAnswer {
   readonly text: string;
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** The request id in a failure of ours. */
+  readonly rid?: string | undefined;
 }
 
 /** A proxy refuses an answer with larger headers than it has room for. */
@@ -41,7 +43,8 @@ export function wechatAnswer(
 export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailure): WechatAnswer {
   const { platform, path } = context;
   const { errcode, isVerbatim, retryAfterMs } = failure;
-  const errmsg = isVerbatim ? failure.errmsg : failure.errmsg + requestIdSuffix(context, errcode);
+  const rid = isVerbatim ? undefined : requestId(context);
+  const errmsg = failure.errmsg + (rid === undefined ? "" : requestIdSuffix(context, rid, errcode));
   const seconds = retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(retryAfterMs / 1000));
   const body = { errcode, errmsg, ...(seconds === undefined ? {} : { retry_after: seconds }) };
   const wait: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) };
@@ -51,7 +54,7 @@ export function wechatFailureAnswer(context: AnswerContext, failure: WechatFailu
     "error-msg": errmsg.replaceAll(/[^ -~]+/g, "").slice(0, MAX_HEADER),
   };
   const headers = platform === "wecom" ? { ...wait, ...copied } : wait;
-  return { text: JSON.stringify(body), contentType: contentType(platform, path), headers };
+  return { text: JSON.stringify(body), contentType: contentType(platform, path), headers, rid };
 }
 
 function contentType(platform: Platform, path: string): string {
@@ -59,21 +62,20 @@ function contentType(platform: Platform, path: string): string {
   return path.startsWith("/sns/") ? CONTENT_TYPES.sns : CONTENT_TYPES.cgiBin;
 }
 
-/**
- * The end of each errmsg. WeChat's request id begins with the time; the rest of ours is the end of the trace id, by
- * which the log finds the request.
- */
-function requestIdSuffix({ platform, path, traceId, address, now }: AnswerContext, errcode: number): string {
+/** A request id in the platform's form. It begins with the time; the rest is the end of the trace id. */
+function requestId({ platform, traceId, now }: AnswerContext): string {
   const trace = traceId.replaceAll("-", "");
   const seconds = Math.floor(now / 1000);
-  if (platform === "wecom") {
-    const hint = `${seconds}${trace.slice(-15)}`;
-    const link = `https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
-    return `, hint: [${hint}], from ip: ${address()}, more info at ${link}`;
-  }
+  if (platform === "wecom") return `${seconds}${trace.slice(-15)}`;
   const time = seconds.toString(16).padStart(8, "0");
-  const rid = `${time}-${trace.slice(-16, -8)}-${trace.slice(-8)}`;
-  return `${path.startsWith("/sns/") ? "," : ""} rid: ${rid}`;
+  return `${time}-${trace.slice(-16, -8)}-${trace.slice(-8)}`;
+}
+
+/** The end of each errmsg, with the request id by which the log finds the request. */
+function requestIdSuffix({ platform, path, address }: AnswerContext, rid: string, errcode: number): string {
+  if (platform === "weixin") return `${path.startsWith("/sns/") ? "," : ""} rid: ${rid}`;
+  const link = `https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
+  return `, hint: [${rid}], from ip: ${address()}, more info at ${link}`;
 }
 
 /** An errcode and WeChat's or WeCom's text for it. */

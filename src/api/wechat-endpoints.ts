@@ -1,6 +1,6 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { appName, type Slot } from "../apps/app.ts";
-import type { Access, Permit } from "../access/access.ts";
+import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
@@ -146,7 +146,7 @@ async function ticket(
 ): Promise<Reply> {
   const permit = access.slotOfToken(principal, "ticket:read", slot);
   const notes: GetNotes = {};
-  const held = await credentials.get({ slot, kind }, { notes });
+  const held = await onBehalf(permit, credentials.get({ slot, kind }, { notes }));
   const data = { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
   return new Reply(data, { permit, result: notes.result });
 }
@@ -311,7 +311,7 @@ function wecomLogin(
 
 async function exchanged({ origin }: Call, permit: Permit, code: Secret, exchange: Exchange): Promise<Reply> {
   const { principal, slot } = permit;
-  const { answer } = await exchange(slot, code, callerKey(principal, origin));
+  const { answer } = await onBehalf(permit, exchange(slot, code, callerKey(principal, origin)));
   return new Reply(answer.reveal(), { permit });
 }
 

@@ -108,10 +108,11 @@ export class WechatFace implements Face {
     const error = this.#options.access.countRefusal(call, thrown);
     const failure = toWechatFailure(error, platform);
     const mayHaveRun = error instanceof ServiceError && error.mayHaveRun;
-    call.outcome = failed(failure.errcode, error, mayHaveRun ? usage : undefined);
     const address = () => origin.address;
     const now = this.#options.clock.now();
-    const { text, ...options } = wechatFailureAnswer({ platform, path, traceId, address, now }, failure);
+    const answer = wechatFailureAnswer({ platform, path, traceId, address, now }, failure);
+    const { text, rid, ...options } = answer;
+    call.outcome = { ...failed(failure.errcode, error, mayHaveRun ? usage : undefined), rid };
     return textResponse(text, { ...options, traceId });
   }
 

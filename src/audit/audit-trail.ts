@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
-import { ServiceError } from "../errors.ts";
-import type { EventBus } from "../events.ts";
+import { type EventBus, failureFacts } from "../events.ts";
 import { AuditCounts, type Denial, FlushTimer } from "./audit-counts.ts";
 import { type AuditEntry, AuditFailure, SERVICE } from "./audit-entry.ts";
 import type { AuditStore, ChainBreak } from "./audit-store.ts";
@@ -46,7 +45,7 @@ export class AuditTrail {
     } catch (error) {
       // The store itself has reported an entry that was refused.
       if (error instanceof AuditFailure) throw error;
-      this.#events.emit({ type: "audit.failed", code: codeOf(error) });
+      this.#events.emit({ type: "audit.failed", ...failureFacts(error) });
       throw new AuditFailure(error);
     }
   }
@@ -87,13 +86,9 @@ export class AuditTrail {
 
   /** Reports a failure in the background, unless the database is only locked: then it is retried soon. */
   #reportFailure(error: unknown): void {
-    const code = codeOf(error);
-    if (code !== "unavailable") this.#events.emit({ type: "audit.failed", code });
+    const failure = failureFacts(error);
+    if (failure.code !== "unavailable") this.#events.emit({ type: "audit.failed", ...failure });
   }
-}
-
-function codeOf(error: unknown) {
-  return error instanceof ServiceError ? error.code : "internal";
 }
 
 const MINUTE_MS = 60_000;

@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts";
-import type { FailureFacts } from "../events.ts";
+import { failureFacts } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { type Backoff, handledError, terminalError, unavailable } from "./backoff.ts";
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
@@ -163,12 +163,6 @@ function overtaken(): ServiceError {
     "凭证在获取过程中被清除或已过期，请重试 (it was cleared or has expired while it was fetched; try again)",
     MIN_TTL_MS,
   );
-}
-
-function failureFacts(error: unknown): FailureFacts {
-  if (!(error instanceof ServiceError)) return { code: "internal" };
-  if (!error.upstream) return { code: error.code };
-  return { code: error.code, errcode: error.upstream.errcode, class: error.upstream.class };
 }
 
 /** A token that ends so long before its time was ended by another program. */

@@ -4,7 +4,7 @@ import type { Platform } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { appName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
-import type { Permit } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/access.ts";
 import { denied, forbidden } from "../access/principal.ts";
 import { credentialKey, type CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
@@ -200,10 +200,10 @@ export class TokenDelivery {
   async get(permit: Permit, ref: CredentialRef, options: GetOptions = {}): Promise<DeliveredToken> {
     const { credentials } = this.#parts;
     const issue = this.#virtualFor(permit, ref);
-    if (!issue) return credentials.get(ref, options);
+    if (!issue) return onBehalf(permit, credentials.get(ref, options));
     // A virtual token always has its whole life: the gateway renews the real one.
     const { notes } = options;
-    await credentials.get(ref, notes ? { notes } : {});
+    await onBehalf(permit, credentials.get(ref, notes ? { notes } : {}));
     return issue();
   }
 
@@ -214,7 +214,7 @@ export class TokenDelivery {
     order: { readonly force: boolean; readonly actor?: AuditActor },
   ): Promise<DeliveredToken> {
     const issue = this.#virtualFor(permit, ref);
-    const held = await this.#parts.credentials.refresh(ref, order);
+    const held = await onBehalf(permit, this.#parts.credentials.refresh(ref, order));
     return issue?.() ?? held;
   }
 
@@ -226,7 +226,8 @@ export class TokenDelivery {
     actor?: AuditActor,
   ): Promise<DeliveredToken> {
     const issue = this.#virtualFor(permit, ref);
-    const held = await this.#parts.credentials.replace(ref, rejected, actor, { endpoint: "v1" });
+    const replacing = this.#parts.credentials.replace(ref, rejected, actor, { endpoint: "v1" });
+    const held = await onBehalf(permit, replacing);
     return issue?.() ?? held;
   }
 

@@ -4,7 +4,7 @@ import { LOCAL } from "../access/principal.ts";
 import { memoize } from "../access/networks.ts";
 import { envelopeResponse, newTraceId } from "../api/answer.ts";
 import type { Cors } from "../api/cors.ts";
-import { attachCall, Call, deniedTo, type Face, type RequestSocket } from "../api/face.ts";
+import { attachCall, Call, type Face, type RequestSocket } from "../api/face.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import type { Clock } from "../clock.ts";
 import { failureEnvelope } from "../envelope.ts";
@@ -124,17 +124,36 @@ export class Door {
     return response;
   }
 
-  #recordError({ traceId, route, origin, outcome: { code } }: Call, error: unknown): void {
+  #recordError({ traceId, route, origin, principal, outcome }: Call, error: unknown): void {
     const { events, audit } = this.#options;
-    const fault = error instanceof ServiceError && error.code === "internal" ? (error.cause ?? error) : error;
-    if (!(fault instanceof ServiceError) || fault.code === "internal")
-      events.emit({ type: "request.failed", traceId, route, ...faultOf(fault) });
-    const client = deniedTo(error);
-    if (client === undefined) return;
-    audit.countDenial({ address: origin.address, client, route, code });
-    events.emit({ type: "access.denied", code, route });
+    const { code, rid, result } = outcome;
+    const { address } = origin;
+    const { about, deniedTo } = error instanceof ServiceError ? error : NOT_OURS;
+    const client = deniedTo ?? about?.client ?? principal.identity.client;
+    const request = {
+      ...{ traceId, route, client, address, code },
+      ...(rid === undefined ? {} : { rid }),
+      ...(about === undefined ? {} : { app: about.app }),
+    };
+    if (!(error instanceof ServiceError) || error.code === "internal") {
+      const cause = error instanceof ServiceError ? error.cause : undefined;
+      events.emit({ type: "request.failed", ...request, ...faultOf(cause ?? error) });
+      return;
+    }
+    if (deniedTo !== undefined) audit.countDenial({ address, client, route, code });
+    const type =
+      result === "denied" ? "access.denied" : result === "caller" ? "request.invalid" : "request.unserved";
+    const { upstream, logged, hint } = error;
+    events.emit({
+      ...{ type, ...request, errmsg: upstream?.errmsg ?? logged },
+      ...(upstream === undefined ? {} : { errcode: upstream.errcode }),
+      ...(hint === undefined ? {} : { hint }),
+    });
   }
 }
+
+/** What a fault says of its request. */
+const NOT_OURS: Pick<Partial<ServiceError>, "about" | "deniedTo"> = {};
 
 /** The API key in a request's headers; an invalid one for two that differ: proxies disagree on which one wins. */
 function keyIn(headers: Headers): string | undefined {

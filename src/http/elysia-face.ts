@@ -116,7 +116,10 @@ export class ElysiaFace implements Face {
     if (value instanceof Response) {
       // The framework shows its error hook's answers to its response hook too.
       if (call.outcome.error !== undefined) return value;
-      call.outcome = { code: value.ok ? 0 : value.status, result: value.ok ? "done" : "error" };
+      const { ok, status } = value;
+      call.outcome = ok
+        ? { code: 0, result: "done" }
+        : { code: status, result: status < 500 ? "caller" : "internal" };
       return withDefaultHeaders(value, call.traceId);
     }
     const { data, usage, result, status, headers } =

@@ -2,7 +2,13 @@ import type { SlotName } from "../apps/app.ts";
 import { OTHER } from "../audit/audit-counts.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { UpstreamErrorClass } from "../errors.ts";
-import type { EventListener, RequestResult, ServiceEvent, UpstreamCall } from "../events.ts";
+import {
+  type EventListener,
+  FAILED_RESULTS,
+  type RequestResult,
+  type ServiceEvent,
+  type UpstreamCall,
+} from "../events.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
 import {
   type Counter,
@@ -189,9 +195,8 @@ function createHandlers(registry: MetricRegistry): Handlers {
     "request.handled": ({ route, result, durationMs }) => {
       let known = routes.get(route);
       if (!known) {
-        // From 0 on, so that a route's first error shows as an increase.
         known = {
-          results: new Map([["error", requests.series(route, "error")]]),
+          results: new Map(FAILED_RESULTS.map((result) => [result, requests.series(route, result)])),
           seconds: requestSeconds.series(route),
         };
         routes.set(route, known);

@@ -60,7 +60,11 @@ test.each(FAULTS)(
     expect(await read()).toMatchObject({ code: 0, data: { access_token: token } });
     expect((await t.world.get("/livez")).status).toBe(200);
     expect(await t.readiness()).toMatchObject({ status: 503, parts: ["audit"] });
-    expect(t.world.events).toContainEqual({ type: "audit.failed", code: "store_unusable" });
+    expect(t.world.events).toContainEqual({
+      type: "audit.failed",
+      code: "store_unusable",
+      errmsg: expect.stringContaining("SQL"),
+    });
     // To look whether it works again is no failure.
     expect(await t.failures()).toBe(1);
 
@@ -84,8 +88,8 @@ test("denials are counted by the code that was answered, under their former name
   });
   const events = new EventBus();
   events.subscribe(metrics.listen);
-  const route = "/v1/apps";
-  for (const code of [401, 401, 40125]) events.emit({ type: "access.denied", code, route });
+  const denial = { traceId: "t", route: "/v1/apps", client: "", address: "10.0.0.8", errmsg: "no" };
+  for (const code of [401, 401, 40125]) events.emit({ type: "access.denied", code, ...denial });
   const text = parseExposition(mergeSnapshots([await metrics.snapshot()]));
   for (const name of ["accesstoken_denials_total", "accesstoken_refusals_total"]) {
     expect(text.value(name, { code: "401" })).toBe(2);

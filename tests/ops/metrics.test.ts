@@ -59,8 +59,8 @@ test("requests are counted by route and by how they came by their credential", a
   expect(requests(XCX, "refresh")).toBe(1);
   expect(requests(XCX, "wait")).toBe(2);
   expect(requests(XCX, "hit")).toBe(1);
-  expect(requests(XCX, "error")).toBe(1);
-  expect(requests("(none)", "error")).toBe(1);
+  expect(requests(XCX, "caller")).toBe(1);
+  expect(requests("(none)", "caller")).toBe(1);
   expect(requests("/livez", "done")).toBe(1);
   expect(requests("/JsSDK/getJsApiSign", "refresh")).toBe(1);
   expect(requests("/JsSDK/getJsApiSign", "hit")).toBe(1);

@@ -427,7 +427,7 @@ function chainIn(files: StoreFolder) {
   const reader = openDatabase(files.path);
   const engine = new SqliteEngine(files.path, reader, files.clock, () => undefined);
   const key = new Uint8Array(32);
-  const chain = new AuditChain({ key, clock: files.clock, onFailed: (code) => failures.push(code) });
+  const chain = new AuditChain({ key, clock: files.clock, onFailed: ({ code }) => failures.push(code) });
   const database = new SqlDatabase(engine);
   const close = () => {
     engine.close();

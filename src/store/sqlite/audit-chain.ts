@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
 import type { ChainBreak } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
-import type { ErrorCode } from "../../errors.ts";
+import type { ServiceError } from "../../errors.ts";
 import { type Queries, sqlFailureOf, unusable } from "../sql.ts";
 import { MAX_NUMBER } from "./damaged-rows.ts";
 import { auditEnds, auditEntries, revisions } from "./schema.ts";
@@ -73,7 +73,7 @@ export interface AuditChainParts {
   readonly key: Uint8Array;
   readonly clock: Clock;
   /** Called when an entry could not be written, in whosever transaction it was. */
-  readonly onFailed?: ((code: ErrorCode) => void) | undefined;
+  readonly onFailed?: ((failure: ServiceError) => void) | undefined;
 }
 
 /**
@@ -241,7 +241,7 @@ export class AuditChain {
 
   #report(code: string | undefined): AuditFailure {
     const cause = unusable(code);
-    this.#parts.onFailed?.(cause.code);
+    this.#parts.onFailed?.(cause);
     return new AuditFailure(cause);
   }
 

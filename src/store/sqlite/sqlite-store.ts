@@ -1,7 +1,7 @@
 import { eq } from "drizzle-orm";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
-import type { ErrorCode } from "../../errors.ts";
+import type { ServiceError } from "../../errors.ts";
 import type { Store } from "../store.ts";
 import { DamageReports } from "./damaged-rows.ts";
 import { SealedCredentials } from "./credential-rows.ts";
@@ -36,7 +36,7 @@ export interface SqliteStoreOptions extends UnlockOptions {
   /** Called when a newer version has changed the database so that this one would answer wrongly. */
   readonly onOutdated?: () => void;
   /** Called when an audit entry could not be written, and with it what it was about. */
-  readonly onAuditFailed?: (code: ErrorCode) => void;
+  readonly onAuditFailed?: (failure: ServiceError) => void;
 }
 
 /**
