@@ -32,7 +32,7 @@ export interface Config {
   readonly auditRetentionDays: number;
   readonly trustedNetworks: Networks;
   readonly trustedProxies: Networks;
-  /** Whether callers without key and secret are answered; undefined: until the first client exists. */
+  /** Whether callers without key and secret are answered; undefined: as `accesstoken anonymous` says. */
   readonly anonymous: boolean | undefined;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousRateLimit: number;
@@ -162,7 +162,7 @@ export const VARIABLES = Type.Object({
     "",
     "^(on|off)?$",
     "应为 on 或 off (must be on or off)",
-    "Whether callers from TRUSTED_NETWORKS are answered without an API key; not set: until the first client exists. 是否应答可信网段内没有API密钥的调用方；未设置时，创建第一个客户端后即停止应答。",
+    "Whether callers from TRUSTED_NETWORKS are answered without an API key; not set: until accesstoken anonymous off. 是否应答可信网段内没有API密钥的调用方；未设置时，执行 accesstoken anonymous off 后停止应答。",
   ),
   ANONYMOUS_RATE_LIMIT: variable(
     "2000",

@@ -232,12 +232,11 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     });
     await Promise.all([administration.refresh(), firstRead]);
     if (!isLocal && directory.size === 0) events.emit({ type: "config.warning", message: NO_APPS });
-    const anonymous = config.anonymous ?? (store.isAnonymousEnded ? false : undefined);
     const access = new Access({
       directory,
       clients,
       clock,
-      anonymous,
+      anonymous: config.anonymous,
       anonymousPerSecond: config.anonymousRateLimit,
       workers,
     });
@@ -253,6 +252,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       access,
       cors,
       visibility: config.visibility,
+      environment: config,
       audit,
       auditStore: store.audit,
       directory,
@@ -335,7 +335,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       startFacts: () => ({
         apps: directory.size,
         names: directory.list({ limit: MAX_LISTED }),
-        anonymous: (anonymous ?? !clients.isInUse) ? String(config.trustedNetworks) : "off",
+        anonymous: access.isAnonymousOn ? String(config.trustedNetworks) : "off",
         docs: config.visibility.swagger === "off" ? "off" : "/swagger",
       }),
       snapshot: () => metrics.snapshot(),

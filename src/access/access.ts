@@ -66,9 +66,9 @@ export interface AccessOptions {
     AppDirectory,
     "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find" | "list"
   >;
-  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
+  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "settings">;
   readonly clock: Clock;
-  /** Whether callers without key and secret are answered; undefined: until the first client exists. */
+  /** Whether callers without key and secret are answered; undefined: as the settings say. */
   readonly anonymous: boolean | undefined;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousPerSecond: number;
@@ -90,6 +90,11 @@ export class Access {
   constructor(options: AccessOptions) {
     this.#directory = options.directory;
     this.#authenticator = new Authenticator({ ...options, limits: new CallerLimits(options) });
+  }
+
+  /** Whether callers without key and secret are answered. */
+  get isAnonymousOn(): boolean {
+    return this.#authenticator.isAnonymousOn;
   }
 
   /** See `Authenticator.byKey`. */

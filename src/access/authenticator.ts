@@ -32,9 +32,9 @@ export interface TokenHolder {
 
 /** What authentication goes by. */
 export interface AuthenticatorOptions {
-  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "isInUse">;
+  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "settings">;
   readonly clock: Clock;
-  /** Whether callers without key and secret are answered; undefined: until the first client exists. */
+  /** Whether callers without key and secret are answered; undefined: as the settings say. */
   readonly anonymous: boolean | undefined;
   readonly limits: CallerLimits;
 }
@@ -140,7 +140,7 @@ export class Authenticator {
   recognize({ principal, origin }: Caller): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
     if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
-    if (!this.#isAnonymousOn)
+    if (!this.isAnonymousOn)
       throw denied(
         UNIDENTIFIED,
         unauthorized("缺少API密钥", "no API key: send it as Authorization: Bearer, X-API-Key or secret"),
@@ -151,7 +151,7 @@ export class Authenticator {
   /** Whether `recognize` returns. */
   isRecognized({ principal, origin }: Caller): boolean {
     if (principal.kind === "client" || principal.kind === "local") return true;
-    return origin.untrustedReason === undefined && this.#isAnonymousOn;
+    return origin.untrustedReason === undefined && this.isAnonymousOn;
   }
 
   /** Whether `text` is a key of ours, valid or not. */
@@ -175,9 +175,9 @@ export class Authenticator {
   }
 
   /** Whether callers without key and secret are answered. */
-  get #isAnonymousOn(): boolean {
+  get isAnonymousOn(): boolean {
     const { anonymous, clients } = this.#options;
-    return anonymous ?? !clients.isInUse;
+    return anonymous ?? clients.settings.isAnonymousOn;
   }
 
   /** Counts a request of a caller without a key. Throws `rate_limited`. */

@@ -5,7 +5,7 @@ import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
-import type { ApiKeyRecord, Client, ClientStore } from "./client.ts";
+import type { AccessSettings, ApiKeyRecord, Client, ClientStore } from "./client.ts";
 import {
   changeWithDelivery,
   type ClientSettings,
@@ -146,6 +146,19 @@ export class ClientAdministration {
     await this.#reload();
   }
 
+  /** Changes what is given of the settings for all processes. */
+  async changeSettings(change: Partial<AccessSettings>, { actor }: ChangeOptions): Promise<void> {
+    const { isAnonymousOn } = change;
+    const detail = {
+      anonymous: isAnonymousOn === undefined ? undefined : stateOf(isAnonymousOn),
+    };
+    await this.#parts.store.saveSettings(change, {
+      ...actor,
+      ...{ action: "setting.changed", app: "", outcome: "ok", tokenDigest: "", detail },
+    });
+    await this.#reload();
+  }
+
   #checkExpiry(expiresAt: number | undefined): void {
     if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
     throw new ServiceError(
@@ -192,6 +205,11 @@ export class ClientAdministration {
     };
     return { record, key };
   }
+}
+
+/** Whether anonymous access is on, in one word. */
+export function stateOf(isAnonymousOn: boolean): "on" | "off" {
+  return isAnonymousOn ? "on" : "off";
 }
 
 /** Whether a key is neither revoked, damaged nor expired at `now` (epoch milliseconds). */

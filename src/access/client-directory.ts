@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import { isWellFormedApiKey } from "./api-key.ts";
 import {
+  type AccessSettings,
   type Action,
   type ApiKeyRecord,
   type Client,
@@ -41,7 +42,7 @@ interface KeyEntry extends KnownKey {
 const DIGEST_BYTES = 32;
 
 /**
- * Every client and key in this process's memory, so that authentication touches no disk.
+ * Every client, key and setting in this process's memory, so that authentication touches no disk.
  *
  * It is reread when clients have changed: at once after a change by this process, within 250 ms after one by another.
  * While the store can't be read, the last copy stays in use.
@@ -52,7 +53,7 @@ export class ClientDirectory {
   readonly #clock: Clock;
   /** By the monotonic clock. */
   #failingSince = 0;
-  #hadClients = false;
+  #settings: AccessSettings = { isAnonymousOn: false };
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
   /** By the first 48 bits of the key's digest. */
@@ -86,9 +87,9 @@ export class ClientDirectory {
     this.#clock = clock;
   }
 
-  /** Whether there is a client here, or has ever been one, in any process; also while that can't be read. */
-  get isInUse(): boolean {
-    return this.#mirror.epoch !== 0 || this.#hadClients || this.#clients.size > 0;
+  /** As last read; before that nobody comes without a key. */
+  get settings(): AccessSettings {
+    return this.#settings;
   }
 
   /**
@@ -205,8 +206,8 @@ export class ClientDirectory {
   }
 
   async #read(): Promise<void> {
-    const { clients, keys, hadClients } = await this.#store.load();
-    this.#hadClients = hadClients;
+    const { clients, keys, settings } = await this.#store.load();
+    this.#settings = settings;
     const known = clients.map((client) => [client.name, toKnown(client)] as const);
     this.#clients = new Map(known);
     this.#names = [...this.#clients.keys()].toSorted();

@@ -150,6 +150,12 @@ export function grantTable(grants: readonly Grant[]): (action: Action, app: stri
   };
 }
 
+/** What an administrator has decided about callers that are no client, for all processes. */
+export interface AccessSettings {
+  /** Whether callers without key and secret are answered, where `ANONYMOUS` does not say. */
+  readonly isAnonymousOn: boolean;
+}
+
 /**
  * Where clients and their keys are kept.
  *
@@ -157,12 +163,14 @@ export function grantTable(grants: readonly Grant[]): (action: Action, app: stri
  * `clients`.
  */
 export interface ClientStore {
-  /** Every client and every key, for a process's memory; and whether anything still tells that there ever was a client. */
+  /** Every client, every key and the settings, for a process's memory. */
   load(): Promise<{
     readonly clients: readonly Client[];
     readonly keys: readonly ApiKeyRecord[];
-    readonly hadClients: boolean;
+    readonly settings: AccessSettings;
   }>;
+  /** Changes what is given of the settings. */
+  saveSettings(change: Partial<AccessSettings>, entry: AuditEntry): Promise<void>;
   /** When keys of a client were last used, as far as any process has written it down; epoch milliseconds. */
   lastUsesOf(client: string): Promise<readonly { readonly prefix: string; readonly usedAt: number }[]>;
   /**

@@ -1,7 +1,8 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { type Call, callOf } from "./face.ts";
 import type { Envelope } from "../envelope.ts";
+import { stateOf } from "../access/client-administration.ts";
 import { envelopeOf } from "./schema.ts";
 import { NAME, VERSION } from "../version.ts";
 
@@ -10,7 +11,9 @@ export interface OpsRouteParts {
   /** Throws when the caller may not see the metrics; undefined when there are none to be seen. */
   readonly admitToMetrics: ((call: Call) => void) | undefined;
   /** Why this process is not ready; empty when it is. */
-  readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
+  readonly notReady: () => Promise<readonly Static<typeof REASON>[]>;
+  /** Whether callers without a key are answered. */
+  readonly isAnonymousOn: () => boolean;
   /** The metrics of the service as text, and their content type. */
   readonly metrics: () => Promise<{ readonly text: string; readonly type: string }>;
 }
@@ -22,7 +25,10 @@ const REASON = Type.Object({
   }),
   message: Type.String({ description: "What is wrong and what to do. 原因和处理办法。" }),
 });
-const READY = Type.Object({ reasons: Type.Array(REASON) });
+const ANONYMOUS = Type.Union([Type.Literal("on"), Type.Literal("off")], {
+  description: "Whether callers without a key are answered. 是否应答没有密钥的调用方。",
+});
+const READY = Type.Object({ reasons: Type.Array(REASON), anonymous: ANONYMOUS });
 const UNWRITABLE = {
   part: "database",
   message: "数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: SQLITE_FULL)",
@@ -34,7 +40,7 @@ export function opsRoutes(parts: OpsRouteParts) {
   return parts.admitToMetrics ? routes.use(metricsRoute(parts)) : routes;
 }
 
-function healthRoutes({ notReady }: OpsRouteParts) {
+function healthRoutes({ notReady, isAnonymousOn }: OpsRouteParts) {
   return new Elysia()
     .get("/livez", () => ({}), {
       detail: {
@@ -49,7 +55,8 @@ function healthRoutes({ notReady }: OpsRouteParts) {
       "/readyz",
       async ({ request }) => {
         const reasons = await notReady();
-        return reasons.length === 0 ? { reasons } : refusal(reasons, callOf(request).traceId);
+        const data = { reasons: [...reasons], anonymous: stateOf(isAnonymousOn()) };
+        return reasons.length === 0 ? data : refusal(data, callOf(request).traceId);
       },
       {
         detail: {
@@ -93,12 +100,9 @@ function metricsRoute({ metrics, admitToMetrics }: OpsRouteParts) {
   );
 }
 
-function refusal(
-  reasons: readonly { readonly part: string; readonly message: string }[],
-  traceId: string,
-): Response {
-  const msg = `服务未就绪：${reasons.map(({ message }) => message).join("；")}`;
-  const envelope: Envelope = { code: 503, msg, data: { reasons }, trace_id: traceId };
+function refusal(data: Static<typeof READY>, traceId: string): Response {
+  const msg = `服务未就绪：${data.reasons.map(({ message }) => message).join("；")}`;
+  const envelope: Envelope = { code: 503, msg, data, trace_id: traceId };
   return new Response(JSON.stringify(envelope), {
     status: 503,
     headers: { "content-type": "application/json", "cache-control": "no-store", "trace-id": traceId },
@@ -106,9 +110,9 @@ function refusal(
 }
 
 function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
-  const data = { reasons: [UNWRITABLE] };
+  const data = { reasons: [UNWRITABLE], anonymous: "off" };
   const answer: unknown = {
-    ...envelopeOf("Ready. 就绪。", READY, { reasons: [] }),
+    ...envelopeOf("Ready. 就绪。", READY, { reasons: [], anonymous: "off" }),
     503: {
       description: "Not ready, and why. 未就绪及原因。",
       content: {

@@ -104,7 +104,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           detail: {
             summary: "Create a client · 创建客户端",
             description:
-              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. From the first client on, callers without a key are no longer answered unless ANONYMOUS=on. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。创建第一个客户端后，除非ANONYMOUS=on，不再应答没有密钥的调用方。",
+              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。",
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },

@@ -7,6 +7,8 @@ const DAY_MS = 86_400_000;
 const MAX_NAMES = 10_000;
 /** How many names of denials are counted separately in a day, each anew in each minute; the rest as above. */
 const MAX_DENIALS_PER_DAY = 100_000;
+/** From how many addresses callers without a key are counted separately in a day; the rest is counted together. */
+const MAX_ADDRESSES_PER_DAY = 1000;
 /** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
 const MAX_UNSENT = 2 * MAX_NAMES;
 /** How many rows are written at once: enough to be cheap, few enough not to block others. */
@@ -19,6 +21,7 @@ const SEPARATOR = "\u001f";
 
 /** Who does something. */
 interface User {
+  /** A client's name; in parentheses for any other caller. */
   readonly client: string;
   readonly environment: string;
 }
@@ -71,6 +74,9 @@ export class AuditCounts {
   readonly #cells = { usage: new Map<string, CountCell>(), denial: new Map<string, CountCell>() };
   /** Each user's most recent cell per app: making its key costs more than counting. */
   #recent = new WeakMap<User, Map<string, { readonly action: string; readonly cell: CountCell }>>();
+  /** Callers without a key by their addresses, and the day in which they were counted. */
+  readonly #anonymous = new Map<string, User>();
+  #anonymousOf = 0;
   /** In which minute the cells were made. */
   #cellsOf = 0;
   /** How many denials were counted separately in that minute's day. */
@@ -97,6 +103,20 @@ export class AuditCounts {
     if (apps) apps.set(app, { action, cell });
     else this.#recent.set(user, new Map([[app, { action, cell }]]));
     return cell;
+  }
+
+  /** As whom a caller without a key is counted, who is called `name`: `(anonymous 10.0.0.8)` for `(anonymous)`. */
+  anonymousUser(name: string, address: string): User {
+    const day = startOf(this.#clock.now(), DAY_MS);
+    if (day !== this.#anonymousOf) this.#anonymous.clear();
+    this.#anonymousOf = day;
+    const place = this.#anonymous.has(address) || this.#anonymous.size < MAX_ADDRESSES_PER_DAY ? address : "";
+    let user = this.#anonymous.get(place);
+    if (!user) {
+      user = { client: place === "" ? name : `${name.slice(0, -1)} ${place})`, environment: "" };
+      this.#anonymous.set(place, user);
+    }
+    return user;
   }
 
   /** Where it is counted that a caller was denied something. */
@@ -161,6 +181,11 @@ export class AuditCounts {
     const before = this.#unsent.get(nameOf(kept))?.n ?? 0;
     this.#unsent.set(nameOf(kept), { ...kept, n: before + n });
   }
+}
+
+/** Whether a count of use is that of `wanted`: of `(anonymous)` also those by address, as `(anonymous 10.0.0.8)`. */
+export function isCountOf(wanted: string, client: string): boolean {
+  return client === wanted || (wanted.endsWith(")") && client.startsWith(`${wanted.slice(0, -1)} `));
 }
 
 /** What a count of use is a count of. */

@@ -31,6 +31,7 @@ export const AUDIT_ACTIONS = [
   "key.created",
   "key.rolled",
   "key.revoked",
+  "setting.changed",
   "credential.cleared",
   "credential.refreshed",
   "credential.replaced",

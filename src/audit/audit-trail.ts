@@ -59,6 +59,11 @@ export class AuditTrail {
     this.#counts.usage(identity, action, app).count();
   }
 
+  /** As `countUsage`, for a caller without a key, who is called `name`: by address, up to 1,000 of them a day. */
+  countAnonymous(name: string, address: string, action: string, app: string): void {
+    this.#counts.usage(this.#counts.anonymousUser(name, address), action, app).count();
+  }
+
   countDenial(denial: Denial): void {
     this.#counts.denial(denial).count();
   }

@@ -28,20 +28,10 @@ export interface NewClient {
 const DIFFERS =
   "授权用 clients grant 或 revoke 修改，其余用 clients set 修改 (clients grant or revoke changes its grants, clients set the rest)";
 
-/** Makes a client. For the very first one, the person learns what that means for callers without a key. */
+/** Makes a client. */
 export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
-  const before = await api.get<{ readonly clients: readonly unknown[] }>("/v1/clients?limit=1");
   const answer = await post(api, body);
-  if (answer.status !== 201) {
-    note(bilingual("It exists already, unchanged", "该客户端已存在，且完全相同"));
-  } else if (before.clients.length === 0) {
-    note(
-      bilingual(
-        "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on",
-        "从现在起，不带密钥或应用secret的请求将被拒绝，除非设置 ANONYMOUS=on",
-      ),
-    );
-  }
+  if (answer.status !== 201) note(bilingual("It exists already, unchanged", "该客户端已存在，且完全相同"));
   return answer.data;
 }
 

@@ -8,6 +8,7 @@ import {
   usageError,
   option,
 } from "./arguments.ts";
+import { ServiceError } from "../errors.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
 import { keyNotice, type Terminal } from "./terminal.ts";
 import { KEY_FILE, readApiKey } from "./file-arguments.ts";
@@ -83,6 +84,26 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
   } finally {
     await transport.close();
   }
+}
+
+/** Answers the question of `confirm` beforehand. */
+export const YES = option("--yes", "Don't ask for confirmation", "不再询问，直接执行");
+
+/**
+ * Asks the person before something that can't be undone, unless `--yes` was given.
+ *
+ * @throws {ServiceError} a usage error where nobody can be asked; `conflict` when the answer is not yes.
+ */
+export async function confirm(
+  { args, terminal }: Pick<Managing, "args" | "terminal">,
+  question: Text,
+): Promise<void> {
+  if (args.isSet(YES.name)) return;
+  if (!terminal.hasPerson)
+    throw usageError("需要确认：在脚本中执行须加 --yes (it needs a confirmation: in a script, add --yes)");
+  const answer = await terminal.ask(`${question[terminal.language]} [y/N] `);
+  if (!/^\s*y(es)?\s*$/i.test(answer ?? ""))
+    throw new ServiceError("conflict", "已取消，未作任何更改 (cancelled; nothing was changed)");
 }
 
 /** Whether the command asks a service by `--url`, and not the database of this machine. */

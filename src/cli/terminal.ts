@@ -18,6 +18,8 @@ export interface Terminal {
   readInput(limit: number): Promise<string>;
   /** What the person types, without an echo; undefined when interrupted. */
   askSecret(question: string): Promise<string | undefined>;
+  /** As `askSecret`, with an echo. */
+  ask(question: string): Promise<string | undefined>;
 }
 
 /** Standard output can't be written to, so nothing more of the result can be shown there. */
@@ -48,7 +50,8 @@ export function systemTerminal(): Terminal {
     print,
     tell: (line) => void process.stderr.write(`${line}\n`),
     readInput,
-    askSecret: (question) => promptSecret(question, process.stdin, process.stderr),
+    askSecret: (question) => prompt(question, process.stdin, process.stderr, false),
+    ask: (question) => prompt(question, process.stdin, process.stderr, true),
   };
 }
 
@@ -85,14 +88,15 @@ const CLEAR_LINE = "\u0015";
 const KEY_SEQUENCE = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|O.)/g;
 
 /**
- * What the person types after `question`, without an echo; undefined when it is interrupted by Ctrl+C or Ctrl+D.
+ * What the person types after `question`; undefined when it is interrupted by Ctrl+C or Ctrl+D.
  *
  * The terminal is as it was when this resolves, also when a signal asks the process to end.
  */
-async function promptSecret(
+async function prompt(
   question: string,
   input: ReadStream,
   output: WriteStream,
+  hasEcho: boolean,
 ): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const breakOff = () => resolve(undefined);
@@ -104,6 +108,7 @@ async function promptSecret(
       if (BACKSPACE.includes(character)) typed = typed.slice(0, -1);
       else if (character === CLEAR_LINE) typed = "";
       else if (character >= " ") typed += character;
+      if (hasEcho) output.write(`\r\u001b[K${question}${typed}`);
     }
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -1,7 +1,7 @@
 import type { Access } from "../access/access.ts";
 import { LazyOrigin, type Origin, type OriginPolicy } from "../access/origin.ts";
-import { LOCAL } from "../access/principal.ts";
-import { memoize } from "../access/networks.ts";
+import { ANONYMOUS, LOCAL } from "../access/principal.ts";
+import { callerNetwork, memoize } from "../access/networks.ts";
 import { envelopeResponse, newTraceId } from "../api/answer.ts";
 import type { Cors } from "../api/cors.ts";
 import { attachCall, Call, type Face, type RequestSocket } from "../api/face.ts";
@@ -18,7 +18,7 @@ export interface DoorOptions {
   readonly access: Access;
   readonly origins: OriginPolicy;
   readonly cors: Cors;
-  readonly audit: Pick<AuditTrail, "countUsage" | "countDenial">;
+  readonly audit: Pick<AuditTrail, "countUsage" | "countAnonymous" | "countDenial">;
   readonly events: EventBus;
   readonly clock: Clock;
 }
@@ -119,7 +119,14 @@ export class Door {
     const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
     const { method } = call.request;
     events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
-    if (usage) audit.countUsage(usage.identity, usage.action, usage.app);
+    if (usage?.identity === ANONYMOUS.identity)
+      audit.countAnonymous(
+        usage.identity.client,
+        callerNetwork(call.origin.address),
+        usage.action,
+        usage.app,
+      );
+    else if (usage) audit.countUsage(usage.identity, usage.action, usage.app);
     if (error !== undefined) this.#recordError(call, error);
     return response;
   }

@@ -17,6 +17,7 @@ import { type AppRouteParts, appRoutes } from "../api/v1-apps.ts";
 import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
 import { type ClientRouteParts, clientRoutes } from "../api/v1-clients.ts";
 import { type CredentialRouteParts, credentialRoutes } from "../api/v1-credentials.ts";
+import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
 import { failureEnvelope, failureStatus } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
@@ -33,6 +34,7 @@ export type RouteOptions = AccessTokenRouteParts &
   CredentialRouteParts &
   SignatureRouteParts &
   ClientRouteParts &
+  SettingRouteParts &
   Omit<AuditRouteParts, "admin"> & {
     readonly access: Access;
     readonly ops: Pick<OpsRouteParts, "notReady" | "metrics">;
@@ -177,10 +179,12 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(credentialRoutes(options))
     .use(signatureRoutes(options))
     .use(clientRoutes(options))
+    .use(settingRoutes(options))
     .use(auditRoutes({ ...options, admin: (call) => access.admin(call) }))
     .use(
       opsRoutes({
         ...options.ops,
+        isAnonymousOn: () => access.isAnonymousOn,
         admitToMetrics:
           visibility.metrics === "off"
             ? undefined

@@ -27,8 +27,6 @@ export interface Store {
   readonly callCounts: CallCountStore;
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;
-  /** Whether anonymous access was ended for good, as in a database that took the place of a lost one. */
-  readonly isAnonymousEnded: boolean;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
   readonly virtualTokenKeys: VirtualTokenKeyStore;

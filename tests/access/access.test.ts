@@ -45,6 +45,7 @@ function setup({ anonymous, perSecond = 0, workers = 1 }: Options = {}) {
   return {
     access,
     clients,
+    store,
     clock,
     /** A client with these actions on these apps; its key. */
     client: async (
@@ -56,10 +57,6 @@ function setup({ anonymous, perSecond = 0, workers = 1 }: Options = {}) {
       const key = store.add({ name, grants: [{ apps, actions }], ...facts }, ofKey);
       await clients.refresh();
       return key;
-    },
-    remove: async (name: string) => {
-      store.remove(name);
-      await clients.refresh();
     },
     /** A caller with this key in a header. */
     keyed: (key: string, address = "192.0.2.1"): Caller => {
@@ -273,14 +270,21 @@ test("a client sees the apps on which anything is granted to it", async () => {
   expect([WX, OTHER].filter(access.visibleApps(admin))).toEqual([WX, OTHER]);
 });
 
-test("with ANONYMOUS unset nobody needs a key until the first client exists, and everybody does when it is gone again", async () => {
-  const { access, client, clients, remove } = setup();
-  await clients.refresh();
+test("with ANONYMOUS unset callers without a key are answered as the settings say, whether there are clients or not", async () => {
+  const { access, client, clients, store } = setup();
   const ask = () => access.weixinSlot(near(), "token:read", WX);
+  // Before the settings were ever read.
+  expect(refusalOf(ask)).toEqual(["unauthorized"]);
+  const decide = async (isAnonymousOn: boolean) => {
+    store.settings = { isAnonymousOn };
+    store.changes.raise("clients");
+    await clients.refresh();
+  };
+  await decide(true);
   expect(ask().slot).toMatchObject({ appId: WX });
   await client("first", []);
-  expect(refusalOf(ask)).toEqual(["unauthorized"]);
-  await remove("first");
+  expect(ask().slot).toMatchObject({ appId: WX });
+  await decide(false);
   expect(refusalOf(ask)).toEqual(["unauthorized"]);
 });
 
@@ -309,8 +313,7 @@ test("a client's limit is its own, wherever it asks from, and tells when the nex
 });
 
 test("an address without a key may come for ten seconds' worth at once, and another has its own", async () => {
-  const { access, clients, clock } = setup({ perSecond: 2 });
-  await clients.refresh();
+  const { access, clock } = setup({ anonymous: true, perSecond: 2 });
   const ask = (address: string) => access.weixinSlot(callerFrom(address), "token:read", WX);
   for (let times = 0; times < 20; times++) ask("127.0.0.1");
   expect(refusalOf(() => ask("127.0.0.1"))).toEqual(["rate_limited", 500]);

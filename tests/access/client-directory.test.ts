@@ -15,6 +15,7 @@ class CountingStore {
   keys: ApiKeyRecord[] = [];
   loads = 0;
   isBroken = false;
+  isAnonymousOn = true;
   /** What `load` waits for before it looks. */
   gate: Promise<void> = Promise.resolve();
   readonly touched: { prefix: string; usedAt: number }[] = [];
@@ -24,7 +25,7 @@ class CountingStore {
     const { clients, keys } = this;
     await this.gate;
     this.#check();
-    return { clients: [...clients], keys: [...keys], hadClients: false };
+    return { clients: [...clients], keys: [...keys], settings: { isAnonymousOn: this.isAnonymousOn } };
   }
 
   /** As another process has written it down. */
@@ -75,18 +76,17 @@ function setup() {
   return { clock, store, changes, failures, directory, add, use };
 }
 
-test("nobody is known and nothing is in use until a client was made", async () => {
+test("nobody is known until a client was made, which changes nothing for callers without a key", async () => {
   const { directory, add } = setup();
   await directory.refresh();
-  expect(directory.isInUse).toBeFalse();
   const key = add("a");
   expect(directory.keyOf(key)).toBeUndefined();
   await directory.refresh();
-  expect(directory.isInUse).toBeTrue();
+  expect(directory.settings.isAnonymousOn).toBeTrue();
   expect(directory.keyOf(key)).toMatchObject({ key: { client: "a" }, identity: { client: "a" } });
 });
 
-test("it stays in use when the last client is gone", async () => {
+test("a client that is gone is unknown", async () => {
   const { directory, store, changes, add } = setup();
   const key = add("a");
   await directory.refresh();
@@ -94,7 +94,6 @@ test("it stays in use when the last client is gone", async () => {
   store.keys = [];
   changes.raise("clients");
   await directory.refresh();
-  expect(directory.isInUse).toBeTrue();
   expect(directory.keyOf(key)).toBeUndefined();
   expect(directory.find("a")).toBeUndefined();
 });
@@ -153,9 +152,11 @@ test("while the store can't be read, who was known goes on, and what was changed
   expect(directory.refresh()).rejects.toThrow("the disk is gone");
   expect(directory.keyOf(key)).toBeDefined();
   expect(directory.find("a")).toBeDefined();
-  expect(directory.isInUse).toBeTrue();
+  store.isAnonymousOn = false;
+  expect(directory.settings.isAnonymousOn).toBeTrue();
   store.isBroken = false;
   await directory.refresh();
+  expect(directory.settings.isAnonymousOn).toBeFalse();
   expect(directory.keyOf(later)).toBeDefined();
 });
 
@@ -320,7 +321,7 @@ test("before anything could be read nobody is known, a key is refused for a whil
   await directory.refresh().catch(() => undefined);
   const refusal = await failureOf((async () => directory.keyOf(key))());
   expect([refusal.code, refusal.retryAfterMs]).toEqual(["unavailable", 1000]);
-  expect([directory.isInUse, await directory.unreadableMs()]).toEqual([true, Infinity]);
+  expect([directory.settings.isAnonymousOn, await directory.unreadableMs()]).toEqual([false, Infinity]);
   store.isBroken = false;
   expect(await directory.unreadableMs()).toBe(0);
   expect(directory.keyOf(key)).toBeDefined();
@@ -344,14 +345,6 @@ test("it tells for how long it could not be read, and reports it once", async ()
   clock.advance(2000);
   expect(await directory.unreadableMs()).toBe(2000);
   expect(failures).toHaveLength(2);
-});
-
-test("it is in use as long as there is a client, whatever the counter says", async () => {
-  const { changes, directory, add } = setup();
-  add("a");
-  changes.set("clients", 0);
-  await directory.refresh();
-  expect(directory.isInUse).toBeTrue();
 });
 
 test("a key under another name than its own, which could not be revoked by it, is unknown", async () => {

@@ -1,5 +1,5 @@
 import { ALLOW_ALL } from "../../src/access/api-policy.ts";
-import type { ApiKeyRecord, Client, ClientStore } from "../../src/access/client.ts";
+import type { AccessSettings, ApiKeyRecord, Client, ClientStore } from "../../src/access/client.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "../../src/access/api-key.ts";
 import { ManualChanges } from "../support/manual-changes.ts";
 
@@ -8,12 +8,14 @@ export class MemoryClientStore implements Pick<ClientStore, "load" | "lastUsesOf
   readonly #clients = new Map<string, Client>();
   readonly #keys = new Map<string, ApiKeyRecord>();
   readonly changes = new ManualChanges();
+  /** Raise `clients` after a change. */
+  settings: AccessSettings = { isAnonymousOn: false };
 
   async load() {
     return {
       clients: [...this.#clients.values()],
       keys: [...this.#keys.values()],
-      hadClients: this.changes.epoch("clients") > 0,
+      settings: this.settings,
     };
   }
 

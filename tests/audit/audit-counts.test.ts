@@ -172,3 +172,19 @@ test("100,000 denials are told apart in a day, from however many addresses they 
   await counts.flush();
   expect(denialOf(written("denial").at(-1)!)).toMatchObject({ address: "10.0.0.1", count: 1 });
 });
+
+test("callers without a key are counted by address, a thousand of them a day, and the rest together", async () => {
+  const { clock, counts, written } = setup();
+  const use = (address: string) =>
+    counts.usage(counts.anonymousUser("(anonymous)", address), "token:read", "wx1").count();
+  for (let round = 0; round < 2; round++) for (let n = 0; n < 1003; n++) use(`10.0.${n >> 8}.${n & 255}`);
+  await counts.flush();
+  const rows = written("usage").map(usageOf);
+  expect([rows.length, total(written("usage"))]).toEqual([1001, 2006]);
+  expect(rows.find(({ client }) => client === "(anonymous 10.0.3.231)")?.count).toBe(2);
+  expect(rows.find(({ client }) => client === "(anonymous)")?.count).toBe(6);
+  clock.advance(DAY_MS);
+  use("10.1.0.0");
+  await counts.flush();
+  expect(usageOf(written("usage").at(-1)!).client).toBe("(anonymous 10.1.0.0)");
+});

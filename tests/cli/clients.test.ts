@@ -4,8 +4,6 @@ import { ServiceError } from "../../src/errors.ts";
 import { answered, type Answering, type Arrived, CliHarness } from "./cli-harness.ts";
 
 const READ: Grant = { apps: ["wx1", "wx2"], actions: ["token:read"] };
-const FIRST = "From now on callers without a key or an app's secret are refused, unless ANONYMOUS=on";
-
 /** A client as the service shows it. */
 function client(grants: readonly Grant[] = [READ], more: object = {}) {
   const instants = { created_at: Date.UTC(2027, 0, 1), updated_at: Date.UTC(2027, 0, 2) };
@@ -77,10 +75,10 @@ test("a client is added with everything that the options say", async () => {
     },
   });
   expect(stdout).toContain("grant 1      wx1,wx2: token:read\n");
-  expect(stderr).toStartWith(FIRST);
+  expect(stderr).toBe("");
 });
 
-test("what is not given is not sent, and only the first client comes with the note about anonymous callers", async () => {
+test("what is not given is not sent", async () => {
   await using world = new CliHarness(({ method }) =>
     method === "GET" ? { clients: [client()] } : answered(client([]), { status: 201 }),
   );
@@ -89,7 +87,7 @@ test("what is not given is not sent, and only the first client comes with the no
   expect(world.arrived.at(-1)?.body).toEqual({ client: "bot", environment: "dev", grants: [] });
 });
 
-test("who adds the very same client again is told so, and nothing about anonymous callers", async () => {
+test("who adds the very same client again is told so", async () => {
   await using world = new CliHarness(({ method }) => (method === "GET" ? { clients: [] } : client()));
   const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dev"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "It exists already, unchanged\n" });

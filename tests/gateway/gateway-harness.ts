@@ -44,7 +44,8 @@ export class GatewayHarness {
   }
 
   static async create({ client, ...options }: GatewayOptions = {}): Promise<GatewayHarness> {
-    const world = await Harness.create(options);
+    const environment = { ANONYMOUS: "off", ...options.environment };
+    const world = await Harness.create({ ...options, environment });
     const grants = [{ apps: ["*"], actions: ALL_ACTIONS }];
     return new GatewayHarness(world, await createClient(world, { name: "program", grants, ...client }));
   }

@@ -284,6 +284,9 @@ export const ROWS: readonly Row[] = [
   ...["", "/usage", "/denials", "/reads", "/refusals", "/export", "/verify"].map(
     (path) => ({ route: `GET /v1/audit${path}`, need: "admin" }) as const,
   ),
+  { route: "GET /v1/settings", need: "admin" },
+  { route: "PATCH /v1/settings", need: "admin", body: () => ({}) },
+  { route: "GET /v1/settings/anonymous-callers", need: "admin" },
 ];
 
 /** The routes that no row asks for, and the rows of no route. */

@@ -33,7 +33,7 @@ function loggedFor(error: unknown): ServiceEvent[] {
       allowedHosts: [],
     }),
     cors: new Cors([]),
-    audit: { countUsage: () => undefined, countDenial: () => undefined },
+    audit: { countUsage: () => undefined, countAnonymous: () => undefined, countDenial: () => undefined },
     events,
     clock: new ManualClock(),
   });

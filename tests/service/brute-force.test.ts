@@ -49,7 +49,7 @@ function unknownKey(): string {
 
 /** A world with one client, and a token that stands, so that nothing but a guess could cost an upstream call. */
 async function setup() {
-  const world = await Harness.create();
+  const world = await Harness.create({ environment: { ANONYMOUS: "off" } });
   const key = await createClient(world, { name: "order", grants: READ });
   const ask = (headers: Record<string, string>, path = query({})) => world.request(path, { headers });
   const byKey = () => ask({ "x-api-key": key });

@@ -151,5 +151,5 @@ test("P7: what was counted in the last second before a stop is written down", as
   await world.stop();
   await world.start();
   const { data } = await world.administer("/v1/audit/usage");
-  expect(data["usage"]).toMatchObject([{ client: "(anonymous)", action: "token:read", count: 1 }]);
+  expect(data["usage"]).toMatchObject([{ client: "(anonymous 127.0.0.1)", action: "token:read", count: 1 }]);
 });

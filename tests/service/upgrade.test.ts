@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { appName } from "../../src/apps/app.ts";
@@ -64,8 +64,11 @@ class UpgradeHarness {
     this.sandbox = Sandbox.start({ clock: this.clock, weixinApps, wecomApps });
   }
 
-  static async create(): Promise<UpgradeHarness> {
+  /** `change` is what is done to its configuration first. */
+  static async create(change = (text: string) => text): Promise<UpgradeHarness> {
     const it = new UpgradeHarness();
+    const env = join(it.former.folder, ".env");
+    writeFileSync(env, change(readFileSync(env, "utf8")));
     const events = new EventBus();
     events.subscribe((event) => it.events.push(event));
     const { folder, databasePath } = it.former;
@@ -109,6 +112,13 @@ class UpgradeHarness {
     this.former[Symbol.dispose]();
   }
 }
+
+test("P6: nothing opens by an upgrade: where there were clients and ANONYMOUS is not set, a key is still needed", async () => {
+  await using it = await UpgradeHarness.create((text) => text.replace("ANONYMOUS=off", ""));
+  const { code } = await ask(it.service.url, "/AccessToken/getXcx", { appid: STABLE });
+  expect(code).toBe(401);
+  expect(await it.administer("/v1/settings")).toEqual({ anonymous: "off", anonymous_by: "database" });
+});
 
 test("the apps, clients and keys of the version before are as they were", async () => {
   await using it = await UpgradeHarness.create();

@@ -108,15 +108,18 @@ test.each(["'x'", "x'00'", "9223372036854775807", "9e99", "-1"])(
   },
 );
 
-test("clients that are gone are remembered where the counter of their changes is lost", async () => {
-  using it = await setup();
-  const { clients } = it.store;
-  expect((await clients.load()).hadClients).toBeFalse();
-  await clients.create(newClient("a"), entryOf());
-  await clients.remove("a", 1, entryOf());
-  it.database.run("DELETE FROM revisions WHERE name = 'clients'");
-  expect(await clients.load()).toEqual({ clients: [], keys: [], hadClients: true });
-});
+test.each(["DELETE FROM settings", "UPDATE settings SET value = 'x'", "UPDATE settings SET name = 'x'"])(
+  "nobody comes without a key where the setting that says so can't be read: %s",
+  async (damage) => {
+    using it = await setup();
+    const { clients } = it.store;
+    expect((await clients.load()).settings).toEqual({ isAnonymousOn: true });
+    it.database.run(damage);
+    expect((await clients.load()).settings).toEqual({ isAnonymousOn: false });
+    await clients.saveSettings({ isAnonymousOn: true }, entryOf());
+    expect((await clients.load()).settings).toEqual({ isAnonymousOn: true });
+  },
+);
 
 test("P2: a migration that raises what processes must know outdates this one, once; one that leaves it does not", async () => {
   using files = new StoreFolder();

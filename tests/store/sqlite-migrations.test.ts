@@ -170,3 +170,36 @@ test("P3: P7: the audit's counts of a former version are kept in the one table, 
   // Later minutes are on newer pages.
   expect(rows.map(({ minute }) => minute)).toEqual([0, 0, 60_000, 60_000]);
 });
+
+test.each([
+  ["nobody", "on", ""],
+  [
+    "a client",
+    "off",
+    "INSERT INTO clients VALUES ('a', 'dev', '[]', '', NULL, NULL, 1, 1, 1, NULL, 'real', '')",
+  ],
+  [
+    "a client's key alone",
+    "off",
+    "INSERT INTO api_keys VALUES ('ats_1', 'a', 'd', 'l', 1, NULL, NULL, NULL)",
+  ],
+  ["a client that is gone", "off", "INSERT INTO revisions VALUES ('clients', 2)"],
+  ["a client that only the audit knows", "off", "INSERT INTO audit_ends VALUES ('last', 2, '', '2.0.9f')"],
+  ["apps alone", "on", "INSERT INTO audit_ends VALUES ('last', 2, '', '0.2.9f')"],
+  ["apps alone, in an older audit", "on", "INSERT INTO audit_ends VALUES ('last', 2, '', '9f')"],
+  [
+    "an entry of a client",
+    "off",
+    "INSERT INTO audit_entries VALUES (1, 1, '', '', '', 'client.created', '', 'ok', '', '', '{}', '')",
+  ],
+])("a database of a former version with %s has anonymous access %s", (_of, expected, insert) => {
+  using it = setup();
+  it.database.run("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)");
+  for (const { name, sql } of MIGRATIONS.slice(0, 5)) {
+    for (const statement of sql.split("--> statement-breakpoint")) it.database.run(statement);
+    it.database.query("INSERT INTO migrations VALUES (?, 0)").run(name);
+  }
+  if (insert !== "") it.database.run(insert);
+  migrate(it.database, 1);
+  expect(it.database.query("SELECT name, value FROM settings").values()).toEqual([["anonymous", expected]]);
+});

@@ -40,6 +40,10 @@ export class ManualTerminal implements Terminal {
     return Promise.resolve((this.#options.input ?? "").slice(0, limit + 1));
   }
 
+  ask(question: string): Promise<string | undefined> {
+    return this.askSecret(question);
+  }
+
   askSecret(question: string): Promise<string | undefined> {
     this.questions.push(question);
     return Promise.resolve(this.#options.typed);

@@ -146,12 +146,6 @@ export class AuditChain {
     await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
   }
 
-  /** Whether the topic was ever changed, by the end of the chain or by its epoch: one of them may have been lost. */
-  async knowsOf(queries: Queries, topic: TiedTopic): Promise<boolean> {
-    const ends = await this.ends(queries);
-    return ends.revisions[topic] !== 0 || (ends.last?.epochs?.[topic] ?? 0) !== 0;
-  }
-
   /** Why the end is not that of the audit of this database; undefined when it is. `raised` as for `append`. */
   faultOfTie({ last, revisions: now }: ChainEnds, raised?: TiedTopic): ChainBreak | undefined {
     if (!last) return undefined;

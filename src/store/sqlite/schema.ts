@@ -216,7 +216,7 @@ export const apiKeys = sqliteTable(
 
 /** What an administrator has decided for all processes. */
 export const settings = sqliteTable("settings", {
-  /** `anonymous`: `off` where anonymous access was ended. */
+  /** `anonymous`: `on`, or anything else where anonymous access is ended, as without the row. */
   name: text().primaryKey(),
   value: text().notNull(),
 });

@@ -8,6 +8,7 @@ import type {
   DenialCount,
   MinuteCount,
   UsageCount,
+  UsageSum,
   VerifyResult,
 } from "../../audit/audit-store.ts";
 import type { Clock } from "../../clock.ts";
@@ -76,6 +77,10 @@ export class SqliteAuditStore implements AuditStore {
 
   listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]> {
     return this.#counts.listUsage(filter, page);
+  }
+
+  sumUsage(filter: AuditFilter): Promise<UsageSum[]> {
+    return this.#counts.sumUsage(filter);
   }
 
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]> {

@@ -2,6 +2,7 @@ import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
 import { outdated } from "../../apps/app-administration.ts";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import {
+  type AccessSettings,
   ANY_APP,
   type ApiKeyRecord,
   type Client,
@@ -20,7 +21,7 @@ import type { Queries, SqlDatabase } from "../sql.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
-import { apiKeys, clients } from "./schema.ts";
+import { apiKeys, clients, settings } from "./schema.ts";
 
 type Row = typeof clients.$inferSelect;
 
@@ -49,17 +50,23 @@ export class SqliteClientStore implements ClientStore {
     this.#damage = damage;
   }
 
-  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[]; hadClients: boolean }> {
+  async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[]; settings: AccessSettings }> {
     const loaded = await this.#database.snapshot(async (queries) => ({
       clients: (await queries.select().from(clients)).map(toClient),
       keys: (await queries.select().from(apiKeys)).map(toKey),
-      hadClients: await this.#audit.knowsOf(queries, "clients"),
+      settings: toSettings(await queries.select().from(settings)),
     }));
     for (const { name, damaged = [] } of loaded.clients)
       this.#damage.note(`clients:${damaged.includes("name") ? "?" : name}`, damaged);
     for (const { prefix, isDamaged } of loaded.keys)
       this.#damage.note(`api_keys:${PREFIX.test(prefix) ? prefix : "?"}`, isDamaged ? ["key"] : []);
     return loaded;
+  }
+
+  async saveSettings({ isAnonymousOn }: Partial<AccessSettings>, entry: AuditEntry): Promise<void> {
+    await this.#change(entry, async (queries) => {
+      if (isAnonymousOn !== undefined) await putSetting(queries, "anonymous", isAnonymousOn ? "on" : "off");
+    });
   }
 
   async lastUsesOf(client: string): Promise<{ prefix: string; usedAt: number }[]> {
@@ -172,6 +179,19 @@ export class SqliteClientStore implements ClientStore {
     });
     this.#changes.expire();
   }
+}
+
+/** What is missing or can't be read must not open anything. */
+function toSettings(rows: readonly (typeof settings.$inferSelect)[]): AccessSettings {
+  const valueOf = (name: string) => rows.find((row) => row.name === name)?.value;
+  return { isAnonymousOn: valueOf("anonymous") === "on" };
+}
+
+async function putSetting(queries: Queries, name: string, value: string): Promise<void> {
+  await queries
+    .insert(settings)
+    .values({ name, value })
+    .onConflictDoUpdate({ target: settings.name, set: { value } });
 }
 
 async function find(queries: Queries, name: string): Promise<Client | undefined> {

@@ -1,5 +1,5 @@
 import { and, count, desc, eq, gte, inArray, lt, max, min, sql } from "drizzle-orm";
-import { denialOf, usageOf } from "../../audit/audit-counts.ts";
+import { denialOf, isCountOf, usageOf } from "../../audit/audit-counts.ts";
 import type {
   AuditFilter,
   AuditPage,
@@ -7,6 +7,7 @@ import type {
   DenialCount,
   MinuteCount,
   UsageCount,
+  UsageSum,
 } from "../../audit/audit-store.ts";
 import type { CallCount, CallCountStore } from "../../audit/call-counts.ts";
 import type { Platform } from "../../errors.ts";
@@ -46,12 +47,26 @@ export class AuditCountTable {
     return this.#page("usage", filter, page, (row) => {
       const found = usageOf(row);
       const isWanted =
-        (client === undefined || found.client === client) &&
+        (client === undefined || isCountOf(client, found.client)) &&
         (environment === undefined || found.environment === environment) &&
         (app === undefined || found.app === app) &&
         (action === undefined || found.action === action || found.action.startsWith(`${action} `));
       return isWanted ? [found] : [];
     });
+  }
+
+  /** See `AuditStore.sumUsage`. */
+  async sumUsage({ client = "", since }: AuditFilter): Promise<UsageSum[]> {
+    const sums = new Map<string, UsageSum>();
+    await this.#page("usage", { since }, { limit: Infinity }, (row) => {
+      const found = usageOf(row);
+      if (!isCountOf(client, found.client)) return [];
+      const name = `${found.client} ${found.app}`;
+      const count = (sums.get(name)?.count ?? 0) + found.count;
+      sums.set(name, { client: found.client, app: found.app, count });
+      return [];
+    });
+    return [...sums.values()].toSorted((a, b) => b.count - a.count);
   }
 
   /** See `AuditStore.listDenials`. */

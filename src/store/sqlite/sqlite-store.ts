@@ -1,4 +1,3 @@
-import { eq } from "drizzle-orm";
 import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ServiceError } from "../../errors.ts";
@@ -21,7 +20,6 @@ import { SqliteCallCountStore } from "./sqlite-counts.ts";
 import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
 import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
 import { probeDatabase } from "./open-database.ts";
-import { settings } from "./schema.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
 import { unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
@@ -88,11 +86,6 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       pacing: new SqlitePacingStore(sql, clock, audit, damage),
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
-      isAnonymousEnded: await sql.read(async (queries) => {
-        const [row] = await queries.select().from(settings).where(eq(settings.name, "anonymous"));
-        // Whatever stands there: only who ended it has written it.
-        return row !== undefined;
-      }),
       loginAnswers: new SqliteIdempotencyStore(sql, keyring),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>

@@ -94,7 +94,7 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
 
 /** In the database that takes the place of a lost one: its clients are gone, and nobody else may have what they had. */
 function endAnonymousAccess(database: Database): void {
-  database.run("INSERT INTO settings (name, value) VALUES ('anonymous', 'off')");
+  database.run("UPDATE settings SET value = 'off' WHERE name = 'anonymous'");
 }
 
 /** Where one of `files` is another's by now, nothing is done by its name: SQLite would take away the new one's log. */
