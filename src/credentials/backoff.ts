@@ -1,6 +1,12 @@
 import { slotKey, type SlotName } from "../apps/app.ts";
 import { untilMidnightInBeijing } from "../clock.ts";
-import { type ErrorCode, ServiceError, type ServiceErrorDetail, type UpstreamRefusal } from "../errors.ts";
+import {
+  type ErrorCode,
+  type Platform,
+  ServiceError,
+  type ServiceErrorDetail,
+  type UpstreamRefusal,
+} from "../errors.ts";
 import { credentialKey, type CredentialName } from "./credential.ts";
 import { KINDS, KINDS_OF } from "./kinds.ts";
 
@@ -12,6 +18,12 @@ const DAY_MS = 24 * HOUR_MS;
 const EXPONENTIAL_MS = [1000, 2000, 4000, 8000, 16_000, 30_000];
 const WECOM_FREQUENCY_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS];
 const CIRCUIT_MS = 10 * MINUTE_MS;
+/** For an address that is not on the app's list: where the way out changes, the next attempt may well come from another. */
+const ADDRESS_MS = [30_000, 2 * MINUTE_MS, CIRCUIT_MS];
+const ADDRESS_ERRCODES: Readonly<Record<Platform, ReadonlySet<number>>> = {
+  weixin: new Set([40164, 61004]),
+  wecom: new Set([60020]),
+};
 
 /** A failure as it is stored, and thrown again while its backoff is active. */
 export interface StoredFailure {
@@ -184,6 +196,7 @@ export function terminalError(message: string, retryAfterMs: number): ServiceErr
 }
 
 function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number {
+  if (refusal && ADDRESS_ERRCODES[refusal.platform].has(refusal.errcode)) return step(ADDRESS_MS, count);
   if (refusal?.errcode === 89507) return HOUR_MS;
   if (refusal?.errcode === 89506) return DAY_MS;
   // WeCom bans an address that keeps sending a wrong secret, and with it every app of ours.

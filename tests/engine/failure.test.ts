@@ -120,7 +120,9 @@ for (const fault of PASSING) {
 
 const CIRCUITS: readonly [app: string, endpoint: string, errcode: number, ms: number][] = [
   [STABLE, STABLE_CALL, 40125, 10 * MINUTE_MS],
-  [STABLE, STABLE_CALL, 40164, 10 * MINUTE_MS],
+  [STABLE, STABLE_CALL, 40164, MINUTE_MS / 2],
+  [STABLE, STABLE_CALL, 61004, MINUTE_MS / 2],
+  [WECOM_APP, WECOM_CALL, 60020, MINUTE_MS / 2],
   [STABLE, STABLE_CALL, 89503, 10 * MINUTE_MS],
   [STABLE, STABLE_CALL, 89507, HOUR_MS],
   [STABLE, STABLE_CALL, 89506, 24 * HOUR_MS],
@@ -166,6 +168,23 @@ test("a wrong WeCom secret is left alone twice as long each time, up to a day", 
 
   expect(waits).toEqual([10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
   expect(world.sandbox.calls(WECOM_CALL)).toBe(10);
+});
+
+test("an address that is not on the list is tried again after 30 s, 2 min and 10 min, anew after a success", async () => {
+  await using world = await createHarness();
+  const node = Node.of(world);
+  const waits: number[] = [];
+  for (let round = 0; round < 6; round++) {
+    // From one of the other addresses it goes well.
+    if (round === 4) world.sandbox.clearFaults();
+    else world.sandbox.inject({ ...refusal(STABLE_CALL, 40164), times: 1 });
+    const { code, retryAfter = 0 } = await node.get(STABLE);
+    expect(code).toBe(round === 4 ? 0 : 40164);
+    waits.push(retryAfter);
+    world.clock.advance(round === 4 ? 8_000_000 : retryAfter * 1000);
+  }
+
+  expect(waits).toEqual([30, 120, 600, 600, 0, 30]);
 });
 
 test("an app is told WeChat's own errcode, errmsg and hint while its circuit is open", async () => {
