@@ -28,6 +28,8 @@ export interface Config {
   };
   readonly weixinFallbackUrls: readonly string[];
   readonly upstreamProxy: string | undefined;
+  /** Over which IP version the upstreams are reached, where no proxy is used; undefined for both. */
+  readonly upstreamIpFamily: 4 | 6 | undefined;
   readonly refreshIdleAfterMs: number;
   readonly auditRetentionDays: number;
   readonly trustedNetworks: Networks;
@@ -121,6 +123,12 @@ export const VARIABLES = Type.Object({
     "^$|^https?://[^\\s]+$",
     "应为http(s)代理地址 (must be the http(s) URL of a proxy)",
     "Proxy to WeChat and WeCom; no other proxy variable is used. 访问微信的代理；不使用其他代理变量。",
+  ),
+  UPSTREAM_IP_FAMILY: variable(
+    "",
+    "^[46]?$",
+    "应为 4 或 6 (must be 4 or 6)",
+    "Reach WeChat and WeCom over IPv4 or IPv6 alone, so that they see one address of this machine; without effect with a proxy. 仅以IPv4或IPv6访问微信，使其只看到本机的一个出口IP；使用代理时不起作用。",
   ),
   WEIXIN_TOKEN_MODE: variable(
     "stable",
@@ -264,6 +272,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     refreshIdleAfterMs: Number(value("REFRESH_IDLE_AFTER")) * 1000,
     auditRetentionDays: Number(value("AUDIT_RETENTION_DAYS")),
     upstreamProxy: proxy(value),
+    upstreamIpFamily: { "4": 4 as const, "6": 6 as const }[value("UPSTREAM_IP_FAMILY")],
     trustedNetworks: networks("TRUSTED_NETWORKS", value("TRUSTED_NETWORKS")),
     trustedProxies: networks("TRUSTED_PROXIES", value("TRUSTED_PROXIES")),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",

@@ -50,6 +50,7 @@ import {
   weixinTokenSource,
 } from "./upstream/token-sources.ts";
 import { warnOfFilePermissions } from "./store/key-file.ts";
+import { Addresses } from "./upstream/addresses.ts";
 import { HttpClient } from "./upstream/http-client.ts";
 import { wecomLogin, weixinLogin } from "./upstream/login-exchanges.ts";
 import { VERSION } from "./version.ts";
@@ -171,10 +172,14 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       isOutdated: (slot) => administration.isOutdated(slot),
       isKnown: async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
     });
+    const { upstreamIpFamily } = config;
+    // A proxy looks names up itself.
+    const addresses = upstreamIpFamily && !config.upstreamProxy ? new Addresses(upstreamIpFamily) : undefined;
     const http = new HttpClient({
       baseUrls: config.baseUrls,
       weixinFallbackUrls: config.weixinFallbackUrls,
       proxyUrl: config.upstreamProxy,
+      addresses,
       clock,
       events,
       calls,
@@ -292,7 +297,8 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     };
     const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
-    const forwarder = new HttpForwarder({ baseUrls, proxyUrl, times: options.forwardTimes ?? {} });
+    const times = options.forwardTimes ?? {};
+    const forwarder = new HttpForwarder({ baseUrls, proxyUrl, addresses, times });
     const resolver = new TokenResolver(access, introspector, events);
     const concurrency = new Concurrency(workers);
     const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });

@@ -1,4 +1,5 @@
 import type { CallCounter } from "../audit/call-counts.ts";
+import type { Addresses } from "./addresses.ts";
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
@@ -27,6 +28,8 @@ export interface HttpClientOptions {
   readonly weixinFallbackUrls?: readonly string[];
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
+  /** Without a proxy, the only addresses that are used; else any. */
+  readonly addresses?: Addresses | undefined;
   readonly clock: Clock;
   readonly events: EventBus;
   /** Counts each request against the quotas. */
@@ -131,14 +134,15 @@ export class HttpClient {
   }
 
   async #attempt(request: UpstreamRequest, base: string): Promise<Uint8Array> {
-    const { proxyUrl, attemptMs = ATTEMPT_MS } = this.#options;
-    const url = new URL(base);
-    url.pathname = request.path;
-    for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
+    const { proxyUrl, addresses, attemptMs = ATTEMPT_MS } = this.#options;
     const limits = [AbortSignal.timeout(attemptMs), ...(request.signal ? [request.signal] : [])];
     const signal = AbortSignal.any(limits);
     if (signal.aborted) throw neverSent(request.platform);
     try {
+      const { origin, host, tls } = (await addresses?.of(base, signal)) ?? { origin: base };
+      const url = new URL(origin);
+      url.pathname = request.path;
+      for (const [name, value] of Object.entries(request.query ?? {})) url.searchParams.set(name, value);
       const response = await fetch(url, {
         method: request.body ? "POST" : "GET",
         headers: {
@@ -146,7 +150,9 @@ export class HttpClient {
           // An answer of a few hundred bytes needs no compression, and an inflated one has no bound.
           "accept-encoding": "identity",
           ...(request.body ? { "content-type": "application/json" } : {}),
+          ...(host === undefined ? {} : { host }),
         },
+        ...(tls === undefined ? {} : { tls }),
         ...(request.body ? { body: JSON.stringify(request.body) } : {}),
         redirect: "error",
         decompress: false,
@@ -157,6 +163,7 @@ export class HttpClient {
       if (response.status === 200) return await readCapped(response);
       await response.body?.cancel();
     } catch (error) {
+      addresses?.forget(base);
       throw transportError(request.platform, error, signal.aborted);
     }
     throw unusableAnswer(request.platform);
@@ -241,7 +248,8 @@ function neverSent(platform: Platform): ServiceError {
 }
 
 function transportError(platform: Platform, error: unknown, aborted: boolean): ServiceError {
-  if (!aborted) return unreachable(platform, error) ?? unusableAnswer(platform);
+  const never = unreachable(platform, error);
+  if (never || !aborted) return never ?? unusableAnswer(platform);
   const [chinese, english] = UPSTREAM_NAMES[platform];
   return new ServiceError(
     "upstream_timeout",

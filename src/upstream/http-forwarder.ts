@@ -6,6 +6,7 @@ import {
   type ForwardRequest,
   isStream,
 } from "../gateway/forwarder.ts";
+import type { Address, Addresses } from "./addresses.ts";
 import { answerStream, Deadline, isSmall, streamOf, uploadStream } from "./forward-streams.ts";
 import { Semaphore } from "../access/semaphore.ts";
 import { UPSTREAM_NAMES } from "./errcodes.ts";
@@ -28,6 +29,8 @@ export interface HttpForwarderOptions {
   readonly baseUrls: BaseUrls;
   /** The only proxy that is used; the process's own proxy variables are ignored. */
   readonly proxyUrl: string | undefined;
+  /** As of the HTTP client. */
+  readonly addresses?: Addresses | undefined;
   readonly times?: Partial<ForwardTimes>;
   /**
    * How many requests are under way at once, default 176, and how many that stream a body, default 16. The others wait,
@@ -66,6 +69,7 @@ const OWN_HEADERS = ["host", "content-length", "accept-encoding", "expect"];
 export class HttpForwarder implements Forwarder {
   readonly #session: Bun.FetchSession;
   readonly #baseUrls: BaseUrls;
+  readonly #addresses: Addresses | undefined;
   readonly #times: ForwardTimes;
   readonly #requests: Semaphore;
   readonly #uploads: Semaphore;
@@ -77,6 +81,7 @@ export class HttpForwarder implements Forwarder {
       keepAlive: { idleTimeout: IDLE_SECONDS },
     });
     this.#baseUrls = baseUrls;
+    this.#addresses = options.addresses;
     this.#times = { ...TIMES, ...times };
     this.#requests = new Semaphore(options.maxConcurrent ?? MAX_CONCURRENT);
     this.#uploads = new Semaphore(options.maxUploads ?? MAX_UPLOADS);
@@ -94,7 +99,8 @@ export class HttpForwarder implements Forwarder {
    */
   async forward(request: ForwardRequest): Promise<ForwardAnswer> {
     const { platform, appId, method, path, query, signal } = request;
-    const url = exactUrl(originFor(this.#baseUrls, platform, appId), path, query);
+    const origin = originFor(this.#baseUrls, platform, appId);
+    const url = exactUrl(origin, path, query);
     refuseUnsendable(request);
     const deadline = new Deadline(platform, signal);
     try {
@@ -104,7 +110,7 @@ export class HttpForwarder implements Forwarder {
       deadline.arm(waitMs, () => tooBusy(platform));
       await permits.acquire(deadline.signal);
       deadline.onClose(() => permits.release());
-      const response = await this.#send(url, request, deadline);
+      const response = await this.#send(url, origin, request, deadline);
       if (response.status < MIN_STATUS || response.status > MAX_STATUS) throw noSuchStatus(platform);
       const headers = endToEndHeaders(response.headers);
       const isBare = method === "HEAD" || BARE.has(response.status);
@@ -112,11 +118,12 @@ export class HttpForwarder implements Forwarder {
       if (body === null) deadline.close();
       return { status: response.status, headers, body };
     } catch (error) {
+      this.#addresses?.forget(origin);
       throw deadline.failFor(error);
     }
   }
 
-  async #send(url: string, request: ForwardRequest, deadline: Deadline): Promise<Response> {
+  async #send(url: string, origin: string, request: ForwardRequest, deadline: Deadline): Promise<Response> {
     const { method, path } = request;
     const headers = endToEndHeaders(request.headers, OWN_HEADERS);
     headers.set("accept-encoding", "identity");
@@ -127,14 +134,17 @@ export class HttpForwarder implements Forwarder {
     const body = bodyToSend(request, isLarge);
     if (body && !(body instanceof Uint8Array)) headers.set("content-length", String(body.length));
     deadline.arm(quietMs);
+    const at: Address = this.#addresses ? await this.#addresses.of(origin, deadline.signal) : { origin };
+    if (at.host !== undefined) headers.set("host", at.host);
     deadline.sent();
-    const response = await fetch(url, {
+    const response = await fetch(at.origin + url.slice(origin.length), {
       method,
       headers,
       ...(body === undefined
         ? {}
         : { body: asUpload(body, deadline, () => isAnswered || deadline.arm(quietMs)) }),
       session: this.#session,
+      ...(at.tls === undefined ? {} : { tls: at.tls }),
       redirect: "manual",
       decompress: false,
       keepalive: !isSentAgain(method, path, body),
