@@ -22,13 +22,19 @@ export interface ReadAnswer {
 }
 
 /**
- * Reads an answer whole if it is small and JSON or plain text, which may have an errcode. All others are streamed,
- * unbuffered: files, images, pages of a proxy, and JSON that turns out to be long.
+ * Reads an answer whole if it is small and JSON or plain text, which may have an errcode, or begins as JSON whatever it
+ * says that it is: refusals of endpoints for files and images have all kinds of types. All others are streamed,
+ * unbuffered.
  */
 export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> {
   const { headers, body } = answer;
-  if (!body || !isSmallText(headers)) return { answer, bytes: undefined, errcode: undefined };
-  const bytes = body instanceof Uint8Array ? body : await readWhole(body);
+  const none = { answer, bytes: undefined, errcode: undefined };
+  const length = headers.get("content-length");
+  if (!body || (length !== null && Number(length) > MAX_INSPECTED)) return none;
+  const isText = !headers.has("content-disposition") && JSON_TYPES.test(headers.get("content-type") ?? "");
+  const isWanted = (first: Uint8Array) => isText || OBJECT.test(DECODER.decode(first.subarray(0, 16)));
+  if (body instanceof Uint8Array && !isWanted(body)) return none;
+  const bytes = body instanceof Uint8Array ? body : await readWhole(body, isWanted);
   if (bytes instanceof Uint8Array) return { answer, bytes, errcode: errcodeIn(bytes) };
   return { answer: { ...answer, body: bytes }, bytes: undefined, errcode: undefined };
 }
@@ -38,15 +44,10 @@ export function isInvalidToken(platform: Platform, { errcode }: ReadAnswer): boo
   return errcode !== undefined && INVALID_TOKEN[platform].has(errcode);
 }
 
-function isSmallText(headers: Headers): boolean {
-  const length = headers.get("content-length");
-  if (length !== null && Number(length) > MAX_INSPECTED) return false;
-  if (headers.has("content-disposition")) return false;
-  return JSON_TYPES.test(headers.get("content-type") ?? "");
-}
-
 /** The types of answers with an errcode. */
 const JSON_TYPES = /^\s*(application\/json|text\/(plain|json))\s*(;|$)/i;
+/** How a JSON object begins; its byte order mark is not decoded. */
+const OBJECT = /^\s*\{/;
 
 const DECODER = new TextDecoder();
 
@@ -71,8 +72,11 @@ function fieldsOf(text: string): { readonly errcode?: unknown } | null {
   return null;
 }
 
-/** The whole body if it is small; else a stream of it. */
-async function readWhole(body: ReadableStream<Uint8Array>): Promise<Uint8Array | ReadableStream<Uint8Array>> {
+/** The whole body if it is small and its first part is wanted; else a stream of it. */
+async function readWhole(
+  body: ReadableStream<Uint8Array>,
+  isWanted: (first: Uint8Array) => boolean,
+): Promise<Uint8Array | ReadableStream<Uint8Array>> {
   const reader: Reader = body.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -81,7 +85,7 @@ async function readWhole(body: ReadableStream<Uint8Array>): Promise<Uint8Array |
     if (!value) break;
     chunks.push(value);
     size += value.byteLength;
-    if (size > MAX_INSPECTED) return rejoin(chunks, reader);
+    if (size > MAX_INSPECTED || (chunks.length === 1 && !isWanted(value))) return rejoin(chunks, reader);
   }
   const [only, another] = chunks;
   return only && !another ? only : Buffer.concat(chunks);
@@ -120,7 +124,7 @@ export interface ResponseRewrite {
   readonly onEnd?: (() => void) | undefined;
 }
 
-/** Images, sound and films quote nothing. */
+/** Images, sound and films quote nothing; what was read as text is none. */
 const MEDIA = /^\s*(image|audio|video)\//i;
 
 /**
@@ -135,7 +139,7 @@ export function toResponse({ answer, bytes }: ReadAnswer, { real, given, onEnd }
   if (from === to) return responseOf({ ...answer, body }, onEnd);
   const redaction = new TokenRedaction(from, to);
   const headers = redaction.headers(answer.headers);
-  if (body === null || MEDIA.test(headers.get("content-type") ?? "")) {
+  if (body === null || (!bytes && MEDIA.test(headers.get("content-type") ?? ""))) {
     return responseOf({ ...answer, headers, body }, onEnd);
   }
   if (!/^(\s*identity\s*)?$/i.test(headers.get("content-encoding") ?? "")) {

@@ -53,15 +53,31 @@ test.each([
   ["application/xml", false],
   ["application/problem+json", false],
   ["application/zip", false],
-])("of the type %s an answer is looked at: %p", async (type, isRead) => {
-  const { bytes, answer } = await readSmallText(answerOf("{}", { "content-type": type }));
-  expect(bytes !== undefined).toBe(isRead);
-  if (!isRead) expect(await new Response(answer.body).text()).toBe("{}");
+])("of the type %s an answer that does not begin as JSON is looked at: %p", async (type, isRead) => {
+  for (const body of ["[]", "\u0089PNG{"]) {
+    const { bytes, answer } = await readSmallText(answerOf(body, { "content-type": type }));
+    expect(bytes !== undefined).toBe(isRead);
+    if (bytes === undefined) expect(await new Response(answer.body).text()).toBe(body);
+  }
 });
 
-test("a file is not looked at, whatever type it says", async () => {
-  const file = answerOf('{"errcode":40001}', { "content-disposition": 'attachment; filename="a.json"' });
-  expect((await readSmallText(file)).bytes).toBeUndefined();
+test.each<Record<string, string>>([
+  { "content-type": "image/jpeg" },
+  { "content-type": "application/json:UTF-8" },
+  { "content-type": "application/octet-stream" },
+  { "content-type": "" },
+  { "content-disposition": 'attachment; filename="a.json"' },
+])("a small answer that begins as JSON is looked at, with the headers %p", async (headers) => {
+  for (const body of ['{"errcode":40001}', '\ufeff \n{"errcode":40001}']) {
+    for (const sent of [answerOf(body, headers), { ...answerOf(body, headers), body: Buffer.from(body) }]) {
+      const read = await readSmallText(sent);
+      expect([read.errcode, Buffer.from(read.bytes ?? []).toString()]).toEqual([40001, body]);
+    }
+  }
+  const long = [Buffer.from("{"), new Uint8Array(64 * 1024)];
+  const { bytes, answer } = await readSmallText(answerOf(long, headers));
+  expect(bytes).toBeUndefined();
+  expect(Buffer.from(await new Response(answer.body).arrayBuffer()).equals(Buffer.concat(long))).toBe(true);
 });
 
 test("64 KiB are read, and what is longer goes on as a stream from its first byte", async () => {

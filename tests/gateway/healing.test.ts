@@ -91,6 +91,29 @@ test.each([
   if (!isHealed) expect([answer.errcode, it.sandbox.calls(path)]).toEqual([errcode, 1]);
 });
 
+test.each<Record<string, string>>([
+  { "Content-Type": "image/jpeg" },
+  { "Content-Type": "application/json:UTF-8" },
+  { "Content-Disposition": 'attachment; filename="error.jpg"' },
+])("a refusal with the header %p is healed, and quotes no real token", async (headers) => {
+  let answers = 0;
+  const client = { delivery: "virtual" } as const;
+  await using raw = await rawGatewayWorld(
+    ({ socket, text }) => {
+      answers += 1;
+      const [, token = ""] = /access_token=([^& ]+)/.exec(text) ?? [];
+      const body = answers === 1 ? '{"errcode":40001}' : JSON.stringify({ errcode: 40029, errmsg: token });
+      socket.write(httpAnswer(body, headers));
+    },
+    { client },
+  );
+  const token = await raw.it.token();
+  raw.killToken();
+  const answer = await raw.it.send(`/wxa/getwxacodeunlimit?access_token=${token}`, { method: "POST" });
+  expect(raw.calls).toHaveLength(2);
+  expect([answer.errcode, answer.errmsg]).toEqual([40029, token]);
+});
+
 test.each([
   ["a number in text", '{"errcode":"40001","errmsg":"x"}', 2],
   ["inside of something else", '{"base_resp":{"errcode":40001}}', 1],
