@@ -2,7 +2,7 @@ import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { CallCounter } from "./audit/call-counts.ts";
-import { isSlotOf, nameOfApp } from "./apps/app.ts";
+import { appName, isSlotOf, nameOfApp } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
 import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
@@ -160,6 +160,12 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       appCount: () => directory.size,
       clock,
       listLives: () => store.listLives(),
+      listBlocked: async () =>
+        (await pacing.blocked()).flatMap(({ slot: { name, ...corp }, class: why }) => {
+          const held = name === undefined ? undefined : directory.slotNamed({ ...corp, name });
+          const apps = name === undefined ? directory.namesOfCorp(corp.appId) : held ? [appName(held)] : [];
+          return apps.map((app) => ({ app, class: why }));
+        }),
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
       isHeldApp: (name) => directory.find(name) !== undefined,
     });
@@ -309,6 +315,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       others: new GatewayPaths(access, gateway, forwarder, concurrency),
       clock,
     });
+    metrics.showRoutes([...elysia.routes, ...wechat.routes].map(({ path }) => path));
     const door = new Door({
       faces: [elysia, wechat, elysia],
       access,

@@ -78,6 +78,21 @@ export function backoffKeys(name: CredentialName): string[] {
   return [credentialKey(name), ...own, `${platform}:${appId}`];
 }
 
+/** Whether the upstream has refused us, so that nothing but an operator or the end of the backoff helps. */
+export function isRefusal({ reason, failure }: Backoff): boolean {
+  return reason !== "exponential" && failure.upstream !== undefined;
+}
+
+/** A slot; or, without a name, every slot of a WeCom corp. */
+export type SlotOrCorp = Omit<SlotName, "name"> & Partial<Pick<SlotName, "name">>;
+
+/** Whose credentials the backoff of that key concerns; undefined for one of logins. */
+export function concernedBy(key: string): SlotOrCorp | undefined {
+  const [platform, appId = "", name, what] = key.split(":");
+  if ((platform !== "weixin" && platform !== "wecom") || what === "login") return undefined;
+  return { platform, appId, ...(name === undefined ? {} : { name }) };
+}
+
 /** The key of the backoff of logins that send a slot's access token. */
 export function loginBackoffKey(slot: SlotName): string {
   return `${slotKey(slot)}:login`;

@@ -43,6 +43,8 @@ export const MAX_PENDING_MS = 10_000;
 export interface PacingStore {
   /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
   find(keys: readonly string[]): Promise<Backoff[]>;
+  /** The circuits and quotas that end after `now`, epoch milliseconds. */
+  listRefusals(now: number): Promise<Backoff[]>;
   /** Writes a backoff, replacing the one under its key. */
   put(backoff: Backoff): Promise<void>;
   /** Removes exactly these backoffs: one that another process wrote under the same key meanwhile stays. */

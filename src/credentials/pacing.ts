@@ -2,7 +2,7 @@ import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import { type Clock, untilMidnightInBeijing } from "../clock.ts";
-import { ServiceError } from "../errors.ts";
+import { ServiceError, type UpstreamErrorClass } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import {
@@ -12,10 +12,13 @@ import {
   backoffKeys,
   backoffKeysOfApp,
   callsForBackoff,
+  concernedBy,
   handledError,
   isActive,
   isCredible,
+  isRefusal,
   loginBackoffKey,
+  type SlotOrCorp,
   unavailable,
 } from "./backoff.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
@@ -342,6 +345,18 @@ export class Pacing {
   backoffsOf(slot: SlotName): Promise<Backoff[]> {
     const keys = new Set(KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })));
     return this.#parts.store.find([...keys]);
+  }
+
+  /** What the upstream has refused us for now: of which slot, or corp, and why. */
+  async blocked(): Promise<readonly { readonly slot: SlotOrCorp; readonly class: UpstreamErrorClass }[]> {
+    const now = this.#now();
+    const found = await this.#parts.store.listRefusals(now);
+    return found.flatMap((backoff) => {
+      const slot = concernedBy(backoff.key);
+      const { upstream } = backoff.failure;
+      const isOne = slot && upstream && isRefusal(backoff) && isActive(backoff, now);
+      return isOne ? [{ slot, class: upstream.class }] : [];
+    });
   }
 
   /** How many forced refreshes a WeChat app has had since the last midnight in Beijing. */

@@ -6,7 +6,7 @@ import type { CredentialFacts, CredentialFactsStore } from "./credential-store.t
 import { credentialKey } from "./credential.ts";
 import { type CredentialKind, DAILY_LIMITS, KINDS, KINDS_OF, renewBeforeMs } from "./kinds.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
-import { type Backoff, backoffError, backoffKeys, isActive } from "./backoff.ts";
+import { type Backoff, backoffError, backoffKeys, isActive, isRefusal } from "./backoff.ts";
 import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
 import { LEASE_MS } from "./refresh.ts";
 
@@ -209,8 +209,7 @@ function stateOf(of: {
   readonly now: number;
 }): CredentialState {
   const { backoff, life } = of;
-  const isRefused = backoff?.failure.upstream !== undefined && backoff.reason !== "exponential";
-  if (backoff && isRefused && isActive(backoff, of.now)) return "blocked";
+  if (backoff && isRefusal(backoff) && isActive(backoff, of.now)) return "blocked";
   if (of.isRefreshing) return "refreshing";
   if (backoff) return "failing";
   if (!life) return "none";

@@ -33,6 +33,10 @@ export interface ServiceMetricsParts extends GatewayMetricsParts {
   readonly clock: Clock;
   /** The current credentials. Called at each snapshot. */
   readonly listLives: () => Promise<readonly StandingLife[]>;
+  /** Which apps the upstream has refused for now, and why. Called at each snapshot. */
+  readonly listBlocked: () => Promise<
+    readonly { readonly app: string; readonly class: UpstreamErrorClass }[]
+  >;
   /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
   readonly isConfigured: (slot: SlotName) => boolean;
 }
@@ -52,6 +56,8 @@ export class ServiceMetrics {
   readonly #registry = new MetricRegistry();
   readonly #handlers: Handlers;
   readonly #expiry: Gauge;
+  readonly #blocked: Gauge;
+  readonly #requests: Counter;
   readonly #lagSeconds: Gauge;
   readonly #residentBytes: Gauge;
   readonly #gateway: GatewayMetrics;
@@ -60,8 +66,13 @@ export class ServiceMetrics {
   constructor(parts: ServiceMetricsParts) {
     this.#parts = parts;
     this.#gateway = new GatewayMetrics(this.#registry, parts);
+    this.#requests = this.#registry.counter({
+      name: "accesstoken_requests_total",
+      help: "Requests by route and how they were served.",
+      labelNames: ["route", "result"],
+    });
     this.#handlers = {
-      ...createHandlers(this.#registry),
+      ...createHandlers(this.#registry, this.#requests),
       "gateway.called": (event) => this.#gateway.count(event),
       "rejected_token.used": ({ app }) => this.#gateway.countRejectedToken(app),
     };
@@ -69,6 +80,12 @@ export class ServiceMetrics {
       name: "accesstoken_credential_expiry_seconds",
       help: "Remaining life of each current credential; 0 when it has expired. Off above 1000 apps.",
       labelNames: ["platform", "app", "kind"],
+      merge: "max",
+    });
+    this.#blocked = this.#registry.gauge({
+      name: "accesstoken_blocked_apps",
+      help: "Apps that WeChat or WeCom refuses for now, by class of errcode; GET /v1/apps says which.",
+      labelNames: ["class"],
       merge: "max",
     });
     this.#lagSeconds = this.#registry.gauge({
@@ -97,6 +114,15 @@ export class ServiceMetrics {
     handle?.(event);
   };
 
+  /**
+   * Shows the failures of these routes from 0 on, so that the first is an increase. Families of paths, of which there are
+   * a hundred, are shown from their first call on.
+   */
+  showRoutes(patterns: readonly string[]): void {
+    for (const route of ["(none)", "/gateway/:app/**", ...patterns])
+      if (!route.endsWith("/*")) for (const result of FAILED_RESULTS) this.#requests.series(route, result);
+  }
+
   start(): void {
     this.#lag.start();
   }
@@ -108,9 +134,20 @@ export class ServiceMetrics {
   /** Everything measured so far, as plain JSON. What the store can't read is left out. */
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
+    await this.#readBlocked();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
+  }
+
+  async #readBlocked(): Promise<void> {
+    const blocked = await this.#parts.listBlocked().catch(() => undefined);
+    this.#blocked.clear();
+    if (!blocked) return;
+    for (const name of ERROR_CLASSES) {
+      const apps = new Set(blocked.flatMap(({ app, class: why }) => (why === name ? [app] : [])));
+      this.#blocked.set(apps.size, name);
+    }
   }
 
   async #readExpiries(): Promise<void> {
@@ -128,14 +165,30 @@ export class ServiceMetrics {
 
 /** The usual codes of denials, which are shown from 0 on; any other from its first denial on. */
 const DENIAL_CODES = [401, 403, 429, 40001, 40125, 45009, 45011, 48001, 48002];
-/** The classes of failed refreshes that need an operator. */
-const FAILURE_CLASSES = [
-  "config",
-  "account",
-  "risk",
-  "permission",
-  "quota_day",
-] satisfies UpstreamErrorClass[];
+/** All of them. */
+const ERROR_CLASSES = Object.keys({
+  transient: 1,
+  token_invalid: 1,
+  config: 1,
+  quota_minute: 1,
+  quota_day: 1,
+  risk: 1,
+  account: 1,
+  permission: 1,
+  input: 1,
+} satisfies Record<UpstreamErrorClass, 1>);
+/** How a call that was sent, or should have been, ends without an errcode and not well. */
+const CALL_FAILURES = ["upstream_invalid", "upstream_unreachable", "upstream_timeout"] as const;
+const CALL_OUTCOMES = ["ok", "errcode", ...CALL_FAILURES] as const;
+/** Where this service calls on its own account, and is an outage for all callers when that fails. */
+const TOKEN_CALLS = [
+  ["weixin", "/cgi-bin/stable_token"],
+  ["weixin", "/cgi-bin/token"],
+  ["wecom", "/cgi-bin/gettoken"],
+  ["weixin", "/cgi-bin/ticket/getticket"],
+  ["wecom", "/cgi-bin/get_jsapi_ticket"],
+  ["wecom", "/cgi-bin/ticket/get"],
+] as const;
 
 /** What is counted of each request to one route. */
 interface RouteSeries {
@@ -143,12 +196,9 @@ interface RouteSeries {
   readonly seconds: HistogramSeries;
 }
 
-function createHandlers(registry: MetricRegistry): Handlers {
+function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
   const counter = (name: string, help: string, options: Partial<MetricOptions> = {}) =>
     registry.counter({ name: `accesstoken_${name}_total`, help, ...options });
-  const requests = counter("requests", "Requests by route and how they were served.", {
-    labelNames: ["route", "result"],
-  });
   const requestSeconds = registry.histogram({
     name: "accesstoken_request_duration_seconds",
     help: "Time from a request's arrival to its answer.",
@@ -158,6 +208,8 @@ function createHandlers(registry: MetricRegistry): Handlers {
   const routes = new Map<string, RouteSeries>();
   const call = ["platform", "endpoint", "outcome"];
   const upstreamCalls = counter("upstream_calls", "Calls to WeChat and WeCom.", { labelNames: call });
+  for (const [platform, endpoint] of TOKEN_CALLS)
+    for (const outcome of CALL_OUTCOMES) upstreamCalls.series(platform, endpoint, outcome);
   const upstreamSeconds = registry.histogram({
     name: "accesstoken_upstream_duration_seconds",
     help: "Time that calls to WeChat and WeCom took.",
@@ -175,7 +227,8 @@ function createHandlers(registry: MetricRegistry): Handlers {
   const failures = counter("refresh_failures", "Refreshes that failed, by class of errcode or error code.", {
     labelNames: ["class"],
   });
-  for (const name of FAILURE_CLASSES) failures.series(name);
+  for (const name of [...ERROR_CLASSES, ...CALL_FAILURES, "unavailable", "store_unusable", "internal"])
+    failures.series(name);
   const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
   const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
   const denials = counter("denials", "Requests that were denied because of who the caller is, by code.", {

@@ -83,6 +83,7 @@ test("denials are counted by the code that was answered, under their former name
     appCount: () => 0,
     clock: new ManualClock(),
     listLives: () => Promise.resolve([]),
+    listBlocked: () => Promise.resolve([]),
     isConfigured: () => true,
     isHeldApp: () => true,
   });

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { failed } from "../../src/api/face.ts";
+import { ServiceError, unknownToken } from "../../src/errors.ts";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus } from "../../src/events.ts";
 import { Gate } from "../../src/sandbox/fault.ts";
@@ -65,6 +67,75 @@ test("requests are counted by route and by how they came by their credential", a
   expect(requests("/JsSDK/getJsApiSign", "refresh")).toBe(1);
   expect(requests("/JsSDK/getJsApiSign", "hit")).toBe(1);
   expect(text.value("accesstoken_request_duration_seconds_count", { route: XCX })).toBe(5);
+});
+
+test("every kind of failure is shown at 0 before its first, so that this one is an increase", async () => {
+  await using t = await setup();
+  const text = await t.scrape();
+  const classes = ["config", "account", "risk", "permission", "quota_day", "quota_minute"];
+  for (const [name, label, values, others] of [
+    ...[XCX, "/cgi-bin/token", "/v1/apps/:app/credentials/:kind", "/gateway/:app/**", "(none)"].map(
+      (route) =>
+        ["requests_total", "result", ["caller", "denied", "upstream", "internal"], { route }] as const,
+    ),
+    ["refresh_failures_total", "class", [...classes, "upstream_unreachable", "unavailable"], {}] as const,
+    ["blocked_apps", "class", [...classes, "transient", "token_invalid", "input"], {}] as const,
+    [
+      ...(["upstream_calls_total", "outcome"] as const),
+      ["ok", "errcode", "upstream_timeout", "upstream_invalid", "upstream_unreachable"],
+      { platform: "weixin", endpoint: TOKEN },
+    ] as const,
+  ])
+    for (const value of values)
+      expect([name, value, text.value(`accesstoken_${name}`, { ...others, [label]: value })]).toEqual([
+        name,
+        value,
+        0,
+      ]);
+});
+
+test("apps that are refused are counted by class until that ends, each once", async () => {
+  await using t = await setup();
+  const blocked = async () => {
+    const text = await t.scrape();
+    const classes = ["config", "quota_minute"].map((name) => ({ class: name }));
+    return classes.map((labels) => text.value("accesstoken_blocked_apps", labels));
+  };
+  t.world.sandbox.inject({ kind: "error", errcode: 40164, endpoint: TOKEN, times: 1 });
+  await t.getXcx();
+  // A secret that is not held makes no app.
+  t.world.sandbox.inject({ kind: "error", errcode: 40164, endpoint: TOKEN, times: 1 });
+  await t.getXcx({ appid: WX_FOREIGN.appId, secret: WX_FOREIGN.secret });
+  expect(await blocked()).toEqual([1, 0]);
+  // WeCom's limit is the corp's, which has two applications here.
+  t.world.sandbox.inject({ kind: "error", errcode: 45009, host: "wecom", times: 1 });
+  await t.world.get("/AccessToken/getQyapi", { corpid: CORP, agentid: WECOM.agent });
+  expect(await blocked()).toEqual([1, 2]);
+  t.world.clock.advance(11 * 60_000);
+  expect(await blocked()).toEqual([0, 0]);
+});
+
+const SHAPE = { platform: "weixin", errmsg: "no" } as const;
+
+test.each([
+  ["caller", new ServiceError("invalid_parameter", "m")],
+  ["caller", unknownToken("weixin")],
+  [
+    "caller",
+    new ServiceError("upstream_rejected", "m", { upstream: { ...SHAPE, errcode: 40029, class: "input" } }),
+  ],
+  ["denied", new ServiceError("unauthorized", "m", { deniedTo: "" })],
+  ["denied", new ServiceError("rate_limited", "m", { deniedTo: "shop" })],
+  [
+    "upstream",
+    new ServiceError("upstream_rejected", "m", { upstream: { ...SHAPE, errcode: 40164, class: "config" } }),
+  ],
+  ["upstream", new ServiceError("upstream_timeout", "m")],
+  ["internal", new ServiceError("store_unusable", "m")],
+  ["internal", new ServiceError("unavailable", "m")],
+  ["internal", new TypeError("m")],
+] as const)("a failure counts once, as %s", (result, error) => {
+  expect(failed(1, error).result).toBe(result);
 });
 
 test("each request is counted once, whatever came of it", async () => {
@@ -301,7 +372,10 @@ test("P6: no secret, token, ticket or code is in the metrics, and no caller can 
   };
   // The 25th is refused for a reason of its own: more unknown secrets are not sent to WeChat.
   for (let index = 0; index < 25; index++) await askOddly(`canary${index}`);
-  const before = (await t.scrape()).series.length;
+  // A scrape brings the duration of its own route, a line for each bucket, sum and count.
+  const withoutOwn = ({ series }: Exposition) =>
+    series.filter(({ labels }) => labels["route"] !== "/metrics");
+  const before = withoutOwn(await t.scrape()).length;
   for (let index = 25; index < 40; index++) await askOddly(`canary${index}`);
   const response = await fetch(`${world.service.url}/metrics`);
   const text = await response.text();
@@ -316,7 +390,5 @@ test("P6: no secret, token, ticket or code is in the metrics, and no caller can 
   ]) {
     expect(text).not.toContain(secret);
   }
-  // The scrape before this one has brought the series of its own route, a line for each bucket, sum and count.
-  const { series } = parseExposition(text);
-  expect(series.filter(({ labels }) => labels["route"] !== "/metrics").length).toBe(before);
+  expect(withoutOwn(parseExposition(text)).length).toBe(before);
 });

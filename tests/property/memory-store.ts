@@ -259,6 +259,12 @@ export class MemoryPacingStore implements PacingStore {
     return keys.flatMap((key) => this.#database.backoffs.get(key) ?? []);
   }
 
+  async listRefusals(now: number): Promise<Backoff[]> {
+    await this.#turn("pacing list");
+    const all = [...this.#database.backoffs.values()];
+    return all.filter(({ reason, until }) => reason !== "exponential" && until > now);
+  }
+
   async put(backoff: Backoff): Promise<void> {
     await this.#turn("pacing put");
     this.#database.backoffs.set(backoff.key, backoff);

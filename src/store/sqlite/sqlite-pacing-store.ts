@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, like, lt, lte, not, or, sql } from "drizzle-orm";
+import { and, desc, eq, gt, inArray, like, lt, lte, not, or, type SQL, sql } from "drizzle-orm";
 import type { AuditEntry } from "../../audit/audit-entry.ts";
 import type { Clock } from "../../clock.ts";
 import { type Backoff, MAX_SKEW_MS, readFailure } from "../../credentials/backoff.ts";
@@ -42,9 +42,16 @@ export class SqlitePacingStore implements PacingStore {
     this.#damage = damage;
   }
 
-  async find(keys: readonly string[]): Promise<Backoff[]> {
-    const isOne = inArray(pacing.key, [...keys]);
-    const rows = await this.#database.read((queries) => queries.select().from(pacing).where(isOne));
+  find(keys: readonly string[]): Promise<Backoff[]> {
+    return this.#read(inArray(pacing.key, [...keys]));
+  }
+
+  listRefusals(now: number): Promise<Backoff[]> {
+    return this.#read(and(inArray(pacing.reason, ["circuit_open", "quota"]), gt(pacing.until, now)));
+  }
+
+  async #read(where: SQL | undefined): Promise<Backoff[]> {
+    const rows = await this.#database.read((queries) => queries.select().from(pacing).where(where));
     return rows.flatMap((stored) => {
       const { row, damaged } = checkRow(pacing, stored);
       const { detail, reason, ...backoff } = row;

@@ -114,6 +114,19 @@ export function pacingStoreContract(kind: string, open: OpenStore): void {
     }
   });
 
+  test(`${kind}: the circuits and quotas of all keys are listed until they end, and nothing else`, async () => {
+    using it = await setup();
+    await it.pacing.put(it.backoff("circuit"));
+    await it.pacing.put(it.backoff("quota", { reason: "quota", until: it.clock.now() + 120_000 }));
+    await it.pacing.put(it.backoff("passing", { reason: "exponential" }));
+    await it.pacing.use(it.request());
+    const listed = async () =>
+      (await it.pacing.listRefusals(it.clock.now())).map(({ key }) => key).toSorted();
+    expect(await listed()).toEqual(["circuit", "quota"]);
+    it.clock.advance(60_000);
+    expect(await listed()).toEqual(["quota"]);
+  });
+
   test(`${kind}: of secrets that callers make up five hundred backoffs are kept, those that end last, and no app's own is lost`, async () => {
     using it = await setup();
     const keyOf = (n: number) => `weixin:wx${n % 3}:~digest-${n}:access_token`;
