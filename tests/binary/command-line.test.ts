@@ -36,7 +36,6 @@ test("accesstoken help is in Chinese where LANG says so", async () => {
 
 test.each([
   [[]],
-  [["start"]],
   [["worker", "0", "1", "0"]],
   [["--serve"]],
   [["serve", "now"]],

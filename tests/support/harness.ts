@@ -86,11 +86,11 @@ export class Harness {
     return world;
   }
 
-  /** Resolves when `condition` holds; for what happens in real time. Throws after ten seconds. */
-  static async until(condition: () => boolean | Promise<boolean>): Promise<void> {
-    const end = performance.now() + 10_000;
+  /** Resolves when `condition` holds; for what happens in real time. Throws after `ms`. */
+  static async until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+    const end = performance.now() + ms;
     while (!(await condition())) {
-      if (performance.now() > end) throw new Error("it did not come true within ten seconds");
+      if (performance.now() > end) throw new Error(`it did not come true within ${ms} ms`);
       await Bun.sleep(10);
     }
   }
