@@ -4,7 +4,7 @@ import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 import { looksLikeApiKey } from "./api-key.ts";
-import { isPathAllowed } from "./api-policy.ts";
+import { isPathAllowed, recipientFields } from "./api-policy.ts";
 import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
 import { type Action, ANY_APP, type Grant } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
@@ -23,6 +23,7 @@ import {
   untrusted,
   wrongSecret,
 } from "./principal.ts";
+import { type MessageCall, testMessage } from "./test-messages.ts";
 
 /** What a request was allowed and used, for the audit's counts. */
 export interface Usage {
@@ -144,6 +145,27 @@ export class Access {
     if (principal.kind !== "client") return;
     const { policy } = principal.owner.client;
     if (!isPathAllowed(policy, platform, path)) throw denied(principal, notAllowedByPolicy(policy, path));
+  }
+
+  /**
+   * What goes up in place of `body` where the client may send this message to its test openids only; undefined for any
+   * other call. The path must have passed `checkPath`. Throws as `testMessage`.
+   */
+  testMessage(
+    principal: Principal,
+    platform: Platform,
+    call: MessageCall & { readonly path: string },
+    body: object | undefined,
+  ): Uint8Array | undefined {
+    if (principal.kind !== "client") return undefined;
+    const { policy } = principal.owner.client;
+    const fields = recipientFields(policy, platform, call.path);
+    if (!fields) return undefined;
+    try {
+      return testMessage(call, body, { fields, openids: policy.testOpenids ?? [] });
+    } catch (error) {
+      throw error instanceof ServiceError && error.code === "forbidden" ? denied(principal, error) : error;
+    }
   }
 
   /**

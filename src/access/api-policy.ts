@@ -2,6 +2,7 @@ import type { Platform } from "../errors.ts";
 import messaging from "./policies/no-messaging.txt" with { type: "text" };
 import reading from "./policies/read-only.txt" with { type: "text" };
 import shared from "./policies/safe.txt" with { type: "text" };
+import { OPENID, RECIPIENT_FIELDS } from "./test-messages.ts";
 
 /** What a policy allows where its lists say nothing. */
 export const API_PRESETS = [
@@ -21,13 +22,26 @@ export type ApiPreset = (typeof API_PRESETS)[number];
 /**
  * Which paths of WeChat or WeCom a client may call through us.
  *
- * A path on `deny` is refused; else one on `allow` is allowed; else the preset decides.
+ * A path on `deny` is refused; else one on `allow` is allowed; else the preset decides. With `testOpenids`, a path that
+ * sends to single users is allowed for these alone, unless it is on `deny`.
  */
 export interface ApiPolicy {
   readonly preset: ApiPreset;
   /** Patterns, as `API_PATTERN`. */
   readonly allow: readonly string[];
   readonly deny: readonly string[];
+  /** Users to whom messages may be sent, as `OPENID`; absent where the rest decides. */
+  readonly testOpenids?: readonly string[];
+}
+
+/** A policy by the names of `/v1`. */
+export interface PolicyFields extends Omit<ApiPolicy, "testOpenids"> {
+  readonly test_openids?: readonly string[];
+}
+
+/** A policy as `/v1` and the audit show it. */
+export function policyFields({ testOpenids, ...policy }: ApiPolicy): PolicyFields {
+  return { ...policy, ...(testOpenids && { test_openids: testOpenids }) };
 }
 
 /** The policy that refuses nothing. */
@@ -98,8 +112,17 @@ export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: strin
   if (!PLAIN_PATH.test(path)) return false;
   const plain = plainPath(path);
   if (matches(policy.deny, plain)) return false;
-  if (matches(policy.allow, plain)) return true;
+  if (matches(policy.allow, plain) || recipientFields(policy, platform, path)) return true;
   return PRESETS[policy.preset](platform, plain);
+}
+
+/** Which fields of a message on `path` must name none but the policy's test openids; undefined for any other path. */
+export function recipientFields(
+  { testOpenids }: ApiPolicy,
+  platform: Platform,
+  path: string,
+): readonly string[] | undefined {
+  return testOpenids && platform === "weixin" ? RECIPIENT_FIELDS.get(plainPath(path)) : undefined;
 }
 
 /** The first two segments of a path and what is below them, for people and counts; `*` for one that is spelt unusually. */
@@ -117,17 +140,22 @@ export function familyPattern(path: string): string {
  */
 export function readPolicy(text: string): ApiPolicy {
   try {
-    const { preset, allow, deny } = JSON.parse(text) as Partial<Record<keyof ApiPolicy, unknown>>;
+    const { preset, allow, deny, testOpenids } = JSON.parse(text) as Partial<
+      Record<keyof ApiPolicy, unknown>
+    >;
     const known = API_PRESETS.find((each) => each === preset);
-    if (known && isPatternList(allow) && isPatternList(deny)) return { preset: known, allow, deny };
+    if (known && isListOf(API_PATTERN, allow) && isListOf(API_PATTERN, deny)) {
+      if (testOpenids === undefined) return { preset: known, allow, deny };
+      if (isListOf(OPENID, testOpenids)) return { preset: known, allow, deny, testOpenids };
+    }
   } catch {
     // As an unknown policy.
   }
   return ALLOW_NONE;
 }
 
-function isPatternList(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((each) => typeof each === "string" && API_PATTERN.test(each));
+function isListOf(form: RegExp, value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === "string" && form.test(each));
 }
 
 type Matcher = (plain: string) => boolean;

@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts";
-import { ALLOW_ALL, isUnrestricted, SAFE } from "./api-policy.ts";
+import { ALLOW_ALL, isUnrestricted, policyFields, SAFE } from "./api-policy.ts";
 import { ANY_APP, type Client, type Grant, SERVICE_ACTIONS } from "./client.ts";
 import { Networks } from "./networks.ts";
 
@@ -47,10 +47,15 @@ export function changeWithDelivery(
     : { ...change, delivery: "virtual" };
 }
 
-/** Throws `invalid_parameter` for invalid grants or networks, as far as there are any. */
-export function validateSettings({ grants = [], networks = [] }: Partial<ClientSettings>): void {
+/** Throws `invalid_parameter` for invalid grants, networks or test openids, as far as there are any. */
+export function validateSettings({ grants = [], networks = [], policy }: Partial<ClientSettings>): void {
   checkNetworks(networks);
   checkGrants(grants);
+  if (policy?.testOpenids && policy.preset === "all")
+    throw new ServiceError(
+      "invalid_parameter",
+      "预设all允许向任何人发消息，test_openids请改用其他预设（如safe）或去掉test_openids (the preset all lets messages go to anybody: take another, such as safe, or leave test_openids out)",
+    );
 }
 
 /** Whether two clients have the same settings. */
@@ -62,13 +67,14 @@ export function isSame(a: ClientSettings, b: ClientSettings): boolean {
 export function auditDetail(settings: Partial<ClientSettings>) {
   const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy } = settings;
   const limits = { expires_at: expiresAt, rate_limit: rateLimit, concurrency };
-  return { environment, grants, networks, ...limits, delivery, policy };
+  return { environment, grants, networks, ...limits, delivery, policy: policy && policyFields(policy) };
 }
 
 function inOrder(settings: ClientSettings): unknown[] {
   const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery } = settings;
-  const { preset, allow, deny } = settings.policy;
-  return [environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, preset, allow, deny];
+  const { preset, allow, deny, testOpenids } = settings.policy;
+  const policy = [preset, allow, deny, testOpenids];
+  return [environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy];
 }
 
 function checkDelivery({ delivery, policy }: Pick<ClientSettings, "delivery" | "policy">): void {

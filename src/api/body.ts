@@ -1,5 +1,6 @@
 import { type TSchema, TypeGuard } from "@sinclair/typebox";
 import { Value, type ValueError } from "@sinclair/typebox/value";
+import { parseStrictJson } from "../access/strict-json.ts";
 import { ServiceError } from "../errors.ts";
 
 /** The largest body that is read; the longest useful content is a page's address. */
@@ -29,50 +30,10 @@ export async function readJsonBody(
       "Content-Type应为application/json (Content-Type must be application/json)",
     );
   }
-  const body = parse(await readCapped(request, maxBytes));
+  const body = parseStrictJson(await readCapped(request, maxBytes));
   // The schemas would take a list for an object without fields.
   if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
   throw new ServiceError("invalid_parameter", "请求体应为JSON对象 (the body must be a JSON object)");
-}
-
-function parse(bytes: Uint8Array): unknown {
-  let text: string;
-  let value: unknown;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    value = JSON.parse(text);
-  } catch {
-    // The parser's message quotes the body, which may hold a secret.
-    throw new ServiceError("invalid_parameter", "请求体不是有效的JSON (the body is not JSON)");
-  }
-  rejectDuplicateNames(text);
-  return value;
-}
-
-/** A string, a name with its colon, or an end of an object; nothing else in valid JSON has quotes or braces. */
-const JSON_TOKEN = /("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}]/g;
-
-/**
- * Rejects an object, at any depth of valid JSON, that has a name twice: programs disagree on which one wins, and
- * `JSON.parse` takes the last without a word.
- *
- * @throws {ServiceError} `invalid_parameter`.
- */
-export function rejectDuplicateNames(json: string): void {
-  const open: Set<unknown>[] = [];
-  for (const [token, text = "", colon] of json.matchAll(JSON_TOKEN)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "}") open.pop();
-    if (colon === undefined) continue;
-    const name: unknown = JSON.parse(text);
-    const names = open.at(-1);
-    if (names?.has(name))
-      throw new ServiceError(
-        "invalid_parameter",
-        "请求体中有重复的字段名 (a name is given twice in an object of the body)",
-      );
-    names?.add(name);
-  }
 }
 
 /**

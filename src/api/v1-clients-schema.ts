@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { MAX_OVERLAP_MS } from "../access/client-administration.ts";
 import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { OPENID } from "../access/test-messages.ts";
 import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
 
 /** The client of a path: its name. */
@@ -107,6 +108,14 @@ const policy = Type.Object(
       patterns("Allowed whatever the preset says. 不论预设一律允许。", "/cgi-bin/message/custom/typing"),
     ),
     deny: Type.Optional(patterns("Always refused. 一律拒绝。", "/cgi-bin/message/**")),
+    test_openids: Type.Optional(
+      Type.Array(Type.String({ pattern: OPENID.source }), {
+        maxItems: 100,
+        description:
+          "Users to whom single messages may be sent whatever the preset says, and nobody else; not with `all`. 测试用户：不论预设，只能向这些openid发送单发消息；不能与 `all` 同用。",
+        examples: [["oTestUser0000000000000000001"]],
+      }),
+    ),
   },
   {
     additionalProperties: false,
@@ -213,6 +222,7 @@ export const clientData = Type.Object({
     preset: Type.String(),
     allow: Type.Array(Type.String()),
     deny: Type.Array(Type.String()),
+    test_openids: Type.Optional(Type.Array(Type.String())),
   }),
   created_at: Type.Integer(),
   updated_at: Type.Integer(),

@@ -6,7 +6,7 @@ import { answersOf, limit } from "./v1-apps-schema.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Access } from "../access/access.ts";
-import type { ApiPolicy } from "../access/api-policy.ts";
+import { type ApiPolicy, policyFields } from "../access/api-policy.ts";
 import { type ClientAdministration, type CreatedKey, isLive } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
@@ -251,8 +251,9 @@ function changeOf(body: ChangeBody): Partial<ClientSettings> {
   };
 }
 
-function policyOf({ preset, allow = [], deny = [] }: NonNullable<ChangeBody["policy"]>): ApiPolicy {
-  return { preset, allow, deny };
+function policyOf(policy: NonNullable<ChangeBody["policy"]>): ApiPolicy {
+  const { preset, allow = [], deny = [], test_openids: testOpenids = [] } = policy;
+  return { preset, allow, deny, ...(testOpenids.length > 0 && { testOpenids }) };
 }
 
 /** JSON leaves out what is undefined. */
@@ -266,7 +267,7 @@ function clientFields({ name, environment, grants, networks, ...rest }: Client) 
     rate_limit: rest.rateLimit,
     concurrency: rest.concurrency,
     delivery: rest.delivery,
-    policy: rest.policy,
+    policy: policyFields(rest.policy),
     created_at: rest.createdAt,
     updated_at: rest.updatedAt,
     version: rest.version,

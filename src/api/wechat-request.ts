@@ -1,5 +1,6 @@
+import { rejectDuplicateNames } from "../access/strict-json.ts";
 import { ServiceError } from "../errors.ts";
-import { readCapped, rejectDuplicateNames } from "./body.ts";
+import { readCapped } from "./body.ts";
 import type { Call } from "./face.ts";
 
 /** A request in WeChat's own form, without its body. */

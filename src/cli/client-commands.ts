@@ -15,6 +15,7 @@ import {
   findPatterns,
   findPreset,
   findRate,
+  findTestOpenids,
   networksOf,
   REACH_OPTIONS,
   SET_CLIENT_COMMAND,
@@ -188,10 +189,18 @@ async function noteMissingApps({ api, note }: Managing, grant: Grant | undefined
 
 /** The policy of a new client; undefined for the one that its environment brings. */
 function findNewPolicy(args: Arguments): NewClient["policy"] {
-  const preset = findPreset(args);
   const allow = findPatterns(args, "allow");
   const deny = findPatterns(args, "deny");
-  if (preset) return { preset, ...(allow ? { allow } : {}), ...(deny ? { deny } : {}) };
+  const test_openids = findTestOpenids(args);
+  // Without a word of other paths, none but the safe ones can be meant.
+  const preset = findPreset(args) ?? (test_openids && "safe");
+  if (preset)
+    return {
+      preset,
+      ...(allow ? { allow } : {}),
+      ...(deny ? { deny } : {}),
+      ...(test_openids ? { test_openids } : {}),
+    };
   if (!allow && !deny) return undefined;
   throw usageError("--allow和--deny须与 --policy 一起使用 (--allow and --deny need --policy)");
 }

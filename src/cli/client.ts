@@ -1,6 +1,6 @@
 import { bilingual } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
-import type { ApiPolicy } from "../access/api-policy.ts";
+import type { PolicyFields } from "../access/api-policy.ts";
 import type { Action, Delivery, Grant } from "../access/client.ts";
 import type { clientData } from "../api/v1-clients-schema.ts";
 import { ServiceError } from "../errors.ts";
@@ -22,7 +22,7 @@ export interface NewClient {
   readonly rate_limit?: number;
   readonly concurrency?: number;
   readonly delivery?: Delivery;
-  readonly policy?: Pick<ApiPolicy, "preset"> & Partial<ApiPolicy>;
+  readonly policy?: Pick<PolicyFields, "preset"> & Partial<PolicyFields>;
 }
 
 const DIFFERS =
@@ -99,6 +99,7 @@ export function clientText(client: ClientData): string {
     policy: client.policy.preset,
     allow: client.policy.allow.join(","),
     deny: client.policy.deny.join(","),
+    "test openids": client.policy.test_openids?.join(","),
     ...(grants.length === 0 ? { grants: "none" } : Object.fromEntries(grants)),
     created: localTime(client.created_at),
     updated: localTime(client.updated_at),
@@ -107,8 +108,9 @@ export function clientText(client: ClientData): string {
 }
 
 /** With a sign for lists that say more than the preset. */
-function policyText({ preset, allow, deny }: ClientData["policy"]): string {
-  return `${preset}${allow.length > 0 ? "+allow" : ""}${deny.length > 0 ? "+deny" : ""}`;
+function policyText({ preset, allow, deny, test_openids }: ClientData["policy"]): string {
+  const lists = `${allow.length > 0 ? "+allow" : ""}${deny.length > 0 ? "+deny" : ""}`;
+  return `${preset}${lists}${test_openids ? "+test" : ""}`;
 }
 
 function grantText({ apps, actions }: Grant): string {

@@ -1,5 +1,6 @@
-import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { API_PATTERN, API_PRESETS, type ApiPreset, type PolicyFields } from "../access/api-policy.ts";
 import { DELIVERIES, type Delivery } from "../access/client.ts";
+import { OPENID } from "../access/test-messages.ts";
 import { Networks } from "../access/networks.ts";
 import {
   type Arguments,
@@ -10,7 +11,7 @@ import {
   bilingual,
 } from "./arguments.ts";
 import { CLIENT, findList, parseInstant } from "./argument-values.ts";
-import { changeClient, clientText } from "./client.ts";
+import { changeClient, type ClientData, clientText } from "./client.ts";
 import { managingCommand } from "./managing.ts";
 
 /** What `clients add` and `clients set` have in common: which tokens a client is given, and which paths it may call. */
@@ -31,9 +32,14 @@ export const REACH_OPTIONS: readonly OptionSpec[] = [
     "不论预设一律允许的路径，以逗号分隔；末尾 /** 包含其下全部",
   ),
   option("--deny <path,…>", "Paths that it may never call", "一律拒绝的路径，以逗号分隔"),
+  option(
+    "--test-openids <openid,…>",
+    "Users to whom it may send single messages, and to nobody else; not with --policy all",
+    "只能向这些用户发送单发消息，以逗号分隔；不能与 --policy all 同用",
+  ),
 ];
 
-/** In the place of a number, networks or a time: no limit. In the place of paths: no path. */
+/** In the place of a number, networks or a time: no limit. In the place of paths or openids: none. */
 const NO_LIMIT = { number: "any", network: "any", time: "never", paths: "none" } as const;
 
 const MAX_RATE = 1_000_000;
@@ -56,6 +62,16 @@ export function findPatterns(args: Arguments, option: "allow" | "deny"): readonl
   if (patterns?.every((pattern) => API_PATTERN.test(pattern)) !== false) return patterns;
   throw usageError(
     `--${option}: 应为以逗号分隔的路径，如 /cgi-bin/user/get,/cgi-bin/message/** (must be paths, comma-separated)`,
+  );
+}
+
+/** The users of `--test-openids`; undefined without it, empty for `none`. */
+export function findTestOpenids(args: Arguments): readonly string[] | undefined {
+  if (args.find("test-openids") === NO_LIMIT.paths) return [];
+  const openids = findList(args, "test-openids");
+  if (openids?.every((openid) => OPENID.test(openid)) !== false) return openids;
+  throw usageError(
+    "--test-openids: 应为以逗号分隔的openid（o开头，28个字符） (must be openids, comma-separated: o and 27 more characters)",
   );
 }
 
@@ -142,34 +158,33 @@ export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
   run: async (at) => {
     const { args, show, terminal } = at;
     const facts = factsIn(args, terminal.clock.now());
-    const lists = { allow: findPatterns(args, "allow"), deny: findPatterns(args, "deny") };
-    const preset = findPreset(args);
-    const hasPolicy = (preset ?? lists.allow ?? lists.deny) !== undefined;
+    const given = {
+      preset: findPreset(args),
+      allow: findPatterns(args, "allow"),
+      deny: findPatterns(args, "deny"),
+      test_openids: findTestOpenids(args),
+    };
+    const hasPolicy = Object.values(given).some((part) => part !== undefined);
     if (!hasPolicy && Object.keys(facts).length === 0)
       throw usageError("没有要修改的内容 (nothing to change is given)");
     const { client } = await changeClient(at, ({ policy }) => ({
       ...facts,
-      ...(hasPolicy ? { policy: changedPolicy(policy, { ...lists, preset }) } : {}),
+      ...(hasPolicy ? { policy: changedPolicy(policy, given) } : {}),
     }));
     await show(client, () => clientText(client));
   },
 });
 
-/** As `/v1` shows it. */
-interface Policy {
-  readonly preset: string;
-  readonly allow: readonly string[];
-  readonly deny: readonly string[];
-}
-
 function changedPolicy(
-  current: Policy,
-  { preset, allow, deny }: { readonly [part in keyof Policy]: Policy[part] | undefined },
-): Policy {
+  current: ClientData["policy"],
+  given: { readonly [part in keyof PolicyFields]?: PolicyFields[part] | undefined },
+) {
+  const { test_openids = current.test_openids } = given;
   return {
-    preset: preset ?? current.preset,
-    allow: allow ?? current.allow,
-    deny: deny ?? current.deny,
+    preset: given.preset ?? current.preset,
+    allow: given.allow ?? current.allow,
+    deny: given.deny ?? current.deny,
+    ...(test_openids && { test_openids }),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Access } from "../access/access.ts";
 import { pathFamily } from "../access/api-policy.ts";
 import type { Concurrency } from "../access/limits.ts";
-import { actorOf, denied } from "../access/principal.ts";
+import { actorOf, denied, type Principal } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
@@ -19,7 +19,7 @@ import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream }
 
 /** What the gateway works with. */
 export interface GatewayParts {
-  readonly access: Pick<Access, "slotOfToken" | "checkPath">;
+  readonly access: Pick<Access, "slotOfToken" | "checkPath" | "testMessage">;
   readonly directory: Pick<AppDirectory, "findSlot">;
   readonly resolver: Pick<TokenResolver, "confirm">;
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
@@ -41,6 +41,7 @@ interface Call {
   readonly family: string;
   readonly startedAt: number;
   readonly notes: GetNotes;
+  readonly headers: Headers;
   healing: Called["healing"];
 }
 
@@ -87,7 +88,9 @@ export class Gateway {
     const body = { heldBytes: heldBytes(request), isUpload: isStreamed(request) };
     const leave = await concurrency.enter(caller, { signal, ...body });
     const startedAt = clock.monotonic();
-    const call: Call = { request, context, family: pathFamily(path), startedAt, notes: {}, healing: "none" };
+    const headers = headersUp(request.headers);
+    const family = pathFamily(path);
+    const call: Call = { request, context, family, startedAt, notes: {}, headers, healing: "none" };
     try {
       const { last, token: real } = await this.#exchange(call);
       const response = toResponse(last, { real, given: context.token, onEnd: leave });
@@ -108,20 +111,28 @@ export class Gateway {
   }
 
   /** As when the call came in: what has ended meanwhile must not go up. */
-  async #confirm(context: TokenContext): Promise<void> {
-    const { directory, resolver } = this.#parts;
+  async #confirm(context: TokenContext, path: string): Promise<Principal> {
+    const { access, directory, resolver } = this.#parts;
+    const { platform } = context.name;
     const slot = directory.findSlot(appName(context.name));
-    if (context.slot && !slot) throw unknownToken(context.name.platform);
-    this.#checkApp({ ...(await resolver.confirm(context)), slot });
+    if (context.slot && !slot) throw unknownToken(platform);
+    const confirmed = await resolver.confirm(context);
+    this.#checkApp({ ...confirmed, slot });
+    access.checkPath(confirmed.principal, platform, path);
+    return confirmed.principal;
   }
 
   async #exchange(call: Call): Promise<Exchanged> {
-    const { credentials } = this.#parts;
+    const { access, credentials } = this.#parts;
     const { request, context, notes } = call;
-    const { slot } = context;
-    const body = await prepareBody(request);
+    const { slot, name } = context;
+    const given = await prepareBody(request);
     // It may have taken minutes to come.
-    if (body !== undefined) await this.#confirm(context);
+    const principal = given ? await this.#confirm(context, request.path) : context.principal;
+    const message = access.testMessage(principal, name.platform, request, given);
+    // Whatever type and charset the caller's had.
+    if (message) call.headers.set("content-type", "application/json");
+    const body = message ?? given;
     const held = slot && (await credentials.get(tokenOf(slot), { notes }));
     const token = held?.value ?? context.token;
     if (!token) throw new ServiceError("internal", "a call without a token");
@@ -148,10 +159,14 @@ export class Gateway {
     }
   }
 
-  async #send({ request, context, family }: Call, body: CallBody, token: Secret): Promise<ReadAnswer> {
+  async #send(
+    { request, context, family, headers }: Call,
+    body: CallBody,
+    token: Secret,
+  ): Promise<ReadAnswer> {
     const { forwarder, clock, events, calls } = this.#parts;
     const { platform, appId } = context.name;
-    const { method, path, headers, signal } = request;
+    const { method, path, signal } = request;
     const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
@@ -161,7 +176,7 @@ export class Gateway {
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const up = { platform, appId, method, path, query, headers: headersUp(headers), body, signal };
+      const up = { platform, appId, method, path, query, headers: new Headers(headers), body, signal };
       // In the parts of an answer a token can't be found that is cut in two.
       if (context.token?.reveal() !== token.reveal()) up.headers.delete("range");
       const answer = await forwarder.forward(up);

@@ -14,6 +14,7 @@ import {
   readPolicy,
   SHARED_PATHS,
 } from "../../src/access/api-policy.ts";
+import { RECIPIENT_FIELDS } from "../../src/access/test-messages.ts";
 
 const PLATFORMS = ["weixin", "wecom"] as const;
 const CUSTOM_SEND = "/cgi-bin/message/custom/send";
@@ -267,6 +268,15 @@ test("every listed path is a pattern, stands in lower case, once, and beneath no
   }
 });
 
+test("every path that may send to test openids is one that no-messaging refuses, and has its fields", () => {
+  for (const [path, fields] of RECIPIENT_FIELDS) {
+    expect([path, isAllowed(policy("no-messaging"), path)]).toEqual([path, false]);
+    expect(path).toMatch(/^\/[a-z_/-]+$/);
+    expect(fields.every((field) => /^[a-z_]+$/.test(field)) && fields.length > 0).toBe(true);
+  }
+  expect(RECIPIENT_FIELDS.size).toBe(10);
+});
+
 test.each(["/a", "/a/b.c-d_E", "/a/", "/a/**", "/**", "/a.", "/a.."])("%j is a pattern", (pattern) => {
   expect(pattern).toMatch(API_PATTERN);
 });
@@ -293,7 +303,9 @@ test.each([
 });
 
 test("a stored policy is read as it was written, and one that is damaged or not known allows nothing", () => {
-  for (const written of [ALLOW_ALL, policy("no-messaging", { allow: ["/a"], deny: ["/b/**"] })])
+  const testOpenids = ["oListed-0000000000000000001x"];
+  const lists = { allow: ["/a"], deny: ["/b/**"] };
+  for (const written of [ALLOW_ALL, policy("no-messaging", lists), policy("safe", { ...lists, testOpenids })])
     expect(readPolicy(JSON.stringify(written))).toEqual(written);
   for (const text of [
     "",
@@ -307,6 +319,8 @@ test("a stored policy is read as it was written, and one that is damaged or not 
     '{"preset":"all","allow":[],"deny":["b"]}',
     '{"preset":"all","allow":[],"deny":[1]}',
     '{"preset":"all","allow":[],"deny":[]',
+    '{"preset":"safe","allow":[],"deny":[],"testOpenids":["o"]}',
+    '{"preset":"safe","allow":[],"deny":[],"testOpenids":null}',
   ])
     expect([text, readPolicy(text)]).toEqual([text, ALLOW_NONE]);
 });

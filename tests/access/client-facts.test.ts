@@ -5,6 +5,7 @@ import {
   type ClientSettings,
   withDefaults,
   isSame,
+  validateSettings,
   type NewClientSettings,
 } from "../../src/access/client-settings.ts";
 import { ServiceError } from "../../src/errors.ts";
@@ -65,6 +66,17 @@ test("real tokens beside a policy that refuses anything are refused, with what t
     }
   }
   expect(refusalOf(() => withDefaults(said("dev", { delivery: "real" }))).code).toBe("invalid_parameter");
+});
+
+test("test openids are refused beside a preset that lets messages go to anybody, with what to do", () => {
+  const testOpenids = ["oListed-0000000000000000001x"];
+  const { code, message } = refusalOf(() => validateSettings({ policy: { ...ALLOW_ALL, testOpenids } }));
+  expect([code, message]).toEqual([
+    "invalid_parameter",
+    expect.stringContaining("take another, such as safe"),
+  ]);
+  for (const policy of [SAFE, READING, NO_MESSAGING])
+    validateSettings({ policy: { ...policy, testOpenids } });
 });
 
 test("a policy that refuses anything makes a real client virtual; everything else leaves it what it is", () => {

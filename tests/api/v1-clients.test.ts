@@ -36,6 +36,7 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
     { policy: { preset: "all" } },
     { policy: { preset: "no-messaging" } },
     { policy: { preset: "safe", deny: ["/wxa/release"] } },
+    { policy: { preset: "safe", test_openids: ["oListed-0000000000000000001x"] } },
   ];
   for (const other of [...others, { expires_at: now + 1 }]) {
     const { status, code } = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...other });
@@ -56,7 +57,8 @@ test("of the same creation five times at once one is new, and the others are the
 
 test("a client has everything that was said of it, and clients come in pages by name", async () => {
   await using t = await botWorld();
-  const policy = { preset: "read-only", allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
+  const lists = { allow: ["/wxa/msg_sec_check"], deny: ["/datacube/**"] };
+  const policy = { preset: "read-only", ...lists, test_openids: ["oListed-0000000000000000001x"] };
   const reach = { concurrency: 20, delivery: "virtual", policy };
   const limits = { networks: ["10.0.0.0/8", "::1/128"], expires_at: 1_900_000_000_000, rate_limit: 50 };
   const full = {
@@ -67,6 +69,9 @@ test("a client has everything that was said of it, and clients come in pages by 
     ...reach,
   };
   expect((await t.at.ask("POST", CLIENTS, full)).data).toMatchObject(full);
+  expect((await t.at.audited())[0]?.detail).toMatchObject({ of: "a.full-one", policy });
+  const toAll = await t.at.ask("PATCH", `${CLIENTS}/a.full-one`, { policy: { ...policy, preset: "all" } });
+  expect([toAll.code, toAll.text]).toEqual([1, expect.stringContaining("leave test_openids out")]);
   const pages: string[][] = [];
   let after = "";
   do {
@@ -192,7 +197,7 @@ test("a field that is none is refused with those that there are, and nothing is 
       { ...NEW_BOT, client: "typo", grants: [{ ...NEW_BOT.grants[0], network: [] }] },
       "apps, actions",
     ],
-    ["PATCH", BOT, { policy }, "preset, allow, deny"],
+    ["PATCH", BOT, { policy }, "preset, allow, deny, test_openids"],
   ] as const) {
     const { status, code, msg } = await t.at.ask(method, path, body);
     expect([path, body, status, code]).toEqual([path, body, 400, 1]);

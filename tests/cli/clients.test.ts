@@ -78,6 +78,16 @@ test("a client is added with everything that the options say", async () => {
   expect(stderr).toBe("");
 });
 
+test("test openids without a policy make it safe, also in production", async () => {
+  await using world = new CliHarness(({ method }) =>
+    method === "GET" ? { clients: [client()] } : answered(client([]), { status: 201 }),
+  );
+  const openids = ["oListed-0000000000000000001x", "oListed_0000000000000000002x"];
+  const add = ["clients", "add", "bot", "--environment", "prod", "--test-openids"];
+  expect((await world.run([...add, openids.join(",")])).code).toBe(0);
+  expect(world.arrived.at(-1)?.body).toMatchObject({ policy: { preset: "safe", test_openids: openids } });
+});
+
 test("what is not given is not sent", async () => {
   await using world = new CliHarness(({ method }) =>
     method === "GET" ? { clients: [client()] } : answered(client([]), { status: 201 }),

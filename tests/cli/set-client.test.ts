@@ -50,6 +50,11 @@ test.each([
   ["--policy all --delivery real", { policy: { ...POLICY, preset: "all" }, delivery: "real" }],
   ["--policy read-only", { policy: { ...POLICY, preset: "read-only" } }],
   ["--allow /a,/b/**", { policy: { ...POLICY, allow: ["/a", "/b/**"] } }],
+  [
+    "--test-openids oListed-0000000000000000001x",
+    { policy: { ...POLICY, test_openids: ["oListed-0000000000000000001x"] } },
+  ],
+  ["--test-openids none", { policy: { ...POLICY, test_openids: [] } }],
   ["--allow none", { policy: { ...POLICY, allow: [] } }],
   ["--policy all --allow none --deny none", { policy: { preset: "all", allow: [], deny: [] } }],
 ])("clients set with %s changes just that, under the version that was seen", async (options, body) => {
@@ -89,6 +94,7 @@ test.each([
   ["bot --policy most", "--policy: "],
   ["bot --allow any", "--allow: "],
   ["bot --deny /a/*", "--deny: "],
+  ["bot --test-openids gh_0123456789ab", "--test-openids: "],
   ["bot --network any --network ::1", "--network: "],
   ["bot --expires any", "must be a time"],
 ])("clients set %s is exit code 2, and nothing is asked", async (args, line) => {

@@ -1,4 +1,4 @@
-import type { ApiPolicy } from "../../src/access/api-policy.ts";
+import type { PolicyFields } from "../../src/access/api-policy.ts";
 import type { Delivery, Grant } from "../../src/access/client.ts";
 import type { Harness } from "./harness.ts";
 
@@ -20,7 +20,7 @@ export interface WantedClient {
   /** Default `real`, unless there is a policy. */
   readonly delivery?: Delivery;
   /** Default `all`. */
-  readonly policy?: Pick<ApiPolicy, "preset"> & Partial<ApiPolicy>;
+  readonly policy?: Pick<PolicyFields, "preset"> & Partial<PolicyFields>;
 }
 
 /** Makes a client with one key, as an administrator of the machine. Gives the API key, which is good at once. */
