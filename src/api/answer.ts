@@ -53,13 +53,18 @@ export function textResponse(text: string, options: TextOptions): Response {
   return response;
 }
 
-/** The envelope of a success around `data`. */
+/** The envelope of a success around `data`, with `hint` where there is one. */
 export function successResponse(
   data: object | string,
   traceId: string,
-  { status, headers }: Pick<TextOptions, "status" | "headers"> = {},
+  {
+    status,
+    headers,
+    hint,
+  }: Pick<TextOptions, "status" | "headers"> & { readonly hint?: string | undefined } = {},
 ): Response {
-  const text = `{"code":0,"msg":"success","data":${JSON.stringify(data)},"trace_id":"${traceId}"}`;
+  const more = hint === undefined ? "" : `,"hint":${JSON.stringify(hint)}`;
+  const text = `{"code":0,"msg":"success","data":${JSON.stringify(data)},"trace_id":"${traceId}"${more}}`;
   return textResponse(text, { contentType: "application/json", traceId, status, headers });
 }
 

@@ -93,6 +93,8 @@ export class Reply {
   readonly result: RequestResult;
   readonly status: number | undefined;
   readonly headers: Readonly<Record<string, string>> | undefined;
+  /** What the person who reads the answer should look at. */
+  readonly hint: string | undefined;
 
   constructor(
     data: object | string,
@@ -101,6 +103,7 @@ export class Reply {
       readonly result?: RequestResult | undefined;
       readonly status?: number | undefined;
       readonly headers?: Readonly<Record<string, string>> | undefined;
+      readonly hint?: string | undefined;
     },
   ) {
     this.data = data;
@@ -108,6 +111,7 @@ export class Reply {
     this.result = more.result ?? "done";
     this.status = more.status;
     this.headers = more.headers;
+    this.hint = more.hint;
   }
 }
 

@@ -19,6 +19,7 @@ import {
   minTtl,
   minTtlMs,
   secret,
+  signedUrl,
   tokenReply,
   url,
 } from "./schema.ts";
@@ -227,13 +228,13 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
       const { wx_app_id: appid, wx_app_secret } = body;
       const permit = access.weixinSlot(callOf(request), "ticket:sign", appid, wx_app_secret);
       const notes: GetNotes = {};
-      const { nonce, timestamp, signature } = await onBehalf(
+      const { nonce, timestamp, signature, url, hint } = await onBehalf(
         permit,
         signer.sign(permit.slot, body.url, { notes }),
       );
       return new Reply(
-        { app_id: appid, noncestr: nonce, timestamp, signature },
-        { permit, result: notes.result },
+        { app_id: appid, noncestr: nonce, timestamp, signature, url },
+        { permit, result: notes.result, hint },
       );
     },
     route(bySecret(access), {
@@ -250,12 +251,14 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
             noncestr: Type.String(),
             timestamp: Type.Integer({ description: "Seconds. 秒。" }),
             signature: Type.String(),
+            url: signedUrl,
           }),
           {
             app_id: "wx0000000000000001",
             noncestr: "3f1b6a0c9d2e4f58",
             timestamp: 1414587457,
             signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
+            url: "https://example.com/page?id=1",
           },
         ),
       },

@@ -39,12 +39,15 @@ export const accessToken = text(
   "70_exampleToken",
 );
 export const code = text(PRINTABLE, 512, "The user's one-time code. 用户的一次性code。", "sandbox-code-1");
-export const url = text(
-  "^[^\\x00-\\x1f\\x7f]+$",
-  8192,
-  "The page's address; what follows # is not signed. 页面地址；#之后的部分不参与签名。",
-  "https://example.com/page?id=1",
-);
+export const url = Type.String({
+  minLength: 1,
+  maxLength: 8192,
+  description:
+    "The page's address, absolute; what follows # is not signed. 页面的完整地址；#之后的部分不参与签名。",
+  examples: ["https://example.com/page?id=1"],
+});
+/** The address that was signed, in an answer. */
+export const signedUrl = Type.String({ description: "What was signed. 参与签名的地址。" });
 
 /** The least life that a caller wants, in seconds as text. */
 export const minTtl = Type.String({
@@ -92,6 +95,7 @@ export function envelopeOf(description: string, data: TSchema, example: object) 
     msg: Type.String({ description: "`success`, or what is wrong. `success` 或错误说明。" }),
     data,
     trace_id: Type.String({ description: "Also in the header trace-id. 与响应头trace-id相同。" }),
+    hint: Type.Optional(Type.String({ description: "What to do next. 处理建议。" })),
   });
   const envelope = {
     code: 0,

@@ -5,8 +5,9 @@ import { type Access, onBehalf } from "../access/access.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
 import type { GetNotes, GetOptions } from "../credentials/manager.ts";
 import type { PageSignature, PageSigner } from "../signing/page-signer.ts";
+import type { PageUrl } from "../signing/page-url.ts";
 import { Type } from "@sinclair/typebox";
-import { url } from "./schema.ts";
+import { signedUrl, url } from "./schema.ts";
 
 /** What the routes of signatures work with. */
 export interface SignatureRouteParts {
@@ -19,14 +20,15 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
   const signed = async (
     call: Call,
     app: string,
-    sign: (slot: Slot, options: GetOptions) => Promise<PageSignature>,
+    sign: (slot: Slot, options: GetOptions) => Promise<PageSignature & Partial<PageUrl>>,
     name = (slot: Slot): object => ({ app_id: slot.appId }),
   ) => {
     const permit = access.slotOfApp(call, "ticket:sign", app);
     const notes: GetNotes = {};
-    const { timestamp, nonce, signature } = await onBehalf(permit, sign(permit.slot, { notes }));
-    const data = { ...name(permit.slot), timestamp, nonce_str: nonce, signature };
-    return new Reply(data, { permit, result: notes.result });
+    const signed = await onBehalf(permit, sign(permit.slot, { notes }));
+    const { timestamp, nonce, signature, url, hint } = signed;
+    const data = { ...name(permit.slot), timestamp, nonce_str: nonce, signature, ...(url && { url }) };
+    return new Reply(data, { permit, result: notes.result, hint });
   };
   return new Elysia({ prefix: "/v1/apps/:app/signatures" })
     .post(
@@ -94,7 +96,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
             description:
               "`for` addCard: `signature` for cardExt. `for` chooseCard (also chooseInvoice): `signature` is cardSign, signType is SHA1. Give the call the same values that were sent here. addCard：`signature` 用于cardExt；chooseCard（及chooseInvoice）：`signature` 即cardSign，signType为SHA1；调用时的参数须与此处一致。",
             tags: ["v1"],
-            responses: answersOf("The signature. 签名。", signatureData, SIGNATURE_EXAMPLE),
+            responses: answersOf("The signature. 签名。", cardData, CARD_EXAMPLE),
           },
         },
       ),
@@ -131,13 +133,16 @@ const cardBody = Type.Union([
 
 const timestamp = Type.Integer({ description: "Seconds. 秒。" });
 
-/** What `wx.config` and the card calls are given. */
-const signatureData = Type.Object({
+/** What the card calls are given. */
+const cardData = Type.Object({
   app_id: Type.String({ description: "AppID or CorpID. appid或corpid。" }),
   timestamp,
   nonce_str: Type.String(),
   signature: Type.String({ description: "cardSign of chooseCard. chooseCard的cardSign。" }),
 });
+
+/** What `wx.config` is given. */
+const signatureData = Type.Object({ ...cardData.properties, url: signedUrl });
 
 /** What `wx.agentConfig` is given. */
 const agentConfigData = Type.Object({
@@ -151,19 +156,22 @@ const agentConfigData = Type.Object({
   timestamp,
   nonce_str: Type.String(),
   signature: Type.String(),
+  url: signedUrl,
 });
 
 /** Signatures for the documentation. */
-const SIGNATURE_EXAMPLE = {
+const CARD_EXAMPLE = {
   app_id: "wx0000000000000001",
   timestamp: 1414587457,
   nonce_str: "3f1b6a0c9d2e4f58",
   signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
 };
+const SIGNATURE_EXAMPLE = { ...CARD_EXAMPLE, url: "https://example.com/page?id=1" };
 const AGENT_CONFIG_EXAMPLE = {
   corp_id: "ww0000000000000001",
   agent_id: "1000002",
   timestamp: 1414587457,
   nonce_str: "3f1b6a0c9d2e4f58",
   signature: "0f9de62fce790f9a083d5c99e95740ceb90c27ed",
+  url: "https://example.com/page?id=1",
 };

@@ -124,12 +124,12 @@ export class ElysiaFace implements Face {
         : { code: status, result: status < 500 ? "caller" : "internal" };
       return withDefaultHeaders(value, call.traceId);
     }
-    const { data, usage, result, status, headers } =
+    const { data, usage, result, status, headers, hint } =
       value instanceof Reply ? value : new Reply(value as object, {});
     call.outcome = { code: 0, result, usage };
     const allowed = this.#cors.headersFor(call.request);
     const more = headers && allowed ? { ...headers, ...allowed } : (headers ?? allowed);
-    return successResponse(data, call.traceId, { status, headers: more });
+    return successResponse(data, call.traceId, { status, headers: more, hint });
   }
 
   /** An untrusted caller learns no more of what is not there than of what is. */

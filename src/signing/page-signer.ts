@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { CredentialManager, GetOptions } from "../credentials/manager.ts";
 import { credentialRef } from "../credentials/credential.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
+import { type PageUrl, pageUrl } from "./page-url.ts";
 
 /** What a page passes to `wx.config`, `wx.agentConfig` or a card call. */
 export interface PageSignature {
@@ -45,9 +46,13 @@ export class PageSigner {
     this.#clock = clock;
   }
 
-  /** The signature of a page for `wx.config`. */
-  sign(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature> {
-    return this.#signWith(slot, "jsapi_ticket", options, (given) => signJsApi({ ...given, url }));
+  /**
+   * The signature of a page for `wx.config`, and what was signed.
+   *
+   * @throws {ServiceError} Also `invalid_parameter` for what can't be a page's address; then no ticket is obtained.
+   */
+  sign(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature & PageUrl> {
+    return this.#signPage(slot, "jsapi_ticket", url, options);
   }
 
   /**
@@ -55,8 +60,8 @@ export class PageSigner {
    *
    * @throws {ServiceError} Also `invalid_parameter` for an app that is none of WeCom's.
    */
-  signAgentConfig(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature> {
-    return this.#signWith(slot, "agent_config_ticket", options, (given) => signJsApi({ ...given, url }));
+  signAgentConfig(slot: Slot, url: string, options: GetOptions = {}): Promise<PageSignature & PageUrl> {
+    return this.#signPage(slot, "agent_config_ticket", url, options);
   }
 
   /** The signature for `wx.addCard`. */
@@ -69,6 +74,20 @@ export class PageSigner {
   chooseCard(slot: Slot, cards: ChooseCardInput, options: GetOptions = {}): Promise<PageSignature> {
     const { locationId = "", cardId = "", cardType = "" } = cards;
     return this.#signCard(slot, [slot.appId, locationId, cardId, cardType], options);
+  }
+
+  async #signPage(
+    slot: Slot,
+    kind: CredentialKind,
+    sent: string,
+    options: GetOptions,
+  ): Promise<PageSignature & PageUrl> {
+    const page = pageUrl(sent);
+    const { url } = page;
+    return {
+      ...(await this.#signWith(slot, kind, options, (given) => signJsApi({ ...given, url }))),
+      ...page,
+    };
   }
 
   #signCard(slot: Slot, values: readonly string[], options: GetOptions): Promise<PageSignature> {

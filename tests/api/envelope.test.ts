@@ -28,7 +28,7 @@ const ROUTES: readonly (Call & { data: Record<string, string> })[] = [
   {
     path: "/JsSDK/getJsApiSign",
     body: { wx_app_id: WX.appId, url: PAGE },
-    data: { app_id: "string", noncestr: "string", timestamp: "number", signature: "string" },
+    data: { app_id: "string", noncestr: "string", timestamp: "number", signature: "string", url: "string" },
   },
   {
     path: "/AccessToken/getOauthAccessToken",

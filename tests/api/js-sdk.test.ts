@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { type Answer, Harness, type WorldOptions, WX, WX_FOREIGN } from "../support/harness.ts";
+import { type Answer, CORP, Harness, WECOM, type WorldOptions, WX, WX_FOREIGN } from "../support/harness.ts";
 
 const TICKET = "/cgi-bin/ticket/getticket";
 const STABLE = "/cgi-bin/stable_token";
@@ -159,3 +159,39 @@ test("an app that the service does not know gets its signature with the secret t
   expect(answer.data["app_id"]).toBe(WX_FOREIGN.appId);
   expectSignature(answer, await ticketOf(world, WX_FOREIGN.appId), url);
 });
+
+const PAGE_ROUTES: readonly [path: string, body: object][] = [
+  ["/JsSDK/getJsApiSign", { wx_app_id: WX.appId }],
+  [`/v1/apps/${WX.appId}/signatures/jsapi`, {}],
+  [`/v1/apps/${CORP}_${WECOM.agent}/signatures/agent-config`, {}],
+];
+
+test.each(PAGE_ROUTES)(
+  "%s refuses what is no page's address, and asks WeChat for nothing",
+  async (path, app) => {
+    await using world = await setup();
+    for (const url of ["https%3A%2F%2Fa.com%2F", "undefined", "/page", "a.com/", " https://a.com/"]) {
+      const { code, data, text } = await world.post(path, { ...app, url });
+      const { hint } = JSON.parse(text) as { hint?: string };
+      expect([url, code, data, typeof hint]).toEqual([url, 1, {}, "string"]);
+    }
+    expect(world.sandbox.calls()).toBe(0);
+  },
+);
+
+test.each(PAGE_ROUTES)(
+  "%s returns the address that it signed, with a hint where it is suspicious",
+  async (path, app) => {
+    await using world = await setup();
+    const sign = async (url: string) => JSON.parse((await world.post(path, { ...app, url })).text) as object;
+    const suspicious = "http://mp.weixin.qq.com?params=value";
+    expect(await sign(`${suspicious}#x`)).toMatchObject({
+      code: 0,
+      data: { url: suspicious },
+      hint: expect.stringContaining("no slash after the host"),
+    });
+    const answer = await sign("https://example.com/page?id=1#x");
+    expect(answer).toMatchObject({ code: 0, data: { url: "https://example.com/page?id=1" } });
+    expect(answer).not.toHaveProperty("hint");
+  },
+);

@@ -19,6 +19,7 @@ test.each([
   const ticket = await ticketOf(world, app, "jsapi_ticket");
   const { nonce_str: nonce, timestamp } = data;
   expect([status, data["app_id"], timestamp]).toEqual([200, appId, Math.floor(world.clock.now() / 1000)]);
+  expect(data["url"]).toBe(URL);
   expect(data["signature"]).toBe(signJsApi({ ticket, nonce, timestamp, url: URL }));
 });
 
@@ -26,11 +27,11 @@ test("agentConfig is signed with the application's own ticket, and names corp an
   await using world = await Harness.create();
   const { data } = await world.post(`${WECOM_APP}/signatures/agent-config`, { url: URL });
   const { nonce_str: nonce, timestamp, signature, ...named } = data;
-  expect(named).toEqual({ corp_id: CORP, agent_id: "1000002" });
+  expect(named).toEqual({ corp_id: CORP, agent_id: "1000002", url: URL });
   const ticket = await ticketOf(world, WECOM_APP, "agent_config_ticket");
   expect(signature).toBe(signJsApi({ ticket, nonce, timestamp, url: URL }));
   const labelled = await world.post(`/v1/apps/${CORP}_contacts/signatures/agent-config`, { url: URL });
-  expect(Object.keys(labelled.data)).toEqual(["corp_id", "timestamp", "nonce_str", "signature"]);
+  expect(Object.keys(labelled.data)).toEqual(["corp_id", "timestamp", "nonce_str", "signature", "url"]);
 });
 
 test("addCard and chooseCard are signed with the card ticket over what the call is given", async () => {

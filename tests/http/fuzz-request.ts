@@ -48,6 +48,7 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   // An AppID's or a WeCom path's, with slashes in it.
   path: ["cgi-bin/getcallbackip", "cgi-bin/get_jsapi_ticket", "cgi-bin/user/get", "wxa/msg_sec_check"],
   apps: [WX.appId, "*"],
+  url: ["https://example.com/page?id=1", "http://a.com?x=1"],
   networks: ["10.0.0.0/8", "::1/128"],
   action: ["key.created", "token:read"],
 };
