@@ -53,6 +53,9 @@ export function textResponse(text: string, options: TextOptions): Response {
   return response;
 }
 
+/** The charset is the only one that JSON has, but some clients take what does not name it for Latin-1. */
+const JSON_TYPE = "application/json; charset=utf-8";
+
 /** The envelope of a success around `data`, with `hint` where there is one. */
 export function successResponse(
   data: object | string,
@@ -65,7 +68,7 @@ export function successResponse(
 ): Response {
   const more = hint === undefined ? "" : `,"hint":${JSON.stringify(hint)}`;
   const text = `{"code":0,"msg":"success","data":${JSON.stringify(data)},"trace_id":"${traceId}"${more}}`;
-  return textResponse(text, { contentType: "application/json", traceId, status, headers });
+  return textResponse(text, { contentType: JSON_TYPE, traceId, status, headers });
 }
 
 /** An envelope as a response, with `headers`. The documented protocol answers every request with HTTP 200. */
@@ -76,7 +79,7 @@ export function envelopeResponse(
 ): Response {
   const { trace_id: traceId, retry_after: seconds } = envelope;
   const more = seconds === undefined ? headers : { ...headers, "retry-after": String(seconds) };
-  const options = { contentType: "application/json", traceId, status, headers: more };
+  const options = { contentType: JSON_TYPE, traceId, status, headers: more };
   return textResponse(JSON.stringify(envelope), options);
 }
 

@@ -9,7 +9,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 /**
  * The JSON object in a request's body.
  *
- * The content type must be `application/json` to the letter: what a browser sends across origins without a
+ * The content type must be `application/json`, with any parameters: what a browser sends across origins without a
  * preflight (text, forms) is refused. Where `isOptional`, a request may have no body, and is undefined.
  *
  * @throws {ServiceError} `unsupported_media_type`, `payload_too_large`, or `invalid_parameter` for what is no JSON object.
@@ -24,7 +24,7 @@ export async function readJsonBody(
   const type = request.headers.get("content-type") ?? "";
   // Some programs name a type for the body that they don't send.
   if (isOptional && request.body === null) return undefined;
-  if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
+  if (!/^application\/json\s*(;|$)/i.test(type)) {
     throw new ServiceError(
       "unsupported_media_type",
       "Content-Type应为application/json (Content-Type must be application/json)",
@@ -82,9 +82,14 @@ function decodeOrNone(text: string): string | undefined {
  * The bytes of a request's body, at most `maxBytes`; none when it has no body.
  *
  * @throws {ServiceError} `payload_too_large` as soon as there are more; `invalid_parameter` for a Content-Length that is
- *   no number, and for a body that breaks off.
+ *   no number, and for a body that breaks off; `unsupported_media_type` for a compressed one.
  */
 export async function readCapped(request: Request, maxBytes: number): Promise<Uint8Array> {
+  if (!/^(identity)?$/i.test(request.headers.get("content-encoding") ?? ""))
+    throw new ServiceError(
+      "unsupported_media_type",
+      "不支持压缩的请求体，请去掉Content-Encoding (the body must not be compressed: send it without Content-Encoding)",
+    );
   if ((announcedLength(request) ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -128,7 +133,10 @@ function tooLarge(maxBytes: number): ServiceError {
   );
 }
 
-/** Removes what is null or an empty text: programs send every field of theirs, and an empty one means none. */
+/**
+ * Removes what is null or an empty text: programs send every parameter of theirs, and an empty one means none. Not for
+ * what administrators send: there a variable without a value must not widen a search or a grant.
+ */
 export function dropEmpty(sent: Record<string, unknown>): void {
   for (const name in sent) if (sent[name] === "" || sent[name] === null) delete sent[name];
 }

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { SlotName } from "../apps/app.ts";
+import { dropEmpty } from "./body.ts";
 import { callOf, immediate, Reply, route, type RouteRules, type Validated } from "./face.ts";
 import type { ClearRequest } from "../credentials/clearing.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
@@ -73,6 +74,7 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
     return new Reply({}, { permit });
   };
   return new Elysia({ prefix: "/AccessToken" })
+    .onTransform(({ query }) => dropEmpty(query))
     .get(
       "/getXcx",
       immediate(({ query, request }: Validated<typeof XCX_QUERY>) => {
@@ -274,29 +276,31 @@ export interface XcxRouteParts {
 
 /** `/xcx/*`: login of Mini Programs (小程序). */
 export function xcxRoutes({ access, login }: XcxRouteParts) {
-  return new Elysia({ prefix: "/xcx" }).get(
-    "/jscode2session",
-    async ({ query, request }) => {
-      const call = callOf(request);
-      const permit = access.weixinSlot(call, "login", query.appid, query.secret);
-      const caller = callerKey(permit.principal, call.origin);
-      const user = await onBehalf(permit, login.miniProgram(permit.slot, new Secret(query.code), caller));
-      const { openId, unionId = "", sessionKey } = user;
-      return new Reply({ openid: openId, unionid: unionId, session_key: sessionKey.reveal() }, { permit });
-    },
-    {
-      query: Type.Object({ appid: appId, secret: Type.Optional(secret), code }),
-      detail: {
-        summary: "Exchange a Mini Program's login code · 小程序登录code换取openid",
-        description:
-          "The code of wx.login. Keep session_key on the server. The same caller that repeats a code within 10 s gets the same answer. wx.login得到的code；session_key不可下发到前端；同一调用方10秒内重复提交得到相同结果。",
-        tags: ["xcx"],
-        responses: envelopeOf(
-          'The user; "" where WeChat gives none. 用户；微信未返回的字段为""。',
-          Type.Object({ openid: Type.String(), unionid: Type.String(), session_key: Type.String() }),
-          { openid: "oExampleOpenid", unionid: "", session_key: "AAAAAAAAAAAAAAAAAAAAAA==" },
-        ),
+  return new Elysia({ prefix: "/xcx" })
+    .onTransform(({ query }) => dropEmpty(query))
+    .get(
+      "/jscode2session",
+      async ({ query, request }) => {
+        const call = callOf(request);
+        const permit = access.weixinSlot(call, "login", query.appid, query.secret);
+        const caller = callerKey(permit.principal, call.origin);
+        const user = await onBehalf(permit, login.miniProgram(permit.slot, new Secret(query.code), caller));
+        const { openId, unionId = "", sessionKey } = user;
+        return new Reply({ openid: openId, unionid: unionId, session_key: sessionKey.reveal() }, { permit });
       },
-    },
-  );
+      {
+        query: Type.Object({ appid: appId, secret: Type.Optional(secret), code }),
+        detail: {
+          summary: "Exchange a Mini Program's login code · 小程序登录code换取openid",
+          description:
+            "The code of wx.login. Keep session_key on the server. The same caller that repeats a code within 10 s gets the same answer. wx.login得到的code；session_key不可下发到前端；同一调用方10秒内重复提交得到相同结果。",
+          tags: ["xcx"],
+          responses: envelopeOf(
+            'The user; "" where WeChat gives none. 用户；微信未返回的字段为""。',
+            Type.Object({ openid: Type.String(), unionid: Type.String(), session_key: Type.String() }),
+            { openid: "oExampleOpenid", unionid: "", session_key: "AAAAAAAAAAAAAAAAAAAAAA==" },
+          ),
+        },
+      },
+    );
 }

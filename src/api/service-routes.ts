@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
+import { envelopeResponse } from "./answer.ts";
 import { type Call, callOf } from "./face.ts";
 import type { Envelope } from "../envelope.ts";
 import { stateOf } from "../access/client-administration.ts";
@@ -103,10 +104,7 @@ function metricsRoute({ metrics, admitToMetrics }: OpsRouteParts) {
 function refusal(data: Static<typeof READY>, traceId: string): Response {
   const msg = `服务未就绪：${data.reasons.map(({ message }) => message).join("；")}`;
   const envelope: Envelope = { code: 503, msg, data, trace_id: traceId };
-  return new Response(JSON.stringify(envelope), {
-    status: 503,
-    headers: { "content-type": "application/json", "cache-control": "no-store", "trace-id": traceId },
-  });
+  return envelopeResponse(envelope, 503);
 }
 
 function readyResponses(): NonNullable<DocumentDecoration["responses"]> {

@@ -112,7 +112,7 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
           });
           return new Response(exportLines(auditStore.walk(filter), clock), {
             headers: {
-              "content-type": "application/x-ndjson",
+              "content-type": "application/x-ndjson; charset=utf-8",
               "content-disposition": 'attachment; filename="audit.ndjson"',
               "cache-control": "no-store",
               "trace-id": actor.traceId,

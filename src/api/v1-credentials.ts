@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
 import { type Access, onBehalf } from "../access/access.ts";
 import { actorOf } from "../access/principal.ts";
+import { dropEmpty } from "./body.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
 import type { Action } from "../access/client.ts";
 import { minTtl, minTtlMs, secondsLeft } from "./schema.ts";
@@ -26,6 +27,7 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
     return { permit, ref: credentialRef(permit.slot, kind), actor: actorOf(permit.principal, call) };
   };
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
+    .onTransform(({ query }) => dropEmpty(query))
     .get(
       "",
       async ({ params, query, request }) => {

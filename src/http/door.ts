@@ -48,7 +48,8 @@ export class Door {
   }
 
   /** The answer to a request that came over a socket. Never throws. */
-  serve(request: Request, socket: RequestSocket): Response | Promise<Response> {
+  serve(sent: Request, socket: RequestSocket): Response | Promise<Response> {
+    const request = withHost(sent);
     const refusal = refuseTunnel(request) ?? refuseHost(request);
     if (refusal) return refusal;
     const { origins, cors } = this.#options;
@@ -190,6 +191,19 @@ function refuseTunnel({ method }: Request): Response | undefined {
 }
 
 const isWellFormed = memoize((host) => host.length >= 4 && HOST.test(host));
+
+/** As HTTP/1.0 health checks of load balancers send them. Without a Host the URL is the path alone. */
+const HOSTLESS: ReadonlySet<string> = new Set(["/livez", "/readyz"]);
+
+/** A health check without a Host as one of this machine by name; a browser always sends one. */
+function withHost(request: Request): Request {
+  const { url, method, headers } = request;
+  if (!HOSTLESS.has(url) || headers.has("host")) return request;
+  return new Request(`http://localhost${url}`, {
+    method,
+    headers: { ...Object.fromEntries(headers), host: "localhost" },
+  });
+}
 
 /**
  * Turns away what the router would misread, and a second Host, which proxies read in different ways.

@@ -1,7 +1,7 @@
 import { type AnyElysia, Elysia, ParseError, ValidationError } from "elysia";
 import type { Access } from "../access/access.ts";
 import { envelopeResponse, successResponse, withDefaultHeaders } from "../api/answer.ts";
-import { badParameter, checkQuery, dropEmpty } from "../api/body.ts";
+import { badParameter, checkQuery } from "../api/body.ts";
 import type { Cors } from "../api/cors.ts";
 import { type Call, callOf, type Face, failed, immediate, Reply } from "../api/face.ts";
 import {
@@ -200,7 +200,6 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
       set.status = response.status;
       return response;
     })
-    .onTransform(({ query }) => dropEmpty(query))
     .mapResponse(
       immediate(({ responseValue, request, route }: Mapped) => {
         const call = callOf(request);

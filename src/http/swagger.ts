@@ -56,7 +56,11 @@ export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
     .get("/start.js", () => file(START, "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.js", () => file(Bun.file(bundle), "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.css", () => file(Bun.file(styles), "text/css; charset=utf-8"), HIDDEN)
-    .get("/json", async () => file(await (specification ??= specify(routes)), "application/json"), HIDDEN);
+    .get(
+      "/json",
+      async () => file(await (specification ??= specify(routes)), "application/json; charset=utf-8"),
+      HIDDEN,
+    );
 }
 
 /**

@@ -58,7 +58,7 @@ function expectEnvelope(answer: Answer): void {
   const optional = ["retry_after", "hint"].filter((name) => name in envelope);
   expect(Object.keys(envelope)).toEqual(["code", "msg", "data", "trace_id", ...optional]);
   expect(answer.status).toBe(200);
-  expect(answer.headers.get("content-type")).toBe("application/json");
+  expect(answer.headers.get("content-type")).toBe("application/json; charset=utf-8");
   expect(answer.headers.get("cache-control")).toBe("no-store");
   expect(String(envelope["trace_id"])).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(answer.headers.get("trace-id")).toBe(String(envelope["trace_id"]));

@@ -198,7 +198,7 @@ test("P7: an export has every entry on a line of its own, the oldest first, itse
   );
   const { response, entries } = await exported(t.world);
   expect(response.status).toBe(200);
-  expect(response.headers.get("content-type")).toBe("application/x-ndjson");
+  expect(response.headers.get("content-type")).toBe("application/x-ndjson; charset=utf-8");
   expect(response.headers.get("cache-control")).toBe("no-store");
   expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 1204 }, (_, index) => index + 1));
   expect(entries.at(-1)).toMatchObject({ action: "audit.exported", outcome: "ok", client: "(command line)" });

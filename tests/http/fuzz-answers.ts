@@ -66,7 +66,7 @@ export function checkAnswer(
     if (operation.contentType === "application/x-ndjson") checkLines(operation, text);
     return undefined;
   }
-  expect(type).toBe("application/json");
+  expect(type).toBe("application/json; charset=utf-8");
   const body = JSON.parse(text) as AnswerBody;
   expect(headers.get("trace-id")).toBe(body.trace_id);
   expect(headers.get("retry-after")).toBe(body.retry_after === undefined ? null : String(body.retry_after));

@@ -28,7 +28,8 @@ test("every route has the security headers, with a right and with a wrong method
     for (const method of ["GET", "POST", "DELETE", "OPTIONS", "HEAD"]) {
       const { headers } = await fetch(world.service.url + path, { method });
       expectSecured(`${method} ${path}`, headers);
-      const isEnvelope = headers.get("content-type") === "application/json" && path !== "/swagger/json";
+      const isEnvelope =
+        headers.get("content-type") === "application/json; charset=utf-8" && path !== "/swagger/json";
       if (isEnvelope) expect([path, headers.get("cache-control")]).toEqual([path, "no-store"]);
     }
   }

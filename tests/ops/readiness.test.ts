@@ -42,7 +42,7 @@ test("a database that can't be written makes it not ready, and it is ready again
   expect(answer).toMatchObject({ status: 503, code: 503, parts: ["database"] });
   expect(answer.msg).toContain("数据库正忙");
   expect(answer.headers.get("trace-id")).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
-  expect(answer.headers.get("content-type")).toBe("application/json");
+  expect(answer.headers.get("content-type")).toBe("application/json; charset=utf-8");
   t.other.run("ROLLBACK");
   expect(await t.ready()).toMatchObject(READY);
 });
