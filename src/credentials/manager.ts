@@ -14,7 +14,7 @@ import {
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { unavailable } from "./backoff.ts";
 import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
-import { Refresh, type RefreshGoal } from "./refresh.ts";
+import { Refresh, type RefreshGoal, type ReplaceOptions } from "./refresh.ts";
 import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
 import { SingleFlight } from "./single-flight.ts";
 
@@ -203,7 +203,9 @@ export class CredentialManager {
    * returned without an upstream request, so a burst of complaints about one token costs one request. WeChat is asked
    * whether the value is revoked before anything is done that would revoke it; a false complaint gets the same value
    * back, and that verdict is trusted for 10 s. A complaint from another `endpoint` (a path family, or a kind of
-   * caller) triggers one more check in that time.
+   * caller) triggers one more check in that time. A rejection that we have `seen` ourselves is checked at once, whatever
+   * was said before it came: three times in 10 s for an app, and for a minute not for a client that has met three in a
+   * row which were none.
    *
    * @throws {ServiceError} `unavailable` with `retryAfterMs` when the value is revoked and no other is available, or
    *   when a complaint about this app was checked less than 10 s ago.
@@ -212,13 +214,15 @@ export class CredentialManager {
     ref: CredentialRef,
     rejected: Secret,
     actor?: AuditActor,
-    { endpoint }: { readonly endpoint?: string | undefined } = {},
+    { endpoint, seen = false }: ReplaceOptions = {},
   ): Promise<CachedCredential> {
-    const { pacing } = this.#parts;
+    const { pacing, clock } = this.#parts;
     const key = credentialKey(ref);
+    const since = clock.monotonic();
     const another = async () => {
       try {
-        return await this.#flyReplacement(ref, key, rejected, { actor, endpoint });
+        if (seen && actor) pacing.refuseMuted(actor.client);
+        return await this.#flyReplacement(ref, key, rejected, { actor, endpoint, seen });
       } catch (error) {
         // Over the budget of complaints: WeChat's last verdict counts.
         if (!pacing.isKnownValid(key, rejected)) throw error;
@@ -232,7 +236,9 @@ export class CredentialManager {
       const other = held?.isUsable() && !held.value.equals(rejected) ? held : undefined;
       if (!other) this.#refusePushed(ref);
       const isCurrent = record.credential?.value.equals(rejected) || record.revoked?.equals(rejected);
-      const isFalse = pacing.isFalseComplaint(key, rejected, endpoint);
+      const isFalse = seen
+        ? pacing.isKnownValid(key, rejected, since)
+        : pacing.isFalseComplaint(key, rejected, endpoint);
       const got = other ?? (await (isCurrent && !isFalse ? another() : this.get(ref)));
       // A flight that began for another reason may have returned the rejected value.
       if (!got.value.equals(rejected) || pacing.isKnownValid(key, rejected)) {
@@ -370,14 +376,16 @@ export class CredentialManager {
     ref: CredentialRef,
     key: string,
     rejected: Secret,
-    { actor, endpoint }: { readonly actor: AuditActor | undefined; readonly endpoint: string | undefined },
+    { actor, endpoint, seen = false }: ReplaceOptions & { readonly actor: AuditActor | undefined },
   ): Promise<CachedCredential> {
     const work = async () => {
       const { pacing } = this.#parts;
       await pacing.admit("fetch", ref);
-      await pacing.admit("complaint", ref, { endpoint });
-      const replace = () => this.#refresh.run(ref, { kind: "replace", rejected, endpoint });
-      return this.#audited("credential.replaced", ref, actor, replace);
+      await (seen ? pacing.admit("rejection", ref) : pacing.admit("complaint", ref, { endpoint }));
+      const replace = () => this.#refresh.run(ref, { kind: "replace", rejected, endpoint, seen });
+      const got = await this.#audited("credential.replaced", ref, actor, replace);
+      if (seen && actor) pacing.noteVerified(actor.client, got.value.equals(rejected));
+      return got;
     };
     return this.#wait(key, () => this.#launch(ref, key, false, work));
   }

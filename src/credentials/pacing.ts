@@ -85,6 +85,16 @@ const PURPOSES = {
     code: "unavailable",
     message: COMPLAINT_MESSAGE,
   },
+  /** WeChat rejected a credential that we sent ourselves, which is no caller's word. */
+  rejection: {
+    limits: [
+      { scope: ofApp, most: 3, windowMs: 10_000 },
+      { scope: ofApp, most: 60, windowMs: 60 * MINUTE_MS },
+    ],
+    code: "unavailable",
+    message:
+      "近期已多次核实该应用的凭证，请稍后再试 (the credential of this app was checked several times just now; try again later)",
+  },
   /** Renewals that become due: after a long stop there may be many. */
   renewal: { limits: [RENEWAL_LIMIT] },
   clear: {
@@ -132,6 +142,10 @@ export type Purpose = keyof typeof PURPOSES;
 const PROBED_MS = MINUTE_MS;
 /** How long WeChat's verdict that a rejected credential is valid is trusted. */
 const VALID_MS = 10_000;
+/** After so many rejections in a row of credentials that are valid, none of that client's is verified for a minute. */
+const MAX_FALSE = 3;
+const MUTED_MS = MINUTE_MS;
+const MAX_CLIENTS = 10_000;
 /** The share of a daily quota at which renewals ahead of time stop. */
 const CAREFUL_SHARE = 0.9;
 
@@ -171,6 +185,8 @@ export class Pacing {
   readonly #parts: PacingParts;
   /** Per credential, the value that WeChat called valid, until when that is trusted (monotonic), and for which endpoints. */
   readonly #valid = new Map<string, { value: Secret; endsAt: number; endpoints: Set<string | undefined> }>();
+  /** Per client, how many rejections in a row were of valid credentials, and until when none is verified (monotonic). */
+  readonly #false = new Map<string, { readonly count: number; readonly until: number }>();
   readonly #trials: SecretTrials;
 
   constructor(parts: PacingParts) {
@@ -300,10 +316,27 @@ export class Pacing {
     this.#valid.set(key, { value, endsAt: now + VALID_MS, endpoints });
   }
 
-  /** Whether WeChat called the value valid in the last 10 s, to this process. */
-  isKnownValid(key: string, value: Secret): boolean {
+  /** Whether WeChat called the value valid in the last 10 s, and not before `since` (monotonic), to this process. */
+  isKnownValid(key: string, value: Secret, since = -Infinity): boolean {
     const valid = this.#valid.get(key);
-    return valid !== undefined && this.#parts.clock.monotonic() < valid.endsAt && valid.value.equals(value);
+    if (!valid || valid.endsAt - VALID_MS < since) return false;
+    return this.#parts.clock.monotonic() < valid.endsAt && valid.value.equals(value);
+  }
+
+  /** Throws `unavailable` for a client whose rejections are not verified just now. */
+  refuseMuted(client: string): void {
+    const waitMs = (this.#false.get(client)?.until ?? 0) - this.#parts.clock.monotonic();
+    if (waitMs > 0) throw budgetError("rejection", waitMs);
+  }
+
+  /** A rejection that this client's call met was verified: `isFalse` when WeChat calls the credential valid. */
+  noteVerified(client: string, isFalse: boolean): void {
+    const count = isFalse ? (this.#false.get(client)?.count ?? 0) + 1 : 0;
+    this.#false.delete(client);
+    if (count === 0) return;
+    if (this.#false.size >= MAX_CLIENTS) this.#false.clear();
+    const until = count < MAX_FALSE ? 0 : this.#parts.clock.monotonic() + MUTED_MS;
+    this.#false.set(client, { count: count % MAX_FALSE, until });
   }
 
   /** Whether that verdict covers a complaint from `endpoint`: the first one of a new endpoint is checked again. */

@@ -22,14 +22,22 @@ const LEASE_POLL_MS = 20;
 /** How often a flight fetches when a clear overtakes its result. Clears are 10 s apart, so once more is enough. */
 const MAX_FETCHES = 2;
 
+/** Who says that a credential was rejected. */
+export interface ReplaceOptions {
+  /** What a caller that complains has used it for. */
+  readonly endpoint?: string | undefined;
+  /** Whether WeChat rejected it when this process sent it; default false: a caller says so. */
+  readonly seen?: boolean;
+}
+
 /** What a refresh is for, and so when another flight's result will do. */
 export type RefreshGoal =
   /** Any valid one. */
   | { readonly kind: "obtain" }
   /** One that is valid for longer than the one that expires at `expiresAt` (epoch milliseconds). */
   | { readonly kind: "renew"; readonly expiresAt: number }
-  /** One that is not `rejected`, which `endpoint` has refused. */
-  | { readonly kind: "replace"; readonly rejected: Secret; readonly endpoint?: string | undefined }
+  /** One that is not `rejected`. */
+  | ({ readonly kind: "replace"; readonly rejected: Secret } & ReplaceOptions)
   /** What the upstream issues now, whatever is current: a manual refresh. With `force`, a new one where it can be forced. */
   | { readonly kind: "refresh"; readonly force: boolean };
 
@@ -127,9 +135,9 @@ export class Refresh {
     const { ref, record } = scope;
     if (goal.kind === "refresh" && goal.force && isStableToken(ref)) return this.#replacement.force(scope);
     const rejected = rejectedBy(goal, record);
-    const endpoint = goal.kind === "replace" ? goal.endpoint : undefined;
+    const complaint = goal.kind === "replace" ? goal : {};
     const kind = KINDS.get(ref);
-    if (rejected && kind.hasProbe) return this.#replacement.run(scope, rejected, endpoint);
+    if (rejected && kind.hasProbe) return this.#replacement.run(scope, rejected, complaint);
     // WeCom repeats a value to its last second: what is fetched then would expire on its way.
     const lastMs = kind.repeatedUntilLeftMs === 0 && current ? current.remainingMs() : 0;
     if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
@@ -189,11 +197,11 @@ class Replacement {
   async run(
     scope: LeaseScope,
     rejected: Secret,
-    endpoint: string | undefined,
+    { endpoint, seen = false }: ReplaceOptions,
   ): Promise<CachedCredential | undefined> {
     const { ref, record, signal } = scope;
     // A classic fetch revokes, so there the question comes first.
-    const fetched = isClassicToken(ref) ? undefined : await this.#fetcher.fetchWithRetries(scope);
+    const fetched = isClassicToken(ref) ? undefined : await this.#fetchBeside(scope, rejected, seen);
     if (fetched && !fetched.credential.value.equals(rejected)) {
       const naturalMs = (KINDS.get(ref).repeatedUntilLeftMs ?? 0) + EARLY_MS;
       const isEarly =
@@ -211,6 +219,19 @@ class Replacement {
       "无法向微信核实该凭证是否失效，请稍后重试 (WeChat can't be asked whether it is revoked; try again later)",
       UNKNOWN_MS,
     );
+  }
+
+  /** Fetches in the ordinary way. Where that fails, a token that we saw rejected is issued no more once WeChat confirms it. */
+  async #fetchBeside(scope: LeaseScope, rejected: Secret, seen: boolean): Promise<FetchResult> {
+    try {
+      return await this.#fetcher.fetchWithRetries(scope);
+    } catch (error) {
+      const { ref, record, signal } = scope;
+      const isStanding = seen && record.credential?.value.equals(rejected) === true;
+      if (isStanding && (await this.#parts.probe.check(ref.slot, rejected, signal)) === "revoked")
+        await this.#markRevoked(scope, rejected, record.credential);
+      throw error;
+    }
   }
 
   /** WeChat has confirmed that `revoked` is revoked. Only what makes a new token helps, and where nothing does, waiting. */

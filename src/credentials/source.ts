@@ -41,7 +41,7 @@ export interface TokenKeeper {
     ref: CredentialRef,
     rejected: Secret,
     actor: undefined,
-    options: { readonly endpoint: string },
+    options: { readonly seen: true },
   ): Promise<{ readonly value: Secret }>;
 }
 
@@ -49,8 +49,6 @@ export interface TokenKeeper {
 export interface TokenUse {
   /** Ends the wait for a token; the fetch goes on for other callers. */
   readonly signal: AbortSignal;
-  /** What the token is used for; the pacer distinguishes complaints by it. */
-  readonly endpoint: string;
   /** Whether a token that WeChat itself calls valid is tried once more; default false: its refusal is passed on. */
   readonly triesValidAgain?: boolean;
 }
@@ -65,7 +63,7 @@ export async function withToken<T>(
   tokens: TokenKeeper,
   slot: Slot,
   ask: (token: Secret) => Promise<T>,
-  { signal, endpoint, triesValidAgain = false }: TokenUse,
+  { signal, triesValidAgain = false }: TokenUse,
 ): Promise<T> {
   const ref: CredentialRef = { slot, kind: "access_token" };
   const token = await before(signal, tokens.get(ref));
@@ -73,7 +71,7 @@ export async function withToken<T>(
     return await ask(token.value);
   } catch (error) {
     if (!(error instanceof ServiceError) || error.upstream?.class !== "token_invalid") throw error;
-    const another = await before(signal, tokens.replace(ref, token.value, undefined, { endpoint }));
+    const another = await before(signal, tokens.replace(ref, token.value, undefined, { seen: true }));
     if (!triesValidAgain && another.value.equals(token.value)) throw error;
     return ask(another.value);
   }
@@ -109,7 +107,7 @@ export function ticketSource(exchange: TicketExchange, tokens: TokenKeeper): Cre
   return {
     obtain: (ref, { signal }) => {
       const ask = (token: Secret) => exchange.ticketFor(ref, token, signal);
-      return withToken(tokens, ref.slot, ask, { signal, endpoint: ref.kind, triesValidAgain: true });
+      return withToken(tokens, ref.slot, ask, { signal, triesValidAgain: true });
     },
   };
 }

@@ -150,8 +150,8 @@ export class Gateway {
   async #another(call: Call, slot: Slot, rejected: Secret): Promise<Secret | undefined> {
     try {
       const actor = actorOf(call.context.principal, call.request.caller);
-      const options = { endpoint: call.family };
-      const { value } = await this.#parts.credentials.replace(tokenOf(slot), rejected, actor, options);
+      const { credentials } = this.#parts;
+      const { value } = await credentials.replace(tokenOf(slot), rejected, actor, { seen: true });
       return value.equals(rejected) ? undefined : value;
     } catch {
       // The cause is in the log and in the app's status; the caller gets the platform's answer.

@@ -146,7 +146,7 @@ export class Login {
     const { wecomExchange, tokens } = this.#parts;
     return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
       const ask = (token: Secret) => wecomExchange(kind, slot, token, code, signal);
-      return withToken(tokens, slot, ask, { signal, endpoint: kind });
+      return withToken(tokens, slot, ask, { signal });
     });
   }
 

@@ -247,3 +247,119 @@ test("a ticket that a page refused is asked for again, and the token behind it i
   expect(it.world.source.asked).toEqual(Array(2).fill("weixin:wx1:stable:jsapi_ticket"));
   expect(it.world.probe.asked).toEqual([]);
 });
+
+/** As `setup`, for rejections that the service meets itself while it calls for `client`. */
+async function setupSeen(...answers: ConstructorParameters<typeof ManualSource>) {
+  const it = await setup(...answers);
+  const { world } = it;
+  const see = async (rejected: string, client = "program", ref = tokenOf()) => {
+    const actor = { ...BY.actor, client };
+    return (await world.manager.replace(ref, new Secret(rejected), actor, { seen: true })).value.reveal();
+  };
+  /** How many verdicts that a token is valid come of rejections that come one after the other. */
+  const verified = async (times: number, client?: string) => {
+    const before = world.probe.asked.length;
+    for (let n = 0; n < times; n++) {
+      world.clock.advance(1);
+      expect(await see("one", client)).toBe("one");
+    }
+    return world.probe.asked.length - before;
+  };
+  return { ...it, see, verified };
+}
+
+for (const kind of ["stable", "classic", "wecom"] as const) {
+  test(`P2: two invalidations within 10 s that calls of ours meet are both healed at once (${kind})`, async () => {
+    using it = await setupSeen("one", "two", "three");
+    const ref = tokenOf(kind === "wecom" ? wecomSlot() : weixinSlot("wx1", kind));
+    await it.get(ref);
+    expect(await it.see("one", "a", ref)).toBe("two");
+    it.world.clock.advance(1000);
+    expect(await it.see("two", "a", ref)).toBe("three");
+    expect(await it.get(ref)).toBe("three");
+  });
+}
+
+test("P2: a token that WeChat called valid before a call of ours was rejected is verified again, at once", async () => {
+  using it = await setupSeen("one", "one", "one", "two");
+  it.world.probe.verdict = "valid";
+  await it.get();
+  expect(await it.verified(1)).toBe(1);
+  it.world.clock.advance(1);
+  it.world.probe.verdict = "revoked";
+  expect(await it.see("one")).toBe("two");
+});
+
+test("a thousand rejections at once are verified once", async () => {
+  using it = await setupSeen("one", "one", "never");
+  it.world.probe.verdict = "valid";
+  await it.get();
+  const all = await Promise.all(Array.from({ length: 1000 }, (_, n) => it.see("one", `client-${n % 7}`)));
+  expect(new Set(all)).toEqual(new Set(["one"]));
+  expect(it.world.probe.asked).toHaveLength(1);
+});
+
+test("rejections are verified three times in 10 s and 60 times an hour, for all clients together", async () => {
+  using it = await setupSeen(...Array.from({ length: 70 }, () => "one"));
+  it.world.probe.verdict = "valid";
+  await it.get();
+  let inAll = 0;
+  for (let round = 0; round < 21; round++) {
+    const found = [await it.verified(2, `a${round}`), await it.verified(2, `b${round}`)];
+    inAll += (found[0] ?? 0) + (found[1] ?? 0);
+    expect(found).toEqual(round < 20 ? [2, 1] : [0, 0]);
+    // A token that a verdict has just called valid is not blamed for the budget.
+    if (round < 19) it.world.clock.advance(10_000);
+  }
+  expect(inAll).toBe(60);
+});
+
+test("after three false ones in a row a client has none verified for a minute, and others have", async () => {
+  using it = await setupSeen(...Array.from({ length: 12 }, () => "one"));
+  it.world.probe.verdict = "valid";
+  await it.get();
+  expect(await it.verified(2, "loud")).toBe(2);
+  it.world.clock.advance(10_000);
+  expect(await it.verified(1, "loud")).toBe(1);
+  it.world.clock.advance(5_000);
+  expect(await it.verified(1, "loud")).toBe(0);
+  expect(await it.verified(1, "other")).toBe(1);
+  it.world.clock.advance(50_000);
+  // Nothing is known of the token by now.
+  expect((await failureOf(it.see("one", "loud"))).code).toBe("unavailable");
+  it.world.clock.advance(5_000);
+  expect(await it.verified(2, "loud")).toBe(2);
+});
+
+test("a false one after a true one is the first in a row", async () => {
+  using it = await setupSeen("one", "one", "one", "two", "two", "two", "two");
+  it.world.probe.verdict = "valid";
+  await it.get();
+  expect(await it.verified(2)).toBe(2);
+  it.world.clock.advance(10_000);
+  expect(await it.see("one")).toBe("two");
+  for (let n = 0; n < 2; n++) {
+    it.world.clock.advance(1);
+    expect(await it.see("two")).toBe("two");
+  }
+  it.world.clock.advance(10_000);
+  expect(await it.see("two")).toBe("two");
+  expect(it.world.probe.asked).toHaveLength(5);
+});
+
+test("P2: what our own call met and WeChat confirmed is issued no more, although its replacement is refused", async () => {
+  using it = await setupSeen("one", refusal("config"), "two");
+  await it.get();
+  expect((await failureOf(it.see("one"))).upstream?.class).toBe("config");
+  expect((await failureOf(it.get())).upstream?.class).toBe("config");
+  it.world.clock.advance(600_000);
+  expect(await it.get()).toBe("two");
+});
+
+test("P4: what our own call met and WeChat calls valid goes on although it can't be fetched", async () => {
+  using it = await setupSeen("one", refusal("config"));
+  it.world.probe.verdict = "valid";
+  await it.get();
+  expect((await failureOf(it.see("one"))).upstream?.class).toBe("config");
+  expect(await it.get()).toBe("one");
+});

@@ -25,8 +25,7 @@ function setup({ first = "first", second = "second", failures = [] as Error[] } 
     return token.reveal();
   };
   const { signal } = new AbortController();
-  const run = (triesValidAgain = false) =>
-    withToken(tokens, weixinSlot(), ask, { signal, endpoint: "test", triesValidAgain });
+  const run = (triesValidAgain = false) => withToken(tokens, weixinSlot(), ask, { signal, triesValidAgain });
   return { events, tokens, ask, run };
 }
 
@@ -73,7 +72,7 @@ test("a token that does not come in time ends the wait, before the first ask and
   const never = () => new Promise<never>(() => {});
   const signal = AbortSignal.abort();
   const { ask, tokens, events } = setup({ failures: [DEAD] });
-  const waiting = withToken({ ...tokens, get: never }, weixinSlot(), ask, { signal, endpoint: "test" });
+  const waiting = withToken({ ...tokens, get: never }, weixinSlot(), ask, { signal });
   expect((await failureOf(waiting)).code).toBe("upstream_timeout");
   expect(events).toEqual([]);
   const over = new AbortController();
@@ -83,7 +82,6 @@ test("a token that does not come in time ends the wait, before the first ask and
   };
   const again = withToken({ ...tokens, replace }, weixinSlot(), ask, {
     signal: over.signal,
-    endpoint: "test",
   });
   expect((await failureOf(again)).code).toBe("upstream_timeout");
   expect(events).toEqual(["ask first"]);

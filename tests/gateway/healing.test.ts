@@ -41,6 +41,32 @@ test("a call whose token died is sent once more with another, and the caller get
   expect(it.sandbox.calls(INFO)).toBe(1);
 });
 
+test("P2: a second invalidation within 10 s is healed at once too, and nobody is given the refused token", async () => {
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
+  const token = await it.token();
+  for (let n = 0; n < 3; n++) {
+    const dead = await it.realToken();
+    it.sandbox.killTokens(WX.appId);
+    expect((await it.send(`${INFO}?access_token=${token}`)).errcode).toBeUndefined();
+    expect(await it.realToken()).not.toBe(dead);
+    it.world.clock.advance(1000);
+  }
+});
+
+test("P2: while no other token is available, a token that was refused and is dead is given to nobody", async () => {
+  await using it = await GatewayHarness.create();
+  const token = await it.token();
+  it.sandbox.killTokens(WX.appId);
+  it.sandbox.inject({ kind: "error", errcode: 40164, endpoint: STABLE, times: Infinity });
+  expect((await it.send(`${INFO}?access_token=${token}`)).errcode).toBe(40001);
+  const query = `grant_type=client_credential&appid=${WX_APP}&secret=${it.key}`;
+  const answer = await it.send(`/cgi-bin/token?${query}`);
+  expect([answer.errcode, answer.text]).toEqual([40164, expect.not.stringContaining(token)]);
+  it.sandbox.clearFaults();
+  it.world.clock.advance(30_000);
+  expect(await it.token()).not.toBe(token);
+});
+
 test("a real token that was rejected goes on for its holder, with the current one in its place", async () => {
   await using it = await GatewayHarness.create();
   const token = await it.token();
