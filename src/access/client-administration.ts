@@ -12,6 +12,7 @@ import {
   isSame,
   type NewClientSettings,
   auditDetail,
+  checkUse,
   validateSettings,
   withDefaults,
 } from "./client-settings.ts";
@@ -49,14 +50,15 @@ export class ClientAdministration {
   /**
    * Creates a client. False when the same client exists already, so that the request is idempotent.
    *
-   * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network, or for
-   *   real tokens beside a policy that refuses anything.
+   * @throws {ServiceError} `conflict` when there is another of that name; `invalid_parameter` for a bad network, for
+   *   real tokens beside a policy that refuses anything, or for virtual ones without a use.
    */
   async create(name: string, input: NewClientSettings, { actor }: ChangeOptions): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
     const settings = withDefaults(input);
     validateSettings(settings);
-    if (this.#exists(name, settings)) return false;
+    if (this.#exists(name, settings, input)) return false;
+    checkUse(settings);
     this.#checkExpiry(settings.expiresAt);
     const now = clock.now();
     const client = { name, ...settings, createdAt: now, updatedAt: now };
@@ -66,7 +68,7 @@ export class ClientAdministration {
       if (!(error instanceof ServiceError && error.code === "conflict")) throw error;
       // Another process was faster, perhaps with the same client.
       await directory.refresh();
-      if (this.#exists(name, settings)) return false;
+      if (this.#exists(name, settings, input)) return false;
       throw error;
     }
     await this.#reload();
@@ -91,6 +93,7 @@ export class ClientAdministration {
     };
     // Not what stands: an address list must not wait until an old grant is mended.
     validateSettings(change);
+    if (change.grants) checkUse(changed);
     await store.update(changed, entryOf("client.updated", actor, name, auditDetail(change)));
     await this.#reload();
   }
@@ -176,10 +179,17 @@ export class ClientAdministration {
     }
   }
 
-  /** Whether the same client exists. Throws `conflict` when there is another of that name. */
-  #exists(name: string, settings: ClientSettings): boolean {
+  /** Whether the same client exists, with any defaults. Throws `conflict` when there is another of that name. */
+  #exists(name: string, settings: ClientSettings, { delivery, policy }: NewClientSettings): boolean {
     const current = this.#parts.directory.find(name);
-    if (!current || (!current.damaged && isSame(current, settings))) return current !== undefined;
+    if (!current) return false;
+    // What was the default when it was made may be another by now.
+    const wanted = {
+      ...settings,
+      delivery: delivery ?? current.delivery,
+      policy: policy ?? current.policy,
+    };
+    if (!current.damaged && isSame(current, wanted)) return true;
     throw new ServiceError(
       "conflict",
       "该客户端已存在且内容不同，请改用修改 (the client exists with other settings; update it instead)",

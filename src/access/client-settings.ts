@@ -1,12 +1,12 @@
 import { ServiceError } from "../errors.ts";
 import { ALLOW_ALL, isUnrestricted, policyFields, SAFE } from "./api-policy.ts";
-import { ANY_APP, type Client, type Grant, SERVICE_ACTIONS } from "./client.ts";
+import { type Action, ANY_APP, type Client, type Grant, grantTable, SERVICE_ACTIONS } from "./client.ts";
 import { Networks } from "./networks.ts";
 
 /** What an administrator decides about a client. */
 export type ClientSettings = Omit<Client, "name" | "createdAt" | "updatedAt" | "version">;
 
-/** The same of a new client, whose delivery and policy have defaults by environment. */
+/** The same of a new client, whose delivery and policy have defaults. */
 export type NewClientSettings = Omit<ClientSettings, "delivery" | "policy"> &
   Partial<Pick<ClientSettings, "delivery" | "policy">>;
 
@@ -14,16 +14,14 @@ export type NewClientSettings = Omit<ClientSettings, "delivery" | "policy"> &
 const PRODUCTION = /^(prod|production|prd|online)$/i;
 
 /**
- * The settings of a new client: outside production it gets virtual tokens by default, and may neither message real users
- * nor delete or set what production uses.
+ * The settings of a new client: by default it gets virtual tokens, which heal in programs that never fetch another; and
+ * outside production it may neither message real users nor delete or set what production uses.
  *
  * @throws {ServiceError} `invalid_parameter` when real tokens are asked for beside a policy that refuses anything.
  */
 export function withDefaults(input: NewClientSettings): ClientSettings {
-  const isProduction = PRODUCTION.test(input.environment);
-  const policy = input.policy ?? (isProduction ? ALLOW_ALL : SAFE);
-  const usual = isProduction && isUnrestricted(policy) ? "real" : "virtual";
-  const settings = { ...input, policy, delivery: input.delivery ?? usual };
+  const policy = input.policy ?? (PRODUCTION.test(input.environment) ? ALLOW_ALL : SAFE);
+  const settings = { ...input, policy, delivery: input.delivery ?? "virtual" };
   checkDelivery(settings);
   return settings;
 }
@@ -56,6 +54,29 @@ export function validateSettings({ grants = [], networks = [], policy }: Partial
       "invalid_parameter",
       "预设all允许向任何人发消息，test_openids请改用其他预设（如safe）或去掉test_openids (the preset all lets messages go to anybody: take another, such as safe, or leave test_openids out)",
     );
+}
+
+/** What a virtual token is good for, or what a client without any use of it may do all the same. */
+const USES: readonly Action[] = ["api:call", "ticket:read", "login"];
+
+/**
+ * Refuses grants by which a client gets virtual tokens of an app and can do nothing there.
+ *
+ * @throws {ServiceError} `invalid_parameter`, which names the apps.
+ */
+export function checkUse({ grants, delivery }: Pick<ClientSettings, "grants" | "delivery">): void {
+  if (delivery === "real") return;
+  const allows = grantTable(grants);
+  const apps = new Set(grants.flatMap((grant) => grant.apps));
+  const useless = [...apps].filter(
+    (app) => allows("token:read", app) && !USES.some((action) => allows(action, app)),
+  );
+  if (useless.length === 0) return;
+  const names = useless.join(", ");
+  throw new ServiceError(
+    "invalid_parameter",
+    `虚拟token只能经本服务使用，而该客户端在 ${names} 上无法使用：请同时授予 api:call、ticket:read 或 login，或去掉 token:read；自行调用微信的程序请用 --delivery real (a virtual token works through this service only, where the client may do nothing with that of ${names}: grant api:call, ticket:read or login too, or take token:read away; for programs that call WeChat themselves use --delivery real)`,
+  );
 }
 
 /** Whether two clients have the same settings. */

@@ -53,8 +53,8 @@ const grants = Type.Array(
   {
     maxItems: 100,
     description:
-      "Which apps (`*` for all) × which actions; `admin` includes everything, and it and `metrics:read` need `*`. 可用的应用（`*`为全部）及操作；`admin`包含全部权限；`admin`和`metrics:read`的应用须为`*`。",
-    examples: [[{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }]],
+      "Which apps (`*` for all) × which actions; with virtual tokens `token:read` needs `api:call`, `ticket:read` or `login` on the same app; `admin` includes everything, and it and `metrics:read` need `*`. 可用的应用（`*`为全部）及操作；虚拟token的 `token:read` 须与同一应用的 `api:call`、`ticket:read` 或 `login` 之一同时授予；`admin`包含全部权限；`admin`和`metrics:read`的应用须为`*`。",
+    examples: [[{ apps: ["wx0000000000000001"], actions: ["token:read", "api:call"] }]],
   },
 );
 
@@ -88,7 +88,7 @@ const delivery = Type.Unsafe<Delivery>(
     DELIVERIES.map((each) => Type.Literal(each)),
     {
       description:
-        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway accepts. Default `real` for production, else `virtual`; with a policy that refuses anything always `virtual`. 发放真实access_token，或只有本服务网关接受的虚拟token；生产环境默认 `real`，其余 `virtual`；有限制的策略只能 `virtual`。",
+        "`real`: WeChat's own access tokens; `virtual`: tokens of ours in their place, which only our gateway accepts. Default `virtual`; `real` is for programs that call WeChat themselves, and needs a policy that refuses nothing. 发放真实access_token，或只有本服务网关接受的虚拟token；默认 `virtual`；自行调用微信的程序用 `real`，此时策略不能有任何限制。",
       examples: ["virtual"],
     },
   ),
@@ -206,6 +206,10 @@ export const rollBody = Type.Object(
   { additionalProperties: false },
 );
 
+const baseUrl = Type.String({
+  description: "What programs use in the place of WeChat's base URL. 程序中代替微信接口地址的地址。",
+});
+
 /** One client as it is shown. */
 export const clientData = Type.Object({
   client: Type.String(),
@@ -258,13 +262,23 @@ export const keyData = Type.Object(keyFields);
 export const createdKeyData = Type.Object({
   ...keyFields,
   api_key: Type.String({ description: "The key itself, shown only now. 密钥本身，仅显示这一次。" }),
+  base_url: baseUrl,
+});
+
+/** A client that was just made. */
+export const createdClientData = Type.Object({
+  ...clientData.properties,
+  base_url: baseUrl,
+  note: Type.Optional(
+    Type.String({ description: "Where its tokens work, if they are virtual. 虚拟token的适用范围。" }),
+  ),
 });
 
 /** A client for the documentation. */
 export const CLIENT_EXAMPLE = {
   client: "order-service",
   environment: "dev",
-  grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "ticket:sign"] }],
+  grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "api:call"] }],
   networks: ["10.0.0.0/8"],
   delivery: "virtual",
   policy: { preset: "safe", allow: [], deny: [] },
@@ -281,3 +295,6 @@ export const KEY_EXAMPLE = {
   created_at: 1_795_320_000_000,
   last_used_at: 1_795_320_060_000,
 };
+
+/** Where the service is, for the documentation. */
+export const BASE_URL_EXAMPLE = "https://token.example.com";

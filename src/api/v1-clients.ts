@@ -13,10 +13,12 @@ import type { ClientDirectory } from "../access/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../access/client.ts";
 import {
   afterClient,
+  BASE_URL_EXAMPLE,
   client,
   CLIENT_EXAMPLE,
   clientChangeBody,
   clientData,
+  createdClientData,
   createdKeyData,
   key,
   KEY_EXAMPLE,
@@ -41,14 +43,18 @@ export interface ClientRouteParts {
 export function clientRoutes(parts: ClientRouteParts) {
   const { access, clients, clientAdministration: administration, clock } = parts;
   const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
-  const show = (name: string, status = 200) => {
+  const show = (name: string, status = 200, more: (client: Client) => object = () => ({})) => {
     const found = clients.find(name);
     if (!found) throw new ServiceError("not_found", "没有该客户端 (no such client)");
-    return new Reply(clientFields(found), { status, headers: { etag: etagOf(found.version) } });
+    const data = { ...clientFields(found), ...more(found) };
+    return new Reply(data, { status, headers: { etag: etagOf(found.version) } });
   };
   const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
-  const created = ({ record, key: made }: CreatedKey) =>
-    new Reply({ ...keyFields(record), api_key: made.reveal() }, { status: 201 });
+  const created = ({ record, key: made }: CreatedKey, request: Request) =>
+    new Reply(
+      { ...keyFields(record), api_key: made.reveal(), base_url: baseUrlOf(request) },
+      { status: 201 },
+    );
   return (
     new Elysia({ prefix: "/v1/clients" })
       // Before validation: only administrators learn what is wrong with a request.
@@ -85,7 +91,7 @@ export function clientRoutes(parts: ClientRouteParts) {
       )
       .post(
         "",
-        async ({ body, actor }) => {
+        async ({ body, actor, request }) => {
           const settings: NewClientSettings = {
             environment: body.environment,
             grants: body.grants,
@@ -97,16 +103,19 @@ export function clientRoutes(parts: ClientRouteParts) {
             ...(body.policy && { policy: policyOf(body.policy) }),
           };
           const isNew = await administration.create(body.client, settings, { actor });
-          return show(body.client, isNew ? 201 : 200);
+          return show(body.client, isNew ? 201 : 200, (made) => reachOf(made, baseUrlOf(request)));
         },
         route(rules, {
           body: newClientBody,
           detail: {
             summary: "Create a client · 创建客户端",
             description:
-              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。",
+              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. `note` says where virtual tokens work: through this service only; for programs that call WeChat themselves use `delivery` `real`. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。`note` 说明虚拟token只能经本服务使用；自行调用微信的程序请将 `delivery` 设为 `real`。",
             tags: ["clients"],
-            responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
+            responses: answersOf("The client. 客户端。", createdClientData, {
+              ...CLIENT_EXAMPLE,
+              ...reachOf({ delivery: "virtual" }, BASE_URL_EXAMPLE),
+            }),
           },
         }),
       )
@@ -177,9 +186,9 @@ export function clientRoutes(parts: ClientRouteParts) {
       )
       .post(
         "/:client/keys",
-        async ({ params, body, actor }) => {
+        async ({ params, body, actor, request }) => {
           const options = { label: body.label ?? "default", expiresAt: body.expires_at };
-          return created(await administration.createKey(params.client, options, { actor }));
+          return created(await administration.createKey(params.client, options, { actor }), request);
         },
         route(rules, {
           params: Type.Object({ client }),
@@ -192,15 +201,17 @@ export function clientRoutes(parts: ClientRouteParts) {
             responses: answersOf("The key (HTTP 201). 密钥（HTTP 201）。", createdKeyData, {
               ...KEY_EXAMPLE,
               api_key: "ats_4fGh7Kq2…",
+              base_url: BASE_URL_EXAMPLE,
             }),
           },
         }),
       )
       .post(
         "/:client/keys/:key/roll",
-        async ({ params, body, actor }) => {
+        async ({ params, body, actor, request }) => {
           const overlapMs = (body.overlap ?? OVERLAP_SECONDS) * 1000;
-          return created(await administration.rollKey(params.client, params.key, overlapMs, { actor }));
+          const made = await administration.rollKey(params.client, params.key, overlapMs, { actor });
+          return created(made, request);
         },
         route(rules, {
           params: Type.Object({ client, key }),
@@ -213,6 +224,7 @@ export function clientRoutes(parts: ClientRouteParts) {
             responses: answersOf("The new key (HTTP 201). 新密钥（HTTP 201）。", createdKeyData, {
               ...KEY_EXAMPLE,
               api_key: "ats_4fGh7Kq2…",
+              base_url: BASE_URL_EXAMPLE,
             }),
           },
         }),
@@ -254,6 +266,20 @@ function changeOf(body: ChangeBody): Partial<ClientSettings> {
 function policyOf(policy: NonNullable<ChangeBody["policy"]>): ApiPolicy {
   const { preset, allow = [], deny = [], test_openids: testOpenids = [] } = policy;
   return { preset, allow, deny, ...(testOpenids.length > 0 && { testOpenids }) };
+}
+
+/** Where whoever sent the request found this service. */
+function baseUrlOf({ url, headers }: Request): string {
+  const { origin } = new URL(url);
+  // A proxy in front ended TLS. It is only shown, so that it need not be trusted.
+  return headers.get("x-forwarded-proto") === "https" ? origin.replace(/^http:/, "https:") : origin;
+}
+
+/** What the maker of a client must know of its tokens. */
+function reachOf({ delivery }: Pick<Client, "delivery">, baseUrl: string) {
+  if (delivery === "real") return { base_url: baseUrl };
+  const note = `virtual：只能经 ${baseUrl} 使用；自行调用微信的程序请用 --delivery real (virtual: works through ${baseUrl} only; for programs that call WeChat themselves use --delivery real)`;
+  return { base_url: baseUrl, note };
 }
 
 /** JSON leaves out what is undefined. */

@@ -27,8 +27,10 @@ import {
   clientsText,
   clientText,
   createClient,
+  firstSteps,
   type NewClient,
   takeGrants,
+  virtualNote,
 } from "./client.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { ALL_APPS, CLIENT, clientOf, EXPIRES, findActions, findApps } from "./argument-values.ts";
@@ -54,8 +56,12 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         "此命令不会生成密钥，请另用 accesstoken keys create。",
       ),
       bilingual(
-        "Without --delivery and --policy: in prod, production, prd and online real tokens and all paths; elsewhere virtual tokens and safe.",
-        "不带 --delivery 和 --policy 时：prod、production、prd和online为真实token和全部接口，其他环境为虚拟token和 safe。",
+        "Without --delivery: virtual tokens, which work through this service only; for programs that call WeChat themselves: --delivery real.",
+        "不带 --delivery 时为虚拟token，只能经本服务使用；自行调用微信的程序请用 --delivery real。",
+      ),
+      bilingual(
+        "Without --policy: all paths in prod, production, prd and online, in any case; elsewhere safe.",
+        "不带 --policy 时：prod、production、prd和online（不区分大小写）为全部接口，其他环境为 safe。",
       ),
     ],
     positionals: [CLIENT],
@@ -167,6 +173,8 @@ async function addClient(at: Managing): Promise<void> {
   });
   await noteMissingApps(at, grant);
   await show(data, () => clientText(data));
+  if (data.delivery === "virtual") at.note(virtualNote(at, data));
+  at.note(firstSteps(at, data));
 }
 
 /** A grant may come before its app, but more often its app is misspelt. */

@@ -1,13 +1,13 @@
-import { bilingual } from "./arguments.ts";
+import { bilingual, type Text } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { PolicyFields } from "../access/api-policy.ts";
 import type { Action, Delivery, Grant } from "../access/client.ts";
-import type { clientData } from "../api/v1-clients-schema.ts";
+import type { clientData, createdClientData } from "../api/v1-clients-schema.ts";
 import { ServiceError } from "../errors.ts";
 import { type ApiAnswer, apiPath, ApiRefusal } from "./api.ts";
 import { ALL_APPS, clientOf } from "./argument-values.ts";
 import type { Managing } from "./managing.ts";
-import { localTime, textFields, textTable } from "./terminal.ts";
+import { localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 /** A client as `/v1` shows it. */
 export type ClientData = Static<typeof clientData>;
@@ -28,19 +28,46 @@ export interface NewClient {
 const DIFFERS =
   "授权用 clients grant 或 revoke 修改，其余用 clients set 修改 (clients grant or revoke changes its grants, clients set the rest)";
 
+/** One that was just made. */
+type CreatedClientData = Static<typeof createdClientData>;
+
 /** Makes a client. */
-export async function createClient({ api, note }: Managing, body: NewClient): Promise<ClientData> {
+export async function createClient({ api, note }: Managing, body: NewClient): Promise<CreatedClientData> {
   const answer = await post(api, body);
   if (answer.status !== 201) note(bilingual("It exists already, unchanged", "该客户端已存在，且完全相同"));
   return answer.data;
 }
 
-async function post(api: Managing["api"], body: NewClient): Promise<ApiAnswer<ClientData>> {
+async function post(api: Managing["api"], body: NewClient): Promise<ApiAnswer<CreatedClientData>> {
   try {
-    return await api.send<ClientData>({ method: "POST", path: "/v1/clients", body });
+    return await api.send<CreatedClientData>({ method: "POST", path: "/v1/clients", body });
   } catch (error) {
     throw error instanceof ApiRefusal && error.status === 409 ? error.hinted(DIFFERS) : error;
   }
+}
+
+/** Where programs find the service: as the person wrote it, else as the answer has it. */
+function baseUrlOf({ args }: Managing, { base_url: baseUrl }: { readonly base_url: string }): string {
+  return plainText(args.find("url") ?? baseUrl);
+}
+
+/** What a program of a new client changes, and a first request with its key. */
+export function firstSteps(at: Managing, created: { readonly base_url: string }): Text {
+  const url = baseUrlOf(at, created);
+  const curl = `  curl -H "Authorization: Bearer $KEY" '${url}/v1/apps'`;
+  return bilingual(
+    `In the program, ${url} takes the place of https://api.weixin.qq.com and https://qyapi.weixin.qq.com, the key that of the secret. A first request with the key:\n${curl}`,
+    `在程序中用 ${url} 代替 https://api.weixin.qq.com 和 https://qyapi.weixin.qq.com，用密钥代替secret。用密钥试一下：\n${curl}`,
+  );
+}
+
+/** Where virtual tokens work. */
+export function virtualNote(at: Managing, created: { readonly base_url: string }): Text {
+  const url = baseUrlOf(at, created);
+  return bilingual(
+    `virtual: works through ${url} only; for programs that call WeChat themselves use --delivery real`,
+    `virtual：只能经 ${url} 使用；自行调用微信的程序请用 --delivery real`,
+  );
 }
 
 /** How often a change is tried when others change the same client meanwhile. */

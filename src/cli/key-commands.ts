@@ -2,7 +2,7 @@ import { isAdmin } from "../access/client.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { type CommandSpec, usageError, option, bilingual } from "./arguments.ts";
-import { type ClientData, createClient } from "./client.ts";
+import { type ClientData, createClient, firstSteps } from "./client.ts";
 import {
   ALL_APPS,
   CLIENT,
@@ -111,10 +111,11 @@ async function createKey(at: Managing): Promise<void> {
       ? {}
       : { expires_at: parseInstant("expires", expires, terminal.clock.now(), false) }),
   };
-  await makeKey(at, client, async () => {
+  const created = await makeKey(at, client, async () => {
     if (args.isSet("admin")) await haveAdmin(at);
     return { path: keysPath(client), body };
   });
+  at.note(firstSteps(at, created));
 }
 
 async function rollKey(at: Managing): Promise<void> {

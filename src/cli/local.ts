@@ -21,6 +21,8 @@ export interface LocalTransportOptions {
 export class LocalTransport implements Transport {
   readonly #options: LocalTransportOptions;
   #service: Promise<LocalService> | undefined;
+  /** Where programs of this machine find the service that the configuration is for. */
+  #origin = "http://localhost";
 
   constructor(options: LocalTransportOptions) {
     this.#options = options;
@@ -31,7 +33,7 @@ export class LocalTransport implements Transport {
     const service = await this.#service;
     const { method, path, body } = request;
     return service.handle(
-      new Request(`http://localhost${path}`, {
+      new Request(`${this.#origin}${path}`, {
         method,
         headers: requestHeaders(request),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -47,7 +49,9 @@ export class LocalTransport implements Transport {
 
   async #open(): Promise<LocalService> {
     const config = loadConfig();
-    const { databasePath } = config;
+    const { databasePath, host, port } = config;
+    const isHere = /^(0\.0\.0\.0|127\..*|::1?)$/.test(host);
+    this.#origin = `http://${isHere ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
     if (!this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
     const events = new EventBus();
     events.subscribe((event) => {

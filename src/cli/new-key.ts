@@ -36,13 +36,14 @@ export async function makeKey(
   at: Managing,
   client: string,
   requestOf: () => Promise<KeyRequest>,
-): Promise<void> {
+): Promise<CreatedKeyData> {
   const out = at.args.find("out");
   const file = out === undefined ? undefined : new NewFile(out);
   const data = await requestKey(at, client, file, requestOf);
   if (!isRemote(at.args)) await systemClock.sleep(LEARNED_MS);
   if (file) await showKept(at, data);
   else await showOnce(at, client, data);
+  return data;
 }
 
 /** Has the key made, and written to the file; where that fails no file is left. */
@@ -103,7 +104,10 @@ async function showOnce(at: Managing, client: string, data: CreatedKeyData): Pro
 }
 
 /** The key's public name and facts. */
-async function showKept(at: Managing, { api_key: _key, ...shown }: CreatedKeyData): Promise<void> {
+async function showKept(
+  at: Managing,
+  { api_key: _key, base_url: _url, ...shown }: CreatedKeyData,
+): Promise<void> {
   try {
     await at.show(shown, () => keysText([shown]));
   } catch (cause) {

@@ -29,12 +29,12 @@ function refusalOf(work: () => unknown): ServiceError {
 }
 
 test.each([
-  ["prod", {}, "real", ALLOW_ALL],
+  ["prod", {}, "virtual", ALLOW_ALL],
   ["pre", {}, "virtual", SAFE],
   ["dev", {}, "virtual", SAFE],
   ["preprod", {}, "virtual", SAFE],
   ["prod-2", {}, "virtual", SAFE],
-  ["prod", { delivery: "virtual" }, "virtual", ALLOW_ALL],
+  ["prod", { delivery: "real" }, "real", ALLOW_ALL],
   ["prod", { policy: READING }, "virtual", READING],
   ["prod", { policy: ALL_BUT_ONE }, "virtual", ALL_BUT_ONE],
   ["dev", { policy: ALLOW_ALL }, "virtual", ALLOW_ALL],
@@ -80,7 +80,7 @@ test("test openids are refused beside a preset that lets messages go to anybody,
 });
 
 test("a policy that refuses anything makes a real client virtual; everything else leaves it what it is", () => {
-  const real = withDefaults(said("prod"));
+  const real = withDefaults(said("prod", { delivery: "real" }));
   const virtual = withDefaults(said("dev"));
   expect(changeWithDelivery(real, { policy: READING })).toEqual({ policy: READING, delivery: "virtual" });
   expect(changeWithDelivery(real, { policy: ALLOW_ALL })).toEqual({ policy: ALLOW_ALL });

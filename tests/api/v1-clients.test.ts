@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { BOT, BOT_KEYS, botWorld, CLIENTS, NEW_BOT } from "../support/managing-harness.ts";
+import { WX } from "../support/harness.ts";
+import { BOT, BOT_KEYS, botWorld, CLIENTS, ManagingHarness, NEW_BOT } from "../support/managing-harness.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -12,7 +13,10 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
   const now = t.world.clock.now();
   const reach = { delivery: "virtual", policy: { preset: "safe", allow: [], deny: [] } };
   const shown = { ...NEW_BOT, networks: [], ...reach, created_at: now, updated_at: now, version: FIRST };
-  expect([t.made.data, t.made.headers.get("etag")]).toEqual([shown, `"${FIRST}"`]);
+  const url = t.world.service.url;
+  const note = expect.stringContaining(`(virtual: works through ${url} only; for programs that call WeChat`);
+  const made = { ...shown, base_url: url, note };
+  expect([t.made.data, t.made.headers.get("etag")]).toEqual([made, `"${FIRST}"`]);
   const [entry] = await t.at.audited();
   expect(entry).toEqual({
     by: "admin",
@@ -24,7 +28,7 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
   const count = t.at.auditCount();
   t.world.clock.advance(1000);
   const again = await t.at.ask("POST", CLIENTS, NEW_BOT);
-  expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, shown, `"${FIRST}"`]);
+  expect([again.status, again.data, again.headers.get("etag")]).toEqual([200, made, `"${FIRST}"`]);
   const spelt = { delivery: "virtual", policy: { preset: "safe" } };
   expect((await t.at.ask("POST", CLIENTS, { ...NEW_BOT, ...spelt })).status).toBe(200);
   const others = [
@@ -131,7 +135,7 @@ test("P7: a change of what is given raises the version, null is none, and If-Mat
 
 test("P7: a policy that refuses anything makes a real client virtual, and real tokens need a policy that does not", async () => {
   await using t = await botWorld();
-  const prod = { ...NEW_BOT, client: "prod-bot", environment: "prod" };
+  const prod = { ...NEW_BOT, client: "prod-bot", environment: "prod", delivery: "real" };
   const all = { preset: "all", allow: [], deny: [] };
   const made = await t.at.ask("POST", CLIENTS, prod);
   expect(made.data).toMatchObject({ delivery: "real", policy: all });
@@ -319,4 +323,64 @@ test("P7: no change of clients and keys is done while the audit can't be written
   expect(await stand()).toEqual(before);
   t.at.mendAudit();
   expect((await t.at.ask("DELETE", `${BOT_KEYS}/${prefix}`)).status).toBe(200);
+});
+
+test("tokens are virtual in every environment unless real ones are asked for; who has them stays as it was", async () => {
+  await using at = await ManagingHarness.create();
+  const grants = NEW_BOT.grants;
+  const make = async (environment: string, more: object = {}) =>
+    (await at.ask("POST", CLIENTS, { client: environment.toLowerCase(), environment, grants, ...more })).data;
+  for (const [environment, preset] of [
+    ["dev", "safe"],
+    ["prod", "all"],
+    ["PRODUCTION", "all"],
+    ["Prd", "all"],
+    ["online", "all"],
+    ["preprod", "safe"],
+  ] as const)
+    expect(await make(environment)).toMatchObject({ environment, delivery: "virtual", policy: { preset } });
+  const real = { client: "real", environment: "prod", grants };
+  const made = await at.ask("POST", CLIENTS, { ...real, delivery: "real" });
+  expect([made.status, made.data["delivery"], made.data["note"]]).toEqual([201, "real", undefined]);
+  // As programs sent it while real was the default.
+  const again = await at.ask("POST", CLIENTS, real);
+  expect([again.status, again.data["delivery"]]).toEqual([200, "real"]);
+  expect((await at.ask("POST", CLIENTS, { ...real, delivery: "virtual" })).status).toBe(409);
+});
+
+const on = (app: string, ...actions: string[]) => ({ apps: [app], actions });
+
+test.each([
+  [[on("wx1", "token:read")], 400],
+  [[on("wx1", "token:read", "ticket:sign", "token:refresh")], 400],
+  [[on("wx1", "token:read"), on("wx2", "api:call")], 400],
+  [[on("*", "token:read"), on("wx1", "api:call")], 400],
+  [[on("wx1", "token:read", "api:call")], 201],
+  [[on("wx1", "token:read", "ticket:read")], 201],
+  [[on("wx1", "token:read"), on("wx1", "login")], 201],
+  [[on("wx1", "token:read"), on("*", "api:call")], 201],
+  [[on("*", "admin")], 201],
+  [[on("wx1", "ticket:sign")], 201],
+  [[], 201],
+])("a new client with virtual tokens and %j is %i", async (grants, expected) => {
+  await using at = await ManagingHarness.create();
+  const { status, msg } = await at.ask("POST", CLIENTS, { client: "new", environment: "prod", grants });
+  expect(status).toBe(expected);
+  if (expected === 400) expect(msg).toMatch(/(wx1|\*).*--delivery real/);
+  const real = { client: "real", environment: "prod", grants, delivery: "real" };
+  expect((await at.ask("POST", CLIENTS, real)).status).toBe(201);
+});
+
+test("a client with useless virtual tokens from before may be changed in everything but to such grants", async () => {
+  await using t = await botWorld();
+  const useless = [on(WX.appId, "token:read")];
+  const { database } = t.at;
+  database.run("UPDATE clients SET grants = ? WHERE name = 'bot'", [JSON.stringify(useless)]);
+  database.run("UPDATE revisions SET number = number + 1 WHERE name = 'clients'");
+  const change = async (body: object) => (await t.at.ask("PATCH", BOT, body)).status;
+  expect(await change({ rate_limit: 5 })).toBe(200);
+  expect(await change({ policy: { preset: "read-only" } })).toBe(200);
+  expect(await change({ grants: useless })).toBe(400);
+  expect(await change({ grants: NEW_BOT.grants })).toBe(200);
+  expect(await change({ grants: useless, policy: { preset: "all" }, delivery: "real" })).toBe(200);
 });

@@ -8,7 +8,8 @@ const DAY_MS = 86_400_000;
 test("P6: a key is shown once, is known by its public beginning, and a label is given once", async () => {
   await using t = await botWorld();
   const made = await t.at.ask("POST", BOT_KEYS, { label: "laptop" });
-  const { api_key, ...shown } = made.data;
+  const { api_key, base_url, ...shown } = made.data;
+  expect(base_url).toBe(t.world.service.url);
   expect(isWellFormedApiKey(api_key)).toBe(true);
   const now = t.world.clock.now();
   expect<object>(shown).toEqual({

@@ -22,7 +22,9 @@ test("a new key is printed alone, with a note that it is shown once", async () =
   const args = ["keys", "create", "bot", "--label", "ci", "--expires", "2027-01-31T00:00Z"];
   const { code, stdout, stderr } = await world.run(args);
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
-  expect(stderr).toBe(`Key ${NAME} of bot. It is shown this once: keep it safe\n`);
+  expect(stderr).toStartWith(`Key ${NAME} of bot. It is shown this once: keep it safe\n`);
+  expect(stderr).toContain(`In the program, ${world.url} takes the place of https://api.weixin.qq.com`);
+  expect(stderr).toEndWith(`  curl -H "Authorization: Bearer $KEY" '${world.url}/v1/apps'\n`);
   expect(world.asked).toEqual(["POST /v1/clients/bot/keys"]);
   expect(world.arrived[0]?.body).toEqual({ label: "ci", expires_at: Date.UTC(2027, 0, 31) });
   const json = await world.run(["keys", "create", "bot", "--json"]);

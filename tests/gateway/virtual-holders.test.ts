@@ -129,7 +129,7 @@ test("a virtual token dies at once with its key, and with its client", async () 
 
 test("a virtual token is good for its app alone, and for what its client is granted", async () => {
   await using it = await GatewayHarness.create({
-    client: { delivery: "virtual", grants: [{ apps: [WX_APP], actions: ["token:read"] }] },
+    client: { delivery: "virtual", grants: [{ apps: [WX_APP], actions: ["token:read", "login"] }] },
   });
   const token = await it.token();
   const { errcode, errmsg } = await it.send(`${INFO}?access_token=${token}`);

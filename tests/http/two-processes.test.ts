@@ -6,7 +6,11 @@ import { Harness, WX } from "../support/harness.ts";
 const CLIENTS = "/v1/clients";
 const BOT = "/v1/clients/bot";
 const KEYS = `${BOT}/keys`;
-const NEW = { client: "bot", environment: "dev", grants: [{ apps: [WX.appId], actions: ["token:read"] }] };
+const NEW = {
+  client: "bot",
+  environment: "dev",
+  grants: [{ apps: [WX.appId], actions: ["token:read", "api:call"] }],
+};
 const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
 
 /** Two services in processes of their own on one database, and an administrator who asks either. */

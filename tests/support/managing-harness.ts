@@ -78,13 +78,13 @@ export class ManagingHarness {
 }
 
 export const CLIENTS = "/v1/clients";
-/** A client that may read a token: its path, the path of its keys, and what it is made of. */
+/** A client that may read a token and use it: its path, the path of its keys, and what it is made of. */
 export const BOT = `${CLIENTS}/bot`;
 export const BOT_KEYS = `${BOT}/keys`;
 export const NEW_BOT = {
   client: "bot",
   environment: "dev",
-  grants: [{ apps: [WX.appId], actions: ["token:read"] }],
+  grants: [{ apps: [WX.appId], actions: ["token:read", "api:call"] }],
 };
 
 /** A world with that client, which has no key. */
