@@ -100,7 +100,7 @@ test("P4: a white list that lacks us blocks the app, names the address to add, a
   expect(blocked).toEqual({
     state: "blocked",
     generation: 0,
-    next_attempt_at: world.clock.now() + 600_000,
+    next_attempt_at: world.clock.now() + 30_000,
     last_failure: {
       code: 40164,
       errcode: 40164,

@@ -147,10 +147,10 @@ test.each(VERBS)(
     }
     expect(it.sandbox.calls(path)).toBe(1);
     // The token is asked for from any address, also once the one at hand is over.
-    it.clock.advance(7_200_000 - 100_000);
+    it.clock.advance(7_200_000 - 20_000);
     await ask(it.login, "sandbox-code-7", CONTACTS_SLOT);
     await untrusted(it.login, 8);
-    it.clock.advance(100_000);
+    it.clock.advance(20_000);
     expect((await it.tokens.get(tokenOf(WECOM_SLOT))).isUsable()).toBeTrue();
     expect((await untrusted(it.login, 9)).retryAfterMs).toBeGreaterThan(0);
     change(undefined);
