@@ -20,14 +20,13 @@ export class MediaStore {
   readonly #media = new Map<string, Medium>();
 
   /**
-   * Stores the part `media` of a multipart body, and for a permanent video what the part `description` says.
+   * Stores the part `media` of a multipart body, its type from the query or the part `type`, and for a permanent video what the part `description` says.
    *
    * @throws {Refusal} 40097 for a type that doesn't exist, 44001 for a file that is missing or empty.
    */
   async store(request: SandboxRequest): Promise<Medium> {
-    const type = request.query.get("type") ?? "";
+    const { file, description, type } = await uploadedFile(request);
     if (!TYPES.has(type)) throw new Refusal(40097, "invalid args");
-    const { file, description } = await uploadedFile(request);
     const bytes = new Uint8Array(await file.arrayBuffer());
     const about = aboutOf(description);
     const medium: Medium = {
@@ -68,17 +67,23 @@ export function downloadHeaders(medium: Medium): Record<string, string> {
 }
 
 /**
- * The part `media` of a multipart body, and the text of its part `description` if there is one.
+ * The part `media` of a multipart body, the text of its part `description` if there is one, and the type that was sent,
+ * in the query or as a part.
  *
  * @throws {Refusal} 44001 for a file that is missing or empty.
  */
 export async function uploadedFile(
   request: SandboxRequest,
-): Promise<{ file: File; description: string | undefined }> {
+): Promise<{ file: File; description: string | undefined; type: string }> {
   const form = await formOf(request);
+  const type = request.query.get("type") ?? form?.get("type");
   const [file, description] = [form?.get("media"), form?.get("description")];
   if (!(file instanceof File) || file.size === 0) throw new Refusal(44001, "empty media data");
-  return { file, description: typeof description === "string" ? description : undefined };
+  return { file, description: textOf(description), type: textOf(type) ?? "" };
+}
+
+function textOf(part: unknown): string | undefined {
+  return typeof part === "string" ? part : undefined;
 }
 
 async function formOf(request: SandboxRequest) {

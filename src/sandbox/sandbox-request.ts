@@ -125,3 +125,6 @@ export function text(value: unknown): string {
 
 /** One of the two servers of the sandbox. */
 export type SandboxHost = "weixin" | "wecom";
+
+/** What is said of a path that exists in reality, perhaps, and not here. */
+export const NO_SUCH_PATH = "沙箱没有该路径 (the sandbox does not have this path)";

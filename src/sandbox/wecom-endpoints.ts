@@ -5,6 +5,7 @@ import {
   JSON_TYPE,
   jsonAnswer,
   jsonBody,
+  NO_SUCH_PATH,
   Refusal,
   type SandboxRequest,
   wecomErrmsg,
@@ -35,10 +36,11 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/media/get", { answer: getMedia }],
 ]);
 
-/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404 without a body. */
+/** What qyapi.weixin.qq.com answers; a path that does not exist is HTTP 404, there without a body. */
 export async function answerAsWecom(platform: WecomPlatform, request: SandboxRequest): Promise<Answer> {
   const endpoint = ENDPOINTS.get(request.path);
-  if (endpoint === undefined) return { status: 404, headers: {}, body: "" };
+  if (endpoint === undefined)
+    return { status: 404, headers: { "Content-Type": "text/plain; charset=utf-8" }, body: NO_SUCH_PATH };
   try {
     return await endpoint.answer(platform, request);
   } catch (error) {
@@ -239,7 +241,8 @@ function getMember(platform: WecomPlatform, request: SandboxRequest): Answer {
   const userid = request.query.get("userid") ?? "";
   if (userid === "") throw new Refusal(40058, "invalid parameter");
   if (!USER_ID.test(userid)) throw new Refusal(60111, "userid not found");
-  return ok({ userid, name: userid, department: [1], main_department: 1, status: 1, isleader: 0, enable: 1 });
+  const inDepartment = { department: [1], order: [0], is_leader_in_dept: [0], main_department: 1 };
+  return ok({ userid, name: userid, ...inDepartment, status: 1, isleader: 0, enable: 1 });
 }
 
 /**

@@ -89,7 +89,9 @@ const CODE_IMAGE = Uint8Array.from([
   0xd9,
 ]);
 
-/** `POST /wxa/getwxacode`: the bytes of an image, or JSON with an errcode. */
+const MAX_SCENE_LENGTH = 32;
+
+/** `POST /wxa/getwxacode`, `POST /cgi-bin/wxaapp/createwxaqrcode`: the bytes of an image, or JSON with an errcode. */
 export function getCode(platform: WeixinPlatform, request: SandboxRequest): Answer {
   platform.callingApp(request);
   requirePost(request);
@@ -97,7 +99,69 @@ export function getCode(platform: WeixinPlatform, request: SandboxRequest): Answ
   if (path === "" || path.length > MAX_PATH_LENGTH) {
     throw new Refusal(40159, "invalid length for path, or the data is not json string");
   }
-  return { status: 200, headers: { "Content-Type": "image/jpeg" }, body: CODE_IMAGE };
+  return codeImage();
+}
+
+/** `POST /wxa/getwxacodeunlimit`: the same for a page and a `scene`, of which there may be any number. */
+export function getUnlimitedCode(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  platform.callingApp(request);
+  requirePost(request);
+  const { scene, page } = jsonBody(request);
+  if (text(scene) === "" || text(scene).length > MAX_SCENE_LENGTH) throw new Refusal(40129, "invalid scene");
+  if (text(page).startsWith("/")) throw new Refusal(41030, "invalid page");
+  return codeImage();
+}
+
+function codeImage(): Answer {
+  const headers = {
+    "Content-Type": "image/jpeg",
+    "Content-disposition": 'attachment; filename="QRCode.jpg"',
+  };
+  return { status: 200, headers, body: CODE_IMAGE };
+}
+
+/** How long a temporary QR code lasts where the request does not say, and at most. */
+const QR_SECONDS = 60;
+const MAX_QR_SECONDS = 2_592_000;
+
+/**
+ * `POST /cgi-bin/qrcode/create`: a QR code of an Official Account, temporary (`QR_SCENE`, `QR_STR_SCENE`) or permanent.
+ *
+ * @see https://developers.weixin.qq.com/doc/subscription/api/qrcode/qrcodes/api_createqrcode.html
+ */
+export function createQrCode(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  platform.callingApp(request);
+  requirePost(request);
+  const { action_name: name, expire_seconds: sent = QR_SECONDS } = jsonBody(request);
+  if (!/^QR_(LIMIT_)?(STR_)?SCENE$/.test(text(name))) throw new Refusal(40053, "invalid action info");
+  const ticket = tokenText(96);
+  const url = `http://weixin.sandbox.invalid/q/${ticket.slice(0, 22)}`;
+  if (text(name).startsWith("QR_LIMIT")) return cgiAnswer({ ticket, url });
+  return cgiAnswer({ ticket, expire_seconds: Math.min(Number(sent) || QR_SECONDS, MAX_QR_SECONDS), url });
+}
+
+/** `POST /cgi-bin/callback/check`: whether WeChat reaches the callback URL; from the sandbox it always does. */
+export function checkCallback(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  platform.callingApp(request);
+  requirePost(request);
+  jsonBody(request);
+  const ip = "203.0.113.80";
+  const from_operator = "DEFAULT";
+  return cgiAnswer({
+    dns: [{ ip, real_operator: "DEFAULT" }],
+    ping: [{ ip, from_operator, package_loss: "0%", time: "1.000ms" }],
+  });
+}
+
+const DAY = /^\d{4}-?\d{2}-?\d{2}$/;
+
+/** `POST /datacube/…`: statistics of the days `begin_date` to `end_date`, of which the sandbox has none. */
+export function getStatistics(platform: WeixinPlatform, request: SandboxRequest): Answer {
+  platform.callingApp(request);
+  requirePost(request);
+  const { begin_date: begin, end_date: end } = jsonBody(request);
+  if (!DAY.test(text(begin)) || !DAY.test(text(end))) throw new Refusal(61500, "date format error");
+  return cgiAnswer({ list: [] });
 }
 
 /**

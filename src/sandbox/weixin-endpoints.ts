@@ -6,6 +6,7 @@ import {
   jsonAnswer,
   jsonBody,
   newRid,
+  NO_SUCH_PATH,
   ok,
   Refusal,
   requirePost,
@@ -38,7 +39,11 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/user/info", api.getFollower],
   ["/cgi-bin/user/get", api.listFollowers],
   ["/wxa/business/getuserphonenumber", api.getPhoneNumber],
+  ["/cgi-bin/qrcode/create", api.createQrCode],
+  ["/cgi-bin/callback/check", api.checkCallback],
+  ["/cgi-bin/wxaapp/createwxaqrcode", api.getCode],
   ["/wxa/getwxacode", api.getCode],
+  ["/wxa/getwxacodeunlimit", api.getUnlimitedCode],
   ["/wxa/msg_sec_check", api.checkText],
   ["/cgi-bin/openapi/rid/get", getRid],
   ["/cgi-bin/clear_quota", clearQuota],
@@ -58,8 +63,9 @@ const ENDPOINTS = new Map<string, Endpoint>([
 export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
   if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };
   try {
-    const endpoint = ENDPOINTS.get(request.path);
-    if (endpoint === undefined) throw new Refusal(40066, "invalid url");
+    const isStatistics = /^\/datacube\/\w+$/.test(request.path);
+    const endpoint = ENDPOINTS.get(request.path) ?? (isStatistics ? api.getStatistics : undefined);
+    if (endpoint === undefined) throw new Refusal(40066, `invalid url, ${NO_SUCH_PATH}`);
     return await endpoint(platform, request);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

@@ -87,11 +87,11 @@ test("a token is read from the query alone, and an error carries the empty field
   expect((await it.world.corpToken()).json["access_token"]).not.toBe(it.access_token);
 });
 
-test("an unknown path is HTTP 404 without a body", async () => {
+test("a path that the sandbox does not have is HTTP 404, and says so", async () => {
   await using it = await setup();
   const reply = await it.world.wecom("/cgi-bin/nothing");
   expect(reply.status).toBe(404);
-  expect(reply.text).toBe("");
+  expect(reply.text).toContain("the sandbox does not have this path");
 });
 
 test("the tickets of corp and app are different and come again while they last", async () => {
@@ -200,7 +200,13 @@ test("a member and the departments can be read, and errors carry the empty field
   await using it = await setup();
   const { access_token, world } = it;
   const member = await world.wecom("/cgi-bin/user/get", { access_token, userid: "zhangsan" });
-  expect(member.json).toMatchObject({ errcode: 0, userid: "zhangsan", department: [1] });
+  expect(member.json).toMatchObject({
+    errcode: 0,
+    userid: "zhangsan",
+    department: [1],
+    order: [0],
+    is_leader_in_dept: [0],
+  });
   const stranger = await world.wecom("/cgi-bin/user/get", { access_token, userid: "no such one" });
   expect(stranger.headers.get("Error-Code")).toBe("60111");
   const departments = await world.wecom("/cgi-bin/department/list", { access_token });

@@ -49,12 +49,65 @@ test("each type has one ticket, which outlives the access token that fetched it"
   expect((await ticket("jsapi", next))["ticket"]).not.toBe(jsapi["ticket"]);
 });
 
-test("an unknown path is an errcode in HTTP 200", async () => {
+test("a path that the sandbox does not have is an errcode in HTTP 200, and says so", async () => {
   await using it = await setup();
   const reply = await it.world.weixin("/cgi-bin/nothing");
   expect(reply.status).toBe(200);
   expect(reply.type).toBe("application/json; encoding=utf-8");
   expect(reply.json["errcode"]).toBe(40066);
+  expect(reply.json["errmsg"]).toContain("the sandbox does not have this path");
+});
+
+const QR = { action_name: "QR_STR_SCENE", action_info: { scene: { scene_str: "a" } } };
+const DAYS = { begin_date: "2026-01-01", end_date: "2026-01-02" };
+
+test.each([
+  ["/cgi-bin/qrcode/create", { ...QR, expire_seconds: 600 }, ["ticket", "expire_seconds", "url"]],
+  ["/cgi-bin/qrcode/create", { ...QR, action_name: "QR_LIMIT_SCENE" }, ["ticket", "url"]],
+  ["/cgi-bin/qrcode/create", { ...QR, action_name: "QR" }, 40053],
+  ["/cgi-bin/callback/check", { action: "all", check_operator: "DEFAULT" }, ["dns", "ping"]],
+  ["/datacube/getusersummary", DAYS, ["list"]],
+  ["/datacube/getweanalysisappiddailyvisittrend", { begin_date: "20260101", end_date: "20260101" }, ["list"]],
+  ["/datacube/getusersummary", { begin_date: "yesterday" }, 61500],
+  ["/wxa/getwxacodeunlimit", { scene: "" }, 40129],
+  ["/wxa/getwxacodeunlimit", { scene: "a".repeat(33) }, 40129],
+  ["/wxa/getwxacodeunlimit", { scene: "a=1", page: "/pages/index" }, 41030],
+  ["/cgi-bin/wxaapp/createwxaqrcode", {}, 40159],
+] as const)("%s answers %p as WeChat does", async (path, body, wanted) => {
+  await using it = await setup();
+  const { json } = await it.world.weixinPost(path, { access_token: it.access_token }, body);
+  if (typeof wanted === "number") expect(json["errcode"]).toBe(wanted);
+  else expect(Object.keys(json)).toEqual([...wanted]);
+  expect((await it.world.weixin(path)).json["errcode"]).toBe(41001);
+});
+
+test.each([
+  ["/wxa/getwxacode", { path: "pages/index" }],
+  ["/wxa/getwxacodeunlimit", { scene: "a=1", page: "pages/index" }],
+  ["/cgi-bin/wxaapp/createwxaqrcode", { path: "pages/index" }],
+])("%s answers with an image to save as a file", async (path, body) => {
+  await using it = await setup();
+  const query = new URLSearchParams({ access_token: it.access_token });
+  const answer = await fetch(`${it.world.sandbox.weixinUrl}${path}?${query.toString()}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+    keepalive: false,
+    proxy: false,
+  });
+  expect(answer.headers.get("content-type")).toBe("image/jpeg");
+  expect(answer.headers.get("content-disposition")).toStartWith("attachment;");
+  expect((await answer.bytes())[0]).toBe(0xff);
+});
+
+test("the type of an upload may be a field of the form", async () => {
+  await using it = await setup();
+  const body = new FormData();
+  body.set("media", new File(["12345"], "a.jpg", { type: "image/jpeg" }));
+  const upload = () =>
+    it.world.weixin("/cgi-bin/media/upload", { access_token: it.access_token }, { method: "POST", body });
+  expect((await upload()).json["errcode"]).toBe(40097);
+  body.set("type", "image");
+  expect((await upload()).json).toMatchObject({ type: "image", media_id: expect.any(String) });
 });
 
 test("a chunked request is refused with HTTP 412", async () => {
