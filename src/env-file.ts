@@ -78,7 +78,11 @@ export function readEnvFile(path: string | undefined, known: KnownNames): EnvFil
 export function nearestName(name: string, { suggestions }: Pick<KnownNames, "suggestions">): Suggestion {
   const bare = name.replace(/_?(?:w[a-z][0-9a-f]{6}|gh_).*$/i, "").toUpperCase();
   const [nearest = { variable: "", edits: Number.POSITIVE_INFINITY }] = suggestions
-    .map((variable) => ({ variable, edits: editsBetween(bare, variable.replace(/_<.*$/, "")) }))
+    .map((variable) => {
+      const edits = editsBetween(bare, variable.replace(/_<.*$/, ""));
+      // PROT is PORT, but HOME is not HOST.
+      return { variable, edits: edits > 1 && variable.length <= 5 ? Number.POSITIVE_INFINITY : edits };
+    })
     .toSorted((a, b) => a.edits - b.edits);
   if (nearest.edits <= MAX_EDITS || !/secret|appid|corpid/i.test(name)) return nearest;
   const family = /wecom|corp|_ww/i.test(name) ? "WECOM_SECRET_" : "WEIXIN_SECRET_";

@@ -350,6 +350,7 @@ test.each([
   ['FOO="x\nANONYMOUS=off\nBAR="y"', "the quote is not closed"],
   // What is right.
   ["PORT=4000", TAKEN],
+  ["PORT=4000\nHOME=/root", TAKEN],
   ["export PORT = '4000' # mine", TAKEN],
   ['PORT=4000\nPORT="4000"', TAKEN],
   ["  \n# PORT: 5000\n\tPORT=4000", TAKEN],

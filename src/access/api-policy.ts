@@ -140,11 +140,16 @@ export function familyPattern(path: string): string {
  */
 export function readPolicy(text: string): ApiPolicy {
   try {
-    const { preset, allow, deny, testOpenids } = JSON.parse(text) as Partial<
+    const { preset, allow, deny, testOpenids, ...unknown } = JSON.parse(text) as Partial<
       Record<keyof ApiPolicy, unknown>
     >;
     const known = API_PRESETS.find((each) => each === preset);
-    if (known && isListOf(API_PATTERN, allow) && isListOf(API_PATTERN, deny)) {
+    if (
+      known &&
+      Object.keys(unknown).length === 0 &&
+      isListOf(API_PATTERN, allow) &&
+      isListOf(API_PATTERN, deny)
+    ) {
       if (testOpenids === undefined) return { preset: known, allow, deny };
       if (isListOf(OPENID, testOpenids)) return { preset: known, allow, deny, testOpenids };
     }
@@ -192,7 +197,8 @@ function plainPath(path: string): string {
 const BY_FIRST = new Set(
   (
     "wxa wxaapi wxaop datacube customservice card semantic cv device shakearound bizwifi shop product tcb xpay channels " +
-    "merchant scan hardware wxopen publisher nontax intp sns cityservice mall promoter redpacketcover retail union user-order"
+    "merchant scan hardware wxopen publisher nontax intp sns cityservice mall promoter redpacketcover retail union user-order " +
+    "marketing componenttcb newtmpl wxdata"
   ).split(" "),
 );
 

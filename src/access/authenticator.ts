@@ -43,14 +43,12 @@ export interface AuthenticatorOptions {
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
 
-  /** The latest time of day, and when that was by the monotonic clock. */
-  #latest: number;
-  #latestAt: number;
+  /** By how much the wall clock was ahead of the monotonic one at the start. */
+  readonly #startedAheadMs: number;
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
-    this.#latest = options.clock.now();
-    this.#latestAt = options.clock.monotonic();
+    this.#startedAheadMs = options.clock.now() - options.clock.monotonic();
   }
 
   /**
@@ -208,13 +206,13 @@ export class Authenticator {
     return undefined;
   }
 
-  /** The wall clock as far as it goes forward: one that is set back revives nothing that has expired in this process. */
+  /**
+   * The wall clock, or what it showed at the start and the time since where that is later: a clock that is set back revives
+   * nothing that has expired in this process, and one that was ahead for a while ends nothing.
+   */
   #latestTime(): number {
     const { clock } = this.#options;
-    const monotonic = clock.monotonic();
-    this.#latest = Math.max(clock.now(), this.#latest + monotonic - this.#latestAt);
-    this.#latestAt = monotonic;
-    return this.#latest;
+    return Math.max(clock.now(), clock.monotonic() + this.#startedAheadMs);
   }
 
   #admit(origin: Origin, known: KnownKey): void {

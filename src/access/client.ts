@@ -18,7 +18,7 @@ export interface Client {
   readonly expiresAt: number | undefined;
   /** Requests a second; undefined for no limit. */
   readonly rateLimit: number | undefined;
-  /** Requests under way at once through the gateway; undefined for no limit. */
+  /** Requests under way at once through the gateway; undefined for the default of `Concurrency`, under which calls wait. */
   readonly concurrency: number | undefined;
   /** `virtual` wherever the policy refuses anything: a real token names no client, so no policy can restrict it. */
   readonly delivery: Delivery;

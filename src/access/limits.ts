@@ -197,7 +197,7 @@ export class Concurrency {
   #hold(principal: Principal, key: string, bytes: number): () => void {
     const held = this.#heldBy.get(key) ?? 0;
     const isTooMuch = this.#held + bytes > MAX_HELD_BYTES || held + bytes > MAX_HELD_BYTES_OF_ONE;
-    if (bytes > 0 && isTooMuch) throw tooManyAtOnce(principal);
+    if (bytes > 0 && isTooMuch) throw denied(principal, tooManyCalls());
     this.#add(key, bytes);
     return () => this.#add(key, -bytes);
   }
@@ -214,10 +214,16 @@ export class Concurrency {
     const semaphore = this.#defaults.get(key) ?? new Semaphore(this.#share(DEFAULT_CONCURRENCY[kind]));
     this.#defaults.set(key, semaphore);
     if (!semaphore.tryAcquire()) {
-      const timeout = AbortSignal.timeout(this.#waitMs[kind]);
-      await semaphore.acquire(AbortSignal.any([signal, timeout])).catch(() => {
-        throw tooManyAtOnce(principal);
-      });
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), this.#waitMs[kind]);
+      try {
+        await semaphore.acquire(AbortSignal.any([signal, late.signal]));
+      } catch {
+        // Nobody was refused who hung up.
+        throw signal.aborted ? tooManyCalls() : denied(principal, tooManyCalls());
+      } finally {
+        clearTimeout(timer);
+      }
     }
     return () => {
       semaphore.release();
@@ -227,7 +233,7 @@ export class Concurrency {
 
   #count(principal: Principal, name: string, limit: number): () => void {
     const underWay = this.#underWay.get(name) ?? 0;
-    if (underWay >= this.#share(limit)) throw tooManyAtOnce(principal);
+    if (underWay >= this.#share(limit)) throw denied(principal, tooManyCalls());
     this.#underWay.set(name, underWay + 1);
     return () => {
       const left = (this.#underWay.get(name) ?? 1) - 1;
@@ -241,8 +247,8 @@ export class Concurrency {
   }
 }
 
-function tooManyAtOnce(principal: Principal): ServiceError {
-  return denied(principal, tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS));
+function tooManyCalls(): ServiceError {
+  return tooMany("同时进行的请求过多", "too many requests at once", RETRY_MS);
 }
 
 function once(work: () => void): () => void {

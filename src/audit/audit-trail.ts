@@ -101,7 +101,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 /** More than a clock that is kept in step is corrected by in an hour. */
 const MAX_CORRECTION_MS = MINUTE_MS;
-/** So many pieces of a thousand entries go in one round; the rest in the next. */
+/** So many pieces of a thousand entries go in one round; the rest in the next, a minute later. */
 const MAX_PIECES = 50;
 
 /** Where pruning reports what it did. */
@@ -193,9 +193,8 @@ class AuditRetention {
       }
       const waitMs = this.#hasClaim ? 0 : await this.#store.claimPruning(HOUR_MS);
       this.#hasClaim = waitMs === 0;
-      if (this.#hasClaim) await this.#prune();
-      this.#hasClaim = false;
-      this.#dueAt = this.#clock.monotonic() + (waitMs || HOUR_MS);
+      if (this.#hasClaim) this.#hasClaim = !(await this.#prune());
+      this.#dueAt = this.#clock.monotonic() + (this.#hasClaim ? MINUTE_MS : waitMs || HOUR_MS);
     } catch (error) {
       this.#dueAt = this.#clock.monotonic() + MINUTE_MS;
       this.#reports.onFailed(error);
@@ -211,17 +210,18 @@ class AuditRetention {
     return monotonic - this.#steadySince >= DAY_MS;
   }
 
-  async #prune(): Promise<void> {
+  /** Deletes what one round may; returns whether nothing is left to delete. */
+  async #prune(): Promise<boolean> {
     const { record, onPruned, onBroken } = this.#reports;
     const before = this.#clock.now() - this.#retentionDays * DAY_MS;
     let entries = 0;
     let fault: ChainBreak | undefined;
+    let isDone = false;
     try {
-      for (let piece = 0; piece < MAX_PIECES && !this.#isStopping; piece++, await nextTurn()) {
+      for (let piece = 0; piece < MAX_PIECES && !isDone && !this.#isStopping; piece++, await nextTurn()) {
         const pruned = await this.#store.prune(before);
         entries += pruned.entries;
-        fault = pruned.fault;
-        if (pruned.isDone) break;
+        ({ fault, isDone } = pruned);
       }
     } finally {
       if (entries > 0) {
@@ -230,6 +230,7 @@ class AuditRetention {
       }
     }
     if (fault) onBroken(fault);
+    return isDone;
   }
 }
 

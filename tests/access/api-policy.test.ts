@@ -318,6 +318,7 @@ test("a stored policy is read as it was written, and one that is damaged or not 
     '{"preset":"all","allow":"/a","deny":[]}',
     '{"preset":"all","allow":[],"deny":["b"]}',
     '{"preset":"all","allow":[],"deny":[1]}',
+    '{"preset":"all","allow":[],"deny":[],"only":["/a"]}',
     '{"preset":"all","allow":[],"deny":[]',
     '{"preset":"safe","allow":[],"deny":[],"testOpenids":["o"]}',
     '{"preset":"safe","allow":[],"deny":[],"testOpenids":null}',

@@ -114,7 +114,8 @@ test("a call that waits too long, or whose caller has gone meanwhile, is refused
   const enter = (by = signal) => concurrency.enter(caller("free"), { signal: by });
   const leave = await enter();
   expect(await refusal(enter())).toBe(1000);
-  expect(await refusal(enter(AbortSignal.abort()))).toBe(1000);
+  const gone = (await enter(AbortSignal.abort()).catch((error: unknown) => error)) as ServiceError;
+  expect([gone.code, gone.deniedTo]).toEqual(["rate_limited", undefined]);
   leave();
   leave();
   expect(await refusal(enter())).toBeUndefined();

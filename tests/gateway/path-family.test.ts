@@ -38,7 +38,7 @@ test("whatever callers send, there are less than a hundred families", () => {
 
 test("WeChat's own first segments are known, and WeCom's one", () => {
   const [own, others] = [
-    ["/cgi-bin/x", "/wxa/x", "/datacube/x", "/sns/x", "/WXA/x"],
+    ["/cgi-bin/x", "/wxa/x", "/datacube/x", "/sns/x", "/WXA/x", "/marketing/user_actions/add"],
     ["/v1/apps", "/swagger", "/", "", "/cgi-binx", "/gateway/x", "/constructor/x"],
   ];
   expect(own.filter((path) => !isPlatformPath(path))).toEqual([]);

@@ -4,8 +4,9 @@ import { ask } from "../support/process-harness.ts";
 
 const HOUR_MS = 3_600_000;
 
-test("a clock that is set back revives neither an expired key nor the key of an expired client", async () => {
-  await using world = await Harness.create();
+/** A service, and with which status it answers a key that expires in an hour, and the key of a client that does. */
+async function setup() {
+  const world = await Harness.create();
   const create = async (path: string, body: object) => {
     const headers = { "content-type": "application/json" };
     const request = new Request(`http://localhost${path}`, {
@@ -29,6 +30,20 @@ test("a clock that is set back revives neither an expired key nor the key of an 
         return (await ask(world.service.url, "/v1/apps", {}, { headers })).status;
       }),
     );
+  return { world, codes, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+}
+
+test("a clock that was ahead for a moment ends no key", async () => {
+  await using it = await setup();
+  it.world.clock.jumpWall(365 * 24 * HOUR_MS);
+  expect(await it.codes()).toEqual([401, 401]);
+  it.world.clock.jumpWall(-365 * 24 * HOUR_MS);
+  expect(await it.codes()).toEqual([200, 200]);
+});
+
+test("a clock that is set back revives neither an expired key nor the key of an expired client", async () => {
+  await using it = await setup();
+  const { world, codes } = it;
   expect(await codes()).toEqual([200, 200]);
   // Nobody asks in between.
   world.clock.advance(HOUR_MS);
