@@ -38,6 +38,7 @@ export interface Config {
   readonly anonymous: boolean | undefined;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousRateLimit: number;
+  readonly keepAliveSeconds: number;
   /** Lower case. */
   readonly allowedHosts: readonly string[];
   /** Origins whose pages may call the signature routes. */
@@ -75,6 +76,12 @@ export const VARIABLES = Type.Object({
     "^(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$",
     "应为0到65535的整数 (must be an integer from 0 to 65535)",
     "Port to listen on. 监听端口。",
+  ),
+  KEEP_ALIVE_TIMEOUT: variable(
+    "75",
+    "^([1-9]\\d?|1\\d\\d|2[0-4]\\d|25[0-5])$",
+    "应为1到255的秒数 (must be seconds from 1 to 255)",
+    "Seconds after which an idle connection is closed; more than the load balancer in front keeps one. 空闲连接保持的秒数，应大于前面负载均衡的保持时间。",
   ),
   LOG_LEVEL: variable(
     "info",
@@ -277,6 +284,7 @@ export function loadConfig(environment: Environment = process.env): Config {
     trustedProxies: networks("TRUSTED_PROXIES", value("TRUSTED_PROXIES")),
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
+    keepAliveSeconds: Number(value("KEEP_ALIVE_TIMEOUT")),
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()).map((host) => host.replace(/\.$/, "")),
     corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
     visibility: {

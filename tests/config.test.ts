@@ -58,6 +58,7 @@ test("without any variable everything has its documented default", () => {
     trustedProxies: false,
     anonymous: undefined,
     anonymousRateLimit: 2000,
+    keepAliveSeconds: 75,
     allowedHosts: [],
     corsOrigins: [],
     visibility: { metrics: "on", swagger: "on" },
@@ -130,6 +131,7 @@ const BAD: readonly [name: string, ...values: string[]][] = [
   ["HOST", "no host", "a/b", "http://127.0.0.1"],
   ["PORT", "port", "-1", "65536", "99999", "3000.5", "0x50", "30 00", "1e3"],
   ["LOG_LEVEL", "INFO", "trace", "verbose"],
+  ["KEEP_ALIVE_TIMEOUT", "0", "256", "75s", "-1", "7.5"],
   ["DATABASE_URL", "data.db", "postgres://user:canary@db/x", "file:", "file:x?mode=ro", "file://elsewhere/x"],
   [
     "WEIXIN_BASE_URL",

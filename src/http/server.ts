@@ -5,10 +5,12 @@ import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 
 /**
- * A socket that says nothing for so long is closed; also how long a handler may work without an answer, and how long a
- * body may take, even one that comes byte by byte. For a head Bun has a limit of its own, some twelve seconds in all.
+ * How long a body may take, its handler included, even one that comes byte by byte. For a connection's first head Bun has
+ * a limit of its own, some twelve seconds in all.
  */
-const IDLE_TIMEOUT_SECONDS = 30;
+const BODY_SECONDS = 30;
+/** A load balancer that keeps connections for 60 s must not find one closed that it sends a request on. */
+const KEEP_ALIVE_SECONDS = 75;
 
 /** A listening HTTP server. */
 export interface HttpServer {
@@ -26,8 +28,13 @@ export interface ListenOptions {
   readonly port: number;
   /** Whether other processes of ours listen on the same port; the system then shares the connections out. */
   readonly isShared?: boolean;
-  /** How long a socket may say nothing and a body may take, in seconds; default 30. */
-  readonly idleSeconds?: number;
+  /** How long a body may take, in seconds; default 30. */
+  readonly bodySeconds?: number;
+  /**
+   * How long a connection may wait for the whole next head, and a handler without a body may work, in seconds, at most
+   * 255; default 75.
+   */
+  readonly keepAliveSeconds?: number;
   /** Called when no connections are accepted for want of descriptors, and when they are again. */
   readonly onPaused?: (isPaused: boolean) => void;
 }
@@ -91,19 +98,33 @@ class Listener implements HttpServer {
     await Promise.all([...this.#former.keys()].map((server) => server.stop(true)));
   }
 
-  #bind({ host, port, isShared = false, idleSeconds = IDLE_TIMEOUT_SECONDS }: ListenOptions) {
+  #bind({ host, port, isShared = false, ...seconds }: ListenOptions) {
+    const { bodySeconds = BODY_SECONDS, keepAliveSeconds = KEEP_ALIVE_SECONDS } = seconds;
     return Bun.serve({
       hostname: host,
       port,
       reusePort: isShared,
-      idleTimeout: idleSeconds,
+      idleTimeout: keepAliveSeconds,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      fetch: (request, server) =>
-        this.#serve(request, {
-          peer: () => server.requestIP(request)?.address ?? "",
-          giveTime: (seconds) => server.timeout(request, seconds),
-        }),
+      fetch: (request, server) => {
+        let isTimed = request.body !== null;
+        if (isTimed) server.timeout(request, bodySeconds);
+        const finish = (response: Response): Response => {
+          // A time-out that is set stays with the connection.
+          if (isTimed) server.timeout(request, keepAliveSeconds);
+          if (server !== this.#current) response.headers.set("connection", "close");
+          return response;
+        };
+        const giveTime = (seconds: number) => {
+          // What was given holds for the answer's body too.
+          isTimed = false;
+          server.timeout(request, seconds);
+        };
+        const peer = () => server.requestIP(request)?.address ?? "";
+        const answer = this.#serve(request, { peer, giveTime });
+        return answer instanceof Promise ? answer.then(finish) : finish(answer);
+      },
       error: (error) => envelopeResponse(failureEnvelope(error, newTraceId())),
     });
   }

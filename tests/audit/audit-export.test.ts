@@ -28,7 +28,7 @@ function setup(search: () => AsyncGenerator<AuditRecord[], undefined>) {
     attachCall(call(request, giveTime));
     return app.fetch(request);
   };
-  const server = listen(serve, { host: "127.0.0.1", port: 0, idleSeconds: 1 });
+  const server = listen(serve, { host: "127.0.0.1", port: 0, keepAliveSeconds: 1 });
   const get = async (path: string) => (await fetch(server.url + path)).text();
   return { clock, recorded, url: server.url, get, [Symbol.asyncDispose]: () => server.close() };
 }

@@ -52,7 +52,8 @@ test("a head that never ends, also behind a good request, and a body that drips 
     },
     { parse: "none" },
   );
-  const server = listen((request) => app.fetch(request), { host: "127.0.0.1", port: 0, idleSeconds: 4 });
+  const limits = { bodySeconds: 4, keepAliveSeconds: 4 };
+  const server = listen((request) => app.fetch(request), { host: "127.0.0.1", port: 0, ...limits });
   const start = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n`;
   const options = { count: 5, everyMs: 200 };
   {
@@ -85,7 +86,7 @@ test("a body for which time was given may take longer than others", async () => 
     if (request.url.endsWith("/given")) giveTime(60);
     return new Response(await request.text().catch(() => "cut off"));
   };
-  const server = listen(serve, { host: "127.0.0.1", port: 0, idleSeconds: 1 });
+  const server = listen(serve, { host: "127.0.0.1", port: 0, bodySeconds: 1 });
   const post = (path: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n`;
   const options = { count: 1, everyMs: 200 };
   await using others = await DrippingSockets.open(server.url, { ...options, beginning: post("/other") });
