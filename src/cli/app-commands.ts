@@ -51,10 +51,10 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "list"],
-    meaning: bilingual("Every app and how its access token is", "列出全部应用及其access_token状态"),
-    run: async ({ api, show }) => {
+    meaning: bilingual("Every app, and what is wrong with it", "列出全部应用及其问题"),
+    run: async ({ api, show, terminal }) => {
       const page = await api.list<"apps", AppData>({ path: "/v1/apps", name: "apps", cursor: "after" });
-      await show(page, () => appsText(page.apps));
+      await show(page, () => appsText(page.apps, terminal.clock.now()));
     },
   }),
   managingCommand({
@@ -198,17 +198,38 @@ function showApp({ show }: Managing, data: AppData): Promise<void> {
 type AppData = Static<typeof appStatus>;
 type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
-/** Apps for a person, a line each. */
-function appsText(apps: readonly AppData[]): string {
-  return textTable(apps, {
+/** Apps for a person, a line each, and below what is wrong with any. */
+function appsText(apps: readonly AppData[], now: number): string {
+  const table = textTable(apps, {
     APP: ({ app }) => app,
-    PLATFORM: ({ platform }) => platform,
-    MODE: ({ mode }) => mode,
+    MODE: ({ platform, mode }) => mode ?? platform,
     SOURCE: ({ source }) => source,
-    STATE: ({ disabled, credentials }) => (disabled ? "disabled" : credentials.access_token?.state),
+    STATE: (app) => (app.disabled ? "disabled" : worstState(app)),
     EXPIRES: ({ credentials }) => localTime(credentials.access_token?.expires_at),
     TITLE: ({ title }) => title,
   });
+  const troubles = apps.flatMap((app) =>
+    troublesOf(app, now - RECENT_MS).map((text) => `${app.app} ${text}`),
+  );
+  return troubles.length === 0 ? table : `${table}\n${troubles.join("")}`;
+}
+
+const RECENT_MS = 86_400_000;
+
+/** The state of the credential that is worst off, with its kind unless that is the access token. */
+function worstState({ credentials }: AppData): string | undefined {
+  const all = Object.entries(credentials);
+  const worst = ["blocked", "failing"].flatMap((bad) => all.filter(([, { state }]) => state === bad))[0];
+  if (!worst || worst[0] === "access_token") return worst?.[1].state ?? credentials.access_token?.state;
+  return `${worst[1].state}: ${worst[0]}`;
+}
+
+/** What is wrong with an app, a line each: what failed, and what was revoked early after `since`. */
+function troublesOf({ credentials }: AppData, since: number): string[] {
+  return Object.entries(credentials).flatMap(([kind, { last_failure, revoked_early }]) => [
+    ...(last_failure ? [lastFailureText(kind, last_failure)] : []),
+    ...(revoked_early && revoked_early.at >= since ? [revokedEarlyText(kind, revoked_early)] : []),
+  ]);
 }
 
 /** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
@@ -231,9 +252,7 @@ function appText(app: AppData): string {
       "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
       "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
     }),
-    ...credentials.flatMap(([kind, { last_failure }]) =>
-      last_failure ? [lastFailureText(kind, last_failure)] : [],
-    ),
+    ...troublesOf(app, 0),
     ...(Object.keys(app.calls_today).length === 0 ? [] : [callsText(app.calls_today)]),
   ].join("\n");
 }
@@ -242,6 +261,11 @@ function lastFailureText(kind: string, failure: NonNullable<CredentialData["last
   const { code, msg, hint, at, count } = failure;
   const first = `${kind}: ${plainText(msg)} (code ${code}, ${count}×, ${localTime(at)})\n`;
   return hint === undefined ? first : `${first}${plainText(hint)}\n`;
+}
+
+function revokedEarlyText(kind: string, { at, early }: NonNullable<CredentialData["revoked_early"]>): string {
+  const minutes = Math.round(early / 60);
+  return `${kind}: 另有程序在获取该应用的token，使其在 ${localTime(at)} 提前${minutes}分钟失效 (another program fetches tokens for this app: at ${localTime(at)} one was revoked ${minutes} min early)\n`;
 }
 
 function callsText(calls: AppData["calls_today"]): string {

@@ -100,10 +100,18 @@ function named(text: string, shape: RegExp, complaint: string): string {
   throw usageError(complaint);
 }
 
-const UNIT_SECONDS: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+const UNIT_SECONDS: Readonly<Record<string, number>> = {
+  "": 1,
+  s: 1,
+  m: 60,
+  h: 3600,
+  d: 86_400,
+  w: 604_800,
+  y: 31_536_000,
+};
 /** A hundred years: more is a typing error. */
 const MAX_SECONDS = 3_155_760_000;
-const DURATION = /^(\d{1,9})([smhdw]?)$/;
+const DURATION = /^(\d{1,9})([smhdwy]?)$/;
 const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
 /**
@@ -121,12 +129,12 @@ export function parseDuration(option: string, text: string, limit: number): numb
 
 /**
  * An instant as epoch milliseconds: a date or a time of this machine's zone, or a duration, which is counted from `now`
- * into the future, or into the past where the option looks back.
+ * into the future, or into the past where the option looks back. A year is 365 days.
  *
- * @throws {ServiceError} `invalid_parameter` when it is none.
+ * @throws {ServiceError} `invalid_parameter` when it is none, or has passed where the option does not look back.
  */
 export function parseInstant(option: string, text: string, now: number, looksBack: boolean): number {
-  const seconds = /[smhdw]$/.test(text) ? secondsOf(text) : undefined;
+  const seconds = /[smhdwy]$/.test(text) ? secondsOf(text) : undefined;
   if (seconds !== undefined && seconds <= MAX_SECONDS) {
     return now + (looksBack ? -seconds : seconds) * 1000;
   }
@@ -134,8 +142,13 @@ export function parseInstant(option: string, text: string, now: number, looksBac
   // A day that the month does not have would be taken for one of the next.
   const isDay = date !== "" && new Date(`${date}T00:00Z`).getTime() >= 0 && isoDay(date) === date;
   const at = isDay ? new Date(`${date}T${time}${zone}`).getTime() : Number.NaN;
+  const next = new Date(now + 90 * 86_400_000).toISOString().slice(0, 10);
+  if (!Number.isNaN(at) && !looksBack && at <= now)
+    throw usageError(
+      `--${option}: 该时间已过，应为将来的时间，如 ${next}、90d、1y (it has passed: give a time to come, as ${next}, 90d or 1y)`,
+    );
   if (!Number.isNaN(at)) return at;
-  const example = looksBack ? "2027-01-31、2027-01-31T08:00、24h" : "2027-01-31、2027-01-31T08:00、90d";
+  const example = looksBack ? "2027-01-31、2027-01-31T08:00、24h" : `${next}、${next}T08:00、90d、1y`;
   throw usageError(
     `--${option}: 应为时间，如 ${example} (must be a time, as ${example.replaceAll("、", ", ")})`,
   );

@@ -232,6 +232,19 @@ function verdictText({ intact, entries, fault, last }: VerdictData, language: La
 
 function detailText(detail: EntryData["detail"]): string {
   return Object.entries(detail ?? {})
-    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .map(([name, value]) => `${name}=${valueText(name, value)}`)
     .join(" ");
 }
+
+/** A value of an entry's detail for a person: instants as times, lists and objects without JSON's marks. */
+function valueText(name: string, value: unknown): string {
+  if (typeof value === "number" && INSTANT_NAME.test(name)) return localTime(value);
+  if (Array.isArray(value)) return value.map((each) => valueText("", each)).join(",") || "-";
+  if (value === null || value === undefined) return "-";
+  if (typeof value !== "object") return typeof value === "string" ? value : JSON.stringify(value);
+  const fields = Object.entries(value).map(([field, inner]) => `${field}=${valueText(field, inner)}`);
+  return `(${fields.join(" ")})`;
+}
+
+/** How the names of instants end. */
+const INSTANT_NAME = /(^|_)(at|before|since|until)$|At$/;

@@ -35,8 +35,8 @@ const HELP: CommandSpec = {
 /**
  * Runs what the command line says and resolves with its exit code.
  *
- * `args` is without the program's name. An error goes to standard error as one line; after wrong usage the
- * command's help follows.
+ * `args` is without the program's name. An error goes to standard error as one line, and after wrong usage it comes last,
+ * after a line with the command's usage.
  */
 export async function runCommand(
   args: readonly string[],
@@ -49,10 +49,10 @@ export async function runCommand(
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     if (error instanceof OutputFailure && error.isQuiet) return 1;
+    const isUsage = isUsageError(error);
+    if (isUsage) terminal.tell(await usageLine(place, args.length === 0, terminal));
     terminal.tell(failureText(error));
-    if (!isUsageError(error)) return 1;
-    terminal.tell(`\n${(await usageOf(place, terminal)).trimEnd()}`);
-    return 2;
+    return isUsage ? 2 : 1;
   }
 }
 
@@ -92,6 +92,15 @@ async function usageOf({ spec, group }: Place, { language }: Terminal): Promise<
   return group
     ? groupUsage(group, language)
     : programUsage([...available(await loadCommands()), HELP], language);
+}
+
+/** How the command is written, and where there is more; for who gave no command at all, everything. */
+async function usageLine(place: Place, isBare: boolean, terminal: Terminal): Promise<string> {
+  const usage = await usageOf(place, terminal);
+  if (isBare) return usage;
+  const [group] = place.group ?? [];
+  const words = place.spec?.words ?? group?.words.slice(0, 1) ?? [];
+  return `${usage.split("\n")[0]} (${["accesstoken", "help", ...words].join(" ")})`;
 }
 
 /** The hidden ones are for processes that this program has started itself. */

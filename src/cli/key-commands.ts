@@ -12,7 +12,7 @@ import {
   parseDuration,
   parseInstant,
 } from "./argument-values.ts";
-import { plainText } from "./terminal.ts";
+import { localTime, plainText } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { type KeyData, keysPath, keysText, makeKey } from "./new-key.ts";
 
@@ -125,11 +125,21 @@ async function rollKey(at: Managing): Promise<void> {
   const body =
     overlap === undefined ? {} : { overlap: parseDuration("overlap", overlap, MAX_OVERLAP_SECONDS) };
   const given = args.find("key");
-  const name = given === undefined ? undefined : keyNameOf(given);
+  const keys = async () => (await api.get<{ keys: readonly KeyData[] }>(keysPath(client))).keys;
+  let key = given === undefined ? "" : keyNameOf(given);
   await makeKey(at, client, async () => {
-    const key = name ?? onlyKey((await api.get<{ keys: readonly KeyData[] }>(keysPath(client))).keys);
+    key ||= onlyKey(await keys());
     return { path: `${keysPath(client)}/${key}/roll`, body };
   });
+  // Without an overlap the old one may have been the one that this command asks with.
+  const old = (await keys().catch(() => [])).find((each) => each.key === key);
+  const end = localTime(old?.revoked_at ?? old?.expires_at);
+  const name = plainText(key);
+  at.note(
+    end === undefined
+      ? bilingual(`It replaces ${name}`, `它取代 ${name}`)
+      : bilingual(`It replaces ${name}, which ends at ${end}`, `它取代 ${name}，后者于 ${end} 失效`),
+  );
 }
 
 /** Creates the administrator `admin` unless there is one. */

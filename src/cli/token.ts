@@ -1,5 +1,6 @@
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import type { Static } from "@sinclair/typebox";
+import { isVirtualToken } from "../credentials/virtual-tokens.ts";
 import type { credentialData } from "../api/v1-credentials.ts";
 import { type ApiAnswer, apiPath } from "./api.ts";
 import { type CommandSpec, option, bilingual } from "./arguments.ts";
@@ -14,6 +15,11 @@ const KIND = option(
   "--kind <kind>",
   `Which credential: ${CREDENTIAL_KINDS.join(", ")}. Default: access_token`,
   `凭证种类：${CREDENTIAL_KINDS.join("、")}；默认access_token`,
+);
+
+const VIRTUAL = bilingual(
+  "A virtual token: it works through this service only, and WeChat itself does not know it",
+  "这是虚拟token，只能经本服务使用，微信本身不认识它",
 );
 
 type CredentialData = Static<typeof credentialData>;
@@ -32,12 +38,13 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
         `至少还应有效的时间，如 60 或 2m，最多${MAX_MIN_TTL_SECONDS}秒`,
       ),
     ],
-    run: async ({ args, api, show }) => {
+    run: async ({ args, api, show, note }) => {
       const minTtl = args.find("min-ttl");
       const seconds = minTtl === undefined ? 0 : parseDuration("min-ttl", minTtl, MAX_MIN_TTL_SECONDS);
       const query = seconds === 0 ? "" : `?min_ttl=${seconds}`;
       const data = await api.get<CredentialData>(credentialPath(args) + query);
       await show(data, () => `${data.value}\n`);
+      if (isVirtualToken(data.value)) note(VIRTUAL);
     },
   }),
   managingCommand({

@@ -19,6 +19,11 @@ const SKEW_MS = 60_000;
 const MAX_LENGTH = 512;
 /** The prefix of every virtual token. A real one begins with a number. */
 const START = "atv1_";
+
+/** Whether `text` is written as a virtual token, valid or not. */
+export function isVirtualToken(text: string): boolean {
+  return text.startsWith(START);
+}
 const NONCE_BYTES = 4;
 /** 192 bits: their base64url has no bit to spare, so that no two texts have the same. */
 const MAC_BYTES = 24;

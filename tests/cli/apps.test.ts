@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { ServiceError } from "../../src/errors.ts";
+import { ManualTerminal } from "../support/manual-terminal.ts";
 import { answered, CliHarness } from "./cli-harness.ts";
 
 const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
@@ -117,7 +118,7 @@ test("P6: a secret that is none is exit code 2, is not repeated, and nothing is 
   for (const typed of ["", "with blank", "秘密", "x".repeat(513)]) {
     const { code, stderr } = await world.run(["apps", "set-secret", "wx0000000000000001"], { typed });
     expect(code).toBe(2);
-    expect(stderr).toStartWith("accesstoken: secret为空或含有非法字符");
+    expect(stderr).toContain("\naccesstoken: secret为空或含有非法字符");
     if (typed) expect(stderr).not.toContain(typed);
   }
   expect(world.arrived).toEqual([]);
@@ -143,7 +144,7 @@ test("where nobody can type a secret, exit code 2 and what to do", async () => {
   await using world = setup();
   const { code, stderr } = await world.run(["apps", "add", "wx0000000000000001"]);
   expect(code).toBe(2);
-  expect(stderr).toMatch(/^accesstoken: .*--secret-file <file>, or - for standard input\)\n/);
+  expect(stderr).toMatch(/\naccesstoken: .*--secret-file <file>, or - for standard input\)\n$/);
   expect(world.arrived).toEqual([]);
 });
 
@@ -182,9 +183,44 @@ test("apps are listed a line each, a disabled one as such", async () => {
   }));
   const { stdout } = await world.run(["apps", "list"]);
   const [head, first, second] = stdout.split("\n");
-  expect(head).toMatch(/^APP +PLATFORM +MODE +SOURCE +STATE +EXPIRES +TITLE$/);
-  expect(first).toMatch(/^wx0000000000000001 +weixin +stable +managed +fresh +20\S+ +商城$/);
-  expect(second).toMatch(/^wx0000000000000002 +weixin +stable +managed +disabled +20\S+ +-$/);
+  expect(head).toMatch(/^APP +MODE +SOURCE +STATE +EXPIRES +TITLE$/);
+  expect(first).toMatch(/^wx0000000000000001 +stable +managed +blocked: jsapi_ticket +20\S+ +商城$/);
+  expect(second).toMatch(/^wx0000000000000002 +stable +managed +disabled +20\S+ +-$/);
+});
+
+const fresh = { state: "fresh", generation: 1 };
+const failure = { code: 40164, msg: "invalid ip", at: Date.UTC(2027, 0, 30), count: 2 };
+
+test.each([
+  [{ access_token: fresh, jsapi_ticket: { state: "none" } }, "fresh"],
+  [{ access_token: fresh, jsapi_ticket: { state: "failing" } }, "failing: jsapi_ticket"],
+  [{ access_token: { state: "failing" }, jsapi_ticket: { state: "blocked" } }, "blocked: jsapi_ticket"],
+  [{ access_token: { state: "blocked" }, jsapi_ticket: { state: "failing" } }, "blocked"],
+  [{ access_token: { state: "none" }, jsapi_ticket: { state: "none" } }, "none"],
+])("of %j the list shows the worst: %s", async (credentials, state) => {
+  await using world = new CliHarness(() => ({ apps: [{ ...APP, credentials }] }));
+  const { stdout } = await world.run(["apps", "list"]);
+  expect(stdout.split("\n")[1]).toMatch(RegExp(` managed +${state} +`));
+});
+
+test("what is wrong with an app is told in the list and in its own view: since when, why, and who may be to blame", async () => {
+  const at = new ManualTerminal().clock.now();
+  const access_token = { ...fresh, revoked_early: { at, early: 6000 } };
+  const app = {
+    ...APP,
+    credentials: { access_token, jsapi_ticket: { state: "blocked", last_failure: failure } },
+  };
+  await using world = new CliHarness(({ path }) => (path.includes("?") ? { apps: [app] } : app));
+  for (const args of [["list"], ["show", APP.app]]) {
+    const { stdout } = await world.run(["apps", ...args]);
+    expect(stdout).toMatch(/jsapi_ticket: invalid ip \(code 40164, 2×, 2027-01-\S+\)\n/);
+    expect(stdout).toMatch(
+      /access_token: .*another program fetches tokens for this app: at 20\S+ one was revoked 100 min early/,
+    );
+  }
+  access_token.revoked_early.at = at - 2 * 86_400_000;
+  expect((await world.run(["apps", "list"])).stdout).not.toContain("another program");
+  expect((await world.run(["apps", "show", APP.app])).stdout).toContain("another program");
 });
 
 test.each([

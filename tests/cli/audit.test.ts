@@ -43,6 +43,20 @@ test("entries are listed a line each, as many as --limit says, from as many page
   );
 });
 
+test("no entry shows a person epoch milliseconds or JSON", async () => {
+  const at = Date.UTC(2027, 0, 31);
+  const detail = {
+    ...{ expires_at: at, before: at, since: null, entries: 3, title: "a" },
+    grants: [{ apps: ["wx1", "wx2"], actions: ["login"] }],
+    networks: [],
+  };
+  await using world = new CliHarness(() => ({ entries: [{ ...ENTRY, detail }] }));
+  const { stdout } = await world.run(["audit", "list"]);
+  expect(stdout).toMatch(
+    /expires_at=2027-01-3\S+ before=2027-01-3\S+ since=- entries=3 title=a grants=\(apps=wx1,wx2 actions=login\) networks=-\n$/,
+  );
+});
+
 test("filters are sent, times as instants", async () => {
   await using world = new CliHarness(() => ({ entries: [] }));
   const now = new ManualTerminal().clock.now();
@@ -90,7 +104,7 @@ test.each([
   for (const action of ["nonsense", "", actions === ACTIONS ? "app.updated" : "token:read"]) {
     const { code, stderr } = await world.run(["audit", word, "--action", action]);
     expect(code).toBe(2);
-    expect(stderr).toStartWith(`accesstoken: --action: 应为 ${actions.join("、")} 之一`);
+    expect(stderr).toContain(`\naccesstoken: --action: 应为 ${actions.join("、")} 之一`);
   }
   expect(world.arrived).toEqual([]);
   for (const action of actions) {

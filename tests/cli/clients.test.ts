@@ -157,7 +157,7 @@ test.each([
   await using world = new CliHarness(() => client());
   const { code, stderr } = await world.run(["clients", "add", ...args]);
   expect(code).toBe(2);
-  expect(stderr.split("\n")[0]).toContain(line);
+  expect(stderr.split("\n")[1]).toContain(line);
   expect(world.arrived).toEqual([]);
 });
 

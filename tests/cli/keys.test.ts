@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
+import { ServiceError } from "../../src/errors.ts";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createApiKey } from "../../src/access/api-key.ts";
-import { ServiceError } from "../../src/errors.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
 import { answered, type Arrived, CliHarness, CLOSED_PIPE, FULL_DISK } from "./cli-harness.ts";
 
@@ -179,7 +179,7 @@ test("keys create --admin gives no key to a client of that name that is no admin
   expect(stderr).toContain("clients grant admin --actions admin");
 });
 
-test.each([[[]], [["bot", "--admin"]], [["bot", "--expires", "1y"]], [["BOT"]]])(
+test.each([[[]], [["bot", "--admin"]], [["bot", "--expires", "1x"]], [["BOT"]]])(
   "keys create %j is exit code 2, and nothing is asked",
   async (args) => {
     await using world = new CliHarness(keys);
@@ -192,11 +192,30 @@ test("the only active key is rolled without being named, with the overlap that i
   await using world = new CliHarness(keys);
   const { code, stdout } = await world.run(["keys", "roll", "bot", "--overlap", "7d"]);
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${API_KEY}\n` });
-  expect(world.asked).toEqual(["GET /v1/clients/bot/keys", `POST /v1/clients/bot/keys/${NAME}/roll`]);
+  expect(world.asked).toEqual([
+    "GET /v1/clients/bot/keys",
+    `POST /v1/clients/bot/keys/${NAME}/roll`,
+    "GET /v1/clients/bot/keys",
+  ]);
   expect(world.arrived[1]?.body).toEqual({ overlap: 604_800 });
   await world.run(["keys", "roll", "bot", "ats_Other000"]);
-  expect(world.asked.at(-1)).toBe("POST /v1/clients/bot/keys/ats_Other000/roll");
-  expect(world.arrived.at(-1)?.body).toEqual({});
+  expect(world.asked.at(-2)).toBe("POST /v1/clients/bot/keys/ats_Other000/roll");
+  expect(world.arrived.at(-2)?.body).toEqual({});
+});
+
+test("a rolled key says which one it replaces and when that ends, also when this can't be asked any more", async () => {
+  const old = { ...KEY, expires_at: Date.UTC(2027, 0, 31) };
+  let isEnded = false;
+  await using world = new CliHarness((request) => {
+    if (isEnded && request.method === "GET") throw new ServiceError("unauthorized", "ended");
+    return keys(request, [old]);
+  });
+  const rolled = await world.run(["keys", "roll", "bot"]);
+  expect(rolled.stderr).toMatch(RegExp(`It replaces ${NAME}, which ends at 2027-01-3[^ ]+\n$`));
+  isEnded = true;
+  const { code, stderr } = await world.run(["keys", "roll", "bot", NAME]);
+  expect(code).toBe(0);
+  expect(stderr).toEndWith(`It replaces ${NAME}\n`);
 });
 
 test.each([

@@ -162,13 +162,13 @@ test.each([
 ])("--url %j is none: exit code 2", async (url) => {
   const { code, stderr } = await runAlone([...LIST, "--url", url]);
   expect(code).toBe(2);
-  expect(stderr).toStartWith("accesstoken: --url: 应为http(s)地址");
+  expect(stderr).toContain("\naccesstoken: --url: 应为http(s)地址");
 });
 
 test("P6: a key travels in the clear to another machine only where --insecure-http says so", async () => {
   const { code, stderr } = await runAlone([...LIST, "--url", "http://192.0.2.1"]);
   expect(code).toBe(2);
-  expect(stderr).toStartWith("accesstoken: --url: http会明文传输");
+  expect(stderr).toContain("\naccesstoken: --url: http会明文传输");
   await using world = new CliHarness(() => NONE);
   expect((await world.run([...LIST, "--insecure-http"])).code).toBe(0);
 });
@@ -189,7 +189,7 @@ test("P6: a key file without a good key is exit code 2, nothing is asked, and it
     writeFileSync(world.path("key"), content);
     const { code, stderr } = await world.run(LIST);
     expect(code).toBe(2);
-    expect(stderr).toStartWith("accesstoken: --key-file: 内容不是有效的API密钥");
+    expect(stderr).toContain("\naccesstoken: --key-file: 内容不是有效的API密钥");
     if (content) expect(stderr).not.toContain(content);
   }
   const missing = await runAlone([...LIST, "--url", world.url, "--key-file", world.path("nowhere")]);

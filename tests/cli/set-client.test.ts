@@ -101,6 +101,6 @@ test.each([
   await using world = worldWithClient();
   const { code, stderr } = await world.run(["clients", "set", ...args.split(" ")]);
   expect(code).toBe(2);
-  expect(stderr.split("\n")[0]).toContain(line);
+  expect(stderr.split("\n")[1]).toContain(line);
   expect(world.arrived).toEqual([]);
 });

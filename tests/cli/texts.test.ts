@@ -31,6 +31,8 @@ test("an instant is a time of a zone, a time or day of this machine's, or a whil
   expect(at("2027-01-31")).toBe(new Date(2027, 0, 31).getTime());
   expect(at("2028-02-29 23:59")).toBe(new Date(2028, 1, 29, 23, 59).getTime());
   expect(at("90d")).toBe(NOW + 90 * 86_400_000);
+  expect(at("1y")).toBe(NOW + 365 * 86_400_000);
+  expect(at("2026-01-01", true)).toBe(new Date(2026, 0, 1).getTime());
   expect(at("24h", true)).toBe(NOW - 86_400_000);
 });
 
@@ -42,10 +44,18 @@ test.each([
   "1801440000000",
   "90",
   "",
-  "90y",
+  "101y",
+  "2027-01-14",
+  "2027-01-15T11:00Z",
   "now",
 ])("%j is no instant", (text) => {
   expect(() => parseInstant("expires", text, NOW, false)).toThrow("--expires: ");
+});
+
+test("a date that has passed is told as a date, with one that would do", () => {
+  const expiring = () => parseInstant("expires", "2026-01-01", NOW, false);
+  expect(expiring).toThrow("--expires: 该时间已过");
+  expect(expiring).toThrow("it has passed: give a time to come, as 2027-04-15, 90d or 1y");
 });
 
 test("a time for people is of this machine's zone and names it", () => {

@@ -24,6 +24,18 @@ test("token get prints the value alone", async () => {
   ]);
 });
 
+test("a virtual token is told as such, beside the value", async () => {
+  const value = `atv1_${"a".repeat(40)}`;
+  await using world = new CliHarness(() => ({ ...HANDED_OUT, value }));
+  for (const json of [[], ["--json"]]) {
+    const { stdout, stderr } = await world.run(["token", "get", "wx1", ...json]);
+    expect(stdout).toContain(value);
+    expect(stderr).toBe(
+      "A virtual token: it works through this service only, and WeChat itself does not know it\n",
+    );
+  }
+});
+
 test("P6: token refresh tells how long the new one lives, and not the token", async () => {
   await using world = new CliHarness(() => HANDED_OUT);
   const { code, stdout, stderr } = await world.run(["token", "refresh", "wx1"]);
@@ -70,6 +82,6 @@ test.each([
   await using world = new CliHarness(() => HANDED_OUT);
   const { code, stderr } = await world.run(["token", ...args]);
   expect(code).toBe(2);
-  expect(stderr.split("\n")[0]).toContain(line);
+  expect(stderr.split("\n")[1]).toContain(line);
   expect(world.arrived).toEqual([]);
 });

@@ -81,11 +81,14 @@ test.each([
     "缺少参数 <client> (argument <client> is missing)",
     "Usage: accesstoken keys list <client>",
   ],
-])("%j: one line says what is wrong, then comes the usage, exit code 2", async (args, line, usage) => {
+])("%j: a line of usage, then one that says what is wrong, exit code 2", async (args, line, usage) => {
   const { code, stdout, stderr } = await runAlone(args);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-  expect(stderr).toContain(usage);
-  expect(stderr.split("\n")[0]).toBe(`accesstoken: ${line}`);
+  const [first, ...others] = stderr.split("\n");
+  expect(first).toStartWith(usage);
+  expect(first).toEndWith(")");
+  expect(first).toContain("(accesstoken help");
+  expect(others).toEqual([`accesstoken: ${line}`, ""]);
 });
 
 test.each([
