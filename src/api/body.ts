@@ -135,10 +135,12 @@ function tooLarge(maxBytes: number): ServiceError {
 
 /**
  * Removes what is null or an empty text: programs send every parameter of theirs, and an empty one means none. Not for
- * what administrators send: there a variable without a value must not widen a search or a grant.
+ * what administrators send: there a variable without a value must not widen a search or a grant. Nor for `access_token`: a
+ * clear of that token alone must not become one of whatever is current.
  */
 export function dropEmpty(sent: Record<string, unknown>): void {
-  for (const name in sent) if (sent[name] === "" || sent[name] === null) delete sent[name];
+  for (const name in sent)
+    if ((sent[name] === "" || sent[name] === null) && name !== "access_token") delete sent[name];
 }
 
 /**

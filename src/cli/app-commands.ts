@@ -169,8 +169,11 @@ function notice({ terminal }: Managing, { fault, doubt }: ReturnType<typeof chec
   if (doubt !== undefined) terminal.tell(doubt);
 }
 
-/** Answers that say nothing of the secret: no connection, no answer, a busy WeChat, an address that is not allowed. */
-const UNDECIDED = new Set([502, 504, -1, 40164, 45035, 60020, 61004]);
+/**
+ * Answers that say nothing of the secret: no connection, no answer, a busy WeChat, an address that is not allowed, too
+ * many verifications, a quota that is used up.
+ */
+const UNDECIDED = new Set([502, 504, 429, -1, 40164, 45009, 45011, 45035, 60020, 61004]);
 
 /** Has WeChat asked first, unless by `--no-verify`. What it can't tell now is a warning, and the secret is stored. */
 async function verified<T>(at: Managing, send: (verification: { verify?: true }) => Promise<T>): Promise<T> {

@@ -6,10 +6,10 @@ const PAGE = "https://example.com/page?id=1";
 
 const QUERIES: readonly [path: string, required: Record<string, string>, optional: readonly string[]][] = [
   ["/AccessToken/getXcx", { appid: WX.appId }, ["secret", "min_ttl"]],
-  ["/AccessToken/clearXcx", { appid: WX.appId }, ["secret", "access_token"]],
+  ["/AccessToken/clearXcx", { appid: WX.appId }, ["secret"]],
   ["/AccessToken/getQyapi", { corpid: CORP, agentid: WECOM.agent }, ["secret", "min_ttl"]],
   ["/AccessToken/getQyapi", { corpid: CORP, secret: WECOM.secret }, ["agentid", "min_ttl"]],
-  ["/AccessToken/clearQyapi", { corpid: CORP }, ["secret", "agentid", "access_token"]],
+  ["/AccessToken/clearQyapi", { corpid: CORP }, ["secret", "agentid"]],
   ["/xcx/jscode2session", { appid: WX.appId, code: "sandbox-code-1" }, ["secret"]],
   [`/v1/apps/${WX.appId}/credentials/access_token`, {}, ["min_ttl"]],
 ];
@@ -26,6 +26,15 @@ test.each(QUERIES)("%s with %j takes an empty %j for an absent one", async (path
     "&",
   );
   expect(withoutTrace((await world.request(`${path}?${bare}`)).text)).toBe(withoutTrace(text));
+});
+
+test.each([
+  ["/AccessToken/clearXcx", { appid: WX.appId }],
+  ["/AccessToken/clearQyapi", { corpid: CORP }],
+])("%s with an empty access_token clears nothing: it would clear only that one", async (path, required) => {
+  await using world = await Harness.create();
+  expect(await world.get(path, { ...required, access_token: "" })).toMatchObject({ code: 1 });
+  expect(world.events.map(({ type }) => type)).not.toContain("credential.cleared");
 });
 
 const BODIES: readonly [path: string, required: Record<string, string>, optional: readonly string[]][] = [

@@ -303,6 +303,8 @@ test.each([
   [refusalOf(40164, "invalid ip 192.0.2.7", "add 192.0.2.7 to the IP white list"), "add 192.0.2.7"],
   [refusalOf(60020, "not allow to access from your ip", "add it"), "not allow"],
   [refusalOf(-1, "system error"), "system error"],
+  [refusalOf(45009, "reach max api daily quota limit"), "quota"],
+  [new ServiceError("rate_limited", "too many verifications", { retryAfterMs: 1000 }), "verifications"],
   [new ServiceError("upstream_unreachable", "can't connect to WeChat: ECONNREFUSED"), "ECONNREFUSED"],
   [new ServiceError("upstream_timeout", "WeChat did not answer in time"), "in time"],
 ])("a secret that can't be verified now (%s) is stored with a warning", async (error, line) => {
