@@ -130,6 +130,15 @@ export class ClientDirectory {
     return known;
   }
 
+  /** The key of that public prefix, whoever's it is. */
+  findKey(prefix: string): ApiKeyRecord | undefined {
+    for (const client of this.#keysOf.keys()) {
+      const found = this.keysOf(client).find((key) => key.prefix === prefix);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
   /** The key of that public prefix, if it is that client's. */
   keyNamed(client: string, prefix: string): KnownKey | undefined {
     const owner = this.#clients.get(client);

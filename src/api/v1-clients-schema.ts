@@ -258,6 +258,9 @@ const keyFields = {
 /** One key as it is shown. */
 export const keyData = Type.Object(keyFields);
 
+/** One key and whose it is. */
+export const foundKeyData = Type.Object({ client: Type.String(), ...keyFields });
+
 /** A new key. */
 export const createdKeyData = Type.Object({
   ...keyFields,

@@ -7,10 +7,11 @@ import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Access } from "../access/access.ts";
 import { type ApiPolicy, policyFields } from "../access/api-policy.ts";
-import { type ClientAdministration, type CreatedKey, isLive } from "../access/client-administration.ts";
+import type { ClientAdministration, CreatedKey } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
 import type { ApiKeyRecord, Client } from "../access/client.ts";
+import { keyFieldsAt } from "./v1-keys.ts";
 import {
   afterClient,
   BASE_URL_EXAMPLE,
@@ -298,19 +299,5 @@ function clientFields({ name, environment, grants, networks, ...rest }: Client) 
     updated_at: rest.updatedAt,
     version: rest.version,
     damaged: rest.damaged,
-  };
-}
-
-function keyFieldsAt(record: ApiKeyRecord, now: number) {
-  const { prefix, label, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
-  const end = revokedAt !== undefined ? "revoked" : record.isDamaged ? "damaged" : "expired";
-  return {
-    key: prefix,
-    label,
-    state: isLive(record, now) ? "active" : end,
-    created_at: createdAt,
-    expires_at: expiresAt,
-    revoked_at: revokedAt,
-    last_used_at: lastUsedAt,
   };
 }

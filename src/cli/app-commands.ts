@@ -5,7 +5,7 @@ import { checkEntry, checkSecret } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { failureText } from "./exit.ts";
-import { type Managing, managingCommand } from "./managing.ts";
+import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { APP, appOf } from "./argument-values.ts";
 import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
 import { localTime, plainText, textFields, textTable } from "./terminal.ts";
@@ -114,8 +114,14 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     words: ["apps", "remove"],
     meaning: bilingual("Forget an app, its secret and its credentials", "删除应用及其secret和凭证"),
     positionals: [APP],
-    run: async ({ args, api, show, terminal }) => {
+    options: [YES],
+    run: async (at) => {
+      const { args, api, show, terminal } = at;
       const app = appOf(args);
+      await confirm(
+        at,
+        bilingual(`Forget ${app}, its secret and its credentials?`, `删除 ${app} 及其secret和凭证？`),
+      );
       const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/apps/${app}` });
       await show(data, () => bilingual(`${app} is removed\n`, `已删除 ${app}\n`)[terminal.language]);
     },

@@ -1,3 +1,4 @@
+import { isWellFormedApiKey } from "../access/api-key.ts";
 import { type Action, ACTIONS, CLIENT_NAME } from "../access/client.ts";
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { type Arguments, type PositionalSpec, usageError, bilingual, option } from "./arguments.ts";
@@ -6,6 +7,7 @@ import { type Arguments, type PositionalSpec, usageError, bilingual, option } fr
 export const ALL_APPS = "*";
 
 const APP_NAME = /^[A-Za-z0-9_-]{1,130}$/;
+const KEY_NAME_LENGTH = 12;
 const KEY_NAME = /^ats_[0-9A-Za-z]{8}$/;
 
 /** `<app>` in a command. */
@@ -55,6 +57,14 @@ export function keyNameOf(text: string): string {
     KEY_NAME,
     "<key>: 应为密钥的前12个字符，如 ats_Ab12Cd34，不要给出完整的密钥 (must be a key's first 12 characters, as ats_Ab12Cd34; never give the whole key)",
   );
+}
+
+/**
+ * The public name of a key that was given by it or, having leaked anyway, as a whole. Only its first 12 characters are
+ * sent.
+ */
+export function leakedKeyNameOf(text: string): string {
+  return keyNameOf(isWellFormedApiKey(text) ? text.slice(0, KEY_NAME_LENGTH) : text);
 }
 
 /** The apps of `--apps`: names, or `*` for `all`; undefined without it. */

@@ -57,12 +57,15 @@ export class Arguments {
 export function parseArguments(spec: CommandSpec, args: readonly string[]): Arguments | "help" {
   const { positionals, options } = parse(spec, args);
   if (options.has("help")) return "help";
-  const slots = spec.positionals ?? [];
+  const all = spec.positionals ?? [];
+  // An optional one is left out where the words are needed for those that are not.
+  let spare = positionals.length - all.filter(({ isOptional }) => !isOptional).length;
+  const slots = all.filter(({ isOptional }) => !isOptional || spare-- > 0);
   if (positionals.length > slots.length) {
     throw usageError("多余的参数 (too many arguments)", spec.surplusHint);
   }
   const missing = slots[positionals.length];
-  if (missing && !missing.isOptional) {
+  if (missing) {
     throw usageError(`缺少参数 <${missing.name}> (argument <${missing.name}> is missing)`);
   }
   const named = slots.flatMap(({ name }, n) => {

@@ -32,7 +32,7 @@ import {
   takeGrants,
   virtualNote,
 } from "./client.ts";
-import { type Managing, managingCommand } from "./managing.ts";
+import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { ALL_APPS, CLIENT, clientOf, EXPIRES, findActions, findApps } from "./argument-values.ts";
 import { ServiceError } from "../errors.ts";
 
@@ -131,8 +131,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Let a client do less", "撤销客户端的授权"),
     notes: [
       bilingual(
-        "Without --apps on every app, without --actions every action; without both it may do nothing any more.",
-        "不带 --apps 表示所有应用，不带 --actions 表示所有操作；两者都不带则撤销全部授权。",
+        "Without --apps on every app, without --actions every action; one of them is needed: --apps all takes everything.",
+        "不带 --apps 表示所有应用，不带 --actions 表示所有操作，至少带其一；--apps all 撤销全部授权。",
       ),
     ],
     positionals: [CLIENT],
@@ -143,8 +143,11 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
     words: ["clients", "remove"],
     meaning: bilingual("Forget a client and its keys", "删除客户端及其全部密钥"),
     positionals: [CLIENT],
-    run: async ({ args, api, show, terminal }) => {
+    options: [YES],
+    run: async (at) => {
+      const { args, api, show, terminal } = at;
       const client = clientOf(args);
+      await confirm(at, bilingual(`Forget ${client} and all its keys?`, `删除 ${client} 及其全部密钥？`));
       const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/clients/${client}` });
       await show(data, () => bilingual(`${client} is removed\n`, `已删除 ${client}\n`)[terminal.language]);
     },
@@ -226,6 +229,10 @@ function findGrant(args: Arguments): Grant | undefined {
 
 async function revokeGrants(at: Managing): Promise<void> {
   const taking = { apps: findApps(at.args), actions: findActions(at.args) };
+  if (!taking.apps && !taking.actions)
+    throw usageError(
+      "请用 --apps 或 --actions 指明撤销什么，--apps all 为全部 (say what: --apps or --actions; --apps all takes everything)",
+    );
   const data = await changeGrants(at, (grants) => {
     const left = takeGrants(grants, taking);
     // A failure: a misspelt app must not look as if its grant was revoked.

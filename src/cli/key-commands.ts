@@ -9,10 +9,11 @@ import {
   clientOf,
   EXPIRES,
   keyNameOf,
+  leakedKeyNameOf,
   parseDuration,
   parseInstant,
 } from "./argument-values.ts";
-import { localTime, plainText } from "./terminal.ts";
+import { localTime, plainText, textFields } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { type KeyData, keysPath, keysText, makeKey } from "./new-key.ts";
 
@@ -28,6 +29,11 @@ const OUT = option(
 const KEY_MEANING = bilingual(
   "The key's first 12 characters, as keys list shows them",
   "密钥的前12个字符，即 keys list 所示",
+);
+
+const LEAKED_KEY_MEANING = bilingual(
+  `${KEY_MEANING.en}; of a key that has leaked the whole will do`,
+  `${KEY_MEANING.zh}；已泄露的密钥也可给出全文`,
 );
 
 /** `accesstoken keys …`: the API keys of clients. */
@@ -59,6 +65,16 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
     },
   }),
   managingCommand({
+    words: ["keys", "find"],
+    meaning: bilingual("Whose key it is, and how it is", "查看密钥属于哪个客户端及其状态"),
+    positionals: [{ name: "key", meaning: LEAKED_KEY_MEANING }],
+    run: async ({ args, api, show }) => {
+      const key = leakedKeyNameOf(args.get("key"));
+      const data = await api.get<KeyData & { client: string }>(apiPath`/v1/keys/${key}`);
+      await show(data, () => `${textFields({ client: data.client })}${keysText([data])}`);
+    },
+  }),
+  managingCommand({
     words: ["keys", "roll"],
     meaning: bilingual(
       "Replace a key by a new one; the old one stays valid for a while",
@@ -87,11 +103,14 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["keys", "revoke"],
-    meaning: bilingual("Revoke a key at once", "立即吊销密钥"),
-    positionals: [CLIENT, { name: "key", meaning: KEY_MEANING }],
+    meaning: bilingual("Revoke a key at once, whoever's it is", "立即吊销密钥，无须知道属于哪个客户端"),
+    positionals: [
+      { ...CLIENT, isOptional: true },
+      { name: "key", meaning: LEAKED_KEY_MEANING },
+    ],
     run: async ({ args, api, show, terminal }) => {
-      const key = keyNameOf(args.get("key"));
-      const path = `${keysPath(clientOf(args))}/${key}`;
+      const key = leakedKeyNameOf(args.get("key"));
+      const path = args.isSet("client") ? `${keysPath(clientOf(args))}/${key}` : apiPath`/v1/keys/${key}`;
       const { data } = await api.send<object>({ method: "DELETE", path });
       await show(data, () => bilingual(`${key} is revoked\n`, `已吊销 ${key}\n`)[terminal.language]);
     },

@@ -16,6 +16,7 @@ import { indexRoute, type OpsRouteParts, opsRoutes } from "../api/service-routes
 import { type AppRouteParts, appRoutes } from "../api/v1-apps.ts";
 import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
 import { type ClientRouteParts, clientRoutes } from "../api/v1-clients.ts";
+import { keyRoutes } from "../api/v1-keys.ts";
 import { type CredentialRouteParts, credentialRoutes } from "../api/v1-credentials.ts";
 import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
@@ -179,6 +180,7 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(credentialRoutes(options))
     .use(signatureRoutes(options))
     .use(clientRoutes(options))
+    .use(keyRoutes(options))
     .use(settingRoutes(options))
     .use(auditRoutes({ ...options, admin: (call) => access.admin(call) }))
     .use(

@@ -191,3 +191,28 @@ test("an ETag of a client that was removed does not fit a new one of its name", 
   const ifMatch = headers.get("etag") ?? "";
   expect((await t.at.ask("DELETE", BOT, undefined, { ifMatch })).status).toBe(412);
 });
+
+test("P7: a key is found and revoked by its public beginning alone, whoever's it is", async () => {
+  await using t = await botWorld();
+  const { key, prefix } = await t.key({ label: "leaked" });
+  const path = `/v1/keys/${prefix}`;
+  expect((await t.at.ask("GET", path)).data).toMatchObject({
+    client: "bot",
+    key: prefix,
+    label: "leaked",
+    state: "active",
+  });
+  expect([await t.statusWith(key), (await t.at.ask("GET", path, undefined, { key })).status]).toEqual([
+    200, 403,
+  ]);
+  expect((await t.at.ask("DELETE", path, undefined, { key })).status).toBe(403);
+  expect((await t.at.ask("DELETE", path)).status).toBe(200);
+  expect(await t.statusWith(key)).toBe(401);
+  expect(await t.at.audited()).toMatchObject([
+    { by: "admin", action: "key.revoked", detail: { of: "bot", key: prefix } },
+  ]);
+  expect((await t.at.ask("GET", path)).data["state"]).toBe("revoked");
+  for (const gone of [path, "/v1/keys/ats_00000000"])
+    expect((await t.at.ask("DELETE", gone)).status).toBe(404);
+  expect((await t.at.ask("GET", "/v1/keys/ats_00000000")).status).toBe(404);
+});

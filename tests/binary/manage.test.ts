@@ -43,7 +43,7 @@ test("on the machine itself everything is managed without a running service and 
   expect(isWellFormedApiKey(first.stdout.trim())).toBe(true);
   expect(first.stderr).toContain("A new database is made: ");
   expect(first.stderr).toContain("A master key was made: ");
-  expect(first.stderr).toContain("unless ANONYMOUS=on");
+  expect(first.stderr).toContain("In the program, http://localhost:3000 takes the place of");
 
   expect(await at.run(`${ADD} --verify`)).toMatchObject({ code: 0, stderr: "" });
   const token = await at.run(`token get ${WX_FOREIGN.appId}`);
@@ -52,13 +52,21 @@ test("on the machine itself everything is managed without a running service and 
   expect((await at.run(`token clear ${WX_FOREIGN.appId}`)).code).toBe(0);
   expect((await at.run(`token refresh ${WX_FOREIGN.appId}`)).code).toBe(0);
 
-  expect((await at.run("clients add bot --environment dev --apps all --actions login")).code).toBe(0);
+  expect((await at.run("clients add bot --environment dev --apps all --actions login,api:call")).code).toBe(
+    0,
+  );
   expect((await at.run(`clients grant bot --apps ${WX_FOREIGN.appId} --actions token:read`)).code).toBe(0);
   expect((await at.run("clients revoke bot --actions login")).code).toBe(0);
   expect(await at.data("clients list")).toMatchObject({
     clients: [
       { client: "admin" },
-      { client: "bot", grants: [{ apps: [WX_FOREIGN.appId], actions: ["token:read"] }] },
+      {
+        client: "bot",
+        grants: [
+          { apps: ["*"], actions: ["api:call"] },
+          { apps: [WX_FOREIGN.appId], actions: ["token:read"] },
+        ],
+      },
     ],
   });
 
@@ -89,7 +97,7 @@ test("a remote service is managed with an administrator's key, and obeys what is
   await Harness.until(async () => (await at.run(`clients list ${admin}`)).code === 0);
 
   expect((await at.run(`${ADD} ${admin}`)).code).toBe(0);
-  const grant = `--apps ${WX_FOREIGN.appId} --actions token:read`;
+  const grant = `--apps ${WX_FOREIGN.appId} --actions token:read,api:call`;
   expect((await at.run(`clients add bot --environment dev ${grant} ${admin}`)).code).toBe(0);
   const { key } = await at.data<{ key: string }>(`keys create bot --out bot.key ${admin}`);
   const bot = `--url ${url} --key-file bot.key`;
@@ -108,7 +116,8 @@ test("a remote service is managed with an administrator's key, and obeys what is
   expect((await at.run(`apps disable ${WX_FOREIGN.appId} ${admin}`)).code).toBe(0);
   expect((await at.run(`token get ${WX_FOREIGN.appId} ${next}`)).code).toBe(1);
   expect((await at.run(`apps enable ${WX_FOREIGN.appId} ${admin}`)).code).toBe(0);
-  expect((await at.run(`clients remove bot ${admin}`)).code).toBe(0);
+  expect((await at.run(`clients remove bot ${admin}`)).code).toBe(2);
+  expect((await at.run(`clients remove bot --yes ${admin}`)).code).toBe(0);
   expect((await at.run(`token get ${WX_FOREIGN.appId} ${next}`)).code).toBe(1);
 
   const { entries } = await at.data<{ entries: { action: string; client: string }[] }>(

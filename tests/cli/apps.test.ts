@@ -231,7 +231,10 @@ test.each([
   [["show"], "GET /v1/apps/wx0000000000000001", undefined],
 ])("apps %j asks %s, and --json shows the answer's data as it is", async ([word = ""], asked, body) => {
   await using world = setup(200);
-  const { code, stdout, stderr } = await world.run(["apps", word, "wx0000000000000001", "--json"]);
+  const { code, stdout, stderr } = await world.run([
+    ...["apps", word, "wx0000000000000001", "--json"],
+    ...(word === "remove" ? ["--yes"] : []),
+  ]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(JSON.parse(stdout)).toEqual(APP);
   expect(world.asked).toEqual([asked]);

@@ -1,3 +1,4 @@
+import type { HandTerminalOptions } from "../support/manual-terminal.ts";
 import { expect, test } from "bun:test";
 import type { Grant } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
@@ -202,7 +203,7 @@ test("a grant that is there already changes nothing, and that is told", async ()
 });
 
 test.each([
-  ["", []],
+  ["--apps all", []],
   ["--apps wx1", [{ apps: ["wx2"], actions: ["token:read"] }]],
   ["--actions token:read", []],
   ["--apps wx2 --actions token:read", [{ apps: ["wx1"], actions: ["token:read"] }]],
@@ -210,6 +211,30 @@ test.each([
   await using world = new CliHarness(changing(patched));
   expect((await world.run(["clients", "revoke", "bot", ...options.split(" ").filter(Boolean)])).code).toBe(0);
   expect(world.arrived[1]?.body).toEqual({ grants: left });
+});
+
+test("clients revoke without a word of what is wrong usage, and nothing is asked", async () => {
+  await using world = new CliHarness(changing(patched));
+  const { code, stderr } = await world.run(["clients", "revoke", "bot"]);
+  expect([code, stderr]).toEqual([2, expect.stringContaining("--apps all takes everything")]);
+  expect(world.asked).toEqual([]);
+});
+
+test.each([
+  ["apps remove wx0000000000000001", "DELETE /v1/apps/wx0000000000000001"],
+  ["clients remove bot", "DELETE /v1/clients/bot"],
+])("%s asks on a terminal, and takes --yes in a script", async (words, request) => {
+  const run = async (options: HandTerminalOptions, ...more: string[]) => {
+    await using world = new CliHarness(() => ({}));
+    const { code, questions } = await world.run([...words.split(" "), ...more], options);
+    return [code, questions.length, world.asked];
+  };
+  const name = words.split(" ").at(-1);
+  for (const typed of ["y", "yes", " Y "]) expect(await run({ typed })).toEqual([0, 1, [request]]);
+  for (const typed of ["", "n", name]) expect(await run({ typed: typed ?? "" })).toEqual([1, 1, []]);
+  expect(await run({})).toEqual([2, 0, []]);
+  expect(await run({}, "--yes")).toEqual([0, 0, [request]]);
+  expect(await run({ typed: "n" }, "--yes")).toEqual([0, 0, [request]]);
 });
 
 test("who revokes what was never granted learns it by exit code 1, and nothing is changed", async () => {
@@ -251,10 +276,10 @@ test("clients are listed a line each, and one is shown with all that it is", asy
 
 test("a client is removed", async () => {
   await using world = new CliHarness(() => ({}));
-  expect(await world.run(["clients", "remove", "bot"])).toMatchObject({
+  expect(await world.run(["clients", "remove", "bot", "--yes"])).toMatchObject({
     code: 0,
     stdout: "bot is removed\n",
   });
-  expect((await world.run(["clients", "remove", "bot", "--json"])).stdout).toBe("{}\n");
+  expect((await world.run(["clients", "remove", "bot", "--json", "--yes"])).stdout).toBe("{}\n");
   expect(world.asked).toEqual(["DELETE /v1/clients/bot", "DELETE /v1/clients/bot"]);
 });

@@ -250,11 +250,24 @@ test("a key is revoked by its public name", async () => {
 
 test("P6: a whole key in the place of its name is refused without being repeated or sent", async () => {
   await using world = new CliHarness(() => ({}));
-  for (const word of ["revoke", "roll"]) {
-    const { code, stdout, stderr } = await world.run(["keys", word, "bot", API_KEY]);
-    expect(code).toBe(2);
-    expect(stdout + stderr).not.toContain(API_KEY);
-    expect(stderr).toContain("never give the whole key");
-  }
+  const { code, stdout, stderr } = await world.run(["keys", "roll", "bot", API_KEY]);
+  expect(code).toBe(2);
+  expect(stdout + stderr).not.toContain(API_KEY);
+  expect(stderr).toContain("never give the whole key");
   expect(world.arrived).toEqual([]);
+});
+
+test("P6: a leaked key is found and revoked by its beginning alone, or as a whole, of which no more is sent", async () => {
+  await using world = new CliHarness(() => ({ ...KEY, client: "bot" }));
+  for (const key of [NAME, API_KEY]) {
+    const found = await world.run(["keys", "find", key]);
+    expect(found.stdout).toMatch(new RegExp(`^client +bot\nKEY .*\n${NAME} +active `));
+    const revoked = await world.run(["keys", "revoke", key]);
+    expect(revoked).toMatchObject({ code: 0, stdout: `${NAME} is revoked\n` });
+    expect(found.stderr + revoked.stderr).toBe("");
+  }
+  const asked = [`GET /v1/keys/${NAME}`, `DELETE /v1/keys/${NAME}`];
+  expect(world.asked).toEqual([...asked, ...asked]);
+  // A key with a slip of the finger is nobody's.
+  expect((await world.run(["keys", "revoke", `${NAME}0`])).code).toBe(2);
 });

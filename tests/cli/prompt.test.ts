@@ -56,3 +56,23 @@ test("a signal that ends the command at the prompt leaves the terminal as it was
   expect(at.child.hasEcho).toBe(true);
   expect(at.world.arrived).toEqual([]);
 });
+
+test.each([
+  ["y\r", 0, ["DELETE /v1/clients/bot"]],
+  ["n\u007fyes\r", 0, ["DELETE /v1/clients/bot"]],
+  ["\r", 1, []],
+  ["\u0003", 1, []],
+])(
+  "before something is removed the person is asked, and sees what is typed: %j",
+  async (typed, code, asked) => {
+    await using world = new CliHarness(() => ({}));
+    const args = ["clients", "remove", "bot", "--url", world.url, "--key-file", world.path("key")];
+    await using child = new TerminalChild([...FROM_SOURCE, ...args], world.folder);
+    await child.shows("[y/N] ");
+    child.type(typed);
+    expect(await child.exited()).toBe(code);
+    expect(world.asked).toEqual(asked);
+    if (typed.startsWith("y")) expect(child.shown).toContain("[y/N] y");
+    expect(child.hasEcho).toBe(true);
+  },
+);

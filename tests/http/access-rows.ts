@@ -284,6 +284,8 @@ export const ROWS: readonly Row[] = [
   ...["", "/usage", "/denials", "/reads", "/refusals", "/export", "/verify"].map(
     (path) => ({ route: `GET /v1/audit${path}`, need: "admin" }) as const,
   ),
+  { route: "GET /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
+  { route: "DELETE /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
   { route: "GET /v1/settings", need: "admin" },
   { route: "PATCH /v1/settings", need: "admin", body: () => ({}) },
   { route: "GET /v1/settings/anonymous-callers", need: "admin" },

@@ -28,6 +28,8 @@ const ROUTES = [
   ["post", "/v1/apps/{app}/signatures/jsapi"],
   ["post", "/v1/apps/{app}/signatures/card"],
   ["post", "/v1/apps/{app}/signatures/agent-config"],
+  ["get", "/v1/keys/{key}"],
+  ["delete", "/v1/keys/{key}"],
   ["get", "/v1/settings"],
   ["patch", "/v1/settings"],
   ["get", "/v1/settings/anonymous-callers"],
