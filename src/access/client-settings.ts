@@ -52,7 +52,7 @@ export function validateSettings({ grants = [], networks = [], policy }: Partial
   if (policy?.testOpenids && policy.preset === "all")
     throw new ServiceError(
       "invalid_parameter",
-      "预设all允许向任何人发消息，test_openids请改用其他预设（如safe）或去掉test_openids (the preset all lets messages go to anybody: take another, such as safe, or leave test_openids out)",
+      "预设all允许向任何人发消息：请改用其他预设（如safe），或去掉test_openids (the preset all lets messages go to anybody: take another, such as safe, or leave test_openids out)",
     );
 }
 

@@ -60,8 +60,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         "不带 --delivery 时为虚拟token，只能经本服务使用；自行调用微信的程序请用 --delivery real。",
       ),
       bilingual(
-        "Without --policy: all paths in prod, production, prd and online, in any case; elsewhere safe.",
-        "不带 --policy 时：prod、production、prd和online（不区分大小写）为全部接口，其他环境为 safe。",
+        "Without --policy: all paths in prod, production, prd and online, in any case; elsewhere, and with --test-openids, safe.",
+        "不带 --policy 时：prod、production、prd和online（不区分大小写）为全部接口；其他环境，以及指定了 --test-openids 时，为 safe。",
       ),
     ],
     positionals: [CLIENT],

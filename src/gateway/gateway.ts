@@ -41,7 +41,8 @@ interface Call {
   readonly family: string;
   readonly startedAt: number;
   readonly notes: GetNotes;
-  readonly headers: Headers;
+  /** Whether the body that goes up is our own writing of a message. */
+  isMessage: boolean;
   healing: Called["healing"];
 }
 
@@ -88,9 +89,8 @@ export class Gateway {
     const body = { heldBytes: heldBytes(request), isUpload: isStreamed(request) };
     const leave = await concurrency.enter(caller, { signal, ...body });
     const startedAt = clock.monotonic();
-    const headers = headersUp(request.headers);
-    const family = pathFamily(path);
-    const call: Call = { request, context, family, startedAt, notes: {}, headers, healing: "none" };
+    const state = { notes: {}, isMessage: false, healing: "none" } as const;
+    const call: Call = { request, context, family: pathFamily(path), startedAt, ...state };
     try {
       const { last, token: real } = await this.#exchange(call);
       const response = toResponse(last, { real, given: context.token, onEnd: leave });
@@ -130,8 +130,7 @@ export class Gateway {
     // It may have taken minutes to come.
     const principal = given ? await this.#confirm(context, request.path) : context.principal;
     const message = access.testMessage(principal, name.platform, request, given);
-    // Whatever type and charset the caller's had.
-    if (message) call.headers.set("content-type", "application/json");
+    call.isMessage = message !== undefined;
     const body = message ?? given;
     const held = slot && (await credentials.get(tokenOf(slot), { notes }));
     const token = held?.value ?? context.token;
@@ -160,13 +159,13 @@ export class Gateway {
   }
 
   async #send(
-    { request, context, family, headers }: Call,
+    { request, context, family, isMessage }: Call,
     body: CallBody,
     token: Secret,
   ): Promise<ReadAnswer> {
     const { forwarder, clock, events, calls } = this.#parts;
     const { platform, appId } = context.name;
-    const { method, path, signal } = request;
+    const { method, path, headers, signal } = request;
     const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
@@ -176,7 +175,9 @@ export class Gateway {
       events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
-      const up = { platform, appId, method, path, query, headers: new Headers(headers), body, signal };
+      const up = { platform, appId, method, path, query, headers: headersUp(headers), body, signal };
+      // Whatever type and charset the caller's body had.
+      if (isMessage) up.headers.set("content-type", "application/json");
       // In the parts of an answer a token can't be found that is cut in two.
       if (context.token?.reveal() !== token.reveal()) up.headers.delete("range");
       const answer = await forwarder.forward(up);
