@@ -72,7 +72,7 @@ test("a policy that is changed holds for tokens that are out already", async () 
   expect((await it.post(path, { touser: "o" })).errcode).toBe(48001);
 });
 
-test("a new client outside prod is given virtual tokens, reaches no user and deletes nothing; one of prod is not held back", async () => {
+test("a new client is given virtual tokens: outside prod they reach no user and delete nothing, in prod they do", async () => {
   await using it = await GatewayHarness.create();
   const create = async (environment: string) => {
     const headers = { "content-type": "application/json" };
@@ -86,14 +86,13 @@ test("a new client outside prod is given virtual tokens, reaches no user and del
     return it.token(WX_APP, String(data["api_key"]));
   };
   const [dev, prod] = [await create("dev"), await create("prod")];
-  expect(dev).toStartWith("atv1_");
+  for (const token of [dev, prod]) expect(token).toStartWith("atv1_");
   for (const path of [SEND, "/cgi-bin/draft/delete", "/cgi-bin/tags/members/batchblacklist"])
     expect([path, (await it.post(`${path}?access_token=${dev}`, { touser: "o" })).errcode]).toEqual([
       path,
       48001,
     ]);
   expect((await it.send(`${INFO}?access_token=${dev}`)).errcode).toBeUndefined();
-  expect(prod).toBe(await it.realToken());
   expect((await it.post(`${SEND}?access_token=${prod}`, { touser: "o" })).errcode).toBe(0);
 });
 
