@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { App } from "./apps/app.ts";
 import { APP_VARIABLES, isAppVariable, readEnvironmentApps } from "./apps/environment-apps.ts";
 import { isLoopback, Networks } from "./access/networks.ts";
+import { isWebOrigin } from "./access/origin.ts";
 import { type KnownNames, nearestName, readEnvFile } from "./env-file.ts";
 import { ServiceError } from "./errors.ts";
 import type { Visibility } from "./http/elysia-face.ts";
@@ -401,11 +402,8 @@ function corpOrigins(
   return origins;
 }
 
-/** An origin exactly as browsers send it. */
 function corsOrigin(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isHttp = url?.protocol === "https:" || url?.protocol === "http:";
-  if (!isHttp || url.origin !== text || text.includes("*")) throw invalid("CORS_ORIGINS", ORIGIN_EXPECTED);
+  if (!isWebOrigin(text)) throw invalid("CORS_ORIGINS", ORIGIN_EXPECTED);
   return text;
 }
 

@@ -258,7 +258,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       changes: store.changes,
       clock,
     });
-    const cors = new Cors(config.corsOrigins);
+    const cors = new Cors(() => clients.settings.corsOrigins ?? config.corsOrigins);
     const parts = {
       access,
       cors,

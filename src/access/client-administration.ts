@@ -5,6 +5,7 @@ import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
+import { isWebOrigin } from "./origin.ts";
 import type { AccessSettings, ApiKeyRecord, Client, ClientStore } from "./client.ts";
 import {
   changeWithDelivery,
@@ -149,12 +150,18 @@ export class ClientAdministration {
     await this.#reload();
   }
 
-  /** Changes what is given of the settings for all processes. */
+  /** Changes what is given of the settings for all processes. Throws `invalid_parameter` for what is no origin. */
   async changeSettings(change: Partial<AccessSettings>, { actor }: ChangeOptions): Promise<void> {
-    const { isAnonymousOn } = change;
+    const { isAnonymousOn, corsOrigins } = change;
     const detail = {
       anonymous: isAnonymousOn === undefined ? undefined : stateOf(isAnonymousOn),
+      cors_origins: "corsOrigins" in change ? (corsOrigins ?? null) : undefined,
     };
+    if (corsOrigins?.every(isWebOrigin) === false)
+      throw new ServiceError(
+        "invalid_parameter",
+        "cors_origins应为源，如 https://www.example.com，小写、不带路径 (cors_origins must be origins like https://www.example.com, in lower case, without a path)",
+      );
     await this.#parts.store.saveSettings(change, {
       ...actor,
       ...{ action: "setting.changed", app: "", outcome: "ok", tokenDigest: "", detail },

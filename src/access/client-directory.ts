@@ -53,7 +53,7 @@ export class ClientDirectory {
   readonly #clock: Clock;
   /** By the monotonic clock. */
   #failingSince = 0;
-  #settings: AccessSettings = { isAnonymousOn: false };
+  #settings: AccessSettings = { isAnonymousOn: false, corsOrigins: [] };
   #clients = new Map<string, KnownClient>();
   #names: readonly string[] = [];
   /** By the first 48 bits of the key's digest. */

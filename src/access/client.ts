@@ -154,6 +154,8 @@ export function grantTable(grants: readonly Grant[]): (action: Action, app: stri
 export interface AccessSettings {
   /** Whether callers without key and secret are answered, where `ANONYMOUS` does not say. */
   readonly isAnonymousOn: boolean;
+  /** Origins whose pages may call the signature routes; undefined for those of `CORS_ORIGINS`. */
+  readonly corsOrigins: readonly string[] | undefined;
 }
 
 /**

@@ -176,6 +176,13 @@ function isBrowser(headers: Headers): boolean {
   );
 }
 
+/** Whether `text` is an origin exactly as browsers send it. */
+export function isWebOrigin(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isHttp = url?.protocol === "https:" || url?.protocol === "http:";
+  return isHttp && url.origin === text && !text.includes("*");
+}
+
 function hostOf(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }

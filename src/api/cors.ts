@@ -8,18 +8,19 @@ const MAX_AGE_SECONDS = "600";
  * https://fetch.spec.whatwg.org/#http-cors-protocol
  */
 export class Cors {
-  readonly #origins: ReadonlySet<string>;
+  readonly #origins: () => readonly string[];
 
-  /** `origins` are written as browsers write them: lower case, without a path. */
-  constructor(origins: readonly string[]) {
-    this.#origins = new Set(origins);
+  /** `origins` gives those that are listed now, as browsers write them: lower case, without a path. */
+  constructor(origins: () => readonly string[]) {
+    this.#origins = origins;
   }
 
   /** Whether the request comes from such a page, for such a route. */
   allowsOrigin(request: Request): boolean {
-    if (this.#origins.size === 0) return false;
+    const origins = this.#origins();
+    if (origins.length === 0) return false;
     const origin = request.headers.get("origin");
-    return origin !== null && this.#origins.has(origin) && SIGNATURE_PATH.test(pathOf(request));
+    return origin !== null && origins.includes(origin) && SIGNATURE_PATH.test(pathOf(request));
   }
 
   /** The headers that let the page read the answer; undefined for any other request. */

@@ -19,7 +19,10 @@ export interface SettingRouteParts {
   readonly auditStore: Pick<AuditStore, "sumUsage">;
   readonly clock: Clock;
   /** What the environment says; undefined for nothing. */
-  readonly environment: { readonly anonymous: boolean | undefined };
+  readonly environment: {
+    readonly anonymous: boolean | undefined;
+    readonly corsOrigins: readonly string[];
+  };
 }
 
 const anonymous = Type.Union([Type.Literal("on"), Type.Literal("off")], {
@@ -32,8 +35,37 @@ const by = Type.Union([Type.Literal("environment"), Type.Literal("database")], {
     "Where that is said; the environment wins. 由环境变量还是数据库决定；设置了环境变量时以其为准。",
 });
 
+const origins = Type.Array(Type.String({ maxLength: 300 }), {
+  maxItems: 100,
+  description:
+    "Origins whose pages may call the signature routes from the browser. 允许其网页在浏览器中调用签名接口的源。",
+  examples: [["https://www.example.com"]],
+});
+
 /** The settings as they are shown. */
-export const settingsData = Type.Object({ anonymous, anonymous_by: by });
+export const settingsData = Type.Object({
+  anonymous,
+  anonymous_by: by,
+  cors_origins: origins,
+  cors_origins_by: Type.Union(by.anyOf, {
+    description:
+      "Where they are listed; the database takes the place of CORS_ORIGINS. 由何处列出；数据库中的列表取代CORS_ORIGINS。",
+  }),
+});
+
+const settingsBody = Type.Object(
+  {
+    anonymous: Type.Optional(anonymous),
+    cors_origins: Type.Optional(
+      Type.Union([origins, Type.Null()], {
+        description:
+          "A list in the place of CORS_ORIGINS; null for CORS_ORIGINS. 取代CORS_ORIGINS的列表；null恢复为CORS_ORIGINS。",
+        examples: [["https://www.example.com"]],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 /** Callers without a key as they are shown. */
 export const callersData = Type.Object({
@@ -50,7 +82,12 @@ export const callersData = Type.Object({
   ),
 });
 
-const EXAMPLE = { anonymous: "off", anonymous_by: "database" } as const;
+const EXAMPLE = {
+  anonymous: "off",
+  anonymous_by: "database",
+  cors_origins: ["https://www.example.com"],
+  cors_origins_by: "database",
+} as const;
 /** A search through a day's counts may take longer than the idle time-out. */
 const LONG: RouteRules = { seconds: 0 };
 
@@ -61,6 +98,8 @@ export function settingRoutes(parts: SettingRouteParts) {
   const show = (): typeof settingsData.static => ({
     anonymous: stateOf(access.isAnonymousOn),
     anonymous_by: environment.anonymous === undefined ? "database" : "environment",
+    cors_origins: [...(clients.settings.corsOrigins ?? environment.corsOrigins)],
+    cors_origins_by: clients.settings.corsOrigins ? "database" : "environment",
   });
   return (
     new Elysia({ prefix: "/v1/settings" })
@@ -81,16 +120,20 @@ export function settingRoutes(parts: SettingRouteParts) {
       .patch(
         "",
         async ({ body, actor }) => {
-          const change = body.anonymous === undefined ? {} : { isAnonymousOn: body.anonymous === "on" };
+          const { anonymous: state, cors_origins: list } = body;
+          const change = {
+            ...(state === undefined ? {} : { isAnonymousOn: state === "on" }),
+            ...(list === undefined ? {} : { corsOrigins: list ?? undefined }),
+          };
           await administration.changeSettings(change, { actor });
           return show();
         },
         route(rules, {
-          body: Type.Object({ anonymous: Type.Optional(anonymous) }, { additionalProperties: false }),
+          body: settingsBody,
           detail: {
             summary: "Change settings · 修改设置",
             description:
-              "In effect in every process within a second. While ANONYMOUS is set, it wins. 各进程在一秒内生效；设置了环境变量ANONYMOUS时以其为准。",
+              "In effect in every process within a second. While ANONYMOUS is set, it wins; `cors_origins` takes the place of CORS_ORIGINS. 各进程在一秒内生效；设置了环境变量ANONYMOUS时以其为准；`cors_origins` 取代CORS_ORIGINS。",
             tags: ["clients"],
             responses: answersOf("The settings. 设置。", settingsData, EXAMPLE),
           },

@@ -80,6 +80,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new M
   ["clients", async () => (await import("./client-commands.ts")).CLIENT_COMMANDS],
   ["keys", async () => (await import("./key-commands.ts")).KEY_COMMANDS],
   ["anonymous", async () => (await import("./setting-commands.ts")).ANONYMOUS_COMMANDS],
+  ["cors", async () => (await import("./setting-commands.ts")).CORS_COMMANDS],
   ["token", async () => (await import("./token.ts")).TOKEN_COMMANDS],
   ["audit", async () => (await import("./audit-commands.ts")).AUDIT_COMMANDS],
   ["master-key", async () => (await import("./master-key.ts")).MASTER_KEY_COMMANDS],

@@ -1,6 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import type { callersData, settingsData } from "../api/v1-settings.ts";
-import { bilingual, type CommandSpec } from "./arguments.ts";
+import { bilingual, type CommandSpec, type Text } from "./arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
@@ -18,10 +18,8 @@ export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
     run: async (at) => {
       const settings = await at.api.get<Settings>("/v1/settings");
       const callers = await at.api.get<Callers>("/v1/settings/anonymous-callers");
-      await at.show(
-        { ...settings, ...callers },
-        () => `${textFields({ ...settings })}${callersText(callers)}`,
-      );
+      const state = stateOf(settings);
+      await at.show({ ...state, ...callers }, () => `${textFields(state)}${callersText(callers)}`);
     },
   }),
   managingCommand({
@@ -59,10 +57,74 @@ export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
   }),
 ];
 
+/** `accesstoken cors …`: whose pages may call the signature routes from the browser. */
+export const CORS_COMMANDS: readonly CommandSpec[] = [
+  managingCommand({
+    words: ["cors", "list"],
+    meaning: bilingual(
+      "The origins whose pages may call the signature routes from the browser",
+      "列出允许其网页在浏览器中调用签名接口的源",
+    ),
+    run: async ({ api, show }) => {
+      const settings = await api.get<Settings>("/v1/settings");
+      await show(originsOf(settings), () => originsText(settings));
+    },
+  }),
+  corsCommand("add", bilingual("List one more origin", "增加一个源"), (origins, origin) => [
+    ...new Set([...origins, origin]),
+  ]),
+  corsCommand("remove", bilingual("List an origin no more", "去掉一个源"), (origins, origin) =>
+    origins.filter((each) => each !== origin),
+  ),
+  managingCommand({
+    words: ["cors", "reset"],
+    meaning: bilingual("Go by CORS_ORIGINS again", "恢复为 CORS_ORIGINS 的设置"),
+    run: (at) => setOrigins(at, null),
+  }),
+];
+
+function corsCommand(
+  word: "add" | "remove",
+  meaning: Text,
+  change: (origins: readonly string[], origin: string) => readonly string[],
+): CommandSpec {
+  return managingCommand({
+    words: ["cors", word],
+    meaning,
+    notes: [
+      bilingual(
+        "From the first change on the list is in the database and takes the place of CORS_ORIGINS.",
+        "第一次修改之后，列表保存在数据库中，取代 CORS_ORIGINS。",
+      ),
+    ],
+    positionals: [
+      { name: "origin", meaning: bilingual("As https://www.example.com", "如 https://www.example.com") },
+    ],
+    run: async (at) => {
+      const { cors_origins: origins } = await at.api.get<Settings>("/v1/settings");
+      await setOrigins(at, change(origins, at.args.get("origin")));
+    },
+  });
+}
+
+async function setOrigins({ api, show }: Managing, origins: readonly string[] | null): Promise<void> {
+  const body = { cors_origins: origins };
+  const { data } = await api.send<Settings>({ method: "PATCH", path: "/v1/settings", body });
+  await show(originsOf(data), () => originsText(data));
+}
+
+function originsOf({ cors_origins, cors_origins_by }: Settings) {
+  return { cors_origins, cors_origins_by };
+}
+
+function originsText({ cors_origins: origins, cors_origins_by: by }: Settings): string {
+  return textTable(origins, { ORIGIN: (origin) => origin, BY: () => by });
+}
+
 async function change({ api, show, note }: Managing, anonymous: Settings["anonymous"]): Promise<void> {
   const path = "/v1/settings";
   const { data } = await api.send<Settings>({ method: "PATCH", path, body: { anonymous } });
-  await show(data, () => textFields({ ...data }));
+  await show(stateOf(data), () => textFields(stateOf(data)));
   if (data.anonymous_by === "environment")
     note(
       bilingual(
@@ -70,6 +132,10 @@ async function change({ api, show, note }: Managing, anonymous: Settings["anonym
         `已保存，但环境变量 ANONYMOUS=${data.anonymous} 优先，设置期间以其为准`,
       ),
     );
+}
+
+function stateOf({ anonymous, anonymous_by }: Settings) {
+  return { anonymous, anonymous_by };
 }
 
 function callersText({ callers }: Callers): string {

@@ -276,7 +276,7 @@ test("with ANONYMOUS unset callers without a key are answered as the settings sa
   // Before the settings were ever read.
   expect(refusalOf(ask)).toEqual(["unauthorized"]);
   const decide = async (isAnonymousOn: boolean) => {
-    store.settings = { isAnonymousOn };
+    store.settings = { isAnonymousOn, corsOrigins: undefined };
     store.changes.raise("clients");
     await clients.refresh();
   };

@@ -25,7 +25,11 @@ class CountingStore {
     const { clients, keys } = this;
     await this.gate;
     this.#check();
-    return { clients: [...clients], keys: [...keys], settings: { isAnonymousOn: this.isAnonymousOn } };
+    return {
+      clients: [...clients],
+      keys: [...keys],
+      settings: { isAnonymousOn: this.isAnonymousOn, corsOrigins: undefined },
+    };
   }
 
   /** As another process has written it down. */

@@ -9,7 +9,7 @@ export class MemoryClientStore implements Pick<ClientStore, "load" | "lastUsesOf
   readonly #keys = new Map<string, ApiKeyRecord>();
   readonly changes = new ManualChanges();
   /** Raise `clients` after a change. */
-  settings: AccessSettings = { isAnonymousOn: false };
+  settings: AccessSettings = { isAnonymousOn: false, corsOrigins: undefined };
 
   async load() {
     return {

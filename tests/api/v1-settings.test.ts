@@ -27,11 +27,11 @@ test("creating clients changes nothing for callers without a key; ending anonymo
   expect([await t.anonymous(), await t.ready()]).toEqual([0, "on"]);
   const ended = await t.change({ anonymous: "off" });
   const off = { anonymous: "off", anonymous_by: "database" };
-  expect([ended.status, ended.data]).toEqual([200, off]);
+  expect([ended.status, ended.data]).toMatchObject([200, off]);
   expect([await t.anonymous(), await t.ready()]).toEqual([401, "off"]);
   await t.world.stop();
   await t.world.start();
-  expect([await t.anonymous(), (await t.ask(SETTINGS)).data]).toEqual([401, off]);
+  expect([await t.anonymous(), (await t.ask(SETTINGS)).data]).toMatchObject([401, off]);
   await t.change({ anonymous: "on" });
   expect(await t.anonymous()).toBe(0);
 });
@@ -48,7 +48,7 @@ test("P7: a change of a setting is audited, and not made when it can't be", asyn
 
 test("while ANONYMOUS is set it wins, and the answer says so", async () => {
   await using t = await setup({ ANONYMOUS: "on" });
-  expect((await t.change({ anonymous: "off" })).data).toEqual({
+  expect((await t.change({ anonymous: "off" })).data).toMatchObject({
     anonymous: "on",
     anonymous_by: "environment",
   });
@@ -89,4 +89,40 @@ test("callers without a key are listed by address and app, those of the last day
   const usage = async (client: string) =>
     (await t.ask(`/v1/audit/usage?client=${encodeURIComponent(client)}`)).data["usage"].length;
   expect([await usage("(anonymous)"), await usage("(anonymous 10.0.0.8)")]).toEqual([3, 1]);
+});
+
+test("origins are changed without a restart, in the place of CORS_ORIGINS and back to them", async () => {
+  const [one, two] = ["https://one.example", "https://two.example"];
+  await using t = await setup({ CORS_ORIGINS: one });
+  const allowed = async () => {
+    const list = [];
+    for (const origin of [one, two]) {
+      const headers = { origin, "access-control-request-method": "POST" };
+      const url = `${t.world.service.url}/JsSDK/getJsApiSign`;
+      const { status } = await fetch(url, { method: "OPTIONS", headers });
+      if (status === 204) list.push(origin);
+    }
+    return list;
+  };
+  const by = async () => (await t.ask(SETTINGS)).data["cors_origins_by"];
+  expect([await allowed(), await by()]).toEqual([[one], "environment"]);
+  expect((await t.change({ cors_origins: [two] })).data["cors_origins"]).toEqual([two]);
+  expect([await allowed(), await by()]).toEqual([[two], "database"]);
+  await t.change({ cors_origins: [] });
+  expect(await allowed()).toEqual([]);
+  const { data } = await t.world.administer("/v1/audit?limit=1");
+  expect(data["entries"]).toMatchObject([{ action: "setting.changed", detail: { cors_origins: [] } }]);
+  for (const wrong of [
+    "*",
+    "https://one.example/",
+    "https://*.example",
+    "one.example",
+    "HTTPS://ONE.example",
+    "",
+  ])
+    expect([wrong, (await t.change({ cors_origins: [two, wrong] })).status]).toEqual([wrong, 400]);
+  await t.change({ anonymous: "on" });
+  expect(await allowed()).toEqual([]);
+  await t.change({ cors_origins: null });
+  expect([await allowed(), await by()]).toEqual([[one], "environment"]);
 });

@@ -61,3 +61,24 @@ test("anonymous status shows whether it is on, who decides, and the callers, als
     callers: CALLERS,
   });
 });
+
+test.each([
+  ["add https://b.example", ["https://a.example", "https://b.example"]],
+  ["add https://a.example", ["https://a.example"]],
+  ["remove https://a.example", []],
+  ["reset", null],
+])("cors %s changes the list that there is", async (words, sent) => {
+  await using world = new CliHarness(({ body }) => ({
+    ...{ anonymous: "on", anonymous_by: "database", cors_origins_by: "database" },
+    cors_origins: (body as { cors_origins?: string[] | null } | undefined)?.cors_origins ?? [
+      "https://a.example",
+    ],
+  }));
+  const { code, stdout } = await world.run(["cors", ...words.split(" ")]);
+  expect(code).toBe(0);
+  expect(world.arrived.at(-1)).toMatchObject({ method: "PATCH", body: { cors_origins: sent } });
+  for (const origin of sent ?? []) expect(stdout).toContain(`${origin}  database\n`);
+  expect((await world.run(["cors", "list"])).stdout).toMatch(
+    /^ORIGIN +BY\nhttps:\/\/a\.example +database\n$/,
+  );
+});

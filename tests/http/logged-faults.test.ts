@@ -32,7 +32,7 @@ function loggedFor(error: unknown): ServiceEvent[] {
       trustedProxies: new Networks(""),
       allowedHosts: [],
     }),
-    cors: new Cors([]),
+    cors: new Cors(() => []),
     audit: { countUsage: () => undefined, countAnonymous: () => undefined, countDenial: () => undefined },
     events,
     clock: new ManualClock(),

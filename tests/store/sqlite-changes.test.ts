@@ -113,11 +113,11 @@ test.each(["DELETE FROM settings", "UPDATE settings SET value = 'x'", "UPDATE se
   async (damage) => {
     using it = await setup();
     const { clients } = it.store;
-    expect((await clients.load()).settings).toEqual({ isAnonymousOn: true });
+    expect((await clients.load()).settings).toMatchObject({ isAnonymousOn: true });
     it.database.run(damage);
-    expect((await clients.load()).settings).toEqual({ isAnonymousOn: false });
+    expect((await clients.load()).settings).toMatchObject({ isAnonymousOn: false });
     await clients.saveSettings({ isAnonymousOn: true }, entryOf());
-    expect((await clients.load()).settings).toEqual({ isAnonymousOn: true });
+    expect((await clients.load()).settings).toMatchObject({ isAnonymousOn: true });
   },
 );
 

@@ -216,7 +216,10 @@ export const apiKeys = sqliteTable(
 
 /** What an administrator has decided for all processes. */
 export const settings = sqliteTable("settings", {
-  /** `anonymous`: `on`, or anything else where anonymous access is ended, as without the row. */
+  /**
+   * `anonymous`: `on`, or anything else where anonymous access is ended, as without the row. `cors_origins`: what takes the
+   * place of `CORS_ORIGINS`, comma-separated.
+   */
   name: text().primaryKey(),
   value: text().notNull(),
 });

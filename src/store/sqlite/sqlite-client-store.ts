@@ -14,6 +14,7 @@ import {
 } from "../../access/client.ts";
 import { ALLOW_NONE, isUnrestricted, readPolicy } from "../../access/api-policy.ts";
 import { noSuchKey } from "../../access/client-administration.ts";
+import { isWebOrigin } from "../../access/origin.ts";
 import { Networks } from "../../access/networks.ts";
 import { ServiceError } from "../../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
@@ -25,6 +26,8 @@ import { apiKeys, clients, settings } from "./schema.ts";
 
 type Row = typeof clients.$inferSelect;
 
+/** The name of a setting. */
+const CORS_ORIGINS = "cors_origins";
 /** In the place of a client's name that can't be read; no client is called so. */
 const NO_NAME = "(damaged)";
 const PREFIX = /^ats_[0-9A-Za-z]{8}$/;
@@ -63,9 +66,12 @@ export class SqliteClientStore implements ClientStore {
     return loaded;
   }
 
-  async saveSettings({ isAnonymousOn }: Partial<AccessSettings>, entry: AuditEntry): Promise<void> {
+  async saveSettings(change: Partial<AccessSettings>, entry: AuditEntry): Promise<void> {
+    const { isAnonymousOn, corsOrigins } = change;
     await this.#change(entry, async (queries) => {
       if (isAnonymousOn !== undefined) await putSetting(queries, "anonymous", isAnonymousOn ? "on" : "off");
+      if (corsOrigins) await putSetting(queries, CORS_ORIGINS, corsOrigins.join(","));
+      else if ("corsOrigins" in change) await queries.delete(settings).where(eq(settings.name, CORS_ORIGINS));
     });
   }
 
@@ -184,7 +190,11 @@ export class SqliteClientStore implements ClientStore {
 /** What is missing or can't be read must not open anything. */
 function toSettings(rows: readonly (typeof settings.$inferSelect)[]): AccessSettings {
   const valueOf = (name: string) => rows.find((row) => row.name === name)?.value;
-  return { isAnonymousOn: valueOf("anonymous") === "on" };
+  const origins = valueOf(CORS_ORIGINS)?.split(",").filter(Boolean);
+  return {
+    isAnonymousOn: valueOf("anonymous") === "on",
+    corsOrigins: origins?.every(isWebOrigin) === false ? [] : origins,
+  };
 }
 
 async function putSetting(queries: Queries, name: string, value: string): Promise<void> {
