@@ -15,7 +15,7 @@ export interface Sql {
 export interface TransactionOptions {
   /** Whether it only reads: then it reads one snapshot, and waits for no writer. Default false. */
   readonly isReadOnly?: boolean;
-  /** How often it is tried while other processes write. Few for what can be done later. */
+  /** How often it is tried while other processes write. Few for what can be done later; default: for three seconds. */
   readonly maxAttempts?: number;
 }
 

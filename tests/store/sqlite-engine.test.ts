@@ -2,13 +2,34 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { App } from "../../src/apps/app.ts";
+import { Secret } from "../../src/secret.ts";
+import { type Sql, sqlFailureOf } from "../../src/store/sql.ts";
 import { createDatabase, openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { SqliteEngine } from "../../src/store/sqlite/sqlite-engine.ts";
 import { Child } from "../support/child.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { failureOf } from "../support/refusals.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 import { type OpenEngine, sqlEngineContract } from "./contract/sql-engine.ts";
 import { CREATE_CLIENTS } from "./programs/create-clients.ts";
+
+const ENTRY = {
+  client: "admin",
+  environment: "",
+  address: "127.0.0.1",
+  traceId: "t",
+  action: "app.created",
+  app: "wx",
+  outcome: "ok",
+  tokenDigest: "",
+  detail: {},
+} as const;
+
+function app(id: string): App {
+  return { platform: "weixin", id, secret: new Secret("s"), tokenMode: "stable" };
+}
 
 const openSqlite: OpenEngine = async () => {
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-engine-"));
@@ -33,10 +54,60 @@ const openSqlite: OpenEngine = async () => {
 
 sqlEngineContract("SQLite", openSqlite);
 
-test("SQLite: one that is closed refuses transactions, and does not open the database again", async () => {
+test("SQLite: one that is closed refuses transactions and reads, and does not open the database again", async () => {
   const { engine, dispose } = await openSqlite();
   dispose();
   expect(await engine.transaction(async () => undefined).catch(String)).toContain("closed");
+  const read = engine.reads.query("SELECT 1", []).catch((error: unknown) => error);
+  expect(sqlFailureOf(await read)).toMatchObject({ code: "closed" });
+});
+
+test("a lock that another process holds for long stops no event loop, however many wait to write", async () => {
+  using files = new StoreFolder();
+  const { apps } = await files.open();
+  files.clock.sleep = async (ms) => {
+    (files.clock as ManualClock).advance(ms);
+    await nextTurn();
+  };
+  using other = openDatabase(files.path);
+  other.run("BEGIN IMMEDIATE");
+  const startedAt = performance.now();
+  const writing = Array.from({ length: 100 }, async (_, n) => apps.create(app(`wx${n}`), ENTRY));
+  const failures = await Promise.all(writing.map(failureOf));
+  // SQLite's own wait for the lock would be 50 ms for each of them.
+  expect(performance.now() - startedAt).toBeLessThan(2500);
+  expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(["unavailable"]));
+  other.run("ROLLBACK");
+  await apps.create(app("wx"), ENTRY);
+});
+
+test("a transaction that is open when the store closes fails as one that was asked for later, and nothing of it remains", async () => {
+  const { engine, beside, dispose } = await openSqlite();
+  await engine.transaction((sql) => sql.query("CREATE TABLE things (name TEXT)", []));
+  const insert = (sql: Sql) => sql.query("INSERT INTO things VALUES ('a')", []);
+  for (const next of [insert, async () => undefined]) {
+    const closing = beside();
+    const work = async (sql: Sql) => {
+      await insert(sql);
+      (closing as SqliteEngine).close();
+      await next(sql);
+    };
+    expect(sqlFailureOf(await closing.transaction(work).catch((error: unknown) => error))).toMatchObject({
+      code: "closed",
+      isBusy: false,
+    });
+  }
+  expect(await engine.reads.query("SELECT * FROM things", [])).toEqual([]);
+  dispose();
+});
+
+test("each of a hundred statements is prepared once", async () => {
+  using files = new StoreFolder();
+  await files.open();
+  using database = openDatabase(files.path);
+  const texts = Array.from({ length: 100 }, (_, n) => `SELECT ${n}`);
+  const prepared = texts.map((text) => database.query(text));
+  expect(texts.filter((text, n) => database.query(text) !== prepared[n])).toEqual([]);
 });
 
 test("P3, P7: of changes under kill -9, each that was acknowledged is there, and each that is there has its entry", async () => {

@@ -109,6 +109,9 @@ export function createDatabase(path: string): void {
   }
 }
 
+/** The service has some hundred statements; Bun keeps the first 20 prepared, and prepares the others at each use. */
+Database.MAX_QUERY_CACHE_SIZE = 200;
+
 /** Opens a database that is there for reading and writing. */
 export function openDatabase(path: string): Database {
   try {

@@ -2,10 +2,15 @@ import { type Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
 import type { Clock } from "../../clock.ts";
 import { type Sql, type SqlEngine, SqlFailure, sqlFailureOf, type TransactionOptions } from "../sql.ts";
 import { openDatabase } from "./open-database.ts";
-import { isBusy, MAX_ATTEMPTS } from "./statement.ts";
+import { isBusy } from "./statement.ts";
 
-/** So long a caller waits for other processes to finish writing, its turn in this process included. Milliseconds. */
+/**
+ * So long a caller waits for other processes to finish writing, its turn in this process included; one whose turn comes
+ * later is tried once. Milliseconds.
+ */
 const MAX_WAIT_MS = 3000;
+/** The pauses between so many are longer than that. */
+const MAX_ATTEMPTS = 200;
 
 /**
  * SQLite behind the SQL port.
@@ -26,7 +31,12 @@ export class SqliteEngine implements SqlEngine {
    */
   constructor(path: string, reader: Database, clock: Clock, checkFiles: () => void) {
     this.#clock = clock;
-    this.#writing = new Lane(() => openDatabase(path), checkFiles);
+    this.#writing = new Lane(() => {
+      const database = openDatabase(path);
+      // SQLite would wait for the lock with the event loop, once for each transaction that is queued.
+      database.run("PRAGMA busy_timeout = 0");
+      return database;
+    }, checkFiles);
     this.#reading = new Lane(() => {
       const database = openDatabase(path);
       database.run("PRAGMA query_only = ON");
@@ -34,7 +44,10 @@ export class SqliteEngine implements SqlEngine {
     }, noop);
     this.reads = {
       query: (text, parameters) =>
-        this.#retry(MAX_ATTEMPTS, clock.monotonic(), async () => execute(reader, text, parameters)),
+        this.#retry(MAX_ATTEMPTS, clock.monotonic(), async () => {
+          this.#writing.refuseClosed();
+          return execute(reader, text, parameters);
+        }),
     };
   }
 
@@ -51,7 +64,7 @@ export class SqliteEngine implements SqlEngine {
     this.#reading.close();
   }
 
-  /** Tries `work` again while another process holds the lock. SQLite itself waits only a moment, with the event loop. */
+  /** Tries `work` again while another process holds the lock, soon at first: most locks are held for less than a millisecond. */
   async #retry<T>(maxAttempts: number, since: number, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -59,7 +72,7 @@ export class SqliteEngine implements SqlEngine {
       } catch (error) {
         const isLast = attempt >= maxAttempts || this.#clock.monotonic() - since > MAX_WAIT_MS;
         if (!sqlFailureOf(error)?.isBusy || isLast) throw error;
-        await this.#clock.sleep(5 + Math.random() * 45);
+        await this.#clock.sleep(Math.min(attempt, 20) * (1 + Math.random()));
       }
     }
   }
@@ -95,11 +108,13 @@ class Lane {
     const sql: Sql = {
       query: async (text, parameters) => {
         if (!isOpen) throw new Error("the transaction has ended");
+        this.refuseClosed();
         return execute(database, text, parameters);
       },
     };
     try {
       const result = await work(sql);
+      this.refuseClosed();
       execute(database, "COMMIT", []);
       // Before anybody is told: files may have been deleted or replaced meanwhile.
       this.#checkFiles();
@@ -118,8 +133,13 @@ class Lane {
     this.#database?.close();
   }
 
-  #open(): Database {
+  /** Throws once it is closed, what a transaction of it throws then. */
+  refuseClosed(): void {
     if (this.#isClosed) throw new SqlFailure("closed", false, {});
+  }
+
+  #open(): Database {
+    this.refuseClosed();
     try {
       this.#database ??= this.#openDatabase();
       return this.#database;
