@@ -1,4 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { existsSync } from "node:fs";
+import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { App } from "./apps/app.ts";
@@ -242,16 +244,17 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the configuration from `environment` and from the file that `ENV_FILE` names (default `.env` in the working
- * directory, which may be missing; empty for none). A real environment variable wins over the file.
+ * directory, which may be missing; empty for none). A real environment variable wins over the file. `defaults` take the place
+ * of the variables' own.
  *
  * @throws {ServiceError} `invalid_config` with one line that names the variable. The value is not quoted.
  */
-export function loadConfig(environment: Environment = process.env): Config {
+export function loadConfig(environment: Environment = process.env, defaults: Environment = {}): Config {
   const path = environment["ENV_FILE"];
   const file = path === "" ? { variables: {}, warnings: [] } : readEnvFile(path, NAMES);
   // Not a copy: there may be a hundred thousand apps in the file.
   const merged: Environment = Object.assign(file.variables, withoutEmpty(environment));
-  const value = (name: VariableName) => checked(name, merged[name]);
+  const value = (name: VariableName) => checked(name, merged[name] || defaults[name]);
   const tokenMode = value("WEIXIN_TOKEN_MODE") === "classic" ? "classic" : "stable";
   const { apps, faults, doubts } = readEnvironmentApps(merged, tokenMode);
   const [fault] = faults;
@@ -259,7 +262,7 @@ export function loadConfig(environment: Environment = process.env): Config {
   const databasePath = databaseFile(value);
   const originOf = originReader(value("UPSTREAM_ALLOW_HTTP"));
   const masterKey = value("MASTER_KEY");
-  const masterKeyFile = value("MASTER_KEY_FILE");
+  const masterKeyFile = masterKey && !merged["MASTER_KEY_FILE"] ? "" : value("MASTER_KEY_FILE");
   if (masterKey && masterKeyFile)
     throw invalid("MASTER_KEY", "不能与MASTER_KEY_FILE同时设置 (set it or MASTER_KEY_FILE, not both)");
   return Object.freeze<Config>({
@@ -302,6 +305,43 @@ export function loadConfig(environment: Environment = process.env): Config {
       ),
     ],
   });
+}
+
+/** Where the unit of the README has the service's files. */
+const SERVER_FILES = {
+  envFile: "/etc/accesstoken/env",
+  database: "/var/lib/accesstoken/accesstoken.db",
+  masterKey: "/var/lib/accesstoken-key/master.key",
+};
+
+/**
+ * As `loadConfig`, for a command on the service's machine: where neither the environment nor the working directory says
+ * which database is meant, it is the installed service's, if there is one.
+ */
+export function loadLocalConfig(
+  environment: Environment = process.env,
+  { envFile, database, masterKey } = SERVER_FILES,
+): Config {
+  const isSaid = ["ENV_FILE", "DATABASE_URL"].some((name) => environment[name] !== undefined);
+  if (!isSaid && !existsSync(".env") && existsSync(envFile)) {
+    const files = { DATABASE_URL: `file:${database}`, MASTER_KEY_FILE: masterKey };
+    const own = loadConfig(environment);
+    const installed = loadConfig({ ...environment, ENV_FILE: envFile }, files);
+    if (!existsSync(own.databasePath) && existsSync(installed.databasePath)) return installed;
+  }
+  return loadConfig(environment);
+}
+
+/** Who runs this program, by the operating system's name, and who that is under sudo. */
+export function commandLineUser(environment: Environment = process.env): string {
+  let name = `uid ${process.getuid?.() ?? "?"}`;
+  try {
+    name = userInfo().username;
+  } catch {
+    // In a container there may be no entry for it.
+  }
+  const sudoer = environment["SUDO_USER"] ?? "";
+  return /^[\w.@-]{1,64}$/.test(sudoer) ? `${name} (sudo: ${sudoer})` : name;
 }
 
 /**

@@ -8,7 +8,7 @@ import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import type { Config } from "./config.ts";
+import { commandLineUser, type Config } from "./config.ts";
 import { type CredentialSource, ticketSource } from "./credentials/source.ts";
 import { credentialKey } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
@@ -324,6 +324,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       audit,
       events,
       clock,
+      ...(isLocal ? { localUser: commandLineUser() } : {}),
     });
     let isOutdated = false;
     events.subscribe(({ type }) => (isOutdated ||= type === "service.outdated"));

@@ -1,6 +1,13 @@
 import type { Static } from "@sinclair/typebox";
 import type { appStatus } from "../api/v1-apps-schema.ts";
-import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
+import {
+  type Arguments,
+  type CommandSpec,
+  type OptionSpec,
+  usageError,
+  option,
+  bilingual,
+} from "./arguments.ts";
 import { checkEntry, checkSecret } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
@@ -20,6 +27,12 @@ const SECRET_OPTIONS: readonly OptionSpec[] = [
   { ...option("--verify", "As without it", "与不带此选项相同"), isFormer: true },
 ];
 
+const MODE = option(
+  "--mode stable|classic",
+  "How WeChat's token is fetched; at first: stable",
+  "微信token的获取方式，初始为stable",
+);
+
 /** By then it is in the shell's history, and in the list of processes. */
 const SECRET_IN_ARGUMENTS =
   "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
@@ -36,15 +49,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
       ),
     ],
     positionals: [APP],
-    options: [
-      option("--title <text>", "What people call it", "便于识别的名称"),
-      option(
-        "--mode stable|classic",
-        "How WeChat's token is fetched; default: stable",
-        "微信token的获取方式，默认stable",
-      ),
-      ...SECRET_OPTIONS,
-    ],
+    options: [option("--title <text>", "What people call it", "便于识别的名称"), MODE, ...SECRET_OPTIONS],
     surplusHint: SECRET_IN_ARGUMENTS,
     mayCreate: true,
     run: addApp,
@@ -84,6 +89,24 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
         }),
       );
       await showApp(at, data);
+    },
+  }),
+  managingCommand({
+    words: ["apps", "set"],
+    meaning: bilingual("Change an app's title or mode", "修改应用的名称或token获取方式"),
+    positionals: [APP],
+    options: [
+      option("--title <text>", "What people call it; empty for none", "便于识别的名称；空为清除"),
+      MODE,
+    ],
+    run: (at) => {
+      const [title, mode] = [at.args.find("title"), modeOf(at.args)];
+      if (title === undefined && mode === undefined)
+        throw usageError("缺少 --title 或 --mode (--title or --mode is missing)");
+      return changeApp(at, appOf(at.args), {
+        ...(title === undefined ? {} : { title: title || null }),
+        ...(mode === undefined ? {} : { mode }),
+      });
     },
   }),
   managingCommand({
@@ -131,10 +154,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
 async function addApp(at: Managing): Promise<void> {
   const { args, terminal, api } = at;
   const app = appOf(args);
-  const mode = args.find("mode");
-  if (mode !== undefined && !["stable", "classic"].includes(mode)) {
-    throw usageError("--mode: 应为 stable 或 classic (must be stable or classic)");
-  }
+  const mode = modeOf(args);
   const name = nameOf(app);
   if (mode !== undefined && name.platform === "wecom") {
     throw usageError("--mode: 仅适用于微信 (WeCom has no modes)");
@@ -159,6 +179,12 @@ async function addApp(at: Managing): Promise<void> {
   );
   if (answer.status !== 201) at.note(bilingual("It exists already, unchanged", "该应用已存在，且完全相同"));
   await showApp(at, answer.data);
+}
+
+function modeOf(args: Arguments): string | undefined {
+  const mode = args.find("mode");
+  if (mode === undefined || mode === "stable" || mode === "classic") return mode;
+  throw usageError("--mode: 应为 stable 或 classic (must be stable or classic)");
 }
 
 /** The agent of WeCom has no underscore, and no AppID has one. */

@@ -95,13 +95,24 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["clients", "list"],
     meaning: bilingual("Every client and what it may do", "列出全部客户端及其授权"),
-    run: async ({ api, show }) => {
+    options: [
+      option("--app <app>", "Only those that may use this app", "仅可使用该应用的"),
+      option("--environment <name>", "Only this environment's", "仅该环境的"),
+    ],
+    run: async ({ args, api, show }) => {
       const page = await api.list<"clients", ClientData>({
         path: "/v1/clients",
         name: "clients",
         cursor: "after",
       });
-      await show(page, () => clientsText(page.clients));
+      const [app, environment] = [args.find("app"), args.find("environment")];
+      const clients = page.clients.filter(
+        (each) =>
+          (environment === undefined || each.environment === environment) &&
+          (app === undefined ||
+            each.grants.some(({ apps }) => apps.includes(app) || apps.includes(ALL_APPS))),
+      );
+      await show({ ...page, clients }, () => clientsText(clients));
     },
   }),
   managingCommand({

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { loadConfig } from "../config.ts";
+import { loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
 import { type LocalService, openLocalService } from "../service.ts";
@@ -48,7 +48,7 @@ export class LocalTransport implements Transport {
   }
 
   async #open(): Promise<LocalService> {
-    const config = loadConfig();
+    const config = loadLocalConfig();
     const { databasePath, host, port } = config;
     const isHere = /^(0\.0\.0\.0|127\..*|::1?)$/.test(host);
     this.#origin = `http://${isHere ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -67,7 +67,7 @@ function noDatabase(path: string): ServiceError {
     "store_unusable",
     `DATABASE_URL file:${path}: 数据库不存在 (there is no database)`,
     {
-      hint: "请在服务的工作目录下以其环境变量运行，或用 --url 指定运行中的服务 (run it in the service's folder with its variables, or name a running service by --url)",
+      hint: "请以root或服务的用户、带上服务的环境变量运行，或用 --url 指定运行中的服务 (run it as root or the service's user, with the service's variables, or name a running service by --url)",
     },
   );
 }

@@ -1,4 +1,4 @@
-import { loadConfig } from "../config.ts";
+import { commandLineUser, loadLocalConfig } from "../config.ts";
 import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
 import { type CommandSpec, option, bilingual } from "./arguments.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
@@ -58,7 +58,7 @@ async function runMasterKeyRotate(
   { newKeyFile, revokesVirtualTokens, isJson }: MasterKeyRotateOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const { databasePath: path, masterKey, masterKeyFile } = loadConfig();
+  const { databasePath: path, masterKey, masterKeyFile } = loadLocalConfig();
   try {
     const { clock } = terminal;
     const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
@@ -69,6 +69,7 @@ async function runMasterKeyRotate(
       newKeyFile,
       revokesVirtualTokens,
       clock,
+      user: commandLineUser(),
     });
     await terminal.print(
       isJson ? jsonText(asData(report, newKeyFile)) : asText(report, newKeyFile, terminal),

@@ -21,13 +21,14 @@ export interface DoorOptions {
   readonly audit: Pick<AuditTrail, "countUsage" | "countAnonymous" | "countDenial">;
   readonly events: EventBus;
   readonly clock: Clock;
+  /** Who is at the command line of this machine; the address of its requests. */
+  readonly localUser?: string;
 }
 
 const HOST = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?)(:\d{1,5})?$/;
 
 /** The command line on this machine: it comes over no socket, and holds the database and its key anyway. */
-const LOCAL_ORIGIN: Origin = {
-  address: "",
+const LOCAL_ORIGIN: Omit<Origin, "address"> = {
   untrustedReason: undefined,
   disguise: undefined,
   isBrowser: false,
@@ -70,7 +71,8 @@ export class Door {
 
   /** The answer to a request of the command line on this machine, as an administrator. Never throws. */
   serveLocal(request: Request): Response | Promise<Response> {
-    const call = this.#begin(request, NO_SOCKET, LOCAL_ORIGIN);
+    const origin = { ...LOCAL_ORIGIN, address: this.#options.localUser ?? "" };
+    const call = this.#begin(request, NO_SOCKET, origin);
     call.identify(LOCAL);
     return this.#answer(call, this.#faceOf(call));
   }

@@ -203,6 +203,21 @@ test.each([
   expect(stdout.split("\n")[1]).toMatch(RegExp(` managed +${state} +`));
 });
 
+test("apps set changes title and mode, and nothing else", async () => {
+  await using world = setup(200);
+  for (const [args, body] of [
+    [["--title", "shop", "--mode", "classic"], { title: "shop", mode: "classic" }],
+    [["--title", ""], { title: null }],
+  ] as const) {
+    expect((await world.run(["apps", "set", APP.app, ...args])).code).toBe(0);
+    expect(world.arrived.at(-1)).toMatchObject({ method: "PATCH", path: `/v1/apps/${APP.app}`, body });
+  }
+  const before = world.arrived.length;
+  for (const args of [[], ["--mode", "fast"]])
+    expect((await world.run(["apps", "set", APP.app, ...args])).code).toBe(2);
+  expect(world.arrived).toHaveLength(before);
+});
+
 test("what is wrong with an app is told in the list and in its own view: since when, why, and who may be to blame", async () => {
   const at = new ManualTerminal().clock.now();
   const access_token = { ...fresh, revoked_early: { at, early: 6000 } };

@@ -253,6 +253,24 @@ test("who takes something from an administrator is told that it may still do eve
   expect(stderr).toContain("still an administrator");
 });
 
+test("clients are listed by app and by environment", async () => {
+  const clients = [
+    client([READ], { client: "one" }),
+    client([{ apps: ["*"], actions: ["login"] }], { client: "two", environment: "prod" }),
+    client([{ apps: ["wx9"], actions: ["login"] }], { client: "three" }),
+    client([], { client: "none" }),
+  ];
+  await using world = new CliHarness(() => ({ clients }));
+  const listed = async (...args: string[]) => {
+    const { stdout } = await world.run(["clients", "list", ...args, "--json"]);
+    return (JSON.parse(stdout) as { clients: { client: string }[] }).clients.map((each) => each.client);
+  };
+  expect(await listed("--app", "wx1")).toEqual(["one", "two"]);
+  expect(await listed("--environment", "dev")).toEqual(["one", "three", "none"]);
+  expect(await listed("--app", "wx9", "--environment", "dev")).toEqual(["three"]);
+  expect(await listed()).toHaveLength(4);
+});
+
 test("clients are listed a line each, and one is shown with all that it is", async () => {
   const all = client([READ, { apps: ["*"], actions: ["login"] }], {
     networks: ["10.0.0.0/8"],

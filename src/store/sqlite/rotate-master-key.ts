@@ -28,6 +28,8 @@ export interface RotationOptions extends Omit<UnlockOptions, "onKeyCreated"> {
   readonly revokesVirtualTokens?: boolean;
   /** Called after each step, and now and then while texts are encrypted. */
   readonly onProgress?: (progress: RotationProgress) => void;
+  /** Who does it, for the audit. */
+  readonly user?: string;
   /** Default `GRACE_MS`. */
   readonly graceMs?: number;
 }
@@ -152,7 +154,10 @@ class Rotation {
     const written = await resealing.apply(sql);
     if (!pair.isResumed) {
       await insertSuccessor(queries, pair.old, pair.new, this.#options.clock.now());
-      await this.#audit.append(queries, entryOf(pair, { resealed: written.resealed }));
+      await this.#audit.append(
+        queries,
+        entryOf(pair, this.#options.user ?? "", { resealed: written.resealed }),
+      );
     }
     return { pair, written, oldKeyFile };
   }
@@ -192,7 +197,11 @@ class Rotation {
     // Other processes sign with the former key until they have learnt of the new one.
     const until = now + VIRTUAL_LIFE_MS + GRACE_MS;
     await replaceVirtualTokenKey(queries, this.#keyring, { now, until, revoke });
-    if (revoke) await this.#audit.append(queries, entryOf(pair, { virtual_tokens: "revoked" }));
+    if (revoke)
+      await this.#audit.append(
+        queries,
+        entryOf(pair, this.#options.user ?? "", { virtual_tokens: "revoked" }),
+      );
     return late;
   }
 
@@ -210,11 +219,11 @@ class Rotation {
   }
 }
 
-function entryOf(pair: Pair, facts: AuditEntry["detail"]): AuditEntry {
+function entryOf(pair: Pair, user: string, facts: AuditEntry["detail"]): AuditEntry {
   return {
     client: "(command line)",
     environment: "",
-    address: "",
+    address: user,
     traceId: "",
     action: "master_key.rotated",
     app: "",
