@@ -65,6 +65,19 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     },
   },
   {
+    words: ["completion"],
+    meaning: bilingual("Print a script for completion in the shell", "输出命令行补全脚本"),
+    notes: [
+      bilingual(
+        "For this shell: source <(accesstoken completion bash)",
+        "在当前shell中启用：source <(accesstoken completion bash)",
+      ),
+    ],
+    positionals: [{ name: "shell", meaning: bilingual("bash", "bash") }],
+    run: async (args, terminal) =>
+      (await import("./completion.ts")).runCompletion(args.get("shell"), await loadCommands(), terminal),
+  },
+  {
     words: ["version"],
     meaning: bilingual("Print the version", "显示版本"),
     run: async (_args, terminal) => {
