@@ -197,6 +197,8 @@ const TAMPERING: readonly (readonly [what: string, statements: readonly string[]
   ["another revision of the apps", ["INSERT INTO revisions VALUES ('apps', 1)"], 13],
   ["a forged note of the start", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'first'"], 1],
   ["a forged note of the end", ["UPDATE audit_ends SET mac = printf('%064d', 0) WHERE name = 'last'"], 13],
+  ["the tie removed", ["DELETE FROM audit_ends WHERE name = 'tie'"], 13],
+  ["a forged tie", ["UPDATE audit_ends SET mac = '0.0.' || printf('%064d', 0) WHERE name = 'tie'"], 13],
   ["a note of an end that is further on", ["UPDATE audit_ends SET entry_id = 99 WHERE name = 'last'"], 13],
 ];
 
@@ -304,30 +306,88 @@ test("P7: an audit that is emptied down to its first ends, as a new database has
   expect(await (await it.files.open()).audit.verify()).toMatchObject({ isIntact: false });
 });
 
-/** What a version had that tied the end of the chain to nothing. */
-async function makeFormer({ files, intruder }: Awaited<ReturnType<typeof setup>>): Promise<void> {
-  files.close();
-  const { database, keyring } = await unlockDatabase({
+/** What signs the chain. */
+async function auditKeyOf({ files }: Awaited<ReturnType<typeof setup>>): Promise<Uint8Array> {
+  const { keyring, close } = await unlockDatabase({
     ...{ path: files.path, masterKey: undefined, masterKeyFile: files.keyPath, clock: files.clock },
     onKeyCreated: () => {},
   });
-  database.close();
-  intruder.run("DELETE FROM revisions WHERE name = 'audit'");
-  const end = intruder.query<{ entry_id: number; hash: string }, []>(
-    "SELECT entry_id, hash FROM audit_ends WHERE name = 'last'",
-  );
-  const { entry_id: id, hash } = end.get()!;
-  if (id === 0) return void intruder.run("DELETE FROM audit_ends");
-  const text = JSON.stringify(["end", "last", id, hash]);
-  const mac = createHmac("sha256", keyring.auditKey()).update(text).digest("hex");
-  intruder.query("UPDATE audit_ends SET mac = ? WHERE name = 'last'").run(mac);
+  close();
+  return keyring.auditKey();
 }
+
+/** What a version had that tied the chain to nothing. */
+function makeFormer({ files, intruder }: Awaited<ReturnType<typeof setup>>): void {
+  files.close();
+  intruder.run("DELETE FROM revisions WHERE name = 'audit'");
+  intruder.run("DELETE FROM audit_ends WHERE name = 'tie' OR NOT EXISTS (SELECT 1 FROM audit_entries)");
+}
+
+/** Appends as the version before did, which knows both ends and nothing of a tie; with `change`, that of a client. */
+function appendAsFormer({ intruder, clock }: Awaited<ReturnType<typeof setup>>, key: Uint8Array) {
+  const digest = (text: string) => createHmac("sha256", key).update(text).digest("hex");
+  const macOf = (id: number, hash: string) => digest(JSON.stringify(["end", "last", id, hash]));
+  return (change?: "client") => {
+    clock.advance(1000);
+    const last = intruder.query<{ entry_id: number; hash: string; mac: string }, []>(
+      "SELECT * FROM audit_ends WHERE name = 'last'",
+    );
+    const { entry_id, hash: previous, mac } = last.get()!;
+    const isTrue = mac === macOf(entry_id, previous);
+    const row = [entry_id + 1, clock.now(), "a", "dev", "", "client.updated", "", "ok", "", "", "{}"];
+    const hash = digest((isTrue ? previous : "f".repeat(64)) + JSON.stringify(row));
+    intruder.transaction(() => {
+      if (change) intruder.run("UPDATE revisions SET number = number + 1 WHERE name = 'clients'");
+      intruder.run(`INSERT INTO audit_entries VALUES (${"?, ".repeat(11)}?)`, [...row, hash]);
+      intruder.run("UPDATE audit_ends SET entry_id = ?, hash = ?, mac = ? WHERE name = 'last'", [
+        entry_id + 1,
+        hash,
+        macOf(entry_id + 1, hash),
+      ]);
+    })();
+  };
+}
+
+test("P7: what a process of the version before writes beside this one is no gap, and is tied by the next entry", async () => {
+  using it = await setup(3);
+  await addClient(it, "a");
+  const append = appendAsFormer(it, await auditKeyOf(it));
+  for (const change of [undefined, "client", "client"] as const) append(change);
+  expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 7 });
+  const old = copyOfAudit(it.intruder);
+  await it.append(1);
+  await addClient(it, "b");
+  append("client");
+  await addClient(it, "c");
+  expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 11 });
+  old.putBack();
+  expect(await it.audit.verify()).toMatchObject({ isIntact: false, fault: { id: 8 } });
+});
+
+test.each([
+  ["one of them removed", ["DELETE FROM audit_entries WHERE id = 5"]],
+  ["the last of them removed", ["DELETE FROM audit_entries WHERE id = 6"]],
+  ["a change that has no entry", ["UPDATE revisions SET number = number + 2 WHERE name = 'clients'"]],
+  ["a revision that has gone back", ["UPDATE revisions SET number = 0 WHERE name = 'clients'"]],
+])(
+  "P7: among entries of the version before, %s is found, also when the service has gone on",
+  async (_what, statements) => {
+    using it = await setup(3);
+    await addClient(it, "a");
+    const append = appendAsFormer(it, await auditKeyOf(it));
+    for (const change of [undefined, "client"] as const) append(change);
+    for (const statement of statements) it.intruder.run(statement);
+    expect(await it.audit.verify()).toMatchObject({ isIntact: false });
+    await it.append(1);
+    expect(await it.audit.verify()).toMatchObject({ isIntact: false });
+  },
+);
 
 test.each([0, 4])(
   "P7: an audit of the version before, of %d entries, is intact, and tied from then on",
   async (count) => {
     using it = await setup(count);
-    await makeFormer(it);
+    makeFormer(it);
     const former = copyOfAudit(it.intruder);
     const { audit } = await it.files.open();
     expect(await audit.verify()).toMatchObject({ isIntact: true, entries: count });
@@ -341,7 +401,7 @@ test.each([0, 4])(
 test("P7: an audit that was emptied before the upgrade is not taken for a new one, where there are clients", async () => {
   using it = await setup(0);
   await addClient(it, "a");
-  await makeFormer(it);
+  makeFormer(it);
   for (const table of ["audit_entries", "audit_ends", "sqlite_sequence"])
     it.intruder.run(`DELETE FROM ${table}`);
   const { audit } = await it.files.open();

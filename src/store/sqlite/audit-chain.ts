@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { asc, gt, sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
 import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
 import type { ChainBreak } from "../../audit/audit-store.ts";
@@ -10,6 +10,7 @@ import { auditEnds, auditEntries, revisions } from "./schema.ts";
 
 /** An entry as its row has it: `detail` is text. */
 export type EntryRow = typeof auditEntries.$inferSelect;
+type EndRow = typeof auditEnds.$inferSelect;
 
 /** An entry's place in the chain. */
 export interface ChainLink {
@@ -17,7 +18,7 @@ export interface ChainLink {
   readonly hash: string;
 }
 
-/** What most entries are about: the epochs of their changes are part of the chain's end. */
+/** What most entries are about: the epochs of their changes are part of the chain's tie. */
 const TIED_TOPICS = ["clients", "apps"] as const;
 type TiedTopic = (typeof TIED_TOPICS)[number];
 type Epochs = Readonly<Record<TiedTopic, number>>;
@@ -26,8 +27,12 @@ type Epochs = Readonly<Record<TiedTopic, number>>;
 export interface ChainEnd extends ChainLink {
   /** Whether we wrote it: its digest fits. */
   readonly isTrue: boolean;
-  /** How often clients and apps had been changed when it was written; undefined where that was not noted. */
-  readonly epochs: Epochs | undefined;
+}
+
+/** The last entry that was tied to the rest of the database. */
+interface ChainTie extends ChainEnd {
+  /** How often clients and apps had been changed when it was written. */
+  readonly epochs: Epochs;
 }
 
 /** What the rest of the database says of the audit. An unreadable number is -1. */
@@ -41,12 +46,17 @@ const START: ChainLink = { entryId: 0, hash: "0".repeat(64) };
 /** Stands for the hash before, where the row that should tell it was tampered with: no entry has it, so it never fits. */
 const UNKNOWN_HASH = "f".repeat(64);
 
-type EndName = "first" | "last";
+/** `tie` is a row of its own, so that a version that knows nothing of it finds both ends as it wrote them. */
+type EndName = "first" | "last" | "tie";
+/** How many entries are looked at in one go. */
+export const AUDIT_PIECE = 1000;
 
 /** Both ends of the chain; undefined where its row is missing. */
 export interface ChainEnds {
   readonly first: ChainEnd | undefined;
   readonly last: ChainEnd | undefined;
+  /** Behind `last` where a version that knows of no tie went on. */
+  readonly tie: ChainTie | undefined;
   /** The highest id that an entry has or, as far as the database remembers, ever had; 0 for none. */
   readonly newest: number;
   readonly revisions: Revisions;
@@ -80,8 +90,9 @@ export interface AuditChainParts {
  * Chains the audit's entries: each holds a keyed digest of the hash before and of itself, and both ends of the chain
  * are written down under the same key. Whoever changes, removes, inserts or moves an entry without the key is found out.
  *
- * The last end is tied to the rest of the database, so that an older audit does not fit in it: `revisions` has the id of the
- * last entry, and the end's digest covers the epochs of clients and apps, which every change of them raises.
+ * The chain is tied to the rest of the database, so that an older audit does not fit in it: `revisions` has the id of the
+ * last entry, and the tie's digest covers the epochs of clients and apps, which every change of them raises. A process of
+ * the version before may go on without a tie while others start with this one: what follows from the tied entry is ours.
  */
 export class AuditChain {
   readonly #parts: AuditChainParts;
@@ -108,9 +119,11 @@ export class AuditChain {
 
   /** As `append`; a failure is not reported, and thrown as it came. */
   async tryAppend(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
-    const { row, written, last } = this.#link(entry, await this.ends(queries), raised);
+    const ends = await this.ends(queries);
+    const row = await this.#link(queries, entry, ends, raised);
     await queries.insert(auditEntries).values(row);
-    await this.#put(queries, written, last);
+    const link = { entryId: row.id, hash: row.hash };
+    await this.#put(queries, [this.#endRow("last", link), this.#tieRow(link, ends.revisions)], row.id);
   }
 
   /** Where the chain begins and ends, as the database has it. */
@@ -128,40 +141,59 @@ export class AuditChain {
    */
   async begin(queries: Queries, isUntouched: () => Promise<boolean>): Promise<void> {
     const ends = await this.ends(queries);
-    const { first, last, newest } = ends;
+    const { first, last, tie, newest } = ends;
     if (ends.revisions.audit !== undefined) return;
     const isNew = !first && !last && newest === 0 && (await isUntouched());
-    if (!isNew && (!last?.isTrue || last.epochs)) return;
+    if (!isNew && (!last?.isTrue || tie)) return;
     const link = last ?? START;
-    const written = [
-      ...(isNew ? [this.#endRow("first", START)] : []),
-      this.#endRow("last", link, ends.revisions),
-    ];
-    await this.#put(queries, written, { name: AUDIT, number: Math.max(newest, link.entryId) });
+    const written = isNew ? [this.#endRow("first", START), this.#endRow("last", START)] : [];
+    await this.#put(
+      queries,
+      [...written, this.#tieRow(link, ends.revisions)],
+      Math.max(newest, link.entryId),
+    );
   }
 
   /** Writes down that the entry behind `link` is the first that is kept. */
   async putStart(queries: Queries, link: ChainLink): Promise<void> {
-    const set = this.#endRow("first", link);
-    await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
+    await this.#putEnds(queries, [this.#endRow("first", link)]);
   }
 
   /** Why the end is not that of the audit of this database; undefined when it is. `raised` as for `append`. */
-  faultOfTie({ last, revisions: now }: ChainEnds, raised?: TiedTopic): ChainBreak | undefined {
+  async faultOfTie(queries: Queries, ends: ChainEnds, raised?: TiedTopic): Promise<ChainBreak | undefined> {
+    const { last, tie, revisions: now } = ends;
     if (!last) return undefined;
-    const { entryId, epochs } = last;
-    if (!epochs || now.audit !== entryId) {
-      const id = Math.min(entryId, now.audit ?? entryId) + 1;
-      const message = `链尾是第 ${entryId} 条，而数据库记得的最后一条是 ${now.audit ?? "?"}：其后的条目被删除，或审计被换成旧的 (the chain ends at entry ${entryId}, but the last one that the database remembers is ${now.audit ?? "?"}: entries were removed, or an older audit was put there)`;
+    const untied =
+      tie?.isTrue && tie.entryId === now.audit ? await this.#countUntied(queries, ends, tie) : undefined;
+    if (!tie || untied === undefined) {
+      const id = Math.min(last.entryId, now.audit ?? last.entryId) + 1;
+      const message = `链尾是第 ${last.entryId} 条，而数据库记得的最后一条是 ${now.audit ?? "?"}：其后的条目被删除，或审计被换成旧的 (the chain ends at entry ${last.entryId}, but the last one that the database remembers is ${now.audit ?? "?"}: entries were removed, or an older audit was put there)`;
       return { id, message };
     }
+    let unexplained = untied;
     for (const topic of TIED_TOPICS) {
       const epoch = now[topic] - (topic === raised ? 1 : 0);
-      if (epoch === epochs[topic]) continue;
-      const message = `${topic} 的修订号为 ${epoch}，而审计的最后一条对应 ${epochs[topic]}：审计被换成旧的，或修订号被改动 (the revision of ${topic} is ${epoch}, but the last entry belongs to ${epochs[topic]}: an older audit was put there, or the revision was changed)`;
-      return { id: entryId + 1, message };
+      // Each entry goes with one change at most.
+      const changes = epoch - tie.epochs[topic];
+      if (changes >= 0 && changes <= unexplained) {
+        unexplained -= changes;
+        continue;
+      }
+      const message = `${topic} 的修订号为 ${epoch}，而审计的最后一条对应 ${tie.epochs[topic]}：审计被换成旧的，或修订号被改动 (the revision of ${topic} is ${epoch}, but the last entry belongs to ${tie.epochs[topic]}: an older audit was put there, or the revision was changed)`;
+      return { id: last.entryId + 1, message };
     }
     return undefined;
+  }
+
+  /** The entries behind `link`, as many as are looked at in one go. */
+  entriesAfter(queries: Queries, { entryId }: ChainLink): Promise<EntryRow[]> {
+    const isAfter = gt(auditEntries.id, entryId);
+    return queries
+      .select()
+      .from(auditEntries)
+      .where(isAfter)
+      .orderBy(asc(auditEntries.id))
+      .limit(AUDIT_PIECE);
   }
 
   /** Follows the chain from `from` through `rows`: the last that fits, and the first that does not. */
@@ -177,60 +209,95 @@ export class AuditChain {
     return { reached, fault: undefined };
   }
 
-  /** The row of `entry` behind what the database has, and the rows that say so. */
-  #link(entry: AuditEntry, ends: ChainEnds, raised: TiedTopic | undefined) {
-    const { last, newest } = ends;
+  /** How many entries follow from the tied one to the last; undefined where it is not they that lead there. */
+  async #countUntied(
+    queries: Queries,
+    { first, last }: ChainEnds,
+    tie: ChainTie,
+  ): Promise<number | undefined> {
+    // What was pruned was looked at before.
+    let reached: ChainLink = first?.isTrue && first.entryId > tie.entryId ? first : tie;
+    let count = reached.entryId - tie.entryId;
+    while (last && reached.entryId < last.entryId) {
+      const rows = await this.entriesAfter(queries, reached);
+      const { fault, reached: next } = this.follow(reached, rows);
+      if (fault || rows.length === 0) return undefined;
+      count += rows.length;
+      reached = next;
+    }
+    return reached.entryId === last?.entryId && reached.hash === last.hash ? count : undefined;
+  }
+
+  /** The row of `entry` behind what the database has. */
+  async #link(
+    queries: Queries,
+    entry: AuditEntry,
+    ends: ChainEnds,
+    raised: TiedTopic | undefined,
+  ): Promise<EntryRow> {
+    const { last, tie, newest } = ends;
     // Where the end was tampered with, the service goes on, and the gap stays to be found.
-    const isFormer = last && !last.epochs && ends.revisions.audit === undefined;
-    const isWhole = last?.isTrue && (isFormer || !this.faultOfTie(ends, raised));
+    const isFormer = !tie && ends.revisions.audit === undefined;
+    const isWhole = last?.isTrue && (isFormer || !(await this.faultOfTie(queries, ends, raised)));
     const previous = isWhole ? last : { entryId: newest, hash: UNKNOWN_HASH };
     const id = Math.max(previous.entryId, newest) + 1;
     const unchained = { id, at: this.#parts.clock.now(), ...columnsOf(entry) };
     const hash = this.#hash(previous.hash, unchained);
-    const written = [this.#endRow("last", { entryId: id, hash }, ends.revisions)];
-    return { row: { ...unchained, hash }, written, last: { name: AUDIT, number: id } };
+    return { ...unchained, hash };
   }
 
-  async #put(
-    queries: Queries,
-    written: readonly (typeof auditEnds.$inferSelect)[],
-    last: typeof revisions.$inferSelect,
-  ): Promise<void> {
-    for (const set of written)
+  /** Writes `ends`, and that the last entry of all is `last`. */
+  async #put(queries: Queries, ends: readonly EndRow[], last: number): Promise<void> {
+    await this.#putEnds(queries, ends);
+    const set = { name: AUDIT, number: last };
+    await queries.insert(revisions).values(set).onConflictDoUpdate({ target: revisions.name, set });
+  }
+
+  async #putEnds(queries: Queries, ends: readonly EndRow[]): Promise<void> {
+    for (const set of ends)
       await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
-    await queries.insert(revisions).values(last).onConflictDoUpdate({ target: revisions.name, set: last });
   }
 
   #endsOf(
-    rows: readonly (typeof auditEnds.$inferSelect)[],
+    rows: readonly EndRow[],
     newest: readonly (readonly unknown[])[],
     numbers: readonly (typeof revisions.$inferSelect)[],
   ): ChainEnds {
-    const end = (name: EndName) => this.#endOf(rows.find((row) => row.name === name));
+    const rowOf = (name: EndName) => rows.find((row) => row.name === name);
     const number = (name: string) => {
       const found = numbers.find((row) => row.name === name);
       return found && numberOf(found.number);
     };
     const audit = number(AUDIT);
     return {
-      first: end("first"),
-      last: end("last"),
+      first: this.#endOf(rowOf("first")),
+      last: this.#endOf(rowOf("last")),
+      tie: this.#tieOf(rowOf("tie")),
       newest: Math.max(newestOf(newest), audit ?? 0),
       revisions: { audit, clients: number("clients") ?? 0, apps: number("apps") ?? 0 },
     };
   }
 
-  #endOf(row: typeof auditEnds.$inferSelect | undefined): ChainEnd | undefined {
+  #endOf(row: EndRow | undefined, epochs?: Epochs): ChainEnd | undefined {
     if (!row) return undefined;
-    const { entryId, hash } = row;
-    const [, clients, apps] = /^(\d{1,15})\.(\d{1,15})\./.exec(row.mac) ?? [];
-    const epochs = clients === undefined ? undefined : { clients: Number(clients), apps: Number(apps) };
-    const isTrue = row.mac === this.#mac(row.name, row, epochs);
-    return { entryId: Math.max(0, numberOf(entryId)), hash, isTrue, epochs };
+    const { name, entryId, hash, mac } = row;
+    const isTrue = mac === this.#mac(name, row, epochs);
+    return { entryId: Math.max(0, numberOf(entryId)), hash, isTrue };
   }
 
-  #endRow(name: EndName, { entryId, hash }: ChainLink, epochs?: Epochs) {
-    return { name, entryId, hash, mac: this.#mac(name, { entryId, hash }, epochs) };
+  #tieOf(row: EndRow | undefined): ChainTie | undefined {
+    const [, clients = "", apps = ""] = /^(\d{1,15})\.(\d{1,15})\./.exec(row?.mac ?? "") ?? [];
+    const epochs = { clients: Number(clients), apps: Number(apps) };
+    const end = this.#endOf(row, epochs);
+    return end && { ...end, epochs };
+  }
+
+  #endRow(name: "first" | "last", { entryId, hash }: ChainLink): EndRow {
+    return { name, entryId, hash, mac: this.#mac(name, { entryId, hash }) };
+  }
+
+  #tieRow({ entryId, hash }: ChainLink, { clients, apps }: Epochs): EndRow {
+    return { name: "tie", entryId, hash, mac: this.#mac("tie", { entryId, hash }, { clients, apps }) };
   }
 
   #report(code: string | undefined): AuditFailure {
@@ -254,7 +321,7 @@ export class AuditChain {
   }
 
   /** The name is part of it, so that one end can't be put in the place of the other. The epochs stand before it. */
-  #mac(name: string, { entryId, hash }: ChainLink, epochs: Epochs | undefined): string {
+  #mac(name: string, { entryId, hash }: ChainLink, epochs?: Epochs): string {
     const facts = ["end", name, entryId, hash];
     if (!epochs) return this.#digest(JSON.stringify(facts));
     const tie = TIED_TOPICS.map((topic) => epochs[topic]);

@@ -1,16 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { and, asc, eq, gt, lte, min } from "drizzle-orm";
+import { and, eq, gt, lte, min } from "drizzle-orm";
 import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
 import { beijingDay } from "../../clock.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
-import type { AuditChain, ChainEnds, ChainLink } from "./audit-chain.ts";
+import { AUDIT_PIECE, type AuditChain, type ChainEnds, type ChainLink } from "./audit-chain.ts";
 import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 import { highest } from "./damaged-rows.ts";
 import { apiKeys, apps, auditEntries, clients } from "./schema.ts";
 import type { AuditCountTable } from "./sqlite-counts.ts";
-
-/** How many entries are looked at, or dropped, before others have a turn. */
-const AUDIT_PIECE = 1000;
 
 /** One piece of the walk. */
 interface Step {
@@ -58,7 +55,7 @@ async function look(
   if (!first) return { looked: 0, reached: undefined, fault, isLast: true, newestAt: before.newestAt };
   // What was pruned meanwhile was dropped by us, or the note of the start would not be true.
   const from = before.link && before.link.entryId >= first.entryId ? before.link : first;
-  const rows = await pieceAfter(queries, from);
+  const rows = await chain.entriesAfter(queries, from);
   const step = chain.follow(from, rows);
   const isLast = rows.length < AUDIT_PIECE;
   const looked = rows.length;
@@ -68,7 +65,7 @@ async function look(
   const nothingAt = first.entryId === 0 ? BEFORE_ALL : Infinity;
   const faultAtEnd =
     faultOfEnd(ends, step.reached) ??
-    chain.faultOfTie(ends) ??
+    (await chain.faultOfTie(queries, ends)) ??
     (await faultOfChanges(queries, ends, isNone ? nothingAt : newestAt));
   return { looked, reached: step.reached, fault: faultAtEnd, isLast, newestAt };
 }
@@ -173,7 +170,7 @@ async function dropEntries(
 ): Promise<{ dropped: number; fault: ChainBreak | undefined }> {
   const { first, fault: faultOfStart } = await findStart(queries, await chain.ends(queries));
   if (!first) return { dropped: 0, fault: faultOfStart };
-  const rows = await pieceAfter(queries, first);
+  const rows = await chain.entriesAfter(queries, first);
   const kept = rows.findIndex(({ at }) => at >= before);
   const old = kept === -1 ? rows : rows.slice(0, kept);
   const { reached, fault } = chain.follow(first, old);
@@ -182,14 +179,4 @@ async function dropEntries(
   const dropped = await queries.delete(auditEntries).where(isDropped).returning({ id: auditEntries.id });
   await chain.putStart(queries, reached);
   return { dropped: dropped.length, fault };
-}
-
-/** The entries behind `link`, as many as are looked at in one go. */
-function pieceAfter(queries: Queries, { entryId }: ChainLink) {
-  return queries
-    .select()
-    .from(auditEntries)
-    .where(gt(auditEntries.id, entryId))
-    .orderBy(asc(auditEntries.id))
-    .limit(AUDIT_PIECE);
 }

@@ -257,13 +257,13 @@ export const auditEntries = sqliteTable(
   (table) => [index("audit_entries_at").on(table.at)],
 );
 
-/** Both ends of the chain, so that entries cut off at one of them are missed. */
+/** Both ends of the chain, so that entries cut off at one of them are missed, and what ties it to the rest of the database. */
 export const auditEnds = sqliteTable("audit_ends", {
-  /** `first`: the entry before the first that is kept; `last`: the last one. */
+  /** `first`: the entry before the first that is kept; `last`: the last one; `tie`: the last that was written with a tie. */
   name: text().primaryKey(),
   entryId: integer("entry_id").notNull(),
   hash: text().notNull(),
-  /** Keyed digest of this row, hex; of `last` behind the epochs of clients and apps, which it covers: `3.1.9f…`. */
+  /** Keyed digest of this row, hex; of `tie` behind the epochs of clients and apps, which it covers: `3.1.9f…`. */
   mac: text().notNull(),
 });
 
