@@ -17,7 +17,7 @@ async function setup() {
       .transaction(() => {
         database.run("INSERT INTO migrations (name, applied_at) VALUES (?, 1)", [name]);
         database.run("CREATE TABLE later (id INTEGER)");
-        database.run("INSERT INTO revisions (name, number) VALUES ('compatible_from', ?)", [compatibleFrom]);
+        database.run("UPDATE revisions SET number = ? WHERE name = 'compatible_from'", [compatibleFrom]);
       })
       .immediate();
   };

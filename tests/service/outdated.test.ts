@@ -7,7 +7,7 @@ test("P2: every request to a process that a newer version has outdated is 503, o
   await using world = await Harness.create();
   expect((await fetch(`${world.service.url}/livez`)).status).toBe(200);
   using database = new Database(world.databasePath);
-  database.run("INSERT INTO revisions (name, number) VALUES ('compatible_from', ?)", [NEWEST_MIGRATION + 1]);
+  database.run("UPDATE revisions SET number = ? WHERE name = 'compatible_from'", [NEWEST_MIGRATION + 1]);
   world.clock.advance(1000);
   await Harness.until(() => world.events.some(({ type }) => type === "service.outdated"));
   for (const path of [

@@ -184,14 +184,7 @@ test.each([
     "INSERT INTO api_keys VALUES ('ats_1', 'a', 'd', 'l', 1, NULL, NULL, NULL)",
   ],
   ["a client that is gone", "off", "INSERT INTO revisions VALUES ('clients', 2)"],
-  ["a client that only the audit knows", "off", "INSERT INTO audit_ends VALUES ('last', 2, '', '2.0.9f')"],
-  ["apps alone", "on", "INSERT INTO audit_ends VALUES ('last', 2, '', '0.2.9f')"],
-  ["apps alone, in an older audit", "on", "INSERT INTO audit_ends VALUES ('last', 2, '', '9f')"],
-  [
-    "an entry of a client",
-    "off",
-    "INSERT INTO audit_entries VALUES (1, 1, '', '', '', 'client.created', '', 'ok', '', '', '{}', '')",
-  ],
+  ["apps alone", "on", "INSERT INTO revisions VALUES ('apps', 2)"],
 ])("a database of a former version with %s has anonymous access %s", (_of, expected, insert) => {
   using it = setup();
   it.database.run("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)");
@@ -202,4 +195,22 @@ test.each([
   if (insert !== "") it.database.run(insert);
   migrate(it.database, 1);
   expect(it.database.query("SELECT name, value FROM settings").values()).toEqual([["anonymous", expected]]);
+});
+
+test("a migration under the write lock takes no longer where the audit is long", () => {
+  expect(MIGRATIONS.find(({ name }) => name === "0005_hardening")?.sql).not.toContain("audit_entries");
+});
+
+test("processes of a version that knows no setting of anonymous access are outdated, and those of this one are not", () => {
+  using it = setup();
+  migrate(it.database, 1);
+  expect(it.database.query("SELECT number FROM revisions WHERE name = 'compatible_from'").values()).toEqual([
+    [5],
+  ]);
+});
+
+test("P1: P2: the table in which a running process of the version before counts its budgets stays", () => {
+  using it = setup();
+  migrate(it.database, 1);
+  it.database.run("INSERT INTO budgets (name, count, last_at) VALUES ('renewal', 1, 1)");
 });

@@ -161,10 +161,10 @@ export class AuditChain {
 
   /** Why the end is not that of the audit of this database; undefined when it is. `raised` as for `append`. */
   async faultOfTie(queries: Queries, ends: ChainEnds, raised?: TiedTopic): Promise<ChainBreak | undefined> {
-    const { last, tie, revisions: now } = ends;
+    const { first, last, tie, revisions: now } = ends;
     if (!last) return undefined;
-    const untied =
-      tie?.isTrue && tie.entryId === now.audit ? await this.#countUntied(queries, ends, tie) : undefined;
+    const isTied = tie?.isTrue && tie.entryId === now.audit;
+    const untied = isTied ? await this.#countUntied(queries, first, tie, last) : undefined;
     if (!tie || untied === undefined) {
       const id = Math.min(last.entryId, now.audit ?? last.entryId) + 1;
       const message = `链尾是第 ${last.entryId} 条，而数据库记得的最后一条是 ${now.audit ?? "?"}：其后的条目被删除，或审计被换成旧的 (the chain ends at entry ${last.entryId}, but the last one that the database remembers is ${now.audit ?? "?"}: entries were removed, or an older audit was put there)`;
@@ -212,20 +212,21 @@ export class AuditChain {
   /** How many entries follow from the tied one to the last; undefined where it is not they that lead there. */
   async #countUntied(
     queries: Queries,
-    { first, last }: ChainEnds,
+    first: ChainEnd | undefined,
     tie: ChainTie,
+    last: ChainEnd,
   ): Promise<number | undefined> {
     // What was pruned was looked at before.
     let reached: ChainLink = first?.isTrue && first.entryId > tie.entryId ? first : tie;
     let count = reached.entryId - tie.entryId;
-    while (last && reached.entryId < last.entryId) {
+    while (reached.entryId < last.entryId) {
       const rows = await this.entriesAfter(queries, reached);
       const { fault, reached: next } = this.follow(reached, rows);
       if (fault || rows.length === 0) return undefined;
       count += rows.length;
       reached = next;
     }
-    return reached.entryId === last?.entryId && reached.hash === last.hash ? count : undefined;
+    return reached.entryId === last.entryId && reached.hash === last.hash ? count : undefined;
   }
 
   /** The row of `entry` behind what the database has. */

@@ -130,6 +130,13 @@ export const pacing = sqliteTable(
   (table) => [index("pacing_until").on(table.until)],
 );
 
+/** What a process of the version before counts in while it still runs on this schema; no code of ours does. Drop it with the next one. */
+export const budgets = sqliteTable("budgets", {
+  name: text().primaryKey(),
+  count: integer().notNull(),
+  lastAt: integer("last_at").notNull(),
+});
+
 /** How often each endpoint was called for an app on a day. */
 export const callCounts = sqliteTable(
   "usage",
