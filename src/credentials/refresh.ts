@@ -97,15 +97,16 @@ export class Refresh {
     let fetches = 0;
     for (let round = 1; ; round++) {
       const askedAt = clock.monotonic();
-      const leftMs = endsAt - askedAt;
       using pending = memory.begin(ref);
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
       const current = pending.put(record);
       if (current?.isUsable() && meets(goal, current)) return current;
       if (isGranted) {
+        await pacing.confirm(ref);
+        // Looked at last: the store may have been busy for long, and the lease ends all the same.
+        const leftMs = endsAt - clock.monotonic();
         // With too little time left, a time-out would look like a silent upstream.
         if (leftMs < deadlineMs / 4) throw busy();
-        await pacing.confirm(ref);
         const scope: LeaseScope = {
           ref,
           record,
@@ -120,7 +121,7 @@ export class Refresh {
         if (++fetches === MAX_FETCHES) throw overtaken();
       } else {
         if (round === 1) events.emit({ type: "credential.lease_waited", key: credentialKey(ref) });
-        if (leftMs <= 0) throw busy();
+        if (askedAt >= endsAt) throw busy();
         await clock.sleep(LEASE_POLL_MS * (0.5 + Math.random()));
       }
     }

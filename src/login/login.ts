@@ -165,11 +165,11 @@ export class Login {
     ask: (signal: AbortSignal) => Promise<object>,
   ): Promise<object> {
     const { answers, pacing } = this.#parts;
-    const known = await this.#beginOrWait(key);
-    if (known) return unpack(known);
+    const begun = await this.#beginOrWait(key);
+    if (begun instanceof Secret) return unpack(begun);
     try {
       // The wait for the budget counts too: a code must not be spent for a caller that has gone.
-      const deadline = AbortSignal.timeout(DEADLINE_MS);
+      const deadline = AbortSignal.timeout(begun.leftMs);
       const user = await pacing.login(slot, sends, () => ask(deadline), deadline);
       // The code is spent: an answer that can't be stored must still reach this caller.
       await answers.complete(key, packUser(user)).catch(() => undefined);
@@ -183,15 +183,20 @@ export class Login {
     }
   }
 
-  /** Undefined when this caller exchanges the code; else the answer that another one got. */
-  async #beginOrWait(key: string): Promise<Secret | undefined> {
+  /** The answer that another caller got; or how long this one may take to exchange the code, in milliseconds. */
+  async #beginOrWait(key: string): Promise<Secret | { readonly leftMs: number }> {
     const { answers, clock } = this.#parts;
     const startedAt = clock.monotonic();
     let found: IdempotencyState | undefined;
     while (clock.monotonic() - startedAt < DEADLINE_MS) {
-      const now = clock.now();
+      const [now, begunAt] = [clock.now(), clock.monotonic()];
       found ??= await answers.begin(key, now, now + REPLAY_MS);
-      if (found.state === "ours") return undefined;
+      if (found.state === "ours") {
+        // The right has been ours since before the wait for the store.
+        const leftMs = begunAt + DEADLINE_MS - clock.monotonic();
+        if (leftMs > 0) return { leftMs };
+        break;
+      }
       if (found.state === "answered") return found.answer;
       await clock.sleep(POLL_MS);
       found = await answers.find(key, clock.now());

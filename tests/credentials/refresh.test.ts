@@ -122,6 +122,34 @@ test("P5: a process that was stopped in its fetch hands out what another has sto
   expect(await (await it.world.pacingElsewhere()).find(backoffKeys(classic))).toEqual([]);
 });
 
+test("P1: nothing is fetched when the lease or the look at the backoffs took most of the lease's time", async () => {
+  let looks = 0;
+  const slow = (passTime: () => void): CredentialsWorldOptions[] => [
+    {
+      wrap: (store) => ({
+        lease: (...parts) => {
+          passTime();
+          return store.lease(...parts);
+        },
+      }),
+    },
+    {
+      wrapPacing: (store) => ({
+        find: (keys) => {
+          // The first two come before the lease.
+          if (++looks > 2) passTime();
+          return store.find(keys);
+        },
+      }),
+    },
+  ];
+  for (const place of [0, 1]) {
+    using it = await setup(["never"], slow(() => it.world.clock.advance(7000))[place]);
+    expect((await failureOf(it.value())).code).toBe("unavailable");
+    expect(it.world.source.asked).toEqual([]);
+  }
+});
+
 test("P1: a backoff of another process that comes after the pacer was asked is not overlooked", async () => {
   for (const place of [1, 2]) {
     let looks = 0;

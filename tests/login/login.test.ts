@@ -50,7 +50,7 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
   const none = () => Promise.reject(new Error("these logins need no token"));
   const tokens = { get: none, replace: none };
   /** A process of its own on the one database; `counted` gets the name of each call of its store of answers. */
-  const process = async (counted: string[] = []) => {
+  const process = async (counted: Pick<string[], "push"> = []) => {
     const { loginAnswers, pacing: store } = await folder.open();
     const answers = new Proxy(loginAnswers, {
       get(target, name) {
@@ -94,6 +94,16 @@ test("a hundred requests with one code at the same moment are one exchange", asy
   const all = await Promise.all(Array.from({ length: 100 }, () => it.oauth()));
   expect(new Set(all)).toEqual(new Set(["openid-1"]));
   expect(it.asked).toHaveLength(1);
+});
+
+test("a code is not sent by a caller that waited so long for the store that another one may send it", async () => {
+  using it = await setup();
+  const slow = await it.process({ push: () => (it.clock.advance(8000), 0) });
+  const failure = await failureOf(slow.miniProgram(weixinSlot(), new Secret("code"), ALICE));
+  expect(failure.code).toBe("upstream_timeout");
+  expect(it.asked).toEqual([]);
+  it.clock.advance(2000);
+  expect(await it.mini()).toBe("openid-1");
 });
 
 test("another address, app, secret, token mode or code is another exchange", async () => {
