@@ -3,6 +3,18 @@ CREATE TABLE `settings` (
 	`value` text NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE `user_tokens` (
+	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+	`digest` text NOT NULL,
+	`client` text NOT NULL,
+	`client_created_at` integer NOT NULL,
+	`key_prefix` text NOT NULL,
+	`app` text NOT NULL,
+	`until` integer NOT NULL
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX `user_tokens_digest_unique` ON `user_tokens` (`digest`);--> statement-breakpoint
+CREATE INDEX `user_tokens_until` ON `user_tokens` (`until`);--> statement-breakpoint
 INSERT INTO `settings` (`name`, `value`)
 	SELECT 'anonymous', CASE
 		WHEN EXISTS (SELECT 1 FROM `clients`)

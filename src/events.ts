@@ -182,6 +182,8 @@ export type ServiceEvent =
     }
   /** A call came with an app's token that WeChat had rejected before it expired. `app`: the public name. */
   | { readonly type: "rejected_token.used"; readonly app: string }
+  /** Users' tokens had to be forgotten before their end, because there are too many. */
+  | { readonly type: "user_tokens.evicted"; readonly count: number }
   | {
       readonly type: "request.handled";
       readonly traceId: string;

@@ -55,6 +55,7 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
     level: "debug",
     fields: ["client", "app", "family", "outcome", "healing", "durationMs"],
   },
+  "user_tokens.evicted": { level: "warn", fields: ["count"] },
   "rejected_token.used": { level: "debug", fields: ["app"] },
   "request.handled": {
     level: "debug",

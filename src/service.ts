@@ -36,6 +36,7 @@ import { ElysiaFace } from "./http/elysia-face.ts";
 import { listen } from "./http/server.ts";
 import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
+import { UserTokens } from "./login/user-tokens.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import type { Snapshot } from "./ops/metrics.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
@@ -259,6 +260,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
     });
     const cors = new Cors(() => clients.settings.corsOrigins ?? config.corsOrigins);
+    const userTokens = new UserTokens(store.userTokens, clock, events);
     const parts = {
       access,
       cors,
@@ -280,6 +282,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         pacing,
         clock,
       }),
+      userTokens,
       signer: new PageSigner(credentials, clock),
       states: new CredentialStates({
         facts: store.credentialFacts,
@@ -312,7 +315,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       access,
       resolver,
       endpoints: dropinEndpoints(parts),
-      others: new GatewayPaths(access, gateway, forwarder, concurrency),
+      others: new GatewayPaths(access, gateway, forwarder, concurrency, userTokens),
       clock,
     });
     metrics.showRoutes([...elysia.routes, ...wechat.routes].map(({ path }) => path));
@@ -337,7 +340,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       events,
       credentials,
       renewal,
-      background: [calls, audit, metrics, clients, administration],
+      background: [calls, audit, metrics, clients, administration, userTokens],
       routes: [...elysia.routes, ...wechat.routes],
       listen: () =>
         listen(serve, {

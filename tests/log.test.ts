@@ -103,6 +103,7 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       errcode: 60111,
     },
   ],
+  "user_tokens.evicted": ["warn", { count: 5000 }],
   "rejected_token.used": ["debug", { app: "wx1" }],
   "gateway.called": [
     "debug",

@@ -136,6 +136,28 @@ export class Access {
   }
 
   /**
+   * As `userTokenHolder`, for a token that was issued through us: to a client, whose grants on the token's app, policy
+   * and limits apply, or (without one) to the holder of the app's secret. Undefined when the client, its key or the app
+   * is there no more.
+   */
+  userTokenOwner(
+    caller: Caller,
+    path: string,
+    { client, app }: { readonly client: TokenHolder | undefined; readonly app: string },
+  ): Principal | undefined {
+    if (!this.#directory.find(app)) return undefined;
+    const principal = client
+      ? this.#authenticator.byToken(caller, client)
+      : this.#authenticator.bearer(caller, "user token");
+    if (!principal) return undefined;
+    if (principal.kind === "client" && !USER_TOKEN_ACTIONS.some((each) => mayUse(principal, each, app)))
+      throw this.notGranted(principal, "login");
+    this.#allow(principal, "login", this.#directory.slotOfApp(app));
+    this.checkPath(principal, "weixin", path);
+    return principal;
+  }
+
+  /**
    * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. A caller that is no client
    * may call any.
    *

@@ -9,6 +9,7 @@ import type { ClearRequest } from "../credentials/clearing.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import type { Login } from "../login/login.ts";
+import type { UserTokens } from "../login/user-tokens.ts";
 import { Secret } from "../secret.ts";
 import {
   accessToken,
@@ -53,10 +54,17 @@ export interface AccessTokenRouteParts {
   readonly credentials: Pick<CredentialManager, "clear" | "clearApp">;
   readonly delivery: TokenDelivery;
   readonly login: Login;
+  readonly userTokens: Pick<UserTokens, "remember">;
 }
 
 /** `/AccessToken/*`: tokens of Official Accounts, Mini Programs and WeCom, and the OAuth exchange. */
-export function accessTokenRoutes({ access, credentials, delivery, login }: AccessTokenRouteParts) {
+export function accessTokenRoutes({
+  access,
+  credentials,
+  delivery,
+  login,
+  userTokens,
+}: AccessTokenRouteParts) {
   /** Clears the slot of `permit`, or every slot of the app; with `value` only while that is the current one. */
   const clear = async (
     request: Request,
@@ -164,6 +172,7 @@ export function accessTokenRoutes({ access, credentials, delivery, login }: Acce
           permit,
           login.oauth(permit.slot, new Secret(body.code), callerKey(permit.principal, call.origin)),
         );
+        userTokens.remember(permit, user);
         const data = {
           access_token: user.accessToken.reveal(),
           expires_in: user.expiresIn,

@@ -14,6 +14,7 @@ import { type Parameters, readParameters, type WechatRequest } from "./wechat-re
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
 import type { Login, WecomLoginKind } from "../login/login.ts";
+import type { UserTokens } from "../login/user-tokens.ts";
 import { Secret } from "../secret.ts";
 
 /** What the drop-in endpoints work with. */
@@ -260,6 +261,7 @@ function isBudget(error: unknown): error is ServiceError & { retryAfterMs: numbe
 /** What the login endpoints work with. */
 interface LoginEndpointParts extends SlotChoiceParts {
   readonly login: Pick<Login, "oauth" | "miniProgram" | "wecom">;
+  readonly userTokens: Pick<UserTokens, "remember">;
 }
 
 const CODE = /^[!-~]{1,512}$/;
@@ -271,7 +273,7 @@ const BY_CODE = { action: "login", grantType: "authorization_code" } as const;
  * https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
  */
 function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return weixinLogin(parts, "js_code", (...asked) => parts.login.miniProgram(...asked));
+  return weixinLogin(parts, "js_code", ({ slot }, ...asked) => parts.login.miniProgram(slot, ...asked));
 }
 
 /**
@@ -280,10 +282,14 @@ function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
  */
 function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return weixinLogin(parts, "code", (...asked) => parts.login.oauth(...asked));
+  return weixinLogin(parts, "code", async (permit, ...asked) => {
+    const user = await parts.login.oauth(permit.slot, ...asked);
+    parts.userTokens.remember(permit, user);
+    return user;
+  });
 }
 
-type Exchange = (slot: Slot, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
+type Exchange = (permit: Permit, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
 
 function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
   return async (request) => {
@@ -305,13 +311,15 @@ function wecomLogin(
   return async (request, { principal, slot }) => {
     const permit = access.slotOfToken(principal, "login", slot);
     const code = codeIn(await readParameters(request), codeName, "wecom");
-    return exchanged(request.call, permit, code, (...asked) => login.wecom(kind, ...asked));
+    return exchanged(request.call, permit, code, ({ slot: held }, ...asked) =>
+      login.wecom(kind, held, ...asked),
+    );
   };
 }
 
 async function exchanged({ origin }: Call, permit: Permit, code: Secret, exchange: Exchange): Promise<Reply> {
-  const { principal, slot } = permit;
-  const { answer } = await onBehalf(permit, exchange(slot, code, callerKey(principal, origin)));
+  const caller = callerKey(permit.principal, origin);
+  const { answer } = await onBehalf(permit, exchange(permit, code, caller));
   return new Reply(answer.reveal(), { permit });
 }
 

@@ -236,6 +236,10 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
     labelNames: ["code"],
   });
   for (const code of DENIAL_CODES) denials.series(String(code));
+  const evicted = counter(
+    "user_tokens_evicted",
+    "Users' tokens that were forgotten early: there were too many.",
+  );
   const auditFailures = counter("audit_failures", "Writes to the audit that failed.");
   const revokedEarly = counter("revoked_early_tokens", "Tokens that another program's fetch has revoked.", {
     formerName: "accesstoken_died_early_tokens_total",
@@ -272,6 +276,7 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
     "credential.refresh_failed": (event) => failures.increase(event.class ?? event.code),
     "credential.fenced": () => fenced.increase(),
     "credential.lease_waited": () => leaseWaits.increase(),
+    "user_tokens.evicted": ({ count }) => void (evicted.series().value += count),
     "access.denied": ({ code }) => denials.increase(String(code)),
     "audit.failed": () => auditFailures.increase(),
     "credential.revoked_early": () => revokedEarly.increase(),

@@ -14,6 +14,7 @@ import type { PacingStore } from "../credentials/pacing-store.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { CallCountStore } from "../audit/call-counts.ts";
 import type { IdempotencyStore } from "../login/login.ts";
+import type { UserTokenStore } from "../login/user-tokens.ts";
 
 /** Every port that keeps something, together, and what belongs to having them open. */
 export interface Store {
@@ -27,6 +28,7 @@ export interface Store {
   readonly callCounts: CallCountStore;
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;
+  readonly userTokens: UserTokenStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
   readonly virtualTokenKeys: VirtualTokenKeyStore;

@@ -36,6 +36,7 @@ function setup() {
   } as const;
   const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
   const untouched = { forward: () => Promise.reject(new Error("not asked for")) };
+  const userTokens = { find: async () => undefined, replace: async () => undefined };
   const face = new WechatFace({
     access,
     resolver: new TokenResolver(
@@ -47,7 +48,7 @@ function setup() {
       secret: new Map(),
       token: { weixin: new Map([["/cgi-bin/ticket/getticket", ticket]]), wecom: new Map() },
     },
-    others: new GatewayPaths(access, gateway, untouched, new Concurrency(1)),
+    others: new GatewayPaths(access, gateway, untouched, new Concurrency(1), userTokens),
     clock,
   });
   const given: [path: string, seconds: number][] = [];

@@ -51,7 +51,11 @@ async function setup() {
   await token(bot, MANAGED.id);
   const login = () => ask(bot, "GET", `/xcx/jscode2session?appid=${WX.appId}&code=sandbox-code-plain`);
   await login();
+  const oauth = () =>
+    ask(bot, "POST", "/AccessToken/getOauthAccessToken", { wx_app_id: WX.appId, code: "sandbox-code-web" });
+  await oauth();
   const database = new Database(world.databasePath, { readwrite: true });
+  await Harness.until(() => database.query("SELECT 1 FROM user_tokens").get() !== null);
   for (const row of ROWS) database.run(row);
   for (const table of TABLES) {
     const name = getTableName(table);
@@ -95,7 +99,7 @@ async function setup() {
   // From here on rows are numbered as they are kept.
   restore();
   return {
-    ...{ world, admin, bot, other, ask, token, qyapi, login, database, rowsOf, restore, damage },
+    ...{ world, admin, bot, other, ask, token, qyapi, login, oauth, database, rowsOf, restore, damage },
     [Symbol.asyncDispose]: async () => {
       database.close();
       await world[Symbol.asyncDispose]();
@@ -106,7 +110,15 @@ async function setup() {
 type World = Awaited<ReturnType<typeof setup>>;
 
 /** The main routes, each with a name; a change of each kind among them. */
-async function answersOf({ ask, admin, bot, token, qyapi, login }: World): Promise<[string, Answer][]> {
+async function answersOf({
+  ask,
+  admin,
+  bot,
+  token,
+  qyapi,
+  login,
+  oauth,
+}: World): Promise<[string, Answer][]> {
   const answers: [string, Answer][] = [];
   const note = async (name: string, answer: Promise<Answer>) => void answers.push([name, await answer]);
   for (const path of [
@@ -118,6 +130,7 @@ async function answersOf({ ask, admin, bot, token, qyapi, login }: World): Promi
   for (const appId of [WX.appId, MANAGED.id, BROKEN.id]) await note(`getXcx ${appId}`, token(bot, appId));
   await note("getQyapi", qyapi(bot));
   await note("login", login());
+  await note("oauth", oauth());
   await note("clear", ask(bot, "GET", `/AccessToken/clearXcx?appid=${WX.appId}`));
   await note("unblock", ask(admin, "POST", `/v1/apps/${BROKEN.id}/unblock`));
   const rejected = "no-token-of-ours-0000000000000000000000";

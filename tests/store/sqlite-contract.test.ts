@@ -16,6 +16,7 @@ import { dueCredentialsContract } from "./contract/due-credentials.ts";
 import { keyringContract, type OpenTables } from "./contract/keyring.ts";
 import type { OpenStore } from "./contract/open-store.ts";
 import { pacingStoreContract } from "./contract/pacing-store.ts";
+import { userTokenStoreContract } from "./contract/user-token-store.ts";
 
 const openSqlite: OpenStore = async () => {
   const clock = new ManualClock();
@@ -51,6 +52,7 @@ issuedTokenIndexContract("SQLite", openSqlite);
 clientStoreContract("SQLite", openSqlite);
 pacingStoreContract("SQLite", openSqlite);
 loginAnswerStoreContract("SQLite", openSqlite);
+userTokenStoreContract("SQLite", openSqlite);
 auditStoreContract("SQLite", openSqlite);
 callCountsContract("SQLite", openSqlite);
 changesContract("SQLite", openSqlite);

@@ -160,6 +160,25 @@ export const loginAnswers = sqliteTable("login_answers", {
   expiresAt: integer("expires_at").notNull(),
 });
 
+/** Users' tokens that were issued through us, so that whoever has one may bring it from anywhere. */
+export const userTokens = sqliteTable(
+  "user_tokens",
+  {
+    /** Grows: the oldest have to go when there are too many. */
+    id: integer().primaryKey({ autoIncrement: true }),
+    /** Keyed digest of the token. */
+    digest: text().notNull().unique(),
+    /** Who exchanged the code: a client, which one of that name, and by which key; all empty for an app's secret. */
+    client: text().notNull(),
+    clientCreatedAt: integer("client_created_at").notNull(),
+    keyPrefix: text("key_prefix").notNull(),
+    /** The app's public name. */
+    app: text().notNull(),
+    until: integer().notNull(),
+  },
+  (table) => [index("user_tokens_until").on(table.until)],
+);
+
 /** Which master key this database is sealed under; two while one takes the place of the other. */
 export const keyring = sqliteTable("keyring", {
   keyId: text("key_id").primaryKey(),

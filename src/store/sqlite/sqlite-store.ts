@@ -19,6 +19,7 @@ import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
 import { SqliteCallCountStore } from "./sqlite-counts.ts";
 import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
 import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
+import { SqliteUserTokenStore } from "./sqlite-user-token-store.ts";
 import { probeDatabase } from "./open-database.ts";
 import { backfillTokenDigests } from "./digest-standing-tokens.ts";
 import { unlockDatabase, type UnlockOptions } from "./unlock.ts";
@@ -87,6 +88,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
       callCounts: new SqliteCallCountStore(sql),
       audit: auditStore,
       loginAnswers: new SqliteIdempotencyStore(sql, keyring),
+      userTokens: new SqliteUserTokenStore(sql, sealed),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>
         probeDatabase(
