@@ -15,6 +15,7 @@ CREATE TABLE `user_tokens` (
 --> statement-breakpoint
 CREATE UNIQUE INDEX `user_tokens_digest_unique` ON `user_tokens` (`digest`);--> statement-breakpoint
 CREATE INDEX `user_tokens_until` ON `user_tokens` (`until`);--> statement-breakpoint
+ALTER TABLE `clients` ADD `origins` text DEFAULT '' NOT NULL;--> statement-breakpoint
 INSERT INTO `settings` (`name`, `value`)
 	SELECT 'anonymous', CASE
 		WHEN EXISTS (SELECT 1 FROM `clients`)

@@ -218,6 +218,12 @@ export class Authenticator {
   #admit(origin: Origin, known: KnownKey): void {
     const { owner, key } = known;
     if (owner.networks) checkNetwork(known, origin, owner.networks);
+    const { origins } = owner.client;
+    if (origins && origin.page !== undefined && !origins.includes(origin.page))
+      throw denied(
+        known,
+        forbidden("该客户端的密钥不允许来自此网页的请求", "the client's key is not for pages of this origin"),
+      );
     limit(known, this.#options.limits.ofClient(owner.client));
     this.#options.clients.noteUse(key);
   }

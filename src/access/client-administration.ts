@@ -5,7 +5,6 @@ import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
-import { isWebOrigin } from "./origin.ts";
 import type { AccessSettings, ApiKeyRecord, Client, ClientStore } from "./client.ts";
 import {
   changeWithDelivery,
@@ -13,6 +12,7 @@ import {
   isSame,
   type NewClientSettings,
   auditDetail,
+  checkOrigins,
   checkUse,
   validateSettings,
   withDefaults,
@@ -157,11 +157,7 @@ export class ClientAdministration {
       anonymous: isAnonymousOn === undefined ? undefined : stateOf(isAnonymousOn),
       cors_origins: "corsOrigins" in change ? (corsOrigins ?? null) : undefined,
     };
-    if (corsOrigins?.every(isWebOrigin) === false)
-      throw new ServiceError(
-        "invalid_parameter",
-        "cors_origins应为源，如 https://www.example.com，小写、不带路径 (cors_origins must be origins like https://www.example.com, in lower case, without a path)",
-      );
+    checkOrigins(corsOrigins ?? [], "cors_origins");
     await this.#parts.store.saveSettings(change, {
       ...actor,
       ...{ action: "setting.changed", app: "", outcome: "ok", tokenDigest: "", detail },
@@ -239,6 +235,7 @@ const SETTINGS: Readonly<Record<string, keyof ClientSettings>> = {
   environment: "environment",
   grants: "grants",
   networks: "networks",
+  origins: "origins",
   expires_at: "expiresAt",
   rate_limit: "rateLimit",
   concurrency: "concurrency",

@@ -2,6 +2,7 @@ import { ServiceError } from "../errors.ts";
 import { ALLOW_ALL, isUnrestricted, policyFields, SAFE } from "./api-policy.ts";
 import { type Action, ANY_APP, type Client, type Grant, grantTable, SERVICE_ACTIONS } from "./client.ts";
 import { Networks } from "./networks.ts";
+import { isWebOrigin } from "./origin.ts";
 
 /** What an administrator decides about a client. */
 export type ClientSettings = Omit<Client, "name" | "createdAt" | "updatedAt" | "version">;
@@ -45,9 +46,11 @@ export function changeWithDelivery(
     : { ...change, delivery: "virtual" };
 }
 
-/** Throws `invalid_parameter` for invalid grants, networks or test openids, as far as there are any. */
-export function validateSettings({ grants = [], networks = [], policy }: Partial<ClientSettings>): void {
+/** Throws `invalid_parameter` for invalid grants, networks, origins or test openids, as far as there are any. */
+export function validateSettings(settings: Partial<ClientSettings>): void {
+  const { grants = [], networks = [], origins = [], policy } = settings;
   checkNetworks(networks);
+  checkOrigins(origins, "origins");
   checkGrants(grants);
   if (policy?.testOpenids && policy.preset === "all")
     throw new ServiceError(
@@ -88,14 +91,16 @@ export function isSame(a: ClientSettings, b: ClientSettings): boolean {
 export function auditDetail(settings: Partial<ClientSettings>) {
   const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy } = settings;
   const limits = { expires_at: expiresAt, rate_limit: rateLimit, concurrency };
-  return { environment, grants, networks, ...limits, delivery, policy: policy && policyFields(policy) };
+  const reach = { networks, origins: settings.origins };
+  return { environment, grants, ...reach, ...limits, delivery, policy: policy && policyFields(policy) };
 }
 
 function inOrder(settings: ClientSettings): unknown[] {
   const { environment, grants, networks, expiresAt, rateLimit, concurrency, delivery } = settings;
   const { preset, allow, deny, testOpenids } = settings.policy;
   const policy = [preset, allow, deny, testOpenids];
-  return [environment, grants, networks, expiresAt, rateLimit, concurrency, delivery, policy];
+  const origins = settings.origins ?? [];
+  return [environment, grants, networks, origins, expiresAt, rateLimit, concurrency, delivery, policy];
 }
 
 function checkDelivery({ delivery, policy }: Pick<ClientSettings, "delivery" | "policy">): void {
@@ -117,6 +122,15 @@ function checkGrants(grants: readonly Grant[]): void {
       "invalid_parameter",
       "admin和metrics:read针对整个服务，apps须为 * (admin and metrics:read are about the whole service: apps must be *)",
     );
+}
+
+/** Throws `invalid_parameter`, which names `field`, for what is no origin as browsers send it. */
+export function checkOrigins(origins: readonly string[], field: string): void {
+  if (origins.every(isWebOrigin)) return;
+  throw new ServiceError(
+    "invalid_parameter",
+    `${field}应为源，如 https://www.example.com，小写、不带路径 (${field} must be origins like https://www.example.com, in lower case, without a path)`,
+  );
 }
 
 function checkNetworks(networks: readonly string[]): void {

@@ -14,6 +14,8 @@ export interface Client {
   readonly grants: readonly Grant[];
   /** CIDR blocks from which it may call; empty for any address. */
   readonly networks: readonly string[];
+  /** Origins of the pages that may call with its key; undefined for any that may call at all. */
+  readonly origins?: readonly string[] | undefined;
   /** From then on it is refused. */
   readonly expiresAt: number | undefined;
   /** Requests a second; undefined for no limit. */

@@ -11,6 +11,8 @@ export interface Origin {
   readonly disguise: string | undefined;
   /** Whether a browser seems to send it, perhaps for a foreign page, and not for one of ours. */
   readonly isBrowser: boolean;
+  /** The origin of the page that the request comes from, as the browser says; undefined for none. */
+  readonly page?: string | undefined;
 }
 
 /** A request, as far as its origin is concerned. */
@@ -48,6 +50,10 @@ export class LazyOrigin implements Origin {
 
   get isBrowser(): boolean {
     return isBrowser(this.#arrival.headers);
+  }
+
+  get page(): string | undefined {
+    return this.#arrival.headers.get("origin") ?? undefined;
   }
 
   get #origin(): Omit<Origin, "isBrowser"> {

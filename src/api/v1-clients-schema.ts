@@ -64,6 +64,13 @@ const networks = Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
   examples: [["10.0.0.0/8"]],
 });
 
+const origins = Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
+  maxItems: 100,
+  description:
+    "Origins of the pages that may call with its key, among those that CORS_ORIGINS lists; empty for all of them. 在CORS_ORIGINS所列的源之中，可以用其密钥调用的网页的源；为空不限。",
+  examples: [["https://www.example.com"]],
+});
+
 const instant = (description: string, example: number) =>
   Type.Integer({ minimum: 0, maximum: 8_640_000_000_000_000, description, examples: [example] });
 
@@ -132,6 +139,7 @@ export const newClientBody = Type.Object(
     environment,
     grants,
     networks: Type.Optional(networks),
+    origins: Type.Optional(origins),
     expires_at: Type.Optional(expiresAt),
     rate_limit: Type.Optional(rateLimit),
     concurrency: Type.Optional(concurrency),
@@ -147,6 +155,7 @@ export const clientChangeBody = Type.Object(
     environment: Type.Optional(environment),
     grants: Type.Optional(grants),
     networks: Type.Optional(networks),
+    origins: Type.Optional(origins),
     expires_at: Type.Optional(
       Type.Union([expiresAt, Type.Null()], {
         description: "When it expires; null for never. 到期时间（毫秒时间戳）；null为永不。",
@@ -218,6 +227,7 @@ export const clientData = Type.Object({
     Type.Object({ apps: Type.Array(Type.String()), actions: Type.Array(Type.Unsafe<Action>(Type.String())) }),
   ),
   networks: Type.Array(Type.String()),
+  origins: Type.Optional(Type.Array(Type.String())),
   expires_at: Type.Optional(Type.Integer()),
   rate_limit: Type.Optional(Type.Integer()),
   concurrency: Type.Optional(Type.Integer()),

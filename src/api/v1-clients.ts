@@ -97,6 +97,7 @@ export function clientRoutes(parts: ClientRouteParts) {
             environment: body.environment,
             grants: body.grants,
             networks: body.networks ?? [],
+            origins: originsOf(body),
             expiresAt: body.expires_at,
             rateLimit: body.rate_limit,
             concurrency: body.concurrency,
@@ -254,14 +255,20 @@ type ChangeBody = (typeof clientChangeBody)["static"];
 
 /** The given fields of a change; null clears one. */
 function changeOf(body: ChangeBody): Partial<ClientSettings> {
-  const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, ...rest } = body;
+  const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, origins, ...rest } = body;
   return {
     ...rest,
+    ...(origins === undefined ? {} : { origins: originsOf(body) }),
     ...(expiresAt === undefined ? {} : { expiresAt: expiresAt ?? undefined }),
     ...(rateLimit === undefined ? {} : { rateLimit: rateLimit ?? undefined }),
     ...(concurrency === undefined ? {} : { concurrency: concurrency ?? undefined }),
     ...(policy && { policy: policyOf(policy) }),
   };
+}
+
+/** None is any. */
+function originsOf({ origins }: Pick<ChangeBody, "origins">): readonly string[] | undefined {
+  return origins && origins.length > 0 ? origins : undefined;
 }
 
 function policyOf(policy: NonNullable<ChangeBody["policy"]>): ApiPolicy {
@@ -290,6 +297,7 @@ function clientFields({ name, environment, grants, networks, ...rest }: Client) 
     environment,
     grants,
     networks,
+    origins: rest.origins,
     expires_at: rest.expiresAt,
     rate_limit: rest.rateLimit,
     concurrency: rest.concurrency,

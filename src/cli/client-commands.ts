@@ -14,6 +14,7 @@ import {
   findEnd,
   findPatterns,
   findPreset,
+  findOrigins,
   findRate,
   findTestOpenids,
   networksOf,
@@ -169,6 +170,7 @@ async function addClient(at: Managing): Promise<void> {
   const { args, terminal, show } = at;
   const grant = findGrant(args);
   const networks = networksOf(args);
+  const origins = findOrigins(args);
   const expires = findEnd(args, terminal.clock.now());
   const rate = findRate(args);
   const concurrency = findConcurrency(args);
@@ -179,6 +181,7 @@ async function addClient(at: Managing): Promise<void> {
     environment: args.get("environment"),
     grants: grant ? [grant] : [],
     ...(networks.length === 0 ? {} : { networks }),
+    ...(origins === undefined ? {} : { origins }),
     ...(expires === undefined ? {} : { expires_at: expires }),
     ...(rate === undefined ? {} : { rate_limit: rate }),
     ...(concurrency === undefined ? {} : { concurrency }),

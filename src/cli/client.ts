@@ -18,6 +18,7 @@ export interface NewClient {
   readonly environment: string;
   readonly grants: readonly Grant[];
   readonly networks?: readonly string[];
+  readonly origins?: readonly string[];
   readonly expires_at?: number;
   readonly rate_limit?: number;
   readonly concurrency?: number;
@@ -119,6 +120,7 @@ export function clientText(client: ClientData): string {
     damaged: client.damaged?.join(","),
     environment: client.environment,
     networks: client.networks.join(",") || "any",
+    origins: client.origins?.join(","),
     expires: localTime(client.expires_at) ?? "never",
     rate: client.rate_limit === undefined ? "any" : `${client.rate_limit}/s`,
     concurrency: client.concurrency?.toString() ?? "96 (default)",

@@ -16,6 +16,14 @@ import { managingCommand } from "./managing.ts";
 
 /** What `clients add` and `clients set` have in common: which tokens a client is given, and which paths it may call. */
 export const REACH_OPTIONS: readonly OptionSpec[] = [
+  {
+    ...option(
+      "--origin <origin>",
+      "Origin of the pages that may call with its key; repeatable. any: all of CORS_ORIGINS",
+      "可以用其密钥调用的网页的源，可重复；any 表示CORS_ORIGINS中的全部",
+    ),
+    isRepeatable: true,
+  },
   option(
     "--delivery <kind>",
     "real: WeChat's own tokens; virtual: ours, which only this service takes",
@@ -80,6 +88,13 @@ export function networksOf(args: Arguments): readonly string[] {
   const networks = args.all("network");
   networks.forEach(checkNetwork);
   return networks;
+}
+
+/** The origins of `--origin`; undefined without it, empty for `any`. Whether they are origins, the service says. */
+export function findOrigins(args: Arguments): readonly string[] | undefined {
+  if (!args.isSet("origin")) return undefined;
+  const origins = args.all("origin");
+  return origins.join() === NO_LIMIT.network ? [] : origins;
 }
 
 /** `--expires` as epoch milliseconds; undefined without it. */
@@ -201,6 +216,7 @@ function factsIn(args: Arguments, now: number): object {
     ...(args.isSet("network")
       ? { networks: args.all("network").join() === NO_LIMIT.network ? [] : networksOf(args) }
       : {}),
+    ...(args.isSet("origin") ? { origins: findOrigins(args) } : {}),
   };
 }
 

@@ -188,7 +188,7 @@ test("a field that is none is refused with those that there are, and nothing is 
   await using t = await botWorld();
   const { prefix } = await t.key();
   const count = t.at.auditCount();
-  const all = "environment, grants, networks, expires_at, rate_limit, concurrency, delivery, policy";
+  const all = "environment, grants, networks, origins, expires_at, rate_limit, concurrency, delivery, policy";
   const policy = { preset: "all", allowed: [] };
   for (const [method, path, body, known] of [
     ["POST", CLIENTS, { ...NEW_BOT, client: "typo", expire_at: 1 }, `client, ${all}`],

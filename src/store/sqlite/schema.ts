@@ -206,6 +206,8 @@ export const clients = sqliteTable("clients", {
   grants: text().notNull(),
   /** CIDR blocks, comma-separated; empty for anywhere. */
   networks: text().notNull(),
+  /** Origins of pages, comma-separated; empty for any. */
+  origins: text().notNull().default(""),
   expiresAt: integer("expires_at"),
   /** Requests a second; null for no limit. */
   rateLimit: integer("rate_limit"),
