@@ -187,7 +187,8 @@ export interface AppStore {
   /** Every app that an administrator has registered, in the same way. */
   listManaged(): Promise<App[]>;
   /**
-   * Makes the stored apps of the environment equal to `apps`, in one transaction; managed ones stay as they are.
+   * Makes the stored apps of the environment equal to `apps`; managed ones stay as they are. Many changes are several
+   * transactions, so that others can write between them; the next call goes on where one was cut off.
    *
    * An app that the environment no longer names is removed; one that did not change is not written. Where a secret
    * changed or an app was removed, what was issued to the old one is cleared, because the new one may belong to another
@@ -195,7 +196,8 @@ export interface AppStore {
    *
    * Each secret that changed, and each app that was added or removed, has an audit entry of the service's; the first apps
    * have none. Resolves with those that are managed apps as well: these are not written, and when the environment changed, what was
-   * issued to them is cleared likewise. Throws `store_unusable` when the apps changed and a stored one is damaged.
+   * issued to them is cleared likewise. Throws `store_unusable` when the apps changed and a stored one is damaged, and
+   * `unavailable` when other processes keep changing apps.
    */
   replaceAll(apps: readonly App[]): Promise<readonly App[]>;
   /**

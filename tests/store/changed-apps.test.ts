@@ -29,18 +29,20 @@ function wecom(agent: string, secret: string): App {
 
 const APPS = [weixin("wx1", "a"), weixin("wx10", "b"), wecom("1", "c"), wecom("2", "d")];
 
-async function setup() {
+async function setup(first: readonly App[] = APPS) {
   const clock = new ManualClock();
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-apps-"));
-  const store = await openSqliteStore({
-    path: join(folder, "test.db"),
-    masterKey: new Secret("00".repeat(32)),
-    masterKeyFile: "",
-    newDatabase: true,
-    clock,
-    onKeyCreated: () => undefined,
-  });
-  await store.apps.replaceAll(APPS);
+  const open = () =>
+    openSqliteStore({
+      path: join(folder, "test.db"),
+      masterKey: new Secret("00".repeat(32)),
+      masterKeyFile: "",
+      newDatabase: true,
+      clock,
+      onKeyCreated: () => undefined,
+    });
+  const [store, beside] = [await open(), await open()];
+  await store.apps.replaceAll(first);
   for (const key of KEYS) {
     const failure = { code: "upstream_rejected" as const, message: "refused" };
     const backoff: Backoff = {
@@ -54,7 +56,14 @@ async function setup() {
     await store.pacing.put(backoff);
   }
   return {
+    clock,
     store,
+    /** Another process on the same database. */
+    beside,
+    /** The apps with their secrets, as texts. */
+    async apps() {
+      return (await store.apps.list()).map(({ id, secret }) => `${id} ${secret.reveal()}`);
+    },
     /** The backoffs that are gone once the apps are these. */
     async endedBy(apps: readonly App[]) {
       await store.apps.replaceAll(apps);
@@ -63,6 +72,7 @@ async function setup() {
     },
     [Symbol.asyncDispose]: async () => {
       store.close();
+      beside.close();
       rmSync(folder, { recursive: true });
     },
   };
@@ -92,4 +102,63 @@ test("another token mode with the same secret removes no backoff", async () => {
 test("an app that went takes its backoffs along, so it may come back with any secret", async () => {
   await using world = await setup();
   expect(await world.endedBy(APPS.slice(1))).toEqual(KEYS.slice(0, 4));
+});
+
+/** More than one transaction takes. */
+const MANY = Array.from({ length: 502 }, (_, n) => weixin(`wx${1000 + n}`, "s"));
+const LAST = MANY[501]!;
+const MANAGED: App = {
+  ...weixin(LAST.id, "managed"),
+  managed: { title: undefined, isDisabled: false, version: 1 },
+};
+const ENTRY = {
+  client: "admin",
+  environment: "",
+  address: "127.0.0.1",
+  traceId: "t",
+  action: "app.created",
+  app: LAST.id,
+  outcome: "ok",
+  tokenDigest: "",
+  detail: {},
+} as const;
+
+test("an app that an administrator registers while the environment's are being written keeps its secret", async () => {
+  await using world = await setup();
+  const replacing = world.store.apps.replaceAll([...APPS, LAST]);
+  await world.beside.apps.create(MANAGED, ENTRY);
+  expect(await replacing).toEqual([LAST]);
+  expect(await world.apps()).toContain(`${LAST.id} managed`);
+});
+
+test("many apps are written in pieces, between which others write", async () => {
+  await using world = await setup([]);
+  let pauses = 0;
+  world.clock.sleep = async () => {
+    if (pauses++ === 0) await world.beside.apps.create(MANAGED, ENTRY);
+  };
+  expect(await world.store.apps.replaceAll(MANY)).toEqual([LAST]);
+  expect(pauses).toBe(1);
+  expect((await world.apps()).toSorted()).toEqual([
+    ...MANY.slice(0, -1).map(({ id }) => `${id} s`),
+    `${LAST.id} managed`,
+  ]);
+});
+
+test("P3: apps that were written in part are completed by the next start, and the first ones are no change", async () => {
+  await using world = await setup([]);
+  world.clock.sleep = () => Promise.reject(new Error("killed"));
+  expect(await world.store.apps.replaceAll(MANY).catch(String)).toContain("killed");
+  expect(await world.apps()).toHaveLength(500);
+  expect(await world.store.apps.replaceAll(MANY)).toEqual([]);
+  expect(await world.apps()).toHaveLength(502);
+  expect(await world.store.audit.list({}, { limit: 10 })).toEqual([]);
+});
+
+test("of two processes that start at once with different apps, the later one leaves none of the earlier one's", async () => {
+  await using world = await setup();
+  const others = APPS.map((app): App => ({ ...app, secret: new Secret("other") }));
+  const earlier = world.beside.apps.replaceAll(others);
+  await Promise.all([earlier, world.store.apps.replaceAll(APPS.slice(1))]);
+  expect((await world.apps()).toSorted()).toEqual(["ww1 c", "ww1 d", "wx10 b"]);
 });

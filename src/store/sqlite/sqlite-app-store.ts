@@ -14,13 +14,21 @@ import { cutOffTokens } from "./rejected-tokens.ts";
 import { checkRow, readable } from "./damaged-rows.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
 import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
-import { apps, credentials, fingerprints, pacing } from "./schema.ts";
+import { apps, credentials, fingerprints, pacing, revisions } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
 type OpenableRow = Row & { readonly openSecret: () => Secret };
 type Source = "environment" | "managed";
 
 const ENVIRONMENT: Source = "environment";
+/** So many changes of the environment are one transaction: about half a second, in which nobody else writes. */
+const MAX_CHANGES = 500;
+/** How long others may write between two of them; none that waits for the lock sleeps longer. */
+const PAUSE_MS = 40;
+/** So often changes are planned anew, because somebody else has changed apps meanwhile. */
+const MAX_PLANS = 20;
+/** Begins what stands in the place of the digest while the very first apps are being written. */
+const FIRST = "first ";
 /** An app that may have been disabled is. */
 const COLUMNS = {
   ...getTableColumns(apps),
@@ -102,6 +110,19 @@ export class SqliteAppStore implements AppStore {
   }
 
   async replaceAll(all: readonly App[]): Promise<readonly App[]> {
+    for (let plan = 1; plan <= MAX_PLANS; plan++) {
+      const both = await this.#replaceAll(all);
+      if (both) return both;
+    }
+    throw new ServiceError(
+      "unavailable",
+      "其他进程正在不断更改应用，请稍后重试 (other processes keep changing the apps; try again later)",
+    );
+  }
+
+  /** As `replaceAll`; undefined when somebody else has changed apps since this one looked: what is written by then is true. */
+  async #replaceAll(all: readonly App[]): Promise<readonly App[] | undefined> {
+    let stamp = await this.#database.snapshot(stampOf);
     const managed = new Set((await this.#rowsOf("managed")).map(rowKey));
     const isManaged = (app: App) => managed.has(rowKey(toColumns(app)));
     const both = managed.size === 0 ? [] : all.filter(isManaged);
@@ -111,51 +132,53 @@ export class SqliteAppStore implements AppStore {
     const digest = this.#keyring.environmentDigest(text);
     if (await this.#isUnchanged(written.names, digest)) return both;
     const stored = await this.#rowsOf("environment");
-    const byKey = new Map(stored.map((row) => [rowKey(row), row]));
-    const kept = wanted.map(toColumns).map((columns) => {
-      const row = byKey.get(rowKey(columns));
-      const hasSecret = row?.openSecret().equals(columns.secret) ?? false;
-      return { columns, hasSecret, isUnchanged: hasSecret && row?.tokenMode === columns.tokenMode };
-    });
-    const keptKeys = new Set(kept.map(({ columns }) => rowKey(columns)));
-    const gone = stored.filter((row) => !keptKeys.has(rowKey(row)));
-    // A row that does not open under its name is a damaged one, and then nothing may be written.
-    for (const row of gone) row.openSecret();
-    const changed = kept.filter(({ isUnchanged }) => !isUnchanged);
-    // With which secret the credentials of both were obtained is not written down.
-    const doubtful = changed.filter(({ hasSecret }) => !hasSecret).map(({ columns }) => columns);
-    const reset = [...gone, ...doubtful, ...both.map(toColumns)];
-    await this.#database.transact(async (queries) => {
-      const sealingKey = await this.#keyring.sealingKey(queries);
-      for (const name of gone) await queries.delete(apps).where(isNamed(name));
-      await this.#forget(queries, reset);
-      for (const columns of changed.map((each) => each.columns)) {
-        const { tokenMode, secret } = columns;
-        const values = {
-          tokenMode,
-          secret: sealingKey.seal(secret, place(columns)),
-          updatedAt: this.#clock.now(),
-        };
+    // The first ones are no change, and there may be a hundred thousand.
+    const isFirst = stored.length === 0 || stamp.digest.startsWith(FIRST);
+    const changes = changesBetween(stored, wanted.map(toColumns), isFirst);
+    changes.push(...both.map(toColumns).map((name) => ({ name, isReset: true })));
+    const unfinished = `${isFirst ? FIRST : "unfinished "}${crypto.randomUUID()}`;
+    let from = 0;
+    do {
+      // Others wait for the lock, and look for it as often.
+      if (from > 0) await this.#clock.sleep(PAUSE_MS);
+      const piece = changes.slice(from, from + MAX_CHANGES);
+      from += MAX_CHANGES;
+      const [before, after] = [stamp, from < changes.length ? unfinished : digest];
+      const isWritten = await this.#database.transact(async (queries) => {
+        const { digest: last, epoch } = await stampOf(queries);
+        if (last !== before.digest || epoch !== before.epoch) return false;
+        await this.#write(queries, piece);
+        await queries
+          .insert(fingerprints)
+          .values({ name: ENVIRONMENT, digest: after })
+          .onConflictDoUpdate({ target: fingerprints.name, set: { digest: after } });
+        return true;
+      });
+      this.#changes.expire();
+      if (!isWritten) return undefined;
+      stamp = { ...before, digest: after };
+    } while (from < changes.length);
+    return both;
+  }
+
+  /** Writes changes of the environment, with their audit entries. */
+  async #write(queries: Queries, changes: readonly EnvironmentChange[]): Promise<void> {
+    const sealingKey = await this.#keyring.sealingKey(queries);
+    const reset = changes.filter(({ isReset }) => isReset).map(({ name }) => name);
+    await this.#forget(queries, reset);
+    for (const { name, columns, action } of changes) {
+      if (action === "app.deleted") await queries.delete(apps).where(isNamed(name));
+      if (columns) {
+        const secret = sealingKey.seal(columns.secret, place(name));
+        const set = { tokenMode: columns.tokenMode, secret, updatedAt: this.#clock.now() };
         const target = [apps.platform, apps.appId, apps.agent];
         await queries
           .insert(apps)
-          .values({ ...columns, ...values })
-          .onConflictDoUpdate({ target, set: values });
+          .values({ ...columns, ...set })
+          .onConflictDoUpdate({ target, set });
       }
-      await queries
-        .insert(fingerprints)
-        .values({ name: ENVIRONMENT, digest })
-        .onConflictDoUpdate({ target: fingerprints.name, set: { digest } });
-      // The first ones are no change, and there may be a hundred thousand.
-      const known = stored.length === 0 ? [] : doubtful;
-      for (const name of known) {
-        const action = byKey.has(rowKey(name)) ? "app.secret_changed" : "app.created";
-        await this.#audit.append(queries, environmentEntry(action, name));
-      }
-      for (const name of gone) await this.#audit.append(queries, environmentEntry("app.deleted", name));
-    });
-    this.#changes.expire();
-    return both;
+      if (action) await this.#audit.append(queries, environmentEntry(action, name));
+    }
   }
 
   /**
@@ -329,6 +352,52 @@ function isIssuedTo({ platform, appId, agent }: RowName) {
   );
 }
 
+/** What a start does about one app of the environment. */
+interface EnvironmentChange {
+  readonly name: RowName;
+  /** What is written of it; undefined for nothing. */
+  readonly columns?: Columns;
+  /** Whether what was issued to it is cleared. */
+  readonly isReset: boolean;
+  readonly action?: AuditAction | undefined;
+}
+
+/** What makes the rows of the environment equal to `wanted`; with `isFirst`, what comes new is not told to the audit. */
+function changesBetween(
+  stored: readonly OpenableRow[],
+  wanted: readonly Columns[],
+  isFirst: boolean,
+): EnvironmentChange[] {
+  const byKey = new Map(stored.map((row) => [rowKey(row), row]));
+  const wantedKeys = new Set(wanted.map(rowKey));
+  const gone = stored.filter((row) => !wantedKeys.has(rowKey(row)));
+  // A row that does not open under its name is a damaged one, and then nothing may be written.
+  for (const row of gone) row.openSecret();
+  const changed = wanted.flatMap((columns): EnvironmentChange[] => {
+    const row = byKey.get(rowKey(columns));
+    const hasSecret = row?.openSecret().equals(columns.secret) ?? false;
+    if (hasSecret && row?.tokenMode === columns.tokenMode) return [];
+    // With which secret the credentials of both were obtained is not written down.
+    if (hasSecret) return [{ name: columns, columns, isReset: false }];
+    const creation = isFirst ? undefined : "app.created";
+    return [{ name: columns, columns, isReset: true, action: row ? "app.secret_changed" : creation }];
+  });
+  return [...gone.map((name) => ({ name, isReset: true, action: "app.deleted" as const })), ...changed];
+}
+
+/** What no change of apps leaves as it is: the epoch of the managed ones, and what was written last of the environment's. */
+async function stampOf(queries: Queries) {
+  const { digest } = fingerprints;
+  const [last] = await queries
+    .select({ digest })
+    .from(fingerprints)
+    .where(eq(fingerprints.name, ENVIRONMENT));
+  const { number } = revisions;
+  const [epoch] = await queries.select({ number }).from(revisions).where(eq(revisions.name, "apps"));
+  // A damaged cell may be of any type.
+  return { digest: String(last?.digest), epoch: String(epoch?.number) };
+}
+
 /** What a start has found changed in the environment. */
 function environmentEntry(action: AuditAction, name: RowName): AuditEntry {
   const [app, detail] = [appName(slotOf(name)), { source: ENVIRONMENT }];
@@ -353,6 +422,8 @@ function fingerprintOf(wanted: readonly App[]): { readonly names: string; readon
     text: new Secret(lines.map(({ name, secret }) => `${name} ${secret.reveal()}`).join("\n")),
   };
 }
+
+type Columns = ReturnType<typeof toColumns>;
 
 function toColumns(app: App) {
   const { platform, id: appId, secret } = app;
