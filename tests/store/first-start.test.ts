@@ -52,6 +52,16 @@ test("a database that takes the place of a lost one begins with anonymous access
   expect(it.created).toEqual([it.files.path, it.files.path]);
 });
 
+test.each([true, false])(
+  "P6: where a start that was to begin anew was cut off before its tables, anonymous access is ended; told again: %p",
+  async (isToldAgain) => {
+    using it = await setup();
+    it.removeDatabase();
+    createDatabase(it.files.path, false);
+    expect(await isAnonymousOn(it.open(isToldAgain))).toBeFalse();
+  },
+);
+
 test("insisting on a new database changes nothing where there is one, or where there is no key either", async () => {
   using it = await setup();
   expect(await isAnonymousOn(it.open(true))).toBeTrue();
@@ -66,7 +76,7 @@ test("P3: a first start that was cut off between database, key and tables is com
     using files = new StoreFolder();
     mkdirSync(dirname(files.path));
     if (step === "file") writeFileSync(files.path, "");
-    else createDatabase(files.path);
+    else createDatabase(files.path, true);
     if (step === "key") writeFileSync(files.keyPath, `${"ab".repeat(32)}\n`);
     expect([step, await isAnonymousOn(files.open()), files.keysCreated.length]).toEqual([
       step,

@@ -31,7 +31,7 @@ const openSqlite: OpenStore = async () => {
 
 const openTables: OpenTables = async () => {
   const folder = new StoreFolder();
-  createDatabase(folder.path);
+  createDatabase(folder.path, true);
   const reader = openDatabase(folder.path);
   migrate(reader, 1);
   const engine = new SqliteEngine(folder.path, reader, folder.clock, () => undefined);

@@ -34,7 +34,7 @@ function app(id: string): App {
 const openSqlite: OpenEngine = async () => {
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-engine-"));
   const path = join(folder, "accesstoken.db");
-  createDatabase(path);
+  createDatabase(path, true);
   const opened: (() => void)[] = [];
   const openEngine = () => {
     const reader = openDatabase(path);

@@ -25,6 +25,9 @@ export interface DatabaseInspection {
   readonly isMigrated: boolean;
 }
 
+/** The user version of a database that was made before its master key was. */
+const FIRST = 1;
+
 const NEW: DatabaseInspection = { exists: true, keys: [], isMigrated: false };
 
 /**
@@ -92,15 +95,17 @@ function rollBack(path: string): void {
 
 /**
  * Makes the database, with its folder, for the owner alone, unless it is there. On the disk, and in use with a
- * write-ahead log, when it returns.
+ * write-ahead log, when it returns. `isFirst` says that there is no master key yet: nothing was lost, which the database
+ * remembers for whoever completes it.
  */
-export function createDatabase(path: string): void {
+export function createDatabase(path: string, isFirst: boolean): void {
   try {
     makeFolderOf(path);
     const file = openSync(path, "a", 0o600);
     fsyncSync(file);
     closeSync(file);
-    openDatabase(path).close();
+    using database = openDatabase(path);
+    if (isFirst) database.run(`PRAGMA user_version = ${FIRST}`);
     // SQLite leaves it to chance whether the end of its rollback journal is on the disk, too.
     syncFolderOf(path);
   } catch (error) {
@@ -111,6 +116,11 @@ export function createDatabase(path: string): void {
 
 /** The service has some hundred statements; Bun keeps the first 20 prepared, and prepares the others at each use. */
 Database.MAX_QUERY_CACHE_SIZE = 200;
+
+/** Whether the database was made before there was a master key. */
+export function isFirstDatabase(database: Database): boolean {
+  return database.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version === FIRST;
+}
 
 /** Opens a database that is there for reading and writing. */
 export function openDatabase(path: string): Database {
@@ -298,7 +308,7 @@ export async function probeDatabase(
   return faults;
 }
 
-/** The user version is in the header page and means nothing to us; SQLite writes it even when it stays the same. */
+/** The user version is in the header page; SQLite writes it even when it stays the same. */
 async function write(queries: Queries): Promise<undefined> {
   const [standing] = await queries.values<[number]>("PRAGMA user_version");
   await queries.values(`PRAGMA user_version = ${standing?.[0] ?? 0}`);

@@ -9,7 +9,7 @@ import { SealingKey } from "../sealing-key.ts";
 import { type Queries, SqlDatabase } from "../sql.ts";
 import { ensureDataKeys } from "./data-keys.ts";
 import { DatabaseFiles } from "./database-files.ts";
-import { createDatabase, inspectDatabase, migrate, openDatabase } from "./open-database.ts";
+import { createDatabase, inspectDatabase, isFirstDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement } from "./statement.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
 import { insertKey, SqliteKeyTable } from "./sqlite-key-table.ts";
@@ -63,13 +63,14 @@ const MAX_LOOKS = 3;
 export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDatabase> {
   const { path, clock } = options;
   const { key: given, exists } = await findKey(options);
-  if (!exists) await runStatement(clock, () => createDatabase(path));
+  if (!exists || !given) await runStatement(clock, () => createDatabase(path, !given));
   const key = given ?? makeKey(options);
   const database = await runStatement(clock, () => openDatabase(path));
   let engine: SqliteEngine | undefined;
   try {
     const begin = () => {
-      if (given && !exists) endAnonymousAccess(database);
+      // Where the start that was told to begin anew was cut off, the next one finds a database and knows nothing of that.
+      if (given && !isFirstDatabase(database)) endAnonymousAccess(database);
     };
     const isNew = await runStatement(clock, () => migrate(database, clock.now(), begin));
     if (isNew) options.onDatabaseCreated?.(path);
