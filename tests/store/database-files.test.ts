@@ -1,7 +1,16 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { copyFileSync, existsSync, mkdirSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
+import { inspectDatabase } from "../../src/store/sqlite/open-database.ts";
 import { entryOf } from "../support/audit-entries.ts";
 import { failureOf } from "../support/refusals.ts";
 import { StoreFolder } from "../support/store-folder.ts";
@@ -49,6 +58,27 @@ test("P3: no change is acknowledged once a file of the database was deleted or r
       expect(await it.store.audit.list({}, { limit: 10 })).not.toBeEmpty();
     }
   }
+});
+
+test("P3: a log that was deleted is missed also where the database is named by a symlink, beside which there is none", async () => {
+  using it = await setup();
+  it.files.close();
+  const link = `${it.files.folder}/link.db`;
+  symlinkSync(it.files.path, link);
+  const { audit } = await it.files.open({ path: link });
+  await audit.append(entryOf());
+  unlinkSync(`${it.files.path}-wal`);
+  const { code, message } = await failureOf(audit.append(entryOf()));
+  expect([code, message]).toEqual(["store_unusable", expect.stringContaining(`${it.files.path}-wal: `)]);
+});
+
+test("a first start that was cut off beside its rollback journal is completed also through a symlink", () => {
+  using files = new StoreFolder();
+  mkdirSync(dirname(files.path));
+  for (const end of ["", "-journal"]) writeFileSync(`${files.path}${end}`, "");
+  const link = `${files.folder}/link.db`;
+  symlinkSync(files.path, link);
+  expect(inspectDatabase(link)).toMatchObject({ exists: true });
 });
 
 test("P3: a data folder that was moved away is noticed, and is in order again once it is back", async () => {

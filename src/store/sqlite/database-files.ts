@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { ServiceError } from "../../errors.ts";
 
 /** What the file at a path is: the same device and inode are the same file, until its last name is gone. */
@@ -23,7 +23,9 @@ export class DatabaseFiles {
    * with the path of the file that is gone, once for each time.
    */
   constructor(path: string, onLost?: (path: string) => void) {
-    this.#known = new Map(["", "-wal", "-shm"].map((end) => [path + end, identityOf(path + end)]));
+    const beside = realPathOf(path);
+    const paths = [path, `${beside}-wal`, `${beside}-shm`];
+    this.#known = new Map(paths.map((place) => [place, identityOf(place)]));
     this.#onLost = onLost;
   }
 
@@ -51,6 +53,15 @@ export class DatabaseFiles {
       if (now?.ino !== known?.ino || now?.dev !== known?.dev) return path;
     }
     return undefined;
+  }
+}
+
+/** The database itself where `path` is a symlink to it: its log and its journal are beside that. `path` where there is none. */
+export function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
 

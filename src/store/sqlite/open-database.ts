@@ -2,7 +2,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { ServiceError } from "../../errors.ts";
-import { type DatabaseFiles, lostMessage } from "./database-files.ts";
+import { type DatabaseFiles, lostMessage, realPathOf } from "./database-files.ts";
 import { makeFolderOf, syncFolderOf } from "../durable-files.ts";
 import type { Queries, SqlDatabase } from "../sql.ts";
 import { BACKGROUND_ATTEMPTS, BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
@@ -50,7 +50,8 @@ function inspect(path: string): DatabaseInspection {
   let database: Database | undefined;
   try {
     const facts = statSync(path, { throwIfNoEntry: false });
-    if (!facts || (facts.size === 0 && !existsSync(`${path}-journal`))) return { ...NEW, exists: false };
+    if (!facts || (facts.size === 0 && !existsSync(`${realPathOf(path)}-journal`)))
+      return { ...NEW, exists: false };
     if (!facts.isFile()) throw unopenable(path, "EISDIR");
     // SQLite would begin with what it may only read, and make files beside it that nobody may write.
     if (denialOf(path)) throw unopenable(path, "EACCES");
@@ -176,9 +177,10 @@ function whatIsInTheWay(path: string): { readonly zh: string; readonly en: strin
 /** The first of folder, database and its companions that this process may not read and write; those that are missing don't count. */
 function denialOf(path: string): { readonly place: string; readonly code: string } | undefined {
   const { R_OK, W_OK, X_OK } = constants;
-  for (const place of [dirname(path), path, `${path}-wal`, `${path}-shm`]) {
+  const file = realPathOf(path);
+  for (const place of [dirname(file), file, `${file}-wal`, `${file}-shm`]) {
     try {
-      accessSync(place, place === dirname(path) ? R_OK | W_OK | X_OK : R_OK | W_OK);
+      accessSync(place, place === dirname(file) ? R_OK | W_OK | X_OK : R_OK | W_OK);
     } catch (error) {
       if (codeOf(error) !== "ENOENT") return { place, code: codeOf(error) };
     }
