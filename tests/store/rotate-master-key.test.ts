@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { Secret } from "../../src/secret.ts";
+import { unlockDatabase } from "../../src/store/sqlite/unlock.ts";
 import { failureOf } from "../support/refusals.ts";
 import { breakAt, brokenOff, RotationFolder } from "../support/rotation-folder.ts";
 
@@ -134,6 +135,17 @@ test("P7: without its audit entry, nothing is changed", async () => {
   expect(it.files.keyIds()).toEqual(ids);
   expect(readFileSync(it.files.keyPath, "utf8")).toBe(oldText);
   expect(await it.look()).toEqual(it.before);
+});
+
+test("P7: a change of the key of a database whose first start was killed leaves the audit intact", async () => {
+  using files = new RotationFolder();
+  const { close } = await unlockDatabase({
+    ...{ path: files.path, masterKey: undefined, masterKeyFile: files.keyPath, clock: files.clock },
+    onKeyCreated: () => {},
+  });
+  close();
+  await files.rotate();
+  expect(await (await files.open()).audit.verify()).toMatchObject({ isIntact: true, entries: 1 });
 });
 
 test("several changes at once do no harm", async () => {

@@ -5,6 +5,7 @@ import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { breakAt, brokenOff, RotationFolder } from "../support/rotation-folder.ts";
 
+const MAIN = join(import.meta.dir, "../../src/main.ts");
 const OLD = new Secret("11".repeat(32));
 
 /** A filled database, closed, with its key in the environment, a place for the new one, and what it held. */
@@ -64,6 +65,24 @@ test("who has set MASTER_KEY to the new key already needs no file to go on", asy
   const masterKey = it.readNewKey();
   await it.files.rotate({ masterKey });
   expect(await it.look({ masterKey })).toEqual(it.before);
+});
+
+test("a rotation that another one to the same key has overtaken says so, and nothing of damage", async () => {
+  using it = await setup();
+  const overtake = () =>
+    Bun.spawnSync([process.execPath, MAIN, "master-key", "rotate", "--new-key-file", it.newKeyFile], {
+      env: { DATABASE_URL: `file:${it.files.path}`, MASTER_KEY: OLD.reveal(), ENV_FILE: "" },
+      cwd: it.files.folder,
+    }).exitCode;
+  const ended: number[] = [];
+  const onProgress = () => void (ended.length === 0 && ended.push(overtake()));
+  const failure = await failureOf(it.files.rotate({ masterKey: OLD, newKeyFile: it.newKeyFile, onProgress }));
+  expect([ended, failure.code, failure.message]).toEqual([
+    [0],
+    "conflict",
+    expect.stringContaining("another rotation has just completed"),
+  ]);
+  expect(await it.look({ masterKey: it.readNewKey() })).toEqual(it.before);
 });
 
 test("a new key's file that makes no sense is refused before anything is begun", async () => {

@@ -11,6 +11,7 @@ import { replaceVirtualTokenKey } from "./data-keys.ts";
 import { inspectDatabase } from "./open-database.ts";
 import { type Resealed, Resealing, SEALED_COLUMNS } from "./resealing.ts";
 import { runStatement } from "./statement.ts";
+import { SqliteAuditStore } from "./sqlite-audit-store.ts";
 import { dropPredecessor, insertSuccessor } from "./sqlite-key-table.ts";
 import { type UnlockedDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
@@ -110,6 +111,8 @@ class Rotation {
     const { newKeyFile, clock, graceMs = GRACE_MS } = this.#options;
     if (newKeyFile !== undefined) removeTempFiles(newKeyFile);
     const { sql } = this.#unlocked;
+    // A first start may have been killed before it had tied the audit, which is then still as it was made.
+    await new SqliteAuditStore(sql, this.#audit, clock).begin();
     await this.#keyring.refresh();
     const candidate = chooseNewKey(this.#keyring, this.#options);
     const prepared = new Resealing(this.#keyring, candidate);
@@ -165,7 +168,9 @@ class Rotation {
   async #pairFor(queries: Queries, candidate: SealingKey): Promise<Pair> {
     const rows = await this.#keyring.reread(queries);
     const { current, old } = this.#keyring;
-    if (!current || rows.length !== (old ? 2 : 1)) throw unreadable();
+    // Another run has put the key that this one was given out of use.
+    if (!current) throw endedMeanwhile();
+    if (rows.length !== (old ? 2 : 1)) throw unreadable();
     if (old) return { old, new: current, isResumed: true };
     // Another run has ended the very rotation that this one wanted to complete.
     if (candidate.keyId === current.keyId) throw endedMeanwhile();
