@@ -86,12 +86,13 @@ test("every kind of failure is shown at 0 before its first, so that this one is 
       { platform: "weixin", endpoint: TOKEN },
     ] as const,
   ])
-    for (const value of values)
-      expect([name, value, text.value(`accesstoken_${name}`, { ...others, [label]: value })]).toEqual([
-        name,
-        value,
-        0,
-      ]);
+    for (const value of values) {
+      const labels = { ...others, [label]: value };
+      const shown = text.series.filter(
+        (each) => each.name === `accesstoken_${name}` && Bun.deepEquals(each.labels, labels),
+      );
+      expect([name, labels, shown.map((each) => each.value)]).toEqual([name, labels, [0]]);
+    }
 });
 
 test("apps that are refused are counted by class until that ends, each once", async () => {
@@ -106,6 +107,12 @@ test("apps that are refused are counted by class until that ends, each once", as
   // A secret that is not held makes no app.
   t.world.sandbox.inject({ kind: "error", errcode: 40164, endpoint: TOKEN, times: 1 });
   await t.getXcx({ appid: WX_FOREIGN.appId, secret: WX_FOREIGN.secret });
+  // Two of its tickets count once, too.
+  t.world.sandbox.inject({ kind: "error", errcode: 40164, endpoint: TICKET, times: Infinity });
+  t.world.clock.advance(61_000);
+  await t.getXcx();
+  for (const kind of ["jsapi_ticket", "wx_card_ticket"])
+    await t.world.administer(`/v1/apps/${WX.appId}/credentials/${kind}`);
   expect(await blocked()).toEqual([1, 0]);
   // WeCom's limit is the corp's, which has two applications here.
   t.world.sandbox.inject({ kind: "error", errcode: 45009, host: "wecom", times: 1 });
