@@ -24,6 +24,7 @@ import {
   signedUrl,
   tokenReply,
   url,
+  wecomSecret,
 } from "./schema.ts";
 import type { PageSigner } from "../signing/page-signer.ts";
 
@@ -43,7 +44,7 @@ const XCX_QUERY = Type.Object({
 });
 const QYAPI_QUERY = Type.Object({
   corpid: corpId,
-  secret: Type.Optional(secret),
+  secret: Type.Optional(wecomSecret),
   agentid: Type.Optional(agentId),
   min_ttl: Type.Optional(minTtl),
 });
@@ -150,7 +151,7 @@ export function accessTokenRoutes({
       {
         query: Type.Object({
           corpid: corpId,
-          secret: Type.Optional(secret),
+          secret: Type.Optional(wecomSecret),
           agentid: Type.Optional(agentId),
           access_token: Type.Optional(accessToken),
         }),

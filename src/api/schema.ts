@@ -26,12 +26,20 @@ export const agentId = text(
   "Which application of the corp, as configured. 应用标识，与配置一致。",
   "1000002",
 );
-export const secret = text(
-  PRINTABLE,
-  512,
-  "The app's secret, or an API key; optional when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
-  "00000000000000000000000000000000",
-);
+/** The secrets of the demo's apps. */
+export const EXAMPLE_SECRETS = {
+  weixin: "00000000000000000000000000000001",
+  wecom: "sample-wecom-secret-00000000000000000000001",
+} as const;
+const secretOf = (example: string) =>
+  text(
+    PRINTABLE,
+    512,
+    "The app's secret, or an API key; optional when the service holds the secret. 应用的secret，或API密钥；服务已配置secret时可省略。",
+    example,
+  );
+export const secret = secretOf(EXAMPLE_SECRETS.weixin);
+export const wecomSecret = secretOf(EXAMPLE_SECRETS.wecom);
 export const accessToken = text(
   PRINTABLE,
   2048,

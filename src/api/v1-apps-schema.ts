@@ -12,6 +12,10 @@ export const app = Type.String({
     "AppID, or `<corpid>_<agent>` of WeCom. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`。",
   examples: ["wx0000000000000001"],
 });
+/** As `app`, for routes that do not take one of the environment's; the example is that of a new app. */
+export const managedApp = Type.String({ ...app, examples: ["wx0000000000000002"] });
+/** As `app`, of WeCom. */
+export const wecomApp = Type.String({ ...app, examples: ["ww0000000000000001_1000002"] });
 
 /** How many apps a page of the list has. */
 export const limit = Type.String({
@@ -153,7 +157,7 @@ const newSecret = Type.String({
   pattern: "^[\\x21-\\x7e]+$",
   description:
     "The app's secret, of an AppID 32 hex digits; never shown again. 应用的secret，微信的为32位十六进制字符；不会再次显示。",
-  examples: ["00000000000000000000000000000000"],
+  examples: ["00000000000000000000000000000002"],
 });
 const title = Type.String({
   minLength: 1,
@@ -168,7 +172,7 @@ const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
 });
 const verify = Type.Boolean({
   description: "Verify the secret with WeChat first, default false. 先向微信核实secret，默认false。",
-  examples: [true],
+  examples: [false],
 });
 
 /** The body of a new app. */
@@ -184,7 +188,7 @@ export const newAppBody = Type.Object(
       pattern: "^[A-Za-z0-9_-]+$",
       description:
         "AppID (wx and 16 hex digits) or CorpID (as ww and 16 hex digits). appid（wx加16位十六进制字符）或corpid（如ww加16位十六进制字符）。",
-      examples: ["wx0000000000000001"],
+      examples: ["wx0000000000000002"],
     }),
     agent: Type.Optional(
       Type.String({
@@ -201,7 +205,17 @@ export const newAppBody = Type.Object(
     secret: newSecret,
     verify: Type.Optional(verify),
   },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        platform: "weixin",
+        app_id: "wx0000000000000002",
+        title: "Shop",
+        secret: "00000000000000000000000000000002",
+      },
+    ],
+  },
 );
 
 /** The body of a change of an app. */

@@ -22,6 +22,7 @@ import {
   appStatus,
   limit,
   MANAGED_APP_EXAMPLE,
+  managedApp,
   newAppBody,
 } from "./v1-apps-schema.ts";
 
@@ -160,7 +161,7 @@ function managementRoutes(parts: AppRouteParts) {
           return show(params.app);
         },
         route(rules, {
-          params: Type.Object({ app }),
+          params: Type.Object({ app: managedApp }),
           body: appChangeBody,
           detail: {
             summary: "Change an app · 修改应用",
@@ -178,7 +179,7 @@ function managementRoutes(parts: AppRouteParts) {
           return {};
         },
         route(rules, {
-          params: Type.Object({ app }),
+          params: Type.Object({ app: managedApp }),
           detail: {
             summary: "Remove an app · 删除应用",
             description:

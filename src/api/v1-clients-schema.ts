@@ -61,7 +61,7 @@ const grants = Type.Array(
 const networks = Type.Array(Type.String({ minLength: 1, maxLength: 50 }), {
   maxItems: 100,
   description: "CIDR blocks that it may call from; empty for any address. 允许的来源网段；为空不限。",
-  examples: [["10.0.0.0/8"]],
+  examples: [["10.0.0.0/8", "127.0.0.1/32"]],
 });
 
 const origins = Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
@@ -292,7 +292,7 @@ export const CLIENT_EXAMPLE = {
   client: "order-service",
   environment: "dev",
   grants: [{ apps: ["wx0000000000000001"], actions: ["token:read", "api:call"] }],
-  networks: ["10.0.0.0/8"],
+  networks: ["10.0.0.0/8", "127.0.0.1/32"],
   delivery: "virtual",
   policy: { preset: "safe", allow: [], deny: [] },
   created_at: 1_795_320_000_000,

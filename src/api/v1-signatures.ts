@@ -1,5 +1,5 @@
 import { Elysia } from "elysia";
-import { answersOf, app } from "./v1-apps-schema.ts";
+import { answersOf, app, wecomApp } from "./v1-apps-schema.ts";
 import type { Slot } from "../apps/app.ts";
 import { type Access, onBehalf } from "../access/access.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
@@ -63,7 +63,7 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
       route(
         { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
         {
-          params: signatureParams,
+          params: Type.Object({ app: wecomApp }),
           body: pageBody,
           detail: {
             summary: "Sign a page for wx.agentConfig of WeCom · 企业微信wx.agentConfig签名",
@@ -118,7 +118,13 @@ const pageBody = Type.Object({ url });
 const cardBody = Type.Union([
   Type.Object({
     for: Type.Literal("addCard"),
-    card_id: Type.String({ minLength: 1, maxLength: 256, pattern: "^[\\x21-\\x7e]+$" }),
+    card_id: Type.String({
+      minLength: 1,
+      maxLength: 256,
+      pattern: "^[\\x21-\\x7e]+$",
+      description: "As in cardExt. 与cardExt一致。",
+      examples: ["pExampleCard"],
+    }),
     code: value("As in cardExt. 与cardExt一致。", "1434008071"),
     openid: value("As in cardExt. 与cardExt一致。", "oExampleOpenid"),
     balance: value("Red-packet cards only. 仅红包券。", "100"),

@@ -1,4 +1,5 @@
 import { type TObject, type TSchema, Type } from "@sinclair/typebox";
+import { EXAMPLE_SECRETS } from "./schema.ts";
 
 /** One endpoint, as the OpenAPI document has it. */
 interface Operation {
@@ -80,7 +81,8 @@ const appid = text("The app's AppID. 公众号或小程序的AppID。", "wx00000
 const corpid = text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64);
 const SECRET_TEXT =
   "The app's secret, or a client's API key; may be left out with a key in a header, or on a trusted network. 应用的secret或API密钥；请求头带有密钥或来自可信网段时可省略。";
-const secret = Type.Optional(text(SECRET_TEXT, "00000000000000000000000000000000"));
+const secret = Type.Optional(text(SECRET_TEXT, EXAMPLE_SECRETS.weixin));
+const corpsecret = Type.Optional(text(SECRET_TEXT, EXAMPLE_SECRETS.wecom));
 const agentid = Type.Optional(
   text(
     "Which application, with an API key for several. API密钥可用于多个应用时指明应用。",
@@ -89,10 +91,11 @@ const agentid = Type.Optional(
     64,
   ),
 );
-const token = text(
-  "A token that this service issued; it names the app. 本服务签发的token，由它确定应用。",
-  "70_exampleToken",
-);
+/** Tokens that the documentation's page knows, and sends current ones in the place of. */
+const tokenOf = (example: string) =>
+  text("A token that this service issued; it names the app. 本服务签发的token，由它确定应用。", example);
+const token = tokenOf("70_exampleToken");
+const corpToken = tokenOf("exampleTokenOfWecom");
 const clientCredential = oneOf("Fixed value. 固定值。", "client_credential");
 const authorizationCode = oneOf("Fixed value. 固定值。", "authorization_code");
 const code = text("The user's one-time code. 用户的一次性code。", "sandbox-code-1");
@@ -149,14 +152,14 @@ const weixinTicket = operation({
 const corpTicket = operation({
   summary: "JS-SDK ticket of a corp · 企业jsapi_ticket",
   description: "The shared ticket for `wx.config`. 用于 `wx.config` 的共享ticket。",
-  query: Type.Object({ access_token: token }),
+  query: Type.Object({ access_token: corpToken }),
   answer: TICKET_ANSWER,
 });
 const appTicket = operation({
   summary: "Ticket of a WeCom application · 企业微信应用ticket",
   description: "The shared ticket for `wx.agentConfig`. 用于 `wx.agentConfig` 的共享ticket。",
   query: Type.Object({
-    access_token: token,
+    access_token: corpToken,
     type: oneOf("Which ticket. ticket类型。", "agent_config", "wx_card"),
   }),
   answer: TICKET_ANSWER,
@@ -212,7 +215,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       summary: "Token of a WeCom application · 企业微信应用token",
       description:
         "The secret says which application is meant; with an API key its grants do, or `agentid`. 由secret确定应用；使用API密钥时由其授权或 `agentid` 确定。",
-      query: Type.Object({ corpid, corpsecret: secret, agentid }),
+      query: Type.Object({ corpid, corpsecret, agentid }),
       answer: {
         ...TOKEN_ANSWER,
         schema: Type.Object({ ...OK, ...TOKEN }),
@@ -261,7 +264,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
     get: operation({
       summary: "WeCom user login · 企业微信用户登录",
       description: "A member's or a visitor's code. 成员或访客的code。",
-      query: Type.Object({ access_token: token, code }),
+      query: Type.Object({ access_token: corpToken, code }),
       answer: {
         description: FORWARDED.wecom,
         schema: Type.Object({
@@ -277,7 +280,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       summary: "WeCom user login, older form · 企业微信用户登录（旧版）",
       description:
         "The same code; the fields of the answer have other capitals. 同一code；应答字段的大小写不同。",
-      query: Type.Object({ access_token: token, code }),
+      query: Type.Object({ access_token: corpToken, code }),
       answer: {
         description: FORWARDED.wecom,
         schema: Type.Object({
@@ -293,7 +296,7 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       summary: "WeCom Mini Program login · 企业微信小程序登录",
       description: "The login code of a Mini Program inside WeCom. 企业微信中小程序的登录code。",
       query: Type.Object({
-        access_token: token,
+        access_token: corpToken,
         js_code: code,
         grant_type: Type.Optional(authorizationCode),
       }),
@@ -307,5 +310,11 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       },
     }),
   },
-  "/gateway/{app}/{path}": { get: gateway, post: gateway },
+  "/gateway/{app}/{path}": {
+    get: gateway,
+    post: {
+      ...gateway,
+      requestBody: { required: false, content: { "application/json": { schema: {}, example: {} } } },
+    },
+  },
 };

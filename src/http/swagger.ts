@@ -1,6 +1,9 @@
 import { type AnyElysia, Elysia } from "elysia";
 import { type Call, callOf } from "../api/face.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import english from "../../README.md" with { type: "file" };
+import chinese from "../../README.zh-CN.md" with { type: "file" };
+import page from "./swagger-page.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { DROPIN_PATHS, DROPIN_TAG } from "../api/wechat-openapi.ts";
 import { NAME, VERSION } from "../version.ts";
@@ -22,13 +25,12 @@ const PAGE = `<!doctype html>
 </html>
 `;
 
-const START = `SwaggerUIBundle({ url: "/swagger/json", dom_id: "#swagger-ui", validatorUrl: null });\n`;
-
 /** The page may load what this service serves, and nothing from any other host. */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const DESCRIPTION = [
+  "[English](/swagger?lang=en) [中文](/swagger?lang=zh)",
   "The one service that fetches access tokens from WeChat and WeCom, and issues them to every environment.",
   "统一向微信和企业微信获取access_token，并提供给各个环境的中控服务。",
   "WeChat's and WeCom's own paths are answered as they would answer; see the tag WeChat. 微信和企业微信自身的路径按其原样应答，见WeChat标签。",
@@ -47,18 +49,29 @@ export interface SwaggerParts {
 /** `/swagger`: the interactive documentation of `routes`, served whole from this program. */
 export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
   let specification: Promise<string> | undefined;
+  const document = async (language: string | undefined) => {
+    const text = await (specification ??= specify(routes));
+    return language === "en" || language === "zh"
+      ? JSON.stringify(JSON.parse(text, inLanguage(language)))
+      : text;
+  };
   return new Elysia({ prefix: "/swagger" })
     .derive(({ request }) => {
       admit(callOf(request));
       return {};
     })
     .get("/", () => file(PAGE, "text/html; charset=utf-8", { "content-security-policy": POLICY }), HIDDEN)
-    .get("/start.js", () => file(START, "text/javascript; charset=utf-8"), HIDDEN)
+    .get("/start.js", () => file(Bun.file(page), "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.js", () => file(Bun.file(bundle), "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.css", () => file(Bun.file(styles), "text/css; charset=utf-8"), HIDDEN)
     .get(
+      "/manual",
+      ({ query }) => file(Bun.file(query["lang"] === "zh" ? chinese : english), "text/plain; charset=utf-8"),
+      HIDDEN,
+    )
+    .get(
       "/json",
-      async () => file(await (specification ??= specify(routes)), "application/json; charset=utf-8"),
+      async ({ query }) => file(await document(query["lang"]), "application/json; charset=utf-8"),
       HIDDEN,
     );
 }
@@ -85,6 +98,7 @@ async function specify(routes: AnyElysia): Promise<string> {
     },
     security: [{}, { bearer: [] }, { header: [] }] as Record<string, string[]>[],
     info: { title: NAME, version: VERSION, description: DESCRIPTION },
+    externalDocs: { url: "/swagger/manual", description: "The manual. 使用手册。" },
     paths: DROPIN_PATHS as Record<string, object>,
     tags: [
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },
@@ -101,7 +115,61 @@ async function specify(routes: AnyElysia): Promise<string> {
   };
   const plugin = swagger({ path: "/page", specPath: "/json", documentation });
   const response = await new Elysia().use(plugin).use(routes).handle(new Request("http://localhost/json"));
-  return response.text();
+  const document = JSON.parse(await response.text(), withExamples) as object;
+  return JSON.stringify({ ...document, openapi: "3.1.0" });
+}
+
+/** What of OpenAPI's objects is looked at here. */
+interface Described {
+  [name: string]: unknown;
+  examples?: unknown;
+  example?: unknown;
+  anyOf?: Described[];
+  properties?: Record<string, Described>;
+}
+
+/**
+ * As a reviver of JSON: gives what has JSON Schema's list of examples its first as `example`, which is what Swagger UI
+ * shows and OpenAPI knows for parameters, and each body one made of those of its fields.
+ */
+function withExamples(name: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  const described = value as Described;
+  if (Array.isArray(described.examples)) {
+    const { examples, ...rest } = described;
+    return { ...rest, example: (examples as unknown[])[0] };
+  }
+  if (name !== "requestBody") return value;
+  // The plugin lists what Elysia could parse; only this is taken.
+  const { content, ...rest } = described as { content: Record<string, Described & { schema: Described }> };
+  const { schema = {}, example = exampleOf(schema) } = content["application/json"] ?? {};
+  return { ...rest, content: { "application/json": { schema, example } } };
+}
+
+function exampleOf({ example, const: only, anyOf, properties }: Described): unknown {
+  const [first] = anyOf ?? [];
+  if (example !== undefined || only !== undefined || first)
+    return example ?? only ?? (first && exampleOf(first));
+  const fields = properties && Object.entries(properties).map(([name, field]) => [name, exampleOf(field)]);
+  return fields && Object.fromEntries(fields.filter(([, value]) => value !== undefined));
+}
+
+const CHINESE = /[\u4e00-\u9fff]/;
+/** The English half of a text, up to the last full stop before any Chinese, and the Chinese half. */
+const HALVES = /^([^\u4e00-\u9fff]*(?:\.| ·)) (.*)$/su;
+
+/** As a reviver of JSON: leaves of each text for people the half in that language. */
+function inLanguage(language: "en" | "zh") {
+  return (name: string, value: unknown): unknown => {
+    if (typeof value !== "string" || (name !== "summary" && name !== "description")) return value;
+    const halves = value
+      .split("\n\n")
+      .flatMap((part) => (CHINESE.test(part) ? (HALVES.exec(part)?.slice(1) ?? [part]) : [part]));
+    const chosen = halves.filter(
+      (half) => half.startsWith("[") || CHINESE.test(half) === (language === "zh"),
+    );
+    return (chosen.length === 0 ? halves : chosen).join("\n\n").replace(/ ·$/, "");
+  };
 }
 
 function file(content: string | Blob, type: string, headers: Record<string, string> = {}): Response {

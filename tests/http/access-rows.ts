@@ -161,7 +161,7 @@ export const ROWS: readonly Row[] = [
   ...DROPINS,
   ...["/", "/livez", "/readyz"].map((path) => ({ route: `GET ${path}`, need: "public" }) as const),
   { route: "GET /metrics", need: "metrics:read" },
-  ...["", "start.js", "ui.js", "ui.css", "json"].map(
+  ...["", "start.js", "ui.js", "ui.css", "json", "manual"].map(
     (name) => ({ route: `GET /swagger/${name}`, need: "public" }) as const,
   ),
   { route: "GET /AccessToken/getXcx", need: "token:read", ...inQuery, query: () => ({ appid: WX.appId }) },

@@ -76,7 +76,14 @@ test("the documentation's page alone may load something, and only from here", as
   const policyOf = async (path: string) =>
     (await fetch(world.service.url + path)).headers.get("content-security-policy");
   expect(await policyOf("/swagger")).toContain("script-src 'self'");
-  for (const path of ["/swagger/ui.js", "/swagger/ui.css", "/swagger/start.js", "/swagger/json", "/metrics"])
+  for (const path of [
+    "/swagger/ui.js",
+    "/swagger/ui.css",
+    "/swagger/start.js",
+    "/swagger/json",
+    "/swagger/manual",
+    "/metrics",
+  ])
     expect(await policyOf(path)).toBe(DEFAULT_POLICY);
 });
 

@@ -2,7 +2,14 @@ import { expect, test } from "bun:test";
 import { createAdmin, createClient } from "../support/access-harness.ts";
 import { Harness, WX } from "../support/harness.ts";
 
-const PAGES = ["/swagger", "/swagger/json", "/swagger/ui.js", "/swagger/ui.css", "/swagger/start.js"];
+const PAGES = [
+  "/swagger",
+  "/swagger/json",
+  "/swagger/ui.js",
+  "/swagger/ui.css",
+  "/swagger/start.js",
+  "/swagger/manual",
+];
 
 function setup(environment: Record<string, string> = {}): Promise<Harness> {
   return Harness.create({ environment });
