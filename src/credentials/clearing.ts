@@ -4,7 +4,7 @@ import type { Secret } from "../secret.ts";
 import { credentialEntry, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
 import type { RefreshParts } from "./fetcher.ts";
 import type { CredentialKind } from "./kinds.ts";
-import { type Admission, budgetError } from "./pacing.ts";
+import type { Admission } from "./pacing.ts";
 
 /** How long the clear of a key without a value is not repeated. */
 const RECENT_MS = 10_000;
@@ -61,20 +61,30 @@ export class Clearing {
     );
     const hit = found.filter(({ isCurrent }) => isCurrent);
     const admissions = await this.#admit(hit.filter(({ record }) => record.credential));
+    let done = hit;
     try {
-      const waitMs = onlyIf && hit[0] ? await this.#parts.pacing.take("complaint", hit[0].name) : 0;
-      if (waitMs > 0) throw budgetError("clear", waitMs);
-      const { store, memory } = this.#parts;
+      const { store, memory, pacing } = this.#parts;
+      // The last one, which is for all of them together.
+      if (onlyIf && hit[0]) admissions.push(await pacing.admit("complaint", hit[0].name, { asked: "clear" }));
       using stack = new DisposableStack();
       const ended = onlyIf ? hit : found;
       const pending = ended.map(({ name }) => stack.use(memory.begin(name)));
-      const records = await (onlyIf ? store.reject(ended) : store.clear(ended));
-      for (const [index, record] of records.entries()) pending[index]?.put(record);
+      const answers = onlyIf
+        ? await store.reject(hit)
+        : (await store.clear(ended)).map((record) => ({ isMarked: true, record }));
+      for (const [index, { record }] of answers.entries()) pending[index]?.put(record);
+      if (onlyIf) {
+        // A complaint that was overtaken is none.
+        const isMarked = (index: number) => answers[index]?.isMarked === true;
+        done = hit.filter((_, index) => isMarked(index));
+        const isUsed = (index: number) => (index < hit.length ? isMarked(index) : done.length > 0);
+        await giveBack(admissions.filter((_, index) => !isUsed(index)));
+      }
     } catch (error) {
       await giveBack(admissions);
       throw error;
     }
-    for (const { key, record } of hit) {
+    for (const { key, record } of done) {
       this.#noteCleared(key);
       // A flight is overtaken by it, also where there was no value yet.
       if (record.credential || this.#isFlying(key))

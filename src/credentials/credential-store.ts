@@ -47,6 +47,12 @@ export interface Rejection extends Pick<Clear, "name" | "entry"> {
   readonly generation: number;
 }
 
+/** The record then, and whether this call has marked it as rejected: not when the report was overtaken. */
+export interface RejectAnswer {
+  readonly isMarked: boolean;
+  readonly record: CredentialRecord;
+}
+
 /** Whether the lease was granted, and the record at that moment. */
 export interface LeaseAnswer {
   readonly isGranted: boolean;
@@ -104,8 +110,8 @@ export interface CredentialStore {
    * every process: no access token that was issued until now is recognized from now on once it is rejected.
    */
   clear(clears: readonly Clear[]): Promise<CredentialRecord[]>;
-  /** Marks all these values as rejected, or none, and returns the records then. */
-  reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]>;
+  /** Marks all these values as rejected that are still current, or none when it fails. */
+  reject(rejections: readonly Rejection[]): Promise<RejectAnswer[]>;
   /**
    * Stores `revoked`, and clears the value if `generation` is still current; returns the record then. A revocation is
    * stored even when a clear has overtaken it. `earlyMs` is how long before its expiry it came, 0 when it did not.

@@ -211,14 +211,15 @@ export class Pacing {
 
   /**
    * Uses the budgets of `purpose`, unless a backoff blocks it. `endpoint` says which of WeChat's endpoints a complaint
-   * comes from: a second one, different from the first, has a budget of its own.
+   * comes from: a second one, different from the first, has a budget of its own. `asked` is the purpose that the error of a
+   * used-up budget speaks of, by default this one.
    *
    * @throws {ServiceError} The failure of the backoff; `rate_limited` or `unavailable` when a budget is used up.
    */
   async admit(
     purpose: Purpose,
     name: CredentialName,
-    { endpoint }: { readonly endpoint?: string | undefined } = {},
+    { endpoint, asked = purpose }: { readonly endpoint?: string | undefined; readonly asked?: Purpose } = {},
   ): Promise<Admission> {
     const { store } = this.#parts;
     const rule: Rule = PURPOSES[purpose];
@@ -227,7 +228,7 @@ export class Pacing {
     if ("uses" in used) return { giveBack: () => store.giveBack(used.uses) };
     if (purpose === "complaint" && endpoint !== undefined && used.note !== endpoint)
       return this.admit("second_complaint", name);
-    throw budgetError(purpose, used.waitMs);
+    throw budgetError(asked, used.waitMs);
   }
 
   /** Uses the budgets of `purpose`, whatever backoff there is. Returns 0, or the milliseconds until that is possible. */

@@ -111,6 +111,36 @@ test("P5: a complaint about an old value does not clear what replaced it meanwhi
   expect(world.source.asked).toHaveLength(1);
 });
 
+test("a complaint that was overtaken is told as no clear, and the next one need not wait", async () => {
+  let overtaken = 2;
+  const stable = tokenOf(weixinSlot("wx1", "stable"));
+  const slots = [stable, tokenOf(weixinSlot("wx1", "classic"))];
+  using world = await CredentialsHarness.create(new ManualSource("same", "same"), {
+    wrap: (store) => ({
+      reject: async (rejections) => {
+        for (const each of slots.slice(0, overtaken))
+          await saveUnderLease(store, each, credential("newer", world.clock.now()));
+        return store.reject(rejections);
+      },
+    }),
+  });
+  for (const each of slots) await world.manager.get(each);
+  const cleared = () => world.events.filter(({ type }) => type === "credential.cleared");
+  await world.manager.clearApp(WX1, "access_token", { ...BY, onlyIf: new Secret("same") });
+  expect(cleared()).toEqual([]);
+  for (const each of slots) await saveUnderLease(world.store, each, credential("same", world.clock.now()));
+  overtaken = 1;
+  await world.manager.clearApp(WX1, "access_token", { ...BY, onlyIf: new Secret("same") });
+  expect(cleared()).toMatchObject([{ key: "weixin:wx1:classic:access_token" }]);
+  // What the overtaken one was admitted for is still there; that of the app is used.
+  world.clock.advance(9000);
+  overtaken = 0;
+  const limited = await failureOf(world.manager.clear(stable, { ...BY, onlyIf: new Secret("newer") }));
+  expect([limited.code, limited.retryAfterMs]).toEqual(["rate_limited", 1000]);
+  await world.manager.clear(stable, BY);
+  expect(cleared()).toHaveLength(2);
+});
+
 test("every slot of an app is cleared, no other app and no ticket", async () => {
   const slots = [
     weixinSlot("wx1", "stable"),

@@ -5,6 +5,7 @@ import type {
   CredentialStore,
   LeaseAnswer,
   LeaseRequest,
+  RejectAnswer,
   Rejection,
 } from "../../src/credentials/credential-store.ts";
 import {
@@ -181,12 +182,13 @@ export class MemoryCredentialStore implements CredentialStore {
     );
   }
 
-  reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]> {
+  reject(rejections: readonly Rejection[]): Promise<RejectAnswer[]> {
     return this.#atomically("reject", () =>
       rejections.map(({ name, generation }) => {
         const row = this.#row(name);
-        if (row?.generation !== generation) return this.#record(name);
-        return this.#write(name, { ...row, generation: generation + 1, isRejected: true });
+        if (row?.generation !== generation) return { isMarked: false, record: this.#record(name) };
+        const record = this.#write(name, { ...row, generation: generation + 1, isRejected: true });
+        return { isMarked: true, record };
       }),
     );
   }

@@ -44,9 +44,9 @@ export async function rejectOne(
   name: CredentialName,
   generation: number,
 ): Promise<CredentialRecord> {
-  const [record] = await store.reject([{ name, generation }]);
-  if (!record) throw new Error("no answer");
-  return record;
+  const [answer] = await store.reject([{ name, generation }]);
+  if (!answer) throw new Error("no answer");
+  return answer.record;
 }
 
 /** A temporary folder with a SQLite store in it, removed by `using`. */

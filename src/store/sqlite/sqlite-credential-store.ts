@@ -7,6 +7,7 @@ import type {
   DueRequest,
   LeaseAnswer,
   LeaseRequest,
+  RejectAnswer,
   Rejection,
   SaveOptions,
 } from "../../credentials/credential-store.ts";
@@ -245,7 +246,7 @@ export class SqliteCredentialStore implements CredentialStore {
 
   async clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
     const now = this.#clock.now();
-    return this.#change(clears, async (queries, { name, isCurrent, entry }) => {
+    const answers = await this.#change(clears, async (queries, { name, isCurrent, entry }) => {
       const { slot } = name;
       const endsRejected =
         mayBeRemembered(name) && (isCurrent || (await countRejected(queries, slot, now)) > 0);
@@ -260,17 +261,19 @@ export class SqliteCredentialStore implements CredentialStore {
       if (endsRejected && entry) await this.#audit.append(queries, entry);
       return undefined;
     });
+    return answers.map(({ record }) => record);
   }
 
-  async reject(rejections: readonly Rejection[]): Promise<CredentialRecord[]> {
+  async reject(rejections: readonly Rejection[]): Promise<RejectAnswer[]> {
     const now = this.#clock.now();
     const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
-    return this.#change(rejections, async (queries, { name, generation }) => {
+    const answers = await this.#change(rejections, async (queries, { name, generation }) => {
       const isStanding = and(isNamed(name), eq(credentials.generation, generation));
       const row = await queries.update(credentials).set(set).where(isStanding).returning().get();
       if (row) await rememberRejected(queries, row, now);
       return row;
     });
+    return answers.map(({ isChanged, record }) => ({ isMarked: isChanged, record }));
   }
 
   async markRevoked(
@@ -335,13 +338,13 @@ export class SqliteCredentialStore implements CredentialStore {
 
   /**
    * As one transaction: changes a row for each of `items`, whose epoch `write` sets to `NEXT_EPOCH`; and where there was
-   * one to change, writes the item's audit entry and raises the topic's epoch. Returns the records then, in the same
-   * order; of a row that was changed with the item's own `credential`, if it has one.
+   * one to change, writes the item's audit entry and raises the topic's epoch. Returns that, and the records then, in the
+   * same order; of a row that was changed with the item's own `credential`, if it has one.
    */
   async #change<T extends Change>(
     items: readonly T[],
     write: (queries: Queries, item: T) => Promise<Row | undefined>,
-  ): Promise<CredentialRecord[]> {
+  ): Promise<{ readonly isChanged: boolean; readonly record: CredentialRecord }[]> {
     if (items.length === 0) return [];
     const changes = await this.#database.transact(async (queries) => {
       const rows: { item: T; row: Row | undefined }[] = [];
@@ -356,9 +359,9 @@ export class SqliteCredentialStore implements CredentialStore {
     this.#changes.expire();
     return Promise.all(
       changes.map(async ({ item: { name, credential }, row }) => {
-        if (!row) return this.find(name);
+        if (!row) return { isChanged: false, record: await this.find(name) };
         const record = await this.#sealed.toRecord(name, row);
-        return credential ? { ...record, credential } : record;
+        return { isChanged: true, record: credential ? { ...record, credential } : record };
       }),
     );
   }
@@ -367,7 +370,7 @@ export class SqliteCredentialStore implements CredentialStore {
     item: Change,
     write: (queries: Queries) => Promise<Row | undefined>,
   ): Promise<CredentialRecord> {
-    const [record = NO_RECORD] = await this.#change([item], write);
-    return record;
+    const [answer] = await this.#change([item], write);
+    return answer?.record ?? NO_RECORD;
   }
 }
