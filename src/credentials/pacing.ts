@@ -476,7 +476,7 @@ export class Pacing {
 }
 
 /** The error of a budget of `purpose` that is used up for `retryAfterMs`. */
-export function budgetError(purpose: Purpose, retryAfterMs: number): ServiceError {
+function budgetError(purpose: Purpose, retryAfterMs: number): ServiceError {
   const { code = "unavailable", message = "" }: Rule = PURPOSES[purpose];
   return new ServiceError(code, message, { retryAfterMs: Math.max(1000, retryAfterMs), pacing: "handled" });
 }
