@@ -10,7 +10,7 @@ import { isBusy } from "./statement.ts";
  */
 const MAX_WAIT_MS = 3000;
 /** The pauses between so many are longer than that. */
-const MAX_ATTEMPTS = 200;
+const MAX_ATTEMPTS = 700;
 
 /**
  * SQLite behind the SQL port.
@@ -72,7 +72,7 @@ export class SqliteEngine implements SqlEngine {
       } catch (error) {
         const isLast = attempt >= maxAttempts || this.#clock.monotonic() - since > MAX_WAIT_MS;
         if (!sqlFailureOf(error)?.isBusy || isLast) throw error;
-        await this.#clock.sleep(Math.min(attempt, 20) * (1 + Math.random()));
+        await this.#clock.sleep(Math.min(attempt, 5) * (1 + Math.random()));
       }
     }
   }

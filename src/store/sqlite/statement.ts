@@ -7,7 +7,7 @@ export const BUSY_TIMEOUT_MS = 50;
 /** About three seconds: the one transaction of a key rotation takes one with 200,000 texts. */
 const MAX_ATTEMPTS = 40;
 /** For what is done in the background, and again later: about a tenth of a second. */
-export const BACKGROUND_ATTEMPTS = 12;
+export const BACKGROUND_ATTEMPTS = 16;
 
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock: what comes before there is
