@@ -117,7 +117,7 @@ test.each(OF_WECOM)("$path refuses in WeCom's form", async ({ path, name }) => {
   const token = await at.token("wecom");
   const reader = await at.key("reader", {
     apps: [WECOM_APP],
-    actions: ["token:read"],
+    actions: ["token:read", "ticket:read"],
     delivery: "virtual",
   });
   const ofReader = await at.token("wecom", reader);

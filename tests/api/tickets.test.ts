@@ -91,9 +91,9 @@ test.each(ENDPOINTS)("$kind by $method $path needs a token that is ours and live
 
 test("a client needs the grant for tickets, by whichever token it asks", async () => {
   await using at = await DropinHarness.create();
-  const grants = { apps: [WX.appId], actions: ["token:read"] as const };
+  const grants = { apps: [WX.appId], actions: ["token:read", "api:call"] as const };
   const virtual = await at.token("weixin", await at.key("virtual", { ...grants, delivery: "virtual" }));
-  const reader = await at.key("reader", grants);
+  const reader = await at.key("reader", { ...grants, delivery: "real" });
   const real = await at.token("weixin", reader);
   const query = { access_token: virtual, type: "jsapi" };
   const errmsg = expect.stringContaining("not granted to this client for this app: ticket:read");

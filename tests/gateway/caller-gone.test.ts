@@ -28,7 +28,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
         Promise.resolve({
           status: 200,
           headers: new Headers({ "content-type": "image/jpeg" }),
-          body: new ReadableStream<Uint8Array>({}, { highWaterMark: 0 }),
+          body: new ReadableStream<Uint8Array>({ start: (body) => body.enqueue(new Uint8Array([0xff])) }),
         }),
     },
     concurrency: new Concurrency(1),

@@ -93,8 +93,8 @@ test("P6: a part of an answer is not asked for on behalf of whom the real token 
   expect(t.calls.map((call) => /^range: /im.test(call))).toEqual([false, true]);
 });
 
-test("a page is no refusal: only JSON and plain text tell that a token is dead", async () => {
-  const dead = '{"errcode":42001,"errmsg":"access_token expired"}';
+test("a page is no refusal: only what begins as JSON tells that a token is dead", async () => {
+  const dead = '<pre>{"errcode":42001,"errmsg":"access_token expired"}</pre>';
   await using t = await rawGatewayWorld(httpAnswer(dead, { "Content-Type": "text/html" }));
   expect((await t.it.send(`${INFO}?access_token=${await t.it.token()}`)).text).toBe(dead);
   expect(t.calls).toHaveLength(1);

@@ -50,6 +50,8 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   apps: [WX.appId, "*"],
   url: ["https://example.com/page?id=1", "http://a.com?x=1"],
   networks: ["10.0.0.0/8", "::1/128"],
+  origins: ["https://example.com"],
+  test_openids: [`o${"1".repeat(27)}`],
   action: ["key.created", "token:read"],
 };
 

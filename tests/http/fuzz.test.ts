@@ -27,9 +27,10 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   "GET /v1/audit/export": 2,
   "GET /v1/audit/verify": 2,
   "POST /v1/apps": 32,
-  "PATCH /v1/apps/{app}": 16,
+  "PATCH /v1/apps/{app}": 24,
   "DELETE /v1/apps/{app}": 10,
-  "POST /v1/clients": 20,
+  "POST /v1/clients": 32,
+  "PATCH /v1/clients/{client}": 24,
   "DELETE /v1/clients/{client}": 5,
   "DELETE /v1/clients/{client}/keys/{key}": 10,
 };
@@ -143,7 +144,9 @@ class FuzzHarness {
     const pair = this.#live[(path.length * 7 + this.#live.length) % Math.max(1, this.#live.length)];
     const withKey =
       path.includes(LIVE_KEY) && pair
-        ? path.replace(/^\/v1\/clients\/[^/]+\/keys\/[^/?]+/, `/v1/clients/${pair.client}/keys/${pair.key}`)
+        ? path
+            .replace(/^\/v1\/clients\/[^/]+\/keys\/[^/?]+/, `/v1/clients/${pair.client}/keys/${pair.key}`)
+            .replace(/^\/v1\/keys\/[^/?]+/, `/v1/keys/${pair.key}`)
         : path;
     return {
       ...request,

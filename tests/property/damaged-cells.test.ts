@@ -20,6 +20,7 @@ const ROWS = [
   `INSERT OR IGNORE INTO due_work VALUES ('audit_pruning', 1795320000000)`,
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'usage', 'bot' || char(31) || 'dev' || char(31) || 'token:read' || char(31) || 'wx1', 3)`,
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'denial', '10.0.0.8' || char(31) || '' || char(31) || '/x' || char(31) || '401', 3)`,
+  `INSERT OR IGNORE INTO budgets VALUES ('renewal', 1, 1)`,
   `INSERT OR IGNORE INTO token_cutoffs VALUES ('wx1', 1)`,
   `INSERT OR IGNORE INTO rejected_tokens VALUES ('d', 'weixin', '${WX.appId}', 'stable', '${WX.appId}', 5, 1895320000000)`,
   `INSERT OR IGNORE INTO usage VALUES ('weixin', '${WX.appId}', '/cgi-bin/stable_token', '2026-11-22', 3)`,
@@ -80,10 +81,10 @@ async function setup() {
   const moveEpochs = () => {
     moves += 1;
     database.run(
-      `UPDATE revisions SET number = number + ${moves} WHERE typeof(number) = 'integer' AND number < 1e9 AND name <> 'audit'`,
+      `UPDATE revisions SET number = number + ${moves} WHERE typeof(number) = 'integer' AND number < 1e9 AND name NOT IN ('audit', 'compatible_from')`,
     );
     database.run(
-      "UPDATE credentials SET epoch = (SELECT number FROM revisions WHERE name = 'credentials') WHERE typeof(epoch) = 'integer' AND epoch < 1e9",
+      "UPDATE credentials SET epoch = coalesce((SELECT number FROM revisions WHERE name = 'credentials'), epoch) WHERE typeof(epoch) = 'integer' AND epoch < 1e9",
     );
   };
   /** Whether the change of a cell was made; then it is noticed at once. */
