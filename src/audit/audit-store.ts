@@ -28,6 +28,12 @@ export interface UsageCount {
   readonly count: number;
 }
 
+/** Whose use is summed, in every name of theirs, and since which minute. */
+export interface UsageOf {
+  readonly client: string;
+  readonly since: number;
+}
+
 /** How often a client did something on an app, whatever and when. */
 export type UsageSum = Pick<UsageCount, "client" | "app" | "count">;
 
@@ -116,8 +122,8 @@ export interface AuditStore {
   walk(filter: AuditFilter): AsyncIterableIterator<readonly AuditRecord[]>;
   /** Counts of use, the newest first. An action matches with any family of paths behind it. */
   listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]>;
-  /** How often it was done by each client on each app, most often first, as far as `filter` asks. */
-  sumUsage(filter: Pick<AuditFilter, "client" | "since">): Promise<UsageSum[]>;
+  /** How often it was done by each client on each app, most often first. */
+  sumUsage(asked: UsageOf): Promise<UsageSum[]>;
   /** Counts of denials, likewise; filtered by client and time only. */
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]>;
   /** Verifies the whole chain, in pieces that don't block others for long. */

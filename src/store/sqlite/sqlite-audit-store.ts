@@ -8,6 +8,7 @@ import type {
   DenialCount,
   MinuteCount,
   UsageCount,
+  UsageOf,
   UsageSum,
   VerifyResult,
 } from "../../audit/audit-store.ts";
@@ -79,8 +80,8 @@ export class SqliteAuditStore implements AuditStore {
     return this.#counts.listUsage(filter, page);
   }
 
-  sumUsage(filter: AuditFilter): Promise<UsageSum[]> {
-    return this.#counts.sumUsage(filter);
+  sumUsage(asked: UsageOf): Promise<UsageSum[]> {
+    return this.#counts.sumUsage(asked);
   }
 
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]> {

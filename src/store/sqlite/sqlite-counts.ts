@@ -1,4 +1,4 @@
-import { and, count, desc, eq, gte, inArray, lt, max, min, sql } from "drizzle-orm";
+import { and, count, desc, eq, gte, inArray, lt, max, min, sql, sum } from "drizzle-orm";
 import { denialOf, isCountOf, usageOf } from "../../audit/audit-counts.ts";
 import type {
   AuditFilter,
@@ -7,6 +7,7 @@ import type {
   DenialCount,
   MinuteCount,
   UsageCount,
+  UsageOf,
   UsageSum,
 } from "../../audit/audit-store.ts";
 import type { CallCount, CallCountStore } from "../../audit/call-counts.ts";
@@ -18,6 +19,7 @@ import { callCounts, counts } from "./schema.ts";
 import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 
 const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 /** Among so many counts the ids of a time are looked up; where there are more, the search goes through all. */
 const MAX_BOUNDED = 100_000;
 
@@ -56,16 +58,33 @@ export class AuditCountTable {
   }
 
   /** See `AuditStore.sumUsage`. */
-  async sumUsage({ client = "", since }: AuditFilter): Promise<UsageSum[]> {
+  async sumUsage({ client, since }: UsageOf): Promise<UsageSum[]> {
     const sums = new Map<string, UsageSum>();
-    await this.#page("usage", { since }, { limit: Infinity }, (row) => {
-      const found = usageOf(row);
-      if (!isCountOf(client, found.client)) return [];
-      const name = `${found.client} ${found.app}`;
-      const count = (sums.get(name)?.count ?? 0) + found.count;
-      sums.set(name, { client: found.client, app: found.app, count });
-      return [];
-    });
+    const isUsage = eq(counts.kind, "usage");
+    const [newest] = await this.#database.read((queries) =>
+      queries
+        .select({ minute: max(counts.minute) })
+        .from(counts)
+        .where(isUsage),
+    );
+    // By the hour: a busy day has more counts than one statement should read.
+    for (let hour = since - MINUTE_MS + 1; hour <= (newest?.minute ?? -1); hour += HOUR_MS) {
+      const isWithin = and(isUsage, gte(counts.minute, hour), lt(counts.minute, hour + HOUR_MS));
+      const rows = await this.#database.read((queries) =>
+        queries
+          .select({ key: counts.key, n: sum(counts.n).mapWith(Number) })
+          .from(counts)
+          .where(isWithin)
+          .groupBy(counts.key),
+      );
+      for (const row of rows) {
+        const found = usageOf({ ...row, id: 0, minute: hour, kind: "usage" });
+        if (!isCountOf(client, found.client)) continue;
+        const name = `${found.client} ${found.app}`;
+        const total = (sums.get(name)?.count ?? 0) + found.count;
+        sums.set(name, { client: found.client, app: found.app, count: total });
+      }
+    }
     return [...sums.values()].toSorted((a, b) => b.count - a.count);
   }
 
