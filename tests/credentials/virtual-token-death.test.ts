@@ -20,7 +20,7 @@ const SLOT = weixinSlot("wx1");
 const ORDER = { actor: { client: "(command line)", environment: "", address: "", traceId: "" } };
 const FACTS = {
   environment: "dev",
-  grants: [{ apps: ["*"], actions: ["token:read"] }],
+  grants: [{ apps: ["*"], actions: ["token:read", "api:call"] }],
   networks: [],
   expiresAt: undefined,
   rateLimit: undefined,

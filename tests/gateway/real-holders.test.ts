@@ -83,7 +83,7 @@ test("a token of a secret that a trusted caller brought passes as it is, and is 
   expect([it.sandbox.calls(INFO), it.sandbox.calls()]).toEqual([1, 1]);
 });
 
-test("a user's own token goes up untouched for clients and trusted addresses, and for nobody else", async () => {
+test("a user's own token that was not issued here goes up untouched for clients and trusted addresses alone", async () => {
   await using it = await GatewayHarness.create({ environment: { TRUSTED_NETWORKS: "127.0.0.1/32" } });
   const login = `appid=${WX.appId}&secret=${it.key}&code=sandbox-code-7&grant_type=authorization_code`;
   const { text } = await it.send(`/sns/oauth2/access_token?${login}`);
@@ -100,7 +100,8 @@ test("a user's own token goes up untouched for clients and trusted addresses, an
     expect(answer.headers.get("content-type")).toBe("text/plain");
   }
   it.sandbox.resetCalls();
-  const stranger = await rawGet(it.url, info, ["Host: localhost"], "127.0.0.2");
+  const foreign = info.replace(user.access_token, "70_foreign");
+  const stranger = await rawGet(it.url, foreign, ["Host: localhost"], "127.0.0.2");
   expect(JSON.parse(stranger.body)).toMatchObject({ errcode: 48001 });
   expect(it.sandbox.calls()).toBe(0);
   const client = await rawGet(it.url, info, ["Host: localhost", `X-API-Key: ${it.key}`], "127.0.0.2");

@@ -321,7 +321,7 @@ test("a status that there is none of is a bad answer, and its turn ends as well"
 test("who waits too long for a turn has sent nothing, and a turn ends however an exchange ends", async () => {
   await using it = await forwarderHarness(
     ({ text, socket }) => void (text.includes("hang") || socket.write(`${LARGE_HEAD}hello`)),
-    { maxConcurrent: 1, times: { ...SHORT, headMs: 50 } },
+    { maxConcurrent: 1, times: { ...SHORT, headMs: 500 } },
   );
   const abort = new AbortController();
   const answer = await it.forward();
