@@ -123,9 +123,9 @@ const RETRY_MS = 1000;
 const DEFAULT_CONCURRENCY = { calls: 96, uploads: 12 } as const;
 const WAIT_MS = { calls: 10_000, uploads: 120_000 } as const;
 /** How much of all bodies together a process holds; with what sending them takes, it stays below 200 MB. */
-const MAX_HELD_BYTES = 80 << 20;
+const MAX_HELD_BYTES = 64 << 20;
 /** How much of it one caller alone takes. */
-const MAX_HELD_BYTES_OF_ONE = 60 << 20;
+const MAX_HELD_BYTES_OF_ONE = 48 << 20;
 
 type Kind = keyof typeof DEFAULT_CONCURRENCY;
 

@@ -84,7 +84,7 @@ test("uploads and other calls of a client without a limit of its own do not wait
 
 test("bodies are held up to so many bytes, of one caller and of all, and what exceeds that is refused at once", async () => {
   const concurrency = new Concurrency(1);
-  const heldBytes = 20 << 20;
+  const heldBytes = 16 << 20;
   const enter = (as: Caller, bytes = heldBytes) => concurrency.enter(as, { signal, heldBytes: bytes });
   const one = caller("one", 9);
   const leaves = [await enter(one), await enter(one), await enter(one)];
@@ -100,7 +100,7 @@ test("bodies are held up to so many bytes, of one caller and of all, and what ex
 
 test("what is refused or gives up holds nothing", async () => {
   const concurrency = new Concurrency(1);
-  const full = { signal, heldBytes: 36 << 20 };
+  const full = { signal, heldBytes: 28 << 20 };
   await concurrency.enter(caller("one", 1), full);
   expect(await refusal(concurrency.enter(caller("one", 1), full))).toBe(1000);
   const gone = { ...full, signal: AbortSignal.abort() };
