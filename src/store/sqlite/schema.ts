@@ -190,9 +190,12 @@ export const keyring = sqliteTable("keyring", {
   wrapped: text(),
 });
 
-/** Keys that outlive a change of the master key, because what they made must stay comparable. */
+/**
+ * Keys beside the master key. `digest` and `audit` outlive a change of it, because what they made must stay comparable;
+ * the key of virtual tokens changes with it, and its former ones stay until the instant in their names.
+ */
 export const dataKeys = sqliteTable("data_keys", {
-  /** `digest` or `audit`. */
+  /** `digest`, `audit`, `virtual_token`, or `virtual_token until` and epoch milliseconds. */
   name: text().primaryKey(),
   /** Sealed. */
   value: text().notNull(),
@@ -211,7 +214,7 @@ export const clients = sqliteTable("clients", {
   expiresAt: integer("expires_at"),
   /** Requests a second; null for no limit. */
   rateLimit: integer("rate_limit"),
-  /** Requests under way at once through the gateway; null for no limit. */
+  /** Requests under way at once through the gateway; null for the default of `Concurrency`. */
   concurrency: integer(),
   /** `real` or `virtual`: which access tokens it is given. */
   delivery: text().notNull().default("real"),

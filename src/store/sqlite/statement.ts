@@ -4,7 +4,7 @@ import { busy, unusable } from "../sql.ts";
 
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
-/** About three seconds: the one transaction of a key rotation takes one with 200,000 texts. */
+/** About three seconds, the one transaction of a key rotation included unless there are very many texts. */
 const MAX_ATTEMPTS = 40;
 /** For what is done in the background, and again later: about a tenth of a second. */
 export const BACKGROUND_ATTEMPTS = 16;
