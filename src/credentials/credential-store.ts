@@ -19,7 +19,8 @@ export interface LeaseRequest {
 export interface DueRequest {
   readonly now: number;
   readonly until: number;
-  readonly usedSince: number;
+  /** What was used before is left to expire; undefined to take it as well. */
+  readonly usedSince: number | undefined;
   /** Of the pacer; it is used by as many as are taken. */
   readonly budget: Budget;
 }

@@ -48,6 +48,8 @@ export class Renewal {
   #isStopping = false;
   /** By the monotonic clock. */
   #flushedAt: number;
+  /** Whether the store knows of this process's uses; until then nothing counts as idle. */
+  #areUsesStored = true;
 
   constructor(deps: RenewalDeps) {
     this.#deps = deps;
@@ -64,13 +66,18 @@ export class Renewal {
     const { clock, store, memory, pacing, idleAfterMs } = this.#deps;
     if (clock.monotonic() - this.#flushedAt >= USES_EVERY_MS) {
       this.#flushedAt = clock.monotonic();
-      // Before anything counts as idle. What can't be stored now is stored next time.
-      await memory.flushUses(USES_MIN_AGE_MS).catch(() => undefined);
+      this.#areUsesStored = false;
+      // What can't be stored now is stored next time.
+      await memory.flushUses(USES_MIN_AGE_MS).then(
+        () => (this.#areUsesStored = true),
+        () => undefined,
+      );
     }
     if (this.#isStopping) return;
     const now = clock.now();
     const until = now + TAKEN_MS;
-    const request = { now, until, usedSince: now - idleAfterMs, budget: pacing.renewalBudget() };
+    const usedSince = this.#areUsesStored ? now - idleAfterMs : undefined;
+    const request = { now, until, usedSince, budget: pacing.renewalBudget() };
     for (const name of await store.takeDue(request).catch(() => [])) {
       // A failed one is due again at `until`.
       const renewal = this.#renew(name, until).catch(() => undefined);

@@ -120,3 +120,19 @@ test("uses are written before anything is taken for idle, at most once a minute 
   }
   expect(written.map((at) => ((at ?? 0) - start) / 1000)).toEqual([0, 65, 130]);
 });
+
+test("nothing is left to expire as idle while this process can't store who used it", async () => {
+  let isStorable = false;
+  const flushUses = () => (isStorable ? Promise.resolve() : Promise.reject(new Error("busy")));
+  const read = async () => ({ held: undefined }) as never;
+  using it = await setup({ deps: { memory: { read, flushUses } } });
+  const idleMs = 2 * 86_400_000;
+  it.clock.advance(idleMs);
+  await it.renewal.tick();
+  await Promise.resolve();
+  expect(await it.store.nextDueAt()).toBe(it.clock.now() + 30_000);
+  it.clock.advance(30_000);
+  isStorable = true;
+  await it.renewal.tick();
+  expect(await it.store.nextDueAt()).toBeUndefined();
+});

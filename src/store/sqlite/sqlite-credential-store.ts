@@ -113,8 +113,9 @@ export class SqliteCredentialStore implements CredentialStore {
       const first = queries.select({ renewAt }).from(credentials).where(lte(renewAt, now)).orderBy(renewAt);
       const [last] = await first.limit(1).offset(MAX_LOOKED_AT - 1);
       const isLookedAt = lte(renewAt, last?.renewAt ?? now);
-      const isIdle = or(isNull(usedAt), lt(usedAt, usedSince), eq(isRejected, true));
-      await queries.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isIdle));
+      const isIdle = usedSince === undefined ? undefined : or(isNull(usedAt), lt(usedAt, usedSince));
+      const isNotRenewed = or(eq(isRejected, true), isIdle);
+      await queries.update(credentials).set({ renewAt: null }).where(and(isLookedAt, isNotRenewed));
       const left = budget.most - (await countUses(queries, budget, now));
       const taken = await queries
         .select({ platform, appId, slot, kind })
