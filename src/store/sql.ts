@@ -19,6 +19,9 @@ export interface TransactionOptions {
   readonly maxAttempts?: number;
 }
 
+/** How often a transaction is tried for what is done in the background, and again later: about a tenth of a second. */
+export const BACKGROUND_ATTEMPTS = 16;
+
 /** All that the stores need of a SQL engine. */
 export interface SqlEngine {
   /** For statements that read: each sees what is committed, also while a transaction is open, and nothing else. */

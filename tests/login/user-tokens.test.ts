@@ -8,7 +8,7 @@ import { Secret } from "../../src/secret.ts";
 import { SqlDatabase } from "../../src/store/sql.ts";
 import { openDatabase } from "../../src/store/sqlite/open-database.ts";
 import { SqliteEngine } from "../../src/store/sqlite/sqlite-engine.ts";
-import { SqliteUserTokenStore } from "../../src/store/sqlite/sqlite-user-token-store.ts";
+import { SqlUserTokenStore } from "../../src/store/sql-user-token-store.ts";
 import { weixinSlot } from "../support/slots.ts";
 import { StoreFolder } from "../support/store-folder.ts";
 
@@ -25,7 +25,7 @@ async function setup(most: number, wrap: (store: UserTokenStore) => UserTokenSto
   const reader = openDatabase(folder.path);
   const engine = new SqliteEngine(folder.path, reader, folder.clock, () => undefined);
   const digest = (token: Secret) => `digest of ${token.reveal()}`;
-  const store = new SqliteUserTokenStore(new SqlDatabase(engine), { digest }, most);
+  const store = new SqlUserTokenStore(new SqlDatabase(engine), { digest }, most);
   const bus = new EventBus();
   const events: ServiceEvent[] = [];
   bus.subscribe((event) => events.push(event));

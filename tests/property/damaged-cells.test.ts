@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { getTableColumns, getTableName, is } from "drizzle-orm";
 import { SQLiteTable } from "drizzle-orm/sqlite-core";
-import * as schema from "../../src/store/sqlite/schema.ts";
+import * as schema from "../../src/store/schema.ts";
 import { createAdmin, createClient } from "../support/access-harness.ts";
 import { type Answer, CORP, Harness, WECOM, WX } from "../support/harness.ts";
 

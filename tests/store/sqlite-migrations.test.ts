@@ -8,7 +8,7 @@ import type { MinuteCount } from "../../src/audit/audit-store.ts";
 import { appliedMigrations, migrate, MIGRATIONS } from "../../src/store/sqlite/open-database.ts";
 
 const ROOT = join(import.meta.dir, "../..");
-const FOLDER = join(ROOT, "drizzle");
+const FOLDER = join(ROOT, "drizzle/sqlite");
 
 function setup() {
   const database = new Database(":memory:");
@@ -32,7 +32,7 @@ test("the schema has not moved away from the migrations: there is nothing to gen
   const copy = mkdtempSync(join(tmpdir(), "accesstoken-drizzle-"));
   cpSync(FOLDER, copy, { recursive: true });
   const tool = join(ROOT, "node_modules/drizzle-kit/bin.cjs");
-  const schema = "src/store/sqlite/schema.ts";
+  const schema = "src/store/schema.ts";
   const command = [
     process.execPath,
     tool,

@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { ServiceError } from "../../src/errors.ts";
-import { SEALED_COLUMNS, type SealedColumn } from "../../src/store/sqlite/resealing.ts";
+import { SEALED_COLUMNS, type SealedColumn } from "../../src/store/resealing.ts";
 import { breakAt, brokenOff, type Contents, nameOf, RotationFolder } from "../support/rotation-folder.ts";
 
 interface Cell {

@@ -2,7 +2,7 @@ import type { Denial } from "../../src/audit/audit-counts.ts";
 import type { AuditEntry, AuditRecord } from "../../src/audit/audit-entry.ts";
 import type { AuditFilter, AuditStore, MinuteCount, UsageCount } from "../../src/audit/audit-store.ts";
 import type { Clock } from "../../src/clock.ts";
-import { AuditChain } from "../../src/store/sqlite/audit-chain.ts";
+import { AuditChain } from "../../src/store/audit-chain.ts";
 import { unlockDatabase } from "../../src/store/sqlite/unlock.ts";
 
 /** An audit entry of a client that has cleared a token, with what a test wants otherwise. */

@@ -7,7 +7,7 @@ import {
   type RotationProgress,
   type RotationReport,
 } from "../../src/store/sqlite/rotate-master-key.ts";
-import { SEALED_COLUMNS } from "../../src/store/sqlite/resealing.ts";
+import { SEALED_COLUMNS } from "../../src/store/resealing.ts";
 import type { SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
 import type { StoreFault } from "../../src/ops/readiness.ts";
 import type { Store } from "../../src/store/store.ts";

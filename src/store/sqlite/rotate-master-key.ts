@@ -6,13 +6,13 @@ import { chooseNewKey, requireNewKey } from "../new-key.ts";
 import { backupKey, removeTempFiles, replaceKey } from "../key-file.ts";
 import type { SealedPlace, SealingKey } from "../sealing-key.ts";
 import type { Queries, Sql } from "../sql.ts";
-import { AuditChain } from "./audit-chain.ts";
-import { replaceVirtualTokenKey } from "./data-keys.ts";
+import { AuditChain } from "../audit-chain.ts";
+import { replaceVirtualTokenKey } from "../data-keys.ts";
 import { inspectDatabase } from "./open-database.ts";
-import { type Resealed, Resealing, SEALED_COLUMNS } from "./resealing.ts";
+import { type Resealed, Resealing, SEALED_COLUMNS } from "../resealing.ts";
 import { runStatement } from "./statement.ts";
-import { SqliteAuditStore } from "./sqlite-audit-store.ts";
-import { dropPredecessor, insertSuccessor } from "./sqlite-key-table.ts";
+import { SqlAuditStore } from "../sql-audit-store.ts";
+import { dropPredecessor, insertSuccessor } from "../sql-key-table.ts";
 import { type UnlockedDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /** For so long the old key leads to the new one: even an idle process looks several times in it. Milliseconds. */
@@ -112,7 +112,7 @@ class Rotation {
     if (newKeyFile !== undefined) removeTempFiles(newKeyFile);
     const { sql } = this.#unlocked;
     // A first start may have been killed before it had tied the audit, which is then still as it was made.
-    await new SqliteAuditStore(sql, this.#audit, clock).begin();
+    await new SqlAuditStore(sql, this.#audit, clock).begin();
     await this.#keyring.refresh();
     const candidate = chooseNewKey(this.#keyring, this.#options);
     const prepared = new Resealing(this.#keyring, candidate);

@@ -1,10 +1,9 @@
 import type { Database } from "bun:sqlite";
 import { type ChangeListener, type Changes, type Topic, TOPICS } from "../../changes.ts";
 import type { Clock } from "../../clock.ts";
-import type { Queries } from "../sql.ts";
-import { MAX_NUMBER, raised as raisedNumber } from "./damaged-rows.ts";
+import { MAX_NUMBER } from "../damaged-rows.ts";
+import { COMPATIBLE_FROM, type OwnChanges } from "../epochs.ts";
 import { NEWEST_MIGRATION } from "./open-database.ts";
-import { revisions } from "./schema.ts";
 
 /** How old this process's knowledge of the store may be, in milliseconds: half of the 50 that are promised. */
 const KNOWLEDGE_MS = 25;
@@ -14,32 +13,12 @@ const POLL_MS = 200;
 const MAX_NAMED = 1000;
 
 /**
- * The row whose number is that of the oldest migration which processes must know to answer rightly. A migration raises it
- * where older code would not, as one that makes real tokens virtual; one that only adds leaves it.
- */
-const COMPATIBLE_FROM = "compatible_from";
-
-/**
- * Raises the epoch of a topic with the rest of the transaction, and returns the new one. Once that is committed,
- * `SqliteChanges.expire` is to be called.
- */
-export async function raiseEpoch(queries: Queries, topic: Topic): Promise<number> {
-  const number = raisedNumber(revisions.number);
-  const raised = await queries
-    .insert(revisions)
-    .values({ name: topic, number: 1 })
-    .onConflictDoUpdate({ target: revisions.name, set: { number } })
-    .returning({ number: revisions.number });
-  return raised[0]?.number ?? 0;
-}
-
-/**
  * The change feed of SQLite: a row for each topic, which the transaction that changes something raises.
  *
  * All of them are read by one statement, at most every 25 ms when an epoch is asked for, and every 200 ms while there are
  * listeners. Which credentials have changed is in their rows.
  */
-export class SqliteChanges implements Changes {
+export class SqliteChanges implements Changes, OwnChanges {
   readonly #clock: Clock;
   readonly #readEpochs: () => unknown[][];
   readonly #readCredentials: (after: number) => unknown[][];
@@ -91,7 +70,6 @@ export class SqliteChanges implements Changes {
     };
   }
 
-  /** Makes the next look be at once, because this process has committed a change. */
   expire(): void {
     this.#lookedAt = Number.NEGATIVE_INFINITY;
   }

@@ -2,26 +2,22 @@ import { Mirror } from "../../changes.ts";
 import type { CredentialName } from "../../credentials/credential.ts";
 import type { ServiceError } from "../../errors.ts";
 import type { Store } from "../store.ts";
-import { DamageReports } from "./damaged-rows.ts";
-import { SealedCredentials } from "./credential-rows.ts";
-import { AuditChain } from "./audit-chain.ts";
-import { readDataKeys } from "./data-keys.ts";
-import { SqliteAppStore } from "./sqlite-app-store.ts";
+import { DamageReports } from "../damaged-rows.ts";
+import { SealedCredentials } from "../credential-rows.ts";
+import { AuditChain } from "../audit-chain.ts";
+import { readDataKeys } from "../data-keys.ts";
+import { SqlAppStore } from "../sql-app-store.ts";
 import { SqliteChanges } from "./sqlite-changes.ts";
-import { SqliteClientStore } from "./sqlite-client-store.ts";
-import { SqliteAuditStore } from "./sqlite-audit-store.ts";
-import {
-  listStandingLives,
-  SqliteCredentialFacts,
-  SqliteIssuedTokenIndex,
-} from "./sqlite-credential-facts.ts";
-import { SqliteCredentialStore } from "./sqlite-credential-store.ts";
-import { SqliteCallCountStore } from "./sqlite-counts.ts";
-import { SqlitePacingStore } from "./sqlite-pacing-store.ts";
-import { SqliteIdempotencyStore } from "./sqlite-login-answer-store.ts";
-import { SqliteUserTokenStore } from "./sqlite-user-token-store.ts";
+import { SqlClientStore } from "../sql-client-store.ts";
+import { SqlAuditStore } from "../sql-audit-store.ts";
+import { listStandingLives, SqlCredentialFacts, SqlIssuedTokenIndex } from "../sql-credential-facts.ts";
+import { SqlCredentialStore } from "../sql-credential-store.ts";
+import { SqlCallCountStore } from "../sql-counts.ts";
+import { SqlPacingStore } from "../sql-pacing-store.ts";
+import { SqlIdempotencyStore } from "../sql-login-answer-store.ts";
+import { SqlUserTokenStore } from "../sql-user-token-store.ts";
 import { probeDatabase } from "./open-database.ts";
-import { backfillTokenDigests } from "./digest-standing-tokens.ts";
+import { backfillTokenDigests } from "../digest-standing-tokens.ts";
 import { unlockDatabase, type UnlockOptions } from "./unlock.ts";
 
 /** Where the database is, what seals it, and who is told of what happens there. */
@@ -64,14 +60,14 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   };
   try {
     const audit = new AuditChain({ key: keyring.auditKey(), clock, onFailed: options.onAuditFailed });
-    const auditStore = new SqliteAuditStore(sql, audit, clock);
+    const auditStore = new SqlAuditStore(sql, audit, clock);
     const damage = new DamageReports(options.onDamagedRow);
     const sealed = new SealedCredentials(keyring, options.onDamaged ?? (() => undefined));
     await auditStore.begin();
     await backfillTokenDigests(sql, sealed, clock);
     return {
       changes,
-      apps: new SqliteAppStore({
+      apps: new SqlAppStore({
         database: sql,
         keyring,
         clock,
@@ -79,16 +75,16 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
         changes,
         onDamaged: options.onDamagedApp,
       }),
-      clients: new SqliteClientStore(sql, audit, changes, damage),
-      credentials: new SqliteCredentialStore(sql, sealed, clock, audit, changes),
-      issuedTokens: new SqliteIssuedTokenIndex(sql, sealed),
+      clients: new SqlClientStore(sql, audit, changes, damage),
+      credentials: new SqlCredentialStore(sql, sealed, clock, audit, changes),
+      issuedTokens: new SqlIssuedTokenIndex(sql, sealed),
       virtualTokenKeys: { keys: () => keyring.virtualTokenKeys(), refresh: () => keys.refresh() },
-      credentialFacts: new SqliteCredentialFacts(sql),
-      pacing: new SqlitePacingStore(sql, clock, audit, damage),
-      callCounts: new SqliteCallCountStore(sql),
+      credentialFacts: new SqlCredentialFacts(sql),
+      pacing: new SqlPacingStore(sql, clock, audit, damage),
+      callCounts: new SqlCallCountStore(sql),
       audit: auditStore,
-      loginAnswers: new SqliteIdempotencyStore(sql, keyring),
-      userTokens: new SqliteUserTokenStore(sql, sealed),
+      loginAnswers: new SqlIdempotencyStore(sql, keyring),
+      userTokens: new SqlUserTokenStore(sql, sealed),
       digest: (platform, appId, secret) => keyring.digest(platform, appId, secret),
       probe: () =>
         probeDatabase(

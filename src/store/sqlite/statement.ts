@@ -6,8 +6,6 @@ import { busy, unusable } from "../sql.ts";
 export const BUSY_TIMEOUT_MS = 50;
 /** About three seconds, the one transaction of a key rotation included unless there are very many texts. */
 const MAX_ATTEMPTS = 40;
-/** For what is done in the background, and again later: about a tenth of a second. */
-export const BACKGROUND_ATTEMPTS = 16;
 
 /**
  * Runs one synchronous piece of database work, again while another process holds the lock: what comes before there is

@@ -7,12 +7,12 @@ import { Keyring } from "../keyring.ts";
 import { createKeyFile, parseMasterKey, readKeyFile, removeTempFiles } from "../key-file.ts";
 import { SealingKey } from "../sealing-key.ts";
 import { type Queries, SqlDatabase } from "../sql.ts";
-import { ensureDataKeys } from "./data-keys.ts";
+import { ensureDataKeys } from "../data-keys.ts";
 import { DatabaseFiles } from "./database-files.ts";
 import { createDatabase, inspectDatabase, isFirstDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement } from "./statement.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
-import { insertKey, SqliteKeyTable } from "./sqlite-key-table.ts";
+import { insertKey, SqlKeyTable } from "../sql-key-table.ts";
 
 /** Where the database is and what seals it. */
 export interface UnlockOptions {
@@ -82,7 +82,7 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
       closeDatabase(database, files);
     };
     const sql = new SqlDatabase(engine);
-    const keyring = new Keyring({ table: new SqliteKeyTable(sql), key, readKey });
+    const keyring = new Keyring({ table: new SqlKeyTable(sql), key, readKey });
     await sql.transact((queries) => proveKey(queries, keyring, key, options));
     if (!options.masterKey) removeTempFiles(options.masterKeyFile);
     return { database, files, sql, keyring, close };

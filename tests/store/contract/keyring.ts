@@ -4,14 +4,14 @@ import { Secret } from "../../../src/secret.ts";
 import { Keyring, type KeyRow, type KeyTable } from "../../../src/store/keyring.ts";
 import { SealingKey } from "../../../src/store/sealing-key.ts";
 import type { SqlDatabase } from "../../../src/store/sql.ts";
-import { keyring as keyRows } from "../../../src/store/sqlite/schema.ts";
-import { raiseEpoch } from "../../../src/store/sqlite/sqlite-changes.ts";
+import { keyring as keyRows } from "../../../src/store/schema.ts";
+import { raiseEpoch } from "../../../src/store/epochs.ts";
 import {
   dropPredecessor,
   insertKey,
   insertSuccessor,
-  SqliteKeyTable,
-} from "../../../src/store/sqlite/sqlite-key-table.ts";
+  SqlKeyTable,
+} from "../../../src/store/sql-key-table.ts";
 
 const PLACE = { table: "apps", row: "weixin:wx1:", column: "secret" };
 const TEXT = new Secret("canary");
@@ -37,7 +37,7 @@ export function keyringContract(kind: string, open: OpenTables): void {
     const { database, dispose } = await open();
     const [one, two] = [SealingKey.random(), SealingKey.random()];
     await database.transact((queries) => insertKey(queries, one, 1));
-    const stored = new SqliteKeyTable(database);
+    const stored = new SqlKeyTable(database);
     let looks = 0;
     const table: KeyTable = {
       version: (transaction) => stored.version(transaction),
@@ -204,7 +204,7 @@ export function keyringContract(kind: string, open: OpenTables): void {
 
   test(`${kind}: of two reads of the keys, what the later one has read stays`, async () => {
     using it = await setup();
-    const stored = new SqliteKeyTable(it.database);
+    const stored = new SqlKeyTable(it.database);
     const isHeld = Promise.withResolvers<void>();
     let reads = 0;
     const table: KeyTable = {

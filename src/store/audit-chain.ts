@@ -1,10 +1,10 @@
 import { asc, gt, sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
-import { type AuditEntry, AuditFailure } from "../../audit/audit-entry.ts";
-import type { ChainBreak } from "../../audit/audit-store.ts";
-import type { Clock } from "../../clock.ts";
-import type { ServiceError } from "../../errors.ts";
-import { type Queries, sqlFailureOf, unusable } from "../sql.ts";
+import { type AuditEntry, AuditFailure } from "../audit/audit-entry.ts";
+import type { ChainBreak } from "../audit/audit-store.ts";
+import type { Clock } from "../clock.ts";
+import type { ServiceError } from "../errors.ts";
+import { type Queries, sqlFailureOf, unusable } from "./sql.ts";
 import { MAX_NUMBER } from "./damaged-rows.ts";
 import { auditEnds, auditEntries, revisions } from "./schema.ts";
 

@@ -1,13 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, gt, lte, min } from "drizzle-orm";
-import type { ChainBreak, AuditPruning, VerifyResult } from "../../audit/audit-store.ts";
-import { beijingDay } from "../../clock.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+import type { ChainBreak, AuditPruning, VerifyResult } from "../audit/audit-store.ts";
+import { beijingDay } from "../clock.ts";
+import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
 import { AUDIT_PIECE, type AuditChain, type ChainEnds, type ChainLink } from "./audit-chain.ts";
-import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 import { highest } from "./damaged-rows.ts";
 import { apiKeys, apps, auditEntries, clients } from "./schema.ts";
-import type { AuditCountTable } from "./sqlite-counts.ts";
+import type { AuditCountTable } from "./sql-counts.ts";
 
 /** One piece of the walk. */
 interface Step {

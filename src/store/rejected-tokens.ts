@@ -1,8 +1,8 @@
 import { and, count, eq, gt, inArray, isNotNull, lte, notExists, or } from "drizzle-orm";
-import { appName, type SlotName } from "../../apps/app.ts";
-import { ANY_APP, type Grant, readGrants, tokenApps } from "../../access/client.ts";
+import { appName, type SlotName } from "../apps/app.ts";
+import { ANY_APP, type Grant, readGrants, tokenApps } from "../access/client.ts";
 import { apiKeys, clients, credentials, rejectedTokens, tokenCutoffs } from "./schema.ts";
-import type { Queries } from "../sql.ts";
+import type { Queries } from "./sql.ts";
 import { highest } from "./damaged-rows.ts";
 
 const ANY_GRANT: readonly Grant[] = [{ apps: [ANY_APP], actions: ["token:read"] }];

@@ -1,5 +1,5 @@
 import { and, count, desc, eq, gte, inArray, lt, max, min, sql, sum } from "drizzle-orm";
-import { denialOf, isCountOf, usageOf } from "../../audit/audit-counts.ts";
+import { denialOf, isCountOf, usageOf } from "../audit/audit-counts.ts";
 import type {
   AuditFilter,
   AuditPage,
@@ -9,21 +9,20 @@ import type {
   UsageCount,
   UsageOf,
   UsageSum,
-} from "../../audit/audit-store.ts";
-import type { CallCount, CallCountStore } from "../../audit/call-counts.ts";
-import type { Platform } from "../../errors.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+} from "../audit/audit-store.ts";
+import type { CallCount, CallCountStore } from "../audit/call-counts.ts";
+import type { Platform } from "../errors.ts";
+import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
 import { AUDIT_WINDOW, fillPage } from "./audit-listing.ts";
 import { checkRow } from "./damaged-rows.ts";
 import { callCounts, counts } from "./schema.ts";
-import { BACKGROUND_ATTEMPTS } from "./statement.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 /** Among so many counts the ids of a time are looked up; where there are more, the search goes through all. */
 const MAX_BOUNDED = 100_000;
 
-/** The audit's counts in SQLite, both kinds in one table. */
+/** The audit's counts in a SQL database, both kinds in one table. */
 export class AuditCountTable {
   readonly #database: SqlDatabase;
 
@@ -171,8 +170,8 @@ export class AuditCountTable {
   }
 }
 
-/** Counts of upstream calls in SQLite. */
-export class SqliteCallCountStore implements CallCountStore {
+/** Counts of upstream calls in a SQL database. */
+export class SqlCallCountStore implements CallCountStore {
   readonly #database: SqlDatabase;
 
   constructor(database: SqlDatabase) {

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, asc, desc, eq, gt, gte, lt, lte, max, min } from "drizzle-orm";
-import type { AuditAction, AuditRecord } from "../../audit/audit-entry.ts";
-import type { AuditFilter, AuditPage } from "../../audit/audit-store.ts";
-import type { SqlDatabase } from "../sql.ts";
+import type { AuditAction, AuditRecord } from "../audit/audit-entry.ts";
+import type { AuditFilter, AuditPage } from "../audit/audit-store.ts";
+import type { SqlDatabase } from "./sql.ts";
 import type { EntryRow } from "./audit-chain.ts";
 import { checkRow } from "./damaged-rows.ts";
 import { auditEntries } from "./schema.ts";

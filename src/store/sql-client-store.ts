@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
-import { outdated } from "../../apps/app-administration.ts";
-import type { AuditEntry } from "../../audit/audit-entry.ts";
+import { outdated } from "../apps/app-administration.ts";
+import type { AuditEntry } from "../audit/audit-entry.ts";
 import {
   type AccessSettings,
   ANY_APP,
@@ -11,17 +11,17 @@ import {
   DELIVERIES,
   readGrants,
   tokenApps,
-} from "../../access/client.ts";
-import { ALLOW_NONE, isUnrestricted, readPolicy } from "../../access/api-policy.ts";
-import { noSuchKey } from "../../access/client-administration.ts";
-import { isWebOrigin } from "../../access/origin.ts";
-import { Networks } from "../../access/networks.ts";
-import { ServiceError } from "../../errors.ts";
+} from "../access/client.ts";
+import { ALLOW_NONE, isUnrestricted, readPolicy } from "../access/api-policy.ts";
+import { noSuchKey } from "../access/client-administration.ts";
+import { isWebOrigin } from "../access/origin.ts";
+import { Networks } from "../access/networks.ts";
+import { ServiceError } from "../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
-import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
+import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import { apiKeys, clients, settings } from "./schema.ts";
 
 type Row = typeof clients.$inferSelect;
@@ -34,19 +34,14 @@ const PREFIX = /^ats_[0-9A-Za-z]{8}$/;
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /** Clients and the digests of their keys in a SQL database. */
-export class SqliteClientStore implements ClientStore {
+export class SqlClientStore implements ClientStore {
   readonly #database: SqlDatabase;
   readonly #audit: AuditChain;
-  readonly #changes: Pick<SqliteChanges, "expire">;
+  readonly #changes: OwnChanges;
 
   readonly #damage: DamageReports;
 
-  constructor(
-    database: SqlDatabase,
-    audit: AuditChain,
-    changes: Pick<SqliteChanges, "expire">,
-    damage: DamageReports,
-  ) {
+  constructor(database: SqlDatabase, audit: AuditChain, changes: OwnChanges, damage: DamageReports) {
     this.#database = database;
     this.#audit = audit;
     this.#changes = changes;

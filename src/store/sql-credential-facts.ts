@@ -1,15 +1,15 @@
 import { and, eq, isNotNull } from "drizzle-orm";
-import type { SlotName } from "../../apps/app.ts";
+import type { SlotName } from "../apps/app.ts";
 import type {
   CredentialFacts,
   CredentialFactsStore,
   IssuedToken,
   IssuedTokenIndex,
   StandingLife,
-} from "../../credentials/credential-store.ts";
-import { CREDENTIAL_KINDS } from "../../credentials/kinds.ts";
-import type { Secret } from "../../secret.ts";
-import type { SqlDatabase } from "../sql.ts";
+} from "../credentials/credential-store.ts";
+import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
+import type { Secret } from "../secret.ts";
+import type { SqlDatabase } from "./sql.ts";
 import { checkRow } from "./damaged-rows.ts";
 import { credentials } from "./schema.ts";
 import { countRejected } from "./rejected-tokens.ts";
@@ -32,7 +32,7 @@ const COLUMNS = {
 type Row = { [Column in keyof typeof COLUMNS]: (typeof COLUMNS)[Column]["_"]["data"] | null };
 
 /** What a SQL database knows of credentials beside their values, which it does not even read. */
-export class SqliteCredentialFacts implements CredentialFactsStore {
+export class SqlCredentialFacts implements CredentialFactsStore {
   readonly #database: SqlDatabase;
 
   constructor(database: SqlDatabase) {
@@ -119,7 +119,7 @@ const FIND = `
   ORDER BY is_foreign, was_rejected LIMIT 1`;
 
 /** Finds the slot of an access token in a SQL database by its digest. Nothing is unsealed. */
-export class SqliteIssuedTokenIndex implements IssuedTokenIndex {
+export class SqlIssuedTokenIndex implements IssuedTokenIndex {
   readonly #database: SqlDatabase;
   readonly #sealed: Pick<SealedCredentials, "digest">;
 

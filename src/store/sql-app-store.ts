@@ -1,19 +1,19 @@
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
-import { outdated } from "../../apps/app-administration.ts";
-import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../../apps/app.ts";
-import type { Clock } from "../../clock.ts";
-import { type AuditAction, type AuditEntry, SERVICE } from "../../audit/audit-entry.ts";
-import { backoffKeysOfApp } from "../../credentials/backoff.ts";
-import { ServiceError } from "../../errors.ts";
-import { Secret } from "../../secret.ts";
-import type { Keyring } from "../keyring.ts";
-import type { SealedPlace } from "../sealing-key.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+import { outdated } from "../apps/app-administration.ts";
+import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../apps/app.ts";
+import type { Clock } from "../clock.ts";
+import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
+import { backoffKeysOfApp } from "../credentials/backoff.ts";
+import { ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SealedPlace } from "./sealing-key.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { checkRow, readable } from "./damaged-rows.ts";
 import { FORGOTTEN } from "./credential-rows.ts";
-import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
+import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import { apps, credentials, fingerprints, pacing, revisions } from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
@@ -36,12 +36,12 @@ const COLUMNS = {
 };
 
 /** Apps in a SQL database. */
-export class SqliteAppStore implements AppStore {
+export class SqlAppStore implements AppStore {
   readonly #database: SqlDatabase;
   readonly #keyring: Keyring;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #changes: Pick<SqliteChanges, "expire">;
+  readonly #changes: OwnChanges;
   readonly #onDamaged: (row: string) => void;
   /** By row, the texts of managed apps that did not open: each is reported once. */
   readonly #damaged = new Map<string, string>();
@@ -329,7 +329,7 @@ export interface AppStoreParts {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly audit: AuditChain;
-  readonly changes: Pick<SqliteChanges, "expire">;
+  readonly changes: OwnChanges;
   /** Called with the name of an app whose secret does not open, once for each text. */
   readonly onDamaged?: ((row: string) => void) | undefined;
 }

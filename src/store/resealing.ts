@@ -1,8 +1,8 @@
-import { ServiceError } from "../../errors.ts";
-import type { Secret } from "../../secret.ts";
-import type { Keyring } from "../keyring.ts";
-import type { SealedPlace, SealingKey } from "../sealing-key.ts";
-import type { Sql } from "../sql.ts";
+import { ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SealedPlace, SealingKey } from "./sealing-key.ts";
+import type { Sql } from "./sql.ts";
 
 /** What was done to the texts of a database. */
 export interface Resealed {

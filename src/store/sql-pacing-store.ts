@@ -1,7 +1,7 @@
 import { and, desc, eq, gt, inArray, like, lt, lte, not, or, type SQL, sql } from "drizzle-orm";
-import type { AuditEntry } from "../../audit/audit-entry.ts";
-import type { Clock } from "../../clock.ts";
-import { type Backoff, MAX_SKEW_MS, readFailure } from "../../credentials/backoff.ts";
+import type { AuditEntry } from "../audit/audit-entry.ts";
+import type { Clock } from "../clock.ts";
+import { type Backoff, MAX_SKEW_MS, readFailure } from "../credentials/backoff.ts";
 import {
   type BlockingUse,
   type Budget,
@@ -9,8 +9,8 @@ import {
   type PacingStore,
   type UseAnswer,
   type UseRequest,
-} from "../../credentials/pacing-store.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+} from "../credentials/pacing-store.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { checkRow, type DamageReports, MAX_NUMBER } from "./damaged-rows.ts";
 import { pacing } from "./schema.ts";
@@ -25,8 +25,8 @@ const MAX_BACKOFF_MS = 25 * 3_600_000;
 
 const isUse = inArray(pacing.reason, ["used", "pending"]);
 
-/** Backoffs and budgets in SQLite. What they hold is what WeChat said of us, and nothing secret. */
-export class SqlitePacingStore implements PacingStore {
+/** Backoffs and budgets in a SQL database. What they hold is what WeChat said of us, and nothing secret. */
+export class SqlPacingStore implements PacingStore {
   readonly #database: SqlDatabase;
   readonly #clock: Clock;
   readonly #audit: AuditChain;

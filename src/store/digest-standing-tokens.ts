@@ -1,6 +1,6 @@
 import { and, asc, eq, gt, isNotNull, isNull, sql } from "drizzle-orm";
-import type { Clock } from "../../clock.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+import type { Clock } from "../clock.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import { isNamed, toName, type SealedCredentials } from "./credential-rows.ts";
 import { credentials } from "./schema.ts";
 

@@ -1,12 +1,12 @@
 import { inArray } from "drizzle-orm";
 import { hkdfSync, randomBytes } from "node:crypto";
-import { ServiceError } from "../../errors.ts";
-import { Secret } from "../../secret.ts";
-import type { DataKeys, Keyring } from "../keyring.ts";
-import { MASTER_KEY_BYTES, type SealedPlace } from "../sealing-key.ts";
-import type { Queries } from "../sql.ts";
+import { ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
+import type { DataKeys, Keyring } from "./keyring.ts";
+import { MASTER_KEY_BYTES, type SealedPlace } from "./sealing-key.ts";
+import type { Queries } from "./sql.ts";
 import { dataKeys } from "./schema.ts";
-import { raiseEpoch } from "./sqlite-changes.ts";
+import { raiseEpoch } from "./epochs.ts";
 
 /** The key under which virtual tokens are signed. */
 const VIRTUAL_TOKENS = "virtual_token";

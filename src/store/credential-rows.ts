@@ -1,11 +1,11 @@
 import { and, eq, sql } from "drizzle-orm";
-import { credentialKey, type CredentialName, type CredentialRecord } from "../../credentials/credential.ts";
-import { CREDENTIAL_KINDS, KINDS } from "../../credentials/kinds.ts";
-import { ServiceError } from "../../errors.ts";
-import type { Secret } from "../../secret.ts";
-import type { Keyring } from "../keyring.ts";
-import type { SealedPlace } from "../sealing-key.ts";
-import type { Queries } from "../sql.ts";
+import { credentialKey, type CredentialName, type CredentialRecord } from "../credentials/credential.ts";
+import { CREDENTIAL_KINDS, KINDS } from "../credentials/kinds.ts";
+import { ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SealedPlace } from "./sealing-key.ts";
+import type { Queries } from "./sql.ts";
 import { checkRow, raised } from "./damaged-rows.ts";
 import { credentials, revisions } from "./schema.ts";
 

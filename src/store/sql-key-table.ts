@@ -1,12 +1,12 @@
 import { eq } from "drizzle-orm";
-import type { KeyRow, KeyTable } from "../keyring.ts";
-import type { SealingKey } from "../sealing-key.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
-import { raiseEpoch } from "./sqlite-changes.ts";
+import type { KeyRow, KeyTable } from "./keyring.ts";
+import type { SealingKey } from "./sealing-key.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
+import { raiseEpoch } from "./epochs.ts";
 import { keyring, revisions } from "./schema.ts";
 
 /** The database's record of its master keys. Throws as `SqlDatabase.read`; in a transaction, what Drizzle throws. */
-export class SqliteKeyTable implements KeyTable {
+export class SqlKeyTable implements KeyTable {
   readonly #database: SqlDatabase;
 
   constructor(database: SqlDatabase) {

@@ -1,7 +1,7 @@
 import { and, asc, count, eq, gt, inArray, lte } from "drizzle-orm";
-import type { UserToken, UserTokenOwner, UserTokenStore } from "../../login/user-tokens.ts";
-import type { Secret } from "../../secret.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+import type { UserToken, UserTokenOwner, UserTokenStore } from "../login/user-tokens.ts";
+import type { Secret } from "../secret.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import type { SealedCredentials } from "./credential-rows.ts";
 import { userTokens } from "./schema.ts";
 
@@ -11,7 +11,7 @@ const MAX_TOKENS = 500_000;
 const PIECE = 500;
 
 /** Users' tokens in a SQL database, by keyed digests. */
-export class SqliteUserTokenStore implements UserTokenStore {
+export class SqlUserTokenStore implements UserTokenStore {
   readonly #database: SqlDatabase;
   readonly #sealed: Pick<SealedCredentials, "digest">;
   readonly #most: number;

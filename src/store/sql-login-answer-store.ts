@@ -1,13 +1,13 @@
 import { and, eq, gt, isNull, lte, or } from "drizzle-orm";
-import type { IdempotencyState, IdempotencyStore } from "../../login/login.ts";
-import type { Secret } from "../../secret.ts";
-import type { Keyring } from "../keyring.ts";
-import type { SqlDatabase } from "../sql.ts";
-import type { SealedPlace } from "../sealing-key.ts";
+import type { IdempotencyState, IdempotencyStore } from "../login/login.ts";
+import type { Secret } from "../secret.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SqlDatabase } from "./sql.ts";
+import type { SealedPlace } from "./sealing-key.ts";
 import { loginAnswers } from "./schema.ts";
 
-/** Answers to one-time codes in SQLite, sealed, and dropped when they have expired. */
-export class SqliteIdempotencyStore implements IdempotencyStore {
+/** Answers to one-time codes in a SQL database, sealed, and dropped when they have expired. */
+export class SqlIdempotencyStore implements IdempotencyStore {
   readonly #database: SqlDatabase;
   readonly #keyring: Keyring;
 

@@ -1,5 +1,5 @@
 import { eq, gt, lte, or } from "drizzle-orm";
-import { type AuditEntry, type AuditRecord, SERVICE } from "../../audit/audit-entry.ts";
+import { type AuditEntry, type AuditRecord, SERVICE } from "../audit/audit-entry.ts";
 import type {
   AuditFilter,
   AuditPage,
@@ -11,15 +11,14 @@ import type {
   UsageOf,
   UsageSum,
   VerifyResult,
-} from "../../audit/audit-store.ts";
-import type { Clock } from "../../clock.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+} from "../audit/audit-store.ts";
+import type { Clock } from "../clock.ts";
+import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { AuditListing } from "./audit-listing.ts";
 import { isUntouched, pruneAudit, verifyChain } from "./audit-verification.ts";
 import { dueWork } from "./schema.ts";
-import { AuditCountTable } from "./sqlite-counts.ts";
-import { BACKGROUND_ATTEMPTS } from "./statement.ts";
+import { AuditCountTable } from "./sql-counts.ts";
 
 const PRUNING = "audit_pruning";
 const PROBED: AuditEntry = {
@@ -31,8 +30,8 @@ const PROBED: AuditEntry = {
   detail: {},
 };
 
-/** The audit in SQLite: entries in a chain, counts beside it. */
-export class SqliteAuditStore implements AuditStore {
+/** The audit in a SQL database: entries in a chain, counts beside it. */
+export class SqlAuditStore implements AuditStore {
   readonly #database: SqlDatabase;
   readonly #chain: AuditChain;
   readonly #clock: Clock;

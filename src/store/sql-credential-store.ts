@@ -1,6 +1,6 @@
 import { and, eq, gt, isNull, lt, lte, or, sql } from "drizzle-orm";
-import { appName } from "../../apps/app.ts";
-import type { Clock } from "../../clock.ts";
+import { appName } from "../apps/app.ts";
+import type { Clock } from "../clock.ts";
 import type {
   Clear,
   CredentialStore,
@@ -10,17 +10,17 @@ import type {
   RejectAnswer,
   Rejection,
   SaveOptions,
-} from "../../credentials/credential-store.ts";
+} from "../credentials/credential-store.ts";
 import {
   type Credential,
   type CredentialName,
   type CredentialRecord,
   NO_RECORD,
-} from "../../credentials/credential.ts";
-import { KINDS } from "../../credentials/kinds.ts";
-import type { Platform } from "../../errors.ts";
-import type { Secret } from "../../secret.ts";
-import type { Queries, SqlDatabase } from "../sql.ts";
+} from "../credentials/credential.ts";
+import { KINDS } from "../credentials/kinds.ts";
+import type { Platform } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
@@ -46,9 +46,9 @@ import {
   rememberRejected,
   unrememberRejected,
 } from "./rejected-tokens.ts";
-import { raiseEpoch, type SqliteChanges } from "./sqlite-changes.ts";
+import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import { credentials } from "./schema.ts";
-import { addUses, countUses } from "./sqlite-pacing-store.ts";
+import { addUses, countUses } from "./sql-pacing-store.ts";
 
 type Row = typeof credentials.$inferSelect;
 
@@ -61,19 +61,19 @@ const TARGET = [credentials.platform, credentials.appId, credentials.slot, crede
 type Change = Pick<Clear, "name" | "entry"> & { readonly credential?: Credential };
 
 /** Credentials and their leases in a SQL database. Each method is one transaction, and is on the disk when it resolves. */
-export class SqliteCredentialStore implements CredentialStore {
+export class SqlCredentialStore implements CredentialStore {
   readonly #database: SqlDatabase;
   readonly #sealed: SealedCredentials;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
-  readonly #changes: Pick<SqliteChanges, "expire">;
+  readonly #changes: OwnChanges;
 
   constructor(
     database: SqlDatabase,
     sealed: SealedCredentials,
     clock: Clock,
     audit: AuditChain,
-    changes: Pick<SqliteChanges, "expire">,
+    changes: OwnChanges,
   ) {
     this.#database = database;
     this.#sealed = sealed;

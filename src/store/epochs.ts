@@ -1,0 +1,27 @@
+import type { Topic } from "../changes.ts";
+import { raised as raisedNumber } from "./damaged-rows.ts";
+import { revisions } from "./schema.ts";
+import type { Queries } from "./sql.ts";
+
+/**
+ * The row whose number is that of the oldest migration which processes must know to answer rightly. A migration raises it
+ * where older code would not, as one that makes real tokens virtual; one that only adds leaves it.
+ */
+export const COMPATIBLE_FROM = "compatible_from";
+
+/** The part of a change feed that stores tell of their own changes. */
+export interface OwnChanges {
+  /** Makes the next look be at once, because this process has committed a change. */
+  expire(): void;
+}
+
+/** Raises the epoch of a topic with the rest of the transaction, and returns the new one. Once that is committed, `expire` is to be called. */
+export async function raiseEpoch(queries: Queries, topic: Topic): Promise<number> {
+  const number = raisedNumber(revisions.number);
+  const raised = await queries
+    .insert(revisions)
+    .values({ name: topic, number: 1 })
+    .onConflictDoUpdate({ target: revisions.name, set: { number } })
+    .returning({ number: revisions.number });
+  return raised[0]?.number ?? 0;
+}
