@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig, VARIABLES } from "../src/config.ts";
+import { loadConfig } from "../src/config.ts";
+import { VARIABLES } from "../src/config/variables.ts";
 import { ServiceError } from "../src/errors.ts";
 
 const SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90";

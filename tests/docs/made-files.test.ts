@@ -1,0 +1,17 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { madeFiles } from "../../scripts/docs.ts";
+import { ROOT } from "./document.ts";
+
+const FILES = await madeFiles();
+
+test.each([...FILES.keys()])("%s says what the code says (else: bun run docs)", (path) => {
+  expect(readFileSync(join(ROOT, path), "utf8")).toBe(FILES.get(path)!);
+});
+
+test("the pages of variables and commands are among them, in both languages", () => {
+  for (const name of ["configuration", "cli", "cli-service", "cli-apps", "cli-access"]) {
+    for (const folder of ["docs", "docs/zh"]) expect([...FILES.keys()]).toContain(`${folder}/${name}.md`);
+  }
+});
