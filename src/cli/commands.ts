@@ -65,6 +65,45 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     },
   },
   {
+    words: ["proxy-ca"],
+    meaning: bilingual(
+      "Make the CA and certificate of a TLS front, for SDKs with a fixed host",
+      "生成前置TLS的CA与证书，用于域名写死的SDK",
+    ),
+    notes: [
+      bilingual(
+        "The CA is good for WeChat's and WeCom's API hosts alone. It needs openssl.",
+        "该CA仅对微信与企业微信的接口域名有效。需要openssl。",
+      ),
+    ],
+    options: [
+      option(
+        "--out <folder>",
+        "Where the files are, or are put. Default: proxy-ca in the working directory",
+        "文件所在或存放的目录，默认为当前目录下的proxy-ca",
+      ),
+      option(
+        "--renew",
+        "Make a new server certificate with the CA that is there: callers have nothing to do",
+        "用已有的CA重新签发服务器证书，调用方无需改动",
+      ),
+      option(
+        "--force",
+        "Make a new CA in the place of the one that is there, which every caller must then trust",
+        "重新生成CA以替换已有的，之后所有调用方都须信任新的CA",
+      ),
+    ],
+    run: async (args, terminal) =>
+      (await import("./proxy-ca.ts")).runProxyCa(
+        {
+          folder: args.find("out") ?? "proxy-ca",
+          renews: args.isSet("renew"),
+          isForced: args.isSet("force"),
+        },
+        terminal,
+      ),
+  },
+  {
     words: ["completion"],
     meaning: bilingual("Print a script for completion in the shell", "输出命令行补全脚本"),
     notes: [

@@ -1,5 +1,16 @@
 import { isIP } from "node:net";
 
+/** The names of WeChat and WeCom in SDKs whose host can't be changed: their APIs, and the other hosts that WeChat has for its own. */
+export const UPSTREAM_HOSTS = [
+  "api.weixin.qq.com",
+  "api2.weixin.qq.com",
+  "sh.api.weixin.qq.com",
+  "sz.api.weixin.qq.com",
+  "hk.api.weixin.qq.com",
+  "file.api.weixin.qq.com",
+  "qyapi.weixin.qq.com",
+] as const;
+
 /** Which addresses of the upstreams are used. */
 export type IpFamily = 4 | 6;
 
