@@ -47,7 +47,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     ],
     run: async (args) => {
       const port = args.findNumber("port", PORTS);
-      return (await import("./sandbox.ts")).runDemo(port);
+      return (await import("./demo.ts")).runDemo(port);
     },
   },
   {

@@ -18,8 +18,10 @@ async function sendLine(line: string): Promise<{ code: number; output: string }>
     .replaceAll('\\"', "\u0001");
   const [, url = ""] = /["'](http:[^"']*)["']/.exec(plain) ?? [];
   const [, , body] = / -d (["'])(.*?)\1$/.exec(plain) ?? [];
+  const [, authorization] = / -H 'Authorization: ([^']+)'/.exec(plain) ?? [];
   const init = body === undefined ? {} : { method: "POST", body: body.replaceAll("\u0001", '"') };
-  const response = await fetch(url, { ...init, headers: { "content-type": "application/json" } });
+  const headers = { "content-type": "application/json", ...(authorization ? { authorization } : {}) };
+  const response = await fetch(url, { ...init, headers });
   return { code: 0, output: await response.text() };
 }
 
@@ -44,13 +46,32 @@ test("every curl line that the demo prints works as it stands, twice over", asyn
     const { code, output } = await runLine(line, world.folder);
     expect([line, code]).toEqual([line, 0]);
     const answer = JSON.parse(output) as { code?: number; expires_in?: number };
-    if (line.includes("/cgi-bin/")) expect(answer.expires_in).toBeGreaterThan(7000);
+    if (line.includes("/cgi-bin/token")) expect(answer.expires_in).toBeGreaterThan(7000);
+    else if (line.includes("/gateway/")) expect(output).toContain('"errcode":48001');
     else if (line.includes(url)) expect([line, answer.code]).toEqual([line, 0]);
   }
   expect((await fetch(`${url}/swagger`)).status).toBe(200);
   demo.signal("SIGTERM");
   expect(await demo.exited()).toBe(0);
   expect(readdirSync(world.folder)).toEqual([]);
+});
+
+test("the demo's keys show what prod, dev and an administrator get", async () => {
+  await using world = new ProcessHarness(binary());
+  const demo = world.run(["demo", "--port", "0"]);
+  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  const keyOf = (client: string) => new RegExp(`^  ${client} +(ats_\\w+)$`, "m").exec(demo.stdout)?.[1] ?? "";
+  const lineOf = (client: string, path: string) =>
+    demo.stdout.split("\n").find((line) => line.includes(keyOf(client)) && line.includes(path)) ?? "";
+  const answerTo = async (client: string, path: string) =>
+    (await runLine(lineOf(client, path), world.folder)).output;
+  expect(new Set(["admin", "shop-prod", "shop-dev"].map(keyOf)).size).toBe(3);
+  const anonymous = await ask(url, "/AccessToken/getXcx", { appid: "wx0000000000000001" });
+  const { access_token: real } = anonymous.data as { access_token: string };
+  expect(JSON.parse(await answerTo("shop-prod", "/cgi-bin/token"))).toMatchObject({ access_token: real });
+  expect(await answerTo("shop-dev", "/cgi-bin/token")).toStartWith('{"access_token":"atv1_');
+  expect(await answerTo("shop-dev", "/cgi-bin/message/custom/send")).toContain("(safe)");
+  expect(await answerTo("admin", "/v1/audit")).toContain('"action":"key.created"');
 });
 
 test("the demo takes no part in what the environment or a .env file says", async () => {
