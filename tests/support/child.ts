@@ -10,6 +10,8 @@ export const FROM_SOURCE = [process.execPath, join(ROOT, "src/main.ts")];
 export interface ChildOptions {
   readonly cwd: string;
   readonly env?: Record<string, string>;
+  /** Whether the processes that it starts in turn get its signals, too, and end with it. */
+  readonly isGroup?: boolean;
 }
 
 /**
@@ -20,11 +22,13 @@ export interface ChildOptions {
 export class Child {
   readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
   readonly #read: Promise<unknown>;
+  readonly #isGroup: boolean;
   readonly #onOutput = new Set<() => void>();
   stdout = "";
   stderr = "";
 
-  constructor(command: readonly string[], { cwd, env = {} }: ChildOptions) {
+  constructor(command: readonly string[], { cwd, env = {}, isGroup = false }: ChildOptions) {
+    this.#isGroup = isGroup;
     const { PATH = "", HOME = "" } = process.env;
     this.#process = Bun.spawn([...command], {
       cwd,
@@ -32,6 +36,7 @@ export class Child {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
+      detached: isGroup,
     });
     this.#read = Promise.all([
       this.#collect(this.#process.stdout, (text) => (this.stdout += text)),
@@ -72,7 +77,12 @@ export class Child {
 
   /** Sends a signal. */
   signal(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
+    if (!this.#isGroup) return this.#process.kill(signal);
+    try {
+      process.kill(-this.pid, signal);
+    } catch {
+      // None of them is left.
+    }
   }
 
   /** The exit code, once the child has ended and all of its output was read. */
@@ -90,7 +100,7 @@ export class Child {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill("SIGKILL");
+    this.signal("SIGKILL");
     await this.#process.exited;
     await this.#read;
   }
