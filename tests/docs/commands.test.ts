@@ -1,11 +1,11 @@
-import { afterAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { chmodSync, cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { Child } from "../support/child.ts";
 import { CORP, WECOM, WX } from "../support/harness.ts";
 import { binary, ProcessHarness } from "../support/process-harness.ts";
-import { type CodeBlock, pairs, read, ROOT } from "./document.ts";
+import { type CodeBlock, read, ROOT } from "./document.ts";
 
 /** What a clone has, as far as the commands need it. */
 const CLONED = [
