@@ -406,7 +406,7 @@ export class Access {
     const hint =
       held === ""
         ? "本服务没有您可用的应用，请用 accesstoken apps add 添加，或在请求中提供secret (no app that you may use is configured here: add it by `accesstoken apps add`, or send its secret)"
-        : `请核对appid、corpid和agentid，或在请求中提供secret；您可用的应用：${held} (check appid, corpid and agentid, or send the secret; these apps are configured here)`;
+        : `请核对appid、corpid和agentid，或在请求中提供secret；您可用的应用：${held} (check appid, corpid and agentid, or send the secret; apps that you may use: ${held})`;
     return error.with({ hint });
   }
 

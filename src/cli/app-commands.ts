@@ -7,7 +7,9 @@ import {
   usageError,
   option,
   bilingual,
+  type Text,
 } from "./arguments.ts";
+import type { Language } from "../config.ts";
 import { checkEntry, checkSecret } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
@@ -15,7 +17,7 @@ import { failureText } from "./exit.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { APP, appOf } from "./argument-values.ts";
 import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
-import { localTime, plainText, textFields, textTable } from "./terminal.ts";
+import { halfOf, localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 const SECRET_OPTIONS: readonly OptionSpec[] = [
   option(
@@ -59,7 +61,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Every app, and what is wrong with it", "列出全部应用及其问题"),
     run: async ({ api, show, terminal }) => {
       const page = await api.list<"apps", AppData>({ path: "/v1/apps", name: "apps", cursor: "after" });
-      await show(page, () => appsText(page.apps, terminal.clock.now()));
+      await show(page, () => appsText(page.apps, terminal.clock.now(), terminal.language));
     },
   }),
   managingCommand({
@@ -198,7 +200,7 @@ function nameOf(app: string): { platform: Platform; app_id: string; agent?: stri
 /** Refuses what can't be right before WeChat is asked, and tells what is unusual. */
 function notice({ terminal }: Managing, { fault, doubt }: ReturnType<typeof checkEntry>): void {
   if (fault !== undefined) throw usageError(fault);
-  if (doubt !== undefined) terminal.tell(doubt);
+  if (doubt !== undefined) terminal.tell(halfOf(doubt, terminal.language));
 }
 
 /**
@@ -215,7 +217,7 @@ async function verified<T>(at: Managing, send: (verification: { verify?: true })
   } catch (error) {
     if (!(error instanceof ApiRefusal) || !UNDECIDED.has(error.envelope.code)) throw error;
     const answer = await send({});
-    at.terminal.tell(failureText(error));
+    at.terminal.tell(failureText(error, at.terminal.language));
     at.note(bilingual("It is stored all the same, and not verified", "已照常保存，但secret未经核实"));
     return answer;
   }
@@ -226,15 +228,15 @@ async function changeApp(at: Managing, app: string, body: object): Promise<void>
   await showApp(at, (await at.api.send<AppData>({ method: "PATCH", path, body })).data);
 }
 
-function showApp({ show }: Managing, data: AppData): Promise<void> {
-  return show(data, () => appText(data));
+function showApp({ show, terminal }: Managing, data: AppData): Promise<void> {
+  return show(data, () => appText(data, terminal.language));
 }
 
 type AppData = Static<typeof appStatus>;
 type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each, and below what is wrong with any. */
-function appsText(apps: readonly AppData[], now: number): string {
+function appsText(apps: readonly AppData[], now: number, language: Language): string {
   const table = textTable(apps, {
     APP: ({ app }) => app,
     MODE: ({ platform, mode }) => mode ?? platform,
@@ -244,7 +246,7 @@ function appsText(apps: readonly AppData[], now: number): string {
     TITLE: ({ title }) => title,
   });
   const troubles = apps.flatMap((app) =>
-    troublesOf(app, now - RECENT_MS).map((text) => `${app.app} ${text}`),
+    troublesOf(app, now - RECENT_MS, language).map((text) => `${app.app} ${text}`),
   );
   return troubles.length === 0 ? table : `${table}\n${troubles.join("")}`;
 }
@@ -260,15 +262,17 @@ function worstState({ credentials }: AppData): string | undefined {
 }
 
 /** What is wrong with an app, a line each: what failed, and what was revoked early after `since`. */
-function troublesOf({ credentials }: AppData, since: number): string[] {
+function troublesOf({ credentials }: AppData, since: number, language: Language): string[] {
   return Object.entries(credentials).flatMap(([kind, { last_failure, revoked_early }]) => [
-    ...(last_failure ? [lastFailureText(kind, last_failure)] : []),
-    ...(revoked_early && revoked_early.at >= since ? [revokedEarlyText(kind, revoked_early)] : []),
+    ...(last_failure ? [lastFailureText(kind, last_failure, language)] : []),
+    ...(revoked_early && revoked_early.at >= since
+      ? [`${kind}: ${revokedEarlyText(revoked_early)[language]}\n`]
+      : []),
   ]);
 }
 
 /** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
-function appText(app: AppData): string {
+function appText(app: AppData, language: Language): string {
   const credentials = Object.entries(app.credentials);
   return [
     textFields({
@@ -287,20 +291,28 @@ function appText(app: AppData): string {
       "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
       "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
     }),
-    ...troublesOf(app, 0),
+    ...troublesOf(app, 0, language),
     ...(Object.keys(app.calls_today).length === 0 ? [] : [callsText(app.calls_today)]),
   ].join("\n");
 }
 
-function lastFailureText(kind: string, failure: NonNullable<CredentialData["last_failure"]>): string {
+function lastFailureText(
+  kind: string,
+  failure: NonNullable<CredentialData["last_failure"]>,
+  language: Language,
+): string {
   const { code, msg, hint, at, count } = failure;
-  const first = `${kind}: ${plainText(msg)} (code ${code}, ${count}×, ${localTime(at)})\n`;
-  return hint === undefined ? first : `${first}${plainText(hint)}\n`;
+  const say = (text: string) => plainText(halfOf(text, language));
+  const first = `${kind}: ${say(msg)} (code ${code}, ${count}×, ${localTime(at)})\n`;
+  return hint === undefined ? first : `${first}${say(hint)}\n`;
 }
 
-function revokedEarlyText(kind: string, { at, early }: NonNullable<CredentialData["revoked_early"]>): string {
+function revokedEarlyText({ at, early }: NonNullable<CredentialData["revoked_early"]>): Text {
   const minutes = Math.round(early / 60);
-  return `${kind}: 另有程序在获取该应用的token，使其在 ${localTime(at)} 提前${minutes}分钟失效 (another program fetches tokens for this app: at ${localTime(at)} one was revoked ${minutes} min early)\n`;
+  return bilingual(
+    `another program fetches tokens for this app: at ${localTime(at)} one was revoked ${minutes} min early`,
+    `另有程序在获取该应用的token，使其在 ${localTime(at)} 提前${minutes}分钟失效`,
+  );
 }
 
 function callsText(calls: AppData["calls_today"]): string {

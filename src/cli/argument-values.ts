@@ -85,7 +85,9 @@ export function findActions(args: Arguments): readonly Action[] | undefined {
   return findList(args, "actions")?.map((name) => {
     const action = ACTIONS.find((each) => each === name);
     if (action) return action;
-    throw usageError(`--actions: 应为以逗号分隔的 ${ACTIONS.join("、")} (must be of these, comma-separated)`);
+    throw usageError(
+      `--actions: 应为以逗号分隔的 ${ACTIONS.join("、")} (must be of ${ACTIONS.join(", ")}, comma-separated)`,
+    );
   });
 }
 
@@ -93,7 +95,9 @@ export function findActions(args: Arguments): readonly Action[] | undefined {
 export function kindOf(args: Arguments): string {
   const kind = args.find("kind") ?? "access_token";
   if (CREDENTIAL_KINDS.some((each) => each === kind)) return kind;
-  throw usageError(`--kind: 应为 ${CREDENTIAL_KINDS.join("、")} 之一 (must be one of these)`);
+  throw usageError(
+    `--kind: 应为 ${CREDENTIAL_KINDS.join("、")} 之一 (must be one of ${CREDENTIAL_KINDS.join(", ")})`,
+  );
 }
 
 /** The entries of an option that takes a list, comma-separated; undefined without it. A usage error when one is empty. */

@@ -177,6 +177,8 @@ export interface CommandSpec {
   readonly isHidden?: boolean;
   /** Whether it is another name of a command, which works and is left out of the help. */
   readonly isFormer?: boolean;
+  /** Whether it runs on and writes to a log, where anybody reads it: then its failure is told in both languages. */
+  readonly isService?: boolean;
   /** Throws `invalid_parameter` when it was used wrongly. */
   readonly run: (args: Arguments, terminal: Terminal) => Promise<ExitCode>;
 }

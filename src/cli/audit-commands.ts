@@ -8,7 +8,7 @@ import { type Managing, managingCommand } from "./managing.ts";
 import { NewFile } from "./file-arguments.ts";
 import { parseInstant } from "./argument-values.ts";
 import type { Language } from "../config.ts";
-import { localTime, plainText, textTable } from "./terminal.ts";
+import { halfOf, localTime, plainText, textTable } from "./terminal.ts";
 
 const LIMIT_DEFAULT = 50;
 /** The whole chain may be long. */
@@ -152,7 +152,7 @@ async function verifyAudit({ api, show, terminal }: Managing): Promise<ExitCode>
 function filterOf({ args, terminal }: Managing, actions: readonly string[] = []): Record<string, string> {
   const action = args.find("action");
   if (action !== undefined && !actions.includes(action)) {
-    throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of these)`);
+    throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of ${actions.join(", ")})`);
   }
   const texts = ["app", "client", "environment", "action"].flatMap((name) => {
     const text = args.find(name);
@@ -181,11 +181,11 @@ function entriesText(entries: readonly EntryData[]): string {
     ID: ({ id }) => String(id),
     TIME: ({ at }) => localTime(at),
     CLIENT: ({ client }) => client,
-    ENVIRONMENT: ({ environment }) => environment,
-    ADDRESS: ({ address }) => address,
     ACTION: ({ action }) => action,
     APP: ({ app }) => app,
     OUTCOME: ({ outcome }) => outcome,
+    ENVIRONMENT: ({ environment }) => environment,
+    ADDRESS: ({ address }) => address,
     DETAIL: ({ detail }) => detailText(detail),
   });
 }
@@ -223,7 +223,7 @@ function verdictText({ intact, entries, fault, last }: VerdictData, language: La
       zh: `完整：共${entries}条。最后一条：${where || "无"}\n`,
     }[language];
   }
-  const what = plainText(fault?.message ?? "");
+  const what = plainText(halfOf(fault?.message ?? "", language));
   return {
     en: `NOT INTACT at entry ${fault?.id} of ${entries}: ${what}\n`,
     zh: `不完整：共${entries}条，第${fault?.id}条有问题：${what}\n`,

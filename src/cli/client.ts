@@ -102,11 +102,11 @@ export function clientsText(clients: readonly ClientData[]): string {
   return textTable(clients, {
     CLIENT: ({ client }) => client,
     ENVIRONMENT: ({ environment }) => environment,
-    EXPIRES: ({ expires_at }) => localTime(expires_at),
-    RATE: ({ rate_limit }) => rate_limit?.toString(),
-    NETWORKS: ({ networks }) => networks.join(","),
     DELIVERY: ({ delivery }) => delivery,
     POLICY: ({ policy }) => policyText(policy),
+    RATE: ({ rate_limit }) => rate_limit?.toString(),
+    EXPIRES: ({ expires_at }) => localTime(expires_at),
+    NETWORKS: ({ networks }) => networks.join(","),
     GRANTS: ({ grants }) => grants.map(grantText).join("; "),
     ...(clients.some(({ damaged }) => damaged) ? { DAMAGED: ({ damaged }) => damaged?.join(",") } : {}),
   });

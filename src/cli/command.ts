@@ -10,7 +10,7 @@ import {
 } from "./arguments.ts";
 import { loadCommands } from "./commands.ts";
 import { type ExitCode, failureText, isUsageError } from "./exit.ts";
-import { OutputFailure, systemTerminal, type Terminal } from "./terminal.ts";
+import { OutputFailure, systemTerminal, type Terminal, textPairs } from "./terminal.ts";
 import type { Language } from "../config.ts";
 
 /** Options in the place of a command. */
@@ -51,7 +51,7 @@ export async function runCommand(
     if (error instanceof OutputFailure && error.isQuiet) return 1;
     const isUsage = isUsageError(error);
     if (isUsage) terminal.tell(await usageLine(place, args.length === 0, terminal));
-    terminal.tell(failureText(error));
+    terminal.tell(failureText(error, place.spec?.isService ? undefined : terminal.language));
     return isUsage ? 2 : 1;
   }
 }
@@ -144,14 +144,14 @@ function programUsage(commands: readonly CommandSpec[], language: Language): str
   return [
     `${say(WORDS.usage)}accesstoken ${say(WORDS.anyCommand)}\n`,
     say(WORDS.service),
-    ...commandLines(
+    commandLines(
       shown.filter(({ words }) => words.length === 1),
       shown,
       language,
     ),
     "",
     say(WORDS.managing),
-    ...commandLines(
+    commandLines(
       shown.filter(({ words }) => words.length === 2),
       shown,
       language,
@@ -169,7 +169,7 @@ function groupUsage(commands: readonly CommandSpec[], language: Language): strin
   return [
     `${WORDS.usage[language]}accesstoken ${group} ${WORDS.anyCommand[language]}\n`,
     WORDS.commands[language],
-    ...commandLines(commands, commands, language),
+    commandLines(commands, commands, language),
     "",
     WORDS.more[language],
     "",
@@ -203,20 +203,15 @@ function commandLines(
   commands: readonly CommandSpec[],
   alignedWith: readonly CommandSpec[],
   language: Language,
-): string[] {
-  const width = Math.max(...alignedWith.map((spec) => synopsis(spec).length));
-  return commands
+): string {
+  const pairs = commands
     .filter(({ isFormer }) => !isFormer)
-    .map((spec) => pairLine([synopsis(spec), spec.meaning[language]], width));
+    .map((spec) => [synopsis(spec), spec.meaning[language]] as const);
+  return textPairs(pairs, "  ", alignedWith.map(synopsis)).trimEnd();
 }
 
 function section(heading: string, pairs: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.length === 0 ? [] : ["", heading, ...pairs.map((pair) => pairLine(pair, width))];
-}
-
-function pairLine([name, meaning]: readonly [string, string], width: number): string {
-  return `  ${name.padEnd(width)}  ${meaning}`;
+  return pairs.length === 0 ? [] : ["", heading, textPairs(pairs, "  ").trimEnd()];
 }
 
 function synopsis({ words, positionals = [] }: CommandSpec): string {

@@ -5,6 +5,7 @@ const PORTS = { min: 0, max: 65_535 };
 
 const SERVE: CommandSpec = {
   words: ["serve"],
+  isService: true,
   meaning: bilingual("Run the service", "启动服务"),
   options: [
     option(
@@ -26,6 +27,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   { ...SERVE, words: ["start"], isFormer: true },
   {
     words: ["sandbox"],
+  isService: true,
     meaning: bilingual("Run a stand-in for WeChat and WeCom", "启动模拟的微信与企业微信"),
     options: [
       option(
@@ -41,6 +43,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["demo"],
+  isService: true,
     meaning: bilingual("Run both, with sample apps", "同时启动两者，并带示例应用"),
     options: [
       option("--port <n>", "The service's port. Default: PORT, or 3000", "服务端口，默认为PORT或3000"),
@@ -52,6 +55,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["worker"],
+  isService: true,
     meaning: bilingual("One of the processes of serve --workers", "serve --workers 的工作进程"),
     positionals: ["index", "count", "port"].map((name) => ({ name, meaning: bilingual(name, name) })),
     isHidden: true,

@@ -2,7 +2,8 @@ import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { visibleJson } from "../log.ts";
 import { ApiRefusal } from "./api.ts";
-import { OutputFailure, plainText, type Terminal } from "./terminal.ts";
+import { halfOf, OutputFailure, plainText, type Terminal } from "./terminal.ts";
+import type { Language } from "../config.ts";
 
 /** The process's exit code: 0 done, 1 failed, 2 wrong usage, 3 the service or its database is not ready. */
 export type ExitCode = 0 | 1 | 2 | 3;
@@ -14,10 +15,14 @@ export function isUsageError(error: unknown): boolean {
   );
 }
 
-/** The failure as a person reads it: a line, and a second with what to do. */
-export function failureText(error: ServiceError): string {
-  const hint = error.hint === undefined ? "" : `\n${plainText(error.hint)}`;
-  return `accesstoken: ${plainText(error.message)}${error instanceof ApiRefusal ? numbersOf(error) : ""}${hint}`;
+/**
+ * The failure as a person reads it: a line, and a second with what to do. In their language; without one in both, as in a log
+ * that anybody may read.
+ */
+export function failureText(error: ServiceError, language?: Language): string {
+  const say = (text: string) => plainText(language ? halfOf(text, language) : text);
+  const hint = error.hint === undefined ? "" : `\n${say(error.hint)}`;
+  return `accesstoken: ${say(error.message)}${error instanceof ApiRefusal ? numbersOf(error) : ""}${hint}`;
 }
 
 function numbersOf({ envelope }: ApiRefusal): string {
@@ -41,7 +46,7 @@ export async function showFailure(error: unknown, terminal: Terminal, isJson: bo
   if (!(error instanceof ServiceError) || isUsageError(error) || error instanceof OutputFailure) throw error;
   const answer = error instanceof ApiRefusal ? error.envelope : failureEnvelope(error, "");
   if (isJson) await terminal.print(jsonText(answer));
-  else terminal.tell(failureText(error));
+  else terminal.tell(failureText(error, terminal.language));
   return error.code === "unavailable" || error.code === "store_unusable" ? 3 : 1;
 }
 

@@ -5,7 +5,7 @@ import { Secret } from "../secret.ts";
 import { syncFolderOf } from "../store/durable-files.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
 import { type Arguments, usageError, bilingual } from "./arguments.ts";
-import type { Terminal } from "./terminal.ts";
+import { halfOf, type Terminal } from "./terminal.ts";
 
 /** The option that names a file with an app's secret. */
 export const SECRET_FILE = "secret-file";
@@ -71,7 +71,8 @@ function readFile(option: string, file: string, terminal: Terminal): string {
   try {
     const facts = statSync(file);
     if (facts.isFile() && facts.size > MAX_BYTES) return "";
-    if (facts.isFile()) warnOfFilePermissions([file]).forEach((line) => terminal.tell(line));
+    if (facts.isFile())
+      warnOfFilePermissions([file]).forEach((line) => terminal.tell(halfOf(line, terminal.language)));
     return readFileSync(file, "utf8");
   } catch (error) {
     const { code = "unknown" } = error as { code?: string };

@@ -128,7 +128,7 @@ async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Termin
   return new LocalTransport({
     mayCreate: spec.mayCreate ?? false,
     newDatabase: spec.mayCreate === true && args.isSet(NEW_DATABASE.name),
-    onKeyCreated: (path) => terminal.tell(keyNotice(path)),
+    onKeyCreated: (path) => terminal.tell(keyNotice(path)[terminal.language]),
     onCreate: (path) =>
       terminal.tell(
         { en: `A new database is made: ${path}`, zh: `正在新建数据库 ${path}` }[terminal.language],

@@ -126,7 +126,11 @@ function watched(
 function unreachable(origin: string, cause: unknown): ServiceError {
   const { name = "", code = "" } = cause as { name?: string; code?: string };
   if (name === "TimeoutError") {
-    return new ServiceError("unavailable", `${origin} 未在时限内应答 (did not answer in time)`, { cause });
+    return new ServiceError("unavailable", `${origin} 未在时限内应答 (${origin} did not answer in time)`, {
+      cause,
+    });
   }
-  return new ServiceError("unavailable", `无法连接 ${origin} (can't connect: ${code || name})`, { cause });
+  return new ServiceError("unavailable", `无法连接 ${origin} (can't connect to ${origin}: ${code || name})`, {
+    cause,
+  });
 }

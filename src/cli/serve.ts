@@ -57,7 +57,8 @@ function loggedEvents({ logLevel }: Config): EventBus {
 }
 
 function noticeKey(path: string): void {
-  console.error(keyNotice(path));
+  const { zh, en } = keyNotice(path);
+  console.error(`${zh}\n${en}`);
 }
 
 /** How long the sum of all workers' numbers is waited for before this one's own must do. */

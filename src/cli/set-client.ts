@@ -117,7 +117,7 @@ function findOneOf<T extends string>(args: Arguments, option: string, known: rea
   const text = args.find(option);
   const found = known.find((each) => each === text);
   if (text === undefined || found) return found;
-  throw usageError(`--${option}: 应为 ${known.join("、")} 之一 (must be one of these)`);
+  throw usageError(`--${option}: 应为 ${known.join("、")} 之一 (must be one of ${known.join(", ")})`);
 }
 
 function checkNetwork(text: string): void {

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Language, preferredLanguage } from "../config.ts";
 import { DECEPTIVE } from "../log.ts";
 import { ServiceError } from "../errors.ts";
+import type { Text } from "./arguments.ts";
 import type { ReadStream, WriteStream } from "node:tty";
 
 /** A command's input and output. Tests bring their own. */
@@ -132,7 +133,19 @@ async function prompt(
 // oxlint-disable-next-line no-control-regex -- they are what must go
 const CONTROL = /[\u0000-\u001f]/g;
 
-/** A line for each of `rows`, aligned in columns under their headings. Every text is made `plainText`. */
+/** Nothing that is printed in columns is wider. */
+const MAX_WIDTH = 100;
+/** What goes on below itself has so much room at least. */
+const MIN_WIDTH = 20;
+/** Before what continues a row. */
+const INDENT = "    ";
+const GAP = "  ";
+
+/**
+ * A line for each of `rows`, aligned in columns under their headings. Every text is made `plainText`.
+ *
+ * The columns that don't fit into 100 characters stand below the others; a Chinese character counts two.
+ */
 export function textTable<Row>(
   rows: readonly Row[],
   columns: Readonly<Record<string, (row: Row) => string | undefined>>,
@@ -141,14 +154,68 @@ export function textTable<Row>(
   const texts = Object.values(columns);
   const cells = [headings, ...rows.map((row) => texts.map((textOf) => plainText(textOf(row) || "-")))];
   const widths = headings.map((_, n) => Math.max(...cells.map((row) => Bun.stringWidth(row[n] ?? ""))));
-  return cells.map((row) => line(row, widths)).join("");
+  const starts = lineStarts(widths);
+  const linesOf = (row: readonly string[]) =>
+    starts.map((start, n) => {
+      const part = row.slice(start, starts[n + 1]);
+      const isBare = n > 0 && part.every((cell) => cell === "-");
+      return isBare ? "" : line(part, widths.slice(start), n === 0 ? "" : INDENT);
+    });
+  return cells.map((row) => linesOf(row).join("")).join("");
 }
 
 /** Names and their values, a line each; without those that have none. */
 export function textFields(fields: Readonly<Record<string, string | undefined>>): string {
-  const rows = Object.entries(fields).flatMap(([name, value]) => (value ? [[name, plainText(value)]] : []));
-  const width = Math.max(0, ...rows.map(([name = ""]) => Bun.stringWidth(name)));
-  return rows.map((row) => line(row, [width, 0])).join("");
+  return textPairs(
+    Object.entries(fields).flatMap(([name, value]) => (value ? [[name, plainText(value)]] : [])),
+  );
+}
+
+/** The same of our own texts, each line behind `indent`; `alignedWith` are names that are shown elsewhere, too. */
+export function textPairs(
+  pairs: readonly (readonly [string, string])[],
+  indent = "",
+  alignedWith: readonly string[] = [],
+): string {
+  const width = Math.max(
+    0,
+    ...[...pairs.map(([name]) => name), ...alignedWith].map((name) => Bun.stringWidth(name)),
+  );
+  return pairs.map((pair) => line(pair, [width], indent)).join("");
+}
+
+/** Where the lines of a row begin: the numbers of their first columns. */
+function lineStarts(widths: readonly number[]): number[] {
+  let used = 0;
+  return widths.flatMap((width, n) => {
+    used += GAP.length + width;
+    if (n > 0 && used <= MAX_WIDTH) return [];
+    used = (n === 0 ? 0 : INDENT.length) + width;
+    return [n];
+  });
+}
+
+/** `text` in pieces that are no wider than `width`: cut after a blank or a comma, else where it has to be. */
+function wrapText(text: string, width: number): string[] {
+  const pieces: string[] = [];
+  let rest = text;
+  while (Bun.stringWidth(rest) > width) {
+    // A wide character across the end is still in the slice.
+    const slice = Bun.sliceAnsi(rest, 0, width);
+    const most = Bun.stringWidth(slice) > width ? Bun.sliceAnsi(rest, 0, width - 1) : slice;
+    const cut = Math.max(...[..." ,，、；。"].map((mark) => most.lastIndexOf(mark))) + 1 || most.length || 1;
+    pieces.push(rest.slice(0, cut).trimEnd());
+    rest = rest.slice(cut);
+  }
+  return [...pieces, rest];
+}
+
+/** A line in both languages: where it belongs, as `PORT: `; Chinese; English in parentheses; what follows both. */
+const BOTH_HALVES = /^((?:[\x20-\x7e]*: )?)(.*\p{Script=Han}.*?) \(([^\p{Script=Han}\n]*)\)([^()\n]*)$/gmu;
+
+/** Of a message in both languages, as `中文 (English)`, the half in that language. Any other text stays. */
+export function halfOf(text: string, language: Language): string {
+  return text.replaceAll(BOTH_HALVES, language === "zh" ? "$1$2$4" : "$1$3$4");
 }
 
 /** `text` without control characters and what else could deceive the eye: it comes from outside. */
@@ -156,11 +223,15 @@ export function plainText(text: string): string {
   return text.replaceAll(CONTROL, "�").replaceAll(DECEPTIVE, "�");
 }
 
-function line(cells: readonly string[], widths: readonly number[]): string {
-  const padded = cells.map(
-    (cell, n) => cell + " ".repeat(Math.max(0, (widths[n] ?? 0) - Bun.stringWidth(cell))),
-  );
-  return `${padded.join("  ").trimEnd()}\n`;
+/** The cells in a line; a last one that is too wide goes on below its beginning. */
+function line(cells: readonly string[], widths: readonly number[], indent = ""): string {
+  const before = cells
+    .slice(0, -1)
+    .map((cell, n) => cell + " ".repeat(Math.max(0, (widths[n] ?? 0) - Bun.stringWidth(cell))) + GAP)
+    .join("");
+  const margin = Bun.stringWidth(indent + before);
+  const pieces = wrapText(cells.at(-1) ?? "", Math.max(MIN_WIDTH, MAX_WIDTH - margin));
+  return `${indent}${before}${pieces.join(`\n${" ".repeat(margin)}`)}`.trimEnd() + "\n";
 }
 
 /** An instant in this machine's zone, to the second, as `2027-01-31T08:00:00+08:00`. `at` is in epoch milliseconds. */
@@ -180,9 +251,9 @@ function twoDigits(number: number): string {
 }
 
 /** What a person must know when a new master key was made at `path`. */
-export function keyNotice(path: string): string {
-  return [
-    `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
-    `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
-  ].join("\n");
+export function keyNotice(path: string): Text {
+  return {
+    en: `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
+    zh: `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,
+  };
 }

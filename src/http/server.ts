@@ -204,14 +204,17 @@ export function cannotListen(error: unknown, host: string, port: number): Servic
   if (code === "EADDRNOTAVAIL") {
     return new ServiceError(
       "invalid_config",
-      `HOST: ${host} 不是本机的地址 (is no address of this machine; 0.0.0.0 or :: listens on all)`,
+      `HOST: ${host} 不是本机的地址 (${host} is no address of this machine; 0.0.0.0 or :: listens on all)`,
     );
   }
   if (code === "EINVAL") {
     return new ServiceError(
       "invalid_config",
-      `HOST: 无法解析 ${host}，请填写本机的地址 (can't be resolved: give an address of this machine)`,
+      `HOST: 无法解析 ${host}，请填写本机的地址 (${host} can't be resolved: give an address of this machine)`,
     );
   }
-  return new ServiceError("invalid_config", `HOST: 无法监听 ${host}:${port} (can't listen: ${code})`);
+  return new ServiceError(
+    "invalid_config",
+    `HOST: 无法监听 ${host}:${port} (can't listen on ${host}:${port}: ${code})`,
+  );
 }

@@ -107,7 +107,7 @@ export class Resealing {
       if (column.forget !== undefined) return undefined;
       throw new ServiceError(
         "store_unusable",
-        `${place.table}.${place.column}（${place.row}）无法解密，主密钥轮换已停止，没有丢失任何数据；请修复后再次执行 (does not open, so the rotation has stopped; nothing is lost; fix it and run it again)`,
+        `${place.table}.${place.column}（${place.row}）无法解密，主密钥轮换已停止，没有丢失任何数据；请修复后再次执行 (${place.table}.${place.column} of ${place.row} does not open, so the rotation has stopped; nothing is lost; fix it and run it again)`,
       );
     }
   }

@@ -5,7 +5,7 @@ import { ACTIONS } from "../../src/access/client.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { ManualTerminal } from "../support/manual-terminal.ts";
-import { CliHarness, runAlone } from "./cli-harness.ts";
+import { CliHarness, runAlone, withoutBlanks } from "./cli-harness.ts";
 
 const ENTRY = {
   id: 7,
@@ -36,11 +36,27 @@ test("entries are listed a line each, as many as --limit says, from as many page
   expect(entries.map(({ id }) => id)).toEqual(Array.from({ length: 250 }, (_, n) => 1000 - n));
   expect(next).toBe(751);
   expect(world.asked).toEqual(["GET /v1/audit?limit=200", "GET /v1/audit?limit=50&before=801"]);
-  const [head, first] = (await world.run(["audit", "list"])).stdout.split("\n");
-  expect(head).toMatch(/^ID +TIME +CLIENT +ENVIRONMENT +ADDRESS +ACTION +APP +OUTCOME +DETAIL$/);
-  expect(first).toMatch(
-    /^1000 +20\S+ +bot +dev +10\.0\.0\.7 +app\.updated +wx1 +ok +title=商城 disabled=true$/,
+  expect((await world.run(["audit", "list"])).stdout).toMatch(
+    /^ID +TIME +CLIENT +ACTION +APP +OUTCOME +ENVIRONMENT +ADDRESS\n +DETAIL\n1000 +20\S+ +bot +app\.updated +wx1 +ok +dev +10\.0\.0\.7\n +title=商城 disabled=true\n/,
   );
+});
+
+test("entries with long names and Chinese titles fit into 100 columns, and are whole", async () => {
+  const long = {
+    ...ENTRY,
+    ...{ id: 1_234_567, client: "order-service-backend-production", environment: "pre-production" },
+    ...{ address: "2001:db8:85a3:8d3:1319:8a2e:370:7348", action: "app.secret_verified" },
+    ...{
+      app: "ww0123456789abcdef_1000002",
+      detail: { title: "微信商城旗舰店官方公众号".repeat(6), of: "bot" },
+    },
+  };
+  await using world = new CliHarness(() => ({ entries: [long, ENTRY] }));
+  const { stdout } = await world.run(["audit", "list"]);
+  for (const line of stdout.split("\n")) expect(Bun.stringWidth(line)).toBeLessThanOrEqual(100);
+  const { client, address, app, environment, action } = long;
+  for (const text of [client, address, app, environment, action]) expect(stdout).toContain(text);
+  expect(withoutBlanks(stdout)).toContain(`title=${long.detail.title}of=bot`);
 });
 
 test("no entry shows a person epoch milliseconds or JSON", async () => {
@@ -53,7 +69,7 @@ test("no entry shows a person epoch milliseconds or JSON", async () => {
   await using world = new CliHarness(() => ({ entries: [{ ...ENTRY, detail }] }));
   const { stdout } = await world.run(["audit", "list"]);
   expect(stdout).toMatch(
-    /expires_at=2027-01-3\S+ before=2027-01-3\S+ since=- entries=3 title=a grants=\(apps=wx1,wx2 actions=login\) networks=-\n$/,
+    /expires_at=2027-01-3\S+ before=2027-01-3\S+ since=- entries=3 title=a\n +grants=\(apps=wx1,wx2 actions=login\) networks=-\n$/,
   );
 });
 
@@ -100,11 +116,11 @@ test.each([
 ])("audit %s knows its actions: they are in its help, and another is exit code 2", async (word, actions) => {
   await using world = new CliHarness(() => ({ entries: [], usage: [], reads: [] }));
   const { stdout } = await runAlone(["help", "audit", word]);
-  expect(stdout).toContain(actions.join(", "));
+  expect(withoutBlanks(stdout)).toContain(actions.join(","));
   for (const action of ["nonsense", "", actions === ACTIONS ? "app.updated" : "token:read"]) {
     const { code, stderr } = await world.run(["audit", word, "--action", action]);
     expect(code).toBe(2);
-    expect(stderr).toContain(`\naccesstoken: --action: 应为 ${actions.join("、")} 之一`);
+    expect(stderr).toContain(`\naccesstoken: --action: must be one of ${actions.join(", ")}`);
   }
   expect(world.arrived).toEqual([]);
   for (const action of actions) {

@@ -82,6 +82,11 @@ export async function runAlone(args: readonly string[], options: HandTerminalOpt
   return { code, stdout: terminal.stdout, stderr: terminal.stderr, questions: terminal.questions };
 }
 
+/** `text` as it was before it was broken into lines. */
+export function withoutBlanks(text: string): string {
+  return text.replaceAll(/\s+/g, "");
+}
+
 /** Shell scripts that run their arguments with a standard output that can't be written to. */
 export const FULL_DISK = `exec "$@" >/dev/full`;
 export const CLOSED_PIPE = `mkfifo gone && { sleep 0 <gone & } && exec 3>gone && wait && rm gone && exec "$@" >&3 3>&-`;

@@ -77,8 +77,8 @@ test("a key that can't be written to its file is revoked", async () => {
   await using child = new Child(shell, { cwd: world.folder });
   expect(await child.exited()).toBe(3);
   expect(child.stdout + child.stderr).not.toContain(API_KEY);
-  expect(child.stderr).toContain("could not be written to the file)\n");
-  expect(child.stderr).toContain(`key ${NAME} was revoked)`);
+  expect(child.stderr).toContain("could not be written to the file\n");
+  expect(child.stderr).toContain(`key ${NAME} was revoked\n`);
   expect(world.asked).toEqual(["POST /v1/clients/bot/keys", `DELETE /v1/clients/bot/keys/${NAME}`]);
   expect(existsSync(world.path("out"))).toBe(false);
 });
@@ -93,7 +93,7 @@ test("a key that can be neither written to its file nor revoked is named as one 
   await using child = new Child(shell, { cwd: world.folder });
   expect(await child.exited()).toBe(3);
   expect(child.stderr).toEndWith(
-    ` (key ${NAME} could not be revoked and is still active: accesstoken keys revoke bot ${NAME})\n`,
+    `\nkey ${NAME} could not be revoked and is still active: accesstoken keys revoke bot ${NAME}\n`,
   );
   expect(existsSync(world.path("out"))).toBe(false);
 });
@@ -111,7 +111,7 @@ test.each([
     await using child = new Child(["sh", "-c", script, "sh", ...FROM_SOURCE, ...args], { cwd: world.folder });
     expect(await child.exited()).toBe(1);
     expect(child.stderr.trimEnd().split("\n")).toEqual([
-      expect.stringContaining(`standard output can't be written to: ${reason})`),
+      expect.stringContaining(`standard output can't be written to: ${reason}`),
       expect.stringContaining(`key ${NAME} is active and in the file of --out`),
     ]);
     expect(readFileSync(world.path(`out${n}`), "utf8")).toBe(`${API_KEY}\n`);
@@ -130,7 +130,7 @@ test.each([
     await using child = new Child(["sh", "-c", script, "sh", ...FROM_SOURCE, ...args], { cwd: world.folder });
     expect(await child.exited()).toBe(1);
     expect(child.stderr.trimEnd().split("\n")).toEqual([
-      expect.stringContaining(`standard output can't be written to: ${reason})`),
+      expect.stringContaining(`standard output can't be written to: ${reason}`),
       expect.stringContaining(`key ${NAME} was revoked`),
     ]);
     expect(world.asked).toEqual(["POST /v1/clients/bot/keys", `DELETE /v1/clients/bot/keys/${NAME}`]);
@@ -220,10 +220,7 @@ test("a rolled key says which one it replaces and when that ends, also when this
 
 test.each([
   [[OLD], "there is no active key"],
-  [
-    [KEY, { ...KEY, key: "ats_Other000" }],
-    `there are several active keys, say which): ${NAME}, ats_Other000`,
-  ],
+  [[KEY, { ...KEY, key: "ats_Other000" }], `there are several active keys, say which: ${NAME}, ats_Other000`],
 ])("with the keys %j one must be named: exit code 2", async (list, line) => {
   await using world = new CliHarness((request) => keys(request, list));
   const { code, stderr } = await world.run(["keys", "roll", "bot"]);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { jsonText } from "../../src/cli/exit.ts";
-import { localTime, textFields, textTable } from "../../src/cli/terminal.ts";
+import { halfOf, localTime, textFields, textTable } from "../../src/cli/terminal.ts";
 import { parseDuration, parseInstant } from "../../src/cli/argument-values.ts";
 
 const NOW = Date.UTC(2027, 0, 15, 12);
@@ -77,6 +77,46 @@ test("columns are aligned by what is seen, Chinese being twice as wide", () => {
     ),
   ).toBe(["APP   TITLE  END", "wx1   商城   x", "wx22  -      y", "-     shop   -", ""].join("\n"));
   expect(textFields({ app: "wx1", nothing: undefined, 名称: "商城" })).toBe("app   wx1\n名称  商城\n");
+});
+
+test("what does not fit into 100 columns stands below, whole, and only what is wider than a line is cut", () => {
+  const row = { app: "w".repeat(40), title: "商城".repeat(12), end: `${"e".repeat(60)},${"f".repeat(50)}` };
+  const bare = { app: "wx1", title: "-", end: "" };
+  const columns = {
+    APP: ({ app }: typeof row) => app,
+    TITLE: ({ title }: typeof row) => title,
+    END: ({ end }: typeof row) => end,
+  };
+  expect(textTable([row, bare], columns).split("\n")).toEqual([
+    `APP${" ".repeat(39)}TITLE`,
+    "    END",
+    `${row.app}  ${row.title}`,
+    `    ${"e".repeat(60)},`,
+    `    ${"f".repeat(50)}`,
+    `wx1${" ".repeat(39)}-`,
+    "",
+  ]);
+  expect(textFields({ names: "一".repeat(60) }).split("\n")).toEqual([
+    `names  ${"一".repeat(46)}`,
+    `       ${"一".repeat(14)}`,
+    "",
+  ]);
+});
+
+test.each([
+  ["没有该应用 (no such app)", "没有该应用", "no such app"],
+  ["--rate: 应为1到10的整数 (must be an integer)", "--rate: 应为1到10的整数", "--rate: must be an integer"],
+  ["有多个密钥 (several keys, say which): a, b", "有多个密钥: a, b", "several keys, say which: a, b"],
+  [
+    "请用 apps add (all) 添加 (add it by `apps add` (all))",
+    "请用 apps add (all) 添加",
+    "add it by `apps add` (all)",
+  ],
+  ["PORT: 甲 (one)\nHOST: 乙 (two)", "PORT: 甲\nHOST: 乙", "PORT: one\nHOST: two"],
+  ["invalid ip 1.2.3.4 (rid: 1)", "invalid ip 1.2.3.4 (rid: 1)", "invalid ip 1.2.3.4 (rid: 1)"],
+  ["商城", "商城", "商城"],
+])("of %j one half is shown in each language", (text, zh, en) => {
+  expect([halfOf(text, "zh"), halfOf(text, "en")]).toEqual([zh, en]);
 });
 
 test("what others wrote can't steer the terminal", () => {

@@ -73,7 +73,7 @@ test("token get asks for as much life as the service takes, and its help tells h
 });
 
 test.each([
-  [["get", "wx1", "--kind", "session_key"], "must be one of these"],
+  [["get", "wx1", "--kind", "session_key"], "must be one of access_token, "],
   [["get", "wx1", "--min-ttl", "241"], "240 seconds at most"],
   [["get", "wx1", "--min-ttl", "5m"], "240 seconds at most"],
   [["refresh", ".."], "must be an appid"],

@@ -191,7 +191,7 @@ function missingKey(options: UnlockOptions): ServiceError {
 function lostDatabase(options: UnlockOptions): ServiceError {
   return new ServiceError(
     "store_unusable",
-    `DATABASE_URL file:${options.path}: 数据库不存在或为空，而主密钥（${originOf(options)}）已存在；请检查路径和挂载，或从备份恢复；确要新建时加 --new-database (there is no database, or an empty file, but its master key is there: check path and mounts, or restore a backup; to begin anew, give --new-database)`,
+    `DATABASE_URL file:${options.path}: 数据库不存在或为空，而主密钥（${originOf(options)}）已存在；请检查路径和挂载，或从备份恢复；确要新建时加 --new-database (there is no database, or an empty file, but its master key ${originOf(options)} is there: check path and mounts, or restore a backup; to begin anew, give --new-database)`,
   );
 }
 
