@@ -167,9 +167,11 @@ export class ClientAdministration {
 
   #checkExpiry(expiresAt: number | undefined): void {
     if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
+    // Seconds in the place of milliseconds show as a day of 1970.
+    const end = new Date(expiresAt).toISOString();
     throw new ServiceError(
       "invalid_parameter",
-      "expires_at应为将来的毫秒时间戳 (expires_at must be in the future, in epoch milliseconds)",
+      `expires_at为 ${end}，已经过去，应为将来的时间 (expires_at is ${end}, which has passed: give a time to come)`,
     );
   }
 

@@ -49,6 +49,8 @@ export interface ApiKeyRecord {
   readonly createdAt: number;
   readonly expiresAt: number | undefined;
   readonly revokedAt: number | undefined;
+  /** The prefix of the key that was made in its place. */
+  readonly replacedBy?: string | undefined;
   /** To the minute, as far as it is stored. */
   readonly lastUsedAt: number | undefined;
   /** Whether the store can't read all of it: then it is accepted no more. */

@@ -262,6 +262,12 @@ const keyFields = {
   created_at: Type.Integer(),
   expires_at: Type.Optional(Type.Integer()),
   revoked_at: Type.Optional(Type.Integer()),
+  replaced_by: Type.Optional(
+    Type.String({
+      description:
+        "The key that was made in its place by a roll; it ends at `expires_at`. 滚动更换时取代它的密钥；它于 `expires_at` 失效。",
+    }),
+  ),
   last_used_at: Type.Optional(Type.Integer({ description: "To the minute. 精确到分钟。" })),
 };
 

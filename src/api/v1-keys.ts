@@ -75,7 +75,7 @@ export function keyRoutes({ access, clients, clientAdministration: administratio
 
 /** A key as it is shown at `now` (epoch milliseconds). */
 export function keyFieldsAt(record: ApiKeyRecord, now: number) {
-  const { prefix, label, createdAt, expiresAt, revokedAt, lastUsedAt } = record;
+  const { prefix, label, createdAt, expiresAt, revokedAt, replacedBy, lastUsedAt } = record;
   const end = revokedAt !== undefined ? "revoked" : record.isDamaged ? "damaged" : "expired";
   return {
     key: prefix,
@@ -84,6 +84,7 @@ export function keyFieldsAt(record: ApiKeyRecord, now: number) {
     created_at: createdAt,
     expires_at: expiresAt,
     revoked_at: revokedAt,
+    replaced_by: replacedBy,
     last_used_at: lastUsedAt,
   };
 }

@@ -27,7 +27,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   { ...SERVE, words: ["start"], isFormer: true },
   {
     words: ["sandbox"],
-  isService: true,
+    isService: true,
     meaning: bilingual("Run a stand-in for WeChat and WeCom", "启动模拟的微信与企业微信"),
     options: [
       option(
@@ -43,7 +43,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["demo"],
-  isService: true,
+    isService: true,
     meaning: bilingual("Run both, with sample apps", "同时启动两者，并带示例应用"),
     options: [
       option("--port <n>", "The service's port. Default: PORT, or 3000", "服务端口，默认为PORT或3000"),
@@ -55,7 +55,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
   },
   {
     words: ["worker"],
-  isService: true,
+    isService: true,
     meaning: bilingual("One of the processes of serve --workers", "serve --workers 的工作进程"),
     positionals: ["index", "count", "port"].map((name) => ({ name, meaning: bilingual(name, name) })),
     isHidden: true,

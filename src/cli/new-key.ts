@@ -125,6 +125,9 @@ export function keysText(keys: readonly KeyData[]): string {
     CREATED: ({ created_at }) => localTime(created_at),
     EXPIRES: ({ revoked_at, expires_at }) => localTime(revoked_at ?? expires_at),
     "LAST USED": ({ last_used_at }) => localTime(last_used_at),
+    ...(keys.some(({ replaced_by }) => replaced_by)
+      ? { "REPLACED BY": ({ replaced_by }: KeyData) => replaced_by }
+      : {}),
     LABEL: ({ label }) => label,
   });
 }

@@ -239,6 +239,8 @@ export const apiKeys = sqliteTable(
     createdAt: integer("created_at").notNull(),
     expiresAt: integer("expires_at"),
     revokedAt: integer("revoked_at"),
+    /** The prefix of the key that was made in its place; null where none was. */
+    replacedBy: text("replaced_by"),
     /** To the minute. */
     lastUsedAt: integer("last_used_at"),
   },

@@ -141,7 +141,12 @@ export class SqlClientStore implements ClientStore {
         isNull(apiKeys.revokedAt),
       );
       const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${endsAt}), ${endsAt})`;
-      const old = await queries.update(apiKeys).set({ expiresAt }).where(isLive).returning().get();
+      const old = await queries
+        .update(apiKeys)
+        .set({ expiresAt, replacedBy: next.prefix })
+        .where(isLive)
+        .returning()
+        .get();
       if (!old) throw noSuchKey();
       await cutOff(queries, await find(queries, next.client));
       await insertKey(queries, next);
@@ -296,15 +301,18 @@ function isNetwork(text: string): boolean {
 
 function toKey(stored: typeof apiKeys.$inferSelect): ApiKeyRecord {
   const { row, damaged } = checkRow(apiKeys, stored);
-  const { prefix, client, digest, label, createdAt, expiresAt, revokedAt, lastUsedAt } = row;
-  // When it was last used is for people alone.
+  const { prefix, client, digest, label, createdAt, expiresAt, revokedAt, replacedBy, lastUsedAt } = row;
+  // When it was last used, and what replaced it, is for people alone.
   const isWhole =
-    damaged.every((name) => name === "last_used_at") && DIGEST.test(digest) && PREFIX.test(prefix);
+    damaged.every((name) => name === "last_used_at" || name === "replaced_by") &&
+    DIGEST.test(digest) &&
+    PREFIX.test(prefix);
   return {
     ...{ prefix, client, digest, label, createdAt },
     expiresAt: expiresAt ?? undefined,
     // Whatever stands there, it was revoked.
     revokedAt: stored.revokedAt === null ? undefined : (revokedAt ?? 0),
+    replacedBy: replacedBy ?? undefined,
     lastUsedAt: lastUsedAt ?? undefined,
     ...(isWhole ? {} : { isDamaged: true }),
   };

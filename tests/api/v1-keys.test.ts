@@ -96,6 +96,11 @@ test("P7: a rolled key goes on beside the new one for the overlap, by the clock"
         detail: { key: rolled.data["key"], in_place_of: old.prefix, old_ends_at: endsAt },
       },
     ]);
+    const { keys } = (await t.at.ask("GET", BOT_KEYS)).data as { keys: { key: string }[] };
+    expect(keys.find(({ key }) => key === old.prefix)).toMatchObject({
+      replaced_by: rolled.data["key"],
+      expires_at: endsAt,
+    });
     const next = String(rolled.data["api_key"]);
     t.world.clock.advance(Math.max(0, ms - 1));
     expect([overlap, await t.statusWith(old.key)]).toEqual([overlap, ms === 0 ? 401 : 200]);
@@ -146,7 +151,12 @@ test("a key for a while stays one when it is rolled, and the audit tells when th
 test("an end that does not lie ahead is refused, so that seconds are not taken for milliseconds", async () => {
   await using t = await botWorld();
   for (const expires_at of [5, t.world.clock.now(), Math.floor(t.world.clock.now() / 1000)]) {
-    expect((await t.at.ask("POST", BOT_KEYS, { label: "short", expires_at })).status).toBe(400);
+    const { status, msg } = await t.at.ask("POST", BOT_KEYS, { label: "short", expires_at });
+    expect([status, msg]).toEqual([
+      400,
+      expect.stringContaining(`expires_at is ${new Date(expires_at).toISOString()}`),
+    ]);
+    expect(msg).not.toMatch(/\d{9}/);
     expect((await t.at.ask("POST", CLIENTS, { ...NEW_BOT, client: "short", expires_at })).status).toBe(400);
   }
 });

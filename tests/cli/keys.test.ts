@@ -236,6 +236,14 @@ test("keys are listed a line each, a revoked one with its end", async () => {
   expect(second).toMatch(new RegExp(`^${NAME} +active +\\S+ +- +- +ci$`));
 });
 
+test("a rolled key is listed with what replaced it, and when it ends", async () => {
+  const rolled = { ...OLD, state: "active", revoked_at: undefined, expires_at: Date.UTC(2027, 0, 31) };
+  await using world = new CliHarness((request) => keys(request, [{ ...rolled, replaced_by: NAME }, KEY]));
+  const { stdout } = await world.run(["keys", "list", "bot"]);
+  expect(stdout).toMatch(/^KEY +STATE +CREATED +EXPIRES +LAST USED +REPLACED BY\n? +LABEL\n/);
+  expect(stdout).toMatch(RegExp(`ats_Old00000 +active +\\S+ +2027-01-3\\S+ +- +${NAME}\\n? +old\n`));
+});
+
 test("a key is revoked by its public name", async () => {
   await using world = new CliHarness(() => ({}));
   expect(await world.run(["keys", "revoke", "bot", NAME])).toMatchObject({

@@ -149,7 +149,7 @@ export function clientStoreContract(kind: string, open: OpenStore): void {
     ]);
     await clients.revokeKey("plain", NEXT.prefix, 11, entry("key.revoked"));
     expect(await keys()).toEqual([
-      { ...KEY, expiresAt: endsAt, lastUsedAt: 9 },
+      { ...KEY, expiresAt: endsAt, replacedBy: NEXT.prefix, lastUsedAt: 9 },
       { ...NEXT, expiresAt: 11, revokedAt: 11 },
     ]);
     await clients.remove("plain", 1, entry("client.deleted"));
