@@ -112,11 +112,11 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Print a script for completion in the shell", "输出命令行补全脚本"),
     notes: [
       bilingual(
-        "For this shell: source <(accesstoken completion bash)",
-        "在当前shell中启用：source <(accesstoken completion bash)",
+        "For this shell: source <(accesstoken completion bash), the same with zsh; in fish: accesstoken completion fish | source",
+        "在当前shell中启用：source <(accesstoken completion bash)，zsh同理；fish：accesstoken completion fish | source",
       ),
     ],
-    positionals: [{ name: "shell", meaning: bilingual("bash", "bash") }],
+    positionals: [{ name: "shell", meaning: bilingual("bash, zsh or fish", "bash、zsh 或 fish") }],
     run: async (args, terminal) =>
       (await import("./completion.ts")).runCompletion(args.get("shell"), await loadCommands(), terminal),
   },

@@ -203,7 +203,7 @@ function wrapText(text: string, width: number): string[] {
     // A wide character across the end is still in the slice.
     const slice = Bun.sliceAnsi(rest, 0, width);
     const most = Bun.stringWidth(slice) > width ? Bun.sliceAnsi(rest, 0, width - 1) : slice;
-    const cut = Math.max(...[..." ,，、；。"].map((mark) => most.lastIndexOf(mark))) + 1 || most.length || 1;
+    const cut = (/^.*[ ,，、；。]/.exec(most)?.[0] ?? most).length || 1;
     pieces.push(rest.slice(0, cut).trimEnd());
     rest = rest.slice(cut);
   }
