@@ -109,7 +109,8 @@ function readText(path: string | undefined): string {
   } catch (error) {
     const { code = "unknown" } = error as { code?: string };
     if (code === "ENOENT" && path === undefined) return "";
-    throw invalid("ENV_FILE", `无法读取 ${path ?? ".env"} (can't be read: ${code})`);
+    const file = path ?? ".env";
+    throw invalid("ENV_FILE", `无法读取 ${file} (${file} can't be read: ${code})`);
   }
 }
 

@@ -237,13 +237,15 @@ function named<T>(path: string, work: () => T): T {
     return work();
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw code === "EEXIST" ? occupied(path) : usageError(`--out: ${path} 无法使用 (can't be used: ${code})`);
+    throw code === "EEXIST"
+      ? occupied(path)
+      : usageError(`--out: ${path} 无法使用 (${path} can't be used: ${code})`);
   }
 }
 
 function occupied(path: string): ServiceError {
   return usageError(
-    `--out: ${path} 已存在；续期请用 --renew，重新生成CA请用 --force，之后所有调用方都须信任新的CA (exists already: --renew makes a new server certificate; --force a new CA, which every caller must then trust)`,
+    `--out: ${path} 已存在；续期请用 --renew，重新生成CA请用 --force，之后所有调用方都须信任新的CA (${path} exists already: --renew makes a new server certificate; --force a new CA, which every caller must then trust)`,
   );
 }
 

@@ -2,7 +2,6 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Language, preferredLanguage } from "../config.ts";
 import { DECEPTIVE } from "../log.ts";
 import { ServiceError } from "../errors.ts";
-import type { Text } from "./arguments.ts";
 import type { ReadStream, WriteStream } from "node:tty";
 
 /** A command's input and output. Tests bring their own. */
@@ -251,7 +250,7 @@ function twoDigits(number: number): string {
 }
 
 /** What a person must know when a new master key was made at `path`. */
-export function keyNotice(path: string): Text {
+export function keyNotice(path: string): Readonly<Record<Language, string>> {
   return {
     en: `A master key was made: ${path}. Losing it loses the data: back it up, and not beside backups of the database.`,
     zh: `已生成主密钥 ${path}。丢失它就丢失全部数据：请妥善备份，且不要与数据库的备份放在一起。`,

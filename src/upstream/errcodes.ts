@@ -50,9 +50,8 @@ export function classifyErrcode(
 export function hintFor(errcode: number, errmsg: string): { hint?: string } {
   const address = /(?:invalid ip|from ip:?) ([0-9a-fA-F:.]+)/.exec(errmsg)?.[1];
   if (IP_LIST.has(errcode)) {
-    const named = address ?? "本服务的出口IP";
     return {
-      hint: `请将 ${named} 加入IP白名单 (add ${address ?? "this service's address"} to the IP white list)`,
+      hint: `请将 ${address ?? "本服务的出口IP"} 加入IP白名单 (add ${address ?? "this service's address"} to the IP white list)`,
     };
   }
   const hint = HINTS.get(errcode);

@@ -11,7 +11,7 @@ test("a key that is written to a file stays there when standard output can't be 
   const line = `"${program}" keys create --admin --out admin.key > /dev/full`;
   await using child = new Child(["sh", "-c", line], { cwd: world.folder });
   expect(await child.exited()).toBe(1);
-  expect(child.stderr).toContain("(standard output can't be written to: ENOSPC)");
+  expect(child.stderr).toContain("standard output can't be written to: ENOSPC\n");
   expect(child.stderr).not.toMatch(/\n\s+at /);
   const key = readFileSync(join(world.folder, "admin.key"), "utf8").trim();
   expect(isWellFormedApiKey(key)).toBe(true);

@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { ServiceError } from "../../src/errors.ts";
 import { type Arrived, CliHarness } from "./cli-harness.ts";
 
+const SOURCE = join(import.meta.dir, "../../src");
 const AT = Date.UTC(2027, 0, 31);
 const GRANT = { apps: ["wx0123456789abcdef"], actions: ["token:read", "api:call"] };
 const CLIENT = {
@@ -113,3 +116,19 @@ test.each(COMMANDS)(
     expect(chinese).not.toMatch(/[A-Za-z][a-z']+ [a-z']+ [a-z']+/);
   },
 );
+
+test("what a message names in its Chinese half is named in its English half too, which is shown alone", () => {
+  const messages =
+    /`((?:[^\p{Script=Han}`]*: )?)([^`]*\p{Script=Han}[^`]*?) \(([^\p{Script=Han}`]*)\)[^`()]*`/gu;
+  const lost: string[] = [];
+  for (const file of new Bun.Glob("**/*.ts").scanSync(SOURCE)) {
+    for (const [, place = "", zh = "", en = ""] of readFileSync(join(SOURCE, file), "utf8").matchAll(
+      messages,
+    )) {
+      for (const [, name = ""] of zh.matchAll(/\$\{(\w+)/g))
+        if (!/^(chinese|zh)$/.test(name) && !(place + en).includes(name))
+          lost.push(`${file}: ${name} of ${zh}`);
+    }
+  }
+  expect(lost).toEqual([]);
+});
