@@ -64,11 +64,11 @@ function madeText({ folder, serverEndsAt, caEndsAt }: ProxyCertificates) {
       `  ${path(SERVER_KEY)}`,
     ].join("\n");
   const [end, caEnd] = [localTime(serverEndsAt), localTime(caEndsAt)];
-  const trust = `   cp ca.pem /usr/local/share/ca-certificates/accesstoken-proxy.crt && update-ca-certificates   # Debian, Ubuntu
-   cp ca.pem /etc/pki/ca-trust/source/anchors/accesstoken-proxy.pem && update-ca-trust           # RHEL, Fedora
-   Node    NODE_EXTRA_CA_CERTS=/…/ca.pem
-   Python  REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt   (requests)
-   Java    keytool -importcert -cacerts -storepass changeit -noprompt -alias accesstoken-proxy -file ca.pem`;
+  const trust = `   cp ca.pem /usr/local/share/ca-certificates/accesstoken-proxy.crt && update-ca-certificates
+   cp ca.pem /etc/pki/ca-trust/source/anchors/accesstoken-proxy.pem && update-ca-trust
+   Node    NODE_EXTRA_CA_CERTS=ca.pem
+   Python  REQUESTS_CA_BUNDLE, SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+   Java    keytool -importcert -keystore truststore.p12 -alias accesstoken-proxy -file ca.pem`;
   const nginx = `   server_name ${UPSTREAM_HOSTS.join(" ")};
    ssl_certificate ${path(SERVER)};
    ssl_certificate_key ${path(SERVER_KEY)};`;
@@ -81,7 +81,7 @@ ${files(`the CA, until ${caEnd}: the only file that callers get`, "its key: keep
 ${nginx}
 2. Each machine that calls trusts the CA:
 ${trust}
-   Go, Ruby, PHP and curl use the system's list.
+   PHP, Ruby, Go and curl use the system's list, by the first line (Debian) or the second (RHEL).
 3. There, not on the service's own machine, /etc/hosts has the address of nginx for these names.
 4. Once a month: accesstoken proxy-ca --renew --out ${plainText(folder)} && nginx -s reload
 
@@ -95,7 +95,7 @@ ${files(`CA证书，有效期至 ${caEnd}：只有这个文件要交给调用方
 ${nginx}
 2. 每台调用方机器信任该CA：
 ${trust}
-   Go、Ruby、PHP和curl使用系统的证书列表。
+   PHP、Ruby、Go和curl使用系统的证书列表，用第一行（Debian）或第二行（RHEL）加入。
 3. 在调用方机器（而不是服务所在机器）的 /etc/hosts 中，把这些域名指向nginx的地址。
 4. 每月执行一次：accesstoken proxy-ca --renew --out ${plainText(folder)} && nginx -s reload
 

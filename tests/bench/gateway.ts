@@ -3,7 +3,7 @@ import type { Effort } from "./effort.ts";
 import type { Figure } from "./figures.ts";
 import { startKeyedService } from "./keyed-service.ts";
 import { loadInTurn, ratios } from "./load.ts";
-import { startNginx } from "./nginx.ts";
+import { startForwardingNginx } from "./nginx.ts";
 
 const MB = 1024 * 1024;
 const LARGE_BYTES = 100 * MB;
@@ -19,7 +19,7 @@ export async function gatewayCall(effort: Effort): Promise<Figure[]> {
   const upstream = await urlOf(server);
   await using it = await startKeyedService({ env: { WEIXIN_BASE_URL: upstream } });
   await using fetching = benchServer("fetching-server.ts", upstream);
-  await using nginx = await startNginx(upstream, it.folder);
+  await using nginx = await startForwardingNginx(upstream, it.folder);
   if (!nginx) console.error("gateway: nginx is not installed, so nothing is compared with it");
   const withToken = `${CALL}&access_token=${"t".repeat(136)}`;
   const targets = {

@@ -1,6 +1,4 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { Child } from "../support/child.ts";
+import { findNginx, startNginx } from "../support/nginx.ts";
 import { freePort } from "./bench-server.ts";
 
 /** An nginx that hands everything on to one server. */
@@ -12,51 +10,17 @@ export interface Nginx extends AsyncDisposable {
  * Starts an nginx of one worker, as the gateway is one process, that keeps its connections to `upstream`; its files are
  * in `folder`. Undefined where nginx is not installed.
  */
-export async function startNginx(upstream: string, folder: string): Promise<Nginx | undefined> {
-  const program = Bun.which("nginx") ?? Bun.which("/usr/sbin/nginx");
-  if (program === null) return undefined;
+export async function startForwardingNginx(upstream: string, folder: string): Promise<Nginx | undefined> {
+  const program = findNginx();
+  if (program === undefined) return undefined;
   const port = freePort();
-  const file = join(folder, "nginx.conf");
-  writeFileSync(file, configuration(new URL(upstream).host, port, folder));
-  const child = new Child([program, "-p", folder, "-c", file, "-e", "stderr"], { cwd: folder });
-  const url = `http://127.0.0.1:${port}`;
-  await answering(url);
-  const stop = async () => {
-    // Killed at once, the master would leave its worker behind.
-    child.signal("SIGTERM");
-    await child.exited();
-    await child[Symbol.asyncDispose]();
-  };
-  return { url, [Symbol.asyncDispose]: stop };
+  const http = configuration(new URL(upstream).host, port);
+  const nginx = await startNginx(program, { http, port, folder });
+  return { url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => nginx[Symbol.asyncDispose]() };
 }
 
-async function answering(url: string): Promise<void> {
-  const startedAt = performance.now();
-  for (;;) {
-    try {
-      await (await fetch(url, { keepalive: false, proxy: false })).arrayBuffer();
-      return;
-    } catch {
-      if (performance.now() - startedAt > 10_000) throw new Error("nginx does not answer");
-      await Bun.sleep(5);
-    }
-  }
-}
-
-function configuration(host: string, port: number, folder: string): string {
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
-    (name) => `${name}_temp_path ${join(folder, name)};`,
-  );
+function configuration(host: string, port: number): string {
   return `
-daemon off;
-${process.getuid?.() === 0 ? "user root;" : ""}
-worker_processes 1;
-pid ${join(folder, "nginx.pid")};
-error_log stderr crit;
-events { worker_connections 512; }
-http {
-  access_log off;
-  ${temporary.join("\n  ")}
   keepalive_requests 10000000;
   upstream wechat { server ${host}; keepalive 64; keepalive_requests 10000000; }
   server {
@@ -67,6 +31,5 @@ http {
       proxy_set_header Connection "";
     }
   }
-}
 `;
 }
