@@ -3,6 +3,8 @@ import { Elysia } from "elysia";
 import { callOf, Reply, route, type RouteRules } from "./face.ts";
 import { etagOf, versionIn } from "./schema.ts";
 import { answersOf, limit } from "./v1-apps-schema.ts";
+import type { AppAdministration } from "../apps/app-administration.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Access } from "../access/access.ts";
@@ -10,7 +12,7 @@ import { type ApiPolicy, policyFields } from "../access/api-policy.ts";
 import type { ClientAdministration, CreatedKey } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
-import type { ApiKeyRecord, Client } from "../access/client.ts";
+import { ANY_APP, type ApiKeyRecord, type Client, type Grant } from "../access/client.ts";
 import { keyFieldsAt } from "./v1-keys.ts";
 import {
   afterClient,
@@ -31,24 +33,41 @@ import {
 
 const PAGE = 100;
 const OVERLAP_SECONDS = 86_400;
+/** How many apps a hint names. */
+const MAX_HINTED = 10;
 
 /** What the routes of `/v1/clients` work with. */
 export interface ClientRouteParts {
   readonly access: Access;
   readonly clients: ClientDirectory;
   readonly clientAdministration: ClientAdministration;
+  readonly directory: Pick<AppDirectory, "find">;
+  readonly administration: Pick<AppAdministration, "refresh">;
   readonly clock: Clock;
 }
 
 /** `/v1/clients`: clients, their grants and their keys; for administrators. */
 export function clientRoutes(parts: ClientRouteParts) {
-  const { access, clients, clientAdministration: administration, clock } = parts;
+  const { access, clients, clientAdministration: administration, directory, clock } = parts;
   const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
-  const show = (name: string, status = 200, more: (client: Client) => object = () => ({})) => {
+  const show = (
+    name: string,
+    { status = 200, hint }: { readonly status?: number; readonly hint?: string | undefined } = {},
+    more: (client: Client) => object = () => ({}),
+  ) => {
     const found = clients.find(name);
     if (!found) throw new ServiceError("not_found", "没有该客户端 (no such client)");
     const data = { ...clientFields(found), ...more(found) };
-    return new Reply(data, { status, headers: { etag: etagOf(found.version) } });
+    return new Reply(data, { status, headers: { etag: etagOf(found.version) }, hint });
+  };
+  /** A grant may come before its app, but more often its app is misspelt. */
+  const hintFor = async (grants: readonly Grant[]) => {
+    await parts.administration.refresh().catch(() => undefined);
+    const apps = new Set(grants.flatMap((grant) => grant.apps));
+    const missing = [...apps].filter((app) => app !== ANY_APP && !directory.find(app));
+    if (missing.length === 0) return undefined;
+    const names = missing.slice(0, MAX_HINTED).join(", ") + (missing.length > MAX_HINTED ? ", …" : "");
+    return `尚未持有授权中的这些应用，请检查名称，或添加应用：${names} (these apps of its grants are not held; check their names, or add them: ${names})`;
   };
   const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
   const created = ({ record, key: made }: CreatedKey, request: Request) =>
@@ -105,14 +124,15 @@ export function clientRoutes(parts: ClientRouteParts) {
             ...(body.policy && { policy: policyOf(body.policy) }),
           };
           const isNew = await administration.create(body.client, settings, { actor });
-          return show(body.client, isNew ? 201 : 200, (made) => reachOf(made, baseUrlOf(request)));
+          const more = { status: isNew ? 201 : 200, hint: await hintFor(body.grants) };
+          return show(body.client, more, (made) => reachOf(made, baseUrlOf(request)));
         },
         route(rules, {
           body: newClientBody,
           detail: {
             summary: "Create a client · 创建客户端",
             description:
-              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. `note` says where virtual tokens work: through this service only; for programs that call WeChat themselves use `delivery` `real`. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。`note` 说明虚拟token只能经本服务使用；自行调用微信的程序请将 `delivery` 设为 `real`。",
+              "201 when it is new, 200 when the same client exists, 409 when a different one has that name. `hint` names apps of its grants that are not held. `note` says where virtual tokens work: through this service only; for programs that call WeChat themselves use `delivery` `real`. 新建返回201；内容相同的重复请求返回200，同名但不同返回409。授权中有尚未持有的应用时，`hint` 会列出。`note` 说明虚拟token只能经本服务使用；自行调用微信的程序请将 `delivery` 设为 `real`。",
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", createdClientData, {
               ...CLIENT_EXAMPLE,
@@ -135,7 +155,7 @@ export function clientRoutes(parts: ClientRouteParts) {
         async ({ params, body, actor, request }) => {
           const version = versionIn(request.headers);
           await administration.update(params.client, changeOf(body), { actor, version });
-          return show(params.client);
+          return show(params.client, { hint: body.grants && (await hintFor(body.grants)) });
         },
         route(rules, {
           params: Type.Object({ client }),
@@ -143,7 +163,7 @@ export function clientRoutes(parts: ClientRouteParts) {
           detail: {
             summary: "Change a client · 修改客户端",
             description:
-              "Fields that are left out keep their values; null clears one. With If-Match, 412 for any other version. 未给出的字段不变，null为清空。带If-Match时版本不符返回412。",
+              "Fields that are left out keep their values; null clears one. With If-Match, 412 for any other version. `hint` names apps of given grants that are not held. 未给出的字段不变，null为清空。带If-Match时版本不符返回412。所给授权中有尚未持有的应用时，`hint` 会列出。",
             tags: ["clients"],
             responses: answersOf("The client. 客户端。", clientData, CLIENT_EXAMPLE),
           },

@@ -70,9 +70,12 @@ export class ApiRefusal extends ServiceError {
 /** `/v1` as commands use it: data in, data out, a refusal thrown. */
 export class Api {
   readonly #transport: Transport;
+  readonly #onHint: (hint: string) => void;
 
-  constructor(transport: Transport) {
+  /** `onHint` is called with what the person should look at although the request succeeded. */
+  constructor(transport: Transport, onHint: (hint: string) => void = () => undefined) {
     this.#transport = transport;
+    this.#onHint = onHint;
   }
 
   /** @throws {ServiceError} an `ApiRefusal`, or what `Transport` throws. */
@@ -81,6 +84,7 @@ export class Api {
     const envelope = readEnvelope(await response.text());
     if (!envelope) throw notOurs(response.status);
     if (!response.ok || envelope.code !== 0) throw new ApiRefusal(response.status, envelope);
+    if (envelope.hint !== undefined) this.#onHint(envelope.hint);
     return {
       status: response.status,
       etag: response.headers.get("etag") ?? undefined,

@@ -1,5 +1,5 @@
 import { ACTIONS, type Grant, isAdmin, SERVICE_ACTIONS } from "../access/client.ts";
-import { apiPath, ApiRefusal } from "./api.ts";
+import { apiPath } from "./api.ts";
 import {
   type Arguments,
   type CommandSpec,
@@ -135,7 +135,6 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
       const grant = findGrant(at.args);
       if (!grant) throw usageError("缺少 --apps 和 --actions (--apps and --actions are missing)");
       await changeGrants(at, (grants) => addGrant(grants, grant));
-      await noteMissingApps(at, grant);
     },
   }),
   managingCommand({
@@ -188,28 +187,9 @@ async function addClient(at: Managing): Promise<void> {
     ...(delivery === undefined ? {} : { delivery }),
     ...(policy === undefined ? {} : { policy }),
   });
-  await noteMissingApps(at, grant);
   await show(data, () => clientText(data));
   if (data.delivery === "virtual") at.note(virtualNote(at, data));
   at.note(firstSteps(at, data));
-}
-
-/** A grant may come before its app, but more often its app is misspelt. */
-async function noteMissingApps({ api, note }: Managing, grant: Grant | undefined): Promise<void> {
-  for (const app of grant?.apps ?? []) {
-    if (app === ALL_APPS) continue;
-    try {
-      await api.get(apiPath`/v1/apps/${app}`);
-    } catch (error) {
-      if (!(error instanceof ApiRefusal) || error.status !== 404) throw error;
-      note(
-        bilingual(
-          `${app}: no such app is held; check its name, or add it by accesstoken apps add`,
-          `${app}：尚未持有该应用，请检查名称，或用 accesstoken apps add 添加`,
-        ),
-      );
-    }
-  }
 }
 
 /** The policy of a new client; undefined for the one that its environment brings. */

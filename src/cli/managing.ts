@@ -10,7 +10,7 @@ import {
 } from "./arguments.ts";
 import { ServiceError } from "../errors.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
-import { keyNotice, type Terminal } from "./terminal.ts";
+import { halfOf, keyNotice, plainText, type Terminal } from "./terminal.ts";
 import { KEY_FILE, readApiKey } from "./file-arguments.ts";
 
 /** What a managing command is run with. */
@@ -74,7 +74,7 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
     const exitCode = await spec.run({
       args,
       terminal,
-      api: new Api(transport),
+      api: new Api(transport, (hint) => terminal.tell(plainText(halfOf(hint, terminal.language)))),
       show: (data, text) => terminal.print(isJson ? jsonText(data) : text()),
       note: (text) => terminal.tell(text[terminal.language]),
     });

@@ -50,6 +50,28 @@ test("P7: a new client is 201 with its ETag, the very same again 200, and anothe
   expect((await t.at.ask("GET", BOT)).data).toEqual(shown);
 });
 
+test("apps of grants that are not held are named when a client is made and when its grants change", async () => {
+  await using t = await botWorld();
+  const grants = [{ apps: ["wx00000000000000ff", WX.appId, "ww1_1000009"], actions: ["login"] }];
+  const made = await t.at.ask("POST", CLIENTS, { ...NEW_BOT, client: "typo", grants });
+  const hint = expect.stringMatching(
+    /：wx00000000000000ff, ww1_1000009 \(.*: wx00000000000000ff, ww1_1000009\)$/,
+  );
+  expect([made.status, JSON.parse(made.text)]).toEqual([201, expect.objectContaining({ hint })]);
+  const changed = await t.at.ask("PATCH", BOT, { grants });
+  expect([changed.status, JSON.parse(changed.text)]).toEqual([200, expect.objectContaining({ hint })]);
+  const many = Array.from({ length: 11 }, (_, n) => `wx${n}`);
+  const long = await t.at.ask("PATCH", BOT, { grants: [{ apps: many, actions: ["login"] }] });
+  expect(JSON.parse(long.text)).toHaveProperty(
+    "hint",
+    expect.stringContaining(`: ${many.slice(0, 10).join(", ")}, …)`),
+  );
+  for (const fine of [{ grants: [{ apps: ["*"], actions: ["login"] }] }, { rate_limit: 5 }]) {
+    expect(JSON.parse((await t.at.ask("PATCH", BOT, fine)).text)).not.toHaveProperty("hint");
+  }
+  expect(JSON.parse(t.made.text)).not.toHaveProperty("hint");
+});
+
 test("of the same creation five times at once one is new, and the others are the very same", async () => {
   await using t = await botWorld();
   const count = t.at.auditCount();
