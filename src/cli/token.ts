@@ -70,8 +70,8 @@ export const TOKEN_COMMANDS: readonly CommandSpec[] = [
       KIND,
       option(
         "--force",
-        "Have WeChat issue a new one; the old one becomes invalid. 20 times a day",
-        "强制微信生成新值，旧值随即失效，每日20次",
+        "Have WeChat issue a new one; the old one is valid for up to 5 minutes more, or until the next --force. 20 times a day, 30 s apart",
+        "强制微信生成新值；旧值最多再有效5分钟，或到下一次 --force 为止。每日20次，间隔30秒",
       ),
     ],
     run: refreshToken,
