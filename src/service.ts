@@ -353,7 +353,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         apps: directory.size,
         names: directory.list({ limit: MAX_LISTED }),
         anonymous: access.isAnonymousOn ? String(config.trustedNetworks) : "off",
-        docs: config.visibility.swagger === "off" ? "off" : "/swagger",
+        docs: config.visibility.swagger === "off" ? "off" : "/docs/",
       }),
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),

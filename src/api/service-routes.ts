@@ -136,14 +136,19 @@ function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
 
 /** `GET /`: what answers here, and where its documentation is, if there is any. */
 export function indexRoute(hasDocs: boolean) {
-  const data = { name: NAME, version: VERSION, ...(hasDocs ? { docs: "/swagger" } : {}) };
+  const data = { name: NAME, version: VERSION, ...(hasDocs ? { docs: "/docs/", swagger: "/swagger" } : {}) };
   return new Elysia().get("/", () => data, {
     detail: {
       summary: "Name and version · 服务名称与版本",
       tags: ["Service"],
       responses: envelopeOf(
-        "Name, version and the path of this documentation. 名称、版本与文档路径。",
-        Type.Object({ name: Type.String(), version: Type.String(), docs: Type.Optional(Type.String()) }),
+        "Name, version and the paths of the documents and of this page. 名称、版本、文档路径与本页路径。",
+        Type.Object({
+          name: Type.String(),
+          version: Type.String(),
+          docs: Type.Optional(Type.String()),
+          swagger: Type.Optional(Type.String()),
+        }),
         data,
       ),
     },

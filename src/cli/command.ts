@@ -133,6 +133,10 @@ const WORDS = {
     "Configuration is by environment variables and a .env file; .env.example lists them all.",
     "由环境变量和 .env 文件配置；全部变量见 .env.example。",
   ),
+  documents: bilingual(
+    "Documents: docs/README.md, which a running service shows at /docs/, as http://127.0.0.1:3000/docs/.",
+    "文档：docs/zh/README.md；运行中的服务在 /docs/ 提供，如 http://127.0.0.1:3000/docs/。",
+  ),
 } satisfies Record<string, Text>;
 
 const HELP_OPTION: OptionSpec = { name: "help", meaning: WORDS.help };
@@ -159,6 +163,7 @@ function programUsage(commands: readonly CommandSpec[], language: Language): str
     "",
     say(WORDS.more),
     say(WORDS.configuration),
+    say(WORDS.documents),
     "",
   ].join("\n");
 }

@@ -133,7 +133,8 @@ curl '${url}/v1/audit?limit=3' -H 'Authorization: Bearer ${keys.admin}'
 # 沙箱收到的调用  what reached the sandbox
 curl '${sandboxUrl}/sandbox/state'
 
-接口文档 Documentation: ${url}/swagger
+文档 Documents: ${url}/docs/
+接口文档 API: ${url}/swagger
 Ctrl+C 停止 stops it.
 `;
 }

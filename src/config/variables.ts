@@ -95,8 +95,8 @@ export const VARIABLES = Type.Object({
     "on",
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
-    "Who may see `/swagger`: `on` (callers with a key or from `TRUSTED_NETWORKS`, also with `ANONYMOUS=off`), `admin` or `off`.",
-    "`/swagger` 的可见范围：`on`（有密钥或来自可信网段，`ANONYMOUS=off` 时也是如此）、`admin`（管理员）或 `off`（关闭）。",
+    "Who may see `/swagger` and `/docs/`: `on` (callers with a key or from `TRUSTED_NETWORKS`, also with `ANONYMOUS=off`), `admin` or `off`.",
+    "`/swagger` 和 `/docs/` 的可见范围：`on`（有密钥或来自可信网段，`ANONYMOUS=off` 时也是如此）、`admin`（管理员）或 `off`（关闭）。",
   ),
   HOST: variable(
     "127.0.0.1",

@@ -22,6 +22,7 @@ import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
 import { failureEnvelope, failureStatus } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
+import { documentRoutes } from "./documents.ts";
 import { swaggerRoutes } from "./swagger.ts";
 
 /** Who may see something: `on`, every caller that is answered; `admin`, administrators; `off`, nobody. */
@@ -51,6 +52,7 @@ const SEGMENTS: ReadonlyMap<string, "envelope" | "status"> = new Map([
   ["JsSDK", "envelope"],
   ["xcx", "envelope"],
   ["swagger", "envelope"],
+  ["docs", "status"],
   ["v1", "status"],
   ["livez", "status"],
   ["readyz", "status"],
@@ -119,10 +121,11 @@ export class ElysiaFace implements Face {
     if (value instanceof Response) {
       // The framework shows its error hook's answers to its response hook too.
       if (call.outcome.error !== undefined) return value;
-      const { ok, status } = value;
-      call.outcome = ok
-        ? { code: 0, result: "done" }
-        : { code: status, result: status < 500 ? "caller" : "internal" };
+      const { status } = value;
+      call.outcome =
+        status < 400
+          ? { code: 0, result: "done" }
+          : { code: status, result: status < 500 ? "caller" : "internal" };
       return withDefaultHeaders(value, call.traceId);
     }
     const { data, usage, result, status, headers, hint } =
@@ -214,11 +217,12 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
       }),
     )
     .use(routes)
-    .use(
-      visibility.swagger === "off"
-        ? new Elysia()
-        : swaggerRoutes(routes, { admit: admission(visibility.swagger) }),
-    );
+    .use(documentation(routes, visibility.swagger, admission(visibility.swagger)));
+}
+
+function documentation(routes: AnyElysia, to: Visibility, admit: (call: Call) => void) {
+  if (to === "off") return new Elysia();
+  return new Elysia().use(swaggerRoutes(routes, { admit })).use(documentRoutes({ admit }));
 }
 
 /** What the framework or a handler threw, as an error of ours; anything unexpected stays what it is. */

@@ -7,10 +7,6 @@ declare module "swagger-ui-dist/swagger-ui.css" {
   const path: string;
   export default path;
 }
-declare module "*.md" {
-  const path: string;
-  export default path;
-}
 declare module "*swagger-page.js" {
   const path: string;
   export default path;

@@ -1,8 +1,6 @@
 import { type AnyElysia, Elysia } from "elysia";
 import { type Call, callOf } from "../api/face.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
-import english from "../../README.md" with { type: "file" };
-import chinese from "../../README.zh-CN.md" with { type: "file" };
 import page from "./swagger-page.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import { DROPIN_PATHS, DROPIN_TAG } from "../api/wechat-openapi.ts";
@@ -30,7 +28,7 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const DESCRIPTION = [
-  "[English](/swagger?lang=en) [中文](/swagger?lang=zh)",
+  "[English](/swagger?lang=en) [中文](/swagger?lang=zh) · [Documents](/docs/README) [文档](/docs/zh/)",
   "The one service that fetches access tokens from WeChat and WeCom, and issues them to every environment.",
   "统一向微信和企业微信获取access_token，并提供给各个环境的中控服务。",
   "WeChat's and WeCom's own paths are answered as they would answer; see the tag WeChat. 微信和企业微信自身的路径按其原样应答，见WeChat标签。",
@@ -65,11 +63,6 @@ export function swaggerRoutes(routes: AnyElysia, { admit }: SwaggerParts) {
     .get("/ui.js", () => file(Bun.file(bundle), "text/javascript; charset=utf-8"), HIDDEN)
     .get("/ui.css", () => file(Bun.file(styles), "text/css; charset=utf-8"), HIDDEN)
     .get(
-      "/manual",
-      ({ query }) => file(Bun.file(query["lang"] === "zh" ? chinese : english), "text/plain; charset=utf-8"),
-      HIDDEN,
-    )
-    .get(
       "/json",
       async ({ query }) => file(await document(query["lang"]), "application/json; charset=utf-8"),
       HIDDEN,
@@ -98,7 +91,7 @@ async function specify(routes: AnyElysia): Promise<string> {
     },
     security: [{}, { bearer: [] }, { header: [] }] as Record<string, string[]>[],
     info: { title: NAME, version: VERSION, description: DESCRIPTION },
-    externalDocs: { url: "/swagger/manual", description: "The manual. 使用手册。" },
+    externalDocs: { url: "/docs/", description: "The documents. 使用文档。" },
     paths: DROPIN_PATHS as Record<string, object>,
     tags: [
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },

@@ -12,7 +12,7 @@ interface Call {
 
 /** Every route, with a call that succeeds and the type of each field of its data. */
 const ROUTES: readonly (Call & { data: Record<string, string> })[] = [
-  { path: "/", data: { name: "string", version: "string", docs: "string" } },
+  { path: "/", data: { name: "string", version: "string", docs: "string", swagger: "string" } },
   {
     path: "/AccessToken/getXcx",
     query: { appid: WX.appId },
@@ -83,13 +83,14 @@ test.each(ROUTES.map((route) => [route.path, route] as const))(
   },
 );
 
-test("the index names the service, its version and where its documentation is", async () => {
+test("the index names the service, its version and where its documents are", async () => {
   await using world = await Harness.create();
   const { data } = await world.get("/");
   expect(data).toEqual({
     name: "accesstoken-service",
     version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
-    docs: "/swagger",
+    docs: "/docs/",
+    swagger: "/swagger",
   });
 });
 

@@ -28,7 +28,7 @@ async function sendLine(line: string): Promise<{ code: number; output: string }>
 test("every curl line that the demo prints works as it stands, twice over", async () => {
   await using world = new ProcessHarness(binary());
   const demo = world.run(["demo", "--port", "0"]);
-  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  const [, url = ""] = await demo.find(/API: (http:\S+)\/swagger/);
   const lines = demo.stdout.split("\n").filter((line) => line.startsWith("curl "));
   expect(lines.length).toBeGreaterThanOrEqual(6);
   for (const path of [
@@ -59,7 +59,7 @@ test("every curl line that the demo prints works as it stands, twice over", asyn
 test("the demo's keys show what prod, dev and an administrator get", async () => {
   await using world = new ProcessHarness(binary());
   const demo = world.run(["demo", "--port", "0"]);
-  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  const [, url = ""] = await demo.find(/API: (http:\S+)\/swagger/);
   const keyOf = (client: string) => new RegExp(`^  ${client} +(ats_\\w+)$`, "m").exec(demo.stdout)?.[1] ?? "";
   const lineOf = (client: string, path: string) =>
     demo.stdout.split("\n").find((line) => line.includes(keyOf(client)) && line.includes(path)) ?? "";
@@ -78,7 +78,7 @@ test("the demo takes no part in what the environment or a .env file says", async
   await using world = new ProcessHarness(binary());
   world.write(".env", "WEIXIN_NONSENSE=1\n");
   const demo = world.run(["demo", "--port", "0"], { ...world.variables, HOST: "192.0.2.1" });
-  const [, url = ""] = await demo.find(/Documentation: (http:\S+)\/swagger/);
+  const [, url = ""] = await demo.find(/API: (http:\S+)\/swagger/);
   expect((await ask(url, "/")).code).toBe(0);
   expect(world.sandbox.calls()).toBe(0);
 });

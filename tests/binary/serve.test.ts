@@ -3,6 +3,7 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Gate } from "../../src/sandbox/fault.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
+import { read } from "../docs/document.ts";
 import { CORP, WECOM, WX } from "../support/harness.ts";
 
 const XCX = { appid: WX.appId };
@@ -94,6 +95,23 @@ test("SIGTERM ends a service that has nothing to do at once, though a client kee
   await fetch(url);
   service.signal("SIGTERM");
   expect(await service.exited()).toBe(0);
+});
+
+test("the documents are in the binary, in both languages, without the repository", async () => {
+  await using world = setup();
+  const { url } = await world.serve();
+  const { lines } = read("docs/configuration.md");
+  for (const [path, text] of [
+    ["README", '<html lang="en">'],
+    ["zh/README", '<html lang="zh-CN">'],
+    ["configuration", `<h1 id="configuration">${lines[0]?.slice(2)} <a`],
+    ["configuration.md", lines.join("\n")],
+    ["style.css", "prefers-color-scheme"],
+  ] as const) {
+    const answer = await fetch(`${url}/docs/${path}`);
+    expect([path, answer.status, await answer.text()]).toEqual([path, 200, expect.stringContaining(text)]);
+  }
+  expect((await fetch(`${url}/docs/nope`)).status).toBe(404);
 });
 
 test("the documentation page and its files are in the binary, and name no other host to load from", async () => {

@@ -183,7 +183,7 @@ test("a start says which apps are held, who is answered without a key and where 
     apps: 2,
     names: [`${WECOM.corpId}_${WECOM.agent}`, WX.appId],
     anonymous: "127.0.0.0/8,::1/128",
-    docs: `${url}/swagger`,
+    docs: `${url}/docs/`,
   });
 });
 

@@ -21,7 +21,7 @@ const CLONED = [
 
 /** A command that runs until it is stopped, and what it prints once it answers. */
 const SERVER = /\brun (demo|start|sandbox)\b|\baccesstoken (demo|serve|sandbox)\b/;
-const READY = /Documentation: (http:\S+)\/swagger|"event":"service\.started","url":"([^"]+)"/;
+const READY = /API: (http:\S+)\/swagger|"event":"service\.started","url":"([^"]+)"/;
 
 /** What a reader replaces by their own. */
 const OWN: Readonly<Record<string, string>> = {

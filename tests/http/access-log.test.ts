@@ -61,7 +61,8 @@ async function sendCanaries(world: Harness, { method, pattern }: Route, key?: st
   for (const claim of claims) {
     for (const target of [path, `${path}?${query}`, `${path}/${CANARY}`, `${path}?${CANARY}=%zz`]) {
       const headers = { ...HEADERS, ...claim, "content-type": "application/json" };
-      const init = method === "GET" ? { method, headers } : { method, headers, body };
+      const sent = { method, headers, redirect: "manual" } as const;
+      const init = method === "GET" ? sent : { ...sent, body };
       await (await fetch(world.service.url + target, init)).arrayBuffer();
     }
   }

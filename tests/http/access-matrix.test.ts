@@ -152,13 +152,14 @@ async function tokensOf(world: Harness): Promise<Target["tokens"]> {
 
 /** The status that says so: the documented protocol answers 200 whatever happened. */
 function statusOf(row: Row, code: number): number {
-  const speaksHttp = /^\/(v1|livez|readyz|metrics)/.test(row.route.split(" ")[1] ?? "");
+  const speaksHttp = /^\/(v1|livez|readyz|metrics|docs)/.test(row.route.split(" ")[1] ?? "");
   if (code !== 0) return speaksHttp ? code : 200;
+  if (row.route === "GET /docs") return 302;
   return /^POST \/v1\/(apps|clients(\/:client\/keys(\/:key\/roll)?)?)$/.test(row.route) ? 201 : 200;
 }
 
 function needOf({ route, need }: Row, { isHidden }: Setting): Need {
-  return isHidden && /^GET \/(metrics|swagger)/.test(route) ? "admin" : need;
+  return isHidden && /^GET \/(metrics|swagger|docs)/.test(route) ? "admin" : need;
 }
 
 /** How a refusal of WeChat's own paths tells the code that the other faces have for it. */

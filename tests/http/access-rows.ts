@@ -161,9 +161,11 @@ export const ROWS: readonly Row[] = [
   ...DROPINS,
   ...["/", "/livez", "/readyz"].map((path) => ({ route: `GET ${path}`, need: "public" }) as const),
   { route: "GET /metrics", need: "metrics:read" },
-  ...["", "start.js", "ui.js", "ui.css", "json", "manual"].map(
+  ...["", "start.js", "ui.js", "ui.css", "json"].map(
     (name) => ({ route: `GET /swagger/${name}`, need: "public" }) as const,
   ),
+  { route: "GET /docs", need: "public" },
+  { route: "GET /docs/*", need: "public", path: () => "/docs/zh/README" },
   { route: "GET /AccessToken/getXcx", need: "token:read", ...inQuery, query: () => ({ appid: WX.appId }) },
   { route: "GET /AccessToken/clearXcx", need: "token:clear", ...inQuery, query: () => ({ appid: WX.appId }) },
   { route: "GET /AccessToken/getQyapi", need: "token:read", ...ofWecom },

@@ -81,7 +81,7 @@ test("the documentation's page alone may load something, and only from here", as
     "/swagger/ui.css",
     "/swagger/start.js",
     "/swagger/json",
-    "/swagger/manual",
+    "/docs/README.md",
     "/metrics",
   ])
     expect(await policyOf(path)).toBe(DEFAULT_POLICY);

@@ -22,6 +22,7 @@ interface Operation {
 }
 interface Document {
   readonly openapi: string;
+  readonly info: { readonly description: string };
   readonly externalDocs: { readonly url: string };
   readonly paths: Record<string, Record<string, Operation>>;
 }
@@ -82,11 +83,13 @@ test("in one language the document has no text of the other", async () => {
   expect(chinese).toHaveLength(english.length);
 });
 
-test("the document links to the manual, which is there in both languages", async () => {
+test("the document links to the documents, which are there in both languages", async () => {
   await using it = await setup();
-  const { url } = (await it.document()).externalDocs;
-  expect(await it.text(url)).toContain("## Answers and codes");
-  expect(await it.text(`${url}?lang=zh`)).toContain("## 应答与错误码");
+  const { info, externalDocs } = await it.document();
+  const links = [...info.description.matchAll(/\]\((\/docs[^)]*)\)/g)].map(([, url = ""]) => url);
+  expect([externalDocs.url, ...links]).toEqual(["/docs/", "/docs/README", "/docs/zh/"]);
+  expect(await it.text("/docs/README")).toContain('<html lang="en">');
+  expect(await it.text("/docs/zh/")).toContain('<html lang="zh-CN">');
 });
 
 /** What has to be there is made before, and removed after the others. */

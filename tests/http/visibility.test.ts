@@ -2,13 +2,15 @@ import { expect, test } from "bun:test";
 import { createAdmin, createClient } from "../support/access-harness.ts";
 import { Harness, WX } from "../support/harness.ts";
 
-const PAGES = [
-  "/swagger",
-  "/swagger/json",
-  "/swagger/ui.js",
-  "/swagger/ui.css",
-  "/swagger/start.js",
-  "/swagger/manual",
+const PAGES = ["/swagger", "/swagger/json", "/swagger/ui.js", "/swagger/ui.css", "/swagger/start.js"];
+const DOCUMENTS = [
+  "/docs",
+  "/docs/",
+  "/docs/zh",
+  "/docs/zh/",
+  "/docs/README",
+  "/docs/README.md",
+  "/docs/style.css",
 ];
 
 function setup(environment: Record<string, string> = {}): Promise<Harness> {
@@ -34,7 +36,7 @@ async function reader(world: Harness): Promise<string> {
 
 test("metrics and documentation are shown to whoever is answered when nothing is set", async () => {
   await using world = await setup();
-  for (const path of ["/metrics", ...PAGES])
+  for (const path of ["/metrics", ...PAGES, ...DOCUMENTS])
     expect([path, await look(world, path)]).toEqual([path, [200, undefined]]);
 });
 
@@ -55,6 +57,11 @@ test("SWAGGER=admin shows the documentation and its files to administrators alon
     expect([path, await look(world, path, admin)]).toEqual([path, [200, undefined]]);
     expect([path, await look(world, path, other)]).toEqual([path, [200, 403]]);
     expect([path, await look(world, path)]).toEqual([path, [200, 403]]);
+  }
+  for (const path of DOCUMENTS) {
+    expect([path, await look(world, path, admin)]).toEqual([path, [200, undefined]]);
+    expect([path, await look(world, path, other)]).toEqual([path, [403, 403]]);
+    expect([path, await look(world, path)]).toEqual([path, [403, 403]]);
   }
   expect(await look(world, "/metrics")).toEqual([200, undefined]);
 });
@@ -91,6 +98,7 @@ test("SWAGGER=off leaves no documentation to anybody, and nothing speaks of it",
   const admin = await createAdmin(world);
   const unknown = await look(world, "/nope", admin);
   for (const path of PAGES) expect([path, await look(world, path, admin)]).toEqual([path, unknown]);
+  for (const path of DOCUMENTS) expect([path, await look(world, path, admin)]).toEqual([path, [404, 404]]);
   const { data } = await world.get("/", {}, { headers: { "x-api-key": admin } });
   expect(Object.keys(data)).toEqual(["name", "version"]);
   expect(
