@@ -145,7 +145,7 @@ export function loadConfig(environment: Environment = process.env, defaults: Env
   });
 }
 
-/** Where the unit of the README has the service's files. */
+/** Where the systemd unit of docs/deployment.md has the service's files. */
 const SERVER_FILES = {
   envFile: "/etc/accesstoken/env",
   database: "/var/lib/accesstoken/accesstoken.db",

@@ -57,13 +57,7 @@ function placeOf(path: string): { name: string; ring: number; column: number } {
 
 function faultsOfImport(from: string, specifier: string): string[] {
   const to = join(dirname(from), specifier);
-  if (
-    to === "package.json" ||
-    to.startsWith("README.") ||
-    to.startsWith("drizzle/") ||
-    to.startsWith("node_modules/")
-  )
-    return [];
+  if (to === "package.json" || to.startsWith("drizzle/") || to.startsWith("node_modules/")) return [];
   const [here, there] = [placeOf(from), placeOf(to)];
   const isSame = here.name === there.name && to.startsWith("src/");
   const isLeft = there.ring === here.ring && there.column < here.column;

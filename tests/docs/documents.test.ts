@@ -28,14 +28,10 @@ const PLANNED = new Set(
     .flatMap((name) => [`docs/${name}.md`, `docs/zh/${name}.md`]),
 );
 
-/** The READMEs as they were before their sections moved into documents of their own. */
-const LONG = new Set(["README.md", "README.zh-CN.md"].filter((path) => read(path).lines.length > 200));
-
 const MOST_LINES: Readonly<Record<string, number>> = { "README.md": 200, "docs/quick-start.md": 120 };
 
 const PAIRS = pairs();
 const FILES = PAIRS.flat().filter((path) => existsSync(join(ROOT, path)));
-const SETTLED = PAIRS.filter(([english]) => !LONG.has(english));
 
 test("both languages have the same documents", () => {
   const chinese = [...new Glob("docs/zh/*.md").scanSync({ cwd: ROOT })];
@@ -43,14 +39,14 @@ test("both languages have the same documents", () => {
   expect([...roots, ...chinese].toSorted()).toEqual(PAIRS.map(([, path]) => path).toSorted());
 });
 
-test.each(SETTLED)("%s is short enough to be read, and so is %s", (english, chinese) => {
+test.each(PAIRS)("%s is short enough to be read, and so is %s", (english, chinese) => {
   for (const path of [english, chinese]) {
     const maximum = MOST_LINES[english] ?? 350;
     expect([path, Math.max(read(path).lines.length, maximum)]).toEqual([path, maximum]);
   }
 });
 
-test.each(SETTLED)("%s and %s lead to each other in their third line", (english, chinese) => {
+test.each(PAIRS)("%s and %s lead to each other in their third line", (english, chinese) => {
   for (const [here, there] of [
     [english, chinese],
     [chinese, english],
@@ -63,7 +59,7 @@ test.each(SETTLED)("%s and %s lead to each other in their third line", (english,
   }
 });
 
-test.each(SETTLED)("%s and %s have headings of the same levels", (english, chinese) => {
+test.each(PAIRS)("%s and %s have headings of the same levels", (english, chinese) => {
   const levels = (path: string) => read(path).headings.map(({ level }) => level);
   expect(levels(chinese)).toEqual(levels(english));
   const steps = levels(english);
@@ -72,7 +68,7 @@ test.each(SETTLED)("%s and %s have headings of the same levels", (english, chine
     expect(level - (steps[index - 1] ?? 0)).toBeLessThanOrEqual(1);
 });
 
-test.each(SETTLED)("%s and %s have the same code but for its comments", (english, chinese) => {
+test.each(PAIRS)("%s and %s have the same code but for its comments", (english, chinese) => {
   const blocks = (path: string) =>
     read(path).blocks.map((block) => [
       block.language,
@@ -84,7 +80,7 @@ test.each(SETTLED)("%s and %s have the same code but for its comments", (english
   }
 });
 
-test.each(SETTLED)("%s and %s have tables of the same shape and keys", (english, chinese) => {
+test.each(PAIRS)("%s and %s have tables of the same shape and keys", (english, chinese) => {
   const shape = (table: Table) => table.map((row) => [row.length, codeOf(row[0] ?? "")]);
   expect(read(chinese).tables.map(shape)).toEqual(read(english).tables.map(shape));
 });
