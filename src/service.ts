@@ -38,7 +38,7 @@ import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { UserTokens } from "./login/user-tokens.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
-import type { Snapshot } from "./ops/metrics.ts";
+import { MAX_APPS, type Snapshot } from "./ops/metrics.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
@@ -159,6 +159,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       worker: options.worker ?? "1",
       version: VERSION,
       appCount: () => directory.size,
+      listApps: () => directory.list({ limit: MAX_APPS }),
       clock,
       listLives: () => store.listLives(),
       listBlocked: async () =>

@@ -213,6 +213,14 @@ const BELOW_CGI_BIN = new Set(
   ).split(" "),
 );
 
+/** Every family of WeChat's paths; WeCom has those below `/cgi-bin` alone. */
+export const PATH_FAMILIES: readonly string[] = [
+  "/cgi-bin",
+  ...[...BELOW_CGI_BIN].map((each) => `/cgi-bin/${each}`),
+  ...[...BY_FIRST].map((each) => `/${each}`),
+  "other",
+];
+
 /**
  * The family of a path, for counts and metrics: its first segments where they are known, else `other`. There are fewer
  * than a hundred.

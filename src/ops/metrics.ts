@@ -88,10 +88,19 @@ export interface NumberSeries {
 /** A number that only grows. Values of labels are from a bounded set, given in the order of the label names. */
 export class Counter {
   readonly #all = new SeriesMap<NumberSeries>(() => ({ value: 0 }));
+  readonly #shown = new Set<string>();
 
   /** The series of these label values. It is shown from now on, at 0 at first, so that its first rise can be seen. */
   series(...labels: readonly string[]): NumberSeries {
     return this.#all.at(labels);
+  }
+
+  /** The same for each of the values `last` of the last label behind `labels`. Cheap when that was done before. */
+  show(labels: readonly string[], last: readonly string[]): void {
+    const key = labels.join(SEPARATOR);
+    if (this.#shown.has(key)) return;
+    this.#shown.add(key);
+    for (const each of last) this.#all.at([...labels, each]);
   }
 
   increase(...labels: readonly string[]): void {

@@ -1,3 +1,4 @@
+import { PATH_FAMILIES } from "../access/api-policy.ts";
 import type { SlotName } from "../apps/app.ts";
 import { OTHER } from "../audit/audit-counts.ts";
 import { type Clock, systemClock } from "../clock.ts";
@@ -114,13 +115,11 @@ export class ServiceMetrics {
     handle?.(event);
   };
 
-  /**
-   * Shows the failures of these routes from 0 on, so that the first is an increase. Families of paths, of which there are
-   * a hundred, are shown from their first call on.
-   */
+  /** Shows the failures of these routes, and of every family of WeChat's paths, from 0 on, so that the first is an increase. */
   showRoutes(patterns: readonly string[]): void {
-    for (const route of ["(none)", "/gateway/:app/**", ...patterns])
-      if (!route.endsWith("/*")) for (const result of FAILED_RESULTS) this.#requests.series(route, result);
+    const families = PATH_FAMILIES.map((family) => `${family}/**`);
+    for (const route of ["(none)", "/gateway/:app/**", ...patterns, ...families])
+      if (!route.endsWith("/*")) this.#requests.show([route], FAILED_RESULTS);
   }
 
   start(): void {
@@ -135,6 +134,7 @@ export class ServiceMetrics {
   async snapshot(): Promise<Snapshot> {
     await this.#readExpiries();
     await this.#readBlocked();
+    this.#gateway.showApps();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
@@ -180,15 +180,26 @@ const ERROR_CLASSES = Object.keys({
 /** How a call that was sent, or should have been, ends without an errcode and not well. */
 const CALL_FAILURES = ["upstream_invalid", "upstream_unreachable", "upstream_timeout"] as const;
 const CALL_OUTCOMES = ["ok", "errcode", ...CALL_FAILURES] as const;
-/** Where this service calls on its own account, and is an outage for all callers when that fails. */
-const TOKEN_CALLS = [
-  ["weixin", "/cgi-bin/stable_token"],
-  ["weixin", "/cgi-bin/token"],
-  ["wecom", "/cgi-bin/gettoken"],
-  ["weixin", "/cgi-bin/ticket/getticket"],
-  ["wecom", "/cgi-bin/get_jsapi_ticket"],
-  ["wecom", "/cgi-bin/ticket/get"],
-] as const;
+/** What this service asks on its own account. */
+const UPSTREAM_ENDPOINTS = {
+  weixin: [
+    "/cgi-bin/stable_token",
+    "/cgi-bin/token",
+    "/cgi-bin/ticket/getticket",
+    "/cgi-bin/getcallbackip",
+    "/sns/oauth2/access_token",
+    "/sns/jscode2session",
+  ],
+  wecom: [
+    "/cgi-bin/gettoken",
+    "/cgi-bin/get_jsapi_ticket",
+    "/cgi-bin/ticket/get",
+    "/cgi-bin/getcallbackip",
+    "/cgi-bin/auth/getuserinfo",
+    "/cgi-bin/user/getuserinfo",
+    "/cgi-bin/miniprogram/jscode2session",
+  ],
+};
 
 /** What is counted of each request to one route. */
 interface RouteSeries {
@@ -208,8 +219,8 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
   const routes = new Map<string, RouteSeries>();
   const call = ["platform", "endpoint", "outcome"];
   const upstreamCalls = counter("upstream_calls", "Calls to WeChat and WeCom.", { labelNames: call });
-  for (const [platform, endpoint] of TOKEN_CALLS)
-    for (const outcome of CALL_OUTCOMES) upstreamCalls.series(platform, endpoint, outcome);
+  for (const [platform, endpoints] of Object.entries(UPSTREAM_ENDPOINTS))
+    for (const endpoint of endpoints) upstreamCalls.show([platform, endpoint], CALL_OUTCOMES);
   const upstreamSeconds = registry.histogram({
     name: "accesstoken_upstream_duration_seconds",
     help: "Time that calls to WeChat and WeCom took.",
@@ -227,15 +238,14 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
   const failures = counter("refresh_failures", "Refreshes that failed, by class of errcode or error code.", {
     labelNames: ["class"],
   });
-  for (const name of [...ERROR_CLASSES, ...CALL_FAILURES, "unavailable", "store_unusable", "internal"])
-    failures.series(name);
+  failures.show([], [...ERROR_CLASSES, ...CALL_FAILURES, "unavailable", "store_unusable", "internal"]);
   const fenced = counter("fenced_writes", "Answers that came after a newer one and were not stored.");
   const leaseWaits = counter("lease_waits", "Refreshes that waited for another process.");
   const denials = counter("denials", "Requests that were denied because of who the caller is, by code.", {
     formerName: "accesstoken_refusals_total",
     labelNames: ["code"],
   });
-  for (const code of DENIAL_CODES) denials.series(String(code));
+  denials.show([], DENIAL_CODES.map(String));
   const evicted = counter(
     "user_tokens_evicted",
     "Users' tokens that were forgotten early: there were too many.",
@@ -245,6 +255,7 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
     formerName: "accesstoken_died_early_tokens_total",
   });
   const countUpstream = ({ platform, endpoint, outcome, durationMs }: UpstreamCall) => {
+    upstreamCalls.show([platform, endpoint], CALL_OUTCOMES);
     upstreamCalls.increase(platform, endpoint, outcome);
     upstreamSeconds.observe(durationMs / 1000, platform, endpoint, outcome);
   };
@@ -284,12 +295,15 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
 }
 
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8, 15, 30];
+const HEAL_RESULTS = ["healed", "failed"] as const;
 /** How many clients have series of their own, removed ones included. */
 const MAX_CLIENTS = 1000;
 
 /** What the metrics of the gateway need beside its events. */
 export interface GatewayMetricsParts {
   readonly appCount: () => number;
+  /** The public names of the apps that we hold, as many as have series of their own. */
+  readonly listApps: () => readonly string[];
   /** Whether it is the public name of an app that we hold. Others get no series: callers could make any number. */
   readonly isHeldApp: (name: string) => boolean;
 }
@@ -337,7 +351,10 @@ export class GatewayMetrics {
     durationMs,
   }: Extract<ServiceEvent, { type: "gateway.called" }>): void {
     const name = this.#appLabel(app);
-    this.#calls.increase(this.#clientLabel(client), name, family, outcome);
+    const labels = [this.#clientLabel(client), name, family];
+    // Who calls what is no fixed set: a first call is at 1 when it is first shown, but no first failure after it.
+    this.#calls.show(labels, CALL_OUTCOMES);
+    this.#calls.increase(...labels, outcome);
     this.#seconds.observe(durationMs / 1000, family);
     if (healing !== "none") this.#heals.increase(name, healing);
   }
@@ -345,6 +362,15 @@ export class GatewayMetrics {
   /** Counts a call that came with a rejected token of that app. */
   countRejectedToken(app: string): void {
     this.#rejectedTokenCalls.increase(this.#appLabel(app));
+  }
+
+  /** Shows what can become of any app's rejected tokens from 0 on. */
+  showApps(): void {
+    const apps = this.#parts.appCount() > MAX_APPS ? [""] : [...this.#parts.listApps(), OTHER];
+    for (const app of apps) {
+      this.#heals.show([app], HEAL_RESULTS);
+      this.#rejectedTokenCalls.series(app);
+    }
   }
 
   #appLabel(app: string): string {

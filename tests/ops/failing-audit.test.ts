@@ -81,6 +81,7 @@ test("denials are counted by the code that was answered, under their former name
     worker: "1",
     version: "1.0.0",
     appCount: () => 0,
+    listApps: () => [],
     clock: new ManualClock(),
     listLives: () => Promise.resolve([]),
     listBlocked: () => Promise.resolve([]),

@@ -17,7 +17,7 @@ async function scrape({ url }: GatewayHarness): Promise<Exposition> {
 
 function labelsOf(text: Exposition, name: string): string[] {
   return text.series
-    .filter((each) => each.name === name)
+    .filter((each) => each.name === name && each.value > 0)
     .map(({ labels }) => Object.values(labels).join(" "));
 }
 
@@ -44,6 +44,22 @@ test("calls are counted by client, app, family and outcome, and timed by family"
     ].toSorted(),
   );
   expect(text.value("accesstoken_gateway_duration_seconds_count", { family: "/cgi-bin/user" })).toBe(2);
+});
+
+test("what can go wrong is shown at 0 before it first does", async () => {
+  await using it = await GatewayHarness.create({ client: { delivery: "virtual" } });
+  const held = [WX_APP, WECOM_APP];
+  const before = await scrape(it);
+  for (const app of held) {
+    for (const result of ["healed", "failed"]) expect(before.value(HEALS, { app, result })).toBe(0);
+    expect(before.value("accesstoken_gateway_rejected_token_calls_total", { app })).toBe(0);
+  }
+  await it.send(`${INFO}?access_token=${await it.token()}`);
+  const after = await scrape(it);
+  const labels = { client: "program", app: WX_APP, family: "/cgi-bin/user" };
+  expect(after.value(CALLS, { ...labels, outcome: "ok" })).toBe(1);
+  for (const outcome of ["errcode", "upstream_invalid", "upstream_unreachable", "upstream_timeout"])
+    expect(after.value(CALLS, { ...labels, outcome })).toBe(0);
 });
 
 test("each time that a call is sent up counts as an upstream call, and as one of the app's today", async () => {
@@ -95,6 +111,7 @@ test("above a thousand apps no app is a label, and above a thousand clients no f
   const state = { apps: 1000 };
   const metrics = new GatewayMetrics(registry, {
     appCount: () => state.apps,
+    listApps: () => ["wx1"],
     isHeldApp: () => true,
   });
   const called = {
@@ -109,8 +126,9 @@ test("above a thousand apps no app is a label, and above a thousand clients no f
   state.apps = 1001;
   count("client-0");
   const samples = registry.snapshot("1").metrics.find(({ name }) => name === CALLS)?.samples ?? [];
-  expect(samples).toHaveLength(1002);
-  expect(samples.slice(-2)).toEqual([
+  const counted = samples.filter(({ value }) => value > 0);
+  expect(counted).toHaveLength(1002);
+  expect(counted.slice(-2)).toEqual([
     { labels: ["(other)", "wx1", "/wxa", "ok"], value: 500 },
     { labels: ["client-0", "", "/wxa", "ok"], value: 1 },
   ]);

@@ -74,17 +74,27 @@ test("every kind of failure is shown at 0 before its first, so that this one is 
   const text = await t.scrape();
   const classes = ["config", "account", "risk", "permission", "quota_day", "quota_minute"];
   for (const [name, label, values, others] of [
-    ...[XCX, "/cgi-bin/token", "/v1/apps/:app/credentials/:kind", "/gateway/:app/**", "(none)"].map(
+    ...[
+      ...[XCX, "/cgi-bin/token", "/v1/apps/:app/credentials/:kind", "/gateway/:app/**", "(none)"],
+      ...["/cgi-bin/message/**", "/wxa/**", "/cgi-bin/**", "other/**"],
+    ].map(
       (route) =>
         ["requests_total", "result", ["caller", "denied", "upstream", "internal"], { route }] as const,
     ),
     ["refresh_failures_total", "class", [...classes, "upstream_unreachable", "unavailable"], {}] as const,
     ["blocked_apps", "class", [...classes, "transient", "token_invalid", "input"], {}] as const,
-    [
-      ...(["upstream_calls_total", "outcome"] as const),
-      ["ok", "errcode", "upstream_timeout", "upstream_invalid", "upstream_unreachable"],
-      { platform: "weixin", endpoint: TOKEN },
-    ] as const,
+    ...[
+      ["weixin", TOKEN],
+      ["weixin", "/sns/jscode2session"],
+      ["wecom", "/cgi-bin/auth/getuserinfo"],
+    ].map(
+      ([platform, endpoint]) =>
+        [
+          ...(["upstream_calls_total", "outcome"] as const),
+          ["ok", "errcode", "upstream_timeout", "upstream_invalid", "upstream_unreachable"],
+          { platform, endpoint },
+        ] as const,
+    ),
   ])
     for (const value of values) {
       const labels = { ...others, [label]: value };
