@@ -9,6 +9,7 @@ import { isWebOrigin } from "./access/origin.ts";
 import { ORIGIN_EXPECTED, URL_EXPECTED, type VariableName, VARIABLES } from "./config/variables.ts";
 import { type KnownNames, nearestName, readEnvFile } from "./env-file.ts";
 import { ServiceError } from "./errors.ts";
+import type { ConnectProxyOptions } from "./http/connect-proxy.ts";
 import type { Visibility } from "./http/elysia-face.ts";
 import type { LogLevel } from "./log.ts";
 import { Secret } from "./secret.ts";
@@ -42,6 +43,8 @@ export interface Config {
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousRateLimit: number;
   readonly keepAliveSeconds: number;
+  /** The proxy for SDKs with a fixed host; undefined for none. */
+  readonly connectProxy: ConnectProxyOptions | undefined;
   /** Lower case. */
   readonly allowedHosts: readonly string[];
   /** Origins whose pages may call the signature routes. */
@@ -127,6 +130,7 @@ export function loadConfig(environment: Environment = process.env, defaults: Env
     anonymous: value("ANONYMOUS") === "" ? undefined : value("ANONYMOUS") === "on",
     anonymousRateLimit: Number(value("ANONYMOUS_RATE_LIMIT")),
     keepAliveSeconds: Number(value("KEEP_ALIVE_TIMEOUT")),
+    connectProxy: connectProxy(value),
     allowedHosts: list(value("ALLOWED_HOSTS").toLowerCase()).map((host) => host.replace(/\.$/, "")),
     corsOrigins: list(value("CORS_ORIGINS").toLowerCase()).map((origin) => corsOrigin(origin)),
     visibility: {
@@ -240,6 +244,12 @@ function proxy(value: (name: VariableName) => string): string | undefined {
   if (url === "") return undefined;
   if (URL.canParse(url)) return url;
   throw invalid("UPSTREAM_PROXY", String(VARIABLES.properties.UPSTREAM_PROXY["expected"]));
+}
+
+function connectProxy(value: (name: VariableName) => string): ConnectProxyOptions | undefined {
+  const port = value("CONNECT_PORT");
+  if (port === "") return undefined;
+  return { host: value("CONNECT_HOST"), port: Number(port), folder: value("CONNECT_CERTIFICATES") };
 }
 
 function list(text: string): string[] {

@@ -87,6 +87,8 @@ export interface StartedEvent {
   readonly anonymous: string;
   /** Where the documentation is; `off` for nowhere. */
   readonly docs: string;
+  /** The proxy for SDKs with a fixed host, where there is one. */
+  readonly connectProxy?: string;
 }
 
 /**

@@ -15,7 +15,10 @@ const REFUSAL = ["errcode", "errmsg", "hint"] as const;
 
 /** Which fields of each event are written: one that is not named here does not reach the log. */
 const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields: FieldsOf<T> } } = {
-  "service.started": { level: "info", fields: ["url", "version", "apps", "names", "anonymous", "docs"] },
+  "service.started": {
+    level: "info",
+    fields: ["url", "version", "apps", "names", "anonymous", "docs", "connectProxy"],
+  },
   "service.stopping": { level: "info", fields: ["reason"] },
   "service.stopped": { level: "info", fields: [] },
   "connections.paused": { level: "warn", fields: [] },

@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { CallCounter } from "./audit/call-counts.ts";
 import { appName, isSlotOf, nameOfApp } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
+import { Networks } from "./access/networks.ts";
 import { OriginPolicy } from "./access/origin.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
@@ -27,13 +29,13 @@ import { EventBus, failureFacts } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
-import type { RequestSocket } from "./api/face.ts";
 import { GatewayPaths } from "./api/gateway.ts";
 import { WechatFace } from "./api/wechat.ts";
-import { Door } from "./http/door.ts";
+import { ConnectProxy } from "./http/connect-proxy.ts";
+import { Door, type DoorOptions } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
-import { listen } from "./http/server.ts";
+import { listen, type Serve } from "./http/server.ts";
 import { PageSigner } from "./signing/page-signer.ts";
 import { Login } from "./login/login.ts";
 import { UserTokens } from "./login/user-tokens.ts";
@@ -128,7 +130,9 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
   const { clock = systemClock, events = new EventBus(), upstreamMs } = options;
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
   const store = await openStore(config, clock, { ...options, events });
-  for (const message of warnOfFilePermissions([config.databasePath, config.masterKeyFile])) {
+  const secrets = [config.databasePath, config.masterKeyFile];
+  if (config.connectProxy) secrets.push(join(config.connectProxy.folder, "server.key"));
+  for (const message of warnOfFilePermissions(secrets)) {
     events.emit({ type: "config.warning", message });
   }
   try {
@@ -320,7 +324,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
     });
     metrics.showRoutes([...elysia.routes, ...wechat.routes].map(({ path }) => path));
-    const door = new Door({
+    const doorOptions: DoorOptions = {
       faces: [elysia, wechat, elysia],
       access,
       origins: new OriginPolicy(config),
@@ -329,22 +333,35 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       events,
       clock,
       ...(isLocal ? { localUser: commandLineUser() } : {}),
-    });
+    };
+    const door = new Door(doorOptions);
     let isOutdated = false;
     events.subscribe(({ type }) => (isOutdated ||= type === "service.outdated"));
-    const serve = (request: Request, socket: RequestSocket) =>
-      isOutdated
-        ? envelopeResponse(failureEnvelope(outdatedVersion(), newTraceId()), 503, { connection: "close" })
-        : door.serve(request, socket);
+    const serveBy =
+      (door: Door): Serve =>
+      (request, socket) =>
+        isOutdated
+          ? envelopeResponse(failureEnvelope(outdatedVersion(), newTraceId()), 503, { connection: "close" })
+          : door.serve(request, socket);
+    // Nobody vouches for another address than that of who sent the CONNECT.
+    const origins = new OriginPolicy({ ...config, trustedProxies: new Networks("") });
+    const proxied = serveBy(new Door({ ...doorOptions, faces: [wechat], origins }));
+    // Of several processes the first has it.
+    const isFirst = (options.worker ?? "1") === "1";
+    const connectProxy =
+      config.connectProxy && isFirst ? new ConnectProxy(proxied, config.connectProxy) : undefined;
     return {
       store,
       events,
       credentials,
       renewal,
-      background: [calls, audit, metrics, clients, administration, userTokens],
+      background: [
+        ...[calls, audit, metrics, clients, administration, userTokens],
+        ...(connectProxy ? [connectProxy] : []),
+      ],
       routes: [...elysia.routes, ...wechat.routes],
       listen: () =>
-        listen(serve, {
+        listen(serveBy(door), {
           ...config,
           isShared: sharesPort,
           onPaused: (isPaused) =>
@@ -355,6 +372,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         names: directory.list({ limit: MAX_LISTED }),
         anonymous: access.isAnonymousOn ? String(config.trustedNetworks) : "off",
         docs: config.visibility.swagger === "off" ? "off" : "/docs/",
+        ...(connectProxy && { connectProxy: connectProxy.url }),
       }),
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),

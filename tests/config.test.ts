@@ -60,6 +60,7 @@ test("without any variable everything has its documented default", () => {
     anonymous: undefined,
     anonymousRateLimit: 2000,
     keepAliveSeconds: 75,
+    connectProxy: undefined,
     allowedHosts: [],
     corsOrigins: [],
     visibility: { metrics: "on", swagger: "on" },
@@ -115,6 +116,17 @@ test("every variable is taken from the environment", () => {
   expect(config.visibility).toEqual({ metrics: "admin", swagger: "off" });
   expect(Object.isFrozen(config)).toBeTrue();
   expect(load({ MASTER_KEY_FILE: "/run/key" }).masterKeyFile).toBe("/run/key");
+});
+
+test("the CONNECT proxy listens where it is told, and nowhere without a port", () => {
+  expect(load({ CONNECT_HOST: "0.0.0.0" }).connectProxy).toBeUndefined();
+  expect(load({ CONNECT_PORT: "3128" }).connectProxy).toEqual({
+    ...{ host: "127.0.0.1", port: 3128, folder: "proxy-ca" },
+  });
+  const stated = { CONNECT_PORT: "0", CONNECT_HOST: "::1", CONNECT_CERTIFICATES: "/etc/a b" };
+  expect(load(stated).connectProxy).toEqual({ host: "::1", port: 0, folder: "/etc/a b" });
+  for (const port of ["65536", "-1", "3128a", "10.0.0.5:3128"])
+    expect(() => load({ CONNECT_PORT: port })).toThrow("CONNECT_PORT: ");
 });
 
 test("the database's path may be a URL, relative or absolute", () => {

@@ -90,7 +90,15 @@ const GROUPS: readonly { readonly title: Meaning; readonly names: readonly strin
   },
   {
     title: { en: "Listening", zh: "监听与日志" },
-    names: ["HOST", "PORT", "LOG_LEVEL", "KEEP_ALIVE_TIMEOUT"],
+    names: [
+      "HOST",
+      "PORT",
+      "LOG_LEVEL",
+      "KEEP_ALIVE_TIMEOUT",
+      "CONNECT_PORT",
+      "CONNECT_HOST",
+      "CONNECT_CERTIFICATES",
+    ],
   },
   {
     title: { en: "Storage", zh: "存储" },

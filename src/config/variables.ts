@@ -21,6 +21,9 @@ export const URL_EXPECTED =
 export const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
 
+const PORT_PATTERN = "^(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$";
+const PORT_EXPECTED = "应为0到65535的整数 (must be an integer from 0 to 65535)";
+
 const NETWORKS_EXPECTED = "应为以逗号分隔的CIDR (must be CIDR blocks, comma-separated)";
 
 /**
@@ -107,8 +110,8 @@ export const VARIABLES = Type.Object({
   ),
   PORT: variable(
     "3000",
-    "^(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$",
-    "应为0到65535的整数 (must be an integer from 0 to 65535)",
+    PORT_PATTERN,
+    PORT_EXPECTED,
     "Port to listen on; `0` lets the system choose.",
     "监听端口；`0` 表示由系统分配。",
   ),
@@ -125,6 +128,27 @@ export const VARIABLES = Type.Object({
     "应为1到255的秒数 (must be seconds from 1 to 255)",
     "Seconds after which an idle connection is closed, 1 to 255: more than the load balancer in front keeps one (often 60).",
     "空闲连接保持的秒数，1 到 255：应大于前面的负载均衡保持连接的时间（常见为 60 秒）。",
+  ),
+  CONNECT_PORT: variable(
+    "",
+    `^$|${PORT_PATTERN}`,
+    PORT_EXPECTED,
+    "Port of the CONNECT proxy for SDKs with a fixed host; not set: none. With `serve --workers`, one process has it.",
+    "供域名写死的 SDK 使用的 CONNECT 代理端口；未设置则不启用。使用 `serve --workers` 时由其中一个进程提供。",
+  ),
+  CONNECT_HOST: variable(
+    "127.0.0.1",
+    "^[A-Za-z0-9.:-]+$",
+    "应为监听地址 (must be an address)",
+    "Address on which that proxy listens.",
+    "该代理的监听地址。",
+  ),
+  CONNECT_CERTIFICATES: variable(
+    "proxy-ca",
+    "",
+    "",
+    "The folder of `accesstoken proxy-ca` with the certificate that the proxy shows; read at the start.",
+    "`accesstoken proxy-ca` 生成的目录，该代理使用其中的证书；启动时读取。",
   ),
   DATABASE_URL: variable(
     "file:data/accesstoken.db",

@@ -35,12 +35,16 @@ export interface ListenOptions {
    * 255; default 75.
    */
   readonly keepAliveSeconds?: number;
+  /** The certificate and its key, in PEM, for HTTPS. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Whose connection it is, by the port of the other end; default the other end's address. */
+  readonly addressOf?: (port: number) => string | undefined;
   /** Called when no connections are accepted for want of descriptors, and when they are again. */
   readonly onPaused?: (isPaused: boolean) => void;
 }
 
 /** Answers one request. */
-type Serve = (request: Request, socket: RequestSocket) => Response | Promise<Response>;
+export type Serve = (request: Request, socket: RequestSocket) => Response | Promise<Response>;
 
 /**
  * Has `serve` answer on a port; 0 lets the system choose one.
@@ -98,11 +102,12 @@ class Listener implements HttpServer {
     await Promise.all([...this.#former.keys()].map((server) => server.stop(true)));
   }
 
-  #bind({ host, port, isShared = false, ...seconds }: ListenOptions) {
-    const { bodySeconds = BODY_SECONDS, keepAliveSeconds = KEEP_ALIVE_SECONDS } = seconds;
+  #bind({ host, port, isShared = false, ...more }: ListenOptions) {
+    const { bodySeconds = BODY_SECONDS, keepAliveSeconds = KEEP_ALIVE_SECONDS, tls, addressOf } = more;
     return Bun.serve({
       hostname: host,
       port,
+      ...(tls && { tls }),
       reusePort: isShared,
       idleTimeout: keepAliveSeconds,
       // Bodies are bounded where they are read; Bun's own refusal would come without an envelope.
@@ -121,7 +126,10 @@ class Listener implements HttpServer {
           isTimed = false;
           server.timeout(request, seconds);
         };
-        const peer = () => server.requestIP(request)?.address ?? "";
+        const peer = () => {
+          const found = server.requestIP(request);
+          return (found && addressOf ? addressOf(found.port) : found?.address) ?? "";
+        };
         const answer = this.#serve(request, { peer, giveTime });
         return answer instanceof Promise ? answer.then(finish) : finish(answer);
       },

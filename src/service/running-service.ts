@@ -30,7 +30,7 @@ export interface ServiceParts {
   readonly routes: readonly Route[];
   readonly listen: () => HttpServer;
   /** What the log says of a start beside address and version. */
-  readonly startFacts: () => Pick<StartedEvent, "apps" | "names" | "anonymous" | "docs">;
+  readonly startFacts: () => Pick<StartedEvent, "apps" | "names" | "anonymous" | "docs" | "connectProxy">;
   readonly snapshot: () => Promise<Snapshot>;
   /** Answers a request of this process itself, as an administrator. */
   readonly handle: (request: Request) => Promise<Response>;
