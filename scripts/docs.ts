@@ -16,7 +16,7 @@ const PARTS: Readonly<Record<string, (language: Language) => string | Promise<st
 /** The pages with such parts. */
 const PAGES = ["configuration", "cli"];
 
-const MARKED = /(<!-- made by bun run docs: ([a-z-]+) -->\n\n)[^]*?(\n<!-- end -->)/g;
+const MARKED = /(<!-- made by bun run docs: ([a-z-]+) -->\n\n)[^]*?(\n?<!-- end -->)/g;
 
 /**
  * Everything in the documents that is made from the code: each file's path from the repository's root, and what it should
@@ -40,7 +40,7 @@ async function withParts(text: string, language: Language): Promise<string> {
   for (const [all, opening = "", name = "", closing = ""] of text.matchAll(MARKED)) {
     const part = await PARTS[name]?.(language);
     if (part === undefined) throw new Error(`there is no part ${name}`);
-    made = made.replace(all, () => opening + part + closing);
+    made = made.replace(all, () => `${opening}${part}\n${closing.trimStart()}`);
   }
   return made;
 }

@@ -2,12 +2,20 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { madeFiles } from "../../scripts/docs.ts";
+import { VARIABLES } from "../../src/config/variables.ts";
 import { ROOT } from "./document.ts";
 
 const FILES = await madeFiles();
 
 test.each([...FILES.keys()])("%s says what the code says (else: bun run docs)", (path) => {
   expect(readFileSync(join(ROOT, path), "utf8")).toBe(FILES.get(path)!);
+});
+
+test("the page of the configuration has every variable, in both languages", () => {
+  for (const folder of ["docs", "docs/zh"]) {
+    const page = FILES.get(`${folder}/configuration.md`);
+    for (const name of Object.keys(VARIABLES.properties)) expect(page).toContain(`| \`${name}\` `);
+  }
 });
 
 test("the pages of variables and commands are among them, in both languages", () => {
