@@ -49,8 +49,8 @@ function renewedText({ folder, serverEndsAt, caEndsAt }: ProxyCertificates) {
   const path = plainText(join(folder, SERVER));
   const [end, caEnd] = [localTime(serverEndsAt), localTime(caEndsAt)];
   return {
-    en: `Renewed: ${path}, until ${end}. Have nginx read it: nginx -s reload\nThe CA lasts until ${caEnd}; callers have nothing to do.\n`,
-    zh: `已续期：${path}，有效期至 ${end}。让nginx重新加载：nginx -s reload\nCA有效期至 ${caEnd}；调用方无需改动。\n`,
+    en: `Renewed: ${path}, until ${end}. Have nginx read it: nginx -s reload. The service's own proxy reads it at a restart.\nThe CA lasts until ${caEnd}; callers have nothing to do.\n`,
+    zh: `已续期：${path}，有效期至 ${end}。让nginx重新加载：nginx -s reload。服务自带的代理在重启后生效。\nCA有效期至 ${caEnd}；调用方无需改动。\n`,
   };
 }
 
@@ -83,6 +83,8 @@ ${nginx}
 ${trust}
    PHP, Ruby, Go and curl use the system's list, by the first line (Debian) or the second (RHEL).
 3. There, not on the service's own machine, /etc/hosts has the address of nginx for these names.
+   Or without nginx and hosts: CONNECT_PORT=3128 CONNECT_CERTIFICATES=${plainText(folder)} for the service,
+   HTTPS_PROXY=http://127.0.0.1:3128 for the program.
 4. Once a month: accesstoken proxy-ca --renew --out ${plainText(folder)} && nginx -s reload
 
 docs/transparent-proxy.md has the whole of it, with HTTPS_PROXY, and what it does not cover.
@@ -97,6 +99,8 @@ ${nginx}
 ${trust}
    PHP、Ruby、Go和curl使用系统的证书列表，用第一行（Debian）或第二行（RHEL）加入。
 3. 在调用方机器（而不是服务所在机器）的 /etc/hosts 中，把这些域名指向nginx的地址。
+   或者不用nginx和hosts：服务设置 CONNECT_PORT=3128 CONNECT_CERTIFICATES=${plainText(folder)}，
+   程序设置 HTTPS_PROXY=http://127.0.0.1:3128。
 4. 每月执行一次：accesstoken proxy-ca --renew --out ${plainText(folder)} && nginx -s reload
 
 完整说明（含 HTTPS_PROXY 以及不适用的情况）见 docs/zh/transparent-proxy.md。

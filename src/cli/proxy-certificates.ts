@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -17,6 +18,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { systemClock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import { syncFolderOf } from "../store/durable-files.ts";
 import { UPSTREAM_HOSTS } from "../upstream/addresses.ts";
@@ -110,6 +112,8 @@ function newKey(file: string): string[] {
 }
 
 const CONFIGURATION = "openssl.cnf";
+/** How the name of a folder begins in which files are made. */
+const DRAFT = ".proxy-ca-";
 
 /**
  * What openssl is to make. That a name is permitted says nothing of addresses, so these are excluded; and a name that is
@@ -161,8 +165,9 @@ async function inDraft(path: string, work: (draft: Draft) => Promise<void>): Pro
   const program = Bun.which("openssl");
   if (program === null) throw noOpenssl();
   const folder = safeFolder(path);
+  removeDrafts(folder);
   // Of mode 0700, so that nobody else gets at what openssl makes in it, whatever the umask is.
-  const made = named(folder, () => mkdtempSync(join(folder, ".proxy-ca-")));
+  const made = named(folder, () => mkdtempSync(join(folder, DRAFT)));
   const draft: Draft = {
     folder,
     path: (name) => join(made, name),
@@ -176,6 +181,15 @@ async function inDraft(path: string, work: (draft: Draft) => Promise<void>): Pro
     rmSync(made, { recursive: true, force: true });
   }
   return { folder, caEndsAt: endOf(join(folder, CA)), serverEndsAt: endOf(join(folder, SERVER)) };
+}
+
+/** Removes what runs that were killed have left, which has keys in it; one that still runs is younger. */
+function removeDrafts(folder: string): void {
+  for (const name of readdirSync(folder).filter((each) => each.startsWith(DRAFT))) {
+    const path = join(folder, name);
+    const ageMs = systemClock.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity);
+    if (ageMs > 2 * OPENSSL_MS) rmSync(path, { recursive: true, force: true });
+  }
 }
 
 function publish(draft: string, folder: string, name: string, replaces: boolean): void {

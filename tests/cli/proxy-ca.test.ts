@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -307,6 +308,20 @@ withOpenssl("a link with the name of a file is replaced, and what it leads to st
   for (const name of FILES) expect(lstatSync(path(name)).isSymbolicLink()).toBe(false);
 });
 
+withOpenssl(
+  "what a run that was killed has left is removed by a later one, and that of one that runs is not",
+  async () => {
+    const { folder, path } = await setup();
+    for (const name of [".proxy-ca-killed", ".proxy-ca-running"]) {
+      mkdirSync(path(name));
+      writeFileSync(join(path(name), "ca.key"), "");
+    }
+    utimesSync(path(".proxy-ca-killed"), 1, 1);
+    expect((await runAlone(["proxy-ca", "--out", folder, "--renew"])).code).toBe(0);
+    expect(readdirSync(folder).toSorted()).toEqual([".proxy-ca-running", ...FILES]);
+  },
+);
+
 withOpenssl("it says in both languages what to do next", async () => {
   for (const [language, word] of [
     ["en", "Once a month"],
@@ -320,6 +335,7 @@ withOpenssl("it says in both languages what to do next", async () => {
       "REQUESTS_CA_BUNDLE",
       "keytool",
       "update-ca-trust",
+      "CONNECT_PORT",
       "--renew",
     ])
       expect(stdout).toContain(text);
