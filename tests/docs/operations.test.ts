@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { freePort } from "../bench/bench-server.ts";
 import { Child } from "../support/child.ts";
 import { Harness, WX } from "../support/harness.ts";
-import { codeOf, read, ROOT, type Table } from "./document.ts";
+import { findNginx, startNginx } from "../support/nginx.ts";
+import { codeOf as spansOf, read, ROOT, type Table } from "./document.ts";
 
 const MONITORING = read("docs/monitoring.md");
 const RUNBOOK = read("docs/troubleshooting.md").headings.flatMap(({ level, text }) =>
@@ -45,7 +47,7 @@ test("the metrics that are described are those of the service, and alerts ask fo
   const served = [...text.matchAll(/^# HELP (\w+)/gm)].map(([, name = ""]) => name);
   const described = tableOf(MONITORING.tables, "metric")
     .slice(1)
-    .flatMap(([cell = ""]) => codeOf(cell));
+    .flatMap(([cell = ""]) => spansOf(cell));
   expect([...described, ...FORMER_NAMES].toSorted()).toEqual(served.toSorted());
   const asked = block(MONITORING.path, "yaml", "groups:").match(/accesstoken_\w+/g) ?? [];
   expect(asked.filter((name) => !described.includes(name))).toEqual([]);
@@ -61,7 +63,7 @@ test("the faults that are described are those of the sandbox", async () => {
   const { error } = (await response.json()) as { error: string };
   const kinds = error.replace("kind must be one of ", "").split(", ");
   const [, ...rows] = tableOf(read("docs/sandbox.md").tables, "`kind`");
-  expect(rows.flatMap(([cell = ""]) => codeOf(cell)).toSorted()).toEqual(kinds.toSorted());
+  expect(rows.flatMap(([cell = ""]) => spansOf(cell)).toSorted()).toEqual(kinds.toSorted());
 });
 
 test("the page to copy is given what wx.config takes", async () => {
@@ -97,3 +99,35 @@ test("the health check of the image succeeds while the service answers, and else
   await world.stop();
   expect(await check()).not.toBe(0);
 });
+
+const nginx = findNginx();
+
+test.skipIf(nginx === undefined)(
+  "nginx as it is described says who is calling, and logs no query",
+  async () => {
+    await using world = await Harness.create({
+      environment: { TRUSTED_PROXIES: "127.0.0.1/32", ALLOWED_HOSTS: "token.example.com" },
+    });
+    const port = freePort();
+    const http = block("docs/deployment.md", "nginx")
+      .replace("listen 443 ssl", `listen 127.0.0.1:${port}`)
+      .replaceAll(/ssl_certificate.*/g, "")
+      .replaceAll("/var/log/nginx/", `${world.folder}/`)
+      .replace("http://127.0.0.1:3000", world.service.url.replace("localhost", "127.0.0.1"));
+    await using _ = await startNginx(nginx ?? "", { http, port, folder: world.folder });
+    const path = `/AccessToken/getXcx?appid=${WX.appId}&secret=${WX.secret}`;
+    const pretending = { host: "token.example.com", "x-forwarded-for": "203.0.113.9" };
+    const codeOf = async (url: string) => {
+      const response = await fetch(url, { headers: pretending });
+      return ((await response.json()) as { code: number }).code;
+    };
+    expect(await codeOf(`http://127.0.0.1:${port}${path}`)).toBe(0);
+    // Without a secret the address counts: nginx names the true one, and past nginx it is the one that was sent.
+    const anonymous = path.replace(/&.*/, "");
+    expect(await codeOf(`http://127.0.0.1:${port}${anonymous}`)).toBe(0);
+    expect(await codeOf(world.service.url + anonymous)).toBe(403);
+    const log = readFileSync(join(world.folder, "accesstoken.log"), "utf8");
+    expect(log).toContain("GET /AccessToken/getXcx 200");
+    expect(log).not.toContain(WX.secret);
+  },
+);
