@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { loadCommands } from "../../src/cli/commands.ts";
 import { madeFiles } from "../../scripts/docs.ts";
 import { VARIABLES } from "../../src/config/variables.ts";
 import { ROOT } from "./document.ts";
@@ -16,6 +17,15 @@ test("the page of the configuration has every variable, in both languages", () =
     const page = FILES.get(`${folder}/configuration.md`);
     for (const name of Object.keys(VARIABLES.properties)) expect(page).toContain(`| \`${name}\` `);
   }
+});
+
+test("every option of a command is on a page, the common ones too", async () => {
+  const pages = [...FILES].filter(([path]) => path.startsWith("docs/cli")).map(([, text]) => text);
+  const options = (await loadCommands())
+    .filter(({ isHidden }) => !isHidden)
+    .flatMap((spec) => spec.options ?? []);
+  const names = options.filter(({ isFormer }) => !isFormer).map(({ name }) => `| \`--${name}`);
+  expect(names.filter((name) => !pages.some((text) => text.includes(name)))).toEqual([]);
 });
 
 test("the pages of variables and commands are among them, in both languages", () => {
