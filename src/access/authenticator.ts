@@ -12,6 +12,7 @@ import {
   type ClientPrincipal,
   denied,
   forbidden,
+  keyMissing,
   other,
   type Principal,
   tooMany,
@@ -138,11 +139,7 @@ export class Authenticator {
   recognize({ principal, origin }: Caller): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
     if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
-    if (!this.isAnonymousOn)
-      throw denied(
-        UNIDENTIFIED,
-        unauthorized("缺少API密钥", "no API key: send it as Authorization: Bearer, X-API-Key or secret"),
-      );
+    if (!this.isAnonymousOn) throw denied(UNIDENTIFIED, keyMissing());
     return ANONYMOUS;
   }
 

@@ -98,9 +98,22 @@ export function notAllowedByPolicy({ preset }: ApiPolicy, path: string): Service
   ).with({ logged: `the client's policy (${preset}) does not allow this path` });
 }
 
+/** A file of the repository: who is not answered could not open a link of ours. */
+const WHO_IS_ANSWERED = "谁可以调用，见文档 docs/zh/access.md (docs/access.md says who is answered)";
+
 /** A caller without a key outside the trusted networks; `reason` says what is wrong, in both languages. */
 export function untrusted(reason: string): ServiceError {
-  return new ServiceError("forbidden", `禁止访问：${reason}`);
+  return new ServiceError("forbidden", `禁止访问：${reason}`, { hint: WHO_IS_ANSWERED });
+}
+
+/** A caller without a key where one is needed. */
+export function keyMissing(): ServiceError {
+  return unauthorized(
+    "缺少API密钥",
+    "no API key: send it as Authorization: Bearer, X-API-Key or secret",
+  ).with({
+    hint: WHO_IS_ANSWERED,
+  });
 }
 
 /** A change by GET that a browser seems to make without a key: any page could have it do so. */

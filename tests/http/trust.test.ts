@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { join } from "node:path";
 import { createClient } from "../support/access-harness.ts";
 import { rawGet } from "../support/raw-http.ts";
 import { Harness, WX } from "../support/harness.ts";
@@ -57,6 +59,24 @@ test("a caller outside TRUSTED_NETWORKS gets code 403 on every path, and nothing
   }
   expect(world.sandbox.calls()).toBe(0);
 });
+
+test.each([
+  ["from an untrusted address", { TRUSTED_NETWORKS: "10.0.0.0/8" }, [LOCAL], 403],
+  ["without the key that is needed", { ANONYMOUS: "off" }, [LOCAL], 401],
+  ["through an unknown proxy", {}, [LOCAL, "X-Forwarded-For: 10.0.0.1"], 403],
+  ["by an unknown name", {}, ["Host: evil.example"], 403],
+])(
+  "a caller %s is told the file that says who is answered, since it can open no link of ours",
+  async (_, environment, headers, code) => {
+    await using world = await setup(environment);
+    const { body } = await rawGet(world.service.url, TOKEN, headers);
+    const { code: got, hint } = JSON.parse(body) as { code: number; hint?: string };
+    expect([got, hint]).toEqual([code, expect.stringMatching(/docs\/zh\/access\.md.*docs\/access\.md/)]);
+    expect(hint).not.toMatch(/https?:|\/\/|\(\/|#/);
+    for (const [path] of hint?.matchAll(/docs\/[\w/]+\.md/g) ?? [])
+      expect([path, existsSync(join(import.meta.dir, "../..", path))]).toEqual([path, true]);
+  },
+);
 
 test("loopback is no exception when TRUSTED_NETWORKS does not name it", async () => {
   await using world = await setup({ TRUSTED_NETWORKS: "10.0.0.0/8" });
