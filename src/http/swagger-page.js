@@ -3,17 +3,17 @@
  * path with slashes is sent as such, a code of the sandbox is a new one, since each works once, and an access token of the
  * examples is a current one of the demo's apps.
  */
+const TOKENS = {
+  "70_exampleToken": "/AccessToken/getXcx?appid=wx0000000000000001",
+  exampleTokenOfWecom: "/AccessToken/getQyapi?corpid=ww0000000000000001&agentid=1000002",
+};
+
 SwaggerUIBundle({
   url: "/swagger/json" + location.search,
   dom_id: "#swagger-ui",
   validatorUrl: null,
   requestInterceptor,
 });
-
-const TOKENS = {
-  "70_exampleToken": "/AccessToken/getXcx?appid=wx0000000000000001",
-  exampleTokenOfWecom: "/AccessToken/getQyapi?corpid=ww0000000000000001&agentid=1000002",
-};
 
 async function requestInterceptor(request) {
   const code = `sandbox-code-${Date.now()}`;
