@@ -57,16 +57,23 @@ export function buildDocuments(): string {
   return Bun.zstdCompressSync(JSON.stringify(Object.fromEntries(files)), { level: 19 }).toString("base64");
 }
 
-/** What the index names, in its order, after the index itself; then what it does not name. */
+/**
+ * What the index names, in its order, after the index itself. What it does not name follows the page that its name begins
+ * with, as `sdks-go` follows `sdks`, or comes last.
+ */
 function partsOf(pages: readonly Page[], index: string): readonly Part[] {
   const left = new Map(pages.map((page) => [page.name, page]));
+  const links = [...index.matchAll(/^## (.+)$|\]\(([\w-]+)\.md[)#]/gm)];
+  const named = new Set(links.map(([, , name]) => name));
   const take = (name: string) => {
-    const page = left.get(name);
-    left.delete(name);
-    return page ? [page] : [];
+    const taken = [...left].filter(
+      ([key]) => key === name || (key.startsWith(`${name}-`) && !named.has(key)),
+    );
+    for (const [key] of taken) left.delete(key);
+    return taken.map(([, page]) => page).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   };
   const parts: Part[] = [{ heading: "", pages: take("README") }];
-  for (const [, heading, name = ""] of index.matchAll(/^## (.+)$|\]\(([\w-]+)\.md[)#]/gm)) {
+  for (const [, heading, name = ""] of links) {
     if (heading !== undefined) parts.push({ heading, pages: [] });
     else parts.at(-1)?.pages.push(...take(name));
   }
@@ -79,9 +86,9 @@ const MARKDOWN = { noHtmlBlocks: true, noHtmlSpans: true, autolinks: { url: true
 const COMMENT = /<p>&lt;!--.*?--&gt;<\/p>\n/gs;
 /** A first paragraph of links alone: to the other language and to the index, as every page has them anyway. */
 const LINKS_ALONE = /(?<=<\/h1>\n)<p>(<a [^>]*>[^<]*<\/a>[\s·|]*)+<\/p>\n/;
-/** A line's end between Chinese characters, where no space belongs. */
-const CHINESE_BREAK =
-  /(?<=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])/g;
+/** Code, or a line's end between Chinese characters, where no space belongs. */
+const CODE_OR_BREAK =
+  /(<pre>.*?<\/pre>)|(?<=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])/gs;
 const LINK = /<\/?a\b[^>]*>/g;
 
 function pageOf(path: string, files: ReadonlyMap<string, string>): Page {
@@ -92,7 +99,7 @@ function pageOf(path: string, files: ReadonlyMap<string, string>): Page {
     .html(files.get(path) ?? "", MARKDOWN)
     .replaceAll(COMMENT, "")
     .replace(LINKS_ALONE, "")
-    .replaceAll(CHINESE_BREAK, "")
+    .replaceAll(CODE_OR_BREAK, "$1")
     .replaceAll(/(?<=<a )href="([^"]*)"/g, (_, href: string) => linkFrom(path, href, files))
     .replaceAll(/<h([1-6])>(.*?)<\/h\1>/gs, (_, level: string, inner: string) => {
       const plain = inner.replaceAll(LINK, "");

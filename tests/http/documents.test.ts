@@ -21,6 +21,8 @@ async function setup() {
 
 const idsOf = (html: string) => [...html.matchAll(/ id="([^"]*)"/g)].map(([, id = ""]) => id);
 const linksOf = (html: string) => [...html.matchAll(/ (?:href|src)="([^"]*)"/g)].map(([, to = ""]) => to);
+const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", quot: '"', amp: "&" };
+const unescape = (html: string) => html.replaceAll(/&(\w+);/g, (all, name: string) => ENTITIES[name] ?? all);
 /** A page without what is shown as code. */
 const proseOf = (html: string) => html.replaceAll(/<code[^>]*>.*?<\/code>/gs, "");
 
@@ -102,6 +104,33 @@ test("a heading has the id that it has on GitHub, Chinese ones too, and no id is
     ]);
     expect(new Set(ids).size).toBe(ids.length);
   }
+});
+
+test("every block of code is shown as it stands", async () => {
+  await using it = await setup();
+  for (const name of NAMES) {
+    const shown = (await it.page(name)).matchAll(/<pre[^>]*><code[^>]*>(.*?)<\/code><\/pre>/gs);
+    const blocks = read(`docs/${name}.md`).blocks.map(({ text }) => {
+      // In a list it is indented as the list is. A tab is shown as four columns.
+      const [indent = ""] = /^ */.exec(text) ?? [];
+      return text.replaceAll(new RegExp(`^${indent}`, "gm"), "").replaceAll("\t", "    ");
+    });
+    const texts = [...shown].map(([, code = ""]) => unescape(code));
+    expect([name, texts]).toEqual([name, blocks]);
+  }
+});
+
+test("a page that the index does not name is listed behind the one that its name begins with", async () => {
+  await using it = await setup();
+  const html = await it.page("README");
+  const [, list = ""] = /<details class="pages">(.*?)<\/details>/s.exec(html) ?? [];
+  const links = linksOf(list);
+  expect(links.slice(links.indexOf("cli"), links.indexOf("cli") + 4)).toEqual([
+    "cli",
+    "cli-access",
+    "cli-apps",
+    "cli-service",
+  ]);
 });
 
 test("no document has raw HTML, which would be shown as text, and no comment is shown", async () => {
