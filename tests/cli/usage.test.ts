@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { loadCommands } from "../../src/cli/commands.ts";
 import { type Language, preferredLanguage } from "../../src/config.ts";
 import { runAlone, withoutBlanks } from "./cli-harness.ts";
@@ -25,6 +27,18 @@ test.each(["en", "zh"] as const)("help in %s lists every command with what it me
   expect(CHINESE.test(text)).toBe(language === "zh");
   expect(text).not.toContain("worker ");
   for (const word of ["--help", "-h"]) expect(await printed([word], language)).toBe(text);
+});
+
+test("help names the documents, as a file that is there and as a path of a running service", async () => {
+  for (const [language, file] of [
+    ["en", "docs/README.md"],
+    ["zh", "docs/zh/README.md"],
+  ] as const) {
+    const text = await printed(["help"], language);
+    expect(text).toContain(file);
+    expect(text).toContain("http://127.0.0.1:3000/docs/");
+    expect(existsSync(join(import.meta.dir, "../..", file))).toBe(true);
+  }
 });
 
 test("a command's help tells each argument and option in one language", async () => {
