@@ -8,19 +8,25 @@ const CHROMIUM = "/usr/bin/chromium";
 /** A browser takes seconds to start on a busy machine. */
 const SLOW = { timeout: 60_000 };
 
+/** What is looked at in the browser's events. */
+interface CdpData {
+  readonly request?: { readonly method: string; readonly url: string };
+  readonly issue?: { readonly code: string };
+}
+
 /** A browser that shows nothing yet, and notes what its page asks for and complains about. */
 async function openBrowser() {
   const backend = { type: "chrome" as const, path: CHROMIUM, argv: ["--no-sandbox"] };
   const view = new Bun.WebView({ width: 1280, height: 1400, backend });
   const requested: string[] = [];
   const complaints: unknown[] = [];
-  const note = (event: string, take: (data: Record<string, any>) => void) =>
-    view.addEventListener(event, (message) => take((message as MessageEvent<Record<string, any>>).data));
-  note("Network.requestWillBeSent", ({ request }) => requested.push(`${request.method} ${request.url}`));
-  note("Runtime.exceptionThrown", ({ exceptionDetails }) => complaints.push(exceptionDetails));
-  note("Log.entryAdded", ({ entry }) => complaints.push(entry));
+  const note = (event: string, take: (data: CdpData) => void) =>
+    view.addEventListener(event, (message) => take((message as MessageEvent<CdpData>).data));
+  note("Network.requestWillBeSent", ({ request }) => requested.push(`${request?.method} ${request?.url}`));
+  note("Runtime.exceptionThrown", (thrown) => complaints.push(thrown));
+  note("Log.entryAdded", (entry) => complaints.push(entry));
   note("Audits.issueAdded", ({ issue }) => {
-    if (issue.code === "ContentSecurityPolicyIssue") complaints.push(issue);
+    if (issue?.code === "ContentSecurityPolicyIssue") complaints.push(issue);
   });
   await view.navigate("about:blank");
   for (const domain of ["Network", "Runtime", "Log", "Audits"]) await view.cdp(`${domain}.enable`);
@@ -35,7 +41,7 @@ async function openBrowser() {
     const shown = [".response-col_status", ".microlight"].map(
       (part) => `document.querySelector("${answer} ${part}").innerText`,
     );
-    const [status, body] = (await view.evaluate(`[${shown.join()}]`)) as [string, string];
+    const [status, body] = await view.evaluate<[string, string]>(`[${shown.join()}]`);
     return { status, body: JSON.parse(body) as unknown };
   };
   return { view, requested, complaints, tryOut, [Symbol.dispose]: () => view.close() };
