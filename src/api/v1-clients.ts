@@ -300,7 +300,8 @@ function policyOf(policy: NonNullable<ChangeBody["policy"]>): ApiPolicy {
 function baseUrlOf({ url, headers }: Request): string {
   const { origin } = new URL(url);
   // A proxy in front ended TLS. It is only shown, so that it need not be trusted.
-  return headers.get("x-forwarded-proto") === "https" ? origin.replace(/^http:/, "https:") : origin;
+  const isSecure = /^\s*https\s*(,|$)/i.test(headers.get("x-forwarded-proto") ?? "");
+  return isSecure ? origin.replace(/^http:/, "https:") : origin;
 }
 
 /** What the maker of a client must know of its tokens. */

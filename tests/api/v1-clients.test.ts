@@ -72,6 +72,29 @@ test("apps of grants that are not held are named when a client is made and when 
   expect(JSON.parse(t.made.text)).not.toHaveProperty("hint");
 });
 
+test.each([
+  ["http://localhost:3000", undefined, "http://localhost:3000"],
+  ["http://token.example.com", "https", "https://token.example.com"],
+  ["http://token.example.com:8443", "HTTPS, http", "https://token.example.com:8443"],
+  ["http://token.example.com", "http", "http://token.example.com"],
+  ["http://[::1]:3000", undefined, "http://[::1]:3000"],
+  ["http://[2001:db8::7]:3000", "https", "https://[2001:db8::7]:3000"],
+])("whoever makes a client at %s, with x-forwarded-proto %j, is told %s", async (origin, proto, expected) => {
+  await using t = await botWorld();
+  const headers = { "content-type": "application/json", ...(proto ? { "x-forwarded-proto": proto } : {}) };
+  const ask = async (path: string, body: object) => {
+    const init = { method: "POST", headers, body: JSON.stringify(body) };
+    const answer = await t.world.service.handle(new Request(origin + path, init));
+    return ((await answer.json()) as { data: Record<string, string> }).data;
+  };
+  const made = await ask(CLIENTS, { ...NEW_BOT, client: "other" });
+  expect([made["base_url"], made["note"]]).toEqual([
+    expected,
+    expect.stringContaining(`works through ${expected} only`),
+  ]);
+  expect((await ask(`${CLIENTS}/other/keys`, {}))["base_url"]).toBe(expected);
+});
+
 test("of the same creation five times at once one is new, and the others are the very same", async () => {
   await using t = await botWorld();
   const count = t.at.auditCount();

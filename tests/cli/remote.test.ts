@@ -229,3 +229,20 @@ test("a success in the body with a failure's status is no success", async () => 
   await using world = new CliHarness(() => answered(NONE, { status: 500 }));
   expect((await world.run(LIST)).code).toBe(1);
 });
+
+test.each([
+  [undefined, "http://localhost:4600"],
+  ["0.0.0.0", "http://localhost:4600"],
+  ["::", "http://localhost:4600"],
+  ["::1", "http://localhost:4600"],
+  ["127.0.0.1", "http://localhost:4600"],
+  ["10.1.2.3", "http://10.1.2.3:4600"],
+  ["2001:db8::7", "http://[2001:db8::7]:4600"],
+])("on the service's own machine, HOST=%s is the base URL %s", async (host, expected) => {
+  await using world = new CliHarness(() => ({}));
+  const env = { PORT: "4600", ...(host === undefined ? {} : { HOST: host }) };
+  const args = ["keys", "create", "--admin", "--json"];
+  await using child = new Child([...FROM_SOURCE, ...args], { cwd: world.folder, env });
+  expect(await child.exited()).toBe(0);
+  expect(JSON.parse(child.stdout)).toMatchObject({ base_url: expected });
+});
