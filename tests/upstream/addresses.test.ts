@@ -9,7 +9,7 @@ import { HttpForwarder } from "../../src/upstream/http-forwarder.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { failureOf } from "../support/refusals.ts";
-import { CERTIFICATE, PRIVATE_KEY } from "./certificate.ts";
+import { selfSigned } from "./certificate.ts";
 
 const NAME = "upstream.test";
 const NEVER = new AbortController().signal;
@@ -68,13 +68,13 @@ test.each([
 });
 
 test("the certificate that is expected is the name's, not the address's, and a CA of one's own is trusted", async () => {
-  const tls = { key: PRIVATE_KEY, cert: CERTIFICATE };
+  const tls = selfSigned(NAME);
   using server = Bun.serve({ hostname: "127.0.0.1", port: 0, tls, fetch: () => new Response("ok") });
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-test-"));
   using cleanup = new DisposableStack();
   cleanup.defer(() => rmSync(folder, { recursive: true }));
   const ca = join(folder, "ca.pem");
-  writeFileSync(ca, CERTIFICATE);
+  writeFileSync(ca, tls.cert);
   const module = JSON.stringify(join(import.meta.dir, "../../src/upstream/addresses.ts"));
   const program = `
     const { Addresses } = await import(${module});
