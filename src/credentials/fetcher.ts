@@ -79,6 +79,8 @@ export class Fetcher {
         if (isClassicToken(ref) && mayHaveIssued(error)) await this.#cap(ref, scope.record);
         if (attempt >= attempts || signal.aborted || !mayRetry(ref, error)) throw error;
         await this.#parts.clock.sleep(RETRY_DELAY_MS * attempt * (0.5 + Math.random()));
+        // Another attempt would only say that nothing was sent.
+        if (signal.aborted) throw error;
       }
     }
   }

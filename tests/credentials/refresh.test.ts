@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { once } from "node:events";
 import { type Backoff, backoffKeys } from "../../src/credentials/backoff.ts";
 import type { CredentialStore } from "../../src/credentials/credential-store.ts";
 import type { Credential } from "../../src/credentials/credential.ts";
@@ -120,6 +121,21 @@ test("P5: a process that was stopped in its fetch hands out what another has sto
   it.world.source.open[0]?.fail(silent());
   expect((await slow).value.reveal()).toBe("others");
   expect(await (await it.world.pacingElsewhere()).find(backoffKeys(classic))).toEqual([]);
+});
+
+test("a flight whose time ends between two attempts says what the last one met", async () => {
+  using it = await setup([], { deadlineMs: 50 });
+  const { source, clock } = it.world;
+  const failure = failureOf(it.value());
+  await source.askedTimes(1);
+  const [request] = source.open;
+  clock.sleep = async () => {
+    if (!request?.signal.aborted) await once(request?.signal as EventTarget, "abort");
+  };
+  source.script(new ServiceError("upstream_unreachable", "nothing was sent"));
+  request?.fail(silent());
+  expect((await failure).code).toBe("upstream_timeout");
+  expect(source.asked).toHaveLength(1);
 });
 
 test("P1: nothing is fetched when the lease or the look at the backoffs took most of the lease's time", async () => {
