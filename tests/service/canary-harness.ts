@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FaultEffect } from "../../src/sandbox/fault.ts";
-import { FROM_SOURCE } from "../support/child.ts";
-import { ProcessHarness } from "../support/process-harness.ts";
+import { binary, ProcessHarness } from "../support/process-harness.ts";
 
 /** Apps whose secrets occur nowhere else. */
 export const OWN = { appId: "wx0000000000000c01", secret: "canaryOwnSecret+/=8f1d2c3b" };
@@ -49,7 +48,7 @@ export const FAULTS: readonly FaultEffect[] = [
 
 /** A folder, and a sandbox that knows the apps. */
 export function canaryHarness(): ProcessHarness {
-  return new ProcessHarness(FROM_SOURCE, {
+  return new ProcessHarness(binary(), {
     weixinApps: [OWN, CLASSIC, FOREIGN, FOREIGN_LATER, MANAGED, { ...FROZEN, frozenSecret: true }],
     wecomApps: [CORP, CORP_FOREIGN, CORP_LATER, CORP_MANAGED],
   });
