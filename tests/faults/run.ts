@@ -11,6 +11,7 @@ import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
 import { powerCases } from "./power.ts";
 import { stormCases } from "./storm.ts";
+import { sweepCases } from "./sweeps.ts";
 import { uploadCases } from "./uploads.ts";
 import { upstreamCases } from "./upstream.ts";
 
@@ -52,6 +53,7 @@ function casesOf(options: FaultOptions): FaultCase[] {
     damageCases,
     clockCases,
     uploadCases,
+    sweepCases,
   ].flatMap((cases) => cases(options));
 }
 

@@ -1,6 +1,7 @@
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import { systemClock } from "../../../src/clock.ts";
 import { rotateMasterKey } from "../../../src/store/sqlite/rotate-master-key.ts";
+import { KILL_AFTER, type KillAfter } from "./kill-after.ts";
 
 /**
  * A program that changes the master key and kills itself at a given point of it, whatever it is doing just then.
@@ -12,14 +13,17 @@ export const ROTATE = import.meta.path;
 
 async function rotate([path = "", masterKeyFile = "", point, delay]: string[]): Promise<void> {
   const gate = new Int32Array(new SharedArrayBuffer(4));
-  const killer = new Worker(import.meta.path, { workerData: { gate, delayUs: Number(delay) } });
-  await new Promise((resolve) => killer.once("message", resolve));
+  const delayUs = Number(delay);
+  if (delayUs > 0) {
+    const killer = new Worker(KILL_AFTER, { workerData: { gate, delayUs } satisfies KillAfter });
+    await new Promise((resolve) => killer.once("message", resolve));
+  }
   const counts = new Map<string, number>();
   const pass = (step: string) => {
     const count = (counts.get(step) ?? 0) + 1;
     counts.set(step, count);
     if (`${step} ${count}` !== point) return;
-    if (Number(delay) === 0) process.kill(process.pid, "SIGKILL");
+    if (delayUs === 0) process.kill(process.pid, "SIGKILL");
     Atomics.store(gate, 0, 1);
     Atomics.notify(gate, 0);
   };
@@ -36,13 +40,4 @@ async function rotate([path = "", masterKeyFile = "", point, delay]: string[]): 
   process.exit(0);
 }
 
-/** Waits in a thread of its own, so that the signal comes in the midst of what the other does. */
-function killWhenOpen({ gate, delayUs }: { gate: Int32Array; delayUs: number }): void {
-  parentPort?.postMessage("ready");
-  Atomics.wait(gate, 0, 0);
-  for (const end = performance.now() + delayUs / 1000; performance.now() < end;);
-  process.kill(process.pid, "SIGKILL");
-}
-
-if (!isMainThread) killWhenOpen(workerData);
-else if (import.meta.main) await rotate(process.argv.slice(2));
+if (import.meta.main) await rotate(process.argv.slice(2));
