@@ -81,6 +81,8 @@ export interface ServiceOptions {
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
   /** How long a call through the gateway waits for WeChat. */
   readonly forwardTimes?: Partial<ForwardTimes>;
+  /** How long a call through the gateway waits for its turn among its caller's; see `Concurrency`. */
+  readonly turnMs?: { readonly calls: number; readonly uploads: number };
   /** Which of several workers this is, for its own series in the metrics; default "1". */
   readonly worker?: string;
   /** Whether other processes listen on the same port; default false. */
@@ -314,7 +316,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const times = options.forwardTimes ?? {};
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, addresses, times });
     const resolver = new TokenResolver(access, introspector, events);
-    const concurrency = new Concurrency(workers);
+    const concurrency = new Concurrency(workers, options.turnMs);
     const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });
     const wechat = new WechatFace({
       access,

@@ -238,7 +238,7 @@ test("a passing fault is asked again within the same call, and the caller sees o
 });
 
 test("nothing is stuck after a failure: once WeChat was left alone for a second, the next calls are served", async () => {
-  await using world = await Harness.create({ upstreamMs: { attempt: 100, total: 150 } });
+  await using world = await Harness.create({ upstreamMs: { attempt: 2000, total: 2000 } });
   const query = { appid: WX.appId };
   const gate = new Gate();
   world.sandbox.inject({ kind: "gate_before", gate, times: Number.POSITIVE_INFINITY });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { type Answer, CORP, Harness, WX } from "../support/harness.ts";
 
 const STABLE_TOKEN = "/cgi-bin/stable_token";
@@ -92,12 +93,13 @@ test("what WeChat refuses is HTTP 502 with its errcode, a hint and how long to w
 });
 
 test("an upstream that can't be reached is HTTP 502, a silent one 504, with how long to wait", async () => {
-  await using world = await Harness.create({ upstreamMs: { attempt: 100, total: 300 } });
+  await using world = await Harness.create();
   world.sandbox.inject({ kind: "http", host: "weixin", times: 3 });
   expect(failureOf(await world.get(TOKEN))).toMatchObject({ status: 502, code: 502 });
   expect(failureOf(await world.get(TOKEN))).toMatchObject({ status: 502, code: 502, retry_after: 1 });
-  world.sandbox.inject({ kind: "delay", ms: 1000, host: "wecom", times: 3 });
-  const silent = await world.get(`${WECOM_APP}/credentials/access_token`);
+  await using hasty = await Harness.create({ upstreamMs: { attempt: 100, total: 300 } });
+  hasty.sandbox.inject({ kind: "gate_before", gate: new Gate(), host: "wecom", times: Infinity });
+  const silent = await hasty.get(`${WECOM_APP}/credentials/access_token`);
   expect(failureOf(silent)).toMatchObject({ status: 504, code: 504 });
 });
 

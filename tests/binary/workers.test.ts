@@ -142,7 +142,7 @@ test("what one worker obtained is renewed although nobody asks again, and its us
   await Harness.until(() => at.sandbox.calls(CLASSIC_CALL) > 24);
   const renewed = database.query("SELECT 1 FROM credentials WHERE issued_at > first_saved_at + 5000");
   await Harness.until(() => renewed.all().length === 24);
-}, 40_000);
+});
 
 test("a second clear within 10 s is refused by every worker, and changes nothing", async () => {
   await using at = await setup({ workers: 4, env: CLASSIC });
@@ -195,7 +195,7 @@ test("P5: a worker that is stopped past its lease and continued stores and serve
   expect(at.sandbox.accepts(standing)).toBe(true);
   expect(at.sandbox.calls(CLASSIC_CALL)).toBe(2);
   for (const connection of connections) connection.close();
-}, 40_000);
+});
 
 test("the metrics of any worker are the sum over all", async () => {
   await using at = await setup({ workers: 4 });

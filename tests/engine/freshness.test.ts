@@ -220,4 +220,4 @@ test("P8, P2: on a day with a get a minute, upstream calls stay near 86400/7200 
   expect(calls.stable).toBeLessThanOrEqual(14);
   expect(calls.classic).toBeLessThanOrEqual(13);
   expect(calls.wecom).toBeLessThanOrEqual(12.5);
-}, 120_000);
+});

@@ -37,6 +37,8 @@ async function setup(policy: object = {}, client: Partial<WantedClient> = {}) {
   const it: GatewayHarness = await GatewayHarness.create({
     environment: { WEIXIN_BASE_URL: `http://127.0.0.1:${recorder.port}` },
     client: { policy: { preset: "safe", test_openids: LISTED, ...policy }, ...client },
+    // A body that was refused unread keeps its connection busy.
+    stopMs: 100,
   });
   const token = await it.token();
   const dispose = async () => {

@@ -73,7 +73,7 @@ test("an object with members of JavaScript's own in any field of any body is cod
         }
     }
   expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
-}, 60_000);
+});
 
 test.each(HOSTILE.slice(0, -1))(
   "%s as a whole body or query, beside what is asked for, changes nothing",

@@ -111,7 +111,6 @@ test.skipIf(!Bun.which("prlimit"))(
     const usage = database.query<{ calls: number }, []>("SELECT sum(calls) AS calls FROM usage").get();
     expect(usage?.calls).toBe(t.sandbox.calls());
   },
-  30_000,
 );
 
 test("P8: handing out a living credential fifty times does not write to the database each time", async () => {

@@ -120,4 +120,4 @@ test("the store of the schedules answers every call as SQLite does", async () =>
     sqlite.close();
     rmSync(folder, { recursive: true, force: true });
   }
-}, 60_000);
+});

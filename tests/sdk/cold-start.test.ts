@@ -9,7 +9,7 @@ import { DELIVERIES, type SdkClient, SdkHarness } from "./sdk-harness.ts";
 const at = await SdkHarness.start();
 afterAll(() => at[Symbol.asyncDispose]());
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 /** The options of one instance among many, with a folder of its own. */
 function options(client: SdkClient, n: number) {

@@ -9,7 +9,7 @@ export interface WireAnswer {
   readonly body: Buffer;
 }
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const GO_ON = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /**

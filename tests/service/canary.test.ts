@@ -117,7 +117,7 @@ test("P6: nor is an API key or a secret that an administrator handles, nor in th
     files: findIn(whileRunning, ear.secrets),
     filesAfterwards: findIn(filesOf(world), ear.secrets),
   }).toEqual(NOWHERE);
-}, 120_000);
+});
 
 test("the search for secrets finds each form in which one could stand, so that its silence means something", () => {
   const planted = new Map([[OWN.secret, "secret"]]);

@@ -30,6 +30,13 @@ export const WECOM_FOREIGN = {
   secret: "wecomSecretOfAgent1000009-ccccccccccccccccc",
 };
 
+/** Limits in real time, of which a busy machine may take much before the sandbox has its turn. */
+const PATIENT = {
+  upstreamMs: { attempt: 60_000, total: 60_000 },
+  forwardTimes: { headMs: 60_000, uploadMs: 60_000, bodyMs: 60_000 },
+  turnMs: { calls: 60_000, uploads: 120_000 },
+};
+
 /** The documented envelope, as a caller reads it. */
 export interface Answer {
   readonly status: number;
@@ -87,7 +94,7 @@ export class Harness {
   }
 
   /** Resolves when `condition` holds; for what happens in real time. Throws after `ms`. */
-  static async until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+  static async until(condition: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
     const end = performance.now() + ms;
     while (!(await condition())) {
       if (performance.now() > end) throw new Error(`it did not come true within ${ms} ms`);
@@ -124,6 +131,7 @@ export class Harness {
     this.#service = await startService(config, {
       clock: this.clock,
       events,
+      ...PATIENT,
       ...(upstreamMs ? { upstreamMs } : {}),
       ...(forwardTimes ? { forwardTimes } : {}),
       ...(stopMs === undefined ? {} : { stopMs }),

@@ -8,7 +8,7 @@ export interface RawAnswer {
   readonly body: string;
 }
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 /**
  * Sends `text` as it stands to the server of `url` and reads until that closes the connection, so ask it to.
