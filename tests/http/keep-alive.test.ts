@@ -18,25 +18,28 @@ function open(url: string, text: string) {
   return { socket, closed: once(socket, "close"), answered: () => once(socket, "data") };
 }
 
-test("a connection outlives the time that a body has, also one that a body came over", async () => {
-  const serve = async (request: Request) => {
-    await request.text().catch(() => undefined);
-    return new Response("done");
-  };
-  const server = listen(serve, { host: "127.0.0.1", port: 0, bodySeconds: 1, keepAliveSeconds: 60 });
-  const idle = [GET, POST].map((text) => open(server.url, text));
-  await Promise.all(idle.map(({ answered }) => answered()));
-  // The server looks after all of them in the same rounds.
-  await open(server.url, SLOW_BODY).closed;
-  for (const { socket, answered } of idle) {
-    socket.write(GET);
-    expect(String(await answered())).toStartWith("HTTP/1.1 200");
-    socket.destroy();
-  }
-  await server.close();
-});
+test.concurrent(
+  "a connection outlives the time that a body has, also one that a body came over",
+  async () => {
+    const serve = async (request: Request) => {
+      await request.text().catch(() => undefined);
+      return new Response("done");
+    };
+    const server = listen(serve, { host: "127.0.0.1", port: 0, bodySeconds: 1, keepAliveSeconds: 60 });
+    const idle = [GET, POST].map((text) => open(server.url, text));
+    await Promise.all(idle.map(({ answered }) => answered()));
+    // The server looks after all of them in the same rounds.
+    await open(server.url, SLOW_BODY).closed;
+    for (const { socket, answered } of idle) {
+      socket.write(GET);
+      expect(String(await answered())).toStartWith("HTTP/1.1 200");
+      socket.destroy();
+    }
+    await server.close();
+  },
+);
 
-test("KEEP_ALIVE_TIMEOUT is how long an idle connection is kept", async () => {
+test.concurrent("KEEP_ALIVE_TIMEOUT is how long an idle connection is kept", async () => {
   await using world = await Harness.create({ environment: { KEEP_ALIVE_TIMEOUT: "1" } });
   const { closed, answered } = open(world.service.url, GET);
   expect(String(await answered())).not.toMatch(/^connection: close/im);

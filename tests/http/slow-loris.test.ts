@@ -42,46 +42,52 @@ test.each([
   expect(world.events.filter(({ type }) => type === "request.failed")).toEqual([]);
 });
 
-test("a head that never ends, also behind a good request, and a body that drips for ever are cut off, however busy they keep", async () => {
-  const read: string[] = [];
-  const app = new Elysia().post(
-    "/",
-    async ({ request }) => {
-      for await (const chunk of request.body ?? []) read.push(new TextDecoder().decode(chunk));
-      return "done";
-    },
-    { parse: "none" },
-  );
-  const limits = { bodySeconds: 4, keepAliveSeconds: 4 };
-  const server = listen((request) => app.fetch(request), { host: "127.0.0.1", port: 0, ...limits });
-  const start = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n`;
-  const options = { count: 5, everyMs: 200 };
-  {
-    await using heads = await DrippingSockets.open(server.url, { ...options, beginning: `${start}X-Slow: ` });
-    await using bodies = await DrippingSockets.open(server.url, { ...options, beginning: `${start}\r\n` });
-    const next = `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${start}X-Slow: `;
-    await using nextHeads = await DrippingSockets.open(server.url, { ...options, beginning: next });
-    await using silent = await DrippingSockets.open(server.url, {
-      ...options,
-      everyMs: 60_000,
-      beginning: "",
-    });
-    const end = performance.now() + 40_000;
-    const all = [heads, nextHeads, bodies, silent];
-    while (all.some(({ closed }) => closed < 5)) {
-      if (performance.now() > end) break;
-      await Bun.sleep(50);
+test.concurrent(
+  "a head that never ends, also behind a good request, and a body that drips for ever are cut off, however busy they keep",
+  async () => {
+    const read: string[] = [];
+    const app = new Elysia().post(
+      "/",
+      async ({ request }) => {
+        for await (const chunk of request.body ?? []) read.push(new TextDecoder().decode(chunk));
+        return "done";
+      },
+      { parse: "none" },
+    );
+    const limits = { bodySeconds: 4, keepAliveSeconds: 4 };
+    const server = listen((request) => app.fetch(request), { host: "127.0.0.1", port: 0, ...limits });
+    const start = `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n`;
+    const options = { count: 5, everyMs: 200 };
+    {
+      await using heads = await DrippingSockets.open(server.url, {
+        ...options,
+        beginning: `${start}X-Slow: `,
+      });
+      await using bodies = await DrippingSockets.open(server.url, { ...options, beginning: `${start}\r\n` });
+      const next = `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${start}X-Slow: `;
+      await using nextHeads = await DrippingSockets.open(server.url, { ...options, beginning: next });
+      await using silent = await DrippingSockets.open(server.url, {
+        ...options,
+        everyMs: 60_000,
+        beginning: "",
+      });
+      const end = performance.now() + 40_000;
+      const all = [heads, nextHeads, bodies, silent];
+      while (all.some(({ closed }) => closed < 5)) {
+        if (performance.now() > end) break;
+        await Bun.sleep(50);
+      }
+      expect(all.map(({ closed }) => closed >= 5)).toEqual([true, true, true, true]);
+      expect(nextHeads.answers).toContain("HTTP/1.1 404");
+      // Busy all the time: it was not silence that they were cut off for.
+      expect(read.join("").length).toBeGreaterThan(20);
+      expect(heads.rounds).toBeGreaterThan(20);
     }
-    expect(all.map(({ closed }) => closed >= 5)).toEqual([true, true, true, true]);
-    expect(nextHeads.answers).toContain("HTTP/1.1 404");
-    // Busy all the time: it was not silence that they were cut off for.
-    expect(read.join("").length).toBeGreaterThan(20);
-    expect(heads.rounds).toBeGreaterThan(20);
-  }
-  await server.close();
-});
+    await server.close();
+  },
+);
 
-test("a body for which time was given may take longer than others", async () => {
+test.concurrent("a body for which time was given may take longer than others", async () => {
   const serve = async (request: Request, { giveTime }: RequestSocket) => {
     if (request.url.endsWith("/given")) giveTime(60);
     return new Response(await request.text().catch(() => "cut off"));

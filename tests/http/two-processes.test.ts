@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { FROM_SOURCE } from "../support/child.ts";
-import { ask, ProcessHarness } from "../support/process-harness.ts";
+import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { Harness, WX } from "../support/harness.ts";
 
 const CLIENTS = "/v1/clients";
@@ -15,7 +14,7 @@ const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
 
 /** Two services in processes of their own on one database, and an administrator who asks either. */
 async function setupTwo() {
-  const processes = new ProcessHarness(FROM_SOURCE);
+  const processes = new ProcessHarness(binary());
   const [one, other] = [await processes.serve(), await processes.serve()];
   const made = processes.run(["keys", "create", "--admin"]);
   expect(await made.exited()).toBe(0);

@@ -44,7 +44,8 @@ const ALTERNATIVE_NAMES = der(0x06, Buffer.from("551d11", "hex"));
 /** One value of ASN.1, as X.509 writes it. */
 function der(tag: number, value: Buffer | string): Buffer {
   const { length } = Buffer.from(value);
-  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  const size =
+    length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
   return Buffer.concat([Buffer.of(tag, ...size), Buffer.from(value)]);
 }
 

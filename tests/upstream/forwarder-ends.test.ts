@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
-import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
+import { httpAnswer } from "../support/answering-server.ts";
 import { Harness } from "../support/harness.ts";
 import { failureOf } from "../support/refusals.ts";
 import { bodyOf, cancelled, forwarderHarness, type PartialRequest, textOf } from "./forwarder-harness.ts";
@@ -17,11 +17,8 @@ function closing(): { watch: (socket: Socket) => void; closed: Promise<void> } {
   return { watch: (socket) => void socket.on("close", () => resolve()), closed: promise };
 }
 
-/** Where nobody listens any more. */
-async function closedUrl(): Promise<string> {
-  await using server = await AnsweringServer.start(() => undefined);
-  return server.url;
-}
+/** Where nobody listens, nor will. */
+const NOWHERE = "http://127.0.0.1:1";
 /** The rest of an answer that goes on. */
 const CHUNK = "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
 
@@ -180,8 +177,7 @@ test("the caller's abort ends an upload in its middle, and the body that it came
 });
 
 test("nobody there means that nothing was sent", async () => {
-  const nobody = await closedUrl();
-  await using it = await forwarderHarness(OK, { baseUrls: { weixin: nobody, wecom: nobody } });
+  await using it = await forwarderHarness(OK, { baseUrls: { weixin: NOWHERE, wecom: NOWHERE } });
   for (const body of [undefined, Buffer.from("x"), bodyOf(["x"], 1)]) {
     const { code, mayHaveRun } = await failureOf(it.forward({ method: "POST", body }));
     expect([code, mayHaveRun]).toEqual(["upstream_unreachable", false]);

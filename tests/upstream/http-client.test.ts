@@ -38,11 +38,8 @@ async function setup(respond: Responder | string | Uint8Array, options: Partial<
   return { server, events, counted, call, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-/** Where nobody listens any more. */
-async function closedUrl(): Promise<string> {
-  await using server = await AnsweringServer.start(() => {});
-  return server.url;
-}
+/** Where nobody listens, nor will. */
+const NOWHERE = "http://127.0.0.1:1";
 
 test("a GET carries its query, encoded, asks for no compression and follows no path of a parameter", async () => {
   await using it = await setup(httpAnswer(OK));
@@ -226,17 +223,19 @@ test("an attempt is over when its time is: before the head, between head and bod
 });
 
 test("another of WeChat's hosts is asked only where that does no harm, and only when nothing could be sent to the first", async () => {
-  const dead = await closedUrl();
   await using other = await AnsweringServer.start(({ socket }) => void socket.write(httpAnswer(OK)));
-  const baseUrls = { weixin: dead, wecom: dead };
-  await using down = await setup(OK, { baseUrls, weixinFallbackUrls: [dead, other.url] });
+  const baseUrls = { weixin: NOWHERE, wecom: NOWHERE };
+  await using down = await setup(OK, { baseUrls, weixinFallbackUrls: [NOWHERE, other.url] });
   for (const request of [{}, { mayFallBack: false }, { mayFallBack: true, platform: "wecom" }] as const)
     expect((await failureOf(down.call(request))).code).toBe("upstream_unreachable");
   expect(other.requests).toHaveLength(0);
   expect((await down.call({ mayFallBack: true }))["access_token"]).toBe("token");
   expect(other.requests).toHaveLength(1);
   for (const answer of [httpAnswer("", {}, 500), httpAnswer('{"errcode":-1}'), "rubbish\r\n\r\n"]) {
-    await using up = await setup(answer, { weixinFallbackUrls: [other.url] });
+    // After rubbish Bun waits for more, until the connection ends.
+    await using up = await setup(({ socket }) => void socket.end(answer), {
+      weixinFallbackUrls: [other.url],
+    });
     await failureOf(up.call({ mayFallBack: true }));
     expect(up.server.requests).toHaveLength(1);
   }
@@ -244,9 +243,8 @@ test("another of WeChat's hosts is asked only where that does no harm, and only 
 });
 
 test("each call is told of once, however many hosts were tried", async () => {
-  const dead = await closedUrl();
-  const baseUrls = { weixin: dead, wecom: dead };
-  await using it = await setup(OK, { baseUrls, weixinFallbackUrls: [dead, dead] });
+  const baseUrls = { weixin: NOWHERE, wecom: NOWHERE };
+  await using it = await setup(OK, { baseUrls, weixinFallbackUrls: [NOWHERE, NOWHERE] });
   await failureOf(it.call({ mayFallBack: true }));
   expect(it.events).toMatchObject([{ type: "upstream.called", outcome: "upstream_unreachable" }]);
 });
