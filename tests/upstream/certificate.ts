@@ -29,7 +29,7 @@ export function selfSigned(name: string): ServerCertificate {
   const signature = Buffer.concat([Buffer.of(0), sign("sha256", contents, privateKey)]);
   const whole = sequence(contents, algorithm, der(0x03, signature));
   return {
-    key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    key: privateKey.export({ type: "pkcs8", format: "pem" }),
     cert: `-----BEGIN CERTIFICATE-----\n${whole.toString("base64")}\n-----END CERTIFICATE-----\n`,
   };
 }
