@@ -77,7 +77,7 @@ export interface ServiceOptions {
   readonly onKeyCreated?: (path: string) => void;
   /** See `UnlockOptions.newDatabase`. */
   readonly newDatabase?: boolean;
-  /** Milliseconds one upstream request may take, and all attempts of one refresh together. */
+  /** Milliseconds one upstream request may take, and a whole login or all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
   /** How long a call through the gateway waits for WeChat. */
   readonly forwardTimes?: Partial<ForwardTimes>;
@@ -288,6 +288,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         answers: store.loginAnswers,
         pacing,
         clock,
+        ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
       }),
       userTokens,
       signer: new PageSigner(credentials, clock),

@@ -100,6 +100,8 @@ export interface LoginParts {
   readonly answers: IdempotencyStore;
   readonly pacing: Pacing;
   readonly clock: Clock;
+  /** How long a login may take in all, in milliseconds; default 8000. */
+  readonly deadlineMs?: number;
 }
 
 /** One exchange: its kind, what it sends beside the code, and its caller. */
@@ -185,15 +187,15 @@ export class Login {
 
   /** The answer that another caller got; or how long this one may take to exchange the code, in milliseconds. */
   async #beginOrWait(key: string): Promise<Secret | { readonly leftMs: number }> {
-    const { answers, clock } = this.#parts;
+    const { answers, clock, deadlineMs = DEADLINE_MS } = this.#parts;
     const startedAt = clock.monotonic();
     let found: IdempotencyState | undefined;
-    while (clock.monotonic() - startedAt < DEADLINE_MS) {
+    while (clock.monotonic() - startedAt < deadlineMs) {
       const [now, begunAt] = [clock.now(), clock.monotonic()];
       found ??= await answers.begin(key, now, now + REPLAY_MS);
       if (found.state === "ours") {
         // The right has been ours since before the wait for the store.
-        const leftMs = begunAt + DEADLINE_MS - clock.monotonic();
+        const leftMs = begunAt + deadlineMs - clock.monotonic();
         if (leftMs > 0) return { leftMs };
         break;
       }

@@ -12,7 +12,7 @@ import { wecomLogin, weixinLogin } from "../../src/upstream/login-exchanges.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { weixinSlot } from "../support/slots.ts";
 import { StoreFolder } from "../support/store-folder.ts";
-import { WECOM, WECOM_CONTACTS, WX } from "../support/harness.ts";
+import { PATIENT, WECOM, WECOM_CONTACTS, WX } from "../support/harness.ts";
 
 const ALICE = "192.0.2.1";
 const WEIXIN_SLOT: Slot = { ...weixinSlot(WX.appId), secret: new Secret(WX.secret) };
@@ -71,6 +71,7 @@ export class LoginHarness {
       clock,
       events,
       calls: { count: () => undefined },
+      attemptMs: PATIENT.upstreamMs.attempt,
     });
     const tokens = new CredentialManager({
       source: wecomTokenSource(http),
@@ -81,6 +82,7 @@ export class LoginHarness {
       clock,
       events,
       holder: crypto.randomUUID(),
+      deadlineMs: PATIENT.upstreamMs.total,
     });
     const login = new Login({
       exchange: weixinLogin(http),
@@ -89,6 +91,7 @@ export class LoginHarness {
       answers,
       pacing,
       clock,
+      deadlineMs: PATIENT.upstreamMs.total,
     });
     return { login, tokens };
   }

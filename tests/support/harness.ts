@@ -31,7 +31,7 @@ export const WECOM_FOREIGN = {
 };
 
 /** Limits in real time, of which a busy machine may take much before the sandbox has its turn. */
-const PATIENT = {
+export const PATIENT = {
   upstreamMs: { attempt: 60_000, total: 60_000 },
   forwardTimes: { headMs: 60_000, uploadMs: 60_000, bodyMs: 60_000 },
   turnMs: { calls: 60_000, uploads: 120_000 },
