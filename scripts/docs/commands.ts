@@ -73,19 +73,12 @@ export async function commandPages(language: Language): Promise<Map<string, stri
   return new Map(pages);
 }
 
-/** Every command with a link to where it is explained. */
+/** Every command, in the order of the help, with a link to where it is explained. */
 export async function commandTable(language: Language): Promise<string> {
-  const commands = await shownCommands();
-  const rows = PAGES.flatMap(({ name, groups }) =>
-    groups.flatMap((group) =>
-      commands
-        .filter(({ words }) => words[0] === group)
-        .map((spec) => [
-          `[\`${synopsis(spec)}\`](${name}.md#${anchorOf(spec)})`,
-          prose(spec.meaning[language]),
-        ]),
-    ),
-  );
+  const rows = (await shownCommands()).map((spec) => {
+    const page = PAGES.find(({ groups }) => groups.includes(spec.words[0]));
+    return [`[\`${synopsis(spec)}\`](${page?.name}.md#${anchorOf(spec)})`, prose(spec.meaning[language])];
+  });
   return table([WORDS.command[language], WORDS.meaning[language]], rows);
 }
 

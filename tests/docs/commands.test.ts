@@ -122,5 +122,5 @@ test.each(["README.md", "docs/quick-start.md"])(
       else if (block.text.startsWith("curl ")) expect(JSON.parse(output)).toHaveProperty("code", 0);
     }
   },
-  120_000,
+  240_000,
 );
