@@ -118,10 +118,10 @@ Each environment has a key of its own; an SDK takes it in the place of the AppSe
   shop-prod  ${keys.prod}
   shop-dev   ${keys.dev}
 
-# 生产环境得到微信的真实token（路径和应答与微信相同）  prod gets WeChat's own token, at WeChat's own path
+# shop-prod 设为 --delivery real：微信的真实token，路径和应答与微信相同  shop-prod has --delivery real: WeChat's own token, at WeChat's own path
 curl '${token}&secret=${keys.prod}'
 
-# 开发环境得到虚拟token，只有本服务接受  dev gets a virtual token, which this service alone takes
+# shop-dev 与新客户端的默认设置相同：虚拟token，只有本服务接受  shop-dev is as new clients are: a virtual token, which this service alone takes
 curl '${token}&secret=${keys.dev}'
 
 # 开发环境不能给真实用户发消息  dev may not send messages to real users

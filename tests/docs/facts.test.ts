@@ -4,7 +4,7 @@ import { ACTIONS } from "../../src/access/client.ts";
 import { toWechatFailure } from "../../src/api/wechat-answer.ts";
 import { type DropinParts, dropinEndpoints, dropinRoutes } from "../../src/api/wechat-endpoints.ts";
 import { AUDIT_ACTIONS } from "../../src/audit/audit-entry.ts";
-import { CREDENTIAL_KINDS } from "../../src/credentials/kinds.ts";
+import { CREDENTIAL_KINDS, DAILY_LIMITS, KINDS } from "../../src/credentials/kinds.ts";
 import { CREDENTIAL_STATES } from "../../src/credentials/status.ts";
 import { failureEnvelope, failureStatus } from "../../src/envelope.ts";
 import { type ErrorCode, ServiceError } from "../../src/errors.ts";
@@ -97,4 +97,15 @@ test("every route of the documented protocol and of /v1 has a row in the pages o
       .map(({ pattern }) => pattern)
       .filter((pattern) => !documented.has(pattern) && !former.has(pattern)),
   ).toEqual([]);
+});
+
+test("concepts.md says when tokens and tickets are renewed, and how many calls a day there are", () => {
+  const slot = { platform: "weixin", appId: "wx", name: "stable" } as const;
+  const seconds = ["access_token", "jsapi_ticket"].flatMap((kind) => {
+    const { firstLeftMs = 0, lastLeftMs = 0 } = KINDS.get({ slot, kind }).renewal ?? {};
+    return [`${firstLeftMs / 1000} s`, `${lastLeftMs / 1000} s`];
+  });
+  const limits = [...DAILY_LIMITS.values()].map((limit) => limit.toLocaleString("en-US"));
+  const text = read("docs/concepts.md").lines.join("\n");
+  expect([...seconds, ...limits].filter((each) => !text.includes(each))).toEqual([]);
 });
