@@ -63,7 +63,14 @@ const FORMS: readonly Shown[] = [
   },
 ];
 
-const GROUPS: readonly { readonly title: Meaning; readonly names: readonly string[] }[] = [
+interface Group {
+  readonly title: Meaning;
+  readonly names: readonly string[];
+  /** What `.env.example` says at the end of the group, for those who look there alone. */
+  readonly note?: Meaning;
+}
+
+const GROUPS: readonly Group[] = [
   {
     title: { en: "Apps", zh: "应用" },
     names: [
@@ -115,6 +122,10 @@ const GROUPS: readonly { readonly title: Meaning; readonly names: readonly strin
       "UPSTREAM_IP_FAMILY",
       "UPSTREAM_PROXY",
     ],
+    note: {
+      en: "A CA of your own is named by NODE_EXTRA_CA_CERTS=<PEM file>, in the real environment only: in this file it has no effect.",
+      zh: "使用自建 CA 时，在真实的环境变量中设置 NODE_EXTRA_CA_CERTS=<PEM 文件>，写在本文件里无效。",
+    },
   },
   { title: { en: "The file itself", zh: "配置文件" }, names: ["ENV_FILE"] },
 ];
@@ -127,11 +138,12 @@ const HEAD = `# Every variable of accesstoken-service, with its default. Copy th
 
 /** `.env.example`: every variable with its default, commented out. */
 export function envExample(): string {
-  const groups = groupsOfVariables().map(({ title, variables }) => {
+  const groups = groupsOfVariables().map(({ title, variables, note }) => {
     const lines = variables.map(({ name, value, meaning }) =>
       [...comment(meaning.en), ...comment(meaning.zh), `# ${name}=${value}`, ""].join("\n"),
     );
-    return [`# --- ${title.en} ${title.zh} ---`, "", ...lines].join("\n");
+    const notes = note ? [[...comment(note.en), ...comment(note.zh), ""].join("\n")] : [];
+    return [`# --- ${title.en} ${title.zh} ---`, "", ...lines, ...notes].join("\n");
   });
   return [HEAD, ...groups].join("\n").replace(/\n+$/, "\n");
 }
@@ -159,14 +171,14 @@ function groupsOfVariables() {
     meaning: meaning as Meaning,
   }));
   const all = new Map([...FORMS, ...fixed].map((shown) => [shown.name, shown]));
-  const groups = GROUPS.map(({ title, names }) => {
+  const groups = GROUPS.map(({ names, ...group }) => {
     const variables = names.map((name) => {
       const shown = all.get(name);
       if (shown === undefined) throw new Error(`${name} is no variable, or is in two groups`);
       all.delete(name);
       return shown;
     });
-    return { title, variables };
+    return { ...group, variables };
   });
   const [forgotten] = [
     ...all.keys(),
