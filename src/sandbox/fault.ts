@@ -3,7 +3,10 @@ import { type Answer, isRecord, type SandboxHost } from "./sandbox-request.ts";
 
 /** What goes wrong. "After the work" means that a token was rotated or a code used up although the caller can't know. */
 export type FaultEffect =
-  /** An errcode in the platform's own form, with its request id or hint; nothing is done. -1 is `system error`. */
+  /**
+   * An errcode in the platform's own form, with its request id or hint; nothing is done. Without `errmsg` it has the
+   * platform's words for the errcode, or `system error` where the sandbox has none.
+   */
   | { kind: "error"; errcode: number | string; errmsg?: string }
   /** An HTTP error with an HTML page, by default 502; nothing is done. */
   | { kind: "http"; status?: number; body?: string }
@@ -129,6 +132,23 @@ export interface FaultStage {
   delay: (ms: number) => Promise<void>;
 }
 
+/** An address of the range that is kept for documents, as that of a caller whom the allow-list lacks. */
+const UNLISTED = "203.0.113.7";
+
+/** What the platforms say with the errcodes that people try out; WeCom's 40001 begins like WeChat's. */
+const WORDS: Readonly<Record<string, string>> = {
+  "40001": "invalid credential",
+  "40013": "invalid appid",
+  "40014": "invalid access_token",
+  "40125": "invalid appsecret",
+  "40164": `invalid ip ${UNLISTED} ipv6 ::ffff:${UNLISTED}, not in whitelist`,
+  "40243": "appsecret is frozen",
+  "42001": "access_token expired",
+  "45009": "reach max api daily quota limit",
+  "48001": "api unauthorized",
+  "60020": "not allow to access from your ip",
+};
+
 const HTML_PAGE =
   "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>nginx</body>\r\n</html>\r\n";
 
@@ -136,7 +156,7 @@ const HTML_PAGE =
 export async function applyFault(fault: Fault, stage: FaultStage): Promise<Delivery> {
   switch (fault.kind) {
     case "error":
-      return send(stage.error(fault.errcode, fault.errmsg ?? "system error"));
+      return send(stage.error(fault.errcode, fault.errmsg ?? WORDS[fault.errcode] ?? "system error"));
     case "http":
       return send(plain(fault.status ?? 502, "text/html", fault.body ?? HTML_PAGE));
     case "raw":

@@ -42,6 +42,18 @@ test("a fault happens as often as it says, only to its endpoint, and the calls c
   expect(world.sandbox.calls()).toBe(0);
 });
 
+test.each([
+  [40164, /^invalid ip 203\.0\.113\.7 ipv6 ::ffff:203\.0\.113\.7, not in whitelist rid: /],
+  [40125, /^invalid appsecret rid: /],
+  [12345, /^system error rid: /],
+])(
+  "an errcode %i that is asked for comes with the words that WeChat says with it",
+  async (errcode, words) => {
+    await using world = setup({ ...once, kind: "error", errcode });
+    expect((await world.classic()).json).toMatchObject({ errcode, errmsg: expect.stringMatching(words) });
+  },
+);
+
 test("faults wait in line, can be meant for one server, and can be forgotten", async () => {
   await using world = setup(
     { kind: "error", errcode: "45009", errmsg: "first", times: 1, host: "wecom" },
