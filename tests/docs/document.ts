@@ -24,6 +24,8 @@ export interface Document {
   readonly headings: readonly { readonly level: number; readonly text: string }[];
   readonly blocks: readonly CodeBlock[];
   readonly tables: readonly Table[];
+  /** Its text without fenced blocks; of code within a line the backquotes are left. */
+  readonly prose: string;
   /** The targets of its links and pictures, as they are written. */
   readonly links: readonly string[];
 }
@@ -55,7 +57,7 @@ export function parse(path: string, text: string): Document {
   const links = [...withoutCode.matchAll(/\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)"/g)].map(
     ([, inline, attribute]) => inline ?? attribute ?? "",
   );
-  return { path, lines, headings, blocks, tables: tablesOf(prose), links };
+  return { path, lines, headings, blocks, tables: tablesOf(prose), prose: withoutCode, links };
 }
 
 function splitBlocks(lines: readonly string[]): { blocks: CodeBlock[]; prose: string[] } {

@@ -20,6 +20,8 @@ const PLANNED = new Set(["docs/cluster.md", "docs/zh/cluster.md"]);
 
 const MOST_LINES: Readonly<Record<string, number>> = { "README.md": 200, "docs/quick-start.md": 120 };
 
+const isChinese = (path: string) => /zh\/|zh-CN/.test(path);
+
 const PAIRS = pairs();
 const FILES = PAIRS.flat().filter((path) => existsSync(join(ROOT, path)));
 
@@ -84,7 +86,6 @@ function faultOfLink({ path: from }: Document, link: string, index: number): str
   if (/^(https?|mailto):/.test(link)) return [];
   const { path, anchor } = targetOf(from, link);
   if (!existsSync(join(ROOT, path))) return PLANNED.has(path) ? [] : [`${link}: no such file`];
-  const isChinese = (file: string) => /zh\/|zh-CN/.test(file);
   if (path.endsWith(".md") && isChinese(path) !== isChinese(from) && index > 0 && path !== "CHANGELOG.md")
     return [`${link}: another language`];
   if (anchor === "" || !path.endsWith(".md")) return [];
@@ -104,9 +105,15 @@ test.each(["docs/README.md", "docs/zh/README.md"])("%s lists every document", (p
 
 test.each(FILES)("%s is English or Chinese throughout, as its folder says", (path) => {
   const { headings } = read(path);
-  const isChinese = /zh\/|zh-CN/.test(path);
   const chinese = headings.filter(({ text }) => /\p{Script=Han}/u.test(text));
-  expect([path, chinese.length > 0]).toEqual([path, isChinese]);
+  expect([path, chinese.length > 0]).toEqual([path, isChinese(path)]);
+});
+
+test.each(FILES.filter(isChinese))("%s has blanks between Chinese and Latin words", (path) => {
+  // What is quoted is written as it is there.
+  const text = read(path).prose.replaceAll(/“[^”]*”|\]\([^)]*\)/g, "");
+  const joined = /.{0,9}(?:\p{Script=Han}[A-Za-z0-9`]|[A-Za-z0-9`]\p{Script=Han}).{0,9}/gu;
+  expect([...text.matchAll(joined)].map(([found]) => found)).toEqual([]);
 });
 
 test("a document's anchors are made as GitHub makes them", () => {
