@@ -1,5 +1,6 @@
 import type { Backoff } from "../../src/credentials/backoff.ts";
 import { expect, test } from "bun:test";
+import { once } from "node:events";
 import { NO_RECORD } from "../../src/credentials/credential.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { ManualSource, issued } from "../support/manual-source.ts";
@@ -114,7 +115,8 @@ test("a source that stays silent is told to stop at the deadline, and nothing is
   const lost = failureOf(world.manager.get(tokenOf()));
   await world.source.askedTimes(1);
   const [open] = world.source.open;
-  open?.signal.addEventListener("abort", () => open.fail(silent()));
+  if (!open?.signal.aborted) await once(open?.signal as EventTarget, "abort");
+  open?.fail(silent());
   expect((await lost).code).toBe("upstream_timeout");
   expect(world.source.asked).toHaveLength(1);
   const told = await failureOf(world.manager.get(tokenOf()));

@@ -126,8 +126,9 @@ const DEATHS: readonly [string, (it: Setup) => Promise<unknown>][] = [
 test.each(DEATHS)(
   "a virtual token dies in this process at once and in another within a second when %s",
   async (_, die) => {
-    const took: number[] = [];
-    for (let round = 0; round < 3; round++) {
+    let tookMs = Infinity;
+    // Up to three times, because a busy machine may hold the process up once.
+    for (let round = 0; round < 3 && tookMs >= 1000; round++) {
       await using it = await setup();
       expect([await it.one.accepts(it.token), await it.other.accepts(it.token)]).toEqual([true, true]);
       await die(it);
@@ -137,10 +138,9 @@ test.each(DEATHS)(
         it.clock.advance(10);
         return !(await it.other.accepts(it.token));
       });
-      took.push(performance.now() - since);
+      tookMs = performance.now() - since;
     }
-    // Of three, because a busy machine may hold the process up once.
-    expect(Math.min(...took)).toBeLessThan(1000);
+    expect(tookMs).toBeLessThan(1000);
   },
 );
 

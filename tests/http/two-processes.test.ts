@@ -68,16 +68,16 @@ test("a key that one process revokes no other serves a second later", async () =
   await using at = await setupTwo();
   const { change, other } = at;
   expect((await change("POST", CLIENTS, NEW)).status).toBe(201);
-  const took: number[] = [];
-  for (const label of ["1", "2", "3"]) {
-    const { data } = await change("POST", KEYS, { label });
+  let tookMs = Infinity;
+  // Up to three times, because a busy machine may hold either process up once.
+  for (let round = 1; round <= 3 && tookMs >= 1000; round++) {
+    const { data } = await change("POST", KEYS, { label: `${round}` });
     const get = () => ask(other.url, TOKEN, {}, { headers: { "x-api-key": String(data["api_key"]) } });
     await Harness.until(async () => (await get()).status === 200);
     expect((await change("DELETE", `${KEYS}/${data["key"]}`)).status).toBe(200);
     const since = performance.now();
     await Harness.until(async () => (await get()).status === 401);
-    took.push(performance.now() - since);
+    tookMs = performance.now() - since;
   }
-  // Of three, because a busy machine may hold either process up once.
-  expect(Math.min(...took)).toBeLessThan(1000);
+  expect(tookMs).toBeLessThan(1000);
 });

@@ -149,34 +149,38 @@ const WHOLE = process.env["DAMAGED_CELLS"];
 /** Far more than it takes; a slow machine must not fail. */
 const DEADLINE_MS = WHOLE === "all" ? 14_400_000 : 1_800_000;
 
-test("P4: whatever stands in any one cell of the database, nothing fails but the thing itself, and a revoked key stays revoked", async () => {
-  await using t = await setup();
-  const faults: string[] = [];
-  let [turn, tried] = [0, 0];
-  for (const table of TABLES) {
-    const name = getTableName(table);
-    expect([name, t.rowsOf(name).length]).not.toEqual([name, 0]);
-    for (const { name: column } of Object.values(getTableColumns(table))) {
-      const another = `(SELECT ${column} FROM ${name} WHERE rowid <> row.rowid LIMIT 1)`;
-      const all = [...VALUES, another];
-      turn += 1;
-      // Those that a constraint keeps out have no turn.
-      for (let [n, isDone] = [0, false]; n < all.length && !isDone; n++) {
-        const value = all[(turn + n) % all.length] ?? "";
-        const rows = t.rowsOf(name);
-        const id = rows[(turn + n) % rows.length]?.id ?? 0;
-        if (!t.damage(`UPDATE ${name} AS row SET ${column} = ${value} WHERE rowid = ${id}`)) continue;
-        const found = await faultsOf(t, CONCERNS_ALL.has(name) || isConcerned(t, name, id));
-        faults.push(...found.map((fault) => `${name}.${column} = ${value} in ${id}: ${fault}`));
-        t.restore();
-        tried += 1;
-        isDone = WHOLE !== "all" && WHOLE !== name;
+test(
+  "P4: whatever stands in any one cell of the database, nothing fails but the thing itself, and a revoked key stays revoked",
+  async () => {
+    await using t = await setup();
+    const faults: string[] = [];
+    let [turn, tried] = [0, 0];
+    for (const table of TABLES) {
+      const name = getTableName(table);
+      expect([name, t.rowsOf(name).length]).not.toEqual([name, 0]);
+      for (const { name: column } of Object.values(getTableColumns(table))) {
+        const another = `(SELECT ${column} FROM ${name} WHERE rowid <> row.rowid LIMIT 1)`;
+        const all = [...VALUES, another];
+        turn += 1;
+        // Those that a constraint keeps out have no turn.
+        for (let [n, isDone] = [0, false]; n < all.length && !isDone; n++) {
+          const value = all[(turn + n) % all.length] ?? "";
+          const rows = t.rowsOf(name);
+          const id = rows[(turn + n) % rows.length]?.id ?? 0;
+          if (!t.damage(`UPDATE ${name} AS row SET ${column} = ${value} WHERE rowid = ${id}`)) continue;
+          const found = await faultsOf(t, CONCERNS_ALL.has(name) || isConcerned(t, name, id));
+          faults.push(...found.map((fault) => `${name}.${column} = ${value} in ${id}: ${fault}`));
+          t.restore();
+          tried += 1;
+          isDone = WHOLE !== "all" && WHOLE !== name;
+        }
       }
     }
-  }
-  expect(faults).toEqual([]);
-  expect(tried).toBeGreaterThan(100);
-}, DEADLINE_MS);
+    expect(faults).toEqual([]);
+    expect(tried).toBeGreaterThan(100);
+  },
+  DEADLINE_MS,
+);
 
 /** What fails that must not; of the app and client that are asked for as well, unless the damage concerns them. */
 async function faultsOf(t: World, mayConcern: boolean): Promise<string[]> {

@@ -53,7 +53,7 @@ test("a stop during a download that takes longer loses no counts, key uses or us
 });
 
 test("what was counted is on the disk before a stop waits for the answers under way", async () => {
-  await using raw = await rawGatewayWorld(ENDLESS);
+  await using raw = await rawGatewayWorld(ENDLESS, { stopMs: 60_000 });
   const { it } = raw;
   const token = await it.token();
   const download = await fetch(`${it.url}${DOWNLOAD}?access_token=${token}&media_id=1`);

@@ -72,10 +72,10 @@ test("a lock that another process holds for long stops no event loop, however ma
   using other = openDatabase(files.path);
   other.run("BEGIN IMMEDIATE");
   const startedAt = performance.now();
-  const writing = Array.from({ length: 100 }, async (_, n) => apps.create(app(`wx${n}`), ENTRY));
+  const writing = Array.from({ length: 400 }, async (_, n) => apps.create(app(`wx${n}`), ENTRY));
   const failures = await Promise.all(writing.map(failureOf));
   // SQLite's own wait for the lock would be 50 ms for each of them.
-  expect(performance.now() - startedAt).toBeLessThan(2500);
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
   expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(["unavailable"]));
   other.run("ROLLBACK");
   await apps.create(app("wx"), ENTRY);
