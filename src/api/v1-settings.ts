@@ -27,7 +27,7 @@ export interface SettingRouteParts {
 
 const anonymous = Type.Union([Type.Literal("on"), Type.Literal("off")], {
   description:
-    "Whether callers from TRUSTED_NETWORKS are answered without a key. 是否应答可信网段内没有密钥的调用方。",
+    "Whether callers from TRUSTED_NETWORKS are answered without a key. 是否应答可信网络内没有密钥的调用方。",
   examples: ["off"],
 });
 const by = Type.Union([Type.Literal("environment"), Type.Literal("database")], {

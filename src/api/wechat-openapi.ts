@@ -80,7 +80,7 @@ const NAME = "^[A-Za-z0-9_-]+$";
 const appid = text("The app's AppID. 公众号或小程序的AppID。", "wx0000000000000001", NAME, 64);
 const corpid = text("The CorpID. 企业ID。", "ww0000000000000001", NAME, 64);
 const SECRET_TEXT =
-  "The app's secret, or a client's API key; may be left out with a key in a header, or on a trusted network. 应用的secret或API密钥；请求头带有密钥或来自可信网段时可省略。";
+  "The app's secret, or a client's API key; may be left out with a key in a header, or on a trusted network. 应用的secret或API密钥；请求头带有密钥或来自可信网络时可省略。";
 const secret = Type.Optional(text(SECRET_TEXT, EXAMPLE_SECRETS.weixin));
 const corpsecret = Type.Optional(text(SECRET_TEXT, EXAMPLE_SECRETS.wecom));
 const agentid = Type.Optional(

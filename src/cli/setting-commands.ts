@@ -51,7 +51,7 @@ export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
     words: ["anonymous", "on"],
     meaning: bilingual(
       "Answer callers from TRUSTED_NETWORKS without a key",
-      "应答可信网段内没有密钥的调用方",
+      "应答可信网络内没有密钥的调用方",
     ),
     run: (at) => change(at, "on"),
   }),

@@ -64,7 +64,7 @@ export const VARIABLES = Type.Object({
     "^(on|off)?$",
     "应为 on 或 off (must be on or off)",
     "Whether callers from `TRUSTED_NETWORKS` are answered without an API key: `on` or `off`. Not set: as `accesstoken anonymous` says.",
-    "是否应答可信网段内没有 API 密钥的调用方：`on` 或 `off`。未设置时，由 `accesstoken anonymous` 决定。",
+    "是否应答可信网络内没有 API 密钥的调用方：`on` 或 `off`。未设置时，由 `accesstoken anonymous` 决定。",
   ),
   ANONYMOUS_RATE_LIMIT: variable(
     "2000",
@@ -92,14 +92,14 @@ export const VARIABLES = Type.Object({
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
     "Who may see `/metrics`: `on` (clients with `metrics:read`, administrators, and callers without a key from `TRUSTED_NETWORKS`, also with `ANONYMOUS=off`), `admin` (the same without the last) or `off`.",
-    "`/metrics` 的可见范围：`on`（有 `metrics:read` 的客户端、管理员，以及可信网段内没有密钥的调用方，`ANONYMOUS=off` 时也是如此）、`admin`（不含最后一种）或 `off`（关闭）。",
+    "`/metrics` 的可见范围：`on`（有 `metrics:read` 的客户端、管理员，以及可信网络内没有密钥的调用方，`ANONYMOUS=off` 时也是如此）、`admin`（不含最后一种）或 `off`（关闭）。",
   ),
   SWAGGER: variable(
     "on",
     "^(on|admin|off)$",
     "应为 on、admin 或 off (must be on, admin or off)",
     "Who may see `/swagger` and `/docs/`: `on` (callers with a key or from `TRUSTED_NETWORKS`, also with `ANONYMOUS=off`), `admin` or `off`.",
-    "`/swagger` 和 `/docs/` 的可见范围：`on`（有密钥或来自可信网段，`ANONYMOUS=off` 时也是如此）、`admin`（管理员）或 `off`（关闭）。",
+    "`/swagger` 和 `/docs/` 的可见范围：`on`（有密钥或来自可信网络，`ANONYMOUS=off` 时也是如此）、`admin`（管理员）或 `off`（关闭）。",
   ),
   HOST: variable(
     "127.0.0.1",
