@@ -25,19 +25,19 @@ export class Semaphore {
   }
 
   /** As `tryAcquire`, but waits for one. Rejects with the signal's reason when that is aborted first. */
-  async acquire(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+  async acquire(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     if (this.tryAcquire()) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const abort = () => {
-      if (this.#waiting.delete(resolve)) reject(signal.reason as Error);
+      if (this.#waiting.delete(resolve)) reject(signal?.reason as Error);
     };
     this.#waiting.add(resolve);
-    signal.addEventListener("abort", abort, { once: true });
+    signal?.addEventListener("abort", abort, { once: true });
     try {
       await promise;
     } finally {
-      signal.removeEventListener("abort", abort);
+      signal?.removeEventListener("abort", abort);
     }
   }
 

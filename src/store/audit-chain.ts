@@ -1,10 +1,10 @@
-import { asc, gt, sql } from "drizzle-orm";
+import { asc, gt, type SQL, sql } from "drizzle-orm";
 import { createHmac } from "node:crypto";
 import { type AuditEntry, AuditFailure } from "../audit/audit-entry.ts";
 import type { ChainBreak } from "../audit/audit-store.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
-import { type Queries, sqlFailureOf, unusable } from "./sql.ts";
+import { type Queries, sqlFailureOf, unusable, withoutNul } from "./sql.ts";
 import { MAX_NUMBER } from "./damaged-rows.ts";
 import { auditEnds, auditEntries, revisions } from "./schema.ts";
 
@@ -64,8 +64,8 @@ export interface ChainEnds {
 
 /** In `revisions`, beside the topics: the id of the last entry. */
 const AUDIT = "audit";
-/** The highest id that an entry has, and the highest that SQLite remembers. */
-const NEWEST = sql`select max(id) from ${auditEntries} where id <= ${MAX_NUMBER} union all select seq from sqlite_sequence where name = 'audit_entries'`;
+/** The highest id that an entry has. */
+const NEWEST = sql`select max(id) from ${auditEntries} where id <= ${MAX_NUMBER}`;
 
 function newestOf(rows: readonly (readonly unknown[])[]): number {
   return Math.max(0, ...rows.map(([id]) => numberOf(id)));
@@ -82,6 +82,10 @@ export interface AuditChainParts {
   /** 32 bytes. */
   readonly key: Uint8Array;
   readonly clock: Clock;
+  /** Selects the highest id that the engine itself remembers of an entry, where it does. */
+  readonly remembered?: SQL | undefined;
+  /** Whether the engine keeps a NUL in a text; default true. */
+  readonly keepsNul?: boolean | undefined;
   /** Called when an entry could not be written, in whosever transaction it was. */
   readonly onFailed?: ((failure: ServiceError) => void) | undefined;
 }
@@ -128,9 +132,10 @@ export class AuditChain {
 
   /** Where the chain begins and ends, as the database has it. */
   async ends(queries: Queries): Promise<ChainEnds> {
+    const { remembered } = this.#parts;
     return this.#endsOf(
       await queries.select().from(auditEnds),
-      await queries.values(NEWEST),
+      await queries.values(remembered ? sql`${NEWEST} union all ${remembered}` : NEWEST),
       await queries.select().from(revisions),
     );
   }
@@ -242,7 +247,7 @@ export class AuditChain {
     const isWhole = last?.isTrue && (isFormer || !(await this.faultOfTie(queries, ends, raised)));
     const previous = isWhole ? last : { entryId: newest, hash: UNKNOWN_HASH };
     const id = Math.max(previous.entryId, newest) + 1;
-    const unchained = { id, at: this.#parts.clock.now(), ...columnsOf(entry) };
+    const unchained = { id, at: this.#parts.clock.now(), ...columnsOf(entry, this.#parts.keepsNul ?? true) };
     const hash = this.#hash(previous.hash, unchained);
     return { ...unchained, hash };
   }
@@ -334,17 +339,19 @@ export class AuditChain {
   }
 }
 
-/** As SQLite gives it back: half a character that JSON can carry is replaced when it is stored. */
-function columnsOf({ detail, client, environment, address, action, app, outcome, ...rest }: AuditEntry) {
+/** As the engine gives it back: half a character that JSON can carry is replaced when it is stored. */
+function columnsOf(entry: AuditEntry, keepsNul: boolean) {
+  const { detail, client, environment, address, action, app, outcome, traceId, tokenDigest } = entry;
+  const kept = (text: string) => (keepsNul ? text.toWellFormed() : withoutNul(text.toWellFormed()));
   return {
-    client: client.toWellFormed(),
-    environment: environment.toWellFormed(),
-    address: address.toWellFormed(),
+    client: kept(client),
+    environment: kept(environment),
+    address: kept(address),
     action,
-    app: app.toWellFormed(),
-    outcome: outcome.toWellFormed(),
-    traceId: rest.traceId.toWellFormed(),
-    tokenDigest: rest.tokenDigest.toWellFormed(),
+    app: kept(app),
+    outcome: kept(outcome),
+    traceId: kept(traceId),
+    tokenDigest: kept(tokenDigest),
     detail: JSON.stringify(detail),
   };
 }

@@ -40,7 +40,7 @@ export function highest(column: SQLiteColumn): SQL<number | null> {
 
 /** The whole number in a column, 0 where none stands: as `checkRow` says it. */
 export function readable(column: SQLiteColumn): SQL<number> {
-  const isWhole = sql`${column} between 0 and ${MAX_NUMBER} and ${column} = cast(${column} as integer)`;
+  const isWhole = sql`${column} between 0 and ${MAX_NUMBER} and ${column} = cast(${column} as bigint)`;
   return sql`case when ${isWhole} then ${column} else 0 end`;
 }
 

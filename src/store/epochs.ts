@@ -11,8 +11,8 @@ export const COMPATIBLE_FROM = "compatible_from";
 
 /** The part of a change feed that stores tell of their own changes. */
 export interface OwnChanges {
-  /** Makes the next look be at once, because this process has committed a change. */
-  expire(): void;
+  /** Makes the feed know what this process has committed: when it resolves, or with the next look. Never rejects. */
+  expire(): void | Promise<void>;
 }
 
 /** Raises the epoch of a topic with the rest of the transaction, and returns the new one. Once that is committed, `expire` is to be called. */

@@ -163,6 +163,11 @@ export class Keyring {
     );
   }
 
+  /** The key that this process was given. */
+  get given(): SealingKey {
+    return this.#parts.key;
+  }
+
   /** The key under which is sealed; undefined when this process does not have it. */
   get current(): SealingKey | undefined {
     return this.#current;

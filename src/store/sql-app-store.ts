@@ -154,7 +154,7 @@ export class SqlAppStore implements AppStore {
           .onConflictDoUpdate({ target: fingerprints.name, set: { digest: after } });
         return true;
       });
-      this.#changes.expire();
+      await this.#changes.expire();
       if (!isWritten) return undefined;
       stamp = { ...before, digest: after };
     } while (from < changes.length);
@@ -198,7 +198,7 @@ export class SqlAppStore implements AppStore {
         .orderBy(platform, appId, agent)
         .as("lines");
       const [stored] = await queries
-        .select({ names: sql<string | null>`group_concat(${lines.line}, char(10))` })
+        .select({ names: sql<string | null>`string_agg(${lines.line}, ${"\n"})` })
         .from(lines);
       return (stored?.names ?? "") === names;
     });
@@ -232,7 +232,7 @@ export class SqlAppStore implements AppStore {
       await work(queries, await raiseEpoch(queries, "apps"));
       await this.#audit.append(queries, entry, "apps");
     });
-    this.#changes.expire();
+    await this.#changes.expire();
   }
 
   /** Clears what was issued to apps, and removes their backoffs. */

@@ -64,7 +64,8 @@ export class SqlAuditStore implements AuditStore {
   }
 
   addCounts(counts: readonly MinuteCount[]): Promise<void> {
-    return this.#inBackground((queries) => this.#counts.add(queries, counts));
+    const options = { maxAttempts: BACKGROUND_ATTEMPTS, isIndependent: true };
+    return this.#database.transact((queries) => this.#counts.add(queries, counts), options);
   }
 
   list(filter: AuditFilter, page: AuditPage): Promise<AuditRecord[]> {

@@ -140,7 +140,7 @@ export class SqlClientStore implements ClientStore {
         eq(apiKeys.client, next.client),
         isNull(apiKeys.revokedAt),
       );
-      const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${endsAt}), ${endsAt})`;
+      const expiresAt = earlier(endsAt);
       const old = await queries
         .update(apiKeys)
         .set({ expiresAt, replacedBy: next.prefix })
@@ -157,7 +157,7 @@ export class SqlClientStore implements ClientStore {
     await this.#change(entry, async (queries) => {
       const isLive = and(eq(apiKeys.prefix, prefix), eq(apiKeys.client, client), isNull(apiKeys.revokedAt));
       // Ended twice over, so that no single damaged cell makes it valid again.
-      const expiresAt = sql<number>`min(coalesce(${apiKeys.expiresAt}, ${at}), ${at})`;
+      const expiresAt = earlier(at);
       const set = { revokedAt: at, expiresAt };
       const revoked = await queries.update(apiKeys).set(set).where(isLive).returning().get();
       if (!revoked) throw noSuchKey();
@@ -166,15 +166,18 @@ export class SqlClientStore implements ClientStore {
   }
 
   async touchKeys(uses: readonly { prefix: string; usedAt: number }[]): Promise<void> {
-    await this.#database.transact(async (queries) => {
-      for (const { prefix, usedAt } of uses) {
-        const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
-        await queries
-          .update(apiKeys)
-          .set({ lastUsedAt: usedAt })
-          .where(and(eq(apiKeys.prefix, prefix), isOlder));
-      }
-    });
+    await this.#database.transact(
+      async (queries) => {
+        for (const { prefix, usedAt } of uses) {
+          const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
+          await queries
+            .update(apiKeys)
+            .set({ lastUsedAt: usedAt })
+            .where(and(eq(apiKeys.prefix, prefix), isOlder));
+        }
+      },
+      { isIndependent: true },
+    );
   }
 
   /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
@@ -183,7 +186,7 @@ export class SqlClientStore implements ClientStore {
       await work(queries, await raiseEpoch(queries, "clients"));
       await this.#audit.append(queries, entry, "clients");
     });
-    this.#changes.expire();
+    await this.#changes.expire();
   }
 }
 
@@ -227,6 +230,12 @@ function lostApps(before: Client, after: Client): string[] {
   const isShorter = (after.expiresAt ?? Infinity) < (before.expiresAt ?? Infinity);
   const left = isShorter ? [] : tokenApps(after);
   return tokenApps(before).filter((app) => !left.includes(app) && !left.includes(ANY_APP));
+}
+
+/** The end of a key, or `at` if that is earlier. */
+function earlier(at: number) {
+  const { expiresAt } = apiKeys;
+  return sql<number>`case when ${expiresAt} < ${at} then ${expiresAt} else ${at} end`;
 }
 
 function labelTaken(): ServiceError {

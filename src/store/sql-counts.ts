@@ -32,10 +32,16 @@ export class AuditCountTable {
 
   /** Adds to what is counted. */
   async add(queries: Queries, added: readonly MinuteCount[]): Promise<void> {
-    if (added.length === 0) return;
+    // PostgreSQL refuses to update a row twice in one statement.
+    const sums = new Map<string, MinuteCount>();
+    for (const row of added) {
+      const name = `${row.kind} ${row.minute} ${row.key}`;
+      sums.set(name, { ...row, n: row.n + (sums.get(name)?.n ?? 0) });
+    }
+    if (sums.size === 0) return;
     await queries
       .insert(counts)
-      .values([...added])
+      .values([...sums.values()])
       .onConflictDoUpdate({
         target: [counts.kind, counts.minute, counts.key],
         set: { n: sql`${counts.n} + excluded.n` },
@@ -186,7 +192,7 @@ export class SqlCallCountStore implements CallCountStore {
         await queries.insert(callCounts).values(row).onConflictDoUpdate({ target, set });
       }
     };
-    await this.#database.transact(addAll, { maxAttempts: BACKGROUND_ATTEMPTS });
+    await this.#database.transact(addAll, { maxAttempts: BACKGROUND_ATTEMPTS, isIndependent: true });
   }
 
   async ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]> {

@@ -105,11 +105,11 @@ type Found = [
  * prepared once: whoever sends made-up tokens makes us look each time.
  */
 const FIND = `
-  SELECT platform, app_id, slot, expires_at, slot LIKE '~%' AS is_foreign, 0 AS was_rejected
+  SELECT platform, app_id, slot, expires_at, CASE WHEN slot LIKE '~%' THEN 1 ELSE 0 END AS is_foreign, 0 AS was_rejected
   FROM credentials
   WHERE value_digest = ? AND expires_at > ? AND value IS NOT NULL AND is_rejected = 0
   UNION ALL
-  SELECT platform, app_id, slot, previous_until, slot LIKE '~%', 0 FROM credentials
+  SELECT platform, app_id, slot, previous_until, CASE WHEN slot LIKE '~%' THEN 1 ELSE 0 END, 0 FROM credentials
   WHERE previous_digest = ? AND previous_until > ?
   UNION ALL
   SELECT platform, app_id, slot, until, 0, 1 FROM rejected_tokens AS rejected

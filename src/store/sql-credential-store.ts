@@ -57,6 +57,8 @@ const MAX_LOOKED_AT = 1000;
 
 const TARGET = [credentials.platform, credentials.appId, credentials.slot, credentials.kind];
 
+const INDEPENDENT = { isIndependent: true };
+
 /** What changes a row: of which credential, and what it stores. */
 type Change = Pick<Clear, "name" | "entry"> & { readonly credential?: Credential };
 
@@ -131,11 +133,13 @@ export class SqlCredentialStore implements CredentialStore {
 
   async reschedule(name: CredentialName, until: number, renewAt?: number): Promise<void> {
     const isAsTaken = and(isNamed(name), eq(credentials.renewAt, until));
-    await this.#database.transact((queries) =>
-      queries
-        .update(credentials)
-        .set({ renewAt: renewAt ?? null })
-        .where(isAsTaken),
+    await this.#database.transact(
+      (queries) =>
+        queries
+          .update(credentials)
+          .set({ renewAt: renewAt ?? null })
+          .where(isAsTaken),
+      INDEPENDENT,
     );
   }
 
@@ -151,17 +155,19 @@ export class SqlCredentialStore implements CredentialStore {
       lte(leaseExpiresAt, now),
       gt(leaseExpiresAt, now + 2 * lifeMs),
     );
-    const granted = await this.#database.transact((queries) =>
-      queries
-        .insert(credentials)
-        .values({ ...columns(name), ...lease, generation: now })
-        .onConflictDoUpdate({
-          target: TARGET,
-          set: { ...lease, generation: RAISED },
-          ...(isFree ? { setWhere: isFree } : {}),
-        })
-        .returning()
-        .get(),
+    const granted = await this.#database.transact(
+      (queries) =>
+        queries
+          .insert(credentials)
+          .values({ ...columns(name), ...lease, generation: now })
+          .onConflictDoUpdate({
+            target: TARGET,
+            set: { ...lease, generation: RAISED },
+            ...(isFree ? { setWhere: isFree } : {}),
+          })
+          .returning()
+          .get(),
+      INDEPENDENT,
     );
     if (granted) return { isGranted: true, record: await this.#sealed.toRecord(name, granted) };
     return { isGranted: false, record: await this.find(name) };
@@ -174,7 +180,7 @@ export class SqlCredentialStore implements CredentialStore {
       // A later one begins with a later generation, because the first generation of a row is the time of day.
       await queries.delete(credentials).where(and(isMine, isNull(credentials.firstSavedAt)));
       await queries.update(credentials).set({ leaseHolder: null, leaseExpiresAt: null }).where(isMine);
-    });
+    }, INDEPENDENT);
   }
 
   async save(
@@ -323,10 +329,10 @@ export class SqlCredentialStore implements CredentialStore {
     await this.#database.transact(async (queries) => {
       for (const { name, usedAt } of uses) {
         // Another process may have stored a later one.
-        const latest = sql`max(coalesce(${credentials.usedAt}, 0), ${usedAt})`;
+        const latest = sql`case when ${credentials.usedAt} > ${usedAt} then ${credentials.usedAt} else ${usedAt} end`;
         await queries.update(credentials).set({ usedAt: latest }).where(isNamed(name));
       }
-    });
+    }, INDEPENDENT);
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
@@ -357,7 +363,7 @@ export class SqlCredentialStore implements CredentialStore {
       if (rows.some(({ row }) => row)) await raiseEpoch(queries, "credentials");
       return rows;
     });
-    this.#changes.expire();
+    await this.#changes.expire();
     return Promise.all(
       changes.map(async ({ item: { name, credential }, row }) => {
         if (!row) return { isChanged: false, record: await this.find(name) };

@@ -83,9 +83,12 @@ export class SqlPacingStore implements PacingStore {
       and(eq(pacing.key, key), eq(pacing.since, since), eq(pacing.until, until)),
     );
     if (isSeen.length === 0) return;
-    await this.#database.transact(async (queries) => {
-      await queries.delete(pacing).where(or(...isSeen));
-    });
+    await this.#database.transact(
+      async (queries) => {
+        await queries.delete(pacing).where(or(...isSeen));
+      },
+      { isIndependent: true },
+    );
   }
 
   async unblock(keys: readonly string[], entry: AuditEntry): Promise<void> {
@@ -117,16 +120,22 @@ export class SqlPacingStore implements PacingStore {
 
   async settle(uses: readonly string[]): Promise<void> {
     const isOne = inArray(pacing.key, [...uses]);
-    await this.#database.transact(async (queries) => {
-      await queries.update(pacing).set({ reason: "used" }).where(isOne);
-    });
+    await this.#database.transact(
+      async (queries) => {
+        await queries.update(pacing).set({ reason: "used" }).where(isOne);
+      },
+      { isIndependent: true },
+    );
   }
 
   async giveBack(uses: readonly string[]): Promise<void> {
     const isOne = inArray(pacing.key, [...uses]);
-    await this.#database.transact(async (queries) => {
-      await queries.delete(pacing).where(isOne);
-    });
+    await this.#database.transact(
+      async (queries) => {
+        await queries.delete(pacing).where(isOne);
+      },
+      { isIndependent: true },
+    );
   }
 
   async countUses(key: string, from: number, now: number): Promise<number> {
@@ -159,7 +168,7 @@ export async function countUses(
   const { count: uses } = pacing;
   const count = sql<
     number | null
-  >`sum(case when ${uses} between 1 and ${MAX_NUMBER} then ${uses} else 1 end)`;
+  >`cast(sum(case when ${uses} between 1 and ${MAX_NUMBER} then ${uses} else 1 end) as bigint)`;
   const [row] = await queries.select({ count }).from(pacing).where(isUseOf(budget, now));
   return row?.count ?? 0;
 }

@@ -17,6 +17,11 @@ export interface TransactionOptions {
   readonly isReadOnly?: boolean;
   /** How often it is tried while other processes write. Few for what can be done later; default: for three seconds. */
   readonly maxAttempts?: number;
+  /**
+   * Whether it is right whatever others write between its statements, as one statement alone is: then an engine may run it
+   * beside theirs. It seals nothing, for a change of the master key must not miss it. Default false.
+   */
+  readonly isIndependent?: boolean;
 }
 
 /** How often a transaction is tried for what is done in the background, and again later: about a tenth of a second. */
@@ -93,7 +98,7 @@ export class SqlDatabase {
   /** Runs `work` as one transaction, `sql` being for what is written by hand; see `SqlEngine.transaction`. Throws as `read`, and what `work` throws. */
   transact<T>(
     work: (queries: Queries, sql: Sql) => Promise<T>,
-    options?: Pick<TransactionOptions, "maxAttempts">,
+    options?: Omit<TransactionOptions, "isReadOnly">,
   ): Promise<T> {
     return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql), sql), options));
   }
@@ -116,6 +121,11 @@ async function unwrapped<T>(work: () => PromiseLike<T>): Promise<T> {
     if (!failure) throw error;
     throw failure.isBusy ? busy() : unusable(failure.code);
   }
+}
+
+/** A text for an engine that keeps no NUL: what stands for anything unreadable takes its place. */
+export function withoutNul(text: string): string {
+  return text.replaceAll("\0", "\uFFFD");
 }
 
 /** The error of a caller that has waited for the database in vain. */

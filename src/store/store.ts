@@ -37,6 +37,8 @@ export interface Store {
    * no entry behind. Never throws.
    */
   probe(): Promise<readonly StoreFault[]>;
+  /** For how long the database could not be read, in milliseconds; 0 while it can, and of a file. */
+  awayMs(): number;
   /** Every credential that stands and may be handed out, of foreign secrets too. */
   listLives(): Promise<StandingLife[]>;
   /** Gives the files back. Nothing may be called afterwards. */

@@ -18,6 +18,9 @@ import type { OpenStore } from "./contract/open-store.ts";
 import { pacingStoreContract } from "./contract/pacing-store.ts";
 import { userTokenStoreContract } from "./contract/user-token-store.ts";
 
+/** After this, what another process has changed is known. */
+const KNOWLEDGE_MS = 25;
+
 const openSqlite: OpenStore = async () => {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
@@ -26,7 +29,9 @@ const openSqlite: OpenStore = async () => {
     folder.close();
     return folder.open();
   };
-  return { store, clock, beside: () => folder.open(), reopen, dispose: () => folder[Symbol.dispose]() };
+  const learn = async () => clock.advance(KNOWLEDGE_MS);
+  const dispose = () => folder[Symbol.dispose]();
+  return { store, clock, beside: () => folder.open(), reopen, learn, dispose };
 };
 
 const openTables: OpenTables = async () => {

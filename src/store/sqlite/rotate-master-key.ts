@@ -10,7 +10,7 @@ import { AuditChain } from "../audit-chain.ts";
 import { replaceVirtualTokenKey } from "../data-keys.ts";
 import { inspectDatabase } from "./open-database.ts";
 import { type Resealed, Resealing, SEALED_COLUMNS } from "../resealing.ts";
-import { runStatement } from "./statement.ts";
+import { REMEMBERED_ENTRY, runStatement } from "./statement.ts";
 import { SqlAuditStore } from "../sql-audit-store.ts";
 import { dropPredecessor, insertSuccessor } from "../sql-key-table.ts";
 import { type UnlockedDatabase, unlockDatabase, type UnlockOptions } from "./unlock.ts";
@@ -104,7 +104,11 @@ class Rotation {
     this.#unlocked = unlocked;
     this.#keyring = unlocked.keyring;
     this.#options = options;
-    this.#audit = new AuditChain({ key: this.#keyring.auditKey(), clock: options.clock });
+    this.#audit = new AuditChain({
+      key: this.#keyring.auditKey(),
+      clock: options.clock,
+      remembered: REMEMBERED_ENTRY,
+    });
   }
 
   async run(): Promise<RotationReport> {

@@ -2,32 +2,36 @@ import { constants as sqlite, type Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
-import { Secret } from "../../secret.ts";
 import { Keyring } from "../keyring.ts";
-import { createKeyFile, parseMasterKey, readKeyFile, removeTempFiles } from "../key-file.ts";
-import { SealingKey } from "../sealing-key.ts";
-import { type Queries, SqlDatabase } from "../sql.ts";
-import { ensureDataKeys } from "../data-keys.ts";
+import {
+  damagedProof,
+  givenKey,
+  type KeyOptions,
+  makeKey,
+  missingKey,
+  originOf,
+  proveKey,
+  readKeyQuietly,
+  wrongKey,
+} from "../given-key.ts";
+import { removeTempFiles } from "../key-file.ts";
+import type { SealingKey } from "../sealing-key.ts";
+import { SqlDatabase } from "../sql.ts";
 import { DatabaseFiles } from "./database-files.ts";
 import { createDatabase, inspectDatabase, isFirstDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement } from "./statement.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
-import { insertKey, SqlKeyTable } from "../sql-key-table.ts";
+import { SqlKeyTable } from "../sql-key-table.ts";
 
 /** Where the database is and what seals it. */
-export interface UnlockOptions {
+export interface UnlockOptions extends KeyOptions {
   readonly path: string;
-  /** The master key itself; wins over the file. */
-  readonly masterKey: Secret | undefined;
-  readonly masterKeyFile: string;
   readonly clock: Clock;
   /**
    * Whether a database is made although there is a master key already, so that one must have been lost: then it begins
    * with anonymous access ended. Default false.
    */
   readonly newDatabase?: boolean;
-  /** Called once a new master key has been made, with its path: losing it loses the data. */
-  readonly onKeyCreated: (path: string) => void;
   /** Called once a new database has been made, with its path. */
   readonly onDatabaseCreated?: ((path: string) => void) | undefined;
   /** Called when a file of the open database was deleted or replaced, with its path. */
@@ -83,7 +87,7 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
     };
     const sql = new SqlDatabase(engine);
     const keyring = new Keyring({ table: new SqlKeyTable(sql), key, readKey });
-    await sql.transact((queries) => proveKey(queries, keyring, key, options));
+    await sql.transact((queries) => proveKey(queries, keyring, options, clock.now()));
     if (!options.masterKey) removeTempFiles(options.masterKeyFile);
     return { database, files, sql, keyring, close };
   } catch (error) {
@@ -129,86 +133,9 @@ async function findKey(
   }
 }
 
-function givenKey(options: UnlockOptions): SealingKey | undefined {
-  const text = options.masterKey ?? secretOf(readKeyFile(options.masterKeyFile));
-  return text && sealingKeyOf(text, options);
-}
-
-/** Makes the key file, or takes the one that another process has made at the same moment. */
-function makeKey(options: UnlockOptions): SealingKey {
-  const text = createKeyFile(options.masterKeyFile);
-  options.onKeyCreated(options.masterKeyFile);
-  return sealingKeyOf(new Secret(text), options);
-}
-
-function sealingKeyOf(text: Secret, options: UnlockOptions): SealingKey {
-  const bytes = parseMasterKey(text);
-  if (bytes) return new SealingKey(bytes);
-  throw new ServiceError(
-    "store_unusable",
-    `${originOf(options)}: 不是有效的主密钥，应为64位十六进制或base64的32字节 (not a master key: 32 bytes as 64 hex digits or base64)`,
-  );
-}
-
-/** What the key file has now; undefined when that is no key. */
-function readKeyQuietly(path: string): SealingKey | undefined {
-  try {
-    const text = secretOf(readKeyFile(path));
-    const bytes = text && parseMasterKey(text);
-    return bytes && new SealingKey(bytes);
-  } catch {
-    // Who needs it finds that there is none, and says so.
-    return undefined;
-  }
-}
-
-/** Writes down, once, which key seals this database; a process that came second with another key is turned away. */
-async function proveKey(
-  queries: Queries,
-  keyring: Keyring,
-  key: SealingKey,
-  options: UnlockOptions,
-): Promise<void> {
-  if ((await keyring.reread(queries)).length === 0) {
-    await insertKey(queries, key, options.clock.now());
-    await keyring.reread(queries);
-  }
-  if (!keyring.current) throw wrongKey(options);
-  keyring.use(await ensureDataKeys(queries, keyring));
-}
-
-function originOf({ masterKey, masterKeyFile }: UnlockOptions): string {
-  return masterKey ? "MASTER_KEY" : `MASTER_KEY_FILE ${masterKeyFile}`;
-}
-
-function missingKey(options: UnlockOptions): ServiceError {
-  return new ServiceError(
-    "store_unusable",
-    `${originOf(options)}: 主密钥不存在，而数据库已加密；请放回原来的主密钥文件 (missing, but the database is sealed; put the original key file back)`,
-  );
-}
-
 function lostDatabase(options: UnlockOptions): ServiceError {
   return new ServiceError(
     "store_unusable",
     `DATABASE_URL file:${options.path}: 数据库不存在或为空，而主密钥（${originOf(options)}）已存在；请检查路径和挂载，或从备份恢复；确要新建时加 --new-database (there is no database, or an empty file, but its master key ${originOf(options)} is there: check path and mounts, or restore a backup; to begin anew, give --new-database)`,
   );
-}
-
-function wrongKey(options: UnlockOptions): ServiceError {
-  return new ServiceError(
-    "store_unusable",
-    `${originOf(options)}: 与数据库不匹配，请使用创建该数据库时的主密钥，更换过主密钥的则使用新的；较早的备份需要当时保留的 master.key.<id> (does not open this database; use the key that it was made with, or the new one if it was rotated; an older backup needs the master.key.<id> that was kept then)`,
-  );
-}
-
-function damagedProof(options: UnlockOptions): ServiceError {
-  return new ServiceError(
-    "store_unusable",
-    `${originOf(options)}: 数据库中主密钥的记录已损坏，请从备份恢复数据库 (the database's proof of this key is damaged; restore the database from a backup)`,
-  );
-}
-
-function secretOf(text: string | undefined): Secret | undefined {
-  return text === undefined ? undefined : new Secret(text);
 }

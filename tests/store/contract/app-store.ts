@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { App, WeixinApp } from "../../../src/apps/app.ts";
 import { Secret } from "../../../src/secret.ts";
 import type { Store } from "../../../src/store/store.ts";
@@ -34,7 +34,7 @@ const plainOf = async (store: Store) => plain(await store.apps.list());
 const wanted = (...apps: App[]) => plain(apps);
 
 /** What every store of apps, and the digest beside it, must do. `kind` names it in the tests' names. */
-export function appStoreContract(kind: string, open: OpenStore): void {
+export function appStoreContract(kind: string, open: OpenStore, test = declared): void {
   async function setup(...apps: App[]) {
     const opened = await open();
     await opened.store.apps.replaceAll(apps);

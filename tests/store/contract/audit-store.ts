@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { AuditFilter } from "../../../src/audit/audit-store.ts";
 import { allEntries, DENIAL, denialRow, entryOf, USAGE, usageRow } from "../../support/audit-entries.ts";
 import type { OpenStore } from "./open-store.ts";
@@ -7,7 +7,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
 /** What every store of the audit must do. `kind` names it in the tests' names. */
-export function auditStoreContract(kind: string, open: OpenStore): void {
+export function auditStoreContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     return { ...opened, audit: opened.store.audit, [Symbol.dispose]: () => opened.dispose() };

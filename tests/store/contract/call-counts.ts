@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { CallCount } from "../../../src/audit/call-counts.ts";
 import type { OpenStore } from "./open-store.ts";
 
@@ -6,7 +6,7 @@ const DAY = "2026-11-22";
 const CALL: CallCount = { platform: "weixin", appId: "wx1", endpoint: "/cgi-bin/token", day: DAY, calls: 1 };
 
 /** What every store of the counts of upstream calls must do. `kind` names it in the tests' names. */
-export function callCountsContract(kind: string, open: OpenStore): void {
+export function callCountsContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     return { ...opened, [Symbol.dispose]: () => opened.dispose() };

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
 import type { ApiKeyRecord, Client, ClientStore } from "../../../src/access/client.ts";
 import { newApiKey } from "../../support/client-records.ts";
@@ -51,7 +51,7 @@ function entry(action: AuditEntry["action"]): AuditEntry {
 }
 
 /** What every store of clients must do with what a client is. `kind` names it in the tests' names. */
-export function clientStoreContract(kind: string, open: OpenStore): void {
+export function clientStoreContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     for (const client of [PLAIN, FULL]) await opened.store.clients.create(client, entry("client.created"));

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import { type Credential, type CredentialRecord, NO_RECORD } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "../../support/slots.ts";
@@ -15,7 +15,7 @@ function credential(value: string, issuedAt = 1000): Credential {
 const valueOf = ({ credential: standing }: CredentialRecord) => standing?.value.reveal();
 
 /** What every store must do about leases and what is written under them. `kind` names it in the tests' names. */
-export function credentialLeaseContract(kind: string, open: OpenStore): void {
+export function credentialLeaseContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     const store = opened.store.credentials;

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { Slot } from "../../../src/apps/app.ts";
 import { type Credential, type CredentialName, NO_RECORD } from "../../../src/credentials/credential.ts";
 import { Secret } from "../../../src/secret.ts";
@@ -13,7 +13,7 @@ function credential(value: string, issuedAt = 1000): Credential {
 }
 
 /** What every store of credentials must do, whatever it is made of. `kind` names it in the tests' names. */
-export function credentialStoreContract(kind: string, open: OpenStore): void {
+export function credentialStoreContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     const store = opened.store.credentials;

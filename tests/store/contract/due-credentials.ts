@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { Credential, CredentialName } from "../../../src/credentials/credential.ts";
 import type { CredentialStore, DueRequest } from "../../../src/credentials/credential-store.ts";
 import { Secret } from "../../../src/secret.ts";
@@ -15,7 +15,7 @@ function credential(value: string, issuedAt: number): Credential {
 }
 
 /** How every store must tell what is due to be renewed, and take what was pushed. `kind` names it in the tests' names. */
-export function dueCredentialsContract(kind: string, open: OpenStore): void {
+export function dueCredentialsContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     const { clock } = opened;

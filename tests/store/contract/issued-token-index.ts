@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import { slotKey } from "../../../src/apps/app.ts";
 import { SERVICE } from "../../../src/audit/audit-entry.ts";
 import type { CredentialRef } from "../../../src/credentials/credential.ts";
@@ -13,7 +13,7 @@ const MINUTE_MS = 60_000;
 const LIFE_MS = 120 * MINUTE_MS;
 
 /** By what every store must know an access token again. `kind` names it in the tests' names. */
-export function issuedTokenIndexContract(kind: string, open: OpenStore): void {
+export function issuedTokenIndexContract(kind: string, open: OpenStore, test = declared): void {
   async function setup() {
     const opened = await open();
     const { store, clock } = opened;

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import { ServiceError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
 import { Keyring, type KeyRow, type KeyTable } from "../../../src/store/keyring.ts";
@@ -31,7 +31,7 @@ async function codeOf(work: () => Promise<unknown>): Promise<string> {
 }
 
 /** What processes make of a database's record of its keys, on every engine. `kind` names it in the tests' names. */
-export function keyringContract(kind: string, open: OpenTables): void {
+export function keyringContract(kind: string, open: OpenTables, test = declared): void {
   /** A database under `one`, a key to come, and processes that were given one of them. */
   async function setup() {
     const { database, dispose } = await open();

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import { Secret } from "../../../src/secret.ts";
 import type { OpenStore } from "./open-store.ts";
 
@@ -6,7 +6,7 @@ const LIFE_MS = 10_000;
 const KEY = "digest-of-caller-app-and-code";
 
 /** What every store of answers to one-time codes must do. `kind` names it in the tests' names. */
-export function loginAnswerStoreContract(kind: string, open: OpenStore): void {
+export function loginAnswerStoreContract(kind: string, open: OpenStore, test = declared): void {
   const setup = async () => {
     const { store, clock, beside, reopen, dispose } = await open();
     const answers = store.loginAnswers;

@@ -10,5 +10,7 @@ export type OpenStore = () => Promise<{
   readonly beside: () => Promise<Store>;
   /** Closes the store and opens it on what it kept. */
   readonly reopen: () => Promise<Store>;
+  /** Lets pass what it takes until `store` knows what others have changed. */
+  readonly learn: () => Promise<void>;
   readonly dispose: () => void;
 }>;

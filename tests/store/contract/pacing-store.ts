@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { AuditEntry } from "../../../src/audit/audit-entry.ts";
 import type { Backoff } from "../../../src/credentials/backoff.ts";
 import { MAX_PENDING_MS, type UseRequest } from "../../../src/credentials/pacing-store.ts";
@@ -13,7 +13,7 @@ const ENTRY: AuditEntry = {
 };
 
 /** What every pacing store must do. `kind` names it in the tests' names. */
-export function pacingStoreContract(kind: string, open: OpenStore): void {
+export function pacingStoreContract(kind: string, open: OpenStore, test = declared): void {
   const setup = async () => {
     const { store, clock, beside, reopen, dispose } = await open();
     const backoff = (key = "weixin:wx1:stable", rest: Partial<Backoff> = {}): Backoff => ({

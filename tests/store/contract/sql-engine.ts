@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Sql, SqlDatabase, type SqlEngine, sqlFailureOf } from "../../../src/store/sql.ts";
 import { failureOf } from "../../support/refusals.ts";
@@ -15,7 +15,7 @@ const INSERT = "INSERT INTO things (name, number) VALUES (?, ?)";
 const LIST = "SELECT name, number FROM things ORDER BY name";
 
 /** What every engine must do. `kind` names it in the tests' names. */
-export function sqlEngineContract(kind: string, open: OpenEngine): void {
+export function sqlEngineContract(kind: string, open: OpenEngine, test = declared): void {
   async function setup() {
     const opened = await open();
     const { engine } = opened;

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, test as declared } from "bun:test";
 import type { UserToken } from "../../../src/login/user-tokens.ts";
 import { Secret } from "../../../src/secret.ts";
 import type { OpenStore } from "./open-store.ts";
@@ -7,7 +7,7 @@ const OWNER = { client: { client: "site", createdAt: 1, keyPrefix: "ats_abcdefgh
 const LIFE_MS = 10_000;
 
 /** What every store of users' tokens must do. `kind` names it in the tests' names. */
-export function userTokenStoreContract(kind: string, open: OpenStore): void {
+export function userTokenStoreContract(kind: string, open: OpenStore, test = declared): void {
   const setup = async () => {
     const { store, clock, beside, reopen, dispose } = await open();
     const tokens = store.userTokens;
