@@ -1,0 +1,70 @@
+import { ServiceError } from "../../errors.ts";
+import { COMPATIBLE_FROM } from "../epochs.ts";
+import type { Sql, SqlEngine } from "../sql.ts";
+import initial from "../../../drizzle/postgres/0000_initial.sql" with { type: "text" };
+
+/** Every migration that drizzle-kit generated, in order, embedded so that the binary needs no folder. */
+export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
+  { name: "0000_initial", sql: initial },
+];
+
+/** The number of the newest migration that this version knows. */
+export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
+
+const IS_TABLE = "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema()";
+
+/**
+ * Brings the database to the newest schema in one transaction, while which no other process writes. Returns whether it had
+ * no table yet. `now` is in epoch milliseconds.
+ *
+ * A newer version may have gone further: this one runs beside it, unless that version says that it must not.
+ *
+ * @throws {ServiceError} `store_unusable` when it is not ours, or such a version was there.
+ */
+export function migrate(engine: SqlEngine, now: number): Promise<boolean> {
+  return engine.transaction(async (sql) => {
+    const applied = new Set(await appliedMigrations(sql));
+    if (applied.size === 0) {
+      if ((await sql.query(`${IS_TABLE} LIMIT 1`, [])).length > 0) throw foreign();
+      await sql.query(
+        'CREATE TABLE "migrations" ("name" text PRIMARY KEY, "applied_at" bigint NOT NULL)',
+        [],
+      );
+    } else {
+      const [from] = await sql.query("SELECT number FROM revisions WHERE name = ?", [COMPATIBLE_FROM]);
+      if (Number(from?.[0] ?? 0) > NEWEST_MIGRATION) throw tooNew();
+    }
+    for (const { name, sql: text } of MIGRATIONS) {
+      if (applied.has(name)) continue;
+      for (const statement of text.split("--> statement-breakpoint")) await sql.query(statement, []);
+      await sql.query("INSERT INTO migrations (name, applied_at) VALUES (?, ?)", [name, now]);
+    }
+    return applied.size === 0;
+  });
+}
+
+/** Whether the database has every migration that this version knows. */
+export async function isMigrated(sql: Sql): Promise<boolean> {
+  const applied = new Set(await appliedMigrations(sql));
+  return MIGRATIONS.every(({ name }) => applied.has(name));
+}
+
+async function appliedMigrations(sql: Sql): Promise<string[]> {
+  const tables = await sql.query(`${IS_TABLE} AND table_name = 'migrations'`, []);
+  if (tables.length === 0) return [];
+  return (await sql.query("SELECT name FROM migrations ORDER BY name", [])).map(([name]) => String(name));
+}
+
+function foreign(): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    "DATABASE_URL: 该数据库已有其他程序的表，请改用空数据库 (the database has tables of another program; choose an empty one)",
+  );
+}
+
+function tooNew(): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    "DATABASE_URL: 数据库已由更新版本升级，本版本不能再使用，请升级本程序 (a newer version has migrated the database, and this one can't be used with it any more; upgrade this program)",
+  );
+}

@@ -1,0 +1,179 @@
+import type { Clock } from "../../clock.ts";
+import { ServiceError } from "../../errors.ts";
+import type { StoreFault } from "../../ops/readiness.ts";
+import { Keyring } from "../keyring.ts";
+import {
+  damagedProof,
+  givenKey,
+  type KeyOptions,
+  makeKey,
+  missingKey,
+  proveKey,
+  readKeyQuietly,
+} from "../given-key.ts";
+import { removeTempFiles } from "../key-file.ts";
+import { SqlDatabase, sqlFailureOf } from "../sql.ts";
+import { SqlKeyTable } from "../sql-key-table.ts";
+import { openSqlStores, type StoreListeners } from "../sql-store.ts";
+import type { Store } from "../store.ts";
+import { isMigrated, migrate } from "./migrations.ts";
+import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
+import { type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
+
+/** How often a server that can't be reached is tried again at a start, in milliseconds. */
+const RETRY_MS = 500;
+
+/** Where the database is, what seals it, and who is told of what happens there. */
+export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partial<FeedListeners> {
+  readonly address: PostgresAddress;
+  /** Where notifications can be listened to; default `address`. */
+  readonly listenAddress?: PostgresAddress | undefined;
+  readonly clock: Clock;
+  /** For how long a start waits for a server that can't be reached; default 30,000. */
+  readonly waitMs?: number;
+  /** Called once a new database has been given its tables. */
+  readonly onDatabaseCreated?: (() => void) | undefined;
+}
+
+/**
+ * Opens the database, and gives it its tables where it is empty. Any number of processes may do so at the same moment.
+ *
+ * An empty database that was met with a master key has lost its clients, or never had any: anonymous access begins ended.
+ *
+ * @throws {ServiceError} `store_unusable` with the next step.
+ */
+export async function openPostgresStore(options: PostgresStoreOptions): Promise<Store> {
+  const { clock, address, listenAddress = address } = options;
+  const engine = new PostgresEngine(address);
+  const changes = new PostgresChanges(engine, listenAddress, clock, {
+    onOutdated: () => options.onOutdated?.(),
+    onTime: (databaseNow, askedAt) => options.onTime?.(databaseNow, askedAt),
+    onUnheard: () => options.onUnheard?.(),
+  });
+  const closeAll = () => {
+    changes.close();
+    engine.close();
+  };
+  try {
+    await reach(engine, options);
+    const isNew = await migrate(engine, clock.now());
+    await changes.catchUp();
+    const sql = new SqlDatabase(engine);
+    const keyring = await unlock(sql, options, isNew);
+    if (isNew) options.onDatabaseCreated?.();
+    changes.start();
+    const { stores, auditStore, stop } = await openSqlStores(
+      { sql, keyring, changes, clock, keepsNul: false },
+      options,
+    );
+    return {
+      ...stores,
+      awayMs: () => changes.awayMs,
+      probe: () => probe({ engine, changes, keyring, writeAudit: () => auditStore.probe() }),
+      close: () => {
+        stop();
+        closeAll();
+      },
+    };
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+}
+
+/** Waits until the server answers, and looks whether it can be written. */
+async function reach(
+  engine: PostgresEngine,
+  { clock, address, waitMs = 30_000 }: PostgresStoreOptions,
+): Promise<void> {
+  const since = clock.monotonic();
+  for (;;) {
+    try {
+      const [row] = await engine.look("SELECT pg_is_in_recovery()");
+      if (row?.[0] === true) throw standby(address);
+      return;
+    } catch (error) {
+      const failure = sqlFailureOf(error);
+      if (!failure) throw error;
+      if (!failure.isBusy || clock.monotonic() - since >= waitMs) throw unreachable(address, failure.code);
+      await clock.sleep(RETRY_MS);
+    }
+  }
+}
+
+async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: boolean): Promise<Keyring> {
+  const table = new SqlKeyTable(sql);
+  const rows = await table.rows();
+  const given = givenKey(options);
+  if (!given && rows.length > 0) throw missingKey(options);
+  const key = given ?? makeKey(options);
+  const row = rows.find(({ keyId }) => keyId === key.keyId);
+  if (row && !key.matches(row.proof)) throw damagedProof(options);
+  const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
+  const keyring = new Keyring({ table, key, readKey });
+  await sql.transact(async (queries, own) => {
+    await proveKey(queries, keyring, options, options.clock.now());
+    if (given && isNew) await own.query("UPDATE settings SET value = 'off' WHERE name = 'anonymous'", []);
+  });
+  if (!options.masterKey) removeTempFiles(options.masterKeyFile);
+  return keyring;
+}
+
+const AWAY =
+  "无法访问PostgreSQL，正在重试；未到期的凭证仍可读取，变更会被拒绝 (PostgreSQL can't be reached; it is tried again; credentials that are valid are still handed out, and nothing can be changed)";
+const STANDBY =
+  "该PostgreSQL是只读备库，请连接主库 (this PostgreSQL is a read-only standby; connect to the primary)";
+const NO_KEY =
+  "数据库缺少主密钥的记录或与当前主密钥不匹配，请从备份恢复数据库或主密钥 (the database's proof of the master key is missing or does not open; restore the database or the master key)";
+const NOT_MIGRATED =
+  "数据库迁移不完整，请从备份恢复，或用本版本重新启动 (migrations are missing; restore a backup, or start again with this version)";
+const AUDIT_UNWRITABLE =
+  "审计无法写入，变更操作将被拒绝，读取不受影响 (the audit can't be written: nothing can be changed, reads go on)";
+
+/** See `Store.probe`. */
+async function probe(parts: {
+  readonly engine: PostgresEngine;
+  readonly changes: PostgresChanges;
+  readonly keyring: Keyring;
+  readonly writeAudit: () => Promise<void>;
+}): Promise<readonly StoreFault[]> {
+  const { engine, changes, keyring, writeAudit } = parts;
+  const isAway = () => !changes.isLive || engine.isAway;
+  if (isAway()) return [{ part: "database", message: AWAY }];
+  if (changes.isStandby) return [{ part: "database", message: STANDBY }];
+  const checks: readonly (readonly [StoreFault["part"], string, () => Promise<boolean>])[] = [
+    ["key", NO_KEY, () => keyring.isProven()],
+    ["migrations", NOT_MIGRATED, () => isMigrated(engine.reads)],
+    ["audit", AUDIT_UNWRITABLE, () => writeAudit().then(() => true)],
+  ];
+  const faults: StoreFault[] = [];
+  for (const [part, message, check] of checks) {
+    const why = await check().then(
+      (isGood) => (isGood ? undefined : message),
+      (error: unknown) => messageOf(error, message),
+    );
+    if (why !== undefined) faults.push({ part, message: why });
+  }
+  return faults.length > 0 && isAway() ? [{ part: "database", message: AWAY }] : faults;
+}
+
+function messageOf(error: unknown, message: string): string {
+  return error instanceof ServiceError ? `${message}：${error.message}` : message;
+}
+
+/** Where a server is, without who connects to it. */
+function placeOf({ url }: PostgresAddress): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `DATABASE_URL postgres://${hostname}${port ? `:${port}` : ""}${pathname}`;
+}
+
+function unreachable(address: PostgresAddress, code: string): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `${placeOf(address)}: 无法连接，请检查地址、网络、用户名、密码和sslmode (can't connect: ${code}; check address, network, user, password and sslmode)`,
+  );
+}
+
+function standby(address: PostgresAddress): ServiceError {
+  return new ServiceError("store_unusable", `${placeOf(address)}: ${STANDBY}`);
+}

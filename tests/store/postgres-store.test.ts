@@ -1,0 +1,107 @@
+import { expect } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock } from "../../src/clock.ts";
+import { Secret } from "../../src/secret.ts";
+import { Harness } from "../support/harness.ts";
+import { PostgresFolder } from "../support/postgres-folder.ts";
+import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
+import { failureOf } from "../support/refusals.ts";
+import { tokenOf } from "../support/slots.ts";
+import { saveUnderLease } from "../support/store-folder.ts";
+
+const newKey = () => new Secret(randomBytes(32).toString("hex"));
+
+test("the first start makes the master key where there is none, and another machine needs the same one", async () => {
+  using folder = await PostgresFolder.create();
+  const made: string[] = [];
+  await folder.open({ onKeyCreated: (path) => made.push(path) });
+  expect(made).toEqual([folder.keyPath]);
+  await folder.open({ onKeyCreated: (path) => made.push(path) });
+  expect(made).toEqual([folder.keyPath]);
+  const elsewhere = join(folder.folder, "elsewhere.key");
+  expect((await failureOf(folder.open({ masterKeyFile: elsewhere }))).message).toContain(
+    "put the original key file back",
+  );
+  writeFileSync(elsewhere, newKey().reveal());
+  expect((await failureOf(folder.open({ masterKeyFile: elsewhere }))).message).toContain(
+    "does not open this database",
+  );
+});
+
+test("processes that meet an empty database at once, each with a key of its own, agree on one", async () => {
+  using folder = await PostgresFolder.create();
+  const attempts = [newKey(), newKey(), newKey()].map((masterKey) => folder.open({ masterKey }));
+  const opened = await Promise.allSettled(attempts);
+  expect(opened.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+});
+
+test("an empty database that is met with a key begins with anonymous access ended, a first start without one does not", async () => {
+  const server = await PostgresServer.shared();
+  for (const masterKey of [newKey(), undefined]) {
+    using folder = await PostgresFolder.create();
+    const address = { url: await server.createDatabase(), password: undefined };
+    const { clients } = await folder.open({ address, masterKey });
+    expect((await clients.load()).settings.isAnonymousOn).toBe(masterKey === undefined);
+  }
+});
+
+test("P6: what is sealed is nowhere readable in the database", async () => {
+  using folder = await PostgresFolder.create(systemClock);
+  const store = await folder.open();
+  const issuedAt = systemClock.now();
+  const value = new Secret("canary-token");
+  await saveUnderLease(store.credentials, tokenOf(), { value, issuedAt, expiresAt: issuedAt + 7_200_000 });
+  await store.apps.replaceAll([
+    { platform: "weixin", id: "wx1", secret: new Secret("canary-secret"), tokenMode: "stable" },
+  ]);
+  const server = await PostgresServer.shared();
+  await using admin = server.connect(new URL(folder.url).pathname.slice(1));
+  for (const table of ["credentials", "apps", "data_keys", "keyring", "audit_entries"]) {
+    const rows: unknown = await admin.unsafe(`SELECT row_to_json(t)::text FROM ${table} AS t`).values();
+    expect(JSON.stringify(rows)).not.toContain("canary");
+  }
+});
+
+test("a server that can't be reached, lets nobody in or has no such database stops the start with one line without the password", async () => {
+  using folder = await PostgresFolder.create();
+  const { port } = new URL(folder.url);
+  for (const [url, code] of [
+    ["postgres://me:canary@127.0.0.1:1/x", "ERR_POSTGRES_CONNECTION_REFUSED"],
+    [`postgres://nobody:canary@127.0.0.1:${port}/x`, "28000"],
+    [`postgres://postgres:canary@127.0.0.1:${port}/missing`, "3D000"],
+  ]) {
+    const { message } = await failureOf(folder.open({ address: { url: String(url), password: undefined } }));
+    expect(message).toContain(String(code));
+    expect(message).not.toContain("\n");
+    expect(message).not.toContain("canary");
+  }
+});
+
+test("a start waits for a server that is not there yet", async () => {
+  using folder = await PostgresFolder.create();
+  const server = await PostgresServer.start();
+  const url = await server.createDatabase();
+  await server.signal("SIGINT");
+  const opening = folder.open({ address: { url, password: undefined }, clock: systemClock, waitMs: 20_000 });
+  await server.resume();
+  expect(await (await opening).probe()).toEqual([]);
+  server.stop();
+});
+
+test("a standby is refused with the reason, and a primary that becomes one is not ready", async () => {
+  using folder = await PostgresFolder.create();
+  const server = await PostgresServer.start();
+  const url = await server.createDatabase();
+  const address = { url, password: undefined };
+  const store = await folder.open({ address });
+  await server.signal("SIGINT");
+  await Bun.write(`${server.folder}/data/standby.signal`, "");
+  await server.resume();
+  expect((await failureOf(folder.open({ address, masterKey: newKey() }))).message).toContain(
+    "connect to the primary",
+  );
+  await Harness.until(async () => (await store.probe())[0]?.message.includes("standby") ?? false);
+  server.stop();
+});

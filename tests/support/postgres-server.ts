@@ -1,0 +1,181 @@
+import { SQL } from "bun";
+import { afterAll, expect, test } from "bun:test";
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Where Debian has the programs of the newest PostgreSQL; undefined where it is not installed. */
+function findPrograms(): string | undefined {
+  const root = "/usr/lib/postgresql";
+  const versions = existsSync(root)
+    ? readdirSync(root)
+        .map(Number)
+        .toSorted((a, b) => b - a)
+    : [];
+  return versions.map((version) => `${root}/${version}/bin`).find((path) => existsSync(`${path}/initdb`));
+}
+
+const PROGRAMS = findPrograms();
+
+const hasPostgres = PROGRAMS !== undefined;
+
+/** `test` where there is a PostgreSQL. Elsewhere such tests are counted, and with `CI` set the lack fails. */
+export const postgresTest: typeof test = hasPostgres ? test : notRun();
+
+function notRun(): typeof test {
+  let count = 0;
+  afterAll(() => console.error(`${count} tests not run: install postgresql`));
+  if (process.env["CI"]) test("PostgreSQL is installed", () => expect(hasPostgres).toBe(true));
+  return Object.assign((name: string) => {
+    count++;
+    test.skip(name, () => undefined);
+  }, test) as typeof test;
+}
+
+/** A running PostgreSQL of this test process alone, on a Unix socket in a folder of its own. */
+export class PostgresServer {
+  static #shared: Promise<PostgresServer> | undefined;
+  readonly folder: string;
+  readonly port: number;
+  #process: Bun.Subprocess | undefined;
+  #databases = 0;
+  #template: Promise<string> | undefined;
+
+  private constructor(port: number) {
+    this.folder = mkdtempSync(join(tmpdir(), "accesstoken-pg-"));
+    this.port = port;
+    const owner = serverUser();
+    if (owner) chownSync(this.folder, owner.uid, owner.gid);
+  }
+
+  /** The server of this process, which does not sync its files: started when it is first asked for, and stopped at the end. */
+  static shared(): Promise<PostgresServer> {
+    PostgresServer.#shared ??= PostgresServer.start();
+    return PostgresServer.#shared;
+  }
+
+  /** A server of its own, for a test that stops it. `settings` are those of `postgresql.conf`. */
+  static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
+    const server = new PostgresServer(freePort());
+    process.on("exit", () => server.stop());
+    const { folder } = server;
+    run([
+      "initdb",
+      "-D",
+      `${folder}/data`,
+      "-U",
+      "postgres",
+      "-A",
+      "trust",
+      "-E",
+      "UTF8",
+      "--no-sync",
+      "--no-locale",
+    ]);
+    const all = { fsync: "off", shared_buffers: "32MB", max_connections: "200", ...settings };
+    const lines = Object.entries(all).map(([name, value]) => `${name} = '${value}'\n`);
+    await Bun.write(`${folder}/settings.conf`, lines.join(""));
+    await server.resume();
+    return server;
+  }
+
+  /** Starts it again after `stop`. */
+  async resume(): Promise<void> {
+    const { folder, port } = this;
+    const settings = readFileSync(`${folder}/settings.conf`, "utf8").split("\n").filter(Boolean);
+    const options = settings.flatMap((line) => ["-c", line.replaceAll("'", "").replace(" = ", "=")]);
+    const program = ["postgres", "-D", `${folder}/data`, "-k", folder, "-h", "127.0.0.1", "-p", String(port)];
+    this.#process = Bun.spawn(asServerUser([...program, ...options]), {
+      stdout: "ignore",
+      stderr: Bun.file(`${folder}/log`),
+    });
+    for (let attempt = 1; ; attempt++) {
+      await using admin = this.connect("postgres");
+      const failure = await admin.unsafe("SELECT 1").then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (!failure) return;
+      if (attempt > 200 || this.#process.exitCode !== null)
+        throw new Error(`PostgreSQL does not start: ${readFileSync(`${folder}/log`, "utf8")}`, {
+          cause: failure,
+        });
+      await Bun.sleep(50);
+    }
+  }
+
+  /** Makes a database that `prepare` has given its tables once; answers with its URL. */
+  async createPrepared(prepare: (url: string) => Promise<void>): Promise<string> {
+    this.#template ??= this.createDatabase().then(async (url) => {
+      await prepare(url);
+      return new URL(url).pathname.slice(1);
+    });
+    return this.createDatabase(await this.#template);
+  }
+
+  /** Makes an empty database, and answers with its URL. */
+  async createDatabase(template = "template0"): Promise<string> {
+    const name = `test_${process.pid}_${++this.#databases}`;
+    await using admin = this.connect("postgres");
+    await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE ${template}`);
+    return this.urlOf(name);
+  }
+
+  /** The URL of a database. */
+  urlOf(database: string): string {
+    return `postgres://postgres@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** A connection of its own to a database, for what a test does beside the service. */
+  connect(database: string): SQL {
+    return new SQL(this.urlOf(database), { max: 1, connectionTimeout: 5 });
+  }
+
+  /** Sends the server a signal: QUIT ends it as a crash would, INT orderly, STOP and CONT halt it. */
+  async signal(name: "SIGQUIT" | "SIGINT"): Promise<void> {
+    this.#process?.kill(name);
+    await this.#process?.exited;
+  }
+
+  /** Ends it at once and removes what it kept. */
+  stop(): void {
+    this.#process?.kill("SIGQUIT");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** PostgreSQL refuses to run as root. */
+function serverUser(): { readonly name: string; readonly uid: number; readonly gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const users = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .map((line) => line.split(":"));
+  const [name = "", , uid, gid] = users.find(([user]) => user === "postgres") ?? [];
+  return { name, uid: Number(uid), gid: Number(gid) };
+}
+
+function asServerUser([program = "", ...rest]: readonly string[]): string[] {
+  const user = serverUser();
+  const command = [`${PROGRAMS}/${program}`, ...rest];
+  // It must not outlive this process, however that ends.
+  if (!user) return ["setpriv", "--pdeathsig", "QUIT", ...command];
+  return [
+    "setpriv",
+    `--reuid=${user.uid}`,
+    `--regid=${user.gid}`,
+    "--clear-groups",
+    "--pdeathsig",
+    "QUIT",
+    ...command,
+  ];
+}
+
+function run(command: readonly string[]): void {
+  const { exitCode, stderr } = Bun.spawnSync(asServerUser(command), { cwd: "/" });
+  if (exitCode !== 0) throw new Error(stderr.toString());
+}
+
+function freePort(): number {
+  using server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  return server.port;
+}
