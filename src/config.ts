@@ -13,6 +13,8 @@ import type { ConnectProxyOptions } from "./http/connect-proxy.ts";
 import type { Visibility } from "./http/elysia-face.ts";
 import type { LogLevel } from "./log.ts";
 import { Secret } from "./secret.ts";
+import { postgresAddress } from "./store/postgres/address.ts";
+import type { PostgresAddress } from "./store/postgres/postgres-engine.ts";
 
 /** The validated configuration, frozen. */
 export interface Config {
@@ -20,7 +22,9 @@ export interface Config {
   /** 0 lets the system choose. */
   readonly port: number;
   readonly logLevel: LogLevel;
-  readonly databasePath: string;
+  /** Of SQLite; undefined where the database is `postgres`. */
+  readonly databasePath: string | undefined;
+  readonly postgres: PostgresConfig | undefined;
   /** The master key itself; undefined where it is kept in `masterKeyFile`. */
   readonly masterKey: Secret | undefined;
   readonly masterKeyFile: string;
@@ -54,6 +58,17 @@ export interface Config {
   readonly apps: readonly App[];
   /** Problems that don't prevent the start, one line each. */
   readonly warnings: readonly string[];
+}
+
+/** A PostgreSQL that is used in the place of a file. */
+interface PostgresConfig {
+  readonly address: PostgresAddress;
+  /** Where notifications can be listened to. */
+  readonly listenAddress: PostgresAddress;
+  /** Files with passwords, as others must not read them. */
+  readonly passwordFiles: readonly string[];
+  /** How long this process answers from what it had while the database is away, in milliseconds; Infinity for ever. */
+  readonly cutOffAfterMs: number;
 }
 
 /** Variables of earlier versions. One that is still set has no effect but a warning. */
@@ -100,7 +115,8 @@ export function loadConfig(environment: Environment = process.env, defaults: Env
   const { apps, faults, doubts } = readEnvironmentApps(merged, tokenMode);
   const [fault] = faults;
   if (fault) throw invalid(fault.name, fault.reason);
-  const databasePath = databaseFile(value);
+  const postgres = postgresConfig(value);
+  const databasePath = postgres ? undefined : databaseFile(value);
   const originOf = originReader(value("UPSTREAM_ALLOW_HTTP"));
   const masterKey = value("MASTER_KEY");
   const masterKeyFile = masterKey && !merged["MASTER_KEY_FILE"] ? "" : value("MASTER_KEY_FILE");
@@ -111,8 +127,10 @@ export function loadConfig(environment: Environment = process.env, defaults: Env
     port: Number(value("PORT")),
     logLevel: value("LOG_LEVEL") as LogLevel,
     databasePath,
+    postgres,
     masterKey: masterKey ? new Secret(masterKey) : undefined,
-    masterKeyFile: masterKeyFile || join(dirname(databasePath), "master.key"),
+    masterKeyFile:
+      masterKeyFile || join(databasePath ? dirname(databasePath) : resolve("data"), "master.key"),
     baseUrls: {
       weixin: originOf("WEIXIN_BASE_URL", value("WEIXIN_BASE_URL")),
       wecom: originOf("WECOM_BASE_URL", value("WECOM_BASE_URL")),
@@ -169,7 +187,8 @@ export function loadLocalConfig(
     const files = { DATABASE_URL: `file:${database}`, MASTER_KEY_FILE: masterKey };
     const own = loadConfig(environment);
     const installed = loadConfig({ ...environment, ENV_FILE: envFile }, files);
-    if (!existsSync(own.databasePath) && existsSync(installed.databasePath)) return installed;
+    const isThere = ({ databasePath }: Config) => databasePath === undefined || existsSync(databasePath);
+    if (!isThere(own) && isThere(installed)) return installed;
   }
   return loadConfig(environment);
 }
@@ -228,6 +247,24 @@ function checked(name: VariableName, given: string | undefined): string {
   const text = given || String(schema.default);
   if (!new RegExp(schema.pattern ?? "", "u").test(text)) throw invalid(name, String(schema["expected"]));
   return text;
+}
+
+function postgresConfig(value: (name: VariableName) => string): PostgresConfig | undefined {
+  const url = value("DATABASE_URL");
+  if (url.startsWith("file:")) return undefined;
+  const passwordFile = value("DATABASE_PASSWORD_FILE") || undefined;
+  const passFile = value("PGPASSFILE") || undefined;
+  const addressOf = (name: "DATABASE_URL" | "DATABASE_LISTEN_URL") => {
+    const text = value(name) || url;
+    if (!URL.canParse(text)) throw invalid(name, String(VARIABLES.properties[name]["expected"]));
+    return postgresAddress(text, { passwordFile, passFile });
+  };
+  return {
+    address: addressOf("DATABASE_URL"),
+    listenAddress: addressOf("DATABASE_LISTEN_URL"),
+    passwordFiles: [passwordFile, passFile].flatMap((file) => file ?? []),
+    cutOffAfterMs: Number(value("CUT_OFF_AFTER")) * 1000 || Infinity,
+  };
 }
 
 function databaseFile(value: (name: VariableName) => string): string {

@@ -12,7 +12,7 @@ import { ClientDirectory } from "./access/client-directory.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { commandLineUser, type Config } from "./config.ts";
 import { type CredentialSource, ticketSource } from "./credentials/source.ts";
-import { credentialKey } from "./credentials/credential.ts";
+import { credentialKey, type CredentialName } from "./credentials/credential.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { TokenIntrospector, TokenResolver } from "./credentials/token-resolver.ts";
 import { Renewal } from "./credentials/renewal.ts";
@@ -29,6 +29,7 @@ import { EventBus, failureFacts } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
+import { isForOperators } from "./api/service-routes.ts";
 import { GatewayPaths } from "./api/gateway.ts";
 import { WechatFace } from "./api/wechat.ts";
 import { ConnectProxy } from "./http/connect-proxy.ts";
@@ -45,6 +46,7 @@ import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
+import { ClusterClock } from "./store/postgres/cluster-clock.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import {
   callbackIpProbe,
@@ -129,10 +131,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
  * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
  */
 export async function build(config: Config, options: ServiceOptions = {}): Promise<ServiceParts> {
-  const { clock = systemClock, events = new EventBus(), upstreamMs } = options;
+  const { events = new EventBus(), upstreamMs } = options;
+  const { clock, measure } = clockOf(config, options);
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
-  const store = await openStore(config, clock, { ...options, events });
-  const secrets = [config.databasePath, config.masterKeyFile];
+  const store = await openStore(config, clock, { ...options, events }, measure);
+  const { databasePath, masterKeyFile, postgres } = config;
+  const secrets = [...(databasePath ? [databasePath] : (postgres?.passwordFiles ?? [])), masterKeyFile];
   if (config.connectProxy) secrets.push(join(config.connectProxy.folder, "server.key"));
   for (const message of warnOfFilePermissions(secrets)) {
     events.emit({ type: "config.warning", message });
@@ -340,12 +344,16 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const door = new Door(doorOptions);
     let isOutdated = false;
     events.subscribe(({ type }) => (isOutdated ||= type === "service.outdated"));
+    const cutOffAfterMs = postgres?.cutOffAfterMs ?? Infinity;
+    const refuse = (failure: ServiceError) =>
+      envelopeResponse(failureEnvelope(failure, newTraceId()), 503, { connection: "close" });
     const serveBy =
       (door: Door): Serve =>
-      (request, socket) =>
-        isOutdated
-          ? envelopeResponse(failureEnvelope(outdatedVersion(), newTraceId()), 503, { connection: "close" })
-          : door.serve(request, socket);
+      (request, socket) => {
+        if (isOutdated) return refuse(outdatedVersion());
+        const isCutOff = postgres !== undefined && store.awayMs() > cutOffAfterMs;
+        return isCutOff && !isForOperators(request) ? refuse(cutOff()) : door.serve(request, socket);
+      };
     // Nobody vouches for another address than that of who sent the CONNECT.
     const origins = new OriginPolicy({ ...config, trustedProxies: new Networks("") });
     const proxied = serveBy(new Door({ ...doorOptions, faces: [wechat], origins }));
@@ -408,6 +416,14 @@ export async function openLocalService(
   return { handle: (request) => service.handle(request), close: () => service.stop("done") };
 }
 
+function cutOff(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "数据库长时间无法访问，本进程已停止发放凭证 (the database has been away for too long: this process hands out nothing any more)",
+    { retryAfterMs: 5000 },
+  );
+}
+
 function outdatedVersion(): ServiceError {
   return new ServiceError(
     "unavailable",
@@ -415,7 +431,17 @@ function outdatedVersion(): ServiceError {
   );
 }
 
-function openStore(
+/** The clock that everything goes by: the database's, where processes of other machines share it. */
+function clockOf(config: Config, { clock = systemClock }: Pick<ServiceOptions, "clock">) {
+  if (!config.postgres) return { clock };
+  const cluster = new ClusterClock(clock);
+  return { clock: cluster, measure: (now: number, askedAt: number) => cluster.measure(now, askedAt) };
+}
+
+const NO_NOTIFICATIONS =
+  "DATABASE_URL: 收不到PostgreSQL的通知（事务模式的连接池？），改为每250毫秒查询一次；请设置DATABASE_LISTEN_URL直连 (notifications of PostgreSQL don't arrive, as behind a pooler in transaction mode: changes are looked for every 250 ms; name a direct way in DATABASE_LISTEN_URL)";
+
+async function openStore(
   config: Config,
   clock: Clock,
   {
@@ -423,21 +449,38 @@ function openStore(
     onKeyCreated,
     newDatabase = false,
   }: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
+  onTime?: (databaseNow: number, askedAt: number) => void,
 ): Promise<Store> {
-  const { databasePath: path, masterKey, masterKeyFile } = config;
-  return openSqliteStore({
-    path,
+  const { databasePath: path, postgres, masterKey, masterKeyFile } = config;
+  const shared = {
     masterKey,
     masterKeyFile,
     clock,
-    newDatabase,
-    onKeyCreated: (keyPath) => onKeyCreated?.(keyPath),
-    onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
+    onKeyCreated: (keyPath: string) => onKeyCreated?.(keyPath),
     onOutdated: () => events?.emit({ type: "service.outdated" }),
+    onDamaged: (name: CredentialName) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
+    onDamagedApp: (key: string) => events?.emit({ type: "store.damaged", key }),
+    onDamagedRow: (key: string) => events?.emit({ type: "store.damaged", key }),
+    onAuditFailed: (failure: ServiceError) =>
+      events?.emit({ type: "audit.failed", ...failureFacts(failure) }),
+  };
+  if (postgres) {
+    // Loaded by whoever uses it.
+    const { openPostgresStore } = await import("./store/postgres/postgres-store.ts");
+    return openPostgresStore({
+      ...shared,
+      ...postgres,
+      ...(onTime ? { onTime } : {}),
+      onUnheard: () => events?.emit({ type: "config.warning", message: NO_NOTIFICATIONS }),
+      onDatabaseCreated: () => events?.emit({ type: "database.created", path: "PostgreSQL" }),
+    });
+  }
+  if (path === undefined) throw new Error("a configuration without a database");
+  return openSqliteStore({
+    ...shared,
+    path,
+    newDatabase,
+    onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
     onDatabaseLost: (lost) => events?.emit({ type: "database.lost", path: lost }),
-    onDamaged: (name) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
-    onDamagedApp: (key) => events?.emit({ type: "store.damaged", key }),
-    onDamagedRow: (key) => events?.emit({ type: "store.damaged", key }),
-    onAuditFailed: (failure) => events?.emit({ type: "audit.failed", ...failureFacts(failure) }),
   });
 }

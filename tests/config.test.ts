@@ -47,6 +47,7 @@ test("without any variable everything has its documented default", () => {
     port: 3000,
     logLevel: "info",
     databasePath: join(process.cwd(), "data/accesstoken.db"),
+    postgres: undefined,
     masterKey: undefined,
     masterKeyFile: join(process.cwd(), "data/master.key"),
     baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com", corps: new Map() },
@@ -145,7 +146,7 @@ const BAD: readonly [name: string, ...values: string[]][] = [
   ["PORT", "port", "-1", "65536", "99999", "3000.5", "0x50", "30 00", "1e3"],
   ["LOG_LEVEL", "INFO", "trace", "verbose"],
   ["KEEP_ALIVE_TIMEOUT", "0", "256", "75s", "-1", "7.5"],
-  ["DATABASE_URL", "data.db", "postgres://user:canary@db/x", "file:", "file:x?mode=ro", "file://elsewhere/x"],
+  ["DATABASE_URL", "data.db", "mysql://user:canary@db/x", "file:", "file:x?mode=ro", "file://elsewhere/x"],
   [
     "WEIXIN_BASE_URL",
     "api.weixin.qq.com",

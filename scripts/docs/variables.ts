@@ -109,7 +109,16 @@ const GROUPS: readonly Group[] = [
   },
   {
     title: { en: "Storage", zh: "存储" },
-    names: ["DATABASE_URL", "MASTER_KEY_FILE", "MASTER_KEY", "AUDIT_RETENTION_DAYS"],
+    names: [
+      "DATABASE_URL",
+      "DATABASE_LISTEN_URL",
+      "DATABASE_PASSWORD_FILE",
+      "PGPASSFILE",
+      "CUT_OFF_AFTER",
+      "MASTER_KEY_FILE",
+      "MASTER_KEY",
+      "AUDIT_RETENTION_DAYS",
+    ],
   },
   {
     title: { en: "WeChat and WeCom", zh: "微信与企业微信" },

@@ -35,6 +35,11 @@ const UNWRITABLE = {
   message: "数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: SQLITE_FULL)",
 };
 
+/** Whether a request is for what a process says of itself, which it does while it answers nothing else. */
+export function isForOperators({ url }: Request): boolean {
+  return ["/livez", "/readyz", "/metrics"].includes(new URL(url, "http://localhost").pathname);
+}
+
 /** `/livez`, `/readyz` and `/metrics`: for load balancers, supervisors and Prometheus. */
 export function opsRoutes(parts: OpsRouteParts) {
   const routes = new Elysia().use(healthRoutes(parts));

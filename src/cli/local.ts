@@ -52,7 +52,7 @@ export class LocalTransport implements Transport {
     const { databasePath, host, port } = config;
     const isHere = /^(0\.0\.0\.0|127\..*|::1?)$/.test(host);
     this.#origin = `http://${isHere ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
-    if (!this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
+    if (databasePath && !this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
     const events = new EventBus();
     events.subscribe((event) => {
       if (event.type === "database.created") this.#options.onCreate(event.path);

@@ -1,4 +1,5 @@
 import { commandLineUser, loadLocalConfig } from "../config.ts";
+import { ServiceError } from "../errors.ts";
 import type { RotationReport } from "../store/sqlite/rotate-master-key.ts";
 import { type CommandSpec, option, bilingual } from "./arguments.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
@@ -60,6 +61,7 @@ async function runMasterKeyRotate(
 ): Promise<ExitCode> {
   const { databasePath: path, masterKey, masterKeyFile } = loadLocalConfig();
   try {
+    if (path === undefined) throw notOnPostgres();
     const { clock } = terminal;
     const { rotateMasterKey } = await import("../store/sqlite/rotate-master-key.ts");
     const report = await rotateMasterKey({
@@ -128,4 +130,12 @@ function asText(
     ],
   };
   return `${lines[language].join("\n")}\n`;
+}
+
+/** The new key would have to be on every machine before the old one goes. */
+function notOnPostgres(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "PostgreSQL上尚不支持轮换主密钥 (the master key can't be rotated on PostgreSQL yet)",
+  );
 }
