@@ -1,0 +1,130 @@
+import { expect } from "bun:test";
+import { ask } from "../support/process-harness.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
+import { Harness } from "../support/harness.ts";
+import { postgresTest as test } from "../support/postgres-server.ts";
+import { ClusterHarness } from "./cluster-harness.ts";
+
+const STABLE_TOKEN = "/cgi-bin/stable_token";
+
+/** The token of an app as a node hands it out; empty when it does not. */
+async function token(url: string, appid = "wx0000000000000000"): Promise<string> {
+  const { code, msg, data } = await ask(url, "/AccessToken/getXcx", { appid });
+  return code === 0 ? String(data["access_token"]) : `${code} ${msg}`;
+}
+
+/** Milliseconds until `isSo`. */
+async function waitFor(isSo: () => Promise<boolean>): Promise<number> {
+  const since = performance.now();
+  await Harness.until(isSo);
+  return performance.now() - since;
+}
+
+test("P1: a thousand callers of three nodes who ask for a cold token at once cost one upstream call", async () => {
+  await using cluster = await ClusterHarness.create();
+  const nodes = await cluster.start(3);
+  const answers = await Promise.all(Array.from({ length: 1000 }, (_, n) => token(nodes[n % 3]!.url)));
+  expect([...new Set(answers)]).toHaveLength(1);
+  expect(cluster.sandbox.accepts(answers[0]!)).toBe(true);
+  expect(cluster.sandbox.calls(STABLE_TOKEN)).toBe(1);
+});
+
+test("P2: what one node clears is handed out by no other a moment later", async () => {
+  await using cluster = await ClusterHarness.create();
+  const [a, b] = await cluster.start(2);
+  const waits: number[] = [];
+  for (const appid of cluster.apps) {
+    const former = await token(a!.url, appid);
+    expect(await token(b!.url, appid)).toBe(former);
+    cluster.sandbox.killTokens(appid);
+    expect((await ask(a!.url, "/AccessToken/clearXcx", { appid })).code).toBe(0);
+    waits.push(await waitFor(async () => (await token(b!.url, appid)) !== former));
+    expect(await token(a!.url, appid)).toBe(await token(b!.url, appid));
+  }
+  expect(Math.max(...waits)).toBeLessThan(1200);
+});
+
+test("a key that is revoked at one node is refused by another a moment later, and the audit is one chain", async () => {
+  await using cluster = await ClusterHarness.create();
+  const [a, b] = await cluster.start(2);
+  const run = async (...args: string[]) => {
+    const child = cluster.run(args, cluster.variables);
+    return { code: await child.exited(), stdout: child.stdout, stderr: child.stderr };
+  };
+  expect(
+    await run(
+      "clients",
+      "add",
+      "bot",
+      "--environment",
+      "dev",
+      "--apps",
+      "all",
+      "--actions",
+      "token:read",
+      "--delivery",
+      "real",
+      "--policy",
+      "all",
+    ),
+  ).toMatchObject({
+    code: 0,
+  });
+  const key = (await run("keys", "create", "bot")).stdout.trim();
+  const status = async (url: string) => {
+    const headers = { "x-api-key": key };
+    return (await ask(url, "/AccessToken/getXcx", { appid: cluster.apps[0]! }, { headers })).code;
+  };
+  await Harness.until(async () => (await status(a!.url)) === 0 && (await status(b!.url)) === 0);
+  expect(await run("keys", "revoke", "bot", key.slice(0, 12))).toMatchObject({ code: 0 });
+  const isRefused = async () => (await status(a!.url)) === 401 && (await status(b!.url)) === 401;
+  expect(await waitFor(isRefused)).toBeLessThan(1200);
+  expect((await run("audit", "verify", "--json")).stdout).toContain('"intact": true');
+});
+
+test("P1: a node that is killed in the midst of a fetch holds up the others for no longer than its lease", async () => {
+  await using cluster = await ClusterHarness.create();
+  const [a, b] = await cluster.start(2);
+  const [app = ""] = cluster.apps;
+  const gate = new Gate();
+  cluster.sandbox.inject({ kind: "gate_before", gate, times: 1 });
+  const lost = token(a!.url, app).catch(() => "lost");
+  await gate.arrived();
+  const since = performance.now();
+  const waiting = token(b!.url, app);
+  a!.service.signal("SIGKILL");
+  let answer = await waiting;
+  await Harness.until(async () => {
+    if (!cluster.sandbox.accepts(answer)) answer = await token(b!.url, app);
+    return cluster.sandbox.accepts(answer);
+  }, 20_000);
+  expect(performance.now() - since).toBeLessThan(15_000);
+  // One was lost with the node that sent it.
+  expect(cluster.sandbox.calls(STABLE_TOKEN)).toBe(2);
+  gate.open();
+  await lost;
+}, 60_000);
+
+test("P7: changes that three nodes make at once are one chain of the audit, and it verifies", async () => {
+  await using cluster = await ClusterHarness.create();
+  const nodes = await cluster.start(3);
+  const cli = async (...args: string[]) => {
+    const child = cluster.run(args, cluster.variables);
+    expect(await child.exited()).toBe(0);
+    return child.stdout;
+  };
+  const headers = {
+    "x-api-key": (await cli("keys", "create", "--admin")).trim(),
+    "content-type": "application/json",
+  };
+  const create = async (n: number) => {
+    const body = JSON.stringify({ client: `c${n}`, environment: "dev", grants: [] });
+    const request = { method: "POST", headers, body };
+    return (await ask(nodes[n % 3]!.url, "/v1/clients", {}, request)).code;
+  };
+  await Harness.until(async () => (await ask(nodes[2]!.url, "/v1/clients", {}, { headers })).code === 0);
+  const codes = await Promise.all(Array.from({ length: 90 }, (_, n) => create(n)));
+  expect(codes).toEqual(codes.map(() => 0));
+  // One more for the administrator's client, and one for its key.
+  expect(JSON.parse(await cli("audit", "verify", "--json"))).toMatchObject({ intact: true, entries: 92 });
+}, 60_000);
