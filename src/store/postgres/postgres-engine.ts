@@ -260,7 +260,10 @@ function isPassing(code: string): boolean {
 
 /** Whether the server can't be reached at all. */
 function isOfTheLine(code: string): boolean {
-  return /^(08|57P0|28|3D000)/.test(code) || /_(CONNECTION_|IDLE_TIMEOUT|LIFETIME_TIMEOUT)/.test(code);
+  return (
+    /^(08|57P0|28|3D000)/.test(code) ||
+    /_(CONNECTION_|IDLE_TIMEOUT|LIFETIME_TIMEOUT|QUERY_CANCELLED)/.test(code)
+  );
 }
 
 /** Whether nothing of the transaction was done for certain, and it only waited for others. */
