@@ -89,8 +89,8 @@ const LINKS_ALONE = /(?<=<\/h1>\n)<p>(<a [^>]*>[^<]*<\/a>[\s·|]*)+<\/p>\n/;
 /** Code, or a line's end between Chinese characters, where no space belongs. */
 const CODE_OR_BREAK =
   /(<pre>.*?<\/pre>)|(?<=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])/gs;
-/** In a span of code, the place behind a comma, where a long list may be broken. */
-const COMMA = /(?<=<code>[^<\n]*,)(?=[^<\s])/g;
+/** In a span of code, behind a comma or a slash: where a long list or path may be broken. */
+const BREAKABLE = /(?<=<code>[^<\n]*\w[,/])(?=[^<\s/])/g;
 const LINK = /<\/?a\b[^>]*>/g;
 
 function pageOf(path: string, files: ReadonlyMap<string, string>): Page {
@@ -102,7 +102,7 @@ function pageOf(path: string, files: ReadonlyMap<string, string>): Page {
     .replaceAll(COMMENT, "")
     .replace(LINKS_ALONE, "")
     .replaceAll(CODE_OR_BREAK, "$1")
-    .replaceAll(COMMA, "<wbr>")
+    .replaceAll(BREAKABLE, "<wbr>")
     .replaceAll(/(?<=<a )href="([^"]*)"/g, (_, href: string) => linkFrom(path, href, files))
     .replaceAll(/<h([1-6])>(.*?)<\/h\1>/gs, (_, level: string, inner: string) => {
       const plain = inner.replaceAll(LINK, "");
