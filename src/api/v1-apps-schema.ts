@@ -246,7 +246,7 @@ const FAILURE_EXAMPLE = {
   data: {},
   trace_id: "6f1c4a3b-e0d9-4f6f-9f8e-9a5d2f5c7b10",
   retry_after: 540,
-  hint: "请将 203.0.113.7 加入IP白名单 (add 203.0.113.7 to the IP white list)",
+  hint: "请将 203.0.113.7 加入IP白名单 (add 203.0.113.7 to the IP allow-list)",
 };
 
 /** The answers of a `/v1` route as the OpenAPI document shows them: the success, and every failure as one shape. */

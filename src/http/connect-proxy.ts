@@ -83,7 +83,7 @@ export class ConnectProxy {
     } catch {
       throw new ServiceError(
         "invalid_config",
-        `CONNECT_CERTIFICATES: 无法读取 ${folder} 中的 server.pem 和 server.key，请先执行 accesstoken proxy-ca (they can't be read; run accesstoken proxy-ca first, as this user)`,
+        `CONNECT_CERTIFICATES: 无法读取 ${folder} 中的 server.pem 和 server.key，请先执行 accesstoken proxy-ca (server.pem and server.key in ${folder} can't be read; run accesstoken proxy-ca first, as this user)`,
       );
     }
     await new Promise<void>((resolve, reject) => {

@@ -4,7 +4,7 @@ import { BlockList, isIPv4 } from "node:net";
 export interface SandboxWeixinApp {
   appId: string;
   secret: string;
-  /** The white list: addresses, `1.2.3.*` or `1.2.3.0/24`. Absent: the white list is off. */
+  /** The allow-list: addresses, `1.2.3.*` or `1.2.3.0/24`. Absent: the allow-list is off. */
   ipList?: string[] | undefined;
   /** The secret is frozen: 40243. */
   frozenSecret?: boolean;
@@ -29,7 +29,7 @@ export interface SandboxWecomApp {
 }
 
 /**
- * Whether `ip` is on a white list.
+ * Whether `ip` is on an allow-list.
  *
  * An entry is an address, `1.2.3.*` or a network such as `1.2.3.0/24`. An entry that is none
  * of these matches nothing.

@@ -141,7 +141,7 @@ export class Sandbox {
     return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "valid");
   }
 
-  /** Changes an app of WeChat from now on: its secret, its white list, whether it is frozen, … */
+  /** Changes an app of WeChat from now on: its secret, its allow-list, whether it is frozen, … */
   changeWeixinApp(appId: string, change: Partial<Omit<SandboxWeixinApp, "appId">>): void {
     const app = this.#weixinApp(appId);
     app.settings = { ...app.settings, ...change };

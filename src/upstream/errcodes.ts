@@ -51,7 +51,7 @@ export function hintFor(errcode: number, errmsg: string): { hint?: string } {
   const address = /(?:invalid ip|from ip:?) ([0-9a-fA-F:.]+)/.exec(errmsg)?.[1];
   if (IP_LIST.has(errcode)) {
     return {
-      hint: `请将 ${address ?? "本服务的出口IP"} 加入IP白名单 (add ${address ?? "this service's address"} to the IP white list)`,
+      hint: `请将 ${address ?? "本服务的出口IP"} 加入IP白名单 (add ${address ?? "this service's address"} to the IP allow-list)`,
     };
   }
   const hint = HINTS.get(errcode);

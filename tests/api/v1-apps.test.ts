@@ -91,7 +91,7 @@ test("a credential is refreshing while WeChat is being asked", async () => {
   expect((await tokenStateOf(world)).state).toBe("fresh");
 });
 
-test("P4: a white list that lacks us blocks the app, names the address to add, and costs no other app anything", async () => {
+test("P4: an allow-list that lacks us blocks the app, names the address to add, and costs no other app anything", async () => {
   await using world = await Harness.create({ sandbox: { switches: { peerIp: "203.0.113.7" } } });
   world.sandbox.changeWeixinApp(WX.appId, { ipList: ["198.51.100.1"] });
   const refused = await world.get(TOKEN);

@@ -316,7 +316,7 @@ function refusalOf(errcode: number, errmsg: string, hint?: string): ServiceError
 }
 
 test.each([
-  [refusalOf(40164, "invalid ip 192.0.2.7", "add 192.0.2.7 to the IP white list"), "add 192.0.2.7"],
+  [refusalOf(40164, "invalid ip 192.0.2.7", "add 192.0.2.7 to the IP allow-list"), "add 192.0.2.7"],
   [refusalOf(60020, "not allow to access from your ip", "add it"), "not allow"],
   [refusalOf(-1, "system error"), "system error"],
   [refusalOf(45009, "reach max api daily quota limit"), "quota"],

@@ -17,7 +17,7 @@ const CREDENTIAL = {
   ...{
     state: "failing",
     expires_at: AT,
-    last_failure: { ...FAILURE, hint: "请加入白名单 (add it to the white list)" },
+    last_failure: { ...FAILURE, hint: "请加入白名单 (add it to the allow-list)" },
   },
   revoked_early: { at: Date.now(), early: 600 },
 };

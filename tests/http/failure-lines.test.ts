@@ -153,7 +153,7 @@ test("a refresh that fails says the address that WeChat does not know, and what 
     class: "config",
     errmsg: expect.stringMatching(WITH_RID),
   });
-  expect(failed?.["hint"]).toContain("add 203.0.113.7 to the IP white list");
+  expect(failed?.["hint"]).toContain("add 203.0.113.7 to the IP allow-list");
 });
 
 test("P6: a path that a policy refuses is not in the log, whatever it is made of", async () => {

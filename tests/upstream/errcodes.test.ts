@@ -60,7 +60,7 @@ test("a refused address is named in the hint as WeChat and WeCom name it, and ou
     [45035, "access clientip is not registered, not in ip-white-list", "this service's address"],
     [61004, "", "this service's address"],
   ] as const)
-    expect(hintFor(errcode, errmsg).hint, errmsg).toContain(`add ${address} to the IP white list`);
+    expect(hintFor(errcode, errmsg).hint, errmsg).toContain(`add ${address} to the IP allow-list`);
 });
 
 test("a hint says what to do and quotes nothing else of the answer; an unknown errcode has none", () => {
