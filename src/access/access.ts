@@ -6,7 +6,7 @@ import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed, recipientFields } from "./api-policy.ts";
 import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
-import { type Action, ANY_APP, type Grant } from "./client.ts";
+import { type Action, ANY_APP, CLIENT_NAME, type Grant } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
@@ -310,13 +310,17 @@ export class Access {
   }
 
   /**
-   * `error`, counted against the address of a caller without a key where it refuses what was sent; the refusal of too
-   * many requests in its place when there were.
+   * `error`, counted against the address of a caller without a key where it refuses what was sent, or against the client
+   * whose key came as `secret`; the refusal of too many requests in its place when there were.
    */
-  countRefusal({ principal, origin }: Caller, error: unknown): unknown {
+  countRefusal({ principal, origin }: Caller, error: unknown, secret = ""): unknown {
     if (!(error instanceof ServiceError) || !ABOUT_WHAT_WAS_SENT.has(error.code)) return error;
     if (principal.kind === "client" || principal.kind === "local") return error;
+    // Of a client that a token or a key has shown meanwhile: what it sent is counted already.
+    if (error.about && CLIENT_NAME.test(error.about.client)) return error;
     try {
+      const known = this.#authenticator.byKnownKey(origin, secret);
+      if (known) return error.with({ about: { client: known.identity.client, app: ANY_APP } });
       this.#authenticator.limitAddress(principal, origin);
       return error;
     } catch (limited) {

@@ -130,6 +130,11 @@ export function callOf(request: Request): Call {
   return call;
 }
 
+/** The `secret` of a query, in whose place a key may be; empty without one. As it is: a key has nothing to decode. */
+export function secretIn(search: string): string {
+  return /(?:^|&)secret=([^&]*)/.exec(search)?.[1] ?? "";
+}
+
 /** What a route declares beside its path. */
 export interface RouteRules {
   /** Throws for a caller that may not come here; called before a body is read and before anything sent is looked at. */

@@ -1,12 +1,12 @@
-import type { Access, Usage } from "../access/access.ts";
+import { type Access, onBehalf, type Usage } from "../access/access.ts";
 import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { Clock } from "../clock.ts";
-import type { TokenContext, TokenResolver } from "../credentials/token-resolver.ts";
+import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { platformByForm } from "../credentials/virtual-tokens.ts";
 import { Secret } from "../secret.ts";
 import { textResponse } from "./answer.ts";
-import { type Call, type Face, failed, Reply } from "./face.ts";
+import { type Call, type Face, failed, Reply, secretIn } from "./face.ts";
 import { toWechatFailure, wechatAnswer, wechatFailureAnswer } from "./wechat-answer.ts";
 import { type DropinEndpoints, dropinRoutes, type HeldSlot } from "./wechat-endpoints.ts";
 import {
@@ -105,7 +105,7 @@ export class WechatFace implements Face {
     { path, platform, usage }: Pick<Serving, "platform" | "usage"> & { readonly path: string },
   ): Response {
     const { traceId, origin } = call;
-    const error = this.#options.access.countRefusal(call, thrown);
+    const error = this.#options.access.countRefusal(call, thrown, secretIn(call.search));
     const failure = toWechatFailure(error, platform);
     const mayHaveRun = error instanceof ServiceError && error.mayHaveRun;
     const address = () => origin.address;
@@ -173,7 +173,13 @@ export class WechatFace implements Face {
     if (context.slot && endpoint) {
       call.route = path;
       checkMethod(endpoint, call.request);
-      return succeed(call, platform, path, await endpoint.answer(request, context as HeldSlot));
+      const { identity } = context.principal;
+      const usage = { identity, action: path, app: contextApp(context) };
+      const answer = onBehalf(
+        { usage },
+        Promise.try(() => endpoint.answer(request, context as HeldSlot)),
+      );
+      return succeed(call, platform, path, await answer);
     }
     call.route = `${pathFamily(sent)}/**`;
     return others.forward(serving, context, sent);

@@ -3,14 +3,14 @@ import type { AuditStore, CountKind, DenialCount, MinuteCount, UsageCount } from
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** How many names of a kind are counted separately in a minute; the rest is counted under `OTHER`. */
+/** How many names are counted separately in a minute, by kind, of clients and of other callers; the rest under `OTHER`. */
 const MAX_NAMES = 10_000;
-/** How many names of denials are counted separately in a day, each anew in each minute; the rest as above. */
+/** How many names of denials are counted separately in a day, each anew in each minute; likewise. */
 const MAX_DENIALS_PER_DAY = 100_000;
 /** From how many addresses callers without a key are counted separately in a day; the rest is counted together. */
 const MAX_ADDRESSES_PER_DAY = 1000;
-/** How many rows wait at most while nothing can be written: as many as one minute can have of both kinds. */
-const MAX_UNSENT = 2 * MAX_NAMES;
+/** How many rows wait at most while nothing can be written: as many as one minute can have. */
+const MAX_UNSENT = 4 * MAX_NAMES;
 /** How many rows are written at once: enough to be cheap, few enough not to block others. */
 const PIECE = 500;
 const FLUSH_MS = 1000;
@@ -35,6 +35,12 @@ export interface Denial {
   readonly route: string;
   /** As in the envelope. */
   readonly code: number;
+}
+
+/** The cells of a minute by their keys, and how many were made in its day. */
+interface Room {
+  readonly cells: Map<string, CountCell>;
+  ofDay: number;
 }
 
 /** Counts for the same names, again and again. It may be kept. */
@@ -64,14 +70,18 @@ export class CountCell {
 /**
  * What is too frequent to be recorded one by one: counted in memory per minute, and stored by `flush`.
  *
- * A caller can be denied from any number of addresses, so a process counts 10,000 names of a kind separately in a
- * minute, and 100,000 of denials in a day, and sums the rest. What can't be written is kept for the next flush.
+ * A caller can come from any number of addresses, so a process counts 10,000 names of a kind separately in a minute,
+ * and 100,000 of denials in a day, and sums the rest. Clients have room of their own, which nobody else can fill. What
+ * can't be written is kept for the next flush.
  */
 export class AuditCounts {
   readonly #store: Pick<AuditStore, "addCounts">;
   readonly #clock: Clock;
   readonly #onCounted: () => void;
-  readonly #cells = { usage: new Map<string, CountCell>(), denial: new Map<string, CountCell>() };
+  readonly #rooms = {
+    usage: { client: newRoom(), other: newRoom() },
+    denial: { client: newRoom(), other: newRoom() },
+  };
   /** Each user's most recent cell per app: making its key costs more than counting. */
   #recent = new WeakMap<User, Map<string, { readonly action: string; readonly cell: CountCell }>>();
   /** Callers without a key by their addresses, and the day in which they were counted. */
@@ -79,8 +89,6 @@ export class AuditCounts {
   #anonymousOf = 0;
   /** In which minute the cells were made. */
   #cellsOf = 0;
-  /** How many denials were counted separately in that minute's day. */
-  #denials = 0;
   /** The cells that have counted since they were last taken, and in which minute the first of them did. */
   #counted: CountCell[] = [];
   #minute = 0;
@@ -98,7 +106,8 @@ export class AuditCounts {
     const recent = this.#recent.get(user)?.get(app);
     if (recent?.action === action) return recent.cell;
     const key = keyOf(user.client, user.environment, action, app);
-    const cell = this.#cells.usage.get(key) ?? this.#create("usage", key, keyOf(OTHER, "", action, OTHER));
+    const room = this.#rooms.usage[kindOf(user.client)];
+    const cell = room.cells.get(key) ?? this.#create("usage", room, key, keyOf(OTHER, "", action, OTHER));
     const apps = this.#recent.get(user);
     if (apps) apps.set(app, { action, cell });
     else this.#recent.set(user, new Map([[app, { action, cell }]]));
@@ -124,7 +133,8 @@ export class AuditCounts {
     // A name takes of the day's number anew in each minute.
     this.#turn();
     const key = address + SEPARATOR + client + SEPARATOR + route + SEPARATOR + code;
-    return this.#cells.denial.get(key) ?? this.#create("denial", key, keyOf(OTHER, "", OTHER, code));
+    const room = this.#rooms.denial[kindOf(client)];
+    return room.cells.get(key) ?? this.#create("denial", room, key, keyOf(OTHER, "", OTHER, code));
   }
 
   /** Whether something waits to be written. */
@@ -150,20 +160,22 @@ export class AuditCounts {
   #turn(): void {
     const minute = startOf(this.#clock.now(), MINUTE_MS);
     if (minute === this.#cellsOf) return;
-    if (startOf(minute, DAY_MS) !== startOf(this.#cellsOf, DAY_MS)) this.#denials = 0;
+    const isNewDay = startOf(minute, DAY_MS) !== startOf(this.#cellsOf, DAY_MS);
     this.#cellsOf = minute;
-    for (const cells of Object.values(this.#cells)) cells.clear();
+    for (const room of Object.values(this.#rooms).flatMap((both) => Object.values(both))) {
+      room.cells.clear();
+      if (isNewDay) room.ofDay = 0;
+    }
     this.#recent = new WeakMap();
   }
 
-  #create(kind: CountKind, key: string, otherKey: string): CountCell {
+  #create(kind: CountKind, room: Room, key: string, otherKey: string): CountCell {
     this.#turn();
-    const cells = this.#cells[kind];
-    const hasRoom = cells.size < MAX_NAMES && (kind === "usage" || this.#denials < MAX_DENIALS_PER_DAY);
-    if (hasRoom && kind === "denial") this.#denials += 1;
+    const hasRoom = room.cells.size < MAX_NAMES && (kind === "usage" || room.ofDay < MAX_DENIALS_PER_DAY);
+    if (hasRoom) room.ofDay += 1;
     const told = hasRoom ? key : otherKey;
-    const cell = cells.get(told) ?? new CountCell(kind, told, otherKey, this.#onFirst);
-    cells.set(told, cell);
+    const cell = room.cells.get(told) ?? new CountCell(kind, told, otherKey, this.#onFirst);
+    room.cells.set(told, cell);
     return cell;
   }
 
@@ -198,6 +210,15 @@ export function usageOf({ id, minute, key, n }: MinuteCount & { readonly id: num
 export function denialOf({ id, minute, key, n }: MinuteCount & { readonly id: number }): DenialCount {
   const [address = "", client = "", route = "", code = ""] = key.split(SEPARATOR);
   return { id, minute, address, client, route, code: Number(code), count: n };
+}
+
+function newRoom(): Room {
+  return { cells: new Map(), ofDay: 0 };
+}
+
+/** Whose name it is: a client's, or in parentheses, or none. */
+function kindOf(client: string): "client" | "other" {
+  return client === "" || client.startsWith("(") ? "other" : "client";
 }
 
 function keyOf(...names: readonly (string | number)[]): string {

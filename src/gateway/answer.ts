@@ -35,7 +35,8 @@ export async function readSmallText(answer: ForwardAnswer): Promise<ReadAnswer> 
   const isWanted = (first: Uint8Array) => isText || OBJECT.test(DECODER.decode(first.subarray(0, 16)));
   if (body instanceof Uint8Array && !isWanted(body)) return none;
   const bytes = body instanceof Uint8Array ? body : await readWhole(body, isWanted);
-  if (bytes instanceof Uint8Array) return { answer, bytes, errcode: errcodeIn(bytes) };
+  if (bytes instanceof Uint8Array)
+    return { answer, bytes, errcode: isText ? errcodeIn(bytes) : strictErrcodeIn(bytes) };
   return { answer: { ...answer, body: bytes }, bytes: undefined, errcode: undefined };
 }
 
@@ -58,6 +59,19 @@ function errcodeIn(bytes: Uint8Array): number | undefined {
   const errcode = fieldsOf(text)?.errcode;
   if (typeof errcode === "string") return /^-?\d{1,10}$/.test(errcode) ? Number(errcode) : undefined;
   return Number.isInteger(errcode) ? Number(errcode) : undefined;
+}
+
+/**
+ * The same of what says to be no text: a file that somebody stored may look like a refusal, so it must be JSON to the
+ * letter, with an errcode and an errmsg as WeChat writes them.
+ */
+function strictErrcodeIn(bytes: Uint8Array): number | undefined {
+  try {
+    const { errcode, errmsg } = JSON.parse(DECODER.decode(bytes)) as Partial<Record<string, unknown>>;
+    return Number.isInteger(errcode) && typeof errmsg === "string" ? Number(errcode) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** WeChat's JSON may have control characters and broken UTF-8, from user names. */

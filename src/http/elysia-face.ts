@@ -3,7 +3,7 @@ import type { Access } from "../access/access.ts";
 import { envelopeResponse, successResponse, withDefaultHeaders } from "../api/answer.ts";
 import { badParameter, checkQuery } from "../api/body.ts";
 import type { Cors } from "../api/cors.ts";
-import { type Call, callOf, type Face, failed, immediate, Reply } from "../api/face.ts";
+import { type Call, callOf, type Face, failed, immediate, Reply, secretIn } from "../api/face.ts";
 import {
   type AccessTokenRouteParts,
   accessTokenRoutes,
@@ -106,7 +106,7 @@ export class ElysiaFace implements Face {
   }
 
   encodeError(thrown: unknown, call: Call): Response {
-    const error = this.#access.countRefusal(call, thrown);
+    const error = this.#access.countRefusal(call, thrown, secretIn(call.search));
     const envelope = failureEnvelope(error, call.traceId);
     call.outcome = failed(envelope.code, error);
     const usesStatus = SEGMENTS.get(firstSegment(call.path)) === "status";

@@ -153,3 +153,23 @@ test("P7: who was handed what, and who was refused, is counted for the audit", a
     ]),
   );
 });
+
+test("what a client sends wrongly is not counted against its address, whether a key in the secret's place or a virtual token shows it", async () => {
+  await using at = await DropinHarness.create({ environment: { ANONYMOUS_RATE_LIMIT: "1" } });
+  const key = await at.key("shop", { delivery: "virtual" });
+  const from = "127.1.0.3";
+  const { access_token } = (await at.ask(TOKEN, { query: { ...APP, secret: key }, from })).body;
+  const query = { appid: WX.appId, secret: key, min_ttl: "nonsense" };
+  for (let n = 0; n < 12; n++) {
+    expect((await at.ask(GETTICKET, { query: { access_token, type: "odd" }, from })).body["errcode"]).toBe(
+      40097,
+    );
+    expect((await at.ask("/AccessToken/getXcx", { query, from })).body).toMatchObject({ code: 1 });
+    expect(
+      (await at.ask("/cgi-bin/gettoken", { query: { corpsecret: key, secret: key }, from })).body["errcode"],
+    ).toBe(41002);
+  }
+  // Whoever else comes from there is answered as ever.
+  const other = { appid: WX.appId, secret: WX.secret };
+  expect((await at.ask("/AccessToken/getXcx", { query: other, from })).body).toMatchObject({ code: 0 });
+});

@@ -68,7 +68,7 @@ test.each<Record<string, string>>([
   { "content-type": "" },
   { "content-disposition": 'attachment; filename="a.json"' },
 ])("a small answer that begins as JSON is looked at, with the headers %p", async (headers) => {
-  for (const body of ['{"errcode":40001}', '\ufeff \n{"errcode":40001}']) {
+  for (const body of ['{"errcode":40001,"errmsg":"x"}', '\ufeff \n{"errmsg":"","errcode":40001}']) {
     for (const sent of [answerOf(body, headers), { ...answerOf(body, headers), body: Buffer.from(body) }]) {
       const read = await readSmallText(sent);
       expect([read.errcode, Buffer.from(read.bytes ?? []).toString()]).toEqual([40001, body]);
@@ -103,4 +103,20 @@ test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014
   };
   expect(await of("weixin")).toEqual([40001, 40014, 42001]);
   expect(await of("wecom")).toEqual([40014, 42001]);
+});
+
+test.each([
+  '{"errcode":40001,"errmsg":"invalid credential"}\u0000\u0001\u0002 the rest of a picture',
+  '{"errcode":40001} and more',
+  '{"errcode":"40001","errmsg":"a number in quotes"}',
+  '{"errcode":40001}',
+  '{"errcode":40001,"errmsg":1}',
+  '{"errcode":40001,"errmsg":"a\nline"}',
+  "{}",
+  "{",
+])("a file that only looks like a refusal (%j) is none, and comes through whole", async (body) => {
+  for (const headers of [{ "content-type": "image/jpeg" }, { "content-disposition": "attachment" }]) {
+    const { errcode, bytes } = await readSmallText(answerOf(body, headers));
+    expect([errcode, Buffer.from(bytes ?? []).toString()]).toEqual([undefined, body]);
+  }
 });
