@@ -102,6 +102,13 @@ export interface AuditPruning {
   readonly fault: ChainBreak | undefined;
 }
 
+/** How long the wall clock has gone on without a jump, over restarts too. Epoch milliseconds. */
+export interface SteadyClock {
+  readonly since: number;
+  /** When a process last saw that. */
+  readonly notedAt: number;
+}
+
 /** Where the audit is kept. All processes write to one chain. */
 export interface AuditStore {
   /**
@@ -133,6 +140,9 @@ export interface AuditStore {
    * process has claimed it less than `everyMs` ago.
    */
   claimPruning(everyMs: number): Promise<number>;
+  /** What was noted of the clock last; undefined where nothing was. */
+  steadyClock(): Promise<SteadyClock | undefined>;
+  noteSteadyClock(clock: SteadyClock): Promise<void>;
   /**
    * Deletes up to 1,000 entries, and as many counts of each kind and of upstream calls, from before `before` (epoch
    * milliseconds).

@@ -101,8 +101,12 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 /** More than a clock that is kept in step is corrected by in an hour. */
 const MAX_CORRECTION_MS = MINUTE_MS;
+/** So long after the clock was last noted a process may start and go on counting: rounds are an hour apart. */
+const MAX_PAUSE_MS = 2 * HOUR_MS;
 /** So many pieces of a thousand entries go in one round; the rest in the next, a minute later. */
 const MAX_PIECES = 50;
+
+type PruningStore = Pick<AuditStore, "claimPruning" | "prune" | "steadyClock" | "noteSteadyClock">;
 
 /** Where pruning reports what it did. */
 interface RetentionReports {
@@ -118,11 +122,12 @@ interface RetentionReports {
 /**
  * Deletes what is older than the retention. The store decides which process does it.
  *
- * What is old is a matter of the wall clock, which may be wrong: nothing is deleted before the process has seen it go on
- * for a day without a jump, and then only a piece at a time.
+ * What is old is a matter of the wall clock, which may be wrong: nothing is deleted before it has gone on for a day
+ * without a jump, and then only a piece at a time. A process that is started soon after another has stopped goes on
+ * counting where that one was.
  */
 class AuditRetention {
-  readonly #store: Pick<AuditStore, "claimPruning" | "prune">;
+  readonly #store: PruningStore;
   readonly #clock: Clock;
   readonly #retentionDays: number;
   readonly #reports: RetentionReports;
@@ -131,6 +136,9 @@ class AuditRetention {
   /** Since when, by the monotonic clock, the wall clock has not jumped, and by how much it is ahead of that one. */
   #steadySince: number;
   #aheadMs: number;
+  readonly #startedAt: number;
+  /** Whether what was noted before the start has been looked at. */
+  #hasAdopted = false;
   /** Whether this process has claimed a round and not finished it. */
   #hasClaim = false;
   #running: Promise<void> | undefined;
@@ -138,16 +146,12 @@ class AuditRetention {
   #isStarted = false;
   #isStopping = false;
 
-  constructor(
-    store: Pick<AuditStore, "claimPruning" | "prune">,
-    clock: Clock,
-    retentionDays: number,
-    reports: RetentionReports,
-  ) {
+  constructor(store: PruningStore, clock: Clock, retentionDays: number, reports: RetentionReports) {
     this.#store = store;
     this.#clock = clock;
     this.#retentionDays = retentionDays;
     this.#reports = reports;
+    this.#startedAt = clock.now();
     this.#steadySince = clock.monotonic();
     this.#aheadMs = clock.now() - this.#steadySince;
     this.#dueAt = this.#steadySince + HOUR_MS;
@@ -174,9 +178,12 @@ class AuditRetention {
 
   /** Stops after the piece that is being deleted. */
   async stop(): Promise<void> {
+    const wasRunning = this.#isStarted && !this.#isStopping;
     this.#isStopping = true;
     clearTimeout(this.#timer);
     await this.#running;
+    // What can't be noted now was noted an hour ago at most.
+    if (wasRunning) await this.#steadyMs().catch(() => undefined);
   }
 
   #arm(): void {
@@ -187,7 +194,7 @@ class AuditRetention {
 
   async #round(): Promise<void> {
     try {
-      if (!this.#isClockSteady()) {
+      if ((await this.#steadyMs()) < DAY_MS) {
         this.#dueAt = this.#clock.monotonic() + HOUR_MS;
         return;
       }
@@ -201,13 +208,23 @@ class AuditRetention {
     }
   }
 
-  /** Whether the wall clock has gone on for a day without a jump, as far as this process has seen. */
-  #isClockSteady(): boolean {
+  /** How long the wall clock has gone on without a jump. It is noted, for the process after this one. */
+  async #steadyMs(): Promise<number> {
+    if (!this.#hasAdopted) {
+      const before = await this.#store.steadyClock();
+      this.#hasAdopted = true;
+      const pauseMs = before ? this.#startedAt - before.notedAt : Infinity;
+      if (before && pauseMs >= 0 && pauseMs <= MAX_PAUSE_MS)
+        this.#steadySince -= Math.max(0, before.notedAt - before.since);
+    }
     const monotonic = this.#clock.monotonic();
-    const aheadMs = this.#clock.now() - monotonic;
+    const now = this.#clock.now();
+    const aheadMs = now - monotonic;
     if (Math.abs(aheadMs - this.#aheadMs) > MAX_CORRECTION_MS) this.#steadySince = monotonic;
     this.#aheadMs = aheadMs;
-    return monotonic - this.#steadySince >= DAY_MS;
+    const steadyMs = monotonic - this.#steadySince;
+    await this.#store.noteSteadyClock({ since: now - steadyMs, notedAt: now });
+    return steadyMs;
   }
 
   /** Deletes what one round may; returns whether nothing is left to delete. */

@@ -85,10 +85,10 @@ export interface IdempotencyStore {
   begin(key: string, now: number, expiresAt: number): Promise<IdempotencyState>;
   /** As `begin`, read-only: undefined when a `begin` may succeed. */
   find(key: string, now: number): Promise<Exclude<IdempotencyState, { state: "ours" }> | undefined>;
-  /** Stores the answer of an exchange that was ours. */
-  complete(key: string, answer: Secret): Promise<void>;
-  /** Releases the right: there is no answer to repeat. */
-  release(key: string): Promise<void>;
+  /** Stores the answer of an exchange, while the right to it, taken until `expiresAt`, is still ours. */
+  complete(key: string, expiresAt: number, answer: Secret): Promise<void>;
+  /** Releases that right: there is no answer to repeat. Does nothing where it has expired and is another caller's. */
+  release(key: string, expiresAt: number): Promise<void>;
 }
 
 /** What `Login` works with. */
@@ -174,29 +174,36 @@ export class Login {
       const deadline = AbortSignal.timeout(begun.leftMs);
       const user = await pacing.login(slot, sends, () => ask(deadline), deadline);
       // The code is spent: an answer that can't be stored must still reach this caller.
-      await answers.complete(key, packUser(user)).catch(() => undefined);
+      await answers.complete(key, begun.expiresAt, packUser(user)).catch(() => undefined);
       return user;
     } catch (error) {
       // Only WeChat's own verdict on the code is repeated; after anything else the caller may retry.
-      const noted = isAboutTheCode(error) ? answers.complete(key, packRefusal(error)) : answers.release(key);
+      const { expiresAt } = begun;
+      const noted = isAboutTheCode(error)
+        ? answers.complete(key, expiresAt, packRefusal(error))
+        : answers.release(key, expiresAt);
       // What can't be stored expires in ten seconds; the caller gets WeChat's error.
       await noted.catch(() => undefined);
       throw error;
     }
   }
 
-  /** The answer that another caller got; or how long this one may take to exchange the code, in milliseconds. */
-  async #beginOrWait(key: string): Promise<Secret | { readonly leftMs: number }> {
+  /** The answer that another caller got; or how long this one may take to exchange the code, and until when that is its right. */
+  async #beginOrWait(key: string): Promise<Secret | { readonly leftMs: number; readonly expiresAt: number }> {
     const { answers, clock, deadlineMs = DEADLINE_MS } = this.#parts;
     const startedAt = clock.monotonic();
     let found: IdempotencyState | undefined;
+    let expiresAt = 0;
     while (clock.monotonic() - startedAt < deadlineMs) {
       const [now, begunAt] = [clock.now(), clock.monotonic()];
-      found ??= await answers.begin(key, now, now + REPLAY_MS);
+      if (!found) {
+        expiresAt = now + REPLAY_MS;
+        found = await answers.begin(key, now, expiresAt);
+      }
       if (found.state === "ours") {
         // The right has been ours since before the wait for the store.
         const leftMs = begunAt + deadlineMs - clock.monotonic();
-        if (leftMs > 0) return { leftMs };
+        if (leftMs > 0) return { leftMs, expiresAt };
         break;
       }
       if (found.state === "answered") return found.answer;

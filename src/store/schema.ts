@@ -320,7 +320,10 @@ export const counts = sqliteTable(
   ],
 );
 
-/** When work that any process may do is due again; whoever moves the time does it. */
+/**
+ * When work that any process may do is due again; whoever moves the time does it. As `audit clock since` and `audit clock
+ * noted`: since when the clock has gone on without a jump, and when that was seen last.
+ */
 export const dueWork = sqliteTable("due_work", {
   name: text().primaryKey(),
   /** Epoch milliseconds. */

@@ -1,4 +1,4 @@
-import { eq, gt, lte, or } from "drizzle-orm";
+import { eq, gt, inArray, lte, or, sql } from "drizzle-orm";
 import { type AuditEntry, type AuditRecord, SERVICE } from "../audit/audit-entry.ts";
 import type {
   AuditFilter,
@@ -11,6 +11,7 @@ import type {
   UsageOf,
   UsageSum,
   VerifyResult,
+  SteadyClock,
 } from "../audit/audit-store.ts";
 import type { Clock } from "../clock.ts";
 import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
@@ -21,6 +22,8 @@ import { dueWork } from "./schema.ts";
 import { AuditCountTable } from "./sql-counts.ts";
 
 const PRUNING = "audit_pruning";
+const STEADY_SINCE = "audit clock since";
+const STEADY_NOTED = "audit clock noted";
 const PROBED: AuditEntry = {
   ...SERVICE,
   action: "audit.pruned",
@@ -107,6 +110,26 @@ export class SqlAuditStore implements AuditStore {
       if (claimed) return 0;
       const [current] = await queries.select().from(dueWork).where(eq(dueWork.name, PRUNING));
       return Math.max(1, (current?.dueAt ?? 0) - now);
+    });
+  }
+
+  async steadyClock(): Promise<SteadyClock | undefined> {
+    const isWanted = inArray(dueWork.name, [STEADY_SINCE, STEADY_NOTED]);
+    const rows = await this.#database.read((queries) => queries.select().from(dueWork).where(isWanted));
+    const at = (name: string) => rows.find((row) => row.name === name)?.dueAt;
+    const [since, notedAt] = [at(STEADY_SINCE), at(STEADY_NOTED)];
+    return since === undefined || notedAt === undefined ? undefined : { since, notedAt };
+  }
+
+  noteSteadyClock({ since, notedAt }: SteadyClock): Promise<void> {
+    return this.#inBackground(async (queries) => {
+      await queries
+        .insert(dueWork)
+        .values([
+          { name: STEADY_SINCE, dueAt: since },
+          { name: STEADY_NOTED, dueAt: notedAt },
+        ])
+        .onConflictDoUpdate({ target: dueWork.name, set: { dueAt: sql`excluded.due_at` } });
     });
   }
 

@@ -40,16 +40,16 @@ export class SqlIdempotencyStore implements IdempotencyStore {
     return known && this.#stateOf(key, known.answer);
   }
 
-  async complete(key: string, answer: Secret): Promise<void> {
+  async complete(key: string, expiresAt: number, answer: Secret): Promise<void> {
     await this.#database.transact(async (queries) => {
       const sealingKey = await this.#keyring.sealingKey(queries);
       const set = { answer: sealingKey.seal(answer, place(key)) };
-      await queries.update(loginAnswers).set(set).where(eq(loginAnswers.key, key));
+      await queries.update(loginAnswers).set(set).where(isOf(key, expiresAt));
     });
   }
 
-  async release(key: string): Promise<void> {
-    const isOpen = and(eq(loginAnswers.key, key), isNull(loginAnswers.answer));
+  async release(key: string, expiresAt: number): Promise<void> {
+    const isOpen = and(isOf(key, expiresAt), isNull(loginAnswers.answer));
     await this.#database.transact(async (queries) => {
       await queries.delete(loginAnswers).where(isOpen);
     });
@@ -59,6 +59,11 @@ export class SqlIdempotencyStore implements IdempotencyStore {
     if (answer === null) return { state: "under_way" };
     return { state: "answered", answer: await this.#keyring.open(answer, place(key)) };
   }
+}
+
+/** The end of a right tells it from the one that was taken after it. */
+function isOf(key: string, expiresAt: number) {
+  return and(eq(loginAnswers.key, key), eq(loginAnswers.expiresAt, expiresAt));
 }
 
 function place(key: string): SealedPlace {

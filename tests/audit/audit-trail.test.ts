@@ -218,12 +218,45 @@ test("P7: fifty starts with a wrong clock lose no entry", async () => {
   expect(await it.audit.verify()).toMatchObject({ isIntact: true, entries: 10 });
 });
 
+test("P7: a service that is restarted every day prunes as one that runs on, but not after a long pause or a jump", async () => {
+  await using it = await setup({ retentionDays: 1 });
+  await it.trail.record(entryOf());
+  /** Runs a process for so many hours, and tells how often it pruned. */
+  const run = async (hours: number) => {
+    const before = it.heard.length;
+    const trail = await it.beside();
+    trail.start();
+    for (let hour = 0; hour < hours; hour++) {
+      it.clock.advance(HOUR_MS);
+      await trail.prune();
+    }
+    await trail.stop();
+    return it.heard.length - before;
+  };
+  const wait = (ms: number) => it.clock.advance(ms);
+  expect(await run(14)).toBe(0);
+  wait(10 * MINUTE_MS);
+  expect(await run(14)).toBe(1);
+  await it.trail.record(entryOf());
+  // Whoever was away for long, or comes with another time, begins anew.
+  wait(3 * HOUR_MS);
+  expect(await run(23)).toBe(0);
+  it.clock.jumpWall(400 * DAY_MS);
+  expect(await run(23)).toBe(0);
+  it.clock.jumpWall(-400 * DAY_MS);
+  expect(await run(23)).toBe(0);
+  wait(MINUTE_MS);
+  expect(await run(1)).toBe(1);
+});
+
 test("P7: a round drops a bounded number of entries, and the rest a minute later", async () => {
   await using it = await setup({ retentionDays: 1 });
   let rounds = 0;
   const endless = Object.assign(Object.create(it.audit) as typeof it.audit, {
     prune: async () => ({ entries: 1000, isDone: ++rounds === 70, fault: undefined }),
     claimPruning: async () => 0,
+    steadyClock: async () => undefined,
+    noteSteadyClock: async () => undefined,
     append: async () => undefined,
   });
   const trail = new AuditTrail(endless, it.clock, new EventBus(), 1);

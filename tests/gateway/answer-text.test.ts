@@ -115,7 +115,8 @@ test.each([
   "{}",
   "{",
 ])("a file that only looks like a refusal (%j) is none, and comes through whole", async (body) => {
-  for (const headers of [{ "content-type": "image/jpeg" }, { "content-disposition": "attachment" }]) {
+  const types: Record<string, string>[] = [{ "content-type": "image/jpeg" }, { "content-disposition": "a" }];
+  for (const headers of types) {
     const { errcode, bytes } = await readSmallText(answerOf(body, headers));
     expect([errcode, Buffer.from(bytes ?? []).toString()]).toEqual([undefined, body]);
   }

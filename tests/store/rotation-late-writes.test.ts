@@ -8,6 +8,7 @@ import { nameOf, RotationFolder } from "../support/rotation-folder.ts";
 
 const NAME = nameOf(0);
 const LATE = new Secret("written-late");
+const LOGIN_END = 9_000_000_000_000;
 const ENTRY: AuditEntry = {
   client: "(command line)",
   environment: "",
@@ -43,9 +44,9 @@ const WRITES: Readonly<Record<string, Write>> = {
     read: async ({ credentials }) => (await credentials.find(NAME)).revoked?.reveal(),
   },
   "a login's answer": {
-    write: ({ loginAnswers }) => loginAnswers.complete("login-digest", LATE),
+    write: ({ loginAnswers }) => loginAnswers.complete("login-digest", LOGIN_END, LATE),
     read: async ({ loginAnswers }) => {
-      const login = await loginAnswers.begin("login-digest", 1, 9_000_000_000_000);
+      const login = await loginAnswers.begin("login-digest", 1, LOGIN_END);
       return login.state === "answered" ? login.answer.reveal() : login.state;
     },
   },

@@ -57,7 +57,7 @@ export class RotationFolder extends StoreFolder {
     const { generation } = await saveUnderLease(store.credentials, dead, credentialOf(0));
     await store.credentials.markRevoked(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
     await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
-    await store.loginAnswers.complete(LOGIN_KEY, new Secret(LOGIN_ANSWER));
+    await store.loginAnswers.complete(LOGIN_KEY, LATE, new Secret(LOGIN_ANSWER));
     this.#virtualToken = this.issue(store);
     this.close();
   }

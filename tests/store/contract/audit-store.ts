@@ -222,7 +222,18 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
     expect(await claims()).toEqual([1, 1, 1]);
     it.clock.advance(1);
     expect((await claims()).filter((waitMs) => waitMs === 0)).toHaveLength(1);
-    expect(await (await it.reopen()).audit.claimPruning(HOUR)).toBe(HOUR);
+    let again = (await it.reopen()).audit;
+    expect(await again.claimPruning(HOUR)).toBe(HOUR);
+    // How the clock has gone on is known in the next process, too.
+    expect(await again.steadyClock()).toBeUndefined();
+    for (const noted of [
+      { since: 5, notedAt: 7 },
+      { since: 6, notedAt: 9 },
+    ]) {
+      await again.noteSteadyClock(noted);
+      again = (await it.reopen()).audit;
+      expect(await again.steadyClock()).toEqual(noted);
+    }
   });
 
   test(`${kind}: a clock that was set back makes no round wait longer than it should`, async () => {

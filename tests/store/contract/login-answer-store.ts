@@ -18,7 +18,8 @@ export function loginAnswerStoreContract(kind: string, open: OpenStore, test = d
       const found = await of.find(key, clock.now());
       return found?.state === "answered" ? found.answer.reveal() : found?.state;
     };
-    return { answers, clock, beside, reopen, begin, find, [Symbol.dispose]: dispose };
+    const end = () => clock.now() + LIFE_MS;
+    return { end, answers, clock, beside, reopen, begin, find, [Symbol.dispose]: dispose };
   };
 
   test(`${kind}: of many that begin one exchange, in several processes, one makes it and the others see it under way`, async () => {
@@ -33,7 +34,7 @@ export function loginAnswerStoreContract(kind: string, open: OpenStore, test = d
   test(`${kind}: P3: the answer reaches every process and outlives a restart, until it expires`, async () => {
     using it = await setup();
     await it.begin();
-    await it.answers.complete(KEY, new Secret("the answer"));
+    await it.answers.complete(KEY, it.end(), new Secret("the answer"));
     const other = (await it.beside()).loginAnswers;
     expect([await it.begin(KEY, other), await it.find(KEY, other)]).toEqual(["the answer", "the answer"]);
     const again = (await it.reopen()).loginAnswers;
@@ -54,11 +55,11 @@ export function loginAnswerStoreContract(kind: string, open: OpenStore, test = d
   test(`${kind}: an exchange that was released may be begun again at once, and one that was completed may not`, async () => {
     using it = await setup();
     await it.begin();
-    await it.answers.release(KEY);
+    await it.answers.release(KEY, it.end());
     expect(await it.find()).toBeUndefined();
     expect(await it.begin()).toBe("ours");
-    await it.answers.complete(KEY, new Secret("kept"));
-    await it.answers.release(KEY);
+    await it.answers.complete(KEY, it.end(), new Secret("kept"));
+    await it.answers.release(KEY, it.end());
     expect(await it.begin()).toBe("kept");
   });
 
@@ -71,10 +72,25 @@ export function loginAnswerStoreContract(kind: string, open: OpenStore, test = d
     expect(await it.begin()).toBe("ours");
   });
 
+  test(`${kind}: an exchange that ends after its right has expired takes nothing from the one that was begun since`, async () => {
+    using it = await setup();
+    const first = it.end();
+    await it.begin();
+    it.clock.advance(LIFE_MS);
+    const second = it.end();
+    expect(await it.begin()).toBe("ours");
+    await it.answers.release(KEY, first);
+    await it.answers.complete(KEY, first, new Secret("late"));
+    expect(await it.begin()).toBe("under_way");
+    await it.answers.complete(KEY, second, new Secret("the second's"));
+    await it.answers.release(KEY, first);
+    expect(await it.find()).toBe("the second's");
+  });
+
   test(`${kind}: an answer from the future was written under a clock that was set back since, and is not repeated`, async () => {
     using it = await setup();
     await it.begin();
-    await it.answers.complete(KEY, new Secret("later"));
+    await it.answers.complete(KEY, it.end(), new Secret("later"));
     it.clock.jumpWall(-LIFE_MS - 1);
     expect(await it.begin()).toBe("ours");
   });
