@@ -71,13 +71,6 @@ async function startedUrl(output: ReadableStream<Uint8Array>): Promise<string> {
   return started.promise;
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 15_000; !(await condition());) {
-    if (performance.now() > end) throw new Error("it never came to that");
-    await Bun.sleep(50);
-  }
-}
-
 test.skipIf(!Bun.which("prlimit"))(
   "P4: a process whose disk takes no more bytes serves what lives, says why it is not ready, and recovers",
   async () => {
@@ -88,7 +81,7 @@ test.skipIf(!Bun.which("prlimit"))(
     expect((await t.get("/readyz")).status).toBe(200);
 
     await t.limitFiles("0");
-    await until(async () => (await t.get("/readyz")).status === 503);
+    await Harness.until(async () => (await t.get("/readyz")).status === 503);
     const notReady = await t.get("/readyz");
     expect(notReady.data["reasons"]).toContainEqual(expect.objectContaining({ part: "database" }));
     expect(notReady.msg).toContain("请检查磁盘空间和文件权限");
@@ -102,8 +95,8 @@ test.skipIf(!Bun.which("prlimit"))(
     expect(t.sandbox.calls("/cgi-bin/gettoken")).toBe(0);
 
     await t.limitFiles("unlimited");
-    await until(async () => (await t.get("/readyz")).status === 200);
-    await until(async () => (await getQyapi()).code === 0);
+    await Harness.until(async () => (await t.get("/readyz")).status === 200);
+    await Harness.until(async () => (await getQyapi()).code === 0);
     expect((await getXcx()).data["access_token"]).toBe(token);
     expect(await t.stop()).toBe(0);
     // The calls that were counted while nothing could be written are written down in the end.
@@ -120,7 +113,7 @@ test("P8: handing out a living credential fifty times does not write to the data
   using other = new Database(world.databasePath, { readonly: true });
   const version = () => other.query<{ data_version: number }, []>("PRAGMA data_version").get()!.data_version;
   // What the start and the first get have to write is written: the call that was counted is the last of it.
-  await until(async () => other.query("SELECT 1 FROM usage").get() !== null);
+  await Harness.until(async () => other.query("SELECT 1 FROM usage").get() !== null);
   const before = version();
   for (let round = 0; round < 50; round++) {
     world.clock.advance(100);
@@ -144,20 +137,20 @@ test("P4: a renewal that can't be written down costs the living credential nothi
     world.clock.advance(10_000);
   }
   expect(await get()).toBe(token);
-  await until(async () => world.events.some(({ type }) => type === "credential.refresh_failed"));
+  await Harness.until(async () => world.events.some(({ type }) => type === "credential.refresh_failed"));
   expect(await get()).toBe(token);
   expect(world.sandbox.calls(TOKEN)).toBe(1);
   other.run("ROLLBACK");
 
   world.clock.advance(31_000);
-  await until(async () => {
+  await Harness.until(async () => {
     world.clock.advance(1000);
     await world.service.tick();
     // A lease lasts ten of these seconds: what it is taken for must not be outrun.
     await Bun.sleep(100);
     return world.sandbox.calls(TOKEN) >= 2;
   });
-  await until(async () => (await get()) !== token);
+  await Harness.until(async () => (await get()) !== token);
 });
 
 test("P4: what this process holds lives on while the store can't be read", async () => {

@@ -32,7 +32,7 @@ export async function startNginx(
 async function listening(port: number, child: Child): Promise<void> {
   const startedAt = performance.now();
   while (!(await connects(port))) {
-    if (performance.now() - startedAt > 10_000) throw new Error(`nginx does not listen: ${child.stderr}`);
+    if (performance.now() - startedAt > 60_000) throw new Error(`nginx does not listen: ${child.stderr}`);
     await Bun.sleep(5);
   }
 }
