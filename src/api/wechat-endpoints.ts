@@ -76,6 +76,10 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
           { platform: wecom, methods: get, answer: userLogin("wecom_user_old_form") },
         ],
         [
+          "/cgi-bin/school/getuserinfo",
+          { platform: wecom, methods: get, answer: userLogin("wecom_school_user") },
+        ],
+        [
           "/cgi-bin/miniprogram/jscode2session",
           { platform: wecom, methods: get, answer: wecomLogin(parts, "js_code", "wecom_mini_program") },
         ],
@@ -300,8 +304,8 @@ function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exch
 }
 
 /**
- * `GET /cgi-bin/auth/getuserinfo`, `GET /cgi-bin/user/getuserinfo`, `GET /cgi-bin/miniprogram/jscode2session`: the code of
- * a WeCom member or visitor.
+ * `GET /cgi-bin/auth/getuserinfo`, `…/user/getuserinfo`, `…/school/getuserinfo` and `…/miniprogram/jscode2session`: the code
+ * of a WeCom member or visitor.
  */
 function wecomLogin(
   { access, login }: LoginEndpointParts,

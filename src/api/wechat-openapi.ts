@@ -291,6 +291,19 @@ export const DROPIN_PATHS: Record<string, Partial<Record<"get" | "post", Operati
       },
     }),
   },
+  "/cgi-bin/school/getuserinfo": {
+    get: operation({
+      summary: "WeCom login of a school's parents · 家校沟通用户登录",
+      description:
+        "The code of a page's OAuth, for parents, students and members. 网页授权的code，用户为家长、学生或成员。",
+      query: Type.Object({ access_token: corpToken, code }),
+      answer: {
+        description: FORWARDED.wecom,
+        schema: Type.Object({ ...OK, UserId: MAYBE, DeviceId: MAYBE, OpenId: MAYBE, external_userid: MAYBE }),
+        example: { ...OK_EXAMPLE, UserId: "zhangsan", DeviceId: "exampleDevice" },
+      },
+    }),
+  },
   "/cgi-bin/miniprogram/jscode2session": {
     get: operation({
       summary: "WeCom Mini Program login · 企业微信小程序登录",

@@ -44,8 +44,9 @@ export interface LoginExchange {
   miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
 }
 
-/** What a WeCom code is of: a web page's, whose answer has an older form too, or a Mini Program's. */
-export type WecomLoginKind = "wecom_user" | "wecom_user_old_form" | "wecom_mini_program";
+/** What a WeCom code is of: a web page's, whose answer has an older form too; a page's for a school's parents; or a Mini Program's. */
+export type WecomLoginKind =
+  "wecom_user" | "wecom_user_old_form" | "wecom_school_user" | "wecom_mini_program";
 
 /** A user of a WeCom application, as WeCom returned it. */
 export interface WecomUser {

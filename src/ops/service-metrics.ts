@@ -197,6 +197,7 @@ const UPSTREAM_ENDPOINTS = {
     "/cgi-bin/getcallbackip",
     "/cgi-bin/auth/getuserinfo",
     "/cgi-bin/user/getuserinfo",
+    "/cgi-bin/school/getuserinfo",
     "/cgi-bin/miniprogram/jscode2session",
   ],
 };

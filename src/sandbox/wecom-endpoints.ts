@@ -26,6 +26,7 @@ const ENDPOINTS = new Map<string, Endpoint>([
   ["/cgi-bin/ticket/get", { answer: getAppTicket, emptyFields: emptyTicket }],
   ["/cgi-bin/auth/getuserinfo", { answer: getUserInfo }],
   ["/cgi-bin/user/getuserinfo", { answer: getUserInfoOldForm }],
+  ["/cgi-bin/school/getuserinfo", { answer: getUserInfoOldForm }],
   ["/cgi-bin/miniprogram/jscode2session", { answer: miniProgramLogin }],
   ["/cgi-bin/getcallbackip", { answer: getCallbackIp, emptyFields: { ip_list: [] } }],
   ["/cgi-bin/get_api_domain_ip", { answer: getApiDomainIp, emptyFields: { ip_list: [] } }],
@@ -176,7 +177,10 @@ function getUserInfo(platform: WecomPlatform, request: SandboxRequest): Answer {
   return ok({ userid: useridOf(code), ...userTicketOf(code) });
 }
 
-/** `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters. */
+/**
+ * `GET /cgi-bin/user/getuserinfo?code=`: the older form of the same, with other capital letters. A school's pages have a path
+ * of their own, which answers members likewise.
+ */
 function getUserInfoOldForm(platform: WecomPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "code");
   const DeviceId = derivedId("", 32, "device", code);

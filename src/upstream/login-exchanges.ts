@@ -12,6 +12,7 @@ import { Value } from "@sinclair/typebox/value";
 const WECOM_PATHS: Readonly<Record<WecomLoginKind, string>> = {
   wecom_user: "/cgi-bin/auth/getuserinfo",
   wecom_user_old_form: "/cgi-bin/user/getuserinfo",
+  wecom_school_user: "/cgi-bin/school/getuserinfo",
   wecom_mini_program: "/cgi-bin/miniprogram/jscode2session",
 };
 

@@ -6,6 +6,7 @@ const MINI = "/sns/jscode2session";
 const WEB = "/sns/oauth2/access_token";
 const WECOM_USER = "/cgi-bin/auth/getuserinfo";
 const WECOM_USER_OLD = "/cgi-bin/user/getuserinfo";
+const WECOM_SCHOOL = "/cgi-bin/school/getuserinfo";
 const WECOM_MINI = "/cgi-bin/miniprogram/jscode2session";
 
 const BY_CODE = { grant_type: "authorization_code", appid: WX.appId };
@@ -16,12 +17,13 @@ const SNS = [
 const OF_WECOM = [
   { path: WECOM_USER, name: "code" },
   { path: WECOM_USER_OLD, name: "code" },
+  { path: WECOM_SCHOOL, name: "code" },
   { path: WECOM_MINI, name: "js_code" },
 ];
 
 /** The field with the member's id. */
 function idOf(path: string): string {
-  return path === WECOM_USER_OLD ? "UserId" : "userid";
+  return [WECOM_USER_OLD, WECOM_SCHOOL].includes(path) ? "UserId" : "userid";
 }
 
 test.each(SNS)(

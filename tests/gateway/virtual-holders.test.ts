@@ -43,6 +43,7 @@ const PATHS = {
     "GET /cgi-bin/ticket/get?type=agent_config",
     "GET /cgi-bin/auth/getuserinfo?code=x",
     "GET /cgi-bin/user/getuserinfo?code=x",
+    "GET /cgi-bin/school/getuserinfo?code=x",
     "GET /cgi-bin/miniprogram/jscode2session?js_code=x",
     "GET /cgi-bin/getcallbackip",
     "GET /cgi-bin/get_api_domain_ip",

@@ -128,6 +128,7 @@ const DROPINS: readonly Row[] = [
   ...[
     ["/cgi-bin/auth/getuserinfo", "code"] as const,
     ["/cgi-bin/user/getuserinfo", "code"] as const,
+    ["/cgi-bin/school/getuserinfo", "code"] as const,
     ["/cgi-bin/miniprogram/jscode2session", "js_code"] as const,
   ].map(([path, name]): Row => ({
     route: `GET ${path}`,

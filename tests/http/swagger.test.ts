@@ -68,6 +68,7 @@ const DROPINS = [
   ["get", "/sns/oauth2/access_token"],
   ["get", "/cgi-bin/auth/getuserinfo"],
   ["get", "/cgi-bin/user/getuserinfo"],
+  ["get", "/cgi-bin/school/getuserinfo"],
   ["get", "/cgi-bin/miniprogram/jscode2session"],
   ["get", "/gateway/{app}/{path}"],
   ["post", "/gateway/{app}/{path}"],

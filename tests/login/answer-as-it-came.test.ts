@@ -13,6 +13,7 @@ const NEEDED: Record<Verb, string> = {
   miniProgram: '"session_key":"tiihtNczf5v6AKRyjwEUhQ==","openid":"o1"',
   wecomUser: '"errcode":0,"errmsg":"ok","userid":"u1"',
   wecomUserOldForm: '"UserId":"u1","DeviceId":"d1","errcode":0,"errmsg":"ok"',
+  wecomSchoolUser: '"errcode":0,"errmsg":"ok","parents":[{"parent_userid":"p1"}]',
   wecomMiniProgram: '"corpid":"ww1","userid":"u1","session_key":"k==","errcode":0,"errmsg":"ok"',
 };
 

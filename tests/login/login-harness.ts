@@ -19,7 +19,7 @@ const WEIXIN_SLOT: Slot = { ...weixinSlot(WX.appId), secret: new Secret(WX.secre
 export const WECOM_SLOT = wecomSlot(WECOM);
 export const CONTACTS_SLOT = wecomSlot(WECOM_CONTACTS);
 
-/** The five logins, by what a test asks them with. */
+/** The six logins, by what a test asks them with. */
 export const LOGINS = {
   oauth: {
     path: "/sns/oauth2/access_token",
@@ -31,6 +31,7 @@ export const LOGINS = {
   },
   wecomUser: wecomVerb("/cgi-bin/auth/getuserinfo", "wecom_user"),
   wecomUserOldForm: wecomVerb("/cgi-bin/user/getuserinfo", "wecom_user_old_form"),
+  wecomSchoolUser: wecomVerb("/cgi-bin/school/getuserinfo", "wecom_school_user"),
   wecomMiniProgram: wecomVerb("/cgi-bin/miniprogram/jscode2session", "wecom_mini_program"),
 };
 

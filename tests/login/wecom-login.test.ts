@@ -5,7 +5,7 @@ import { tokenOf } from "../support/slots.ts";
 import { WECOM } from "../support/harness.ts";
 import { CONTACTS_SLOT, LoginHarness, LOGINS, WECOM_SLOT } from "./login-harness.ts";
 
-const VERBS = ["wecomUser", "wecomUserOldForm", "wecomMiniProgram"] as const;
+const VERBS = ["wecomUser", "wecomUserOldForm", "wecomSchoolUser", "wecomMiniProgram"] as const;
 const CODE = "sandbox-code-1";
 const TOKEN = "/cgi-bin/gettoken";
 
@@ -30,7 +30,8 @@ test.each(VERBS)("%s: a code is exchanged with the app's own token, which costs 
   for (const code of [CODE, "sandbox-code-2"]) {
     expect(JSON.parse((await ask(it.login, code)).answer.reveal())).toMatchObject({
       errcode: 0,
-      [verb === "wecomUserOldForm" ? "UserId" : "userid"]: expect.stringMatching(/^user-/),
+      [["wecomUserOldForm", "wecomSchoolUser"].includes(verb) ? "UserId" : "userid"]:
+        expect.stringMatching(/^user-/),
     });
   }
   expect([it.sandbox.calls(TOKEN), it.sandbox.calls(path), it.sandbox.calls()]).toEqual([1, 2, 3]);
