@@ -132,9 +132,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
  */
 export async function build(config: Config, options: ServiceOptions = {}): Promise<ServiceParts> {
   const { events = new EventBus(), upstreamMs } = options;
-  const { clock, measure } = clockOf(config, options);
+  const { clock, cluster } = clockOf(config, options);
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
-  const store = await openStore(config, clock, { ...options, events }, measure);
+  const store = await openStore(config, clock, { ...options, events }, cluster);
   const { databasePath, masterKeyFile, postgres } = config;
   const secrets = [...(databasePath ? [databasePath] : (postgres?.passwordFiles ?? [])), masterKeyFile];
   if (config.connectProxy) secrets.push(join(config.connectProxy.folder, "server.key"));
@@ -261,7 +261,9 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       anonymous: config.anonymous,
       anonymousPerSecond: config.anonymousRateLimit,
-      workers,
+      get workers() {
+        return Math.max(workers, store.countNodes());
+      },
     });
     const introspector = new TokenIntrospector({
       virtualTokens,
@@ -279,6 +281,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       environment: config,
       audit,
       auditStore: store.audit,
+      listNodes: () => store.listNodes(),
       directory,
       administration,
       clients,
@@ -367,6 +370,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       renewal,
       background: [
+        { start: () => store.join(), stop: () => undefined },
         ...[calls, audit, metrics, clients, administration, userTokens],
         ...(connectProxy ? [connectProxy] : []),
       ],
@@ -435,9 +439,13 @@ function outdatedVersion(): ServiceError {
 function clockOf(config: Config, { clock = systemClock }: Pick<ServiceOptions, "clock">) {
   if (!config.postgres) return { clock };
   const cluster = new ClusterClock(clock);
-  return { clock: cluster, measure: (now: number, askedAt: number) => cluster.measure(now, askedAt) };
+  return { clock: cluster, cluster };
 }
 
+/** Beyond it, a machine's clock is worth a warning. */
+const MAX_CLOCK_OFFSET_MS = 30_000;
+const CLOCK_IS_OFF =
+  "本机时钟与数据库相差超过30秒，以数据库的为准；请检查对时服务 (this machine's clock is more than 30 s off the database's, which counts; check its time service)";
 const NO_NOTIFICATIONS =
   "DATABASE_URL: 收不到PostgreSQL的通知（事务模式的连接池？），改为每250毫秒查询一次；请设置DATABASE_LISTEN_URL直连 (notifications of PostgreSQL don't arrive, as behind a pooler in transaction mode: changes are looked for every 250 ms; name a direct way in DATABASE_LISTEN_URL)";
 
@@ -449,7 +457,7 @@ async function openStore(
     onKeyCreated,
     newDatabase = false,
   }: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
-  onTime?: (databaseNow: number, askedAt: number) => void,
+  cluster?: ClusterClock,
 ): Promise<Store> {
   const { databasePath: path, postgres, masterKey, masterKeyFile } = config;
   const shared = {
@@ -467,10 +475,20 @@ async function openStore(
   if (postgres) {
     // Loaded by whoever uses it.
     const { openPostgresStore } = await import("./store/postgres/postgres-store.ts");
+    let isWarned = false;
+    const warnOfClock = (offsetMs: number) => {
+      if (!isWarned && Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS)
+        events?.emit({ type: "config.warning", message: CLOCK_IS_OFF });
+      isWarned ||= Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS;
+    };
     return openPostgresStore({
       ...shared,
       ...postgres,
-      ...(onTime ? { onTime } : {}),
+      onTime: (now, askedAt) => {
+        cluster?.measure(now, askedAt);
+        warnOfClock(cluster?.offsetMs ?? 0);
+      },
+      offsetMs: () => cluster?.offsetMs ?? 0,
       onUnheard: () => events?.emit({ type: "config.warning", message: NO_NOTIFICATIONS }),
       onDatabaseCreated: () => events?.emit({ type: "database.created", path: "PostgreSQL" }),
     });

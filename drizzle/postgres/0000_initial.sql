@@ -141,6 +141,16 @@ CREATE TABLE "login_answers" (
 	"expires_at" bigint NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "nodes" (
+	"id" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"host" text COLLATE "C" NOT NULL,
+	"version" text COLLATE "C" NOT NULL,
+	"started_at" bigint NOT NULL,
+	"seen_at" bigint NOT NULL,
+	"offset_ms" bigint NOT NULL,
+	"is_listening" smallint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "pacing" (
 	"key" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"reason" text COLLATE "C" NOT NULL,

@@ -14,7 +14,7 @@ const PAGES: readonly CommandPage[] = [
   {
     name: "cli-service",
     title: { en: "Commands: the service, audit and master key", zh: "命令：服务、审计与主密钥" },
-    groups: ["serve", "sandbox", "demo", "proxy-ca", "completion", "version", "audit", "master-key"],
+    groups: ["serve", "sandbox", "demo", "proxy-ca", "completion", "version", "nodes", "audit", "master-key"],
   },
   {
     name: "cli-apps",

@@ -18,6 +18,7 @@ import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
 import { type ClientRouteParts, clientRoutes } from "../api/v1-clients.ts";
 import { keyRoutes } from "../api/v1-keys.ts";
 import { type CredentialRouteParts, credentialRoutes } from "../api/v1-credentials.ts";
+import { type NodeRouteParts, nodeRoutes } from "../api/v1-nodes.ts";
 import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
 import { failureEnvelope, failureStatus } from "../envelope.ts";
@@ -37,6 +38,7 @@ export type RouteOptions = AccessTokenRouteParts &
   SignatureRouteParts &
   ClientRouteParts &
   SettingRouteParts &
+  NodeRouteParts &
   Omit<AuditRouteParts, "admin"> & {
     readonly access: Access;
     readonly ops: Pick<OpsRouteParts, "notReady" | "metrics">;
@@ -185,6 +187,7 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(clientRoutes(options))
     .use(keyRoutes(options))
     .use(settingRoutes(options))
+    .use(nodeRoutes(options))
     .use(auditRoutes({ ...options, admin: (call) => access.admin(call) }))
     .use(
       opsRoutes({

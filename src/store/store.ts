@@ -1,4 +1,5 @@
 import type { Changes } from "../changes.ts";
+import type { Node } from "../ops/node.ts";
 import type { StoreFault } from "../ops/readiness.ts";
 import type {
   CredentialFactsStore,
@@ -37,6 +38,12 @@ export interface Store {
    * no entry behind. Never throws.
    */
   probe(): Promise<readonly StoreFault[]>;
+  /** Counts this process among those that serve from a database of several machines. */
+  join(): void;
+  /** How many processes serve from the database, as far as it counts them, this one included. */
+  countNodes(): number;
+  /** Which they are; none of a file. */
+  listNodes(): Promise<readonly Node[]>;
   /** For how long the database could not be read, in milliseconds; 0 while it can, and of a file. */
   awayMs(): number;
   /** Every credential that stands and may be handed out, of foreign secrets too. */

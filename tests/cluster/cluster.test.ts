@@ -128,3 +128,56 @@ test("P7: changes that three nodes make at once are one chain of the audit, and 
   // One more for the administrator's client, and one for its key.
   expect(JSON.parse(await cli("audit", "verify", "--json"))).toMatchObject({ intact: true, entries: 92 });
 }, 60_000);
+
+test("every node knows who else is here, and they share the limit of an address among them", async () => {
+  await using cluster = await ClusterHarness.create();
+  const nodes = await cluster.start(3, {
+    ANONYMOUS_RATE_LIMIT: "3",
+    TRUSTED_PROXIES: "127.0.0.1/32",
+    TRUSTED_NETWORKS: "127.0.0.0/8,10.0.0.0/8",
+  });
+  const list = async () => {
+    const child = cluster.run(["nodes", "--json"], cluster.variables);
+    expect(await child.exited()).toBe(0);
+    return (JSON.parse(child.stdout) as { nodes: Record<string, unknown>[] }).nodes;
+  };
+  await Harness.until(async () => (await list()).length === 3);
+  for (const node of await list()) {
+    expect(node).toMatchObject({ version: expect.any(String), changes: "listening" });
+    expect(Math.abs(Number(node["clock_offset"]))).toBeLessThan(5);
+  }
+  // Thirty at once over three nodes are ten at each.
+  const [app = ""] = cluster.apps;
+  let round = 0;
+  await Harness.until(async () => {
+    // Each round from another address, which has called nothing yet.
+    const headers = { "x-forwarded-for": `10.0.0.${++round}` };
+    const call = () => ask(nodes[0]!.url, "/AccessToken/getXcx", { appid: app }, { headers });
+    let admitted = 0;
+    while (admitted < 100 && (await call()).code === 0) admitted++;
+    return admitted >= 10 && admitted <= 15;
+  });
+  nodes[2]!.service.signal("SIGKILL");
+  await Harness.until(async () => (await list()).length === 2, 20_000);
+}, 90_000);
+
+test("P5: a node that is halted longer than its lease stores nothing over what another has fetched meanwhile", async () => {
+  await using cluster = await ClusterHarness.create();
+  const [a, b] = await cluster.start(2);
+  const [app = ""] = cluster.apps;
+  const gate = new Gate();
+  cluster.sandbox.inject({ kind: "gate", gate, times: 1 });
+  const late = token(a!.url, app).catch(() => "");
+  await gate.arrived();
+  a!.service.signal("SIGSTOP");
+  gate.open();
+  let fetched = "";
+  await Harness.until(async () => {
+    fetched = await token(b!.url, app);
+    return cluster.sandbox.accepts(fetched);
+  }, 30_000);
+  a!.service.signal("SIGCONT");
+  await late;
+  for (const url of [a!.url, b!.url]) expect(await token(url, app)).toBe(fetched);
+  expect(cluster.sandbox.calls(STABLE_TOKEN)).toBe(2);
+}, 60_000);

@@ -292,6 +292,7 @@ export const ROWS: readonly Row[] = [
   { route: "GET /v1/settings", need: "admin" },
   { route: "PATCH /v1/settings", need: "admin", body: () => ({}) },
   { route: "GET /v1/settings/anonymous-callers", need: "admin" },
+  { route: "GET /v1/nodes", need: "admin" },
 ];
 
 /** The routes that no row asks for, and the rows of no route. */

@@ -33,6 +33,7 @@ const ROUTES = [
   ["get", "/v1/settings"],
   ["patch", "/v1/settings"],
   ["get", "/v1/settings/anonymous-callers"],
+  ["get", "/v1/nodes"],
   ["get", "/v1/audit"],
   ["get", "/v1/audit/reads"],
   ["get", "/v1/audit/usage"],
@@ -76,6 +77,7 @@ const DROPINS = [
 const WITHOUT_PARAMETERS = [
   ...["/", "/livez", "/readyz", "/v1/audit/verify"],
   "/v1/settings/anonymous-callers",
+  "/v1/nodes",
   "get /v1/settings",
 ];
 

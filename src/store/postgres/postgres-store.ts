@@ -17,6 +17,7 @@ import { SqlKeyTable } from "../sql-key-table.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import type { Store } from "../store.ts";
 import { isMigrated, migrate } from "./migrations.ts";
+import { Nodes } from "./nodes.ts";
 import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
 import { type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
 
@@ -31,6 +32,8 @@ export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partia
   readonly clock: Clock;
   /** For how long a start waits for a server that can't be reached; default 30,000. */
   readonly waitMs?: number;
+  /** By how much the database's clock is ahead of this machine's, in milliseconds. */
+  readonly offsetMs?: (() => number) | undefined;
   /** Called once a new database has been given its tables. */
   readonly onDatabaseCreated?: (() => void) | undefined;
 }
@@ -50,7 +53,12 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     onTime: (databaseNow, askedAt) => options.onTime?.(databaseNow, askedAt),
     onUnheard: () => options.onUnheard?.(),
   });
+  const nodes = new Nodes(engine, {
+    offsetMs: () => options.offsetMs?.() ?? 0,
+    isListening: () => changes.isListening,
+  });
   const closeAll = () => {
+    nodes.close();
     changes.close();
     engine.close();
   };
@@ -68,6 +76,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     );
     return {
       ...stores,
+      join: () => nodes.join(),
+      countNodes: () => nodes.count,
+      listNodes: () => nodes.list(),
       awayMs: () => changes.awayMs,
       probe: () => probe({ engine, changes, keyring, writeAudit: () => auditStore.probe() }),
       close: () => {

@@ -29,6 +29,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const { stores, auditStore, stop } = await openSqlStores(open, options);
     return {
       ...stores,
+      join: () => undefined,
+      countNodes: () => 1,
+      listNodes: async () => [],
       awayMs: () => 0,
       probe: () =>
         probeDatabase(
