@@ -161,7 +161,7 @@ export const SET_CLIENT_COMMAND: CommandSpec = managingCommand({
     },
     option(
       "--expires <time>",
-      "When it ends, as 2027-01-31 or 90d; never for no end",
+      "When it expires, as 2027-01-31 or 90d; never for no expiry",
       "失效时间，如 2027-01-31 或 90d；never 表示不失效",
     ),
     option(
