@@ -193,6 +193,15 @@ export function loadLocalConfig(
   return loadConfig(environment);
 }
 
+/** Where a database is that a command names: as `DATABASE_URL` says it, or the path of a file. Throws as `loadConfig`. */
+export function databaseAt(
+  place: string,
+  environment: Environment = process.env,
+): Pick<Config, "databasePath" | "postgres"> {
+  const url = /^(file:|postgres(ql)?:\/\/)/.test(place) ? place : `file:${place}`;
+  return loadConfig({ ...environment, DATABASE_URL: url });
+}
+
 /** Who runs this program, by the operating system's name, and who that is under sudo. */
 export function commandLineUser(environment: Environment = process.env): string {
   let name = `uid ${process.getuid?.() ?? "?"}`;

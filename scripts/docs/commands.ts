@@ -13,8 +13,22 @@ interface CommandPage {
 const PAGES: readonly CommandPage[] = [
   {
     name: "cli-service",
-    title: { en: "Commands: the service, audit and master key", zh: "命令：服务、审计与主密钥" },
-    groups: ["serve", "sandbox", "demo", "proxy-ca", "completion", "version", "nodes", "audit", "master-key"],
+    title: {
+      en: "Commands: the service, audit, master key and database",
+      zh: "命令：服务、审计、主密钥与数据库",
+    },
+    groups: [
+      "serve",
+      "sandbox",
+      "demo",
+      "proxy-ca",
+      "completion",
+      "version",
+      "nodes",
+      "audit",
+      "master-key",
+      "store",
+    ],
   },
   {
     name: "cli-apps",

@@ -141,6 +141,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new M
   ["audit", async () => (await import("./audit-commands.ts")).AUDIT_COMMANDS],
   ["nodes", async () => (await import("./node-commands.ts")).NODE_COMMANDS],
   ["master-key", async () => (await import("./master-key.ts")).MASTER_KEY_COMMANDS],
+  ["store", async () => (await import("./store-commands.ts")).STORE_COMMANDS],
 ]);
 
 /** The commands that begin with `word`; without it every command but `help`, in the order of the help. */

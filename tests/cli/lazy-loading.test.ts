@@ -32,6 +32,7 @@ test.each([
   "cli/token.ts",
   "cli/audit-commands.ts",
   "cli/master-key.ts",
+  "cli/store-commands.ts",
   "cli/proxy-ca.ts",
   "cli/remote.ts",
 ])("%s loads neither the service nor its framework and database", (entry) => {

@@ -27,6 +27,12 @@ export function postgresAddress(url: string, files: PasswordFiles): PostgresAddr
   return { url: parsed.href, password };
 }
 
+/** Where a server is, for a message: without who connects to it. */
+export function placeOf({ url }: PostgresAddress): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `postgres://${hostname}${port ? `:${port}` : ""}${pathname}`;
+}
+
 /** The password of the first line of a file of libpq that fits: `host:port:database:user:password`, `*` for any. */
 function passwordIn(text: string, { hostname, port, pathname, username }: URL): string | undefined {
   const user = decodeURIComponent(username);

@@ -54,7 +54,23 @@ export function connect({ url, password }: PostgresAddress, max: number): SQL {
   });
 }
 
-type Client = Pick<SQL, "unsafe">;
+/** A connection, or a transaction on one. */
+export type Client = Pick<SQL, "unsafe">;
+
+/** A statement of the SQL port, to be sent when it is awaited; what it gives is for `plainRows`. */
+export function statementOf(client: Client, text: string, parameters: readonly unknown[]) {
+  return client.unsafe(postgresText(text), parameters.map(toPostgres)).values();
+}
+
+/** The rows of the SQL port in what the driver gives. */
+export function plainRows(rows: unknown): unknown[][] {
+  return Array.from(rows as unknown[][], (row) => row.map(toNumber));
+}
+
+/** Keeps all writers of the database apart for the rest of a transaction. */
+export async function lockWrites(sql: Sql): Promise<void> {
+  await sql.query(WRITE_LOCK, []);
+}
 
 /**
  * PostgreSQL behind the SQL port.
@@ -103,7 +119,7 @@ export class PostgresEngine implements SqlEngine {
       for (let tried = 1; ; tried++) {
         try {
           return await this.#transaction("read write", async (sql) => {
-            if (!isIndependent) await sql.query(WRITE_LOCK, []);
+            if (!isIndependent) await lockWrites(sql);
             return work(sql);
           });
         } catch (error) {
@@ -172,10 +188,10 @@ export class PostgresEngine implements SqlEngine {
 
   async #run(client: Client, text: string, parameters: readonly unknown[]): Promise<unknown[][]> {
     try {
-      const query = client.unsafe(postgresText(text), parameters.map(toPostgres)).values();
+      const query = statementOf(client, text, parameters);
       const rows = await this.#within(query, () => query.cancel());
       this.#isAway = false;
-      return Array.from(rows as unknown[][], (row) => row.map(toNumber));
+      return plainRows(rows);
     } catch (error) {
       throw this.#noted(error);
     }
@@ -240,7 +256,7 @@ function toNumber(value: unknown): unknown {
 }
 
 /** What the server, or the way to it, has failed with. What it says is left out: it may quote parameters. */
-function failureOf(error: unknown): unknown {
+export function failureOf(error: unknown): unknown {
   if (error instanceof SqlFailure || !(error instanceof SQL.SQLError)) return tlsFailureOf(error);
   const { errno, code } = error as SQL.PostgresError;
   const state = typeof errno === "string" ? errno : code;

@@ -17,6 +17,7 @@ import { SqlKeyTable } from "../sql-key-table.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import type { Store } from "../store.ts";
 import { isMigrated, migrate } from "./migrations.ts";
+import { placeOf } from "./address.ts";
 import { Nodes } from "./nodes.ts";
 import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
 import { type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
@@ -172,19 +173,13 @@ function messageOf(error: unknown, message: string): string {
   return error instanceof ServiceError ? `${message}：${error.message}` : message;
 }
 
-/** Where a server is, without who connects to it. */
-function placeOf({ url }: PostgresAddress): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `DATABASE_URL postgres://${hostname}${port ? `:${port}` : ""}${pathname}`;
-}
-
 function unreachable(address: PostgresAddress, code: string): ServiceError {
   return new ServiceError(
     "store_unusable",
-    `${placeOf(address)}: 无法连接，请检查地址、网络、用户名、密码和sslmode (can't connect: ${code}; check address, network, user, password and sslmode)`,
+    `DATABASE_URL ${placeOf(address)}: 无法连接，请检查地址、网络、用户名、密码和sslmode (can't connect: ${code}; check address, network, user, password and sslmode)`,
   );
 }
 
 function standby(address: PostgresAddress): ServiceError {
-  return new ServiceError("store_unusable", `${placeOf(address)}: ${STANDBY}`);
+  return new ServiceError("store_unusable", `DATABASE_URL ${placeOf(address)}: ${STANDBY}`);
 }

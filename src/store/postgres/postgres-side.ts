@@ -1,0 +1,135 @@
+import { ServiceError } from "../../errors.ts";
+import {
+  type CopiedTable,
+  columnList,
+  COPIED_AT_ONCE,
+  type CopySide,
+  inUse,
+  unusableSide,
+} from "../copy-side.ts";
+import { type Sql, type SqlEngine, SqlFailure } from "../sql.ts";
+import { placeOf } from "./address.ts";
+import { isMigrated, migrate, MIGRATIONS } from "./migrations.ts";
+import {
+  connect,
+  failureOf,
+  lockWrites,
+  plainRows,
+  type PostgresAddress,
+  statementOf,
+} from "./postgres-engine.ts";
+
+/** A statement over a large table takes longer than any of the service, and the server may just be undoing a copy that was killed. */
+const SETTINGS = [
+  "SET LOCAL application_name = 'accesstoken store copy'",
+  "SET LOCAL statement_timeout = '1h'",
+  "SET LOCAL idle_in_transaction_session_timeout = '1h'",
+  "SET LOCAL lock_timeout = '30s'",
+];
+
+const OTHERS = `SELECT 1 FROM pg_stat_activity
+  WHERE datname = current_database() AND application_name = 'accesstoken' LIMIT 1`;
+
+/**
+ * Runs `work` on the database in one transaction, in which nobody else writes. As a source it is only read, and refused
+ * while a service is connected to it; as a target all of it is undone when `work` throws or this process ends.
+ *
+ * @throws {ServiceError} `store_unusable` when it can't be used; what `work` throws.
+ */
+export async function withPostgresSide<T>(
+  address: PostgresAddress,
+  role: "source" | "target",
+  work: (side: CopySide) => Promise<T>,
+): Promise<T> {
+  const place = placeOf(address);
+  const pool = connect(address, 1);
+  const mode = role === "source" ? "isolation level repeatable read read only" : "read write";
+  try {
+    return await pool.begin(mode, async (client) => {
+      const sql: Sql = {
+        query: async (text, parameters) => {
+          try {
+            return plainRows(await statementOf(client, text, parameters));
+          } catch (error) {
+            throw failureOf(error);
+          }
+        },
+      };
+      for (const setting of SETTINGS) await sql.query(setting, []);
+      await lockWrites(sql);
+      if (role === "source" && (await sql.query(OTHERS, [])).length > 0) throw inUse(place);
+      return work(new PostgresSide(place, sql));
+    });
+  } catch (error) {
+    if (error instanceof ServiceError) throw error;
+    const failure = failureOf(error);
+    throw failure instanceof SqlFailure ? unusableSide(place, failure.code) : failure;
+  } finally {
+    await pool.close({ timeout: 0 });
+  }
+}
+
+class PostgresSide implements CopySide {
+  readonly place: string;
+  readonly sql: Sql;
+  readonly keepsNul = false;
+
+  constructor(place: string, sql: Sql) {
+    this.place = place;
+    this.sql = sql;
+  }
+
+  async tables(): Promise<string[]> {
+    const rows = await this.sql.query(
+      "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1",
+      [],
+    );
+    return rows.map(([name]) => String(name));
+  }
+
+  async isCurrent(): Promise<boolean> {
+    if (!(await isMigrated(this.sql))) return false;
+    const [row] = await this.sql.query("SELECT count(*) FROM migrations", []);
+    return row?.[0] === MIGRATIONS.length;
+  }
+
+  async migrate(now: number): Promise<void> {
+    const within: SqlEngine = { reads: this.sql, transaction: (work) => work(this.sql) };
+    await migrate(within, now);
+  }
+
+  async *rows(table: CopiedTable): AsyncIterable<unknown[][]> {
+    await this.sql.query(
+      `DECLARE copied NO SCROLL CURSOR FOR SELECT ${columnList(table)} FROM "${table.name}"`,
+      [],
+    );
+    for (;;) {
+      const rows = await this.sql.query(`FETCH ${COPIED_AT_ONCE} FROM copied`, []);
+      if (rows.length === 0) break;
+      yield rows;
+    }
+    await this.sql.query("CLOSE copied", []);
+  }
+
+  async insert(table: CopiedTable, rows: readonly (readonly unknown[])[]): Promise<void> {
+    const objects = rows.map((row) => Object.fromEntries(table.columns.map(({ name }, n) => [name, row[n]])));
+    const columns = columnList(table);
+    await this.sql.query(
+      `INSERT INTO "${table.name}" (${columns})
+       SELECT ${columns} FROM json_populate_recordset(null::"${table.name}", ?::text::json)`,
+      [JSON.stringify(objects)],
+    );
+  }
+
+  async counter({ name }: CopiedTable): Promise<number> {
+    const [row] = await this.sql.query(
+      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM "${name}_id_seq"`,
+      [],
+    );
+    return Number(row?.[0] ?? 0);
+  }
+
+  async setCounter({ name }: CopiedTable, id: number): Promise<void> {
+    await this.sql.query(`SELECT setval('"${name}_id_seq"', ?::bigint)`, [id]);
+  }
+}
