@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Access, Permit } from "../access/access.ts";
@@ -60,12 +59,11 @@ function statusRoutes(parts: AppRouteParts) {
         const size = Number(query.limit ?? PAGE);
         const found = directory.list({ after: query.after, limit: size + 1, isWanted: isVisible });
         const names = found.slice(0, size);
-        const apps = [];
-        for (const name of names) {
-          apps.push((await show(name)).data);
-          // The database is read synchronously, so a page must yield to other requests.
-          await nextTurn();
-        }
+        const statuses = await parts.states.ofApps(names.map((name) => directory.slotOfApp(name)));
+        const apps = names.flatMap((name, n) => {
+          const status = statuses[n];
+          return status ? [appData(name, directory.find(name), status)] : [];
+        });
         return { apps, ...(found.length > size ? { next: names.at(-1) } : {}) };
       },
       route(known, {
@@ -201,7 +199,9 @@ function showWith({ directory, states }: AppRouteParts) {
   /** The app as it is now, with its ETag. */
   return async (name: string, more: { readonly permit?: Permit; readonly status?: number } = {}) => {
     const found = directory.find(name);
-    const data = appData(name, found, await states.ofApp(directory.slotOfApp(name)));
+    const [status] = await states.ofApps([directory.slotOfApp(name)]);
+    if (!status) throw new Error("a slot without a status");
+    const data = appData(name, found, status);
     return new Reply(data, { ...more, headers: { etag: etagOf(versionOf(found)) } });
   };
 }

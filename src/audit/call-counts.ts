@@ -16,7 +16,8 @@ export interface CallCount {
 export interface CallCountStore {
   /** Adds the counts, in one transaction. Gives up early while the store is busy. */
   add(counts: readonly CallCount[]): Promise<void>;
-  ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]>;
+  /** Those of a day for apps, of either platform, with these ids; one statement. */
+  ofApps(appIds: readonly string[], day: string): Promise<CallCount[]>;
 }
 
 /**
@@ -67,16 +68,24 @@ export class CallCounter {
 
   /** Today's calls for an app, by endpoint, those not stored yet included; none for one that we don't hold. */
   async today(platform: Platform, appId: string): Promise<Map<string, number>> {
+    const [calls] = await this.ofToday([{ platform, appId }]);
+    return calls ?? new Map<string, number>();
+  }
+
+  /** The same for each of these apps. */
+  async ofToday(
+    apps: readonly { readonly platform: Platform; readonly appId: string }[],
+  ): Promise<Map<string, number>[]> {
     const day = beijingDay(this.#clock.now());
-    const written = await this.#store.ofApp(platform, appId, day);
-    const pending = [...this.#pending.values()].filter(
-      (each) => each.platform === platform && each.appId === appId && each.day === day,
-    );
-    const calls = new Map<string, number>();
-    for (const { endpoint, calls: more } of [...written, ...pending]) {
-      calls.set(endpoint, (calls.get(endpoint) ?? 0) + more);
-    }
-    return calls;
+    const written = await this.#store.ofApps([...new Set(apps.map(({ appId }) => appId))], day);
+    const all = [...written, ...[...this.#pending.values()].filter((each) => each.day === day)];
+    const byApp = Map.groupBy(all, ({ platform, appId }) => `${platform}:${appId}`);
+    return apps.map(({ platform, appId }) => {
+      const calls = new Map<string, number>();
+      for (const { endpoint, calls: more } of byApp.get(`${platform}:${appId}`) ?? [])
+        calls.set(endpoint, (calls.get(endpoint) ?? 0) + more);
+      return calls;
+    });
   }
 
   #add(count: CallCount): void {

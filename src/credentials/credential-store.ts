@@ -154,10 +154,13 @@ export interface CredentialFacts {
 
 /** What is known of credentials without their values; nothing is unsealed for it. */
 export interface CredentialFactsStore {
-  /** A row for each credential of the slot that was ever saved or is being obtained, in no particular order. */
-  ofSlot(slot: SlotName): Promise<CredentialFacts[]>;
-  /** How many rejected tokens of the slot's app are still known at `now` (epoch milliseconds). */
-  countRejected(slot: SlotName, now: number): Promise<number>;
+  /**
+   * For each of the slots a row for each of its credentials that was ever saved or is being obtained, in no particular
+   * order. One statement, as the next.
+   */
+  ofSlots(slots: readonly SlotName[]): Promise<CredentialFacts[][]>;
+  /** For each of the slots, how many rejected tokens of its app are still known at `now` (epoch milliseconds). */
+  countRejected(slots: readonly SlotName[], now: number): Promise<number[]>;
 }
 
 /** An access token that was issued to us, without its text. */

@@ -57,6 +57,6 @@ export interface PacingStore {
   settle(uses: readonly string[]): Promise<void>;
   /** Gives uses back. */
   giveBack(uses: readonly string[]): Promise<void>;
-  /** How often the budget `key` was used after `from`, epoch milliseconds both. */
-  countUses(key: string, from: number, now: number): Promise<number>;
+  /** How often each of the budgets `keys` was used after `from`, epoch milliseconds both. One statement. */
+  countUses(keys: readonly string[], from: number, now: number): Promise<number[]>;
 }

@@ -376,9 +376,11 @@ export class Pacing {
   }
 
   /** Every backoff that concerns a credential of the slot, also those that ended within a day. */
-  backoffsOf(slot: SlotName): Promise<Backoff[]> {
-    const keys = new Set(KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })));
-    return this.#parts.store.find([...keys]);
+  backoffsOf(slots: readonly SlotName[]): Promise<Backoff[]> {
+    const keys = slots.flatMap((slot) =>
+      KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })),
+    );
+    return this.#parts.store.find([...new Set(keys)]);
   }
 
   /** What the upstream has refused us for now: of which slot, or corp, and why. */
@@ -393,11 +395,11 @@ export class Pacing {
     });
   }
 
-  /** How many forced refreshes a WeChat app has had since the last midnight in Beijing. */
-  forcedToday(appId: string): Promise<number> {
+  /** How many forced refreshes each of these WeChat apps has had since the last midnight in Beijing. */
+  forcedToday(appIds: readonly string[]): Promise<number[]> {
     const now = this.#now();
-    const key = budgetKey("force", `weixin:${appId}`);
-    return this.#parts.store.countUses(key, now - windowAgeMs("day", now), now);
+    const keys = appIds.map((appId) => budgetKey("force", `weixin:${appId}`));
+    return this.#parts.store.countUses(keys, now - windowAgeMs("day", now), now);
   }
 
   #now(): number {

@@ -68,7 +68,7 @@ export interface CredentialStatesParts {
   readonly facts: CredentialFactsStore;
   readonly pacing: Pick<Pacing, "backoffsOf" | "forcedToday">;
   readonly memory: Pick<CredentialCache, "current" | "usedAt">;
-  readonly calls: Pick<CallCounter, "today">;
+  readonly calls: Pick<CallCounter, "ofToday">;
   readonly clock: Clock;
   /** A credential that is not used for this long is not renewed; milliseconds. */
   readonly idleAfterMs: number;
@@ -79,7 +79,7 @@ const FULL_LIFE_MS = 7_200_000;
 const LAST_LEFT_MS = 60_000;
 
 /**
- * Reads the status of an app's credentials from the store and this process's memory. It makes no upstream request,
+ * Reads the status of apps' credentials from the store and this process's memory. It makes no upstream request,
  * counts as no use and sees no value.
  */
 export class CredentialStates {
@@ -89,15 +89,39 @@ export class CredentialStates {
     this.#parts = parts;
   }
 
-  async ofApp(slot: Slot): Promise<AppStatus> {
-    const { facts, pacing, calls } = this.#parts;
-    const { platform, appId } = slot;
-    const kinds = KINDS_OF[platform];
-    const [known, backoffs, today] = [
-      await facts.ofSlot(slot),
-      await pacing.backoffsOf(slot),
-      new Map(await calls.today(platform, appId)),
+  /** The status of each app, by its slot. The number of statements does not depend on how many there are. */
+  async ofApps(slots: readonly Slot[]): Promise<AppStatus[]> {
+    const { facts, pacing, calls, clock } = this.#parts;
+    if (slots.length === 0) return [];
+    const [known, backoffs, today, rejected, forced] = [
+      await facts.ofSlots(slots),
+      await pacing.backoffsOf(slots),
+      await calls.ofToday(slots),
+      await facts.countRejected(slots, clock.now()),
+      await pacing.forcedToday(slots.map(({ appId }) => appId)),
     ];
+    return slots.map((slot, n) =>
+      this.#appStatus(slot, backoffs, {
+        known: known[n] ?? [],
+        today: today[n] ?? new Map<string, number>(),
+        rejectedTokens: rejected[n] ?? 0,
+        forced: forced[n] ?? 0,
+      }),
+    );
+  }
+
+  #appStatus(
+    slot: Slot,
+    backoffs: readonly Backoff[],
+    read: {
+      readonly known: readonly CredentialFacts[];
+      readonly today: Map<string, number>;
+      readonly rejectedTokens: number;
+      readonly forced: number;
+    },
+  ): AppStatus {
+    const { known, today, rejectedTokens, forced } = read;
+    const kinds = KINDS_OF[slot.platform];
     const rows = kinds.map((kind) => KINDS.get({ slot, kind }));
     for (const { daily } of rows) if (daily) today.set(daily.endpoint, today.get(daily.endpoint) ?? 0);
     return {
@@ -114,10 +138,10 @@ export class CredentialStates {
         const limit = DAILY_LIMITS.get(endpoint);
         return { endpoint, calls, ...(limit === undefined ? {} : { limit }) };
       }),
-      rejectedTokens: await facts.countRejected(slot, this.#parts.clock.now()),
+      rejectedTokens,
       // Manual classic fetches use the same budget.
       forcedRefreshes: rows.some(({ canForce, invalidatesPredecessor }) => canForce || invalidatesPredecessor)
-        ? { calls: await pacing.forcedToday(appId), limit: MAX_FORCED_PER_DAY }
+        ? { calls: forced, limit: MAX_FORCED_PER_DAY }
         : undefined,
     };
   }

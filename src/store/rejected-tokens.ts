@@ -63,22 +63,29 @@ export async function lastCutoff(queries: Queries): Promise<number> {
   return found?.number ?? 0;
 }
 
-/** How many rejected tokens of the slot's app are still known. */
-export async function countRejected(queries: Queries, slot: SlotName, now: number): Promise<number> {
+/** For each of the slots, how many rejected tokens of its app are still known. */
+export async function countRejected(
+  queries: Queries,
+  slots: readonly SlotName[],
+  now: number,
+): Promise<number[]> {
+  const { app } = rejectedTokens;
   const cutoffs = queries
     .select({ app: tokenCutoffs.app })
     .from(tokenCutoffs)
     .where(
       and(
-        inArray(tokenCutoffs.app, [appName(slot), ANY_APP]),
+        or(eq(tokenCutoffs.app, app), eq(tokenCutoffs.app, ANY_APP)),
         gt(tokenCutoffs.number, rejectedTokens.cutoff),
       ),
     );
-  const [found] = await queries
-    .select({ count: count() })
+  const found = await queries
+    .select({ app, count: count() })
     .from(rejectedTokens)
-    .where(and(eq(rejectedTokens.app, appName(slot)), gt(rejectedTokens.until, now), notExists(cutoffs)));
-  return found?.count ?? 0;
+    .where(and(inArray(app, slots.map(appName)), gt(rejectedTokens.until, now), notExists(cutoffs)))
+    .groupBy(app);
+  const counts = new Map(found.map((row) => [row.app, row.count]));
+  return slots.map((slot) => counts.get(appName(slot)) ?? 0);
 }
 
 /** When the first client or key expires, or has, that may have been given a token of the app which was issued at `issuedAt`. */

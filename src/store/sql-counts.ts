@@ -195,13 +195,12 @@ export class SqlCallCountStore implements CallCountStore {
     await this.#database.transact(addAll, { maxAttempts: BACKGROUND_ATTEMPTS, isIndependent: true });
   }
 
-  async ofApp(platform: Platform, appId: string, day: string): Promise<CallCount[]> {
-    const isOfApp = and(
-      eq(callCounts.platform, platform),
-      eq(callCounts.appId, appId),
-      eq(callCounts.day, day),
-    );
-    const rows = await this.#database.read((queries) => queries.select().from(callCounts).where(isOfApp));
-    return rows.map((row) => ({ ...checkRow(callCounts, row).row, platform }));
+  async ofApps(appIds: readonly string[], day: string): Promise<CallCount[]> {
+    const isOne = and(inArray(callCounts.appId, [...appIds]), eq(callCounts.day, day));
+    const rows = await this.#database.read((queries) => queries.select().from(callCounts).where(isOne));
+    return rows.map((row) => {
+      const platform: Platform = row.platform === "wecom" ? "wecom" : "weixin";
+      return { ...checkRow(callCounts, row).row, platform };
+    });
   }
 }

@@ -1,5 +1,5 @@
-import { and, eq, isNotNull } from "drizzle-orm";
-import type { SlotName } from "../apps/app.ts";
+import { and, eq, inArray, isNotNull } from "drizzle-orm";
+import { slotKey, type SlotName } from "../apps/app.ts";
 import type {
   CredentialFacts,
   CredentialFactsStore,
@@ -39,20 +39,23 @@ export class SqlCredentialFacts implements CredentialFactsStore {
     this.#database = database;
   }
 
-  async ofSlot({ platform, appId, name }: SlotName): Promise<CredentialFacts[]> {
-    const isOfSlot = and(
-      eq(credentials.platform, platform),
-      eq(credentials.appId, appId),
-      eq(credentials.slot, name),
-    );
+  async ofSlots(slots: readonly SlotName[]): Promise<CredentialFacts[][]> {
+    const { platform, appId, slot } = credentials;
+    const ids = [...new Set(slots.map((each) => each.appId))];
     const rows = await this.#database.read((queries) =>
-      queries.select(COLUMNS).from(credentials).where(isOfSlot),
+      queries
+        .select({ ...COLUMNS, platform, appId, slot })
+        .from(credentials)
+        .where(inArray(appId, ids)),
     );
-    return rows.flatMap((row) => toFacts(checkRow(credentials, row).row));
+    const bySlot = Map.groupBy(rows, (row) => `${row.platform}:${row.appId}:${row.slot}`);
+    return slots.map((each) =>
+      (bySlot.get(slotKey(each)) ?? []).flatMap((row) => toFacts(checkRow(credentials, row).row)),
+    );
   }
 
-  countRejected(slot: SlotName, now: number): Promise<number> {
-    return this.#database.read((queries) => countRejected(queries, slot, now));
+  countRejected(slots: readonly SlotName[], now: number): Promise<number[]> {
+    return this.#database.read((queries) => countRejected(queries, slots, now));
   }
 }
 

@@ -255,8 +255,8 @@ export class SqlCredentialStore implements CredentialStore {
     const now = this.#clock.now();
     const answers = await this.#change(clears, async (queries, { name, isCurrent, entry }) => {
       const { slot } = name;
-      const endsRejected =
-        mayBeRemembered(name) && (isCurrent || (await countRejected(queries, slot, now)) > 0);
+      const hasRejected = async () => ((await countRejected(queries, [slot], now))[0] ?? 0) > 0;
+      const endsRejected = mayBeRemembered(name) && (isCurrent || (await hasRejected()));
       if (endsRejected) await cutOffTokens(queries, [appName(slot)]);
       if (isCurrent)
         return queries

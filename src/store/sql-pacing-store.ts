@@ -138,8 +138,18 @@ export class SqlPacingStore implements PacingStore {
     );
   }
 
-  async countUses(key: string, from: number, now: number): Promise<number> {
-    return this.#database.read((queries) => countUses(queries, { key, from }, now));
+  async countUses(keys: readonly string[], from: number, now: number): Promise<number[]> {
+    const [first = "", ...others] = keys.toSorted();
+    // A page of apps lies side by side.
+    const isBetween = and(gt(pacing.key, `${first}#`), lt(pacing.key, `${others.at(-1) ?? first}$`));
+    const rows = await this.#database.read((queries) =>
+      queries
+        .select()
+        .from(pacing)
+        .where(and(isBetween, isUse, isSince(from, now))),
+    );
+    const byKey = Map.groupBy(rows, ({ key }) => key.slice(0, key.lastIndexOf("#")));
+    return keys.map((key) => totalOf(byKey.get(key) ?? []));
   }
 
   /** Deletes what counts for nothing any more, once a minute, and in between when there may be too much. */
@@ -187,7 +197,11 @@ function isOfBudget(key: string) {
 
 /** The rows of a budget's uses; one from the future was written under a clock that was set back since. */
 function isUseOf({ key, from }: Omit<Budget, "most">, now: number) {
-  return and(isOfBudget(key), gt(pacing.since, from), lte(pacing.since, now + MAX_SKEW_MS));
+  return and(isOfBudget(key), isSince(from, now));
+}
+
+function isSince(from: number, now: number) {
+  return and(gt(pacing.since, from), lte(pacing.since, now + MAX_SKEW_MS));
 }
 
 /** The use of `rows`, oldest first, that must leave the window before another fits; undefined when one fits now. */

@@ -15,8 +15,8 @@ function setup() {
         if (state.isBroken) throw new Error("broken");
         state.rows.push(...rows);
       },
-      ofApp: async (platform, appId, day) =>
-        state.rows.filter((row) => row.platform === platform && row.appId === appId && row.day === day),
+      ofApps: async (appIds, day) =>
+        state.rows.filter((row) => appIds.includes(row.appId) && row.day === day),
     },
     clock,
     (_platform, appId) => !appId.startsWith("made-up"),

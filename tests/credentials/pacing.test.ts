@@ -76,9 +76,9 @@ test("twenty forced refreshes a day in Beijing, over all processes and a restart
     it.clock.advance(MINUTE);
   }
   expect(await (await it.another()).pacing.take("force", tokenOf())).toBe(12 * HOUR - 20 * MINUTE);
-  expect(await it.pacing.forcedToday("wx1")).toBe(20);
+  expect(await it.pacing.forcedToday(["wx1"])).toEqual([20]);
   it.clock.advance(12 * HOUR - 20 * MINUTE);
-  expect(await it.pacing.forcedToday("wx1")).toBe(0);
+  expect(await it.pacing.forcedToday(["wx1"])).toEqual([0]);
   expect(await take(0)).toBe(0);
 });
 

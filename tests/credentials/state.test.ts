@@ -9,11 +9,12 @@ import { type CredentialKind, KINDS_OF } from "../../src/credentials/kinds.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import type { Backoff } from "../../src/credentials/backoff.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
-import { CredentialStates } from "../../src/credentials/status.ts";
+import { type AppStatus, CredentialStates } from "../../src/credentials/status.ts";
 import type { UpstreamErrorClass } from "../../src/errors.ts";
 import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { beijingDay } from "../../src/clock.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { rejectOne } from "../support/store-folder.ts";
 
@@ -85,7 +86,7 @@ async function setup(slot = STABLE, kind: CredentialKind = "access_token") {
       await store.pacing.put({ key, reason, failure, count: 2, since: now, until: now + untilMs });
     },
     async status() {
-      const { credentials } = await states.ofApp(slot);
+      const [{ credentials }] = (await states.ofApps([slot])) as [AppStatus];
       const found = credentials.find((each) => each.kind === kind);
       if (!found) throw new Error(`no ${kind}`);
       return found;
@@ -101,7 +102,7 @@ test.each([STABLE, WECOM])(
   "an app lists every kind that its platform issues, before anything was asked: $platform",
   async (slot) => {
     await using world = await setup(slot);
-    const { credentials } = await world.states.ofApp(slot);
+    const [{ credentials }] = (await world.states.ofApps([slot])) as [AppStatus];
     expect(credentials.map(({ kind, state, generation }) => ({ kind, state, generation }))).toEqual(
       KINDS_OF[slot.platform].map((kind) => ({ kind, state: "none", generation: 0 })),
     );
@@ -231,7 +232,7 @@ test("P7: today's calls are shown by endpoint beside what WeChat allows, forced 
   world.calls.count("weixin", "wx1", "/cgi-bin/token");
   world.calls.count("weixin", "wx1", "/cgi-bin/ticket/getticket");
   expect(await world.pacing.take("force", world.name)).toBe(0);
-  const today = await world.states.ofApp(STABLE);
+  const [today] = (await world.states.ofApps([STABLE])) as [AppStatus];
   expect(new Set(today.calls)).toEqual(
     new Set([
       { endpoint: "/cgi-bin/token", calls: 2, limit: 2000 },
@@ -241,13 +242,50 @@ test("P7: today's calls are shown by endpoint beside what WeChat allows, forced 
   );
   expect(today.forcedRefreshes).toEqual({ calls: 1, limit: 20 });
   world.clock.advance(24 * HOUR_MS);
-  const tomorrow = await world.states.ofApp(STABLE);
+  const [tomorrow] = (await world.states.ofApps([STABLE])) as [AppStatus];
   expect(tomorrow.calls).toEqual([{ endpoint: "/cgi-bin/stable_token", calls: 0, limit: 500_000 }]);
   expect(tomorrow.forcedRefreshes).toEqual({ calls: 0, limit: 20 });
+});
+
+test("of many apps each has its own state, by as many statements as of one", async () => {
+  await using world = await setup();
+  const asked: string[] = [];
+  const counting = <T extends object>(parts: T): T =>
+    new Proxy(parts, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (typeof value !== "function") return value;
+        asked.push(String(name));
+        return value.bind(target) as unknown;
+      },
+    });
+  const { store, clock, memory } = world;
+  const states = new CredentialStates({
+    facts: counting(store.credentialFacts),
+    pacing: new Pacing({ store: counting(store.pacing), clock, events: new EventBus() }),
+    memory,
+    calls: new CallCounter(counting(store.callCounts), clock),
+    clock,
+    idleAfterMs: 24 * HOUR_MS,
+  });
+  await world.obtain();
+  await world.backOff("weixin:wx7", "circuit_open", HOUR_MS, "config");
+  await store.callCounts.add([
+    { platform: "weixin", appId: "wx3", endpoint: "/cgi-bin/user", day: beijingDay(clock.now()), calls: 5 },
+  ]);
+  const slots = Array.from({ length: 200 }, (_, n) => ({ ...STABLE, appId: `wx${n}` }));
+  const all = await states.ofApps([WECOM, ...slots]);
+  expect(asked).toHaveLength(5);
+  expect(all.map(({ slot }) => slot.appId)).toEqual(["ww1", ...slots.map(({ appId }) => appId)]);
+  const stateOf = (n: number) => all[n + 1]?.credentials[0]?.state;
+  expect([0, 1, 2, 7].map(stateOf)).toEqual(["none", "fresh", "none", "blocked"]);
+  expect(all[4]?.calls).toContainEqual({ endpoint: "/cgi-bin/user", calls: 5 });
+  expect(all[5]?.calls).not.toContainEqual({ endpoint: "/cgi-bin/user", calls: 5 });
+  expect(await states.ofApps([])).toEqual([]);
 });
 
 test("P6: looking at the state unseals nothing and shows no value", async () => {
   await using world = await setup();
   await world.obtain();
-  expect(Bun.inspect(await world.states.ofApp(STABLE), { depth: 9 })).not.toMatch(/the-value|a-secret/);
+  expect(Bun.inspect(await world.states.ofApps([STABLE]), { depth: 9 })).not.toMatch(/the-value|a-secret/);
 });

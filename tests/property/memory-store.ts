@@ -316,9 +316,9 @@ export class MemoryPacingStore implements PacingStore {
     for (const id of uses) this.#database.uses.delete(id);
   }
 
-  async countUses(key: string, from: number, now: number): Promise<number> {
+  async countUses(keys: readonly string[], from: number, now: number): Promise<number[]> {
     await this.#turn("pacing count");
-    return this.#usesOf(key, from, now).length;
+    return keys.map((key) => this.#usesOf(key, from, now).length);
   }
 
   #usesOf(key: string, from: number, now: number): Use[] {

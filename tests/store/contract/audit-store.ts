@@ -206,11 +206,11 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
     await callCounts.add([...old, { ...call, day: "2026-11-21" }]);
     const before = Date.parse("2026-11-21T00:00:00+08:00");
     expect(await it.audit.prune(before - 1)).toMatchObject({ isDone: true });
-    expect(await callCounts.ofApp("weixin", "wx1", "2026-11-20")).toHaveLength(1);
+    expect(await callCounts.ofApps(["wx1"], "2026-11-20")).toHaveLength(1);
     expect(await it.audit.prune(before)).toMatchObject({ isDone: false });
     expect(await it.audit.prune(before)).toMatchObject({ isDone: true });
-    for (const { appId, day } of old) expect(await callCounts.ofApp("weixin", appId, day)).toEqual([]);
-    expect(await callCounts.ofApp("weixin", "wx1", "2026-11-21")).toHaveLength(1);
+    for (const { appId, day } of old) expect(await callCounts.ofApps([appId], day)).toEqual([]);
+    expect(await callCounts.ofApps(["wx1"], "2026-11-21")).toHaveLength(1);
   });
 
   test(`${kind}: of several processes one takes a round of pruning, and the next only when it is due`, async () => {

@@ -18,8 +18,8 @@ export function callCountsContract(kind: string, open: OpenStore, test = declare
     await it.store.callCounts.add([CALL, { ...CALL, calls: 2 }]);
     await other.callCounts.add([{ ...CALL, calls: 4 }]);
     await other.callCounts.add([]);
-    expect(await it.store.callCounts.ofApp("weixin", "wx1", DAY)).toEqual([{ ...CALL, calls: 7 }]);
-    expect(await (await it.reopen()).callCounts.ofApp("weixin", "wx1", DAY)).toEqual([{ ...CALL, calls: 7 }]);
+    expect(await it.store.callCounts.ofApps(["wx1"], DAY)).toEqual([{ ...CALL, calls: 7 }]);
+    expect(await (await it.reopen()).callCounts.ofApps(["wx1"], DAY)).toEqual([{ ...CALL, calls: 7 }]);
   });
 
   test(`${kind}: upstream calls are told apart by platform, app, endpoint and day`, async () => {
@@ -33,8 +33,17 @@ export function callCountsContract(kind: string, open: OpenStore, test = declare
       { ...CALL, appId: "wx2" },
       { ...CALL, day: "2026-11-23" },
     ]);
-    const found = await callCounts.ofApp("weixin", "wx1", DAY);
-    expect(found.toSorted((a, b) => (a.endpoint < b.endpoint ? -1 : 1))).toEqual([CALL, user]);
-    expect(await callCounts.ofApp("weixin", "wx3", DAY)).toEqual([]);
+    const found = async (ids: string[]) =>
+      (await callCounts.ofApps(ids, DAY))
+        .map(({ platform, appId, endpoint }) => [platform, appId, endpoint].join(" "))
+        .toSorted();
+    const ofOne = [
+      `wecom wx1 ${CALL.endpoint}`,
+      `weixin wx1 ${CALL.endpoint}`,
+      "weixin wx1 /cgi-bin/user",
+    ].toSorted();
+    expect(await found(["wx1"])).toEqual(ofOne);
+    expect(await found(["wx2", "wx1"])).toEqual([...ofOne, `weixin wx2 ${CALL.endpoint}`]);
+    expect(await callCounts.ofApps(["wx3"], DAY)).toEqual([]);
   });
 }

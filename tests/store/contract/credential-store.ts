@@ -158,7 +158,7 @@ export function credentialStoreContract(kind: string, open: OpenStore, test = de
 
   test(`${kind}: how early the last value died is kept, and one that died in time says nothing of it`, async () => {
     using it = await setup();
-    const revokedEarly = async () => (await it.facts.ofSlot(TOKEN.slot))[0]?.revokedEarly;
+    const revokedEarly = async () => (await it.facts.ofSlots([TOKEN.slot]))[0]?.[0]?.revokedEarly;
     const one = await it.put("one");
     await it.store.markRevoked(TOKEN, new Secret("one"), one.generation, { now: 2000, earlyMs: 0 });
     expect(await revokedEarly()).toBeUndefined();

@@ -91,7 +91,7 @@ export function dueCredentialsContract(kind: string, open: OpenStore, test = dec
     const { key, from } = it.secondOf(0);
     await it.take(it.store, { budget: it.secondOf(2) });
     const now = it.clock.now();
-    expect(await it.opened.pacing.countUses(key, from, now)).toBe(2);
+    expect(await it.opened.pacing.countUses([key], from, now)).toEqual([2]);
     const limits = [{ key, most: 2, from }];
     expect((await it.opened.pacing.use({ limits, now, until: now + 1000 })).blocked).toHaveLength(1);
   });
@@ -154,7 +154,7 @@ export function dueCredentialsContract(kind: string, open: OpenStore, test = dec
     using it = await setup();
     await it.put(4000);
     await it.put(undefined, tokenOf(weixinSlot("wx2")));
-    const facts = async (appId: string) => (await it.facts.ofSlot(weixinSlot(appId)))[0];
+    const facts = async (appId: string) => (await it.facts.ofSlots([weixinSlot(appId)]))[0]?.[0];
     expect([(await facts("wx1"))?.renewAt, (await facts("wx2"))?.renewAt]).toEqual([4000, undefined]);
   });
 

@@ -29,7 +29,8 @@ export function pacingStoreContract(kind: string, open: OpenStore, test = declar
       const now = clock.now();
       return { limits: [{ key: KEY, most, from: now - WINDOW_MS }], now, until: now + WINDOW_MS, ...rest };
     };
-    const count = (from = clock.now() - WINDOW_MS) => store.pacing.countUses(KEY, from, clock.now());
+    const count = (from = clock.now() - WINDOW_MS) =>
+      store.pacing.countUses([KEY], from, clock.now()).then(([uses]) => uses);
     return {
       store,
       pacing: store.pacing,
@@ -186,7 +187,7 @@ export function pacingStoreContract(kind: string, open: OpenStore, test = declar
     expect(blocked).toEqual([{ limit: 1, since: it.clock.now(), note: undefined, isPending: false }]);
     expect(await it.count()).toBe(1);
     expect((await it.pacing.use(it.request(2, { limits: limits(2) }))).blocked).toBeUndefined();
-    expect(await it.pacing.countUses("force:weixin:wx1", 0, it.clock.now())).toBe(2);
+    expect(await it.pacing.countUses(["force:weixin:wx1"], 0, it.clock.now())).toEqual([2]);
   });
 
   test(`${kind}: a use under two limits of one key counts once`, async () => {
