@@ -1,5 +1,6 @@
 import { systemClock } from "../clock.ts";
 import { type Config, loadConfig } from "../config.ts";
+import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
 import { createLog } from "../log.ts";
 import { startService } from "../service.ts";
@@ -61,8 +62,8 @@ function noticeKey(path: string): void {
   console.error(`${zh}\n${en}`);
 }
 
-/** How long the sum of all workers' numbers is waited for before this one's own must do. */
-const COLLECT_MS = 1000;
+/** How long the numbers of all workers are waited for; the supervisor takes at most two seconds. */
+const COLLECT_MS = 5000;
 
 /** Which of how many workers this process is, and the port that they share. */
 export interface WorkerPlace {
@@ -86,10 +87,11 @@ export async function runWorker({ index, count, port }: WorkerPlace): Promise<Ex
     sharesPort: count > 1,
     gatherSnapshots: (own) => {
       const id = nextId++;
-      const { promise, resolve } = Promise.withResolvers<readonly Snapshot[]>();
-      const timer = setTimeout(() => resolve([own]), COLLECT_MS);
+      const { promise, resolve, reject } = Promise.withResolvers<readonly Snapshot[]>();
+      // This one's own alone would look like a restart to Prometheus.
+      const timer = setTimeout(() => reject(noSum()), COLLECT_MS);
       waiting.set(id, resolve);
-      tell({ type: "collect", id });
+      tell({ type: "collect", id, snapshot: own });
       return promise.finally(() => {
         clearTimeout(timer);
         waiting.delete(id);
@@ -104,6 +106,13 @@ export async function runWorker({ index, count, port }: WorkerPlace): Promise<Ex
   const reason = await stopping;
   await service.stop(reason);
   return exitCodeOf(reason);
+}
+
+function noSum(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "暂时无法汇总各进程的指标，请稍后重试 (the numbers of all workers can't be had just now; try again later)",
+  );
 }
 
 function tell(message: FromWorker): void {

@@ -10,8 +10,8 @@ const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
 /** A worker that lived so long was healthy; its next end is a new story. */
 const HEALTHY_MS = 30_000;
-/** How long the others have to tell their numbers when one of them is asked for the sum. */
-const SNAPSHOTS_MS = 500;
+/** How long the others have to tell their numbers when one of them is asked for the sum; Prometheus waits ten seconds. */
+const SNAPSHOTS_MS = 2000;
 
 /** What the supervisor runs. */
 export interface SupervisorOptions {
@@ -43,6 +43,8 @@ interface Worker {
   readonly process: Bun.Subprocess;
   readonly startedAt: number;
   isReady: boolean;
+  /** The latest that it told. */
+  snapshot?: Snapshot;
 }
 
 class WorkerPool {
@@ -50,7 +52,7 @@ class WorkerPool {
   readonly #port: number;
   readonly #workers = new Map<number, Worker>();
   readonly #failures = new Map<number, number>();
-  readonly #collections = new Map<number, { left: Set<number>; snapshots: Snapshot[]; finish: () => void }>();
+  readonly #collections = new Map<number, { left: Set<number>; finish: () => void }>();
   #nextCollection = 1;
   #isStopping = false;
 
@@ -108,28 +110,33 @@ class WorkerPool {
   #receive(index: number, message: FromWorker): void {
     const worker = this.#workers.get(index);
     if (message.type === "ready" && worker) worker.isReady = true;
+    if (worker && "snapshot" in message) worker.snapshot = message.snapshot;
     if (message.type === "collect") this.#collect(index, message.id);
     if (message.type === "snapshot") {
       const collection = this.#collections.get(message.id);
-      if (!collection?.left.delete(index)) return;
-      collection.snapshots.push(message.snapshot);
-      if (collection.left.size === 0) collection.finish();
+      if (collection?.left.delete(index) && collection.left.size === 0) collection.finish();
     }
   }
 
-  /** Asks every worker for its numbers and sends what came in time to the one that wants the sum. */
+  /**
+   * Asks the other workers for their numbers, and sends everybody's to the one that wants the sum.
+   *
+   * Of one that does not answer in time the latest that it told counts: without it counters would go down, which
+   * Prometheus takes for a restart.
+   */
   #collect(asker: number, askersId: number): void {
     const id = this.#nextCollection++;
-    const asked = [...this.#workers].filter(([, worker]) => worker.isReady);
+    const asked = [...this.#workers].filter(([index, worker]) => worker.isReady && index !== asker);
     const finish = () => {
       clearTimeout(timer);
-      const collection = this.#collections.get(id);
       this.#collections.delete(id);
-      this.#send(asker, { type: "snapshots", id: askersId, snapshots: collection?.snapshots ?? [] });
+      const snapshots = [...this.#workers.values()].flatMap(({ snapshot }) => snapshot ?? []);
+      this.#send(asker, { type: "snapshots", id: askersId, snapshots });
     };
     const timer = setTimeout(finish, SNAPSHOTS_MS);
-    this.#collections.set(id, { left: new Set(asked.map(([index]) => index)), snapshots: [], finish });
+    this.#collections.set(id, { left: new Set(asked.map(([index]) => index)), finish });
     for (const [index] of asked) this.#send(index, { type: "snapshot", id });
+    if (asked.length === 0) finish();
   }
 
   #send(index: number, message: ToWorker): void {
@@ -146,8 +153,8 @@ function ownCommand(): string[] {
 export type FromWorker =
   /** It listens. */
   | { readonly type: "ready" }
-  /** It wants the numbers of all workers; the answer repeats `id`. */
-  | { readonly type: "collect"; readonly id: number }
+  /** It tells its own numbers and wants those of all workers; the answer repeats `id`. */
+  | { readonly type: "collect"; readonly id: number; readonly snapshot: Snapshot }
   /** Its own numbers, for the collection `id`. */
   | { readonly type: "snapshot"; readonly id: number; readonly snapshot: Snapshot };
 
@@ -155,5 +162,5 @@ export type FromWorker =
 export type ToWorker =
   /** Asks for its numbers. */
   | { readonly type: "snapshot"; readonly id: number }
-  /** The numbers of all workers that answered in time. */
+  /** The numbers of all workers. */
   | { readonly type: "snapshots"; readonly id: number; readonly snapshots: readonly Snapshot[] };

@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Gate } from "../../src/sandbox/fault.ts";
-import { parseExposition } from "../ops/prometheus-text.ts";
+import { type Exposition, parseExposition } from "../ops/prometheus-text.ts";
 import { Connection } from "../support/connection.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 import { isRunning, socketsOf } from "../support/worker-processes.ts";
@@ -209,11 +209,7 @@ test("the metrics of any worker are the sum over all", async () => {
   await at.tokens(300);
   for (let n = 0; n < 12; n++) {
     const { series } = parseExposition(await (await fetch(`${at.url}/metrics`, { keepalive: false })).text());
-    const requests = series.filter(
-      ({ name, labels }) =>
-        name === "accesstoken_requests_total" && labels["route"] === "/AccessToken/getXcx",
-    );
-    expect(requests.reduce((sum, { value }) => sum + value, 0)).toBe(300);
+    expect(tokensServed(series)).toBe(300);
     const calls = series.filter(({ name }) => name === "accesstoken_upstream_calls_total");
     expect(calls.reduce((sum, { value }) => sum + value, 0)).toBe(1);
     const workers = series.filter(({ name }) => name === "accesstoken_resident_memory_bytes");
@@ -221,6 +217,35 @@ test("the metrics of any worker are the sum over all", async () => {
     expect(workers).toHaveLength(4);
   }
 });
+
+test("no counter goes down while a worker does not answer", async () => {
+  await using at = await setup({ workers: 2 });
+  await at.tokens(100);
+  const served = async () => {
+    for (;;) {
+      // A connection may be given to the worker that is stopped.
+      const signal = AbortSignal.timeout(4000);
+      const answer = await fetch(`${at.url}/metrics`, { keepalive: false, signal }).catch(() => undefined);
+      if (answer) return tokensServed(parseExposition(await answer.text()).series);
+    }
+  };
+  await Harness.until(async () => (await served()) === 100);
+  for (const { pid } of at.processes.running()) {
+    await at.pause(pid);
+    const meanwhile = await served();
+    process.kill(pid, "SIGCONT");
+    expect(meanwhile).toBe(100);
+  }
+});
+
+function tokensServed(series: Exposition["series"]): number {
+  return series
+    .filter(
+      ({ name, labels }) =>
+        name === "accesstoken_requests_total" && labels["route"] === "/AccessToken/getXcx",
+    )
+    .reduce((sum, { value }) => sum + value, 0);
+}
 
 async function waiters(url: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`, { keepalive: false })).text();
