@@ -32,7 +32,7 @@ function check({ upstreamCalls, failures, tokens }: StormRound, round: number): 
 }
 
 async function control(): Promise<Outcome> {
-  const good: StormRound = { upstreamCalls: 1, failures: [], tokens: ["token"] };
+  const good: StormRound = { upstreamCalls: 1, failures: [], tokens: ["token"], wasTooSlow: false };
   const caught = [
     await mustFail("a second upstream call", () => check({ ...good, upstreamCalls: 2 }, 0)),
     await mustFail("a second token", () => check({ ...good, tokens: ["token", "another"] }, 0)),
