@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
 import { Harness } from "../support/harness.ts";
+import { PostgresEngine } from "../../src/store/postgres/postgres-engine.ts";
 import { PostgresFolder } from "../support/postgres-folder.ts";
 import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
 import { failureOf } from "../support/refusals.ts";
@@ -104,4 +105,19 @@ test("a standby is refused with the reason, and a primary that becomes one is no
   );
   await Harness.until(async () => (await store.probe())[0]?.message.includes("standby") ?? false);
   server.stop();
+});
+
+test("a start waits its turn while another process keeps the database busy for longer than a write may wait", async () => {
+  using folder = await PostgresFolder.create();
+  const engine = new PostgresEngine({ url: folder.url, password: undefined });
+  const opened = await engine.transaction(async (sql) => {
+    const opening = folder.open({ clock: systemClock, waitMs: 20_000 });
+    // Every attempt waits for a second, and three of them are a write's patience; the server bears 5 s of silence.
+    await Bun.sleep(2000);
+    await sql.query("SELECT 1", []);
+    await Bun.sleep(2000);
+    return { opening };
+  });
+  expect(await (await opened.opening).probe()).toEqual([]);
+  engine.close();
 });

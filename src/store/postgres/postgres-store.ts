@@ -24,6 +24,8 @@ import { type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
 
 /** How often a server that can't be reached is tried again at a start, in milliseconds. */
 const RETRY_MS = 500;
+/** For how long a start waits, in milliseconds. */
+const MAX_WAIT_MS = 30_000;
 /** How long a readiness check may take, in milliseconds. */
 const MAX_PROBE_MS = 1500;
 
@@ -67,15 +69,14 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   };
   try {
     await reach(engine, options);
-    const isNew = await migrate(engine, clock.now());
+    const isNew = await patiently(options, () => migrate(engine, clock.now()));
     await changes.catchUp();
     const sql = new SqlDatabase(engine);
     const keyring = await unlock(sql, options, isNew);
     if (isNew) options.onDatabaseCreated?.();
     changes.start();
-    const { stores, auditStore, stop } = await openSqlStores(
-      { sql, keyring, changes, clock, keepsNul: false },
-      options,
+    const { stores, auditStore, stop } = await patiently(options, () =>
+      openSqlStores({ sql, keyring, changes, clock, keepsNul: false }, options),
     );
     return {
       ...stores,
@@ -98,7 +99,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 /** Waits until the server answers, and looks whether it can be written. */
 async function reach(
   engine: PostgresEngine,
-  { clock, address, waitMs = 30_000 }: PostgresStoreOptions,
+  { clock, address, waitMs = MAX_WAIT_MS }: PostgresStoreOptions,
 ): Promise<void> {
   const since = clock.monotonic();
   for (;;) {
@@ -115,6 +116,24 @@ async function reach(
   }
 }
 
+/** Does a step of a start again while the database is busy, as with the start of many others. */
+async function patiently<T>(
+  { clock, waitMs = MAX_WAIT_MS }: Pick<PostgresStoreOptions, "clock" | "waitMs">,
+  work: () => Promise<T>,
+): Promise<T> {
+  const since = clock.monotonic();
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const isBusy =
+        sqlFailureOf(error)?.isBusy ?? (error instanceof ServiceError && error.code === "unavailable");
+      if (!isBusy || clock.monotonic() - since >= waitMs) throw error;
+      await clock.sleep(RETRY_MS);
+    }
+  }
+}
+
 async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: boolean): Promise<Keyring> {
   const table = new SqlKeyTable(sql);
   const rows = await table.rows();
@@ -125,10 +144,12 @@ async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: bo
   if (row && !key.matches(row.proof)) throw damagedProof(options);
   const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
   const keyring = new Keyring({ table, key, readKey });
-  await sql.transact(async (queries, own) => {
-    await proveKey(queries, keyring, options, options.clock.now());
-    if (given && isNew) await own.query("UPDATE settings SET value = 'off' WHERE name = 'anonymous'", []);
-  });
+  await patiently(options, () =>
+    sql.transact(async (queries, own) => {
+      await proveKey(queries, keyring, options, options.clock.now());
+      if (given && isNew) await own.query("UPDATE settings SET value = 'off' WHERE name = 'anonymous'", []);
+    }),
+  );
   if (!options.masterKey) removeTempFiles(options.masterKeyFile);
   return keyring;
 }
