@@ -75,6 +75,22 @@ export const FAILED_RESULTS = [
 ] as const;
 export type FailedResult = (typeof FAILED_RESULTS)[number];
 
+/** What is asked of the store. */
+export type StoreOperation = "read" | "write" | "poll";
+
+/** Why the store did not do it. */
+export const STORE_FAILURES = [
+  /** The database can't be reached. */
+  "away",
+  /** It did not answer in time. */
+  "deadline",
+  /** It was busy with others' writes. */
+  "busy",
+  /** It refused for good, as for a full disk. */
+  "refused",
+] as const;
+export type StoreFailure = (typeof STORE_FAILURES)[number];
+
 /** The service listens. */
 export interface StartedEvent {
   readonly type: "service.started";
@@ -184,6 +200,17 @@ export type ServiceEvent =
     }
   /** A call came with an app's token that WeChat had rejected before it expired. `app`: the public name. */
   | { readonly type: "rejected_token.used"; readonly app: string }
+  /** A query of the store has ended, and why not well. `poll`: a look at what other machines have changed. */
+  | {
+      readonly type: "store.queried";
+      readonly operation: StoreOperation;
+      readonly durationMs: number;
+      readonly failure?: StoreFailure | undefined;
+    }
+  /** A change of another machine became known here, so long after it was made. */
+  | { readonly type: "change.seen"; readonly delayMs: number }
+  /** This machine's clock is off from the database's by more than 30 s. `offsetMs`: how far the database's is ahead. */
+  | { readonly type: "clock.skewed"; readonly offsetMs: number }
   /** Users' tokens had to be forgotten before their end, because there are too many. */
   | { readonly type: "user_tokens.evicted"; readonly count: number }
   | {

@@ -58,6 +58,9 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
     level: "debug",
     fields: ["client", "app", "family", "outcome", "healing", "durationMs"],
   },
+  "store.queried": { level: "debug", fields: ["operation", "durationMs", "failure"] },
+  "change.seen": { level: "debug", fields: ["delayMs"] },
+  "clock.skewed": { level: "warn", fields: ["offsetMs"] },
   "user_tokens.evicted": { level: "warn", fields: ["count"] },
   "rejected_token.used": { level: "debug", fields: ["app"] },
   "request.handled": {

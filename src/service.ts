@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { AppDirectory } from "./apps/app-directory.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
@@ -42,9 +43,11 @@ import { Login } from "./login/login.ts";
 import { UserTokens } from "./login/user-tokens.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import { MAX_APPS, type Snapshot } from "./ops/metrics.ts";
+import { Nodes } from "./ops/nodes.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
+import type { Queried } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { ClusterClock } from "./store/postgres/cluster-clock.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
@@ -132,9 +135,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
  */
 export async function build(config: Config, options: ServiceOptions = {}): Promise<ServiceParts> {
   const { events = new EventBus(), upstreamMs } = options;
-  const { clock, cluster } = clockOf(config, options);
+  const { clock, measure, offsetMs } = clockOf(config, options);
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
-  const store = await openStore(config, clock, { ...options, events }, cluster);
+  const store = await openStore(config, clock, { ...options, events }, measure);
   const { databasePath, masterKeyFile, postgres } = config;
   const secrets = [...(databasePath ? [databasePath] : (postgres?.passwordFiles ?? [])), masterKeyFile];
   if (config.connectProxy) secrets.push(join(config.connectProxy.folder, "server.key"));
@@ -160,6 +163,17 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       directory.has(platform, appId),
     );
     const { sharesPort = false, workers = 1 } = options;
+    const nodes = new Nodes({
+      store: store.nodes,
+      id: crypto.randomUUID(),
+      host: hostname(),
+      pid: process.pid,
+      version: VERSION,
+      offsetMs,
+      workers,
+      clock,
+      events,
+    });
     const audit = new AuditTrail(store.audit, clock, events, config.auditRetentionDays);
     const readiness = new Readiness(
       async () => [...(await store.probe()), ...faultsOfAccess(await clients.unreadableMs())],
@@ -170,6 +184,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       version: VERSION,
       appCount: () => directory.size,
       listApps: () => directory.list({ limit: MAX_APPS }),
+      cluster: () => ({ nodes: nodes.count, offsetMs: offsetMs(), isListening: store.isListening() }),
       clock,
       listLives: () => store.listLives(),
       listBlocked: async () =>
@@ -261,9 +276,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       anonymous: config.anonymous,
       anonymousPerSecond: config.anonymousRateLimit,
-      get workers() {
-        return Math.max(workers, store.countNodes());
-      },
+      processes: () => nodes.count,
     });
     const introspector = new TokenIntrospector({
       virtualTokens,
@@ -281,7 +294,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       environment: config,
       audit,
       auditStore: store.audit,
-      listNodes: () => store.listNodes(),
+      listNodes: () => nodes.list(),
       directory,
       administration,
       clients,
@@ -324,7 +337,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const times = options.forwardTimes ?? {};
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, addresses, times });
     const resolver = new TokenResolver(access, introspector, events);
-    const concurrency = new Concurrency(workers, options.turnMs);
+    const concurrency = new Concurrency(() => nodes.count, options.turnMs);
     const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });
     const wechat = new WechatFace({
       access,
@@ -370,8 +383,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       renewal,
       background: [
-        { start: () => store.join(), stop: () => undefined },
-        ...[calls, audit, metrics, clients, administration, userTokens],
+        ...[nodes, calls, audit, metrics, clients, administration, userTokens],
         ...(connectProxy ? [connectProxy] : []),
       ],
       routes: [...elysia.routes, ...wechat.routes],
@@ -437,15 +449,15 @@ function outdatedVersion(): ServiceError {
 
 /** The clock that everything goes by: the database's, where processes of other machines share it. */
 function clockOf(config: Config, { clock = systemClock }: Pick<ServiceOptions, "clock">) {
-  if (!config.postgres) return { clock };
+  if (!config.postgres) return { clock, offsetMs: () => 0 };
   const cluster = new ClusterClock(clock);
-  return { clock: cluster, cluster };
+  return {
+    clock: cluster,
+    measure: (now: number, askedAt: number) => cluster.measure(now, askedAt),
+    offsetMs: () => cluster.offsetMs,
+  };
 }
 
-/** Beyond it, a machine's clock is worth a warning. */
-const MAX_CLOCK_OFFSET_MS = 30_000;
-const CLOCK_IS_OFF =
-  "本机时钟与数据库相差超过30秒，以数据库的为准；请检查对时服务 (this machine's clock is more than 30 s off the database's, which counts; check its time service)";
 const NO_NOTIFICATIONS =
   "DATABASE_URL: 收不到PostgreSQL的通知（事务模式的连接池？），改为每250毫秒查询一次；请设置DATABASE_LISTEN_URL直连 (notifications of PostgreSQL don't arrive, as behind a pooler in transaction mode: changes are looked for every 250 ms; name a direct way in DATABASE_LISTEN_URL)";
 
@@ -457,7 +469,7 @@ async function openStore(
     onKeyCreated,
     newDatabase = false,
   }: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
-  cluster?: ClusterClock,
+  onTime?: (databaseNow: number, askedAt: number) => void,
 ): Promise<Store> {
   const { databasePath: path, postgres, masterKey, masterKeyFile } = config;
   const shared = {
@@ -466,6 +478,7 @@ async function openStore(
     clock,
     onKeyCreated: (keyPath: string) => onKeyCreated?.(keyPath),
     onOutdated: () => events?.emit({ type: "service.outdated" }),
+    onQueried: (queried: Queried) => events?.emit({ type: "store.queried", ...queried }),
     onDamaged: (name: CredentialName) => events?.emit({ type: "store.damaged", key: credentialKey(name) }),
     onDamagedApp: (key: string) => events?.emit({ type: "store.damaged", key }),
     onDamagedRow: (key: string) => events?.emit({ type: "store.damaged", key }),
@@ -475,20 +488,11 @@ async function openStore(
   if (postgres) {
     // Loaded by whoever uses it.
     const { openPostgresStore } = await import("./store/postgres/postgres-store.ts");
-    let isWarned = false;
-    const warnOfClock = (offsetMs: number) => {
-      if (!isWarned && Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS)
-        events?.emit({ type: "config.warning", message: CLOCK_IS_OFF });
-      isWarned ||= Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS;
-    };
     return openPostgresStore({
       ...shared,
       ...postgres,
-      onTime: (now, askedAt) => {
-        cluster?.measure(now, askedAt);
-        warnOfClock(cluster?.offsetMs ?? 0);
-      },
-      offsetMs: () => cluster?.offsetMs ?? 0,
+      ...(onTime ? { onTime } : {}),
+      onSeen: (delayMs) => events?.emit({ type: "change.seen", delayMs }),
       onUnheard: () => events?.emit({ type: "config.warning", message: NO_NOTIFICATIONS }),
       onDatabaseCreated: () => events?.emit({ type: "database.created", path: "PostgreSQL" }),
     });

@@ -47,12 +47,6 @@ CREATE TABLE "audit_entries" (
 	"hash" text COLLATE "C" NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "budgets" (
-	"name" text COLLATE "C" PRIMARY KEY NOT NULL,
-	"count" bigint NOT NULL,
-	"last_at" bigint NOT NULL
-);
---> statement-breakpoint
 CREATE TABLE "usage" (
 	"platform" text COLLATE "C" NOT NULL,
 	"app_id" text COLLATE "C" NOT NULL,
@@ -144,7 +138,9 @@ CREATE TABLE "login_answers" (
 CREATE TABLE "nodes" (
 	"id" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"host" text COLLATE "C" NOT NULL,
+	"pid" bigint NOT NULL,
 	"version" text COLLATE "C" NOT NULL,
+	"key_ids" text COLLATE "C" NOT NULL,
 	"started_at" bigint NOT NULL,
 	"seen_at" bigint NOT NULL,
 	"offset_ms" bigint NOT NULL,
@@ -172,7 +168,8 @@ CREATE TABLE "rejected_tokens" (
 --> statement-breakpoint
 CREATE TABLE "revisions" (
 	"name" text COLLATE "C" PRIMARY KEY NOT NULL,
-	"number" bigint NOT NULL
+	"number" bigint NOT NULL,
+	"raised_at" bigint
 );
 --> statement-breakpoint
 CREATE TABLE "settings" (
@@ -214,4 +211,11 @@ BEGIN
 	RETURN NULL;
 END $$;--> statement-breakpoint
 CREATE TRIGGER "revisions_tell_of_change" AFTER INSERT OR UPDATE ON "revisions" FOR EACH ROW
-	WHEN (NEW."name" IN ('apps', 'clients', 'credentials', 'keys')) EXECUTE FUNCTION "tell_of_change"();
+	WHEN (NEW."name" IN ('apps', 'clients', 'credentials', 'keys')) EXECUTE FUNCTION "tell_of_change"();--> statement-breakpoint
+CREATE FUNCTION "note_time_of_change"() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NEW."raised_at" := extract(epoch FROM clock_timestamp()) * 1000;
+	RETURN NEW;
+END $$;--> statement-breakpoint
+CREATE TRIGGER "revisions_note_time_of_change" BEFORE UPDATE ON "revisions" FOR EACH ROW
+	EXECUTE FUNCTION "note_time_of_change"();

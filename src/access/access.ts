@@ -74,7 +74,7 @@ export interface AccessOptions {
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousPerSecond: number;
   /** Among how many processes each limit is divided. */
-  readonly workers: number;
+  readonly processes: () => number;
 }
 
 /**

@@ -71,8 +71,8 @@ export interface CallerLimitParts {
   readonly clock: Clock;
   /** Requests a second of one address without a key; 0 for no limit. */
   readonly anonymousPerSecond: number;
-  /** Among how many processes each limit is divided. */
-  readonly workers: number;
+  /** Among how many processes each limit is divided; it may change. */
+  readonly processes: () => number;
 }
 
 /** How often callers may ask. Each method counts one request and gives the milliseconds to wait: 0 for none. */
@@ -112,8 +112,8 @@ export class CallerLimits {
   }
 
   #share(perSecond: number, burst: number): BucketSize {
-    const { workers } = this.#parts;
-    return { perSecond: perSecond / workers, burst: Math.max(1, burst / workers) };
+    const processes = this.#parts.processes();
+    return { perSecond: perSecond / processes, burst: Math.max(1, burst / processes) };
   }
 }
 
@@ -144,7 +144,7 @@ export interface CountedCall {
  * none under way takes no memory.
  */
 export class Concurrency {
-  readonly #workers: number;
+  readonly #processes: () => number;
   readonly #waitMs: Readonly<Record<Kind, number>>;
   /** By client, of those that have a limit of their own. */
   readonly #underWay = new Map<string, number>();
@@ -155,11 +155,11 @@ export class Concurrency {
   #held = 0;
 
   /**
-   * Each limit is divided among `workers` processes, and each of them lets through at least one call at once. `waitMs`
+   * Each limit is divided among `processes` processes, and each of them lets through at least one call at once. `waitMs`
    * overrides how long a call waits under the default limit: 10 s, and an upload 2 min.
    */
-  constructor(workers: number, waitMs: Readonly<Record<Kind, number>> = WAIT_MS) {
-    this.#workers = workers;
+  constructor(processes: () => number, waitMs: Readonly<Record<Kind, number>> = WAIT_MS) {
+    this.#processes = processes;
     this.#waitMs = waitMs;
   }
 
@@ -243,7 +243,7 @@ export class Concurrency {
   }
 
   #share(limit: number): number {
-    return Math.max(1, Math.floor(limit / this.#workers));
+    return Math.max(1, Math.floor(limit / this.#processes()));
   }
 }
 

@@ -3,31 +3,43 @@ import { Elysia } from "elysia";
 import { callOf } from "./face.ts";
 import { answersOf } from "./v1-apps-schema.ts";
 import type { Access } from "../access/access.ts";
-import type { Node } from "../ops/node.ts";
-import { VERSION } from "../version.ts";
+import { isLive, type Node } from "../ops/nodes.ts";
 
-/** What the routes of `/v1/nodes` work with. */
+/** What the route of `/v1/nodes` works with. */
 export interface NodeRouteParts {
   readonly access: Access;
-  /** The processes that serve from a database of several machines; none of a file. */
+  /** Every process that was there in the last day. */
   readonly listNodes: () => Promise<readonly Node[]>;
 }
 
-/** Processes as they are shown. */
+const instant = Type.Integer({
+  description: "Epoch milliseconds, by the database's clock. 毫秒时间戳，以数据库时钟为准。",
+});
+
+/** The processes as they are shown. */
 export const nodesData = Type.Object({
   nodes: Type.Array(
     Type.Object({
-      host: Type.String({ description: "The machine's name. 机器名。" }),
+      node: Type.String({ description: "Another at each start. 每次启动都不同。" }),
+      host: Type.String({ description: "The machine's name. 主机名。" }),
+      pid: Type.Integer(),
       version: Type.String(),
-      started_at: Type.Integer({ description: "Epoch milliseconds. 毫秒时间戳。" }),
-      seen_at: Type.Integer({ description: "When it was heard of last. 最近一次报到的时间。" }),
-      clock_offset: Type.Number({
+      state: Type.Union([Type.Literal("live"), Type.Literal("gone")], {
         description:
-          "Seconds by which the database's clock is ahead of its own; the database's counts. 数据库时钟比该机器快多少秒；以数据库的为准。",
+          "`gone`: not seen for 10 s, and not stopped in an orderly way; shown for a day. 超过10秒没有心跳且未正常停止，保留显示一天。",
+      }),
+      started_at: instant,
+      seen_at: instant,
+      clock_offset_ms: Type.Integer({
+        description:
+          "By how much the database's clock is ahead of the machine's. 数据库时钟比本机快多少毫秒。",
       }),
       changes: Type.Union([Type.Literal("listening"), Type.Literal("polling")], {
         description:
-          "Whether it hears of changes by notifications, or has to look for them. 靠通知得知变更，还是只能轮询。",
+          "How it learns of others' changes: by PostgreSQL's notifications, or by looking. 如何获知其他进程的更改：PostgreSQL通知，或轮询。",
+      }),
+      key_ids: Type.Array(Type.String(), {
+        description: "The ids of the master keys that it has. 持有的主密钥的ID。",
       }),
     }),
   ),
@@ -36,32 +48,47 @@ export const nodesData = Type.Object({
 const EXAMPLE = {
   nodes: [
     {
-      ...{ host: "a", version: VERSION, started_at: 1_795_320_000_000, seen_at: 1_795_323_600_000 },
-      ...{ clock_offset: -0.012, changes: "listening" as const },
+      node: "0c5f5b4e-7f0d-4b5a-9c1e-2f8a6d3b9e10",
+      host: "token-a",
+      pid: 812,
+      version: "0.1.0",
+      state: "live",
+      started_at: 1_795_320_000_000,
+      seen_at: 1_795_323_600_000,
+      clock_offset_ms: 4,
+      changes: "listening",
+      key_ids: ["3f9c0a71"],
     },
   ],
-};
+} as const;
 
-/** `/v1/nodes`: who serves from this database; for administrators. */
+/** `/v1/nodes`: the processes that share the database; for administrators. */
 export function nodeRoutes({ access, listNodes }: NodeRouteParts) {
   return new Elysia({ prefix: "/v1/nodes" })
     .derive(({ request }) => ({ actor: access.admin(callOf(request)) }))
-    .get(
-      "",
-      async (): Promise<typeof nodesData.static> => ({
-        nodes: (await listNodes()).map(({ host, version, startedAt, seenAt, offsetMs, isListening }) => ({
-          ...{ host, version, started_at: startedAt, seen_at: seenAt, clock_offset: offsetMs / 1000 },
-          changes: isListening ? "listening" : "polling",
-        })),
-      }),
-      {
-        detail: {
-          summary: "The processes on this PostgreSQL · 共用该PostgreSQL的进程",
-          description:
-            "For administrators. Those that were heard of in the last eight seconds; none with SQLite. 仅限管理员。最近八秒内报到过的进程；使用SQLite时为空。",
-          tags: ["clients"],
-          responses: answersOf("The processes. 各进程。", nodesData, EXAMPLE),
-        },
+    .get("", async () => ({ nodes: (await listNodes()).map(shown) }), {
+      detail: {
+        summary: "The processes of all machines · 查看所有机器上的进程",
+        description:
+          "For administrators. On SQLite the process that answers, alone. 仅限管理员。使用SQLite时只列出应答的进程本身。",
+        tags: ["Service"],
+        responses: answersOf("The processes. 进程列表。", nodesData, EXAMPLE),
       },
-    );
+    });
+}
+
+function shown(node: Node): (typeof nodesData.static)["nodes"][number] {
+  const { id, host, pid, version, startedAt, seenAt, offsetMs, isListening, keyIds } = node;
+  return {
+    node: id,
+    host,
+    pid,
+    version,
+    state: isLive(node) ? "live" : "gone",
+    started_at: startedAt,
+    seen_at: seenAt,
+    clock_offset_ms: offsetMs,
+    changes: isListening ? "listening" : "polling",
+    key_ids: [...keyIds],
+  };
 }

@@ -139,7 +139,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new M
   ["cors", async () => (await import("./setting-commands.ts")).CORS_COMMANDS],
   ["token", async () => (await import("./token.ts")).TOKEN_COMMANDS],
   ["audit", async () => (await import("./audit-commands.ts")).AUDIT_COMMANDS],
-  ["nodes", async () => (await import("./node-commands.ts")).NODE_COMMANDS],
+  ["nodes", async () => (await import("./nodes.ts")).NODE_COMMANDS],
   ["master-key", async () => (await import("./master-key.ts")).MASTER_KEY_COMMANDS],
   ["store", async () => (await import("./store-commands.ts")).STORE_COMMANDS],
 ]);

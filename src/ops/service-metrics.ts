@@ -8,6 +8,7 @@ import {
   FAILED_RESULTS,
   type RequestResult,
   type ServiceEvent,
+  STORE_FAILURES,
   type UpstreamCall,
 } from "../events.ts";
 import type { StandingLife } from "../credentials/credential-store.ts";
@@ -24,6 +25,8 @@ import {
 } from "./metrics.ts";
 
 const REQUEST_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const STORE_BOUNDS = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+const CHANGE_BOUNDS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 1.2, 2.5, 5, 10];
 const UPSTREAM_BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 8];
 
 /** What the metrics need beside the events. */
@@ -38,6 +41,14 @@ export interface ServiceMetricsParts extends GatewayMetricsParts {
   readonly listBlocked: () => Promise<
     readonly { readonly app: string; readonly class: UpstreamErrorClass }[]
   >;
+  /** How many processes share the database, and how this one is tied to them. Called at each snapshot. */
+  readonly cluster: () => {
+    readonly nodes: number;
+    /** By how much the database's clock is ahead of this machine's. */
+    readonly offsetMs: number;
+    /** Whether notifications of changes arrive; undefined where there are none. */
+    readonly isListening: boolean | undefined;
+  };
   /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
   readonly isConfigured: (slot: SlotName) => boolean;
 }
@@ -59,6 +70,9 @@ export class ServiceMetrics {
   readonly #expiry: Gauge;
   readonly #blocked: Gauge;
   readonly #requests: Counter;
+  readonly #nodes: Gauge;
+  readonly #offsetSeconds: Gauge;
+  readonly #listenUp: Gauge;
   readonly #lagSeconds: Gauge;
   readonly #residentBytes: Gauge;
   readonly #gateway: GatewayMetrics;
@@ -88,6 +102,21 @@ export class ServiceMetrics {
       help: "Apps that WeChat or WeCom refuses for now, by class of errcode; GET /v1/apps says which.",
       labelNames: ["class"],
       merge: "max",
+    });
+    this.#nodes = this.#registry.gauge({
+      name: "accesstoken_nodes",
+      help: "Processes that share the database and were seen in the last 10 s, this one included.",
+      merge: "max",
+    });
+    this.#offsetSeconds = this.#registry.gauge({
+      name: "accesstoken_store_clock_offset_seconds",
+      help: "By how much the clock of PostgreSQL is ahead of this machine's.",
+      merge: "worker",
+    });
+    this.#listenUp = this.#registry.gauge({
+      name: "accesstoken_listen_up",
+      help: "1 while notifications of PostgreSQL arrive, 0 while changes are looked for every 250 ms.",
+      merge: "worker",
     });
     this.#lagSeconds = this.#registry.gauge({
       name: "accesstoken_event_loop_lag_seconds",
@@ -135,9 +164,18 @@ export class ServiceMetrics {
     await this.#readExpiries();
     await this.#readBlocked();
     this.#gateway.showApps();
+    this.#readCluster();
     this.#lagSeconds.set(this.#lag.worstSeconds());
     this.#residentBytes.set(process.memoryUsage.rss());
     return this.#registry.snapshot(this.#parts.worker);
+  }
+
+  #readCluster(): void {
+    const { nodes, offsetMs, isListening } = this.#parts.cluster();
+    this.#nodes.set(nodes);
+    if (isListening === undefined) return;
+    this.#offsetSeconds.set(offsetMs / 1000);
+    this.#listenUp.set(isListening ? 1 : 0);
   }
 
   async #readBlocked(): Promise<void> {
@@ -228,6 +266,23 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
     labelNames: call,
     bounds: UPSTREAM_BOUNDS,
   });
+  const storeSeconds = registry.histogram({
+    name: "accesstoken_store_duration_seconds",
+    help: "Time that queries of the database took, transactions that write as a whole.",
+    labelNames: ["operation"],
+    bounds: STORE_BOUNDS,
+  });
+  for (const operation of ["read", "write"] as const) storeSeconds.series(operation);
+  const storeErrors = counter("store_errors", "Queries that the database failed, by what was in the way.", {
+    labelNames: ["code"],
+  });
+  for (const code of STORE_FAILURES) storeErrors.series(code);
+  const changeSeconds = registry.histogram({
+    name: "accesstoken_change_delay_seconds",
+    help: "Time from a change on another machine until this process knew of it.",
+    bounds: CHANGE_BOUNDS,
+  });
+  changeSeconds.series();
   const gauge = (name: string, help: string) => {
     const made = registry.gauge({ name: `accesstoken_${name}`, help, merge: "add" });
     made.set(0);
@@ -289,6 +344,11 @@ function createHandlers(registry: MetricRegistry, requests: Counter): Handlers {
     "credential.fenced": () => fenced.increase(),
     "credential.lease_waited": () => leaseWaits.increase(),
     "user_tokens.evicted": ({ count }) => void (evicted.series().value += count),
+    "store.queried": ({ operation, durationMs, failure }) => {
+      storeSeconds.observe(durationMs / 1000, operation);
+      if (failure) storeErrors.increase(failure);
+    },
+    "change.seen": ({ delayMs }) => changeSeconds.observe(delayMs / 1000),
     "access.denied": ({ code }) => denials.increase(String(code)),
     "audit.failed": () => auditFailures.increase(),
     "credential.revoked_early": () => revokedEarly.increase(),

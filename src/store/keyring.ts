@@ -168,6 +168,11 @@ export class Keyring {
     return this.#parts.key;
   }
 
+  /** The ids of the keys that this process has. */
+  get keyIds(): readonly string[] {
+    return [...this.#keys.keys()];
+  }
+
   /** The key under which is sealed; undefined when this process does not have it. */
   get current(): SealingKey | undefined {
     return this.#current;

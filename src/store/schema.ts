@@ -130,13 +130,6 @@ export const pacing = sqliteTable(
   (table) => [index("pacing_until").on(table.until)],
 );
 
-/** What a process of the version before counts in while it still runs on this schema; no code of ours does. Drop it with the next one. */
-export const budgets = sqliteTable("budgets", {
-  name: text().primaryKey(),
-  count: integer().notNull(),
-  lastAt: integer("last_at").notNull(),
-});
-
 /** How often each endpoint was called for an app on a day. */
 export const callCounts = sqliteTable(
   "usage",
@@ -264,6 +257,8 @@ export const settings = sqliteTable("settings", {
 export const revisions = sqliteTable("revisions", {
   name: text().primaryKey(),
   number: integer().notNull(),
+  /** When it was raised, by the database's clock; of PostgreSQL alone, whose trigger sets it. */
+  raisedAt: integer("raised_at"),
 });
 
 /** Who did what, each entry chained to the one before. */
@@ -328,4 +323,23 @@ export const dueWork = sqliteTable("due_work", {
   name: text().primaryKey(),
   /** Epoch milliseconds. */
   dueAt: integer("due_at").notNull(),
+});
+
+/** The processes that serve, of every machine. On SQLite, which is of one machine, nobody writes it. */
+export const nodes = sqliteTable("nodes", {
+  /** Another at each start. */
+  id: text().primaryKey(),
+  /** Its machine's name, and its number there. */
+  host: text().notNull(),
+  pid: integer().notNull(),
+  version: text().notNull(),
+  /** The ids of the master keys that it has, comma-separated. */
+  keyIds: text("key_ids").notNull(),
+  startedAt: integer("started_at").notNull(),
+  /** Its last heartbeat, by the database's clock. */
+  seenAt: integer("seen_at").notNull(),
+  /** By how much the database's clock is ahead of its own. */
+  offsetMs: integer("offset_ms").notNull(),
+  /** Whether notifications of changes reach it. */
+  isListening: integer("is_listening", { mode: "boolean" }).notNull(),
 });

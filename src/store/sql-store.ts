@@ -45,7 +45,7 @@ export interface OpenSql extends Pick<AuditChainParts, "remembered" | "keepsNul"
 
 /** The stores over an open database, and what only the engine's own store goes on to use. */
 export interface SqlStores {
-  readonly stores: Omit<Store, "join" | "countNodes" | "listNodes" | "awayMs" | "probe" | "close">;
+  readonly stores: Omit<Store, "nodes" | "awayMs" | "isListening" | "probe" | "close">;
   readonly auditStore: SqlAuditStore;
   /** Ends what runs in the background. */
   readonly stop: () => void;

@@ -1,5 +1,7 @@
 import { drizzle, type SqliteRemoteDatabase } from "drizzle-orm/sqlite-proxy";
+import { systemClock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
+import type { ServiceEvent, StoreOperation } from "../events.ts";
 
 /** Runs statements of one engine, `?` standing for each parameter. */
 export interface Sql {
@@ -66,13 +68,21 @@ export function sqlFailureOf(error: unknown): SqlFailure | undefined {
 /** Drizzle's queries over one engine or one transaction of it. */
 export type Queries = Pick<SqliteRemoteDatabase, "select" | "insert" | "update" | "delete" | "values">;
 
+/** What a store tells of a query. */
+export type Queried = Omit<Extract<ServiceEvent, { type: "store.queried" }>, "type">;
+
+/** Is told of each query that has ended, how long it took, and what the engine has failed with. */
+export type QueryObserver = (operation: StoreOperation, durationMs: number, failure?: SqlFailure) => void;
+
 /** An engine's database as the stores use it: one set of queries, whichever the engine. */
 export class SqlDatabase {
   readonly #engine: SqlEngine;
+  readonly #observe: QueryObserver | undefined;
   readonly #reads: Queries;
 
-  constructor(engine: SqlEngine) {
+  constructor(engine: SqlEngine, observe?: QueryObserver) {
     this.#engine = engine;
+    this.#observe = observe;
     this.#reads = queriesOver(engine.reads);
   }
 
@@ -82,17 +92,19 @@ export class SqlDatabase {
    * @throws {ServiceError} `unavailable` while the database is busy; `store_unusable` when it refuses for good.
    */
   read<T>(work: (queries: Queries) => PromiseLike<T>): Promise<T> {
-    return unwrapped(() => work(this.#reads));
+    return this.#run("read", () => work(this.#reads));
   }
 
   /** The rows of one statement that reads, written by hand; see `Sql.query`. Throws as `read`. */
   rows(text: string, parameters: readonly unknown[]): Promise<unknown[][]> {
-    return unwrapped(() => this.#engine.reads.query(text, parameters));
+    return this.#run("read", () => this.#engine.reads.query(text, parameters));
   }
 
   /** Runs queries that read, all of the same moment. Throws as `read`. */
   snapshot<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
-    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql)), { isReadOnly: true }));
+    return this.#run("read", () =>
+      this.#engine.transaction((sql) => work(queriesOver(sql)), { isReadOnly: true }),
+    );
   }
 
   /** Runs `work` as one transaction, `sql` being for what is written by hand; see `SqlEngine.transaction`. Throws as `read`, and what `work` throws. */
@@ -100,7 +112,23 @@ export class SqlDatabase {
     work: (queries: Queries, sql: Sql) => Promise<T>,
     options?: Omit<TransactionOptions, "isReadOnly">,
   ): Promise<T> {
-    return unwrapped(() => this.#engine.transaction((sql) => work(queriesOver(sql), sql), options));
+    return this.#run("write", () => this.#engine.transaction((sql) => work(queriesOver(sql), sql), options));
+  }
+
+  async #run<T>(operation: StoreOperation, work: () => PromiseLike<T>): Promise<T> {
+    const startedAt = systemClock.monotonic();
+    const end = (failure?: SqlFailure) =>
+      this.#observe?.(operation, systemClock.monotonic() - startedAt, failure);
+    try {
+      const result = await work();
+      end();
+      return result;
+    } catch (error) {
+      const failure = sqlFailureOf(error);
+      end(failure);
+      if (!failure) throw error;
+      throw failure.isBusy ? busy() : unusable(failure.code);
+    }
   }
 }
 
@@ -111,16 +139,6 @@ function queriesOver(sql: Sql): Queries {
     // One row, and not an array of one; without any, Drizzle wants nothing at all, which its type does not know.
     return { rows: rows[0] as unknown[] };
   });
-}
-
-async function unwrapped<T>(work: () => PromiseLike<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const failure = sqlFailureOf(error);
-    if (!failure) throw error;
-    throw failure.isBusy ? busy() : unusable(failure.code);
-  }
 }
 
 /** A text for an engine that keeps no NUL: what stands for anything unreadable takes its place. */

@@ -1,5 +1,5 @@
 import type { Changes } from "../changes.ts";
-import type { Node } from "../ops/node.ts";
+import type { NodeStore } from "../ops/nodes.ts";
 import type { StoreFault } from "../ops/readiness.ts";
 import type {
   CredentialFactsStore,
@@ -30,6 +30,7 @@ export interface Store {
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;
   readonly userTokens: UserTokenStore;
+  readonly nodes: NodeStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
   readonly virtualTokenKeys: VirtualTokenKeyStore;
@@ -38,14 +39,10 @@ export interface Store {
    * no entry behind. Never throws.
    */
   probe(): Promise<readonly StoreFault[]>;
-  /** Counts this process among those that serve from a database of several machines. */
-  join(): void;
-  /** How many processes serve from the database, as far as it counts them, this one included. */
-  countNodes(): number;
-  /** Which they are; none of a file. */
-  listNodes(): Promise<readonly Node[]>;
   /** For how long the database could not be read, in milliseconds; 0 while it can, and of a file. */
   awayMs(): number;
+  /** Whether notifications of changes arrive; undefined of a file, which needs none. */
+  isListening(): boolean | undefined;
   /** Every credential that stands and may be handed out, of foreign secrets too. */
   listLives(): Promise<StandingLife[]>;
   /** Gives the files back. Nothing may be called afterwards. */

@@ -41,7 +41,14 @@ function setup({ anonymous, perSecond = 0, workers = 1 }: Options = {}) {
     (platform, appId, secret) => `digest of ${platform} ${appId} ${secret.reveal()}`,
   );
   const clients = new ClientDirectory(store, store.changes, clock);
-  const access = new Access({ directory, clients, clock, anonymous, anonymousPerSecond: perSecond, workers });
+  const access = new Access({
+    directory,
+    clients,
+    clock,
+    anonymous,
+    anonymousPerSecond: perSecond,
+    processes: () => workers,
+  });
   return {
     access,
     clients,

@@ -19,7 +19,7 @@ function setup({ perSecond = 0 } = {}) {
   const store = new MemoryClientStore();
   const directory = new AppDirectory([], () => "");
   const clients = new ClientDirectory(store, store.changes, clock);
-  const options = { anonymous: false, anonymousPerSecond: perSecond, workers: 1 };
+  const options = { anonymous: false, anonymousPerSecond: perSecond, processes: () => 1 };
   const access = new Access({ directory, clients, clock, ...options });
   return {
     access,

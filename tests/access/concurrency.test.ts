@@ -38,7 +38,7 @@ function setup(concurrency: Concurrency) {
 }
 
 test("so many requests of a client at once as it may have, and one more when one has ended, however often it ends", async () => {
-  const concurrency = new Concurrency(1);
+  const concurrency = new Concurrency(() => 1);
   const enter = (as = caller("two", 2)) => concurrency.enter(as, { signal });
   const [first] = [await enter(), await enter()];
   const third = caller("two", 2);
@@ -52,7 +52,7 @@ test("so many requests of a client at once as it may have, and one more when one
 });
 
 test("a client without a limit of its own has half of what is let through at once, and its further calls wait", async () => {
-  const { entered, enter } = setup(new Concurrency(1));
+  const { entered, enter } = setup(new Concurrency(() => 1));
   await enter(caller("free"), 200);
   expect(entered).toHaveLength(96);
   for (const leave of entered.slice(0, 50)) leave();
@@ -61,7 +61,7 @@ test("a client without a limit of its own has half of what is let through at onc
 });
 
 test("whoever is no client is counted by its network", async () => {
-  const { entered, enter } = setup(new Concurrency(1));
+  const { entered, enter } = setup(new Concurrency(() => 1));
   await enter(caller(undefined, undefined, "2001:db8::1"), 60);
   await enter(caller(undefined, undefined, "2001:db8::2"), 60);
   expect(entered).toHaveLength(96);
@@ -70,7 +70,7 @@ test("whoever is no client is counted by its network", async () => {
 });
 
 test("uploads and other calls of a client without a limit of its own do not wait for each other", async () => {
-  const { entered, enter } = setup(new Concurrency(1));
+  const { entered, enter } = setup(new Concurrency(() => 1));
   await enter(caller("free"), 20, { isUpload: true });
   expect(entered).toHaveLength(12);
   await enter(caller("free"), 100);
@@ -83,7 +83,7 @@ test("uploads and other calls of a client without a limit of its own do not wait
 });
 
 test("bodies are held up to so many bytes, of one caller and of all, and what exceeds that is refused at once", async () => {
-  const concurrency = new Concurrency(1);
+  const concurrency = new Concurrency(() => 1);
   const heldBytes = 16 << 20;
   const enter = (as: Caller, bytes = heldBytes) => concurrency.enter(as, { signal, heldBytes: bytes });
   const one = caller("one", 9);
@@ -99,7 +99,7 @@ test("bodies are held up to so many bytes, of one caller and of all, and what ex
 });
 
 test("what is refused or gives up holds nothing", async () => {
-  const concurrency = new Concurrency(1);
+  const concurrency = new Concurrency(() => 1);
   const full = { signal, heldBytes: 28 << 20 };
   await concurrency.enter(caller("one", 1), full);
   expect(await refusal(concurrency.enter(caller("one", 1), full))).toBe(1000);
@@ -110,7 +110,7 @@ test("what is refused or gives up holds nothing", async () => {
 });
 
 test("a call that waits too long, or whose caller has gone meanwhile, is refused, and its place is free", async () => {
-  const concurrency = new Concurrency(96, { calls: 20, uploads: 20 });
+  const concurrency = new Concurrency(() => 96, { calls: 20, uploads: 20 });
   const enter = (by = signal) => concurrency.enter(caller("free"), { signal: by });
   const leave = await enter();
   expect(await refusal(enter())).toBe(1000);
@@ -122,14 +122,14 @@ test("a call that waits too long, or whose caller has gone meanwhile, is refused
 });
 
 test("each client has its own count", async () => {
-  const concurrency = new Concurrency(1);
+  const concurrency = new Concurrency(() => 1);
   await concurrency.enter(caller("one", 1), { signal });
   expect(await refusal(concurrency.enter(caller("other", 1), { signal }))).toBeUndefined();
   expect(await refusal(concurrency.enter(caller("one", 1), { signal }))).toBe(1000);
 });
 
 test("a limit is divided among the workers, each of which lets through at least one", async () => {
-  const concurrency = new Concurrency(4);
+  const concurrency = new Concurrency(() => 4);
   for (const [name, limit, share] of [
     ["nine", 9, 2],
     ["three", 3, 1],
@@ -143,7 +143,7 @@ test("a limit is divided among the workers, each of which lets through at least 
 });
 
 test("a limit that is lowered while requests are under way holds for the next ones", async () => {
-  const concurrency = new Concurrency(1);
+  const concurrency = new Concurrency(() => 1);
   const enter = (limit: number) => concurrency.enter(caller("shrunk", limit), { signal });
   const leave = [await enter(3), await enter(3), await enter(3)];
   expect(await refusal(enter(1))).toBe(1000);

@@ -133,7 +133,7 @@ test("however many callers come, the memory of them stays within bounds", () => 
 });
 
 test("requests from ever so many addresses, with wrong keys or none, give no client its requests back", () => {
-  const limits = new CallerLimits({ clock: new ManualClock(), anonymousPerSecond: 1, workers: 1 });
+  const limits = new CallerLimits({ clock: new ManualClock(), anonymousPerSecond: 1, processes: () => 1 });
   const { client } = clientPrincipal("one", { rateLimit: 1 }).owner;
   expect([limits.ofClient(client), limits.ofClient(client) > 0]).toEqual([0, true]);
   for (let n = 0; n < 2 * MOST; n++) {

@@ -35,9 +35,14 @@ const CALLERS = {
   since: AT,
   callers: [{ caller: "(anonymous 10.0.0.8)", app: "wx0123456789abcdef", count: 2 }],
 };
+const NODE = {
+  ...{ node: "0c5f5b4e", host: "token-a", pid: 812, version: "0.1.0", state: "live", started_at: AT },
+  ...{ seen_at: AT, clock_offset_ms: 4, changes: "listening", key_ids: ["3f9c0a71"] },
+};
 const BASE = "https://token.example.com";
 
 function answer({ method, path }: Arrived): object {
+  if (path === "/v1/nodes") return { nodes: [NODE] };
   if (path.startsWith("/v1/settings/")) return CALLERS;
   if (path.startsWith("/v1/settings")) return SETTINGS;
   if (path.includes("/credentials/")) return { value: "avt_1", kind: "access_token", expires_at: AT };
@@ -84,6 +89,7 @@ const COMMANDS = [
   "cors list",
   "cors add https://www.example.com",
   "cors reset",
+  "nodes",
   "token get wx0123456789abcdef",
   "token refresh wx0123456789abcdef",
   "audit list --action nonsense",

@@ -35,7 +35,7 @@ async function startProcess(store: Store, clock: ManualClock) {
   const directory = new AppDirectory([app], store.digest);
   const clients = new ClientDirectory(store.clients, store.changes, clock);
   await clients.refresh();
-  const limits = { anonymous: false, anonymousPerSecond: 0, workers: 1 };
+  const limits = { anonymous: false, anonymousPerSecond: 0, processes: () => 1 };
   const access = new Access({ directory, clients, clock, ...limits });
   const virtualTokens = new VirtualTokens(store.virtualTokenKeys, clock);
   const { changes, issuedTokens: index } = store;

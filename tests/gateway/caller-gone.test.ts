@@ -31,7 +31,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
           body: new ReadableStream<Uint8Array>({ start: (body) => body.enqueue(new Uint8Array([0xff])) }),
         }),
     },
-    concurrency: new Concurrency(1),
+    concurrency: new Concurrency(() => 1),
     clock: new ManualClock(),
     events: new EventBus(),
     calls: { count: () => undefined },

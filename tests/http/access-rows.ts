@@ -289,10 +289,10 @@ export const ROWS: readonly Row[] = [
   ),
   { route: "GET /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
   { route: "DELETE /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
+  { route: "GET /v1/nodes", need: "admin" },
   { route: "GET /v1/settings", need: "admin" },
   { route: "PATCH /v1/settings", need: "admin", body: () => ({}) },
   { route: "GET /v1/settings/anonymous-callers", need: "admin" },
-  { route: "GET /v1/nodes", need: "admin" },
 ];
 
 /** The routes that no row asks for, and the rows of no route. */

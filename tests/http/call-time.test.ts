@@ -26,7 +26,7 @@ function setup() {
     clock,
     anonymous: true,
     anonymousPerSecond: 0,
-    workers: 1,
+    processes: () => 1,
   });
   const slot = directory.slotOfApp("wx1");
   const ticket = {
@@ -48,7 +48,7 @@ function setup() {
       secret: new Map(),
       token: { weixin: new Map([["/cgi-bin/ticket/getticket", ticket]]), wecom: new Map() },
     },
-    others: new GatewayPaths(access, gateway, untouched, new Concurrency(1), userTokens),
+    others: new GatewayPaths(access, gateway, untouched, new Concurrency(() => 1), userTokens),
     clock,
   });
   const given: [path: string, seconds: number][] = [];

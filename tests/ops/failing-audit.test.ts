@@ -87,6 +87,7 @@ test("denials are counted by the code that was answered, under their former name
     listBlocked: () => Promise.resolve([]),
     isConfigured: () => true,
     isHeldApp: () => true,
+    cluster: () => ({ nodes: 1, offsetMs: 0, isListening: undefined }),
   });
   const events = new EventBus();
   events.subscribe(metrics.listen);

@@ -208,9 +208,3 @@ test("processes of a version that knows no setting of anonymous access are outda
     [5],
   ]);
 });
-
-test("P1: P2: the table in which a running process of the version before counts its budgets stays", () => {
-  using it = setup();
-  migrate(it.database, 1);
-  it.database.run("INSERT INTO budgets (name, count, last_at) VALUES ('renewal', 1, 1)");
-});

@@ -3,6 +3,7 @@ import type { Clock } from "../../clock.ts";
 import { COMPATIBLE_FROM, type OwnChanges } from "../epochs.ts";
 import { Listener } from "./listener.ts";
 import { NEWEST_MIGRATION } from "./migrations.ts";
+import { type SqlFailure, sqlFailureOf } from "../sql.ts";
 import type { PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
 
 /** How often changes are looked for while notifications arrive, and while they don't. Milliseconds. */
@@ -13,7 +14,7 @@ const MAX_AGE_MS = 3000;
 /** So many changed items are named, each; beyond it any may have changed. */
 const MAX_NAMED = 1000;
 
-const LOOK = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_is_in_recovery(), name, number
+const LOOK = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_is_in_recovery(), name, number, raised_at
   FROM (SELECT 1) AS one LEFT JOIN revisions ON true`;
 const CHANGED = `SELECT platform || ':' || app_id || ':' || slot || ':' || kind, epoch FROM credentials
   WHERE epoch > ? LIMIT ${MAX_NAMED + 1}`;
@@ -24,6 +25,10 @@ export interface FeedListeners {
   readonly onOutdated: () => void;
   /** Called with the database's time, and when it was asked for by the monotonic clock. */
   readonly onTime: (databaseNow: number, askedAt: number) => void;
+  /** Called when a change of another process became known, with the milliseconds since it was made. */
+  readonly onSeen: (delayMs: number) => void;
+  /** Called after each look, with how long it took and what it has failed with. */
+  readonly onPolled: (durationMs: number, failure?: SqlFailure) => void;
   /** Called once, when notifications can't be heard although the database can be read. */
   readonly onUnheard: () => void;
 }
@@ -42,6 +47,8 @@ export class PostgresChanges implements Changes, OwnChanges {
   readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
   readonly #epochs: Record<Topic, number> = { apps: 0, clients: 0, credentials: 0, keys: 0 };
   #isOutdated = false;
+  /** Whether the next look finds what this process has changed itself, at once. */
+  #hasOwn = false;
   #isStandby = false;
   #isReadable = false;
   /** When the last look that succeeded was begun, and the first after it that did not; by the monotonic clock. */
@@ -106,6 +113,7 @@ export class PostgresChanges implements Changes, OwnChanges {
 
   /** As `catchUp`. */
   expire(): Promise<void> {
+    this.#hasOwn = true;
     return this.catchUp();
   }
 
@@ -150,8 +158,11 @@ export class PostgresChanges implements Changes, OwnChanges {
   /** Reads what has changed. Never rejects. */
   async #look(): Promise<void> {
     const askedAt = this.#clock.monotonic();
+    const isOwn = this.#hasOwn;
+    this.#hasOwn = false;
     try {
       const rows = await this.#engine.look(LOOK);
+      this.#tell.onPolled(this.#clock.monotonic() - askedAt);
       const [first] = rows;
       this.#tell.onTime(Number(first?.[0]), askedAt);
       this.#isStandby = first?.[1] === true;
@@ -168,14 +179,19 @@ export class PostgresChanges implements Changes, OwnChanges {
         const changed = epoch > before ? await this.#changedSince(topic, before) : undefined;
         if (epoch !== before) moved.push({ topic, epoch, changed });
       }
+      const isFirst = this.#lookedAt === Number.NEGATIVE_INFINITY;
       this.#lookedAt = askedAt;
       this.#isReadable = true;
       this.#failingSince = undefined;
       for (const { topic, epoch, changed } of moved) {
+        const raisedAt = rows.find(([, , name]) => name === topic)?.[4];
+        if (!isFirst && !isOwn && typeof raisedAt === "number" && epoch > this.#epochs[topic])
+          this.#tell.onSeen(Math.max(0, Number(first?.[0]) - raisedAt));
         this.#epochs[topic] = epoch;
         for (const listener of this.#listeners.get(topic) ?? []) listener(changed);
       }
-    } catch {
+    } catch (error) {
+      this.#tell.onPolled(this.#clock.monotonic() - askedAt, sqlFailureOf(error));
       // What keeps it from reading is reported by whatever needs the database.
       this.#isReadable = false;
       this.#failingSince ??= askedAt;

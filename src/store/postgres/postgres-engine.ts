@@ -1,5 +1,6 @@
 import { SQL } from "bun";
 import { Semaphore } from "../../access/semaphore.ts";
+import type { StoreFailure } from "../../events.ts";
 import {
   type Sql,
   type SqlEngine,
@@ -272,6 +273,13 @@ function tlsFailureOf(error: unknown): unknown {
 /** Whether the same may work a moment later: the line, the server's resources, its restart, locks, and what was cut short. */
 function isPassing(code: string): boolean {
   return isOfTheLine(code) || /^(40|53[234]|55P03|57|25006|25P03)/.test(code);
+}
+
+/** What the metrics call a failure. */
+export function kindOf({ code, isBusy }: SqlFailure): StoreFailure {
+  if (code === "away" || isOfTheLine(code)) return "away";
+  if (code === "deadline" || code === "57014") return "deadline";
+  return isBusy ? "busy" : "refused";
 }
 
 /** Whether the server can't be reached at all. */

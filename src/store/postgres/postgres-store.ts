@@ -12,15 +12,15 @@ import {
   readKeyQuietly,
 } from "../given-key.ts";
 import { removeTempFiles } from "../key-file.ts";
-import { SqlDatabase, sqlFailureOf } from "../sql.ts";
+import { type Queried, type QueryObserver, SqlDatabase, sqlFailureOf } from "../sql.ts";
 import { SqlKeyTable } from "../sql-key-table.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import type { Store } from "../store.ts";
 import { isMigrated, migrate } from "./migrations.ts";
 import { placeOf } from "./address.ts";
-import { Nodes } from "./nodes.ts";
 import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
-import { type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
+import { kindOf, type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
+import { PostgresNodes } from "./postgres-nodes.ts";
 
 /** How often a server that can't be reached is tried again at a start, in milliseconds. */
 const RETRY_MS = 500;
@@ -35,10 +35,10 @@ export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partia
   /** Where notifications can be listened to; default `address`. */
   readonly listenAddress?: PostgresAddress | undefined;
   readonly clock: Clock;
+  /** Called after each query. */
+  readonly onQueried?: ((queried: Queried) => void) | undefined;
   /** For how long a start waits for a server that can't be reached; default 30,000. */
   readonly waitMs?: number;
-  /** By how much the database's clock is ahead of this machine's, in milliseconds. */
-  readonly offsetMs?: (() => number) | undefined;
   /** Called once a new database has been given its tables. */
   readonly onDatabaseCreated?: (() => void) | undefined;
 }
@@ -53,17 +53,16 @@ export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partia
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<Store> {
   const { clock, address, listenAddress = address } = options;
   const engine = new PostgresEngine(address);
+  const observe: QueryObserver = (operation, durationMs, failure) =>
+    options.onQueried?.({ operation, durationMs, failure: failure && kindOf(failure) });
   const changes = new PostgresChanges(engine, listenAddress, clock, {
     onOutdated: () => options.onOutdated?.(),
     onTime: (databaseNow, askedAt) => options.onTime?.(databaseNow, askedAt),
     onUnheard: () => options.onUnheard?.(),
-  });
-  const nodes = new Nodes(engine, {
-    offsetMs: () => options.offsetMs?.() ?? 0,
-    isListening: () => changes.isListening,
+    onSeen: (delayMs) => options.onSeen?.(delayMs),
+    onPolled: (durationMs, failure) => observe("poll", durationMs, failure),
   });
   const closeAll = () => {
-    nodes.close();
     changes.close();
     engine.close();
   };
@@ -71,7 +70,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await reach(engine, options);
     const isNew = await patiently(options, () => migrate(engine, clock.now()));
     await changes.catchUp();
-    const sql = new SqlDatabase(engine);
+    const sql = new SqlDatabase(engine, observe);
     const keyring = await unlock(sql, options, isNew);
     if (isNew) options.onDatabaseCreated?.();
     changes.start();
@@ -80,10 +79,12 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     );
     return {
       ...stores,
-      join: () => nodes.join(),
-      countNodes: () => nodes.count,
-      listNodes: () => nodes.list(),
+      nodes: new PostgresNodes((text, parameters) => engine.reads.query(text, parameters), {
+        keyIds: () => keyring.keyIds,
+        isListening: () => changes.isListening,
+      }),
       awayMs: () => changes.awayMs,
+      isListening: () => changes.isListening,
       probe: () => probe({ engine, changes, keyring, writeAudit: () => auditStore.probe() }),
       close: () => {
         stop();

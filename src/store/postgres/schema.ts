@@ -45,27 +45,12 @@ function tableOf(table: SQLiteTable) {
   });
 }
 
-/** The processes that serve from the database. A file has no such table: its processes are known to their supervisor. */
-export const nodes = pgTable("nodes", {
-  id: text("id").primaryKey(),
-  /** Of the machine. */
-  host: text("host").notNull(),
-  version: text("version").notNull(),
-  startedAt: bigint("started_at", { mode: "number" }).notNull(),
-  /** When it was heard of last, by the database's clock as all instants. */
-  seenAt: bigint("seen_at", { mode: "number" }).notNull(),
-  /** By how much the database's clock is ahead of its own. */
-  offsetMs: bigint("offset_ms", { mode: "number" }).notNull(),
-  isListening: smallint("is_listening").notNull(),
-});
-
 export const apps = tableOf(schema.apps);
 export const fingerprints = tableOf(schema.fingerprints);
 export const credentials = tableOf(schema.credentials);
 export const rejectedTokens = tableOf(schema.rejectedTokens);
 export const tokenCutoffs = tableOf(schema.tokenCutoffs);
 export const pacing = tableOf(schema.pacing);
-export const budgets = tableOf(schema.budgets);
 export const callCounts = tableOf(schema.callCounts);
 export const loginAnswers = tableOf(schema.loginAnswers);
 export const userTokens = tableOf(schema.userTokens);
@@ -79,3 +64,4 @@ export const auditEntries = tableOf(schema.auditEntries);
 export const auditEnds = tableOf(schema.auditEnds);
 export const counts = tableOf(schema.counts);
 export const dueWork = tableOf(schema.dueWork);
+export const nodes = tableOf(schema.nodes);

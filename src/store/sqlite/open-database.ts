@@ -12,7 +12,7 @@ import access from "../../../drizzle/sqlite/0002_access.sql" with { type: "text"
 import gateway from "../../../drizzle/sqlite/0003_gateway.sql" with { type: "text" };
 import house from "../../../drizzle/sqlite/0004_house.sql" with { type: "text" };
 import hardening from "../../../drizzle/sqlite/0005_hardening.sql" with { type: "text" };
-import keys from "../../../drizzle/sqlite/0006_keys.sql" with { type: "text" };
+import cluster from "../../../drizzle/sqlite/0006_cluster.sql" with { type: "text" };
 import type { Clock } from "../../clock.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
 
@@ -226,7 +226,7 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0003_gateway", sql: gateway },
   { name: "0004_house", sql: house },
   { name: "0005_hardening", sql: hardening },
-  { name: "0006_keys", sql: keys },
+  { name: "0006_cluster", sql: cluster },
 ];
 
 /** The number of the newest migration that this version knows. */

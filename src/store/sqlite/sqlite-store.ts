@@ -1,3 +1,6 @@
+import type { Clock } from "../../clock.ts";
+import type { Node, NodeStore } from "../../ops/nodes.ts";
+import type { Keyring } from "../keyring.ts";
 import type { Store } from "../store.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import { probeDatabase } from "./open-database.ts";
@@ -29,10 +32,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const { stores, auditStore, stop } = await openSqlStores(open, options);
     return {
       ...stores,
-      join: () => undefined,
-      countNodes: () => 1,
-      listNodes: async () => [],
+      nodes: soleNode(keyring, clock),
       awayMs: () => 0,
+      isListening: () => undefined,
       probe: () =>
         probeDatabase(
           { database, files, sql },
@@ -48,4 +50,20 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     closeAll();
     throw error;
   }
+}
+
+/** A file is of one machine: its processes know each other by their supervisor, and each lists itself alone. */
+function soleNode(keyring: Keyring, clock: Clock): NodeStore {
+  let own: Node | undefined;
+  const list = async () => (own ? [own] : []);
+  return {
+    beat: (beat) => {
+      const now = clock.now();
+      const { startedAt } = own ?? { startedAt: now };
+      own = { ...beat, keyIds: keyring.keyIds, isListening: false, startedAt, seenAt: now, silentMs: 0 };
+      return list();
+    },
+    list,
+    remove: async () => void (own = undefined),
+  };
 }

@@ -16,7 +16,7 @@ import {
 } from "../given-key.ts";
 import { removeTempFiles } from "../key-file.ts";
 import type { SealingKey } from "../sealing-key.ts";
-import { SqlDatabase } from "../sql.ts";
+import { type Queried, SqlDatabase } from "../sql.ts";
 import { DatabaseFiles } from "./database-files.ts";
 import { createDatabase, inspectDatabase, isFirstDatabase, migrate, openDatabase } from "./open-database.ts";
 import { runStatement } from "./statement.ts";
@@ -27,6 +27,8 @@ import { SqlKeyTable } from "../sql-key-table.ts";
 export interface UnlockOptions extends KeyOptions {
   readonly path: string;
   readonly clock: Clock;
+  /** Called after each query. */
+  readonly onQueried?: ((queried: Queried) => void) | undefined;
   /**
    * Whether a database is made although there is a master key already, so that one must have been lost: then it begins
    * with anonymous access ended. Default false.
@@ -85,7 +87,13 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
       engine?.close();
       closeDatabase(database, files);
     };
-    const sql = new SqlDatabase(engine);
+    const sql = new SqlDatabase(engine, (operation, durationMs, failure) =>
+      options.onQueried?.({
+        operation,
+        durationMs,
+        failure: failure && (failure.isBusy ? "busy" : "refused"),
+      }),
+    );
     const keyring = new Keyring({ table: new SqlKeyTable(sql), key, readKey });
     await sql.transact((queries) => proveKey(queries, keyring, options, clock.now()));
     if (!options.masterKey) removeTempFiles(options.masterKeyFile);
