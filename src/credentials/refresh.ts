@@ -18,7 +18,9 @@ import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
 const DEADLINE_MS = 8000;
 /** The life of a lease: longer than a refresh may take, so that only a holder that crashed or hangs loses it. */
 export const LEASE_MS = 10_000;
+/** How soon a lease that another has is asked for again: at first, and at most. Many may wait for theirs at the same time. */
 const LEASE_POLL_MS = 20;
+const MAX_LEASE_POLL_MS = 200;
 /** How often a flight fetches when a clear overtakes its result. Clears are 10 s apart, so once more is enough. */
 const MAX_FETCHES = 2;
 
@@ -63,8 +65,9 @@ export class Refresh {
   async run(ref: CredentialRef, goal: RefreshGoal): Promise<CachedCredential> {
     const { store, pacing, events, holder } = this.#parts;
     const seen = await pacing.seen(ref);
+    const lease = { mayBeHeld: false };
     try {
-      const held = await this.#underLease(ref, goal, seen);
+      const held = await this.#underLease(ref, goal, seen, lease);
       // A backoff that can't be removed now ends by itself.
       await pacing.succeeded(seen).catch(() => undefined);
       return held;
@@ -76,7 +79,7 @@ export class Refresh {
       throw await pacing.failed(ref, error, seen).catch(() => handledError(error));
     } finally {
       // After the backoff, so that the next holder of the lease sees it. A lease that can't be released expires.
-      await store.release(ref, holder).catch(() => undefined);
+      if (lease.mayBeHeld) await store.release(ref, holder).catch(() => undefined);
     }
   }
 
@@ -90,6 +93,7 @@ export class Refresh {
     ref: CredentialRef,
     goal: RefreshGoal,
     seen: readonly Backoff[],
+    lease: { mayBeHeld: boolean },
   ): Promise<CachedCredential> {
     const { store, pacing, memory, clock, events, holder, deadlineMs = DEADLINE_MS } = this.#parts;
     const isRecovering = seen.some(({ reason }) => reason === "exponential");
@@ -98,7 +102,9 @@ export class Refresh {
     for (let round = 1; ; round++) {
       const askedAt = clock.monotonic();
       using pending = memory.begin(ref);
+      lease.mayBeHeld = true;
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
+      lease.mayBeHeld = isGranted;
       const current = pending.put(record);
       if (current?.isUsable() && meets(goal, current)) return current;
       if (isGranted) {
@@ -122,7 +128,8 @@ export class Refresh {
       } else {
         if (round === 1) events.emit({ type: "credential.lease_waited", key: credentialKey(ref) });
         if (askedAt >= endsAt) throw busy();
-        await clock.sleep(LEASE_POLL_MS * (0.5 + Math.random()));
+        const pollMs = Math.min(LEASE_POLL_MS * round, MAX_LEASE_POLL_MS);
+        await clock.sleep(pollMs * (0.5 + Math.random()));
       }
     }
   }

@@ -155,6 +155,14 @@ export class SqlCredentialStore implements CredentialStore {
       lte(leaseExpiresAt, now),
       gt(leaseExpiresAt, now + 2 * lifeMs),
     );
+    // Looked at first without a lock: whoever waits for a lease asks again and again.
+    const [held] = await this.#database.read((queries) =>
+      queries
+        .select()
+        .from(credentials)
+        .where(and(isNamed(name), sql`not ${isFree}`)),
+    );
+    if (held) return { isGranted: false, record: await this.#sealed.toRecord(name, held) };
     const granted = await this.#database.transact(
       (queries) =>
         queries

@@ -166,6 +166,30 @@ test("P1: nothing is fetched when the lease or the look at the backoffs took mos
   }
 });
 
+test("who waits for another's lease asks for it less and less often, and has none to give back", async () => {
+  let released = 0;
+  let asked = 0;
+  using it = await setup([], {
+    wrap: (store) => ({
+      lease: async (...parts) => {
+        if (++asked === 20) {
+          const issued = credential("theirs", it.world.clock.now());
+          await store.save(tokenOf(), issued, (await store.find(tokenOf())).generation);
+        }
+        return store.lease(...parts);
+      },
+      release: (...parts) => (released++, store.release(...parts)),
+    }),
+  });
+  const { clock } = it.world;
+  await (await it.world.elsewhere()).lease(tokenOf(), { holder: "they", now: clock.now(), lifeMs: LEASE_MS });
+  expect(await it.value()).toBe("theirs");
+  expect(released).toBe(0);
+  expect(clock.pauses[0]).toBeLessThanOrEqual(30);
+  expect(Math.min(...clock.pauses.slice(-5))).toBeGreaterThanOrEqual(100);
+  expect(Math.max(...clock.pauses)).toBeLessThanOrEqual(300);
+});
+
 test("P1: a backoff of another process that comes after the pacer was asked is not overlooked", async () => {
   for (const place of [1, 2]) {
     let looks = 0;

@@ -65,6 +65,19 @@ test("P6: what is sealed is nowhere readable in the database", async () => {
   }
 });
 
+test("whoever waits for a lease is told so without waiting for those who write", async () => {
+  using folder = await PostgresFolder.create();
+  const [a, b] = [await folder.open(), await folder.open()];
+  const lease = { now: folder.clock.now(), lifeMs: 10_000 };
+  await a.credentials.lease(tokenOf(), { holder: "a", ...lease });
+  const server = await PostgresServer.shared();
+  await using writer = server.connect(new URL(folder.url).pathname.slice(1));
+  await writer.begin(async (sql) => {
+    await sql.unsafe("LOCK TABLE credentials IN EXCLUSIVE MODE");
+    expect((await b.credentials.lease(tokenOf(), { holder: "b", ...lease })).isGranted).toBe(false);
+  });
+});
+
 test("a server that can't be reached, lets nobody in or has no such database stops the start with one line without the password", async () => {
   using folder = await PostgresFolder.create();
   const { port } = new URL(folder.url);
