@@ -70,7 +70,7 @@ test("a node that is cut from the database for longer than CUT_OFF_AFTER hands o
 
 test("P4: a restart of the database fails no warm read, and the service recovers by itself", async () => {
   const server = PostgresServer.start();
-  await using cluster = await ClusterHarness.create({}, server);
+  await using cluster = await ClusterHarness.create({ server: await server });
   const { url, service } = await cluster.serve();
   const [app = "", cold = ""] = cluster.apps;
   const warm = await token(url, app);

@@ -1,6 +1,6 @@
-import { existsSync, renameSync, writeFileSync } from "node:fs";
-import { Glob } from "bun";
+import { renameSync, writeFileSync } from "node:fs";
 import type { Child } from "../support/child.ts";
+import { fakeTime, hasFakeTime, NO_FAKE_TIME } from "../support/fake-time.ts";
 import { comesTrue, type FaultCase, type FaultOptions, must, mustFail, type Outcome } from "./fault-case.ts";
 import { appsOf, type FaultApp, FaultHarness, getToken, type Got } from "./fault-harness.ts";
 
@@ -22,7 +22,7 @@ const MAX_CALLS_PER_APP = 10;
 export function clockCases({ program }: FaultOptions): FaultCase[] {
   const jump = (name: string, run: () => Promise<Outcome>) => ({
     name: `clock: ${name}`,
-    run: async () => (library() === undefined ? { skipped: MISSING } : run()),
+    run: async () => (hasFakeTime ? run() : { skipped: NO_FAKE_TIME }),
   });
   const names = JUMPS.map(({ name }) => name).join(", ");
   return [
@@ -43,16 +43,6 @@ async function allJumps(run: (offset: string, ms: number) => Promise<string>): P
   return { figures: figures.join("; ") };
 }
 
-const MISSING = "libfaketime is not installed (apt-get install faketime)";
-
-/** Where Debian has it. */
-function library(): string | undefined {
-  const found = [
-    ...new Glob("/usr/lib/*/faketime/libfaketimeMT.so.1").scanSync({ cwd: "/", absolute: true }),
-  ];
-  return found.find((path) => existsSync(path));
-}
-
 /** A folder whose services see the wall clock that a file says; their monotonic clock stays the machine's. */
 class ClockHarness extends FaultHarness {
   constructor(program: readonly string[]) {
@@ -61,14 +51,7 @@ class ClockHarness extends FaultHarness {
   }
 
   override get variables(): Record<string, string> {
-    return {
-      ...super.variables,
-      LD_PRELOAD: library() ?? "",
-      FAKETIME_TIMESTAMP_FILE: `${this.folder}/clock`,
-      FAKETIME_NO_CACHE: "1",
-      FAKETIME_DONT_FAKE_MONOTONIC: "1",
-      DONT_FAKE_MONOTONIC: "1",
-    };
+    return { ...super.variables, ...fakeTime({ file: `${this.folder}/clock` }) };
   }
 
   /** Sets the wall clock; at once, for whoever reads it meanwhile. */

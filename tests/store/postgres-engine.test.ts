@@ -100,6 +100,12 @@ test("a line that is silent is given up within three seconds, and a write that w
   expect(await it.list()).toEqual(["kept"]);
 });
 
+test("a statement that is late, or has waited too long for a connection, may be tried again", async () => {
+  using it = await withThings();
+  const late = Array.from({ length: 12 }, () => it.outcome(it.engine.look("SELECT pg_sleep(5)")));
+  for (const failure of await Promise.all(late)) expect(failure).toMatchObject({ isBusy: true });
+}, 30_000);
+
 test("a transaction whose process has gone silent in its midst holds up no other for long", async () => {
   using it = await withThings();
   const ended = Promise.withResolvers<void>();

@@ -17,7 +17,8 @@ function findPrograms(): string | undefined {
 
 const PROGRAMS = findPrograms();
 
-const hasPostgres = PROGRAMS !== undefined;
+/** Whether tests can have a server. */
+export const hasPostgres = PROGRAMS !== undefined;
 
 /** `test` where there is a PostgreSQL. Elsewhere such tests are counted, and with `CI` set the lack fails. */
 export const postgresTest: typeof test = hasPostgres ? test : notRun();
@@ -37,11 +38,13 @@ export class PostgresServer {
   static #shared: Promise<PostgresServer> | undefined;
   readonly folder: string;
   readonly port: number;
+  readonly #env: Readonly<Record<string, string>>;
   #process: Bun.Subprocess | undefined;
   #databases = 0;
   #template: Promise<string> | undefined;
 
-  private constructor(port: number) {
+  private constructor(port: number, env: Readonly<Record<string, string>>) {
+    this.#env = env;
     this.folder = mkdtempSync(join(tmpdir(), "accesstoken-pg-"));
     this.port = port;
     const owner = serverUser();
@@ -54,9 +57,12 @@ export class PostgresServer {
     return PostgresServer.#shared;
   }
 
-  /** A server of its own, for a test that stops it. `settings` are those of `postgresql.conf`. */
-  static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
-    const server = new PostgresServer(freePort());
+  /** A server of its own, for a test that stops it. `settings` are those of `postgresql.conf`, `env` is added to its environment. */
+  static async start(
+    settings: Readonly<Record<string, string>> = {},
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<PostgresServer> {
+    const server = new PostgresServer(freePort(), env);
     process.on("exit", () => server.stop());
     const { folder } = server;
     run([
@@ -85,7 +91,7 @@ export class PostgresServer {
     const settings = readFileSync(`${folder}/settings.conf`, "utf8").split("\n").filter(Boolean);
     const options = settings.flatMap((line) => ["-c", line.replaceAll("'", "").replace(" = ", "=")]);
     const program = ["postgres", "-D", `${folder}/data`, "-k", folder, "-h", "127.0.0.1", "-p", String(port)];
-    this.#process = Bun.spawn(asServerUser([...program, ...options]), {
+    this.#process = Bun.spawn(asServerUser([...program, ...options], this.#env), {
       stdout: "ignore",
       stderr: Bun.file(`${folder}/log`),
     });
@@ -154,9 +160,15 @@ function serverUser(): { readonly name: string; readonly uid: number; readonly g
   return { name, uid: Number(uid), gid: Number(gid) };
 }
 
-function asServerUser([program = "", ...rest]: readonly string[]): string[] {
+/** A command as the server's user runs it, with `env` beside this process's environment. */
+export function asServerUser(
+  [program = "", ...rest]: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): string[] {
   const user = serverUser();
-  const command = [`${PROGRAMS}/${program}`, ...rest];
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const path = program.startsWith("/") ? program : `${PROGRAMS}/${program}`;
+  const command = [...(variables.length > 0 ? ["env", ...variables] : []), path, ...rest];
   // It must not outlive this process, however that ends.
   if (!user) return ["setpriv", "--pdeathsig", "QUIT", ...command];
   return [
@@ -175,7 +187,8 @@ function run(command: readonly string[]): void {
   if (exitCode !== 0) throw new Error(stderr.toString());
 }
 
-function freePort(): number {
+/** A port of loopback on which nobody listens. */
+export function freePort(): number {
   using server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
   return server.port;
 }

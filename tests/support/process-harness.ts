@@ -46,8 +46,8 @@ export class ProcessHarness {
   }
 
   /** Runs the program with these arguments, and with nothing in its environment but `env`. */
-  run(args: readonly string[], env: Record<string, string> = {}): Child {
-    const child = new Child([...this.#program, ...args], { cwd: this.folder, env });
+  run(args: readonly string[], env: Record<string, string> = {}, program = this.#program): Child {
+    const child = new Child([...program, ...args], { cwd: this.folder, env });
     this.#children.push(child);
     return child;
   }
@@ -56,8 +56,9 @@ export class ProcessHarness {
   async serve(
     env: Record<string, string> = {},
     options: readonly string[] = [],
+    program = this.#program,
   ): Promise<{ service: Child; url: string }> {
-    const service = this.run(["serve", ...options], { ...this.variables, ...env });
+    const service = this.run(["serve", ...options], { ...this.variables, ...env }, program);
     return { service, url: await service.serviceUrl() };
   }
 

@@ -1,10 +1,18 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A line to a server of this machine that a test can cut or halt. Use it with `using`. */
+/** A piece of what is under way, and whom it is for. */
+interface Piece {
+  readonly chunk: string | Buffer;
+  readonly to: Socket;
+}
+
+/** A line to a server of this machine that a test can cut, halt or make slow. Use it with `using`. */
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #held: Piece[] = [];
   #port = 0;
+  #delayMs = 0;
   #state: "open" | "cut" | "halted" = "open";
 
   private constructor(target: number) {
@@ -16,8 +24,7 @@ export class TcpProxy {
         [server, client],
       ] as const) {
         this.#sockets.add(from);
-        if (this.#state === "halted") from.pause();
-        from.on("data", (chunk) => to.write(chunk));
+        from.on("data", (chunk) => this.#pass({ chunk, to }));
         from.on("error", () => undefined);
         from.on("close", () => {
           this.#sockets.delete(from);
@@ -46,23 +53,39 @@ export class TcpProxy {
   /** Ends every connection, and each new one at once. */
   cut(): void {
     this.#state = "cut";
+    this.#held = [];
     for (const socket of this.#sockets) socket.destroy();
   }
 
   /** Lets nothing through any more, without a word to either side. */
   halt(): void {
     this.#state = "halted";
-    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** Whether something with `text` in it has waited since it was halted. */
+  holds(text: string): boolean {
+    return this.#held.some(({ chunk }) => chunk.includes(text));
   }
 
   /** Lets everything through again, also what has waited. */
   restore(): void {
     this.#state = "open";
-    for (const socket of this.#sockets) socket.resume();
+    for (const piece of this.#held.splice(0)) this.#pass(piece);
+  }
+
+  /** From now on everything takes `ms` milliseconds, each way. */
+  delay(ms: number): void {
+    this.#delayMs = ms;
   }
 
   [Symbol.dispose](): void {
     this.cut();
     this.#server.close();
+  }
+
+  #pass(piece: Piece): void {
+    if (this.#state === "halted") this.#held.push(piece);
+    else if (this.#delayMs === 0) piece.to.write(piece.chunk);
+    else setTimeout(() => piece.to.write(piece.chunk), this.#delayMs);
   }
 }
