@@ -50,7 +50,7 @@ import { RunningService, type Service, type ServiceParts, start } from "./servic
 import type { Queried } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { ClusterClock } from "./store/postgres/cluster-clock.ts";
-import { sqlFailureOf } from "./store/sql.ts";
+import { busy, sqlFailureOf } from "./store/sql.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import {
   callbackIpProbe,
@@ -137,7 +137,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       const isBusy =
         sqlFailureOf(error)?.isBusy ?? (error instanceof ServiceError && error.code === "unavailable");
       // Other machines may start at the same moment.
-      if (!config.postgres || !isBusy || clock.monotonic() >= endsAt) throw error;
+      if (!config.postgres || !isBusy) throw error;
+      if (clock.monotonic() >= endsAt) throw busy();
     }
   }
 }
