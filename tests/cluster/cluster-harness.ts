@@ -78,13 +78,19 @@ export class ClusterHarness extends ProcessHarness {
     };
   }
 
-  /** Starts `count` nodes at once, each on a line of its own; `program` is another than the cluster's. */
-  start(
+  /**
+   * Starts `count` nodes at once, each on a line of its own; the very first one alone, which makes the tables. `program`
+   * is another than the cluster's.
+   */
+  async start(
     count: number,
     env: Record<string, string> = {},
     program?: readonly string[],
   ): Promise<ClusterNode[]> {
-    return Promise.all(Array.from({ length: count }, () => this.#startOne(env, program)));
+    const isFirst = this.#lines.length === 0 && count > 0;
+    const first = isFirst ? [await this.#startOne(env, program)] : [];
+    const others = Array.from({ length: count - first.length }, () => this.#startOne(env, program));
+    return [...first, ...(await Promise.all(others))];
   }
 
   /** Runs a command to its end, which must be a good one, and returns what it has written. */

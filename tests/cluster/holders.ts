@@ -62,7 +62,8 @@ export async function stoppedHolder(
   { stopMs, holder: program }: { readonly stopMs: number; readonly holder?: readonly string[] },
 ): Promise<string> {
   const { sandbox, apps } = cluster;
-  const [[holder], others] = await Promise.all([cluster.start(1, {}, program), cluster.start(2)]);
+  const others = await cluster.start(2);
+  const [holder] = await cluster.start(1, {}, program);
   const { line, service } = holder!;
   const gate = new Gate();
   sandbox.inject({ kind: "gate", gate, times: apps.length });

@@ -1,8 +1,10 @@
 import { expect } from "bun:test";
 import { join } from "node:path";
 import { mustFail } from "../faults/fault-case.ts";
+import { Harness } from "../support/harness.ts";
 import { Pgbouncer, pgbouncerTest } from "../support/pgbouncer.ts";
 import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
+import { ask } from "../support/process-harness.ts";
 import { ClusterHarness } from "./cluster-harness.ts";
 import { auditedChanges, coldCallers, lostNotifications, seenChanges } from "./sharing.ts";
 
@@ -56,4 +58,37 @@ test("N13, P7: changes that three nodes make at once are one chain of the audit,
   await using cluster = await ClusterHarness.create();
   const nodes = await cluster.start(3);
   await auditedChanges(cluster, nodes, { each: 300 });
+}, 240_000);
+
+test("every node knows who else is here, and they share the limit of an address among them", async () => {
+  await using cluster = await ClusterHarness.create();
+  const nodes = await cluster.start(3, {
+    ANONYMOUS_RATE_LIMIT: "3",
+    TRUSTED_PROXIES: "127.0.0.1/32",
+    TRUSTED_NETWORKS: "127.0.0.0/8,10.0.0.0/8",
+  });
+  const list = async () => {
+    const child = cluster.run(["nodes", "--json"], cluster.variables);
+    expect(await child.exited()).toBe(0);
+    const { nodes: all } = JSON.parse(child.stdout) as { nodes: Record<string, unknown>[] };
+    return all.filter(({ state }) => state === "live");
+  };
+  await Harness.until(async () => (await list()).length === 3);
+  for (const node of await list()) {
+    expect(node).toMatchObject({ version: expect.any(String), key_ids: [expect.any(String)] });
+    expect(Math.abs(Number(node["clock_offset_ms"]))).toBeLessThan(5000);
+  }
+  // Thirty at once over three nodes are ten at each.
+  const [app = ""] = cluster.apps;
+  let round = 0;
+  await Harness.until(async () => {
+    // Each round from another address, which has called nothing yet.
+    const headers = { "x-forwarded-for": `10.0.0.${++round}` };
+    const call = () => ask(nodes[0]!.url, "/AccessToken/getXcx", { appid: app }, { headers });
+    let admitted = 0;
+    while (admitted < 100 && (await call()).code === 0) admitted++;
+    return admitted >= 10 && admitted <= 15;
+  });
+  nodes[2]!.service.signal("SIGKILL");
+  await Harness.until(async () => (await list()).length === 2, 20_000);
 }, 240_000);
