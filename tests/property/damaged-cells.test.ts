@@ -20,7 +20,6 @@ const ROWS = [
   `INSERT OR IGNORE INTO due_work VALUES ('audit_pruning', 1795320000000)`,
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'usage', 'bot' || char(31) || 'dev' || char(31) || 'token:read' || char(31) || 'wx1', 3)`,
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'denial', '10.0.0.8' || char(31) || '' || char(31) || '/x' || char(31) || '401', 3)`,
-  `INSERT OR IGNORE INTO budgets VALUES ('renewal', 1, 1)`,
   `INSERT OR IGNORE INTO token_cutoffs VALUES ('wx1', 1)`,
   `INSERT OR IGNORE INTO rejected_tokens VALUES ('d', 'weixin', '${WX.appId}', 'stable', '${WX.appId}', 5, 1895320000000)`,
   `INSERT OR IGNORE INTO usage VALUES ('weixin', '${WX.appId}', '/cgi-bin/stable_token', '2026-11-22', 3)`,
