@@ -22,6 +22,7 @@ const ROWS = [
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'denial', '10.0.0.8' || char(31) || '' || char(31) || '/x' || char(31) || '401', 3)`,
   `INSERT OR IGNORE INTO token_cutoffs VALUES ('wx1', 1)`,
   `INSERT OR IGNORE INTO rejected_tokens VALUES ('d', 'weixin', '${WX.appId}', 'stable', '${WX.appId}', 5, 1895320000000)`,
+  `INSERT OR IGNORE INTO nodes VALUES ('n', 'host', 1, '0.1.0', 'k', 1795320000000, 1795320000000, 0, 0)`,
   `INSERT OR IGNORE INTO usage VALUES ('weixin', '${WX.appId}', '/cgi-bin/stable_token', '2026-11-22', 3)`,
 ];
 

@@ -102,7 +102,7 @@ test("a newer version's database is used beside it, until that version says that
   await run("INSERT INTO migrations VALUES ('0999_newer', 1)");
   let outdated = 0;
   const { changes } = await it.open({ onOutdated: () => outdated++ });
-  await run("INSERT INTO revisions VALUES ('compatible_from', 999)");
+  await run("INSERT INTO revisions (name, number) VALUES ('compatible_from', 999)");
   await changes.catchUp();
   await changes.catchUp();
   expect(outdated).toBe(1);
