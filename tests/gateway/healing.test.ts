@@ -129,7 +129,9 @@ test.each<Record<string, string>>([
       answers += 1;
       const [, token = ""] = /access_token=([^& ]+)/.exec(text) ?? [];
       const body =
-        answers === 1 ? '{"errcode":40001,"errmsg":"invalid credential"}' : JSON.stringify({ errcode: 40029, errmsg: token });
+        answers === 1
+          ? '{"errcode":40001,"errmsg":"invalid credential"}'
+          : JSON.stringify({ errcode: 40029, errmsg: token });
       socket.write(httpAnswer(body, headers));
     },
     { client },
