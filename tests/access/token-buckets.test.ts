@@ -118,7 +118,7 @@ test("the caller who was refused last is not the one who is forgotten when many 
   expect(passed("early", 5, size)).toBe(3);
 });
 
-test("however many callers come, the memory of them stays within bounds", () => {
+test("however many callers come, the memory of them stays within bounds", async () => {
   const { buckets } = setup();
   const size = { perSecond: 1, burst: 1 };
   const objects = () => {
@@ -127,8 +127,13 @@ test("however many callers come, the memory of them stays within bounds", () => 
   };
   const before = objects();
   for (let n = 0; n < 300_000; n++) buckets.take(`caller ${n}`, size);
-  // A bucket and its name are two objects; all of them would be six hundred thousand.
-  expect(objects() - before).toBeLessThan(6 * MOST);
+  // A bucket and its name are two objects; all of them would be six hundred thousand. What is garbage may be collected later.
+  let added = objects() - before;
+  for (let turn = 0; turn < 20 && added >= 6 * MOST; turn++) {
+    await Bun.sleep(10);
+    added = objects() - before;
+  }
+  expect(added).toBeLessThan(6 * MOST);
   expect(buckets.take("caller 299999", size)).toBe(1000);
 });
 
