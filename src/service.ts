@@ -47,10 +47,9 @@ import { Nodes } from "./ops/nodes.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
-import type { Queried } from "./store/sql.ts";
 import type { Store } from "./store/store.ts";
 import { ClusterClock } from "./store/postgres/cluster-clock.ts";
-import { busy, sqlFailureOf } from "./store/sql.ts";
+import { patiently, type Queried } from "./store/sql.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import {
   callbackIpProbe,
@@ -67,9 +66,6 @@ import { VERSION } from "./version.ts";
 /** How long WeChat may take to say whether a new secret is right. */
 const CHECK_MS = 8000;
 const STOP_MS = 10_000;
-/** How long a start tries again while other machines keep the database busy, and how often. */
-const MAX_BUSY_MS = 30_000;
-const BUSY_RETRY_MS = 500;
 /** As many apps as a line of the log can name. */
 const MAX_LISTED = 20;
 
@@ -129,18 +125,8 @@ export async function prepareStore(
  * @throws {ServiceError} `store_unusable` or `invalid_config`; then nothing is left open.
  */
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
-  const { clock = systemClock } = options;
-  for (const endsAt = clock.monotonic() + MAX_BUSY_MS; ; await clock.sleep(BUSY_RETRY_MS)) {
-    try {
-      return await start(await build(config, options));
-    } catch (error) {
-      const isBusy =
-        sqlFailureOf(error)?.isBusy ?? (error instanceof ServiceError && error.code === "unavailable");
-      // Other machines may start at the same moment.
-      if (!config.postgres || !isBusy) throw error;
-      if (clock.monotonic() >= endsAt) throw busy();
-    }
-  }
+  const begin = async () => start(await build(config, options));
+  return config.postgres ? patiently(begin, { clock: options.clock ?? systemClock }) : begin();
 }
 
 /**

@@ -1,5 +1,5 @@
 import { drizzle, type SqliteRemoteDatabase } from "drizzle-orm/sqlite-proxy";
-import { systemClock } from "../clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { ServiceEvent, StoreOperation } from "../events.ts";
 
@@ -144,6 +144,31 @@ function queriesOver(sql: Sql): Queries {
 /** A text for an engine that keeps no NUL: what stands for anything unreadable takes its place. */
 export function withoutNul(text: string): string {
   return text.replaceAll("\0", "\uFFFD");
+}
+
+/** How often what begins is tried again while the database is busy or can't be reached, and for how long. Milliseconds. */
+export const BEGIN_RETRY_MS = 500;
+export const MAX_BEGIN_MS = 30_000;
+
+/**
+ * Does `work`, which begins something, again while the database is busy, as when other machines begin at the same moment.
+ *
+ * @throws {ServiceError} `unavailable` when it still is after `maxMs`; and what else `work` throws.
+ */
+export async function patiently<T>(
+  work: () => Promise<T>,
+  { clock, maxMs = MAX_BEGIN_MS }: { readonly clock: Clock; readonly maxMs?: number | undefined },
+): Promise<T> {
+  for (const endsAt = clock.monotonic() + maxMs; ; await clock.sleep(BEGIN_RETRY_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      const isBusy =
+        sqlFailureOf(error)?.isBusy ?? (error instanceof ServiceError && error.code === "unavailable");
+      if (!isBusy) throw error;
+      if (clock.monotonic() >= endsAt) throw busy();
+    }
+  }
 }
 
 /** The error of a caller that has waited for the database in vain. */

@@ -59,6 +59,16 @@ always("statements for SQLite become PostgreSQL's, and what is in quotes stays",
   );
 });
 
+/** Waits until the server answers `engine` again. */
+function answers(engine: PostgresEngine): Promise<void> {
+  return Harness.until(() =>
+    engine.look("SELECT 1").then(
+      () => true,
+      () => false,
+    ),
+  );
+}
+
 test("a text comes back as it was, but for a NUL, which PostgreSQL can't keep", async () => {
   using it = await setup();
   const odd = 'it\'s "a" \\ \n\u2028 中😀 ? $1';
@@ -72,12 +82,7 @@ test("a write on a line that is cut fails at once, is never done later, and the 
   expect(await it.outcome(it.far.reads.query("SELECT 1", []))).toMatchObject({ isBusy: true });
   expect(it.far.isAway).toBe(true);
   it.proxy.restore();
-  await Harness.until(() =>
-    it.far.look("SELECT 1").then(
-      () => true,
-      () => false,
-    ),
-  );
+  await answers(it.far);
   await it.add("kept");
   expect(await it.list()).toEqual(["kept"]);
 });
@@ -90,12 +95,7 @@ test("a line that is silent is given up within three seconds, and a write that w
   for (const failure of failures) expect(failure).toMatchObject({ isBusy: true });
   expect(performance.now() - since).toBeLessThan(4000);
   it.proxy.restore();
-  await Harness.until(() =>
-    it.far.look("SELECT 1").then(
-      () => true,
-      () => false,
-    ),
-  );
+  await answers(it.far);
   await it.add("kept");
   expect(await it.list()).toEqual(["kept"]);
 });

@@ -12,7 +12,15 @@ import {
   readKeyQuietly,
 } from "../given-key.ts";
 import { removeTempFiles } from "../key-file.ts";
-import { type Queried, type QueryObserver, SqlDatabase, sqlFailureOf } from "../sql.ts";
+import {
+  BEGIN_RETRY_MS,
+  MAX_BEGIN_MS,
+  patiently,
+  type Queried,
+  type QueryObserver,
+  SqlDatabase,
+  sqlFailureOf,
+} from "../sql.ts";
 import { SqlKeyTable } from "../sql-key-table.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import type { Store } from "../store.ts";
@@ -22,10 +30,6 @@ import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
 import { kindOf, type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
 import { PostgresNodes } from "./postgres-nodes.ts";
 
-/** How often a server that can't be reached is tried again at a start, in milliseconds. */
-const RETRY_MS = 500;
-/** For how long a start waits, in milliseconds. */
-const MAX_WAIT_MS = 30_000;
 /** How long a readiness check may take, in milliseconds. */
 const MAX_PROBE_MS = 1500;
 
@@ -52,6 +56,7 @@ export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partia
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<Store> {
   const { clock, address, listenAddress = address } = options;
+  const wait = { clock, maxMs: options.waitMs };
   const engine = new PostgresEngine(address);
   const observe: QueryObserver = (operation, durationMs, failure) =>
     options.onQueried?.({ operation, durationMs, failure: failure && kindOf(failure) });
@@ -68,14 +73,15 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   };
   try {
     await reach(engine, options);
-    const isNew = await patiently(options, () => migrate(engine, clock.now()));
+    const isNew = await patiently(() => migrate(engine, clock.now()), wait);
     await changes.catchUp();
     const sql = new SqlDatabase(engine, observe);
     const keyring = await unlock(sql, options, isNew);
     if (isNew) options.onDatabaseCreated?.();
     changes.start();
-    const { stores, auditStore, stop } = await patiently(options, () =>
-      openSqlStores({ sql, keyring, changes, clock, keepsNul: false }, options),
+    const { stores, auditStore, stop } = await patiently(
+      () => openSqlStores({ sql, keyring, changes, clock, keepsNul: false }, options),
+      wait,
     );
     return {
       ...stores,
@@ -100,7 +106,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 /** Waits until the server answers, and looks whether it can be written. */
 async function reach(
   engine: PostgresEngine,
-  { clock, address, waitMs = MAX_WAIT_MS }: PostgresStoreOptions,
+  { clock, address, waitMs = MAX_BEGIN_MS }: PostgresStoreOptions,
 ): Promise<void> {
   const since = clock.monotonic();
   for (;;) {
@@ -112,25 +118,7 @@ async function reach(
       const failure = sqlFailureOf(error);
       if (!failure) throw error;
       if (!failure.isBusy || clock.monotonic() - since >= waitMs) throw unreachable(address, failure.code);
-      await clock.sleep(RETRY_MS);
-    }
-  }
-}
-
-/** Does a step of a start again while the database is busy, as with the start of many others. */
-async function patiently<T>(
-  { clock, waitMs = MAX_WAIT_MS }: Pick<PostgresStoreOptions, "clock" | "waitMs">,
-  work: () => Promise<T>,
-): Promise<T> {
-  const since = clock.monotonic();
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      const isBusy =
-        sqlFailureOf(error)?.isBusy ?? (error instanceof ServiceError && error.code === "unavailable");
-      if (!isBusy || clock.monotonic() - since >= waitMs) throw error;
-      await clock.sleep(RETRY_MS);
+      await clock.sleep(BEGIN_RETRY_MS);
     }
   }
 }
@@ -145,12 +133,12 @@ async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: bo
   if (row && !key.matches(row.proof)) throw damagedProof(options);
   const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
   const keyring = new Keyring({ table, key, readKey });
-  await patiently(options, () =>
+  const prove = () =>
     sql.transact(async (queries, own) => {
       await proveKey(queries, keyring, options, options.clock.now());
       if (given && isNew) await own.query("UPDATE settings SET value = 'off' WHERE name = 'anonymous'", []);
-    }),
-  );
+    });
+  await patiently(prove, { clock: options.clock, maxMs: options.waitMs });
   if (!options.masterKey) removeTempFiles(options.masterKeyFile);
   return keyring;
 }
