@@ -1,15 +1,30 @@
 import { ServiceError } from "./errors.ts";
 
-/** What processes cache of the store, and reread when another process changes it. `keys` are the master keys. */
-export const TOPICS = ["apps", "clients", "credentials", "keys"] as const;
+/**
+ * What processes cache of the store, and reread when another process changes it. `keys` are the master keys, `sessions`
+ * those of the console; `backoffs` is raised when one of the pacing begins or ends, `alarms` when one does, and with the channels that they
+ * are sent to.
+ */
+export const TOPICS = [
+  "apps",
+  "clients",
+  "credentials",
+  "keys",
+  "environments",
+  "callbacks",
+  "sessions",
+  "backoffs",
+  "alarms",
+] as const;
 export type Topic = (typeof TOPICS)[number];
 
 /**
  * Called after a change of a topic. `changed` maps the key of each item that has changed to the epoch of its last
  * change; undefined where any of them may have. Of `credentials`, a key is a `credentialKey`; the other topics name no
- * items. Must not throw.
+ * items. `isAnother` says that the store is another one now, as after a failover, and may lack what it once had: then
+ * nothing is named. Must not throw.
  */
-export type ChangeListener = (changed: ReadonlyMap<string, number> | undefined) => void;
+export type ChangeListener = (changed: ReadonlyMap<string, number> | undefined, isAnother?: boolean) => void;
 
 /**
  * Reports to a process what any process has changed in the store.

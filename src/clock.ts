@@ -17,9 +17,25 @@ export const systemClock: Clock = {
   sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 };
 
-const DAY_MS = 86_400_000;
+/**
+ * The wall clock, or what it shows now and the time since then where that is later: a clock that is set back revives
+ * nothing that has expired in this process, and one that was ahead for a while ends nothing.
+ */
+export function latestTime(clock: Clock): () => number {
+  const aheadMs = clock.now() - clock.monotonic();
+  // Whole, as instants are stored: a row with a part of a millisecond in it counts as damaged.
+  return () => Math.max(clock.now(), Math.floor(clock.monotonic() + aheadMs));
+}
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 /** Beijing has no summer time. */
-const OFFSET_MS = 8 * 3_600_000;
+const OFFSET_MS = 8 * HOUR_MS;
+
+/** When the hour of an instant began; epoch milliseconds, both. */
+export function hourOf(at: number): number {
+  return at - (at % HOUR_MS);
+}
 
 /** The day in Beijing, as `YYYY-MM-DD`: WeChat's daily quotas are counted by it. `now` is in epoch milliseconds. */
 export function beijingDay(now: number): string {
@@ -29,4 +45,9 @@ export function beijingDay(now: number): string {
 /** Milliseconds until midnight in Beijing, when WeChat's daily quotas are reset. */
 export function untilMidnightInBeijing(now: number): number {
   return DAY_MS - ((now + OFFSET_MS) % DAY_MS);
+}
+
+/** When the day in Beijing of an instant began; epoch milliseconds, both. */
+export function startOfBeijingDay(at: number): number {
+  return at + untilMidnightInBeijing(at) - DAY_MS;
 }

@@ -6,6 +6,8 @@ import { ServiceError } from "./errors.ts";
 export interface EnvFile {
   readonly variables: Record<string, string | undefined>;
   readonly warnings: readonly string[];
+  /** On which line a variable is set, the first being 1. */
+  readonly lineOf: (name: string) => number | undefined;
 }
 
 /** What is a variable of ours. */
@@ -71,7 +73,11 @@ export function readEnvFile(path: string | undefined, known: KnownNames): EnvFil
     foreign.length === 0
       ? []
       : [`${file}: 不是本服务的变量，已忽略 (not variables of this service, ignored): ${foreign.join(", ")}`];
-  return { variables: parseEnv(text), warnings };
+  const lineOf = (name: string) => {
+    const place = seen.get(name);
+    return place && place.at + 1;
+  };
+  return { variables: parseEnv(text), warnings, lineOf };
 }
 
 /** The variable of ours that is nearest to `name`, and by how many edits; of an app's variable the part before the id counts. */

@@ -155,3 +155,8 @@ export function refusalOf(
 export function unknownToken(platform: Platform): ServiceError {
   return refusalOf(platform, 42001, "access_token expired", { code: "unauthorized" });
 }
+
+/** The system's or a library's own name for a failure, as `ENOENT`; `unknown` where it has none. */
+export function systemCodeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unknown";
+}

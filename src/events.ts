@@ -26,6 +26,8 @@ export function failureFacts(error: unknown): FailureFacts {
 /** A request that was answered with an error. Nothing in it is the caller's own text. */
 interface RequestFailure {
   readonly traceId: string;
+  /** The trace of its own that a client says the request is a part of. */
+  readonly parentTraceId?: string;
   /** The request id in the answer, where that is in WeChat's or WeCom's form. */
   readonly rid?: string;
   /** The route's pattern. */
@@ -75,6 +77,10 @@ export const FAILED_RESULTS = [
 ] as const;
 export type FailedResult = (typeof FAILED_RESULTS)[number];
 
+/** The steps of a web login. */
+export const WEB_LOGIN_STEPS = ["begun", "returned", "refused", "repeated", "unknown"] as const;
+type WebLoginStep = (typeof WEB_LOGIN_STEPS)[number];
+
 /** What is asked of the store. */
 export type StoreOperation = "read" | "write" | "poll";
 
@@ -90,6 +96,32 @@ export const STORE_FAILURES = [
   "refused",
 ] as const;
 export type StoreFailure = (typeof STORE_FAILURES)[number];
+
+/** What became of what came to a callback URL. */
+export const PUSH_OUTCOMES = [
+  /** WeChat's check of the URL. */
+  "check",
+  /** The reply of the primary, or that it has none. */
+  "reply",
+  "success",
+  /** The primary did not answer in time; or not well, or there is none to ask. WeChat was told `success`. */
+  "late",
+  "failed",
+  "unrouted",
+  /** Signed more than a day ago, or ahead: `success`, and nobody got it. */
+  "expired",
+  /** Answered before. */
+  "repeated",
+  "refused",
+] as const;
+export type PushOutcome = (typeof PUSH_OUTCOMES)[number];
+
+/** Which channel was sent which kind of message. */
+interface NotificationFacts {
+  readonly channel: string;
+  readonly kind: string;
+  readonly message: string;
+}
 
 /** The service listens. */
 export interface StartedEvent {
@@ -118,15 +150,46 @@ export type ServiceEvent =
   | { readonly type: "service.stopping"; readonly reason: string }
   | { readonly type: "service.stopped" }
   | { readonly type: "config.warning"; readonly message: string }
+  /** Nobody manages the service yet; `message` says how somebody can by the console. */
+  | { readonly type: "console.setup_needed"; readonly message: string }
   /** No connections are accepted for want of descriptors; then they are again. */
   | { readonly type: "connections.paused" }
   | { readonly type: "connections.resumed" }
   /** A newer version has changed the database so that this one would answer wrongly: every request is 503 from now on. */
   | { readonly type: "service.outdated" }
+  /** The master key was changed on all machines, and the new one is in the key file of this one now. */
+  | { readonly type: "master_key.replaced"; readonly path: string; readonly keyId: string }
   /** There was no database, and a new and empty one was made. */
   | { readonly type: "database.created"; readonly path: string }
+  /** The service has backed the database up: the file's name. */
+  | {
+      readonly type: "backup.made";
+      readonly file: string;
+      readonly bytes: number;
+      readonly durationMs: number;
+    }
+  /** It could not; it tries again in an hour. */
+  | ({ readonly type: "backup.failed" } & FailureFacts)
+  /** The database was copied beside itself before it was migrated; the copy is what leads back to the former version. */
+  | { readonly type: "database.copied"; readonly path: string }
   /** A file of the open database was deleted or replaced: what is changed is answered with an error until it is back. */
   | { readonly type: "database.lost"; readonly path: string }
+  /** The address of the database leads to a server that only follows another, and takes no changes. */
+  | { readonly type: "store.read_only" }
+  /**
+   * The database lacks what it once had, as after a failover: so many changes, and the audit entries `from` to `to`, as far
+   * as this process knows.
+   */
+  | {
+      readonly type: "store.history_lost";
+      readonly changes: number;
+      readonly from: number | undefined;
+      readonly to: number | undefined;
+    }
+  /** This process had a credential that the database has lost, and has stored it again. */
+  | { readonly type: "credential.restored"; readonly key: string; readonly generation: number }
+  /** The first attempt to store again what was lost has failed; others follow until one succeeds. */
+  | ({ readonly type: "credential.restore_failed" } & FailureFacts)
   | {
       readonly type: "credential.refreshed";
       readonly key: string;
@@ -162,9 +225,11 @@ export type ServiceEvent =
   | { readonly type: "app.unblocked"; readonly key: string; readonly address: string }
   /** Another process has the lease, and this one waits for its result. */
   | { readonly type: "credential.lease_waited"; readonly key: string }
+  /** It waits no longer: it has the lease, or what the other process has obtained. */
+  | { readonly type: "credential.lease_wait_ended"; readonly key: string; readonly waitedMs: number }
   /** A refresh has started or finished in this process, whatever its outcome. */
   | { readonly type: "refresh.started"; readonly key: string }
-  | { readonly type: "refresh.finished"; readonly key: string }
+  | { readonly type: "refresh.finished"; readonly key: string; readonly durationMs: number }
   /** A caller has started or stopped waiting for a refresh. */
   | { readonly type: "waiter.added"; readonly key: string }
   | { readonly type: "waiter.removed"; readonly key: string }
@@ -184,6 +249,8 @@ export type ServiceEvent =
     }
   /** The service sent a request of its own to WeChat or WeCom. */
   | ({ readonly type: "upstream.called" } & UpstreamCall)
+  /** A call of either kind took 3 s or longer; it is reported as what it is too. */
+  | ({ readonly type: "upstream.slow" } & UpstreamCall)
   /** The gateway sent a call upstream; `endpoint` is the family of its path. */
   | ({ readonly type: "gateway.sent" } & UpstreamCall)
   /** A gateway call ended, after one or two attempts. `healing`: what became of a rejected token. */
@@ -211,11 +278,59 @@ export type ServiceEvent =
   | { readonly type: "change.seen"; readonly delayMs: number }
   /** This machine's clock is off from the database's by more than 30 s. `offsetMs`: how far the database's is ahead. */
   | { readonly type: "clock.skewed"; readonly offsetMs: number }
+  /** A web login went a step on: it began, came back with a code, was refused, came back once more, or was not known. */
+  | { readonly type: "web_login.moved"; readonly step: WebLoginStep }
+  /** Web logins had to be forgotten before their end, because there are too many. */
+  | { readonly type: "web_logins.evicted"; readonly count: number }
+  /** A stream of events was ended, because its reader had lost touch. */
+  | { readonly type: "event_stream.dropped" }
   /** Users' tokens had to be forgotten before their end, because there are too many. */
   | { readonly type: "user_tokens.evicted"; readonly count: number }
+  /** What came to a callback URL was answered. `app`: the public name; empty for none that we hold. */
+  | {
+      readonly type: "push.answered";
+      readonly app: string;
+      readonly outcome: PushOutcome;
+      readonly durationMs: number;
+    }
+  /** A push was signed more than five minutes ago, or in the future: a repetition, or a wrong clock. */
+  | { readonly type: "push.skewed"; readonly app: string }
+  /** An attempt to deliver a push has ended. `reason`: why not well. */
+  | {
+      readonly type: "delivery.tried";
+      readonly app: string;
+      readonly target: string;
+      readonly outcome: "delivered" | "failed";
+      readonly reason?: string;
+    }
+  /** Somebody is told of something that is wrong; then, that it has ended. `subject`: an app, a client or a machine. */
+  | {
+      readonly type: "alarm.fired";
+      readonly condition: string;
+      readonly subject: string;
+      readonly severity: string;
+    }
+  | {
+      readonly type: "alarm.resolved";
+      readonly condition: string;
+      readonly subject: string;
+      readonly severity: string;
+      readonly lastedMs: number;
+    }
+  /** A channel has taken a message; or has not, and it is not sent again. `kind`: of the channel, `message`: of the message. */
+  | ({ readonly type: "notification.sent" } & NotificationFacts)
+  | ({
+      readonly type: "notification.failed";
+      readonly errcode?: number;
+      readonly hint?: string;
+    } & NotificationFacts)
+  /** A delivery was tried for a day in vain. */
+  | { readonly type: "delivery.died"; readonly app: string; readonly target: string; readonly id: number }
   | {
       readonly type: "request.handled";
       readonly traceId: string;
+      /** As above, where requests are logged one by one. */
+      readonly parentTraceId?: string;
       readonly method: string;
       /** The route's pattern, never the URL: its query holds secrets. */
       readonly route: string;
@@ -252,4 +367,17 @@ export class EventBus {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+}
+
+/** Longer than WeChat takes for anything but large files. */
+const SLOW_MS = 3000;
+
+/** Reports a call that was sent upstream, and once more when it was slow. */
+export function reportCall(
+  events: Pick<EventBus, "emit">,
+  type: "upstream.called" | "gateway.sent",
+  call: UpstreamCall,
+): void {
+  events.emit({ type, ...call } as ServiceEvent);
+  if (call.durationMs >= SLOW_MS) events.emit({ type: "upstream.slow", ...call });
 }

@@ -5,12 +5,23 @@ import type { EventListener, ServiceEvent } from "./events.ts";
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** How a line is written: for programs, for people, or for people where a terminal looks. */
+export type LogFormat = "auto" | "json" | "console";
+
+/** One event, as it is written: its time (epoch milliseconds), level and name, and its fields in their order. */
+export interface LogLine {
+  readonly at: number;
+  readonly level: LogLevel;
+  readonly event: ServiceEvent["type"];
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
 type FieldsOf<T extends ServiceEvent["type"]> = readonly (keyof Omit<
   Extract<ServiceEvent, { type: T }>,
   "type"
 >)[];
 
-const REQUEST = ["traceId", "rid", "route", "client", "app", "address", "code"] as const;
+const REQUEST = ["traceId", "parentTraceId", "rid", "route", "client", "app", "address", "code"] as const;
 const REFUSAL = ["errcode", "errmsg", "hint"] as const;
 
 /** Which fields of each event are written: one that is not named here does not reach the log. */
@@ -25,8 +36,17 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "connections.resumed": { level: "info", fields: [] },
   "service.outdated": { level: "error", fields: [] },
   "config.warning": { level: "warn", fields: ["message"] },
+  "console.setup_needed": { level: "info", fields: ["message"] },
+  "master_key.replaced": { level: "info", fields: ["path", "keyId"] },
   "database.created": { level: "warn", fields: ["path"] },
+  "backup.made": { level: "info", fields: ["file", "bytes", "durationMs"] },
+  "backup.failed": { level: "error", fields: ["code", "errmsg", "hint"] },
+  "database.copied": { level: "info", fields: ["path"] },
   "database.lost": { level: "error", fields: ["path"] },
+  "store.read_only": { level: "error", fields: [] },
+  "store.history_lost": { level: "error", fields: ["changes", "from", "to"] },
+  "credential.restored": { level: "warn", fields: ["key", "generation"] },
+  "credential.restore_failed": { level: "warn", fields: ["code", "errmsg"] },
   "credential.refreshed": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.accepted": { level: "info", fields: ["key", "lifeMs", "generation"] },
   "credential.refresh_failed": { level: "warn", fields: ["key", "code", "class", ...REFUSAL] },
@@ -39,8 +59,9 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "audit.broken": { level: "error", fields: ["id"] },
   "app.unblocked": { level: "info", fields: ["key", "address"] },
   "credential.lease_waited": { level: "debug", fields: ["key"] },
+  "credential.lease_wait_ended": { level: "debug", fields: ["key", "waitedMs"] },
   "refresh.started": { level: "debug", fields: ["key"] },
-  "refresh.finished": { level: "debug", fields: ["key"] },
+  "refresh.finished": { level: "debug", fields: ["key", "durationMs"] },
   "waiter.added": { level: "debug", fields: ["key"] },
   "waiter.removed": { level: "debug", fields: ["key"] },
   "credential.revoked_early": { level: "warn", fields: ["key", "earlyMs"] },
@@ -48,6 +69,10 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "quota.nearly_used": { level: "warn", fields: ["key", "calls", "limit"] },
   "upstream.called": {
     level: "info",
+    fields: ["platform", "appId", "endpoint", "durationMs", "outcome", "errcode"],
+  },
+  "upstream.slow": {
+    level: "warn",
     fields: ["platform", "appId", "endpoint", "durationMs", "outcome", "errcode"],
   },
   "gateway.sent": {
@@ -61,11 +86,22 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "store.queried": { level: "debug", fields: ["operation", "durationMs", "failure"] },
   "change.seen": { level: "debug", fields: ["delayMs"] },
   "clock.skewed": { level: "warn", fields: ["offsetMs"] },
+  "event_stream.dropped": { level: "debug", fields: [] },
   "user_tokens.evicted": { level: "warn", fields: ["count"] },
+  "web_login.moved": { level: "debug", fields: ["step"] },
+  "web_logins.evicted": { level: "warn", fields: ["count"] },
   "rejected_token.used": { level: "debug", fields: ["app"] },
+  "push.answered": { level: "debug", fields: ["app", "outcome", "durationMs"] },
+  "push.skewed": { level: "info", fields: ["app"] },
+  "delivery.tried": { level: "debug", fields: ["app", "target", "outcome", "reason"] },
+  "delivery.died": { level: "warn", fields: ["app", "target", "id"] },
+  "alarm.fired": { level: "warn", fields: ["condition", "subject", "severity"] },
+  "alarm.resolved": { level: "info", fields: ["condition", "subject", "severity", "lastedMs"] },
+  "notification.sent": { level: "info", fields: ["channel", "kind", "message"] },
+  "notification.failed": { level: "warn", fields: ["channel", "kind", "message", "errcode", "hint"] },
   "request.handled": {
     level: "debug",
-    fields: ["traceId", "method", "route", "code", "result", "durationMs"],
+    fields: ["traceId", "parentTraceId", "method", "route", "code", "result", "durationMs"],
   },
   "request.invalid": { level: "info", fields: [...REQUEST, ...REFUSAL] },
   "request.unserved": { level: "warn", fields: [...REQUEST, ...REFUSAL] },
@@ -82,21 +118,57 @@ const LINES_A_MINUTE: { readonly [T in ServiceEvent["type"]]?: number } = {
   "request.invalid": 60,
   "request.unserved": 60,
   "request.failed": 60,
+  "upstream.slow": 60,
   "audit.failed": 1,
+  "push.skewed": 1,
+  "delivery.died": 60,
 };
 
+/** The line as one JSON object. */
+export function jsonLine({ at, level, event, fields }: LogLine): string {
+  return visibleJson({ time: new Date(at).toISOString(), level, event, ...fields });
+}
+
+/** What a terminal is told to begin the color of a level. */
+const COLORS: Readonly<Record<LogLevel, string>> = { debug: "90", info: "32", warn: "33", error: "31" };
+/** A text that needs no quotes to be told from what comes next. */
+const PLAIN = /^[^\s"=\\\p{C}\p{Z}]+$/u;
+
+/** Writes lines for people: the machine's local time, level, event, and fields as `name=value`; one line an event. */
+export function consoleLine({ hasColor }: { readonly hasColor: boolean }): (line: LogLine) => string {
+  return ({ at, level, event, fields }) => {
+    const name = level.toUpperCase().padEnd(5);
+    const shown = hasColor ? `\u001b[${COLORS[level]}m${name}\u001b[0m` : name;
+    const facts = Object.entries(fields)
+      .filter(([, value]) => value !== undefined)
+      .map(
+        ([key, value]) =>
+          `${key}=${typeof value === "string" && PLAIN.test(value) ? value : visibleJson(value)}`,
+      );
+    return [localTime(at), shown, event, ...facts].join(" ");
+  };
+}
+
+function localTime(at: number): string {
+  const zoneMs = new Date(at).getTimezoneOffset() * 60_000;
+  return new Date(at - zoneMs).toISOString().replace("T", " ").replace("Z", "");
+}
+
 /**
- * A listener that writes each event at or above `level` as one JSON line through `write`.
+ * A listener that writes each event at or above `level` as one line through `write`, by default as JSON.
  *
  * What callers can cause any number of has so many lines a minute; the rest is summed, and one line says how many that
  * were (`suppressed`). Refreshes that fail with secrets which we don't hold have one (`unknownSecrets`).
  */
-export function createLog(level: LogLevel, clock: Clock, write: (line: string) => void): EventListener {
+export function createLog(
+  level: LogLevel,
+  clock: Clock,
+  write: (line: string) => void,
+  format: (line: LogLine) => string = jsonLine,
+): EventListener {
   const threshold = LOG_LEVELS.indexOf(level);
-  const writeLine = (type: ServiceEvent["type"], facts: Record<string, unknown>) => {
-    const line = { time: new Date(clock.now()).toISOString(), level: FIELDS[type].level, event: type };
-    write(visibleJson({ ...line, ...facts }));
-  };
+  const writeLine = (event: ServiceEvent["type"], fields: Record<string, unknown>) =>
+    write(format({ at: clock.now(), level: FIELDS[event].level, event, fields }));
   /** What was written and summed in its minute, which ends at `endsAt` by the monotonic clock. */
   const minutes = new Map<ServiceEvent["type"], { lines: number; summed: number; endsAt: number }>();
   let summed = 0;
@@ -138,8 +210,9 @@ export function createLog(level: LogLevel, clock: Clock, write: (line: string) =
   };
 }
 
-/** Control characters beyond ASCII, line and paragraph separators, and what turns the direction of text. */
-export const DECEPTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+/** Control characters beyond ASCII, line and paragraph separators, what turns the direction of text, and what is not seen at all. */
+export const DECEPTIVE =
+  /[\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\u{e0000}-\u{e007f}]/gu;
 
 /**
  * `value` as JSON for eyes and for programs that read lines: with those characters escaped, which JSON leaves as they
@@ -147,5 +220,13 @@ export const DECEPTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
  */
 export function visibleJson(value: unknown, indent?: number): string {
   const json = JSON.stringify(value, undefined, indent);
-  return json.replaceAll(DECEPTIVE, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return json.replaceAll(DECEPTIVE, escaped);
+}
+
+/** Each half of a character beyond 16 bits by itself, as JSON has it. */
+function escaped(text: string): string {
+  return text
+    .split("")
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    .join("");
 }

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { AppDirectory } from "./apps/app-directory.ts";
+import { PublicSide } from "./apps/public-side.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { CallCounter } from "./audit/call-counts.ts";
@@ -8,19 +9,30 @@ import { appName, isSlotOf, nameOfApp } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
 import { Networks } from "./access/networks.ts";
 import { OriginPolicy } from "./access/origin.ts";
+import { CallbackAdministration } from "./callbacks/callback-administration.ts";
 import { ClientAdministration } from "./access/client-administration.ts";
 import { ClientDirectory } from "./access/client-directory.ts";
+import { ConsoleLinks } from "./access/console-links.ts";
+import { ConsoleSessions } from "./access/console-sessions.ts";
+import { ConsoleFace } from "./api/console.ts";
+import { ConsoleCookies } from "./api/console-cookie.ts";
+import { EnvironmentAdministration, EnvironmentDirectory } from "./access/environments.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { commandLineUser, type Config } from "./config.ts";
+import { AppHistory } from "./credentials/app-history.ts";
 import { type CredentialSource, ticketSource } from "./credentials/source.ts";
 import { credentialKey, type CredentialName } from "./credentials/credential.ts";
+import { AppIndex } from "./credentials/app-index.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
+import { LostCredentials } from "./credentials/lost-credentials.ts";
 import { TokenIntrospector, TokenResolver } from "./credentials/token-resolver.ts";
 import { Renewal } from "./credentials/renewal.ts";
 import { Pacing } from "./credentials/pacing.ts";
+import { RefreshLog } from "./credentials/refresh-log.ts";
 import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
+import { CredentialWaits } from "./credentials/credential-waits.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
 import { envelopeResponse, newTraceId } from "./api/answer.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
@@ -30,6 +42,8 @@ import { EventBus, failureFacts } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
+import { EventFeed } from "./api/event-feed.ts";
+import { EventStreams } from "./api/event-streams.ts";
 import { isForOperators } from "./api/service-routes.ts";
 import { GatewayPaths } from "./api/gateway.ts";
 import { WechatFace } from "./api/wechat.ts";
@@ -38,7 +52,14 @@ import { Door, type DoorOptions } from "./http/door.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
 import { listen, type Serve } from "./http/server.ts";
+import type { ChannelSender } from "./ops/notifications.ts";
+import { LoginCodes } from "./oauth/login-codes.ts";
+import { RedirectOrigins } from "./oauth/redirect-origins.ts";
+import { VerifyFiles } from "./oauth/verify-files.ts";
+import { WebLogins } from "./oauth/web-logins.ts";
+import { WebLoginFace } from "./api/web-logins.ts";
 import { PageSigner } from "./signing/page-signer.ts";
+import { SignatureDebugger } from "./signing/signature-debugger.ts";
 import { Login } from "./login/login.ts";
 import { UserTokens } from "./login/user-tokens.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
@@ -46,6 +67,9 @@ import { MAX_APPS, type Snapshot } from "./ops/metrics.ts";
 import { Nodes } from "./ops/nodes.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
+import { buildAlarms } from "./service/alarm-parts.ts";
+import { buildBackups } from "./service/backup-parts.ts";
+import { buildCallbacks } from "./service/callback-parts.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
 import { ClusterClock } from "./store/postgres/cluster-clock.ts";
@@ -73,6 +97,8 @@ const ALSO_REGISTERED =
   "该应用在环境变量和数据库中都有，以环境变量为准；请删除其一 (it is in the environment and in the database, and the environment wins; remove one of them):";
 const NO_APPS =
   "未持有任何应用：请设置 WEIXIN_SECRET_<appid> 或 WECOM_SECRET_<corpid>_<agent>，或执行 accesstoken apps add；否则每次调用都须带secret (no app is held: set one of these, or use accesstoken apps add; else every call must send its secret)";
+const SETUP_NEEDED =
+  "尚无管理员；在本机执行 accesstoken console setup 获取设置控制台的链接 (there is no administrator yet: accesstoken console setup on this machine makes a link to set the console up)";
 
 /** Options beside the configuration. */
 export interface ServiceOptions {
@@ -82,10 +108,14 @@ export interface ServiceOptions {
   readonly onKeyCreated?: (path: string) => void;
   /** See `UnlockOptions.newDatabase`. */
   readonly newDatabase?: boolean;
+  /** Called with the console's set-up link when the database is new; without it the log says how to get one. */
+  readonly onSetupLink?: (url: string) => void;
   /** Milliseconds one upstream request may take, and a whole login or all attempts of one refresh together. */
   readonly upstreamMs?: { readonly attempt: number; readonly total: number };
   /** How long a call through the gateway waits for WeChat. */
   readonly forwardTimes?: Partial<ForwardTimes>;
+  /** How long the primary of a push may take, in milliseconds; default 4500. */
+  readonly pushAnswerMs?: number | undefined;
   /** How long a call through the gateway waits for its turn among its caller's; see `Concurrency`. */
   readonly turnMs?: { readonly calls: number; readonly uploads: number };
   /** Which of several workers this is, for its own series in the metrics; default "1". */
@@ -96,6 +126,8 @@ export interface ServiceOptions {
   readonly workers?: number;
   /** Whether it serves the command line of this machine alone, without a port; default false. */
   readonly isLocal?: boolean;
+  /** In the place of what sends alarms to channels. */
+  readonly channelSender?: ChannelSender;
   /** How long a stop waits for requests under way, in milliseconds; default 10,000. */
   readonly stopMs?: number;
   /** The snapshots of every worker, this one's included, for `/metrics`; default this one's alone. */
@@ -111,12 +143,28 @@ export async function prepareStore(
   config: Config,
   options: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
 ): Promise<void> {
+  await withStore(config, (store) => store.apps.replaceAll(config.apps), options);
+}
+
+/** Runs `work` with the store of `config`, and closes it. Throws `store_unusable`, and what `work` throws. */
+export async function withStore<T>(
+  config: Config,
+  work: (store: Store) => Promise<T>,
+  options: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase"> = {},
+): Promise<T> {
   const store = await openStore(config, systemClock, options);
   try {
-    await store.apps.replaceAll(config.apps);
+    return await work(store);
   } finally {
     store.close();
   }
+}
+
+/** Of the files with secrets those that others may read, a line for each with what to do. */
+export function filesInDoubt({ databasePath, masterKeyFile, postgres, connectProxy }: Config): string[] {
+  const files = [...(databasePath ? [databasePath] : (postgres?.passwordFiles ?? [])), masterKeyFile];
+  if (connectProxy) files.push(join(connectProxy.folder, "server.key"));
+  return warnOfFilePermissions(files);
 }
 
 /**
@@ -138,13 +186,11 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
   const { events = new EventBus(), upstreamMs } = options;
   const { clock, measure, offsetMs } = clockOf(config, options);
   for (const message of config.warnings) events.emit({ type: "config.warning", message });
+  let isNew = false;
+  events.subscribe(({ type }) => (isNew ||= type === "database.created"));
   const store = await openStore(config, clock, { ...options, events }, measure);
-  const { databasePath, masterKeyFile, postgres } = config;
-  const secrets = [...(databasePath ? [databasePath] : (postgres?.passwordFiles ?? [])), masterKeyFile];
-  if (config.connectProxy) secrets.push(join(config.connectProxy.folder, "server.key"));
-  for (const message of warnOfFilePermissions(secrets)) {
-    events.emit({ type: "config.warning", message });
-  }
+  const { postgres } = config;
+  for (const message of filesInDoubt(config)) events.emit({ type: "config.warning", message });
   try {
     const { isLocal = false } = options;
     // The command line may run without the service's variables, so it takes the apps that the service has stored.
@@ -157,9 +203,11 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     }
     const held = isLocal ? (await store.apps.list()).filter(({ managed }) => !managed) : config.apps;
     const directory = new AppDirectory(held, store.digest);
+    const publicSide = new PublicSide(config.publicSide, directory);
     const clients = new ClientDirectory(store.clients, store.changes, clock, (error) =>
       events.emit({ type: "access.unreadable", ...failureFacts(error) }),
     );
+    const environments = new EnvironmentDirectory(store.environments, store.changes);
     const calls = new CallCounter(store.callCounts, clock, (platform, appId) =>
       directory.has(platform, appId),
     );
@@ -176,6 +224,10 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       events,
     });
     const audit = new AuditTrail(store.audit, clock, events, config.auditRetentionDays);
+    events.subscribe((event) => {
+      if (event.type === "store.history_lost" && event.from !== undefined && event.to !== undefined)
+        void audit.recordLoss(event.from, event.to);
+    });
     const readiness = new Readiness(
       async () => [...(await store.probe()), ...faultsOfAccess(await clients.unreadableMs())],
       clock,
@@ -188,12 +240,19 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       cluster: () => ({ nodes: nodes.count, offsetMs: offsetMs(), isListening: store.isListening() }),
       clock,
       listLives: () => store.listLives(),
+      queueFigures: () => store.deliveries.figures(),
       listBlocked: async () =>
         (await pacing.blocked()).flatMap(({ slot: { name, ...corp }, class: why }) => {
           const held = name === undefined ? undefined : directory.slotNamed({ ...corp, name });
           const apps = name === undefined ? directory.namesOfCorp(corp.appId) : held ? [appName(held)] : [];
           return apps.map((app) => ({ app, class: why }));
         }),
+      countWaitingLogins: () => store.webLogins.count(clock.now()),
+      countListeners: () => ({ streams: streams.size, sessions: sessions.list().length }),
+      index: () => index,
+      lastAuditId: async () => (await store.audit.list({}, { limit: 1 }))[0]?.id ?? 0,
+      milestones: store.milestones,
+      makesBackups: config.backups !== undefined,
       isConfigured: (slot) => directory.slotNamed(slot) !== undefined,
       isHeldApp: (name) => directory.find(name) !== undefined,
     });
@@ -228,6 +287,14 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         ),
     };
     const memory = new CredentialCache(store.credentials, store.changes, clock);
+    const lost = new LostCredentials({
+      memory,
+      store: store.credentials,
+      changes: store.changes,
+      clock,
+      events,
+    });
+    const refreshLog = new RefreshLog(store.refreshLog, clock, hostname());
     const credentials = new CredentialManager({
       source,
       store: store.credentials,
@@ -237,6 +304,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       events,
       record: (entry) => audit.record(entry),
+      log: refreshLog,
       holder: crypto.randomUUID(),
       ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
     });
@@ -264,16 +332,23 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       record: (entry) => audit.record(entry),
       onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
     });
+    const redirectOrigins = new RedirectOrigins(store.redirectOrigins, store.changes);
+    const verifyFiles = new VerifyFiles(store.redirectOrigins, store.changes);
     // Before the first request: a revoked caller must not be admitted.
-    const firstRead = clients.refresh().catch((error: unknown) => {
+    const firstRead = Promise.all([clients.refresh(), environments.refresh()]).catch((error: unknown) => {
       // A service that knows no key admits nobody by one, and says in /readyz what it lacks.
       if (isLocal) throw error;
     });
     await Promise.all([administration.refresh(), firstRead]);
+    // Until they can be read no web login is let through.
+    await Promise.all([redirectOrigins.refresh(), verifyFiles.refresh()]).catch(() => undefined);
     if (!isLocal && directory.size === 0) events.emit({ type: "config.warning", message: NO_APPS });
+    const sessions = new ConsoleSessions(store.consoleSessions, store.changes, clock);
+    if (config.hasConsole && !isLocal) await sessions.refresh().catch(() => undefined);
     const access = new Access({
       directory,
       clients,
+      sessions,
       clock,
       anonymous: config.anonymous,
       anonymousPerSecond: config.anonymousRateLimit,
@@ -286,20 +361,99 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       changes: store.changes,
       clock,
     });
+    const pushes = buildCallbacks({
+      ...{ config, store, directory, audit, clock, events },
+      answerMs: options.pushAnswerMs,
+    });
+    const backups = buildBackups({ config, store, clock, events });
+    await pushes.callbacks.refresh().catch((error: unknown) => {
+      // As with clients: what can't be read is verified by nothing, and /readyz says why.
+      if (isLocal) throw error;
+    });
+    const states = new CredentialStates({
+      facts: store.credentialFacts,
+      pacing,
+      memory,
+      calls,
+      clock,
+      idleAfterMs: config.refreshIdleAfterMs,
+    });
+    const feed = new EventFeed({
+      changes: store.changes,
+      directory,
+      states,
+      refresh: () => Promise.all([clients.refresh(), administration.refresh()]),
+    });
+    const streams = new EventStreams({ access, feed, clock, events });
+    const waits = new CredentialWaits(store.changes, clock);
     const cors = new Cors(() => clients.settings.corsOrigins ?? config.corsOrigins);
     const userTokens = new UserTokens(store.userTokens, clock, events);
+    const webLogins = new WebLogins({
+      store: store.webLogins,
+      origins: redirectOrigins,
+      environments,
+      directory,
+      publicSide,
+      loginUrls: config.loginUrls,
+      processes: () => nodes.count,
+      clock,
+      events,
+    });
+    const clientAdministration = new ClientAdministration({
+      store: store.clients,
+      directory: clients,
+      environments,
+      clock,
+    });
+    const links = new ConsoleLinks({
+      store: store.consoleSessions,
+      clients,
+      administration: clientAdministration,
+      clock,
+    });
+    const index = new AppIndex({
+      directory,
+      facts: store.credentialFacts,
+      pacing: store.pacing,
+      calls: store.callCounts,
+      changes: store.changes,
+      clock,
+    });
+    // Of several processes the first has what is of the whole machine.
+    const isFirst = (options.worker ?? "1") === "1";
+    const alarmSide = buildAlarms({
+      ...{ config, store, directory, publicSide, clients, index, states, pacing, readiness, clock, events },
+      ...{ isFirst, sender: options.channelSender },
+    });
     const parts = {
       access,
+      index,
+      ...alarmSide.parts,
+      database: config.postgres ? "PostgreSQL" : "SQLite",
+      ...{ callbacks: pushes.callbacks, queue: pushes.queue, pulled: pushes.pulled },
       cors,
       visibility: config.visibility,
       environment: config,
+      host: hostname(),
       audit,
       auditStore: store.audit,
+      milestones: store.milestones,
       listNodes: () => nodes.list(),
       directory,
       administration,
       clients,
-      clientAdministration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
+      clientAdministration,
+      sessions,
+      links,
+      environments,
+      environmentAdministration: new EnvironmentAdministration({
+        store: store.environments,
+        directory: environments,
+        clock,
+      }),
+      callbacks: pushes.callbacks,
+      callbackAdministration: new CallbackAdministration(store.callbackSettings, pushes.callbacks),
+      callbackSettings: store.callbackSettings,
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
       login: new Login({
@@ -312,17 +466,28 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         ...(upstreamMs ? { deadlineMs: upstreamMs.total } : {}),
       }),
       userTokens,
-      signer: new PageSigner(credentials, clock),
-      states: new CredentialStates({
-        facts: store.credentialFacts,
-        pacing,
-        memory,
-        calls,
+      loginCodes: new LoginCodes(store.webLogins, environments, clock),
+      redirectOrigins,
+      verifyFiles,
+      originStore: store.redirectOrigins,
+      publicSide,
+      webLogins,
+      signer: new PageSigner(
+        credentials,
         clock,
-        idleAfterMs: config.refreshIdleAfterMs,
+        (slot) => directory.find(appName(slot))?.managed?.jsDomains ?? [],
+      ),
+      signatureDebugger: new SignatureDebugger({
+        ...{ credentials, memory, directory, clock },
+        processes: () => nodes.count,
       }),
+      states,
+      streams,
+      waits,
+      history: new AppHistory({ log: store.refreshLog, auditStore: store.audit, clock }),
       ops: {
         notReady: () => readiness.reasons(),
+        backups: () => backups.state(),
         metrics: async () => {
           const own = await metrics.snapshot();
           const all = (await options.gatherSnapshots?.(own)) ?? [own];
@@ -333,7 +498,6 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       calls,
     };
-    const elysia = new ElysiaFace(parts);
     const { baseUrls, upstreamProxy: proxyUrl } = config;
     const times = options.forwardTimes ?? {};
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, addresses, times });
@@ -347,20 +511,46 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       others: new GatewayPaths(access, gateway, forwarder, concurrency, userTokens),
       clock,
     });
-    metrics.showRoutes([...elysia.routes, ...wechat.routes].map(({ path }) => path));
+    const elysia = new ElysiaFace({
+      ...parts,
+      wechat,
+      checkCall: (...asked) => wechat.check(...asked),
+    });
+    const logins = new WebLoginFace(parts);
+    const cookies = config.hasConsole ? new ConsoleCookies(config.trustedProxies) : undefined;
+    // Loaded by whoever opens it.
+    const loadConsole = async () => (await import("./console/assets.ts")).loadConsole();
+    const pages = cookies && new ConsoleFace({ loadConsole, access, sessions, links, cookies, clock });
+    const routes = [
+      ...(pages?.routes ?? []),
+      ...elysia.routes,
+      ...logins.routes,
+      ...pushes.face.routes,
+      ...wechat.routes,
+    ];
+    metrics.showRoutes(routes.map(({ path }) => path));
     const doorOptions: DoorOptions = {
-      faces: [elysia, wechat, elysia],
+      faces: [elysia, ...(pages ? [pages] : []), logins, pushes.face, wechat, elysia],
       access,
       origins: new OriginPolicy(config),
       cors,
+      cookies,
+      publicSide,
       audit,
       events,
       clock,
+      logsRequests: config.logLevel === "debug",
       ...(isLocal ? { localUser: commandLineUser() } : {}),
     };
     const door = new Door(doorOptions);
     let isOutdated = false;
-    events.subscribe(({ type }) => (isOutdated ||= type === "service.outdated"));
+    events.subscribe(({ type }) => {
+      if (type !== "service.outdated") return;
+      isOutdated = true;
+      // They come back to a process that answers.
+      streams.stop();
+      waits.stop();
+    });
     const cutOffAfterMs = postgres?.cutOffAfterMs ?? Infinity;
     const refuse = (failure: ServiceError) =>
       envelopeResponse(failureEnvelope(failure, newTraceId()), 503, { connection: "close" });
@@ -373,9 +563,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       };
     // Nobody vouches for another address than that of who sent the CONNECT.
     const origins = new OriginPolicy({ ...config, trustedProxies: new Networks("") });
-    const proxied = serveBy(new Door({ ...doorOptions, faces: [wechat], origins }));
-    // Of several processes the first has it.
-    const isFirst = (options.worker ?? "1") === "1";
+    const proxied = serveBy(new Door({ ...doorOptions, faces: [wechat], cookies: undefined, origins }));
     const connectProxy =
       config.connectProxy && isFirst ? new ConnectProxy(proxied, config.connectProxy) : undefined;
     return {
@@ -384,10 +572,14 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       renewal,
       background: [
-        ...[nodes, calls, audit, metrics, clients, administration, userTokens],
+        ...[nodes, calls, audit, metrics, index, clients, environments, administration, userTokens, lost],
+        ...[webLogins, verifyFiles, streams, waits, refreshLog, ...pushes.background],
+        ...alarmSide.background,
+        ...(config.hasConsole ? [sessions] : []),
+        backups,
         ...(connectProxy ? [connectProxy] : []),
       ],
-      routes: [...elysia.routes, ...wechat.routes],
+      routes,
       listen: () =>
         listen(serveBy(door), {
           ...config,
@@ -402,6 +594,12 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         docs: config.visibility.swagger === "off" ? "off" : "/docs/",
         ...(connectProxy && { connectProxy: connectProxy.url }),
       }),
+      offerSetup: async (url) => {
+        if (!config.hasConsole || clients.hasAdmin) return;
+        if (isNew && options.onSetupLink)
+          options.onSetupLink(url + (await links.createSetup()).path.reveal());
+        else events.emit({ type: "console.setup_needed", message: SETUP_NEEDED });
+      },
       snapshot: () => metrics.snapshot(),
       handle: async (request) => door.serveLocal(request),
       stopping: () => readiness.stopping(),
@@ -462,6 +660,9 @@ function clockOf(config: Config, { clock = systemClock }: Pick<ServiceOptions, "
 const NO_NOTIFICATIONS =
   "DATABASE_URL: 收不到PostgreSQL的通知（事务模式的连接池？），改为每250毫秒查询一次；请设置DATABASE_LISTEN_URL直连 (notifications of PostgreSQL don't arrive, as behind a pooler in transaction mode: changes are looked for every 250 ms; name a direct way in DATABASE_LISTEN_URL)";
 
+const ASYNCHRONOUS =
+  "DATABASE_URL: 该PostgreSQL有备库，但提交不等待备库确认，主备切换可能丢失最近的变更；请设置synchronous_standby_names (this PostgreSQL has standbys and its commits wait for none of them: a failover may lose the last changes; set synchronous_standby_names)";
+
 async function openStore(
   config: Config,
   clock: Clock,
@@ -472,7 +673,7 @@ async function openStore(
   }: Pick<ServiceOptions, "events" | "onKeyCreated" | "newDatabase">,
   onTime?: (databaseNow: number, askedAt: number) => void,
 ): Promise<Store> {
-  const { databasePath: path, postgres, masterKey, masterKeyFile } = config;
+  const { databasePath: path, postgres, masterKey, masterKeyFile, nextKeyFile } = config;
   const shared = {
     masterKey,
     masterKeyFile,
@@ -492,9 +693,16 @@ async function openStore(
     return openPostgresStore({
       ...shared,
       ...postgres,
+      nextKeyFile,
+      onKeyReplaced: (keyPath, keyId) => events?.emit({ type: "master_key.replaced", path: keyPath, keyId }),
+      onKeyFault: (message) => events?.emit({ type: "config.warning", message }),
       ...(onTime ? { onTime } : {}),
       onSeen: (delayMs) => events?.emit({ type: "change.seen", delayMs }),
       onUnheard: () => events?.emit({ type: "config.warning", message: NO_NOTIFICATIONS }),
+      onAsynchronous: () => events?.emit({ type: "config.warning", message: ASYNCHRONOUS }),
+      onStandby: () => events?.emit({ type: "store.read_only" }),
+      onHistoryLost: ({ changes, audit }) =>
+        events?.emit({ type: "store.history_lost", changes, from: audit?.from, to: audit?.to }),
       onDatabaseCreated: () => events?.emit({ type: "database.created", path: "PostgreSQL" }),
     });
   }
@@ -504,6 +712,7 @@ async function openStore(
     path,
     newDatabase,
     onDatabaseCreated: () => events?.emit({ type: "database.created", path }),
+    onDatabaseCopied: (copy) => events?.emit({ type: "database.copied", path: copy }),
     onDatabaseLost: (lost) => events?.emit({ type: "database.lost", path: lost }),
   });
 }

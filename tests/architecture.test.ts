@@ -39,18 +39,27 @@ const OWNERS: readonly { what: string; where: RegExp; sign: RegExp }[] = [
   },
   { what: "fetch", where: /^src\/(upstream\/|console\/|cli\/remote\.ts$)/, sign: /(?<![.\w])fetch\(/ },
   { what: "process.env", where: /^src\/config\.ts$/, sign: /\b(process|Bun|import\.meta)\.env\b/ },
-  { what: "console", where: /^src\/cli\//, sign: /\bconsole\.\w/ },
-  { what: "Date.now", where: /^src\/clock\.ts$/, sign: /\bDate\.now\b|\bnew Date\(\)/ },
+  { what: "console", where: /^src\/cli\//, sign: /(?<!["'/-])\bconsole\.\w/ },
+  { what: "Date.now", where: /^src\/(clock\.ts$|console\/web\/)/, sign: /\bDate\.now\b|\bnew Date\(\)/ },
   { what: "process.exit", where: /^src\/main\.ts$/, sign: /\bprocess\.exit\b(?!Code)/ },
 ];
+
+/** What runs in the browser. */
+const WEB = "src/console/web/";
+/** The texts of the console, in both languages. */
+const WORDS = /(^|\/)words\.ts$/;
 
 const UNWANTED_NAME = /(^|\/)(utils?|helpers?|common|types|constants|index)(\/|\.ts$)/;
 /** What is left of a doc comment that was joined or cut by a machine. */
 const RAGGED_COMMENT = /\s\*\.\s*(\n|\*\/)/;
-const WANTED_NAME = /^src(\/[a-z][a-z0-9]*(-[a-z0-9]+)*)+(\.d)?\.ts$/;
+const WANTED_NAME = /^src(\/[a-z][a-z0-9]*(-[a-z0-9]+)*)+(\.d)?\.tsx?$/;
 
 function placeOf(path: string): { name: string; ring: number; column: number } {
-  const name = path.slice("src/".length).replace(/\.ts$/, "").split("/")[0] ?? "";
+  const name =
+    path
+      .slice("src/".length)
+      .replace(/\.tsx?$/, "")
+      .split("/")[0] ?? "";
   const ring = RINGS.findIndex((names) => names.includes(name));
   return { name, ring, column: RINGS[ring]?.indexOf(name) ?? -1 };
 }
@@ -77,6 +86,19 @@ function specifiersOf(file: SourceFile): string[] {
   return [...found].map(([, specifier = ""]) => specifier);
 }
 
+/** What the browser's part takes of the server's that is more than a type, and the reverse. */
+function faultsOfBrowser(file: SourceFile): string[] {
+  const isWeb = file.path.startsWith(WEB);
+  const found = codeOf(file).matchAll(
+    /(?:import|export)\s+(type\s)?(?:[^"';]*?\sfrom\s+)?["'](\.[^"']*)["']/g,
+  );
+  return [...found].flatMap(([, type, specifier = ""]) => {
+    const to = join(dirname(file.path), specifier);
+    const isFree = to.startsWith(WEB) === isWeb || (isWeb && type !== undefined) || to === `${WEB}index.html`;
+    return isFree ? [] : [`${file.path} runs ${to}`];
+  });
+}
+
 /** Everything in `files` that breaks the layout, a line each. */
 function layoutFaults(files: readonly SourceFile[]): string[] {
   return files.flatMap((file) => {
@@ -86,6 +108,10 @@ function layoutFaults(files: readonly SourceFile[]): string[] {
       ...(placeOf(path).ring < 0 ? [`${path} is on no ring`] : []),
       ...(UNWANTED_NAME.test(path) || !WANTED_NAME.test(path) ? [`${path} has an unwanted name`] : []),
       ...(RAGGED_COMMENT.test(file.text) ? [`${path} has a comment that ends in *.`] : []),
+      ...(path.startsWith(WEB) && !WORDS.test(path) && /\p{Script=Han}/u.test(file.text)
+        ? [`${path} has Chinese outside words.ts`]
+        : []),
+      ...faultsOfBrowser(file),
       ...specifiersOf(file).flatMap((specifier) => faultsOfImport(path, specifier)),
       ...OWNERS.filter(({ where, sign }) => !where.test(path) && sign.test(code)).map(
         ({ what }) => `${path} uses ${what}`,
@@ -116,7 +142,7 @@ function circlesOf(files: readonly SourceFile[]): string[] {
 
 async function sourceFiles(): Promise<SourceFile[]> {
   const root = join(import.meta.dir, "..");
-  const paths = [...new Glob("src/**/*.ts").scanSync({ cwd: root })].toSorted();
+  const paths = [...new Glob("src/**/*.{ts,tsx}").scanSync({ cwd: root })].toSorted();
   expect(paths.length).toBeGreaterThan(80);
   return Promise.all(paths.map(async (path) => ({ path, text: await Bun.file(join(root, path)).text() })));
 }
@@ -158,6 +184,14 @@ const BAD: readonly [path: string, text: string, fault: string][] = [
   ["src/store/a.ts", "console.log(1)", "src/store/a.ts uses console"],
   ["src/log.ts", "const now = Date.now();", "src/log.ts uses Date.now"],
   ["src/cli/a.ts", "process.exit(1)", "src/cli/a.ts uses process.exit"],
+  [
+    "src/console/web/a.tsx",
+    `import { A } from "../../access/a.ts";`,
+    "src/console/web/a.tsx runs src/access/a.ts",
+  ],
+  ["src/console/web/a.tsx", `import "../../clock.ts";`, "src/console/web/a.tsx runs src/clock.ts"],
+  ["src/http/a.ts", `import { A } from "../console/web/a.ts";`, "src/http/a.ts runs src/console/web/a.ts"],
+  ["src/console/web/a.tsx", "<p>概览</p>", "src/console/web/a.tsx has Chinese outside words.ts"],
   ["src/cli/a.ts", "/** Runs it *. */", "src/cli/a.ts has a comment that ends in *."],
   ["src/cli/a.ts", "/**\n * Runs it.\n *.\n */", "src/cli/a.ts has a comment that ends in *."],
 ];
@@ -169,6 +203,10 @@ test.each(BAD)("the layout check finds the fault in an invented %s: %s", (path, 
 test("the layout check leaves good files and comments alone", () => {
   const text = `/** Not Date.now(). */\nimport type { C } from "../clock.ts"; // console.log\nawait app.fetch(request);`;
   expect(layoutFaults([{ path: "src/apps/app-store.ts", text }])).toEqual([]);
+  const web = `import type { A } from "../../../api/a.ts";\nimport { w } from "./words.ts";\nimport { b } from "../b.tsx";`;
+  expect(layoutFaults([{ path: "src/console/web/a/a.tsx", text: web }])).toEqual([]);
+  const page = `import page from "./web/index.html";`;
+  expect(layoutFaults([{ path: "src/console/assets.ts", text: page }])).toEqual([]);
 });
 
 test("the circle check finds a way round, for types and over several files, and no other", () => {

@@ -42,21 +42,29 @@ test("without any variable everything has its documented default", () => {
       config.trustedNetworks.includes(address),
     ),
     trustedProxies: config.trustedProxies.includes("127.0.0.1"),
+    callbackNetworks: config.callbackNetworks.isEmpty,
+    variables: config.variables.filter(({ origin }) => origin !== "default"),
   }).toEqual({
     host: "127.0.0.1",
     port: 3000,
     logLevel: "info",
+    logFormat: "auto",
+    mayColor: true,
     databasePath: join(process.cwd(), "data/accesstoken.db"),
     postgres: undefined,
     masterKey: undefined,
     masterKeyFile: join(process.cwd(), "data/master.key"),
+    nextKeyFile: join(process.cwd(), "data/master.key.next"),
     baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com", corps: new Map() },
     weixinFallbackUrls: [],
+    loginUrls: { weixin: "https://open.weixin.qq.com", wecom: "https://login.work.weixin.qq.com" },
     upstreamProxy: undefined,
     upstreamIpFamily: undefined,
     refreshIdleAfterMs: 86_400_000,
     auditRetentionDays: 180,
+    backups: undefined,
     trustedNetworks: [true, true, false],
+    callbackNetworks: true,
     trustedProxies: false,
     anonymous: undefined,
     anonymousRateLimit: 2000,
@@ -64,8 +72,12 @@ test("without any variable everything has its documented default", () => {
     connectProxy: undefined,
     allowedHosts: [],
     corsOrigins: [],
+    publicSide: { url: undefined, servesAll: false },
     visibility: { metrics: "on", swagger: "on" },
+    hasConsole: true,
     apps: [],
+    envFile: undefined,
+    variables: [],
     warnings: [],
   });
   expect(load({ WEIXIN_SECRET_wx0000000000000001: SECRET }).apps).toMatchObject([{ tokenMode: "stable" }]);
@@ -76,14 +88,20 @@ test("every variable is taken from the environment", () => {
     HOST: "0.0.0.0",
     PORT: "0",
     LOG_LEVEL: "debug",
+    LOG_FORMAT: "console",
     DATABASE_URL: "file:/var/lib/a b/x.db",
     MASTER_KEY: "k".repeat(43),
     WEIXIN_BASE_URL: "http://127.0.0.1:3001/",
     WECOM_BASE_URL: "http://localhost:3002",
     [`WECOM_BASE_URL_${CORP}`]: "https://wecom.corp.example/",
     WEIXIN_FALLBACK_BASE_URLS: "https://api2.weixin.qq.com/ ,http://127.0.0.1:3003",
+    WEIXIN_OPEN_BASE_URL: "http://127.0.0.1:3001/",
+    WECOM_LOGIN_BASE_URL: "http://127.0.0.1:3002",
     REFRESH_IDLE_AFTER: "3600",
     AUDIT_RETENTION_DAYS: "3650",
+    BACKUP_DIR: "/var/backups/accesstoken",
+    BACKUP_EVERY: "12h",
+    BACKUP_KEEP: "30",
     UPSTREAM_PROXY: "http://user:password@proxy.example:3128",
     WEIXIN_TOKEN_MODE: "classic",
     WEIXIN_SECRET_wx0000000000000001: SECRET,
@@ -91,10 +109,14 @@ test("every variable is taken from the environment", () => {
     TRUSTED_PROXIES: "10.0.0.1",
     ALLOWED_HOSTS: "Tokens.example.com , b.example",
     CORS_ORIGINS: "https://www.example.com , HTTP://Dev.example:8080,http://[::1]:3000",
+    PUBLIC_URL: "https://WX.example.com/",
+    PUBLIC_URL_SERVES: "all",
     METRICS: "admin",
     SWAGGER: "off",
   });
   expect([config.host, config.port, config.logLevel]).toEqual(["0.0.0.0", 0, "debug"]);
+  expect([config.logFormat, config.mayColor]).toEqual(["console", true]);
+  expect(load({ NO_COLOR: "1" })).toMatchObject({ logFormat: "auto", mayColor: false });
   expect(config.databasePath).toBe("/var/lib/a b/x.db");
   expect(config.masterKey?.reveal()).toBe("k".repeat(43));
   expect(config.masterKeyFile).toBe("/var/lib/a b/master.key");
@@ -104,8 +126,12 @@ test("every variable is taken from the environment", () => {
     corps: new Map([[CORP, "https://wecom.corp.example"]]),
   });
   expect(config.weixinFallbackUrls).toEqual(["https://api2.weixin.qq.com", "http://127.0.0.1:3003"]);
+  expect(config.loginUrls).toEqual({ weixin: "http://127.0.0.1:3001", wecom: "http://127.0.0.1:3002" });
   expect(config.refreshIdleAfterMs).toBe(3_600_000);
   expect(config.auditRetentionDays).toBe(3650);
+  expect(config.backups).toEqual({ folder: "/var/backups/accesstoken", everyMs: 43_200_000, keep: 30 });
+  const every = (text: string) => load({ BACKUP_DIR: "b", BACKUP_EVERY: text }).backups?.everyMs;
+  expect([every("30m"), every("7d")]).toEqual([1_800_000, 604_800_000]);
   expect(config.upstreamProxy).toBe("http://user:password@proxy.example:3128");
   expect(config.apps).toMatchObject([{ id: "wx0000000000000001", tokenMode: "classic" }]);
   expect(config.trustedNetworks.includes("192.0.2.9")).toBeTrue();
@@ -114,9 +140,13 @@ test("every variable is taken from the environment", () => {
   expect(config.allowedHosts).toEqual(["tokens.example.com", "b.example"]);
   const origins = ["https://www.example.com", "http://dev.example:8080", "http://[::1]:3000"];
   expect(config.corsOrigins).toEqual(origins);
+  expect(config.publicSide).toEqual({ url: "https://wx.example.com", servesAll: true });
   expect(config.visibility).toEqual({ metrics: "admin", swagger: "off" });
   expect(Object.isFrozen(config)).toBeTrue();
-  expect(load({ MASTER_KEY_FILE: "/run/key" }).masterKeyFile).toBe("/run/key");
+  expect(load({ MASTER_KEY_FILE: "/run/key" })).toMatchObject({
+    ...{ masterKeyFile: "/run/key", nextKeyFile: "/run/key.next" },
+  });
+  expect(load({ MASTER_KEY_NEXT_FILE: "/run/next" }).nextKeyFile).toBe("/run/next");
 });
 
 test("the CONNECT proxy listens where it is told, and nowhere without a port", () => {
@@ -141,10 +171,79 @@ test("an empty value is as good as none", () => {
   expect(JSON.stringify(config)).toBe(JSON.stringify(load()));
 });
 
+test("each variable says what it is, and who says so: the environment, a line of the file, or nobody", () => {
+  using file = setup(
+    `# ours\nPORT=4000\nHOST=127.0.0.2\nLOG_LEVEL=\n\nWECOM_BASE_URL_${CORP}=https://wecom.example.com\n`,
+  );
+  const environment = { ENV_FILE: file.path, HOST: "127.0.0.3", METRICS: "", SWAGGER: "admin" };
+  const { variables } = loadConfig(environment);
+  const of = (name: string) => variables.find((each) => each.name === name);
+  expect(variables.map(({ name }) => name)).toEqual([
+    ...Object.keys(VARIABLES.properties),
+    `WECOM_BASE_URL_${CORP}`,
+  ]);
+  const inFile = { origin: "file", file: file.path } as const;
+  expect(of("PORT")).toMatchObject({ value: "4000", ...inFile, line: 2 });
+  expect(of("PORT")?.meaning).toEqual({
+    en: "Port to listen on; `0` lets the system choose.",
+    zh: "监听端口；`0` 表示由系统分配。",
+  });
+  expect(of(`WECOM_BASE_URL_${CORP}`)).toMatchObject({ ...inFile, line: 6 });
+  expect(of("HOST")).toMatchObject({ value: "127.0.0.3", origin: "environment" });
+  expect(of("SWAGGER")).toMatchObject({ value: "admin", origin: "environment" });
+  expect([of("METRICS"), of("LOG_LEVEL")]).toMatchObject([
+    { value: "on", origin: "default" },
+    { value: "info", origin: "default" },
+  ]);
+});
+
+test("P6: what a variable is shown to say has nothing secret in it, and no app's variable is shown", () => {
+  const shownFor = (more: Record<string, string>) => {
+    const { variables } = load({ WEIXIN_SECRET_wx0000000000000001: SECRET, ...more });
+    return Object.fromEntries(variables.map(({ name, value }) => [name, value]));
+  };
+  // Each part of one is a canary; what is not encoded may end the URL's user or its host.
+  const whole = "http://[secret]@proxy.example.com:3128/";
+  for (const [password, expected] of [
+    ["canary1", whole],
+    ["canary1%2Fcanary2", whole],
+    ["canary1@canary2", "[secret]"],
+    ["1#canary1", "[secret]"],
+    ["1?canary1", "[secret]"],
+    ["1/canary1", "[secret]"],
+  ] as const) {
+    const proxy = `http://canary3:${password}@proxy.example.com:3128`;
+    const shown = shownFor({
+      DATABASE_URL: `postgres://canary3:canary4@db.example.com:5432/tokens?sslmode=require&password=${password}`,
+      DATABASE_LISTEN_URL: "postgres://canary3:canary4@db.example.com:5432/tokens?canary5#canary6",
+      UPSTREAM_PROXY: proxy,
+      MASTER_KEY: "canary".padEnd(64, "0"),
+    });
+    expect([password, JSON.stringify(shown)]).not.toEqual([password, expect.stringMatching(/canary|a1b2c3/)]);
+    expect([password, shown["UPSTREAM_PROXY"]]).toEqual([password, expected]);
+    expect(shown).toMatchObject({
+      DATABASE_LISTEN_URL: "postgres://[secret]@db.example.com:5432/tokens?[secret]#[secret]",
+      MASTER_KEY: "[secret]",
+    });
+  }
+  expect(shownFor({ DATABASE_URL: "postgres://u@db/x?sslmode=require&p=1" })["DATABASE_URL"]).toBe(
+    "postgres://[secret]@db/x?sslmode=require&[secret]",
+  );
+});
+
 const BAD: readonly [name: string, ...values: string[]][] = [
   ["HOST", "no host", "a/b", "http://127.0.0.1"],
+  [
+    "PUBLIC_URL",
+    "no-scheme.example.org",
+    "https://b.example.org/path",
+    "https://u@b.example.org",
+    "https://*.example.org",
+  ],
+  ["PUBLIC_URL_SERVES", "none"],
   ["PORT", "port", "-1", "65536", "99999", "3000.5", "0x50", "30 00", "1e3"],
   ["LOG_LEVEL", "INFO", "trace", "verbose"],
+  ["LOG_FORMAT", "JSON", "text"],
   ["KEEP_ALIVE_TIMEOUT", "0", "256", "75s", "-1", "7.5"],
   ["DATABASE_URL", "data.db", "mysql://user:canary@db/x", "file:", "file:x?mode=ro", "file://elsewhere/x"],
   [
@@ -181,8 +280,11 @@ const BAD: readonly [name: string, ...values: string[]][] = [
   ["UPSTREAM_IP_FAMILY", "5", "46", "ipv4"],
   ["UPSTREAM_ALLOW_HTTP", "10.0.0.0/33", "http://10.0.0.1", "10.0.0.1:80", "*", "300.0.0.1", "a b"],
   ["REFRESH_IDLE_AFTER", "0", "-1", "1.5", "24h", "canary", "1e5", "9999999999"],
+  ["BACKUP_EVERY", "0", "24", "29m", "0h", "1w", "1000h", "100d", "-1h"],
+  ["BACKUP_KEEP", "0", "-1", "14d", "10000"],
   ["AUDIT_RETENTION_DAYS", "0", "-1", "1.5", "180d", "3651", "9999", "0180"],
   ["WEIXIN_TOKEN_MODE", "Stable", "both"],
+  ["CALLBACK_NETWORKS", "canary", "10.0.0.0/33", "10.0.0.0/8;::1"],
   ["TRUSTED_NETWORKS", "canary", "10.0.0.0/33", "127.0.0.1;::1"],
   ["TRUSTED_PROXIES", "canary", "10.0.0.0/a"],
   [
@@ -193,7 +295,7 @@ const BAD: readonly [name: string, ...values: string[]][] = [
     "shop.example.com",
     "https://shop.example.com/",
     "https://www.example.com/canary",
-    "https://*.example.com",
+    "https://*.example.org",
     "https://user:canary@www.example.com",
     "https://www.example.com?canary",
     "https://www.example.com#canary",
@@ -230,6 +332,12 @@ test("a master key and a file for it at the same time are refused, and the key i
   const line = refusalOf({ MASTER_KEY: "canary".repeat(8), MASTER_KEY_FILE: "/run/key" });
   expect(line).toStartWith("MASTER_KEY: ");
   expect(line).not.toContain("canary");
+});
+
+test("the file of the next master key must be another than that of the current one", () => {
+  expect(refusalOf({ MASTER_KEY_FILE: "key", MASTER_KEY_NEXT_FILE: "./key" })).toStartWith(
+    "MASTER_KEY_NEXT_FILE: ",
+  );
 });
 
 test("P6: a configuration that is printed shows no secret", () => {

@@ -1,13 +1,14 @@
 import { expect, test } from "bun:test";
 import type { ServiceEvent } from "../src/events.ts";
-import { EventBus } from "../src/events.ts";
-import { createLog, LOG_LEVELS, type LogLevel } from "../src/log.ts";
+import { EventBus, reportCall } from "../src/events.ts";
+import { consoleLine, createLog, jsonLine, LOG_LEVELS, type LogLevel, visibleJson } from "../src/log.ts";
 import { unusable } from "../src/store/sql.ts";
 import { ManualClock } from "./support/manual-clock.ts";
 
 /** One of each kind: a new event does not compile until its level is written here. */
 const FAILURE = {
   traceId: "t",
+  parentTraceId: "0af7651916cd43dd8448eb211c80319c",
   rid: "65f3c1d2-1a2b3c4d-5e6f7a8b",
   route: "/v1/apps/:app",
   client: "order-service",
@@ -37,8 +38,20 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "connections.paused": ["warn", {}],
   "connections.resumed": ["info", {}],
   "service.outdated": ["error", {}],
+  "master_key.replaced": ["info", { path: "/key/master.key", keyId: "1a2b3c4d" }],
   "database.created": ["warn", { path: "/data/accesstoken.db" }],
+  "backup.made": ["info", { file: "accesstoken-20270101T000000Z.tar.gz", bytes: 4096, durationMs: 900 }],
+  "backup.failed": [
+    "error",
+    { code: "store_unusable", errmsg: "磁盘已满 (the disk is full)", hint: "make room" },
+  ],
+  "database.copied": ["info", { path: "/data/accesstoken.db.before-0010-20270101T000000Z" }],
   "database.lost": ["error", { path: "/data/accesstoken.db-wal" }],
+  "store.read_only": ["error", {}],
+  "store.history_lost": ["error", { changes: 120, from: 41, to: 60 }],
+  "credential.restored": ["warn", { key: "weixin:wx1:stable:access_token", generation: 1 }],
+  "credential.restore_failed": ["warn", { code: "unavailable", errmsg: "the database is busy" }],
+  "console.setup_needed": ["info", { message: "accesstoken console setup" }],
   "config.warning": ["warn", { message: "WEIXIN_X: unknown" }],
   "credential.refreshed": [
     "info",
@@ -63,8 +76,9 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "audit.broken": ["error", { id: 7 }],
   "app.unblocked": ["info", { key: "k", address: "127.0.0.1" }],
   "credential.lease_waited": ["debug", { key: "k" }],
+  "credential.lease_wait_ended": ["debug", { key: "k", waitedMs: 120 }],
   "refresh.started": ["debug", { key: "k" }],
-  "refresh.finished": ["debug", { key: "k" }],
+  "refresh.finished": ["debug", { key: "k", durationMs: 310 }],
   "waiter.added": ["debug", { key: "k" }],
   "waiter.removed": ["debug", { key: "k" }],
   "credential.revoked_early": ["warn", { key: "k", earlyMs: 5_000_000 }],
@@ -81,10 +95,15 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       errcode: -1,
     },
   ],
+  "upstream.slow": [
+    "warn",
+    { platform: "weixin", appId: "wx1", endpoint: "/cgi-bin/token", durationMs: 3000, outcome: "ok" },
+  ],
   "request.handled": [
     "debug",
     {
       traceId: "t",
+      parentTraceId: "0af7651916cd43dd8448eb211c80319c",
       method: "GET",
       route: "/AccessToken/getXcx",
       code: 0,
@@ -103,10 +122,27 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
       errcode: 60111,
     },
   ],
+  "push.answered": ["debug", { app: "wx1", outcome: "reply", durationMs: 12 }],
+  "push.skewed": ["info", { app: "wx1" }],
+  "delivery.tried": ["debug", { app: "wx1", target: "dev", outcome: "failed", reason: "timeout" }],
+  "delivery.died": ["warn", { app: "wx1", target: "dev", id: 7 }],
+  "alarm.fired": ["warn", { condition: "app_blocked", subject: "wx1", severity: "critical" }],
+  "alarm.resolved": [
+    "info",
+    { condition: "app_blocked", subject: "wx1", severity: "critical", lastedMs: 90_000 },
+  ],
+  "notification.sent": ["info", { channel: "ops", kind: "wecom", message: "firing" }],
+  "notification.failed": [
+    "warn",
+    { channel: "ops", kind: "wecom", message: "firing", errcode: 93000, hint: "copy the URL again" },
+  ],
   "store.queried": ["debug", { operation: "read", durationMs: 1, failure: "away" }],
   "change.seen": ["debug", { delayMs: 12 }],
   "clock.skewed": ["warn", { offsetMs: -31_000 }],
+  "event_stream.dropped": ["debug", {}],
   "user_tokens.evicted": ["warn", { count: 5000 }],
+  "web_login.moved": ["debug", { step: "begun" }],
+  "web_logins.evicted": ["warn", { count: 3 }],
   "rejected_token.used": ["debug", { app: "wx1" }],
   "gateway.called": [
     "debug",
@@ -249,4 +285,69 @@ test("a line has no character in it that deceives the eye or ends a line elsewhe
   createLog("info", new ManualClock(), (line) => lines.push(line))({ type: "config.warning", message });
   expect(lines[0]).toContain("WEIXIN_\\u2028\\u202e\\u009b: unknown");
   expect(JSON.parse(lines[0] ?? "")).toMatchObject({ message });
+});
+
+test("what is not seen at all is shown in both formats, and JSON means the same by it", () => {
+  const reason = "a\u200bb\ufeffc\u{e0041}d";
+  for (const format of [jsonLine, consoleLine({ hasColor: false })]) {
+    const lines: string[] = [];
+    createLog(
+      "info",
+      new ManualClock(),
+      (line) => lines.push(line),
+      format,
+    )({ type: "service.stopping", reason });
+    expect(lines[0]).toContain('"a\\u200bb\\ufeffc\\udb40\\udc41d"');
+  }
+  expect(JSON.parse(visibleJson({ reason }))).toEqual({ reason });
+});
+
+/** What people read, by the clock of `setup`. */
+function consoleSetup(hasColor: boolean) {
+  const lines: string[] = [];
+  const clock = new ManualClock(Date.UTC(2026, 0, 2, 3, 4, 5, 678));
+  return { lines, log: createLog("debug", clock, (line) => lines.push(line), consoleLine({ hasColor })) };
+}
+
+test("for people a line is local time, level, event and fields, and only a terminal gets colors", () => {
+  const { log, lines } = consoleSetup(false);
+  const call = { platform: "weixin", appId: "wx1", endpoint: "/cgi-bin/token", durationMs: 12 } as const;
+  log({ type: "upstream.called", ...call, outcome: "errcode", errcode: -1 });
+  log({ type: "config.warning", message: "WEIXIN_X: unknown" });
+  const local = new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 678));
+  const time = `2026-01-0${local.getDate()} ${local.toTimeString().slice(0, 8)}.678`;
+  expect(lines).toEqual([
+    `${time} INFO  upstream.called platform=weixin appId=wx1 endpoint=/cgi-bin/token durationMs=12 outcome=errcode errcode=-1`,
+    `${time} WARN  config.warning message="WEIXIN_X: unknown"`,
+  ]);
+  const coloured = consoleSetup(true);
+  coloured.log({ type: "service.outdated" });
+  expect(coloured.lines).toEqual([`${time} \u001b[31mERROR\u001b[0m service.outdated`]);
+});
+
+test("for people too every event is one line, which no text in it can forge or color", () => {
+  const { log, lines } = consoleSetup(false);
+  for (const [, event] of EVENTS) log(event);
+  expect(lines).toHaveLength(EVENTS.length);
+  const reason = 'x" a=b\n2026-01-01 ERROR \u001b[31m\r\u2028\u202e\u009b\u00a0\u200b';
+  log({ type: "service.stopping", reason });
+  log({ type: "service.stopping", reason: "\u001b[31m" });
+  log({ type: "service.stopping", reason: "a=b" });
+  for (const line of lines) expect(line).not.toMatch(/[\p{Cc}\u2028\u2029\u202e]/u);
+  expect(lines.at(-3)).toContain('reason="x\\" a=b\\n2026-01-01 ERROR \\u001b[31m');
+  expect(lines.at(-1)).toEndWith(' reason="a=b"');
+});
+
+test("a call upstream that took three seconds is a warning beside its own line", () => {
+  const { log, lines } = setup();
+  const bus = new EventBus();
+  bus.subscribe(log);
+  const call = { platform: "weixin", appId: "wx1", endpoint: "/cgi-bin/token", outcome: "ok" } as const;
+  reportCall(bus, "upstream.called", { ...call, durationMs: 2999 });
+  reportCall(bus, "gateway.sent", { ...call, durationMs: 3000 });
+  expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+    { event: "upstream.called", level: "info" },
+    { event: "gateway.sent", level: "debug" },
+    { event: "upstream.slow", level: "warn", durationMs: 3000 },
+  ]);
 });

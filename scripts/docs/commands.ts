@@ -13,22 +13,16 @@ interface CommandPage {
 const PAGES: readonly CommandPage[] = [
   {
     name: "cli-service",
+    title: { en: "Commands: the service, the sandbox and the audit", zh: "命令：服务、沙箱与审计" },
+    groups: ["serve", "health", "sandbox", "demo", "proxy-ca", "completion", "version", "audit"],
+  },
+  {
+    name: "cli-operations",
     title: {
-      en: "Commands: the service, audit, master key and database",
-      zh: "命令：服务、审计、主密钥与数据库",
+      en: "Commands: diagnosis, alarms, backups, master key and database",
+      zh: "命令：诊断、告警、备份、主密钥与数据库",
     },
-    groups: [
-      "serve",
-      "sandbox",
-      "demo",
-      "proxy-ca",
-      "completion",
-      "version",
-      "audit",
-      "nodes",
-      "master-key",
-      "store",
-    ],
+    groups: ["doctor", "status", "notify", "nodes", "master-key", "backup", "restore", "store"],
   },
   {
     name: "cli-apps",
@@ -36,9 +30,19 @@ const PAGES: readonly CommandPage[] = [
     groups: ["apps", "token"],
   },
   {
+    name: "cli-callbacks",
+    title: { en: "Commands: pushes", zh: "命令：消息推送" },
+    groups: ["callbacks"],
+  },
+  {
     name: "cli-access",
     title: { en: "Commands: clients, keys and callers", zh: "命令：客户端、密钥与调用方" },
-    groups: ["clients", "keys", "anonymous", "cors"],
+    groups: ["clients", "keys", "console", "anonymous", "cors"],
+  },
+  {
+    name: "cli-environments",
+    title: { en: "Commands: environments and web logins", zh: "命令：环境与网页登录" },
+    groups: ["environments", "apply", "origins", "domains"],
   },
 ];
 
@@ -98,9 +102,14 @@ export async function commandTable(language: Language): Promise<string> {
 
 /** The options that nearly every command has. */
 export async function commonOptions(language: Language): Promise<string> {
-  const options = (await shownCommands()).flatMap((spec) => spec.options ?? []);
+  const options = (await shownCommands()).flatMap((spec) => (isManaging(spec) ? (spec.options ?? []) : []));
   const common = [...COMMON].flatMap((name) => options.find((option) => option.name === name) ?? []);
   return optionTable(common, language);
+}
+
+/** Whether it asks `/v1`; others have options of their own by some of the same names. */
+function isManaging({ options = [] }: CommandSpec): boolean {
+  return [...COMMON].every((name) => options.some((option) => option.name === name));
 }
 
 async function shownCommands(): Promise<readonly CommandSpec[]> {
@@ -110,7 +119,7 @@ async function shownCommands(): Promise<readonly CommandSpec[]> {
 function commandPart(spec: CommandSpec, language: Language): string[] {
   const { meaning, notes = [], positionals = [], options = [] } = spec;
   const isLocal = spec.words.length === 2 && !options.some(({ name }) => name === "url");
-  const shown = options.filter(({ name, isFormer }) => !isFormer && !COMMON.has(name));
+  const shown = options.filter(({ name, isFormer }) => !isFormer && !(isManaging(spec) && COMMON.has(name)));
   const sentences = [`${prose(meaning[language])}${language === "en" ? "." : "。"}`];
   if (isLocal) sentences.push(WORDS.local[language]);
   return [

@@ -1,13 +1,14 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot, type SlotName } from "../apps/app.ts";
-import type { AuditActor } from "../audit/audit-entry.ts";
+import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed, recipientFields } from "./api-policy.ts";
-import { Authenticator, mayUse, type TokenHolder } from "./authenticator.ts";
+import { Authenticator, checkNetwork, mayUse, type TokenHolder } from "./authenticator.ts";
 import { type Action, ANY_APP, CLIENT_NAME, type Grant } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
+import type { ConsoleSessions } from "./console-sessions.ts";
 import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
 import {
@@ -17,9 +18,9 @@ import {
   type ClientPrincipal,
   denied,
   forbidden,
-  type Identity,
   notAllowedByPolicy,
   type Principal,
+  UNIDENTIFIED,
   untrusted,
   wrongSecret,
 } from "./principal.ts";
@@ -67,7 +68,12 @@ export interface AccessOptions {
     AppDirectory,
     "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find" | "list"
   >;
-  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "settings">;
+  readonly clients: Pick<
+    ClientDirectory,
+    "keyOf" | "keyNamed" | "withoutKey" | "noteUse" | "settings" | "find" | "keysOf"
+  >;
+  /** Undefined where there is no console. */
+  readonly sessions?: Pick<ConsoleSessions, "find" | "noteUse"> | undefined;
   readonly clock: Clock;
   /** Whether callers without key and secret are answered; undefined: as the settings say. */
   readonly anonymous: boolean | undefined;
@@ -86,10 +92,12 @@ export interface AccessOptions {
  */
 export class Access {
   readonly #directory: AccessOptions["directory"];
+  readonly #clients: AccessOptions["clients"];
   readonly #authenticator: Authenticator;
 
   constructor(options: AccessOptions) {
     this.#directory = options.directory;
+    this.#clients = options.clients;
     this.#authenticator = new Authenticator({ ...options, limits: new CallerLimits(options) });
   }
 
@@ -103,6 +111,11 @@ export class Access {
     return this.#authenticator.byKey(origin, text);
   }
 
+  /** See `Authenticator.bySession`. */
+  bySession(origin: Origin, digest: string, isUse?: boolean): ClientPrincipal {
+    return this.#authenticator.bySession(origin, digest, isUse);
+  }
+
   /** See `Authenticator.byToken`. */
   byToken(caller: Caller, holder: TokenHolder): ClientPrincipal | undefined {
     return this.#authenticator.byToken(caller, holder);
@@ -111,6 +124,11 @@ export class Access {
   /** See `Authenticator.bearer`. */
   bearer(caller: Caller, name?: string): Principal {
     return this.#authenticator.bearer(caller, name);
+  }
+
+  /** See `Authenticator.assertValid`. */
+  assertValid(principal: ClientPrincipal): void {
+    this.#authenticator.assertValid(principal);
   }
 
   /** See `Authenticator.confirm`. */
@@ -283,6 +301,33 @@ export class Access {
     else if (needsKey) this.admin(caller);
   }
 
+  /** As `checkGrant`, for a caller that may see pushes of the app, whichever environment's. */
+  checkReceiver(caller: Caller, name: string): void {
+    this.#receiving(this.#authenticator.recognize(caller), name);
+  }
+
+  /**
+   * Who may see pushes of an app, and of which environment alone: its own, or undefined for every one.
+   *
+   * @throws {ServiceError} As `slotOfApp`.
+   */
+  receiver(
+    caller: Caller,
+    name: string,
+  ): { readonly permit: Permit; readonly environment: string | undefined } {
+    const principal = this.#authenticator.identify(caller);
+    const action = this.#receiving(principal, name);
+    const permit = this.#allow(principal, action, this.#directory.slotOfApp(name));
+    const isOwn = action === "callback:receive";
+    return { permit, environment: isOwn ? principal.identity.environment : undefined };
+  }
+
+  #receiving(principal: Principal, name: string): Action {
+    if (mayUse(principal, "callback:manage", name)) return "callback:manage";
+    if (mayUse(principal, "callback:receive", name)) return "callback:receive";
+    throw this.notGranted(principal, "callback:receive", name);
+  }
+
   /** As `checkGrant`, for no action in particular. */
   checkKnown(caller: Caller): void {
     this.#authenticator.recognize(caller);
@@ -339,6 +384,33 @@ export class Access {
   }
 
   /**
+   * Who the caller is now, for an answer that lasts. Counts against no limit.
+   *
+   * @throws {ServiceError} What `confirm` throws; `forbidden` from an address that is no longer the client's; `unauthorized`
+   *   or `forbidden` where callers without a key are answered no more.
+   */
+  present(caller: Pick<Caller, "principal" | "origin">): Principal {
+    const principal = this.#authenticator.confirm(this.#authenticator.recognize(caller));
+    if (principal.kind === "client") checkNetwork(principal, caller.origin);
+    return principal;
+  }
+
+  /** Who the caller is, if it may do `action` on every app, and whether it is an administrator. Throws as `admin`. */
+  manager(caller: Caller, action: Action): { readonly actor: AuditActor; readonly isAdmin: boolean } {
+    const principal = this.#authenticator.identify(caller);
+    const isAdmin = mayUse(principal, "admin", ANY_APP);
+    if (isAdmin || (principal.kind === "client" && mayUse(principal, action, ANY_APP)))
+      return { actor: actorOf(principal, caller), isAdmin };
+    throw this.notGranted(principal, action);
+  }
+
+  /** Which apps, by their public names, the caller may do `action` with. */
+  appsFor(caller: Caller, action: Action): (name: string) => boolean {
+    const principal = this.#authenticator.identify(caller);
+    return (name) => mayUse(principal, action, name);
+  }
+
+  /**
    * Who the caller is, if it may manage this service.
    *
    * @throws {ServiceError} `unauthorized` or `forbidden`.
@@ -350,8 +422,73 @@ export class Access {
     return actorOf(principal, caller);
   }
 
+  /** `error`, which refuses a wrong secret of the caller, counted against its address; `rate_limited` after too many. */
+  wrong({ origin }: Pick<Caller, "origin">, error: ServiceError): ServiceError {
+    return this.#authenticator.wrong(UNIDENTIFIED, origin, error);
+  }
+
+  /**
+   * The client of that name, as by a valid key of its own, for an administrator who tries what it may do. Its networks and
+   * limits are not looked at.
+   *
+   * @throws {ServiceError} As `admin`; `not_found`; `conflict` for one without a valid key, which may do nothing.
+   */
+  client(caller: Caller, name: string): ClientPrincipal {
+    this.admin(caller);
+    if (!this.#clients.find(name)) throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    const principal = this.#authenticator.named(name);
+    if (principal) return principal;
+    throw new ServiceError(
+      "conflict",
+      "该客户端没有有效的密钥，无法发出任何调用 (the client has no valid key: it can call nothing)",
+    );
+  }
+
+  /**
+   * Who the caller is, and of which client alone it may see and end the console's sessions: its own, or undefined for every
+   * one.
+   *
+   * @throws {ServiceError} As `admin`, for a caller that is no client.
+   */
+  sessionHolder(caller: Caller): { readonly actor: AuditActor; readonly of: string | undefined } {
+    const principal = this.#authenticator.identify(caller);
+    if (principal.kind !== "client" || principal.owner.isAdmin)
+      return { actor: this.admin(caller), of: undefined };
+    return { actor: actorOf(principal, caller), of: principal.owner.client.name };
+  }
+
+  /** Refuses everybody but the command line on the service's machine. Throws `forbidden`. */
+  commandLine({ principal }: Pick<Caller, "principal">): void {
+    if (principal.kind === "local") return;
+    throw denied(
+      principal,
+      forbidden("只能在服务所在的机器上用命令行执行", "only for the command line on the service's machine"),
+    );
+  }
+
+  /**
+   * Who the caller is and of which apps it may see the audit: of those that it may view, or of everything (undefined) as
+   * an administrator.
+   *
+   * @throws {ServiceError} As `admin`, for a caller that may view no app by a key.
+   */
+  auditViewer(caller: Caller): {
+    readonly actor: AuditActor;
+    readonly apps: readonly string[] | "any" | undefined;
+  } {
+    const principal = this.#authenticator.identify(caller);
+    const { isAdmin = true, client } = principal.kind === "client" ? principal.owner : {};
+    const apps = (isAdmin ? [] : (client?.grants ?? [])).flatMap((grant) =>
+      grant.actions.includes("view") ? grant.apps : [],
+    );
+    if (apps.length === 0) return { actor: this.admin(caller), apps: undefined };
+    return { actor: actorOf(principal, caller), apps: apps.includes(ANY_APP) ? "any" : [...new Set(apps)] };
+  }
+
   /** The refusal of an action that is not granted, for the app or corp that the caller named. */
   notGranted(principal: Principal, action?: Action, named?: string): ServiceError {
+    if (principal.kind !== "client")
+      return denied(principal, forbidden("此操作需要API密钥", "this needs an API key"));
     return denied(
       principal,
       forbidden(
@@ -409,8 +546,8 @@ export class Access {
     const held = names.slice(0, MAX_HINTED).join(", ") + (names.length > MAX_HINTED ? ", …" : "");
     const hint =
       held === ""
-        ? "本服务没有您可用的应用，请用 accesstoken apps add 添加，或在请求中提供secret (no app that you may use is configured here: add it by `accesstoken apps add`, or send its secret)"
-        : `请核对appid、corpid和agentid，或在请求中提供secret；您可用的应用：${held} (check appid, corpid and agentid, or send the secret; apps that you may use: ${held})`;
+        ? "本服务没有你可用的应用，请用 accesstoken apps add 添加，或在请求中提供secret (no app that you may use is configured here: add it by `accesstoken apps add`, or send its secret)"
+        : `请核对appid、corpid和agentid，或在请求中提供secret；你可用的应用：${held} (check appid, corpid and agentid, or send the secret; apps that you may use: ${held})`;
     return error.with({ hint });
   }
 
@@ -456,6 +593,7 @@ export class Access {
         ),
         this.#knownName(name),
       );
+    if (slot.isLoginOnly && action !== "login") throw onlyLogins();
     return permit(principal, action, slot.configured ? name : this.#knownName(name), slot);
   }
 
@@ -471,10 +609,11 @@ export class Access {
 /** So many apps a hint names. */
 const MAX_HINTED = 10;
 
-function visibleTo(principal: Principal): (name: string) => boolean {
+/** Which apps, by their public names, `principal` may see: those that it may do anything with. */
+export function visibleTo(principal: Principal): (name: string) => boolean {
   if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
-  const { grants } = principal.owner.client;
-  return (name) => grants.some(({ apps }) => apps.includes(ANY_APP) || apps.includes(name));
+  const names = new Set(principal.owner.client.grants.flatMap(({ apps }) => apps));
+  return names.has(ANY_APP) ? () => true : (name) => names.has(name);
 }
 
 function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {
@@ -486,6 +625,14 @@ function agentMissing(): ServiceError {
   return new ServiceError(
     "invalid_parameter",
     "缺少agentid参数：该密钥可用于该corpid的多个应用，请用agentid指明 (the key may use several applications of the corp: send agentid)",
+  );
+}
+
+/** An app without credentials: nothing is asked of WeChat for it, and nothing is wrong with it. */
+function onlyLogins(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "该应用仅用于网页登录，没有access_token和ticket (this app is for web logins only: it has no access token and no tickets)",
   );
 }
 

@@ -50,6 +50,9 @@ export const ALLOW_ALL: ApiPolicy = { preset: "all", allow: [], deny: [] };
 /** The policy for programs that share an app with production. */
 export const SAFE: ApiPolicy = { preset: "safe", allow: [], deny: [] };
 
+const READ_ONLY: ApiPolicy = { preset: "read-only", allow: [], deny: [] };
+const NO_MESSAGING: ApiPolicy = { preset: "no-messaging", allow: [], deny: [] };
+
 /** The policy that refuses everything, also in place of one that can't be read. */
 export const ALLOW_NONE: ApiPolicy = { preset: "none", allow: [], deny: [] };
 
@@ -114,6 +117,22 @@ export function isPathAllowed(policy: ApiPolicy, platform: Platform, path: strin
   if (matches(policy.deny, plain)) return false;
   if (matches(policy.allow, plain) || recipientFields(policy, platform, path)) return true;
   return PRESETS[policy.preset](platform, plain);
+}
+
+/** What a call of a path may do: only read, reach users, or (as every path that is not known) change something. */
+export type Effect = "reads" | "writes" | "messages";
+
+/** What a call of `path`, as it is sent, may do on that platform. */
+export function effectOf(platform: Platform, path: string): Effect {
+  if (isPathAllowed(READ_ONLY, platform, path)) return "reads";
+  return isPathAllowed(NO_MESSAGING, platform, path) ? "writes" : "messages";
+}
+
+/** Every path of that platform that a list of ours names, in the order of the alphabet; with a slash at its end for all below it. */
+export function knownPaths(platform: Platform): readonly string[] {
+  const lists = [READING_PATHS, MESSAGING_PATHS, SHARED_PATHS].flatMap((each) => each[platform]);
+  const sending = platform === "weixin" ? RECIPIENT_FIELDS.keys() : [];
+  return [...new Set([...lists.map((pattern) => pattern.replace(/\*\*$/, "")), ...sending])].toSorted();
 }
 
 /** Which fields of a message on `path` must name none but the policy's test openids; undefined for any other path. */

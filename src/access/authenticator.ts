@@ -1,7 +1,8 @@
-import type { Clock } from "../clock.ts";
+import { type Clock, latestTime } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
-import type { Action } from "./client.ts";
-import type { ClientDirectory, KnownClient, KnownKey } from "./client-directory.ts";
+import { type Action, KEY_ACTIONS } from "./client.ts";
+import type { ClientDirectory, KnownKey } from "./client-directory.ts";
+import type { ConsoleSession, ConsoleSessions } from "./console-sessions.ts";
 import type { CallerLimits } from "./limits.ts";
 import { callerNetwork } from "./networks.ts";
 import type { Origin } from "./origin.ts";
@@ -33,7 +34,11 @@ export interface TokenHolder {
 
 /** What authentication goes by. */
 export interface AuthenticatorOptions {
-  readonly clients: Pick<ClientDirectory, "keyOf" | "keyNamed" | "noteUse" | "settings">;
+  readonly clients: Pick<
+    ClientDirectory,
+    "keyOf" | "keyNamed" | "keysOf" | "withoutKey" | "noteUse" | "settings"
+  >;
+  readonly sessions?: Pick<ConsoleSessions, "find" | "noteUse"> | undefined;
   readonly clock: Clock;
   /** Whether callers without key and secret are answered; undefined: as the settings say. */
   readonly anonymous: boolean | undefined;
@@ -43,13 +48,11 @@ export interface AuthenticatorOptions {
 /** Authenticates callers, and counts their requests against their rate limits. */
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
-
-  /** By how much the wall clock was ahead of the monotonic one at the start. */
-  readonly #startedAheadMs: number;
+  readonly #now: () => number;
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
-    this.#startedAheadMs = options.clock.now() - options.clock.monotonic();
+    this.#now = latestTime(options.clock);
   }
 
   /**
@@ -97,18 +100,66 @@ export class Authenticator {
     );
   }
 
+  /** The client of that name, by the first of its keys that is valid; undefined without one. Counts against no limit. */
+  named(name: string): ClientPrincipal | undefined {
+    const { clients } = this.#options;
+    const keys = clients.keysOf(name).map(({ prefix }) => clients.keyNamed(name, prefix));
+    return keys.find((known) => known && !this.#invalidityOf(known));
+  }
+
+  /**
+   * The client that is signed in by that session, of which `digest` is. `isUse`: whether a person asks, and not the page by
+   * itself, which must not keep a session that nobody uses.
+   *
+   * @throws {ServiceError} `unauthorized` when the session has ended, or its client or its key; `forbidden` from an address
+   *   that is not the client's; `rate_limited`.
+   */
+  bySession(origin: Origin, digest: string, isUse = true): ClientPrincipal {
+    const { sessions } = this.#options;
+    const session = sessions?.find(digest);
+    const known = session && this.#holderOf(session);
+    if (!known) throw denied(UNIDENTIFIED, sessionEnded());
+    if (isUse) sessions?.noteUse(session);
+    checkNetwork(known, origin);
+    limit(known, this.#options.limits.ofClient(known.owner.client));
+    return known;
+  }
+
+  /** Whose session it is, while client and key are valid. */
+  #holderOf(session: ConsoleSession): ClientPrincipal | undefined {
+    const { client, clientCreatedAt, keyPrefix } = session;
+    const { clients } = this.#options;
+    const known = keyPrefix === "" ? clients.withoutKey(client) : clients.keyNamed(client, keyPrefix);
+    if (known?.owner.client.createdAt !== clientCreatedAt || this.#invalidityOf(known)) return undefined;
+    const identity = { ...known.identity, via: "console" } as const;
+    return { ...known, identity, session };
+  }
+
   /**
    * `principal` as it is now, for a request that has taken long since it was admitted. Counts against no limit.
    *
-   * @throws {ServiceError} `unauthorized` for a client that is gone or was created again, or whose key is no longer valid.
+   * @throws {ServiceError} `unauthorized` for a client that is gone or was created again, or whose key or session is no
+   *   longer valid.
    */
   confirm(principal: Principal): Principal {
     if (principal.kind !== "client") return principal;
-    const { owner, key } = principal;
+    const { owner, key, session } = principal;
+    if (session) {
+      const current = this.#options.sessions?.find(session.digest);
+      const holder = current && this.#holderOf(current);
+      if (holder) return holder;
+      throw denied(principal, sessionEnded());
+    }
     const known = this.#options.clients.keyNamed(owner.client.name, key.prefix);
     const isSame = known?.owner.client.createdAt === owner.client.createdAt && !this.#invalidityOf(known);
     if (known && isSame) return known;
     throw denied(principal, unauthorized("API密钥已失效", "the API key is no longer valid"));
+  }
+
+  /** Refuses a client that has expired or is damaged, or whose key has ended. Throws `unauthorized` or `forbidden`. */
+  assertValid(known: KnownKey): void {
+    const error = this.#invalidityOf(known);
+    if (error) throw denied(known, error);
   }
 
   /**
@@ -136,7 +187,7 @@ export class Authenticator {
   }
 
   /** As `identify`, without counting the request. */
-  recognize({ principal, origin }: Caller): Principal {
+  recognize({ principal, origin }: Pick<Caller, "principal" | "origin">): Principal {
     if (principal.kind === "client" || principal.kind === "local") return principal;
     if (origin.untrustedReason !== undefined) throw denied(UNIDENTIFIED, untrusted(origin.untrustedReason));
     if (!this.isAnonymousOn) throw denied(UNIDENTIFIED, keyMissing());
@@ -197,24 +248,15 @@ export class Authenticator {
       );
     const { expiresAt } = owner.client;
     if (key.expiresAt === undefined && expiresAt === undefined) return undefined;
-    const now = this.#latestTime();
+    const now = this.#now();
     if (isExpired(key.expiresAt, now)) return unauthorized("API密钥已过期", "the API key has expired");
     if (isExpired(expiresAt, now)) return unauthorized("客户端已过期", "the client has expired");
     return undefined;
   }
 
-  /**
-   * The wall clock, or what it showed at the start and the time since where that is later: a clock that is set back revives
-   * nothing that has expired in this process, and one that was ahead for a while ends nothing.
-   */
-  #latestTime(): number {
-    const { clock } = this.#options;
-    return Math.max(clock.now(), clock.monotonic() + this.#startedAheadMs);
-  }
-
   #admit(origin: Origin, known: KnownKey): void {
     const { owner, key } = known;
-    if (owner.networks) checkNetwork(known, origin, owner.networks);
+    checkNetwork(known, origin);
     const { origins } = owner.client;
     if (origins && origin.page !== undefined && !origins.includes(origin.page))
       throw denied(
@@ -222,17 +264,24 @@ export class Authenticator {
         forbidden("该客户端的密钥不允许来自此网页的请求", "the client's key is not for pages of this origin"),
       );
     limit(known, this.#options.limits.ofClient(owner.client));
-    this.#options.clients.noteUse(key);
+    this.#options.clients.noteUse(key, origin);
   }
 }
 
 /** Whether `principal` may do `action` on the app of that public name. */
 export function mayUse(principal: Principal, action: Action, app: string): boolean {
   if (principal.kind === "client") return principal.owner.allows(action, app);
-  return principal.kind === "local" || action !== "admin";
+  return principal.kind === "local" || !KEY_ACTIONS.includes(action);
 }
 
-function checkNetwork(known: KnownKey, origin: Origin, networks: NonNullable<KnownClient["networks"]>): void {
+function sessionEnded(): ServiceError {
+  return unauthorized("控制台会话已结束，请重新登录", "the console session has ended: sign in again");
+}
+
+/** Refuses a client from an address that is not in its networks. Throws `forbidden`. */
+export function checkNetwork(known: KnownKey, origin: Origin): void {
+  const { networks } = known.owner;
+  if (!networks) return;
   if (origin.disguise !== undefined) throw denied(known, untrusted(origin.disguise));
   if (networks.includes(origin.address)) return;
   throw denied(

@@ -6,6 +6,7 @@ import type { Secret } from "../secret.ts";
 import { apiKeyDigest, apiKeyPrefix, createApiKey } from "./api-key.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import type { AccessSettings, ApiKeyRecord, Client, ClientStore } from "./client.ts";
+import type { EnvironmentDirectory } from "./environments.ts";
 import {
   changeWithDelivery,
   type ClientSettings,
@@ -31,6 +32,7 @@ export interface CreatedKey {
 export interface ClientAdministrationParts {
   readonly store: ClientStore;
   readonly directory: ClientDirectory;
+  readonly environments: Pick<EnvironmentDirectory, "isProduction" | "refresh">;
   readonly clock: Clock;
 }
 
@@ -55,8 +57,9 @@ export class ClientAdministration {
    *   real tokens beside a policy that refuses anything, or for virtual ones without a use.
    */
   async create(name: string, input: NewClientSettings, { actor }: ChangeOptions): Promise<boolean> {
-    const { directory, store, clock } = this.#parts;
-    const settings = withDefaults(input);
+    const { directory, environments, store, clock } = this.#parts;
+    await environments.refresh();
+    const settings = withDefaults(input, environments.isProduction(input.environment));
     validateSettings(settings);
     if (this.#exists(name, settings, input)) return false;
     checkUse(settings);
@@ -82,21 +85,14 @@ export class ClientAdministration {
     input: Partial<ClientSettings>,
     { actor, version }: ChangeOptions,
   ): Promise<void> {
-    const { store, clock } = this.#parts;
-    const { damaged, ...current } = this.#find(name, version);
-    checkRepair(damaged ?? [], input);
-    const change = changeWithDelivery(current, input);
-    const changed: Client = {
-      ...current,
-      ...change,
-      updatedAt: clock.now(),
-      version: current.version + 1,
-    };
-    // Not what stands: an address list must not wait until an old grant is mended.
-    validateSettings(change);
-    if (change.grants) checkUse(changed);
-    await store.update(changed, entryOf("client.updated", actor, name, auditDetail(change)));
+    const { change, changed } = this.#change(name, input, version);
+    await this.#parts.store.update(changed, entryOf("client.updated", actor, name, auditDetail(change)));
     await this.#reload();
+  }
+
+  /** A client as `update` would leave it; nothing is changed. Throws `not_found`, `invalid_parameter`, `conflict`. */
+  preview(name: string, input: Partial<ClientSettings>): Client {
+    return Object.keys(input).length === 0 ? this.#find(name) : this.#change(name, input).changed;
   }
 
   /** Removes a client and its keys. Throws `not_found`, `precondition_failed`. */
@@ -165,6 +161,18 @@ export class ClientAdministration {
     await this.#reload();
   }
 
+  #change(name: string, input: Partial<ClientSettings>, version?: number) {
+    const { damaged, ...current } = this.#find(name, version);
+    checkRepair(damaged ?? [], input);
+    const change = changeWithDelivery(current, input);
+    const updatedAt = this.#parts.clock.now();
+    const changed: Client = { ...current, ...change, updatedAt, version: current.version + 1 };
+    // Not what stands: an address list must not wait until an old grant is mended.
+    validateSettings(change);
+    if (change.grants) checkUse(changed);
+    return { change, changed };
+  }
+
   #checkExpiry(expiresAt: number | undefined): void {
     if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
     // Seconds in the place of milliseconds show as a day of 1970.
@@ -175,10 +183,11 @@ export class ClientAdministration {
     );
   }
 
-  /** Rereads the clients after a change, which is made even where that fails. Throws `unavailable`. */
+  /** Rereads what a change has changed, which is made even where that fails. Throws `unavailable`. */
   async #reload(): Promise<void> {
+    const { directory, environments } = this.#parts;
     try {
-      await this.#parts.directory.refresh();
+      await Promise.all([directory.refresh(), environments.refresh()]);
     } catch (cause) {
       throw notReadBack(cause);
     }
@@ -203,7 +212,7 @@ export class ClientAdministration {
 
   #find(name: string, version?: number): Client {
     const client = this.#parts.directory.find(name);
-    if (!client) throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    if (!client) throw noSuchClient();
     if (version !== undefined && version !== client.version) throw outdated();
     return client;
   }
@@ -257,6 +266,11 @@ function checkRepair(damaged: readonly string[], input: Partial<ClientSettings>)
     "conflict",
     `该客户端的 ${names} 已损坏，请在本次修改中一并设置 (its ${names} can't be read; set them with this change)`,
   );
+}
+
+/** There is no such client. */
+export function noSuchClient(): ServiceError {
+  return new ServiceError("not_found", "没有该客户端 (no such client)");
 }
 
 /** There is no such key, or it is revoked or expired. */

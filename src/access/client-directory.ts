@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { Identity } from "../audit/audit-entry.ts";
 import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
@@ -12,6 +13,7 @@ import {
   grantTable,
   isAdmin,
 } from "./client.ts";
+import type { ConsoleSession } from "./console-sessions.ts";
 import { Networks } from "./networks.ts";
 
 const MINUTE_MS = 60_000;
@@ -30,10 +32,18 @@ export interface KnownClient {
 /** A key and whose it is: the caller that brings the key, as a principal. */
 export interface KnownKey {
   readonly kind: "client";
-  readonly identity: { readonly client: string; readonly environment: string };
+  readonly identity: Identity;
   readonly key: ApiKeyRecord;
   readonly owner: KnownClient;
+  /** Where it comes by a session of the console in the place of the key. */
+  readonly session?: ConsoleSession;
 }
+
+/** In the place of a key: it has no name. */
+const NO_KEY: Omit<ApiKeyRecord, "client"> = {
+  ...{ prefix: "", digest: "", label: "", createdAt: 0 },
+  ...{ expiresAt: undefined, revokedAt: undefined, lastUsedAt: undefined },
+};
 
 interface KeyEntry extends KnownKey {
   readonly digest: Uint8Array;
@@ -66,6 +76,8 @@ export class ClientDirectory {
   /** Per key prefix, the minute of its last use; and the prefixes whose last use is not stored yet. */
   readonly #usedAt = new Map<string, number>();
   readonly #unwritten = new Set<string>();
+  /** Called with each use of a client's key, and where it comes from. It must be fast: to look at the address is not. */
+  onUsed: ((client: string, origin: { readonly address: string }) => void) | undefined;
 
   /** `onUnreadable` is called when clients and keys can't be read, once until they can be. */
   constructor(
@@ -146,15 +158,38 @@ export class ClientDirectory {
     return owner && key ? toKnownKey(owner, key) : undefined;
   }
 
+  /** The client of that name, for who needs none of its keys. */
+  withoutKey(client: string): KnownKey | undefined {
+    const owner = this.#clients.get(client);
+    return owner && toKnownKey(owner, { ...NO_KEY, client });
+  }
+
   /** The client of that name. */
   find(name: string): Client | undefined {
     return this.#clients.get(name)?.client;
   }
 
-  /** At most `limit` clients in the order of their names, after `after`. */
-  list({ after = "", limit }: { readonly after?: string | undefined; readonly limit: number }): Client[] {
-    const behind = this.#names.filter((name) => name > after).slice(0, limit);
-    return behind.flatMap((name) => this.find(name) ?? []);
+  /** Whether there is a client that manages this service. */
+  get hasAdmin(): boolean {
+    return [...this.#clients.values()].some((each) => each.isAdmin);
+  }
+
+  /** At most `limit` clients in the order of their names, after `after`: those that `isWanted`, if it is given. */
+  list({
+    after = "",
+    limit,
+    isWanted = () => true,
+  }: {
+    readonly after?: string | undefined;
+    readonly limit: number;
+    readonly isWanted?: (client: Client) => boolean;
+  }): Client[] {
+    const found: Client[] = [];
+    for (const name of this.#names) {
+      const client = name > after && this.find(name);
+      if (client && isWanted(client) && found.push(client) >= limit) break;
+    }
+    return found;
   }
 
   /** The keys of a client, revoked ones too, the oldest first, with their last use as far as this process knows. */
@@ -172,8 +207,9 @@ export class ClientDirectory {
     }
   }
 
-  /** Notes that a key was used just now. */
-  noteUse({ prefix }: ApiKeyRecord): void {
+  /** Notes that a key was used just now, and from where. */
+  noteUse({ prefix, client }: ApiKeyRecord, origin: { readonly address: string }): void {
+    this.onUsed?.(client, origin);
     const now = this.#clock.now();
     const minute = now - (now % MINUTE_MS);
     if (this.#usedAt.get(prefix) === minute) return;
@@ -184,6 +220,13 @@ export class ClientDirectory {
   /** Rereads everything if something has changed. Throws what the store throws; then the last copy stays in use. */
   refresh(): Promise<void> {
     return this.#mirror.refresh();
+  }
+
+  /** As `refresh`, but the last copy will do where the store can't be read. Throws what the store throws while there is none. */
+  async catchUp(): Promise<void> {
+    await this.refresh().catch((error: unknown) => {
+      if (this.#mirror.epoch < 0) throw error;
+    });
   }
 
   /** Begins to follow changes of other processes, and to store last uses. */
@@ -217,7 +260,11 @@ export class ClientDirectory {
   async #read(): Promise<void> {
     const { clients, keys, settings } = await this.#store.load();
     this.#settings = settings;
-    const known = clients.map((client) => [client.name, toKnown(client)] as const);
+    const before = this.#clients;
+    const known = clients.map((client) => {
+      const same = before.get(client.name);
+      return [client.name, same?.client === client ? same : toKnown(client)] as const;
+    });
     this.#clients = new Map(known);
     this.#names = [...this.#clients.keys()].toSorted();
     this.#keys = new Map();
@@ -252,6 +299,13 @@ function neverRead(): ServiceError {
     "暂时无法读取客户端和密钥，请稍后重试 (clients and keys can't be read just now; try again later)",
     { retryAfterMs: 1000, hint: "原因见 /readyz (/readyz says why)" },
   );
+}
+
+/** `client` as a caller, with a key that nobody has: for what it would be allowed. */
+export function supposedCaller(client: Client): KnownKey {
+  const none = { prefix: "", digest: "", label: "", expiresAt: undefined, revokedAt: undefined };
+  const key = { ...none, client: client.name, createdAt: client.createdAt, lastUsedAt: undefined };
+  return toKnownKey(toKnown(client), key);
 }
 
 function toKnown(client: Client): KnownClient {

@@ -11,17 +11,15 @@ export type ClientSettings = Omit<Client, "name" | "createdAt" | "updatedAt" | "
 export type NewClientSettings = Omit<ClientSettings, "delivery" | "policy"> &
   Partial<Pick<ClientSettings, "delivery" | "policy">>;
 
-/** The environments whose programs talk to real users. */
-const PRODUCTION = /^(prod|production|prd|online)$/i;
-
 /**
  * The settings of a new client: by default it gets virtual tokens, which heal in programs that never fetch another; and
- * outside production it may neither message real users nor delete or set what production uses.
+ * outside production it may neither message real users nor delete or set what production uses. `isProduction` tells of
+ * its environment.
  *
  * @throws {ServiceError} `invalid_parameter` when real tokens are asked for beside a policy that refuses anything.
  */
-export function withDefaults(input: NewClientSettings): ClientSettings {
-  const policy = input.policy ?? (PRODUCTION.test(input.environment) ? ALLOW_ALL : SAFE);
+export function withDefaults(input: NewClientSettings, isProduction: boolean): ClientSettings {
+  const policy = input.policy ?? (isProduction ? ALLOW_ALL : SAFE);
   const settings = { ...input, policy, delivery: input.delivery ?? "virtual" };
   checkDelivery(settings);
   return settings;

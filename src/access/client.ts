@@ -83,6 +83,8 @@ export function tokenApps({
 
 /** What a client may be allowed to do. */
 export const ACTIONS = [
+  /** See the app in the console and by `/v1`, its history and its audit; no value of it. */
+  "view",
   /** Get an access token. */
   "token:read",
   /** Clear one. */
@@ -97,12 +99,27 @@ export const ACTIONS = [
   "login",
   /** Call WeChat through the gateway. */
   "api:call",
+  /** See, pull, answer and replay pushes of the client's own environment. */
+  "callback:receive",
+  /** Manage how pushes are verified and where they go, and see those of every environment. */
+  "callback:manage",
+  /** Manage where web logins may return to, and which codes they bring. */
+  "oauth:manage",
   /** Read the metrics, which name every app and client. */
   "metrics:read",
   /** Manage apps, clients and keys, read the audit, and everything above on every app. */
   "admin",
 ] as const;
 export type Action = (typeof ACTIONS)[number];
+
+/** Those that only a key gives, also to a caller from a trusted network or with the app's secret. */
+export const KEY_ACTIONS: readonly Action[] = [
+  "view",
+  "callback:receive",
+  "callback:manage",
+  "oauth:manage",
+  "admin",
+];
 
 /** Those that are about the service and no app: they are granted on `ANY_APP`. */
 export const SERVICE_ACTIONS: readonly Action[] = ["metrics:read", "admin"];
@@ -166,7 +183,7 @@ export interface AccessSettings {
  * Where clients and their keys are kept.
  *
  * Each change writes its audit entry in the same transaction: what can't be audited is not done. It raises the epoch of
- * `clients`.
+ * `clients`; that of `environments` too where a client is given the name of a new environment, which it creates.
  */
 export interface ClientStore {
   /** Every client, every key and the settings, for a process's memory. */

@@ -1,16 +1,8 @@
-import type { AuditActor } from "../audit/audit-entry.ts";
+import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import { type ApiPolicy, familyPattern } from "./api-policy.ts";
 import type { KnownKey } from "./client-directory.ts";
 import type { Origin } from "./origin.ts";
-
-/** Who is calling, as the audit names it. */
-export interface Identity {
-  /** A client's name; in parentheses for a caller that is no client. */
-  readonly client: string;
-  /** Empty for a caller that is no client. */
-  readonly environment: string;
-}
 
 /** A client, by an API key of its own, or by a virtual token that was issued for that key. */
 export type ClientPrincipal = KnownKey;
@@ -52,14 +44,23 @@ export interface Caller {
   readonly principal: Principal;
   readonly origin: Origin;
   readonly traceId: string;
+  /** The trace of its own that the request says it is a part of, 32 hex digits: a word of a caller that may be anybody. */
+  readonly parentTraceId?: string | undefined;
 }
 
 /** The actor of a request, for the audit. */
 export function actorOf(
-  { identity }: Principal,
-  { origin, traceId }: Pick<Caller, "origin" | "traceId">,
+  { identity }: Pick<Principal, "identity">,
+  caller: Pick<Caller, "origin" | "traceId" | "parentTraceId">,
 ): AuditActor {
-  return { ...identity, address: origin.address, traceId };
+  const { origin, traceId } = caller;
+  const parentTraceId = isClient(identity) ? caller.parentTraceId : undefined;
+  return { ...identity, address: origin.address, traceId, ...(parentTraceId && { parentTraceId }) };
+}
+
+/** Whether it is the name of a client, by a key or a session, and of no other caller. */
+export function isClient({ client }: Pick<Identity, "client">): boolean {
+  return client !== "" && !client.startsWith("(");
 }
 
 /**

@@ -158,7 +158,7 @@ export function badParameter(fault: ValueError | undefined, sent: unknown): Serv
   if (name === "") {
     const isObject = typeof sent === "object" && sent !== null;
     const message = isObject
-      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; see /swagger)"
+      ? "请求体的字段不完整或不匹配，请对照接口文档 (fields of the body are missing or don't go together; compare them with the description of the API)"
       : "请求体应为JSON对象 (the body must be a JSON object)";
     return new ServiceError("invalid_parameter", message);
   }

@@ -25,7 +25,12 @@ export interface Outcome {
   readonly error?: unknown;
   /** The request id that the answer names beside the trace id. */
   readonly rid?: string | undefined;
+  /** Of a call through the gateway: whether its token was rejected and replaced. */
+  readonly healing?: "none" | "healed" | "failed" | undefined;
 }
+
+/** Version 00, with the ids of a trace and of a span that are not all zeros. https://www.w3.org/TR/trace-context/ */
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 const NOT_ANSWERED: Outcome = { code: 500, result: "internal" };
 
@@ -63,6 +68,11 @@ export class Call implements Caller {
     this.search = mark === -1 ? "" : url.slice(mark + 1);
   }
 
+  /** Read when it is asked for: most requests are neither logged nor audited. */
+  get parentTraceId(): string | undefined {
+    return TRACEPARENT.exec(this.request.headers.get("traceparent") ?? "")?.[1];
+  }
+
   /** Who is calling, as far as headers tell; the door finds it out before anything else is done. */
   get principal(): Principal {
     return this.#principal;
@@ -76,6 +86,8 @@ export class Call implements Caller {
 
 /** A part of the service that answers requests in a shape of its own. */
 export interface Face {
+  /** Whether it is for WeChat and users' browsers: nothing else is answered under the host of `PUBLIC_URL`. */
+  readonly isPublic: boolean;
   /** Whether the request is for this face. */
   matches(call: Call): boolean;
   /** Whether a caller from outside the trusted networks may still identify itself by what it sends. */

@@ -14,7 +14,8 @@ import type { Principal } from "../access/principal.ts";
 import type { Call } from "./face.ts";
 import { announcedLength } from "./body.ts";
 import { withDefaultHeaders } from "./answer.ts";
-import type { OtherPaths, Serving } from "./wechat.ts";
+import type { AskedCall, OtherPaths, Serving } from "./wechat.ts";
+import { RawQuery } from "./wechat-request.ts";
 
 /** Bun's maximum, for files on slow connections and slow answers of WeChat. */
 const CALL_SECONDS = 255;
@@ -26,14 +27,14 @@ type GatewayAccess = Pick<Access, "userTokenHolder" | "userTokenOwner" | "isUntr
 /** The gateway's paths: every path of WeChat and WeCom without a drop-in endpoint. */
 export class GatewayPaths implements OtherPaths {
   readonly #access: GatewayAccess;
-  readonly #gateway: Pick<Gateway, "call">;
+  readonly #gateway: Pick<Gateway, "call" | "check">;
   readonly #forwarder: Forwarder;
   readonly #concurrency: Pick<Concurrency, "enter">;
   readonly #userTokens: Pick<UserTokens, "find" | "replace">;
 
   constructor(
     access: GatewayAccess,
-    gateway: Pick<Gateway, "call">,
+    gateway: Pick<Gateway, "call" | "check">,
     forwarder: Forwarder,
     concurrency: Pick<Concurrency, "enter">,
     userTokens: Pick<UserTokens, "find" | "replace">,
@@ -111,12 +112,16 @@ export class GatewayPaths implements OtherPaths {
     const action = `api:call ${pathFamily(path)}`;
     serving.usage = { identity: principal.identity, action, app: contextApp(context) };
     const request = this.#requestOf(serving, path, principal);
-    const { response, result } = await onBehalf(
+    const { response, ...how } = await onBehalf(
       { usage: serving.usage },
       this.#gateway.call(request, context),
     );
-    call.outcome = { code: 0, result, usage: serving.usage };
+    call.outcome = { code: 0, ...how, usage: serving.usage };
     return withDefaultHeaders(response, call.traceId);
+  }
+
+  check(context: TokenContext, call: AskedCall): void {
+    this.#gateway.check({ ...call, query: RawQuery.parse("") }, context);
   }
 
   #requestOf({ request }: Serving, path: string, principal: CallRequest["caller"]["principal"]): CallRequest {

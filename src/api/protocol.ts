@@ -8,6 +8,7 @@ import { callOf, immediate, Reply, route, type RouteRules, type Validated } from
 import type { ClearRequest } from "../credentials/clearing.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+import type { LoginCodes } from "../oauth/login-codes.ts";
 import type { Login } from "../login/login.ts";
 import type { UserTokens } from "../login/user-tokens.ts";
 import { Secret } from "../secret.ts";
@@ -55,6 +56,7 @@ export interface AccessTokenRouteParts {
   readonly credentials: Pick<CredentialManager, "clear" | "clearApp">;
   readonly delivery: TokenDelivery;
   readonly login: Login;
+  readonly loginCodes: Pick<LoginCodes, "codeFor">;
   readonly userTokens: Pick<UserTokens, "remember">;
 }
 
@@ -64,6 +66,7 @@ export function accessTokenRoutes({
   credentials,
   delivery,
   login,
+  loginCodes,
   userTokens,
 }: AccessTokenRouteParts) {
   /** Clears the slot of `permit`, or every slot of the app; with `value` only while that is the current one. */
@@ -169,10 +172,9 @@ export function accessTokenRoutes({
       async ({ body, request }) => {
         const call = callOf(request);
         const permit = access.weixinSlot(call, "login", body.wx_app_id, body.wx_app_secret);
-        const user = await onBehalf(
-          permit,
-          login.oauth(permit.slot, new Secret(body.code), callerKey(permit.principal, call.origin)),
-        );
+        const caller = callerKey(permit.principal, call.origin);
+        const theirs = await onBehalf(permit, loginCodes.codeFor(permit, new Secret(body.code)));
+        const user = await onBehalf(permit, login.oauth(permit.slot, theirs, caller));
         userTokens.remember(permit, user);
         const data = {
           access_token: user.accessToken.reveal(),

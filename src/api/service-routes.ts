@@ -2,7 +2,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { envelopeResponse } from "./answer.ts";
 import { type Call, callOf } from "./face.ts";
+import type { Clock } from "../clock.ts";
 import type { Envelope } from "../envelope.ts";
+import type { BackupState } from "../ops/backups.ts";
 import { stateOf } from "../access/client-administration.ts";
 import { envelopeOf } from "./schema.ts";
 import { NAME, VERSION } from "../version.ts";
@@ -13,8 +15,11 @@ export interface OpsRouteParts {
   readonly admitToMetrics: ((call: Call) => void) | undefined;
   /** Why this process is not ready; empty when it is. */
   readonly notReady: () => Promise<readonly Static<typeof REASON>[]>;
+  /** How it stands with backups. */
+  readonly backups: () => Promise<BackupState>;
   /** Whether callers without a key are answered. */
   readonly isAnonymousOn: () => boolean;
+  readonly clock: Clock;
   /** The metrics of the service as text, and their content type. */
   readonly metrics: () => Promise<{ readonly text: string; readonly type: string }>;
 }
@@ -29,7 +34,18 @@ const REASON = Type.Object({
 const ANONYMOUS = Type.Union([Type.Literal("on"), Type.Literal("off")], {
   description: "Whether callers without a key are answered. 是否应答没有密钥的调用方。",
 });
-const READY = Type.Object({ reasons: Type.Array(REASON), anonymous: ANONYMOUS });
+const BACKUP = Type.Object(
+  {
+    at: Type.Integer({ description: "Epoch milliseconds. 毫秒时间戳。" }),
+    age: Type.Integer({ description: "Seconds since then. 距今秒数。" }),
+  },
+  { description: "The last backup; never a reason. 最近一次备份，不影响就绪。" },
+);
+const READY = Type.Object({
+  reasons: Type.Array(REASON),
+  anonymous: ANONYMOUS,
+  backup: Type.Optional(BACKUP),
+});
 const UNWRITABLE = {
   part: "database",
   message: "数据库无法使用，请检查磁盘空间和文件权限 (the database can't be used: SQLITE_FULL)",
@@ -46,7 +62,7 @@ export function opsRoutes(parts: OpsRouteParts) {
   return parts.admitToMetrics ? routes.use(metricsRoute(parts)) : routes;
 }
 
-function healthRoutes({ notReady, isAnonymousOn }: OpsRouteParts) {
+function healthRoutes({ notReady, backups, isAnonymousOn, clock }: OpsRouteParts) {
   return new Elysia()
     .get("/livez", () => ({}), {
       detail: {
@@ -60,8 +76,13 @@ function healthRoutes({ notReady, isAnonymousOn }: OpsRouteParts) {
     .get(
       "/readyz",
       async ({ request }) => {
-        const reasons = await notReady();
-        const data = { reasons: [...reasons], anonymous: stateOf(isAnonymousOn()) };
+        const [reasons, { last }] = await Promise.all([notReady(), backups()]);
+        const data = {
+          ...{ reasons: [...reasons], anonymous: stateOf(isAnonymousOn()) },
+          ...(last && {
+            backup: { at: last.at, age: Math.max(0, Math.round((clock.now() - last.at) / 1000)) },
+          }),
+        };
         return reasons.length === 0 ? data : refusal(data, callOf(request).traceId);
       },
       {
@@ -115,7 +136,10 @@ function refusal(data: Static<typeof READY>, traceId: string): Response {
 function readyResponses(): NonNullable<DocumentDecoration["responses"]> {
   const data = { reasons: [UNWRITABLE], anonymous: "off" };
   const answer: unknown = {
-    ...envelopeOf("Ready. 就绪。", READY, { reasons: [], anonymous: "off" }),
+    ...envelopeOf("Ready. 就绪。", READY, {
+      ...{ reasons: [], anonymous: "off" },
+      backup: { at: 1_795_320_000_000, age: 3600 },
+    }),
     503: {
       description: "Not ready, and why. 未就绪及原因。",
       content: {

@@ -1,6 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { APP_ORDERS } from "../credentials/app-order.ts";
 import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
-import { CREDENTIAL_STATES } from "../credentials/status.ts";
+import { APP_STATES, CREDENTIAL_STATES } from "../credentials/status.ts";
 import { envelopeOf } from "./schema.ts";
 
 /** The app of a `/v1` path: its public name. */
@@ -30,6 +31,48 @@ export const after = Type.String({
   pattern: "^[A-Za-z0-9_-]+$",
   description: "`next` of the previous page. 上一页应答中的 `next`。",
   examples: ["wx0000000000000001"],
+});
+
+const state = Type.Union(
+  APP_STATES.map((each) => Type.Literal(each)),
+  {
+    description: "Only apps that are in this state. 只列出处于该状态的应用。",
+    examples: ["blocked"],
+  },
+);
+const sorts = APP_ORDERS.flatMap((order) => [order, `-${order}`] as const);
+
+/** What the list of apps may be asked for. */
+export const appListQuery = Type.Object({
+  limit: Type.Optional(limit),
+  after: Type.Optional(
+    Type.String({
+      ...after,
+      maxLength: 160,
+      description:
+        "`next` of the previous page, with the same `sort`. 上一页应答中的 `next`，`sort` 须相同。",
+    }),
+  ),
+  state: Type.Optional(state),
+  q: Type.Optional(
+    Type.String({
+      maxLength: 130,
+      pattern: "^[^\\x00-\\x1f\\x7f]+$",
+      description:
+        "What the name or the title begins with; upper and lower case are the same. 名称或标题的开头，不区分大小写。",
+      examples: ["wx00"],
+    }),
+  ),
+  sort: Type.Optional(
+    Type.Union(
+      sorts.map((each) => Type.Literal(each)),
+      {
+        description:
+          "By name (default), the worst state, the end of the access token, the last use, or today's calls; with `-` the other way round. Apps without it come last. 排序：名称（默认）、状态由差到好、access_token到期时间、最近使用时间、当日调用量；加 `-` 为倒序；没有该值的排在最后。",
+        examples: ["name"],
+      },
+    ),
+  ),
 });
 
 const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
@@ -91,6 +134,14 @@ const credentials = Type.Unsafe<Partial<Record<CredentialKind, Static<typeof cre
   Type.Object(Object.fromEntries(CREDENTIAL_KINDS.map((kind) => [kind, Type.Optional(credentialStatus)]))),
 );
 
+const appState = Type.Union(
+  APP_STATES.map((state) => Type.Literal(state)),
+  {
+    description:
+      "That of the credential which is worst off, the worst first in this list; none where there are none at all. 最差的凭证的状态，按此顺序由差到好；none：没有任何凭证。",
+  },
+);
+
 /** One app as it is shown. */
 export const appStatus = Type.Object({
   app: Type.String({ description: "Its name in paths. 用于路径的名称。" }),
@@ -105,8 +156,35 @@ export const appStatus = Type.Object({
     description:
       "Where it comes from; apps from the environment can be changed only there. 来源；环境变量中的应用只能在环境变量中修改。",
   }),
+  public_url: Type.Optional(
+    Type.String({
+      description: "Its own in the place of PUBLIC_URL. 该应用自己的PUBLIC_URL。",
+    }),
+  ),
+  login_only: Type.Optional(
+    Type.Boolean({
+      description: "A website application: it has no credentials. 网站应用，没有凭证。",
+    }),
+  ),
+  js_domains: Type.Optional(
+    Type.Array(Type.String(), {
+      description: "Hosts whose pages may use the JS-SDK. JS接口安全域名。",
+    }),
+  ),
   disabled: Type.Boolean({ description: "No credential is returned for it. 已停用，不发放任何凭证。" }),
   version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
+  state: appState,
+  reason: Type.Optional(
+    Type.String({
+      description:
+        "Why it is blocked or failing, and what to do: which credential, WeChat's errcode, both languages. 被阻止或失败的原因和处理建议。",
+    }),
+  ),
+  foreign_refresh: Type.Optional({
+    ...revokedEarly,
+    description:
+      "Another program fetches tokens for this app: the last one that was revoked early because of it, in the last 24 hours. 有其他程序也在获取该应用的token：最近24小时内最后一次因此提前失效。",
+  }),
   credentials,
   calls_today: Type.Record(Type.String(), quota, {
     description:
@@ -130,6 +208,7 @@ export const APP_EXAMPLE = {
   source: "environment",
   disabled: false,
   version: 0,
+  state: "fresh",
   credentials: {
     access_token: {
       state: "fresh",
@@ -175,6 +254,13 @@ const verify = Type.Boolean({
   examples: [false],
 });
 
+const publicUrl = Type.String({
+  maxLength: 300,
+  description:
+    "Origin in the URLs that WeChat is given for it, in the place of PUBLIC_URL. 交给微信的URL所用的源，取代PUBLIC_URL。",
+  examples: ["https://wx.example.com"],
+});
+
 /** The body of a new app. */
 export const newAppBody = Type.Object(
   {
@@ -204,6 +290,13 @@ export const newAppBody = Type.Object(
     mode: Type.Optional(mode),
     secret: newSecret,
     verify: Type.Optional(verify),
+    login_only: Type.Optional(
+      Type.Boolean({
+        description:
+          "A website application, which logs users in and has no access token; its secret can't be verified. Default false. 网站应用，只用于登录，没有access_token，无法核实secret。默认false。",
+        examples: [false],
+      }),
+    ),
   },
   {
     additionalProperties: false,
@@ -234,6 +327,21 @@ export const appChangeBody = Type.Object(
       Type.Boolean({
         description: "Whether it is disabled. 是否停用。",
         examples: [true],
+      }),
+    ),
+    public_url: Type.Optional(
+      Type.Union([publicUrl, Type.Null()], {
+        description:
+          "Origin in the URLs that WeChat is given for it; null for PUBLIC_URL. 交给微信的URL所用的源；null为PUBLIC_URL。",
+        examples: ["https://wx.example.com"],
+      }),
+    ),
+    js_domains: Type.Optional(
+      Type.Array(Type.String({ maxLength: 253, pattern: "^[a-z0-9-]+(\\.[a-z0-9-]+)+$" }), {
+        maxItems: 20,
+        description:
+          "Hosts whose pages may use the JS-SDK, as WeChat's console has them: a signature for another host has a hint. An empty list for none. JS接口安全域名，与微信后台一致；为其他域名签名时应答中有提示；空列表为不检查。",
+        examples: [["www.example.com"]],
       }),
     ),
   },

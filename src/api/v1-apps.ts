@@ -1,25 +1,32 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Access, Permit } from "../access/access.ts";
+import { isWebOrigin } from "../access/origin.ts";
 import { actorOf } from "../access/principal.ts";
 import { type Call, callOf, Reply, route, type RouteRules } from "./face.ts";
+import type { AppIndex } from "../credentials/app-index.ts";
+import { APP_ORDERS, type AppOrder, type AppQuery } from "../credentials/app-order.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
-import type { AppStatus, CredentialStates, CredentialStatus } from "../credentials/status.ts";
+import {
+  type AppStatus,
+  closedState,
+  type CredentialStates,
+  type CredentialStatus,
+} from "../credentials/status.ts";
 import { failureEnvelope } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import type { AppAdministration, AppChange } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, nameOfApp, type Slot } from "../apps/app.ts";
+import { type App, appName, nameOfApp, type Slot } from "../apps/app.ts";
 import { etagOf, versionIn } from "./schema.ts";
 import {
-  after,
   answersOf,
   app,
   APP_EXAMPLE,
   appChangeBody,
+  appListQuery,
   appStatus,
-  limit,
   MANAGED_APP_EXAMPLE,
   managedApp,
   newAppBody,
@@ -34,6 +41,7 @@ export interface AppRouteParts {
   readonly administration: AppAdministration;
   readonly credentials: Pick<CredentialManager, "unblock">;
   readonly states: CredentialStates;
+  readonly index: Pick<AppIndex, "page">;
 }
 
 /** `/v1/apps`: the apps that we hold, the status of their credentials, and their management; never a value or a secret. */
@@ -56,22 +64,21 @@ function statusRoutes(parts: AppRouteParts) {
       async ({ query, request }) => {
         const isVisible = access.visibleApps(callOf(request));
         await catchUp(parts);
-        const size = Number(query.limit ?? PAGE);
-        const found = directory.list({ after: query.after, limit: size + 1, isWanted: isVisible });
-        const names = found.slice(0, size);
-        const statuses = await parts.states.ofApps(names.map((name) => directory.slotOfApp(name)));
-        const apps = names.flatMap((name, n) => {
-          const status = statuses[n];
-          return status ? [appData(name, directory.find(name), status)] : [];
+        const { names, next } = await parts.index.page({ ...pageOf(query), isVisible });
+        const slots = names.flatMap((name) => directory.findSlot(name) ?? []);
+        const statuses = await parts.states.ofApps(slots);
+        const apps = statuses.map((status) => {
+          const name = appName(status.slot);
+          return appData(name, directory.find(name), status);
         });
-        return { apps, ...(found.length > size ? { next: names.at(-1) } : {}) };
+        return { apps, next };
       },
       route(known, {
-        query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(after) }),
+        query: appListQuery,
         detail: {
           summary: "Every app and the status of its credentials · 全部应用及其凭证状态",
           description:
-            "The apps that the caller has any grant for, sorted by name. `next` in the answer means that there are more: send it as `after`. 按名称排序；应答中有 `next` 时将其作为 `after` 获取下一页；只列出调用方有权限的应用。",
+            "The apps that the caller has any grant for. `next` in the answer means that there are more: send it as `after`. 应答中有 `next` 时将其作为 `after` 获取下一页；只列出调用方有权限的应用。",
           tags: ["v1"],
           responses: answersOf(
             "The apps. 应用列表。",
@@ -181,13 +188,25 @@ function managementRoutes(parts: AppRouteParts) {
           detail: {
             summary: "Remove an app · 删除应用",
             description:
-              "Deletes its secret and its credentials here; nothing changes at WeChat. Takes no body. 删除其secret和凭证，不影响微信侧；无请求体。",
+              "Deletes its secret, credentials, callback settings and redirect origins here; nothing changes at WeChat. Takes no body. 删除其secret、凭证、回调设置和回调来源，不影响微信侧；无请求体。",
             tags: ["v1"],
             responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
           },
         }),
       )
   );
+}
+
+/** Which page is asked for. */
+function pageOf({
+  limit,
+  after,
+  state,
+  q,
+  sort = "name",
+}: (typeof appListQuery)["static"]): Omit<AppQuery, "isVisible"> {
+  const order: AppOrder = APP_ORDERS.find((each) => sort.endsWith(each)) ?? "name";
+  return { state, q, after, order, isDescending: sort.startsWith("-"), limit: Number(limit ?? PAGE) };
 }
 
 /** Reads what another process has just changed, so that no ETag is of an older version. If it can't be read, the last copy is used. */
@@ -207,8 +226,8 @@ function showWith({ directory, states }: AppRouteParts) {
 }
 
 function toApp(body: (typeof newAppBody)["static"]): App {
-  const { platform, app_id: id, agent, mode, title } = body;
-  const managed = { title, isDisabled: false, version: 0 };
+  const { platform, app_id: id, agent, mode, title, login_only: isLoginOnly = false } = body;
+  const managed = { title, isDisabled: false, isLoginOnly, version: 0 };
   const common = { id, secret: new Secret(body.secret), managed };
   if (platform === "weixin") {
     if (agent === undefined) return { platform, ...common, tokenMode: mode ?? "stable" };
@@ -222,12 +241,19 @@ function toApp(body: (typeof newAppBody)["static"]): App {
 
 /** The given fields of a change; JSON's null clears one. */
 function changeOf(body: (typeof appChangeBody)["static"]): AppChange {
-  const { title, mode, secret, disabled } = body;
+  const { title, mode, secret, disabled, public_url: publicUrl, js_domains: jsDomains } = body;
+  if (typeof publicUrl === "string" && !isWebOrigin(publicUrl))
+    throw new ServiceError(
+      "invalid_parameter",
+      "public_url应为源，如 https://wx.example.com，不带路径 (public_url must be an origin like https://wx.example.com, without a path)",
+    );
   return {
     ...(title === undefined ? {} : { title }),
     ...(mode === undefined ? {} : { mode }),
     ...(secret === undefined ? {} : { secret: new Secret(secret) }),
     ...(disabled === undefined ? {} : { isDisabled: disabled }),
+    ...(publicUrl === undefined ? {} : { publicUrl }),
+    ...(jsDomains === undefined ? {} : { jsDomains }),
   };
 }
 
@@ -239,7 +265,7 @@ function versionOf(app: App | undefined): number {
 function appData(
   name: string,
   found: App | undefined,
-  { slot, credentials, calls, rejectedTokens, forcedRefreshes }: AppStatus,
+  { slot, credentials, worst, foreignRefresh, calls, rejectedTokens, forcedRefreshes }: AppStatus,
 ) {
   const managed = found?.managed;
   return {
@@ -247,13 +273,32 @@ function appData(
     ...platformData(slot),
     title: managed?.title,
     source: managed ? "managed" : "environment",
+    public_url: managed?.publicUrl,
+    login_only: managed?.isLoginOnly ? true : undefined,
+    js_domains: managed?.jsDomains?.length ? [...managed.jsDomains] : undefined,
     disabled: managed?.isDisabled ?? false,
     version: versionOf(found),
-    credentials: Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
+    state: closedState(managed) ?? (managed?.isLoginOnly ? "none" : (worst?.lastingState ?? "none")),
+    reason: reasonOf(managed, worst),
+    foreign_refresh: managed?.isLoginOnly ? undefined : revokedEarlyData(foreignRefresh),
+    credentials: managed?.isLoginOnly
+      ? {}
+      : Object.fromEntries(credentials.map((each) => [each.kind, credentialData(each)])),
     calls_today: Object.fromEntries(calls.map(({ endpoint, ...counted }) => [endpoint, counted])),
     ...(rejectedTokens === 0 ? {} : { rejected_tokens: rejectedTokens }),
     ...(forcedRefreshes === undefined ? {} : { forced_refreshes_today: forcedRefreshes }),
   };
+}
+
+const DAMAGED = "secret已损坏，须重新设置 (the stored secret is damaged: set it again)";
+
+/** Why the app is not well; undefined where it is, or where an administrator has disabled it. */
+export function reasonOf(managed: App["managed"], worst: CredentialStatus | undefined): string | undefined {
+  const closed = closedState(managed);
+  if (closed !== undefined || managed?.isLoginOnly) return closed === "blocked" ? DAMAGED : undefined;
+  if (worst?.lastFailure === undefined) return undefined;
+  const { code, msg, hint } = failureEnvelope(worst.lastFailure.error, "");
+  return `${worst.kind}, ${code}: ${hint ?? msg}`;
 }
 
 function platformData({ platform, appId, name, tokenMode }: Slot) {
@@ -265,10 +310,7 @@ function platformData({ platform, appId, name, tokenMode }: Slot) {
 /** JSON leaves out what is undefined. */
 function credentialData(status: CredentialStatus) {
   const { state, generation, life, usedAt, nextAttemptAt, lastFailure } = status;
-  const revokedEarly = status.revokedEarly && {
-    at: status.revokedEarly.at,
-    early: Math.floor(status.revokedEarly.earlyMs / 1000),
-  };
+  const revokedEarly = revokedEarlyData(status.revokedEarly);
   return {
     state,
     generation,
@@ -283,6 +325,10 @@ function credentialData(status: CredentialStatus) {
     // The former name, for one more minor version.
     died_early: revokedEarly,
   };
+}
+
+function revokedEarlyData(revoked: CredentialStatus["revokedEarly"]) {
+  return revoked && { at: revoked.at, early: Math.floor(revoked.earlyMs / 1000) };
 }
 
 function failureData({ error, at, count }: NonNullable<CredentialStatus["lastFailure"]>) {

@@ -1,4 +1,4 @@
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { app } from "./v1-apps-schema.ts";
 import { ACTIONS } from "../access/client.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
@@ -66,6 +66,14 @@ const oneOf = (names: readonly string[], description: string, example: string) =
 const entryFilter = {
   ...narrow,
   action: Type.Optional(oneOf(AUDIT_ACTIONS, "What was done. 操作。", "app.secret_changed")),
+  token_digest: Type.Optional(
+    Type.String({
+      pattern: "^[0-9a-f]{16}$",
+      description:
+        "About that token: the first 16 hex digits of its SHA-256. 相关token的SHA-256前16位十六进制。",
+      examples: ["2c26b46b68ffc68f"],
+    }),
+  ),
   ...time,
 };
 
@@ -133,6 +141,9 @@ export const entry = Type.Object({
   hash: Type.String({ description: "Chains the entry to the one before. 与前一条相接的链式摘要。" }),
 });
 
+/** An entry as it is shown. */
+export type EntryData = Static<typeof entry>;
+
 /** How often a client did something in a minute. */
 export const usageCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
@@ -151,6 +162,9 @@ export const usageCount = Type.Object({
   count: Type.Integer({ description: "How often. 次数。" }),
 });
 
+/** A count of use as it is shown. */
+export type UsageData = Static<typeof usageCount>;
+
 /** How often a caller was denied something in a minute. */
 export const denialCount = Type.Object({
   minute: Type.Integer({ description: "When it began (epoch milliseconds). 该分钟的起点（毫秒时间戳）。" }),
@@ -163,6 +177,9 @@ export const denialCount = Type.Object({
   code: Type.Integer({ description: "The code of the answer. 应答中的code。" }),
   count: Type.Integer({ description: "How often. 次数。" }),
 });
+
+/** A count of denials as it is shown. */
+export type DenialData = Static<typeof denialCount>;
 
 /** The result of verifying the whole chain. */
 export const verdict = Type.Object({
@@ -184,6 +201,9 @@ export const verdict = Type.Object({
     ),
   ),
 });
+
+/** The result of verifying the whole chain, as it is shown. */
+export type VerdictData = Static<typeof verdict>;
 
 /** For the documentation. */
 export const ENTRY_EXAMPLE = {

@@ -1,11 +1,14 @@
 import { Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { answersOf } from "./v1-apps-schema.ts";
-import { type Call, callOf, route, type RouteRules } from "./face.ts";
-import type { AuditActor, AuditRecord } from "../audit/audit-entry.ts";
+import { callOf, route, type RouteRules } from "./face.ts";
+import type { Access } from "../access/access.ts";
+import type { AuditRecord } from "../audit/audit-entry.ts";
 import type { AuditFilter, AuditStore, DenialCount, UsageCount } from "../audit/audit-store.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import type { Clock } from "../clock.ts";
+import type { EventBus } from "../events.ts";
+import type { MilestoneStore } from "../ops/milestones.ts";
 import { visibleJson } from "../log.ts";
 import {
   DENIAL_EXAMPLE,
@@ -25,11 +28,12 @@ import {
 
 /** What the routes of `/v1/audit` work with. */
 export interface AuditRouteParts {
-  /** Who the caller is, if it may see the audit; throws when it may not. */
-  readonly admin: (call: Call) => AuditActor;
+  readonly access: Pick<Access, "admin" | "auditViewer">;
   readonly auditStore: Pick<AuditStore, "list" | "walk" | "listUsage" | "listDenials" | "verify">;
   readonly audit: Pick<AuditTrail, "record">;
-  readonly clock: Pick<Clock, "monotonic">;
+  readonly milestones: Pick<MilestoneStore, "reach">;
+  readonly events: Pick<EventBus, "emit">;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
 }
 
 /** A search with few matches, or a long chain, takes longer than the idle time-out. */
@@ -37,33 +41,34 @@ const LONG: RouteRules = { seconds: 0 };
 
 const next = Type.Optional(Type.String({ description: "There are more. 尚有更多。" }));
 
-/** `/v1/audit`: who did what, for administrators. */
-export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts) {
+/** `/v1/audit`: who did what, for administrators; of an app for whoever may view it. */
+export function auditRoutes({ access, auditStore, audit, milestones, events, clock }: AuditRouteParts) {
+  const adminRules: RouteRules = { ...LONG, guard: (call) => access.admin(call) };
   const countsPage = async (query: Query & PageQuery, name: string, list: ListCounts) => {
     const { rows, next } = await pageOf(limitOf(query), (page) => list(filterOf(query), page), query.after);
     return { [name]: rows.map(countData), next };
   };
-  const pageOfUsage = (query: Query & PageQuery, name: string) =>
-    countsPage(query, name, (filter, page) => auditStore.listUsage(filter, page));
+  const pageOfUsage = (query: Query & PageQuery, apps: AuditFilter["apps"], name: string) =>
+    countsPage(query, name, (filter, page) => auditStore.listUsage({ ...filter, apps }, page));
   const pageOfDenials = (query: Query & PageQuery, name: string) =>
     countsPage(query, name, (filter, page) => auditStore.listDenials(filter, page));
   return (
     new Elysia({ prefix: "/v1/audit" })
-      // Before validation: only administrators learn what is wrong with a request.
-      .derive(({ request }) => ({ actor: admin(callOf(request)) }))
+      // Before validation: only who may see it learns what is wrong with a request.
+      .derive(({ request }) => access.auditViewer(callOf(request)))
       .get(
         "",
-        async ({ query }) => {
-          const list = (page: Page) => auditStore.list(filterOf(query), page);
+        async ({ query, apps }) => {
+          const list = (page: Page) => auditStore.list({ ...filterOf(query), apps }, page);
           const { rows, next } = await pageOf(limitOf(query), list, query.before);
           return { entries: rows.map(entryData), next };
         },
-        {
+        route(LONG, {
           query: entryQuery,
           detail: {
             summary: "Audit entries, newest first · 审计记录（新的在前）",
             description:
-              "For administrators: every change, clear, refresh and key event. `next` in the answer means that there are more: send it as `before`. 仅限管理员：全部变更、清除、刷新与密钥事件。应答中有 `next` 时将其作为 `before` 获取下一页。",
+              "For administrators: every change, clear, refresh and key event; for who may `view` apps, those about them. `next` in the answer means that there are more: send it as `before`. 管理员可见全部变更、清除、刷新与密钥事件；有 `view` 者可见与其应用有关的。应答中有 `next` 时将其作为 `before` 获取下一页。",
             tags: ["v1"],
             responses: answersOf(
               "The entries. 审计记录。",
@@ -74,28 +79,28 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
               },
             ),
           },
-        },
+        }),
       )
       .get(
         "/usage",
-        ({ query }) => pageOfUsage(query, "usage"),
+        ({ query, apps }) => pageOfUsage(query, apps, "usage"),
         route(LONG, { query: usageQuery, detail: usageDetail("usage") }),
       )
       .get(
         "/denials",
         ({ query }) => pageOfDenials(query, "denials"),
-        route(LONG, { query: denialQuery, detail: denialsDetail("denials") }),
+        route(adminRules, { query: denialQuery, detail: denialsDetail("denials") }),
       )
       // The former names of both, for one more minor version.
       .get(
         "/reads",
-        ({ query }) => pageOfUsage(query, "reads"),
+        ({ query, apps }) => pageOfUsage(query, apps, "reads"),
         route(LONG, { query: usageQuery, detail: usageDetail("reads") }),
       )
       .get(
         "/refusals",
         ({ query }) => pageOfDenials(query, "refusals"),
-        route(LONG, { query: denialQuery, detail: denialsDetail("refusals") }),
+        route(adminRules, { query: denialQuery, detail: denialsDetail("refusals") }),
       )
       .get(
         "/export",
@@ -119,7 +124,7 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
             },
           });
         },
-        route(LONG, {
+        route(adminRules, {
           query: exportQuery,
           detail: {
             summary:
@@ -135,9 +140,15 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
         "/verify",
         async () => {
           const { isIntact, entries, fault, last } = await auditStore.verify();
+          if (fault) events.emit({ type: "audit.broken", id: fault.id });
+          // What can't be noted is verified all the same.
+          if (isIntact)
+            await milestones
+              .reach("audit_verified", { at: clock.now(), detail: { entries, last: last?.id ?? 0 } })
+              .catch(() => undefined);
           return { intact: isIntact, entries, fault, last };
         },
-        route(LONG, {
+        route(adminRules, {
           detail: {
             summary: "Verify the audit chain · 校验审计链",
             description:
@@ -152,14 +163,17 @@ export function auditRoutes({ admin, auditStore, audit, clock }: AuditRouteParts
 
 type ListCounts = (filter: AuditFilter, page: Page) => Promise<readonly (UsageCount | DenialCount)[]>;
 
-type Query = { readonly [Name in keyof AuditFilter]?: string | undefined };
+type Query = {
+  readonly [Name in Exclude<keyof AuditFilter, "tokenDigest" | "apps"> | "token_digest"]?: string | undefined;
+};
 
-function filterOf({ app, client, environment, action, since, until }: Query): AuditFilter {
+function filterOf({ app, client, environment, action, since, until, ...query }: Query): AuditFilter {
   return {
     app,
     client,
     environment,
     action,
+    tokenDigest: query.token_digest,
     since: since === undefined ? undefined : Number(since),
     until: until === undefined ? undefined : Number(until),
   };
@@ -220,7 +234,7 @@ function usageDetail(name: "usage" | "reads"): DocumentDecoration {
   return {
     summary: "Usage counts by minute · 每分钟的使用次数",
     description:
-      "For administrators: counted per client, action, app and minute, newest first. `next` in the answer means that there are more: send it as `after`. 仅限管理员：按客户端、操作、应用和分钟计数，新的在前。应答中有 `next` 时将其作为 `after` 获取下一页。",
+      "Counted per client, action, app and minute, newest first: of everything for administrators, of the apps that they may `view` for others. `next` in the answer means that there are more: send it as `after`. 按客户端、操作、应用和分钟计数，新的在前；管理员可见全部，其他客户端可见有 `view` 的应用。应答中有 `next` 时将其作为 `after` 获取下一页。",
     tags: ["v1"],
     deprecated: name === "reads",
     responses: answersOf("The counts. 使用次数。", Type.Object({ [name]: Type.Array(usageCount), next }), {

@@ -1,6 +1,6 @@
-import { Type } from "@sinclair/typebox";
-import { MAX_OVERLAP_MS } from "../access/client-administration.ts";
+import { type Static, Type } from "@sinclair/typebox";
 import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { app, limit } from "./v1-apps-schema.ts";
 import { OPENID } from "../access/test-messages.ts";
 import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
 
@@ -14,25 +14,12 @@ export const client = Type.String({
   examples: ["order-service"],
 });
 
-/** The key of a path: its public prefix. */
-export const key = Type.String({
-  pattern: "^ats_[0-9A-Za-z]{8}$",
-  description: "The public prefix of a key. 密钥的公开前缀。",
-  examples: ["ats_4fGh7Kq2"],
-});
-
-/** Where the next page of clients begins. */
-export const afterClient = Type.String({
-  maxLength: 200,
-  description: "`next` of the previous page. 上一页应答中的 `next`。",
-  examples: ["order-service"],
-});
-
-const environment = Type.String({
+/** The name of an environment. */
+export const environment = Type.String({
   minLength: 1,
   maxLength: 32,
   pattern: "^[A-Za-z0-9._-]+$",
-  description: "prod, pre, st, dev, or any other name. 所属环境：prod、pre、st、dev或其他名称。",
+  description: "prod, pre, st, dev, or any other name. 环境名称：prod、pre、st、dev或其他名称。",
   examples: ["dev"],
 });
 
@@ -74,7 +61,8 @@ const origins = Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
 const instant = (description: string, example: number) =>
   Type.Integer({ minimum: 0, maximum: 8_640_000_000_000_000, description, examples: [example] });
 
-const expiresAt = instant("When it expires. 到期时间（毫秒时间戳）。", 1_798_761_600_000);
+/** When something expires. */
+export const expiresAt = instant("When it expires. 到期时间（毫秒时间戳）。", 1_798_761_600_000);
 const rateLimit = Type.Integer({
   minimum: 1,
   maximum: 1_000_000,
@@ -127,10 +115,30 @@ const policy = Type.Object(
   {
     additionalProperties: false,
     description:
-      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` for production (`prod`, `production`, `prd`, `online`, in any case), else `safe`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。生产环境（`prod`、`production`、`prd`、`online`，不区分大小写）默认 `all`，其余 `safe`。",
+      "What it may call through the gateway: a path on `deny` is refused, else one on `allow` allowed, else the preset decides. A pattern is a path, or a path and `/**`. Default `all` in an environment that is production, else `safe`. 经网关可调用的接口：先看 `deny`，再看 `allow`，最后由预设决定；路径后可加 `/**`。生产环境默认 `all`，其余 `safe`。",
     examples: [{ preset: "safe" }],
   },
 );
+
+/** Which clients, in pages. */
+export const clientQuery = Type.Object({
+  q: Type.Optional(
+    Type.String({
+      maxLength: 64,
+      description: "Only clients whose name contains it. 名称中包含该文字的客户端。",
+      examples: ["order"],
+    }),
+  ),
+  environment: Type.Optional(environment),
+  limit: Type.Optional(limit),
+  after: Type.Optional(
+    Type.String({
+      maxLength: 200,
+      description: "`next` of the previous page. 上一页应答中的 `next`。",
+      examples: ["order-service"],
+    }),
+  ),
+});
 
 /** The body of a new client. */
 export const newClientBody = Type.Object(
@@ -181,41 +189,63 @@ export const clientChangeBody = Type.Object(
   { additionalProperties: false },
 );
 
-/** The body of a new key. */
-export const newKeyBody = Type.Object(
-  {
-    label: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 64,
-        pattern: "^[^\\x00-\\x1f\\x7f]+$",
-        description:
-          "Display name; unique among the client's valid keys. Default `default`. 密钥名称，在该客户端的有效密钥中唯一，默认 `default`。",
-        examples: ["laptop of Li"],
-      }),
-    ),
-    expires_at: Type.Optional(expiresAt),
-  },
-  { additionalProperties: false },
-);
+/** A change of a client as it is sent. */
+export type ClientChange = Static<typeof clientChangeBody>;
 
-/** The body of a roll. */
-export const rollBody = Type.Object(
+/** The body of a question whether a client may make a call. */
+export const callBody = Type.Object(
   {
-    overlap: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: MAX_OVERLAP_MS / 1000,
-        description:
-          "Seconds for which the old key stays valid, at most 7 days, default one day. 旧密钥继续有效的秒数，最长7天，默认1天。",
-        examples: [86_400],
+    app,
+    method: Type.Union([Type.Literal("GET"), Type.Literal("POST")], {
+      description: "The call's method. 请求方法。",
+      examples: ["POST"],
+    }),
+    path: Type.String({
+      maxLength: 300,
+      pattern: "^/[^?#\\s]*$",
+      description: "The path as it is sent, without its query. 接口路径，不含查询参数。",
+      examples: ["/cgi-bin/message/mass/send"],
+    }),
+    change: Type.Optional(
+      Type.Object(clientChangeBody.properties, {
+        additionalProperties: false,
+        description: "Settings as if they were saved already. 尚未保存的设置，按已保存来判断。",
+        examples: [{ policy: { preset: "safe" } }],
       }),
     ),
   },
   { additionalProperties: false },
 );
 
-const baseUrl = Type.String({
+/** Whether a client may make a call. */
+export const callAnswer = Type.Object({
+  allowed: Type.Boolean(),
+  family: Type.String({
+    description: "As which family of paths it is counted. 计数时所属的接口类别。",
+  }),
+  preset: Type.String({ description: "The preset of the policy. 接口策略的预设。" }),
+  action: Type.Optional(Type.String({ description: "By which grant. 所依据的授权操作。" })),
+  answered_by: Type.Optional(
+    Type.Union([Type.Literal("service"), Type.Literal("upstream")], {
+      description:
+        "`service` for a drop-in endpoint, which the policy is not asked about; `upstream` for WeChat or WeCom. `service`：由本服务直接应答，不受接口策略约束；`upstream`：转发给微信或企业微信。",
+    }),
+  ),
+  recipients: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        "The fields of the body that must name none but the policy's test openids. 请求体中只能填写测试用户openid的字段。",
+    }),
+  ),
+  reason: Type.Optional(Type.String({ description: "Why it is refused. 拒绝的原因。" })),
+  hint: Type.Optional(Type.String()),
+});
+
+/** The answer to that question. */
+export type CallAnswer = Static<typeof callAnswer>;
+
+/** Where the service is. */
+export const baseUrl = Type.String({
   description: "What programs use in the place of WeChat's base URL. 程序中代替微信接口地址的地址。",
 });
 
@@ -249,40 +279,32 @@ export const clientData = Type.Object({
   ),
 });
 
-const keyFields = {
-  key: Type.String({ description: "The public prefix. 公开前缀。" }),
-  label: Type.String(),
-  state: Type.Union(
-    [Type.Literal("active"), Type.Literal("expired"), Type.Literal("revoked"), Type.Literal("damaged")],
-    {
-      description:
-        "`damaged`: its record can't be read, so it is accepted no more; create another. `damaged`：记录已损坏，不再接受，请另建密钥。",
-    },
-  ),
-  created_at: Type.Integer(),
-  expires_at: Type.Optional(Type.Integer()),
-  revoked_at: Type.Optional(Type.Integer()),
-  replaced_by: Type.Optional(
-    Type.String({
-      description:
-        "The key that was made in its place by a roll; it ends at `expires_at`. 滚动更换时取代它的密钥；它于 `expires_at` 失效。",
+/** A client as it is shown. */
+export type ClientData = Static<typeof clientData>;
+
+/** A page of clients. */
+export const clientsData = Type.Object({
+  clients: Type.Array(
+    Type.Object({
+      ...clientData.properties,
+      keys: Type.Object({
+        active: Type.Integer({ description: "How many are valid. 有效密钥的数量。" }),
+        last_used_at: Type.Optional(
+          Type.Integer({
+            description: "When any was used last, as far as this process knows. 最近一次使用（本进程所知）。",
+          }),
+        ),
+        next_end_at: Type.Optional(
+          Type.Integer({ description: "When the first of them expires. 其中最早的到期时间。" }),
+        ),
+      }),
     }),
   ),
-  last_used_at: Type.Optional(Type.Integer({ description: "To the minute. 精确到分钟。" })),
-};
-
-/** One key as it is shown. */
-export const keyData = Type.Object(keyFields);
-
-/** One key and whose it is. */
-export const foundKeyData = Type.Object({ client: Type.String(), ...keyFields });
-
-/** A new key. */
-export const createdKeyData = Type.Object({
-  ...keyFields,
-  api_key: Type.String({ description: "The key itself, shown only now. 密钥本身，仅显示这一次。" }),
-  base_url: baseUrl,
+  next: Type.Optional(Type.String()),
 });
+
+/** A page of clients as it is shown. */
+export type ClientsPage = Static<typeof clientsData>;
 
 /** A client that was just made. */
 export const createdClientData = Type.Object({
@@ -304,15 +326,6 @@ export const CLIENT_EXAMPLE = {
   created_at: 1_795_320_000_000,
   updated_at: 1_795_320_000_000,
   version: 1,
-};
-
-/** A key for the documentation. */
-export const KEY_EXAMPLE = {
-  key: "ats_4fGh7Kq2",
-  label: "default",
-  state: "active",
-  created_at: 1_795_320_000_000,
-  last_used_at: 1_795_320_060_000,
 };
 
 /** Where the service is, for the documentation. */

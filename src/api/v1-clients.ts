@@ -2,37 +2,31 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { callOf, Reply, route, type RouteRules } from "./face.ts";
 import { etagOf, versionIn } from "./schema.ts";
-import { answersOf, limit } from "./v1-apps-schema.ts";
+import { answersOf } from "./v1-apps-schema.ts";
 import type { AppAdministration } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { Clock } from "../clock.ts";
-import { ServiceError } from "../errors.ts";
 import type { Access } from "../access/access.ts";
 import { type ApiPolicy, policyFields } from "../access/api-policy.ts";
-import type { ClientAdministration, CreatedKey } from "../access/client-administration.ts";
+import { type ClientAdministration, isLive, noSuchClient } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
-import { ANY_APP, type ApiKeyRecord, type Client, type Grant } from "../access/client.ts";
-import { keyFieldsAt } from "./v1-keys.ts";
+import { ANY_APP, type Client, type Grant } from "../access/client.ts";
 import {
-  afterClient,
   BASE_URL_EXAMPLE,
   client,
   CLIENT_EXAMPLE,
+  type ClientChange,
   clientChangeBody,
   clientData,
+  clientQuery,
+  clientsData,
   createdClientData,
-  createdKeyData,
-  key,
-  KEY_EXAMPLE,
-  keyData,
   newClientBody,
-  newKeyBody,
-  rollBody,
 } from "./v1-clients-schema.ts";
+import { KEY_EXAMPLE } from "./v1-keys-schema.ts";
 
 const PAGE = 100;
-const OVERLAP_SECONDS = 86_400;
 /** How many apps a hint names. */
 const MAX_HINTED = 10;
 
@@ -46,7 +40,7 @@ export interface ClientRouteParts {
   readonly clock: Clock;
 }
 
-/** `/v1/clients`: clients, their grants and their keys; for administrators. */
+/** `/v1/clients`: clients and their grants; for administrators. */
 export function clientRoutes(parts: ClientRouteParts) {
   const { access, clients, clientAdministration: administration, directory, clock } = parts;
   const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
@@ -56,7 +50,7 @@ export function clientRoutes(parts: ClientRouteParts) {
     more: (client: Client) => object = () => ({}),
   ) => {
     const found = clients.find(name);
-    if (!found) throw new ServiceError("not_found", "没有该客户端 (no such client)");
+    if (!found) throw noSuchClient();
     const data = { ...clientFields(found), ...more(found) };
     return new Reply(data, { status, headers: { etag: etagOf(found.version) }, hint });
   };
@@ -69,43 +63,47 @@ export function clientRoutes(parts: ClientRouteParts) {
     const names = missing.slice(0, MAX_HINTED).join(", ") + (missing.length > MAX_HINTED ? ", …" : "");
     return `尚未持有授权中的这些应用，请检查名称，或添加应用：${names} (these apps of its grants are not held; check their names, or add them: ${names})`;
   };
-  const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
-  const created = ({ record, key: made }: CreatedKey, request: Request) =>
-    new Reply(
-      { ...keyFields(record), api_key: made.reveal(), base_url: baseUrlOf(request) },
-      { status: 201 },
-    );
+  const keysSum = (name: string) => {
+    const keys = clients.keysOf(name);
+    const active = keys.filter((each) => isLive(each, clock.now()));
+    const used = keys.flatMap(({ lastUsedAt }) => lastUsedAt ?? []);
+    const ends = active.flatMap(({ expiresAt }) => expiresAt ?? []);
+    const [last_used_at] = used.toSorted((a, b) => b - a);
+    const [next_end_at] = ends.toSorted((a, b) => a - b);
+    return { active: active.length, last_used_at, next_end_at };
+  };
   return (
     new Elysia({ prefix: "/v1/clients" })
       // Before validation: only administrators learn what is wrong with a request.
       .derive(async ({ request }) => {
         const actor = access.admin(callOf(request));
-        // To see what another process has just changed. If it can't be read, the last copy is used.
-        await clients.refresh().catch((error: unknown) => {
-          if (clients.epoch < 0) throw error;
-        });
+        // To see what another process has just changed.
+        await clients.catchUp();
         return { actor };
       })
       .get(
         "",
         ({ query }) => {
           const size = Number(query.limit ?? PAGE);
-          const found = clients.list({ after: query.after, limit: size + 1 });
+          const { after, q, environment: of } = query;
+          const isWanted = ({ name, environment }: Client) =>
+            (q === undefined || name.includes(q)) && (of === undefined || environment === of);
+          const found = clients.list({ after, limit: size + 1, isWanted });
           const page = found.slice(0, size);
           const next = found.length > size ? page.at(-1)?.name : undefined;
-          return { clients: page.map(clientFields), ...(next === undefined ? {} : { next }) };
+          const listed = page.map((each) => ({ ...clientFields(each), keys: keysSum(each.name) }));
+          return { clients: listed, ...(next === undefined ? {} : { next }) };
         },
         {
-          query: Type.Object({ limit: Type.Optional(limit), after: Type.Optional(afterClient) }),
+          query: clientQuery,
           detail: {
             summary: "Every client · 全部客户端",
-            description: "Sorted by name, in pages. 按名称排序，分页。",
+            description:
+              "Sorted by name, in pages; with `q` those whose name contains it. 按名称排序，分页；`q` 按名称查找（包含即可）。",
             tags: ["clients"],
-            responses: answersOf(
-              "The clients. 客户端列表。",
-              Type.Object({ clients: Type.Array(clientData), next: Type.Optional(Type.String()) }),
-              { clients: [CLIENT_EXAMPLE] },
-            ),
+            responses: answersOf("The clients. 客户端列表。", clientsData, {
+              clients: [{ ...CLIENT_EXAMPLE, keys: { active: 1, last_used_at: KEY_EXAMPLE.last_used_at } }],
+            }),
           },
         },
       )
@@ -186,95 +184,11 @@ export function clientRoutes(parts: ClientRouteParts) {
           },
         }),
       )
-      .get(
-        "/:client/keys",
-        async ({ params }) => {
-          show(params.client);
-          // Without the last uses of other processes where they can't be read.
-          await clients.readUses(params.client).catch(() => undefined);
-          return { keys: clients.keysOf(params.client).map(keyFields) };
-        },
-        {
-          params: Type.Object({ client }),
-          detail: {
-            summary: "The keys of a client · 客户端的密钥",
-            description: "Never a key itself, only its public prefix. 只有公开前缀，不含密钥本身。",
-            tags: ["clients"],
-            responses: answersOf("The keys. 密钥列表。", Type.Object({ keys: Type.Array(keyData) }), {
-              keys: [KEY_EXAMPLE],
-            }),
-          },
-        },
-      )
-      .post(
-        "/:client/keys",
-        async ({ params, body, actor, request }) => {
-          const options = { label: body.label ?? "default", expiresAt: body.expires_at };
-          return created(await administration.createKey(params.client, options, { actor }), request);
-        },
-        route(rules, {
-          params: Type.Object({ client }),
-          body: newKeyBody,
-          detail: {
-            summary: "Create an API key · 创建API密钥",
-            description:
-              "`api_key` is shown only in this answer. A label that is in use is 409. `api_key` 只在此应答中显示；label重复返回409。",
-            tags: ["clients"],
-            responses: answersOf("The key (HTTP 201). 密钥（HTTP 201）。", createdKeyData, {
-              ...KEY_EXAMPLE,
-              api_key: "ats_4fGh7Kq2…",
-              base_url: BASE_URL_EXAMPLE,
-            }),
-          },
-        }),
-      )
-      .post(
-        "/:client/keys/:key/roll",
-        async ({ params, body, actor, request }) => {
-          const overlapMs = (body.overlap ?? OVERLAP_SECONDS) * 1000;
-          const made = await administration.rollKey(params.client, params.key, overlapMs, { actor });
-          return created(made, request);
-        },
-        route(rules, {
-          params: Type.Object({ client, key }),
-          body: rollBody,
-          detail: {
-            summary: "Roll a key · 滚动更换密钥",
-            description:
-              "A new key replaces the old one, which stays valid for `overlap` seconds, so that programs can switch. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
-            tags: ["clients"],
-            responses: answersOf("The new key (HTTP 201). 新密钥（HTTP 201）。", createdKeyData, {
-              ...KEY_EXAMPLE,
-              api_key: "ats_4fGh7Kq2…",
-              base_url: BASE_URL_EXAMPLE,
-            }),
-          },
-        }),
-      )
-      .delete(
-        "/:client/keys/:key",
-        async ({ params, actor }) => {
-          await administration.revokeKey(params.client, params.key, { actor });
-          return {};
-        },
-        route(rules, {
-          params: Type.Object({ client, key }),
-          detail: {
-            summary: "Revoke a key · 吊销密钥",
-            description:
-              "At once here, within a second in every process. Takes no body. 本进程立即生效，其他进程一秒内生效；无请求体。",
-            tags: ["clients"],
-            responses: answersOf("Revoked. 已吊销。", Type.Object({}), {}),
-          },
-        }),
-      )
   );
 }
 
-type ChangeBody = (typeof clientChangeBody)["static"];
-
 /** The given fields of a change; null clears one. */
-function changeOf(body: ChangeBody): Partial<ClientSettings> {
+export function changeOf(body: ClientChange): Partial<ClientSettings> {
   const { expires_at: expiresAt, rate_limit: rateLimit, concurrency, policy, origins, ...rest } = body;
   return {
     ...rest,
@@ -287,17 +201,17 @@ function changeOf(body: ChangeBody): Partial<ClientSettings> {
 }
 
 /** None is any. */
-function originsOf({ origins }: Pick<ChangeBody, "origins">): readonly string[] | undefined {
+function originsOf({ origins }: Pick<ClientChange, "origins">): readonly string[] | undefined {
   return origins && origins.length > 0 ? origins : undefined;
 }
 
-function policyOf(policy: NonNullable<ChangeBody["policy"]>): ApiPolicy {
+function policyOf(policy: NonNullable<ClientChange["policy"]>): ApiPolicy {
   const { preset, allow = [], deny = [], test_openids: testOpenids = [] } = policy;
   return { preset, allow, deny, ...(testOpenids.length > 0 && { testOpenids }) };
 }
 
 /** Where whoever sent the request found this service. */
-function baseUrlOf({ url, headers }: Request): string {
+export function baseUrlOf({ url, headers }: Request): string {
   const { origin } = new URL(url);
   // A proxy in front ended TLS. It is only shown, so that it need not be trusted.
   const isSecure = /^\s*https\s*(,|$)/i.test(headers.get("x-forwarded-proto") ?? "");

@@ -4,24 +4,31 @@ import { answersOf, app } from "./v1-apps-schema.ts";
 import { type Access, onBehalf } from "../access/access.ts";
 import { actorOf } from "../access/principal.ts";
 import { dropEmpty } from "./body.ts";
-import { type Call, callOf, Reply, route } from "./face.ts";
+import { type Call, callOf, immediate, Reply, route, type Validated } from "./face.ts";
 import type { Action } from "../access/client.ts";
 import { minTtl, minTtlMs, secondsLeft } from "./schema.ts";
+import type { RequestResult } from "../events.ts";
 import { Secret } from "../secret.ts";
-import { credentialRef } from "../credentials/credential.ts";
+import { credentialKey, type CredentialRef, credentialRef } from "../credentials/credential.ts";
+import type { CredentialWaits, Look } from "../credentials/credential-waits.ts";
 import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+
+/** Longer than the longest wait and a refresh after it. */
+const WAIT_SECONDS = 65;
 
 /** What the routes of one credential work with. */
 export interface CredentialRouteParts {
   readonly access: Access;
   readonly credentials: Pick<CredentialManager, "clear">;
   readonly delivery: TokenDelivery;
+  readonly waits: Pick<CredentialWaits, "until">;
 }
 
 /** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
-export function credentialRoutes({ access, credentials, delivery }: CredentialRouteParts) {
+export function credentialRoutes(parts: CredentialRouteParts) {
+  const { access, credentials, delivery } = parts;
   const permitFor = (call: Call, action: Action, { app, kind }: { app: string; kind: CredentialKind }) => {
     const permit = access.slotOfApp(call, action, app);
     return { permit, ref: credentialRef(permit.slot, kind), actor: actorOf(permit.principal, call) };
@@ -30,21 +37,35 @@ export function credentialRoutes({ access, credentials, delivery }: CredentialRo
     .onTransform(({ query }) => dropEmpty(query))
     .get(
       "",
-      async ({ params, query, request }) => {
-        const { permit, ref } = permitFor(callOf(request), readingOf(params.kind), params);
+      immediate(({ params, query, request }: Validated<typeof readQuery, typeof credentialParams>) => {
+        const call = callOf(request);
+        const permit = access.slotOfApp(call, readingOf(params.kind), params.app);
+        const ref = credentialRef(permit.slot, params.kind);
+        const minMs = minTtlMs(query.min_ttl);
+        const answer = (token: DeliveredToken, result: RequestResult | undefined) => {
+          const known = request.headers.get("if-none-match");
+          if (known === null || !isNamed(known, token)) return replyWith(token, { permit, result });
+          const waitMs = Number(query.wait ?? 0) * 1000;
+          if (waitMs === 0) return notModified(token);
+          const next = nextOne(parts, call, ref, { ...params, minMs, known, waitMs });
+          return next.then((reply) => reply ?? notModified(token));
+        };
+        const cached = delivery.peek(permit, ref, minMs);
+        if (cached) return answer(cached, "hit");
         const notes: GetNotes = {};
-        const token = await delivery.get(permit, ref, { minTtlMs: minTtlMs(query.min_ttl), notes });
-        return new Reply(credentialFields(token), { permit, result: notes.result });
-      },
+        return delivery
+          .get(permit, ref, { minTtlMs: minMs, notes })
+          .then((token) => answer(token, notes.result));
+      }),
       route(
         { guard: (call, { app = "", kind = "" }) => access.checkGrant(call, readingOf(kind), app) },
         {
           params: credentialParams,
-          query: Type.Object({ min_ttl: Type.Optional(minTtl) }),
+          query: readQuery,
           detail: {
             summary: "The current credential · 获取当前凭证",
             description:
-              "At once while one is valid; expires_in is the whole remaining life. A client with virtual tokens gets a virtual access token, valid for 7200 s. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。",
+              "At once while one is valid; expires_in is the whole remaining life. A client with virtual tokens gets a virtual access token, valid for 7200 s. With the ETag in If-None-Match 304 while it is unchanged, and with `wait` only after so many seconds without a change. 有可用凭证时立即返回；expires_in为真实剩余时间。使用虚拟token的客户端得到虚拟token，有效期7200秒。If-None-Match带上ETag时，未变化返回304；再带 `wait` 则等到有变化立即返回，超时未变化才返回304。",
             tags: ["v1"],
             responses: answersOf("The credential. 凭证。", credentialData, CREDENTIAL_EXAMPLE),
           },
@@ -123,6 +144,58 @@ function readingOf(kind: string): Action {
   return kind === "access_token" ? "token:read" : "ticket:read";
 }
 
+/** A credential with its ETag. */
+function replyWith(token: DeliveredToken, more: ConstructorParameters<typeof Reply>[1]): Reply {
+  return new Reply(credentialFields(token), { ...more, headers: { etag: `"${token.version}"` } });
+}
+
+/** Whether one of the ETags of an `If-None-Match` is the credential's. A proxy that compresses makes weak ones of ours. */
+function isNamed(known: string, { version }: DeliveredToken): boolean {
+  return known.split(",").some((tag) => ["*", `"${version}"`, `W/"${version}"`].includes(tag.trim()));
+}
+
+/** The credential once it is another than those `known`; undefined when that does not come to pass in time. */
+function nextOne(
+  { access, delivery, waits }: CredentialRouteParts,
+  call: Call,
+  ref: CredentialRef,
+  wanted: {
+    readonly app: string;
+    readonly kind: CredentialKind;
+    readonly known: string;
+    readonly minMs: number;
+    readonly waitMs: number;
+  },
+): Promise<Reply | undefined> {
+  const { app: name, kind, known, minMs, waitMs } = wanted;
+  const look = async (): Promise<Look<Reply>> => {
+    const { origin, traceId } = call;
+    const permit = access.slotOfApp(
+      { principal: access.present(call), origin, traceId },
+      readingOf(kind),
+      name,
+    );
+    const notes: GetNotes = {};
+    const now = credentialRef(permit.slot, kind);
+    const token = await delivery.get(permit, now, { minTtlMs: minMs, notes });
+    if (!isNamed(known, token)) return { found: replyWith(token, { permit, result: notes.result }) };
+    const leftMs = token.remainingMs();
+    return { againInMs: leftMs - (leftMs > minMs ? minMs : 0) };
+  };
+  call.socket.giveTime(WAIT_SECONDS);
+  const { signal } = call.request;
+  return waits.until(credentialKey(ref), look, {
+    waitMs,
+    caller: call,
+    signal,
+    check: () => access.present(call),
+  });
+}
+
+function notModified({ version }: DeliveredToken): Response {
+  return new Response(null, { status: 304, headers: { etag: `"${version}"` } });
+}
+
 function credentialFields(held: DeliveredToken) {
   return {
     value: held.value.reveal(),
@@ -144,6 +217,17 @@ const credentialParams = Type.Object({
     },
   ),
 });
+
+/** How long a caller waits that has the current credential. */
+const wait = Type.String({
+  pattern: "^(?:\\d|[1-4]\\d|50)$",
+  description:
+    "With If-None-Match: how many seconds to wait for another credential, 0 to 50. 与If-None-Match同用：最多等待变化的秒数，0到50。",
+  examples: ["30"],
+});
+
+/** What a reader asks for. */
+const readQuery = Type.Object({ min_ttl: Type.Optional(minTtl), wait: Type.Optional(wait) });
 
 /** The body of a refresh. */
 const refreshBody = Type.Object({

@@ -1,15 +1,33 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { callOf, route, type RouteRules } from "./face.ts";
+import { callOf, Reply, route, type RouteRules } from "./face.ts";
 import { answersOf } from "./v1-apps-schema.ts";
-import { foundKeyData, key, KEY_EXAMPLE } from "./v1-clients-schema.ts";
+import { baseUrlOf } from "./v1-clients.ts";
+import { BASE_URL_EXAMPLE, client } from "./v1-clients-schema.ts";
+import {
+  createdKeyData,
+  foundKeyData,
+  key,
+  KEY_EXAMPLE,
+  keyData,
+  newKeyBody,
+  rollBody,
+} from "./v1-keys-schema.ts";
 import type { Access } from "../access/access.ts";
-import { type ClientAdministration, isLive, noSuchKey } from "../access/client-administration.ts";
+import {
+  type ClientAdministration,
+  type CreatedKey,
+  isLive,
+  noSuchClient,
+  noSuchKey,
+} from "../access/client-administration.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
 import type { ApiKeyRecord } from "../access/client.ts";
 import type { Clock } from "../clock.ts";
 
-/** What the routes of `/v1/keys` work with. */
+const OVERLAP_SECONDS = 86_400;
+
+/** What the routes of keys work with. */
 export interface KeyRouteParts {
   readonly access: Access;
   readonly clients: ClientDirectory;
@@ -73,8 +91,115 @@ export function keyRoutes({ access, clients, clientAdministration: administratio
   );
 }
 
+/** `/v1/clients/:client/keys`: the keys of a client; for administrators. */
+export function clientKeyRoutes({
+  access,
+  clients,
+  clientAdministration: administration,
+  clock,
+}: KeyRouteParts) {
+  const rules: RouteRules = { guard: (call) => access.admin(call), isClosed: true };
+  const keyFields = (record: ApiKeyRecord) => keyFieldsAt(record, clock.now());
+  const created = ({ record, key: made }: CreatedKey, request: Request) =>
+    new Reply(
+      { ...keyFields(record), api_key: made.reveal(), base_url: baseUrlOf(request) },
+      { status: 201 },
+    );
+  return (
+    new Elysia({ prefix: "/v1/clients" })
+      // As for clients.
+      .derive(async ({ request }) => {
+        const actor = access.admin(callOf(request));
+        await clients.catchUp();
+        return { actor };
+      })
+      .get(
+        "/:client/keys",
+        async ({ params }) => {
+          if (!clients.find(params.client)) throw noSuchClient();
+          // Without the last uses of other processes where they can't be read.
+          await clients.readUses(params.client).catch(() => undefined);
+          return { keys: clients.keysOf(params.client).map(keyFields) };
+        },
+        {
+          params: Type.Object({ client }),
+          detail: {
+            summary: "The keys of a client · 客户端的密钥",
+            description: "Never a key itself, only its public prefix. 只有公开前缀，不含密钥本身。",
+            tags: ["clients"],
+            responses: answersOf("The keys. 密钥列表。", Type.Object({ keys: Type.Array(keyData) }), {
+              keys: [KEY_EXAMPLE],
+            }),
+          },
+        },
+      )
+      .post(
+        "/:client/keys",
+        async ({ params, body, actor, request }) => {
+          const options = { label: body.label ?? "default", expiresAt: body.expires_at };
+          return created(await administration.createKey(params.client, options, { actor }), request);
+        },
+        route(rules, {
+          params: Type.Object({ client }),
+          body: newKeyBody,
+          detail: {
+            summary: "Create an API key · 创建API密钥",
+            description:
+              "`api_key` is shown only in this answer. A label that is in use is 409. `api_key` 只在此应答中显示；label重复返回409。",
+            tags: ["clients"],
+            responses: answersOf("The key (HTTP 201). 密钥（HTTP 201）。", createdKeyData, {
+              ...KEY_EXAMPLE,
+              api_key: "ats_4fGh7Kq2…",
+              base_url: BASE_URL_EXAMPLE,
+            }),
+          },
+        }),
+      )
+      .post(
+        "/:client/keys/:key/roll",
+        async ({ params, body, actor, request }) => {
+          const overlapMs = (body.overlap ?? OVERLAP_SECONDS) * 1000;
+          const made = await administration.rollKey(params.client, params.key, overlapMs, { actor });
+          return created(made, request);
+        },
+        route(rules, {
+          params: Type.Object({ client, key }),
+          body: rollBody,
+          detail: {
+            summary: "Roll a key · 滚动更换密钥",
+            description:
+              "A new key replaces the old one, which stays valid for `overlap` seconds, so that programs can switch. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
+            tags: ["clients"],
+            responses: answersOf("The new key (HTTP 201). 新密钥（HTTP 201）。", createdKeyData, {
+              ...KEY_EXAMPLE,
+              api_key: "ats_4fGh7Kq2…",
+              base_url: BASE_URL_EXAMPLE,
+            }),
+          },
+        }),
+      )
+      .delete(
+        "/:client/keys/:key",
+        async ({ params, actor }) => {
+          await administration.revokeKey(params.client, params.key, { actor });
+          return {};
+        },
+        route(rules, {
+          params: Type.Object({ client, key }),
+          detail: {
+            summary: "Revoke a key · 吊销密钥",
+            description:
+              "At once here, within a second in every process. Takes no body. 本进程立即生效，其他进程一秒内生效；无请求体。",
+            tags: ["clients"],
+            responses: answersOf("Revoked. 已吊销。", Type.Object({}), {}),
+          },
+        }),
+      )
+  );
+}
+
 /** A key as it is shown at `now` (epoch milliseconds). */
-export function keyFieldsAt(record: ApiKeyRecord, now: number) {
+function keyFieldsAt(record: ApiKeyRecord, now: number) {
   const { prefix, label, createdAt, expiresAt, revokedAt, replacedBy, lastUsedAt } = record;
   const end = revokedAt !== undefined ? "revoked" : record.isDamaged ? "damaged" : "expired";
   return {

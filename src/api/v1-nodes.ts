@@ -1,7 +1,7 @@
-import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { callOf } from "./face.ts";
 import { answersOf } from "./v1-apps-schema.ts";
+import { EXAMPLE, type NodesData, nodesData } from "./v1-nodes-schema.ts";
 import type { Access } from "../access/access.ts";
 import { isLive, type Node } from "../ops/nodes.ts";
 
@@ -11,56 +11,6 @@ export interface NodeRouteParts {
   /** Every process that was there in the last day. */
   readonly listNodes: () => Promise<readonly Node[]>;
 }
-
-const instant = Type.Integer({
-  description: "Epoch milliseconds, by the database's clock. 毫秒时间戳，以数据库时钟为准。",
-});
-
-/** The processes as they are shown. */
-export const nodesData = Type.Object({
-  nodes: Type.Array(
-    Type.Object({
-      node: Type.String({ description: "Another at each start. 每次启动都不同。" }),
-      host: Type.String({ description: "The machine's name. 主机名。" }),
-      pid: Type.Integer(),
-      version: Type.String(),
-      state: Type.Union([Type.Literal("live"), Type.Literal("gone")], {
-        description:
-          "`gone`: not seen for 10 s, and not stopped in an orderly way; shown for a day. 超过10秒没有心跳且未正常停止，保留显示一天。",
-      }),
-      started_at: instant,
-      seen_at: instant,
-      clock_offset_ms: Type.Integer({
-        description:
-          "By how much the database's clock is ahead of the machine's. 数据库时钟比本机快多少毫秒。",
-      }),
-      changes: Type.Union([Type.Literal("listening"), Type.Literal("polling")], {
-        description:
-          "How it learns of others' changes: by PostgreSQL's notifications, or by looking. 如何获知其他进程的更改：PostgreSQL通知，或轮询。",
-      }),
-      key_ids: Type.Array(Type.String(), {
-        description: "The ids of the master keys that it has. 持有的主密钥的ID。",
-      }),
-    }),
-  ),
-});
-
-const EXAMPLE = {
-  nodes: [
-    {
-      node: "0c5f5b4e-7f0d-4b5a-9c1e-2f8a6d3b9e10",
-      host: "token-a",
-      pid: 812,
-      version: "0.1.0",
-      state: "live",
-      started_at: 1_795_320_000_000,
-      seen_at: 1_795_323_600_000,
-      clock_offset_ms: 4,
-      changes: "listening",
-      key_ids: ["3f9c0a71"],
-    },
-  ],
-} as const;
 
 /** `/v1/nodes`: the processes that share the database; for administrators. */
 export function nodeRoutes({ access, listNodes }: NodeRouteParts) {
@@ -77,7 +27,7 @@ export function nodeRoutes({ access, listNodes }: NodeRouteParts) {
     });
 }
 
-function shown(node: Node): (typeof nodesData.static)["nodes"][number] {
+function shown(node: Node): NodesData["nodes"][number] {
   const { id, host, pid, version, startedAt, seenAt, offsetMs, isListening, keyIds } = node;
   return {
     node: id,

@@ -1,22 +1,33 @@
 import { Elysia } from "elysia";
 import { answersOf, app, wecomApp } from "./v1-apps-schema.ts";
 import type { Slot } from "../apps/app.ts";
+import { ServiceError } from "../errors.ts";
 import { type Access, onBehalf } from "../access/access.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";
 import type { GetNotes, GetOptions } from "../credentials/manager.ts";
 import type { PageSignature, PageSigner } from "../signing/page-signer.ts";
 import type { PageUrl } from "../signing/page-url.ts";
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
+import { CAUSES } from "../signing/causes.ts";
+import { mergeClaims, type PageClaims, readPasted } from "../signing/page-claims.ts";
+import type { PageDiagnosis, SignatureDebugger } from "../signing/signature-debugger.ts";
 import { signedUrl, url } from "./schema.ts";
+import {
+  DIAGNOSIS_EXAMPLE,
+  diagnosisBody,
+  type DiagnosisData,
+  diagnosisData,
+} from "./v1-diagnosis-schema.ts";
 
 /** What the routes of signatures work with. */
 export interface SignatureRouteParts {
   readonly access: Access;
   readonly signer: PageSigner;
+  readonly signatureDebugger: SignatureDebugger;
 }
 
 /** `/v1/apps/:app/signatures/*`: for `wx.config`, `wx.agentConfig` and the card calls, without handing out a ticket. */
-export function signatureRoutes({ access, signer }: SignatureRouteParts) {
+export function signatureRoutes({ access, signer, signatureDebugger }: SignatureRouteParts) {
   const signed = async (
     call: Call,
     app: string,
@@ -100,7 +111,93 @@ export function signatureRoutes({ access, signer }: SignatureRouteParts) {
           },
         },
       ),
+    )
+    .post(
+      "/diagnose",
+      async ({ params, body, request }) => {
+        const call = callOf(request);
+        const permit = access.slotOfApp(call, "ticket:sign", params.app);
+        signatureDebugger.admit(call, permit);
+        const claims = claimsIn(body);
+        const diagnosis = await signatureDebugger.run(permit, claims);
+        return new Reply(toData(params.app, permit.slot, claims, diagnosis), { permit });
+      },
+      route(
+        { guard: (call, { app = "" }) => access.checkGrant(call, "ticket:sign", app) },
+        {
+          params: signatureParams,
+          body: diagnosisBody,
+          detail: {
+            summary: "Why a page's signature is refused · 诊断invalid signature",
+            description:
+              "Tries what the page may have signed with the tickets that the app has and had, and with those of other apps that the caller may sign for; says which one it was, what else is wrong, and what is right. Ten a minute for each client. No ticket is in the answer but six characters. 用应用现有和先前的ticket（以及调用方有权签名的其他应用的ticket）逐一尝试页面可能签名的内容，指出是哪一种、还有哪些问题，并给出正确的结果。每个客户端每分钟10次；应答中只有ticket的6个字符。",
+            tags: ["v1"],
+            responses: answersOf("The diagnosis. 诊断结果。", diagnosisData, DIAGNOSIS_EXAMPLE),
+          },
+        },
+      ),
     );
+}
+
+/** @throws {ServiceError} `invalid_parameter` where nothing can be read of what was sent. */
+function claimsIn(body: Static<typeof diagnosisBody>): PageClaims {
+  const { text, landing_url: landingUrl, app_id: appId, agent_id: agentId, nonce_str: nonce, ...rest } = body;
+  const timestamp = rest.timestamp === undefined ? undefined : String(rest.timestamp);
+  const claims = mergeClaims(
+    { ...rest, landingUrl, appId, agentId, nonce, timestamp },
+    readPasted(text ?? ""),
+  );
+  if (Object.keys(claims).length > 0) return claims;
+  throw new ServiceError("invalid_parameter", "没有可供诊断的内容 (there is nothing to diagnose)", {
+    hint: "请粘贴wx.config代码、页面地址、报错，或参与签名的字符串 (paste the call of wx.config, the page's address, the error message, or the string that was hashed)",
+  });
+}
+
+function toData(app: string, slot: Slot, claims: PageClaims, diagnosis: PageDiagnosis): DiagnosisData {
+  const { call, url, timestamp, nonce, signature, match, tried, findings } = diagnosis;
+  const right = { url, string: diagnosis.text, timestamp, nonce_str: nonce, signature };
+  return {
+    app,
+    call,
+    ...(url === "" ? {} : { ...right, config: configOf(slot, diagnosis) }),
+    read: {
+      url: claims.url,
+      href: claims.href,
+      landing_url: claims.landingUrl,
+      app_id: claims.appId,
+      agent_id: claims.agentId,
+      timestamp: claims.timestamp,
+      nonce_str: claims.nonce,
+      signature: claims.signature,
+      error: claims.error,
+      platform: claims.platform,
+    },
+    match: match && {
+      app: match.ticket.app,
+      url: match.url,
+      ticket: match.ticket.kind,
+      previous: match.ticket.isPrevious ?? false,
+      string: match.text,
+    },
+    tried: { ...tried, other_apps: diagnosis.otherApps },
+    causes: findings.map(({ cause, ...finding }) => ({ cause, ...CAUSES[cause], ...finding })),
+  };
+}
+
+/** The call to copy into the page. */
+function configOf({ appId, name }: Slot, { call, timestamp, nonce, signature }: PageDiagnosis): string {
+  const isAgent = call === "agentConfig";
+  const fields: readonly (readonly [string, unknown])[] = [
+    ...(isAgent ? [] : [["debug", true] as const]),
+    [isAgent ? "corpid" : "appId", appId],
+    ...(isAgent ? [["agentid", name] as const] : []),
+    ["timestamp", timestamp],
+    ["nonceStr", nonce],
+    ["signature", signature],
+    ["jsApiList", []],
+  ];
+  const lines = fields.map(([name, value]) => `  ${name}: ${JSON.stringify(value)},\n`);
+  return `wx.${call}({\n${lines.join("")}});`;
 }
 
 const value = (description: string, example: string) =>

@@ -1,6 +1,7 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { appName, type Slot } from "../apps/app.ts";
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Action } from "../access/client.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
@@ -13,6 +14,7 @@ import type { TokenContext } from "../credentials/token-resolver.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
+import type { LoginCodes } from "../oauth/login-codes.ts";
 import type { Login, WecomLoginKind } from "../login/login.ts";
 import type { UserTokens } from "../login/user-tokens.ts";
 import { Secret } from "../secret.ts";
@@ -24,6 +26,8 @@ export type DropinParts = TokenEndpointParts & TicketEndpointParts & LoginEndpoi
 interface Dropin<Endpoint> {
   readonly platform: Platform;
   readonly methods: readonly ("GET" | "POST")[];
+  /** What a caller must be granted. */
+  readonly action: Action;
   readonly answer: Endpoint;
 }
 
@@ -49,39 +53,64 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
   const weixin = "weixin";
   const wecom = "wecom";
   const userLogin = (kind: WecomLoginKind) => wecomLogin(parts, "code", kind);
+  const [read, ticketRead, login] = ["token:read", "ticket:read", "login"] as const;
   return {
     secret: new Map<string, Dropin<SecretEndpoint>>([
-      ["/cgi-bin/token", { platform: weixin, methods: both, answer: classicTokenEndpoint(parts) }],
-      ["/cgi-bin/stable_token", { platform: weixin, methods: ["POST"], answer: stableTokenEndpoint(parts) }],
-      ["/cgi-bin/gettoken", { platform: wecom, methods: get, answer: wecomTokenEndpoint(parts) }],
-      ["/sns/jscode2session", { platform: weixin, methods: get, answer: miniProgramLoginEndpoint(parts) }],
-      ["/sns/oauth2/access_token", { platform: weixin, methods: get, answer: oauthEndpoint(parts) }],
+      [
+        "/cgi-bin/token",
+        { platform: weixin, methods: both, action: read, answer: classicTokenEndpoint(parts) },
+      ],
+      [
+        "/cgi-bin/stable_token",
+        { platform: weixin, methods: ["POST"], action: read, answer: stableTokenEndpoint(parts) },
+      ],
+      [
+        "/cgi-bin/gettoken",
+        { platform: wecom, methods: get, action: read, answer: wecomTokenEndpoint(parts) },
+      ],
+      [
+        "/sns/jscode2session",
+        { platform: weixin, methods: get, action: login, answer: miniProgramLoginEndpoint(parts) },
+      ],
+      [
+        "/sns/oauth2/access_token",
+        { platform: weixin, methods: get, action: login, answer: oauthEndpoint(parts) },
+      ],
     ]),
     token: {
       weixin: new Map([
         [
           "/cgi-bin/ticket/getticket",
-          { platform: weixin, methods: both, answer: weixinTicketEndpoint(parts) },
+          { platform: weixin, methods: both, action: ticketRead, answer: weixinTicketEndpoint(parts) },
         ],
       ]),
-      wecom: new Map([
+      wecom: new Map<string, Dropin<TokenEndpoint>>([
         [
           "/cgi-bin/get_jsapi_ticket",
-          { platform: wecom, methods: both, answer: wecomCorpTicketEndpoint(parts) },
+          { platform: wecom, methods: both, action: ticketRead, answer: wecomCorpTicketEndpoint(parts) },
         ],
-        ["/cgi-bin/ticket/get", { platform: wecom, methods: both, answer: wecomAppTicketEndpoint(parts) }],
-        ["/cgi-bin/auth/getuserinfo", { platform: wecom, methods: get, answer: userLogin("wecom_user") }],
+        [
+          "/cgi-bin/ticket/get",
+          { platform: wecom, methods: both, action: ticketRead, answer: wecomAppTicketEndpoint(parts) },
+        ],
+        [
+          "/cgi-bin/auth/getuserinfo",
+          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_user") },
+        ],
         [
           "/cgi-bin/user/getuserinfo",
-          { platform: wecom, methods: get, answer: userLogin("wecom_user_old_form") },
+          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_user_old_form") },
         ],
         [
           "/cgi-bin/school/getuserinfo",
-          { platform: wecom, methods: get, answer: userLogin("wecom_school_user") },
+          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_school_user") },
         ],
         [
           "/cgi-bin/miniprogram/jscode2session",
-          { platform: wecom, methods: get, answer: wecomLogin(parts, "js_code", "wecom_mini_program") },
+          {
+            ...{ platform: wecom, methods: get, action: login },
+            answer: wecomLogin(parts, "js_code", "wecom_mini_program"),
+          },
         ],
       ]),
     },
@@ -98,7 +127,7 @@ interface TicketEndpointParts {
 export type HeldSlot = TokenContext & { readonly slot: Slot };
 
 /** An endpoint that takes an access token. */
-type TokenEndpoint = (request: WechatRequest, held: HeldSlot) => Promise<Reply>;
+type TokenEndpoint = (request: WechatRequest, held: HeldSlot, action: Action) => Promise<Reply>;
 
 const WEIXIN_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
   ["jsapi", "jsapi_ticket"],
@@ -115,10 +144,10 @@ const WECOM_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html
  */
 function weixinTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return async (request, held) => {
+  return async (request, held, action) => {
     const kind = WEIXIN_KINDS.get((await readParameters(request)).text("type"));
     if (!kind) throw refusalOf("weixin", 40097, "invalid args");
-    return ticket(parts, held, kind);
+    return ticket(parts, held, action, kind);
   };
 }
 
@@ -128,7 +157,7 @@ function weixinTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
  * https://developer.work.weixin.qq.com/document/path/90506
  */
 function wecomCorpTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return (_request, held) => ticket(parts, held, "jsapi_ticket");
+  return (_request, held, action) => ticket(parts, held, action, "jsapi_ticket");
 }
 
 /**
@@ -137,19 +166,20 @@ function wecomCorpTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
  * https://developer.work.weixin.qq.com/document/path/90506
  */
 function wecomAppTicketEndpoint(parts: TicketEndpointParts): TokenEndpoint {
-  return async (request, held) => {
+  return async (request, held, action) => {
     const kind = WECOM_KINDS.get((await readParameters(request)).text("type"));
     if (!kind) throw refusalOf("wecom", 40058, "invalid parameter");
-    return ticket(parts, held, kind);
+    return ticket(parts, held, action, kind);
   };
 }
 
 async function ticket(
   { access, credentials }: TicketEndpointParts,
   { principal, slot }: HeldSlot,
+  action: Action,
   kind: CredentialKind,
 ): Promise<Reply> {
-  const permit = access.slotOfToken(principal, "ticket:read", slot);
+  const permit = access.slotOfToken(principal, action, slot);
   const notes: GetNotes = {};
   const held = await onBehalf(permit, credentials.get({ slot, kind }, { notes }));
   const data = { errcode: 0, errmsg: "ok", ticket: held.value.reveal(), expires_in: secondsLeft(held) };
@@ -162,7 +192,7 @@ interface TokenEndpointParts extends SlotChoiceParts {
 }
 
 /** An endpoint that takes an app's secret, or an API key in its place. */
-type SecretEndpoint = (request: WechatRequest) => Reply | Promise<Reply>;
+type SecretEndpoint = (request: WechatRequest, action: Action) => Reply | Promise<Reply>;
 
 /**
  * `GET|POST /cgi-bin/token`: the shared token with its remaining life, in either token mode. SDKs that can use stable
@@ -171,10 +201,10 @@ type SecretEndpoint = (request: WechatRequest) => Reply | Promise<Reply>;
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getaccesstoken.html
  */
 function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
-  return (request) => {
+  return (request, action) => {
     const parameters = readParameters(request);
-    if (!(parameters instanceof Promise)) return weixinToken(parts, request, parameters);
-    return parameters.then((read) => weixinToken(parts, request, read));
+    if (!(parameters instanceof Promise)) return weixinToken(parts, request, action, parameters);
+    return parameters.then((read) => weixinToken(parts, request, action, read));
   };
 }
 
@@ -185,11 +215,11 @@ function classicTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
  * https://developers.weixin.qq.com/doc/subscription/api/base/api_getstableaccesstoken.html
  */
 function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
-  return async (request) => {
+  return async (request, action) => {
     const parameters = await readParameters(request);
     if (!parameters.isJson)
       throw refusalOf("weixin", 47001, "data format error", { code: "unsupported_media_type" });
-    return weixinToken(parts, request, parameters);
+    return weixinToken(parts, request, action, parameters);
   };
 }
 
@@ -199,8 +229,8 @@ function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
  * https://developer.work.weixin.qq.com/document/path/91039
  */
 function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
-  return async (request) => {
-    const permit = wecomSlotOf(parts, request, await readParameters(request), "token:read");
+  return async (request, action) => {
+    const permit = wecomSlotOf(parts, request, await readParameters(request), action);
     return tokenReply(parts.delivery, permit, {}, (token) => ({
       errcode: 0,
       errmsg: "ok",
@@ -212,9 +242,10 @@ function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
 function weixinToken(
   { access, delivery, directory }: TokenEndpointParts,
   request: WechatRequest,
+  action: Action,
   parameters: Parameters,
 ): Reply | Promise<Reply> {
-  const grant = { action: "token:read", grantType: "client_credential" } as const;
+  const grant = { action, grantType: "client_credential" };
   const permit = weixinSlotOf({ access, directory }, request, parameters, grant);
   const { principal, slot, usage } = permit;
   const current = (given: Permit) => tokenReply(delivery, given, {}, tokenFields);
@@ -265,11 +296,11 @@ function isBudget(error: unknown): error is ServiceError & { retryAfterMs: numbe
 /** What the login endpoints work with. */
 interface LoginEndpointParts extends SlotChoiceParts {
   readonly login: Pick<Login, "oauth" | "miniProgram" | "wecom">;
+  readonly loginCodes: Pick<LoginCodes, "codeFor">;
   readonly userTokens: Pick<UserTokens, "remember">;
 }
 
 const CODE = /^[!-~]{1,512}$/;
-const BY_CODE = { action: "login", grantType: "authorization_code" } as const;
 
 /**
  * `GET /sns/jscode2session`: a Mini Program's login code.
@@ -286,8 +317,9 @@ function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
  */
 function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return weixinLogin(parts, "code", async (permit, ...asked) => {
-    const user = await parts.login.oauth(permit.slot, ...asked);
+  return weixinLogin(parts, "code", async (permit, code, caller) => {
+    const theirs = await parts.loginCodes.codeFor(permit, code);
+    const user = await parts.login.oauth(permit.slot, theirs, caller);
     parts.userTokens.remember(permit, user);
     return user;
   });
@@ -296,9 +328,10 @@ function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
 type Exchange = (permit: Permit, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
 
 function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
-  return async (request) => {
+  return async (request, action) => {
     const parameters = await readParameters(request);
-    const permit = weixinSlotOf(parts, request, parameters, BY_CODE);
+    const grant = { action, grantType: "authorization_code" };
+    const permit = weixinSlotOf(parts, request, parameters, grant);
     return exchanged(request.call, permit, codeIn(parameters, codeName, "weixin"), exchange);
   };
 }
@@ -308,15 +341,15 @@ function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exch
  * of a WeCom member or visitor.
  */
 function wecomLogin(
-  { access, login }: LoginEndpointParts,
+  { access, login, loginCodes }: LoginEndpointParts,
   codeName: string,
   kind: WecomLoginKind,
 ): TokenEndpoint {
-  return async (request, { principal, slot }) => {
-    const permit = access.slotOfToken(principal, "login", slot);
+  return async (request, { principal, slot }, action) => {
+    const permit = access.slotOfToken(principal, action, slot);
     const code = codeIn(await readParameters(request), codeName, "wecom");
-    return exchanged(request.call, permit, code, ({ slot: held }, ...asked) =>
-      login.wecom(kind, held, ...asked),
+    return exchanged(request.call, permit, code, async (given, sent, caller) =>
+      login.wecom(kind, given.slot, await loginCodes.codeFor(given, sent), caller),
     );
   };
 }

@@ -186,7 +186,7 @@ const gateway: Operation = {
       path: text(
         "WeChat's or WeCom's path, slashes included. 微信或企业微信的接口路径，可含斜杠。",
         "cgi-bin/getcallbackip",
-        "^[a-z_]+(/[a-z_]+)*$",
+        "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$",
       ),
     }),
   ),

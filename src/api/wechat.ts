@@ -1,5 +1,8 @@
 import { type Access, onBehalf, type Usage } from "../access/access.ts";
 import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
+import type { Action } from "../access/client.ts";
+import type { Caller } from "../access/principal.ts";
+import type { Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
@@ -34,11 +37,26 @@ export interface OtherPaths {
   forwardUntouched(serving: Serving): Promise<Response>;
   /** Forwards a call for the app of `context`, and notes on `serving` what it counts as. */
   forward(serving: Serving, context: TokenContext, path: string): Promise<Response>;
+  /** Refuses what `forward` would refuse before it sends anything. */
+  check(context: TokenContext, call: AskedCall): void;
+}
+
+/** A call that somebody asks about. */
+export interface AskedCall {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** As what a call counts that is allowed. */
+export interface CheckedCall {
+  readonly action: Action;
+  /** Whether we answer it ourselves. */
+  readonly isDropin: boolean;
 }
 
 /** What the face works with. */
 export interface WechatFaceOptions {
-  readonly access: Pick<Access, "countRefusal">;
+  readonly access: Pick<Access, "countRefusal" | "slotOfToken" | "userTokenHolder">;
   readonly resolver: TokenResolver;
   readonly endpoints: DropinEndpoints;
   readonly others: OtherPaths;
@@ -54,6 +72,7 @@ const GATEWAY = /^\/gateway(\/|$)/;
  * Path, query and body must reach WeChat as they came, and every answer has WeChat's own shape.
  */
 export class WechatFace implements Face {
+  readonly isPublic = false;
   readonly #options: WechatFaceOptions;
 
   constructor(options: WechatFaceOptions) {
@@ -95,6 +114,33 @@ export class WechatFace implements Face {
     return this.#encode(error, call, { path, platform: this.#platformOf(path), usage: undefined });
   }
 
+  /**
+   * The action as which a call of `caller` for the app of `slot` counts, made with a token or a key: what decides about the
+   * call itself decides here. Nothing is sent or counted.
+   *
+   * @throws {ServiceError} What the call would be refused with, whatever is in its query and body.
+   */
+  check(caller: Caller, slot: Slot, { method, path: sent }: AskedCall): CheckedCall {
+    const { access, endpoints, others } = this.#options;
+    const { principal } = caller;
+    const { platform } = slot;
+    const path = collapseSlashes(sent);
+    const plain = withoutLastSlash(path);
+    const bySecret = endpoints.secret.get(plain);
+    const endpoint =
+      bySecret?.platform === platform ? bySecret : endpoints.token[platform].get(plain.toLowerCase());
+    if (endpoint) {
+      checkMethod(endpoint, { method });
+      access.slotOfToken(principal, endpoint.action, slot);
+      return { action: endpoint.action, isDropin: true };
+    }
+    if (platform === "weixin" && others.takesUserToken(plain)) {
+      access.userTokenHolder(caller, path);
+      checkMethod({ platform, methods: ["GET"] }, { method });
+    } else others.check({ name: slot, slot, token: undefined, principal }, { method, path });
+    return { action: "api:call", isDropin: false };
+  }
+
   #fail(error: unknown, { request, platform, usage }: Serving): Response {
     return this.#encode(error, request.call, { path: request.path, platform, usage });
   }
@@ -125,7 +171,7 @@ export class WechatFace implements Face {
     if (endpoint) {
       call.route = path;
       checkMethod(endpoint, call.request);
-      const reply = endpoint.answer(request);
+      const reply = endpoint.answer(request, endpoint.action);
       if (!(reply instanceof Promise)) return succeed(call, endpoint.platform, path, reply);
       return reply.then((made) => succeed(call, endpoint.platform, path, made));
     }
@@ -177,7 +223,7 @@ export class WechatFace implements Face {
       const usage = { identity, action: path, app: contextApp(context) };
       const answer = onBehalf(
         { usage },
-        Promise.try(() => endpoint.answer(request, context as HeldSlot)),
+        Promise.try(() => endpoint.answer(request, context as HeldSlot, endpoint.action)),
       );
       return succeed(call, platform, path, await answer);
     }
@@ -207,7 +253,7 @@ function succeed(call: Call, platform: Platform, path: string, reply: Reply): Re
 
 function checkMethod(
   { platform, methods }: { readonly platform: Platform; readonly methods: readonly string[] },
-  { method }: Request,
+  { method }: Pick<Request, "method">,
 ): void {
   if (methods.includes(method)) return;
   const code = "method_not_allowed";

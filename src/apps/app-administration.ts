@@ -22,6 +22,9 @@ export interface AppChange {
   readonly mode?: TokenMode;
   readonly secret?: Secret;
   readonly isDisabled?: boolean;
+  /** Null for `PUBLIC_URL`. */
+  readonly publicUrl?: string | null;
+  readonly jsDomains?: readonly string[];
 }
 
 /** What the administration of apps works with. */
@@ -62,9 +65,11 @@ export class AppAdministration {
   ): Promise<boolean> {
     if (this.#exists(app)) return false;
     refuse(checkEntry(app));
+    if (app.managed?.isLoginOnly) checkLoginOnly(app, isVerified);
     if (isVerified) await this.#check(app, actor);
     const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
-    const detail = { ...mode, title: app.managed?.title, is_verified: isVerified };
+    const { title, isLoginOnly } = app.managed ?? {};
+    const detail = { ...mode, title, is_verified: isVerified, ...(isLoginOnly ? { login_only: true } : {}) };
     try {
       await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
     } catch (error) {
@@ -90,7 +95,7 @@ export class AppAdministration {
     { version, isVerified, actor }: { version: number | undefined; isVerified: boolean; actor: AuditActor },
   ): Promise<void> {
     const { app, management } = this.#managed(name, version);
-    const { title, mode, secret, isDisabled } = change;
+    const { title, mode, secret, isDisabled, publicUrl, jsDomains } = change;
     if (management.isDamaged && !secret)
       throw new ServiceError(
         "conflict",
@@ -101,6 +106,9 @@ export class AppAdministration {
     const managed: Management = {
       title: title === undefined ? management.title : (title ?? undefined),
       isDisabled: isDisabled ?? management.isDisabled,
+      isLoginOnly: management.isLoginOnly ?? false,
+      jsDomains: jsDomains ?? management.jsDomains ?? [],
+      publicUrl: publicUrl === undefined ? management.publicUrl : (publicUrl ?? undefined),
       version: management.version + 1,
     };
     const isNewSecret = secret !== undefined && !secret.equals(app.secret);
@@ -110,8 +118,12 @@ export class AppAdministration {
         ? { ...app, ...common, tokenMode: mode ?? app.tokenMode }
         : { ...app, ...common };
     if (isNewSecret) refuse(checkSecret(app.platform, secret));
-    if (secret && isVerified) await this.#check(changed, actor);
-    const detail = { title, mode, disabled: isDisabled, secret: isNewSecret ? "changed" : undefined };
+    // One for logins only has no token that would tell.
+    if (secret && isVerified && !management.isLoginOnly) await this.#check(changed, actor);
+    const detail = {
+      ...{ title, mode, disabled: isDisabled, public_url: publicUrl, js_domains: jsDomains },
+      secret: isNewSecret ? "changed" : undefined,
+    };
     const action = isNewSecret ? "app.secret_changed" : "app.updated";
     await this.#parts.store.update(changed, entryOf(action, app, actor, detail));
     if (isNewSecret) this.#parts.onCleared(app);
@@ -195,6 +207,20 @@ export class AppAdministration {
   }
 }
 
+/** Its secret is good for the exchange of codes alone, so no token tells whether it is right. */
+function checkLoginOnly({ platform }: App, isVerified: boolean): void {
+  if (platform === "wecom")
+    throw new ServiceError(
+      "invalid_parameter",
+      "企业微信应用不能设为仅登录 (a WeCom application can't be for logins only)",
+    );
+  if (isVerified)
+    throw new ServiceError(
+      "invalid_parameter",
+      "仅登录的应用没有access_token，无法核实secret (an app for logins only has no access token: its secret can't be verified)",
+    );
+}
+
 function refuse({ fault }: { readonly fault?: string }): void {
   if (fault !== undefined) throw new ServiceError("invalid_parameter", fault);
 }
@@ -235,6 +261,7 @@ function isSame(current: App, app: App): boolean {
   if (current.platform !== app.platform) return false;
   if (!current.managed || current.managed.isDisabled || !current.secret.equals(app.secret)) return false;
   if (current.managed.title !== app.managed?.title) return false;
+  if ((current.managed.isLoginOnly ?? false) !== (app.managed?.isLoginOnly ?? false)) return false;
   return current.platform === "wecom" || app.platform === "wecom" || current.tokenMode === app.tokenMode;
 }
 

@@ -23,9 +23,10 @@ export class AppDirectory {
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
   readonly #digest: SecretDigest;
+  readonly #publicUrls = new Set<string>();
   #size = 0;
-  /** Sorted when first listed. */
-  #names: readonly string[] | undefined;
+  /** By their public names; sorted when first listed. */
+  #sorted: readonly App[] | undefined;
   #epoch = 0;
   /** One slot as long as its app does not change, so that callers can cache by identity. */
   readonly #slots = new WeakMap<App, Slot>();
@@ -45,8 +46,9 @@ export class AppDirectory {
     });
     this.#weixin.clear();
     this.#wecom.clear();
+    this.#publicUrls.clear();
     this.#size = 0;
-    this.#names = undefined;
+    this.#sorted = undefined;
     this.#take(this.#fromEnvironment);
     this.#take(current.filter((app) => !this.find(nameOfApp(app))));
     this.#epoch += 1;
@@ -60,6 +62,11 @@ export class AppDirectory {
   /** How many apps we hold. */
   get size(): number {
     return this.#size;
+  }
+
+  /** The origins that apps have of their own for what WeChat is given. */
+  get publicUrls(): ReadonlySet<string> {
+    return this.#publicUrls;
   }
 
   /** The app of that public name. */
@@ -154,15 +161,24 @@ export class AppDirectory {
   }: {
     readonly after?: string | undefined;
     readonly limit: number;
-    readonly isWanted?: (name: string) => boolean;
+    readonly isWanted?: (name: string, app: App) => boolean;
   }): readonly string[] {
-    const names = this.#sortedNames();
+    const apps = this.sorted();
     const found: string[] = [];
-    for (let index = firstBehind(names, after); index < names.length && found.length < limit; index++) {
-      const name = names[index] ?? "";
-      if (!isWanted || isWanted(name)) found.push(name);
+    for (const app of apps.slice(firstBehind(apps, after))) {
+      if (found.length === limit) break;
+      const name = nameOfApp(app);
+      if (!isWanted || isWanted(name, app)) found.push(name);
     }
     return found;
+  }
+
+  /** Every configured app, in the order of the characters of their public names. */
+  sorted(): readonly App[] {
+    this.#sorted ??= [...this.#weixin.values(), ...[...this.#wecom.values()].flat()].toSorted((a, b) =>
+      byCharacters(nameOfApp(a), nameOfApp(b)),
+    );
+    return this.#sorted;
   }
 
   /** The configured slot of that name; undefined for a name that no held secret belongs to, or one of a disabled app. */
@@ -184,6 +200,7 @@ export class AppDirectory {
   #take(apps: readonly App[]): void {
     this.#size += apps.length;
     for (const app of apps) {
+      if (app.managed?.publicUrl !== undefined) this.#publicUrls.add(app.managed.publicUrl);
       if (app.platform === "weixin") {
         this.#weixin.set(app.id, app);
         continue;
@@ -201,25 +218,19 @@ export class AppDirectory {
     this.#slots.set(app, slot);
     return slot;
   }
-
-  #sortedNames(): readonly string[] {
-    this.#names ??= [...this.#weixin.values(), ...[...this.#wecom.values()].flat()]
-      .map(nameOfApp)
-      .toSorted(byCharacters);
-    return this.#names;
-  }
 }
 
 function byCharacters(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The index of the first of the sorted `names` that comes after `after`. */
-function firstBehind(names: readonly string[], after: string): number {
-  let [low, high] = [0, names.length];
+/** The index of the first of the sorted `apps` whose name comes after `after`. */
+export function firstBehind(apps: readonly App[], after: string): number {
+  let [low, high] = [0, apps.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((names[middle] ?? "") > after) high = middle;
+    const app = apps[middle];
+    if (app && nameOfApp(app) > after) high = middle;
     else low = middle + 1;
   }
   return low;
@@ -259,6 +270,7 @@ function createSlot(app: App): Slot {
     },
     configured: true,
     ...(isClosed(app) ? { isDisabled: true } : {}),
+    ...(app.managed?.isLoginOnly ? { isLoginOnly: true } : {}),
   };
   // Not enumerable: a copy under another name must not keep it.
   return Object.defineProperty(slot, "key", { value: slotKey(slot) });

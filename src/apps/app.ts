@@ -17,6 +17,12 @@ export interface Management {
   readonly isDisabled: boolean;
   /** Whether its stored secret can't be decrypted any more: the app is unusable until it has a new one. */
   readonly isDamaged?: boolean;
+  /** Whether it is a website application (网站应用), which logs users in and has no access token. */
+  readonly isLoginOnly?: boolean;
+  /** Hosts whose pages may use the JS-SDK, as WeChat's console has them; empty where nobody said. */
+  readonly jsDomains?: readonly string[];
+  /** The origin in the URLs that WeChat is given for it; undefined for `PUBLIC_URL`. */
+  readonly publicUrl?: string | undefined;
   /** Grows with each change. */
   readonly version: number;
 }
@@ -158,6 +164,8 @@ export interface Slot extends SlotName {
   readonly configured: boolean;
   /** Whether the app is disabled, or its secret damaged: nothing is returned or fetched for it. */
   readonly isDisabled?: boolean;
+  /** Whether the app logs users in and has no credentials. */
+  readonly isLoginOnly?: boolean;
   /** Its `slotKey`, where it is precomputed. */
   readonly key?: string;
 }

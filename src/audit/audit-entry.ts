@@ -2,15 +2,23 @@ import { createHash } from "node:crypto";
 import type { Secret } from "../secret.ts";
 import { ServiceError } from "../errors.ts";
 
-/** Who did something, as the audit records it. */
-export interface AuditActor {
+/** Who is calling, as the audit names it. */
+export interface Identity {
   /** A client's name; in parentheses for any other: `(anonymous)`, `(app secret)`, `(command line)`, `(service)`. */
   readonly client: string;
   /** The client's environment; empty for a caller that is no client. */
   readonly environment: string;
+  /** Where it comes by a session of the console: then the detail of what is recorded says so. */
+  readonly via?: "console";
+}
+
+/** Who did something, as the audit records it. */
+export interface AuditActor extends Identity {
   readonly address: string;
   /** Of the request; empty where there is none. */
   readonly traceId: string;
+  /** The trace of the caller's own that the request is a part of: then the detail of what is recorded names it. */
+  readonly parentTraceId?: string | undefined;
 }
 
 /** The actor of what the service does on its own. */
@@ -32,12 +40,46 @@ export const AUDIT_ACTIONS = [
   "key.rolled",
   "key.revoked",
   "setting.changed",
+  "callback.updated",
+  /** A Token or key took the place of another, or the other is no longer accepted. */
+  "callback.key_rotated",
+  "callback.deleted",
+  "callback_target.updated",
+  "callback_target.deleted",
+  "callback_routes.updated",
+  "environment.created",
+  "environment.updated",
+  "environment.deleted",
+  "redirect_origins.updated",
+  "verify_file.updated",
+  "verify_file.deleted",
+  /** Somebody has seen the message of one. */
+  "delivery.shown",
+  "delivery.replayed",
+  "delivery.dropped",
+  /** An administrator has made a call through the gateway as another client. */
+  "gateway.called_as",
   "credential.cleared",
   "credential.refreshed",
   "credential.replaced",
   "audit.exported",
   "audit.pruned",
+  /** The database has lost entries that a process had seen, as after a failover. */
+  "audit.lost",
   "master_key.rotated",
+  "backup.created",
+  /** The database is that of a backup since: what came after that is lost. */
+  "backup.restored",
+  "notification_channel.created",
+  "notification_channel.updated",
+  "notification_channel.deleted",
+  /** A message was taken by a channel, or by none of the attempts. */
+  "notification.sent",
+  "notification.failed",
+  "console.signed_in",
+  "console.signed_out",
+  /** The first administrator was made by a link of the command line. */
+  "console.setup",
 ] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 

@@ -28,14 +28,16 @@ export interface UsageCount {
   readonly count: number;
 }
 
-/** Whose use is summed, in every name of theirs, and since which minute. */
+/** Whose use is summed, in every name of theirs, or the use of which app; and since which minute, before which one. */
 export interface UsageOf {
-  readonly client: string;
+  readonly client?: string;
+  readonly app?: string;
   readonly since: number;
+  readonly until?: number;
 }
 
 /** How often a client did something on an app, whatever and when. */
-export type UsageSum = Pick<UsageCount, "client" | "app" | "count">;
+export type UsageSum = Pick<UsageCount, "client" | "environment" | "app" | "count">;
 
 /** How often a caller was denied something in a minute. */
 export interface DenialCount {
@@ -62,9 +64,13 @@ export interface AuditPage {
 /** Which entries or counts; undefined fields do not filter. */
 export interface AuditFilter {
   readonly app?: string | undefined;
+  /** Only what is about one of these apps, or about any app. */
+  readonly apps?: readonly string[] | "any" | undefined;
   readonly client?: string | undefined;
   readonly environment?: string | undefined;
   readonly action?: string | undefined;
+  /** Of entries: `tokenDigest` of the token concerned. */
+  readonly tokenDigest?: string | undefined;
   /** Epoch milliseconds; from here on. */
   readonly since?: number | undefined;
   /** Epoch milliseconds; before this. */
@@ -131,6 +137,10 @@ export interface AuditStore {
   listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]>;
   /** How often it was done by each client on each app, most often first. */
   sumUsage(asked: UsageOf): Promise<UsageSum[]>;
+  /** How much was done and denied in each minute since `since` (epoch milliseconds) in which there was any, by everybody. */
+  sumMinutes(
+    since: number,
+  ): Promise<{ readonly minute: number; readonly usage: number; readonly denials: number }[]>;
   /** Counts of denials, likewise; filtered by client and time only. */
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]>;
   /** Verifies the whole chain, in pieces that don't block others for long. */

@@ -50,6 +50,29 @@ export class AuditTrail {
     }
   }
 
+  /**
+   * Records that the database has lost the entries `from` to `to`, as far as this process knows, unless another one has
+   * recorded as much. Never throws: what keeps it from that is reported.
+   */
+  async recordLoss(from: number, to: number): Promise<void> {
+    try {
+      const [noted] = await this.#store.list({ action: "audit.lost" }, { limit: 1 });
+      if (noted && noted.id >= from && Number(noted.detail["to"]) >= to) return;
+      const detail = { from, to };
+      await this.#store.append({
+        ...SERVICE,
+        action: "audit.lost",
+        app: "",
+        outcome: "ok",
+        tokenDigest: "",
+        detail,
+      });
+    } catch (error) {
+      if (!(error instanceof AuditFailure))
+        this.#events.emit({ type: "audit.failed", ...failureFacts(error) });
+    }
+  }
+
   /** Counts that a client did what a grant's `action` allows, on the app of that public name. */
   countUsage(
     identity: { readonly client: string; readonly environment: string },
@@ -223,7 +246,7 @@ class AuditRetention {
     if (Math.abs(aheadMs - this.#aheadMs) > MAX_CORRECTION_MS) this.#steadySince = monotonic;
     this.#aheadMs = aheadMs;
     const steadyMs = monotonic - this.#steadySince;
-    await this.#store.noteSteadyClock({ since: now - steadyMs, notedAt: now });
+    await this.#store.noteSteadyClock({ since: Math.round(now - steadyMs), notedAt: now });
     return steadyMs;
   }
 

@@ -1,6 +1,9 @@
-import { beijingDay, type Clock } from "../clock.ts";
+import { beijingDay, type Clock, hourOf } from "../clock.ts";
 import type { Platform } from "../errors.ts";
 import { FlushTimer, OTHER } from "./audit-counts.ts";
+
+/** So many counts are stored in one transaction: a statement has a limit of values. */
+const PIECE = 500;
 
 /** How often one endpoint was called for one app on one day in Beijing. */
 export interface CallCount {
@@ -12,12 +15,26 @@ export interface CallCount {
   readonly calls: number;
 }
 
+/** The same of one hour of that day. */
+export interface HourOfCalls extends CallCount {
+  /** Epoch milliseconds at which it began. */
+  readonly hour: number;
+}
+
+/** A piece of something long, and behind what the next one begins; undefined at the end. */
+export interface Piece<Item> {
+  readonly items: readonly Item[];
+  readonly next: string | undefined;
+}
+
 /** Where the counts of all processes are added up. */
 export interface CallCountStore {
-  /** Adds the counts, in one transaction. Gives up early while the store is busy. */
-  add(counts: readonly CallCount[]): Promise<void>;
+  /** Adds the counts, to what is counted of the app by the hour too, in one transaction. Gives up early while the store is busy. */
+  add(counts: readonly HourOfCalls[]): Promise<void>;
   /** Those of a day for apps, of either platform, with these ids; one statement. */
   ofApps(appIds: readonly string[], day: string): Promise<CallCount[]>;
+  /** At most `limit` of all of a day, behind `after`. */
+  pageOfDay(day: string, after: string | undefined, limit: number): Promise<Piece<CallCount>>;
 }
 
 /**
@@ -27,11 +44,11 @@ export interface CallCountStore {
  * A crash loses those of the last second: the counts inform operators and the pacer, and need not be exact.
  */
 export class CallCounter {
-  readonly #store: CallCountStore;
+  readonly #store: Pick<CallCountStore, "add" | "ofApps">;
   readonly #clock: Clock;
   readonly #isHeld: (platform: Platform, appId: string) => boolean;
   /** What is not stored yet. */
-  readonly #pending = new Map<string, CallCount>();
+  readonly #pending = new Map<string, HourOfCalls>();
   readonly #timer = new FlushTimer(
     // What can't be written now is kept and written next time.
     () => this.#write().catch(() => undefined),
@@ -40,7 +57,7 @@ export class CallCounter {
 
   /** `isHeld` says whether we hold an app of that AppID or CorpID. */
   constructor(
-    store: CallCountStore,
+    store: Pick<CallCountStore, "add" | "ofApps">,
     clock: Clock,
     isHeld: (platform: Platform, appId: string) => boolean = () => true,
   ) {
@@ -52,7 +69,8 @@ export class CallCounter {
   /** Counts one call that was sent upstream for an app. */
   count(platform: Platform, appId: string, endpoint: string): void {
     const name = this.#isHeld(platform, appId) ? appId : OTHER;
-    this.#add({ platform, appId: name, endpoint, day: beijingDay(this.#clock.now()), calls: 1 });
+    const now = this.#clock.now();
+    this.#add({ platform, appId: name, endpoint, day: beijingDay(now), hour: hourOf(now), calls: 1 });
     this.#timer.arm();
   }
 
@@ -88,21 +106,24 @@ export class CallCounter {
     });
   }
 
-  #add(count: CallCount): void {
-    const key = [count.platform, count.appId, count.day, count.endpoint].join(" ");
+  #add(count: HourOfCalls): void {
+    const key = [count.platform, count.appId, count.hour, count.endpoint].join(" ");
     const before = this.#pending.get(key)?.calls ?? 0;
     this.#pending.set(key, { ...count, calls: before + count.calls });
   }
 
   async #write(): Promise<void> {
-    const counts = [...this.#pending.values()];
-    if (counts.length === 0) return;
-    this.#pending.clear();
-    try {
-      await this.#store.add(counts);
-    } catch (error) {
-      for (const count of counts) this.#add(count);
-      throw error;
+    const all = [...this.#pending.keys()];
+    for (let start = 0; start < all.length; start += PIECE) {
+      const keys = all.slice(start, start + PIECE);
+      const counts = keys.flatMap((key) => this.#pending.get(key) ?? []);
+      for (const key of keys) this.#pending.delete(key);
+      try {
+        await this.#store.add(counts);
+      } catch (error) {
+        for (const count of counts) this.#add(count);
+        throw error;
+      }
     }
   }
 }

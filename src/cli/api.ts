@@ -3,15 +3,19 @@ import { type ErrorCode, ServiceError } from "../errors.ts";
 
 /** One request to `/v1`, wherever it is answered. */
 export interface ApiRequest {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With its query; begins with `/v1/`. */
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
   /** The ETag that must still be current. */
   readonly ifMatch?: string;
+  /** For whom it is asked, where a proxy of the service's would say so. */
+  readonly forwardedFor?: string;
   /** How long the first byte of the answer may take; default 30 s. */
   readonly timeoutMs?: number;
+  /** Gives the request up. */
+  readonly signal?: AbortSignal;
 }
 
 /** Takes requests to a service: in this process or over the network. */
@@ -27,10 +31,11 @@ export interface Transport {
 }
 
 /** The headers of a request, without authentication. */
-export function requestHeaders({ body, ifMatch }: ApiRequest): Record<string, string> {
+export function requestHeaders({ body, ifMatch, forwardedFor }: ApiRequest): Record<string, string> {
   return {
     ...(body === undefined ? {} : { "content-type": "application/json" }),
     ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
+    ...(forwardedFor === undefined ? {} : { "x-forwarded-for": forwardedFor }),
   };
 }
 

@@ -15,7 +15,7 @@ import type { Platform } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { failureText } from "./exit.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
-import { APP, appOf } from "./argument-values.ts";
+import { APP, appOf, findList } from "./argument-values.ts";
 import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
 import { halfOf, localTime, plainText, textFields, textTable } from "./terminal.ts";
 
@@ -51,7 +51,16 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
       ),
     ],
     positionals: [APP],
-    options: [option("--title <text>", "What people call it", "便于识别的名称"), MODE, ...SECRET_OPTIONS],
+    options: [
+      option("--title <text>", "What people call it", "便于识别的名称"),
+      MODE,
+      option(
+        "--login-only",
+        "A website application: it logs users in and has no access token",
+        "网站应用：只用于登录，没有access_token",
+      ),
+      ...SECRET_OPTIONS,
+    ],
     surplusHint: SECRET_IN_ARGUMENTS,
     mayCreate: true,
     run: addApp,
@@ -61,7 +70,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Every app, and what is wrong with it", "列出全部应用及其问题"),
     run: async ({ api, show, terminal }) => {
       const page = await api.list<"apps", AppData>({ path: "/v1/apps", name: "apps", cursor: "after" });
-      await show(page, () => appsText(page.apps, terminal.clock.now(), terminal.language));
+      await show(page, () => appsText(page.apps, terminal.language));
     },
   }),
   managingCommand({
@@ -95,19 +104,38 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["apps", "set"],
-    meaning: bilingual("Change an app's title or mode", "修改应用的名称或token获取方式"),
+    meaning: bilingual(
+      "Change an app's title, mode, public URL or JS domains",
+      "修改应用的名称、token获取方式、公网地址或JS域名",
+    ),
     positionals: [APP],
     options: [
       option("--title <text>", "What people call it; empty for none", "便于识别的名称；空为清除"),
       MODE,
+      option(
+        "--public-url <origin>",
+        "Origin in the URLs that WeChat is given for it, as https://wx.example.com; empty for PUBLIC_URL",
+        "交给微信的URL所用的源，如 https://wx.example.com；空为PUBLIC_URL",
+      ),
+      option(
+        "--js-domains <host,…>",
+        "Hosts whose pages may use the JS-SDK, as in WeChat's console; empty for any",
+        "JS接口安全域名，与微信后台一致；空为不检查",
+      ),
     ],
     run: (at) => {
       const [title, mode] = [at.args.find("title"), modeOf(at.args)];
-      if (title === undefined && mode === undefined)
-        throw usageError("缺少 --title 或 --mode (--title or --mode is missing)");
+      const publicUrl = at.args.find("public-url");
+      const jsDomains = at.args.find("js-domains") === "" ? [] : findList(at.args, "js-domains");
+      if ([title, mode, publicUrl, jsDomains].every((each) => each === undefined))
+        throw usageError(
+          "缺少 --title、--mode、--public-url 或 --js-domains (--title, --mode, --public-url or --js-domains is missing)",
+        );
       return changeApp(at, appOf(at.args), {
         ...(title === undefined ? {} : { title: title || null }),
         ...(mode === undefined ? {} : { mode }),
+        ...(publicUrl === undefined ? {} : { public_url: publicUrl || null }),
+        ...(jsDomains === undefined ? {} : { js_domains: jsDomains }),
       });
     },
   }),
@@ -164,6 +192,7 @@ async function addApp(at: Managing): Promise<void> {
   const { platform, app_id: id, agent } = name;
   notice(at, checkEntry({ platform, id, ...(agent === undefined ? {} : { agent }) }));
   const title = args.find("title");
+  const isLoginOnly = args.isSet("login-only");
   const secret = await readAppSecret(args, terminal, app);
   notice(at, checkSecret(platform, secret));
   const answer = await verified(at, (verification) =>
@@ -174,8 +203,9 @@ async function addApp(at: Managing): Promise<void> {
         ...name,
         ...(title === undefined ? {} : { title }),
         ...(mode === undefined ? {} : { mode }),
+        ...(isLoginOnly ? { login_only: true } : {}),
         secret: secret.reveal(),
-        ...verification,
+        ...(isLoginOnly ? {} : verification),
       },
     }),
   );
@@ -236,39 +266,48 @@ type AppData = Static<typeof appStatus>;
 type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 
 /** Apps for a person, a line each, and below what is wrong with any. */
-function appsText(apps: readonly AppData[], now: number, language: Language): string {
+function appsText(apps: readonly AppData[], language: Language): string {
   const table = textTable(apps, {
     APP: ({ app }) => app,
     MODE: ({ platform, mode }) => mode ?? platform,
     SOURCE: ({ source }) => source,
-    STATE: (app) => (app.disabled ? "disabled" : worstState(app)),
+    STATE: (app) => (app.disabled ? "disabled" : app.login_only ? "login only" : worstState(app)),
     EXPIRES: ({ credentials }) => localTime(credentials.access_token?.expires_at),
     TITLE: ({ title }) => title,
   });
-  const troubles = apps.flatMap((app) =>
-    troublesOf(app, now - RECENT_MS, language).map((text) => `${app.app} ${text}`),
-  );
+  const troubles = apps.flatMap((app) => listedTroublesOf(app, language).map((text) => `${app.app} ${text}`));
   return troubles.length === 0 ? table : `${table}\n${troubles.join("")}`;
 }
 
-const RECENT_MS = 86_400_000;
-
-/** The state of the credential that is worst off, with its kind unless that is the access token. */
-function worstState({ credentials }: AppData): string | undefined {
-  const all = Object.entries(credentials);
-  const worst = ["blocked", "failing"].flatMap((bad) => all.filter(([, { state }]) => state === bad))[0];
-  if (!worst || worst[0] === "access_token") return worst?.[1].state ?? credentials.access_token?.state;
-  return `${worst[1].state}: ${worst[0]}`;
+/** The state of the credential that is worst off, with its kind where something is wrong with another than the token. */
+function worstState({ state, credentials }: AppData): string {
+  if (state !== "blocked" && state !== "failing") return state;
+  const worst = Object.entries(credentials).find(([, credential]) => credential.state === state);
+  return worst === undefined || worst[0] === "access_token" ? state : `${state}: ${worst[0]}`;
 }
 
-/** What is wrong with an app, a line each: what failed, and what was revoked early after `since`. */
-function troublesOf({ credentials }: AppData, since: number, language: Language): string[] {
-  return Object.entries(credentials).flatMap(([kind, { last_failure, revoked_early }]) => [
-    ...(last_failure ? [lastFailureText(kind, last_failure, language)] : []),
-    ...(revoked_early && revoked_early.at >= since
-      ? [`${kind}: ${revokedEarlyText(revoked_early)[language]}\n`]
-      : []),
-  ]);
+/** What is wrong with an app in a list, a line each: what failed, and that another program fetches its tokens. */
+function listedTroublesOf({ credentials, reason, foreign_refresh }: AppData, language: Language): string[] {
+  const failures = failuresOf(credentials, language);
+  const others = reason === undefined ? [] : [`${plainText(halfOf(reason, language))}\n`];
+  return [
+    ...(failures.length === 0 ? others : failures),
+    ...(foreign_refresh ? [`${revokedEarlyText(foreign_refresh)[language]}\n`] : []),
+  ];
+}
+
+function failuresOf(credentials: AppData["credentials"], language: Language): string[] {
+  return Object.entries(credentials).flatMap(([kind, { last_failure }]) =>
+    last_failure ? [lastFailureText(kind, last_failure, language)] : [],
+  );
+}
+
+/** What is wrong with one app, a line each: what failed, and what was ever revoked early. */
+function troublesOf({ credentials }: AppData, language: Language): string[] {
+  const revoked = Object.entries(credentials).flatMap(([kind, { revoked_early }]) =>
+    revoked_early ? [`${kind}: ${revokedEarlyText(revoked_early)[language]}\n`] : [],
+  );
+  return [...failuresOf(credentials, language), ...revoked];
 }
 
 /** One app for a person: what it is, how its credentials are, what failed, and what today's calls were. */
@@ -281,19 +320,26 @@ function appText(app: AppData, language: Language): string {
       platform: app.platform,
       mode: app.mode,
       source: app.source,
+      "public url": app.public_url,
+      "js domains": app.js_domains?.join(", "),
+      "login only": app.login_only ? "yes" : undefined,
       disabled: app.disabled ? "yes" : "no",
       version: String(app.version),
     }),
-    textTable(credentials, {
-      CREDENTIAL: ([kind]) => kind,
-      STATE: ([, { state }]) => state,
-      EXPIRES: ([, { expires_at }]) => localTime(expires_at),
-      "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
-      "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
-    }),
-    ...troublesOf(app, 0, language),
+    ...(credentials.length === 0 ? [] : [credentialsText(credentials)]),
+    ...troublesOf(app, language),
     ...(Object.keys(app.calls_today).length === 0 ? [] : [callsText(app.calls_today)]),
   ].join("\n");
+}
+
+function credentialsText(credentials: readonly (readonly [string, CredentialData])[]): string {
+  return textTable(credentials, {
+    CREDENTIAL: ([kind]) => kind,
+    STATE: ([, { state }]) => state,
+    EXPIRES: ([, { expires_at }]) => localTime(expires_at),
+    "LAST USED": ([, { last_used_at }]) => localTime(last_used_at),
+    "NEXT ATTEMPT": ([, { next_attempt_at }]) => localTime(next_attempt_at),
+  });
 }
 
 function lastFailureText(

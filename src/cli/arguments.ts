@@ -90,9 +90,13 @@ function parse(spec: CommandSpec, args: readonly string[]) {
 /** Every option is parsed as repeatable, so that a duplicate is reported and does not silently win. */
 function parseStrictly(spec: CommandSpec, args: readonly string[]) {
   const options = Object.fromEntries(
-    (spec.options ?? []).map(({ name, value }) => [
+    (spec.options ?? []).map(({ name, value, short }) => [
       name,
-      { type: value === undefined ? ("boolean" as const) : ("string" as const), multiple: true as const },
+      {
+        type: value === undefined ? ("boolean" as const) : ("string" as const),
+        multiple: true as const,
+        ...(short === undefined ? {} : { short }),
+      },
     ]),
   );
   const help = { type: "boolean" as const, short: "h", multiple: true as const };
@@ -137,6 +141,8 @@ export interface OptionSpec {
   readonly name: string;
   /** The placeholder of its value in the help; undefined for a switch. */
   readonly value?: string;
+  /** Its one letter after a single dash. */
+  readonly short?: string;
   /** Whether it may come several times. */
   readonly isRepeatable?: boolean;
   /** Whether it has no effect any more and is left out of the help. */

@@ -1,5 +1,4 @@
-import type { Static } from "@sinclair/typebox";
-import type { denialCount, entry, usageCount, verdict } from "../api/v1-audit-schema.ts";
+import type { DenialData, EntryData, UsageData, VerdictData } from "../api/v1-audit-schema.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
 import { ACTIONS } from "../access/client.ts";
 import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
@@ -48,12 +47,18 @@ function filters(actions: readonly string[]): OptionSpec[] {
   ];
 }
 
+const TOKEN_DIGEST = option(
+  "--token-digest <digest>",
+  "Only about the token of that digest: the first 16 hex digits of its SHA-256",
+  "仅与该token有关的记录：token的SHA-256的前16位十六进制",
+);
+
 /** `accesstoken audit …`: what was done, by whom. */
 export const AUDIT_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["audit", "list"],
     meaning: bilingual("What was done, the newest first", "列出审计记录，最新的在前"),
-    options: [...filters(AUDIT_ACTIONS), LIMIT],
+    options: [...filters(AUDIT_ACTIONS), TOKEN_DIGEST, LIMIT],
     run: async (at) => {
       const list = { path: "/v1/audit", name: "entries", cursor: "before" } as const;
       const page = await at.api.list<"entries", EntryData>(list, filterOf(at, AUDIT_ACTIONS), limitOf(at));
@@ -73,6 +78,7 @@ export const AUDIT_COMMANDS: readonly CommandSpec[] = [
     ),
     options: [
       ...filters(AUDIT_ACTIONS),
+      TOKEN_DIGEST,
       option(
         "--out <file>",
         "Write into a new file that only you may read. Default: standard output",
@@ -154,9 +160,9 @@ function filterOf({ args, terminal }: Managing, actions: readonly string[] = [])
   if (action !== undefined && !actions.includes(action)) {
     throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of ${actions.join(", ")})`);
   }
-  const texts = ["app", "client", "environment", "action"].flatMap((name) => {
+  const texts = ["app", "client", "environment", "action", "token-digest"].flatMap((name) => {
     const text = args.find(name);
-    return text === undefined ? [] : [[name, text] as const];
+    return text === undefined ? [] : [[name.replace("-", "_"), text] as const];
   });
   const instants = ["since", "until"].flatMap((name) => {
     const text = args.find(name);
@@ -169,11 +175,6 @@ function filterOf({ args, terminal }: Managing, actions: readonly string[] = [])
 function limitOf({ args }: Managing): number {
   return args.findNumber("limit", { min: 1, max: 1_000_000 }) ?? LIMIT_DEFAULT;
 }
-
-type EntryData = Static<typeof entry>;
-type UsageData = Static<typeof usageCount>;
-type DenialData = Static<typeof denialCount>;
-type VerdictData = Static<typeof verdict>;
 
 /** Entries for a person, a line each. */
 function entriesText(entries: readonly EntryData[]): string {

@@ -12,11 +12,9 @@ import {
   findConcurrency,
   findDelivery,
   findEnd,
-  findPatterns,
-  findPreset,
+  findNewPolicy,
   findOrigins,
   findRate,
-  findTestOpenids,
   networksOf,
   REACH_OPTIONS,
   SET_CLIENT_COMMAND,
@@ -24,15 +22,14 @@ import {
 import {
   addGrant,
   changeClient,
-  type ClientData,
   clientsText,
   clientText,
   createClient,
   firstSteps,
-  type NewClient,
   takeGrants,
   virtualNote,
 } from "./client.ts";
+import type { ClientData } from "../api/v1-clients-schema.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { ALL_APPS, CLIENT, clientOf, EXPIRES, findActions, findApps } from "./argument-values.ts";
 import { ServiceError } from "../errors.ts";
@@ -61,8 +58,8 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
         "不带 --delivery 时为虚拟token，只能经本服务使用；自行调用微信的程序请用 --delivery real。",
       ),
       bilingual(
-        "Without --policy: all paths in prod, production, prd and online, in any case; elsewhere, and with --test-openids, safe.",
-        "不带 --policy 时：prod、production、prd和online（不区分大小写）为全部接口；其他环境，以及指定了 --test-openids 时，为 safe。",
+        "Without --policy: all paths in an environment that is production; elsewhere, and with --test-openids, safe.",
+        "不带 --policy 时：生产环境为全部接口；其他环境，以及指定了 --test-openids 时，为 safe。",
       ),
     ],
     positionals: [CLIENT],
@@ -190,24 +187,6 @@ async function addClient(at: Managing): Promise<void> {
   await show(data, () => clientText(data));
   if (data.delivery === "virtual") at.note(virtualNote(at, data));
   at.note(firstSteps(at, data));
-}
-
-/** The policy of a new client; undefined for the one that its environment brings. */
-function findNewPolicy(args: Arguments): NewClient["policy"] {
-  const allow = findPatterns(args, "allow");
-  const deny = findPatterns(args, "deny");
-  const test_openids = findTestOpenids(args);
-  // Without a word of other paths, none but the safe ones can be meant.
-  const preset = findPreset(args) ?? (test_openids && "safe");
-  if (preset)
-    return {
-      preset,
-      ...(allow ? { allow } : {}),
-      ...(deny ? { deny } : {}),
-      ...(test_openids ? { test_openids } : {}),
-    };
-  if (!allow && !deny) return undefined;
-  throw usageError("--allow和--deny须与 --policy 一起使用 (--allow and --deny need --policy)");
 }
 
 /** The grant of `--apps` and `--actions`; undefined without both. What is about the service is on every app by its nature. */

@@ -2,15 +2,12 @@ import { bilingual, type Text } from "./arguments.ts";
 import type { Static } from "@sinclair/typebox";
 import type { PolicyFields } from "../access/api-policy.ts";
 import type { Action, Delivery, Grant } from "../access/client.ts";
-import type { clientData, createdClientData } from "../api/v1-clients-schema.ts";
+import type { ClientData, createdClientData } from "../api/v1-clients-schema.ts";
 import { ServiceError } from "../errors.ts";
 import { type ApiAnswer, apiPath, ApiRefusal } from "./api.ts";
 import { ALL_APPS, clientOf } from "./argument-values.ts";
 import type { Managing } from "./managing.ts";
 import { localTime, plainText, textFields, textTable } from "./terminal.ts";
-
-/** A client as `/v1` shows it. */
-export type ClientData = Static<typeof clientData>;
 
 /** A client as it is sent to be made. */
 export interface NewClient {
@@ -142,7 +139,8 @@ function policyText({ preset, allow, deny, test_openids }: ClientData["policy"])
   return `${preset}${lists}${test_openids ? "+test" : ""}`;
 }
 
-function grantText({ apps, actions }: Grant): string {
+/** A grant for a person: on which apps, and of what. */
+export function grantText({ apps, actions }: Grant): string {
   return `${apps[0] === ALL_APPS ? "all" : apps.join(",")}: ${actions.join(",")}`;
 }
 

@@ -14,17 +14,99 @@ const SERVE: CommandSpec = {
       "在同一端口和数据库上运行的进程数，默认1",
     ),
     NEW_DATABASE,
+    option(
+      "--check",
+      "Do all that a start does but serve, change nothing, and say what a start would do",
+      "执行启动的全部检查，不提供服务、不作改动，并说明启动时会做什么",
+    ),
   ],
-  run: async (args) => {
+  run: async (args, terminal) => {
     const workers = args.findNumber("workers", { min: 1, max: 64 }) ?? 1;
+    if (args.isSet("check"))
+      return (await import("./serve-check.ts")).runServeCheck(args.isSet(NEW_DATABASE.name), terminal);
     return (await import("./serve.ts")).runServe(workers, args.isSet(NEW_DATABASE.name));
   },
+};
+
+const PUSH: CommandSpec = {
+  words: ["sandbox", "push"],
+  meaning: bilingual(
+    "Send a push to a callback URL as WeChat or WeCom does",
+    "像微信或企业微信那样向回调URL发送推送",
+  ),
+  notes: [
+    bilingual(
+      "Three attempts, each cut after 5 s. One line an attempt; exit code 0 when the push is accepted, 3 when not.",
+      "最多三次，每次5秒后断开。每次一行；推送被接受时退出码为0，否则为3。",
+    ),
+  ],
+  positionals: [{ name: "url", meaning: bilingual("The callback URL", "回调URL") }],
+  options: [
+    option("--app <id>", "AppID, or CorpID with --wecom", "AppID；带 --wecom 时为CorpID"),
+    option("--token-file <file>", "The Token; - for standard input", "Token所在的文件；- 为标准输入"),
+    option("--aes-key-file <file>", "The EncodingAESKey", "EncodingAESKey所在的文件"),
+    option("--wecom", "As WeCom; default as WeChat", "作为企业微信发送，默认为微信"),
+    option(
+      "--mode <mode>",
+      "secure, compat or plain. Default: secure",
+      "secure、compat 或 plain，默认secure",
+    ),
+    option("--format <format>", "xml or json. Default: xml", "xml 或 json，默认xml"),
+    option("--check", "Send the GET check of the console first", "先发送保存配置时的GET校验"),
+    option("--text <text>", "A user's message. Default: hello", "用户发送的文字，默认hello"),
+    option("--event <event>", "An event in its place, as subscribe", "改为事件，如 subscribe"),
+    option("--event-key <key>", "The event's key", "事件的EventKey"),
+    option("--openid <openid>", "Who sends it. Default: oSANDBOX…", "发送者，默认oSANDBOX…"),
+    option("--agent <id>", "WeCom's AgentID", "企业微信的AgentID"),
+    option("--message-id <id>", "Its MsgId. Default: a new one", "消息的MsgId，默认新生成"),
+    option("--attempts <n>", "At most so many. Default: 3", "最多发送几次，默认3"),
+    option(
+      "--replay",
+      "Every attempt with the same bytes, also after it was accepted",
+      "每次发送相同的内容，被接受后也继续",
+    ),
+    option("--wrong-key", "Sign with another Token", "用错误的Token签名"),
+    option("--wrong-app", "Name another app at the end", "末尾写入别的应用"),
+  ],
+  run: async (args, terminal) => (await import("./sandbox-push.ts")).runSandboxPush(args, terminal),
 };
 
 /** Commands of one word. What each of them runs is loaded when it runs: most of the program is needed by `serve` alone. */
 const SERVICE_COMMANDS: readonly CommandSpec[] = [
   SERVE,
   { ...SERVE, words: ["start"], isFormer: true },
+  {
+    words: ["health"],
+    meaning: bilingual(
+      "Whether the service answers, for containers without curl",
+      "服务是否应答，供没有curl的容器使用",
+    ),
+    notes: [
+      bilingual(
+        "One line within 5 seconds; exit code 0 or 1. It asks /livez at HOST and PORT of the configuration.",
+        "5秒内输出一行；退出码为0或1。按配置的HOST和PORT访问 /livez。",
+      ),
+    ],
+    options: [
+      option(
+        "--url <origin>",
+        "Ask this service, as behind a proxy with TLS",
+        "改为访问该地址的服务，如位于TLS代理之后的服务",
+      ),
+      option(
+        "--ready",
+        "Ask /readyz: whether it can use its database and key, and is not stopping",
+        "改为访问 /readyz：数据库与主密钥可用，且未在停止",
+      ),
+    ],
+    run: async (args, terminal) =>
+      (await import("./health.ts")).runHealth(
+        { url: args.find("url"), mustBeReady: args.isSet("ready") },
+        terminal,
+      ),
+  },
+  // Before the command of one word, which would take any word after it for its own.
+  PUSH,
   {
     words: ["sandbox"],
     isService: true,
@@ -108,6 +190,26 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
       ),
   },
   {
+    words: ["doctor"],
+    meaning: bilingual("Say what is wrong, and what to do about it", "诊断：指出问题和处理办法"),
+    notes: [
+      bilingual(
+        "It changes nothing, and works while the service runs and while it can't start. Exit code 1 when anything has failed, 4 with warnings alone. The checks: docs/doctor.md.",
+        "不作任何改动，服务运行中或无法启动时都可执行。有失败项时退出码为1，仅有警告时为4。各检查项见docs/zh/doctor.md。",
+      ),
+    ],
+    options: [
+      option("--offline", "Ask neither WeChat nor PUBLIC_URL", "不访问微信和PUBLIC_URL"),
+      option(
+        "--key-file <file>",
+        "File with an API key that may view, to try a stream through PUBLIC_URL; - for standard input",
+        "有view权限的API密钥的文件，用于检查经PUBLIC_URL的事件流；- 表示标准输入",
+      ),
+      option("--json", "Print every check as JSON", "以JSON输出全部检查项"),
+    ],
+    run: async (args, terminal) => (await import("./doctor.ts")).runDoctor(args, terminal),
+  },
+  {
     words: ["completion"],
     meaning: bilingual("Print a script for completion in the shell", "输出命令行补全脚本"),
     notes: [
@@ -133,14 +235,24 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
 /** The groups by their first word, in the order of the help. */
 const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new Map([
   ["apps", async () => (await import("./app-commands.ts")).APP_COMMANDS],
+  ["callbacks", async () => (await import("./callback-commands.ts")).CALLBACK_COMMANDS],
   ["clients", async () => (await import("./client-commands.ts")).CLIENT_COMMANDS],
   ["keys", async () => (await import("./key-commands.ts")).KEY_COMMANDS],
+  ["console", async () => (await import("./console-commands.ts")).CONSOLE_COMMANDS],
+  ["environments", async () => (await import("./environment-commands.ts")).ENVIRONMENT_COMMANDS],
+  ["apply", async () => (await import("./apply.ts")).APPLY_COMMANDS],
   ["anonymous", async () => (await import("./setting-commands.ts")).ANONYMOUS_COMMANDS],
   ["cors", async () => (await import("./setting-commands.ts")).CORS_COMMANDS],
+  ["origins", async () => (await import("./oauth-commands.ts")).ORIGIN_COMMANDS],
+  ["domains", async () => (await import("./oauth-commands.ts")).DOMAIN_COMMANDS],
   ["token", async () => (await import("./token.ts")).TOKEN_COMMANDS],
+  ["notify", async () => (await import("./notify-commands.ts")).NOTIFY_COMMANDS],
   ["audit", async () => (await import("./audit-commands.ts")).AUDIT_COMMANDS],
+  ["status", async () => (await import("./status.ts")).STATUS_COMMANDS],
   ["nodes", async () => (await import("./nodes.ts")).NODE_COMMANDS],
   ["master-key", async () => (await import("./master-key.ts")).MASTER_KEY_COMMANDS],
+  ["backup", async () => (await import("./backup-commands.ts")).BACKUP_COMMANDS],
+  ["restore", async () => (await import("./backup-commands.ts")).RESTORE_COMMANDS],
   ["store", async () => (await import("./store-commands.ts")).STORE_COMMANDS],
 ]);
 

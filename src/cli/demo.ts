@@ -45,6 +45,8 @@ export async function runDemo(port: number | undefined): Promise<ExitCode> {
       DATABASE_URL: `file:${join(folder, "accesstoken.db")}`,
       WEIXIN_BASE_URL: sandbox.weixinUrl,
       WECOM_BASE_URL: sandbox.wecomUrl,
+      WEIXIN_OPEN_BASE_URL: sandbox.weixinUrl,
+      WECOM_LOGIN_BASE_URL: sandbox.wecomUrl,
       ...SAMPLE_VARIABLES,
     });
     const { startService } = await import("../service.ts");
@@ -133,6 +135,7 @@ curl '${url}/v1/audit?limit=3' -H 'Authorization: Bearer ${keys.admin}'
 # 沙箱收到的调用  what reached the sandbox
 curl '${sandboxUrl}/sandbox/state'
 
+控制台，用admin的密钥登录  the console, by the key of admin: ${url}/console/
 文档 Documents: ${url}/docs/
 接口文档 API: ${url}/swagger
 Ctrl+C 停止 stops it.

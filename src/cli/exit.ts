@@ -5,8 +5,8 @@ import { ApiRefusal } from "./api.ts";
 import { halfOf, OutputFailure, plainText, type Terminal } from "./terminal.ts";
 import type { Language } from "../config.ts";
 
-/** The process's exit code: 0 done, 1 failed, 2 wrong usage, 3 the service or its database is not ready. */
-export type ExitCode = 0 | 1 | 2 | 3;
+/** The process's exit code: 0 done, 1 failed, 2 wrong usage, 3 the service or its database is not ready, 4 warnings alone. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4;
 
 /** Whether the command was used wrongly, as found by this program and not by the service. */
 export function isUsageError(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { isWellFormedApiKey } from "../access/api-key.ts";
+import { isEncodingAesKey, isPushToken } from "../callbacks/push-crypto.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { syncFolderOf } from "../store/durable-files.ts";
@@ -61,10 +62,38 @@ async function ask(terminal: Terminal, app: string): Promise<string> {
   throw new ServiceError("invalid_config", "已中止 (broken off)");
 }
 
+/**
+ * What is in the file that `option` names, or on standard input for `-`, without the line's end; empty for one that is too
+ * large. Warns of a file that others can read.
+ *
+ * @throws {ServiceError} `invalid_parameter` when it can't be read.
+ */
 async function readSecretFile(option: string, file: string, terminal: Terminal): Promise<string> {
   const text =
     file === STANDARD_INPUT ? await terminal.readInput(MAX_BYTES) : readFile(option, file, terminal);
   return text.replace(/^\uFEFF/, "").replace(/[\r\n]+$/, "");
+}
+
+/**
+ * What is in the file of an option, without the end of its line; undefined where it was not given. Only one of `options`
+ * may be standard input.
+ *
+ * @throws {ServiceError} `invalid_parameter` when a file can't be read.
+ */
+export async function readSecretFiles<Name extends string>(
+  options: readonly Name[],
+  args: Arguments,
+  terminal: Terminal,
+): Promise<Partial<Record<Name, string>>> {
+  const given = options.flatMap((name) => {
+    const file = args.find(name);
+    return file === undefined ? [] : [{ name, file }];
+  });
+  if ([...given, { file: args.find(KEY_FILE) }].filter(({ file }) => file === STANDARD_INPUT).length > 1)
+    throw usageError("只能有一个文件从标准输入读取 (only one file can be standard input)");
+  const read: Partial<Record<Name, string>> = {};
+  for (const { name, file } of given) read[name] = await readSecretFile(name, file, terminal);
+  return read;
 }
 
 function readFile(option: string, file: string, terminal: Terminal): string {
@@ -78,6 +107,37 @@ function readFile(option: string, file: string, terminal: Terminal): string {
     const { code = "unknown" } = error as { code?: string };
     throw usageError(`--${option}: 无法读取文件 (the file can't be read: ${code})`);
   }
+}
+
+/** What is in a file that has nothing secret. Throws `invalid_parameter` when it can't be read, or is too large. */
+export function readPublicFile(file: string): string {
+  try {
+    if (statSync(file).size <= MAX_BYTES) return readFileSync(file, "utf8");
+  } catch (error) {
+    const { code = "unknown" } = error as { code?: string };
+    throw usageError(`<file>: 无法读取文件 (the file can't be read: ${code})`);
+  }
+  throw usageError("<file>: 文件过大 (the file is too large)");
+}
+
+/**
+ * The Token and EncodingAESKey in the files that were given.
+ *
+ * @throws {ServiceError} `invalid_parameter` when a file can't be read or has none.
+ */
+export async function readPushKeys(
+  args: Arguments,
+  terminal: Terminal,
+): Promise<{ readonly token: string | undefined; readonly aesKey: string | undefined }> {
+  const read = await readSecretFiles(["token-file", "aes-key-file"], args, terminal);
+  const { "token-file": token, "aes-key-file": aesKey } = read;
+  if (token !== undefined && !isPushToken(token))
+    throw usageError("--token-file: Token应为3到32位字母或数字 (a Token is 3 to 32 letters and digits)");
+  if (aesKey !== undefined && !isEncodingAesKey(aesKey))
+    throw usageError(
+      "--aes-key-file: EncodingAESKey应为43位字母或数字 (an EncodingAESKey is 43 letters and digits)",
+    );
+  return { token, aesKey };
 }
 
 /** A file of `--out` that only its owner may read. It is there, empty, before the service is asked. */

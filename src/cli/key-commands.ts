@@ -2,7 +2,9 @@ import { isAdmin } from "../access/client.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { type CommandSpec, usageError, option, bilingual } from "./arguments.ts";
-import { type ClientData, createClient, firstSteps } from "./client.ts";
+import type { ClientData } from "../api/v1-clients-schema.ts";
+import type { KeyData } from "../api/v1-keys-schema.ts";
+import { createClient, firstSteps } from "./client.ts";
 import {
   ALL_APPS,
   CLIENT,
@@ -15,7 +17,7 @@ import {
 } from "./argument-values.ts";
 import { localTime, plainText, textFields } from "./terminal.ts";
 import { type Managing, managingCommand } from "./managing.ts";
-import { type KeyData, keysPath, keysText, makeKey } from "./new-key.ts";
+import { keysPath, keysText, makeKey } from "./new-key.ts";
 
 /** The client of `keys create --admin`, and its environment. */
 const ADMIN = "admin";

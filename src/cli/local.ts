@@ -28,15 +28,21 @@ export class LocalTransport implements Transport {
     this.#options = options;
   }
 
+  /** Where that service is, once something was sent. */
+  get origin(): string {
+    return this.#origin;
+  }
+
   async send(request: ApiRequest): Promise<Response> {
     this.#service ??= this.#open();
     const service = await this.#service;
-    const { method, path, body } = request;
+    const { method, path, body, signal } = request;
     return service.handle(
       new Request(`${this.#origin}${path}`, {
         method,
         headers: requestHeaders(request),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(signal ? { signal } : {}),
       }),
     );
   }

@@ -1,16 +1,11 @@
 import { bilingual } from "./arguments.ts";
-import type { Static } from "@sinclair/typebox";
-import type { createdKeyData, keyData } from "../api/v1-clients-schema.ts";
+import type { CreatedKeyData, KeyData } from "../api/v1-keys-schema.ts";
 import { systemClock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath } from "./api.ts";
 import { localTime, OutputFailure, textTable } from "./terminal.ts";
 import { isRemote, type Managing } from "./managing.ts";
 import { NewFile } from "./file-arguments.ts";
-
-/** A key as `/v1` shows it. */
-export type KeyData = Static<typeof keyData>;
-type CreatedKeyData = Static<typeof createdKeyData>;
 
 /** Running processes look for what changed in the database every 200 ms: a key that is shown works at once. */
 const LEARNED_MS = 300;
@@ -40,14 +35,19 @@ export async function makeKey(
   const out = at.args.find("out");
   const file = out === undefined ? undefined : new NewFile(out);
   const data = await requestKey(at, client, file, requestOf);
-  if (!isRemote(at.args)) await systemClock.sleep(LEARNED_MS);
+  await untilLearned(at);
   if (file) await showKept(at, data);
   else await showOnce(at, client, data);
   return data;
 }
 
+/** Resolves when every process knows a key that was made. */
+export async function untilLearned({ args }: Managing): Promise<void> {
+  if (!isRemote(args)) await systemClock.sleep(LEARNED_MS);
+}
+
 /** Has the key made, and written to the file; where that fails no file is left. */
-async function requestKey(
+export async function requestKey(
   at: Managing,
   client: string,
   file: NewFile | undefined,
@@ -66,7 +66,8 @@ async function requestKey(
   }
 }
 
-function isKept(file: NewFile, content: string): boolean {
+/** Whether the file has the content now, and on the disk. */
+export function isKept(file: NewFile, content: string): boolean {
   try {
     file.write(content);
     file.finish();
@@ -77,7 +78,7 @@ function isKept(file: NewFile, content: string): boolean {
 }
 
 /** Revokes a key that was never delivered. Resolves with the hint for the person. */
-async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
+export async function takeBack({ api }: Managing, client: string, key: string): Promise<string> {
   try {
     await api.send({ method: "DELETE", path: apiPath`/v1/clients/${client}/keys/${key}` });
     return `密钥 ${key} 已吊销 (key ${key} was revoked)`;

@@ -1,10 +1,7 @@
-import type { Static } from "@sinclair/typebox";
-import type { nodesData } from "../api/v1-nodes.ts";
+import type { NodesData } from "../api/v1-nodes-schema.ts";
 import { bilingual, type CommandSpec } from "./arguments.ts";
 import { managingCommand } from "./managing.ts";
 import { localTime, textTable } from "./terminal.ts";
-
-type Nodes = Static<typeof nodesData>;
 
 /** `accesstoken nodes`: the processes that share the database. */
 export const NODE_COMMANDS: readonly CommandSpec[] = [
@@ -21,13 +18,13 @@ export const NODE_COMMANDS: readonly CommandSpec[] = [
       ),
     ],
     run: async ({ api, show }) => {
-      const data = await api.get<Nodes>("/v1/nodes");
+      const data = await api.get<NodesData>("/v1/nodes");
       await show(data, () => nodesText(data));
     },
   }),
 ];
 
-function nodesText({ nodes }: Nodes): string {
+function nodesText({ nodes }: NodesData): string {
   return textTable(nodes, {
     HOST: ({ host }) => shortened(host),
     PID: ({ pid }) => String(pid),

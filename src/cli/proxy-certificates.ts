@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { systemClock } from "../clock.ts";
-import { ServiceError } from "../errors.ts";
+import { ServiceError, systemCodeOf } from "../errors.ts";
 import { syncFolderOf } from "../store/durable-files.ts";
 import { UPSTREAM_HOSTS } from "../upstream/addresses.ts";
 import { usageError } from "./arguments.ts";
@@ -250,7 +250,7 @@ function named<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    const code = systemCodeOf(error);
     throw code === "EEXIST"
       ? occupied(path)
       : usageError(`--out: ${path} 无法使用 (${path} can't be used: ${code})`);

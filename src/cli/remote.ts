@@ -20,7 +20,7 @@ export class RemoteTransport implements Transport {
   }
 
   async send(request: ApiRequest): Promise<Response> {
-    const { method, path, body, timeoutMs = ANSWER_MS } = request;
+    const { method, path, body, timeoutMs = ANSWER_MS, signal } = request;
     const limit = new IdleLimit(timeoutMs);
     try {
       const response = await fetch(this.#origin + path, {
@@ -35,7 +35,7 @@ export class RemoteTransport implements Transport {
         keepalive: false,
         // Only a proxy of the service's own is believed; one from the environment would see the key.
         proxy: false,
-        signal: limit.signal,
+        signal: signal ? AbortSignal.any([limit.signal, signal]) : limit.signal,
       });
       return new Response(response.body && watched(response.body, limit, this.#origin), response);
     } catch (error) {
@@ -47,6 +47,38 @@ export class RemoteTransport implements Transport {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+}
+
+/** What a program on this machine answered a push. */
+export interface Forwarded {
+  readonly status: number;
+  readonly body: string;
+}
+
+/**
+ * Posts a push to a program on this machine, or near it, which may take as long as it likes: somebody may be looking at it
+ * in a debugger.
+ *
+ * @throws {ServiceError} `unavailable` when it does not answer.
+ */
+export async function forwardPush(
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<Forwarded> {
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { ...headers },
+      body,
+      redirect: "manual",
+      keepalive: false,
+      proxy: false,
+    });
+    return { status: response.status, body: await response.text() };
+  } catch (error) {
+    throw unreachable(new URL(url).origin, error);
   }
 }
 

@@ -1,4 +1,5 @@
 import { ServiceError } from "../errors.ts";
+import { BOT_KINDS, defaultBots } from "../sandbox/bots.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 
@@ -28,11 +29,20 @@ export async function runSandbox(port: number): Promise<ExitCode> {
   console.log("微信与企业微信的模拟已启动。在服务的 .env 中加入：");
   console.log("The sandbox is running. Put this into the service's .env:\n");
   console.log(`WEIXIN_BASE_URL=${sandbox.weixinUrl}\nWECOM_BASE_URL=${sandbox.wecomUrl}`);
+  console.log(`WEIXIN_OPEN_BASE_URL=${sandbox.weixinUrl}\nWECOM_LOGIN_BASE_URL=${sandbox.wecomUrl}`);
   for (const [name, value] of Object.entries(SAMPLE_VARIABLES)) console.log(`${name}=${value}`);
   console.log(`\n状态 State: curl ${sandbox.weixinUrl}/sandbox/state`);
   console.log(
     "用户code以 sandbox-code- 开头即可，每个只能用一次 (a user's code starts with sandbox-code- and works once)",
   );
+  console.log(
+    "\n告警用的群机器人，收到的消息见 /sandbox/bots (group bots for alarms; what they get: /sandbox/bots)",
+  );
+  for (const kind of BOT_KINDS) {
+    const secret = defaultBots[kind].secret;
+    const signed = secret === undefined ? "" : `  加签密钥 (secret): ${secret}`;
+    console.log(`${kind}: ${sandbox.bots.urlOf(kind, sandbox.wecomUrl)}${signed}`);
+  }
   await stopping;
   await sandbox.stop();
   return 0;

@@ -2,7 +2,7 @@ import { systemClock } from "../clock.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
-import { createLog } from "../log.ts";
+import { consoleLine, createLog, jsonLine } from "../log.ts";
 import { startService } from "../service.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 import { keyNotice } from "./terminal.ts";
@@ -31,7 +31,13 @@ export async function runServe(workers: number, newDatabase: boolean): Promise<E
   const config = loadConfig();
   const events = loggedEvents(config);
   const stopping = Promise.race([signal, outdated(events)]);
-  const service = await startService(config, { events, onKeyCreated: noticeKey, newDatabase });
+  const service = await startService(config, {
+    events,
+    onKeyCreated: noticeKey,
+    newDatabase,
+    // A journal is no place for it.
+    ...(process.stdout.isTTY ? { onSetupLink: showSetupLink } : {}),
+  });
   const reason = await stopping;
   await service.stop(reason);
   return exitCodeOf(reason);
@@ -51,10 +57,18 @@ function exitCodeOf(reason: string): ExitCode {
   return reason === "outdated" ? 3 : 0;
 }
 
-function loggedEvents({ logLevel }: Config): EventBus {
+function loggedEvents({ logLevel, logFormat, mayColor }: Config): EventBus {
   const events = new EventBus();
-  events.subscribe(createLog(logLevel, systemClock, (line) => console.log(line)));
+  const isTerminal = process.stdout.isTTY;
+  const isForPeople = logFormat === "console" || (logFormat === "auto" && isTerminal);
+  const format = isForPeople ? consoleLine({ hasColor: isTerminal && mayColor }) : jsonLine;
+  events.subscribe(createLog(logLevel, systemClock, (line) => console.log(line), format));
   return events;
+}
+
+function showSetupLink(url: string): void {
+  console.log(`15分钟内在浏览器中打开，创建首个管理员：${url}
+Open it within 15 minutes, to make the first administrator: ${url}`);
 }
 
 function noticeKey(path: string): void {

@@ -11,7 +11,8 @@ import {
   bilingual,
 } from "./arguments.ts";
 import { CLIENT, findList, parseInstant } from "./argument-values.ts";
-import { changeClient, type ClientData, clientText } from "./client.ts";
+import type { ClientData } from "../api/v1-clients-schema.ts";
+import { changeClient, clientText, type NewClient } from "./client.ts";
 import { managingCommand } from "./managing.ts";
 
 /** What `clients add` and `clients set` have in common: which tokens a client is given, and which paths it may call. */
@@ -59,12 +60,12 @@ export function findDelivery(args: Arguments): Delivery | undefined {
 }
 
 /** `--policy`; undefined without it. */
-export function findPreset(args: Arguments): ApiPreset | undefined {
+function findPreset(args: Arguments): ApiPreset | undefined {
   return findOneOf(args, "policy", API_PRESETS);
 }
 
 /** The paths of `--allow` or `--deny`; undefined without it, empty for `none`. */
-export function findPatterns(args: Arguments, option: "allow" | "deny"): readonly string[] | undefined {
+function findPatterns(args: Arguments, option: "allow" | "deny"): readonly string[] | undefined {
   if (args.find(option) === NO_LIMIT.paths) return [];
   const patterns = findList(args, option);
   if (patterns?.every((pattern) => API_PATTERN.test(pattern)) !== false) return patterns;
@@ -74,13 +75,31 @@ export function findPatterns(args: Arguments, option: "allow" | "deny"): readonl
 }
 
 /** The users of `--test-openids`; undefined without it, empty for `none`. */
-export function findTestOpenids(args: Arguments): readonly string[] | undefined {
+function findTestOpenids(args: Arguments): readonly string[] | undefined {
   if (args.find("test-openids") === NO_LIMIT.paths) return [];
   const openids = findList(args, "test-openids");
   if (openids?.every((openid) => OPENID.test(openid)) !== false) return openids;
   throw usageError(
     "--test-openids: 应为以逗号分隔的openid（o开头，28个字符） (must be openids, comma-separated: o and 27 more characters)",
   );
+}
+
+/** The policy of a new client; undefined for the one that its environment brings. */
+export function findNewPolicy(args: Arguments): NewClient["policy"] {
+  const allow = findPatterns(args, "allow");
+  const deny = findPatterns(args, "deny");
+  const test_openids = findTestOpenids(args);
+  // Without a word of other paths, none but the safe ones can be meant.
+  const preset = findPreset(args) ?? (test_openids && "safe");
+  if (preset)
+    return {
+      preset,
+      ...(allow ? { allow } : {}),
+      ...(deny ? { deny } : {}),
+      ...(test_openids ? { test_openids } : {}),
+    };
+  if (!allow && !deny) return undefined;
+  throw usageError("--allow和--deny须与 --policy 一起使用 (--allow and --deny need --policy)");
 }
 
 /** The CIDR blocks of `--network`, each checked. */

@@ -1,11 +1,7 @@
-import type { Static } from "@sinclair/typebox";
-import type { callersData, settingsData } from "../api/v1-settings.ts";
+import type { AnonymousCallers, Settings } from "../api/v1-settings-schema.ts";
 import { bilingual, type CommandSpec, type Text } from "./arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
-
-type Settings = Static<typeof settingsData>;
-type Callers = Static<typeof callersData>;
 
 /** `accesstoken anonymous …`: whether callers without a key are answered. */
 export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
@@ -17,7 +13,7 @@ export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
     ),
     run: async (at) => {
       const settings = await at.api.get<Settings>("/v1/settings");
-      const callers = await at.api.get<Callers>("/v1/settings/anonymous-callers");
+      const callers = await at.api.get<AnonymousCallers>("/v1/settings/anonymous-callers");
       const state = stateOf(settings);
       await at.show({ ...state, ...callers }, () => `${textFields(state)}${callersText(callers)}`);
     },
@@ -33,7 +29,7 @@ export const ANONYMOUS_COMMANDS: readonly CommandSpec[] = [
     ],
     options: [YES],
     run: async (at) => {
-      const callers = await at.api.get<Callers>("/v1/settings/anonymous-callers");
+      const callers = await at.api.get<AnonymousCallers>("/v1/settings/anonymous-callers");
       at.note(
         bilingual(
           `Called without a key since ${localTime(callers.since)}: ${callers.callers.length === 0 ? "none" : ""}`,
@@ -138,7 +134,7 @@ function stateOf({ anonymous, anonymous_by }: Settings) {
   return { anonymous, anonymous_by };
 }
 
-function callersText({ callers }: Callers): string {
+function callersText({ callers }: AnonymousCallers): string {
   if (callers.length === 0) return "";
   return textTable(callers, {
     CALLER: ({ caller }) => caller,

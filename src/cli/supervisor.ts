@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import { reservePort } from "../http/server.ts";
 import { prepareStore } from "../service.ts";
+import { ownCommand } from "../service/own-process.ts";
 import type { Snapshot } from "../ops/metrics.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 
@@ -142,11 +143,6 @@ class WorkerPool {
   #send(index: number, message: ToWorker): void {
     this.#workers.get(index)?.process.send(message);
   }
-}
-
-/** How this very program is started again: the binary alone, or Bun with the script. */
-function ownCommand(): string[] {
-  return Bun.main.startsWith("/$bunfs/") ? [process.execPath] : [process.execPath, Bun.main];
 }
 
 /** What a worker sends to the supervisor. */

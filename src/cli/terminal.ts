@@ -10,6 +10,8 @@ export interface Terminal {
   readonly clock: Clock;
   /** Whether a person sits at standard input. */
   readonly hasPerson: boolean;
+  /** The terminal that standard output is; undefined where it is none. */
+  readonly screen: Screen | undefined;
   /** Writes to standard output as it is. Resolves when it is written; rejects with an `OutputFailure` when it can't be. */
   print(content: string | Uint8Array): Promise<void>;
   /** Writes a line to standard error. */
@@ -20,6 +22,15 @@ export interface Terminal {
   askSecret(question: string): Promise<string | undefined>;
   /** As `askSecret`, with an echo. */
   ask(question: string): Promise<string | undefined>;
+}
+
+/** A terminal that shows what is written to it. */
+export interface Screen {
+  size(): { readonly columns: number; readonly rows: number };
+  /** Calls `listener` when the size has changed, until what is returned is called. */
+  onResize(listener: () => void): () => void;
+  /** Calls `listener` once the person presses Ctrl+C or q; what is typed is not shown, until what is returned is called. */
+  onQuit(listener: () => void): () => void;
 }
 
 /** Standard output can't be written to, so nothing more of the result can be shown there. */
@@ -47,11 +58,38 @@ export function systemTerminal(): Terminal {
     get hasPerson() {
       return process.stdin.isTTY;
     },
+    get screen() {
+      return process.stdout.isTTY ? screenOf(process.stdout) : undefined;
+    },
     print,
     tell: (line) => void process.stderr.write(`${line}\n`),
     readInput,
     askSecret: (question) => prompt(question, process.stdin, process.stderr, false),
     ask: (question) => prompt(question, process.stdin, process.stderr, true),
+  };
+}
+
+function screenOf(output: WriteStream): Screen {
+  return {
+    size: () => ({ columns: output.columns || 80, rows: output.rows || 24 }),
+    onResize: (listener) => {
+      output.on("resize", listener);
+      return () => output.off("resize", listener);
+    },
+    onQuit: (listener) => {
+      const { stdin } = process;
+      if (!stdin.isTTY) return () => undefined;
+      const receive = (chunk: Buffer) => {
+        if (chunk.includes(BREAK) || chunk.includes("q")) listener();
+      };
+      stdin.setRawMode(true);
+      stdin.on("data", receive);
+      return () => {
+        stdin.off("data", receive);
+        stdin.setRawMode(false);
+        stdin.pause();
+      };
+    },
   };
 }
 

@@ -21,6 +21,10 @@ export const URL_EXPECTED =
 export const ORIGIN_EXPECTED =
   "应为以逗号分隔的源，如 https://www.example.com (must be origins like https://www.example.com, comma-separated)";
 
+/** What `PUBLIC_URL` must be. */
+export const PUBLIC_URL_EXPECTED =
+  "应为源，如 https://wx.example.com，不带路径 (must be an origin like https://wx.example.com, without a path)";
+
 const PORT_PATTERN = "^(\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$";
 const PORT_EXPECTED = "应为0到65535的整数 (must be an integer from 0 to 65535)";
 
@@ -87,6 +91,27 @@ export const VARIABLES = Type.Object({
     "Origins whose pages may call the signature routes from the browser, comma-separated: `https://www.example.com`. The command `accesstoken cors` puts a list in its place without a restart.",
     "允许其网页在浏览器中直接调用签名接口的源，以逗号分隔，如 `https://www.example.com`。`accesstoken cors` 可用另一份列表取而代之，无须重启。",
   ),
+  CALLBACK_NETWORKS: variable(
+    "",
+    "",
+    NETWORKS_EXPECTED,
+    "Where pushes may be delivered beside public addresses over https: CIDR blocks or addresses of your own network, comma-separated, where plain http is allowed too. Link-local and metadata addresses never.",
+    "除公网 https 地址外，推送还可以投递到哪些内网网段或地址，以逗号分隔；这些地址也允许 http。链路本地地址和云元数据地址始终不允许。",
+  ),
+  PUBLIC_URL: variable(
+    "",
+    "",
+    PUBLIC_URL_EXPECTED,
+    "The origin under which WeChat's pushes and users' browsers reach the service: `https://wx.example.com`. It is in every URL that is given to WeChat, and never taken from a request. Under its host name only callbacks, web logins and verification files are answered; an app may have another.",
+    "微信的推送和用户的浏览器访问本服务所用的源，如 `https://wx.example.com`。凡是交给微信的 URL 都以它开头，从不取自请求。以该域名访问时，只应答推送、网页登录和校验文件；应用可以另设。",
+  ),
+  PUBLIC_URL_SERVES: variable(
+    "public",
+    "^(public|all)$",
+    "应为 public 或 all (must be public or all)",
+    "What is answered under that host name: `public`, or `all` where callers of the API come by the same name.",
+    "以该域名访问时应答的内容：`public`（仅上述内容），或 `all`（API 调用方也用同一域名时）。",
+  ),
   METRICS: variable(
     "on",
     "^(on|admin|off)$",
@@ -100,6 +125,13 @@ export const VARIABLES = Type.Object({
     "应为 on、admin 或 off (must be on, admin or off)",
     "Who may see `/swagger` and `/docs/`: `on` (callers with a key or from `TRUSTED_NETWORKS`, also with `ANONYMOUS=off`), `admin` or `off`.",
     "`/swagger` 和 `/docs/` 的可见范围：`on`（有密钥或来自可信网络，`ANONYMOUS=off` 时也是如此）、`admin`（管理员）或 `off`（关闭）。",
+  ),
+  CONSOLE: variable(
+    "on",
+    "^(on|off)$",
+    "应为 on 或 off (must be on or off)",
+    "Whether the web console is served at `/console/`: `on` or `off`. It shows nothing to who has not signed in, and is never under the host of `PUBLIC_URL`.",
+    "是否在 `/console/` 提供网页控制台：`on` 或 `off`。未登录时不显示任何内容；`PUBLIC_URL` 的域名下从不提供。",
   ),
   HOST: variable(
     "127.0.0.1",
@@ -121,6 +153,13 @@ export const VARIABLES = Type.Object({
     "应为 debug、info、warn 或 error (must be debug, info, warn or error)",
     "`debug`, `info`, `warn` or `error`. `debug` adds a line per request; no level logs secrets, tokens or codes.",
     "日志级别：`debug`、`info`、`warn` 或 `error`。`debug` 会记录每个请求；任何级别都不记录 secret、token 和 code。",
+  ),
+  LOG_FORMAT: variable(
+    "auto",
+    "^(auto|json|console)$",
+    "应为 auto、json 或 console (must be auto, json or console)",
+    "How the log is written: `json`; `console`, to be read by people; or `auto`, which is `console` where standard output is a terminal and else `json`. `NO_COLOR` turns colors off.",
+    "日志格式：`json`；`console`，便于人阅读；或 `auto`，标准输出为终端时为 `console`，否则为 `json`。设置 `NO_COLOR` 可关闭颜色。",
   ),
   KEEP_ALIVE_TIMEOUT: variable(
     "75",
@@ -192,6 +231,13 @@ export const VARIABLES = Type.Object({
     "File with the master key that encrypts the database; made at first start. Default: `master.key` beside the database.",
     "加密数据库所用的主密钥文件，首次启动时生成。默认为数据库旁的 `master.key`。",
   ),
+  MASTER_KEY_NEXT_FILE: variable(
+    "",
+    "",
+    "应为文件路径 (must be a path)",
+    "File with the key that is to take the place of the master key, on PostgreSQL. A running service notices within 3 seconds when it appears, and puts it into `MASTER_KEY_FILE` once the database is encrypted under it. Default: `MASTER_KEY_FILE` with `.next` at its end.",
+    "即将取代主密钥的新密钥文件，用于 PostgreSQL。运行中的服务会在 3 秒内发现它出现，并在数据库改用它加密后将其移入 `MASTER_KEY_FILE`。默认为 `MASTER_KEY_FILE` 加后缀 `.next`。",
+  ),
   MASTER_KEY: variable(
     "",
     "",
@@ -205,6 +251,27 @@ export const VARIABLES = Type.Object({
     "应为1到3650的天数 (must be a number of days from 1 to 3650)",
     "Days for which the audit (who used, changed or cleared what, and who was denied) is kept, 1 to 3650.",
     "审计记录（谁获取、变更、清除了什么，谁被拒绝）的保留天数，1 到 3650。",
+  ),
+  BACKUP_DIR: variable(
+    "",
+    "",
+    "应为目录路径 (must be the path of a folder)",
+    "Folder into which the service backs its database up, one process of all; not set: it makes no backups. Made when it is missing. Another disk than the database's.",
+    "服务自动备份数据库的目录，所有进程中只有一个执行；未设置则不备份。目录不存在时自动创建。应与数据库不在同一磁盘。",
+  ),
+  BACKUP_EVERY: variable(
+    "24h",
+    "^(([3-9]\\d|[1-9]\\d{2,3})m|[1-9]\\d{0,2}h|[1-9]\\d?d)$",
+    "应为时长，如 30m、12h、7d，至少30m (must be a duration like 30m, 12h or 7d, 30m at least)",
+    "How often: `30m`, `12h`, `7d`; half an hour at least. A backup that was made by hand counts too.",
+    "备份的间隔：`30m`、`12h`、`7d`，至少半小时。手动备份也计算在内。",
+  ),
+  BACKUP_KEEP: variable(
+    "14",
+    "^[1-9]\\d{0,3}$",
+    "应为1到9999的份数 (must be a number from 1 to 9999)",
+    "How many backups are kept in that folder; the oldest are removed once a new one is whole.",
+    "该目录中保留的份数；新的备份完成后删除最旧的。",
   ),
   WEIXIN_BASE_URL: variable(
     "https://api.weixin.qq.com",
@@ -226,6 +293,20 @@ export const VARIABLES = Type.Object({
     URL_EXPECTED,
     "Where WeCom is, in the same form as `WEIXIN_BASE_URL`.",
     "企业微信接口地址，格式同 `WEIXIN_BASE_URL`。",
+  ),
+  WEIXIN_OPEN_BASE_URL: variable(
+    "https://open.weixin.qq.com",
+    "",
+    URL_EXPECTED,
+    "Where WeChat's pages for web logins are, in the form of `WEIXIN_BASE_URL`.",
+    "微信网页授权页面的地址，格式同 `WEIXIN_BASE_URL`。",
+  ),
+  WECOM_LOGIN_BASE_URL: variable(
+    "https://login.work.weixin.qq.com",
+    "",
+    URL_EXPECTED,
+    "Where WeCom's page for web logins is, in the form of `WEIXIN_BASE_URL`.",
+    "企业微信网页登录页面的地址，格式同 `WEIXIN_BASE_URL`。",
   ),
   UPSTREAM_ALLOW_HTTP: variable(
     "",

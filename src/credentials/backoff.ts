@@ -114,6 +114,9 @@ export function backoffKeysOfApp(slot: SlotName): string[] {
 /** How far in the future an entry of another process may begin without a clock being wrong. */
 export const MAX_SKEW_MS = MINUTE_MS;
 
+/** How long after its end a backoff still says that its credential failed, and how often in a row. */
+export const REMEMBERED_MS = DAY_MS;
+
 /** Whether the backoff is active at `now`. */
 export function isActive(backoff: Backoff, now: number): boolean {
   return isCredible(backoff, now) && now < backoff.until;

@@ -2,6 +2,7 @@ import type { AuditActor } from "../audit/audit-entry.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
 import { credentialEntry, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
+import { isLostIn } from "./credential-cache.ts";
 import type { RefreshParts } from "./fetcher.ts";
 import type { CredentialKind } from "./kinds.ts";
 import type { Admission } from "./pacing.ts";
@@ -39,7 +40,8 @@ export class Clearing {
   ): Promise<void> {
     const names = new Map<string, CredentialName>();
     const known = await this.#parts.store.listOfApp(app.platform, app.appId);
-    for (const name of [...known, ...this.#flying()]) {
+    const doubted = this.#parts.memory.inDoubt().map(({ name }) => name);
+    for (const name of [...known, ...doubted, ...this.#flying()]) {
       const { platform, appId } = name.slot;
       if (platform === app.platform && appId === app.appId && name.kind === kind)
         names.set(credentialKey(name), name);
@@ -49,18 +51,23 @@ export class Clearing {
 
   /** Clears all of `names`, or none when one of them was cleared less than 10 s ago. */
   async clear(names: readonly CredentialName[], { actor, onlyIf }: ClearRequest): Promise<void> {
+    const doubted = new Map(this.#parts.memory.inDoubt().map((known) => [credentialKey(known.name), known]));
     const found = await Promise.all(
       names.map(async (name) => {
         const key = credentialKey(name);
         const record = await this.#parts.store.find(name);
-        const isCurrent = onlyIf ? this.#isRejectable(key, record, onlyIf) : this.#isClearable(key, record);
-        const value = record.credential?.value;
+        // What the store has lost would be stored again.
+        const known = doubted.get(key);
+        const lost = known && isLostIn(record, known) ? known.held.value : undefined;
+        const value = record.credential?.value ?? lost;
+        const isClearable = value !== undefined || this.#mayBeFlying(key, record);
+        const isCurrent = onlyIf ? this.#isRejectable(key, record, onlyIf) : isClearable;
         const entry = credentialEntry("credential.cleared", name, actor, { value });
-        return { name, key, record, isCurrent, entry, generation: record.generation };
+        return { name, key, value, record, isCurrent, entry, generation: record.generation };
       }),
     );
     const hit = found.filter(({ isCurrent }) => isCurrent);
-    const admissions = await this.#admit(hit.filter(({ record }) => record.credential));
+    const admissions = await this.#admit(hit.filter(({ value }) => value));
     let done = hit;
     try {
       const { store, memory, pacing } = this.#parts;
@@ -84,10 +91,10 @@ export class Clearing {
       await giveBack(admissions);
       throw error;
     }
-    for (const { key, record } of done) {
+    for (const { key, value } of done) {
       this.#noteCleared(key);
       // A flight is overtaken by it, also where there was no value yet.
-      if (record.credential || this.#isFlying(key))
+      if (value || this.#isFlying(key))
         this.#parts.events.emit({ type: "credential.cleared", key, address: actor.address });
     }
   }
@@ -98,8 +105,8 @@ export class Clearing {
   }
 
   /** A row without a value may belong to a flight, whose result must not reach callers that come after the clear. */
-  #isClearable(key: string, { credential, generation }: CredentialRecord): boolean {
-    return credential !== undefined || (generation > 0 && !this.#wasJustCleared(key));
+  #mayBeFlying(key: string, { generation }: CredentialRecord): boolean {
+    return generation > 0 && !this.#wasJustCleared(key);
   }
 
   #isFlying(key: string): boolean {

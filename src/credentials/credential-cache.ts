@@ -3,11 +3,15 @@ import type { Changes } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import type { Secret } from "../secret.ts";
 import { type Credential, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
+import { KINDS } from "./kinds.ts";
 import type { SlotName } from "../apps/app.ts";
 import type { CredentialStore } from "./credential-store.ts";
 
 /** How many uses are stored in one transaction. */
 const MAX_USES_AT_ONCE = 500;
+
+/** Of so many tickets the replaced one is kept. */
+const MAX_REPLACED = 10_000;
 
 /** A credential with less left than this is not returned: its life could not be stated in whole seconds. */
 export const MIN_TTL_MS = 1000;
@@ -24,6 +28,8 @@ export class CachedCredential {
   readonly expiresAt: number;
   readonly renewBeforeMs: number | undefined;
   readonly generation: number;
+  /** Names its value and its life in an ETag: alike in all processes, and another one as soon as either changes. */
+  readonly version: string;
   readonly #clock: Clock;
   readonly #endsAtMonotonic: number;
 
@@ -34,6 +40,7 @@ export class CachedCredential {
     this.expiresAt = credential.expiresAt;
     this.renewBeforeMs = credential.renewBeforeMs;
     this.generation = generation;
+    this.version = `${credential.issuedAt}-${credential.expiresAt}`;
     this.#clock = clock;
     const now = clock.now();
     // A credential from the future proves that the wall clock was set back, and then its age is unknown.
@@ -69,11 +76,16 @@ interface Entry extends NamedCredential {
   epoch: number;
   /** Whether it may have changed since. */
   isStale: boolean;
+  /** Whether it was current when the store became another one, which was not asked since what it has in its place. */
+  isInDoubt: boolean;
   /** Epoch milliseconds of the last use. */
   usedAt: number;
   /** The last use that is stored. */
   writtenUsedAt: number;
 }
+
+/** A credential as this process knows it of the store. */
+export type KnownCredential = Readonly<Pick<Entry, "name" | "held" | "epoch" | "isInDoubt">>;
 
 /** An answer of the store that is under way; a change until it is `put` outdates it. Use it with `using`. */
 export interface PendingAnswer extends Disposable {
@@ -95,6 +107,8 @@ export class CredentialCache {
   readonly #changes: Changes;
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
+  /** By key, the ticket before the current one. */
+  readonly #replaced = new Map<string, Secret>();
   /** Per key, the answers of the store that are under way, and the latest change that has become known meanwhile. */
   readonly #pending = new Map<string, { newest: number; readonly answers: Set<Pending> }>();
 
@@ -102,8 +116,8 @@ export class CredentialCache {
     this.#store = store;
     this.#changes = changes;
     this.#clock = clock;
-    changes.subscribe("credentials", (changed) => {
-      if (!changed) this.#doubtAll();
+    changes.subscribe("credentials", (changed, isAnother = false) => {
+      if (!changed) this.#doubtAll(isAnother);
       else for (const [key, epoch] of changed) this.#overtake(key, epoch);
     });
   }
@@ -126,6 +140,14 @@ export class CredentialCache {
     return this.#entries.get(key)?.held;
   }
 
+  /**
+   * The ticket that the current one has replaced, valid or not, to recognize what was signed with it; undefined where this
+   * process has not seen it replaced. It is never handed out, and nowhere stored.
+   */
+  replaced(key: string): Secret | undefined {
+    return this.#replaced.get(key);
+  }
+
   /** Reads what is in the store. */
   async read(
     name: CredentialName,
@@ -144,9 +166,19 @@ export class CredentialCache {
     return this.#begin(name);
   }
 
+  /** What was current here when the store became another one, and was not read since; that of the latest change first. */
+  inDoubt(): readonly KnownCredential[] {
+    const entries = [...this.#entries.values()].filter(({ isInDoubt }) => isInDoubt);
+    return entries.toSorted((a, b) => b.epoch - a.epoch).map((entry) => ({ ...entry }));
+  }
+
   /** Evicts the credentials of those slots. */
   evictSlots(isOne: (slot: SlotName) => boolean): void {
-    for (const [key, { name }] of this.#entries) if (isOne(name.slot)) this.#entries.delete(key);
+    for (const [key, { name }] of this.#entries) {
+      if (!isOne(name.slot)) continue;
+      this.#entries.delete(key);
+      this.#replaced.delete(key);
+    }
   }
 
   /** Notes a use of the credential under `key`, at `now` in epoch milliseconds. */
@@ -201,9 +233,19 @@ export class CredentialCache {
     for (const pending of group.answers) pending.newest = epoch;
   }
 
-  #doubtAll(): void {
-    for (const entry of this.#entries.values()) entry.isStale = true;
-    for (const { answers } of this.#pending.values()) for (const each of answers) each.isDoubtful = true;
+  #doubtAll(isAnother: boolean): void {
+    for (const entry of this.#entries.values()) {
+      entry.isInDoubt ||= isAnother && !entry.isStale;
+      entry.isStale = true;
+    }
+    for (const group of this.#pending.values()) {
+      // Another store numbers its changes anew.
+      if (isAnother) group.newest = 0;
+      for (const each of group.answers) {
+        each.isDoubtful = true;
+        if (isAnother) each.newest = 0;
+      }
+    }
   }
 
   #put(
@@ -219,6 +261,9 @@ export class CredentialCache {
     if (pending.isOvertaken) return undefined;
     this.#overtake(key, epoch);
     const known = this.#entries.get(key);
+    // Another store may answer before it is known that it is another.
+    if (known && (known.isInDoubt || !known.isStale) && isLostIn(record, known)) return known.held;
+    if (known && !credential?.value.equals(known.held.value)) this.#keepReplaced(known);
     if (!credential || isRejected || revoked?.equals(credential.value)) {
       this.#entries.delete(key);
       return undefined;
@@ -227,13 +272,25 @@ export class CredentialCache {
     if (known && isSame(known.held, credential)) {
       known.epoch = epoch;
       known.isStale = isStale;
+      known.isInDoubt = false;
       return known.held;
     }
     const held = new CachedCredential(credential, generation, this.#clock, endsAtMonotonic);
     const usedAt = Math.max(known?.usedAt ?? 0, record.usedAt ?? 0);
     const writtenUsedAt = Math.max(known?.writtenUsedAt ?? 0, record.usedAt ?? 0);
-    this.#entries.set(key, { name, held, epoch, isStale, usedAt, writtenUsedAt });
+    this.#entries.set(key, { name, held, epoch, isStale, isInDoubt: false, usedAt, writtenUsedAt });
     return held;
+  }
+
+  /** An access token is recognized by its digest in the store, and signs nothing. */
+  #keepReplaced({ name, held }: NamedCredential): void {
+    if (KINDS.find(name)?.isPresented) return;
+    const key = credentialKey(name);
+    this.#replaced.delete(key);
+    this.#replaced.set(key, held.value);
+    if (this.#replaced.size <= MAX_REPLACED) return;
+    const [oldest] = this.#replaced.keys();
+    if (oldest !== undefined) this.#replaced.delete(oldest);
   }
 }
 
@@ -255,6 +312,20 @@ class Pending implements PendingAnswer {
   [Symbol.dispose](): void {
     this.#end();
   }
+}
+
+/**
+ * Whether a store with `record` has lost a credential that it once had: its record is from before that, or has an older
+ * credential, which another process had and stored again.
+ */
+export function isLostIn(
+  { generation, credential, revoked, epoch: stored }: CredentialRecord,
+  { held, epoch, isInDoubt }: KnownCredential,
+): boolean {
+  const isBefore = generation < held.generation || (generation === held.generation && stored < epoch);
+  const isOlder = isInDoubt && credential !== undefined && credential.issuedAt < held.issuedAt;
+  const isThere = credential?.value.equals(held.value) || revoked?.equals(held.value);
+  return (isBefore || isOlder) && !isThere && held.isUsable();
 }
 
 function isSame(held: CachedCredential, credential: NonNullable<CredentialRecord["credential"]>): boolean {

@@ -1,4 +1,5 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
+import type { Piece } from "../audit/call-counts.ts";
 import type { Platform } from "../errors.ts";
 import type { Credential, CredentialName, CredentialRecord } from "./credential.ts";
 import type { CredentialKind } from "./kinds.ts";
@@ -31,6 +32,16 @@ export interface SaveOptions {
   readonly renewAt?: number | undefined;
   /** Whether a new value ends the app's rejected tokens at once, in every process; default false. */
   readonly endsRejected?: boolean;
+}
+
+/** A credential that this process has and the store has lost. */
+export interface Lost {
+  readonly name: CredentialName;
+  readonly credential: Credential;
+  /** What the store has in its place. */
+  readonly found: Pick<CredentialRecord, "generation" | "epoch">;
+  /** As in `SaveOptions`. */
+  readonly renewAt: number | undefined;
 }
 
 /** One credential of a clear. */
@@ -107,6 +118,12 @@ export interface CredentialStore {
    */
   accept(name: CredentialName, credential: Credential): Promise<CredentialRecord>;
   /**
+   * Stores again what another store had before this one took its place, as after a failover, with new generations: a
+   * flight that began before can't replace it. Each only while its record is as it was found. Returns the records then,
+   * with the very objects that were given, or with what another process stored meanwhile.
+   */
+  restore(lost: readonly Lost[]): Promise<CredentialRecord[]>;
+  /**
    * Clears all these, or none, and returns the records then. It also ends the rejected tokens of their apps at once, in
    * every process: no access token that was issued until now is recognized from now on once it is rejected.
    */
@@ -152,6 +169,11 @@ export interface CredentialFacts {
   readonly revokedEarly: { readonly at: number; readonly earlyMs: number } | undefined;
 }
 
+/** What a list of apps needs to know of one credential, and of which slot that is. */
+export interface ListedCredential extends Pick<CredentialFacts, "kind" | "life" | "usedAt" | "revokedEarly"> {
+  readonly slot: SlotName;
+}
+
 /** What is known of credentials without their values; nothing is unsealed for it. */
 export interface CredentialFactsStore {
   /**
@@ -159,6 +181,8 @@ export interface CredentialFactsStore {
    * order. One statement, as the next.
    */
   ofSlots(slots: readonly SlotName[]): Promise<CredentialFacts[][]>;
+  /** Of every slot, at most `limit` credentials behind `after`. */
+  page(after: string | undefined, limit: number): Promise<Piece<ListedCredential>>;
   /** For each of the slots, how many rejected tokens of its app are still known at `now` (epoch milliseconds). */
   countRejected(slots: readonly SlotName[], now: number): Promise<number[]>;
 }

@@ -66,7 +66,8 @@ export interface Credential {
  * The stored state of one credential.
  *
  * `generation` is the fencing number: it grows with every lease and every clear and never returns. A save names the
- * generation of its lease, and one that was overtaken changes nothing.
+ * generation of its lease, and one that was overtaken changes nothing. It is the time of day or later, so that it does not
+ * return either where a store has lost the last ones, as after a failover.
  */
 export interface CredentialRecord {
   readonly generation: number;

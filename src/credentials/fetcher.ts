@@ -12,6 +12,7 @@ import {
 } from "./credential.ts";
 import { KINDS, renewalAt } from "./kinds.ts";
 import type { Pacing } from "./pacing.ts";
+import type { RefreshLog } from "./refresh-log.ts";
 import type { CredentialSource, TokenProbe } from "./source.ts";
 
 /** What a refresh, and each part of one, works with. */
@@ -25,6 +26,8 @@ export interface RefreshParts {
   readonly events: EventBus;
   /** Writes the audit entries of manual refreshes and of replacements; without it there are none. */
   readonly record?: RecordEntry;
+  /** Notes how each attempt ends; without it nobody does. */
+  readonly log?: Pick<RefreshLog, "noted">;
   /** This process's name as a holder of leases; unique among all processes. */
   readonly holder: string;
   /** Overrides the 8 s that one refresh may take. */

@@ -9,14 +9,16 @@ import {
   credentialEntry,
   credentialKey,
   type CredentialName,
+  type CredentialRecord,
   type CredentialRef,
 } from "./credential.ts";
 import { type CachedCredential, MIN_TTL_MS } from "./credential-cache.ts";
 import { unavailable } from "./backoff.ts";
 import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
 import { Refresh, type RefreshGoal, type ReplaceOptions } from "./refresh.ts";
+import type { Refusal } from "./pacing.ts";
 import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
-import { SingleFlight } from "./single-flight.ts";
+import { SharedRead, SingleFlight } from "./single-flight.ts";
 
 const REPLACE_RETRY_MS = 10_000;
 /** How long to wait after a renewal that failed, when nothing else says how long. */
@@ -61,6 +63,9 @@ export class CredentialManager {
   readonly #refresh: Refresh;
   readonly #clearing: Clearing;
   readonly #flights = new SingleFlight<CachedCredential>();
+  /** Of ten thousand who find nothing in memory, two ask the store. */
+  readonly #looks = new SharedRead<CachedCredential | undefined>();
+  readonly #checks = new SharedRead<Refusal | undefined>();
   readonly #flying = new Map<string, Flight>();
   /** Per key, when a caller may begin a renewal ahead of time again (monotonic). What has passed is dropped. */
   readonly #renewAgainAt = new Map<string, number>();
@@ -129,7 +134,9 @@ export class CredentialManager {
       const { pacing } = this.#parts;
       await pacing.admit("fetch", ref);
       if (valid && (await pacing.isNearQuota(ref))) return RENEWAL_FAILED_MS;
-      const goal: RefreshGoal = valid ? { kind: "renew", expiresAt: valid.expiresAt } : { kind: "obtain" };
+      const goal: RefreshGoal = valid
+        ? { kind: "renew", expiresAt: valid.expiresAt }
+        : { kind: "obtain", isAhead: true };
       const renewed = await this.#fly(ref, key, goal);
       if (!valid?.value.equals(renewed.value)) this.#renewAgainAt.delete(key);
       return undefined;
@@ -153,12 +160,15 @@ export class CredentialManager {
     life: { readonly issuedAt: number; readonly expiresAt: number },
   ): Promise<CachedCredential | undefined> {
     if (this.#kinds.get(name).obtainedBy !== "pushed") throw notPushed();
-    const { store, memory, clock, events } = this.#parts;
+    const { store, memory, clock, events, log } = this.#parts;
     const key = credentialKey(name);
     // The sender's clock may be ahead of ours; an issue time in the future would mean that our clock was set back.
     const credential = { value, issuedAt: Math.min(life.issuedAt, clock.now()), expiresAt: life.expiresAt };
     using pending = memory.begin(name);
-    const record = await store.accept(name, credential);
+    const accept = () => store.accept(name, credential);
+    const generationOf = (stored: CredentialRecord) =>
+      stored.credential === credential ? stored.generation : undefined;
+    const record = await (log ? log.noted(name, "pushed", accept, generationOf) : accept());
     const held = pending.put(record);
     if (record.credential === credential) {
       const { generation } = record;
@@ -283,7 +293,7 @@ export class CredentialManager {
   async #look(ref: CredentialRef, key: string): Promise<CachedCredential | undefined> {
     const { memory } = this.#parts;
     try {
-      return (await memory.read(ref)).held;
+      return await this.#looks.run(key, async () => (await memory.read(ref)).held);
     } catch (error) {
       const known = memory.lastKnown(key);
       if (known?.isUsable()) return known;
@@ -315,7 +325,7 @@ export class CredentialManager {
   async #obtain(ref: CredentialRef, key: string, notes: GetOptions["notes"]): Promise<CachedCredential> {
     this.#refusePushed(ref);
     if (!this.#isAwaited(key)) {
-      const refusal = await this.#parts.pacing.check(ref);
+      const refusal = await this.#checks.run(key, () => this.#parts.pacing.check(ref));
       // The upstream was down a moment ago. One probe finds out whether it still is; no caller waits for it.
       if (refusal?.mayProbe && !this.#flying.has(key))
         this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
@@ -397,15 +407,16 @@ export class CredentialManager {
     isAwaited: boolean,
     work: () => Promise<CachedCredential>,
   ): Promise<CachedCredential> {
-    const { events } = this.#parts;
+    const { events, clock } = this.#parts;
     return this.#flights.run(key, async () => {
       this.#flying.set(key, { name, isAwaited });
+      const startedAt = clock.monotonic();
       events.emit({ type: "refresh.started", key });
       try {
         return await work();
       } finally {
         this.#flying.delete(key);
-        events.emit({ type: "refresh.finished", key });
+        events.emit({ type: "refresh.finished", key, durationMs: clock.monotonic() - startedAt });
       }
     });
   }

@@ -1,5 +1,6 @@
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Backoff } from "./backoff.ts";
+import type { Piece } from "../audit/call-counts.ts";
 
 /** A budget: at most `most` uses that began after `from` (epoch milliseconds) under `key`. */
 export interface Budget {
@@ -39,12 +40,19 @@ export type UseAnswer =
 /** How long a use may stay pending, in milliseconds; after that its process is presumed to have crashed. */
 export const MAX_PENDING_MS = 10_000;
 
-/** Stores backoffs and uses of budgets for all processes. Prunes what has expired. */
+/**
+ * Stores backoffs and uses of budgets for all processes. Prunes what has expired.
+ *
+ * Raises `backoffs` when a backoff is written or removed, unless it is of a secret that we don't hold. One that passes
+ * by itself raises nothing.
+ */
 export interface PacingStore {
   /** The backoffs under `keys`, also those that expired within a day: they say how many failures came in a row. */
   find(keys: readonly string[]): Promise<Backoff[]>;
   /** The circuits and quotas that end after `now`, epoch milliseconds. */
   listRefusals(now: number): Promise<Backoff[]>;
+  /** At most `limit` of all backoffs, as `find` gives them, with keys behind `after`. */
+  page(after: string | undefined, limit: number): Promise<Piece<Backoff>>;
   /** Writes a backoff, replacing the one under its key. */
   put(backoff: Backoff): Promise<void>;
   /** Removes exactly these backoffs: one that another process wrote under the same key meanwhile stays. */
@@ -59,4 +67,6 @@ export interface PacingStore {
   giveBack(uses: readonly string[]): Promise<void>;
   /** How often each of the budgets `keys` was used after `from`, epoch milliseconds both. One statement. */
   countUses(keys: readonly string[], from: number, now: number): Promise<number[]>;
+  /** The same of each budget whose key begins with `prefix`, which ends in a colon, and that was used. */
+  countUsesUnder(prefix: string, from: number, now: number): Promise<ReadonlyMap<string, number>>;
 }

@@ -402,6 +402,16 @@ export class Pacing {
     return this.#parts.store.countUses(keys, now - windowAgeMs("day", now), now);
   }
 
+  /** The WeChat apps with that many forced refreshes, or more, since the last midnight in Beijing. */
+  async forcedOften(least: number): Promise<{ readonly appId: string; readonly count: number }[]> {
+    const now = this.#now();
+    const scope = budgetKey("force", "weixin:");
+    const found = await this.#parts.store.countUsesUnder(scope, now - windowAgeMs("day", now), now);
+    return [...found].flatMap(([key, count]) =>
+      count >= least ? [{ appId: key.slice(scope.length), count }] : [],
+    );
+  }
+
   #now(): number {
     return this.#parts.clock.now();
   }

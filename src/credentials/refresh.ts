@@ -14,6 +14,7 @@ import {
 } from "./fetcher.ts";
 import { KINDS } from "./kinds.ts";
 import { BUDGET_MESSAGE, FORCED_INTERVAL_MS } from "./pacing.ts";
+import type { RefreshTrigger } from "./refresh-log.ts";
 
 const DEADLINE_MS = 8000;
 /** The life of a lease: longer than a refresh may take, so that only a holder that crashed or hangs loses it. */
@@ -23,6 +24,7 @@ const LEASE_POLL_MS = 20;
 const MAX_LEASE_POLL_MS = 200;
 /** How often a flight fetches when a clear overtakes its result. Clears are 10 s apart, so once more is enough. */
 const MAX_FETCHES = 2;
+const TRIGGERS = { renew: "ahead", replace: "replaced", refresh: "forced" } as const;
 
 /** Who says that a credential was rejected. */
 export interface ReplaceOptions {
@@ -34,8 +36,8 @@ export interface ReplaceOptions {
 
 /** What a refresh is for, and so when another flight's result will do. */
 export type RefreshGoal =
-  /** Any valid one. */
-  | { readonly kind: "obtain" }
+  /** Any valid one; `isAhead` where no caller waits for it. */
+  | { readonly kind: "obtain"; readonly isAhead?: boolean }
   /** One that is valid for longer than the one that expires at `expiresAt` (epoch milliseconds). */
   | { readonly kind: "renew"; readonly expiresAt: number }
   /** One that is not `rejected`. */
@@ -99,6 +101,13 @@ export class Refresh {
     const isRecovering = seen.some(({ reason }) => reason === "exponential");
     const endsAt = clock.monotonic() + deadlineMs;
     let fetches = 0;
+    let waitingSince: number | undefined;
+    const stopWaiting = () => {
+      if (waitingSince === undefined) return;
+      const waitedMs = clock.monotonic() - waitingSince;
+      events.emit({ type: "credential.lease_wait_ended", key: credentialKey(ref), waitedMs });
+      waitingSince = undefined;
+    };
     for (let round = 1; ; round++) {
       const askedAt = clock.monotonic();
       using pending = memory.begin(ref);
@@ -106,7 +115,9 @@ export class Refresh {
       const { isGranted, record } = await store.lease(ref, { holder, now: clock.now(), lifeMs: LEASE_MS });
       lease.mayBeHeld = isGranted;
       const current = pending.put(record);
-      if (current?.isUsable() && meets(goal, current)) return current;
+      const met = current?.isUsable() && meets(goal, current) ? current : undefined;
+      if (met || isGranted || askedAt >= endsAt) stopWaiting();
+      if (met) return met;
       if (isGranted) {
         await pacing.confirm(ref);
         // Looked at last: the store may have been busy for long, and the lease ends all the same.
@@ -122,16 +133,31 @@ export class Refresh {
             goal.kind === "refresh" && ref.kind === "access_token" && (goal.force || isClassicToken(ref)),
           signal: AbortSignal.timeout(leftMs),
         };
-        const held = await this.#fetchUnder(scope, goal, current);
+        const held = await this.#noted(scope, goal, () => this.#fetchUnder(scope, goal, current));
         if (held) return held;
         if (++fetches === MAX_FETCHES) throw overtaken();
       } else {
-        if (round === 1) events.emit({ type: "credential.lease_waited", key: credentialKey(ref) });
         if (askedAt >= endsAt) throw busy();
+        if (waitingSince === undefined) {
+          waitingSince = askedAt;
+          events.emit({ type: "credential.lease_waited", key: credentialKey(ref) });
+        }
         const pollMs = Math.min(LEASE_POLL_MS * round, MAX_LEASE_POLL_MS);
         await clock.sleep(pollMs * (0.5 + Math.random()));
       }
     }
+  }
+
+  #noted(
+    { ref, record }: LeaseScope,
+    goal: RefreshGoal,
+    attempt: () => Promise<CachedCredential | undefined>,
+  ): Promise<CachedCredential | undefined> {
+    const { log } = this.#parts;
+    if (!log) return attempt();
+    return log.noted(ref, triggerOf(goal), attempt, (held) =>
+      held?.generation === record.generation ? held.generation : undefined,
+    );
   }
 
   /** What the holder of the lease does; undefined when the result was overtaken or has expired. */
@@ -154,6 +180,11 @@ export class Refresh {
     if (revoked?.equals(fetched.credential.value)) return this.#replacement.escalate(scope, revoked);
     return this.#fetcher.save(scope, fetched);
   }
+}
+
+function triggerOf(goal: RefreshGoal): RefreshTrigger {
+  if (goal.kind === "obtain") return goal.isAhead ? "ahead" : "on_demand";
+  return TRIGGERS[goal.kind];
 }
 
 function rejectedBy(goal: RefreshGoal, record: CredentialRecord): Secret | undefined {

@@ -31,3 +31,23 @@ export class SingleFlight<T> {
     await Promise.allSettled(this.#flights.values());
   }
 }
+
+/** Lets concurrent callers share one read of what may change: each gets one that began after it asked. */
+export class SharedRead<T> {
+  readonly #running = new SingleFlight<T>();
+  /** Per key, the read that begins when the one that runs has ended. */
+  readonly #next = new Map<string, Promise<T>>();
+
+  /** What `read` gives, or another's under `key` that has not begun yet. All who share it get the same value or error. */
+  run(key: string, read: () => Promise<T>): Promise<T> {
+    if (!this.#running.has(key)) return this.#running.run(key, read);
+    const waiting = this.#next.get(key);
+    if (waiting) return waiting;
+    const next = this.#running.landed(key).then(() => {
+      this.#next.delete(key);
+      return this.run(key, read);
+    });
+    this.#next.set(key, next);
+    return next;
+  }
+}

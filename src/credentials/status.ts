@@ -1,4 +1,4 @@
-import type { Slot } from "../apps/app.ts";
+import type { Management, Slot, SlotName } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
@@ -6,7 +6,7 @@ import type { CredentialFacts, CredentialFactsStore } from "./credential-store.t
 import { credentialKey } from "./credential.ts";
 import { type CredentialKind, DAILY_LIMITS, KINDS, KINDS_OF, renewBeforeMs } from "./kinds.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
-import { type Backoff, backoffError, backoffKeys, isActive, isRefusal } from "./backoff.ts";
+import { type Backoff, backoffError, backoffKeys, isActive, isRefusal, REMEMBERED_MS } from "./backoff.ts";
 import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
 import { LEASE_MS } from "./refresh.ts";
 
@@ -26,10 +26,28 @@ export const CREDENTIAL_STATES = [
 ] as const;
 type CredentialState = (typeof CREDENTIAL_STATES)[number];
 
+/**
+ * The states of an app, the worst first: that of the credential which is worst off. One that is being obtained counts as
+ * what it is meanwhile; an app has `none` only where it has none at all.
+ */
+export const APP_STATES = ["blocked", "failing", "expiring", "fresh", "none", "disabled"] as const;
+export type AppState = (typeof APP_STATES)[number];
+
+/** The state of an app that nothing is obtained for; undefined for any other. Only a new secret helps a damaged one. */
+export function closedState(managed: Management | undefined): AppState | undefined {
+  if (managed?.isDisabled) return "disabled";
+  return managed?.isDamaged ? "blocked" : undefined;
+}
+
+/** How long a credential that was revoked early counts as a sign that another program fetches tokens. */
+export const FOREIGN_MS = 86_400_000;
+
 /** The status of one credential, never its value. Instants are epoch milliseconds. */
 export interface CredentialStatus {
   readonly kind: CredentialKind;
   readonly state: CredentialState;
+  /** The same whether or not it is being obtained now. */
+  readonly lastingState: Exclude<CredentialState, "refreshing">;
   /** 0 when there never was one. */
   readonly generation: number;
   /** Undefined when none is valid. */
@@ -55,6 +73,10 @@ export interface CredentialStatus {
 export interface AppStatus {
   readonly slot: Slot;
   readonly credentials: readonly CredentialStatus[];
+  /** The one that is worst off; of several the first. */
+  readonly worst: CredentialStatus | undefined;
+  /** The last that was revoked early, in the last 24 hours: another program fetches tokens for this app. */
+  readonly foreignRefresh: CredentialStatus["revokedEarly"];
   /** Since midnight in Beijing, for the AppID or CorpID; `limit` where the platform names one. */
   readonly calls: readonly { readonly endpoint: string; readonly calls: number; readonly limit?: number }[];
   /** How many tokens that WeChat rejected before they expired are still healed for their holders. */
@@ -91,18 +113,17 @@ export class CredentialStates {
 
   /** The status of each app, by its slot. The number of statements does not depend on how many there are. */
   async ofApps(slots: readonly Slot[]): Promise<AppStatus[]> {
-    const { facts, pacing, calls, clock } = this.#parts;
     if (slots.length === 0) return [];
-    const [known, backoffs, today, rejected, forced] = [
-      await facts.ofSlots(slots),
-      await pacing.backoffsOf(slots),
+    const { facts, pacing, calls, clock } = this.#parts;
+    const [credentials, today, rejected, forced] = [
+      await this.ofCredentials(slots),
       await calls.ofToday(slots),
       await facts.countRejected(slots, clock.now()),
       await pacing.forcedToday(slots.map(({ appId }) => appId)),
     ];
     return slots.map((slot, n) =>
-      this.#appStatus(slot, backoffs, {
-        known: known[n] ?? [],
+      this.#appStatus(slot, {
+        credentials: credentials[n] ?? [],
         today: today[n] ?? new Map<string, number>(),
         rejectedTokens: rejected[n] ?? 0,
         forced: forced[n] ?? 0,
@@ -110,30 +131,43 @@ export class CredentialStates {
     );
   }
 
+  /** The status of each slot's credentials alone, by two statements. */
+  async ofCredentials(slots: readonly Slot[]): Promise<CredentialStatus[][]> {
+    const { facts, pacing } = this.#parts;
+    if (slots.length === 0) return [];
+    const [known, backoffs] = [await facts.ofSlots(slots), await pacing.backoffsOf(slots)];
+    return slots.map((slot, n) =>
+      KINDS_OF[slot.platform].map((kind) =>
+        this.#status(
+          slot,
+          kind,
+          known[n]?.find((each) => each.kind === kind),
+          backoffs,
+        ),
+      ),
+    );
+  }
+
   #appStatus(
     slot: Slot,
-    backoffs: readonly Backoff[],
     read: {
-      readonly known: readonly CredentialFacts[];
+      readonly credentials: readonly CredentialStatus[];
       readonly today: Map<string, number>;
       readonly rejectedTokens: number;
       readonly forced: number;
     },
   ): AppStatus {
-    const { known, today, rejectedTokens, forced } = read;
-    const kinds = KINDS_OF[slot.platform];
-    const rows = kinds.map((kind) => KINDS.get({ slot, kind }));
+    const { credentials, today, rejectedTokens, forced } = read;
+    const rows = KINDS_OF[slot.platform].map((kind) => KINDS.get({ slot, kind }));
     for (const { daily } of rows) if (daily) today.set(daily.endpoint, today.get(daily.endpoint) ?? 0);
+    const since = this.#parts.clock.now() - FOREIGN_MS;
     return {
       slot,
-      credentials: kinds.map((kind) =>
-        this.#status(
-          slot,
-          kind,
-          known.find((each) => each.kind === kind),
-          backoffs,
-        ),
-      ),
+      credentials,
+      worst: credentials.toSorted((a, b) => rankOf(a.lastingState) - rankOf(b.lastingState))[0],
+      foreignRefresh: credentials
+        .flatMap(({ revokedEarly }) => (revokedEarly && revokedEarly.at > since ? [revokedEarly] : []))
+        .toSorted((a, b) => b.at - a.at)[0],
       calls: [...today].map(([endpoint, calls]) => {
         const limit = DAILY_LIMITS.get(endpoint);
         return { endpoint, calls, ...(limit === undefined ? {} : { limit }) };
@@ -160,13 +194,15 @@ export class CredentialStates {
     const lease = facts?.leaseExpiresAt ?? 0;
     // A lease that ends later than any could was written under a clock that has been set back since.
     const isRefreshing = lease > now && lease <= now + LEASE_MS;
-    const leftMs = life && leftAtRenewalMs(slot, kind, facts, life);
+    const leftMs = life && leftWhenExpiringMs(slot, kind, { ...life, ...facts?.life });
     const usedAt = Math.max(memory.usedAt(key), facts?.usedAt ?? 0) || undefined;
     const isRenewed = life && usedAt !== undefined && now - usedAt <= this.#parts.idleAfterMs;
     const renewalAt = isRenewed && facts?.renewAt !== undefined ? Math.max(now, facts.renewAt) : undefined;
+    const lastingState = stateOf({ backoff, life, leftMs, now });
     return {
       kind,
-      state: stateOf({ backoff, isRefreshing, life, leftMs, now }),
+      state: isRefreshing && lastingState !== "blocked" ? "refreshing" : lastingState,
+      lastingState,
       generation: facts?.generation ?? 0,
       life,
       usedAt,
@@ -200,43 +236,73 @@ export class CredentialStates {
  * One that has ended concerns only the credential that failed; of a slot or corp that is its token.
  */
 function backoffThatConcerns(
-  slot: Slot,
+  slot: SlotName,
   kind: CredentialKind,
   backoffs: readonly Backoff[],
   now: number,
 ): Backoff | undefined {
-  const keys: readonly string[] = backoffKeys({ slot, kind });
-  const own = new Set(kind === "access_token" ? keys : [credentialKey({ slot, kind })]);
-  const concerning = backoffs.filter(
-    (backoff) => keys.includes(backoff.key) && (own.has(backoff.key) || isActive(backoff, now)),
-  );
-  return concerning.toSorted((a, b) => b.until - a.until)[0];
+  const own = ownKeys(slot, kind);
+  return backoffsOf(slot, kind, backoffs)
+    .filter((backoff) => isActive(backoff, now) || (own.has(backoff.key) && isRemembered(backoff, now)))
+    .toSorted((a, b) => b.until - a.until)[0];
 }
 
-/** How much life is left when the credential is renewed at the earliest. */
-function leftAtRenewalMs(
-  slot: Slot,
+function isRemembered({ until }: Backoff, now: number): boolean {
+  return now < until + REMEMBERED_MS;
+}
+
+function backoffsOf(slot: SlotName, kind: CredentialKind, backoffs: readonly Backoff[]): Backoff[] {
+  const keys: readonly string[] = backoffKeys({ slot, kind });
+  return backoffs.filter(({ key }) => keys.includes(key));
+}
+
+/** The keys of the backoffs that still say something when they have ended. */
+function ownKeys(slot: SlotName, kind: CredentialKind): ReadonlySet<string> {
+  return new Set(kind === "access_token" ? backoffKeys({ slot, kind }) : [credentialKey({ slot, kind })]);
+}
+
+/** Until when a credential is blocked, and until when it is failing after that, as far as `backoffs` say; 0 for never. */
+export function troubleOf(
+  slot: SlotName,
   kind: CredentialKind,
-  facts: CredentialFacts | undefined,
-  { issuedAt, expiresAt }: NonNullable<CredentialStatus["life"]>,
+  backoffs: readonly Backoff[],
+  now: number,
+): { readonly blockedUntil: number; readonly failingUntil: number } {
+  const backoff = backoffThatConcerns(slot, kind, backoffs, now);
+  if (!backoff) return { blockedUntil: 0, failingUntil: 0 };
+  const own = ownKeys(slot, kind);
+  const lasting = backoffsOf(slot, kind, backoffs).filter(({ key }) => own.has(key));
+  return {
+    blockedUntil: isRefusal(backoff) ? backoff.until : 0,
+    failingUntil: Math.max(backoff.until, ...lasting.map(({ until }) => until + REMEMBERED_MS)),
+  };
+}
+
+/** How much life is left from when on a credential counts as expiring: when it is renewed, and in any case at the end. */
+export function leftWhenExpiringMs(
+  slot: SlotName,
+  kind: CredentialKind,
+  life: NonNullable<CredentialFacts["life"]>,
 ): number {
-  const life = { lifeMs: expiresAt - issuedAt, renewBeforeMs: facts?.life?.renewBeforeMs };
-  return renewBeforeMs(KINDS.get({ slot, kind }), life, 0);
+  const lifeMs = life.expiresAt - life.issuedAt;
+  const leftMs = renewBeforeMs(KINDS.get({ slot, kind }), { lifeMs, renewBeforeMs: life.renewBeforeMs }, 0);
+  return Math.max(leftMs, LAST_LEFT_MS * Math.min(1, lifeMs / FULL_LIFE_MS));
+}
+
+function rankOf(state: AppState): number {
+  return APP_STATES.indexOf(state);
 }
 
 function stateOf(of: {
   readonly backoff: Backoff | undefined;
-  readonly isRefreshing: boolean;
   readonly life: CredentialStatus["life"];
-  /** How much life is left when it is renewed. */
+  /** How much life is left when it counts as expiring. */
   readonly leftMs: number | undefined;
   readonly now: number;
-}): CredentialState {
+}): CredentialStatus["lastingState"] {
   const { backoff, life } = of;
   if (backoff && isRefusal(backoff) && isActive(backoff, of.now)) return "blocked";
-  if (of.isRefreshing) return "refreshing";
   if (backoff) return "failing";
   if (!life) return "none";
-  const scale = Math.min(1, (life.expiresAt - life.issuedAt) / FULL_LIFE_MS);
-  return life.remainingMs <= Math.max(of.leftMs ?? 0, LAST_LEFT_MS * scale) ? "expiring" : "fresh";
+  return life.remainingMs <= (of.leftMs ?? 0) ? "expiring" : "fresh";
 }

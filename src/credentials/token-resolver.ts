@@ -184,13 +184,14 @@ export class TokenResolver {
   }
 
   /**
-   * The app of that public name, for a client that came with its key. Throws as `Access.slotOfApp`, and 41001 in the
+   * The app of that public name, for a client that came with its key, or an administrator at this machine. Throws as `Access.slotOfApp`, and 41001 in the
    * words of `platform` without a key.
    *
    * A key is needed even where anonymous callers are answered: a foreign web page could make a call without one.
    */
   byKey(caller: Caller, app: string, platform: Platform): TokenContext {
-    if (caller.principal.kind !== "client")
+    const { kind } = caller.principal;
+    if (kind !== "client" && kind !== "local")
       throw denied(caller.principal, refusalOf(platform, 41001, KEY_MISSING));
     const { slot, principal } = this.#access.slotOfApp(caller, "api:call", app);
     return { name: slot, slot, token: undefined, principal };

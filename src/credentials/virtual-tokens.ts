@@ -168,8 +168,11 @@ function isSame(given: string, wanted: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-/** A credential as a caller is given it. */
-export type DeliveredToken = Pick<CachedCredential, "value" | "issuedAt" | "expiresAt" | "remainingMs">;
+/** A credential as a caller is given it. The version of a virtual token is that of the real one. */
+export type DeliveredToken = Pick<
+  CachedCredential,
+  "value" | "version" | "issuedAt" | "expiresAt" | "remainingMs"
+>;
 
 /** What `TokenDelivery` works with. */
 export interface TokenDeliveryParts {
@@ -198,7 +201,8 @@ export class TokenDelivery {
     const key = credentialKey(ref);
     if (!isVirtual) return this.#parts.credentials.peek(key, minTtlMs);
     const issue = this.#virtualFor(permit, ref);
-    return this.#parts.credentials.peek(key) && issue?.();
+    const held = this.#parts.credentials.peek(key);
+    return held && issue?.(held);
   }
 
   /** As `CredentialManager.get`. Throws `forbidden` when no virtual token can be issued to the caller. */
@@ -208,8 +212,7 @@ export class TokenDelivery {
     if (!issue) return onBehalf(permit, credentials.get(ref, options));
     // A virtual token always has its whole life: the gateway renews the real one.
     const { notes } = options;
-    await onBehalf(permit, credentials.get(ref, notes ? { notes } : {}));
-    return issue();
+    return issue(await onBehalf(permit, credentials.get(ref, notes ? { notes } : {})));
   }
 
   /** As `CredentialManager.refresh`; see `get`. */
@@ -220,7 +223,7 @@ export class TokenDelivery {
   ): Promise<DeliveredToken> {
     const issue = this.#virtualFor(permit, ref);
     const held = await onBehalf(permit, this.#parts.credentials.refresh(ref, order));
-    return issue?.() ?? held;
+    return issue?.(held) ?? held;
   }
 
   /** As `CredentialManager.replace`; see `get`. A virtual token is never the current value, so it replaces nothing. */
@@ -233,14 +236,25 @@ export class TokenDelivery {
     const issue = this.#virtualFor(permit, ref);
     const replacing = this.#parts.credentials.replace(ref, rejected, actor, { endpoint: "v1" });
     const held = await onBehalf(permit, replacing);
-    return issue?.() ?? held;
+    return issue?.(held) ?? held;
   }
 
-  /** What issues the caller's own token; undefined for a caller that gets the real credential. */
-  #virtualFor({ principal }: Permit, { slot, kind }: CredentialRef): (() => DeliveredToken) | undefined {
+  /** What issues the caller's own token in the place of a real one; undefined for a caller that gets the real credential. */
+  #virtualFor(
+    { principal }: Permit,
+    { slot, kind }: CredentialRef,
+  ): ((held: Pick<CachedCredential, "version">) => DeliveredToken) | undefined {
     if (kind !== "access_token" || principal.kind !== "client") return undefined;
     const { owner, key } = principal;
     if (owner.client.delivery !== "virtual") return undefined;
+    if (key.prefix === "")
+      throw denied(
+        principal,
+        forbidden(
+          "虚拟token属于签发时的API密钥，请改用API密钥登录控制台",
+          "a virtual token belongs to an API key: sign in to the console by a key",
+        ),
+      );
     if (!slot.configured)
       throw denied(
         principal,
@@ -251,12 +265,13 @@ export class TokenDelivery {
       );
     const { name: client, createdAt: clientCreatedAt } = owner.client;
     const { virtualTokens, clock } = this.#parts;
-    return () => {
+    return ({ version }) => {
       const issuedAt = clock.now();
       const app = appName(slot);
       const claims = { client, clientCreatedAt, keyPrefix: key.prefix, app, issuedAt };
       return {
         value: virtualTokens.issue(claims),
+        version,
         issuedAt,
         expiresAt: issuedAt + VIRTUAL_LIFE_MS,
         remainingMs: () => VIRTUAL_LIFE_MS,

@@ -10,10 +10,10 @@ import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type ErrorCode, ServiceError, unknownToken } from "../errors.ts";
-import type { EventBus, RequestResult, ServiceEvent } from "../events.ts";
+import { type EventBus, reportCall, type RequestResult, type ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
-import { assertAllowed, assertCanonical } from "./blocked-paths.ts";
+import { assertAllowed, assertCanonical, type PlainCall } from "./blocked-paths.ts";
 import { type CallBody, heldBytes, isStreamed, prepareBody } from "./call-body.ts";
 import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream } from "./forwarder.ts";
 
@@ -46,10 +46,11 @@ interface Call {
   healing: Called["healing"];
 }
 
-/** The platform's answer for the caller, and how the token was obtained. */
+/** The platform's answer for the caller, how the token was obtained, and whether another took its place. */
 export interface GatewayAnswer {
   readonly response: Response;
   readonly result: RequestResult;
+  readonly healing: Called["healing"];
 }
 
 /** The platform's last answer, and the token that was sent. */
@@ -78,14 +79,9 @@ export class Gateway {
    *   and `Forwarder.forward` throw.
    */
   async call(request: CallRequest, context: TokenContext): Promise<GatewayAnswer> {
-    const { access, concurrency, clock } = this.#parts;
-    const { caller, path, query, signal } = request;
-    const { principal } = context;
-    const { platform } = context.name;
-    this.#checkApp(context);
-    assertCanonical(platform, request);
-    assertAllowedTo(context, path, query);
-    access.checkPath(principal, platform, path);
+    const { concurrency, clock } = this.#parts;
+    const { caller, path, signal } = request;
+    this.check(request, context);
     const body = { heldBytes: heldBytes(request), isUpload: isStreamed(request) };
     const leave = await concurrency.enter(caller, { signal, ...body });
     const startedAt = clock.monotonic();
@@ -95,12 +91,21 @@ export class Gateway {
       const { last, token: real } = await this.#exchange(call);
       const response = toResponse(last, { real, given: context.token, onEnd: leave });
       this.#report(call, outcomeOf(last));
-      return { response, result: call.notes.result ?? "done" };
+      return { response, result: call.notes.result ?? "done", healing: call.healing };
     } catch (error) {
       leave();
       this.#report(call, codeOf(error));
       throw error;
     }
+  }
+
+  /** Refuses a call that its caller may not make, whatever is in its body: throws as `call`. Nothing is sent or counted. */
+  check({ method, path, query }: PlainCall, context: TokenContext): void {
+    const { principal, name } = context;
+    this.#checkApp(context);
+    assertCanonical(name.platform, { method, path, query });
+    assertAllowedTo(context, path, query);
+    this.#parts.access.checkPath(principal, name.platform, path);
   }
 
   /** Checks the grant, and that the app is enabled, also for a token of a secret that we don't hold. */
@@ -172,7 +177,7 @@ export class Gateway {
       calls.count(platform, appId, family);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const about = { platform, appId, endpoint: family, durationMs, outcome };
-      events.emit({ type: "gateway.sent", ...about, ...(errcode ? { errcode } : {}) });
+      reportCall(events, "gateway.sent", { ...about, ...(errcode ? { errcode } : {}) });
     };
     try {
       const up = { platform, appId, method, path, query, headers: headersUp(headers), body, signal };

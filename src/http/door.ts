@@ -1,10 +1,12 @@
 import type { Access } from "../access/access.ts";
 import { LazyOrigin, type Origin, type OriginPolicy } from "../access/origin.ts";
-import { ANONYMOUS, LOCAL } from "../access/principal.ts";
+import { ANONYMOUS, isClient, LOCAL } from "../access/principal.ts";
 import { callerNetwork, memoize } from "../access/networks.ts";
 import { envelopeResponse, newTraceId } from "../api/answer.ts";
+import { type ConsoleCookies, isByPerson } from "../api/console-cookie.ts";
 import type { Cors } from "../api/cors.ts";
-import { attachCall, Call, type Face, type RequestSocket } from "../api/face.ts";
+import { attachCall, Call, type Face, failed, type RequestSocket } from "../api/face.ts";
+import type { PublicSide } from "../apps/public-side.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import type { Clock } from "../clock.ts";
 import { failureEnvelope } from "../envelope.ts";
@@ -18,9 +20,14 @@ export interface DoorOptions {
   readonly access: Access;
   readonly origins: OriginPolicy;
   readonly cors: Cors;
+  /** Undefined where there is no console. */
+  readonly cookies?: ConsoleCookies | undefined;
+  readonly publicSide: Pick<PublicSide, "isWalled">;
   readonly audit: Pick<AuditTrail, "countUsage" | "countAnonymous" | "countDenial">;
   readonly events: EventBus;
   readonly clock: Clock;
+  /** Whether each request is logged; default false. */
+  readonly logsRequests?: boolean;
   /** Who is at the command line of this machine; the address of its requests. */
   readonly localUser?: string;
 }
@@ -53,16 +60,19 @@ export class Door {
     const request = withHost(sent);
     const refusal = refuseTunnel(request) ?? refuseHost(request);
     if (refusal) return refusal;
-    const { origins, cors } = this.#options;
+    const { origins, cors, publicSide } = this.#options;
     const { headers } = request;
     const allowsOrigin = () => cors.allowsOrigin(request);
     const origin = new LazyOrigin(origins, { peer: socket.peer, headers, allowsOrigin });
     const call = this.#begin(request, socket, origin);
     const face = this.#faceOf(call);
+    const isWalled = publicSide.isWalled(headers.get("host") ?? "");
+    if (isWalled && !face.isPublic) return this.#finish(call, notPublic(call));
     try {
       const preflight = cors.preflight(request);
       if (preflight) return preflight;
-      this.#identify(call, face);
+      // Nobody is identified behind the wall: a key must not tell what it opens elsewhere.
+      if (!isWalled) this.#identify(call, face);
     } catch (error) {
       return this.#finish(call, face.encodeError(error, call));
     }
@@ -92,12 +102,15 @@ export class Door {
     return last;
   }
 
-  /** By an API key, or else by the network; other callers must be able to identify themselves by what they send. */
+  /** By an API key, else under `/v1` by a session of the console, or else by the network; other callers must be able to identify themselves by what they send. */
   #identify(call: Call, face: Face): void {
-    const { access } = this.#options;
+    const { access, cookies } = this.#options;
     const key = keyIn(call.request.headers);
     // A key proves more than the network: no foreign page and no proxy has it by chance.
     if (key !== undefined) return call.identify(access.byKey(call.origin, key));
+    const session = call.path.startsWith("/v1/") ? cookies?.sessionIn(call) : undefined;
+    if (session !== undefined)
+      return call.identify(access.bySession(call.origin, session, isByPerson(call.request)));
     if (face.mayIdentify(call)) return;
     if (access.isUntrusted(call)) throw access.untrustedError(call);
   }
@@ -116,12 +129,16 @@ export class Door {
   }
 
   #finish(call: Call, response: Response): Response {
-    const { events, audit, clock } = this.#options;
+    const { events, audit, clock, logsRequests } = this.#options;
     const { traceId, route, startedAt } = call;
     const { code, result, usage, error } = call.outcome;
     const durationMs = Math.round((clock.monotonic() - startedAt) * 1000) / 1000;
     const { method } = call.request;
-    events.emit({ type: "request.handled", traceId, method, route, code, result, durationMs });
+    const handled = { type: "request.handled", traceId, method, route, code, result, durationMs } as const;
+    // The header is not looked at for nobody.
+    events.emit(
+      logsRequests ? { ...handled, ...parentOf(call, usage?.identity ?? call.principal.identity) } : handled,
+    );
     if (usage?.identity === ANONYMOUS.identity)
       audit.countAnonymous(
         usage.identity.client,
@@ -134,14 +151,15 @@ export class Door {
     return response;
   }
 
-  #recordError({ traceId, route, origin, principal, outcome }: Call, error: unknown): void {
+  #recordError(call: Call, error: unknown): void {
+    const { traceId, route, origin, principal, outcome } = call;
     const { events, audit } = this.#options;
     const { code, rid, result } = outcome;
     const { address } = origin;
     const { about, deniedTo } = error instanceof ServiceError ? error : NOT_OURS;
     const client = deniedTo ?? about?.client ?? principal.identity.client;
     const request = {
-      ...{ traceId, route, client, address, code },
+      ...{ traceId, ...parentOf(call, { client }), route, client, address, code },
       ...(rid === undefined ? {} : { rid }),
       ...(about === undefined ? {} : { app: about.app }),
     };
@@ -160,6 +178,19 @@ export class Door {
       ...(hint === undefined ? {} : { hint }),
     });
   }
+}
+
+/** What is not public is not there, whatever key comes with it. */
+function notPublic(call: Call): Response {
+  const failure = new ServiceError("not_found", "页面不存在 (not found)");
+  call.outcome = failed(404, failure);
+  return envelopeResponse(failureEnvelope(failure, call.traceId), 404);
+}
+
+/** The trace of its own that a client says the request is a part of. */
+function parentOf(call: Call, identity: { readonly client: string }): { parentTraceId?: string } {
+  const parentTraceId = isClient(identity) ? call.parentTraceId : undefined;
+  return parentTraceId === undefined ? {} : { parentTraceId };
 }
 
 /** What a fault says of its request. */

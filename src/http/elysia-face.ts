@@ -15,10 +15,23 @@ import {
 import { indexRoute, type OpsRouteParts, opsRoutes } from "../api/service-routes.ts";
 import { type AppRouteParts, appRoutes } from "../api/v1-apps.ts";
 import { type AuditRouteParts, auditRoutes } from "../api/v1-audit.ts";
+import { type CallRouteParts, callRoutes } from "../api/v1-call.ts";
+import { type ClientCheckParts, clientCheckRoute } from "../api/v1-client-check.ts";
+import { callbackTargetRoutes } from "../api/v1-callback-targets.ts";
+import { type CallbackRouteParts, callbackRoutes } from "../api/v1-callbacks.ts";
 import { type ClientRouteParts, clientRoutes } from "../api/v1-clients.ts";
-import { keyRoutes } from "../api/v1-keys.ts";
+import { type ConsoleRouteParts, consoleRoutes } from "../api/v1-console.ts";
+import { type EventRouteParts, eventRoutes } from "../api/v1-events.ts";
+import { type EnvironmentRouteParts, environmentRoutes } from "../api/v1-environments.ts";
+import { type HistoryRouteParts, historyRoutes } from "../api/v1-history.ts";
+import { clientKeyRoutes, keyRoutes } from "../api/v1-keys.ts";
 import { type CredentialRouteParts, credentialRoutes } from "../api/v1-credentials.ts";
+import { type ErrorRouteParts, errorRoutes } from "../api/v1-errors.ts";
+import { type DeliveryRouteParts, deliveryRoutes } from "../api/v1-deliveries.ts";
 import { type NodeRouteParts, nodeRoutes } from "../api/v1-nodes.ts";
+import { alarmRoutes, type NotificationRouteParts, notificationRoutes } from "../api/v1-notifications.ts";
+import { type OauthRouteParts, oauthRoutes } from "../api/v1-oauth.ts";
+import { type OverviewRouteParts, overviewRoutes } from "../api/v1-overview.ts";
 import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
 import { failureEnvelope, failureStatus } from "../envelope.ts";
@@ -35,13 +48,25 @@ export type RouteOptions = AccessTokenRouteParts &
   XcxRouteParts &
   AppRouteParts &
   CredentialRouteParts &
+  HistoryRouteParts &
+  EnvironmentRouteParts &
+  DeliveryRouteParts &
+  EventRouteParts &
+  CallbackRouteParts &
   SignatureRouteParts &
+  CallRouteParts &
+  ErrorRouteParts &
   ClientRouteParts &
+  ConsoleRouteParts &
+  ClientCheckParts &
   SettingRouteParts &
   NodeRouteParts &
-  Omit<AuditRouteParts, "admin"> & {
+  NotificationRouteParts &
+  OauthRouteParts &
+  Omit<OverviewRouteParts, "ops"> &
+  AuditRouteParts & {
     readonly access: Access;
-    readonly ops: Pick<OpsRouteParts, "notReady" | "metrics">;
+    readonly ops: Pick<OpsRouteParts, "notReady" | "backups" | "metrics">;
     /** Who may see the metrics and the documentation. */
     readonly visibility: { readonly metrics: Visibility; readonly swagger: Visibility };
     readonly cors: Cors;
@@ -70,6 +95,7 @@ const SECRET_SEGMENTS: ReadonlySet<string> = new Set(["AccessToken", "JsSDK", "x
  * Nothing of the framework's own errors is forwarded: its messages quote the request, secrets included.
  */
 export class ElysiaFace implements Face {
+  readonly isPublic = false;
   readonly #app: AnyElysia;
   readonly #access: Access;
   readonly #cors: Cors;
@@ -183,15 +209,31 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(xcxRoutes(options))
     .use(appRoutes(options))
     .use(credentialRoutes(options))
+    .use(historyRoutes(options))
+    .use(deliveryRoutes(options))
     .use(signatureRoutes(options))
+    .use(callRoutes(options))
+    .use(errorRoutes(options))
+    .use(callbackRoutes(options))
+    .use(callbackTargetRoutes(options))
     .use(clientRoutes(options))
+    .use(clientKeyRoutes(options))
+    .use(clientCheckRoute(options))
+    .use(consoleRoutes(options))
+    .use(environmentRoutes(options))
     .use(keyRoutes(options))
     .use(settingRoutes(options))
     .use(nodeRoutes(options))
-    .use(auditRoutes({ ...options, admin: (call) => access.admin(call) }))
+    .use(alarmRoutes(options))
+    .use(notificationRoutes(options))
+    .use(eventRoutes(options))
+    .use(oauthRoutes(options))
+    .use(overviewRoutes(options))
+    .use(auditRoutes(options))
     .use(
       opsRoutes({
         ...options.ops,
+        clock: options.clock,
         isAnonymousOn: () => access.isAnonymousOn,
         admitToMetrics:
           visibility.metrics === "off"

@@ -2,7 +2,7 @@ import { closeSync, openSync } from "node:fs";
 import type { RequestSocket } from "../api/face.ts";
 import { envelopeResponse, newTraceId } from "../api/answer.ts";
 import { failureEnvelope } from "../envelope.ts";
-import { ServiceError } from "../errors.ts";
+import { ServiceError, systemCodeOf } from "../errors.ts";
 
 /**
  * How long a body may take, its handler included, even one that comes byte by byte. For a connection's first head Bun has
@@ -196,7 +196,7 @@ export async function reservePort({ host, port }: ListenOptions): Promise<number
 
 /** Why a port can't be listened on, with the variable that is to blame. */
 export function cannotListen(error: unknown, host: string, port: number): ServiceError {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+  const code = systemCodeOf(error);
   if (code === "EADDRINUSE") {
     return new ServiceError(
       "invalid_config",

@@ -100,8 +100,17 @@ async function specify(routes: AnyElysia): Promise<string> {
       DROPIN_TAG,
       { name: "v1", description: "Apps, credentials and signatures. 应用、凭证与签名。" },
       {
+        name: "Callbacks",
+        description: "How pushes are verified and where they go. 消息推送的校验设置与去向。",
+      },
+      {
         name: "clients",
         description: "Clients, their grants and API keys; for administrators. 客户端与API密钥（管理员）。",
+      },
+      { name: "oauth", description: "Web logins of every environment. 各环境的网页登录。" },
+      {
+        name: "Notifications",
+        description: "Alarms, and where they are sent; for administrators. 告警与通知渠道（管理员）。",
       },
       { name: "Service", description: "The service itself. 服务本身。" },
     ],

@@ -1,3 +1,5 @@
+import type { ServiceEvent } from "../events.ts";
+
 /** Above this number of apps there are no series per app. */
 export const MAX_APPS = 1000;
 
@@ -48,6 +50,11 @@ export interface MetricOptions {
   readonly help: string;
   readonly labelNames?: readonly string[];
 }
+
+/** What is counted of each kind of event. */
+export type EventHandlers = {
+  readonly [T in ServiceEvent["type"]]?: (event: Extract<ServiceEvent, { type: T }>) => void;
+};
 
 /** Between label values that are joined. Label values are names of ours, which have none. */
 const SEPARATOR = "\u001f";
@@ -187,13 +194,14 @@ export class Histogram {
 export class MetricRegistry {
   readonly #readers: (() => MetricSnapshot)[] = [];
 
-  counter(options: MetricOptions): Counter {
+  /** `merge` is `add` but for what every process reads of all of them. */
+  counter({ merge = "add", ...options }: MetricOptions & { readonly merge?: "add" | "max" }): Counter {
     const counter = new Counter();
     if (!options.labelNames?.length) counter.series();
     this.#readers.push(() => ({
       ...describe(options),
       type: "counter",
-      merge: "add",
+      merge,
       samples: counter.samples(),
     }));
     return counter;

@@ -1,5 +1,6 @@
-import { type TObject, type TProperties, Type } from "@sinclair/typebox";
+import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { BOT_KINDS, type Bots } from "./bots.ts";
 import { type IssuedTokens, masked, secondsLeft } from "./issued-tokens.ts";
 import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
@@ -10,6 +11,8 @@ import type { WeixinPlatform } from "./weixin-platform.ts";
 
 /** What people may do to a running sandbox from the command line. */
 export interface Controllable {
+  readonly wecomUrl: string;
+  readonly bots: Bots;
   state(): object;
   inject(fault: Fault): void;
   clearFaults(): void;
@@ -31,6 +34,9 @@ const ACTIONS = new Map<string, Action>([
     "POST /sandbox/rogue-fetch",
     (sandbox, request) => ({ access_token: sandbox.rogueFetch(text(jsonBody(request)["appid"])) }),
   ],
+  ["GET /sandbox/bots", (sandbox) => ({ bots: sandbox.bots.state(sandbox.wecomUrl) })],
+  ["DELETE /sandbox/bots", (sandbox) => done(sandbox.bots.forget())],
+  ["POST /sandbox/bots", changeBot],
 ]);
 
 /**
@@ -105,6 +111,26 @@ const FAULTS: ReadonlyMap<unknown, TObject> = new Map(
     }),
   ]),
 );
+
+const MAYBE_TEXTS = Type.Optional(Type.Union([Type.Array(TEXT), Type.Null()]));
+
+/** How a bot can be set up; `null` takes a condition away. */
+const BOT_CHANGE = Type.Object({
+  bot: Type.Union(BOT_KINDS.map((kind) => Type.Literal(kind))),
+  key: MAYBE_TEXT,
+  secret: Type.Optional(Type.Union([TEXT, Type.Null()])),
+  keywords: MAYBE_TEXTS,
+  ips: MAYBE_TEXTS,
+});
+
+function changeBot(sandbox: Controllable, request: SandboxRequest): object {
+  const json = Value.Clean(BOT_CHANGE, jsonBody(request));
+  const [error] = Value.Errors(BOT_CHANGE, json);
+  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
+  const { bot, ...change } = json as Static<typeof BOT_CHANGE>;
+  const entries = Object.entries(change).map(([name, value]) => [name, value ?? undefined]);
+  return done(sandbox.bots.change(bot, Object.fromEntries(entries)));
+}
 
 /** The fault that was sent as JSON. Throws an error with a sentence for the sender when it is none. */
 function parseFault(json: Record<string, unknown>): Fault {

@@ -15,6 +15,8 @@ export interface SandboxWeixinApp {
    * refused for an hour (89507) or for a day (89506).
    */
   risk?: "ask" | "asking" | "refused_hour" | "refused_day";
+  /** The domain that web logins may return to (网页授权域名). Absent: any. */
+  webDomain?: string | undefined;
   /** It is a third-party platform, whose tokens come from elsewhere: 61024. */
   component?: boolean;
 }
@@ -26,6 +28,8 @@ export interface SandboxWecomApp {
   secret: string;
   /** Addresses from which business calls are accepted. Absent: from everywhere. */
   trustedIps?: string[] | undefined;
+  /** The domain that web logins may return to. Absent: any. */
+  webDomain?: string | undefined;
 }
 
 /**

@@ -1,8 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
+import { Bots } from "./bots.ts";
 import { answerControl, sandboxState } from "./control.ts";
 import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
-import type { SandboxHost, SandboxRequest } from "./sandbox-request.ts";
+import { isLoginPage, loginPage } from "./login-pages.ts";
+import type { Answer, SandboxHost, SandboxRequest } from "./sandbox-request.ts";
 import {
   defaultSwitches,
   type SandboxSwitches,
@@ -45,6 +47,8 @@ export class Sandbox {
   readonly wecomUrl: string;
   /** What can be set at any time; see `SandboxSwitches`. */
   readonly switches: SandboxSwitches;
+  /** The group bots that alarms are sent to, on the server of WeCom. */
+  readonly bots: Bots;
   readonly #time: SandboxTime;
   readonly #weixin: WeixinPlatform;
   readonly #wecom: WecomPlatform;
@@ -57,6 +61,7 @@ export class Sandbox {
   private constructor(options: SandboxOptions) {
     this.switches = { ...defaultSwitches, ...options.switches };
     this.#time = new SandboxTime(options.clock ?? systemClock);
+    this.bots = new Bots(this.#time);
     const lifeMs = (options.tokenLifeSeconds ?? 7200) * 1000;
     const handoverMs = Math.max(1000, Math.min(MAX_HANDOVER_MS, lifeMs / LIFE_PER_HANDOVER));
     const around = { time: this.#time, switches: this.switches, lifeMs, handoverMs };
@@ -183,18 +188,34 @@ export class Sandbox {
     if (arrived.path.startsWith("/sandbox/")) return { how: "send", answer: answerControl(this, arrived) };
     const request = this.#asSeen(arrived);
     return this.#serve("weixin", request, {
-      work: () => answerAsWeixin(this.#weixin, request),
+      work: async () => this.#loginPage(request) ?? answerAsWeixin(this.#weixin, request),
       error: (errcode, stem) => weixinError(this.#weixin, request, errcode, stem),
     });
   }
 
   async #serveWecom(arrived: SandboxRequest): Promise<Delivery> {
     const request = this.#asSeen(arrived);
+    const bot = Bots.at(request.path);
+    if (bot !== undefined)
+      return this.#serve("wecom", request, {
+        work: async () => this.bots.answer(bot, request),
+        error: (code, stem) => this.bots.error(bot, request, code, stem),
+      });
     if (request.query.get("debug") === "1") this.#debugCalls += 1;
     return this.#serve("wecom", request, {
-      work: () => answerAsWecom(this.#wecom, request),
+      work: async () => this.#loginPage(request) ?? answerAsWecom(this.#wecom, request),
       error: (errcode, stem) => wecomError(this.#wecom, request, errcode, stem),
     });
+  }
+
+  /** The page for a web login, of an app of either platform: WeCom's users log in on pages of both. */
+  #loginPage(request: SandboxRequest): Answer | undefined {
+    if (!isLoginPage(request.path)) return undefined;
+    const appId = request.query.get("appid") ?? "";
+    const agent = request.query.get("agentid");
+    const ofCorp = this.#wecom.apps.filter(({ settings }) => settings.corpId === appId);
+    const wecom = ofCorp.find(({ settings }) => agent === null || settings.agent === agent);
+    return loginPage(request, (this.#weixin.apps.get(appId) ?? wecom)?.settings);
   }
 
   async #serve(

@@ -31,6 +31,8 @@ export interface ServiceParts {
   readonly listen: () => HttpServer;
   /** What the log says of a start beside address and version. */
   readonly startFacts: () => Pick<StartedEvent, "apps" | "names" | "anonymous" | "docs" | "connectProxy">;
+  /** Called with where it listens, once it does: while nobody manages it, tells how to begin. */
+  readonly offerSetup: (url: string) => Promise<void>;
   readonly snapshot: () => Promise<Snapshot>;
   /** Answers a request of this process itself, as an administrator. */
   readonly handle: (request: Request) => Promise<Response>;
@@ -103,6 +105,8 @@ export class RunningService {
     const { docs, ...facts } = this.#parts.startFacts();
     const page = docs.startsWith("/") ? this.url + docs : docs;
     events.emit({ type: "service.started", url: this.url, version: VERSION, ...facts, docs: page });
+    // Who can't have a link now can still ask for one.
+    await this.#parts.offerSetup(this.url).catch(() => undefined);
   }
 
   /**

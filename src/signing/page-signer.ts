@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, hash, randomBytes } from "node:crypto";
 import type { Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialManager, GetOptions } from "../credentials/manager.ts";
@@ -40,10 +40,17 @@ export interface ChooseCardInput {
 export class PageSigner {
   readonly #credentials: Pick<CredentialManager, "get">;
   readonly #clock: Clock;
+  readonly #domainsOf: (slot: Slot) => readonly string[];
 
-  constructor(credentials: Pick<CredentialManager, "get">, clock: Clock) {
+  /** `domainsOf` gives the hosts whose pages may use the JS-SDK; none where nobody said. */
+  constructor(
+    credentials: Pick<CredentialManager, "get">,
+    clock: Clock,
+    domainsOf: (slot: Slot) => readonly string[] = () => [],
+  ) {
     this.#credentials = credentials;
     this.#clock = clock;
+    this.#domainsOf = domainsOf;
   }
 
   /**
@@ -82,7 +89,7 @@ export class PageSigner {
     sent: string,
     options: GetOptions,
   ): Promise<PageSignature & PageUrl> {
-    const page = pageUrl(sent);
+    const page = pageUrl(sent, this.#domainsOf(slot));
     const { url } = page;
     return {
       ...(await this.#signWith(slot, kind, options, (given) => signJsApi({ ...given, url }))),
@@ -114,7 +121,7 @@ export interface JsApiSignatureInput {
   readonly ticket: string;
   readonly nonce: string;
   /** Seconds since the epoch. */
-  readonly timestamp: number;
+  readonly timestamp: number | string;
   /** The page's address as the browser has it. What follows the first `#` is not signed; the rest is not touched. */
   readonly url: string;
 }
@@ -125,10 +132,19 @@ export interface JsApiSignatureInput {
  * Nothing is decoded, encoded or normalised: WeChat compares with the address that its own browser shows.
  * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/JS-SDK.html (appendix 1)
  */
-export function signJsApi({ ticket, nonce, timestamp, url }: JsApiSignatureInput): string {
+export function signJsApi({ url, ...given }: JsApiSignatureInput): string {
   const [page = ""] = url.split("#", 1);
-  const text = `jsapi_ticket=${ticket}&noncestr=${nonce}&timestamp=${timestamp}&url=${page}`;
-  return createHash("sha1").update(text).digest("hex");
+  return sha1(jsApiText({ ...given, url: page }));
+}
+
+/** The string that is hashed for it, with the address as it is given. */
+export function jsApiText({ ticket, nonce, timestamp, url }: JsApiSignatureInput): string {
+  return `jsapi_ticket=${ticket}&noncestr=${nonce}&timestamp=${timestamp}&url=${url}`;
+}
+
+/** SHA-1 in lower-case hex of the text's UTF-8 bytes. */
+export function sha1(text: string): string {
+  return hash("sha1", text, "hex");
 }
 
 /**

@@ -58,11 +58,12 @@ const ADVICE =
   "。已按原样签名；若wx.config报invalid signature，请传location.href.split('#')[0] (signed as sent; if wx.config says invalid signature, send that)";
 
 /**
- * The address that is signed for a page: `sent` up to the first `#`, not touched otherwise.
+ * The address that is signed for a page: `sent` up to the first `#`, not touched otherwise. `domains` are the hosts that
+ * may use the JS-SDK, their subdomains with them; none where nobody said.
  *
  * @throws {ServiceError} `invalid_parameter`, with the likely mistake, for what can't be a page's address.
  */
-export function pageUrl(sent: string): PageUrl {
+export function pageUrl(sent: string, domains: readonly string[] = []): PageUrl {
   const [url = ""] = sent.split("#", 1);
   const mistake = find(IMPOSSIBLE, url);
   if (mistake !== undefined)
@@ -70,8 +71,15 @@ export function pageUrl(sent: string): PageUrl {
       hint: mistake,
     });
   const suspicion = find(SUSPICIOUS, url);
-  return { url, hint: suspicion && suspicion + ADVICE };
+  const { hostname } = new URL(url);
+  const isListed = domains.some((domain) => hostname === domain || hostname.endsWith(`.${domain}`));
+  const foreign = domains.length > 0 && !isListed ? FOREIGN : undefined;
+  return { url, hint: foreign ?? (suspicion && suspicion + ADVICE) };
 }
+
+/** What WeChat refuses as `invalid url domain`, whatever the signature. */
+const FOREIGN =
+  "该域名不在应用的JS接口安全域名内，已照常签名；wx.config会报invalid url domain，请在微信后台添加，再执行 accesstoken apps set --js-domains (the host is not among the app's JS domains; signed all the same, but wx.config will say invalid url domain: add it in WeChat's console, and by accesstoken apps set --js-domains)";
 
 function find(findings: readonly Finding[], url: string): string | undefined {
   return findings.find(([isFound]) => isFound(url))?.[1];

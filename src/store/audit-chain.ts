@@ -63,13 +63,9 @@ export interface ChainEnds {
 }
 
 /** In `revisions`, beside the topics: the id of the last entry. */
-const AUDIT = "audit";
+export const AUDIT = "audit";
 /** The highest id that an entry has. */
 const NEWEST = sql`select max(id) from ${auditEntries} where id <= ${MAX_NUMBER}`;
-
-function newestOf(rows: readonly (readonly unknown[])[]): number {
-  return Math.max(0, ...rows.map(([id]) => numberOf(id)));
-}
 
 function numberOf(value: unknown): number {
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MAX_NUMBER
@@ -125,18 +121,31 @@ export class AuditChain {
   async tryAppend(queries: Queries, entry: AuditEntry, raised?: TiedTopic): Promise<void> {
     const ends = await this.ends(queries);
     const row = await this.#link(queries, entry, ends, raised);
-    await queries.insert(auditEntries).values(row);
     const link = { entryId: row.id, hash: row.hash };
-    await this.#put(queries, [this.#endRow("last", link), this.#tieRow(link, ends.revisions)], row.id);
+    const written = [this.#endRow("last", link), this.#tieRow(link, ends.revisions)];
+    await queries.batch([
+      queries.insert(auditEntries).values(row),
+      putNewest(queries, row.id),
+      ...written.map((end) => putEnd(queries, end)),
+    ]);
   }
 
   /** Where the chain begins and ends, as the database has it. */
   async ends(queries: Queries): Promise<ChainEnds> {
-    const { remembered } = this.#parts;
+    const { remembered = sql`select 0` } = this.#parts;
+    // In one statement, because it is read while all other writers wait.
+    const rows = await queries.values<
+      [source: string, name: string, number: unknown, hash: string, mac: string]
+    >(
+      sql`select 'end', name, entry_id, hash, mac from ${auditEnds}
+        union all select 'revision', name, number, '', '' from ${revisions}
+        union all select 'newest', '', (${NEWEST}), '', '' union all select 'newest', '', (${remembered}), '', ''`,
+    );
+    const of = (source: string) => rows.filter(([each]) => each === source);
     return this.#endsOf(
-      await queries.select().from(auditEnds),
-      await queries.values(remembered ? sql`${NEWEST} union all ${remembered}` : NEWEST),
-      await queries.select().from(revisions),
+      of("end").map(([, name, entryId, hash, mac]) => ({ name, entryId: entryId as number, hash, mac })),
+      of("newest").map(([, , id]) => id),
+      of("revision").map(([, name, number]) => ({ name, number })),
     );
   }
 
@@ -152,16 +161,15 @@ export class AuditChain {
     if (!isNew && (!last?.isTrue || tie)) return;
     const link = last ?? START;
     const written = isNew ? [this.#endRow("first", START), this.#endRow("last", START)] : [];
-    await this.#put(
-      queries,
-      [...written, this.#tieRow(link, ends.revisions)],
-      Math.max(newest, link.entryId),
-    );
+    await queries.batch([
+      putNewest(queries, Math.max(newest, link.entryId)),
+      ...[...written, this.#tieRow(link, ends.revisions)].map((end) => putEnd(queries, end)),
+    ]);
   }
 
   /** Writes down that the entry behind `link` is the first that is kept. */
   async putStart(queries: Queries, link: ChainLink): Promise<void> {
-    await this.#putEnds(queries, [this.#endRow("first", link)]);
+    await putEnd(queries, this.#endRow("first", link));
   }
 
   /** Why the end is not that of the audit of this database; undefined when it is. `raised` as for `append`. */
@@ -252,22 +260,10 @@ export class AuditChain {
     return { ...unchained, hash };
   }
 
-  /** Writes `ends`, and that the last entry of all is `last`. */
-  async #put(queries: Queries, ends: readonly EndRow[], last: number): Promise<void> {
-    await this.#putEnds(queries, ends);
-    const set = { name: AUDIT, number: last };
-    await queries.insert(revisions).values(set).onConflictDoUpdate({ target: revisions.name, set });
-  }
-
-  async #putEnds(queries: Queries, ends: readonly EndRow[]): Promise<void> {
-    for (const set of ends)
-      await queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
-  }
-
   #endsOf(
     rows: readonly EndRow[],
-    newest: readonly (readonly unknown[])[],
-    numbers: readonly (typeof revisions.$inferSelect)[],
+    newest: readonly unknown[],
+    numbers: readonly { readonly name: string; readonly number: unknown }[],
   ): ChainEnds {
     const rowOf = (name: EndName) => rows.find((row) => row.name === name);
     const number = (name: string) => {
@@ -279,7 +275,7 @@ export class AuditChain {
       first: this.#endOf(rowOf("first")),
       last: this.#endOf(rowOf("last")),
       tie: this.#tieOf(rowOf("tie")),
-      newest: Math.max(newestOf(newest), audit ?? 0),
+      newest: Math.max(0, ...newest.map(numberOf), audit ?? 0),
       revisions: { audit, clients: number("clients") ?? 0, apps: number("apps") ?? 0 },
     };
   }
@@ -339,9 +335,20 @@ export class AuditChain {
   }
 }
 
+/** Writes that the last entry of all is `id`. */
+function putNewest(queries: Queries, id: number) {
+  const set = { name: AUDIT, number: id };
+  return queries.insert(revisions).values(set).onConflictDoUpdate({ target: revisions.name, set });
+}
+
+function putEnd(queries: Queries, set: EndRow) {
+  return queries.insert(auditEnds).values(set).onConflictDoUpdate({ target: auditEnds.name, set });
+}
+
 /** As the engine gives it back: half a character that JSON can carry is replaced when it is stored. */
 function columnsOf(entry: AuditEntry, keepsNul: boolean) {
-  const { detail, client, environment, address, action, app, outcome, traceId, tokenDigest } = entry;
+  const { detail, via, client, environment, address, action, app, outcome, tokenDigest } = entry;
+  const { traceId, parentTraceId } = entry;
   const kept = (text: string) => (keepsNul ? text.toWellFormed() : withoutNul(text.toWellFormed()));
   return {
     client: kept(client),
@@ -352,6 +359,7 @@ function columnsOf(entry: AuditEntry, keepsNul: boolean) {
     outcome: kept(outcome),
     traceId: kept(traceId),
     tokenDigest: kept(tokenDigest),
-    detail: JSON.stringify(detail),
+    // JSON leaves out what is undefined.
+    detail: JSON.stringify({ ...detail, via, parent_trace_id: parentTraceId }),
   };
 }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { and, asc, desc, eq, gt, gte, lt, lte, max, min } from "drizzle-orm";
+import { and, asc, desc, eq, gt, gte, inArray, lt, lte, max, min, ne } from "drizzle-orm";
 import type { AuditAction, AuditRecord } from "../audit/audit-entry.ts";
 import type { AuditFilter, AuditPage } from "../audit/audit-store.ts";
 import type { SqlDatabase } from "./sql.ts";
@@ -113,12 +113,16 @@ interface WindowPlace {
   readonly most: number;
 }
 
-function passes({ app, client, environment, action, since, until }: AuditFilter): Condition {
+function passes({ app, apps, client, ...filter }: AuditFilter): Condition {
+  const { environment, action, tokenDigest, since, until } = filter;
+  const isOfApps = apps === "any" ? ne(auditEntries.app, "") : apps && inArray(auditEntries.app, [...apps]);
   return and(
+    isOfApps,
     app === undefined ? undefined : eq(auditEntries.app, app),
     client === undefined ? undefined : eq(auditEntries.client, client),
     environment === undefined ? undefined : eq(auditEntries.environment, environment),
     action === undefined ? undefined : eq(auditEntries.action, action),
+    tokenDigest === undefined ? undefined : eq(auditEntries.tokenDigest, tokenDigest),
     since === undefined ? undefined : gte(at, since),
     until === undefined ? undefined : lt(at, until),
   );

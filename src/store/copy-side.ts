@@ -8,6 +8,8 @@ export interface CopiedTable {
   readonly columns: readonly CopiedColumn[];
   /** Whether the engine counts its ids up by itself. */
   readonly isNumbered: boolean;
+  /** How many rows are read and written at once. */
+  readonly atOnce: number;
 }
 
 /** A column of it. */
@@ -40,8 +42,8 @@ export interface CopySide {
   setCounter(table: CopiedTable, id: number): Promise<void>;
 }
 
-/** How many rows are read and written at once. */
-export const COPIED_AT_ONCE = 1000;
+/** Which end it is: what nobody uses, what is written, what others go on with, or what is written over. */
+export type SideRole = "source" | "target" | "snapshot" | "replaced";
 
 /** The columns of `table` for a statement. */
 export function columnList({ columns }: CopiedTable): string {

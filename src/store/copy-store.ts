@@ -12,6 +12,7 @@ import { givenKey, type KeyOptions, readKeyQuietly } from "./given-key.ts";
 import { Keyring } from "./keyring.ts";
 import type { PostgresAddress } from "./postgres/postgres-engine.ts";
 import { withPostgresSide } from "./postgres/postgres-side.ts";
+import { SEALED_COLUMNS } from "./resealing.ts";
 import * as schema from "./schema.ts";
 import type { SealingKey } from "./sealing-key.ts";
 import { SqlDatabase, withoutNul } from "./sql.ts";
@@ -30,6 +31,12 @@ export interface CopyOptions extends Pick<KeyOptions, "masterKey" | "masterKeyFi
   readonly onProgress?: (progress: CopyProgress) => void;
 }
 
+/** How one open database is copied into another. */
+export interface SideOptions extends Pick<CopyOptions, "clock" | "onProgress"> {
+  /** Whether what is in the target goes, and need not be of this version. Default: it must be empty. */
+  readonly replaces?: boolean;
+}
+
 /** How far a copy is: rows of one table that were written, or read again and compared. */
 export interface CopyProgress {
   readonly step: "copying" | "comparing";
@@ -38,16 +45,24 @@ export interface CopyProgress {
 }
 
 /** What was copied. */
-export interface CopyReport {
+export interface CopiedRows {
   /** How many rows each table has, on both sides. */
   readonly tables: Readonly<Record<string, number>>;
   /** The ids of the master keys that the database is sealed under. */
   readonly keyIds: readonly string[];
   /** Texts whose NUL characters were replaced, because the target keeps none. */
   readonly textsWithNul: number;
+}
+
+/** What was copied, and what is to be said of the copy. */
+export interface CopyReport extends CopiedRows {
   /** What the copy's audit chain says; undefined where the master key that opens it is not here. */
   readonly audit: VerifyResult | undefined;
 }
+
+/** A row of most tables has some hundred bytes, and one with large texts may have two megabytes. */
+const AT_ONCE = 1000;
+const LARGE_AT_ONCE = 20;
 
 const TABLES: readonly CopiedTable[] = Object.values(schema)
   .filter((table) => is(table, SQLiteTable))
@@ -57,6 +72,9 @@ const TABLES: readonly CopiedTable[] = Object.values(schema)
       name,
       columns: columns.map((column) => ({ name: column.name, isText: column.dataType === "string" })),
       isNumbered: columns.some(({ primary, dataType }) => primary && dataType === "number"),
+      atOnce: SEALED_COLUMNS.some(({ table: own, isLarge }) => own === name && isLarge)
+        ? LARGE_AT_ONCE
+        : AT_ONCE,
     };
   });
 
@@ -73,7 +91,10 @@ export function copyStore(options: CopyOptions): Promise<CopyReport> {
   const { from, to } = options;
   return withSide(from, "source", async (source) => {
     if (!(await source.isCurrent())) throw notCurrent(source);
-    return withSide(to, "target", (target) => new Copy(source, target, options).run());
+    return withSide(to, "target", async (target) => {
+      const copied = await copySide(source, target, options);
+      return { ...copied, audit: await verdict(target, options) };
+    });
   });
 }
 
@@ -87,23 +108,35 @@ function withSide<T>(
     : withPostgresSide(place.address, role, work);
 }
 
+/**
+ * Copies one open database into another as `copyStore` does, and leaves it to the caller to end the transactions of both.
+ * `source` is of this version, and stands still as far as it sees itself. Throws as `copyStore`.
+ */
+export async function copySide(
+  source: CopySide,
+  target: CopySide,
+  options: SideOptions,
+): Promise<CopiedRows> {
+  return new Copy(source, target, options).run();
+}
+
 class Copy {
   readonly #source: CopySide;
   readonly #target: CopySide;
-  readonly #options: CopyOptions;
+  readonly #options: SideOptions;
   #textsWithNul = 0;
 
-  constructor(source: CopySide, target: CopySide, options: CopyOptions) {
+  constructor(source: CopySide, target: CopySide, options: SideOptions) {
     this.#source = source;
     this.#target = target;
     this.#options = options;
   }
 
-  async run(): Promise<CopyReport> {
+  async run(): Promise<CopiedRows> {
     const target = this.#target;
     const keyIds = await keyIdsOf(this.#source);
     if (keyIds.length === 0) throw notCurrent(this.#source);
-    await requireEmpty(target);
+    if (!this.#options.replaces) await requireEmpty(target);
     await target.migrate(this.#options.clock.now());
     const copied = new Map<string, Contents>();
     for (const table of TABLES) copied.set(table.name, await this.#copy(table));
@@ -117,7 +150,6 @@ class Copy {
       tables: Object.fromEntries([...copied].map(([name, { rows }]) => [name, rows])),
       keyIds,
       textsWithNul: this.#textsWithNul,
-      audit: await verdict(target, this.#options),
     };
   }
 
@@ -233,7 +265,8 @@ async function requireEmpty(target: CopySide): Promise<void> {
   );
 }
 
-function notCurrent({ place }: CopySide): ServiceError {
+/** That a database is not of this version, and can't be copied. */
+export function notCurrent({ place }: CopySide): ServiceError {
   return new ServiceError(
     "store_unusable",
     `${place}: 不是本版本的完整数据库，请先用本版本启动一次服务再停止 (not a whole database of this version; start the service on it once with this version, and stop it)`,

@@ -131,8 +131,15 @@ export function digestsWithout(dead: string) {
   };
 }
 
-/** The next generation of a row: who began before it must not write what he has obtained. */
-export const RAISED = raised(credentials.generation);
+/**
+ * The next generation of a row: who began before it must not write what he has obtained. The time of day (epoch
+ * milliseconds), unless that would be none: then one more, for a database that has lost its last writes must not give the
+ * same one twice.
+ */
+export function nextGeneration(now: number) {
+  const next = raised(credentials.generation);
+  return sql<number>`CASE WHEN ${next} > ${now} THEN ${next} ELSE ${now} END`;
+}
 
 /** For a row that changes: the epoch that the end of the transaction raises `credentials` to. */
 export const NEXT_EPOCH = sql`(SELECT coalesce(max(${raised(revisions.number)}), 1) FROM ${revisions} WHERE ${revisions.name} = 'credentials')`;
@@ -155,8 +162,10 @@ export const CUTOFF_OF_CLEARED = -1;
 /** A row after a clear: neither the value nor the one before is known. */
 export const CLEARED = { ...NO_VALUE, ...NO_DIGESTS, cutoff: CUTOFF_OF_CLEARED };
 
-/** A clear of a row that is there. */
-export const FORGOTTEN = { ...CLEARED, generation: RAISED };
+/** A clear, at `now`, of a row that is there. */
+export function forgotten(now: number) {
+  return { ...CLEARED, generation: nextGeneration(now) };
+}
 
 /** The columns of a name. */
 export function columns({ slot, kind }: CredentialName) {

@@ -13,6 +13,11 @@ export const COMPATIBLE_FROM = "compatible_from";
 export interface OwnChanges {
   /** Makes the feed know what this process has committed: when it resolves, or with the next look. Never rejects. */
   expire(): void | Promise<void>;
+  /**
+   * Where time is the database's: measures it anew when this machine's own clock was set since that was done last, and
+   * says whether it was. Never rejects.
+   */
+  remeasure?(): Promise<boolean>;
 }
 
 /** Raises the epoch of a topic with the rest of the transaction, and returns the new one. Once that is committed, `expire` is to be called. */

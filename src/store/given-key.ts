@@ -12,6 +12,8 @@ export interface KeyOptions {
   /** The master key itself; wins over the file. */
   readonly masterKey: Secret | undefined;
   readonly masterKeyFile: string;
+  /** Where the key is that takes its place on many machines; undefined where that is not to be looked at. */
+  readonly nextKeyFile?: string | undefined;
   /** Called once a new master key has been made, with its path: losing it loses the data. */
   readonly onKeyCreated: (path: string) => void;
 }
@@ -70,8 +72,13 @@ export async function proveKey(
     await insertKey(queries, keyring.given, now);
     await keyring.reread(queries);
   }
-  if (!keyring.current) throw wrongKey(options);
+  if (!keyring.current) throw refusedKey(options);
   keyring.use(await ensureDataKeys(queries, keyring));
+}
+
+/** That the key does not open the database, which has one. */
+export function refusedKey(options: KeyOptions): ServiceError {
+  return options.nextKeyFile === undefined ? wrongKey(options) : changedKey(options);
 }
 
 /** Where the key came from, for a message. */
@@ -92,6 +99,14 @@ export function wrongKey(options: KeyOptions): ServiceError {
   return new ServiceError(
     "store_unusable",
     `${originOf(options)}: 与数据库不匹配，请使用创建该数据库时的主密钥，更换过主密钥的则使用新的；较早的备份需要当时保留的 master.key.<id> (does not open this database; use the key that it was made with, or the new one if it was rotated; an older backup needs the master.key.<id> that was kept then)`,
+  );
+}
+
+/** That the key is not the database's, which may have been changed while this machine was away. */
+function changedKey(options: KeyOptions): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `${originOf(options)}: 与数据库不匹配；若主密钥已在其他机器上更换，请把新密钥文件放到 ${options.nextKeyFile} 后再启动，否则请使用创建该数据库时的主密钥；较早的备份需要当时保留的 master.key.<id> (does not open this database: if the master key was changed on other machines, put the file with the new one at ${options.nextKeyFile} and start again; otherwise use the key that the database was made with; an older backup needs the master.key.<id> that was kept then)`,
   );
 }
 

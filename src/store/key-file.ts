@@ -12,14 +12,15 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { ServiceError } from "../errors.ts";
+import { ServiceError, systemCodeOf } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { makeFolderOf, syncFolderOf } from "./durable-files.ts";
+import { denialOfMaking, makeFolderOf, syncFolderOf } from "./durable-files.ts";
 import { MASTER_KEY_BYTES, SealingKey } from "./sealing-key.ts";
 
 /** The bytes of a master key written as 64 hex digits or as base64; undefined when it is neither. */
@@ -77,9 +78,19 @@ export function createKeyFile(path: string): string {
     syncFolderOf(path);
     return readFileSync(path, "utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new ServiceError("store_unusable", `MASTER_KEY_FILE ${path}: 无法创建 (can't be created: ${code})`);
+    const code = systemCodeOf(error);
+    throw uncreatable(path, code);
   }
+}
+
+/** Looks whether `createKeyFile` could make it. Throws as that does. */
+export function checkKeyCanBeMade(path: string): void {
+  const code = denialOfMaking(path);
+  if (code !== undefined) throw uncreatable(path, code);
+}
+
+function uncreatable(path: string, code: string): ServiceError {
+  return new ServiceError("store_unusable", `MASTER_KEY_FILE ${path}: 无法创建 (can't be created: ${code})`);
 }
 
 /** Gives the file `draft` the name `path` unless there is one of that name, at one moment, and takes its own name away. */
@@ -87,7 +98,7 @@ function createExclusive(draft: string, path: string): void {
   try {
     linkSync(draft, path);
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (systemCodeOf(error) !== "EEXIST") throw error;
   } finally {
     unlinkSync(draft);
   }
@@ -110,12 +121,27 @@ export function backupKey(path: string, key: SealingKey): string {
 }
 
 /**
- * Writes `key` into the file `path`, for its owner alone. One that is there already must hold that key.
+ * Writes `key` into the file `path`, for its owner alone, who is that of the file `beside` where there is one. One that is
+ * there already must hold that key.
  *
  * @throws {ServiceError} `store_unusable` when it can't be written, or something else is there.
  */
-export function writeKey(path: string, key: SealingKey): void {
-  naming(path, () => writeOnce(path, key, { uid: undefined, gid: undefined, mode: 0o600 }));
+export function writeKey(path: string, key: SealingKey, beside?: string): void {
+  naming(path, () => {
+    const { uid, gid } = beside !== undefined && existsSync(beside) ? statSync(beside) : NOBODY;
+    writeOnce(path, key, { uid, gid, mode: 0o600 });
+  });
+}
+
+const NOBODY = { uid: undefined, gid: undefined };
+
+/** Takes away the file `path` if it holds `key`, for good when it returns. */
+export function removeKey(path: string, key: SealingKey): void {
+  naming(path, () => {
+    if (!holds(path, key)) return;
+    rmSync(path, { force: true });
+    syncFolderOf(path);
+  });
 }
 
 /**
@@ -159,13 +185,14 @@ export function removeTempFiles(path: string): void {
   }
 }
 
-function isRunning(pid: number): boolean {
+/** Whether a process of that number runs on this machine. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
     // The process of another user runs, too.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return systemCodeOf(error) === "EPERM";
   }
 }
 
@@ -222,7 +249,7 @@ function naming<T>(path: string, work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof ServiceError) throw error;
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    const code = systemCodeOf(error);
     throw new ServiceError(
       "store_unusable",
       `${path}: 无法写入，没有丢失任何数据；请检查权限，密钥须以目录而非单个文件挂载 (can't be written: ${code}; nothing is lost; check owner and mode of its folder, and mount a folder rather than the one file)`,

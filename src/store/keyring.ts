@@ -1,9 +1,10 @@
 import { createHmac } from "node:crypto";
 import type { VirtualTokenKeys } from "../credentials/virtual-tokens.ts";
+import { systemClock } from "../clock.ts";
 import { ServiceError, type Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey } from "./sealing-key.ts";
-import type { Queries } from "./sql.ts";
+import { type Queries, refuseIndependent } from "./sql.ts";
 
 /** A master key of the database, as far as the database itself knows it. */
 export interface KeyRow {
@@ -31,6 +32,9 @@ export interface DataKeys {
   readonly virtualTokens: VirtualTokenKeys;
 }
 
+/** For so long a key that was put out of use still opens what had been read before. Milliseconds. */
+const FORMER_MS = 5000;
+
 /** Where a keyring finds its keys. */
 export interface KeyringParts {
   readonly table: KeyTable;
@@ -51,6 +55,9 @@ export class Keyring {
   readonly #keys = new Map<string, SealingKey>();
   #rows: readonly KeyRow[] = [];
   #current: SealingKey | undefined;
+  #next: SealingKey | undefined;
+  /** The one that was put out of use last, and until when it is remembered; by the monotonic clock. */
+  #former: { readonly key: SealingKey; readonly until: number } | undefined;
   #version: number | undefined;
   /** Counts the reads that were begun, and which of them was learnt last. */
   #begun = 0;
@@ -65,11 +72,12 @@ export class Keyring {
 
   /**
    * The key under which a transaction seals what it writes: so no text comes into the database under a key that another
-   * process has put out of use.
+   * process has put out of use. The transaction keeps all others out that change the key, and is not independent.
    *
    * @throws {ServiceError} `unavailable` when this process does not have the newest key.
    */
   async sealingKey(transaction: Queries): Promise<SealingKey> {
+    refuseIndependent(transaction);
     await this.refresh(transaction);
     if (!this.#current) throw lockedOut();
     return this.#current;
@@ -82,7 +90,8 @@ export class Keyring {
    * `unavailable` when it is sealed under a key of this database that this process does not have.
    */
   async open(text: string, place: SealedPlace): Promise<Secret> {
-    if (!this.#keys.has(keyIdOf(text))) await this.#reload();
+    const keyId = keyIdOf(text);
+    if (!this.#keys.has(keyId) && !this.#formerOf(keyId)) await this.#reload();
     return this.opener(text, place)();
   }
 
@@ -92,7 +101,7 @@ export class Keyring {
    */
   opener(text: string, place: SealedPlace): () => Secret {
     const keyId = keyIdOf(text);
-    const known = this.#keys.get(keyId);
+    const known = this.#keys.get(keyId) ?? this.#formerOf(keyId);
     return () => {
       const key = known ?? this.#keys.get(keyId);
       if (key) return key.open(text, place);
@@ -136,6 +145,11 @@ export class Keyring {
     this.#dataKeys = dataKeys;
   }
 
+  /** Keeps `next` at hand, the key that may take the place of the current one; undefined for none. */
+  hold(next: SealingKey | undefined): void {
+    this.#next = next;
+  }
+
   /** Looks whether the database has other keys now. Cheap while they stay. Throws what reading throws. */
   async refresh(transaction?: Queries): Promise<void> {
     if ((await this.#parts.table.version(transaction)) !== this.#version) await this.reread(transaction);
@@ -168,9 +182,9 @@ export class Keyring {
     return this.#parts.key;
   }
 
-  /** The ids of the keys that this process has. */
+  /** The ids of the keys that this process has, that of the next one last. */
   get keyIds(): readonly string[] {
-    return [...this.#keys.keys()];
+    return [...new Set([...this.#keys.keys(), ...(this.#next ? [this.#next.keyId] : [])])];
   }
 
   /** The key under which is sealed; undefined when this process does not have it. */
@@ -213,20 +227,32 @@ export class Keyring {
       return;
     }
     const pair = rows.length === 2 ? pairOf(rows, known) : undefined;
+    const before = this.#current;
     this.#keys.clear();
     for (const key of pair ? [pair.old, pair.new] : [known]) this.#keys.set(key.keyId, key);
+    if (before && !this.#keys.has(before.keyId))
+      this.#former = { key: before, until: systemClock.monotonic() + FORMER_MS };
     // Where the other key was tampered with, the one that is known is as good as before.
     this.#current = pair?.new ?? known;
   }
 
-  /** One of the keys of `rows`: of those in memory, or the one that this process would be given now. */
+  #formerOf(keyId: string): SealingKey | undefined {
+    if (this.#former && systemClock.monotonic() > this.#former.until) this.#former = undefined;
+    return this.#former?.key.keyId === keyId ? this.#former.key : undefined;
+  }
+
+  /** One of the keys of `rows`: of those in memory, the next one, or the one that this process would be given now. */
   #knownOf(rows: readonly KeyRow[]): SealingKey | undefined {
     const inMemory = rows.flatMap(({ keyId }) => this.#keys.get(keyId) ?? []);
     const current = inMemory.find((key) => key === this.#current) ?? inMemory[0];
     if (current) return current;
-    const given = this.#parts.readKey();
-    return rows.some((row) => row.keyId === given?.keyId && given.matches(row.proof)) ? given : undefined;
+    return [this.#next, this.#parts.readKey()].find((key) => key && opens(key, rows));
   }
+}
+
+/** Whether `key` is one of `rows`. */
+export function opens(key: SealingKey, rows: readonly Pick<KeyRow, "keyId" | "proof">[]): boolean {
+  return rows.some(({ keyId, proof }) => keyId === key.keyId && key.matches(proof));
 }
 
 /** Both keys of two rows, out of the one that is known; undefined when the rows don't fit together. */

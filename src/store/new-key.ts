@@ -49,7 +49,8 @@ export function requireNewKey(key: SealingKey, { masterKey, newKeyFile }: NewKey
   if (existing?.keyId !== key.keyId) throw another(key.keyId);
 }
 
-function isGiven(key: SealingKey, masterKey: Secret): boolean {
+/** Whether the text in the environment is `key`. */
+export function isGiven(key: SealingKey, masterKey: Secret): boolean {
   const bytes = parseMasterKey(masterKey);
   return bytes !== undefined && new SealingKey(bytes).keyId === key.keyId;
 }

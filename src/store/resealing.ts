@@ -1,3 +1,4 @@
+import type { AuditEntry } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
@@ -10,6 +11,10 @@ export interface Resealed {
   /** Texts that did not open and were cleared. */
   readonly damaged: readonly SealedPlace[];
 }
+
+/** So many texts are read, and written, by one statement; so many of those that may have a megabyte each. */
+const PAGE_SIZE = 2000;
+const PAGE_SIZE_OF_LARGE = 20;
 
 interface SealedRow {
   readonly text: string;
@@ -41,9 +46,11 @@ export class Resealing {
    * @throws {ServiceError} `store_unusable` when one does not open that can't be cleared.
    */
   async prepare(sql: Pick<Sql, "query">, column: SealedColumn): Promise<void> {
-    for (const { text, place } of await this.#rowsOf(sql, column)) {
-      const sealed = await this.#seal(column, place, text);
-      if (sealed !== undefined) this.#prepared.set(text, { place, sealed });
+    for await (const rows of this.#pagesOf(sql, column)) {
+      for (const { text, place } of rows) {
+        const sealed = await this.#seal(column, place, text);
+        if (sealed !== undefined) this.#prepared.set(text, { place, sealed });
+      }
     }
   }
 
@@ -62,20 +69,21 @@ export class Resealing {
     let resealed = 0;
     const damaged: SealedPlace[] = [];
     for (const column of SEALED_COLUMNS) {
-      const isRow = column.key.map((name) => `${name} = ?`).join(" AND ");
-      const update = `UPDATE ${column.table} SET ${column.column} = ? WHERE ${isRow}`;
-      for (const { text, key, place } of await this.#rowsOf(sql, column)) {
-        const sealed = await this.#seal(column, place, text);
-        if (sealed === undefined) {
-          await sql.query(`${column.forget} WHERE ${isRow}`, key);
-          damaged.push(place);
-        } else {
-          await sql.query(update, [sealed, ...key]);
-          resealed++;
+      for await (const rows of this.#pagesOf(sql, column)) {
+        const written: string[][] = [];
+        for (const { text, key, place } of rows) {
+          const sealed = await this.#seal(column, place, text);
+          if (sealed !== undefined) written.push([sealed, ...key]);
+          else {
+            const isRow = column.key.map((name) => `${name} = ?`).join(" AND ");
+            await sql.query(`${column.forget} WHERE ${isRow}`, key);
+            damaged.push(place);
+          }
         }
+        if (written.length > 0) await sql.query(updateOf(column, written.length), written.flat());
+        resealed += written.length;
       }
     }
-    this.#prepared.clear();
     return { resealed, damaged };
   }
 
@@ -86,17 +94,27 @@ export class Resealing {
     return secret && this.#key.seal(secret, place);
   }
 
-  /** Those that are not sealed under the key. */
-  async #rowsOf(sql: Pick<Sql, "query">, { table, column, key }: SealedColumn): Promise<SealedRow[]> {
+  /** Those that are not sealed under the key, in the order of their keys. */
+  async *#pagesOf(
+    sql: Pick<Sql, "query">,
+    { table, column, key, isLarge }: SealedColumn,
+  ): AsyncIterable<SealedRow[]> {
+    const pageSize = isLarge ? PAGE_SIZE_OF_LARGE : PAGE_SIZE;
     const prefix = `${this.#key.keyId}.`;
-    const rows = await sql.query(
-      `SELECT ${[column, ...key].join(", ")} FROM ${table}
-       WHERE ${column} IS NOT NULL AND substr(${column}, 1, ${prefix.length}) <> ?`,
-      [prefix],
-    );
-    return (rows as string[][]).map(([text = "", ...names]) => {
-      return { text, key: names, place: { table, row: names.join(":"), column } };
-    });
+    const isOld = `${column} IS NOT NULL AND substr(${column}, 1, ${prefix.length}) <> ?`;
+    const isAfter = `(${key.join(", ")}) > (${key.map(() => "?").join(", ")})`;
+    for (let after: readonly string[] | undefined; ;) {
+      const rows = (await sql.query(
+        `SELECT ${[column, ...key].join(", ")} FROM ${table} WHERE ${isOld}${after ? ` AND ${isAfter}` : ""}
+         ORDER BY ${key.join(", ")} LIMIT ${pageSize}`,
+        [prefix, ...(after ?? [])],
+      )) as string[][];
+      yield rows.map(([text = "", ...names]) => {
+        return { text, key: names, place: { table, row: names.join(":"), column } };
+      });
+      if (rows.length < pageSize) return;
+      after = rows.at(-1)?.slice(1);
+    }
   }
 
   async #open(column: SealedColumn, place: SealedPlace, text: string): Promise<Secret | undefined> {
@@ -113,20 +131,72 @@ export class Resealing {
   }
 }
 
+/** Writes `count` texts, each with the key of its row behind it. */
+function updateOf({ table, column, key }: SealedColumn, count: number): string {
+  const row = `(${["?", ...key.map(() => "?")].join(", ")})`;
+  const isRow = key.map((name, n) => `${table}.${name} = written.column${n + 2}`).join(" AND ");
+  return `UPDATE ${table} SET ${column} = written.column1
+    FROM (VALUES ${Array.from({ length: count }, () => row).join(", ")}) AS written WHERE ${isRow}`;
+}
+
 function isSame(a: SealedPlace, b: SealedPlace): boolean {
   return a.row === b.row && a.column === b.column && a.table === b.table;
 }
 
+/** What a rotation has done. */
+export interface RotationReport {
+  readonly oldKeyId: string;
+  readonly newKeyId: string;
+  /** Whether an earlier run had begun it, or done it. */
+  readonly isResumed: boolean;
+  /** Texts that this run has encrypted under the new key. */
+  readonly resealed: number;
+  /** What did not open even before, and was cleared. */
+  readonly damaged: readonly SealedPlace[];
+  /** Whether virtual tokens that were out are refused from now on. */
+  readonly revokedVirtualTokens: boolean;
+  /** Where the old key is kept; undefined when it came from the environment, and where every machine keeps its own. */
+  readonly oldKeyFile: string | undefined;
+}
+
+/** What the audit says of it; `user` is who did it, and `detail` has `ids` and `facts`. */
+export function rotationEntry(
+  ids: { readonly old: string; readonly new: string },
+  user: string,
+  facts: AuditEntry["detail"],
+): AuditEntry {
+  return {
+    client: "(command line)",
+    environment: "",
+    address: user,
+    traceId: "",
+    action: "master_key.rotated",
+    app: "",
+    outcome: "ok",
+    tokenDigest: "",
+    detail: { ...ids, ...facts },
+  };
+}
+
 /** A column whose texts are sealed. Its parts are SQL. */
 export interface SealedColumn {
-  readonly table: "data_keys" | "apps" | "credentials" | "login_answers";
+  readonly table:
+    | ("data_keys" | "apps" | "credentials" | "login_answers")
+    | ("callbacks" | "callback_targets" | "pushes" | "waiting_logins" | "login_codes")
+    | "notification_channels";
   readonly column: string;
-  /** The primary key: with colons between, what the row is called in a `SealedPlace`. */
+  /** The primary key, of texts: with colons between, what the row is called in a `SealedPlace`. */
   readonly key: readonly string[];
   /** Makes a row without what can't be opened; undefined where nothing can take its place. */
   readonly forget: string | undefined;
+  /** Whether a text may have a megabyte, so that few are as much as a statement can take in its time. Default false. */
+  readonly isLarge?: boolean;
 }
 
+const OF_CALLBACK = { table: "callbacks", key: ["app"] } as const;
+const OF_TARGET = { table: "callback_targets", key: ["app", "name"], forget: undefined } as const;
+const OF_PUSH = { table: "pushes", key: ["app", "dedupe_key"], isLarge: true } as const;
+const OF_CHANNEL = { table: "notification_channels", key: ["name"], forget: undefined } as const;
 const OF_CREDENTIAL = { table: "credentials", key: ["platform", "app_id", "slot", "kind"] } as const;
 
 /** Every sealed column but those of the keyring itself. A new one must be added, or a rotation loses what is in it. */
@@ -141,4 +211,25 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   },
   { ...OF_CREDENTIAL, column: "dead_value", forget: "UPDATE credentials SET dead_value = NULL" },
   { table: "login_answers", column: "answer", key: ["key"], forget: "DELETE FROM login_answers" },
+  { table: "waiting_logins", column: "request", key: ["state"], forget: "DELETE FROM waiting_logins" },
+  { table: "login_codes", column: "code", key: ["digest"], forget: "DELETE FROM login_codes" },
+  { ...OF_CALLBACK, column: "token", forget: undefined },
+  { ...OF_CALLBACK, column: "aes_key", forget: undefined },
+  {
+    ...OF_CALLBACK,
+    column: "previous_token",
+    forget: "UPDATE callbacks SET previous_token = NULL",
+  },
+  {
+    ...OF_CALLBACK,
+    column: "previous_aes_key",
+    forget: "UPDATE callbacks SET previous_aes_key = NULL",
+  },
+  { ...OF_TARGET, column: "token" },
+  { ...OF_TARGET, column: "aes_key" },
+  { ...OF_TARGET, column: "hmac_key" },
+  { ...OF_CHANNEL, column: "url" },
+  { ...OF_CHANNEL, column: "secret" },
+  { ...OF_PUSH, column: "request", forget: "UPDATE pushes SET request = NULL" },
+  { ...OF_PUSH, column: "answer", forget: "UPDATE pushes SET answer = NULL" },
 ];

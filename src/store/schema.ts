@@ -20,6 +20,12 @@ export const apps = sqliteTable(
     /** What people call it. */
     title: text(),
     isDisabled: integer("is_disabled", { mode: "boolean" }).notNull().default(false),
+    /** Whether it is a website application, which logs users in and has no access token. */
+    isLoginOnly: integer("is_login_only", { mode: "boolean" }).notNull().default(false),
+    /** The origin in the URLs that WeChat is given for it; null for `PUBLIC_URL`. */
+    publicUrl: text("public_url"),
+    /** Hosts whose pages may use the JS-SDK, comma-separated, as WeChat's console has them; empty where nobody said. */
+    jsDomains: text("js_domains").notNull().default(""),
     /** Grows with each change; its ETag. */
     version: integer().notNull().default(1),
   },
@@ -141,7 +147,10 @@ export const callCounts = sqliteTable(
     day: text().notNull(),
     calls: integer().notNull(),
   },
-  (table) => [primaryKey({ columns: [table.platform, table.appId, table.endpoint, table.day] })],
+  (table) => [
+    primaryKey({ columns: [table.platform, table.appId, table.endpoint, table.day] }),
+    index("usage_of_day").on(table.day, table.platform, table.appId, table.endpoint),
+  ],
 );
 
 /** What users' one-time codes were answered with, for the ten seconds in which they may come again. */
@@ -343,3 +352,359 @@ export const nodes = sqliteTable("nodes", {
   /** Whether notifications of changes reach it. */
   isListening: integer("is_listening", { mode: "boolean" }).notNull(),
 });
+
+/** Where programs run, by the name that their clients carry. */
+export const environments = sqliteTable("environments", {
+  name: text().primaryKey(),
+  /** Whether its programs talk to real users. */
+  isProduction: integer("is_production", { mode: "boolean" }).notNull(),
+  /** Which codes its web logins bring: `raw` for WeChat's own, `relay` for ours, which it alone can exchange. */
+  codes: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  /** Grows with each change; its ETag. */
+  version: integer().notNull().default(1),
+});
+
+/** Where an app's web logins may return to. */
+export const redirectOrigins = sqliteTable(
+  "redirect_origins",
+  {
+    /** The app's public name. */
+    app: text().notNull(),
+    environment: text().notNull(),
+    /** As browsers send it; its host may begin with one `*.`. */
+    origin: text().notNull(),
+    /** What the path must begin with; `/` for any. */
+    path: text().notNull(),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.environment, table.origin, table.path] })],
+);
+
+/** Files at the root by which WeChat and WeCom see that a domain is ours. */
+export const verifyFiles = sqliteTable("verify_files", {
+  /** `MP_verify_….txt` or `WW_verify_….txt`. */
+  name: text().primaryKey(),
+  content: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+});
+
+/** Web logins that are with WeChat now. */
+export const waitingLogins = sqliteTable(
+  "waiting_logins",
+  {
+    /** The `state` that WeChat was given. */
+    state: text().primaryKey(),
+    /** The app's public name. */
+    app: text().notNull(),
+    environment: text().notNull(),
+    /** Sealed: JSON of where it returns to, and with which state. */
+    request: text().notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    /** Keyed digest of the code that came back with it; null until then. */
+    codeDigest: text("code_digest"),
+    /** Until when the same return gets the same answer. */
+    repeatUntil: integer("repeat_until"),
+  },
+  (table) => [index("waiting_logins_expires_at").on(table.expiresAt)],
+);
+
+/** Codes of web logins, and which environment may exchange them. */
+export const loginCodes = sqliteTable(
+  "login_codes",
+  {
+    /** Keyed digest of the code that the environment was given. */
+    digest: text().primaryKey(),
+    /** The app's public name. */
+    app: text().notNull(),
+    environment: text().notNull(),
+    /** Sealed: WeChat's code behind ours; null where it is WeChat's own. */
+    code: text(),
+    expiresAt: integer("expires_at").notNull(),
+  },
+  (table) => [index("login_codes_expires_at").on(table.expiresAt)],
+);
+
+/** How an app's pushes are verified. */
+export const callbacks = sqliteTable("callbacks", {
+  /** The app's public name. */
+  app: text().primaryKey(),
+  /** Sealed. */
+  token: text().notNull(),
+  /** Sealed; null in plain mode without one. */
+  aesKey: text("aes_key"),
+  /** Sealed: what the current ones take the place of, and what is accepted beside them. */
+  previousToken: text("previous_token"),
+  previousAesKey: text("previous_aes_key"),
+  /** `secure`, `compat` or `plain`. */
+  mode: text().notNull(),
+  /** `xml` or `json`. */
+  format: text().notNull(),
+  /** What a push may end with, comma-separated; may be empty for an app of an individual developer. */
+  receiveIds: text("receive_ids").notNull(),
+  /** When WeChat's GET check was answered last; null where it never was. */
+  checkedAt: integer("checked_at"),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  /** Grows with each change; its ETag. */
+  version: integer().notNull().default(1),
+});
+
+/** Where an app's pushes go. */
+export const callbackTargets = sqliteTable(
+  "callback_targets",
+  {
+    /** The app's public name. */
+    app: text().notNull(),
+    name: text().notNull(),
+    environment: text().notNull(),
+    /** Null for one that is pulled. */
+    url: text(),
+    /** What it is sent: `original`, `reencrypted` or `decrypted`. */
+    content: text().notNull(),
+    /** Sealed, as the next two: what it verifies a `reencrypted` push by. */
+    token: text(),
+    aesKey: text("aes_key"),
+    /** What it verifies a `decrypted` one by. */
+    hmacKey: text("hmac_key"),
+    /** How long it may take, in milliseconds; null for the default. */
+    timeoutMs: integer("timeout_ms"),
+    /** When a program asked for its deliveries last; of one that is pulled. */
+    pulledAt: integer("pulled_at"),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+    version: integer().notNull().default(1),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.name] })],
+);
+
+/** Which pushes of an app go to which target, in order. */
+export const callbackRoutes = sqliteTable(
+  "callback_routes",
+  {
+    /** The app's public name. */
+    app: text().notNull(),
+    position: integer().notNull(),
+    target: text().notNull(),
+    /** `primary` or `copy`. */
+    role: text().notNull(),
+    /** JSON of a rule: message types, events, event keys and openids. */
+    rule: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.position] })],
+);
+
+/** Pushes of the last day, each once. */
+export const pushes = sqliteTable(
+  "pushes",
+  {
+    /** The app's public name. */
+    app: text().notNull(),
+    /** What WeChat's retries of it have in common. */
+    dedupeKey: text("dedupe_key").notNull(),
+    receivedAt: integer("received_at").notNull(),
+    /** Message type and event, for lists and counts; empty where there is none. */
+    type: text().notNull(),
+    event: text().notNull(),
+    /** Sealed: JSON of the request as it came; null once every delivery has ended. */
+    request: text(),
+    /** Sealed: the answer that WeChat was given; null until then. */
+    answer: text(),
+    expiresAt: integer("expires_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.dedupeKey] }),
+    index("pushes_expires_at").on(table.expiresAt),
+  ],
+);
+
+/** One push to one target. */
+export const deliveries = sqliteTable(
+  "deliveries",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    /** The app's public name. */
+    app: text().notNull(),
+    dedupeKey: text("dedupe_key").notNull(),
+    target: text().notNull(),
+    /** The target's, as of then. */
+    environment: text().notNull(),
+    /** `primary` or `copy`. */
+    role: text().notNull(),
+    /** Keyed digest of the openid: those of one are delivered in order. */
+    lane: text().notNull(),
+    /** `waiting`, `delivered`, `dead` or `dropped`. */
+    state: text().notNull(),
+    attempts: integer().notNull(),
+    /** When it may be tried next. */
+    dueAt: integer("due_at").notNull(),
+    createdAt: integer("created_at").notNull(),
+    /** It is dead from then on. */
+    expiresAt: integer("expires_at").notNull(),
+    endedAt: integer("ended_at"),
+    /** Why the last attempt failed; never what was answered. */
+    error: text(),
+    /** Who is trying it, and until when. */
+    leaseHolder: text("lease_holder"),
+    leaseExpiresAt: integer("lease_expires_at"),
+  },
+  (table) => [
+    index("deliveries_due").on(table.state, table.dueAt),
+    index("deliveries_lane").on(table.app, table.target, table.state, table.lane, table.id),
+    index("deliveries_push").on(table.app, table.dedupeKey, table.state),
+    index("deliveries_listed").on(table.app, table.state, table.id),
+  ],
+);
+
+/** How each attempt to obtain a credential ended: of the last 14 days, and at most so many as `RefreshLog` says. */
+export const refreshLog = sqliteTable(
+  "refresh_log",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    at: integer().notNull(),
+    /** The app's public name. */
+    app: text().notNull(),
+    kind: text().notNull(),
+    /** Why it was asked for: `ahead`, `on_demand`, `forced`, `replaced` or `pushed`. */
+    trigger: text().notNull(),
+    /** `ok`, or our code of the failure. */
+    outcome: text().notNull(),
+    /** WeChat's, where it refused. */
+    errcode: integer(),
+    durationMs: integer("duration_ms").notNull(),
+    /** Of what was stored; null where nothing was. */
+    generation: integer(),
+    /** The machine that asked. */
+    host: text().notNull(),
+  },
+  (table) => [index("refresh_log_of_app").on(table.app, table.id), index("refresh_log_at").on(table.at)],
+);
+
+/** How often something happened to an app in an hour: of the last 90 days. */
+export const hourlyCounts = sqliteTable(
+  "hourly_counts",
+  {
+    /** The app's public name. */
+    app: text().notNull(),
+    /** Epoch milliseconds at which the hour began. */
+    hour: integer().notNull(),
+    /** What is counted; see `SERIES`. */
+    series: text().notNull(),
+    n: integer().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.hour, table.series] }),
+    index("hourly_counts_hour").on(table.hour),
+  ],
+);
+
+/** Who is signed in to the console. */
+export const consoleSessions = sqliteTable(
+  "console_sessions",
+  {
+    /** SHA-256 of the session's id, hex. */
+    digest: text().primaryKey(),
+    /** Which client, and which of that name. */
+    client: text().notNull(),
+    clientCreatedAt: integer("client_created_at").notNull(),
+    /** The key by which it signed in; empty for a link of the command line. */
+    keyPrefix: text("key_prefix").notNull(),
+    address: text().notNull(),
+    createdAt: integer("created_at").notNull(),
+    /** To the minute. */
+    usedAt: integer("used_at").notNull(),
+    /** The latest instant at which it ends. */
+    expiresAt: integer("expires_at").notNull(),
+  },
+  (table) => [index("console_sessions_expires_at").on(table.expiresAt)],
+);
+
+/** Links that sign somebody in to the console once. */
+export const consoleLinks = sqliteTable("console_links", {
+  /** SHA-256 of the token in the link, hex. */
+  digest: text().primaryKey(),
+  /** The client that it signs in; empty for the link that makes the first administrator. */
+  client: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+  expiresAt: integer("expires_at").notNull(),
+});
+
+/** When something that keeps the service alive was done last, by whichever process: see `Milestones`. */
+export const milestones = sqliteTable("milestones", {
+  /** `backup`, `backup_failed`, `backup_verified`, `master_key_exported`, and so on. */
+  name: text().primaryKey(),
+  at: integer().notNull(),
+  /** JSON of what there is to say of it; nothing secret. */
+  detail: text().notNull(),
+});
+
+/** Where alarms are sent. */
+export const notificationChannels = sqliteTable("notification_channels", {
+  name: text().primaryKey(),
+  /** `wecom`, `dingtalk`, `feishu` or `webhook`. */
+  kind: text().notNull(),
+  /** Sealed: its address holds the key of a bot. */
+  url: text().notNull(),
+  /** Sealed: what requests are signed with; null where there is none. */
+  secret: text(),
+  isEnabled: integer("is_enabled", { mode: "boolean" }).notNull(),
+  /** JSON of what it is to be told and when: severity, quiet hours, whom to mention. */
+  rules: text().notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  /** Grows with each change; its ETag. */
+  version: integer().notNull().default(1),
+});
+
+/** What is wrong, or was a short while ago. */
+export const alarms = sqliteTable(
+  "alarms",
+  {
+    /** One of the conditions. */
+    condition: text().notNull(),
+    /** What it is about: an app, a client, a node; empty for the service. */
+    subject: text().notNull(),
+    /** `pending`, `firing` or `resolved`. */
+    state: text().notNull(),
+    /** When it was seen first. */
+    since: integer().notNull(),
+    /** When it was seen last. */
+    seenAt: integer("seen_at").notNull(),
+    /** When somebody was told of it last; null until then. */
+    toldAt: integer("told_at"),
+    /** When it was found to have ended; null until then. */
+    resolvedAt: integer("resolved_at"),
+    /** JSON of what there is to say of it; nothing secret. */
+    detail: text().notNull(),
+    /** Grows with each change of its state: whoever raises it tells. */
+    version: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.condition, table.subject] })],
+);
+
+/** Messages to channels, of the last 14 days. */
+export const notifications = sqliteTable(
+  "notifications",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    channel: text().notNull(),
+    /** JSON of what it tells; nothing secret. */
+    content: text().notNull(),
+    /** `waiting`, `sent` or `failed`. */
+    state: text().notNull(),
+    attempts: integer().notNull(),
+    createdAt: integer("created_at").notNull(),
+    /** When it may be sent next; the attempt that raises it is the only one. */
+    dueAt: integer("due_at").notNull(),
+    /** The last attempt; null until then. */
+    triedAt: integer("tried_at"),
+    endedAt: integer("ended_at"),
+    /** What the channel said to the last attempt. */
+    answer: text(),
+  },
+  (table) => [
+    index("notifications_due").on(table.state, table.dueAt),
+    index("notifications_of_channel").on(table.channel, table.id),
+  ],
+);

@@ -105,7 +105,7 @@ export class SealingKey {
   }
 
   /** A key of its own for `purpose`, that only the holder of the master key can compute. */
-  derive(purpose: "digest"): Uint8Array {
+  derive(purpose: "digest" | "backup"): Uint8Array {
     return derive(this.#masterKey, purpose);
   }
 

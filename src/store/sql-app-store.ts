@@ -12,9 +12,20 @@ import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { checkRow, readable } from "./damaged-rows.ts";
-import { FORGOTTEN } from "./credential-rows.ts";
+import { removeBackoffs } from "./sql-pacing-store.ts";
+import { forgotten } from "./credential-rows.ts";
 import { type OwnChanges, raiseEpoch } from "./epochs.ts";
-import { apps, credentials, fingerprints, pacing, revisions } from "./schema.ts";
+import {
+  apps,
+  callbackRoutes,
+  callbacks,
+  callbackTargets,
+  credentials,
+  fingerprints,
+  pacing,
+  redirectOrigins,
+  revisions,
+} from "./schema.ts";
 
 type Row = typeof apps.$inferSelect;
 type OpenableRow = Row & { readonly openSecret: () => Secret };
@@ -29,6 +40,8 @@ const PAUSE_MS = 40;
 const MAX_PLANS = 20;
 /** Begins what stands in the place of the digest while the very first apps are being written. */
 const FIRST = "first ";
+/** What says where an app's pushes and web logins go. */
+const SETTINGS_TABLES = [callbacks, callbackTargets, callbackRoutes, redirectOrigins] as const;
 /** An app that may have been disabled is. */
 const COLUMNS = {
   ...getTableColumns(apps),
@@ -85,8 +98,9 @@ export class SqlAppStore implements AppStore {
         .from(apps)
         .where(isVersion(name, version - 1));
       if (!current) throw outdated();
-      const hasSecret = this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false;
+      // First: it asks for the newest key, which the stored secret may be encrypted under already.
       const columns = { ...(await this.#managedColumns(queries, app)), tokenMode: name.tokenMode };
+      const hasSecret = this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false;
       await queries
         .update(apps)
         .set(hasSecret ? { ...columns, secret: current.secret } : columns)
@@ -106,6 +120,10 @@ export class SqlAppStore implements AppStore {
         .get();
       if (!gone) throw outdated();
       await this.#forget(queries, [name]);
+      // Whoever adds an app of that name later must not send its pushes and logins where these went.
+      for (const table of SETTINGS_TABLES)
+        await queries.delete(table).where(eq(table.app, appName(slotOf(name))));
+      for (const topic of ["callbacks", "environments"] as const) await raiseEpoch(queries, topic);
     });
   }
 
@@ -169,7 +187,7 @@ export class SqlAppStore implements AppStore {
     for (const { name, columns, action } of changes) {
       if (action === "app.deleted") await queries.delete(apps).where(isNamed(name));
       if (columns) {
-        const secret = sealingKey.seal(columns.secret, place(name));
+        const secret = sealingKey.seal(columns.secret, secretPlace(name));
         const set = { tokenMode: columns.tokenMode, secret, updatedAt: this.#clock.now() };
         const target = [apps.platform, apps.appId, apps.agent];
         await queries
@@ -223,7 +241,7 @@ export class SqlAppStore implements AppStore {
     const isWhole = damaged.length === 0 && hasMode;
     // Those of the environment are written anew at each start.
     if (row.source === "managed" && !isWhole) return { ...row, openSecret: failToOpen };
-    return { ...row, openSecret: this.#keyring.opener(row.secret, place(row)) };
+    return { ...row, openSecret: this.#keyring.opener(row.secret, secretPlace(row)) };
   }
 
   /** Raises the epoch, does a change of managed apps, which is given it, and writes its entry, all or nothing. */
@@ -242,28 +260,33 @@ export class SqlAppStore implements AppStore {
       queries,
       names.map((name) => appName(slotOf(name))),
     );
-    for (const name of names) {
-      await queries.update(credentials).set(FORGOTTEN).where(isIssuedTo(name));
-      await queries.delete(pacing).where(inArray(pacing.key, backoffKeysOfApp(slotOf(name))));
-    }
+    for (const name of names)
+      await queries.update(credentials).set(forgotten(this.#clock.now())).where(isIssuedTo(name));
+    await removeBackoffs(
+      queries,
+      names.map((name) => inArray(pacing.key, backoffKeysOfApp(slotOf(name)))),
+    );
     await raiseEpoch(queries, "credentials");
   }
 
   async #managedColumns(queries: Queries, app: App) {
     const sealingKey = await this.#keyring.sealingKey(queries);
     return {
-      secret: sealingKey.seal(app.secret, place(toColumns(app))),
+      secret: sealingKey.seal(app.secret, secretPlace(toColumns(app))),
       updatedAt: this.#clock.now(),
       source: "managed",
       title: app.managed?.title ?? null,
       isDisabled: app.managed?.isDisabled ?? false,
+      publicUrl: app.managed?.publicUrl ?? null,
+      isLoginOnly: app.managed?.isLoginOnly ?? false,
+      jsDomains: app.managed?.jsDomains?.join(",") ?? "",
       version: app.managed?.version ?? 1,
     };
   }
 
   /** The app of a row, whose secret is opened when it is first used: most callers use few of many apps. */
   #toApp(row: OpenableRow): App {
-    const { appId: id, title, isDisabled, version } = row;
+    const { appId: id, title, isDisabled, publicUrl, isLoginOnly, jsDomains, version } = row;
     const isManaged = row.source === "managed";
     let opened: { readonly secret: Secret | undefined } | undefined;
     // A damaged one must not take the others with it, nor the ways to repair it.
@@ -273,6 +296,9 @@ export class SqlAppStore implements AppStore {
       managed: {
         title: title ?? undefined,
         isDisabled,
+        publicUrl: publicUrl ?? undefined,
+        isLoginOnly,
+        jsDomains: jsDomains.split(",").filter(Boolean),
         version,
         get isDamaged() {
           return isDamaged();
@@ -438,6 +464,7 @@ function rowKey({ platform, appId, agent }: RowName): string {
   return `${platform}:${appId}:${agent}`;
 }
 
-function place(row: RowName): SealedPlace {
+/** Where an app's secret is sealed. */
+export function secretPlace(row: RowName): SealedPlace {
   return { table: "apps", row: rowKey(row), column: "secret" };
 }

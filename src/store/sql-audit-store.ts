@@ -1,4 +1,4 @@
-import { eq, gt, inArray, lte, or, sql } from "drizzle-orm";
+import { inArray, sql } from "drizzle-orm";
 import { type AuditEntry, type AuditRecord, SERVICE } from "../audit/audit-entry.ts";
 import type {
   AuditFilter,
@@ -18,6 +18,7 @@ import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { AuditListing } from "./audit-listing.ts";
 import { isUntouched, pruneAudit, verifyChain } from "./audit-verification.ts";
+import { claimDueWork } from "./due-work.ts";
 import { dueWork } from "./schema.ts";
 import { AuditCountTable } from "./sql-counts.ts";
 
@@ -87,6 +88,10 @@ export class SqlAuditStore implements AuditStore {
     return this.#counts.sumUsage(asked);
   }
 
+  sumMinutes(since: number): ReturnType<AuditStore["sumMinutes"]> {
+    return this.#counts.sumMinutes(since);
+  }
+
   listDenials(filter: AuditFilter, page: AuditPage): Promise<DenialCount[]> {
     return this.#counts.listDenials(filter, page);
   }
@@ -97,20 +102,7 @@ export class SqlAuditStore implements AuditStore {
 
   claimPruning(everyMs: number): Promise<number> {
     const now = this.#clock.now();
-    const dueAt = now + everyMs;
-    const isDue = or(lte(dueWork.dueAt, now), gt(dueWork.dueAt, dueAt));
-    return this.#inBackground(async (queries) => {
-      const claimed = await queries
-        .insert(dueWork)
-        .values({ name: PRUNING, dueAt })
-        // What is due later than any claim could say was written under a clock that has been set back since.
-        .onConflictDoUpdate({ target: dueWork.name, set: { dueAt }, ...(isDue ? { setWhere: isDue } : {}) })
-        .returning()
-        .get();
-      if (claimed) return 0;
-      const [current] = await queries.select().from(dueWork).where(eq(dueWork.name, PRUNING));
-      return Math.max(1, (current?.dueAt ?? 0) - now);
-    });
+    return this.#inBackground((queries) => claimDueWork(queries, PRUNING, now, everyMs));
   }
 
   async steadyClock(): Promise<SteadyClock | undefined> {

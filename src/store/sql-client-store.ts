@@ -22,7 +22,8 @@ import type { Queries, SqlDatabase } from "./sql.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { type OwnChanges, raiseEpoch } from "./epochs.ts";
-import { apiKeys, clients, settings } from "./schema.ts";
+import { apiKeys, clients, consoleLinks, settings } from "./schema.ts";
+import { haveEnvironment } from "./sql-environment-store.ts";
 
 type Row = typeof clients.$inferSelect;
 
@@ -40,6 +41,8 @@ export class SqlClientStore implements ClientStore {
   readonly #changes: OwnChanges;
 
   readonly #damage: DamageReports;
+  /** The clients that were read last, and the rows that they were: most are as they were when all are read again. */
+  #read = new Map<string, { readonly row: Row; readonly client: Client }>();
 
   constructor(database: SqlDatabase, audit: AuditChain, changes: OwnChanges, damage: DamageReports) {
     this.#database = database;
@@ -50,7 +53,7 @@ export class SqlClientStore implements ClientStore {
 
   async load(): Promise<{ clients: Client[]; keys: ApiKeyRecord[]; settings: AccessSettings }> {
     const loaded = await this.#database.snapshot(async (queries) => ({
-      clients: (await queries.select().from(clients)).map(toClient),
+      clients: this.#toClients(await queries.select().from(clients)),
       keys: (await queries.select().from(apiKeys)).map(toKey),
       settings: toSettings(await queries.select().from(settings)),
     }));
@@ -92,6 +95,7 @@ export class SqlClientStore implements ClientStore {
         .returning({ name: clients.name })
         .get();
       if (!written) throw new ServiceError("conflict", "该客户端已存在 (the client exists)");
+      return haveEnvironment(queries, client.environment, createdAt, entry);
     });
   }
 
@@ -107,6 +111,9 @@ export class SqlClientStore implements ClientStore {
         .update(clients)
         .set({ ...toColumns(client), createdAt, version })
         .where(eq(clients.name, name));
+      return client.environment === before.environment
+        ? entry
+        : haveEnvironment(queries, client.environment, client.updatedAt, entry);
     });
   }
 
@@ -117,6 +124,8 @@ export class SqlClientStore implements ClientStore {
       await cutOff(queries, before);
       await queries.delete(clients).where(eq(clients.name, name));
       await queries.delete(apiKeys).where(eq(apiKeys.client, name));
+      // It would sign in whoever is called so next.
+      await queries.delete(consoleLinks).where(eq(consoleLinks.client, name));
     });
   }
 
@@ -180,11 +189,25 @@ export class SqlClientStore implements ClientStore {
     );
   }
 
+  /** The very objects of the last time where nothing has changed. */
+  #toClients(rows: readonly Row[]): Client[] {
+    const read = rows.map((row) => {
+      const before = this.#read.get(row.name);
+      return before && isSame(row, before.row) ? before : { row, client: toClient(row) };
+    });
+    this.#read = new Map(read.map((each) => [each.row.name, each]));
+    return read.map(({ client }) => client);
+  }
+
   /** Raises the epoch, does a change, which is given it, and writes its entry, all or nothing. */
-  async #change(entry: AuditEntry, work: (queries: Queries, epoch: number) => Promise<void>): Promise<void> {
+  /** Does `work` and audits it by `entry`, or by the fuller one that it resolves with. */
+  async #change(
+    entry: AuditEntry,
+    work: (queries: Queries, epoch: number) => Promise<AuditEntry | void>,
+  ): Promise<void> {
     await this.#database.transact(async (queries) => {
-      await work(queries, await raiseEpoch(queries, "clients"));
-      await this.#audit.append(queries, entry, "clients");
+      const fuller = await work(queries, await raiseEpoch(queries, "clients"));
+      await this.#audit.append(queries, fuller ?? entry, "clients");
     });
     await this.#changes.expire();
   }
@@ -259,6 +282,11 @@ function toColumns(client: Omit<Client, "version">) {
     policy: JSON.stringify(rest.policy),
     updatedAt: rest.updatedAt,
   };
+}
+
+function isSame(row: Row, other: Row): boolean {
+  for (const column in row) if (row[column as keyof Row] !== other[column as keyof Row]) return false;
+  return true;
 }
 
 /** A client as far as its row can be read. */

@@ -1,5 +1,6 @@
-import { and, count, desc, eq, gte, inArray, lt, max, min, sql, sum } from "drizzle-orm";
-import { denialOf, isCountOf, usageOf } from "../audit/audit-counts.ts";
+import { and, count, desc, eq, gte, inArray, like, lt, max, min, sql, sum } from "drizzle-orm";
+import { ANY_APP } from "../access/client.ts";
+import { denialOf, isCountOf, OTHER, usageOf } from "../audit/audit-counts.ts";
 import type {
   AuditFilter,
   AuditPage,
@@ -10,17 +11,28 @@ import type {
   UsageOf,
   UsageSum,
 } from "../audit/audit-store.ts";
-import type { CallCount, CallCountStore } from "../audit/call-counts.ts";
+import type { CallCount, CallCountStore, HourOfCalls, Piece } from "../audit/call-counts.ts";
+import { hourOf } from "../clock.ts";
+import type { HourlyCount } from "../credentials/refresh-log.ts";
 import type { Platform } from "../errors.ts";
 import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
 import { AUDIT_WINDOW, fillPage } from "./audit-listing.ts";
 import { checkRow } from "./damaged-rows.ts";
 import { callCounts, counts } from "./schema.ts";
+import { addHourly } from "./sql-refresh-log-store.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 /** Among so many counts the ids of a time are looked up; where there are more, the search goes through all. */
 const MAX_BOUNDED = 100_000;
+
+/** What hands a value out, a signature made with it included, and what is a call through the gateway. */
+const SERIES_OF = [
+  ["token:read", "uses"],
+  ["token:refresh", "uses"],
+  ["ticket:", "uses"],
+  ["api:call", "gateway"],
+] as const;
 
 /** The audit's counts in a SQL database, both kinds in one table. */
 export class AuditCountTable {
@@ -46,26 +58,32 @@ export class AuditCountTable {
         target: [counts.kind, counts.minute, counts.key],
         set: { n: sql`${counts.n} + excluded.n` },
       });
+    await addHourly(queries, [...sums.values()].flatMap(hourlyOf));
   }
 
   /** See `AuditStore.listUsage`. */
   listUsage(filter: AuditFilter, page: AuditPage): Promise<UsageCount[]> {
-    const { client, environment, action, app } = filter;
+    const { client, environment, action, app, apps } = filter;
+    const isOfApps = (name: string) =>
+      apps === undefined || (apps === "any" ? name !== ANY_APP && name !== OTHER : apps.includes(name));
     return this.#page("usage", filter, page, (row) => {
       const found = usageOf(row);
       const isWanted =
         (client === undefined || isCountOf(client, found.client)) &&
         (environment === undefined || found.environment === environment) &&
         (app === undefined || found.app === app) &&
+        isOfApps(found.app) &&
         (action === undefined || found.action === action || found.action.startsWith(`${action} `));
       return isWanted ? [found] : [];
     });
   }
 
   /** See `AuditStore.sumUsage`. */
-  async sumUsage({ client, since }: UsageOf): Promise<UsageSum[]> {
+  async sumUsage({ client, app, since, until = Infinity }: UsageOf): Promise<UsageSum[]> {
     const sums = new Map<string, UsageSum>();
     const isUsage = eq(counts.kind, "usage");
+    // It is the last name of a key. What matches beside it is sorted out below.
+    const isOfApp = app === undefined ? undefined : like(counts.key, `%${app}`);
     const [newest] = await this.#database.read((queries) =>
       queries
         .select({ minute: max(counts.minute) })
@@ -73,8 +91,10 @@ export class AuditCountTable {
         .where(isUsage),
     );
     // By the hour: a busy day has more counts than one statement should read.
-    for (let hour = since - MINUTE_MS + 1; hour <= (newest?.minute ?? -1); hour += HOUR_MS) {
-      const isWithin = and(isUsage, gte(counts.minute, hour), lt(counts.minute, hour + HOUR_MS));
+    const end = Math.min((newest?.minute ?? -1) + 1, until);
+    for (let hour = since - MINUTE_MS + 1; hour < end; hour += HOUR_MS) {
+      const before = Math.min(hour + HOUR_MS, end);
+      const isWithin = and(isUsage, gte(counts.minute, hour), lt(counts.minute, before), isOfApp);
       const rows = await this.#database.read((queries) =>
         queries
           .select({ key: counts.key, n: sum(counts.n).mapWith(Number) })
@@ -84,13 +104,31 @@ export class AuditCountTable {
       );
       for (const row of rows) {
         const found = usageOf({ ...row, id: 0, minute: hour, kind: "usage" });
-        if (!isCountOf(client, found.client)) continue;
-        const name = `${found.client} ${found.app}`;
-        const total = (sums.get(name)?.count ?? 0) + found.count;
-        sums.set(name, { client: found.client, app: found.app, count: total });
+        if (client !== undefined && !isCountOf(client, found.client)) continue;
+        if (app !== undefined && found.app !== app) continue;
+        const of = { client: found.client, environment: found.environment, app: found.app };
+        const name = Object.values(of).join(" ");
+        sums.set(name, { ...of, count: (sums.get(name)?.count ?? 0) + found.count });
       }
     }
     return [...sums.values()].toSorted((a, b) => b.count - a.count);
+  }
+
+  /** See `AuditStore.sumMinutes`. */
+  async sumMinutes(since: number): Promise<{ minute: number; usage: number; denials: number }[]> {
+    const { kind, minute, n } = counts;
+    const rows = await this.#database.read((queries) =>
+      queries
+        .select({ kind, minute, n: sum(n).mapWith(Number) })
+        .from(counts)
+        .where(and(inArray(kind, ["usage", "denial"]), gte(minute, since)))
+        .groupBy(kind, minute),
+    );
+    const of = (wanted: string, at: number) =>
+      rows.find((row) => row.kind === wanted && row.minute === at)?.n ?? 0;
+    return [...new Set(rows.map((row) => row.minute))]
+      .toSorted((a, b) => a - b)
+      .map((at) => ({ minute: at, usage: of("usage", at), denials: of("denial", at) }));
   }
 
   /** See `AuditStore.listDenials`. */
@@ -176,6 +214,19 @@ export class AuditCountTable {
   }
 }
 
+/** What a count of use adds to those of its app and hour. */
+function hourlyOf(count: MinuteCount): HourlyCount[] {
+  if (count.kind !== "usage") return [];
+  const { action, app, count: n } = usageOf({ ...count, id: 0 });
+  const series = SERIES_OF.find(([prefix]) => action.startsWith(prefix))?.[1];
+  return series && isApp(app) ? [{ app, hour: hourOf(count.minute), series, n }] : [];
+}
+
+/** Whether it is the name of an app that we hold, and not of all others together. */
+function isApp(name: string): boolean {
+  return !["", "*", OTHER].includes(name);
+}
+
 /** Counts of upstream calls in a SQL database. */
 export class SqlCallCountStore implements CallCountStore {
   readonly #database: SqlDatabase;
@@ -184,23 +235,55 @@ export class SqlCallCountStore implements CallCountStore {
     this.#database = database;
   }
 
-  async add(added: readonly CallCount[]): Promise<void> {
+  async add(added: readonly HourOfCalls[]): Promise<void> {
     const target = [callCounts.platform, callCounts.appId, callCounts.endpoint, callCounts.day];
     const addAll = async (queries: Queries) => {
-      for (const row of added) {
+      for (const { hour: _hour, ...row } of added) {
         const set = { calls: sql`${callCounts.calls} + ${row.calls}` };
         await queries.insert(callCounts).values(row).onConflictDoUpdate({ target, set });
       }
+      const ofHours = added.filter(({ appId }) => isApp(appId));
+      await addHourly(
+        queries,
+        ofHours.map(({ appId, hour, calls }) => ({ app: appId, hour, series: "calls", n: calls })),
+      );
     };
     await this.#database.transact(addAll, { maxAttempts: BACKGROUND_ATTEMPTS, isIndependent: true });
   }
 
   async ofApps(appIds: readonly string[], day: string): Promise<CallCount[]> {
-    const isOne = and(inArray(callCounts.appId, [...appIds]), eq(callCounts.day, day));
+    const { platform, appId } = callCounts;
+    // Both platforms are named, so that the index of a day is used.
+    const isEither = inArray(platform, ["weixin", "wecom"]);
+    const isOne = and(eq(callCounts.day, day), isEither, inArray(appId, [...appIds]));
     const rows = await this.#database.read((queries) => queries.select().from(callCounts).where(isOne));
-    return rows.map((row) => {
-      const platform: Platform = row.platform === "wecom" ? "wecom" : "weixin";
-      return { ...checkRow(callCounts, row).row, platform };
-    });
+    return rows.map(toCallCount);
   }
+
+  async pageOfDay(day: string, after: string | undefined, limit: number): Promise<Piece<CallCount>> {
+    const { platform, appId, endpoint } = callCounts;
+    const names = (after ?? "  ").split(" ");
+    const isBehind = sql`(${platform}, ${appId}, ${endpoint}) > (${sql.join(
+      names.map((name) => sql`${name}`),
+      sql`, `,
+    )})`;
+    const rows = await this.#database.read((queries) =>
+      queries
+        .select()
+        .from(callCounts)
+        .where(and(eq(callCounts.day, day), isBehind))
+        .orderBy(platform, appId, endpoint)
+        .limit(limit),
+    );
+    const last = rows.length < limit ? undefined : rows.at(-1);
+    return {
+      items: rows.map(toCallCount),
+      next: last && [last.platform, last.appId, last.endpoint].join(" "),
+    };
+  }
+}
+
+function toCallCount(row: typeof callCounts.$inferSelect): CallCount {
+  const platform: Platform = row.platform === "wecom" ? "wecom" : "weixin";
+  return { ...checkRow(callCounts, row).row, platform };
 }

@@ -1,10 +1,12 @@
 import { and, eq, inArray, isNotNull } from "drizzle-orm";
 import { slotKey, type SlotName } from "../apps/app.ts";
+import type { Piece } from "../audit/call-counts.ts";
 import type {
   CredentialFacts,
   CredentialFactsStore,
   IssuedToken,
   IssuedTokenIndex,
+  ListedCredential,
   StandingLife,
 } from "../credentials/credential-store.ts";
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
@@ -42,11 +44,13 @@ export class SqlCredentialFacts implements CredentialFactsStore {
   async ofSlots(slots: readonly SlotName[]): Promise<CredentialFacts[][]> {
     const { platform, appId, slot } = credentials;
     const ids = [...new Set(slots.map((each) => each.appId))];
+    // Both platforms are named, so that the primary key is used.
+    const isOne = and(inArray(platform, ["weixin", "wecom"]), inArray(appId, ids));
     const rows = await this.#database.read((queries) =>
       queries
         .select({ ...COLUMNS, platform, appId, slot })
         .from(credentials)
-        .where(inArray(appId, ids)),
+        .where(isOne),
     );
     const bySlot = Map.groupBy(rows, (row) => `${row.platform}:${row.appId}:${row.slot}`);
     return slots.map((each) =>
@@ -54,9 +58,45 @@ export class SqlCredentialFacts implements CredentialFactsStore {
     );
   }
 
+  async page(after: string | undefined, limit: number): Promise<Piece<ListedCredential>> {
+    const names = after?.split(" ") ?? ["", "", "", ""];
+    const rows = (await this.#database.rows(PAGE, [...names, limit])) as ListedRow[];
+    const last = rows.length < limit ? undefined : rows.at(-1);
+    return { items: rows.flatMap(toListed), next: last?.slice(0, 4).join(" ") };
+  }
+
   countRejected(slots: readonly SlotName[], now: number): Promise<number[]> {
     return this.#database.read((queries) => countRejected(queries, slots, now));
   }
+}
+
+/** Written by hand: a console of very many apps reads all of them, and most of the time of such a query is its columns. */
+const PAGE = `
+  SELECT platform, app_id, slot, kind, CASE WHEN is_rejected = 0 THEN issued_at END, expires_at, renew_left_ms,
+    used_at, died_early_at, died_early_ms
+  FROM credentials WHERE (platform, app_id, slot, kind) > (?, ?, ?, ?)
+  ORDER BY platform, app_id, slot, kind LIMIT ?`;
+
+type ListedRow = [platform: string, appId: string, name: string, kind: string, ...numbers: unknown[]];
+
+/** What is listed of a row; nothing of a kind that this version does not know. */
+function toListed([platform, appId, slot, kind, ...cells]: ListedRow): ListedCredential[] {
+  const [named] = toName({ platform, appId, slot, kind });
+  if (!named) return [];
+  const [issuedAt, expiresAt, renewBeforeMs, usedAt, at, earlyMs] = cells;
+  const renewal = isNumber(renewBeforeMs) ? { renewBeforeMs } : {};
+  return [
+    {
+      ...named,
+      life: isNumber(issuedAt) && isNumber(expiresAt) ? { issuedAt, expiresAt, ...renewal } : undefined,
+      usedAt: isNumber(usedAt) ? usedAt : undefined,
+      revokedEarly: isNumber(at) && isNumber(earlyMs) ? { at, earlyMs } : undefined,
+    },
+  ];
+}
+
+function isNumber(cell: unknown): cell is number {
+  return Number.isSafeInteger(cell);
 }
 
 /** The facts in a row; none for a kind that this version does not know. */

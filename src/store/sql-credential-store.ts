@@ -7,6 +7,7 @@ import type {
   DueRequest,
   LeaseAnswer,
   LeaseRequest,
+  Lost,
   RejectAnswer,
   Rejection,
   SaveOptions,
@@ -29,12 +30,12 @@ import {
   type Digests,
   digestsAfter,
   digestsWithout,
-  FORGOTTEN,
+  forgotten,
   isNamed,
   isRow,
+  nextGeneration,
   NEXT_EPOCH,
   NO_VALUE,
-  RAISED,
   type SealedCredentials,
   toName,
 } from "./credential-rows.ts";
@@ -143,7 +144,9 @@ export class SqlCredentialStore implements CredentialStore {
     );
   }
 
-  async lease(name: CredentialName, { holder, now, lifeMs }: LeaseRequest): Promise<LeaseAnswer> {
+  async lease(name: CredentialName, { holder, now: asked, lifeMs }: LeaseRequest): Promise<LeaseAnswer> {
+    // By a clock that was set a moment ago another's lease would seem to have expired.
+    const now = (await this.#changes.remeasure?.()) ? this.#clock.now() : asked;
     const lease = { leaseHolder: holder, leaseExpiresAt: now + lifeMs };
     const { leaseHolder, leaseExpiresAt } = credentials;
     // A lease that ends so late was written under a clock that has been set back since. One that merely seems to
@@ -170,7 +173,7 @@ export class SqlCredentialStore implements CredentialStore {
           .values({ ...columns(name), ...lease, generation: now })
           .onConflictDoUpdate({
             target: TARGET,
-            set: { ...lease, generation: RAISED },
+            set: { ...lease, generation: nextGeneration(now) },
             ...(isFree ? { setWhere: isFree } : {}),
           })
           .returning()
@@ -251,12 +254,42 @@ export class SqlCredentialStore implements CredentialStore {
         .values({ ...columns(name), ...set, firstSavedAt: now, generation: now })
         .onConflictDoUpdate({
           target: TARGET,
-          set: { ...set, generation: RAISED },
+          set: { ...set, generation: nextGeneration(now) },
           ...(isOlder ? { setWhere: isOlder } : {}),
         })
         .returning()
         .get();
     });
+  }
+
+  async restore(lost: readonly Lost[]): Promise<CredentialRecord[]> {
+    const now = this.#clock.now();
+    const answers = await this.#change(lost, async (queries, { name, credential, found, renewAt }) => {
+      const [before] = await queries.select().from(credentials).where(isNamed(name));
+      const { generation, epoch } = before ?? NO_RECORD;
+      if (generation !== found.generation || epoch !== found.epoch) return undefined;
+      const set = {
+        value: await this.#sealed.seal(queries, name, "value", credential.value),
+        issuedAt: credential.issuedAt,
+        expiresAt: credential.expiresAt,
+        renewBeforeMs: credential.renewBeforeMs ?? null,
+        renewAt: renewAt ?? null,
+        isRejected: false,
+        firstSavedAt: before?.firstSavedAt ?? now,
+        epoch: NEXT_EPOCH,
+        leaseHolder: null,
+        leaseExpiresAt: null,
+        ...(await this.#digestsOf(name, before, credential.value, now)),
+        cutoff: before?.cutoff === CUTOFF_OF_CLEARED ? null : await lastCutoff(queries),
+      };
+      return queries
+        .insert(credentials)
+        .values({ ...columns(name), ...set, generation: now })
+        .onConflictDoUpdate({ target: TARGET, set: { ...set, generation: nextGeneration(now) } })
+        .returning()
+        .get();
+    });
+    return answers.map(({ record }) => record);
   }
 
   async clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
@@ -270,7 +303,7 @@ export class SqlCredentialStore implements CredentialStore {
         return queries
           .insert(credentials)
           .values({ ...columns(name), ...CLEARED, generation: now })
-          .onConflictDoUpdate({ target: TARGET, set: FORGOTTEN })
+          .onConflictDoUpdate({ target: TARGET, set: forgotten(now) })
           .returning()
           .get();
       if (endsRejected && entry) await this.#audit.append(queries, entry);
@@ -281,7 +314,7 @@ export class SqlCredentialStore implements CredentialStore {
 
   async reject(rejections: readonly Rejection[]): Promise<RejectAnswer[]> {
     const now = this.#clock.now();
-    const set = { isRejected: true, renewAt: null, generation: RAISED, epoch: NEXT_EPOCH };
+    const set = { isRejected: true, renewAt: null, generation: nextGeneration(now), epoch: NEXT_EPOCH };
     const answers = await this.#change(rejections, async (queries, { name, generation }) => {
       const isStanding = and(isNamed(name), eq(credentials.generation, generation));
       const row = await queries.update(credentials).set(set).where(isStanding).returning().get();
@@ -344,8 +377,14 @@ export class SqlCredentialStore implements CredentialStore {
   }
 
   /** How the row's digests are after a save of `value`: a ticket has none, and a value that is dead is not known again. */
-  async #digestsOf(name: CredentialName, before: Row, value: Secret, now: number): Promise<Digests> {
+  async #digestsOf(
+    name: CredentialName,
+    before: Row | undefined,
+    value: Secret,
+    now: number,
+  ): Promise<Digests> {
     if (!KINDS.find(name)?.isPresented) return {};
+    if (!before) return { valueDigest: this.#sealed.digest(value) };
     const { revoked } = await this.#sealed.toRecord(name, { ...before, value: null });
     const isDead = revoked?.equals(value);
     return digestsAfter(name, before, isDead ? null : this.#sealed.digest(value), now);

@@ -55,3 +55,9 @@ export async function dropPredecessor(queries: Queries, old: SealingKey): Promis
   await queries.update(keyring).set({ wrapped: null });
   await raiseEpoch(queries, "keys");
 }
+
+/** Writes down that the database is encrypted under `key` alone; whoever has another one has nothing by it. */
+export async function replaceKeys(queries: Queries, key: SealingKey, now: number): Promise<void> {
+  await queries.delete(keyring);
+  await insertKey(queries, key, now);
+}

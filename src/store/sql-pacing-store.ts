@@ -1,7 +1,7 @@
 import { and, desc, eq, gt, inArray, like, lt, lte, not, or, type SQL, sql } from "drizzle-orm";
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
-import { type Backoff, MAX_SKEW_MS, readFailure } from "../credentials/backoff.ts";
+import { type Backoff, MAX_SKEW_MS, readFailure, REMEMBERED_MS } from "../credentials/backoff.ts";
 import {
   type BlockingUse,
   type Budget,
@@ -10,13 +10,13 @@ import {
   type UseAnswer,
   type UseRequest,
 } from "../credentials/pacing-store.ts";
+import type { Piece } from "../audit/call-counts.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { checkRow, type DamageReports, MAX_NUMBER } from "./damaged-rows.ts";
+import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import { pacing } from "./schema.ts";
 
-/** How long after its end a backoff still says how many failures there were in a row. */
-const REMEMBERED_MS = 86_400_000;
 const PRUNE_EVERY_MS = 60_000;
 /** So many backoffs of secrets that we don't hold are kept: callers can make up more. */
 const MAX_FOREIGN = 500;
@@ -25,21 +25,31 @@ const MAX_BACKOFF_MS = 25 * 3_600_000;
 
 const isUse = inArray(pacing.reason, ["used", "pending"]);
 
+/** What a `SqlPacingStore` is made of. */
+export interface SqlPacingStoreParts {
+  readonly database: SqlDatabase;
+  readonly clock: Clock;
+  readonly audit: AuditChain;
+  readonly damage: DamageReports;
+  readonly changes: OwnChanges;
+}
+
 /** Backoffs and budgets in a SQL database. What they hold is what WeChat said of us, and nothing secret. */
 export class SqlPacingStore implements PacingStore {
   readonly #database: SqlDatabase;
   readonly #clock: Clock;
   readonly #audit: AuditChain;
+  readonly #damage: DamageReports;
+  readonly #changes: OwnChanges;
   #prunedAt = Number.NEGATIVE_INFINITY;
   #writes = 0;
 
-  readonly #damage: DamageReports;
-
-  constructor(database: SqlDatabase, clock: Clock, audit: AuditChain, damage: DamageReports) {
+  constructor({ database, clock, audit, damage, changes }: SqlPacingStoreParts) {
     this.#database = database;
     this.#clock = clock;
     this.#audit = audit;
     this.#damage = damage;
+    this.#changes = changes;
   }
 
   find(keys: readonly string[]): Promise<Backoff[]> {
@@ -50,8 +60,21 @@ export class SqlPacingStore implements PacingStore {
     return this.#read(and(inArray(pacing.reason, ["circuit_open", "quota"]), gt(pacing.until, now)));
   }
 
+  async page(after = "", limit: number): Promise<Piece<Backoff>> {
+    const isBehind = and(gt(pacing.key, after), not(isUse));
+    const rows = await this.#database.read((queries) =>
+      queries.select().from(pacing).where(isBehind).orderBy(pacing.key).limit(limit),
+    );
+    return { items: this.#toBackoffs(rows), next: rows.length < limit ? undefined : rows.at(-1)?.key };
+  }
+
   async #read(where: SQL | undefined): Promise<Backoff[]> {
-    const rows = await this.#database.read((queries) => queries.select().from(pacing).where(where));
+    return this.#toBackoffs(
+      await this.#database.read((queries) => queries.select().from(pacing).where(where)),
+    );
+  }
+
+  #toBackoffs(rows: readonly (typeof pacing.$inferSelect)[]): Backoff[] {
     return rows.flatMap((stored) => {
       const { row, damaged } = checkRow(pacing, stored);
       const { detail, reason, ...backoff } = row;
@@ -75,7 +98,9 @@ export class SqlPacingStore implements PacingStore {
     await this.#database.transact(async (queries) => {
       await queries.insert(pacing).values(row).onConflictDoUpdate({ target: pacing.key, set: row });
       await this.#prune(queries);
+      await tellOf(queries, [row]);
     });
+    await this.#changes.expire();
   }
 
   async remove(seen: readonly Backoff[]): Promise<void> {
@@ -85,17 +110,19 @@ export class SqlPacingStore implements PacingStore {
     if (isSeen.length === 0) return;
     await this.#database.transact(
       async (queries) => {
-        await queries.delete(pacing).where(or(...isSeen));
+        await removeBackoffs(queries, [or(...isSeen)]);
       },
       { isIndependent: true },
     );
+    await this.#changes.expire();
   }
 
   async unblock(keys: readonly string[], entry: AuditEntry): Promise<void> {
     await this.#database.transact(async (queries) => {
-      await queries.delete(pacing).where(inArray(pacing.key, [...keys]));
+      await removeBackoffs(queries, [inArray(pacing.key, [...keys])]);
       await this.#audit.append(queries, entry);
     });
+    await this.#changes.expire();
   }
 
   use({ limits, now, until, isPending, note }: UseRequest): Promise<UseAnswer> {
@@ -152,6 +179,19 @@ export class SqlPacingStore implements PacingStore {
     return keys.map((key) => totalOf(byKey.get(key) ?? []));
   }
 
+  async countUsesUnder(prefix: string, from: number, now: number): Promise<ReadonlyMap<string, number>> {
+    // A semicolon is what comes next after a colon.
+    const isBetween = and(gt(pacing.key, prefix), lt(pacing.key, `${prefix.slice(0, -1)};`));
+    const rows = await this.#database.read((queries) =>
+      queries
+        .select()
+        .from(pacing)
+        .where(and(isBetween, isUse, isSince(from, now))),
+    );
+    const byKey = Map.groupBy(rows, ({ key }) => key.slice(0, key.lastIndexOf("#")));
+    return new Map([...byKey].map(([key, uses]) => [key, totalOf(uses)]));
+  }
+
   /** Deletes what counts for nothing any more, once a minute, and in between when there may be too much. */
   async #prune(queries: Queries): Promise<void> {
     if (this.#clock.monotonic() < this.#prunedAt + PRUNE_EVERY_MS && ++this.#writes < MAX_FOREIGN) return;
@@ -167,6 +207,25 @@ export class SqlPacingStore implements PacingStore {
     const [excess] = await foreign.limit(1).offset(MAX_FOREIGN);
     if (excess) await queries.delete(pacing).where(and(isForeign, lte(until, excess.until)));
   }
+}
+
+/**
+ * Removes backoffs in a transaction, and then tells of them; `each` says which, a part at a time.
+ *
+ * The epoch is raised last, as whoever else changes backoffs does: the other way round two would wait for each other.
+ */
+export async function removeBackoffs(queries: Queries, each: readonly (SQL | undefined)[]): Promise<void> {
+  const removed: { readonly key: string }[] = [];
+  for (const isOne of each) {
+    const { key } = pacing;
+    removed.push(...(await queries.delete(pacing).where(isOne).returning({ key })));
+  }
+  await tellOf(queries, removed);
+}
+
+/** Tells of backoffs that were written or removed, unless all are of secrets that we don't hold: callers make those up. */
+async function tellOf(queries: Queries, rows: readonly { readonly key: string }[]): Promise<void> {
+  if (rows.some(({ key }) => !key.includes(":~"))) await raiseEpoch(queries, "backoffs");
 }
 
 /** How often a budget was used, in a transaction or not. */

@@ -10,14 +10,25 @@ import { backfillTokenDigests } from "./digest-standing-tokens.ts";
 import type { OwnChanges } from "./epochs.ts";
 import type { Keyring } from "./keyring.ts";
 import type { SqlDatabase } from "./sql.ts";
+import { SqlAlarmStore } from "./sql-alarm-store.ts";
 import { SqlAppStore } from "./sql-app-store.ts";
 import { SqlAuditStore } from "./sql-audit-store.ts";
+import { SqlChannelStore } from "./sql-channel-store.ts";
 import { SqlClientStore } from "./sql-client-store.ts";
+import { SqlConsoleSessionStore } from "./sql-console-session-store.ts";
+import { SqlCallbackSettingsStore } from "./sql-callback-settings-store.ts";
 import { SqlCallCountStore } from "./sql-counts.ts";
 import { listStandingLives, SqlCredentialFacts, SqlIssuedTokenIndex } from "./sql-credential-facts.ts";
 import { SqlCredentialStore } from "./sql-credential-store.ts";
+import { SqlDeliveryStore } from "./sql-delivery-store.ts";
 import { SqlIdempotencyStore } from "./sql-login-answer-store.ts";
+import { SqlMilestoneStore } from "./sql-milestone-store.ts";
+import { SqlNotificationQueue } from "./sql-notification-queue.ts";
 import { SqlPacingStore } from "./sql-pacing-store.ts";
+import { SqlEnvironmentStore } from "./sql-environment-store.ts";
+import { SqlRefreshLogStore } from "./sql-refresh-log-store.ts";
+import { SqlRedirectOriginStore } from "./sql-redirect-origin-store.ts";
+import { SqlWebLoginStore } from "./sql-web-login-store.ts";
 import { SqlUserTokenStore } from "./sql-user-token-store.ts";
 import type { Store } from "./store.ts";
 
@@ -75,15 +86,32 @@ export async function openSqlStores(open: OpenSql, listeners: StoreListeners): P
       changes,
       apps: new SqlAppStore({ database: sql, keyring, clock, audit, changes, onDamaged }),
       clients: new SqlClientStore(sql, audit, changes, damage),
+      consoleSessions: new SqlConsoleSessionStore(sql, audit, changes),
+      environments: new SqlEnvironmentStore(sql, audit, changes, damage),
       credentials: new SqlCredentialStore(sql, sealed, clock, audit, changes),
       issuedTokens: new SqlIssuedTokenIndex(sql, sealed),
       virtualTokenKeys: { keys: () => keyring.virtualTokenKeys(), refresh: () => keys.refresh() },
       credentialFacts: new SqlCredentialFacts(sql),
-      pacing: new SqlPacingStore(sql, clock, audit, damage),
+      pacing: new SqlPacingStore({ database: sql, clock, audit, damage, changes }),
       callCounts: new SqlCallCountStore(sql),
+      refreshLog: new SqlRefreshLogStore(sql, clock),
       audit: auditStore,
       loginAnswers: new SqlIdempotencyStore(sql, keyring),
       userTokens: new SqlUserTokenStore(sql, sealed),
+      redirectOrigins: new SqlRedirectOriginStore({ database: sql, audit, changes, clock, damage }),
+      webLogins: new SqlWebLoginStore(sql, keyring),
+      callbackSettings: new SqlCallbackSettingsStore({
+        ...{ database: sql, keyring, audit, changes, damage },
+        now: () => clock.now(),
+      }),
+      deliveries: new SqlDeliveryStore({ database: sql, keyring, audit, damage }),
+      milestones: new SqlMilestoneStore(sql, clock, damage),
+      alarms: new SqlAlarmStore(sql, changes, damage),
+      notifications: new SqlNotificationQueue(sql, audit, changes),
+      channels: new SqlChannelStore({
+        ...{ database: sql, keyring, audit, changes, damage },
+        now: () => clock.now(),
+      }),
       digest: keyring.digest.bind(keyring),
       listLives: () => listStandingLives(sql),
     };

@@ -11,22 +11,41 @@ export interface Sql {
    * @throws {SqlFailure} when the engine refuses it.
    */
   query(text: string, parameters: readonly unknown[]): Promise<unknown[][]>;
+  /**
+   * Runs statements that write, whose rows nobody asks for, and of which none looks at what another has written: by one
+   * message to an engine to which the way is long. Where it is missing, one after the other is as fast. Throws as `query`.
+   */
+  together?(statements: readonly Statement[]): Promise<void>;
+}
+
+/** A statement, `?` standing for each parameter. */
+export interface Statement {
+  readonly text: string;
+  readonly parameters: readonly unknown[];
 }
 
 /** How a transaction is run. */
 export interface TransactionOptions {
   /** Whether it only reads: then it reads one snapshot, and waits for no writer. Default false. */
   readonly isReadOnly?: boolean;
-  /** How often it is tried while other processes write. Few for what can be done later; default: for three seconds. */
+  /**
+   * How often it is tried while other processes write. Few for what can be done later; default: for three seconds, which is
+   * the most on PostgreSQL, where each attempt waits for a second.
+   */
   readonly maxAttempts?: number;
   /**
    * Whether it is right whatever others write between its statements, as one statement alone is: then an engine may run it
    * beside theirs. It seals nothing, for a change of the master key must not miss it. Default false.
    */
   readonly isIndependent?: boolean;
+  /** How long one statement may take where the engine has a limit, in milliseconds; default the engine's. */
+  readonly statementMs?: number;
 }
 
-/** How often a transaction is tried for what is done in the background, and again later: about a tenth of a second. */
+/**
+ * How often a transaction is tried for what is done in the background, and again later: about a tenth of a second on SQLite,
+ * and as long as any other on PostgreSQL.
+ */
 export const BACKGROUND_ATTEMPTS = 16;
 
 /** All that the stores need of a SQL engine. */
@@ -65,14 +84,25 @@ export function sqlFailureOf(error: unknown): SqlFailure | undefined {
   return error instanceof Error && error.cause instanceof SqlFailure ? error.cause : undefined;
 }
 
-/** Drizzle's queries over one engine or one transaction of it. */
-export type Queries = Pick<SqliteRemoteDatabase, "select" | "insert" | "update" | "delete" | "values">;
+/** Drizzle's queries over one engine or one transaction of it; `batch` is `Sql.together`, and gives no rows. */
+export type Queries = Pick<
+  SqliteRemoteDatabase,
+  "select" | "insert" | "update" | "delete" | "values" | "batch"
+>;
 
 /** What a store tells of a query. */
 export type Queried = Omit<Extract<ServiceEvent, { type: "store.queried" }>, "type">;
 
 /** Is told of each query that has ended, how long it took, and what the engine has failed with. */
 export type QueryObserver = (operation: StoreOperation, durationMs: number, failure?: SqlFailure) => void;
+
+/** The transactions that others may run beside. */
+const INDEPENDENT = new WeakSet<Queries>();
+
+/** Throws for a transaction that others may run beside: what it is about to do must keep them out. */
+export function refuseIndependent(transaction: Queries): void {
+  if (INDEPENDENT.has(transaction)) throw new Error("an independent transaction seals nothing");
+}
 
 /** An engine's database as the stores use it: one set of queries, whichever the engine. */
 export class SqlDatabase {
@@ -112,7 +142,12 @@ export class SqlDatabase {
     work: (queries: Queries, sql: Sql) => Promise<T>,
     options?: Omit<TransactionOptions, "isReadOnly">,
   ): Promise<T> {
-    return this.#run("write", () => this.#engine.transaction((sql) => work(queriesOver(sql), sql), options));
+    const begin = (sql: Sql) => {
+      const queries = queriesOver(sql);
+      if (options?.isIndependent) INDEPENDENT.add(queries);
+      return work(queries, sql);
+    };
+    return this.#run("write", () => this.#engine.transaction(begin, options));
   }
 
   async #run<T>(operation: StoreOperation, work: () => PromiseLike<T>): Promise<T> {
@@ -133,12 +168,20 @@ export class SqlDatabase {
 }
 
 function queriesOver(sql: Sql): Queries {
-  return drizzle(async (text, parameters: unknown[], method) => {
-    const rows = await sql.query(text, parameters);
-    if (method !== "get") return { rows };
-    // One row, and not an array of one; without any, Drizzle wants nothing at all, which its type does not know.
-    return { rows: rows[0] as unknown[] };
-  });
+  return drizzle(
+    async (text, parameters: unknown[], method) => {
+      const rows = await sql.query(text, parameters);
+      if (method !== "get") return { rows };
+      // One row, and not an array of one; without any, Drizzle wants nothing at all, which its type does not know.
+      return { rows: rows[0] as unknown[] };
+    },
+    async (batch) => {
+      const statements = batch.map(({ sql: text, params }) => ({ text, parameters: params as unknown[] }));
+      if (sql.together) await sql.together(statements);
+      else for (const { text, parameters } of statements) await sql.query(text, parameters);
+      return batch.map(() => ({ rows: [] }));
+    },
+  );
 }
 
 /** A text for an engine that keeps no NUL: what stands for anything unreadable takes its place. */

@@ -1,4 +1,6 @@
 import type { Changes } from "../changes.ts";
+import type { AlarmStore, ChannelStore, NotificationQueue } from "../ops/alarm-store.ts";
+import type { MilestoneStore } from "../ops/milestones.ts";
 import type { NodeStore } from "../ops/nodes.ts";
 import type { StoreFault } from "../ops/readiness.ts";
 import type {
@@ -10,11 +12,20 @@ import type {
 import type { AppStore } from "../apps/app.ts";
 import type { SecretDigest } from "../apps/app-directory.ts";
 import type { ClientStore } from "../access/client.ts";
+import type { ConsoleSessionStore } from "../access/console-sessions.ts";
+import type { EnvironmentStore } from "../access/environments.ts";
 import type { VirtualTokenKeyStore } from "../credentials/virtual-tokens.ts";
 import type { PacingStore } from "../credentials/pacing-store.ts";
+import type { RefreshLogStore } from "../credentials/refresh-log.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { CallCountStore } from "../audit/call-counts.ts";
 import type { IdempotencyStore } from "../login/login.ts";
+import type { CallbackSettingsStore } from "../callbacks/callback-settings.ts";
+import type { DeliveryStore } from "../callbacks/delivery-store.ts";
+import type { LoginCodeStore } from "../oauth/login-codes.ts";
+import type { RedirectOriginStore } from "../oauth/redirect-origins.ts";
+import type { VerifyFileStore } from "../oauth/verify-files.ts";
+import type { WebLoginStore } from "../oauth/web-logins.ts";
 import type { UserTokenStore } from "../login/user-tokens.ts";
 
 /** Every port that keeps something, together, and what belongs to having them open. */
@@ -22,14 +33,25 @@ export interface Store {
   readonly changes: Changes;
   readonly apps: AppStore;
   readonly clients: ClientStore;
+  readonly consoleSessions: ConsoleSessionStore;
+  readonly environments: EnvironmentStore;
   readonly credentials: CredentialStore;
   readonly credentialFacts: CredentialFactsStore;
   readonly issuedTokens: IssuedTokenIndex;
   readonly pacing: PacingStore;
   readonly callCounts: CallCountStore;
+  readonly refreshLog: RefreshLogStore;
   readonly audit: AuditStore;
   readonly loginAnswers: IdempotencyStore;
   readonly userTokens: UserTokenStore;
+  readonly redirectOrigins: RedirectOriginStore & VerifyFileStore;
+  readonly webLogins: WebLoginStore & LoginCodeStore;
+  readonly callbackSettings: CallbackSettingsStore;
+  readonly deliveries: DeliveryStore;
+  readonly milestones: MilestoneStore;
+  readonly alarms: AlarmStore;
+  readonly notifications: NotificationQueue;
+  readonly channels: ChannelStore;
   readonly nodes: NodeStore;
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;

@@ -2,7 +2,7 @@ import type { CallCounter } from "../audit/call-counts.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Clock } from "../clock.ts";
 import { type Platform, ServiceError } from "../errors.ts";
-import type { EventBus } from "../events.ts";
+import { type EventBus, reportCall } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { classifyErrcode, hintFor, unreachable, UPSTREAM_NAMES } from "./errcodes.ts";
 
@@ -95,8 +95,7 @@ export class HttpClient {
     const startedAt = clock.monotonic();
     const report = (outcome: "ok" | "errcode" | ServiceError["code"], errcode?: number) => {
       calls.count(request.platform, request.appId, request.path);
-      events.emit({
-        type: "upstream.called",
+      reportCall(events, "upstream.called", {
         platform: request.platform,
         appId: request.appId,
         endpoint: request.path,

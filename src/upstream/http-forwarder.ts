@@ -33,7 +33,7 @@ export interface HttpForwarderOptions {
   readonly addresses?: Addresses | undefined;
   readonly times?: Partial<ForwardTimes>;
   /**
-   * How many requests are under way at once, default 176, and how many that stream a body, default 16. The others wait,
+   * How many requests are under way at once, default 128, and how many that stream a body, default 16. The others wait,
    * each in the order in which they came.
    */
   readonly maxConcurrent?: number;
@@ -41,8 +41,8 @@ export interface HttpForwarderOptions {
 }
 
 const TIMES: ForwardTimes = { headMs: 10_000, uploadMs: 30_000, bodyMs: 30_000, turnMs: 120_000 };
-/** Bun runs 256 requests at once in the whole process: the rest is for uploads, and for those that fetch tokens. */
-const MAX_CONCURRENT = 176;
+/** Bun runs 256 requests at once in the whole process: the rest is for uploads, pushes to targets, and fetching tokens. */
+const MAX_CONCURRENT = 128;
 /** Each takes about 2 MB while it is sent, because a part of its body is on its way while Bun reads ahead. */
 const MAX_UPLOADS = 16;
 /** Shorter than what servers commonly allow: a request that meets a closing connection fails, or is sent again. */

@@ -76,7 +76,7 @@ function setup() {
     changes.raise("clients");
     return key.reveal();
   };
-  const use = (text: string) => directory.noteUse(directory.keyOf(text)!.key);
+  const use = (text: string) => directory.noteUse(directory.keyOf(text)!.key, { address: "10.0.0.8" });
   return { clock, store, changes, failures, directory, add, use };
 }
 

@@ -8,6 +8,7 @@ import {
   validateSettings,
   type NewClientSettings,
 } from "../../src/access/client-settings.ts";
+import { defaultsOf } from "../../src/access/environments.ts";
 import { ServiceError } from "../../src/errors.ts";
 
 const READING: ApiPolicy = { preset: "read-only", allow: [], deny: [] };
@@ -18,6 +19,9 @@ function said(environment: string, reach: Partial<ClientSettings> = {}): NewClie
   const limits = { networks: [], expiresAt: undefined, rateLimit: undefined, concurrency: undefined };
   return { environment, grants: [], ...limits, ...reach };
 }
+
+/** The settings of a new client, of an environment that is what its name says. */
+const made = (input: NewClientSettings) => withDefaults(input, defaultsOf(input.environment).isProduction);
 
 function refusalOf(work: () => unknown): ServiceError {
   try {
@@ -44,28 +48,26 @@ test.each([
 ] as const)(
   "a new client of %s of which %j is said gets %s tokens",
   (environment, reach, delivery, policy) => {
-    expect(withDefaults(said(environment, reach))).toMatchObject({ delivery, policy });
+    expect(made(said(environment, reach))).toMatchObject({ delivery, policy });
   },
 );
 
 test.each(["prod", "production", "prd", "online", "PROD", "Production", "PRD", "OnLine"])(
   "a new client of %s is one of production, which may call every path",
   (environment) => {
-    expect(withDefaults(said(environment)).policy).toEqual(ALLOW_ALL);
+    expect(made(said(environment)).policy).toEqual(ALLOW_ALL);
   },
 );
 
 test("real tokens beside a policy that refuses anything are refused, with what to do", () => {
   for (const policy of [READING, NO_MESSAGING, ALL_BUT_ONE]) {
     for (const environment of ["prod", "dev"]) {
-      const { code, message } = refusalOf(() =>
-        withDefaults(said(environment, { delivery: "real", policy })),
-      );
+      const { code, message } = refusalOf(() => made(said(environment, { delivery: "real", policy })));
       expect(code).toBe("invalid_parameter");
       expect(message).toContain("omit delivery, make it virtual, or set the policy to all");
     }
   }
-  expect(refusalOf(() => withDefaults(said("dev", { delivery: "real" }))).code).toBe("invalid_parameter");
+  expect(refusalOf(() => made(said("dev", { delivery: "real" }))).code).toBe("invalid_parameter");
 });
 
 test("test openids are refused beside a preset that lets messages go to anybody, with what to do", () => {
@@ -80,8 +82,8 @@ test("test openids are refused beside a preset that lets messages go to anybody,
 });
 
 test("a policy that refuses anything makes a real client virtual; everything else leaves it what it is", () => {
-  const real = withDefaults(said("prod", { delivery: "real" }));
-  const virtual = withDefaults(said("dev"));
+  const real = made(said("prod", { delivery: "real" }));
+  const virtual = made(said("dev"));
   expect(changeWithDelivery(real, { policy: READING })).toEqual({ policy: READING, delivery: "virtual" });
   expect(changeWithDelivery(real, { policy: ALLOW_ALL })).toEqual({ policy: ALLOW_ALL });
   expect(changeWithDelivery(real, { environment: "dev" })).toEqual({ environment: "dev" });
@@ -95,7 +97,7 @@ test("a policy that refuses anything makes a real client virtual; everything els
 });
 
 test("the same facts are the same however their fields are ordered, and one that differs makes them others", () => {
-  const facts = withDefaults(said("dev"));
+  const facts = made(said("dev"));
   const { policy, ...rest } = facts;
   const { preset, allow, deny } = policy;
   expect(isSame(facts, { policy: { deny, allow, preset }, ...rest })).toBe(true);

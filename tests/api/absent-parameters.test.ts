@@ -89,7 +89,7 @@ test("a hint names only apps that the client may see, and none where there are n
     return (await world.get("/AccessToken/getXcx", { appid: "wxUnknown" }, { headers })).text;
   };
   const some = await ask("some", ["wxUnknown", WX.appId]);
-  expect(some).toContain(`您可用的应用：${WX.appId} (`);
+  expect(some).toContain(`你可用的应用：${WX.appId} (`);
   const none = await ask("none", ["wxUnknown"]);
   expect(none).toContain("accesstoken apps add");
   expect(none).not.toMatch(/ww0|wx0/);

@@ -22,7 +22,7 @@ test("every app is listed with its platform, mode and kinds of credentials, befo
   const { status, data } = await world.get("/v1/apps");
   expect(status).toBe(200);
   const none = { state: "none", generation: 0 };
-  const fixed = { source: "environment", disabled: false, version: 0 };
+  const fixed = { source: "environment", disabled: false, version: 0, state: "none" };
   const tickets = { access_token: none, jsapi_ticket: none, wx_card_ticket: none };
   const wecom = { credentials: { ...tickets, agent_config_ticket: none }, calls_today: {} };
   expect(data).toEqual({
@@ -55,6 +55,37 @@ test("a long list comes in pages, each app once", async () => {
     query = { limit: "2", after: data["next"] };
   }
   expect(seen).toEqual([`${CORP}_1000002`, `${CORP}_contacts`, WX.appId]);
+});
+
+test("a list is filtered by state and beginning, and sorted, and its pages go on where they ended", async () => {
+  await using world = await Harness.create();
+  await world.get(`/v1/apps/${CORP}_contacts/credentials/access_token`);
+  world.clock.advance(60_000);
+  await world.get(TOKEN);
+  const names = async (query: Record<string, string>) => {
+    const { data } = await world.get("/v1/apps", query);
+    return [data["apps"].map(({ app }: { app: string }) => app), data["next"]];
+  };
+  expect(await names({ state: "none" })).toEqual([[`${CORP}_1000002`], undefined]);
+  expect(await names({ q: "WX0" })).toEqual([[WX.appId], undefined]);
+  expect(await names({ sort: "-name" })).toEqual([
+    [WX.appId, `${CORP}_contacts`, `${CORP}_1000002`],
+    undefined,
+  ]);
+  const [first, next] = await names({ sort: "-expires_at", limit: "1" });
+  expect(first).toEqual([WX.appId]);
+  expect(await names({ sort: "-expires_at", after: next })).toEqual([
+    [`${CORP}_contacts`, `${CORP}_1000002`],
+    undefined,
+  ]);
+  const wrong: Record<string, string>[] = [
+    { state: "well" },
+    { sort: "title" },
+    { sort: "calls", after: "wx1" },
+    { limit: "201" },
+  ];
+  for (const query of wrong)
+    expect([query, (await world.get("/v1/apps", query)).status]).toEqual([query, 400]);
 });
 
 test("a fresh token shows its age, expiry, use, next attempt and what it cost today", async () => {
@@ -180,6 +211,62 @@ test("a stable token that somebody killed shows that it died early, and how earl
     revoked_early: { at: world.clock.now(), early: 6200 },
     died_early: { at: world.clock.now(), early: 6200 },
   });
+});
+
+test("an app has the state of its worst credential and says why, until an operator has fixed it", async () => {
+  await using world = await Harness.create();
+  const stateOf = async () => {
+    const { state, reason } = await appOf(world);
+    return [state, reason];
+  };
+  await world.get(TOKEN);
+  expect(await stateOf()).toEqual(["fresh", undefined]);
+  world.sandbox.inject({ kind: "error", errcode: 48001, times: 1 });
+  await world.get(`/v1/apps/${WX.appId}/credentials/jsapi_ticket`);
+  expect(await stateOf()).toEqual([
+    "blocked",
+    expect.stringMatching(/^jsapi_ticket, 48001: api unauthorized/),
+  ]);
+  const [listed] = (await world.get("/v1/apps", { limit: "1", after: `${CORP}_contacts` })).data["apps"];
+  expect([listed.state, listed.reason]).toEqual(await stateOf());
+  await world.request(`/v1/apps/${WX.appId}/unblock`, { method: "POST" });
+  expect(await stateOf()).toEqual(["fresh", undefined]);
+});
+
+test("where it is known what to do, an app's reason says that in both languages", async () => {
+  await using world = await Harness.create();
+  world.sandbox.changeWeixinApp(WX.appId, { ipList: ["198.51.100.1"] });
+  await world.get(TOKEN);
+  expect(await appOf(world)).toMatchObject({
+    state: "blocked",
+    reason: expect.stringMatching(
+      /^access_token, 40164: 请将 .*加入IP白名单 \(add .* to the IP allow-list\)$/,
+    ),
+  });
+});
+
+test("an app whose token is obtained now has the state that it has meanwhile", async () => {
+  await using world = await Harness.create();
+  const gate = new Gate();
+  world.sandbox.inject({ kind: "gate", gate, times: 1 });
+  const pending = world.get(TOKEN);
+  await gate.arrived();
+  const { state, credentials } = await appOf(world);
+  gate.open();
+  await pending;
+  expect([state, credentials.access_token.state]).toEqual(["none", "refreshing"]);
+});
+
+test("for a day after a token was revoked early, its app says that another program fetches tokens", async () => {
+  await using world = await Harness.create();
+  const { value } = (await world.get(TOKEN)).data;
+  world.sandbox.killTokens(WX.appId);
+  await world.post(`${TOKEN}/replace`, { rejected: value });
+  const at = world.clock.now();
+  expect((await appOf(world))["foreign_refresh"]).toEqual({ at, early: 7200 });
+  world.clock.advance(24 * HOUR_MS);
+  expect(await appOf(world)).not.toHaveProperty("foreign_refresh");
+  expect(await tokenStateOf(world)).toHaveProperty("revoked_early");
 });
 
 test("a classic token that other fetchers pushed out shows that it died early", async () => {

@@ -94,6 +94,8 @@ test("a body of another type, shape or size is refused before anything is done",
     [`${APP}/signatures/jsapi`, post({ url: "" }), 400, 1],
     [`${APP}/signatures/card`, post({ for: CANARY, card_id: "card" }), 400, 1],
     [`${APP}/signatures/card`, post({ for: "addCard", code: CANARY }), 400, 1],
+    [`${APP}/signatures/diagnose`, post({ text: `not ${CANARY}` }), 400, 1],
+    [`${APP}/signatures/diagnose`, post({ platform: CANARY }), 400, 1],
   ]);
 });
 

@@ -136,6 +136,33 @@ test("a client has everything that was said of it, and clients come in pages by 
   expect(missing.map(({ status }) => status)).toEqual([404, 404]);
 });
 
+test("clients are found by a part of the name and by environment, in pages, with what stands of their keys", async () => {
+  await using t = await botWorld();
+  for (const client of ["shop-dev", "shop-prod", "shop-x"])
+    await t.at.ask("POST", CLIENTS, { ...NEW_BOT, client, environment: client.slice(5) });
+  const found = async (query: string) =>
+    ((await t.at.ask("GET", `${CLIENTS}?${query}`)).data["clients"] as { client: string }[]).map(
+      ({ client }) => client,
+    );
+  expect(await found("q=shop")).toEqual(["shop-dev", "shop-prod", "shop-x"]);
+  expect(await found("q=prod")).toEqual(["shop-prod"]);
+  expect(await found("environment=dev")).toEqual(["admin", "bot", "shop-dev"]);
+  expect(await found("environment=dev&q=o&after=bot")).toEqual(["shop-dev"]);
+  expect(await found("q=%25")).toEqual([]);
+  const first = (await t.at.ask("GET", `${CLIENTS}?q=shop&limit=2`)).data;
+  expect(first["next"]).toBe("shop-prod");
+  const keys = async () => (await t.at.ask("GET", `${CLIENTS}?q=bot`)).data["clients"][0].keys as object;
+  expect(await keys()).toEqual({ active: 0 });
+  const now = t.world.clock.now();
+  const used = await t.key({ label: "used", expires_at: now + DAY_MS });
+  await t.key({ label: "unused", expires_at: now + 2 * DAY_MS });
+  await t.statusWith(used.key);
+  const last_used_at = now - (now % 60_000);
+  expect(await keys()).toEqual({ active: 2, last_used_at, next_end_at: now + DAY_MS });
+  await t.at.ask("DELETE", `${BOT_KEYS}/${used.prefix}`);
+  expect(await keys()).toEqual({ active: 1, last_used_at, next_end_at: now + 2 * DAY_MS });
+});
+
 test("P7: a change of what is given raises the version, null is none, and If-Match keeps to one version", async () => {
   await using t = await botWorld();
   const limits = {

@@ -49,6 +49,7 @@ test("P7: a new app is 201 with its ETag, the very same again 200, and another o
     mode: "stable",
     title: "Shop",
     source: "managed",
+    state: "none",
     disabled: false,
     version: 1,
     credentials: { access_token: NONE, jsapi_ticket: NONE, wx_card_ticket: NONE },
@@ -408,9 +409,14 @@ test("a field that is none is refused with those that there are, before WeChat i
       "POST",
       APPS,
       { ...NEW_AGENT, verify: true, name: "typo" },
-      "platform, app_id, agent, title, mode, secret, verify",
+      "platform, app_id, agent, title, mode, secret, verify, login_only",
     ],
-    ["PATCH", SHOP, { secret: WRONG, verify: true, disable: true }, "title, mode, secret, verify, disabled"],
+    [
+      "PATCH",
+      SHOP,
+      { secret: WRONG, verify: true, disable: true },
+      "title, mode, secret, verify, disabled, public_url, js_domains",
+    ],
   ] as const) {
     const { status, code, msg } = await t.at.ask(method, path, body);
     expect([path, status, code]).toEqual([path, 400, 1]);

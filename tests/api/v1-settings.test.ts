@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
+import { hostname } from "node:os";
 import { createAdmin, createClient } from "../support/access-harness.ts";
-import { Harness, WX } from "../support/harness.ts";
+import { Harness, WECOM, WX } from "../support/harness.ts";
 
 const SETTINGS = "/v1/settings";
 
@@ -125,4 +126,29 @@ test("origins are changed without a restart, in the place of CORS_ORIGINS and ba
   expect(await allowed()).toEqual([]);
   await t.change({ cors_origins: null });
   expect([await allowed(), await by()]).toEqual([[one], "environment"]);
+});
+
+test("an administrator sees the configuration in force without its secrets, and nobody else sees any of it", async () => {
+  const proxy = { user: "canary-of-the-proxy", password: "passcanary" };
+  await using t = await setup({
+    UPSTREAM_PROXY: `http://${proxy.user}:${proxy.password}@127.0.0.1:9`,
+    ALLOWED_HOSTS: "tokens.example.com",
+  });
+  const { status, text, data } = await t.ask(`${SETTINGS}/configuration`);
+  expect(status).toBe(200);
+  for (const secret of [WX.secret, WECOM.secret, ...Object.values(proxy)])
+    for (const part of [secret.slice(0, 8), secret.slice(-8)]) expect(text).not.toContain(part);
+  expect(data).toMatchObject({ host: hostname(), apps: 3 });
+  expect(data["variables"]).toContainEqual(
+    expect.objectContaining({ name: "ALLOWED_HOSTS", value: "tokens.example.com", origin: "environment" }),
+  );
+  expect(data["variables"]).toContainEqual(
+    expect.objectContaining({ name: "UPSTREAM_PROXY", value: "http://[secret]@127.0.0.1:9/" }),
+  );
+  const other = await createClient(t.world, {
+    name: "viewer",
+    grants: [{ apps: ["*"], actions: ["view", "metrics:read"] }],
+  });
+  const asked = await t.world.request(`${SETTINGS}/configuration`, { headers: { "x-api-key": other } });
+  expect([asked.status, asked.text.includes("tokens.example.com")]).toEqual([403, false]);
 });

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import { attachCall, type RequestSocket } from "../../src/api/face.ts";
 import { auditRoutes } from "../../src/api/v1-audit.ts";
 import { type AuditRecord, SERVICE } from "../../src/audit/audit-entry.ts";
+import { EventBus } from "../../src/events.ts";
 import { listen } from "../../src/http/server.ts";
 import { call } from "../support/callers.ts";
 import { entryOf } from "../support/audit-entries.ts";
@@ -16,9 +17,11 @@ function setup(search: () => AsyncGenerator<AuditRecord[], undefined>) {
   const unused = () => Promise.reject(new Error("not asked for"));
   const recorded: string[] = [];
   const routes = auditRoutes({
-    admin: () => SERVICE,
+    access: { admin: () => SERVICE, auditViewer: () => ({ actor: SERVICE, apps: undefined }) },
     audit: { record: async ({ action }) => void recorded.push(action) },
     auditStore: { walk: search, list: unused, listUsage: unused, listDenials: unused, verify: unused },
+    milestones: { reach: unused },
+    events: new EventBus(),
     clock,
   });
   const silent = () =>

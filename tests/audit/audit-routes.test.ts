@@ -85,6 +85,8 @@ test("P7: entries come in pages, the newest first, narrowed by every filter", as
     [{ environment: "prod" }, []],
     [{ action: "credential.cleared", client: "odd" }, [7, 5, 3, 1]],
     [{ action: "app.created" }, []],
+    [{ token_digest: "0123456789abcdef", app: "wx2" }, [2]],
+    [{ token_digest: "0123456789abcde0" }, []],
     [{ since: String(now - 2000) }, [7, 6, 5]],
     [{ since: String(now - 3000), until: String(now - 1000) }, [5, 4]],
   ];
@@ -165,6 +167,7 @@ const BAD: [path: string, name: string, ...values: string[]][] = [
   ["/v1/audit", "before", "0", "-1", "canary", "9".repeat(16)],
   ["/v1/audit", "app", "a/b", "中文"],
   ["/v1/audit", "environment", "", "a b"],
+  ["/v1/audit", "token_digest", "", "0123456789abcde", "0123456789ABCDEF", "0123456789abcdef0"],
   ["/v1/audit/export", "action", "token:read"],
   ["/v1/audit/usage", "action", "credential.cleared"],
   ["/v1/audit/usage", "after", "", "0", "-1", "canary", "9".repeat(16)],

@@ -55,6 +55,29 @@ async function setup({ retentionDays = 180 } = {}) {
 const ONE = { client: "one", environment: "dev" };
 const PAGE = { limit: 10 };
 
+test("P7: that entries are lost is recorded once, by whoever knows of most", async () => {
+  await using it = await setup();
+  const beside = await it.beside();
+  for (let n = 1; n <= 4; n++) await it.trail.record(entryOf({ client: "kept" }));
+  await it.trail.recordLoss(5, 9);
+  await beside.recordLoss(5, 9);
+  await beside.recordLoss(5, 8);
+  const noted = () => it.audit.list({ action: "audit.lost" }, PAGE);
+  expect((await noted()).map(({ detail }) => detail)).toEqual([{ from: 5, to: 9 }]);
+  await beside.recordLoss(5, 12);
+  // Another failover.
+  await it.trail.recordLoss(7, 7);
+  expect((await noted()).map(({ detail }) => detail)).toEqual([
+    { from: 7, to: 7 },
+    { from: 5, to: 12 },
+    { from: 5, to: 9 },
+  ]);
+  it.breakTable("audit_entries");
+  await it.trail.recordLoss(8, 20);
+  expect(it.failures()).toHaveLength(1);
+  await beside.stop();
+});
+
 test("P7: what is recorded is in the audit", async () => {
   await using it = await setup();
   await it.trail.record(entryOf({ client: "one" }));
@@ -333,4 +356,17 @@ test("P7: an audit that was tampered with is not pruned beyond that, and is told
     [4, "credential.cleared"],
     [5, "audit.pruned"],
   ]);
+});
+
+test("how long the clock has gone on is noted in whole milliseconds, which every engine keeps", async () => {
+  await using it = await setup({ retentionDays: 1 });
+  it.clock.advance(1234.567);
+  await new AuditTrail(it.audit, it.clock, new EventBus(), 1).prune();
+  it.clock.advance(0.21);
+  const trail = new AuditTrail(it.audit, it.clock, new EventBus(), 1);
+  it.clock.advance(2 * DAY_MS + 0.456);
+  await trail.prune();
+  const { since, notedAt } = (await it.audit.steadyClock())!;
+  expect(Number.isInteger(since)).toBeTrue();
+  expect(notedAt).toBeGreaterThan(since);
 });

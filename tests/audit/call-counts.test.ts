@@ -8,11 +8,12 @@ const TOKEN = "/cgi-bin/token";
 /** A counter, and what was written of its counts; writing fails while `isBroken`. */
 function setup() {
   const clock = new ManualClock();
-  const state = { isBroken: false, rows: [] as CallCount[] };
+  const state = { isBroken: false, most: Infinity, rows: [] as CallCount[], pieces: [] as number[] };
   const counter = new CallCounter(
     {
       add: async (rows) => {
-        if (state.isBroken) throw new Error("broken");
+        if (state.isBroken || state.rows.length + rows.length > state.most) throw new Error("broken");
+        state.pieces.push(rows.length);
         state.rows.push(...rows);
       },
       ofApps: async (appIds, day) =>
@@ -75,4 +76,16 @@ test("what can't be written is kept and counted, and written when it can be, by 
     if (performance.now() > end) throw new Error("it was never written");
   }
   expect(it.state.rows).toMatchObject([{ appId: "wx1", endpoint: TOKEN, calls: 2 }]);
+});
+
+test("calls for very many apps are stored in pieces, and what is stored is not stored again when a later one fails", async () => {
+  await using it = setup();
+  for (let n = 0; n < 1200; n++) it.counter.count("weixin", `wx${n}`, TOKEN);
+  it.state.most = 1000;
+  await it.counter.flush();
+  expect(it.state.rows.length).toBe(1000);
+  it.state.most = Infinity;
+  await it.counter.flush();
+  expect(it.state.pieces).toEqual([500, 500, 200]);
+  expect(new Set(it.state.rows.map(({ appId }) => appId)).size).toBe(1200);
 });

@@ -72,7 +72,7 @@ export function residentMb(pid: number): number {
 }
 
 /** After a start or a load the garbage of it is still being collected. */
-const SETTLE_MS = 5000;
+export const SETTLE_MS = 5000;
 
 /** How much of one processor a process uses while nothing is asked of it, in percent. */
 export async function idlePercent(pid: number, seconds: number): Promise<number> {

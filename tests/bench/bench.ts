@@ -1,12 +1,15 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { simulateDay } from "../engine/simulated-day.ts";
+import { backups } from "./backups.ts";
 import { type Effort, FULL, QUICK } from "./effort.ts";
+import { openConsoles } from "./consoles.ts";
 import { asJson, asTable, type Figure } from "./figures.ts";
 import { gatewayCall, largeBodies } from "./gateway.ts";
 import { manyApps } from "./many-apps.ts";
 import { oneApp } from "./one-app.ts";
+import { pushes, waitingDeliveries } from "./pushes.ts";
 import { slowLoris } from "./slow-loris.ts";
 import { coldStorm } from "./storm.ts";
 import { dropInRead, warmRead } from "./warm-read.ts";
@@ -16,11 +19,22 @@ import { twoWorkers } from "./workers.ts";
 const PARTS: Readonly<Record<string, (effort: Effort) => Promise<Figure[]>>> = {
   warm: warmRead,
   dropin: dropInRead,
+  consoles: openConsoles,
   gateway: gatewayCall,
+  pushes,
+  deliveries: waitingDeliveries,
   storm: coldStorm,
   apps: manyApps,
   start: oneApp,
   workers: twoWorkers,
+  postgres: onPostgres(async (effort) => (await import("./on-postgres.ts")).warmReadOnPostgres(effort)),
+  seen: onPostgres(async (effort) => (await import("./cluster.ts")).changesSeen(effort)),
+  shared: onPostgres(async (effort) => (await import("./cluster.ts")).clusterStorm(effort)),
+  changes: onPostgres(async (effort) => (await import("./cluster.ts")).auditedChangesPerSecond(effort)),
+  "postgres-apps": onPostgres(async (effort) =>
+    (await import("./on-postgres.ts")).manyAppsOnPostgres(effort),
+  ),
+  backups,
   loris: slowLoris,
   bodies: largeBodies,
   day: simulatedDay,
@@ -59,6 +73,14 @@ async function main(): Promise<number> {
   console.log(asTable(figures));
   if (failed.length > 0) console.error(`Not measured: ${failed.join(", ")}`);
   return failed.length > 0 ? 1 : 0;
+}
+
+/** `part`, where there is a PostgreSQL; its file is read then alone, because it can't be elsewhere. */
+function onPostgres(part: (effort: Effort) => Promise<Figure[]>): (effort: Effort) => Promise<Figure[]> {
+  return (effort) => {
+    if (!existsSync("/usr/lib/postgresql")) throw new Error("install postgresql");
+    return part(effort);
+  };
 }
 
 /** Upstream token calls of one app in a day, on a simulated clock. */

@@ -20,18 +20,23 @@ export interface KeyedService extends AsyncDisposable {
 
 /** How it is started. */
 export interface KeyedServiceOptions {
+  /** How many apps it holds; default 1. */
+  readonly apps?: number;
   /** Default the compiled service. */
   readonly program?: readonly string[];
   readonly args?: readonly string[];
   readonly env?: Record<string, string>;
+  /** Is given the folder before the service starts in it. */
+  readonly prepare?: (folder: SeededFolder) => Promise<void>;
 }
 
 /** Starts one in a new folder. */
 export async function startKeyedService(options: KeyedServiceOptions = {}): Promise<KeyedService> {
-  const { program = binary(), args = [], env = {} } = options;
-  const folder = await SeededFolder.make(1, { PORT: "0" });
+  const { apps = 1, program = binary(), args = [], env = {} } = options;
+  const folder = await SeededFolder.make(apps, { PORT: "0" });
   const [appId = ""] = folder.appIds;
   const key = await keyOfNewClient(folder.path, appId);
+  await options.prepare?.(folder);
   const child = new Child([...program, "serve", ...args], { cwd: folder.path, env });
   const url = await child.serviceUrl();
   const headers = { authorization: `Bearer ${key}` };

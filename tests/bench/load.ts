@@ -9,6 +9,8 @@ export interface LoadResult {
 export interface Target {
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Gives a script in Lua for each burst, which needs wrk. */
+  readonly script?: () => string;
 }
 
 /** How hard and how long. */
@@ -66,6 +68,7 @@ async function loadWithWrk(target: Target, options: LoadOptions): Promise<LoadRe
     `-c${connections}`,
     `-d${seconds}s`,
     "--latency",
+    ...(target.script ? ["-s", target.script()] : []),
     ...headerArguments(target),
     target.url,
   ]);

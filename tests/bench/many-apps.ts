@@ -5,9 +5,9 @@ import type { Figure } from "./figures.ts";
 import { loadInTurn, ratios } from "./load.ts";
 import { SeededFolder } from "./seeded-folder.ts";
 
-const MANY = 100_000;
-/** How many tokens are read before anything is measured. */
-const WARM = 2000;
+export const MANY = 100_000;
+/** How many tokens are read before memory and throughput are measured. */
+export const WARM = 2000;
 
 /** What 100,000 apps cost: at the start, in memory, at rest, and for a warm read, in turn with a service that has one app. */
 export async function manyApps({ starts, ...effort }: Effort): Promise<Figure[]> {
@@ -44,16 +44,19 @@ export async function manyApps({ starts, ...effort }: Effort): Promise<Figure[]>
   ];
 }
 
-function folderOf(count: number): Promise<SeededFolder> {
+/** A folder for so many apps, whose callers need no key. */
+export function folderOf(count: number): Promise<SeededFolder> {
   return SeededFolder.make(count, { ANONYMOUS_RATE_LIMIT: "0" });
 }
 
-async function startedIn({ path, appIds }: SeededFolder): Promise<Started> {
+/** Starts the service in a folder; it has handed out a token. */
+export async function startedIn({ path, appIds }: SeededFolder): Promise<Started> {
   const it = await started([...binary(), "serve"], path, readOf("", appIds[0]));
   checkToken(it);
   return it;
 }
 
-function readOf(base: string, appId = ""): string {
+/** A warm read. */
+export function readOf(base: string, appId = ""): string {
   return `${base}/AccessToken/getXcx?appid=${appId}`;
 }

@@ -46,7 +46,31 @@ async function stormOfCallers(callers: number, upstreamMs: number): Promise<Stor
     cwd: folder,
     env: { PORT: "0", WEIXIN_BASE_URL: sandbox.weixinUrl, [`WEIXIN_SECRET_${APP.appId}`]: APP.secret },
   });
-  const { port } = new URL(await service.serviceUrl());
+  const ports = [Number(new URL(await service.serviceUrl()).port)];
+  const lastAnswerMs = await askAtOnce({
+    ports,
+    callers,
+    appId: APP.appId,
+    before: () => {
+      sandbox.inject({ kind: "delay", ms: upstreamMs, times: 1 });
+    },
+  });
+  rmSync(folder, { recursive: true, force: true });
+  return { upstreamCalls: sandbox.calls("/cgi-bin/stable_token"), lastAnswerMs };
+}
+
+/** Who asks whom for what. */
+export interface Callers {
+  /** Of services of this machine, which are asked in turn. */
+  readonly ports: readonly number[];
+  readonly appId: string;
+  readonly callers: number;
+  /** Called when every caller is connected, and none has asked yet. */
+  readonly before: () => void;
+}
+
+/** Asks for a token on connections of their own, all at once; the milliseconds from the first request to the last answer. */
+export async function askAtOnce({ ports, appId, callers, before }: Callers): Promise<number> {
   let answered = 0;
   const all = Promise.withResolvers<void>();
   const onAnswer = (text: string) => {
@@ -57,22 +81,21 @@ async function stormOfCallers(callers: number, upstreamMs: number): Promise<Stor
   const sockets: Bun.Socket[] = [];
   while (sockets.length < callers) {
     const count = Math.min(CONNECTING_AT_ONCE, callers - sockets.length);
-    const opening = Array.from({ length: count }, () =>
+    const opening = Array.from({ length: count }, (_, n) =>
       Bun.connect({
         hostname: "127.0.0.1",
-        port: Number(port),
-        socket: { data: (_, chunk) => onAnswer(chunk.toString()) },
+        port: ports[(sockets.length + n) % ports.length] ?? 0,
+        socket: { data: (_socket, chunk) => onAnswer(chunk.toString()) },
       }),
     );
     sockets.push(...(await Promise.all(opening)));
   }
-  sandbox.inject({ kind: "delay", ms: upstreamMs, times: 1 });
+  before();
   const startedAt = performance.now();
   for (const socket of sockets)
-    socket.write(`GET /AccessToken/getXcx?appid=${APP.appId} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    socket.write(`GET /AccessToken/getXcx?appid=${appId} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
   await all.promise;
   const lastAnswerMs = performance.now() - startedAt;
   for (const socket of sockets) socket.terminate();
-  rmSync(folder, { recursive: true, force: true });
-  return { upstreamCalls: sandbox.calls("/cgi-bin/stable_token"), lastAnswerMs };
+  return lastAnswerMs;
 }

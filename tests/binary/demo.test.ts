@@ -133,6 +133,29 @@ test("what `accesstoken sandbox` prints is a .env with which the service works",
   expect(await sandbox.exited()).toBe(0);
 });
 
+test("what `accesstoken sandbox` prints of its group bots takes messages, and shows them", async () => {
+  await using world = new ProcessHarness(binary());
+  const sandbox = world.run(["sandbox", "--port", "0"]);
+  const [, bots = ""] = await sandbox.find(/curl (http:\S+\/sandbox)\/state/);
+  for (const [kind, body] of [
+    ["wecom", { msgtype: "text", text: { content: "hello" } }],
+    ["dingtalk", { msgtype: "text", text: { content: "hello" } }],
+    ["feishu", { msg_type: "text", content: { text: "hello" } }],
+  ] as const) {
+    const [, url = "", secret] = await sandbox.find(new RegExp(`^${kind}: (\\S+)(?:.*: (\\S+))?$`, "m"));
+    expect(secret === undefined).toBe(kind === "wecom");
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    };
+    const answer = (await (await fetch(url, init)).json()) as Record<string, unknown>;
+    // Two of them ask for a signature.
+    expect(answer["errcode"] ?? answer["code"]).toBe({ wecom: 0, dingtalk: 310_000, feishu: 19_021 }[kind]);
+  }
+  expect(await (await fetch(`${bots}/bots`)).text()).toContain('"content":"hello"');
+});
+
 test("a sandbox whose port is taken says so in one line and exits 1", async () => {
   await using world = new ProcessHarness(binary());
   const { port } = new URL(world.sandbox.weixinUrl);

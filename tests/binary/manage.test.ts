@@ -162,7 +162,13 @@ test("a secret that WeChat refuses is not taken, and WeChat's words are told", a
 
 test("without a database a command that begins nothing is exit code 3 and makes none", async () => {
   await using at = setup();
-  for (const words of ["apps list", "audit verify", `token get ${WX.appId}`, "clients show bot"]) {
+  for (const words of [
+    "apps list",
+    "audit verify",
+    `token get ${WX.appId}`,
+    "clients show bot",
+    "console setup",
+  ]) {
     const { code, stderr } = await at.run(words);
     expect([words, code]).toEqual([words, 3]);
     expect(stderr).toContain("there is no database");

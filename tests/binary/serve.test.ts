@@ -126,7 +126,6 @@ test("the documentation page and its files are in the binary, and name no other 
     expect([path, file.status, (await file.text()).length > 50]).toEqual([path, 200, true]);
   }
   const specification = (await (await fetch(`${url}/swagger/json`)).json()) as { paths: object };
-  expect(Object.keys(specification.paths)).toHaveLength(49);
   for (const path of ["/AccessToken/getXcx", "/v1/apps/{app}/credentials/{kind}", "/readyz", "/metrics"])
     expect(specification.paths).toHaveProperty([path]);
 });

@@ -36,12 +36,15 @@ function contents(folder: string): string[] {
     .map(({ name, bytes }) => `${name} ${createHash("sha256").update(bytes).digest("hex")}`);
 }
 
-/** Starts the service, which must end with exit code 1 and one line on stderr; that line. */
+/** Starts the service, which must end with exit code 1 and one line on stderr, as `serve --check` did before; that line. */
 async function refusalToStart(world: ProcessHarness, env: Record<string, string> = {}): Promise<string> {
+  const check = world.run(["serve", "--check"], { ...world.variables, ...env });
+  expect([await check.exited(), check.stdout]).toEqual([1, ""]);
   const child = world.run(["serve"], { ...world.variables, ...env });
   expect([await child.exited(), child.stdout]).toEqual([1, ""]);
   const [line = "", ...more] = child.stderr.trimEnd().split("\n");
   expect(more).toEqual([]);
+  expect(check.stderr).toBe(child.stderr);
   expect(line).toStartWith("accesstoken: ");
   return line;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { endingText } from "../support/event-stream.ts";
 import { binary, ProcessHarness } from "../support/process-harness.ts";
 import { WX } from "../support/harness.ts";
 import { rawGet } from "../support/raw-http.ts";
@@ -26,7 +27,7 @@ async function operationsOf(url: string): Promise<{ method: string; path: string
 
 async function traces(url: string, path: string, init: RequestInit = {}): Promise<Traces> {
   const response = await fetch(url + path, { keepalive: false, redirect: "manual", ...init });
-  const text = await response.text();
+  const text = await endingText(response);
   const header = response.headers.get("trace-id") ?? undefined;
   return { what: `${init.method ?? "GET"} ${path}`, header, body: traceIdIn(text) };
 }

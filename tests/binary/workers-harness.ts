@@ -80,12 +80,12 @@ export class WorkersHarness {
   }
 
   /** Stops a worker's process for now, at a moment at which it does not hold up the others by a transaction of its own. */
-  async pause(pid: number): Promise<void> {
+  async pause(pid: number | undefined): Promise<void> {
     using database = new Database(join(this.world.folder, "data", "accesstoken.db"));
     await Harness.until(() => {
-      process.kill(pid, "SIGSTOP");
+      this.processes.signal(pid, "SIGSTOP");
       if (isWritable(database)) return true;
-      process.kill(pid, "SIGCONT");
+      this.processes.signal(pid, "SIGCONT");
       return false;
     });
   }

@@ -46,7 +46,7 @@ test("a worker that is killed is started again, each time a little later, and th
   const before = await at.tokens(20);
   for (const [times, backOffMs] of BACK_OFF_MS.entries()) {
     const [victim, other] = at.processes.running();
-    process.kill(victim?.pid ?? 0, "SIGKILL");
+    at.processes.signal(victim?.pid, "SIGKILL");
     const killedAt = performance.now();
     await Harness.until(() => !isRunning(victim?.pid ?? 0));
     do expect(await at.tokens(5)).toEqual(before);
@@ -139,7 +139,7 @@ test.concurrent(
     await using at = await setup({ apps: 24, env: CLASSIC, tokenLifeSeconds: 10 });
     const [first] = at.processes.running().map(({ pid }) => pid);
     // While the first one is stopped, it is the second that answers.
-    await at.pause(first ?? 0);
+    await at.pause(first);
     const obtain = async (n: number): Promise<void> => {
       for (;;) {
         const connection = await Connection.open(at.url);
@@ -151,7 +151,7 @@ test.concurrent(
     };
     await Promise.all(Array.from({ length: 24 }, (_, n) => obtain(n)));
     expect(at.sandbox.calls(CLASSIC_CALL)).toBe(24);
-    process.kill(first ?? 0, "SIGCONT");
+    at.processes.signal(first, "SIGCONT");
 
     using database = new Database(join(at.world.folder, "data", "accesstoken.db"), { readonly: true });
     const used = database.query("SELECT 1 FROM credentials WHERE used_at IS NOT NULL");
@@ -170,12 +170,12 @@ test.concurrent(
     const gate = new Gate();
     at.sandbox.inject({ kind: "gate", gate, endpoint: CLASSIC_CALL, times: 1 });
     // While the other one is stopped, it is the holder that answers.
-    await at.pause(other ?? 0);
+    await at.pause(other);
     const connections = await Connection.openMany(at.url, 40);
     for (const connection of connections) connection.send(PATH);
     await gate.arrived();
-    await at.pause(holder ?? 0);
-    process.kill(other ?? 0, "SIGCONT");
+    await at.pause(holder);
+    at.processes.signal(other, "SIGCONT");
     // What WeChat answered to the holder is on its way; it lies there until the holder runs again.
     gate.open();
     const stoppedAt = performance.now();
@@ -190,7 +190,7 @@ test.concurrent(
     }
     expect(performance.now() - stoppedAt).toBeGreaterThan(LEASE_MS - 1000);
     expect(at.sandbox.calls(CLASSIC_CALL)).toBe(2);
-    process.kill(holder ?? 0, "SIGCONT");
+    at.processes.signal(holder, "SIGCONT");
 
     const late = await Promise.all(connections.map(({ answer }) => answer));
     const handedOut = late.filter(({ code }) => code === 0).map(({ data }) => data.access_token);
@@ -233,7 +233,7 @@ test("no counter goes down while a worker does not answer", async () => {
   for (const { pid } of at.processes.running()) {
     await at.pause(pid);
     const meanwhile = await served();
-    process.kill(pid, "SIGCONT");
+    at.processes.signal(pid, "SIGCONT");
     expect(meanwhile).toBe(100);
   }
 });

@@ -14,6 +14,7 @@ const APP = {
   source: "managed",
   disabled: false,
   version: 3,
+  state: "blocked",
   credentials: {
     access_token: { state: "fresh", generation: 1, expires_at: Date.UTC(2027, 0, 31) },
     jsapi_ticket: {
@@ -177,7 +178,7 @@ test("an app is shown with its credentials, their failures and today's calls", a
 
 test("apps are listed a line each, a disabled one as such", async () => {
   await using world = new CliHarness(() => ({
-    apps: [APP, { ...APP, app: "wx0000000000000002", title: undefined, disabled: true }],
+    apps: [APP, { ...APP, app: "wx0000000000000002", title: undefined, disabled: true, state: "disabled" }],
   }));
   const { stdout } = await world.run(["apps", "list"]);
   const [head, first, second] = stdout.split("\n");
@@ -190,15 +191,19 @@ const fresh = { state: "fresh", generation: 1 };
 const failure = { code: 40164, msg: "invalid ip", at: Date.UTC(2027, 0, 30), count: 2 };
 
 test.each([
-  [{ access_token: fresh, jsapi_ticket: { state: "none" } }, "fresh"],
-  [{ access_token: fresh, jsapi_ticket: { state: "failing" } }, "failing: jsapi_ticket"],
-  [{ access_token: { state: "failing" }, jsapi_ticket: { state: "blocked" } }, "blocked: jsapi_ticket"],
-  [{ access_token: { state: "blocked" }, jsapi_ticket: { state: "failing" } }, "blocked"],
-  [{ access_token: { state: "none" }, jsapi_ticket: { state: "none" } }, "none"],
-])("of %j the list shows the worst: %s", async (credentials, state) => {
-  await using world = new CliHarness(() => ({ apps: [{ ...APP, credentials }] }));
+  ["fresh", { access_token: fresh, jsapi_ticket: { state: "none" } }, "fresh"],
+  ["failing", { access_token: fresh, jsapi_ticket: { state: "failing" } }, "failing: jsapi_ticket"],
+  [
+    "blocked",
+    { access_token: { state: "failing" }, jsapi_ticket: { state: "blocked" } },
+    "blocked: jsapi_ticket",
+  ],
+  ["blocked", { access_token: { state: "blocked" }, jsapi_ticket: { state: "failing" } }, "blocked"],
+  ["none", { access_token: { state: "none" }, jsapi_ticket: { state: "none" } }, "none"],
+])("of an app that is %s, with %j, the list shows: %s", async (state, credentials, shown) => {
+  await using world = new CliHarness(() => ({ apps: [{ ...APP, state, credentials }] }));
   const { stdout } = await world.run(["apps", "list"]);
-  expect(stdout.split("\n")[1]).toMatch(RegExp(` managed +${state} +`));
+  expect(stdout.split("\n")[1]).toMatch(RegExp(` managed +${shown} +`));
 });
 
 test("apps set changes title and mode, and nothing else", async () => {
@@ -217,22 +222,29 @@ test("apps set changes title and mode, and nothing else", async () => {
 });
 
 test("what is wrong with an app is told in the list and in its own view: since when, why, and who may be to blame", async () => {
-  const at = new ManualTerminal().clock.now();
-  const access_token = { ...fresh, revoked_early: { at, early: 6000 } };
-  const app = {
-    ...APP,
-    credentials: { access_token, jsapi_ticket: { state: "blocked", last_failure: failure } },
+  const revoked = { at: new ManualTerminal().clock.now(), early: 6000 };
+  const credentials = {
+    access_token: { ...fresh, revoked_early: revoked },
+    jsapi_ticket: { state: "blocked", last_failure: failure },
   };
-  await using world = new CliHarness(({ path }) => (path.includes("?") ? { apps: [app] } : app));
+  const app = { ...APP, credentials };
+  const recently = { ...app, foreign_refresh: revoked };
+  await using world = new CliHarness(({ path }) => (path.includes("?") ? { apps: [recently] } : app));
   for (const args of [["list"], ["show", APP.app]]) {
     const { stdout } = await world.run(["apps", ...args]);
     expect(stdout).toMatch(/jsapi_ticket: invalid ip \(code 40164, 2×, 2027-01-\S+\)\n/);
     expect(stdout).toMatch(
-      /access_token: .*another program fetches tokens for this app: at 20\S+ one was revoked 100 min early/,
+      /another program fetches tokens for this app: at 20\S+ one was revoked 100 min early/,
     );
   }
-  access_token.revoked_early.at = at - 2 * 86_400_000;
-  expect((await world.run(["apps", "list"])).stdout).not.toContain("another program");
+});
+
+test("one that was revoked early long ago is told of the app alone, and a damaged secret in the list", async () => {
+  const credentials = { access_token: { ...fresh, revoked_early: { at: 1, early: 6000 } } };
+  const app = { ...APP, credentials, reason: "secret已损坏 (the secret is damaged)" };
+  await using world = new CliHarness(({ path }) => (path.includes("?") ? { apps: [app] } : app));
+  const { stdout } = await world.run(["apps", "list"]);
+  expect(stdout).toEndWith(`\n${APP.app} the secret is damaged\n`);
   expect((await world.run(["apps", "show", APP.app])).stdout).toContain("another program");
 });
 

@@ -15,7 +15,7 @@ export interface Arrived {
   readonly body: unknown;
 }
 
-/** What is answered: data, an error to be thrown, or a whole response. */
+/** What is answered, at once or later: data, an error to be thrown, or a whole response. */
 export type Answering = (request: Arrived) => unknown;
 
 /**
@@ -99,9 +99,9 @@ export function answered(data: object, { status = 200, etag = "" } = {}): Respon
   );
 }
 
-function answer(answering: Answering, request: Arrived): Response {
+async function answer(answering: Answering, request: Arrived): Promise<Response> {
   try {
-    const result = answering(request);
+    const result = await answering(request);
     return result instanceof Response ? result : answered(result as object);
   } catch (error) {
     return Response.json(failureEnvelope(error, "trace-1"), { status: failureStatus(error) });

@@ -140,7 +140,10 @@ test.each([
     "all can't be combined with other apps",
   ],
   [["bot", "--environment", "dev", "--apps", "wx1,,wx2", "--actions", "login"], "an entry is empty"],
-  [["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"], "must be of token:read, "],
+  [
+    ["bot", "--environment", "dev", "--apps", "wx1", "--actions", "token:steal"],
+    "must be of view, token:read, ",
+  ],
   [["bot", "--environment", "dev", "--expires", "yesterday"], "must be a time"],
   ...["10/8", "10.0.0.0/33", "", "a", "10.0.0.1,10.0.0.2", "10.0.0.0/8/8"].map(
     (network) => [["bot", "--environment", "dev", "--network", network], "--network: "] as const,

@@ -32,7 +32,7 @@ for (const shell of ["bash", "zsh", "fish"] as const) {
     `${shell} completes groups, commands and options, and offers nothing where a file or a name is meant`,
     async () => {
       const { offered } = await setup(shell);
-      expect(await offered("ap")).toEqual(["apps"]);
+      expect(await offered("app")).toEqual(["apply", "apps"]);
       expect(await offered("")).toContain("help");
       expect(await offered("apps", "s")).toEqual(["set", "set-secret", "show"]);
       expect(await offered("apps", "add", "--t")).toEqual(["--title"]);

@@ -42,6 +42,22 @@ test("a command finds the installed service's variables, database and key by its
   expect(it.load().masterKey).toBeDefined();
 });
 
+test("the service has those files too, but where its file names others; one that the environment overrules is said", () => {
+  using it = setup();
+  const serve = (environment: Record<string, string> = {}) =>
+    loadConfig({ ENV_FILE: it.server.envFile, ...environment }, it.server);
+  expect(serve()).toMatchObject({ databasePath: it.server.database, masterKeyFile: it.server.masterKey });
+  writeFileSync(it.server.envFile, "DATABASE_URL=postgres://a@db.internal/a\n");
+  expect(serve()).toMatchObject({
+    databasePath: undefined,
+    masterKeyFile: it.server.masterKey,
+    warnings: [],
+  });
+  const overruled = serve({ DATABASE_URL: `file:${it.server.database}` });
+  expect(overruled.databasePath).toBe(it.server.database);
+  expect(overruled.warnings).toEqual([expect.stringMatching(/^DATABASE_URL: .*environment/)]);
+});
+
 test("what the environment or the working directory names goes before the installed service", () => {
   using it = setup();
   const own = loadConfig({ ENV_FILE: "" }).databasePath;

@@ -23,7 +23,8 @@ const CREDENTIAL = {
 };
 const APP = {
   ...{ app: "wx0123456789abcdef", platform: "weixin", mode: "stable", source: "managed", version: 1 },
-  ...{ disabled: false, credentials: { access_token: CREDENTIAL }, calls_today: {} },
+  ...{ disabled: false, state: "failing", credentials: { access_token: CREDENTIAL }, calls_today: {} },
+  foreign_refresh: { at: Date.now(), early: 600 },
 };
 const SETTINGS = {
   anonymous: "off",
@@ -39,9 +40,15 @@ const NODE = {
   ...{ node: "0c5f5b4e", host: "token-a", pid: 812, version: "0.1.0", state: "live", started_at: AT },
   ...{ seen_at: AT, clock_offset_ms: 4, changes: "listening", key_ids: ["3f9c0a71"] },
 };
+const ENVIRONMENT = {
+  ...{ environment: "dev", production: false, codes: "relay" },
+  ...{ created_at: AT, updated_at: AT, version: 1 },
+};
 const BASE = "https://token.example.com";
 
 function answer({ method, path }: Arrived): object {
+  if (path === "/v1/environments") return { environments: [ENVIRONMENT] };
+  if (path.startsWith("/v1/environments")) return ENVIRONMENT;
   if (path === "/v1/nodes") return { nodes: [NODE] };
   if (path.startsWith("/v1/settings/")) return CALLERS;
   if (path.startsWith("/v1/settings")) return SETTINGS;
@@ -83,6 +90,19 @@ const COMMANDS = [
   "keys roll bot",
   "keys revoke ats_Ab12Cd34",
   "keys revoke nonsense",
+  "environments list",
+  "environments add dev --backend shop",
+  "environments add dev --apps wx0123456789abcdef --backend SHOP",
+  "environments add dev --apps all --redirect-origin https://dev.example.com",
+  "environments add dev --apps wx0123456789abcdef --target pull --role both",
+  "apply",
+  "apply -f nowhere.yaml",
+  "environments add dev",
+  "environments add 环境",
+  "environments set dev",
+  "environments set dev --codes both",
+  "environments set dev --production maybe",
+  "environments remove dev",
   "anonymous status",
   "anonymous off",
   "anonymous on",

@@ -25,14 +25,16 @@ async function setup() {
 test("store copy says what it copied, in the person's language or as JSON, and never a password", async () => {
   using it = await setup();
   const { code, stdout, stderr } = await it.copy(["--to", it.url]);
-  expect([code, stderr]).toEqual([0, ""]);
+  expect(code).toBe(0);
+  // Where it takes seconds it says how far it is.
+  expect(stderr).toMatch(/^(\w+: \d+ (copied|compared)\n)*$/);
   expect(stdout).toMatch(/^api_keys: \d+$/m);
   expect(stdout).toMatch(
     /Copied and compared: \d+ rows\.\nEncrypted under the master key \w+.*\nAudit: intact, \d+ entries\.\n$/,
   );
   const again = await it.copy(["--to", it.url], { LANG: "zh_CN.UTF-8" });
   expect([again.code, again.stdout]).toEqual([3, ""]);
-  expect(again.stderr).toMatch(/目标数据库不为空，未作任何改动；其中有：api_keys \d/);
+  expect(again.stderr).toMatch(/目标数据库不为空，未作任何改动；其中有：.*\bapi_keys \d/);
   const back = await it.copy(["--from", it.url, "--to", "back.db", "--json"]);
   expect(back.code).toBe(0);
   expect(JSON.parse(back.stdout)).toMatchObject({ texts_with_nul: 0, audit: { intact: true } });

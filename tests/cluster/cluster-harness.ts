@@ -36,8 +36,8 @@ export interface ClusterNode {
  * Use it with `await using`.
  */
 export class ClusterHarness extends ProcessHarness {
-  readonly server: PostgresServer;
-  readonly databaseUrl: string;
+  server: PostgresServer;
+  databaseUrl: string;
   /** AppIDs that the sandbox knows and every node holds. */
   readonly apps: readonly string[];
   readonly #mode: "stable" | "classic";
@@ -91,6 +91,13 @@ export class ClusterHarness extends ProcessHarness {
     const first = isFirst ? [await this.#startOne(env, program)] : [];
     const others = Array.from({ length: count - first.length }, () => this.#startOne(env, program));
     return [...first, ...(await Promise.all(others))];
+  }
+
+  /** From now on every line and every command leads to another server, which has the same database. */
+  turnTo(server: PostgresServer): void {
+    this.server = server;
+    this.databaseUrl = server.urlOf(new URL(this.databaseUrl).pathname.slice(1));
+    for (const line of this.#lines) line.aim(server.port);
   }
 
   /** Runs a command to its end, which must be a good one, and returns what it has written. */

@@ -4,12 +4,18 @@ import { Harness } from "../support/harness.ts";
 import { type ClusterHarness, type ClusterNode, tokenAt } from "./cluster-harness.ts";
 import { distribution, quantile } from "./watching.ts";
 
-/** How long after a holder was lost the next one asks WeChat, and how much of it the service promises not to exceed. */
-const NEXT_ATTEMPT_MS = 10_500;
-/** Beside other tests everything takes longer. */
-const SLACK_MS = 2500;
 const LEASE_MS = 10_000;
 const PATIENCE_MS = 40_000;
+
+/** How often holders are killed. */
+export interface KilledOptions {
+  readonly count: number;
+  /**
+   * How long after a holder was lost the next one asks WeChat, in half of all cases; milliseconds. The default is what a
+   * machine keeps to that does much else; the service's own is 10,500.
+   */
+  readonly nextAttemptMs?: number;
+}
 
 /**
  * N06, M4: a node is killed while WeChat works for it. Another takes over when the lease is over, and what is warm is
@@ -17,7 +23,7 @@ const PATIENCE_MS = 40_000;
  */
 export async function killedHolders(
   cluster: ClusterHarness,
-  { count }: { readonly count: number },
+  { count, nextAttemptMs = 13_000 }: KilledOptions,
 ): Promise<string> {
   const { sandbox, apps } = cluster;
   const [warm = "", ...cold] = apps;
@@ -49,7 +55,7 @@ export async function killedHolders(
     must(calls(cluster) - before === 2, `${calls(cluster) - before} upstream calls, and one was lost`);
     await lost;
   }
-  must(quantile(nextMs, 0.5) <= NEXT_ATTEMPT_MS + SLACK_MS, `the next attempt: ${distribution(nextMs)}`);
+  must(quantile(nextMs, 0.5) <= nextAttemptMs, `the next attempt: ${distribution(nextMs)}`);
   return `next attempt after ${distribution(nextMs)}; ${reads} warm reads, 0 failed`;
 }
 

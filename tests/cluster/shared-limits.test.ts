@@ -3,7 +3,9 @@ import type { Service } from "../../src/service/running-service.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { postgresTest as test } from "../support/postgres-server.ts";
 import { ask } from "../support/process-harness.ts";
+import { ClusterHarness } from "./cluster-harness.ts";
 import { ClusterServices } from "./cluster-services.ts";
+import { sharedLimit } from "./shared-limit.ts";
 
 const LIMIT = 100;
 const SECONDS = 2;
@@ -57,3 +59,8 @@ test("M9: a client's limit over all nodes is met by two of them, when a third ha
   await it.cluster.counted([left!], 1);
   expectMet(await it.admitted([left!]));
 }, 90_000);
+
+test("N14, M9: a client that asks three nodes in turn is answered as often as its limit says, also once one was killed", async () => {
+  await using cluster = await ClusterHarness.create();
+  await sharedLimit(cluster, { perSecond: LIMIT, windowMs: 4000 });
+}, 240_000);

@@ -6,10 +6,6 @@ import { distribution, quantile, watchChange } from "./watching.ts";
 
 const PATIENCE_MS = 60_000;
 const STABLE_TOKEN = "/cgi-bin/stable_token";
-/** In which a change is seen at every node, also where its notification is lost. */
-const BOUND_MS = 1200;
-/** In which a lost connection for notifications is there again. */
-const LISTENING_MS = 2000;
 
 /** N01, P1: callers who ask all nodes for the tokens of some apps at once cost one upstream call for each app. */
 export async function coldCallers(
@@ -54,11 +50,15 @@ interface Change {
 /** Each takes what it needs to be ready, on every node, and what is changed then. */
 const CHANGES = { clear, replace, revoke, disable };
 
-/** How changes are watched. */
+/** How changes are watched. Bounds are milliseconds; the default is what a machine keeps to that does much else. */
 export interface SeenOptions {
   readonly count: number;
-  /** What half of all changes must be seen in, in milliseconds. */
+  /** What half of all changes must be seen in. */
   readonly medianMs: number;
+  /** What 99 of a hundred must be seen in; default any time. */
+  readonly nearlyAllMs?: number;
+  /** After which no request is answered by what was; default 1,200, and the slowest answer meanwhile. */
+  readonly boundMs?: number;
 }
 
 /**
@@ -69,8 +69,21 @@ export interface SeenOptions {
 export async function seenChanges(
   cluster: ClusterHarness,
   nodes: readonly ClusterNode[],
-  { count, medianMs }: SeenOptions,
+  { count, medianMs, nearlyAllMs = Infinity, boundMs }: SeenOptions,
 ): Promise<string> {
+  const waits = await changeWaits(cluster, nodes, count, boundMs);
+  must(quantile(waits, 0.5) <= medianMs, `half of all were seen later than that: ${distribution(waits)}`);
+  must(quantile(waits, 0.99) <= nearlyAllMs, `of 100 more than one was seen later: ${distribution(waits)}`);
+  return distribution(waits);
+}
+
+/** Makes changes, and returns for each how long another node has handed out what was before, in milliseconds. */
+export async function changeWaits(
+  cluster: ClusterHarness,
+  nodes: readonly ClusterNode[],
+  count: number,
+  boundMs?: number,
+): Promise<number[]> {
   const [first, ...others] = nodes;
   must(first !== undefined, "there is a node");
   const makers = Object.entries(CHANGES);
@@ -78,17 +91,24 @@ export async function seenChanges(
   for (let n = 0; n < count; n++) {
     const [what, ready] = makers[n % makers.length]!;
     const { make, isStale } = await ready(cluster, nodes, n);
-    waits.push(await watchChange({ what, nodes: others, isStale, change: make, boundMs: BOUND_MS }));
+    waits.push(await watchChange({ what, nodes: others, isStale, change: make, boundMs }));
   }
-  must(quantile(waits, 0.5) <= medianMs, `half of all were seen later than that: ${distribution(waits)}`);
-  return distribution(waits);
+  return waits;
+}
+
+/** How lost notifications are watched; see `SeenOptions`. */
+export interface LostOptions extends Pick<SeenOptions, "count" | "boundMs"> {
+  /** What half of all must be listening again in; default 2,000. */
+  readonly listeningMs?: number;
+  /** What all must be; default any time. */
+  readonly latestListeningMs?: number;
 }
 
 /** N03: the connections for notifications are killed just when something changes. */
 export async function lostNotifications(
   cluster: ClusterHarness,
   nodes: readonly ClusterNode[],
-  { count }: { readonly count: number },
+  { count, boundMs, listeningMs: medianMs = 2000, latestListeningMs = Infinity }: LostOptions,
 ): Promise<string> {
   const [, ...others] = nodes;
   const waits: number[] = [];
@@ -104,11 +124,12 @@ export async function lostNotifications(
       };
       await Promise.all([kill(), make().finally(() => made.abort())]);
     };
-    waits.push(await watchChange({ what: "clear", nodes: others, isStale, change, boundMs: BOUND_MS }));
+    waits.push(await watchChange({ what: "clear", nodes: others, isStale, change, boundMs }));
     await Harness.until(async () => (await listeners(cluster)) === nodes.length);
     listeningMs.push(performance.now() - killedAt);
   }
-  must(quantile(listeningMs, 0.5) <= LISTENING_MS, `listening again: ${distribution(listeningMs)}`);
+  const isInTime = quantile(listeningMs, 0.5) <= medianMs && quantile(listeningMs, 1) <= latestListeningMs;
+  must(isInTime, `listening again: ${distribution(listeningMs)}`);
   return `seen ${distribution(waits)}; listening again ${distribution(listeningMs)}`;
 }
 
@@ -143,7 +164,11 @@ export async function auditedChanges(
 }
 
 /** Every node has handed out the app's token; it is then forgotten, and WeChat issues another. */
-async function clear(cluster: ClusterHarness, nodes: readonly ClusterNode[], n: number): Promise<Change> {
+export async function clear(
+  cluster: ClusterHarness,
+  nodes: readonly ClusterNode[],
+  n: number,
+): Promise<Change> {
   const [app, former] = await warmToken(cluster, nodes, n);
   cluster.sandbox.killTokens(app);
   return {

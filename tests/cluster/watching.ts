@@ -9,9 +9,12 @@ export interface WatchOptions<N> {
   readonly isStale: (node: N) => Promise<boolean>;
   /** Makes it; resolves when it is acknowledged. */
   readonly change: () => Promise<void>;
-  /** How long after it a request may be answered by what was. */
-  readonly boundMs: number;
+  /** How long after it a request may be answered by what was; default 1,200, and what the machine was slow. */
+  readonly boundMs?: number | undefined;
 }
+
+/** In which a change is seen at every node, also where its notification is lost. */
+const BOUND_MS = 1200;
 
 const MAX_WAIT_MS = 10_000;
 /** So many answers in a row must know of it. */
@@ -20,8 +23,8 @@ const MIN_FRESH = 3;
 /**
  * Asks every node each millisecond or so, before, while and after something is changed.
  *
- * A request that is sent later than the bound must know of it. The longest that this machine has taken meanwhile, for an
- * answer or for the change itself, is added to the bound: tests run beside others.
+ * A request that is sent later than the bound must know of it. Where none is given, the longest that this machine has
+ * taken meanwhile, for an answer or for the change itself, is added to that of the service: tests run beside others.
  */
 export async function watchChange<N>({
   what,
@@ -62,7 +65,7 @@ export async function watchChange<N>({
     over.abort();
   }
   must(
-    latestMs <= boundMs + slowestMs,
+    latestMs <= (boundMs ?? BOUND_MS + slowestMs),
     `${what}: it was not known ${Math.round(latestMs)} ms later (the slowest request took ${Math.round(slowestMs)} ms)`,
   );
   return waitMs;

@@ -6,6 +6,7 @@ import { type Kinds, KINDS } from "../../src/credentials/kinds.ts";
 import { CredentialManager } from "../../src/credentials/manager.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import type { PacingStore } from "../../src/credentials/pacing-store.ts";
+import type { RefreshLog } from "../../src/credentials/refresh-log.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -38,6 +39,8 @@ export interface CredentialsWorldOptions {
   /** In the place of the store's own. */
   readonly changes?: Changes;
   readonly kinds?: Kinds;
+  /** Notes every attempt; default nobody. */
+  readonly log?: RefreshLog;
 }
 
 /** What a telling of a credential's fate begins with; how flights and waiters come and go is left out. */
@@ -67,6 +70,7 @@ export class CredentialsHarness {
   readonly #pacing: PacingStore;
   readonly #isOutdated: (() => Promise<boolean>) | undefined;
   readonly #changes: Changes;
+  readonly #log: RefreshLog | undefined;
 
   private constructor(
     source: ManualSource,
@@ -84,6 +88,7 @@ export class CredentialsHarness {
     this.store = withMethods(store.credentials, options.wrap?.(store.credentials));
     this.#pacing = withMethods(store.pacing, options.wrapPacing?.(store.pacing));
     this.#isOutdated = options.isOutdated;
+    this.#log = options.log;
     this.memory = new CredentialCache(this.store, this.#changes, this.clock);
     this.manager = this.#newManager(options.deadlineMs, this.memory);
   }
@@ -147,6 +152,7 @@ export class CredentialsHarness {
       events,
       holder: crypto.randomUUID(),
       kinds: this.#kinds,
+      ...(this.#log ? { log: this.#log } : {}),
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
     });
   }

@@ -77,6 +77,8 @@ test("twenty forced refreshes a day in Beijing, over all processes and a restart
   }
   expect(await (await it.another()).pacing.take("force", tokenOf())).toBe(12 * HOUR - 20 * MINUTE);
   expect(await it.pacing.forcedToday(["wx1"])).toEqual([20]);
+  expect(await it.pacing.forcedOften(20)).toEqual([{ appId: "wx1", count: 20 }]);
+  expect(await it.pacing.forcedOften(21)).toEqual([]);
   it.clock.advance(12 * HOUR - 20 * MINUTE);
   expect(await it.pacing.forcedToday(["wx1"])).toEqual([0]);
   expect(await take(0)).toBe(0);

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { SingleFlight } from "../../src/credentials/single-flight.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { SharedRead, SingleFlight } from "../../src/credentials/single-flight.ts";
 
 function setup() {
   let started = 0;
@@ -71,4 +72,39 @@ test("settling waits for every flight that runs, however it ends", async () => {
   expect(await bad.catch(() => "failed")).toBe("failed");
   await settled;
   expect(log).toEqual(["settled"]);
+});
+
+test("of many who ask for what may change, each gets what was read after it had asked, and two reads do for all", async () => {
+  const reads = new SharedRead<number>();
+  let began = 0;
+  const ends: PromiseWithResolvers<void>[] = [];
+  const read = (key = "a") =>
+    reads.run(key, async () => {
+      const n = ++began;
+      const end = Promise.withResolvers<void>();
+      ends.push(end);
+      await end.promise;
+      return n;
+    });
+  const first = read();
+  const others = Promise.all(Array.from({ length: 1000 }, () => read()));
+  expect(began).toBe(1);
+  ends[0]?.resolve();
+  expect(await first).toBe(1);
+  await nextTurn();
+  const late = read();
+  ends[1]?.resolve();
+  expect(new Set(await others)).toEqual(new Set([2]));
+  await nextTurn();
+  ends[2]?.resolve();
+  expect(await late).toBe(3);
+  expect(began).toBe(3);
+});
+
+test("who waits for a read to end gets its own, also when that one fails", async () => {
+  const reads = new SharedRead<string>();
+  const failing = reads.run("a", () => Promise.reject(new Error("no")));
+  const next = reads.run("a", () => Promise.resolve("value"));
+  expect(await failing.catch(String)).toBe("Error: no");
+  expect(await next).toBe("value");
 });

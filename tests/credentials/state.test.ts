@@ -270,8 +270,9 @@ test("of many apps each has its own state, by as many statements as of one", asy
   });
   await world.obtain();
   await world.backOff("weixin:wx7", "circuit_open", HOUR_MS, "config");
+  const day = beijingDay(clock.now());
   await store.callCounts.add([
-    { platform: "weixin", appId: "wx3", endpoint: "/cgi-bin/user", day: beijingDay(clock.now()), calls: 5 },
+    { platform: "weixin", appId: "wx3", endpoint: "/cgi-bin/user", day, hour: 0, calls: 5 },
   ]);
   const slots = Array.from({ length: 200 }, (_, n) => ({ ...STABLE, appId: `wx${n}` }));
   const all = await states.ofApps([WECOM, ...slots]);

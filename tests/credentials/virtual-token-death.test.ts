@@ -5,6 +5,7 @@ import { ALLOW_ALL } from "../../src/access/api-policy.ts";
 import { caller } from "../support/callers.ts";
 import { ClientAdministration } from "../../src/access/client-administration.ts";
 import { ClientDirectory } from "../../src/access/client-directory.ts";
+import { EnvironmentDirectory } from "../../src/access/environments.ts";
 import { CachedCredential } from "../../src/credentials/credential-cache.ts";
 import { TokenIntrospector } from "../../src/credentials/token-resolver.ts";
 import { TokenDelivery, VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
@@ -50,7 +51,12 @@ async function startProcess(store: Store, clock: ManualClock) {
   const delivery = new TokenDelivery({ credentials, virtualTokens, clock });
   return {
     clients,
-    administration: new ClientAdministration({ store: store.clients, directory: clients, clock }),
+    administration: new ClientAdministration({
+      store: store.clients,
+      directory: clients,
+      environments: new EnvironmentDirectory(store.environments, changes),
+      clock,
+    }),
     /** A virtual token for whoever has that API key. */
     issue: async (key: Secret) => {
       const { origin } = caller();

@@ -1,20 +1,27 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { WX } from "../support/harness.ts";
 import { binary, ProcessHarness } from "../support/process-harness.ts";
 import { codeOf, read } from "./document.ts";
 
 const { blocks, tables } = read("docs/environments.md");
 const ENVIRONMENTS = ["prod", "pre", "st", "dev"];
+const PROGRAMS = ["shop", "crm", "erp", "h5", "admin"];
 const OPENID = "oLVPpjqs9BhvzwPj5A-vTYAX3GLc";
+const APP = { appId: "wx0123456789abcdef", secret: "f0e1d2c3b4a5968778695a4b3c2d1e0f" };
+const VERIFY_FILE = "MP_verify_a1B2c3D4e5F6g7H8.txt";
 
-/** The commands of the page that make something, with the test's app, and this machine in the place of the office. */
+/** The page's commands, each with its lines in one, and this machine in the place of the office. */
 const COMMANDS = blocks
   .filter(({ language }) => language === "console")
-  .flatMap(({ text }) => text.trim().split("\n"))
-  .filter((line) => /^accesstoken (clients add|keys create .*(?<!-new)\.key)/.test(line))
-  .map((line) => line.replaceAll("wx0123456789abcdef", WX.appId).replaceAll("10.0.0.0/8", "127.0.0.0/8"));
+  .flatMap(({ text }) =>
+    text
+      .replaceAll(/\\\n\s*/g, "")
+      .trim()
+      .split("\n"),
+  )
+  .map((line) => line.replaceAll("10.0.0.0/8", "127.0.0.0/8"));
+const isApply = (command: string) => command.startsWith("accesstoken apply");
 
 /** What the page says of a path: the cells of its row, one for each environment. */
 function rowOf(path: string): string[] {
@@ -23,18 +30,58 @@ function rowOf(path: string): string[] {
   return row.slice(1);
 }
 
-test("each of the four environments sees what the walkthrough says", async () => {
-  await using world = new ProcessHarness(binary());
-  const { url } = await world.serve({ ANONYMOUS: "off" });
-  for (const command of COMMANDS) {
-    const child = world.run(command.split(" ").slice(1), world.variables);
-    expect([command, await child.exited()]).toEqual([command, 0]);
-  }
-  const keys = ENVIRONMENTS.map((name) =>
-    readFileSync(join(world.folder, `shop-${name}.key`), "utf8").trim(),
-  );
+/** A service that has been told nothing yet, and a folder with what the page takes to be there. */
+async function setup() {
+  const world = new ProcessHarness(binary(), { weixinApps: [APP] });
+  const at = (name: string) => join(world.folder, name);
+  writeFileSync(at("secret"), APP.secret, { mode: 0o600 });
+  world.write(VERIFY_FILE, "a1B2c3D4e5F6g7H8");
+  const variables = {
+    PORT: "0",
+    WEIXIN_BASE_URL: world.sandbox.weixinUrl,
+    WECOM_BASE_URL: world.sandbox.wecomUrl,
+    PUBLIC_URL: "https://wx.example.com",
+  };
+  const service = world.run(["serve"], variables);
+  const url = await service.serviceUrl();
+  return {
+    at,
+    url,
+    world,
+    /** Runs a command of the page; what it wrote. */
+    run: async (command: string) => {
+      const secret = command.startsWith("accesstoken apps add") ? ["--secret-file", "secret"] : [];
+      const sure = isApply(command) && !command.includes("--dry-run") ? ["--yes"] : [];
+      const child = world.run([...command.split(" ").slice(1), ...secret, ...sure], variables);
+      expect([command, await child.exited(), child.stderr.match(/^accesstoken: .*/gm)]).toEqual([
+        command,
+        0,
+        null,
+      ]);
+      return { stdout: child.stdout, stderr: child.stderr };
+    },
+    key: (client: string) => readFileSync(at(`keys/${client}.key`), "utf8").trim(),
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  };
+}
+
+test("one app, four environments, three back ends and two front ends take eight commands, and each program sees what the page says", async () => {
+  await using t = await setup();
+  const commands = COMMANDS.filter((command) => !isApply(command));
+  expect(commands).toHaveLength(8);
+  for (const command of commands) await t.run(command);
+  const clients = ENVIRONMENTS.flatMap((name) => PROGRAMS.map((program) => `${program}-${name}`));
+  const files = readdirSync(t.at("keys"));
+  const wanted = [
+    ...clients.map((client) => `${client}.key`),
+    ...ENVIRONMENTS.map((name) => `${APP.appId}-${name}.push`),
+  ];
+  expect(files.toSorted()).toEqual(wanted.toSorted());
+  for (const file of files)
+    expect([file, statSync(t.at(`keys/${file}`)).mode & 0o777]).toEqual([file, 0o600]);
+  const keys = ENVIRONMENTS.map((name) => t.key(`shop-${name}`));
   const post = async (key: string, path: string, openid = OPENID) => {
-    const response = await fetch(`${url}/gateway/${WX.appId}${path}`, {
+    const response = await fetch(`${t.url}/gateway/${APP.appId}${path}`, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body: JSON.stringify({ touser: openid, msgtype: "text", text: { content: "hi" } }),
@@ -50,4 +97,57 @@ test("each of the four environments sees what the walkthrough says", async () =>
   expect([prod, pre, st, dev]).toEqual([0, 48001, 48001, 0]);
   expect(await post(keys[3] ?? "", path, "oSomebodyElse")).toBe(48001);
   expect(rowOf(path)).toEqual(["yes", "48001", "48001", "to the test openids alone"]);
+  const page = t.key("h5-dev");
+  const asked = async (key: string, url: string) => {
+    const answer = await fetch(t.url + url, { headers: { authorization: `Bearer ${key}` } });
+    return ((await answer.json()) as { code: number }).code;
+  };
+  expect(await asked(page, `/AccessToken/getXcx?appid=${APP.appId}`)).toBe(403);
+  expect(await asked(t.key("shop-dev"), `/AccessToken/getXcx?appid=${APP.appId}`)).toBe(0);
+});
+
+test("the page's commands may be repeated, and say what stood already; what they print is what the page shows", async () => {
+  await using t = await setup();
+  const shown =
+    blocks
+      .find(({ text }) => text.startsWith("+ environment dev"))
+      ?.text.trim()
+      .split("\n") ?? [];
+  expect(shown.length).toBeGreaterThan(5);
+  let output = "";
+  for (const command of COMMANDS.filter((each) => !isApply(each))) {
+    const { stdout, stderr } = await t.run(command);
+    if (command.includes("add dev")) output = stdout + stderr;
+  }
+  const printed = output.replaceAll(
+    /base URL http:\/\/localhost:\d+/g,
+    "base URL http://token.internal:3000",
+  );
+  for (const line of shown.filter((each) => each !== "…")) expect(printed.split("\n")).toContain(line);
+  for (const command of COMMANDS.filter((each) => each.includes("environments add"))) {
+    const { stdout } = await t.run(command);
+    expect([command, stdout]).toEqual([
+      command,
+      expect.stringContaining("0 to add, 0 to change, 0 to remove; "),
+    ]);
+  }
+});
+
+test("the page's file is applied as it stands, and nothing is left to do then", async () => {
+  await using t = await setup();
+  const [add = "", set = ""] = COMMANDS;
+  for (const command of [add, set]) await t.run(command);
+  t.world.write("environments.yaml", blocks.find(({ language }) => language === "yaml")?.text ?? "");
+  const applies = COMMANDS.filter(isApply);
+  expect(applies).toHaveLength(2);
+  const [dry = "", apply = ""] = applies;
+  expect((await t.run(dry)).stdout).toContain("6 to add, 0 to change, 0 to remove");
+  expect((await t.run(apply)).stdout).toContain("7 to add, 0 to change, 0 to remove");
+  expect((await t.run(apply)).stdout).toContain("0 to add, 0 to change, 0 to remove");
+});
+
+test("the public host's nginx is the same on both pages that show it", () => {
+  const of = (path: string) => read(path).blocks.find(({ language }) => language === "nginx")?.text;
+  expect(of("docs/environments.md")).toEqual(of("docs/oauth.md"));
+  expect(of("docs/environments.md")).toContain("callback/");
 });

@@ -2,6 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { HistoryData } from "../../src/api/v1-history-schema.ts";
 import { loadConfig } from "../../src/config.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { startService } from "../../src/service.ts";
@@ -17,6 +18,7 @@ const WECOM = {
   secret: "sample-wecom-secret-00000000000000000000001",
 };
 const ACTIONS = [
+  "view",
   "token:read",
   "token:clear",
   "token:refresh",
@@ -35,6 +37,7 @@ const PAGES = [
   ["virtual-tokens", "shop-dev"],
   ["access", "example"],
   ["api", "shop-dev"],
+  ["events", "shop-dev"],
   ["api-management", "shop-dev"],
   ["audit", "shop-dev"],
 ] as const;
@@ -82,12 +85,14 @@ class Reader {
     return shell.stdout.split("\n").filter((line) => line !== "");
   }
 
-  /** Resolves when the audit has counted a use. */
-  counted(): Promise<void> {
+  /** Resolves when what is counted and noted in the background has been written, of each kind something. */
+  noted(): Promise<void> {
     return Harness.until(async () => {
-      const request = new Request("http://localhost/v1/audit/usage");
+      const request = new Request(`http://localhost/v1/apps/${WX.appId}/history`);
       const answer = await (await this.#service?.handle(request))?.json();
-      return (answer as { data: { usage: unknown[] } }).data.usage.length > 0;
+      const { data } = answer as { data: HistoryData };
+      const { calls, uses } = data.series;
+      return [calls, uses, data.callers, data.attempts].every(({ length }) => length > 0);
     });
   }
 
@@ -131,7 +136,7 @@ test.each(PAGES)(
       if (block.language !== "sh") continue;
       const next = blocks[index + 1];
       const shown = next?.language === "json" ? (JSON.parse(next.text) as Json) : undefined;
-      if (block.text.includes("/audit/usage")) await reader.counted();
+      if (/\/(audit\/usage|history)/.test(block.text)) await reader.noted();
       const output = await reader.run(block);
       const [last = ""] = output.slice(-1);
       if (!block.text.includes("curl ")) continue;

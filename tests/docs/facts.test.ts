@@ -8,6 +8,9 @@ import { CREDENTIAL_KINDS, DAILY_LIMITS, KINDS } from "../../src/credentials/kin
 import { CREDENTIAL_STATES } from "../../src/credentials/status.ts";
 import { failureEnvelope, failureStatus } from "../../src/envelope.ts";
 import { type ErrorCode, ServiceError } from "../../src/errors.ts";
+import { CONDITION_IDS, conditionOf } from "../../src/ops/conditions.ts";
+import { CHECKS } from "../../src/ops/doctor.ts";
+import { CAUSES } from "../../src/signing/causes.ts";
 import { allRoutes } from "../support/routes.ts";
 import { codeOf, read } from "./document.ts";
 
@@ -45,6 +48,16 @@ function missingIn(page: string, wanted: readonly string[]): string[] {
   return wanted.filter((each) => !keys.has(each));
 }
 
+test.each(["docs/doctor.md", "docs/zh/doctor.md"])(
+  "%s has a row for every check, with its number",
+  (path) => {
+    const rows = read(path).tables.flatMap((table) =>
+      table.slice(1).map((row) => [codeOf(row[0] ?? "")[0], row[1]]),
+    );
+    expect(rows).toEqual(CHECKS.map(({ name, id }) => [name, String(id)]));
+  },
+);
+
 test("errors.md has a row for every code and every errcode of the service's own", () => {
   const errors = CODES.map((code) => new ServiceError(code, ""));
   const codes = errors.map((error) => String(failureEnvelope(error, "").code));
@@ -75,6 +88,35 @@ test("audit.md has a row for every action that is recorded", () => {
   expect(missingIn("audit", AUDIT_ACTIONS)).toEqual([]);
 });
 
+test.each(["notifications", "zh/notifications"])(
+  "%s.md says of every alarm how bad it is and when it is told",
+  (page) => {
+    const table = read(`docs/${page}.md`).tables.find((each) =>
+      each.some(([key]) => key === "`app_blocked`"),
+    );
+    const told = CONDITION_IDS.map((id) => {
+      const { severity, threshold, holdMs, isOn } = conditionOf(id);
+      return [`\`${id}\``, `\`${severity}\``, threshold?.value ?? 0, isOn ? holdMs / 1000 : -1];
+    });
+    const shown = table?.slice(1).map(([id, severity, threshold = "", after = ""]) => {
+      const seconds = /^(\d+) s$/.exec(after)?.[1];
+      return [
+        id,
+        severity,
+        Number.parseInt(threshold, 10) || 0,
+        seconds === undefined ? -1 : Number(seconds),
+      ];
+    });
+    expect(shown).toEqual(told);
+  },
+);
+
+test("signature-debugging.md has a row for every cause, in both languages", () => {
+  const causes = Object.keys(CAUSES);
+  expect(missingIn("signature-debugging", causes)).toEqual([]);
+  expect(missingIn("zh/signature-debugging", causes)).toEqual([]);
+});
+
 test("api.md has a row for every state, and names every kind of credential", () => {
   expect(missingIn("api", CREDENTIAL_STATES)).toEqual([]);
   const { lines } = read("docs/api.md");
@@ -88,7 +130,15 @@ test("drop-in.md has a row for every endpoint, and none for another", () => {
 });
 
 test("every route of the documented protocol and of /v1 has a row in the pages on calling", () => {
-  const rows = ["protocol", "api", "api-management"].flatMap((page) => [...keysOf(page)]);
+  const rows = [
+    "protocol",
+    "api",
+    "api-management",
+    "oauth",
+    "callbacks",
+    "deliveries",
+    "notifications",
+  ].flatMap((page) => [...keysOf(page)]);
   const documented = new Set(rows.flatMap((key) => /\/\S*/.exec(key)?.[0] ?? []));
   const routes = allRoutes().filter(({ pattern }) => !/^\/(swagger|docs|$)/.test(pattern));
   const former = new Set(["/v1/audit/reads", "/v1/audit/refusals"]);

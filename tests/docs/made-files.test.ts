@@ -29,7 +29,15 @@ test("every option of a command is on a page, the common ones too", async () => 
 });
 
 test("the pages of variables and commands are among them, in both languages", () => {
-  for (const name of ["configuration", "cli", "cli-service", "cli-apps", "cli-access"]) {
+  for (const name of [
+    "configuration",
+    "cli",
+    "cli-service",
+    "cli-operations",
+    "cli-apps",
+    "cli-access",
+    "cli-environments",
+  ]) {
     for (const folder of ["docs", "docs/zh"]) expect([...FILES.keys()]).toContain(`${folder}/${name}.md`);
   }
 });

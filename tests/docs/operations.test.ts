@@ -1,14 +1,17 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ERROR_CLASSES } from "../../src/ops/upstream-metrics.ts";
+import { classifyErrcode } from "../../src/upstream/errcodes.ts";
 import { freePort } from "../bench/bench-server.ts";
-import { Child } from "../support/child.ts";
+import { createAdmin } from "../support/access-harness.ts";
 import { Harness, WX } from "../support/harness.ts";
 import { findNginx, startNginx } from "../support/nginx.ts";
-import { codeOf as spansOf, read, ROOT, type Table } from "./document.ts";
+import { rawRequest } from "../support/raw-http.ts";
+import { DEPLOY, readRules } from "../deploy/promtool.ts";
+import { anchorsOf, codeOf as spansOf, read, ROOT, type Table } from "./document.ts";
 
-const MONITORING = read("docs/monitoring.md");
-const RUNBOOK = read("docs/troubleshooting.md").headings.flatMap(({ level, text }) =>
+const EVENTS = read("docs/troubleshooting.md").headings.flatMap(({ level, text }) =>
   level === 3 ? [text] : [],
 );
 const FORMER_NAMES = ["accesstoken_refusals_total", "accesstoken_died_early_tokens_total"];
@@ -24,13 +27,60 @@ function block(path: string, language: string, content = ""): string {
   return found?.text ?? "";
 }
 
-test("each alert that is offered has a section on what to do, and the other way round", () => {
-  const alerts = [...block(MONITORING.path, "yaml", "groups:").matchAll(/alert: (\w+)/g)].map(
-    ([, name]) => name,
-  );
-  expect(alerts.length).toBeGreaterThan(5);
-  expect(RUNBOOK.filter((text) => text.startsWith("AccessToken"))).toEqual(alerts as string[]);
-});
+const LANGUAGES = [
+  { folder: "docs", alerts: "Alerts", classes: "Classes of errcodes", over: "Over: " },
+  { folder: "docs/zh", alerts: "告警", classes: "errcode 的类别", over: "恢复：" },
+] as const;
+
+/** The sections of one part of a page: their titles, and their texts. */
+function sectionsOf(path: string, part: string): ReadonlyMap<string, string> {
+  const [, after = ""] = read(path).lines.join("\n").split(`\n## ${part}\n`);
+  const [own = ""] = after.split("\n## ");
+  const [, ...sections] = own.split("\n### ");
+  return new Map(sections.map((each) => [each.split("\n", 1)[0] ?? "", each]));
+}
+
+test.each(LANGUAGES)(
+  "each alert has a row, a section and an anchor, and the other way round: $folder",
+  async ({ folder, alerts, over }) => {
+    const rules = await readRules();
+    const names = rules.map(({ alert }) => alert);
+    expect(names.length).toBeGreaterThan(15);
+    const sections = sectionsOf(`${folder}/runbook.md`, alerts);
+    expect([...sections.keys()]).toEqual(names);
+    for (const section of sections.values()) expect(section).toContain(`\n${over}`);
+    const anchors = anchorsOf(read(`${folder}/runbook.md`));
+    for (const { annotations } of rules)
+      expect(anchors).toContain(annotations["runbook_url"]?.split("#")[1] ?? "");
+    const { tables } = read(`${folder}/monitoring.md`);
+    const [, ...rows] = tableOf(tables, folder === "docs" ? "alert" : "告警");
+    expect(rows.map(([name, severity]) => [name, severity])).toEqual(
+      rules.map(({ alert, labels }) => [`[${alert}](runbook.md#${alert.toLowerCase()})`, labels["severity"]]),
+    );
+  },
+);
+
+test.each(LANGUAGES)(
+  "each class of errcodes has a section that names errcodes of it, and the other way round: $folder",
+  ({ folder, classes, over }) => {
+    const sections = sectionsOf(`${folder}/runbook.md`, classes);
+    expect([...sections.keys()].toSorted()).toEqual(ERROR_CLASSES.toSorted());
+    for (const [name, section] of sections) {
+      expect(section).toContain(`\n${over}`);
+      const [, first = ""] = section.split("\n\n");
+      for (const [number] of name === "input"
+        ? []
+        : first.matchAll(/(?<!\d)-1(?!\d)|(?<!\d)\d{5,6}(?!\d)/g)) {
+        const found = (["weixin", "wecom"] as const).flatMap((platform) =>
+          (["takes_secret", "takes_token"] as const).map((endpoint) =>
+            classifyErrcode(platform, Number(number), endpoint),
+          ),
+        );
+        expect([name, number, found]).toEqual([name, number, expect.arrayContaining([name])]);
+      }
+    }
+  },
+);
 
 test("each event that the log has as a warning or an error has a section, and the other way round", () => {
   const source = readFileSync(join(ROOT, "src/log.ts"), "utf8");
@@ -38,19 +88,27 @@ test("each event that the log has as a warning or an error has a section, and th
     ([, name = ""]) => name,
   );
   expect(events.length).toBeGreaterThan(10);
-  expect(RUNBOOK.filter((text) => /^[a-z_]+\.[a-z_]+$/.test(text))).toEqual(events.toSorted());
+  expect(EVENTS.filter((text) => /^[a-z_]+\.[a-z_]+$/.test(text))).toEqual(events.toSorted());
 });
 
-test("the metrics that are described are those of the service, and alerts ask for no others", async () => {
+test("the metrics that are described are those of the service, and alerts and the dashboard ask for no others", async () => {
   await using world = await Harness.create();
   const text = await (await fetch(`${world.service.url}/metrics`)).text();
   const served = [...text.matchAll(/^# HELP (\w+)/gm)].map(([, name = ""]) => name);
-  const described = tableOf(MONITORING.tables, "metric")
-    .slice(1)
-    .flatMap(([cell = ""]) => spansOf(cell));
-  expect([...described, ...FORMER_NAMES].toSorted()).toEqual(served.toSorted());
-  const asked = block(MONITORING.path, "yaml", "groups:").match(/accesstoken_\w+/g) ?? [];
-  expect(asked.filter((name) => !described.includes(name))).toEqual([]);
+  for (const { folder } of LANGUAGES) {
+    const [, ...rows] = tableOf(
+      read(`${folder}/monitoring.md`).tables,
+      folder === "docs" ? "metric" : "指标",
+    );
+    const described = rows.flatMap(([cell = ""]) => spansOf(cell));
+    expect([...described, ...FORMER_NAMES].toSorted()).toEqual(served.toSorted());
+  }
+  for (const file of ["prometheus/accesstoken.rules.yml", "grafana/accesstoken.json"]) {
+    const asked = readFileSync(join(DEPLOY, file), "utf8").match(/accesstoken_[a-z_]+[a-z]/g) ?? [];
+    const names = new Set(asked.map((name) => name.replace(/_(bucket|sum|count)$/, "")));
+    expect(names.size).toBeGreaterThan(10);
+    expect([...names].filter((name) => !served.includes(name))).toEqual([]);
+  }
 });
 
 test("the faults that are described are those of the sandbox", async () => {
@@ -68,7 +126,7 @@ test("the faults that are described are those of the sandbox", async () => {
 
 test("the page to copy is given what wx.config takes", async () => {
   await using world = await Harness.create();
-  const [, script = ""] = /<script>([^]*)<\/script>/.exec(block("docs/invalid-signature.md", "html")) ?? [];
+  const [, script = ""] = /<script>([^]*)<\/script>/.exec(block("docs/signature-debugging.md", "html")) ?? [];
   const configured = Promise.withResolvers<Record<string, unknown>>();
   const wx = { ready: () => {}, error: () => {}, config: configured.resolve };
   const location = { href: "https://shop.example.com/cart?id=1#pay" };
@@ -84,20 +142,6 @@ test("the page to copy is given what wx.config takes", async () => {
     nonceStr: expect.stringMatching(/^\w+$/),
     signature: expect.stringMatching(/^[0-9a-f]{40}$/),
   });
-});
-
-test("the health check of the image succeeds while the service answers, and else fails", async () => {
-  await using world = await Harness.create();
-  const [, json = "[]"] = /HEALTHCHECK .*CMD (\[.*\])/.exec(block("docs/containers.md", "dockerfile")) ?? [];
-  const check = async () => {
-    const command = (JSON.parse(json) as string[]).map((word) => word.replace("/3000", `/${port}`));
-    await using child = new Child(command, { cwd: world.folder });
-    return await child.exited();
-  };
-  const { port } = new URL(world.service.url);
-  expect(await check()).toBe(0);
-  await world.stop();
-  expect(await check()).not.toBe(0);
 });
 
 const nginx = findNginx();
@@ -129,5 +173,31 @@ test.skipIf(nginx === undefined)(
     const log = readFileSync(join(world.folder, "accesstoken.log"), "utf8");
     expect(log).toContain("GET /AccessToken/getXcx 200");
     expect(log).not.toContain(WX.secret);
+  },
+);
+
+test.skipIf(nginx === undefined)(
+  "with every Host line that is recommended for nginx, a URL in the request line opens nothing under the public host",
+  async () => {
+    await using world = await Harness.create({ environment: { PUBLIC_URL: "https://token.example.com" } });
+    const headers = ["Host: localhost", `Authorization: Bearer ${await createAdmin(world)}`];
+    const text = readFileSync(join(ROOT, "docs/deployment.md"), "utf8");
+    const [, elsewhere = ""] = /On another port [^`]*`(Host [^`]+)`/.exec(text) ?? [];
+    for (const line of ["Host $host", elsewhere]) {
+      expect(line).toStartWith("Host $");
+      const port = freePort();
+      const http = `server {
+        listen 127.0.0.1:${port};
+        server_name token.example.com;
+        location / {
+          proxy_pass ${world.service.url.replace("localhost", "127.0.0.1")};
+          proxy_set_header ${line};
+        }
+      }`;
+      await using _ = await startNginx(nginx ?? "", { http, port, folder: world.folder });
+      const head = ["GET http://token.example.com/v1/apps HTTP/1.1", ...headers, "Connection: close"];
+      const { status } = await rawRequest(`http://127.0.0.1:${port}`, `${head.join("\r\n")}\r\n\r\n`);
+      expect([line, status]).toEqual([line, 404]);
+    }
   },
 );

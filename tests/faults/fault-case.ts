@@ -14,6 +14,8 @@ export interface FaultOptions {
   readonly cycles: number;
   /** How many damaged databases are started with. */
   readonly damages: number;
+  /** How many seeds make a plan of what goes wrong with a cluster. */
+  readonly seeds: number;
   /** The program, as a command. */
   readonly program: readonly string[];
 }

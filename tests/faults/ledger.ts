@@ -69,7 +69,7 @@ function parse(line: string): Result | undefined {
 
 function digestOfSources(): string {
   const hash = new Bun.CryptoHasher("sha256");
-  const folders = ["src", "drizzle", "tests/faults", "tests/support"];
+  const folders = ["src", "drizzle", "tests/cluster", "tests/faults", "tests/support"];
   const files = folders.flatMap((folder) =>
     [...new Glob("**/*").scanSync({ cwd: join(ROOT, folder) })].map((file) => join(folder, file)),
   );

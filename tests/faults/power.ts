@@ -81,7 +81,9 @@ async function record(program: readonly string[]): Promise<Step[]> {
   }
   const logged = () => service.stdout.split('"event":"request.handled"').length - 1;
   must(await comesTrue(5000, async () => logged() >= CHANGES), "the log does not have every answer");
-  process.kill(Number(journal().split(" ", 1)[0]), "SIGKILL");
+  const pid = Number(journal().split(" ", 1)[0]);
+  must(pid > 1, "the journal does not begin with the number of a process");
+  process.kill(pid, "SIGKILL");
   await service.exited();
   const steps = parse(first + journal(), join(world.folder, "data"));
   const acks = steps.filter(({ what }) => what === "ack").length;

@@ -10,7 +10,37 @@ const SWEEPS = [
     file: "tests/store/rotation-kill.test.ts",
     env: { ROTATION_DELAYS: "20" },
   },
+  {
+    name: "200 kills while the database is backed up and restored",
+    file: "tests/binary/backup-kills.test.ts",
+    env: { BACKUP_KILLS: "100" },
+  },
+  {
+    name: "20 changes of the master key of three nodes",
+    file: "tests/cluster/rotation.test.ts",
+    env: { ROTATION_ROUNDS: "20" },
+  },
+  {
+    name: "ten failovers each way",
+    file: "tests/cluster/failover.test.ts",
+    env: { FAILOVERS: "10" },
+  },
+  {
+    name: "an upgrade under load for a minute",
+    file: "tests/cluster/upgrade.test.ts",
+    env: { UPGRADE_SECONDS: "60" },
+  },
   { name: "50,000 requests of any kind", file: "tests/http/fuzz.test.ts", env: { FUZZ_BATCHES: "2000" } },
+  {
+    name: "1,000 pushes while the service is killed 50 times",
+    file: "tests/binary/push-kills.test.ts",
+    env: { PUSH_KILLS: "50" },
+  },
+  {
+    name: "10,000 requests to a callback URL",
+    file: "tests/callbacks/fuzzed-pushes.test.ts",
+    env: { PUSH_FUZZ_BATCHES: "400" },
+  },
   {
     name: "every damage to every column",
     file: "tests/property/damaged-cells.test.ts",

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { createLog } from "../../src/log.ts";
 import { createAdmin } from "../support/access-harness.ts";
+import { endingText } from "../support/event-stream.ts";
 import { allRoutes, type Route } from "../support/routes.ts";
 import { Harness, WX } from "../support/harness.ts";
 
@@ -63,7 +64,7 @@ async function sendCanaries(world: Harness, { method, pattern }: Route, key?: st
       const headers = { ...HEADERS, ...claim, "content-type": "application/json" };
       const sent = { method, headers, redirect: "manual" } as const;
       const init = method === "GET" ? sent : { ...sent, body };
-      await (await fetch(world.service.url + target, init)).arrayBuffer();
+      await endingText(await fetch(world.service.url + target, init));
     }
   }
   return claims.length * 4;

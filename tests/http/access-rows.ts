@@ -5,8 +5,8 @@ import { CORP, WECOM, WX } from "../support/harness.ts";
 /** The public name of the WeCom application that the service holds. */
 export const WECOM_APP = `${CORP}_${WECOM.agent}`;
 
-/** What a route asks of its caller: nothing, a grant for anything (`any`), that app's (`any here`), or an action. */
-export type Need = "public" | "any" | "any here" | Action;
+/** What a route asks of its caller: nothing, a grant for anything (`any`), that app's (`any here`), `view` of any app, or an action. */
+export type Need = "public" | "any" | "any here" | "view anywhere" | Action;
 
 /** What may be changed or removed by a request without harm to another. */
 export interface Target {
@@ -15,6 +15,8 @@ export interface Target {
   readonly key: string;
   /** Access tokens of the apps, as they stand. */
   readonly tokens: Readonly<Record<"weixin" | "wecom", string>>;
+  /** Deliveries of pushes to the environment of the clients, and to another. */
+  readonly deliveries: { readonly own: number; readonly other: number };
   /** Unlike that of any other target. */
   readonly number: number;
 }
@@ -23,6 +25,10 @@ export interface Target {
 export interface Row {
   readonly route: string;
   readonly need: Need;
+  /** Whether a caller without a key may not do it, whoever else may. */
+  readonly needsKey?: true;
+  /** Beside those who have what it needs: a client that may do this with every app. */
+  readonly alsoFor?: Action;
   /** Where the app's secret, or a key in its place, may be; the documented protocol alone has such a place. */
   readonly secretName?: "secret" | "wx_app_secret" | "corpsecret";
   /** The true secret of the app that it asks for. */
@@ -38,8 +44,15 @@ export interface Row {
 const URL = "https://shop.example.com/page";
 const CODE = ({ number }: Target) => `sandbox-code-${number}`;
 const TOKEN = `/v1/apps/${WX.appId}/credentials`;
+const REDIRECT_ORIGINS = `/v1/apps/${WX.appId}/redirect-origins`;
+const VERIFY_FILE = "/v1/verify-files/MP_verify_a1B2c3D4.txt";
 const TARGET_APP = ({ app }: Target) => `/v1/apps/${app}`;
+const CALLBACKS = `/v1/apps/${WX.appId}/callbacks`;
 const TARGET_CLIENT = ({ client }: Target) => `/v1/clients/${client}`;
+
+const ENVIRONMENT = ({ client }: Target) => `/v1/environments/of-${client}`;
+const CHANNEL = ({ client }: Target) => `/v1/notifications/channels/${client}`;
+const OF_LOGIN_MANAGERS = { need: "admin", alsoFor: "oauth:manage" } as const;
 
 const inQuery = { secretName: "secret", trueSecret: WX.secret } as const;
 const inBody = { secretName: "wx_app_secret", trueSecret: WX.secret } as const;
@@ -157,7 +170,73 @@ const DROPINS: readonly Row[] = [
   },
 ];
 
-/** Every route of the service. */
+const CALL = `/v1/apps/${WX.appId}/call`;
+const DELIVERIES = `/v1/apps/${WECOM_APP}/deliveries`;
+const PULLED = { own: "dev-pull", other: "prod-pull" } as const;
+
+/** What is done with a delivery of the clients' own environment, and with one of another. */
+const deliveriesOf = (whose: "own" | "other", need: Need): readonly Row[] => {
+  const path = ({ deliveries }: Target) => `${DELIVERIES}/${deliveries[whose]}`;
+  const target = PULLED[whose];
+  const one = "/v1/apps/:app/deliveries/:id";
+  return [
+    { route: "GET /v1/apps/:app/deliveries", need, path: () => DELIVERIES, query: () => ({ target }) },
+    {
+      route: "GET /v1/apps/:app/deliveries",
+      need,
+      path: () => DELIVERIES,
+      query: () => ({ wait: "0", target }),
+    },
+    { route: `GET ${one}`, need, path },
+    { route: `POST ${one}/ack`, need, path: (to) => `${path(to)}/ack`, body: () => ({}) },
+    { route: `POST ${one}/replay`, need, path: (to) => `${path(to)}/replay` },
+    {
+      route: "POST /v1/apps/:app/deliveries/replay",
+      need,
+      path: () => `${DELIVERIES}/replay`,
+      body: () => ({ target }),
+    },
+    { route: `DELETE ${one}`, need, path },
+  ];
+};
+/** How pushes are set up; in an order in which each finds what it needs. */
+const CALLBACK_ROUTES: readonly Omit<Row, "need">[] = [
+  { route: "PUT /v1/apps/:app/callbacks", path: () => CALLBACKS, body: () => ({}) },
+  { route: "GET /v1/apps/:app/callbacks", path: () => CALLBACKS },
+  {
+    route: "POST /v1/apps/:app/callbacks/rotate",
+    path: () => `${CALLBACKS}/rotate`,
+    body: () => ({}),
+  },
+  { route: "POST /v1/apps/:app/callbacks/finish", path: () => `${CALLBACKS}/finish` },
+  {
+    route: "PUT /v1/apps/:app/callbacks/targets/:target",
+    path: () => `${CALLBACKS}/targets/dev`,
+    body: () => ({ environment: "dev" }),
+  },
+  { route: "GET /v1/apps/:app/callbacks/targets/:target", path: () => `${CALLBACKS}/targets/dev` },
+  {
+    route: "PUT /v1/apps/:app/callbacks/routes",
+    path: () => `${CALLBACKS}/routes`,
+    body: () => ({ routes: [{ target: "dev", role: "primary" }] }),
+  },
+  { route: "DELETE /v1/apps/:app/callbacks/targets/:target", path: () => `${CALLBACKS}/targets/dev` },
+  { route: "DELETE /v1/apps/:app/callbacks", path: () => CALLBACKS },
+];
+
+/** For users' browsers and for WeChat, who show no key: asked of nobody who they are. */
+const OPEN = [
+  "GET /callback/:app",
+  "POST /callback/:app",
+  "GET /connect/oauth2/authorize",
+  "GET /connect/qrconnect",
+  "GET /connect/return",
+  "GET /wwlogin/sso/login",
+  "GET /get-weixin-code.html",
+  "GET /MP_verify_:name.txt",
+];
+
+/** Every route of the service that is not for everybody. */
 export const ROWS: readonly Row[] = [
   ...DROPINS,
   ...["/", "/livez", "/readyz"].map((path) => ({ route: `GET ${path}`, need: "public" }) as const),
@@ -190,12 +269,29 @@ export const ROWS: readonly Row[] = [
     query: (target) => ({ appid: WX.appId, code: CODE(target) }),
   },
   { route: "GET /v1/apps", need: "any" },
+  { route: "GET /v1/overview", need: "any" },
   { route: "GET /v1/apps/:app", need: "any here", path: () => `/v1/apps/${WX.appId}` },
+  { route: "GET /v1/apps/:app/history", need: "any here", path: () => `/v1/apps/${WX.appId}/history` },
   {
     route: "POST /v1/apps/:app/unblock",
     need: "token:refresh",
     path: () => `/v1/apps/${WX.appId}/unblock`,
   },
+  { route: "GET /v1/apps/:app/redirect-origins", need: "oauth:manage", path: () => REDIRECT_ORIGINS },
+  {
+    route: "PUT /v1/apps/:app/redirect-origins/:environment",
+    need: "oauth:manage",
+    path: () => `${REDIRECT_ORIGINS}/dev`,
+    body: () => ({ redirect_origins: ["https://dev.example.com"] }),
+  },
+  { route: "GET /v1/verify-files", need: "oauth:manage" },
+  {
+    route: "PUT /v1/verify-files/:name",
+    need: "oauth:manage",
+    path: () => VERIFY_FILE,
+    body: () => ({ content: "a1B2c3D4" }),
+  },
+  { route: "DELETE /v1/verify-files/:name", need: "oauth:manage", path: () => VERIFY_FILE },
   {
     route: "POST /v1/apps",
     need: "admin",
@@ -252,6 +348,17 @@ export const ROWS: readonly Row[] = [
     path: () => `/v1/apps/${WX.appId}/signatures/card`,
     body: () => ({ for: "addCard", card_id: "pCard" }),
   },
+  {
+    route: "POST /v1/apps/:app/signatures/diagnose",
+    need: "ticket:sign",
+    path: () => `/v1/apps/${WX.appId}/signatures/diagnose`,
+    body: () => ({ url: URL }),
+  },
+  { route: "POST /v1/errors/explain", need: "any", body: () => ({ text: "40001" }) },
+  ...deliveriesOf("own", "callback:receive"),
+  ...deliveriesOf("other", "callback:manage"),
+  { route: "GET /v1/callbacks", need: "any" },
+  ...CALLBACK_ROUTES.map((each): Row => ({ ...each, need: "callback:manage" })),
   { route: "GET /v1/clients", need: "admin" },
   {
     route: "POST /v1/clients",
@@ -266,6 +373,12 @@ export const ROWS: readonly Row[] = [
     body: () => ({ environment: "prod" }),
   },
   { route: "DELETE /v1/clients/:client", need: "admin", path: TARGET_CLIENT },
+  {
+    route: "POST /v1/clients/:client/check",
+    need: "admin",
+    path: (to) => `${TARGET_CLIENT(to)}/check`,
+    body: () => ({ app: WX.appId, method: "GET", path: "/cgi-bin/user/get" }),
+  },
   { route: "GET /v1/clients/:client/keys", need: "admin", path: (to) => `${TARGET_CLIENT(to)}/keys` },
   {
     route: "POST /v1/clients/:client/keys",
@@ -284,20 +397,79 @@ export const ROWS: readonly Row[] = [
     need: "admin",
     path: (to) => `${TARGET_CLIENT(to)}/keys/${to.key}`,
   },
-  ...["", "/usage", "/denials", "/reads", "/refusals", "/export", "/verify"].map(
+  ...["", "/usage", "/reads"].map(
+    (path) => ({ route: `GET /v1/audit${path}`, need: "view anywhere", needsKey: true }) as const,
+  ),
+  ...["/denials", "/refusals", "/export", "/verify"].map(
     (path) => ({ route: `GET /v1/audit${path}`, need: "admin" }) as const,
   ),
+  { route: "GET /v1/console/sessions", need: "any", needsKey: true },
   { route: "GET /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
   { route: "DELETE /v1/keys/:key", need: "admin", path: ({ key }) => `/v1/keys/${key}` },
   { route: "GET /v1/nodes", need: "admin" },
+  { route: "GET /v1/environments", ...OF_LOGIN_MANAGERS },
+  { route: "GET /v1/environments/:environment", ...OF_LOGIN_MANAGERS, path: ENVIRONMENT },
+  {
+    route: "PUT /v1/environments/:environment",
+    ...OF_LOGIN_MANAGERS,
+    path: ENVIRONMENT,
+    body: ({ number }) => ({ codes: number % 2 === 0 ? "raw" : "relay" }),
+  },
+  {
+    route: "PUT /v1/environments/:environment",
+    need: "admin",
+    path: ENVIRONMENT,
+    body: () => ({ production: true }),
+  },
+  {
+    route: "DELETE /v1/environments/:environment",
+    need: "admin",
+    path: ENVIRONMENT,
+  },
+  {
+    route: "GET /v1/apps/:app/call",
+    ...{ need: "api:call", needsKey: true, path: () => CALL },
+    query: () => ({ path: "/cgi-bin/getcallbackip" }),
+  },
+  {
+    route: "POST /v1/apps/:app/call",
+    ...{ need: "api:call", needsKey: true, path: () => CALL },
+    body: () => ({ method: "GET", path: "/cgi-bin/getcallbackip" }),
+  },
   { route: "GET /v1/settings", need: "admin" },
   { route: "PATCH /v1/settings", need: "admin", body: () => ({}) },
   { route: "GET /v1/settings/anonymous-callers", need: "admin" },
+  { route: "GET /v1/settings/configuration", need: "admin" },
+  { route: "GET /v1/alarms", need: "admin", alsoFor: "view" },
+  { route: "GET /v1/notifications", need: "admin" },
+  { route: "GET /v1/notifications/conditions", need: "admin" },
+  {
+    route: "PATCH /v1/notifications/conditions",
+    need: "admin",
+    body: ({ number }) => ({ wrong_keys: { threshold: 100 + number } }),
+  },
+  { route: "GET /v1/notifications/channels", need: "admin" },
+  {
+    route: "POST /v1/notifications/channels",
+    need: "admin",
+    body: ({ number }) => ({ channel: `new-${number}`, kind: "webhook", url: "https://alarms.example.com/" }),
+  },
+  { route: "GET /v1/notifications/channels/:channel", need: "admin", path: CHANNEL },
+  {
+    route: "PATCH /v1/notifications/channels/:channel",
+    ...{ need: "admin", path: CHANNEL },
+    body: () => ({ min_severity: "critical" }),
+  },
+  {
+    route: "POST /v1/notifications/channels/:channel/test",
+    ...{ need: "admin", path: (target) => `${CHANNEL(target)}/test` },
+  },
+  { route: "DELETE /v1/notifications/channels/:channel", need: "admin", path: CHANNEL },
 ];
 
 /** The routes that no row asks for, and the rows of no route. */
 export function missingRows(routes: readonly Route[]): string[] {
   const listed = new Set(routes.map(({ method, path }) => `${method} ${path}`));
-  const asked = new Set(ROWS.map(({ route }) => route));
+  const asked = new Set([...ROWS.map(({ route }) => route), ...OPEN]);
   return [...listed.symmetricDifference(asked)];
 }

@@ -32,9 +32,13 @@ function setup() {
   const ticket = {
     platform: "weixin",
     methods: ["GET"],
+    action: "ticket:read",
     answer: async () => new Reply({ ticket: "t" }, {}),
   } as const;
-  const gateway = { call: async () => ({ response: new Response("ok"), result: "hit" as const }) };
+  const gateway = {
+    call: async () => ({ response: new Response("ok"), result: "hit" as const, healing: "none" as const }),
+    check: () => undefined,
+  };
   const untouched = { forward: () => Promise.reject(new Error("not asked for")) };
   const userTokens = { find: async () => undefined, replace: async () => undefined };
   const face = new WechatFace({

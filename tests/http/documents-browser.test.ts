@@ -1,8 +1,7 @@
-import { expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { expect } from "bun:test";
+import { Browser, browserTest } from "../support/browser.ts";
 import { Harness } from "../support/harness.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
 /** Those with the widest tables and the longest words. */
 const NAMES = ["README", "configuration", "errors", "environments", "sdks", "zh/README", "zh/configuration"];
 
@@ -14,23 +13,19 @@ const LOOK = `({
   listed: document.querySelector(".pages li").checkVisibility({ contentVisibilityAuto: true }),
 })`;
 
-test.skipIf(!existsSync(CHROMIUM))(
-  "a real Chromium shows the documents without scrolling sideways, on a telephone and on a desk (skipped without /usr/bin/chromium)",
+browserTest(
+  "a real Chromium shows the documents without scrolling sideways, on a telephone and on a desk",
   async () => {
     await using world = await Harness.create();
-    const backend = {
-      type: "chrome",
-      path: CHROMIUM,
-      argv: ["--no-sandbox"],
-    } satisfies Bun.WebView.ConstructorOptions["backend"];
+    using browser = await Browser.open();
     for (const [width, isWide] of [
       [390, false],
       [1280, true],
     ] as const) {
-      await using view = new Bun.WebView({ width, height: 900, backend });
+      await browser.resize({ width, height: 900 });
       for (const name of NAMES) {
-        await view.navigate(`${world.service.url}/docs/${name}`);
-        expect([name, width, await view.evaluate(LOOK)]).toEqual([
+        await browser.navigate(`${world.service.url}/docs/${name}`);
+        expect([name, width, await browser.evaluate(LOOK)]).toEqual([
           name,
           width,
           { overflow: 0, header: "sticky", pictures: [], listed: isWide },
@@ -38,5 +33,4 @@ test.skipIf(!existsSync(CHROMIUM))(
       }
     }
   },
-  90_000,
 );

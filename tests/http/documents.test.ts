@@ -125,11 +125,12 @@ test("a page that the index does not name is listed behind the one that its name
   const html = await it.page("README");
   const [, list = ""] = /<details class="pages">(.*?)<\/details>/s.exec(html) ?? [];
   const links = linksOf(list);
-  expect(links.slice(links.indexOf("cli"), links.indexOf("cli") + 4)).toEqual([
+  expect(links.slice(links.indexOf("cli"), links.indexOf("cli") + 5)).toEqual([
     "cli",
     "cli-access",
     "cli-apps",
-    "cli-service",
+    "cli-callbacks",
+    "cli-environments",
   ]);
 });
 

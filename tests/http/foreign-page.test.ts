@@ -1,15 +1,15 @@
 import { expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "../support/access-harness.ts";
+import { browserTest, CHROMIUM } from "../support/browser.ts";
 import { CORP, Harness, WX } from "../support/harness.ts";
 import { rawGet } from "../support/raw-http.ts";
 
 const TOKEN = `/AccessToken/getXcx?appid=${WX.appId}`;
 const CLEAR = `/AccessToken/clearXcx?appid=${WX.appId}`;
 const CLEARS = [CLEAR, `/AccessToken/clearQyapi?corpid=${CORP}`];
-const CHROMIUM = "/usr/bin/chromium";
 /** Here a browser's requests carry neither `Origin` nor `Sec-Fetch-Site`. */
 const OFF_LOOPBACK = Object.values(networkInterfaces())
   .flat()
@@ -124,8 +124,8 @@ test("a browser clears with a key, with the app's secret, and from a page of our
   expect(await ask(world, CLEAR, ownPage)).toMatchObject({ code: 0 });
 });
 
-test.skipIf(!existsSync(CHROMIUM) || OFF_LOOPBACK === undefined)(
-  "a real Chromium that visits a foreign page clears nothing (skipped without /usr/bin/chromium or an address off loopback)",
+(OFF_LOOPBACK === undefined ? test.skip : browserTest)(
+  "a real Chromium that visits a foreign page clears nothing (skipped without an address off loopback)",
   async () => {
     const address = String(OFF_LOOPBACK);
     await using world = await Harness.create({
@@ -164,7 +164,7 @@ async function visit(url: string, isDone: () => boolean): Promise<void> {
   const profile = mkdtempSync(join(tmpdir(), "accesstoken-browser-"));
   const flags =
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-  const command = [CHROMIUM, ...flags.split(" "), `--user-data-dir=${profile}`, url];
+  const command = [CHROMIUM ?? "", ...flags.split(" "), `--user-data-dir=${profile}`, url];
   const browser = Bun.spawn(command, { stdout: "ignore", stderr: "ignore" });
   try {
     await Harness.until(isDone);

@@ -42,13 +42,28 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   corpid: [CORP],
   ...same(["agent", "agentid"], [WECOM.agent, "7", "contacts"]),
   client: ["c0", "c1", "c2", "c3", "c4", "c5"],
+  target: ["dev", "prod"],
+  environment: ["dev", "prod", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8", "e9"],
+  redirect_origins: ["https://dev.example.com", "http://localhost:8080"],
+  name: ["MP_verify_a1B2c3D4.txt", "WW_verify_a1B2c3D4.txt"],
+  public_url: ["https://wx.example.com"],
   key: [LIVE_KEY],
   ...same(["rejected", "access_token"], [LIVE_TOKEN]),
   ...same(["after", "before"], [LIVE_CURSOR]),
   // An AppID's or a WeCom path's, with slashes in it.
-  path: ["cgi-bin/getcallbackip", "cgi-bin/get_jsapi_ticket", "cgi-bin/user/get", "wxa/msg_sec_check"],
+  path: [
+    ...["cgi-bin/getcallbackip", "cgi-bin/get_jsapi_ticket", "cgi-bin/user/get", "wxa/msg_sec_check"],
+    ...["/cgi-bin/getcallbackip", "/cgi-bin/user/get"],
+  ],
+  text: ['{"errcode":40003,"errmsg":"invalid openid"}'],
   apps: [WX.appId, "*"],
-  url: ["https://example.com/page?id=1", "http://a.com?x=1"],
+  url: [
+    ...["https://example.com/page?id=1", "http://a.com?x=1"],
+    "https://open.feishu.cn/open-apis/bot/v2/hook/00000000-0000-4000-8000-000000000003",
+    "https://oapi.dingtalk.com/robot/send?access_token=sandbox-dingtalk-token-0123456789",
+  ],
+  channel: ["ops"],
+  mention: ["@all"],
   networks: ["10.0.0.0/8", "::1/128"],
   origins: ["https://example.com"],
   test_openids: [`o${"1".repeat(27)}`],
@@ -100,7 +115,6 @@ const wrongValue: fc.Arbitrary<unknown> = fc.oneof(
 function valueOf(name: string, schema: JsonSchema): fc.Arbitrary<unknown> {
   if ("const" in schema) return fc.constant(schema.const);
   if (schema.anyOf) return fc.oneof(...schema.anyOf.map((each) => valueOf(name, each)));
-  const known = KNOWN[name];
   switch (schema.type) {
     case "string": {
       if (name === "code" || name === "js_code")
@@ -109,7 +123,11 @@ function valueOf(name: string, schema: JsonSchema): fc.Arbitrary<unknown> {
       const matching = fc
         .stringMatching(new RegExp(schema.pattern ?? "^[ -~]*$"), { maxLength: Math.min(maxLength, 100) })
         .filter((text) => text.length >= (schema.minLength ?? 0));
-      return known ? fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...known) }, matching) : matching;
+      // Some routes want a path with a slash before it, others without.
+      const known = KNOWN[name]?.filter((text) => text.search(schema.pattern ?? "") >= 0);
+      return known?.length
+        ? fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...known) }, matching)
+        : matching;
     }
     case "integer":
       return fc.integer({

@@ -14,6 +14,7 @@ function loggedFor(error: unknown): ServiceEvent[] {
   const logged: ServiceEvent[] = [];
   events.subscribe((event) => void (event.type === "request.failed" && logged.push(event)));
   const face: Face = {
+    isPublic: false,
     matches: () => true,
     mayIdentify: () => true,
     handle: () => {
@@ -33,6 +34,7 @@ function loggedFor(error: unknown): ServiceEvent[] {
       allowedHosts: [],
     }),
     cors: new Cors(() => []),
+    publicSide: { isWalled: () => false },
     audit: { countUsage: () => undefined, countAnonymous: () => undefined, countDenial: () => undefined },
     events,
     clock: new ManualClock(),

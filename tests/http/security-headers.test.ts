@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { failureEnvelope } from "../../src/envelope.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { envelopeResponse } from "../../src/api/answer.ts";
+import { endingText } from "../support/event-stream.ts";
 import { rawRequest } from "../support/raw-http.ts";
 import { allRoutes } from "../support/routes.ts";
 import { Harness, WX } from "../support/harness.ts";
@@ -40,7 +41,7 @@ test("every route has the security headers for an administrator, whom nothing is
   for (const { method, path } of allRoutes().filter((route) => route.method === "GET")) {
     const response = await world.service.handle(new Request(`http://localhost${path}`, { method }));
     expectSecured(path, response.headers);
-    await response.text();
+    await endingText(response);
   }
 });
 

@@ -93,23 +93,37 @@ test("the document links to the documents, which are there in both languages", a
 });
 
 /** What has to be there is made before, and removed after the others. */
-const ORDER = ["post /v1/apps", "post /v1/clients", "post /v1/clients/{client}/keys"];
+const ORDER = [
+  "put /v1/environments/{environment}",
+  "post /v1/apps",
+  "post /v1/notifications/channels",
+  "post /v1/clients",
+  "post /v1/clients/{client}/keys",
+  "put /v1/apps/{app}/callbacks",
+  "put /v1/apps/{app}/callbacks/targets/{target}",
+  "put /v1/apps/{app}/callbacks/routes",
+];
 const rank = (name: string) =>
   name.startsWith("delete")
     ? 1000 - (name.endsWith("{key}") ? 500 : name.length)
     : ORDER.indexOf(name) + (ORDER.includes(name) ? 0 : 100);
 
+/** These want a target that is pulled and a push that came, or somebody signed in, or have an answer without an end. */
+const NEEDS_MORE = /\/deliveries(\/\{id\}.*)?$|\/console\/sessions\/|^\/v1\/events$/;
+
 test("every route works in the demo with the examples of the document, sent as its page sends them", async () => {
   await using it = await setup();
   const { paths } = await it.document();
-  const operations = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({
-      name: `${method} ${path}`,
-      path,
-      method,
-      operation,
-    })),
-  );
+  const operations = Object.entries(paths)
+    .filter(([path]) => !NEEDS_MORE.test(path))
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({
+        name: `${method} ${path}`,
+        path,
+        method,
+        operation,
+      })),
+    );
   const { requestInterceptor: intercept } = pageOf(await it.text("/swagger/start.js"), it.send);
   let key = "";
   const failed: unknown[] = [];

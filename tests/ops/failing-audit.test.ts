@@ -78,15 +78,22 @@ test.each(FAULTS)(
 
 test("denials are counted by the code that was answered, under their former name too", async () => {
   const metrics = new ServiceMetrics({
+    queueFigures: async () => ({ waiting: 0, dead: 0, oldestAt: undefined }),
     worker: "1",
     version: "1.0.0",
     appCount: () => 0,
     listApps: () => [],
     clock: new ManualClock(),
+    makesBackups: false,
     listLives: () => Promise.resolve([]),
     listBlocked: () => Promise.resolve([]),
+    countWaitingLogins: () => Promise.resolve(0),
     isConfigured: () => true,
     isHeldApp: () => true,
+    countListeners: () => ({ streams: 0, sessions: 0 }),
+    index: () => ({ credentialCounts: async () => [], fullestQuotas: async () => [] }),
+    lastAuditId: async () => 0,
+    milestones: { list: async () => new Map() },
     cluster: () => ({ nodes: 1, offsetMs: 0, isListening: undefined }),
   });
   const events = new EventBus();

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { GatewayMetrics } from "../../src/ops/service-metrics.ts";
+import { GatewayMetrics } from "../../src/ops/gateway-metrics.ts";
 import { MetricRegistry } from "../../src/ops/metrics.ts";
 import { WX, WX_FOREIGN } from "../support/harness.ts";
 import { GatewayHarness, WECOM_APP, WX_APP } from "../gateway/gateway-harness.ts";

@@ -303,9 +303,20 @@ test("any worker tells the sum over all, and that it waited for another's lease"
 
     const text = await scrapeFrom(second.url);
     expect(text.value("accesstoken_lease_waits_total")).toBe(1);
+    expect(text.value("accesstoken_lease_wait_seconds_count")).toBe(1);
     expect(text.value("accesstoken_requests_total", { route: XCX, result: "refresh" })).toBe(2);
     const token = { platform: "weixin", endpoint: TOKEN, outcome: "ok" };
     expect(text.value("accesstoken_upstream_calls_total", token)).toBe(1);
+    // Of all workers the first alone reads them.
+    const fresh = { platform: "weixin", kind: "access_token", state: "fresh" };
+    await Harness.until(
+      async () => (await scrapeFrom(second.url)).value("accesstoken_credentials", fresh) === 1,
+    );
+    expect(
+      (await second.snapshot()).metrics.find(({ name }) => name === "accesstoken_quota_used_ratio"),
+    ).toMatchObject({
+      samples: [],
+    });
     const lags = text.series.filter(({ name }) => name === "accesstoken_event_loop_lag_seconds");
     expect(lags.map(({ labels }) => labels["worker"])).toEqual(["1", "2"]);
     const own = await t.scrape();
@@ -316,7 +327,8 @@ test("any worker tells the sum over all, and that it waited for another's lease"
 });
 
 test("the life that is left of each credential is shown, also when it is over, until it is cleared", async () => {
-  await using t = await setup();
+  // What nobody uses is not renewed: nothing but the clock changes what is left.
+  await using t = await setup({ environment: { REFRESH_IDLE_AFTER: "600" } });
   const life = async () => {
     const text = await t.scrape();
     const series = text.series.filter(({ name }) => name === "accesstoken_credential_expiry_seconds");

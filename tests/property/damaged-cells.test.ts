@@ -11,11 +11,22 @@ const MANAGED = { id: "wx00000000000000bb", secret: "0f1e2d3c4b5a69788796a5b4c3d
 const BROKEN = { id: "wx00000000000000dd", secret: "ffffffffffffffffffffffffffffffff" };
 const ACTIONS = ["token:read", "token:clear", "token:refresh", "login", "api:call"] as const;
 
+const CALLBACK = `/v1/apps/${WX.appId}/callbacks`;
+/** What sets pushes up. */
+const CALLBACKS = [
+  [CALLBACK, {}],
+  [`${CALLBACK}/targets/dev`, { environment: "dev", timeout: 3 }],
+  [`${CALLBACK}/targets/crm`, { environment: "prod", content: "decrypted", url: "https://crm.example/" }],
+  [`${CALLBACK}/routes`, { routes: [{ target: "dev", role: "primary" }] }],
+] as const;
+
 /** What takes the place of a cell, as SQL: wrong types, no JSON, nothing, too much, another row's. */
 const VALUES = ["NULL", "'x'", "'{'", "''", "x'00ff'", "-1", "1.5", "9223372036854775807", "9e99"] as const;
 
 /** Rows for what takes long to come about by itself: one for each table that may be empty. */
 const ROWS = [
+  `INSERT INTO alarms (condition, subject, state, since, seen_at, detail, version) VALUES ('app_blocked', 'wx1', 'firing', 1, 1, '{"message":"m"}', 1)`,
+  `INSERT INTO milestones (name, at, detail) VALUES ('backup', 1, '{}')`,
   `INSERT OR IGNORE INTO settings VALUES ('other', 'on')`,
   `INSERT OR IGNORE INTO due_work VALUES ('audit_pruning', 1795320000000)`,
   `INSERT OR IGNORE INTO counts (minute, kind, key, n) VALUES (1795320000000, 'usage', 'bot' || char(31) || 'dev' || char(31) || 'token:read' || char(31) || 'wx1', 3)`,
@@ -23,13 +34,24 @@ const ROWS = [
   `INSERT OR IGNORE INTO token_cutoffs VALUES ('wx1', 1)`,
   `INSERT OR IGNORE INTO rejected_tokens VALUES ('d', 'weixin', '${WX.appId}', 'stable', '${WX.appId}', 5, 1895320000000)`,
   `INSERT OR IGNORE INTO nodes VALUES ('n', 'host', 1, '0.1.0', 'k', 1795320000000, 1795320000000, 0, 0)`,
+  `INSERT OR IGNORE INTO pushes VALUES ('${WX.appId}', '24000000000000001', 1795320000000, 'text', '', 'x', 'x', 1895320000000)`,
+  `INSERT OR IGNORE INTO deliveries VALUES (1, '${WX.appId}', '24000000000000001', 'dev', 'dev', 'primary', 'lane', 'waiting', 1, 1795320000000, 1795320000000, 1895320000000, NULL, 'timeout', NULL, NULL)`,
+  `INSERT OR IGNORE INTO verify_files VALUES ('MP_verify_x.txt', 'x', 1795320000000)`,
+  `INSERT INTO refresh_log (at, app, kind, "trigger", outcome, errcode, duration_ms, generation, host) VALUES (1795320000000, '${WX.appId}', 'access_token', 'ahead', 'upstream_rejected', 40125, 120, 1, 'h')`,
+  `INSERT OR IGNORE INTO hourly_counts VALUES ('${WX.appId}', 1795320000000, 'uses', 3)`,
+  `INSERT OR IGNORE INTO console_sessions VALUES ('d', 'admin', 1795320000000, 'ats_x', '10.0.0.8', 1795320000000, 1795320000000, 1895320000000)`,
+  `INSERT OR IGNORE INTO console_links VALUES ('d', 'admin', 1795320000000, 1895320000000)`,
   `INSERT OR IGNORE INTO usage VALUES ('weixin', '${WX.appId}', '/cgi-bin/stable_token', '2026-11-22', 3)`,
 ];
 
 /** A service with something in each of its tables, and a hand at any cell of its database. */
 async function setup() {
   const world = await Harness.create({
-    environment: { ANONYMOUS: "off", WEIXIN_SECRET_wx00000000000000ee: "e".repeat(32) },
+    environment: {
+      ANONYMOUS: "off",
+      PUBLIC_URL: "https://wx.example.com",
+      WEIXIN_SECRET_wx00000000000000ee: "e".repeat(32),
+    },
   });
   const admin = await createAdmin(world);
   const grants = [{ apps: ["*"], actions: ACTIONS }];
@@ -55,6 +77,25 @@ async function setup() {
   const oauth = () =>
     ask(bot, "POST", "/AccessToken/getOauthAccessToken", { wx_app_id: WX.appId, code: "sandbox-code-web" });
   await oauth();
+  for (const [path, body] of CALLBACKS) await ask(admin, "PUT", path, body);
+  const hook = "https://open.feishu.cn/open-apis/bot/v2/hook/0123456789abcdef";
+  const channel = { channel: "ops", kind: "feishu", url: hook, secret: "signing-secret" };
+  await ask(admin, "POST", "/v1/notifications/channels", channel);
+  await ask(admin, "POST", "/v1/notifications/channels/ops/test");
+  const origins = { redirect_origins: ["https://dev.example.com"] };
+  await ask(admin, "PUT", `/v1/apps/${WX.appId}/redirect-origins/dev`, origins);
+  const begin = async () => {
+    const query = new URLSearchParams({ appid: WX.appId, redirect_uri: "https://dev.example.com/cb" });
+    const path = `/connect/oauth2/authorize?${query.toString()}`;
+    const { headers } = await fetch(world.service.url + path, { redirect: "manual" });
+    return new URL(headers.get("location") ?? "about:blank").searchParams.get("state") ?? "";
+  };
+  const back = async (state: string, code: string): Promise<number> => {
+    const path = `/connect/return?state=${state}&code=${code}`;
+    return (await fetch(world.service.url + path, { redirect: "manual" })).status;
+  };
+  const states = [await begin(), await begin()] as const;
+  await back(states[0], "sandbox-code-web");
   const database = new Database(world.databasePath, { readwrite: true });
   await Harness.until(() => database.query("SELECT 1 FROM user_tokens").get() !== null);
   for (const row of ROWS) database.run(row);
@@ -100,7 +141,8 @@ async function setup() {
   // From here on rows are numbered as they are kept.
   restore();
   return {
-    ...{ world, admin, bot, other, ask, token, qyapi, login, oauth, database, rowsOf, restore, damage },
+    ...{ world, admin, bot, other, ask, token, qyapi, login, oauth, states, begin, back },
+    ...{ database, rowsOf, restore, damage },
     [Symbol.asyncDispose]: async () => {
       database.close();
       await world[Symbol.asyncDispose]();
@@ -125,6 +167,9 @@ async function answersOf({
   for (const path of [
     ...["/v1/clients", "/v1/clients/bot", "/v1/clients/bot/keys", "/v1/apps", `/v1/apps/${WX.appId}`],
     ...[`/v1/apps/${MANAGED.id}`, `/v1/apps/${BROKEN.id}`, "/v1/audit", "/v1/audit/usage"],
+    ...["/v1/environments", "/v1/environments/dev"],
+    ...[`/v1/apps/${WX.appId}/deliveries`, `/v1/apps/${WX.appId}/deliveries/1`],
+    ...[`/v1/apps/${WX.appId}/history`, `/v1/apps/${WX.appId}/history?from=1795000000000&step=day`],
     ...["/v1/audit/denials", "/v1/audit/verify", "/readyz", `/v1/apps/${WX.appId}/credentials/access_token`],
   ])
     await note(path, ask(admin, "GET", path));
@@ -137,9 +182,16 @@ async function answersOf({
   const rejected = "no-token-of-ours-0000000000000000000000";
   const replace = `/v1/apps/${MANAGED.id}/credentials/access_token/replace`;
   await note("replace", ask(admin, "POST", replace, { rejected }));
+  await note("callbacks", ask(admin, "GET", "/v1/callbacks"));
+  for (const [path, body] of CALLBACKS) await note(`set ${path}`, ask(admin, "PUT", path, body));
+  for (const action of ["rotate", "finish"])
+    await note(action, ask(admin, "POST", `${CALLBACK}/${action}`, action === "rotate" ? {} : undefined));
+  await note("remove callbacks", ask(admin, "DELETE", CALLBACK));
   await note("disable", ask(admin, "PATCH", `/v1/apps/${MANAGED.id}`, { disabled: true }));
   await note("remove app", ask(admin, "DELETE", `/v1/apps/${BROKEN.id}`));
   await note("set client", ask(admin, "PATCH", "/v1/clients/bot", { rate_limit: 2000 }));
+  await note("set environment", ask(admin, "PUT", "/v1/environments/dev", { codes: "raw" }));
+  await note("remove environment", ask(admin, "DELETE", "/v1/environments/admin"));
   await note("remove client", ask(admin, "DELETE", "/v1/clients/bot"));
   return answers;
 }
@@ -190,6 +242,10 @@ async function faultsOf(t: World, mayConcern: boolean): Promise<string[]> {
   // What other processes have changed is noticed.
   await t.world.administer("/v1/clients");
   await t.world.administer("/v1/apps/none", { method: "DELETE" });
+  for (const path of [`/v1/apps/${WX.appId}/redirect-origins`, "/v1/environments", "/v1/verify-files"])
+    if ((await t.ask(t.admin, "GET", path)).status >= 500) faults.push(path);
+  for (const state of [...t.states, await t.begin()])
+    if ((await t.back(state, "sandbox-code-web")) >= 500) faults.push("the return of a web login");
   const listed = await t.ask(t.admin, "GET", "/v1/clients/other/keys");
   if (listed.status !== 200 && !mayConcern) faults.push(`keys: ${listed.text}`);
   const key = String(listed.data?.["keys"]?.[0]?.key);

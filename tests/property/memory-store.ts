@@ -1,4 +1,5 @@
 import type { ChangeListener, Changes, Topic } from "../../src/changes.ts";
+import type { Piece } from "../../src/audit/call-counts.ts";
 import type { Clock } from "../../src/clock.ts";
 import type {
   Clear,
@@ -128,7 +129,7 @@ export class MemoryCredentialStore implements CredentialStore {
       const isTaken =
         row?.leaseHolder && row.leaseHolder !== holder && now < until && until <= now + 2 * lifeMs;
       if (isTaken) return { isGranted: false, record: this.#record(name) };
-      const generation = row ? row.generation + 1 : now;
+      const generation = Math.max((row?.generation ?? 0) + 1, now);
       const lease = { leaseHolder: holder, leaseExpiresAt: now + lifeMs };
       this.#put(name, { ...this.#record(name), generation, ...lease });
       return { isGranted: true, record: this.#record(name) };
@@ -159,7 +160,7 @@ export class MemoryCredentialStore implements CredentialStore {
       const issuedAt = row?.credential?.issuedAt ?? 0;
       if (row?.credential && issuedAt > credential.issuedAt && issuedAt <= this.#now())
         return this.#record(name);
-      const generation = row ? row.generation + 1 : this.#now();
+      const generation = this.#next(row);
       this.#database.onSave(credential, row?.credential);
       return this.#write(name, {
         ...this.#record(name),
@@ -171,12 +172,17 @@ export class MemoryCredentialStore implements CredentialStore {
     });
   }
 
+  /** A database in memory has lost nothing. */
+  async restore(): Promise<never[]> {
+    return [];
+  }
+
   clear(clears: readonly Clear[]): Promise<CredentialRecord[]> {
     return this.#atomically("clear", () =>
       clears.map(({ name, isCurrent }) => {
         const record = this.#record(name);
         if (!isCurrent) return record;
-        const generation = this.#row(name) ? record.generation + 1 : this.#now();
+        const generation = this.#next(this.#row(name));
         return this.#write(name, { ...record, generation, credential: undefined, isRejected: false });
       }),
     );
@@ -187,7 +193,7 @@ export class MemoryCredentialStore implements CredentialStore {
       rejections.map(({ name, generation }) => {
         const row = this.#row(name);
         if (row?.generation !== generation) return { isMarked: false, record: this.#record(name) };
-        const record = this.#write(name, { ...row, generation: generation + 1, isRejected: true });
+        const record = this.#write(name, { ...row, generation: this.#next(row), isRejected: true });
         return { isMarked: true, record };
       }),
     );
@@ -217,6 +223,10 @@ export class MemoryCredentialStore implements CredentialStore {
   }
 
   async touch(): Promise<void> {}
+
+  #next(row: Row | undefined): number {
+    return Math.max((row?.generation ?? 0) + 1, this.#now());
+  }
 
   #row(name: CredentialName): Row | undefined {
     return this.#database.rows.get(credentialKey(name));
@@ -259,6 +269,17 @@ export class MemoryPacingStore implements PacingStore {
   async find(keys: readonly string[]): Promise<Backoff[]> {
     await this.#turn("pacing find");
     return keys.flatMap((key) => this.#database.backoffs.get(key) ?? []);
+  }
+
+  async page(after = "", limit: number): Promise<Piece<Backoff>> {
+    await this.#turn("pacing page");
+    const behind = [...this.#database.backoffs.values()]
+      .filter(({ key }) => key > after)
+      .toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    return {
+      items: behind.slice(0, limit),
+      next: behind.length > limit ? behind[limit - 1]?.key : undefined,
+    };
   }
 
   async listRefusals(now: number): Promise<Backoff[]> {
@@ -319,6 +340,13 @@ export class MemoryPacingStore implements PacingStore {
   async countUses(keys: readonly string[], from: number, now: number): Promise<number[]> {
     await this.#turn("pacing count");
     return keys.map((key) => this.#usesOf(key, from, now).length);
+  }
+
+  async countUsesUnder(prefix: string, from: number, now: number): Promise<ReadonlyMap<string, number>> {
+    await this.#turn("pacing count");
+    const keys = [...this.#database.uses.values()].map(({ key }) => key);
+    const found = keys.filter((key) => key.startsWith(prefix));
+    return new Map(found.map((key) => [key, this.#usesOf(key, from, now).length]));
   }
 
   #usesOf(key: string, from: number, now: number): Use[] {

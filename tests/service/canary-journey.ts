@@ -127,7 +127,7 @@ export class Journey {
       await this.#ear.send("DELETE", `${credentials}/${kind}`, { headers: this.#headers });
       await this.#get(`${credentials}/${kind}`, {});
     }
-    for (const sort of ["jsapi", "card", "agent-config"]) {
+    for (const sort of ["jsapi", "card", "agent-config", "diagnose"]) {
       await this.#post(`/v1/apps/${app}/signatures/${sort}`, { url: "https://example.com/" });
     }
     await this.#post(`/v1/apps/${app}/signatures/card`, { for: "addCard", card_id: "card", code: BAD_CODE });

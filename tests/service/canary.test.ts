@@ -88,6 +88,8 @@ test("P6: nor is an API key or a secret that an administrator handles, nor in th
   expect(codes.filter((code) => code === 0)).toEqual([]);
 
   const database = new Database(join(world.folder, "data", "accesstoken.db"), { readwrite: true });
+  // The service writes meanwhile.
+  database.run("PRAGMA busy_timeout = 60000");
   database.run(
     "CREATE TRIGGER broken BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(ABORT, 'broken'); END",
   );

@@ -144,6 +144,7 @@ test("a change that can't be read back is 503 and says that it is stored", async
   const administration = new ClientAdministration({
     store: Object.assign(store, { remove: breakDown, revokeKey: breakDown }) as unknown as ClientStore,
     directory,
+    environments: { isProduction: () => false, refresh: async () => undefined },
     clock,
   });
   const actor = { client: "admin", environment: "", address: "", traceId: "" };

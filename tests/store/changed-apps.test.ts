@@ -104,6 +104,14 @@ test("an app that went takes its backoffs along, so it may come back with any se
   expect(await world.endedBy(APPS.slice(1))).toEqual(KEYS.slice(0, 4));
 });
 
+test("the backoffs of several changed apps are told of once, after all of them are removed", async () => {
+  await using world = await setup();
+  const before = world.store.changes.epoch("backoffs");
+  expect((await world.endedBy([])).length).toBe(KEYS.length);
+  await world.store.changes.catchUp();
+  expect(world.store.changes.epoch("backoffs")).toBe(before + 1);
+});
+
 /** More than one transaction takes. */
 const MANY = Array.from({ length: 502 }, (_, n) => weixin(`wx${1000 + n}`, "s"));
 const LAST = MANY[501]!;

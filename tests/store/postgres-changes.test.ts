@@ -1,4 +1,6 @@
+import { SQL } from "bun";
 import { expect, test as always } from "bun:test";
+import { TOPICS } from "../../src/changes.ts";
 import { systemClock } from "../../src/clock.ts";
 import { ClusterClock } from "../../src/store/postgres/cluster-clock.ts";
 import { PostgresEngine } from "../../src/store/postgres/postgres-engine.ts";
@@ -63,6 +65,25 @@ test("P2: a change of another process is heard of by its notification, long befo
   expect(delays.toSorted((a, b) => a - b)[10]).toBeLessThan(200);
 });
 
+test("P2: the database notifies of a change of each topic, and of nothing else in its table", async () => {
+  using it = await setup();
+  await using client = new SQL(it.folder.url);
+  const heard: string[] = [];
+  const listening = await client.listen("accesstoken", (message) => heard.push(message));
+  for (const name of [...TOPICS, "audit", "compatible_from", "last"])
+    await it.admin.transaction((sql) =>
+      sql.query(
+        `INSERT INTO revisions (name, number) VALUES (?, 7)
+         ON CONFLICT (name) DO UPDATE SET number = revisions.number + 1`,
+        [name],
+      ),
+    );
+  await Harness.until(() => heard.some((message) => message.startsWith("last ")));
+  await listening.unlisten();
+  const names = heard.map((message) => message.split(" ", 1)[0] ?? "");
+  expect(names.filter((name) => [...TOPICS, "audit", "compatible_from"].includes(name))).toEqual([...TOPICS]);
+});
+
 test("P2: while no notification arrives a change is found within 1.2 seconds, and listening begins anew", async () => {
   using it = await setup();
   await it.save("one");
@@ -113,6 +134,23 @@ test("a look tells the database's time", async () => {
   using it = await setup();
   await it.store.changes.catchUp();
   expect(Math.abs(it.times.at(-1)! - systemClock.now())).toBeLessThan(5000);
+});
+
+test("P1: a process whose clock was set a moment ago takes no lease that another holds", async () => {
+  const own = new ManualClock(systemClock.now());
+  const clock = new ClusterClock(own);
+  using folder = await PostgresFolder.create(clock);
+  const { credentials } = await folder.open({ onTime: (now, askedAt) => clock.measure(now, askedAt) });
+  const other = await folder.open({ clock: systemClock });
+  const lease = { now: systemClock.now(), lifeMs: 10_000 };
+  expect(await other.credentials.lease(TOKEN, { ...lease, holder: "other" })).toMatchObject({
+    isGranted: true,
+  });
+  for (const ms of [60_000, -120_000]) {
+    own.jumpWall(ms);
+    const mine = { ...lease, now: clock.now(), holder: "mine" };
+    expect(await credentials.lease(TOKEN, mine)).toMatchObject({ isGranted: false });
+  }
 });
 
 always("the cluster's clock is the database's, whatever the machine's own says", () => {

@@ -85,6 +85,13 @@ test("processes that meet an empty database at the same moment give it its table
   expect(await it.engine.reads.query("SELECT count(*) FROM migrations", [])).toEqual([[MIGRATIONS.length]]);
 });
 
+test("a statement of a migration may take longer than any other", async () => {
+  using it = await setup();
+  const slow = { name: "9999_slow", sql: "SELECT pg_sleep(2.5)" };
+  expect(await migrate(it.engine, 1, [...MIGRATIONS, slow])).toBe(true);
+  expect(await it.engine.reads.query("SELECT 1 FROM migrations WHERE name = ?", [slow.name])).toEqual([[1]]);
+});
+
 test("a database with tables of another program is left as it is", async () => {
   using it = await setup();
   await it.engine.transaction((sql) => sql.query("CREATE TABLE theirs (id bigint)", []));

@@ -5,6 +5,8 @@ import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { nameOf, RotationFolder } from "../support/rotation-folder.ts";
+import { tokenOf, weixinSlot } from "../support/slots.ts";
+import { saveUnderLease } from "../support/store-folder.ts";
 
 const NAME = nameOf(0);
 const LATE = new Secret("written-late");
@@ -92,3 +94,26 @@ test.each(Object.entries(WRITES))(
     expect(files.keyIds().used).toEqual(files.keyIds().known);
   },
 );
+
+test("P4: an app that is renamed before its process has heard of the new key keeps its secret and its token", async () => {
+  using files = new RotationFolder();
+  await files.fill();
+  const damaged: string[] = [];
+  const store = await files.open({ onDamagedApp: (row) => damaged.push(row) });
+  const app = { platform: "weixin", id: "wx9", secret: LATE, tokenMode: "stable" } as const;
+  await store.apps.create({ ...app, managed: MANAGED }, ENTRY);
+  const name = tokenOf(weixinSlot("wx9"));
+  await saveUnderLease(store.credentials, name, { value: LATE, issuedAt: 5, expiresAt: 7_200_005 });
+  const version = ((await store.apps.listManaged())[0]?.managed?.version ?? 0) + 1;
+  const renamed = { ...app, managed: { ...MANAGED, title: "renamed", version } };
+  let renaming: Promise<void> | undefined;
+  await files.rotate({
+    onProgress: ({ step }) => {
+      if (step === "written") renaming = store.apps.update(renamed, ENTRY);
+    },
+  });
+  await renaming;
+  expect(damaged).toEqual([]);
+  expect(await store.apps.listManaged()).toMatchObject([{ managed: { title: "renamed" } }]);
+  expect((await store.credentials.find(name)).credential?.value.reveal()).toBe(LATE.reveal());
+});

@@ -82,6 +82,21 @@ const COLUMNS = SEALED_COLUMNS.map((column) => [nameOfColumn(column), column] as
 
 /** What is read of a database in which the first text of that column is spoilt: never something else than was sealed. */
 function expected(sound: Contents, { table, column }: SealedColumn): Contents | "store_unusable" {
+  // A push whose message is damaged is delivered no more, and one whose answer is, is asked for again.
+  if (table === "pushes")
+    return {
+      ...sound,
+      pushes: sound.pushes.map((each, n) => (["request", "answer"][n] === column ? undefined : each)),
+    };
+  // A login that does not open is as good as unknown.
+  if (table === "waiting_logins") return { ...sound, webLogin: [undefined, sound.webLogin[1]] };
+  if (table === "login_codes") return { ...sound, webLogin: [sound.webLogin[0], undefined] };
+  // A channel is sent nothing until it is set again.
+  if (table === "notification_channels")
+    return {
+      ...sound,
+      channel: sound.channel.map((each, n) => (["url", "secret"][n] === column ? undefined : each)),
+    };
   if (table !== "credentials") return "store_unusable";
   // A damaged credential is as good as none, and everything else is as it was.
   return column === "dead_value"

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -79,6 +80,10 @@ export class Child {
   /** Sends a signal. */
   signal(signal: NodeJS.Signals): void {
     if (!this.#isGroup) return this.#process.kill(signal);
+    const { exitCode, signalCode } = this.#process;
+    // Once it was collected and nobody of its group is left, the number may be that of another group, as each process of
+    // a PostgreSQL has one.
+    if ((exitCode !== null || signalCode !== null) && existsSync(`/proc/${this.pid}`)) return;
     try {
       process.kill(-this.pid, signal);
     } catch {

@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { Sandbox, type SandboxOptions } from "../../src/sandbox/sandbox.ts";
+import { Networks } from "../../src/access/networks.ts";
+import type { ChannelSender } from "../../src/ops/notifications.ts";
 import { type ServiceOptions, startService } from "../../src/service.ts";
 import type { Service } from "../../src/service/running-service.ts";
+import { HttpChannelSender } from "../../src/upstream/channel-sender.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** An Official Account that the sandbox knows and whose secret the service holds. */
@@ -35,6 +38,7 @@ export const PATIENT = {
   upstreamMs: { attempt: 60_000, total: 60_000 },
   forwardTimes: { headMs: 60_000, uploadMs: 60_000, bodyMs: 60_000 },
   turnMs: { calls: 60_000, uploads: 120_000 },
+  pushAnswerMs: 60_000,
 };
 
 /** The documented envelope, as a caller reads it. */
@@ -56,8 +60,31 @@ export interface WorldOptions {
   readonly forwardTimes?: ServiceOptions["forwardTimes"];
   /** How long a stop waits for what is under way. */
   readonly stopMs?: number;
+  /** How long the primary of a push may take, in milliseconds. */
+  readonly pushAnswerMs?: number;
   /** Among how many processes limits are divided; default 1. */
   readonly workers?: number;
+  /** What sends alarms; default: to loopback the real one, and elsewhere nothing. */
+  readonly channelSender?: ChannelSender;
+}
+
+/** Sends alarms to this machine alone: no test may ask a bot on the Internet. */
+class LoopbackSender implements ChannelSender {
+  readonly #sender: ChannelSender;
+
+  constructor(clock: ManualClock) {
+    this.#sender = new HttpChannelSender({
+      clock,
+      proxyUrl: undefined,
+      networks: new Networks("127.0.0.0/8"),
+    });
+  }
+
+  send(...[address, message]: Parameters<ChannelSender["send"]>): ReturnType<ChannelSender["send"]> {
+    const { hostname } = new URL(address.url.reveal());
+    if (/^(127\.|localhost$)/.test(hostname)) return this.#sender.send(address, message);
+    return Promise.resolve({ ok: true, answer: "0 ok" });
+  }
 }
 
 /**
@@ -127,7 +154,7 @@ export class Harness {
       ...this.#options.environment,
       ...environment,
     });
-    const { upstreamMs, forwardTimes, stopMs, workers = 1 } = this.#options;
+    const { upstreamMs, forwardTimes, stopMs, pushAnswerMs, workers = 1 } = this.#options;
     this.#service = await startService(config, {
       clock: this.clock,
       events,
@@ -135,7 +162,9 @@ export class Harness {
       ...(upstreamMs ? { upstreamMs } : {}),
       ...(forwardTimes ? { forwardTimes } : {}),
       ...(stopMs === undefined ? {} : { stopMs }),
+      pushAnswerMs: pushAnswerMs ?? PATIENT.pushAnswerMs,
       workers,
+      channelSender: this.#options.channelSender ?? new LoopbackSender(this.clock),
     });
   }
 

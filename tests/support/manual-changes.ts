@@ -6,6 +6,11 @@ export class ManualChanges implements Changes {
   readonly #epochs = new Map<Topic, number>();
   readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
 
+  /** How many listen. */
+  get listeners(): number {
+    return [...this.#listeners.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
   epoch(topic: Topic): number {
     return this.#epochs.get(topic) ?? 0;
   }
@@ -20,6 +25,14 @@ export class ManualChanges implements Changes {
   /** Puts the epoch of a topic where it is told to, as damage would, and tells nobody. */
   set(topic: Topic, epoch: number): void {
     this.#epochs.set(topic, epoch);
+  }
+
+  /** Says that the store has become another one. */
+  becomeAnother(): void {
+    for (const topic of TOPICS) {
+      this.#epochs.set(topic, this.epoch(topic) + 1);
+      for (const listener of this.#listeners.get(topic) ?? []) listener(undefined, true);
+    }
   }
 
   /** Raises the epoch of a topic, because of the item with that key where one is given, and returns the new one. */

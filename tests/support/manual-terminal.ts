@@ -1,5 +1,5 @@
 import type { Language } from "../../src/config.ts";
-import type { Terminal } from "../../src/cli/terminal.ts";
+import type { Screen, Terminal } from "../../src/cli/terminal.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 /** What a test may set about a terminal. */
@@ -16,6 +16,7 @@ export class ManualTerminal implements Terminal {
   readonly language: Language;
   readonly clock = new ManualClock();
   readonly hasPerson: boolean;
+  readonly screen: Screen | undefined = undefined;
   readonly questions: string[] = [];
   readonly #options: HandTerminalOptions;
   stdout = "";

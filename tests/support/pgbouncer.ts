@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { asServerUser, freePort, hasPostgres, postgresTest, PostgresServer } from "./postgres-server.ts";
 
 const PROGRAM = "/usr/sbin/pgbouncer";
-const hasPgbouncer = existsSync(PROGRAM);
+/** Whether there can be a pooler. */
+export const hasPgbouncer = existsSync(PROGRAM);
 const isMissing = hasPostgres && !hasPgbouncer;
 if (isMissing) console.error("The tests with a pooler are not run: install pgbouncer");
 

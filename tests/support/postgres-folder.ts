@@ -23,16 +23,18 @@ export class PostgresFolder {
   readonly url: string;
   readonly folder = mkdtempSync(join(tmpdir(), "accesstoken-store-"));
   readonly keyPath = join(this.folder, "master.key");
+  readonly #server: PostgresServer;
   readonly #stores: Store[] = [];
 
-  private constructor(url: string, clock: Clock) {
+  private constructor(server: PostgresServer, url: string, clock: Clock) {
+    this.#server = server;
     this.url = url;
     this.clock = clock;
   }
 
   static async create(clock: Clock = new ManualClock()): Promise<PostgresFolder> {
     const server = await PostgresServer.shared();
-    return new PostgresFolder(await server.createPrepared(migrateOnce), clock);
+    return new PostgresFolder(server, await server.createPrepared(migrateOnce), clock);
   }
 
   /** Opens the store, as often as wanted. */
@@ -57,6 +59,7 @@ export class PostgresFolder {
 
   [Symbol.dispose](): void {
     this.close();
+    this.#server.drop(this.url);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

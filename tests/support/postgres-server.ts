@@ -20,8 +20,10 @@ const PROGRAMS = findPrograms();
 /** Whether tests can have a server. */
 export const hasPostgres = PROGRAMS !== undefined;
 
+const isTested = process.env["NODE_ENV"] === "test";
+
 /** `test` where there is a PostgreSQL. Elsewhere such tests are counted, and with `CI` set the lack fails. */
-export const postgresTest: typeof test = hasPostgres ? test : notRun();
+export const postgresTest: typeof test = hasPostgres || !isTested ? test : notRun();
 
 function notRun(): typeof test {
   let count = 0;
@@ -37,16 +39,16 @@ function notRun(): typeof test {
 export class PostgresServer {
   static #shared: Promise<PostgresServer> | undefined;
   readonly folder: string;
-  readonly port: number;
+  #port = 0;
   readonly #env: Readonly<Record<string, string>>;
   #process: Bun.Subprocess | undefined;
   #databases = 0;
+  readonly #unused: string[] = [];
   #template: Promise<string> | undefined;
 
-  private constructor(port: number, env: Readonly<Record<string, string>>) {
+  private constructor(env: Readonly<Record<string, string>>) {
     this.#env = env;
     this.folder = mkdtempSync(join(tmpdir(), "accesstoken-pg-"));
-    this.port = port;
     const owner = serverUser();
     if (owner) chownSync(this.folder, owner.uid, owner.gid);
   }
@@ -62,7 +64,7 @@ export class PostgresServer {
     settings: Readonly<Record<string, string>> = {},
     env: Readonly<Record<string, string>> = {},
   ): Promise<PostgresServer> {
-    const server = new PostgresServer(freePort(), env);
+    const server = new PostgresServer(env);
     process.on("exit", () => server.stop());
     const { folder } = server;
     run([
@@ -78,11 +80,51 @@ export class PostgresServer {
       "--no-sync",
       "--no-locale",
     ]);
-    const all = { fsync: "off", shared_buffers: "32MB", max_connections: "200", ...settings };
-    const lines = Object.entries(all).map(([name, value]) => `${name} = '${value}'\n`);
-    await Bun.write(`${folder}/settings.conf`, lines.join(""));
-    await server.resume();
+    await server.#begin(settings);
     return server;
+  }
+
+  /** Where it listens on loopback. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** A server that follows this one, with all that it has. */
+  async standby(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
+    const server = new PostgresServer(this.#env);
+    process.on("exit", () => server.stop());
+    const from = ["-h", "127.0.0.1", "-p", String(this.port), "-U", "postgres"];
+    const options = ["-R", "-X", "stream", "-c", "fast", "--no-sync"];
+    run(["pg_basebackup", "-D", `${server.folder}/data`, ...from, ...options]);
+    await server.#begin(settings);
+    return server;
+  }
+
+  /** Of a server that follows: it takes nothing more from the other. */
+  async detach(): Promise<void> {
+    await using admin = this.connect("postgres");
+    await admin.unsafe("ALTER SYSTEM SET primary_conninfo = ''");
+    await admin.unsafe("SELECT pg_reload_conf()");
+    for (;;) {
+      if ((await admin.unsafe("SELECT 1 FROM pg_stat_wal_receiver")).length === 0) return;
+      await Bun.sleep(20);
+    }
+  }
+
+  /** Makes a server that follows lead. */
+  promote(): void {
+    run(["pg_ctl", "promote", "-w", "-D", `${this.folder}/data`]);
+  }
+
+  async #begin(settings: Readonly<Record<string, string>>): Promise<void> {
+    // A gigabyte of its log beside as much of databases, for each process of a run, fills small disks.
+    const small = { shared_buffers: "32MB", min_wal_size: "32MB", max_wal_size: "96MB" };
+    const all = { fsync: "off", max_connections: "200", ...small, ...settings };
+    const lines = Object.entries(all).map(([name, value]) => `${name} = '${value}'\n`);
+    await Bun.write(`${this.folder}/settings.conf`, lines.join(""));
+    // Only now: what took seconds before would leave the port to somebody else.
+    this.#port = freePort();
+    await this.resume();
   }
 
   /** Starts it again after `stop`. */
@@ -97,7 +139,9 @@ export class PostgresServer {
     });
     for (let attempt = 1; ; attempt++) {
       await using admin = this.connect("postgres");
-      const failure = await admin.unsafe("SELECT 1").then(
+      // Somebody else's server may have taken the port.
+      const isOurs = `SELECT 1 / (current_setting('data_directory') = '${folder}/data')::int`;
+      const failure = await admin.unsafe(isOurs).then(
         () => undefined,
         (error: unknown) => error,
       );
@@ -123,8 +167,17 @@ export class PostgresServer {
   async createDatabase(template = "template0"): Promise<string> {
     const name = `test_${process.pid}_${++this.#databases}`;
     await using admin = this.connect("postgres");
+    await admin.unsafe("SET statement_timeout = '10s'");
+    for (const each of this.#unused.splice(0))
+      await admin.unsafe(`DROP DATABASE IF EXISTS ${each} WITH (FORCE)`).catch(() => undefined);
+    await admin.unsafe("RESET statement_timeout");
     await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE ${template}`);
     return this.urlOf(name);
+  }
+
+  /** Has a database removed before the next is made: those of a whole run would take gigabytes. */
+  drop(url: string): void {
+    this.#unused.push(new URL(url).pathname.slice(1));
   }
 
   /** The URL of a database. */
@@ -143,11 +196,17 @@ export class PostgresServer {
     await this.#process?.exited;
   }
 
-  /** Ends it at once and removes what it kept. */
+  /** Ends it at once and removes what it kept, but says first what crashed of it: that explains whatever failed then. */
   stop(): void {
     this.#process?.kill("SIGQUIT");
+    for (const line of crashesIn(`${this.folder}/log`)) console.error(`PostgreSQL: ${line}`);
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function crashesIn(log: string): string[] {
+  const lines = existsSync(log) ? readFileSync(log, "utf8").split("\n") : [];
+  return lines.filter((line) => /PANIC|terminated by signal|No space left|out of memory/i.test(line));
 }
 
 /** PostgreSQL refuses to run as root. */

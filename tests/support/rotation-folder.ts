@@ -1,16 +1,17 @@
 import { Database } from "bun:sqlite";
 import { VirtualTokens } from "../../src/credentials/virtual-tokens.ts";
+import { ServiceError } from "../../src/errors.ts";
 import { Secret } from "../../src/secret.ts";
 import {
   rotateMasterKey,
   type RotationOptions,
   type RotationProgress,
-  type RotationReport,
 } from "../../src/store/sqlite/rotate-master-key.ts";
-import { SEALED_COLUMNS } from "../../src/store/resealing.ts";
+import { type RotationReport, SEALED_COLUMNS } from "../../src/store/resealing.ts";
 import type { SqliteStoreOptions } from "../../src/store/sqlite/sqlite-store.ts";
 import type { StoreFault } from "../../src/ops/readiness.ts";
 import type { Store } from "../../src/store/store.ts";
+import { entryOf } from "./audit-entries.ts";
 import { foreignSlot, tokenOf, weixinSlot } from "./slots.ts";
 import { saveUnderLease, StoreFolder } from "./store-folder.ts";
 
@@ -18,7 +19,25 @@ import { saveUnderLease, StoreFolder } from "./store-folder.ts";
 const APPS = 3;
 const LOGIN_KEY = "login-digest";
 const LOGIN_ANSWER = "canary-session-key-0123456789";
+const PUSH = { app: "wx0", dedupeKey: "24000000000000001" };
+const PUSHED = "canary-push-0123456789";
+const PUSH_ANSWER = "canary-answer-0123456789";
+const LOGIN_STATE = "0123456789abcdef0123456789abcdef";
+const LOGIN_REQUEST = "canary-login-request-0123456789";
+const LOGIN_CODE = "canary-login-code-0123456789";
+const CODE_BEHIND = "canary-code-behind-0123456789";
 const DEAD = "canary-dead-token-0123456789";
+const [TOKEN, AES_KEY, HMAC_KEY] = ["canaryCallbackToken", "canaryCallbackKey", "canary-callback-hmac"].map(
+  (text) => new Secret(text),
+) as [Secret, Secret, Secret];
+const OLD = new Secret("canaryPreviousCallbackKey");
+/** Where alarms are sent. */
+const CHANNEL = {
+  ...{ name: "ops", kind: "feishu" as const, isEnabled: true },
+  url: new Secret("https://open.feishu.cn/open-apis/bot/v2/hook/canary-channel-url"),
+  secret: new Secret("canary-channel-secret"),
+  rules: { minSeverity: "info" as const, mention: [], tellsResolved: true },
+};
 /** No clock of a test gets there. */
 const LATE = 9_000_000_000_000;
 
@@ -28,7 +47,15 @@ export interface Contents {
   readonly tokens: readonly (string | undefined)[];
   readonly dead: string | undefined;
   readonly login: string;
+  /** A web login's request, and WeChat's code behind one of ours. */
+  readonly webLogin: readonly (string | undefined)[];
   readonly digest: string;
+  /** The address of a channel, and what its messages are signed with. */
+  readonly channel: readonly (string | undefined)[];
+  /** The Tokens and keys of pushes. */
+  readonly callbacks: readonly string[];
+  /** A push that waits, and its answer. */
+  readonly pushes: readonly (string | undefined)[];
   /** The slots of which the tokens are known to be. */
   readonly slots: readonly (string | undefined)[];
   /** Whether a virtual token that was issued when it was filled is still one. */
@@ -58,6 +85,33 @@ export class RotationFolder extends StoreFolder {
     await store.credentials.markRevoked(dead, new Secret(DEAD), generation, { now: 2, earlyMs: 0 });
     await store.loginAnswers.begin(LOGIN_KEY, 1, LATE);
     await store.loginAnswers.complete(LOGIN_KEY, LATE, new Secret(LOGIN_ANSWER));
+    const keys = { token: TOKEN, aesKey: AES_KEY };
+    const entry = entryOf({ client: "admin", action: "callback.updated", app: "wx0", outcome: "ok" });
+    const settings = { ...keys, previousToken: OLD, previousAesKey: OLD, receiveIds: ["wx0"] };
+    await store.callbackSettings.save(
+      { app: "wx0", mode: "secure", format: "xml", ...settings },
+      undefined,
+      entry,
+    );
+    await store.callbackSettings.saveTarget(
+      { app: "wx0", name: "dev", environment: "dev", content: "reencrypted", ...keys, hmacKey: HMAC_KEY },
+      undefined,
+      entry,
+    );
+    await store.channels.save(CHANNEL, 0, entry);
+    const push = { ...PUSH, type: "text", event: "", receivedAt: 1, request: new Secret(PUSHED) };
+    const target = { target: "dev", environment: "dev", role: "primary", sender: "o1" } as const;
+    const delivery = { ...target, leasedUntil: undefined };
+    await store.deliveries.accept({ ...push, answer: new Secret(PUSH_ANSWER) }, [delivery], "holder");
+    await store.webLogins.add({
+      ...{ state: LOGIN_STATE, app: "wx0", environment: "dev", expiresAt: LATE },
+      request: new Secret(LOGIN_REQUEST),
+    });
+    const code = new Secret(LOGIN_CODE);
+    await store.webLogins.finish(
+      { state: LOGIN_STATE, code, appId: "wx0", issued: [{ code, behind: new Secret(CODE_BEHIND) }] },
+      { now: 1, repeatUntil: LATE, codesUntil: LATE },
+    );
     this.#virtualToken = this.issue(store);
     this.close();
   }
@@ -89,8 +143,21 @@ export class RotationFolder extends StoreFolder {
       tokens: records.map(({ credential }) => credential?.value.reveal()),
       dead: (await store.credentials.find(tokenOf(foreignSlot("foreign")))).revoked?.reveal(),
       login: login.state === "answered" ? login.answer.reveal() : login.state,
+      webLogin: [
+        (await store.webLogins.find(LOGIN_STATE, 1))?.request.reveal(),
+        (await store.webLogins.findCode({ appId: "wx0" }, new Secret(LOGIN_CODE), 1))?.behind?.reveal(),
+      ],
       digest: store.digest("weixin", "wx0", new Secret("some secret")),
       slots: await Promise.all(names.map((_, n) => slotByToken(n))),
+      channel: (await store.channels.load()).channels.flatMap(({ url, secret }) => [
+        url?.reveal(),
+        secret?.reveal(),
+      ]),
+      callbacks: await callbackSecrets(store),
+      pushes: [
+        (await store.deliveries.find({ app: PUSH.app }, 1))?.request?.reveal(),
+        (await store.deliveries.look(PUSH, 1)).answer?.reveal(),
+      ],
       isVirtualTokenKnown: await this.knows(store, this.#virtualToken),
       faults: await store.probe(),
       isAuditIntact: (await store.audit.verify()).isIntact,
@@ -142,6 +209,19 @@ export function breakAt(step: RotationProgress["step"]) {
 export async function brokenOff(rotation: Promise<unknown>): Promise<void> {
   const ending: unknown = await rotation.catch((error: unknown) => error);
   if (!(ending instanceof BrokenOff)) throw new Error("the rotation was not broken off", { cause: ending });
+}
+
+/** The secrets of the one app whose pushes are set up. Throws where any of them does not open. */
+async function callbackSecrets(store: Store): Promise<string[]> {
+  const [callbacks] = (await store.callbackSettings.load()).apps;
+  const [target] = callbacks?.targets ?? [];
+  const { token, aesKey, previousToken, previousAesKey } = callbacks?.settings ?? {};
+  return [token, aesKey, previousToken, previousAesKey, target?.token, target?.aesKey, target?.hmacKey].map(
+    (secret) => {
+      if (!secret) throw new ServiceError("store_unusable", "a secret of pushes does not open");
+      return secret.reveal();
+    },
+  );
 }
 
 class BrokenOff extends Error {}

@@ -11,14 +11,16 @@ export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #held: Piece[] = [];
+  #target: number;
   #port = 0;
   #delayMs = 0;
   #state: "open" | "cut" | "halted" = "open";
 
   private constructor(target: number) {
+    this.#target = target;
     this.#server = createServer((client) => {
       if (this.#state === "cut") return client.destroy();
-      const server = connect({ port: target, host: "127.0.0.1" });
+      const server = connect({ port: this.#target, host: "127.0.0.1" });
       for (const [from, to] of [
         [client, server],
         [server, client],
@@ -48,6 +50,11 @@ export class TcpProxy {
     const parsed = new URL(url);
     parsed.port = String(this.#port);
     return parsed.href;
+  }
+
+  /** From now on new connections lead to another port. */
+  aim(target: number): void {
+    this.#target = target;
   }
 
   /** Ends every connection, and each new one at once. */

@@ -24,9 +24,11 @@ export class TerminalChild {
     return (this.#terminal.localFlags & ECHO) !== 0;
   }
 
-  /** Resolves when the terminal shows `text`. */
-  async shows(text: string): Promise<void> {
-    await Harness.until(() => this.shown.includes(text));
+  /** Resolves when the terminal shows `text`, which may come in parts: to what was matched. */
+  async shows(text: string | RegExp): Promise<readonly string[]> {
+    const pattern = typeof text === "string" ? RegExp(RegExp.escape(text)) : text;
+    await Harness.until(() => pattern.test(this.shown));
+    return pattern.exec(this.shown) ?? [];
   }
 
   type(text: string): void {

@@ -21,10 +21,10 @@ export class WorkerProcesses {
     this.#supervisor = supervisor;
   }
 
-  /** Those that run now, by their place. */
+  /** Those that run now, by their place. One that was killed is still a child until it is collected. */
   running(): WorkerProcess[] {
     const found = processIds()
-      .filter((pid) => statusOf(String(pid))?.parent === this.#supervisor.pid)
+      .filter((pid) => statusOf(String(pid))?.parent === this.#supervisor.pid && isRunning(pid))
       .map((pid) => ({ pid, index: Number(commandOf(pid)[commandOf(pid).indexOf("worker") + 1]) }))
       .toSorted((a, b) => a.index - b.index);
     for (const worker of found) this.#seen.set(worker.pid, worker);
@@ -36,10 +36,17 @@ export class WorkerProcesses {
     return [...this.#seen.values()].filter(({ pid }) => isRunning(pid) && commandOf(pid).includes("worker"));
   }
 
+  /** Sends a signal to a worker that was seen. Throws for anything else: its number may be another process's by now. */
+  signal(pid: number | undefined, signal: NodeJS.Signals): void {
+    const worker = this.left().find((each) => each.pid === pid);
+    if (!worker) throw new Error(`no worker has the number ${pid}`);
+    process.kill(worker.pid, signal);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.running();
     await this.#supervisor[Symbol.asyncDispose]();
-    for (const { pid } of this.left()) process.kill(pid, "SIGKILL");
+    for (const { pid } of this.left()) this.signal(pid, "SIGKILL");
   }
 }
 

@@ -4,7 +4,7 @@ import { connect, type PostgresAddress, type PostgresEngine } from "./postgres-e
 
 const CHANNEL = "accesstoken";
 /** How often this process sends itself a message, and how soon it must hear it. Milliseconds. */
-const PING_MS = 5000;
+const PING_MS = 4000;
 const PONG_MS = 2000;
 /** After so many unheard messages in a row the way is not one that carries notifications. */
 const MAX_UNHEARD = 2;

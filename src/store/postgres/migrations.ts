@@ -2,11 +2,22 @@ import { ServiceError } from "../../errors.ts";
 import { COMPATIBLE_FROM } from "../epochs.ts";
 import type { Sql, SqlEngine } from "../sql.ts";
 import initial from "../../../drizzle/postgres/0000_initial.sql" with { type: "text" };
+import environments from "../../../drizzle/postgres/0001_environments.sql" with { type: "text" };
+import console from "../../../drizzle/postgres/0002_console.sql" with { type: "text" };
+import callsOfDay from "../../../drizzle/postgres/0003_calls_of_day.sql" with { type: "text" };
+import operations from "../../../drizzle/postgres/0004_operations.sql" with { type: "text" };
 
 /** Every migration that drizzle-kit generated, in order, embedded so that the binary needs no folder. */
 export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_initial", sql: initial },
+  { name: "0001_environments", sql: environments },
+  { name: "0002_console", sql: console },
+  { name: "0003_calls_of_day", sql: callsOfDay },
+  { name: "0004_operations", sql: operations },
 ];
+
+/** How long one statement of a migration may take, as the index of a large table. Changes by others wait for about 3 s meanwhile, then fail as busy. Milliseconds. */
+const STATEMENT_MS = 600_000;
 
 /** The number of the newest migration that this version knows. */
 export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
@@ -17,30 +28,45 @@ const IS_TABLE = "SELECT 1 FROM information_schema.tables WHERE table_schema = c
  * Brings the database to the newest schema in one transaction, while which no other process writes. Returns whether it had
  * no table yet. `now` is in epoch milliseconds.
  *
+ * `migrations` are those that this version knows.
+ *
  * A newer version may have gone further: this one runs beside it, unless that version says that it must not.
  *
  * @throws {ServiceError} `store_unusable` when it is not ours, or such a version was there.
  */
-export function migrate(engine: SqlEngine, now: number): Promise<boolean> {
-  return engine.transaction(async (sql) => {
-    const applied = new Set(await appliedMigrations(sql));
-    if (applied.size === 0) {
-      if ((await sql.query(`${IS_TABLE} LIMIT 1`, [])).length > 0) throw foreign();
+export function migrate(engine: SqlEngine, now: number, migrations = MIGRATIONS): Promise<boolean> {
+  const work = async (sql: Sql) => {
+    const pending = new Set(await pendingMigrations(sql, migrations));
+    const isNew = pending.size === migrations.length;
+    if (isNew)
       await sql.query(
         'CREATE TABLE "migrations" ("name" text PRIMARY KEY, "applied_at" bigint NOT NULL)',
         [],
       );
-    } else {
-      const [from] = await sql.query("SELECT number FROM revisions WHERE name = ?", [COMPATIBLE_FROM]);
-      if (Number(from?.[0] ?? 0) > NEWEST_MIGRATION) throw tooNew();
-    }
-    for (const { name, sql: text } of MIGRATIONS) {
-      if (applied.has(name)) continue;
+    for (const { name, sql: text } of migrations) {
+      if (!pending.has(name)) continue;
       for (const statement of text.split("--> statement-breakpoint")) await sql.query(statement, []);
       await sql.query("INSERT INTO migrations (name, applied_at) VALUES (?, ?)", [name, now]);
     }
-    return applied.size === 0;
-  });
+    return isNew;
+  };
+  return engine.transaction(work, { statementMs: STATEMENT_MS });
+}
+
+/**
+ * The names of `migrations` that the database has not had, in order.
+ *
+ * @throws {ServiceError} `store_unusable` as `migrate`.
+ */
+export async function pendingMigrations(sql: Sql, migrations = MIGRATIONS): Promise<string[]> {
+  const applied = new Set(await appliedMigrations(sql));
+  if (applied.size === 0) {
+    if ((await sql.query(`${IS_TABLE} LIMIT 1`, [])).length > 0) throw foreign();
+  } else {
+    const [from] = await sql.query("SELECT number FROM revisions WHERE name = ?", [COMPATIBLE_FROM]);
+    if (Number(from?.[0] ?? 0) > NEWEST_MIGRATION) throw tooNew();
+  }
+  return migrations.flatMap(({ name }) => (applied.has(name) ? [] : [name]));
 }
 
 /** Whether the database has every migration that this version knows. */

@@ -40,13 +40,18 @@ export class PostgresNodes implements NodeStore {
     return this.list();
   }
 
-  async list(): Promise<readonly Node[]> {
-    return (await this.#sql(LIST, [])).map(nodeOf);
+  list(): Promise<readonly Node[]> {
+    return listNodes({ query: this.#sql });
   }
 
   async remove(id: string): Promise<void> {
     await this.#sql("DELETE FROM nodes WHERE id = ?", [id]);
   }
+}
+
+/** As `NodeStore.list`, also as part of a transaction. */
+export async function listNodes(sql: Sql): Promise<readonly Node[]> {
+  return (await sql.query(LIST, [])).map(nodeOf);
 }
 
 function nodeOf(row: unknown[]): Node {

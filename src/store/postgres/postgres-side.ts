@@ -2,9 +2,9 @@ import { ServiceError } from "../../errors.ts";
 import {
   type CopiedTable,
   columnList,
-  COPIED_AT_ONCE,
   type CopySide,
   inUse,
+  type SideRole,
   unusableSide,
 } from "../copy-side.ts";
 import { type Sql, type SqlEngine, SqlFailure } from "../sql.ts";
@@ -16,34 +16,39 @@ import {
   lockWrites,
   plainRows,
   type PostgresAddress,
+  PROGRAM,
   statementOf,
 } from "./postgres-engine.ts";
 
 /** A statement over a large table takes longer than any of the service, and the server may just be undoing a copy that was killed. */
 const SETTINGS = [
-  "SET LOCAL application_name = 'accesstoken store copy'",
   "SET LOCAL statement_timeout = '1h'",
   "SET LOCAL idle_in_transaction_session_timeout = '1h'",
   "SET LOCAL lock_timeout = '30s'",
 ];
 
 const OTHERS = `SELECT 1 FROM pg_stat_activity
-  WHERE datname = current_database() AND application_name = 'accesstoken' LIMIT 1`;
+  WHERE datname = current_database() AND application_name = '${PROGRAM}' LIMIT 1`;
+/** From its first moment to its last it is no service: the server sees its end a little later. */
+const COPY = `${PROGRAM} store copy`;
 
 /**
  * Runs `work` on the database in one transaction, in which nobody else writes. As a source it is only read, and refused
- * while a service is connected to it; as a target all of it is undone when `work` throws or this process ends.
+ * while a service is connected to it; as a target all of it is undone when `work` throws or this process ends. As a
+ * snapshot it is only read, as it is at one moment, while others go on. As what is replaced it is a target that no service
+ * may be connected to, and that one which starts meanwhile can't read.
  *
  * @throws {ServiceError} `store_unusable` when it can't be used; what `work` throws.
  */
 export async function withPostgresSide<T>(
   address: PostgresAddress,
-  role: "source" | "target",
+  role: SideRole,
   work: (side: CopySide) => Promise<T>,
 ): Promise<T> {
   const place = placeOf(address);
-  const pool = connect(address, 1);
-  const mode = role === "source" ? "isolation level repeatable read read only" : "read write";
+  const pool = connect(address, 1, COPY);
+  const isWritten = role === "target" || role === "replaced";
+  const mode = isWritten ? "read write" : "isolation level repeatable read read only";
   try {
     return await pool.begin(mode, async (client) => {
       const sql: Sql = {
@@ -56,9 +61,19 @@ export async function withPostgresSide<T>(
         },
       };
       for (const setting of SETTINGS) await sql.query(setting, []);
-      await lockWrites(sql);
-      if (role === "source" && (await sql.query(OTHERS, [])).length > 0) throw inUse(place);
-      return work(new PostgresSide(place, sql));
+      if (role !== "snapshot") await lockWrites(sql);
+      const refuseUsed = async () => {
+        if ((await sql.query(OTHERS, [])).length > 0) throw inUse(place);
+      };
+      if (role === "source" || role === "replaced") await refuseUsed();
+      const side = new PostgresSide(place, sql);
+      if (role === "replaced") {
+        await side.lockTables();
+        // One that came in between has read what is about to go.
+        await sql.query("SELECT pg_stat_clear_snapshot()", []);
+        await refuseUsed();
+      }
+      return work(side);
     });
   } catch (error) {
     if (error instanceof ServiceError) throw error;
@@ -87,6 +102,13 @@ class PostgresSide implements CopySide {
     return rows.map(([name]) => String(name));
   }
 
+  /** Lets nobody else read a table, or write to it. */
+  async lockTables(): Promise<void> {
+    const tables = (await this.tables()).map((name) => `"${name}"`);
+    if (tables.length > 0)
+      await this.sql.query(`LOCK TABLE ${tables.join(", ")} IN ACCESS EXCLUSIVE MODE`, []);
+  }
+
   async isCurrent(): Promise<boolean> {
     if (!(await isMigrated(this.sql))) return false;
     const [row] = await this.sql.query("SELECT count(*) FROM migrations", []);
@@ -104,7 +126,7 @@ class PostgresSide implements CopySide {
       [],
     );
     for (;;) {
-      const rows = await this.sql.query(`FETCH ${COPIED_AT_ONCE} FROM copied`, []);
+      const rows = await this.sql.query(`FETCH ${table.atOnce} FROM copied`, []);
       if (rows.length === 0) break;
       yield rows;
     }

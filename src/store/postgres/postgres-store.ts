@@ -1,7 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import { ServiceError } from "../../errors.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
-import { Keyring } from "../keyring.ts";
+import { type KeyRow, Keyring, opens } from "../keyring.ts";
+import type { SealingKey } from "../sealing-key.ts";
 import {
   damagedProof,
   givenKey,
@@ -12,6 +13,7 @@ import {
   readKeyQuietly,
 } from "../given-key.ts";
 import { removeTempFiles } from "../key-file.ts";
+import { type KeyFileListeners, NextKey } from "../next-key.ts";
 import {
   BEGIN_RETRY_MS,
   MAX_BEGIN_MS,
@@ -34,7 +36,8 @@ import { PostgresNodes } from "./postgres-nodes.ts";
 const MAX_PROBE_MS = 1500;
 
 /** Where the database is, what seals it, and who is told of what happens there. */
-export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partial<FeedListeners> {
+export interface PostgresStoreOptions
+  extends KeyOptions, KeyFileListeners, StoreListeners, Partial<Omit<FeedListeners, "onServer">> {
   readonly address: PostgresAddress;
   /** Where notifications can be listened to; default `address`. */
   readonly listenAddress?: PostgresAddress | undefined;
@@ -45,6 +48,8 @@ export interface PostgresStoreOptions extends KeyOptions, StoreListeners, Partia
   readonly waitMs?: number;
   /** Called once a new database has been given its tables. */
   readonly onDatabaseCreated?: (() => void) | undefined;
+  /** Called with each server, at the start and after a failover, whose standbys may lack what it has acknowledged. */
+  readonly onAsynchronous?: (() => void) | undefined;
 }
 
 /**
@@ -66,6 +71,10 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     onUnheard: () => options.onUnheard?.(),
     onSeen: (delayMs) => options.onSeen?.(delayMs),
     onPolled: (durationMs, failure) => observe("poll", durationMs, failure),
+    onStandby: () => options.onStandby?.(),
+    onServer: () =>
+      void isAsynchronous(engine).then((isSo) => (isSo ? options.onAsynchronous?.() : undefined), noop),
+    onHistoryLost: (lost) => options.onHistoryLost?.(lost),
   });
   const closeAll = () => {
     changes.close();
@@ -83,10 +92,16 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       () => openSqlStores({ sql, keyring, changes, clock, keepsNul: false }, options),
       wait,
     );
+    const { masterKey, masterKeyFile, nextKeyFile } = options;
+    const files = nextKeyFile === undefined ? undefined : { masterKey, masterKeyFile, nextKeyFile };
+    const nextKey = files && new NextKey(files, keyring, options);
     return {
       ...stores,
       nodes: new PostgresNodes((text, parameters) => engine.reads.query(text, parameters), {
-        keyIds: () => keyring.keyIds,
+        keyIds: () => {
+          nextKey?.look();
+          return keyring.keyIds;
+        },
         isListening: () => changes.isListening,
       }),
       awayMs: () => changes.awayMs,
@@ -103,10 +118,14 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   }
 }
 
-/** Waits until the server answers, and looks whether it can be written. */
-async function reach(
+/**
+ * Waits until the server answers, and looks whether it can be written.
+ *
+ * @throws {ServiceError} `store_unusable` when not.
+ */
+export async function reach(
   engine: PostgresEngine,
-  { clock, address, waitMs = MAX_BEGIN_MS }: PostgresStoreOptions,
+  { clock, address, waitMs = MAX_BEGIN_MS }: Pick<PostgresStoreOptions, "clock" | "address" | "waitMs">,
 ): Promise<void> {
   const since = clock.monotonic();
   for (;;) {
@@ -123,16 +142,35 @@ async function reach(
   }
 }
 
-async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: boolean): Promise<Keyring> {
+// Logical replication takes copies of rows, and is no standby.
+const ASYNCHRONOUS = `SELECT current_setting('synchronous_standby_names') = '' AND EXISTS (
+  SELECT 1 FROM pg_stat_replication WHERE coalesce(state, 'streaming') = 'streaming' AND pid NOT IN (
+    SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL))`;
+
+/** Whether the server has standbys and waits for none of them. */
+export async function isAsynchronous(engine: PostgresEngine): Promise<boolean> {
+  const [row] = await engine.look(ASYNCHRONOUS);
+  return row?.[0] === true;
+}
+
+function noop(): void {}
+
+/**
+ * Proves the key of a database that has its tables; with `isNew` it was empty a moment ago.
+ *
+ * @throws {ServiceError} `store_unusable` with the next step.
+ */
+export async function unlock(
+  sql: SqlDatabase,
+  options: KeyOptions & Pick<PostgresStoreOptions, "clock" | "waitMs">,
+  isNew: boolean,
+): Promise<Keyring> {
   const table = new SqlKeyTable(sql);
-  const rows = await table.rows();
-  const given = givenKey(options);
-  if (!given && rows.length > 0) throw missingKey(options);
+  const given = findKey(await table.rows(), options);
   const key = given ?? makeKey(options);
-  const row = rows.find(({ keyId }) => keyId === key.keyId);
-  if (row && !key.matches(row.proof)) throw damagedProof(options);
   const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
   const keyring = new Keyring({ table, key, readKey });
+  keyring.hold(nextKeyOf(options));
   const prove = () =>
     sql.transact(async (queries, own) => {
       await proveKey(queries, keyring, options, options.clock.now());
@@ -143,12 +181,34 @@ async function unlock(sql: SqlDatabase, options: PostgresStoreOptions, isNew: bo
   return keyring;
 }
 
+/**
+ * The key that this process was given, be it none of `rows`; undefined where it is still to be made.
+ *
+ * @throws {ServiceError} `store_unusable` with the next step.
+ */
+export function findKey(
+  rows: readonly Pick<KeyRow, "keyId" | "proof">[],
+  options: KeyOptions,
+): SealingKey | undefined {
+  const next = nextKeyOf(options);
+  // While this process was away the next one may have taken its place.
+  const given = next && opens(next, rows) ? next : givenKey(options);
+  if (!given && rows.length > 0) throw missingKey(options);
+  const row = rows.find(({ keyId }) => keyId === given?.keyId);
+  if (row && !given?.matches(row.proof)) throw damagedProof(options);
+  return given;
+}
+
+function nextKeyOf({ nextKeyFile }: KeyOptions): SealingKey | undefined {
+  return nextKeyFile === undefined ? undefined : readKeyQuietly(nextKeyFile);
+}
+
 const AWAY =
   "无法访问PostgreSQL，正在重试；未到期的凭证仍可读取，变更会被拒绝 (PostgreSQL can't be reached; it is tried again; credentials that are valid are still handed out, and nothing can be changed)";
 const STANDBY =
   "该PostgreSQL是只读备库，请连接主库 (this PostgreSQL is a read-only standby; connect to the primary)";
 const NO_KEY =
-  "数据库缺少主密钥的记录或与当前主密钥不匹配，请从备份恢复数据库或主密钥 (the database's proof of the master key is missing or does not open; restore the database or the master key)";
+  "数据库缺少主密钥的记录或与当前主密钥不匹配：若主密钥已更换，请把新密钥放到MASTER_KEY_NEXT_FILE处，否则请从备份恢复数据库或主密钥 (the database's proof of the master key is missing or does not open: if the key was changed, put the new one where MASTER_KEY_NEXT_FILE is; otherwise restore the database or the master key)";
 const NOT_MIGRATED =
   "数据库迁移不完整，请从备份恢复，或用本版本重新启动 (migrations are missing; restore a backup, or start again with this version)";
 const AUDIT_UNWRITABLE =
@@ -163,8 +223,8 @@ async function probe(parts: {
 }): Promise<readonly StoreFault[]> {
   const { engine, changes, keyring, writeAudit } = parts;
   const isAway = () => !changes.isLive || engine.isAway;
-  if (isAway()) return [{ part: "database", message: AWAY }];
   if (changes.isStandby) return [{ part: "database", message: STANDBY }];
+  if (isAway()) return [{ part: "database", message: AWAY }];
   const checks: readonly (readonly [StoreFault["part"], string, () => Promise<boolean>])[] = [
     ["key", NO_KEY, () => keyring.isProven()],
     ["migrations", NOT_MIGRATED, () => isMigrated(engine.reads)],

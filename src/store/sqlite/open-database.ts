@@ -1,9 +1,9 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { ServiceError } from "../../errors.ts";
+import { ServiceError, systemCodeOf } from "../../errors.ts";
 import { type DatabaseFiles, lostMessage, realPathOf } from "./database-files.ts";
-import { makeFolderOf, syncFolderOf } from "../durable-files.ts";
+import { denialOfMaking, makeFolderOf, syncFolderOf } from "../durable-files.ts";
 import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "../sql.ts";
 import { BUSY_TIMEOUT_MS, runStatement } from "./statement.ts";
 import initial from "../../../drizzle/sqlite/0000_initial.sql" with { type: "text" };
@@ -13,6 +13,10 @@ import gateway from "../../../drizzle/sqlite/0003_gateway.sql" with { type: "tex
 import house from "../../../drizzle/sqlite/0004_house.sql" with { type: "text" };
 import hardening from "../../../drizzle/sqlite/0005_hardening.sql" with { type: "text" };
 import cluster from "../../../drizzle/sqlite/0006_cluster.sql" with { type: "text" };
+import environments from "../../../drizzle/sqlite/0007_environments.sql" with { type: "text" };
+import console from "../../../drizzle/sqlite/0008_console.sql" with { type: "text" };
+import callsOfDay from "../../../drizzle/sqlite/0009_calls_of_day.sql" with { type: "text" };
+import operations from "../../../drizzle/sqlite/0010_operations.sql" with { type: "text" };
 import type { Clock } from "../../clock.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
 
@@ -22,37 +26,36 @@ export interface DatabaseInspection {
   readonly exists: boolean;
   /** The keyring's rows; none for a new database. */
   readonly keys: readonly { readonly keyId: string; readonly proof: string }[];
-  /** Whether it has every migration that this version knows. */
-  readonly isMigrated: boolean;
+  /** The migrations of this version that it has not had. */
+  readonly pending: readonly string[];
 }
 
 /** The user version of a database that was made before its master key was. */
 const FIRST = 1;
 
-const NEW: DatabaseInspection = { exists: true, keys: [], isMigrated: false };
-
 /**
- * Reads a database that may be damaged, foreign or too new, without changing what is in it.
+ * Reads a database that may be damaged, foreign or too new, without changing what is in it. All of it is read, unless
+ * `isWhole` is false.
  *
  * @throws {ServiceError} `store_unusable` with the next step, when it should not be opened for writing.
  */
-export function inspectDatabase(path: string): DatabaseInspection {
+export function inspectDatabase(path: string, isWhole = true): DatabaseInspection {
   try {
-    return inspect(path);
+    return inspect(path, isWhole);
   } catch (error) {
     if (!(error instanceof SQLiteError) || error.code !== "SQLITE_READONLY_ROLLBACK") throw error;
     // A first start was cut off in the midst of the switch to a write-ahead log: whoever may write takes that back.
     rollBack(path);
-    return inspect(path);
+    return inspect(path, isWhole);
   }
 }
 
-function inspect(path: string): DatabaseInspection {
+function inspect(path: string, isWhole: boolean): DatabaseInspection {
   let database: Database | undefined;
   try {
     const facts = statSync(path, { throwIfNoEntry: false });
     if (!facts || (facts.size === 0 && !existsSync(`${realPathOf(path)}-journal`)))
-      return { ...NEW, exists: false };
+      return { ...nothing(), exists: false };
     if (!facts.isFile()) throw unopenable(path, "EISDIR");
     // SQLite would begin with what it may only read, and make files beside it that nobody may write.
     if (denialOf(path)) throw unopenable(path, "EACCES");
@@ -60,21 +63,23 @@ function inspect(path: string): DatabaseInspection {
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     // One moment for all that is looked at: another process may be making its tables just now.
     database.run("BEGIN");
-    const verdict = database.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get();
-    if (verdict?.quick_check !== "ok") throw damaged(path, "quick_check");
+    const verdict = isWhole
+      ? database.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get()?.quick_check
+      : "ok";
+    if (verdict !== "ok") throw damaged(path, "quick_check");
     const applied = appliedMigrations(database);
     const tables = database.query("SELECT 1 FROM sqlite_master LIMIT 1").get();
     if (tables && applied.length === 0) throw foreign(path);
     const known = new Set(MIGRATIONS.map(({ name }) => name));
     if (applied.some((name) => !known.has(name))) throw tooNew(path);
-    if (applied.length === 0) return NEW;
+    if (applied.length === 0) return nothing();
     const keys = database
       .query<{ keyId: string; proof: string }, []>("SELECT key_id AS keyId, proof FROM keyring")
       .all();
-    return { exists: true, keys, isMigrated: applied.length === known.size };
+    return { exists: true, keys, pending: [...known].filter((name) => !applied.includes(name)) };
   } catch (error) {
     if (error instanceof ServiceError) throw error;
-    const code = codeOf(error);
+    const code = systemCodeOf(error);
     if (code.startsWith("SQLITE_BUSY") || code === "SQLITE_READONLY_ROLLBACK") throw error;
     // Anything else that SQLite says is about who may do what with the files, or about the disk.
     throw /^SQLITE_(NOTADB|CORRUPT|ERROR|FORMAT)/.test(code) ? damaged(path, code) : unopenable(path, code);
@@ -83,13 +88,18 @@ function inspect(path: string): DatabaseInspection {
   }
 }
 
+/** Of a database without a table. */
+function nothing(): DatabaseInspection {
+  return { exists: true, keys: [], pending: MIGRATIONS.map(({ name }) => name) };
+}
+
 function rollBack(path: string): void {
   try {
     using database = new Database(path, { create: false, readwrite: true });
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     database.query("SELECT 1 FROM sqlite_master LIMIT 1").get();
   } catch (error) {
-    const code = codeOf(error);
+    const code = systemCodeOf(error);
     if (code.startsWith("SQLITE_BUSY")) throw error;
     throw unopenable(path, code);
   }
@@ -111,9 +121,15 @@ export function createDatabase(path: string, isFirst: boolean): void {
     // SQLite leaves it to chance whether the end of its rollback journal is on the disk, too.
     syncFolderOf(path);
   } catch (error) {
-    if (error instanceof ServiceError || codeOf(error).startsWith("SQLITE_BUSY")) throw error;
-    throw unopenable(path, codeOf(error));
+    if (error instanceof ServiceError || systemCodeOf(error).startsWith("SQLITE_BUSY")) throw error;
+    throw unopenable(path, systemCodeOf(error));
   }
+}
+
+/** Looks whether `createDatabase` could make it. Throws as that does. */
+export function checkDatabaseCanBeMade(path: string): void {
+  const code = denialOfMaking(path);
+  if (code !== undefined) throw unopenable(path, code);
 }
 
 /** The service has some hundred statements; Bun keeps the first 20 prepared, and prepares the others at each use. */
@@ -127,8 +143,7 @@ export function isFirstDatabase(database: Database): boolean {
 /** Opens a database that is there for reading and writing. */
 export function openDatabase(path: string): Database {
   try {
-    const database = new Database(path, { create: false, readwrite: true });
-    database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    const database = openSame(path);
     database.run("PRAGMA journal_mode = WAL");
     // Each acknowledged commit must outlive a power cut; NORMAL loses the last ones.
     database.run("PRAGMA synchronous = FULL");
@@ -136,18 +151,40 @@ export function openDatabase(path: string): Database {
     database.run("PRAGMA secure_delete = ON");
     return database;
   } catch (error) {
-    const code = codeOf(error);
+    const code = systemCodeOf(error);
     if (code.startsWith("SQLITE_BUSY")) throw error;
     throw unopenable(path, code);
   }
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "unknown";
+/** How often a file may be replaced between two looks at it. */
+const MAX_REPLACED = 5;
+
+/**
+ * Opens the file that has that name. A restore gives the name to another one while it keeps everybody out: who has opened the
+ * old one by then, and would have its lock only now, must not write to it, or touch the files beside it that are the new one's.
+ */
+function openSame(path: string): Database {
+  for (let attempt = 1; ; attempt++) {
+    const before = statOf(path)?.ino;
+    const database = new Database(path, { create: false, readwrite: true });
+    try {
+      database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      database.run("BEGIN");
+      database.query("SELECT 1 FROM sqlite_master LIMIT 1").get();
+      const isSame = statOf(path)?.ino === before;
+      database.run("ROLLBACK");
+      if (isSame || attempt === MAX_REPLACED) return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    database.close();
+  }
 }
 
 /** That the files can't be used as they lie there: it names the one that is in the way, whose it is, and who we are. */
-function unopenable(path: string, code: string): ServiceError {
+export function unopenable(path: string, code: string): ServiceError {
   const { zh, en } = whatIsInTheWay(path);
   return new ServiceError(
     "store_unusable",
@@ -183,7 +220,7 @@ function denialOf(path: string): { readonly place: string; readonly code: string
     try {
       accessSync(place, place === dirname(file) ? R_OK | W_OK | X_OK : R_OK | W_OK);
     } catch (error) {
-      if (codeOf(error) !== "ENOENT") return { place, code: codeOf(error) };
+      if (systemCodeOf(error) !== "ENOENT") return { place, code: systemCodeOf(error) };
     }
   }
   return undefined;
@@ -227,6 +264,10 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0004_house", sql: house },
   { name: "0005_hardening", sql: hardening },
   { name: "0006_cluster", sql: cluster },
+  { name: "0007_environments", sql: environments },
+  { name: "0008_console", sql: console },
+  { name: "0009_calls_of_day", sql: callsOfDay },
+  { name: "0010_operations", sql: operations },
 ];
 
 /** The number of the newest migration that this version knows. */
@@ -244,18 +285,30 @@ export function appliedMigrations(database: Database): string[] {
     .map(({ name }) => name);
 }
 
+/** What is done with a migration, in its transaction. */
+export interface MigrationSteps {
+  /** Once a database has its first tables. */
+  readonly begin?: () => void;
+  /** Before the schema of one that has tables is changed; nothing is written yet. */
+  readonly beforeUpgrade?: () => void;
+}
+
 /**
- * Brings `database` to the newest schema in one transaction, and with it, where it had no table yet, does `begin`.
- * Another process that does the same waits its turn. Returns whether it had no table yet.
+ * Brings `database` to the newest schema in one transaction. Another process that does the same waits its turn. Returns
+ * whether it had no table yet.
  */
-export function migrate(database: Database, now: number, begin?: () => void): boolean {
+export function migrate(
+  database: Database,
+  now: number,
+  { begin, beforeUpgrade }: MigrationSteps = {},
+): boolean {
   const bringUp = database.transaction(() => {
     const applied = new Set(appliedMigrations(database));
     if (applied.size === 0) {
       database.run(
         "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)",
       );
-    }
+    } else if (MIGRATIONS.some(({ name }) => !applied.has(name))) beforeUpgrade?.();
     for (const { name, sql } of MIGRATIONS) {
       if (applied.has(name)) continue;
       for (const statement of sql.split("--> statement-breakpoint")) database.run(statement);

@@ -1,15 +1,20 @@
-import type { AuditEntry } from "../../audit/audit-entry.ts";
 import { VIRTUAL_LIFE_MS } from "../../credentials/virtual-tokens.ts";
 import { ServiceError } from "../../errors.ts";
 import type { Keyring } from "../keyring.ts";
 import { chooseNewKey, requireNewKey } from "../new-key.ts";
 import { backupKey, removeTempFiles, replaceKey } from "../key-file.ts";
-import type { SealedPlace, SealingKey } from "../sealing-key.ts";
+import type { SealingKey } from "../sealing-key.ts";
 import type { Queries, Sql } from "../sql.ts";
 import { AuditChain } from "../audit-chain.ts";
 import { replaceVirtualTokenKey } from "../data-keys.ts";
 import { inspectDatabase } from "./open-database.ts";
-import { type Resealed, Resealing, SEALED_COLUMNS } from "../resealing.ts";
+import {
+  type Resealed,
+  Resealing,
+  rotationEntry,
+  type RotationReport,
+  SEALED_COLUMNS,
+} from "../resealing.ts";
 import { REMEMBERED_ENTRY, runStatement } from "./statement.ts";
 import { SqlAuditStore } from "../sql-audit-store.ts";
 import { dropPredecessor, insertSuccessor } from "../sql-key-table.ts";
@@ -42,22 +47,6 @@ export interface RotationProgress {
   readonly resealed: number;
 }
 
-/** What a rotation has done. */
-export interface RotationReport {
-  readonly oldKeyId: string;
-  readonly newKeyId: string;
-  /** Whether an earlier run had begun it. */
-  readonly isResumed: boolean;
-  /** Texts that this run has encrypted under the new key. */
-  readonly resealed: number;
-  /** What did not open even before, and was cleared. */
-  readonly damaged: readonly SealedPlace[];
-  /** Whether virtual tokens that were out are refused from now on. */
-  readonly revokedVirtualTokens: boolean;
-  /** Where the old key is kept; undefined when it came from the environment. */
-  readonly oldKeyFile: string | undefined;
-}
-
 type Transaction = [queries: Queries, sql: Sql];
 
 /** The key that goes and the one that comes. */
@@ -84,8 +73,8 @@ interface Pair {
  */
 export async function rotateMasterKey(options: RotationOptions): Promise<RotationReport> {
   const { path, clock } = options;
-  const { isMigrated, keys } = await runStatement(clock, () => inspectDatabase(path));
-  if (!isMigrated || keys.length === 0) throw notReady(path);
+  const { pending, keys } = await runStatement(clock, () => inspectDatabase(path));
+  if (pending.length > 0 || keys.length === 0) throw notReady(path);
   const unlocked = await unlockDatabase({ ...options, onKeyCreated: () => undefined });
   try {
     return await new Rotation(unlocked, options).run();
@@ -163,7 +152,7 @@ class Rotation {
       await insertSuccessor(queries, pair.old, pair.new, this.#options.clock.now());
       await this.#audit.append(
         queries,
-        entryOf(pair, this.#options.user ?? "", { resealed: written.resealed }),
+        rotationEntry(idsOf(pair), this.#options.user ?? "", { resealed: written.resealed }),
       );
     }
     return { pair, written, oldKeyFile };
@@ -209,7 +198,7 @@ class Rotation {
     if (revoke)
       await this.#audit.append(
         queries,
-        entryOf(pair, this.#options.user ?? "", { virtual_tokens: "revoked" }),
+        rotationEntry(idsOf(pair), this.#options.user ?? "", { virtual_tokens: "revoked" }),
       );
     return late;
   }
@@ -228,18 +217,8 @@ class Rotation {
   }
 }
 
-function entryOf(pair: Pair, user: string, facts: AuditEntry["detail"]): AuditEntry {
-  return {
-    client: "(command line)",
-    environment: "",
-    address: user,
-    traceId: "",
-    action: "master_key.rotated",
-    app: "",
-    outcome: "ok",
-    tokenDigest: "",
-    detail: { old: pair.old.keyId, new: pair.new.keyId, ...facts },
-  };
+function idsOf({ old, new: next }: Pair) {
+  return { old: old.keyId, new: next.keyId };
 }
 
 function notReady(path: string): ServiceError {

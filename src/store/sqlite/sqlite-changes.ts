@@ -23,7 +23,7 @@ export class SqliteChanges implements Changes, OwnChanges {
   readonly #readEpochs: () => unknown[][];
   readonly #readCredentials: (after: number) => unknown[][];
   readonly #listeners = new Map<Topic, Set<ChangeListener>>(TOPICS.map((topic) => [topic, new Set()]));
-  readonly #epochs: Record<Topic, number> = { apps: 0, clients: 0, credentials: 0, keys: 0 };
+  readonly #epochs = Object.fromEntries(TOPICS.map((topic) => [topic, 0])) as Record<Topic, number>;
   readonly #onOutdated: () => void;
   #isOutdated = false;
   #lookedAt = Number.NEGATIVE_INFINITY;

@@ -1,13 +1,6 @@
 import { Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
 import { ServiceError } from "../../errors.ts";
-import {
-  type CopiedTable,
-  columnList,
-  COPIED_AT_ONCE,
-  type CopySide,
-  inUse,
-  unusableSide,
-} from "../copy-side.ts";
+import { type CopiedTable, columnList, type CopySide, inUse, unusableSide } from "../copy-side.ts";
 import type { Sql } from "../sql.ts";
 import {
   appliedMigrations,
@@ -68,6 +61,11 @@ function emptyLog(database: Database | undefined): void {
   }
 }
 
+/** A database of nobody else's as a side of a copy, outside any transaction. */
+export function sideOver(place: string, database: Database): CopySide {
+  return new SqliteSide(place, database);
+}
+
 class SqliteSide implements CopySide {
   readonly place: string;
   readonly sql: Sql;
@@ -97,7 +95,7 @@ class SqliteSide implements CopySide {
   }
 
   async *rows(table: CopiedTable): AsyncIterable<unknown[][]> {
-    const text = `SELECT rowid, ${columnList(table)} FROM "${table.name}" WHERE rowid > ? ORDER BY rowid LIMIT ${COPIED_AT_ONCE}`;
+    const text = `SELECT rowid, ${columnList(table)} FROM "${table.name}" WHERE rowid > ? ORDER BY rowid LIMIT ${table.atOnce}`;
     for (let after: unknown = Number.MIN_SAFE_INTEGER; ;) {
       const rows = this.#query(text, [after]);
       if (rows.length === 0) return;

@@ -6,7 +6,7 @@ import { busy, unusable } from "../sql.ts";
 /** How long SQLite itself may block the event loop for a lock; the rest of the waiting is done by `runStatement`. */
 export const BUSY_TIMEOUT_MS = 50;
 /** See `AuditChainParts.remembered`: SQLite keeps the highest id that a row ever had. */
-export const REMEMBERED_ENTRY = sql`select seq from sqlite_sequence where name = 'audit_entries'`;
+export const REMEMBERED_ENTRY = sql`select max(seq) from sqlite_sequence where name = 'audit_entries'`;
 /** About three seconds, the one transaction of a key rotation included unless there are very many texts. */
 const MAX_ATTEMPTS = 40;
 

@@ -18,7 +18,16 @@ import { removeTempFiles } from "../key-file.ts";
 import type { SealingKey } from "../sealing-key.ts";
 import { type Queried, SqlDatabase } from "../sql.ts";
 import { DatabaseFiles } from "./database-files.ts";
-import { createDatabase, inspectDatabase, isFirstDatabase, migrate, openDatabase } from "./open-database.ts";
+import { copyBeforeMigration } from "./copy-before-migration.ts";
+import {
+  createDatabase,
+  type DatabaseInspection,
+  inspectDatabase,
+  isFirstDatabase,
+  migrate,
+  NEWEST_MIGRATION,
+  openDatabase,
+} from "./open-database.ts";
 import { runStatement } from "./statement.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
 import { SqlKeyTable } from "../sql-key-table.ts";
@@ -36,6 +45,8 @@ export interface UnlockOptions extends KeyOptions {
   readonly newDatabase?: boolean;
   /** Called once a new database has been made, with its path. */
   readonly onDatabaseCreated?: ((path: string) => void) | undefined;
+  /** Called once a copy was made of a database that was then migrated, with the copy's path. */
+  readonly onDatabaseCopied?: ((path: string) => void) | undefined;
   /** Called when a file of the open database was deleted or replaced, with its path. */
   readonly onDatabaseLost?: ((path: string) => void) | undefined;
 }
@@ -50,6 +61,9 @@ export interface UnlockedDatabase {
   /** Moves the log into the database file, so that a copy of that one file is a whole backup, and lets go of it. */
   readonly close: () => void;
 }
+
+/** About two minutes: another process may be copying a large database before it migrates it. */
+const MIGRATION_ATTEMPTS = 1500;
 
 /** Somebody may change the key between two looks: at the key file, and at the database. */
 const MAX_LOOKS = 3;
@@ -68,7 +82,7 @@ const MAX_LOOKS = 3;
  */
 export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDatabase> {
   const { path, clock } = options;
-  const { key: given, exists } = await findKey(options);
+  const { key: given, exists, pending } = await findKey(options);
   if (!exists || !given) await runStatement(clock, () => createDatabase(path, !given));
   const key = given ?? makeKey(options);
   const database = await runStatement(clock, () => openDatabase(path));
@@ -78,7 +92,14 @@ export async function unlockDatabase(options: UnlockOptions): Promise<UnlockedDa
       // Where the start that was told to begin anew was cut off, the next one finds a database and knows nothing of that.
       if (given && !isFirstDatabase(database)) endAnonymousAccess(database);
     };
-    const isNew = await runStatement(clock, () => migrate(database, clock.now(), begin));
+    let copy: string | undefined;
+    const beforeUpgrade = () => (copy = copyBeforeMigration(path, NEWEST_MIGRATION, clock.now()));
+    const isNew = await runStatement(
+      clock,
+      () => migrate(database, clock.now(), { begin, beforeUpgrade }),
+      pending.length === 0 ? undefined : MIGRATION_ATTEMPTS,
+    );
+    if (copy !== undefined) options.onDatabaseCopied?.(copy);
     if (isNew) options.onDatabaseCreated?.(path);
     const readKey = () => (options.masterKey ? key : readKeyQuietly(options.masterKeyFile));
     const files = new DatabaseFiles(path, options.onDatabaseLost);
@@ -125,17 +146,21 @@ function closeDatabase(database: Database, files: DatabaseFiles): void {
   database.close();
 }
 
-/** The key that this process was given, if it opens the database; undefined where both are still to be made. */
-async function findKey(
+/**
+ * The key that this process was given, if it opens the database; undefined where both are still to be made. Makes nothing.
+ *
+ * @throws {ServiceError} `store_unusable` with the next step.
+ */
+export async function findKey(
   options: UnlockOptions,
-): Promise<{ readonly key: SealingKey | undefined; readonly exists: boolean }> {
+): Promise<{ readonly key: SealingKey | undefined } & Pick<DatabaseInspection, "exists" | "pending">> {
   for (let look = 1; ; look++) {
     // The key first: where it is there, so was the database.
     const key = givenKey(options);
-    const { exists, keys } = await runStatement(options.clock, () => inspectDatabase(options.path));
+    const { exists, keys, pending } = await runStatement(options.clock, () => inspectDatabase(options.path));
     const row = keys.find(({ keyId }) => keyId === key?.keyId);
     if (key && !exists && !options.newDatabase) throw lostDatabase(options);
-    if (keys.length === 0 || (row && key?.matches(row.proof))) return { key, exists };
+    if (keys.length === 0 || (row && key?.matches(row.proof))) return { key, exists, pending };
     if (look < MAX_LOOKS) continue;
     throw !key ? missingKey(options) : row ? damagedProof(options) : wrongKey(options);
   }

@@ -84,6 +84,47 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 
+  test(`${kind}: what says where an app's pushes and web logins go is removed with it, in every process, and others' stays`, async () => {
+    using it = await setup();
+    const { apps, callbackSettings, redirectOrigins, environments } = it.store;
+    const managed = { title: undefined, isDisabled: false, version: 0 };
+    const token = new Secret("t");
+    const [one, other] = ["ww1_7", "ww1_contacts"];
+    for (const app of [AGENT, CONTACTS]) await apps.create({ ...app, managed }, ENTRY);
+    for (const app of [one, other]) {
+      const settings = { app, token, mode: "plain", format: "xml", receiveIds: ["ww1"] } as const;
+      await callbackSettings.save(settings, undefined, ENTRY);
+      const target = { app, name: "prod", environment: "prod", url: "https://prod.example", timeoutMs: 1000 };
+      await callbackSettings.saveTarget({ ...target, content: "original" }, undefined, ENTRY);
+      await callbackSettings.saveRoutes(
+        app,
+        [{ target: "prod", role: "primary", rule: {} }],
+        undefined,
+        ENTRY,
+      );
+      const origins = [{ origin: `https://${app.replace("_", "-")}.example`, path: "" }];
+      await redirectOrigins.replace({ app, environment: "prod" }, origins, undefined, ENTRY);
+    }
+    expect((await environments.list()).map(({ name }) => name)).toEqual(["prod"]);
+    const before = (["callbacks", "environments"] as const).map((topic) => it.store.changes.epoch(topic));
+    const version = (await apps.listManaged()).find((app) => app.platform === "wecom" && app.agent === "7")
+      ?.managed?.version;
+    await (
+      await it.beside()
+    ).apps.remove({ ...AGENT, managed: { ...managed, version: version ?? 0 } }, ENTRY);
+    await it.store.changes.catchUp();
+    const after = (["callbacks", "environments"] as const).map((topic) => it.store.changes.epoch(topic));
+    expect(after.every((epoch, n) => epoch > (before[n] ?? 0))).toBe(true);
+    await callbackSettings.save({ app: one, token, mode: "plain", format: "xml", receiveIds: [] }, 0, ENTRY);
+    const { apps: all } = await callbackSettings.load();
+    const kept = all.map(({ settings, targets, routes }) => [settings.app, targets.length, routes.length]);
+    expect(kept.toSorted(([a], [b]) => String(a).localeCompare(String(b)))).toEqual([
+      [one, 0, 0],
+      [other, 1, 1],
+    ]);
+    expect((await redirectOrigins.loadOrigins()).map(({ app }) => app)).toEqual([other]);
+  });
+
   test(`${kind}: P3: apps are still there after closing and opening`, async () => {
     using it = await setup(STABLE, AGENT);
     expect(await plainOf(await it.reopen())).toEqual(wanted(STABLE, AGENT));

@@ -66,6 +66,11 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
       [{ app: "wx1", client: "one", environment: "prod", action: "credential.cleared", since: start }, [5]],
       [{ since: start + 5000 }, []],
       [{ app: "wx3" }, []],
+      [{ apps: ["wx1", "wx3"] }, [1, 3, 5]],
+      [{ apps: "any" }, [1, 2, 3, 5]],
+      [{ apps: ["wx2"], app: "wx1" }, []],
+      [{ tokenDigest: "0123456789abcdef", app: "wx1" }, [1, 3, 5]],
+      [{ tokenDigest: "fedcba9876543210" }, []],
     ];
     for (const [filter, ids] of cases) {
       expect(idsOf(await allEntries(it.audit, filter))).toEqual(ids);
@@ -134,6 +139,9 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
       usageRow({ action: "api:calls", n: 8 }),
     ]);
     expect(await used({ action: "api:call" })).toEqual([7, 6]);
+    await it.audit.addCounts([usageRow({ minute: 9 * MINUTE, app: "*", n: 9 })]);
+    expect(await used({ apps: ["wx2", "wx3"] })).toEqual([5]);
+    expect(await used({ apps: "any", since: 4 * MINUTE })).toEqual([5]);
     await it.audit.addCounts([
       denialRow({ n: 1 }),
       denialRow({ minute: MINUTE, client: "two", n: 2 }),
@@ -200,6 +208,7 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
       appId: "wx1",
       endpoint: "/cgi-bin/token",
       day: "2026-11-20",
+      hour: 0,
       calls: 1,
     } as const;
     const old = Array.from({ length: 1200 }, (_, n) => ({ ...call, appId: `wx${n}` }));

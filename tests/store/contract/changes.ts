@@ -13,6 +13,21 @@ import type { OpenStore } from "./open-store.ts";
 
 const TOKEN = tokenOf();
 const KEY = credentialKey(TOKEN);
+const BACKOFF = {
+  key: KEY,
+  reason: "exponential",
+  failure: { code: "unavailable", message: "" },
+  count: 1,
+  since: 1000,
+  until: 2000,
+} as const;
+const NEW_ENVIRONMENT = {
+  name: "st",
+  isProduction: false,
+  codes: "relay",
+  createdAt: 1,
+  updatedAt: 1,
+} as const;
 
 function entry(action: AuditEntry["action"]): AuditEntry {
   const actor = { client: "admin", environment: "", address: "127.0.0.1", traceId: "t" };
@@ -54,7 +69,8 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
 
   test(`${kind}: P2: each change raises the epoch of its topic: in its own process at once, in another within 25 ms`, async () => {
     using it = await setup();
-    const { apps, clients, credentials } = it.other;
+    const { apps, clients, credentials, environments, pacing } = it.other;
+    const later = { ...BACKOFF, count: 2, since: 3000, until: 5000 };
     const generation = async () => (await credentials.find(TOKEN)).generation;
     const versionOf = async () => (await clients.load()).clients[0]!.version;
     const death = { now: 1, earlyMs: 0 };
@@ -79,7 +95,11 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
         },
       ],
       ["clear", ["credentials"], () => clearOne(credentials, TOKEN)],
-      ["create a client", ["clients"], () => clients.create(newClient("a"), entry("client.created"))],
+      [
+        "create a client of a new environment",
+        ["clients", "environments"],
+        () => clients.create(newClient("a"), entry("client.created")),
+      ],
       ["add a key", ["clients"], () => clients.addKey(one, entry("key.created"))],
       ["roll a key", ["clients"], () => clients.rollKey(one.prefix, 1, two, entry("key.rolled"))],
       ["revoke a key", ["clients"], () => clients.revokeKey("a", two.prefix, 1, entry("key.revoked"))],
@@ -94,6 +114,16 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
         ["clients"],
         async () => clients.remove("a", await versionOf(), entry("client.deleted")),
       ],
+      [
+        "create an environment",
+        ["environments"],
+        () => environments.create(NEW_ENVIRONMENT, entry("environment.created")),
+      ],
+      ["a backoff that begins", ["backoffs"], () => pacing.put(BACKOFF)],
+      ["a backoff that begins again", ["backoffs"], () => pacing.put(later)],
+      ["the end of a backoff", ["backoffs"], () => pacing.remove([later])],
+      ["one before an app is unblocked", ["backoffs"], () => pacing.put(BACKOFF)],
+      ["unblock an app", ["backoffs"], () => pacing.unblock([KEY], entry("app.unblocked"))],
       ["create an app", ["apps", "credentials"], () => apps.create(appOf(0), entry("app.created"))],
       [
         "disable an app",
@@ -105,9 +135,15 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
         ["apps", "credentials"],
         async () => apps.update(appOf((await appVersion()) + 1, "s2"), entry("app.secret_changed")),
       ],
+      ["an app's backoff", ["backoffs"], () => pacing.put(BACKOFF)],
+      [
+        "change the secret of an app that backs off",
+        ["apps", "credentials", "backoffs"],
+        async () => apps.update(appOf((await appVersion()) + 1, "s3"), entry("app.secret_changed")),
+      ],
       [
         "remove an app",
-        ["apps", "credentials"],
+        ["apps", "credentials", "environments", "callbacks"],
         async () => apps.remove(appOf(await appVersion()), entry("app.deleted")),
       ],
     ];
@@ -117,7 +153,7 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
     }
   });
 
-  test(`${kind}: P8: what nobody keeps in memory raises no epoch: counters, audit entries, uses, leases, pacing`, async () => {
+  test(`${kind}: P8: what nobody keeps in memory raises no epoch: counters, audit entries, uses, leases, budgets, backoffs of made-up secrets`, async () => {
     using it = await setup();
     const { other, clock } = it;
     const { audit, clients, credentials, callCounts } = other;
@@ -127,20 +163,20 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
     const saved = await it.save("one", other);
     const now = clock.now();
     const count = { minute: 0, kind: "usage", key: "a", n: 1 } as const;
-    const backoff = {
-      key: "k",
-      reason: "exponential" as const,
-      failure: { code: "unavailable" as const, message: "" },
-      count: 1,
-      since: now,
-      until: now + 1000,
-    };
-    const call = { platform: "weixin", appId: "wx1", endpoint: "/x", day: "2026-11-22", calls: 1 } as const;
+    const foreign = { ...BACKOFF, key: "weixin:wx1:~digest:access_token" };
+    const limits = [{ key: "k", most: 2, from: 0 }];
+    const use = () => other.pacing.use({ limits, now, until: now, isPending: true });
+    const used = () => use().then((answer) => (answer.blocked ? [] : answer.uses));
+    const day = "2026-11-22";
+    const call = { platform: "weixin", appId: "wx1", endpoint: "/x", day, hour: 0, calls: 1 } as const;
+    const attempt = { at: 0, app: "wx1", kind: "access_token", trigger: "ahead", outcome: "ok" } as const;
+    const ended = { ...attempt, errcode: undefined, durationMs: 1, generation: 1, host: "h" };
     const lease = { holder: "a", now, lifeMs: 10_000 };
     const cases: [string, () => Promise<unknown>][] = [
       ["an audit entry", () => audit.append(entry("key.created"))],
       ["audit counts", () => audit.addCounts([count])],
       ["counts of calls", () => callCounts.add([call])],
+      ["an attempt to obtain a credential", () => other.refreshLog.add([ended])],
       ["the use of a credential", () => credentials.touch([{ name: TOKEN, usedAt: 5 }])],
       ["the use of a key", () => clients.touchKeys([{ prefix: key.prefix, usedAt: 5 }])],
       ["a lease", () => credentials.lease(TOKEN, lease)],
@@ -148,12 +184,15 @@ export function changesContract(kind: string, open: OpenStore, test = declared):
       ["a save that was overtaken", () => credentials.save(TOKEN, saved.credential!, 1)],
       ["a rejection that comes late", () => rejectOne(credentials, TOKEN, 1)],
       ["a clear of nothing", () => credentials.clear([{ name: TOKEN, isCurrent: false }])],
-      ["a backoff", () => other.pacing.put(backoff)],
-      ["the end of a backoff", () => other.pacing.remove([backoff])],
+      ["a backoff of a secret that we don't hold", () => other.pacing.put(foreign)],
+      ["its end", () => other.pacing.remove([foreign])],
+      ["the end of a backoff that is none any more", () => other.pacing.remove([BACKOFF])],
       [
-        "a use of a budget",
-        () => other.pacing.use({ limits: [{ key: "k", most: 1, from: 0 }], now, until: now }),
+        "the unblocking of an app that is not blocked",
+        () => other.pacing.unblock([KEY], entry("app.unblocked")),
       ],
+      ["a use of a budget", async () => other.pacing.settle(await used())],
+      ["one that is given back", async () => other.pacing.giveBack(await used())],
       ["the readiness probe", () => other.probe()],
     ];
     for (const [what, work] of cases) expect(await it.movedBy(work), what).toEqual({ own: [], seen: [] });

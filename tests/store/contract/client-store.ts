@@ -65,6 +65,21 @@ export function clientStoreContract(kind: string, open: OpenStore, test = declar
     return new Map(loaded.map(({ name, version }) => [name, version]));
   };
 
+  test(`${kind}: what is as it was is given again as the very object, what has changed anew`, async () => {
+    using it = await setup();
+    const { clients } = it.store;
+    const load = async () => new Map((await clients.load()).clients.map((client) => [client.name, client]));
+    const before = await load();
+    const changed = { ...before.get("plain")!, rateLimit: 7, version: before.get("plain")!.version + 1 };
+    await clients.update(changed, entry("client.updated"));
+    const after = await load();
+    expect(after.get("full")).toBe(before.get("full"));
+    expect(after.get("plain")).toEqual(changed);
+    await clients.remove("full", after.get("full")!.version, entry("client.deleted"));
+    await clients.create({ ...FULL, rateLimit: 9 }, entry("client.created"));
+    expect((await load()).get("full")).toMatchObject({ rateLimit: 9 });
+  });
+
   test(`${kind}: P3: a client is kept with everything that was said of it, also after closing and opening`, async () => {
     using it = await setup();
     const loaded = byName((await it.store.clients.load()).clients);

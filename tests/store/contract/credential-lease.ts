@@ -44,7 +44,7 @@ export function credentialLeaseContract(kind: string, open: OpenStore, test = de
     expect(await it.lease("b")).toEqual({ isGranted: false, record: first });
     it.clock.advance(1);
     const taken = await it.lease("b");
-    expect([taken.isGranted, taken.record.generation]).toEqual([true, first.generation + 1]);
+    expect([taken.isGranted, taken.record.generation]).toEqual([true, first.generation + LIFE_MS]);
     expect((await it.lease("a")).isGranted).toBeFalse();
     await it.save("b", taken.record.generation);
     await it.store.release(TOKEN, "b");
@@ -58,6 +58,19 @@ export function credentialLeaseContract(kind: string, open: OpenStore, test = de
     expect([again.isGranted, again.record.generation]).toEqual([true, first.generation + 1]);
     expect(valueOf(await it.save("old", first.generation))).toBeUndefined();
     expect(valueOf(await it.save("new", again.record.generation))).toBe("new");
+  });
+
+  test(`${kind}: P5: a generation is the time of day or later, so that a database that lost the last ones gives none twice`, async () => {
+    using it = await setup();
+    for (const holder of ["a", "b"]) {
+      it.clock.advance(60_000);
+      expect((await it.lease(holder)).record.generation).toBe(it.clock.now());
+      await it.save(holder, it.clock.now());
+      await it.store.release(TOKEN, holder);
+    }
+    expect((await clearOne(it.store, TOKEN)).generation).toBe(it.clock.now() + 1);
+    it.clock.advance(60_000);
+    expect((await clearOne(it.store, TOKEN)).generation).toBe(it.clock.now());
   });
 
   test(`${kind}: a release by somebody who has no lease changes nothing`, async () => {

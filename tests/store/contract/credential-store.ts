@@ -22,7 +22,7 @@ export function credentialStoreContract(kind: string, open: OpenStore, test = de
     const put = (text: string, name: CredentialName = TOKEN) =>
       saveUnderLease(store, name, credential(text), opened.clock.now());
     const facts = opened.store.credentialFacts;
-    return { ...opened, store, facts, value, put, [Symbol.dispose]: () => opened.dispose() };
+    return { ...opened, opened, store, facts, value, put, [Symbol.dispose]: () => opened.dispose() };
   }
 
   test(`${kind}: what was never saved is not there`, async () => {
@@ -50,6 +50,30 @@ export function credentialStoreContract(kind: string, open: OpenStore, test = de
     await saveUnderLease(it.store, TOKEN, { ...credential("one"), renewBeforeMs: 60_000 });
     await it.put("two");
     expect((await it.store.find(TOKEN)).credential).not.toHaveProperty("renewBeforeMs");
+  });
+
+  test(`${kind}: what is known of all credentials comes in pieces, each once, with no life where none may be returned`, async () => {
+    using it = await setup();
+    const names = [tokenOf(weixinSlot("wx1")), tokenOf(weixinSlot("wx2")), tokenOf(weixinSlot("wx3"))];
+    for (const name of names) await it.put("token", name);
+    await it.put("ticket", { slot: weixinSlot("wx2"), kind: "jsapi_ticket" });
+    const { generation } = await it.store.find(tokenOf(weixinSlot("wx3")));
+    await rejectOne(it.store, tokenOf(weixinSlot("wx3")), generation);
+    await it.store.touch([{ name: tokenOf(weixinSlot("wx1")), usedAt: 5000 }]);
+    const found: string[] = [];
+    let after: string | undefined;
+    do {
+      const { items, next } = await it.facts.page(after, 2);
+      for (const { slot, kind: of, life, usedAt } of items)
+        found.push([slot.appId, slot.name, of, life?.expiresAt, usedAt].join(" "));
+      after = next;
+    } while (after !== undefined);
+    expect(found).toEqual([
+      "wx1 stable access_token 7201000 5000",
+      "wx2 stable access_token 7201000 ",
+      "wx2 stable jsapi_ticket 7201000 ",
+      "wx3 stable access_token  ",
+    ]);
   });
 
   test(`${kind}: P5: a save that was overtaken changes nothing, and answers with what stands`, async () => {
@@ -257,6 +281,37 @@ export function credentialStoreContract(kind: string, open: OpenStore, test = de
       await it.put(value, name);
       expect(await it.value(name)).toBe(value);
     }
+  });
+
+  test(`${kind}: P5: what a store has lost is stored again where it is as it was found, with a new generation`, async () => {
+    using it = await setup();
+    const other = tokenOf(weixinSlot("wx2"));
+    const found = await it.put("old");
+    await it.store.lease(TOKEN, { holder: "gone", now: it.clock.now(), lifeMs: 10_000 });
+    const leased = await it.store.find(TOKEN);
+    it.clock.advance(60_000);
+    const [late] = await it.store.restore([
+      { name: TOKEN, credential: credential("new"), found, renewAt: undefined },
+    ]);
+    expect(late?.credential?.value.reveal()).toBe("old");
+    const given = credential("new", it.clock.now());
+    const renewAt = given.expiresAt - 1;
+    const records = await it.store.restore([
+      { name: TOKEN, credential: given, found: leased, renewAt },
+      { name: other, credential: given, found: NO_RECORD, renewAt: undefined },
+    ]);
+    expect(records.map((record) => record.credential === given)).toEqual([true, true]);
+    expect(await it.value()).toBe("new");
+    expect(await it.value(other)).toBe("new");
+    expect(records[0]?.generation).toBe(it.clock.now());
+    expect(await it.store.nextDueAt()).toBe(renewAt);
+    // The flight of that lease is overtaken, and nobody waits for it.
+    const save = await it.store.save(TOKEN, credential("overtaken"), leased.generation);
+    expect(save.credential?.value.reveal()).toBe("new");
+    const lease = { holder: "b", now: it.clock.now(), lifeMs: 10_000 };
+    expect((await it.store.lease(TOKEN, lease)).isGranted).toBe(true);
+    const issued = await it.opened.store.issuedTokens.findIssued(new Secret("new"), it.clock.now());
+    expect(issued?.slot.appId).toBe("wx1");
   });
 
   test(`${kind}: P3: what was saved and what was cleared is still so after closing and opening`, async () => {

@@ -10,6 +10,7 @@ import {
   dropPredecessor,
   insertKey,
   insertSuccessor,
+  replaceKeys,
   SqlKeyTable,
 } from "../../../src/store/sql-key-table.ts";
 
@@ -105,6 +106,13 @@ export function keyringContract(kind: string, open: OpenTables, test = declared)
     expect(outside.keyring.current?.keyId).toBe(it.two.keyId);
   });
 
+  test(`${kind}: a transaction that others may run beside can't seal, because a change of the key would miss it`, async () => {
+    using it = await setup();
+    const { keyring } = it.process(it.one);
+    const sealed = it.database.transact((queries) => keyring.sealingKey(queries), { isIndependent: true });
+    expect(await sealed.catch(String)).toContain("an independent transaction seals nothing");
+  });
+
   test(`${kind}: while nothing was written, a seal does not read the keys again`, async () => {
     using it = await setup();
     const each = it.process(it.one);
@@ -132,6 +140,19 @@ export function keyringContract(kind: string, open: OpenTables, test = declared)
     await it.end();
     await keyring.refresh();
     expect(openText().reveal()).toBe("canary");
+  });
+
+  test(`${kind}: a process that holds the next key seals under it once it stands alone, and still opens what it had read`, async () => {
+    using it = await setup();
+    const each = it.process(it.one, () => undefined);
+    const before = await each.seal();
+    each.keyring.hold(it.two);
+    expect(each.keyring.keyIds).toEqual([it.one.keyId, it.two.keyId]);
+    await it.database.transact((queries) => replaceKeys(queries, it.two, 2));
+    expect(await each.seal()).toStartWith(`${it.two.keyId}.`);
+    expect(await each.open(before)).toBe("canary");
+    expect(await each.keyring.isProven()).toBeTrue();
+    expect(each.keyring.keyIds).toEqual([it.two.keyId]);
   });
 
   test(`${kind}: a process that has missed the change takes the new key from the key file`, async () => {

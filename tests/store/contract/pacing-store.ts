@@ -63,6 +63,21 @@ export function pacingStoreContract(kind: string, open: OpenStore, test = declar
     expect(sorted(await (await it.reopen()).pacing.find([...keys, "key-9"]))).toEqual(written);
   });
 
+  test(`${kind}: all backoffs come in pieces, each once, and no use of a budget is among them`, async () => {
+    using it = await setup();
+    const keys = ["weixin:wx1:stable", "weixin:wx2:stable", "weixin:wx3:stable"];
+    for (const key of keys) await it.pacing.put(it.backoff(key));
+    await it.pacing.use(it.request());
+    const found: string[] = [];
+    let after: string | undefined;
+    do {
+      const { items, next } = await it.pacing.page(after, 2);
+      found.push(...items.map(({ key }) => key));
+      after = next;
+    } while (after !== undefined);
+    expect(found).toEqual(keys);
+  });
+
   test(`${kind}: a later backoff under a key takes the place of the one before`, async () => {
     using it = await setup();
     await it.pacing.put(it.backoff());
@@ -206,6 +221,29 @@ export function pacingStoreContract(kind: string, open: OpenStore, test = declar
     for (const key of [`${KEY}:more`, `${KEY}0`, KEY.slice(0, -1)])
       await it.pacing.use(it.request(1, { limits: [{ key, most: 1, from: 0 }] }));
     expect(await it.count()).toBe(0);
+  });
+
+  test(`${kind}: the uses of every budget under a prefix are counted, and of no other`, async () => {
+    using it = await setup();
+    for (const key of [
+      "force:weixin:wx1",
+      "force:weixin:wx1",
+      "force:weixin:wx2",
+      "force:weixin2:wx3",
+      "forced:weixin:wx4",
+    ])
+      await it.pacing.use(it.request(9, { limits: [{ key, most: 9, from: 0 }] }));
+    await it.pacing.put(it.backoff("force:weixin:wx5"));
+    const uses = await it.pacing.countUsesUnder("force:weixin:", 0, it.clock.now());
+    expect(uses).toEqual(
+      new Map([
+        ["force:weixin:wx1", 2],
+        ["force:weixin:wx2", 1],
+      ]),
+    );
+    expect(await it.pacing.countUsesUnder("force:weixin:", it.clock.now(), it.clock.now())).toEqual(
+      new Map(),
+    );
   });
 
   test(`${kind}: a use that is given back counts no more`, async () => {

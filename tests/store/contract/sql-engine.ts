@@ -1,4 +1,5 @@
 import { expect, test as declared } from "bun:test";
+import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Sql, SqlDatabase, type SqlEngine, sqlFailureOf } from "../../../src/store/sql.ts";
 import { failureOf } from "../../support/refusals.ts";
@@ -10,6 +11,11 @@ export type OpenEngine = () => Promise<{
   readonly beside: () => SqlEngine;
   readonly dispose: () => void;
 }>;
+
+const things = sqliteTable("things", {
+  name: text("name").primaryKey(),
+  number: integer("number").notNull(),
+});
 
 const INSERT = "INSERT INTO things (name, number) VALUES (?, ?)";
 const LIST = "SELECT name, number FROM things ORDER BY name";
@@ -96,6 +102,28 @@ export function sqlEngineContract(kind: string, open: OpenEngine, test = declare
     expect(sqlFailureOf(await doubled.catch((error: unknown) => error))).toMatchObject({ isBusy: false });
     await following;
     expect(await it.list()).toEqual([["c", 1]]);
+  });
+
+  test(`${kind}: P3: statements that are sent together are all done in their transaction, or none of them`, async () => {
+    using it = await setup();
+    const database = new SqlDatabase(it.engine);
+    const addAll = (names: readonly string[]) =>
+      database.transact(async (queries) => {
+        const [first, ...others] = names.map((name, n) =>
+          queries.insert(things).values({ name, number: n }).onConflictDoNothing(),
+        );
+        await queries.batch([first!, ...others, queries.insert(things).values({ name: "?", number: 7 })]);
+      });
+    await addAll(["a", "it's ?"]);
+    const all = [
+      ["?", 7],
+      ["a", 0],
+      ["it's ?", 1],
+    ];
+    expect(await it.list()).toEqual(all);
+    // The last one is there already.
+    expect(await failureOf(addAll(["b", "c"]))).toMatchObject({ code: "store_unusable" });
+    expect(await it.list()).toEqual(all);
   });
 
   test(`${kind}: a statement of a transaction that has ended is refused`, async () => {

@@ -1,0 +1,1 @@
+CREATE INDEX "usage_of_day" ON "usage" USING btree ("day","platform","app_id","endpoint");

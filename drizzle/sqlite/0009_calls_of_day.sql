@@ -1,0 +1,1 @@
+CREATE INDEX `usage_of_day` ON `usage` (`day`,`platform`,`app_id`,`endpoint`);

@@ -1,0 +1,121 @@
+import { Semaphore } from "../access/semaphore.ts";
+import {
+  TargetFailure,
+  type TargetFailureReason,
+  type TargetRequest,
+  type TargetSender,
+} from "../callbacks/target-request.ts";
+import type { TargetAddresses } from "./target-addresses.ts";
+
+/** The longest answer that is read: above what WeChat takes as a reply. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** Shorter than what servers commonly allow: a push that meets a closing connection fails. */
+const IDLE_SECONDS = 3;
+/**
+ * How many requests are under way at once, and how many of them to one server: Bun runs 256 in the whole process, and
+ * several servers that do not answer must leave room for the others.
+ */
+const MAX_CONCURRENT = 96;
+const MAX_OF_SERVER = 12;
+/** How Bun names the failures in which no request has left this machine. */
+const UNREACHABLE = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|FailedToOpenSocket)$/;
+const BAD_CERTIFICATE = /CERT|SIGNATURE|SELF_SIGNED/;
+
+/**
+ * Posts pushes to targets, and believes nothing: address, time and size are bounded, redirects are answers, and no proxy is
+ * used.
+ */
+export class TargetClient implements TargetSender {
+  readonly #addresses: TargetAddresses;
+  readonly #requests = new Semaphore(MAX_CONCURRENT);
+  readonly #ofServers = new Map<string, Semaphore>();
+  readonly #session = new Bun.FetchSession({ proxy: false, keepAlive: { idleTimeout: IDLE_SECONDS } });
+
+  constructor(addresses: TargetAddresses) {
+    this.#addresses = addresses;
+  }
+
+  async send({
+    url,
+    headers,
+    body,
+    timeoutMs,
+  }: TargetRequest): Promise<{ status: number; body: Uint8Array }> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const target = URL.parse(url);
+    if (!target) throw new TargetFailure("bad_url");
+    try {
+      return await this.#inTurn(target.origin, signal, () =>
+        // A look-up of a name can't be ended, only left alone.
+        Promise.race([this.#post(target, headers, body, signal), timeUp(signal)]),
+      );
+    } catch (error) {
+      throw error instanceof TargetFailure
+        ? error
+        : new TargetFailure(signal.aborted ? "timeout" : reasonOf(error));
+    }
+  }
+
+  async #inTurn<T>(origin: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const ofServer = this.#ofServers.get(origin) ?? new Semaphore(MAX_OF_SERVER);
+    this.#ofServers.set(origin, ofServer);
+    await ofServer.acquire(signal);
+    try {
+      await this.#requests.acquire(signal);
+      try {
+        return await work();
+      } finally {
+        this.#requests.release();
+      }
+    } finally {
+      ofServer.release();
+      if (ofServer.isIdle) this.#ofServers.delete(origin);
+    }
+  }
+
+  async #post(url: URL, headers: TargetRequest["headers"], body: Uint8Array, signal: AbortSignal) {
+    const { origin, host, tls } = await this.#addresses.of(url);
+    const response = await fetch(origin + url.pathname + url.search, {
+      method: "POST",
+      headers: { ...headers, ...(host === undefined ? {} : { host }), "accept-encoding": "identity" },
+      body: body as Uint8Array<ArrayBuffer>,
+      session: this.#session,
+      ...(tls === undefined ? {} : { tls }),
+      redirect: "manual",
+      decompress: false,
+      signal,
+    });
+    return { status: response.status, body: await readCapped(response) };
+  }
+}
+
+/** Rejects with `timeout` once the time is up. */
+export function timeUp(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const end = () => reject(new TargetFailure("timeout"));
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
+  });
+}
+
+/** The body of an answer of at most 64 KiB, and no less than it announced; throws a `TargetFailure` otherwise. */
+export async function readCapped(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > MAX_ANSWER_BYTES) throw new TargetFailure("answer_too_large");
+    chunks.push(chunk);
+  }
+  const announced = response.headers.get("content-length");
+  if (announced !== null && Number(announced) !== size) throw new TargetFailure("broken_off");
+  return Buffer.concat(chunks);
+}
+
+/** Why `fetch` failed. */
+export function reasonOf(error: unknown): TargetFailureReason {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "ENOTFOUND") return "unknown_host";
+  if (UNREACHABLE.test(code)) return "unreachable";
+  return BAD_CERTIFICATE.test(code) ? "bad_certificate" : "broken_off";
+}

@@ -1,0 +1,118 @@
+import { expect, test } from "bun:test";
+import type { ApiKeyRecord } from "../../src/access/client.ts";
+import { needsOf, type NeedsParts } from "../../src/ops/needs-you.ts";
+import type { Node } from "../../src/ops/nodes.ts";
+import { newApiKey, newClient } from "../support/client-records.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+
+const DAY_MS = 86_400_000;
+const ALL = { isVisible: () => true, seesAll: true, isAdmin: true };
+
+const node = (silentMs: number): Node => ({
+  ...{ id: "n1", host: "token-a", pid: 812, version: "0.1.0", offsetMs: 0, keyIds: [] },
+  ...{ isListening: true, startedAt: 1, seenAt: 5000, silentMs },
+});
+
+/** A service in which nothing needs anybody, but for what is given. */
+function setup(
+  given: Partial<NeedsParts> & {
+    readonly keys?: readonly ApiKeyRecord[];
+    readonly quotas?: readonly { name: string; endpoint: string; calls: number; limit: number }[];
+  } = {},
+) {
+  const clock = new ManualClock();
+  const parts: NeedsParts = {
+    index: {
+      page: async () => ({ names: [], next: undefined }),
+      foreignRefreshes: async () => [],
+      fullestQuotas: async () => [...(given.quotas ?? [])],
+    },
+    clients: {
+      list: () => [newClient("shop")],
+      keysOf: () => [...(given.keys ?? [])],
+    },
+    queue: { figures: async () => ({ waiting: 3, dead: 0, oldestAt: 1 }) },
+    listNodes: async () => [node(0)],
+    notReady: async () => [],
+    backups: async () => ({ isStale: false }),
+    clock,
+    ...given,
+  };
+  const typesOf = async (reader = ALL) => (await needsOf(parts, reader)).map(({ type }) => type);
+  return { clock, parts, typesOf };
+}
+
+test("where all is well nothing needs anybody", async () => {
+  expect(await setup().typesOf()).toEqual([]);
+});
+
+test("what is wrong with the service comes first, and is for those alone who may see all of it", async () => {
+  const it = setup({
+    notReady: async () => [
+      { part: "audit", message: "审计不可写 (the audit can't be written)" },
+      { part: "database", message: "只读 (read-only)" },
+    ],
+    queue: { figures: async () => ({ waiting: 0, dead: 2, oldestAt: undefined }) },
+    listNodes: async () => [node(0), node(20_000)],
+    backups: async () => ({
+      ...{ folder: "/backup", everyMs: DAY_MS, isStale: true },
+      last: { at: 4000, file: "accesstoken-20270101T000000Z.tar.gz", bytes: 1 },
+      failed: { at: 9000, message: "磁盘已满 (the disk is full)" },
+    }),
+  });
+  expect(await needsOf(it.parts, ALL)).toMatchObject([
+    { type: "not_ready", action: "settings", message: "只读 (read-only)" },
+    { type: "audit_broken", action: "audit" },
+    { type: "node_gone", at: 5000, message: expect.stringContaining("process 812 of token-a") },
+    { type: "backup_stale", action: "settings", at: 4000, message: "磁盘已满 (the disk is full)" },
+    { type: "dead_deliveries", action: "pushes", message: expect.stringMatching(/^2条.*\(2 pushes/) },
+  ]);
+  expect(await it.typesOf({ ...ALL, seesAll: false, isAdmin: false })).toEqual([]);
+  expect(await it.typesOf({ ...ALL, isAdmin: false })).toEqual([
+    "not_ready",
+    "audit_broken",
+    "backup_stale",
+    "dead_deliveries",
+  ]);
+});
+
+test("a quota needs somebody from four fifths on", async () => {
+  const quota = { endpoint: "/cgi-bin/token", limit: 2000 };
+  const it = setup({
+    quotas: [
+      { ...quota, name: "wx1", calls: 1600 },
+      { ...quota, name: "wx2", calls: 1599 },
+    ],
+  });
+  expect(await needsOf(it.parts, { ...ALL, seesAll: false, isAdmin: false })).toEqual([
+    {
+      ...{ type: "quota", app: "wx1", action: "app" },
+      message: "/cgi-bin/token 今日已用 1600 / 2000 次 (/cgi-bin/token: 1600 of today's 2000 calls are used)",
+    },
+  ]);
+});
+
+test("a key needs somebody in its last week, unless it is revoked, over, or replaced already", async () => {
+  const { clock } = setup();
+  const now = clock.now();
+  const key = (prefix: string, more: Partial<ApiKeyRecord>) => ({
+    ...newApiKey("shop", prefix),
+    prefix,
+    ...more,
+  });
+  const it = setup({
+    keys: [
+      key("ats_later0", { expiresAt: now + 7 * DAY_MS + 1 }),
+      key("ats_second", { expiresAt: now + 7 * DAY_MS }),
+      key("ats_first0", { expiresAt: now + DAY_MS }),
+      key("ats_over00", { expiresAt: now }),
+      key("ats_rolled", { expiresAt: now + DAY_MS, replacedBy: "ats_other0" }),
+      key("ats_gone00", { expiresAt: now + DAY_MS, revokedAt: now }),
+    ],
+  });
+  const needs = await needsOf({ ...it.parts, clock }, ALL);
+  expect(needs.map(({ client, message }) => `${client}: ${/ats_\w+/.exec(message)?.[0]}`)).toEqual([
+    "shop: ats_first0",
+    "shop: ats_second",
+  ]);
+});
