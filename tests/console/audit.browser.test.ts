@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createClient } from "../support/access-harness.ts";
 import { browserTest } from "../support/browser.ts";
 import { ConsoleWindow } from "../support/console-window.ts";
-import { WX } from "../support/harness.ts";
+import { Harness, WX } from "../support/harness.ts";
 
 let opened: Promise<ConsoleWindow> | undefined;
 const open = () => (opened ??= ConsoleWindow.open());
@@ -54,7 +54,7 @@ browserTest("the chain is verified, and compared with an anchor that was kept", 
 
 browserTest("filters stand in the address, and an entry shows all that is known of it", async () => {
   const window = await open();
-  const { browser } = window;
+  const { ask, browser } = window;
   const denied = await fetch(`${window.world.service.url}/v1/apps`, {
     headers: { "x-api-key": "ats_wrong" },
   });
@@ -79,6 +79,8 @@ browserTest("filters stand in the address, and an entry shows all that is known 
   expect(await browser.evaluate<string>("location.hash")).toMatch(/entry=\d+/);
   await browser.press("Escape");
   await browser.until(`!location.hash.includes("entry")`);
+  // Denials are stored within a second, and the page does not ask again.
+  await Harness.until(async () => (await ask("GET", "/v1/audit/denials")).text.includes(`"code":401`));
   await window.show("/audit?tab=denials");
   await browser.shows("unidentified");
 });
