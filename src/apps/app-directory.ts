@@ -6,6 +6,7 @@ import {
   type Slot,
   slotKey,
   type SlotName,
+  slotNameOf,
   type WecomApp,
   type WeixinApp,
 } from "./app.ts";
@@ -22,6 +23,10 @@ export class AppDirectory {
   readonly #fromEnvironment: readonly App[];
   readonly #weixin = new Map<string, WeixinApp>();
   readonly #wecom = new Map<string, WecomApp[]>();
+  /** Third-party platforms by their ids. */
+  readonly #platforms = new Map<string, App>();
+  /** The accounts that WeChat's components have, by AppID. */
+  readonly #authorizers = new Map<string, WeixinApp[]>();
   readonly #digest: SecretDigest;
   readonly #publicUrls = new Set<string>();
   #size = 0;
@@ -46,6 +51,8 @@ export class AppDirectory {
     });
     this.#weixin.clear();
     this.#wecom.clear();
+    this.#platforms.clear();
+    this.#authorizers.clear();
     this.#publicUrls.clear();
     this.#size = 0;
     this.#sorted = undefined;
@@ -69,23 +76,52 @@ export class AppDirectory {
     return this.#publicUrls;
   }
 
-  /** The app of that public name. */
+  /** The app of that public name. An account that one platform alone has is also found by its AppID. */
   find(name: string): App | undefined {
-    const weixin = this.#weixin.get(name);
-    if (weixin) return weixin;
+    const known = this.#weixin.get(name) ?? this.#platforms.get(name);
+    if (known) return known;
     // An agent has no underscore, a CorpID may have one.
     const cut = name.lastIndexOf("_");
-    return this.#wecom.get(name.slice(0, cut))?.find(({ agent }) => agent === name.slice(cut + 1));
+    if (cut < 0) return this.#onlyAuthorizer(name);
+    const [id, rest] = [name.slice(0, cut), name.slice(cut + 1)];
+    return (
+      this.#wecom.get(id)?.find(({ agent }) => agent === rest) ??
+      this.#authorizers.get(id)?.find((app) => app.authorization?.platformApp === rest)
+    );
+  }
+
+  /** What a platform has: every account or corp that has authorised it, in the order of their names. */
+  authorizedTo(platformApp: string): readonly App[] {
+    return this.sorted().filter(({ authorization }) => authorization?.platformApp === platformApp);
+  }
+
+  /** The account of that AppID where one platform alone has it. */
+  #onlyAuthorizer(appId: string): WeixinApp | undefined {
+    const all = this.#authorizers.get(appId);
+    return all?.length === 1 ? all[0] : undefined;
   }
 
   /** Whether we hold the app of that AppID, or an application of the corp of that CorpID. */
   has(platform: Platform, appId: string): boolean {
-    return platform === "wecom" ? this.#wecom.has(appId) : this.#weixin.has(appId);
+    if (this.#platforms.get(appId)?.platform === platform) return true;
+    return platform === "wecom"
+      ? this.#wecom.has(appId)
+      : this.#weixin.has(appId) || this.#authorizers.has(appId);
   }
 
   /** The public names of the applications of a corp. */
   namesOfCorp(corpId: string): string[] {
     return (this.#wecom.get(corpId) ?? []).map(nameOfApp);
+  }
+
+  /** The public names of every app of an AppID or a CorpID, in each way in which we have it. */
+  namesOf(platform: Platform, appId: string): string[] {
+    const weixin = [this.#weixin.get(appId) ?? [], this.#authorizers.get(appId) ?? []].flat();
+    const all = [
+      platform === "weixin" ? weixin : (this.#wecom.get(appId) ?? []),
+      this.#platforms.get(appId) ?? [],
+    ];
+    return all.flat().map(nameOfApp);
   }
 
   /**
@@ -98,8 +134,9 @@ export class AppDirectory {
   weixinSlot(appId: string, secret?: string): Slot {
     const app = this.#weixin.get(appId);
     if (secret === undefined) {
-      if (!app) throw new ServiceError("invalid_parameter", "缺少secret参数");
-      return this.#slotOf(app);
+      const found = app ?? this.#findWeixin(appId);
+      if (!found) throw new ServiceError("invalid_parameter", "缺少secret参数");
+      return this.#slotOf(found);
     }
     const given = new Secret(secret);
     if (app?.secret.equals(given)) return this.#slotOf(app);
@@ -116,7 +153,8 @@ export class AppDirectory {
     const apps = this.#wecom.get(corpId) ?? [];
     if (secret === undefined) return this.#slotOf(chooseByAgent(apps, agent));
     const given = new Secret(secret);
-    const owners = apps.filter((app) => app.secret.equals(given));
+    // A permanent code is nothing that a caller brings.
+    const owners = apps.filter((app) => !app.authorization && app.secret.equals(given));
     const [first] = owners;
     if (!first) return this.foreignSlot("wecom", corpId, given);
     if (agent === undefined) return this.#slotOf(first);
@@ -175,20 +213,41 @@ export class AppDirectory {
 
   /** Every configured app, in the order of the characters of their public names. */
   sorted(): readonly App[] {
-    this.#sorted ??= [...this.#weixin.values(), ...[...this.#wecom.values()].flat()].toSorted((a, b) =>
-      byCharacters(nameOfApp(a), nameOfApp(b)),
-    );
+    this.#sorted ??= [
+      ...this.#weixin.values(),
+      ...this.#platforms.values(),
+      ...[...this.#wecom.values(), ...this.#authorizers.values()].flat(),
+    ].toSorted((a, b) => byCharacters(nameOfApp(a), nameOfApp(b)));
     return this.#sorted;
   }
 
   /** The configured slot of that name; undefined for a name that no held secret belongs to, or one of a disabled app. */
   slotNamed({ platform, appId, name }: SlotName): Slot | undefined {
-    const app =
-      platform === "wecom"
-        ? this.#wecom.get(appId)?.find(({ agent }) => agent === name)
-        : this.#weixin.get(appId);
-    if (!app || isClosed(app)) return undefined;
-    return app.platform === "wecom" || app.tokenMode === name ? this.#slotOf(app) : undefined;
+    const app = this.#appOf(platform, appId, name);
+    return app?.platform === platform && slotNameOf(app) === name && !isClosed(app)
+      ? this.#slotOf(app)
+      : undefined;
+  }
+
+  #appOf(platform: Platform, appId: string, name: string): App | undefined {
+    if (name.startsWith("@")) return this.#platforms.get(appId);
+    if (platform === "wecom") return this.#wecom.get(appId)?.find(({ agent }) => agent === name);
+    return (
+      this.#authorizers.get(appId)?.find((app) => app.authorization?.platformApp === name) ??
+      this.#weixin.get(appId)
+    );
+  }
+
+  /** The account of that AppID or name, of those that components have. Throws `invalid_parameter` where several have it. */
+  #findWeixin(name: string): App | undefined {
+    const all = this.#authorizers.get(name) ?? [];
+    if (all.length > 1)
+      throw new ServiceError(
+        "invalid_parameter",
+        `该appid授权给了多个第三方平台，请写为 ${all.map(nameOfApp).join(" 或 ")} (several platforms have this account: name it ${all.map(nameOfApp).join(" or ")})`,
+      );
+    const found = this.find(name);
+    return found?.platform === "weixin" && !found.role ? found : undefined;
   }
 
   /** The slot of a secret that we don't hold, or don't hold yet. */
@@ -201,13 +260,10 @@ export class AppDirectory {
     this.#size += apps.length;
     for (const app of apps) {
       if (app.managed?.publicUrl !== undefined) this.#publicUrls.add(app.managed.publicUrl);
-      if (app.platform === "weixin") {
-        this.#weixin.set(app.id, app);
-        continue;
-      }
-      const ofCorp = this.#wecom.get(app.id);
-      if (ofCorp) ofCorp.push(app);
-      else this.#wecom.set(app.id, [app]);
+      if (app.role) this.#platforms.set(app.id, app);
+      else if (app.platform === "wecom") push(this.#wecom, app.id, app);
+      else if (app.authorization) push(this.#authorizers, app.id, app);
+      else this.#weixin.set(app.id, app);
     }
   }
 
@@ -218,6 +274,12 @@ export class AppDirectory {
     this.#slots.set(app, slot);
     return slot;
   }
+}
+
+function push<T>(lists: Map<string, T[]>, key: string, value: T): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
 }
 
 function byCharacters(a: string, b: string): number {
@@ -237,7 +299,10 @@ export function firstBehind(apps: readonly App[], after: string): number {
 }
 
 function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): WecomApp {
-  const candidates = agent === undefined ? apps : apps.filter((app) => app.agent === agent);
+  // An application that is held directly wins over what platforms have of the corp.
+  const own = apps.filter(({ authorization }) => !authorization);
+  const candidates =
+    agent === undefined ? (own.length > 0 ? own : apps) : apps.filter((app) => app.agent === agent);
   const [only, another] = candidates;
   if (!only) throw new ServiceError("invalid_parameter", "缺少secret参数");
   if (another) {
@@ -249,21 +314,19 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-/** Whether the app is disabled, or its secret damaged. */
-function isClosed({ managed }: Pick<App, "managed">): boolean {
-  return managed?.isDisabled === true || managed?.isDamaged === true;
+/** Whether the app is disabled, its secret damaged, or its authorisation lost. */
+function isClosed({ managed, authorization }: Pick<App, "managed" | "authorization">): boolean {
+  return managed?.isDisabled === true || managed?.isDamaged === true || authorization?.lostAt !== undefined;
 }
 
 function createSlot(app: App): Slot {
   const { platform, id: appId } = app;
-  const own =
-    app.platform === "wecom"
-      ? { name: app.agent, tokenMode: "stable" as const }
-      : { name: app.tokenMode, tokenMode: app.tokenMode };
+  const tokenMode = app.platform === "wecom" ? "stable" : app.tokenMode;
   const slot: Slot = {
     platform,
     appId,
-    ...own,
+    name: slotNameOf(app),
+    tokenMode,
     // Decrypted on use: a damaged one affects its own app alone.
     get secret() {
       return app.secret;
@@ -271,6 +334,7 @@ function createSlot(app: App): Slot {
     configured: true,
     ...(isClosed(app) ? { isDisabled: true } : {}),
     ...(app.managed?.isLoginOnly ? { isLoginOnly: true } : {}),
+    ...(app.authorization ? { isAuthorized: true } : {}),
   };
   // Not enumerable: a copy under another name must not keep it.
   return Object.defineProperty(slot, "key", { value: slotKey(slot) });

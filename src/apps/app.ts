@@ -27,8 +27,42 @@ export interface Management {
   readonly version: number;
 }
 
+/**
+ * What an app is of a third-party platform: WeChat's component, a WeCom suite (a third-party app, or the template of agency
+ * apps), or a WeCom service provider (服务商).
+ */
+export const PLATFORM_ROLES = ["component", "suite", "provider"] as const;
+export type PlatformRole = (typeof PLATFORM_ROLES)[number];
+
+/** That an account or a corp has authorised a third-party platform. Instants are epoch milliseconds. */
+export interface Authorization {
+  /** The component's AppID, or the suite's id. */
+  readonly platformApp: string;
+  /** When it was given, by WeChat's clock where an event said it. */
+  readonly authorizedAt: number;
+  /** The ids of the permission sets (权限集) that it has; empty where that is not known. */
+  readonly scopes: readonly number[];
+  /** The original id, `gh_…`, by which pushes name the account. */
+  readonly userName?: string | undefined;
+  readonly isMiniProgram?: boolean | undefined;
+  /** The agentid of the app in the corp. */
+  readonly agentId?: string | undefined;
+  /** Since when WeChat refuses it for good; undefined while it is good. */
+  readonly lostAt?: number | undefined;
+}
+
+/** What both platforms' apps have for third-party platforms. */
+interface ThirdParty {
+  /** Undefined for an account or an application. */
+  readonly role?: PlatformRole | undefined;
+  /** Of a suite: the CorpID of its provider. */
+  readonly provider?: string | undefined;
+  /** Of an account or a corp that we have through a platform: its `secret` is the refresh token, or the permanent code. */
+  readonly authorization?: Authorization | undefined;
+}
+
 /** An Official Account (公众号) or a Mini Program (小程序). WeChat does not tell the two apart by their AppID. */
-export interface WeixinApp {
+export interface WeixinApp extends ThirdParty {
   readonly platform: "weixin";
   readonly id: string;
   readonly secret: Secret;
@@ -38,11 +72,11 @@ export interface WeixinApp {
 }
 
 /** One application of a WeCom corp (企业微信). Each has a secret, and so a token, of its own. */
-export interface WecomApp {
+export interface WecomApp extends ThirdParty {
   readonly platform: "wecom";
   /** The CorpID. */
   readonly id: string;
-  /** The agentid, or any label that the operator gave it (`contacts`). */
+  /** The agentid, or any label that the operator gave it (`contacts`); the suite's id for one that a suite has. */
   readonly agent: string;
   readonly secret: Secret;
   /** As for a `WeixinApp`. */
@@ -52,9 +86,36 @@ export interface WecomApp {
 /** One app whose secret we hold. */
 export type App = WeixinApp | WecomApp;
 
-/** The public name of an app: an AppID, or a CorpID and an agent joined by `_`. */
+/**
+ * The public name of an app: an AppID, or a CorpID and an agent joined by `_`; the id of a third-party platform; the AppID
+ * of an account that it has and its own, joined by `_`.
+ */
 export function nameOfApp(app: App): string {
-  return app.platform === "wecom" ? `${app.id}_${app.agent}` : app.id;
+  if (app.role) return app.id;
+  if (app.platform === "wecom") return `${app.id}_${app.agent}`;
+  return app.authorization ? `${app.id}_${app.authorization.platformApp}` : app.id;
+}
+
+/** The name of an app's own slot. */
+export function slotNameOf(app: App): string {
+  if (app.role) return `@${app.role}`;
+  if (app.platform === "wecom") return app.agent;
+  return app.authorization?.platformApp ?? app.tokenMode;
+}
+
+/** The name of an app's own slot, and whose it is. */
+export function ownSlotOf(app: App): SlotName {
+  return { platform: app.platform, appId: app.id, name: slotNameOf(app) };
+}
+
+/** What a slot is of a third-party platform, by its name. */
+export function roleOf({ name }: Pick<SlotName, "name">): PlatformRole | undefined {
+  return name.startsWith("@") ? PLATFORM_ROLES.find((role) => role === name.slice(1)) : undefined;
+}
+
+/** Whether the slot is of an account that a component has, by its name. */
+export function isAuthorizer({ platform, name }: Pick<SlotName, "platform" | "name">): boolean {
+  return platform === "weixin" && name.startsWith("wx");
 }
 
 /** An app as somebody enters it. */
@@ -146,7 +207,10 @@ export interface SlotName {
   readonly platform: Platform;
   /** The AppID or CorpID. */
   readonly appId: string;
-  /** `stable` or `classic`, a WeCom agent's label, or `~` and a keyed digest of a secret that we don't hold. */
+  /**
+   * `stable` or `classic`, a WeCom agent's label, the component's AppID for an account that it has, `@` and a platform's
+   * role, or `~` and a keyed digest of a secret that we don't hold.
+   */
   readonly name: string;
 }
 
@@ -166,6 +230,8 @@ export interface Slot extends SlotName {
   readonly isDisabled?: boolean;
   /** Whether the app logs users in and has no credentials. */
   readonly isLoginOnly?: boolean;
+  /** Whether its secret is what an account or a corp has authorised a platform with. */
+  readonly isAuthorized?: boolean;
   /** Its `slotKey`, where it is precomputed. */
   readonly key?: string;
 }
@@ -173,13 +239,16 @@ export interface Slot extends SlotName {
 /** Whether it is a slot of the app's own secret, in whichever token mode. */
 export function isSlotOf(app: App, { platform, appId, name }: SlotName): boolean {
   if (platform !== app.platform || appId !== app.id) return false;
-  return app.platform === "wecom" ? name === app.agent : !name.startsWith("~");
+  if (app.platform === "wecom" || app.role || app.authorization) return name === slotNameOf(app);
+  return name === "stable" || name === "classic";
 }
 
-/** The public name of the app of a slot: an AppID, or a CorpID and an agent joined by `_`. */
-export function appName({ platform, appId, name }: SlotName): string {
+/** The public name of the app of a slot, as of `nameOfApp`. */
+export function appName(slot: SlotName): string {
+  const { platform, appId, name } = slot;
   // The slot of a secret that we don't hold belongs to no agent that we know.
-  return platform === "wecom" && !name.startsWith("~") ? `${appId}_${name}` : appId;
+  const isJoined = platform === "wecom" ? !name.startsWith("~") && !name.startsWith("@") : isAuthorizer(slot);
+  return isJoined ? `${appId}_${name}` : appId;
 }
 
 /** A slot's name in maps and log lines. It says nothing secret: the digest is keyed. */
@@ -220,4 +289,14 @@ export interface AppStore {
   update(app: App, entry: AuditEntry): Promise<void>;
   /** Removes a managed app of that version and clears what was issued to it. Throws `precondition_failed` likewise. */
   remove(app: App, entry: AuditEntry): Promise<void>;
+  /**
+   * The secret of a managed app as it is stored now, and its number, which grows with each secret; undefined when the app
+   * is gone. Throws `store_unusable` for one that can't be opened.
+   */
+  findSecret(app: SlotName): Promise<{ readonly secret: Secret; readonly version: number } | undefined>;
+  /**
+   * Puts another secret in the place of the one of that number, because WeChat itself has exchanged it: what was issued
+   * stays, and nobody is told. False when it is no longer that one; then nothing changes.
+   */
+  exchangeSecret(app: SlotName, version: number, secret: Secret): Promise<boolean>;
 }

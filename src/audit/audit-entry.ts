@@ -33,6 +33,14 @@ export const AUDIT_ACTIONS = [
   "app.secret_verified",
   "app.deleted",
   "app.unblocked",
+  /** An account or a corp has authorised a third-party platform, or changed what it may do. */
+  "authorization.granted",
+  /** WeChat has exchanged, or no longer takes, what it was authorised with. */
+  "authorization.lost",
+  /** It was withdrawn. */
+  "authorization.revoked",
+  /** A link to a consent page was made. */
+  "authorization_link.created",
   "client.created",
   "client.updated",
   "client.deleted",

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, nameOfApp, type SlotName } from "../apps/app.ts";
+import { type App, appName, nameOfApp, ownSlotOf, type SlotName } from "../apps/app.ts";
 import type { CallCount, CallCountStore, Piece } from "../audit/call-counts.ts";
 import type { Changes } from "../changes.ts";
 import { beijingDay, type Clock } from "../clock.ts";
@@ -18,13 +18,13 @@ import {
 import { AppTable, type QuotaUse, shareOf } from "./app-table.ts";
 import { type Backoff, concernedBy, isCredible } from "./backoff.ts";
 import type { CredentialFactsStore } from "./credential-store.ts";
-import { CREDENTIAL_KINDS, type CredentialKind, KINDS_OF } from "./kinds.ts";
+import { CREDENTIAL_KINDS, type CredentialKind, kindsOf, KINDS_OF } from "./kinds.ts";
 import type { PacingStore } from "./pacing-store.ts";
 import { APP_STATES, type AppState, FOREIGN_MS } from "./status.ts";
 
 /** What the index reads. */
 export interface AppIndexParts {
-  readonly directory: Pick<AppDirectory, "list" | "sorted" | "namesOfCorp" | "epoch">;
+  readonly directory: Pick<AppDirectory, "list" | "sorted" | "namesOf" | "epoch">;
   readonly facts: Pick<CredentialFactsStore, "page" | "ofSlots">;
   readonly pacing: Pick<PacingStore, "page">;
   readonly calls: Pick<CallCountStore, "pageOfDay">;
@@ -133,8 +133,9 @@ export class AppIndex {
           kind,
           APP_STATES.map(() => 0),
         );
-    for (const [place, { platform }] of table.apps.entries())
-      for (const [kind, ofStates] of counts[platform]) {
+    for (const [place, app] of table.apps.entries())
+      for (const kind of kindsOf(ownSlotOf(app))) {
+        const ofStates = counts[app.platform].get(kind) ?? [];
         const rank = table.rankOf(place, kind, now);
         ofStates[rank] = (ofStates[rank] ?? 0) + 1;
       }
@@ -341,11 +342,12 @@ export class AppIndex {
 
 /** The names of the apps that something of a slot, or of a whole corp without one, concerns. */
 function namesOf(
-  directory: Pick<AppDirectory, "namesOfCorp">,
+  directory: Pick<AppDirectory, "namesOf">,
   of: { readonly platform: Platform; readonly appId: string; readonly name?: string },
 ): readonly string[] {
-  if (of.platform === "weixin") return [of.appId];
-  return of.name === undefined ? directory.namesOfCorp(of.appId) : [`${of.appId}_${of.name}`];
+  return of.name === undefined
+    ? directory.namesOf(of.platform, of.appId)
+    : [appName({ ...of, name: of.name })];
 }
 
 /** The slot of that `slotKey`. */

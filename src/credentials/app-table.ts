@@ -1,13 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { firstBehind } from "../apps/app-directory.ts";
-import { type App, nameOfApp, type SlotName } from "../apps/app.ts";
+import { type App, appName, nameOfApp, ownSlotOf, type SlotName } from "../apps/app.ts";
 import type { Backoff } from "./backoff.ts";
 import { MIN_TTL_MS } from "./credential-cache.ts";
 import type { CredentialFacts } from "./credential-store.ts";
-import { CREDENTIAL_KINDS, type CredentialKind, DAILY_LIMITS, KINDS_OF } from "./kinds.ts";
+import { type CredentialKind, DAILY_LIMITS, kindsOf, MAX_KINDS, tokenKindOf } from "./kinds.ts";
 import { APP_STATES, closedState, leftWhenExpiringMs, troubleOf } from "./status.ts";
 
-const WIDTH = CREDENTIAL_KINDS.length;
+const WIDTH = MAX_KINDS;
 const BLOCKED = APP_STATES.indexOf("blocked");
 const FAILING = APP_STATES.indexOf("failing");
 const EXPIRING = APP_STATES.indexOf("expiring");
@@ -77,9 +77,8 @@ export class AppTable {
     const place = this.takeUse(slot, facts);
     const { kind, life } = facts;
     // One from the future was issued under a clock that was set back since.
-    if (place === undefined || !life || life.issuedAt > now || !KINDS_OF[slot.platform].includes(kind))
-      return;
-    const at = place * WIDTH + CREDENTIAL_KINDS.indexOf(kind);
+    const at = place === undefined ? undefined : this.#cellOf(place, kind);
+    if (at === undefined || !life || life.issuedAt > now) return;
     this.#validUntil[at] = life.expiresAt;
     this.#freshUntil[at] = life.expiresAt - leftWhenExpiringMs(slot, kind, life);
   }
@@ -119,10 +118,10 @@ export class AppTable {
       const place = this.#find(name);
       const app = place === undefined ? undefined : this.apps[place];
       if (place === undefined || !app) continue;
-      const slot = slotNameOf(app);
-      for (const kind of KINDS_OF[app.platform]) {
+      const slot = ownSlotOf(app);
+      for (const [column, kind] of kindsOf(slot).entries()) {
         const trouble = troubleOf(slot, kind, backoffs, now);
-        const at = place * WIDTH + CREDENTIAL_KINDS.indexOf(kind);
+        const at = place * WIDTH + column;
         blockedUntil[at] = trouble.blockedUntil;
         failingUntil[at] = trouble.failingUntil;
       }
@@ -149,18 +148,23 @@ export class AppTable {
     const managed = this.apps[place]?.managed;
     const closed = managed && closedState(managed);
     if (closed) return APP_STATES.indexOf(closed);
-    return managed?.isLoginOnly ? NONE : this.#rankOf(place * WIDTH + CREDENTIAL_KINDS.indexOf(kind), now);
+    const at = this.#cellOf(place, kind);
+    return managed?.isLoginOnly || at === undefined ? NONE : this.#rankOf(at, now);
   }
 
   /** When an app's credential of that kind expires; 0 where none is valid. */
   expiryOf(place: number, kind: CredentialKind, now: number): number {
-    return this.#validTo(place * WIDTH + CREDENTIAL_KINDS.indexOf(kind), now);
+    const at = this.#cellOf(place, kind);
+    return at === undefined ? 0 : this.#validTo(at, now);
   }
 
   /** Until when the access token of an app lasts, or when it ended, that can't be renewed just now; 0 for any other app. */
   endIfTroubled(place: number, now: number): number {
-    const at = place * WIDTH + CREDENTIAL_KINDS.indexOf("access_token");
-    return this.rankOf(place, "access_token", now) <= FAILING ? (this.#validUntil[at] ?? 0) : 0;
+    const app = this.apps[place];
+    const kind = app && tokenKindOf(ownSlotOf(app));
+    const at = kind && this.#cellOf(place, kind);
+    if (at === undefined || kind === undefined) return 0;
+    return this.rankOf(place, kind, now) <= FAILING ? (this.#validUntil[at] ?? 0) : 0;
   }
 
   /** The place of the app of that name in `APP_STATES`; undefined for none. */
@@ -193,11 +197,18 @@ export class AppTable {
     return validUntil - MIN_TTL_MS < now ? 0 : validUntil;
   }
 
-  #placeOf({ platform, appId, name }: SlotName): number | undefined {
-    const place = this.#find(platform === "wecom" ? `${appId}_${name}` : appId);
+  #placeOf(slot: SlotName): number | undefined {
+    const place = this.#find(appName(slot));
     const app = place === undefined ? undefined : this.apps[place];
-    if (app?.platform !== platform) return undefined;
-    return slotNameOf(app).name === name ? place : undefined;
+    if (app?.platform !== slot.platform) return undefined;
+    return ownSlotOf(app).name === slot.name ? place : undefined;
+  }
+
+  /** Where what is known of a credential stands; undefined for a kind that the app has none of. */
+  #cellOf(place: number, kind: CredentialKind): number | undefined {
+    const app = this.apps[place];
+    const column = app ? kindsOf(ownSlotOf(app)).indexOf(kind) : -1;
+    return column < 0 ? undefined : place * WIDTH + column;
   }
 
   /** Without a map of the names, which would take more memory than all of the rest. */
@@ -217,9 +228,4 @@ export class AppTable {
 /** Which part of its calls a quota has had; less than none where there is no quota. */
 export function shareOf(quota: QuotaUse | undefined): number {
   return quota ? quota.calls / quota.limit : -1;
-}
-
-function slotNameOf(app: App): SlotName {
-  const { platform, id: appId } = app;
-  return { platform, appId, name: app.platform === "wecom" ? app.agent : app.tokenMode };
 }

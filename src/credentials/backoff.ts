@@ -1,4 +1,4 @@
-import { slotKey, type SlotName } from "../apps/app.ts";
+import { isAuthorizer, roleOf, slotKey, type SlotName } from "../apps/app.ts";
 import { untilMidnightInBeijing } from "../clock.ts";
 import {
   type ErrorCode,
@@ -8,7 +8,7 @@ import {
   type UpstreamRefusal,
 } from "../errors.ts";
 import { credentialKey, type CredentialName } from "./credential.ts";
-import { KINDS, KINDS_OF } from "./kinds.ts";
+import { KINDS, kindsOf } from "./kinds.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -103,9 +103,10 @@ export function loginBackoffKey(slot: SlotName): string {
  * modes: what was wrong in one and is fixed now is fixed for both.
  */
 export function backoffKeysOfApp(slot: SlotName): string[] {
-  const names = slot.platform === "weixin" ? ["stable", "classic"] : [slot.name];
+  const hasModes = slot.platform === "weixin" && !roleOf(slot) && !isAuthorizer(slot);
+  const names = hasModes ? ["stable", "classic"] : [slot.name];
   const keys = names.flatMap((name) => [
-    ...KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot: { ...slot, name }, kind })),
+    ...kindsOf({ ...slot, name }).flatMap((kind) => backoffKeys({ slot: { ...slot, name }, kind })),
     loginBackoffKey({ ...slot, name }),
   ]);
   return [...new Set(keys)];

@@ -1,4 +1,11 @@
-import type { Slot, SlotName, TokenMode } from "../apps/app.ts";
+import {
+  isAuthorizer,
+  type PlatformRole,
+  roleOf,
+  type Slot,
+  type SlotName,
+  type TokenMode,
+} from "../apps/app.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 
 /** When a credential is renewed before it expires, for a life of two hours; shorter lives scale it down. */
@@ -16,6 +23,8 @@ export interface Kind {
   readonly name: string;
   /** The token mode that the row is for; undefined where the mode makes no difference. */
   readonly mode?: TokenMode;
+  /** Whose it is, where not every app has it: a third-party platform's, or an account's that a component has. */
+  readonly holder?: Holder;
   /**
    * What it is obtained with: the app's secret, the app's access token, or a credential of the app's parent. One that
    * is pushed cannot be requested: WeChat sends it on its own, and `accept` stores it.
@@ -43,6 +52,9 @@ export interface Kind {
   readonly isPresented?: boolean;
 }
 
+/** Who has credentials of kinds of their own. `app`: one that we have a secret of. */
+type Holder = PlatformRole | "app" | "authorizer";
+
 const MINUTE_MS = 60_000;
 /** How long WeChat keeps the predecessor of a token valid. */
 const HANDOVER_MS = 5 * MINUTE_MS;
@@ -58,6 +70,7 @@ const TICKET_RENEWAL: RenewalRule = { firstLeftMs: 600_000, lastLeftMs: 600_000,
 const WEIXIN_TOKEN = {
   platform: "weixin",
   name: "access_token",
+  holder: "app",
   obtainedBy: "secret",
   renewal: WEIXIN_TOKEN_RENEWAL,
   predecessorMs: HANDOVER_MS,
@@ -72,6 +85,17 @@ const TICKET = {
   predecessorMs: 0,
   blames: "credential",
 } as const;
+/** Ahead by ten minutes, as WeChat advises for its component: whether the one before stays valid is not told. */
+const PLATFORM_RENEWAL: RenewalRule = { firstLeftMs: 600_000, lastLeftMs: 420_000, again: "often" };
+const PLATFORM_TOKEN = {
+  obtainedBy: "secret",
+  renewal: PLATFORM_RENEWAL,
+  predecessorMs: 0,
+  blames: "slot",
+  isPresented: true,
+} as const;
+/** WeChat and WeCom push it every ten minutes. */
+const PUSHED_TICKET = { obtainedBy: "pushed", predecessorMs: 0, blames: "credential" } as const;
 const WECOM_TICKET = { ...TICKET, platform: "wecom", repeatedUntilLeftMs: 0 } as const;
 
 /** A new kind is one row here, and one source unless it is pushed. */
@@ -88,6 +112,18 @@ const ROWS = [
     mode: "classic",
     invalidatesPredecessor: true,
     daily: { endpoint: "/cgi-bin/token", limit: 2000 },
+  },
+  {
+    platform: "weixin",
+    name: "access_token",
+    holder: "authorizer",
+    obtainedBy: "parent",
+    parent: "component_access_token",
+    renewal: WEIXIN_TOKEN_RENEWAL,
+    predecessorMs: HANDOVER_MS,
+    hasProbe: true,
+    blames: "slot",
+    isPresented: true,
   },
   { ...TICKET, platform: "weixin", name: "jsapi_ticket" },
   { ...TICKET, platform: "weixin", name: "wx_card_ticket" },
@@ -106,6 +142,23 @@ const ROWS = [
   { ...WECOM_TICKET, name: "jsapi_ticket" },
   { ...WECOM_TICKET, name: "wx_card_ticket" },
   { ...WECOM_TICKET, name: "agent_config_ticket" },
+  { ...PLATFORM_TOKEN, platform: "weixin", name: "component_access_token", holder: "component" },
+  { ...PUSHED_TICKET, platform: "weixin", name: "component_verify_ticket", holder: "component" },
+  {
+    ...PLATFORM_TOKEN,
+    platform: "wecom",
+    name: "suite_access_token",
+    holder: "suite",
+    repeatedUntilLeftMs: 0,
+  },
+  { ...PUSHED_TICKET, platform: "wecom", name: "suite_ticket", holder: "suite" },
+  {
+    ...PLATFORM_TOKEN,
+    platform: "wecom",
+    name: "provider_access_token",
+    holder: "provider",
+    repeatedUntilLeftMs: 0,
+  },
 ] as const satisfies readonly Kind[];
 
 /** The short-lived things that WeChat and WeCom issue to us. */
@@ -133,9 +186,10 @@ export class Kinds {
     const { platform } = slot;
     // A configured slot of WeChat's is named after its mode. Where neither says it, what differs does not matter.
     const mode = "tokenMode" in slot ? slot.tokenMode : slot.name;
+    const holder = holderOf(slot);
     let found: Kind | undefined;
     for (const row of this.#rows) {
-      if (row.platform !== platform || row.name !== kind) continue;
+      if (row.platform !== platform || row.name !== kind || !isKindOf(row, holder)) continue;
       if (row.mode === undefined || row.mode === mode) return row;
       found ??= row;
     }
@@ -165,6 +219,25 @@ export const KINDS_OF: Readonly<Record<Platform, readonly CredentialKind[]>> = {
   weixin: namesOf("weixin"),
   wecom: namesOf("wecom"),
 };
+
+/** Which kinds each holder has, in the order of the table. */
+const KINDS_OF_HOLDERS = { weixin: kindsOfHolders("weixin"), wecom: kindsOfHolders("wecom") };
+
+/** How many kinds an app has at most. */
+export const MAX_KINDS = Math.max(
+  ...Object.values(KINDS_OF_HOLDERS).flatMap((all) => Object.values(all).map(({ length }) => length)),
+);
+
+/** Which kinds the slot's app has, its token first. */
+export function kindsOf(slot: SlotName): readonly CredentialKind[] {
+  return KINDS_OF_HOLDERS[slot.platform][holderOf(slot)];
+}
+
+/** The kind of the token that calls to WeChat are made with. */
+export function tokenKindOf(slot: Pick<SlotName, "name">): CredentialKind {
+  const role = roleOf(slot);
+  return role ? `${role}_access_token` : "access_token";
+}
 
 /** The daily limits of the upstream's endpoints where they are known, by endpoint. */
 export const DAILY_LIMITS: ReadonlyMap<string, number> = new Map(
@@ -217,6 +290,25 @@ export function renewalAt(
   return Math.round(
     isDue ? now + renewAgainMs(kind, credential, remainingMs) : credential.expiresAt - leftMs,
   );
+}
+
+function holderOf(slot: SlotName): Holder {
+  return roleOf(slot) ?? (isAuthorizer(slot) ? "authorizer" : "app");
+}
+
+function kindsOfHolders(platform: Platform): Readonly<Record<Holder, readonly CredentialKind[]>> {
+  const of = (holder: Holder) => {
+    const rows = ROWS.filter((row) => row.platform === platform && isKindOf(row, holder));
+    return [...new Set(rows.map(({ name }) => name))];
+  };
+  const platforms = { component: of("component"), suite: of("suite"), provider: of("provider") };
+  return { app: of("app"), authorizer: of("authorizer"), ...platforms };
+}
+
+/** A kind without a holder is of everybody who is no platform. WeCom's corps have what an application has. */
+function isKindOf(row: object, holder: Holder): boolean {
+  if ("holder" in row) return row.holder === holder;
+  return holder === "app" || holder === "authorizer";
 }
 
 function scaleOf({ lifeMs }: Life): number {

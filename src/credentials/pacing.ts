@@ -22,7 +22,7 @@ import {
   unavailable,
 } from "./backoff.ts";
 import { credentialKey, type CredentialName, type CredentialRef } from "./credential.ts";
-import { KINDS, KINDS_OF } from "./kinds.ts";
+import { KINDS, kindsOf } from "./kinds.ts";
 import type { Budget, PacingStore, UseRequest } from "./pacing-store.ts";
 import { SecretTrials, type Used } from "./secret-trials.ts";
 
@@ -377,9 +377,7 @@ export class Pacing {
 
   /** Every backoff that concerns a credential of the slot, also those that ended within a day. */
   backoffsOf(slots: readonly SlotName[]): Promise<Backoff[]> {
-    const keys = slots.flatMap((slot) =>
-      KINDS_OF[slot.platform].flatMap((kind) => backoffKeys({ slot, kind })),
-    );
+    const keys = slots.flatMap((slot) => kindsOf(slot).flatMap((kind) => backoffKeys({ slot, kind })));
     return this.#parts.store.find([...new Set(keys)]);
   }
 

@@ -1,4 +1,5 @@
 import type { CredentialRef, IssuedCredential } from "./credential.ts";
+import { tokenKindOf } from "./kinds.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Slot } from "../apps/app.ts";
@@ -54,7 +55,7 @@ export interface TokenUse {
 }
 
 /**
- * Returns what `ask` returns with the access token of `slot`. A token that was rejected is replaced, once, and `ask`
+ * Returns what `ask` returns with the token of `slot`: its access token, or that of a third-party platform. A token that was rejected is replaced, once, and `ask`
  * called again with the new one: WeChat and WeCom look at the token before they do anything.
  *
  * @throws {ServiceError} What `ask` throws; what kept us from having a token; `upstream_timeout` when the signal is aborted.
@@ -65,7 +66,7 @@ export async function withToken<T>(
   ask: (token: Secret) => Promise<T>,
   { signal, triesValidAgain = false }: TokenUse,
 ): Promise<T> {
-  const ref: CredentialRef = { slot, kind: "access_token" };
+  const ref: CredentialRef = { slot, kind: tokenKindOf(slot) };
   const token = await before(signal, tokens.get(ref));
   try {
     return await ask(token.value);

@@ -4,7 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
 import { credentialKey } from "./credential.ts";
-import { type CredentialKind, DAILY_LIMITS, KINDS, KINDS_OF, renewBeforeMs } from "./kinds.ts";
+import { type CredentialKind, DAILY_LIMITS, KINDS, kindsOf, renewBeforeMs } from "./kinds.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
 import { type Backoff, backoffError, backoffKeys, isActive, isRefusal, REMEMBERED_MS } from "./backoff.ts";
 import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
@@ -137,7 +137,7 @@ export class CredentialStates {
     if (slots.length === 0) return [];
     const [known, backoffs] = [await facts.ofSlots(slots), await pacing.backoffsOf(slots)];
     return slots.map((slot, n) =>
-      KINDS_OF[slot.platform].map((kind) =>
+      kindsOf(slot).map((kind) =>
         this.#status(
           slot,
           kind,
@@ -158,7 +158,7 @@ export class CredentialStates {
     },
   ): AppStatus {
     const { credentials, today, rejectedTokens, forced } = read;
-    const rows = KINDS_OF[slot.platform].map((kind) => KINDS.get({ slot, kind }));
+    const rows = kindsOf(slot).map((kind) => KINDS.get({ slot, kind }));
     for (const { daily } of rows) if (daily) today.set(daily.endpoint, today.get(daily.endpoint) ?? 0);
     const since = this.#parts.clock.now() - FOREIGN_MS;
     return {

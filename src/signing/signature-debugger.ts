@@ -8,7 +8,7 @@ import { appName, type Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import { credentialKey, credentialRef } from "../credentials/credential.ts";
 import type { CredentialCache } from "../credentials/credential-cache.ts";
-import { type CredentialKind, KINDS_OF } from "../credentials/kinds.ts";
+import { type CredentialKind, kindsOf } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { type Diagnosis, diagnose } from "./diagnosis.ts";
 import type { PageClaims } from "./page-claims.ts";
@@ -93,7 +93,7 @@ export class SignatureDebugger {
     const kind: CredentialKind = call === "agentConfig" ? "agent_config_ticket" : "jsapi_ticket";
     const named = (kind: CredentialKind) => ({ app: appName(slot), appId: slot.appId, kind });
     const { value } = await this.#parts.credentials.get(credentialRef(slot, kind));
-    const kinds = KINDS_OF[slot.platform];
+    const kinds = kindsOf(slot);
     const replaced = kinds.flatMap((kind) => {
       const value = this.#parts.memory.replaced(credentialKey({ slot, kind }));
       return value ? [{ ...named(kind), isPrevious: true, value }] : [];
@@ -120,7 +120,7 @@ export class SignatureDebugger {
     const signing: readonly CredentialKind[] = ["jsapi_ticket", "agent_config_ticket"];
     return this.#stored(
       slot,
-      KINDS_OF[slot.platform].filter((kind) => signing.includes(kind)),
+      kindsOf(slot).filter((kind) => signing.includes(kind)),
     );
   }
 

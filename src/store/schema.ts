@@ -7,12 +7,19 @@ export const apps = sqliteTable(
     platform: text().notNull(),
     /** AppID or CorpID. */
     appId: text("app_id").notNull(),
-    /** WeCom's agent; empty on WeChat. */
+    /**
+     * WeCom's agent; empty on WeChat. `@` and its role of a third-party platform; the platform's id of an account or a corp
+     * that it has.
+     */
     agent: text().notNull(),
     /** `stable` or `classic` on WeChat; empty on WeCom. */
     tokenMode: text("token_mode").notNull(),
     /** Sealed. */
     secret: text().notNull(),
+    /** Grows with each secret of an account or a corp that a platform has. */
+    secretVersion: integer("secret_version").notNull().default(0),
+    /** JSON of what only third-party platforms, and what they have, need; empty for other apps. */
+    thirdParty: text("third_party").notNull().default(""),
     /** Epoch milliseconds. */
     updatedAt: integer("updated_at").notNull(),
     /** `environment` for those that the configuration names, `managed` for those that an administrator registered. */
@@ -707,4 +714,53 @@ export const notifications = sqliteTable(
     index("notifications_due").on(table.state, table.dueAt),
     index("notifications_of_channel").on(table.channel, table.id),
   ],
+);
+
+/** The codes by which accounts and corps authorise third-party platforms: each is exchanged once. */
+export const authorizationCodes = sqliteTable(
+  "authorization_codes",
+  {
+    /** Keyed digest of the platform and the code. */
+    digest: text().primaryKey(),
+    /** The public name of the platform. */
+    platformApp: text("platform_app").notNull(),
+    /** The AppID or CorpID of whoever gives it; empty where that is not known before the exchange. */
+    account: text().notNull(),
+    /** Sealed; null once it is of no use any more. */
+    code: text(),
+    /** `waiting`, `exchanged` or `failed`. */
+    state: text().notNull(),
+    attempts: integer().notNull(),
+    createdAt: integer("created_at").notNull(),
+    /** When it may be exchanged next; the attempt that raises it is the only one. */
+    dueAt: integer("due_at").notNull(),
+    /** It is forgotten from then on. */
+    expiresAt: integer("expires_at").notNull(),
+    /** Sealed: JSON of what WeChat answered; null until then. */
+    answer: text(),
+    /** Why the last attempt failed. */
+    error: text(),
+  },
+  (table) => [
+    index("authorization_codes_due").on(table.state, table.dueAt),
+    index("authorization_codes_expires_at").on(table.expiresAt),
+  ],
+);
+
+/** Links by which people come to WeChat's and WeCom's consent pages. */
+export const authorizationLinks = sqliteTable(
+  "authorization_links",
+  {
+    /** What stands in the link, and in the `state` that comes back. */
+    state: text().primaryKey(),
+    /** The public name of the platform. */
+    platformApp: text("platform_app").notNull(),
+    /** Sealed: JSON of what is asked for, and where the person returns to. */
+    request: text().notNull(),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    /** When a code came back by it last; null until then. */
+    returnedAt: integer("returned_at"),
+  },
+  (table) => [index("authorization_links_expires_at").on(table.expiresAt)],
 );

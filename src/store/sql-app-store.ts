@@ -1,6 +1,15 @@
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import { outdated } from "../apps/app-administration.ts";
-import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../apps/app.ts";
+import {
+  type App,
+  appName,
+  type AppStore,
+  type Authorization,
+  nameOfApp,
+  PLATFORM_ROLES,
+  type SlotName,
+  slotNameOf,
+} from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
 import { backoffKeysOfApp } from "../credentials/backoff.ts";
@@ -99,11 +108,18 @@ export class SqlAppStore implements AppStore {
         .where(isVersion(name, version - 1));
       if (!current) throw outdated();
       // First: it asks for the newest key, which the stored secret may be encrypted under already.
-      const columns = { ...(await this.#managedColumns(queries, app)), tokenMode: name.tokenMode };
+      const columns = {
+        ...(await this.#managedColumns(queries, app)),
+        ...{ tokenMode: name.tokenMode, thirdParty: name.thirdParty },
+      };
       const hasSecret = this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false;
       await queries
         .update(apps)
-        .set(hasSecret ? { ...columns, secret: current.secret } : columns)
+        .set(
+          hasSecret
+            ? { ...columns, secret: current.secret }
+            : { ...columns, secretVersion: sql`${apps.secretVersion} + 1` },
+        )
         .where(isNamed(name));
       if (!hasSecret) await this.#forget(queries, [name]);
       else if (columns.isDisabled) await cutOffTokens(queries, [nameOfApp(app)]);
@@ -124,6 +140,32 @@ export class SqlAppStore implements AppStore {
       for (const table of SETTINGS_TABLES)
         await queries.delete(table).where(eq(table.app, appName(slotOf(name))));
       for (const topic of ["callbacks", "environments"] as const) await raiseEpoch(queries, topic);
+    });
+  }
+
+  async findSecret(app: SlotName) {
+    const row = await this.#database.snapshot(async (queries) => {
+      await this.#keyring.refresh(queries);
+      const [found] = await queries
+        .select(COLUMNS)
+        .from(apps)
+        .where(isNamed(rowNameOf(app)));
+      return found && this.#openable(found);
+    });
+    return row && { secret: row.openSecret(), version: row.secretVersion };
+  }
+
+  async exchangeSecret(app: SlotName, version: number, secret: Secret): Promise<boolean> {
+    const name = rowNameOf(app);
+    return this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const written = await queries
+        .update(apps)
+        .set({ secret: sealingKey.seal(secret, secretPlace(name)), secretVersion: version + 1 })
+        .where(and(isNamed(name), eq(readable(apps.secretVersion), version)))
+        .returning({ version: apps.version })
+        .get();
+      return written !== undefined;
     });
   }
 
@@ -292,7 +334,9 @@ export class SqlAppStore implements AppStore {
     // A damaged one must not take the others with it, nor the ways to repair it.
     const open = () => (opened ??= { secret: isManaged ? this.#openManaged(row) : row.openSecret() }).secret;
     const isDamaged = () => open() === undefined;
+    const thirdParty = thirdPartyOf(row);
     const managed = isManaged && {
+      ...thirdParty,
       managed: {
         title: title ?? undefined,
         isDisabled,
@@ -368,9 +412,9 @@ function isVersion(name: RowName, version: number) {
   return and(isNamed(name), eq(apps.source, "managed"), eq(readable(apps.version), version));
 }
 
-/** The credentials of an app's own slots: WeCom's is named after the agent, WeChat's after the token modes. */
+/** The credentials of an app's own slots: those of an AppID that we hold are named after the token modes. */
 function isIssuedTo({ platform, appId, agent }: RowName) {
-  const slots = platform === "wecom" ? [agent] : ["stable", "classic"];
+  const slots = platform === "wecom" || agent !== "" ? [agent] : ["stable", "classic"];
   return and(
     eq(credentials.platform, platform),
     eq(credentials.appId, appId),
@@ -434,6 +478,11 @@ function slotOf({ platform, appId, agent }: RowName): SlotName {
   return { platform: platform === "wecom" ? "wecom" : "weixin", appId, name: agent };
 }
 
+/** The row of an app's own slot. */
+function rowNameOf({ platform, appId, name }: SlotName): RowName {
+  return { platform, appId, agent: name === "stable" || name === "classic" ? "" : name };
+}
+
 /** What the environment says of its apps: their names and modes a line each, in the order of the key; and the secrets with them. */
 function fingerprintOf(wanted: readonly App[]): { readonly names: string; readonly text: Secret } {
   const lines = wanted
@@ -452,10 +501,41 @@ function fingerprintOf(wanted: readonly App[]): { readonly names: string; readon
 type Columns = ReturnType<typeof toColumns>;
 
 function toColumns(app: App) {
-  const { platform, id: appId, secret } = app;
-  return app.platform === "wecom"
-    ? { platform, appId, agent: app.agent, tokenMode: "", secret }
-    : { platform, appId, agent: "", tokenMode: app.tokenMode, secret };
+  const { platform, id: appId, secret, role, provider, authorization } = app;
+  const isThirdParty = role !== undefined || authorization !== undefined;
+  const agent = app.platform === "wecom" || isThirdParty ? slotNameOf(app) : "";
+  const tokenMode = app.platform === "wecom" ? "" : app.tokenMode;
+  const thirdParty = isThirdParty ? JSON.stringify({ provider, ...authorization }) : "";
+  return { platform, appId, agent, tokenMode, secret, thirdParty };
+}
+
+/** What only third-party platforms, and what they have, need. What can't be read counts as not there. */
+function thirdPartyOf({ platform, agent, thirdParty }: Pick<Row, "platform" | "agent" | "thirdParty">) {
+  if (thirdParty === "") return {};
+  const facts = readFacts(thirdParty);
+  const role = PLATFORM_ROLES.find((each) => agent === `@${each}`);
+  if (role) return { role, provider: typeof facts.provider === "string" ? facts.provider : undefined };
+  if (platform === "weixin" && agent === "") return {};
+  const { authorizedAt, scopes, userName, isMiniProgram, agentId, lostAt } = facts;
+  const authorization: Authorization = {
+    platformApp: agent,
+    authorizedAt: typeof authorizedAt === "number" ? authorizedAt : 0,
+    scopes: Array.isArray(scopes) ? scopes.filter((scope) => typeof scope === "number") : [],
+    userName: typeof userName === "string" ? userName : undefined,
+    isMiniProgram: typeof isMiniProgram === "boolean" ? isMiniProgram : undefined,
+    agentId: typeof agentId === "string" ? agentId : undefined,
+    lostAt: typeof lostAt === "number" ? lostAt : undefined,
+  };
+  return { authorization };
+}
+
+function readFacts(text: string): Partial<Record<keyof Authorization | "provider", unknown>> {
+  try {
+    const facts: unknown = JSON.parse(text);
+    return typeof facts === "object" && facts !== null ? facts : {};
+  } catch {
+    return {};
+  }
 }
 
 type RowName = Pick<Row, "platform" | "appId" | "agent">;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Slot } from "../../src/apps/app.ts";
+import type { Slot, SlotName } from "../../src/apps/app.ts";
 import type { CredentialRef } from "../../src/credentials/credential.ts";
 import {
   CREDENTIAL_KINDS,
@@ -8,6 +8,7 @@ import {
   Kinds,
   KINDS,
   KINDS_OF,
+  kindsOf,
   renewalAt,
   renewBeforeMs,
 } from "../../src/credentials/kinds.ts";
@@ -112,10 +113,32 @@ test("what is not pushed is not accepted", async () => {
 
 test("each platform has its kinds, and a WeChat token one row for each mode", () => {
   expect(KINDS_OF).toEqual({
-    weixin: ["access_token", "jsapi_ticket", "wx_card_ticket"],
-    wecom: ["access_token", "jsapi_ticket", "wx_card_ticket", "agent_config_ticket"],
+    weixin: [
+      "access_token",
+      "jsapi_ticket",
+      "wx_card_ticket",
+      "component_access_token",
+      "component_verify_ticket",
+    ],
+    wecom: [
+      "access_token",
+      "jsapi_ticket",
+      "wx_card_ticket",
+      "agent_config_ticket",
+      "suite_access_token",
+      "suite_ticket",
+      "provider_access_token",
+    ],
   });
-  expect(CREDENTIAL_KINDS).toEqual(KINDS_OF.wecom);
+  expect(new Set(CREDENTIAL_KINDS)).toEqual(new Set([...KINDS_OF.weixin, ...KINDS_OF.wecom]));
+  expect(kindsOf(weixinSlot())).toEqual(["access_token", "jsapi_ticket", "wx_card_ticket"]);
+  const component: SlotName = { platform: "weixin", appId: "wxc", name: "@component" };
+  expect(kindsOf(component)).toEqual(["component_access_token", "component_verify_ticket"]);
+  const authorizer: SlotName = { platform: "weixin", appId: "wxa", name: "wxc" };
+  expect(kindsOf(authorizer)).toEqual(kindsOf(weixinSlot()));
+  expect(KINDS.get({ slot: authorizer, kind: "access_token" }).parent).toBe("component_access_token");
+  expect(() => KINDS.get({ slot: weixinSlot(), kind: "component_access_token" })).toThrow(ServiceError);
+  expect(() => KINDS.get({ slot: component, kind: "access_token" })).toThrow(ServiceError);
   const foreign: Slot = { ...weixinSlot("wx1", "classic"), name: "~digest", configured: false };
   for (const slot of [weixinSlot("wx1", "classic"), foreign])
     expect(KINDS.get({ slot, kind: "access_token" }).mode).toBe("classic");
@@ -148,7 +171,7 @@ test("a renewal that brought the same value is tried again soon, one that brough
 
 test("a kind that is obtained with another credential names it, and the table refuses one that does not", () => {
   for (const slot of [weixinSlot(), wecomSlot()]) {
-    for (const kind of KINDS_OF[slot.platform]) {
+    for (const kind of kindsOf(slot)) {
       const { obtainedBy, parent } = KINDS.get({ slot, kind });
       expect([kind, parent]).toEqual([kind, obtainedBy === "secret" ? undefined : "access_token"]);
     }

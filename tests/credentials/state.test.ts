@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Slot, slotKey } from "../../src/apps/app.ts";
 import { CallCounter } from "../../src/audit/call-counts.ts";
 import { credentialKey } from "../../src/credentials/credential.ts";
-import { type CredentialKind, KINDS_OF } from "../../src/credentials/kinds.ts";
+import { type CredentialKind, kindsOf } from "../../src/credentials/kinds.ts";
 import { CredentialCache } from "../../src/credentials/credential-cache.ts";
 import type { Backoff } from "../../src/credentials/backoff.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
@@ -104,7 +104,7 @@ test.each([STABLE, WECOM])(
     await using world = await setup(slot);
     const [{ credentials }] = (await world.states.ofApps([slot])) as [AppStatus];
     expect(credentials.map(({ kind, state, generation }) => ({ kind, state, generation }))).toEqual(
-      KINDS_OF[slot.platform].map((kind) => ({ kind, state: "none", generation: 0 })),
+      kindsOf(slot).map((kind) => ({ kind, state: "none", generation: 0 })),
     );
   },
 );

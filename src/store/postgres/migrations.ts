@@ -6,6 +6,7 @@ import environments from "../../../drizzle/postgres/0001_environments.sql" with 
 import console from "../../../drizzle/postgres/0002_console.sql" with { type: "text" };
 import callsOfDay from "../../../drizzle/postgres/0003_calls_of_day.sql" with { type: "text" };
 import operations from "../../../drizzle/postgres/0004_operations.sql" with { type: "text" };
+import platforms from "../../../drizzle/postgres/0005_platforms.sql" with { type: "text" };
 
 /** Every migration that drizzle-kit generated, in order, embedded so that the binary needs no folder. */
 export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
@@ -14,6 +15,7 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0002_console", sql: console },
   { name: "0003_calls_of_day", sql: callsOfDay },
   { name: "0004_operations", sql: operations },
+  { name: "0005_platforms", sql: platforms },
 ];
 
 /** How long one statement of a migration may take, as the index of a large table. Changes by others wait for about 3 s meanwhile, then fail as busy. Milliseconds. */

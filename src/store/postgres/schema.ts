@@ -83,3 +83,5 @@ export const milestones = tableOf(schema.milestones);
 export const notificationChannels = tableOf(schema.notificationChannels);
 export const alarms = tableOf(schema.alarms);
 export const notifications = tableOf(schema.notifications);
+export const authorizationCodes = tableOf(schema.authorizationCodes);
+export const authorizationLinks = tableOf(schema.authorizationLinks);

@@ -17,6 +17,7 @@ import environments from "../../../drizzle/sqlite/0007_environments.sql" with { 
 import console from "../../../drizzle/sqlite/0008_console.sql" with { type: "text" };
 import callsOfDay from "../../../drizzle/sqlite/0009_calls_of_day.sql" with { type: "text" };
 import operations from "../../../drizzle/sqlite/0010_operations.sql" with { type: "text" };
+import platforms from "../../../drizzle/sqlite/0011_platforms.sql" with { type: "text" };
 import type { Clock } from "../../clock.ts";
 import type { StoreFault } from "../../ops/readiness.ts";
 
@@ -268,6 +269,7 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
   { name: "0008_console", sql: console },
   { name: "0009_calls_of_day", sql: callsOfDay },
   { name: "0010_operations", sql: operations },
+  { name: "0011_platforms", sql: platforms },
 ];
 
 /** The number of the newest migration that this version knows. */

@@ -1,0 +1,101 @@
+import type { Secret } from "../secret.ts";
+
+/** What a code was exchanged for. */
+export interface CodeAnswer {
+  /** The public name of the app that it made or changed. */
+  readonly app: string;
+  /** JSON of WeChat's or WeCom's own answer, with the real refresh token or permanent code in it. */
+  readonly text: Secret;
+}
+
+/** A code by which somebody authorises a third-party platform. Instants are epoch milliseconds. */
+export interface StoredCode {
+  /** Of the platform and the code; names it where the code itself must not be seen. */
+  readonly digest: string;
+  /** The public name of the platform. */
+  readonly platformApp: string;
+  /** The AppID or CorpID of whoever gives it; empty where that is not known before the exchange. */
+  readonly account: string;
+  /** Undefined once it is of no use any more, and where the store can't open it. */
+  readonly code: Secret | undefined;
+  readonly state: "waiting" | "exchanged" | "failed";
+  readonly attempts: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** Of an exchanged one. */
+  readonly answer: CodeAnswer | undefined;
+  /** Why the last attempt failed: our code and WeChat's errcode; nothing secret. */
+  readonly error: string | undefined;
+}
+
+/** Where codes are kept, sealed, so that each is exchanged once by whichever process. */
+export interface AuthorizationCodeStore {
+  /** The name of a code: the same for the same platform and code, and meaningless without the master key. */
+  digestOf(platformApp: string, code: Secret): string;
+  /**
+   * Notes a code that has arrived, due at once; the same again changes nothing. False where it is known already.
+   * Durable when it resolves.
+   */
+  add(code: {
+    readonly platformApp: string;
+    readonly account: string;
+    readonly code: Secret;
+    readonly now: number;
+    readonly expiresAt: number;
+  }): Promise<boolean>;
+  find(digest: string): Promise<StoredCode | undefined>;
+  /**
+   * Takes a waiting code for one attempt: nobody else may until `until`. Undefined where it is not waiting, or another
+   * has it. With no digest, one that is due at `now`, the oldest first.
+   */
+  take(request: {
+    readonly digest?: string;
+    readonly now: number;
+    readonly until: number;
+  }): Promise<StoredCode | undefined>;
+  /** Ends a code that was exchanged; the code itself is dropped, the answer kept until `expiresAt`. */
+  succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
+  /** Notes a failure: with `dueAt` it is tried again then, else it has failed for good. */
+  fail(digest: string, error: string, dueAt?: number): Promise<void>;
+  /** When a code is due next; undefined for none. */
+  nextDueAt(): Promise<number | undefined>;
+  /** Forgets what has expired. */
+  prune(now: number): Promise<void>;
+}
+
+/** What a link to a consent page asks for. */
+export interface LinkRequest {
+  /** WeChat's `auth_type`; undefined for the default. */
+  readonly authType?: number | undefined;
+  /** The one account that may authorise. */
+  readonly bizAppId?: string | undefined;
+  /** Ids of permission sets. */
+  readonly categoryIds?: readonly number[] | undefined;
+  /** Whether it is opened inside WeChat. */
+  readonly isMobile?: boolean | undefined;
+  /** WeCom: whether it is a test installation of a suite that is not published. */
+  readonly isTest?: boolean | undefined;
+  /** Where the person returns to afterwards; undefined for a page of ours that says how it went. */
+  readonly returnUrl?: string | undefined;
+}
+
+/** A link to a consent page. Instants are epoch milliseconds. */
+export interface AuthorizationLink {
+  /** What stands in the link, and comes back as `state`. `[A-Za-z0-9]`, at most 32. */
+  readonly state: string;
+  /** The public name of the platform. */
+  readonly platformApp: string;
+  readonly request: LinkRequest;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+/** Where links to consent pages are kept. */
+export interface AuthorizationLinkStore {
+  add(link: AuthorizationLink): Promise<void>;
+  /** Undefined for one that is unknown or has expired. */
+  find(state: string, now: number): Promise<AuthorizationLink | undefined>;
+  /** Notes that a code came back by it. */
+  noteReturn(state: string, at: number): Promise<void>;
+  prune(now: number): Promise<void>;
+}
