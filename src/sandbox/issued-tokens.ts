@@ -146,6 +146,11 @@ export class TokenSequence<Owner> {
     this.#newest = this.#tokens.issue(owner, nextText(), lifeMs);
     return this.#newest;
   }
+
+  /** Revokes the newest token and its predecessor now. */
+  revoke(now: number): void {
+    for (const token of [this.#newest, this.#previous]) if (token) revokeAt(token, now);
+  }
 }
 
 function revokeAt(token: { revokedAt: number }, at: number): void {

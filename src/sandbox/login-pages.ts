@@ -39,12 +39,15 @@ export function loginPage(
   if (scopes && !scopes.includes(scope)) return errorPage("Scope 参数错误或没有 Scope 权限", 10_005);
   const state = query.get("state") ?? "";
   if (Buffer.byteLength(state) > MAX_STATE_BYTES) return errorPage("state 参数过长", 10_006);
+  // A third-party platform learns whose user it is.
+  const appid = query.get("appid") ?? "";
+  const more: Record<string, string> = query.has("component_appid") ? { appid } : {};
   const code = `sandbox-code-${scope === "snsapi_base" ? "base-" : ""}${randomBytes(12).toString("hex")}`;
   const links = [
-    `<p><a id="approve" href="${withQuery(redirectUri, { code, state })}">同意 · Approve</a></p>`,
+    `<p><a id="approve" href="${withQuery(redirectUri, { code, state, ...more })}">同意 · Approve</a></p>`,
     `<p><a id="refuse" href="${withQuery(redirectUri, { state })}">拒绝 · Refuse</a></p>`,
   ];
-  return html("沙箱登录 · Sandbox login", links.join("\n"));
+  return htmlPage("沙箱登录 · Sandbox login", links.join("\n"));
 }
 
 /** `redirectUri` with these parameters at the end of its query, as an attribute. */
@@ -55,11 +58,12 @@ function withQuery(redirectUri: string, parameters: Readonly<Record<string, stri
 }
 
 /** WeChat's pages say what is wrong with HTTP 200. */
-function errorPage(text: string, code: number): Answer {
-  return html("错误 · Error", `<p id="error">${text} (${code})</p>`);
+export function errorPage(text: string, code: number): Answer {
+  return htmlPage("错误 · Error", `<p id="error">${text} (${code})</p>`);
 }
 
-function html(title: string, body: string): Answer {
+/** A page of the sandbox. `body` is HTML. */
+export function htmlPage(title: string, body: string): Answer {
   return {
     status: 200,
     headers: { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" },

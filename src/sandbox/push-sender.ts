@@ -16,6 +16,8 @@ export interface PushEndpoint {
   readonly format: "xml" | "json";
   /** Whom an encrypted push names at its end: the AppID or the CorpID. */
   readonly receiveId: string;
+  /** Nothing but `success` will do, as for the events of a third-party platform; the attempt's detail is the body. */
+  readonly onlySuccess?: boolean;
 }
 
 /** The elements of a message, in order. A `bigint` is a number that JSON.parse can't hold, as a MsgId is. */
@@ -127,7 +129,9 @@ export class PushSender {
       const encrypted = encrypt(endpoint, serialize(message, format));
       if (!isWecom) query["encrypt_type"] = "aes";
       query["msg_signature"] = sign(token, stamp, encrypted);
-      const clear = mode === "compat" && !isWecom ? message : { ToUserName };
+      const { AppId } = message;
+      const named: PushedMessage = AppId === undefined ? { ToUserName } : { AppId };
+      const clear = mode === "compat" && !isWecom ? message : named;
       body = {
         ...clear,
         ...(isWecom && AgentID !== undefined ? { AgentID } : {}),
@@ -265,6 +269,8 @@ function judge(
   body: string,
 ): Pick<PushAttempt, "verdict" | "detail" | "hasOwnNonce"> {
   const wrong = (detail: string) => ({ verdict: "wrong" as const, detail });
+  if (endpoint.onlySuccess)
+    return status === 200 && body === "success" ? { verdict: "accepted", detail: body } : wrong(body);
   if (status !== 200) return wrong(`status ${status}`);
   if (body === "" || body === "success") return { verdict: "accepted" };
   if (body.startsWith("{") !== (endpoint.format === "json")) return wrong(`not ${endpoint.format}`);

@@ -21,6 +21,35 @@ export interface SandboxWeixinApp {
   component?: boolean;
 }
 
+/** An account that may authorise a third-party platform. */
+export interface SandboxAuthorizer {
+  appId: string;
+  name: string;
+  /** The `gh_…` that pushes name. */
+  userName: string;
+  kind: "official" | "miniprogram";
+  /** The permission sets that it gives; default 1, 2, 3. */
+  funcIds?: number[];
+  /** Whether it has an API permission at all, without which no token is issued; default true. */
+  hasApi?: boolean;
+}
+
+/** A third-party platform of WeChat ("component"). */
+export interface SandboxComponent {
+  appId: string;
+  secret: string;
+  token: string;
+  /** 43 characters. */
+  aesKey: string;
+  /** Where tickets and authorisations are pushed to. Absent: nothing is pushed. */
+  eventUrl?: string;
+  /** Where messages are pushed to; `$APPID$` in it becomes the authorizer's appid. */
+  messageUrl?: string;
+  /** The allow-list of all its calls, as that of an app. */
+  ipList?: string[];
+  authorizers?: SandboxAuthorizer[];
+}
+
 /** A WeCom app, identified by its corp and its agent, that qyapi.weixin.qq.com of the sandbox knows. */
 export interface SandboxWecomApp {
   corpId: string;
@@ -79,6 +108,18 @@ export interface SandboxSwitches {
   wecomTicketsPerAppHour: number;
   /** Calls per hour of `/cgi-bin/get_jsapi_ticket` per corp. */
   wecomTicketsPerCorpHour: number;
+  /** Whether `api_authorizer_token` returns the same refresh token, or each time another. */
+  refreshTokens: "stable" | "rotate";
+  /** How long a component's token is valid after the next was issued, in milliseconds; `undefined`: as an app's. */
+  componentOverlapMs: number | undefined;
+  /** The same for an authorizer's token. */
+  authorizerOverlapMs: number | undefined;
+  /** How long a `pre_auth_code` is valid; WeChat's page says 600 as well. */
+  preAuthCodeSeconds: number;
+  /** Successful calls of `api_component_token` per component and Beijing day; WeChat does not say how many. */
+  componentTokensPerDay: number;
+  /** After how many failed pushes in a row a component's tickets are no longer pushed. */
+  stopAfterFailures: number;
   /** The address that the platforms think every caller has; `undefined` is the connection's own. */
   peerIp: string | undefined;
 }
@@ -97,5 +138,11 @@ export const defaultSwitches: SandboxSwitches = {
   wecomWrongSecrets: 2000,
   wecomTicketsPerAppHour: 100,
   wecomTicketsPerCorpHour: 400,
+  refreshTokens: "stable",
+  componentOverlapMs: undefined,
+  authorizerOverlapMs: undefined,
+  preAuthCodeSeconds: 1800,
+  componentTokensPerDay: 2000,
+  stopAfterFailures: Number.POSITIVE_INFINITY,
   peerIp: undefined,
 };

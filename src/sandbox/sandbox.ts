@@ -1,5 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { Bots } from "./bots.ts";
+import { consentPage } from "./component-pages.ts";
+import { ComponentControl } from "./component-control.ts";
+import { withAccounts } from "./component.ts";
+import { answerComponent } from "./component-endpoints.ts";
+import { CallLedger } from "./call-ledger.ts";
 import { answerControl, sandboxState } from "./control.ts";
 import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
@@ -7,6 +12,7 @@ import { isLoginPage, loginPage } from "./login-pages.ts";
 import type { Answer, SandboxHost, SandboxRequest } from "./sandbox-request.ts";
 import {
   defaultSwitches,
+  type SandboxComponent,
   type SandboxSwitches,
   type SandboxWecomApp,
   type SandboxWeixinApp,
@@ -31,6 +37,8 @@ export interface SandboxOptions {
   wecomPort?: number;
   weixinApps: SandboxWeixinApp[];
   wecomApps: SandboxWecomApp[];
+  /** Third-party platforms of WeChat; default none. They and their authorizers become apps of WeChat as well. */
+  components?: SandboxComponent[];
   /** How long tokens and tickets are valid, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
   tokenLifeSeconds?: number;
   switches?: Partial<SandboxSwitches>;
@@ -52,6 +60,7 @@ export class Sandbox {
   readonly #time: SandboxTime;
   readonly #weixin: WeixinPlatform;
   readonly #wecom: WecomPlatform;
+  readonly #components: ReadonlyMap<string, ComponentControl>;
   readonly #servers: HttpServer[];
   readonly #ledger = new CallLedger();
   readonly #faults = new FaultQueue();
@@ -60,12 +69,15 @@ export class Sandbox {
 
   private constructor(options: SandboxOptions) {
     this.switches = { ...defaultSwitches, ...options.switches };
-    this.#time = new SandboxTime(options.clock ?? systemClock);
+    const { clock = systemClock, components = [] } = options;
+    this.#time = new SandboxTime(clock);
     this.bots = new Bots(this.#time);
     const lifeMs = (options.tokenLifeSeconds ?? 7200) * 1000;
     const handoverMs = Math.max(1000, Math.min(MAX_HANDOVER_MS, lifeMs / LIFE_PER_HANDOVER));
     const around = { time: this.#time, switches: this.switches, lifeMs, handoverMs };
-    this.#weixin = new WeixinPlatform(options.weixinApps, around);
+    this.#weixin = new WeixinPlatform(withAccounts(options.weixinApps, components), around);
+    const settings = { ...around, clock, weixin: this.#weixin };
+    this.#components = new Map(components.map((each) => [each.appId, new ComponentControl(each, settings)]));
     this.#wecom = new WecomPlatform(options.wecomApps, around);
 
     const weixin = new HttpServer(options.weixinPort ?? 0, (request) => this.#serveWeixin(request));
@@ -141,6 +153,13 @@ export class Sandbox {
     return this.#weixinApp(appId).fetchClassic().value;
   }
 
+  /** The third-party platform with that appid, to push tickets and let accounts authorise it. Throws when there is none. */
+  component(appId: string): ComponentControl {
+    const control = this.#components.get(appId);
+    if (!control) throw new Error(`the sandbox has no component ${appId}`);
+    return control;
+  }
+
   /** Whether an API call with this token would be accepted now, on either platform. */
   accepts(token: string): boolean {
     return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "valid");
@@ -176,6 +195,7 @@ export class Sandbox {
   /** Closes both servers and all connections at once; requests that wait for something are cut off. */
   async stop(): Promise<void> {
     for (const timer of this.#delays) clearTimeout(timer);
+    for (const component of this.#components.values()) component.stopPushing();
     await Promise.all(this.#servers.map((server) => server.stop()));
   }
 
@@ -187,8 +207,12 @@ export class Sandbox {
   async #serveWeixin(arrived: SandboxRequest): Promise<Delivery> {
     if (arrived.path.startsWith("/sandbox/")) return { how: "send", answer: answerControl(this, arrived) };
     const request = this.#asSeen(arrived);
+    const components = { weixin: this.#weixin, byAppId: this.#components };
     return this.#serve("weixin", request, {
-      work: async () => this.#loginPage(request) ?? answerAsWeixin(this.#weixin, request),
+      work: async () =>
+        this.#loginPage(request) ??
+        (await consentPage(this.#components, request)) ??
+        answerAsWeixin(this.#weixin, request, (call) => answerComponent(components, call)),
       error: (errcode, stem) => weixinError(this.#weixin, request, errcode, stem),
     });
   }
@@ -212,6 +236,12 @@ export class Sandbox {
   #loginPage(request: SandboxRequest): Answer | undefined {
     if (!isLoginPage(request.path)) return undefined;
     const appId = request.query.get("appid") ?? "";
+    const componentAppId = request.query.get("component_appid");
+    if (componentAppId !== null) {
+      // The domain is one of the component's.
+      const authorization = this.#components.get(componentAppId)?.component.authorizers.get(appId);
+      return loginPage(request, authorization?.isAuthorized ? {} : undefined);
+    }
     const agent = request.query.get("agentid");
     const ofCorp = this.#wecom.apps.filter(({ settings }) => settings.corpId === appId);
     const wecom = ofCorp.find(({ settings }) => agent === null || settings.agent === agent);
@@ -255,42 +285,5 @@ export class Sandbox {
     const app = this.#wecom.apps.find(fits);
     if (!app) throw new Error(`the sandbox has no agent ${agent} in corp ${corpId}`);
     return app;
-  }
-}
-
-/** How many requests reached which endpoint, in all and per Beijing day. */
-class CallLedger {
-  #counts = new Map<string, { host: SandboxHost; path: string; day: string; calls: number }>();
-
-  /** Counts one request that reached `path` of `host`. */
-  add(host: SandboxHost, path: string, day: string): void {
-    const key = `${day} ${host} ${path}`;
-    const count = this.#counts.get(key);
-    if (count) count.calls++;
-    else this.#counts.set(key, { host, path, day, calls: 1 });
-  }
-
-  /** The requests to `path` of `host`, on all days; what is left out is not asked. */
-  total(path?: string, host?: SandboxHost): number {
-    let calls = 0;
-    for (const count of this.#counts.values()) {
-      if ((path ?? count.path) === count.path && (host ?? count.host) === count.host) calls += count.calls;
-    }
-    return calls;
-  }
-
-  /** The requests per day, server and path, for people to read. */
-  perDay(): Record<string, Record<string, number>> {
-    const days: Record<string, Record<string, number>> = {};
-    for (const { host, path, day, calls } of this.#counts.values()) {
-      const ofDay = (days[day] ??= {});
-      ofDay[`${host} ${path}`] = calls;
-    }
-    return days;
-  }
-
-  /** Forgets every count. */
-  reset(): void {
-    this.#counts.clear();
   }
 }

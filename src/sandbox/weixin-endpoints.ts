@@ -58,11 +58,17 @@ const ENDPOINTS = new Map<string, Endpoint>([
 
 /**
  * What api.weixin.qq.com answers: errors are HTTP 200 with an errcode, also for a path that does not exist
- * (40066), and a chunked request is HTTP 412.
+ * (40066), and a chunked request is HTTP 412. What `before` answers is asked no further.
  */
-export async function answerAsWeixin(platform: WeixinPlatform, request: SandboxRequest): Promise<Answer> {
+export async function answerAsWeixin(
+  platform: WeixinPlatform,
+  request: SandboxRequest,
+  before: (request: SandboxRequest) => Answer | undefined,
+): Promise<Answer> {
   if (request.headers["transfer-encoding"] !== undefined) return { status: 412, headers: {}, body: "" };
   try {
+    const answer = before(request);
+    if (answer) return answer;
     const isStatistics = /^\/datacube\/\w+$/.test(request.path);
     const endpoint = ENDPOINTS.get(request.path) ?? (isStatistics ? api.getStatistics : undefined);
     if (endpoint === undefined) throw new Refusal(40066, `invalid url, ${NO_SUCH_PATH}`);
@@ -87,7 +93,9 @@ export function weixinError(
   const rid = newRid(platform.time.seconds());
   const errmsg = weixinErrmsg(stem, rid, sns);
   const answer = jsonAnswer(sns ? JSON_TYPE.sns : JSON_TYPE.cgiBin, { errcode, errmsg });
-  const owner = platform.tokens.find(request.query.get("access_token") ?? "")?.owner;
+  const { query } = request;
+  const token = query.get("component_access_token") ?? query.get("access_token") ?? "";
+  const owner = platform.tokens.find(token)?.owner;
   platform.requests.add(rid, { request, answer, owner, at: platform.time.seconds() });
   return answer;
 }

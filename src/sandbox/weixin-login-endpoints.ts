@@ -12,6 +12,11 @@ import type { WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
  */
 export function webLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "code");
+  return userSession(platform, app, code);
+}
+
+/** Who the user of a redeemed code is, with tokens of their own. */
+export function userSession(platform: WeixinPlatform, app: WeixinApp, code: string): Answer {
   const user: WeixinUser = {
     appId: app.settings.appId,
     openid: openidOf(app, code),
@@ -30,6 +35,11 @@ export function refreshWebLogin(platform: WeixinPlatform, request: SandboxReques
   const { query } = request;
   const app = platform.app(query.get("appid") ?? "");
   if (query.get("grant_type") !== "refresh_token") throw new Refusal(40002, "invalid grant_type");
+  return refreshUser(platform, app, request);
+}
+
+/** Another access token for the user of `app` whose refresh token came with the request. */
+export function refreshUser(platform: WeixinPlatform, app: WeixinApp, { query }: SandboxRequest): Answer {
   const refreshToken = query.get("refresh_token") ?? "";
   const user = platform.userTokens.requireRefresh(app.settings.appId, refreshToken);
   return snsAnswer(platform.userTokens.issue(user, refreshToken));
@@ -66,6 +76,11 @@ export function checkUserToken(platform: WeixinPlatform, request: SandboxRequest
  */
 export function miniProgramLogin(platform: WeixinPlatform, request: SandboxRequest): Answer {
   const { app, code } = redeemCode(platform, request, "js_code");
+  return miniProgramSession(app, code);
+}
+
+/** Who the user of a redeemed mini program's code is. */
+export function miniProgramSession(app: WeixinApp, code: string): Answer {
   const unionid = unionidOf(code);
   return snsAnswer({
     session_key: derivedSessionKey(app.settings.appId, code),
@@ -91,12 +106,26 @@ function redeemCode(
     secret: query.get("secret") ?? "",
     grantTypeOk: query.get("grant_type") === "authorization_code",
     peerIp,
-    missing: code === "" ? new Refusal(41008, "missing code") : undefined,
+    missing: code === "" ? missingCode() : undefined,
   });
+  return { app, code: redeem(app, code) };
+}
+
+/**
+ * Redeems a user's code, and returns it.
+ *
+ * @throws {Refusal} 41008, 40029 or 40163.
+ */
+export function redeem(app: WeixinApp, code: string): string {
+  if (code === "") throw missingCode();
   const outcome = app.codes.redeem(code);
   if (outcome === "invalid") throw new Refusal(40029, "invalid code");
   if (outcome === "used") throw new Refusal(40163, "code been used");
-  return { app, code };
+  return code;
+}
+
+function missingCode(): Refusal {
+  return new Refusal(41008, "missing code");
 }
 
 function tokenUser(platform: WeixinPlatform, { query }: SandboxRequest): WeixinUser {

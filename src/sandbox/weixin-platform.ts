@@ -169,6 +169,13 @@ const RISKS = {
   refused_day: new Refusal(89506, "the administrator refused this ip twice, retry after 24 hours"),
 };
 
+/** The ordinary calls that take the token of a third-party platform. */
+const FOR_COMPONENTS = new Set([
+  "/cgi-bin/getcallbackip",
+  "/cgi-bin/get_api_domain_ip",
+  "/cgi-bin/callback/check",
+]);
+
 /** Everything that api.weixin.qq.com of the sandbox knows. */
 export class WeixinPlatform {
   readonly apps: ReadonlyMap<string, WeixinApp>;
@@ -240,7 +247,7 @@ export class WeixinPlatform {
   }
 
   /**
-   * The valid token with this value, classic or stable.
+   * The valid token with this value: classic, stable, a third-party platform's or one that it got for an account.
    *
    * @throws {Refusal} 41001, 40014, 42001 or 40001.
    */
@@ -261,6 +268,7 @@ export class WeixinPlatform {
   /** The app whose token came with the request; the token is checked before anything else, and the call counted. */
   callingApp({ query, path }: SandboxRequest): WeixinApp {
     const { owner } = this.requireToken(query.get("access_token") ?? "");
+    if (owner.settings.component && !FOR_COMPONENTS.has(path)) throw new Refusal(48001, "api unauthorized");
     owner.spend(path);
     return owner;
   }
