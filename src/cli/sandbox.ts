@@ -1,5 +1,6 @@
 import { ServiceError } from "../errors.ts";
 import { BOT_KINDS, defaultBots } from "../sandbox/bots.ts";
+import type { SandboxComponent } from "../sandbox/sandbox-settings.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 
@@ -14,6 +15,18 @@ export const SAMPLE_WECOM_APP = {
   corpId: "ww0000000000000001",
   agent: "1000002",
   secret: "sample-wecom-secret-00000000000000000000001",
+};
+
+/** A third-party platform of WeChat that the sandbox knows then, with an account of each kind to authorise it. */
+export const SAMPLE_COMPONENT: SandboxComponent = {
+  appId: "wxc000000000000001",
+  secret: "0000000000000000000000000000000c",
+  token: "sandboxtoken",
+  aesKey: "accesstokenSandboxKey0123456789abcdefghijkI",
+  authorizers: [
+    { appId: "wxa000000000000001", name: "沙箱公众号", userName: "gh_000000000001", kind: "official" },
+    { appId: "wxa000000000000002", name: "沙箱小程序", userName: "gh_000000000002", kind: "miniprogram" },
+  ],
 };
 
 /** The variables under which the service holds the sample apps' secrets. */
@@ -35,6 +48,10 @@ export async function runSandbox(port: number): Promise<ExitCode> {
   console.log(
     "用户code以 sandbox-code- 开头即可，每个只能用一次 (a user's code starts with sandbox-code- and works once)",
   );
+  const { appId, secret, token, aesKey } = SAMPLE_COMPONENT;
+  console.log(
+    `\n第三方平台 (third-party platform) ${appId}: ${secret}, Token ${token}, EncodingAESKey ${aesKey}`,
+  );
   console.log(
     "\n告警用的群机器人，收到的消息见 /sandbox/bots (group bots for alarms; what they get: /sandbox/bots)",
   );
@@ -54,6 +71,7 @@ export function startSandbox(weixinPort: number, wecomPort: number): Sandbox {
     return Sandbox.start({
       weixinApps: [SAMPLE_WEIXIN_APP],
       wecomApps: [SAMPLE_WECOM_APP],
+      components: [SAMPLE_COMPONENT],
       weixinPort,
       wecomPort,
     });

@@ -1,6 +1,7 @@
 import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { BOT_KINDS, type Bots } from "./bots.ts";
+import type { ComponentControl } from "./component-control.ts";
 import { type IssuedTokens, masked, secondsLeft } from "./issued-tokens.ts";
 import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
@@ -18,9 +19,10 @@ export interface Controllable {
   clearFaults(): void;
   killTokens(appOrCorpId: string): void;
   rogueFetch(appId: string): string;
+  component(appId: string): ComponentControl;
 }
 
-type Action = (sandbox: Controllable, request: SandboxRequest) => object;
+type Action = (sandbox: Controllable, request: SandboxRequest) => object | Promise<object>;
 
 const ACTIONS = new Map<string, Action>([
   ["GET /sandbox/state", (sandbox) => sandbox.state()],
@@ -37,7 +39,55 @@ const ACTIONS = new Map<string, Action>([
   ["GET /sandbox/bots", (sandbox) => ({ bots: sandbox.bots.state(sandbox.wecomUrl) })],
   ["DELETE /sandbox/bots", (sandbox) => done(sandbox.bots.forget())],
   ["POST /sandbox/bots", changeBot],
+  [
+    "POST /sandbox/component/urls",
+    ofComponent((control, { event_url: eventUrl, message_url: messageUrl }) =>
+      done(control.setUrls({ ...(eventUrl && { eventUrl }), ...(messageUrl && { messageUrl }) })),
+    ),
+  ],
+  ["POST /sandbox/component/ticket", ofComponent((control) => control.pushTicket())],
+  ["POST /sandbox/component/start", ofComponent((control) => done(control.startPushing()))],
+  ["POST /sandbox/component/stop", ofComponent((control) => done(control.stopPushing()))],
+  [
+    "POST /sandbox/component/authorize",
+    ofComponent((control, { authorizer_appid: appId = "", redirect_uri: redirectUri }) =>
+      control.authorize(appId, { redirectUri }),
+    ),
+  ],
+  [
+    "POST /sandbox/component/unauthorize",
+    ofComponent(async (control, { authorizer_appid: appId = "" }) => ({
+      push: await control.unauthorize(appId),
+    })),
+  ],
+  [
+    "POST /sandbox/component/message",
+    ofComponent(async (control, { authorizer_appid: appId = "", content }) => ({
+      attempts: await control.pushMessage(appId, content === undefined ? {} : { Content: content }),
+    })),
+  ],
 ]);
+
+const COMPONENT_ORDER = Type.Object({
+  component_appid: Type.String(),
+  authorizer_appid: Type.Optional(Type.String()),
+  event_url: Type.Optional(Type.String()),
+  message_url: Type.Optional(Type.String()),
+  redirect_uri: Type.Optional(Type.String()),
+  content: Type.Optional(Type.String()),
+});
+
+function ofComponent(
+  act: (control: ComponentControl, order: Static<typeof COMPONENT_ORDER>) => object | Promise<object>,
+): Action {
+  return (sandbox, request) => {
+    const order = jsonBody(request);
+    const [error] = Value.Errors(COMPONENT_ORDER, order);
+    if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
+    const known = order as Static<typeof COMPONENT_ORDER>;
+    return act(sandbox.component(known.component_appid), known);
+  };
+}
 
 /**
  * The control interface below `/sandbox/` of the WeChat server, for people; no platform has it, and it is not
@@ -45,14 +95,14 @@ const ACTIONS = new Map<string, Action>([
  *
  * POST takes JSON and nothing else, so that no foreign web page can send it.
  */
-export function answerControl(sandbox: Controllable, request: SandboxRequest): Answer {
+export async function answerControl(sandbox: Controllable, request: SandboxRequest): Promise<Answer> {
   const action = ACTIONS.get(`${request.method} ${request.path}`);
   if (action === undefined) return failure(404, "there is no such control");
   if (request.method === "POST" && !isJson(request.headers["content-type"])) {
     return failure(415, "send the content type application/json");
   }
   try {
-    return controlAnswer(200, action(sandbox, request));
+    return controlAnswer(200, await action(sandbox, request));
   } catch (error) {
     return failure(400, error instanceof Error ? error.message : "that can't be done");
   }
@@ -149,6 +199,7 @@ export interface StateSurroundings {
   calls: Record<string, Record<string, number>>;
   debugCalls: number;
   faults: object[];
+  components: Iterable<ComponentControl>;
 }
 
 /** The whole sandbox as JSON for people. Secrets are left out; of a token, its beginning and its length are shown. */
@@ -169,6 +220,17 @@ export function sandboxState(
       corp_id: app.settings.corpId,
       agent: app.settings.agent,
       live_tokens: validTokens(wecom.tokens, app, around.time),
+    })),
+    components: [...around.components].map(({ component, isPushing }) => ({
+      app_id: component.settings.appId,
+      is_pushing: isPushing,
+      event_url: component.settings.eventUrl,
+      message_url: component.settings.messageUrl,
+      authorizers: [...component.authorizers.values()].map(({ authorizer, isAuthorized, refreshToken }) => ({
+        app_id: authorizer.appId,
+        is_authorized: isAuthorized,
+        has_refresh_token: refreshToken !== undefined,
+      })),
     })),
     calls_per_day: around.calls,
     wecom_debug_calls: around.debugCalls,

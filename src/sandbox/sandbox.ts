@@ -189,6 +189,7 @@ export class Sandbox {
       calls: this.#ledger.perDay(),
       debugCalls: this.#debugCalls,
       faults: this.#faults.pending(),
+      components: this.#components.values(),
     });
   }
 
@@ -205,7 +206,8 @@ export class Sandbox {
   }
 
   async #serveWeixin(arrived: SandboxRequest): Promise<Delivery> {
-    if (arrived.path.startsWith("/sandbox/")) return { how: "send", answer: answerControl(this, arrived) };
+    if (arrived.path.startsWith("/sandbox/"))
+      return { how: "send", answer: await answerControl(this, arrived) };
     const request = this.#asSeen(arrived);
     const components = { weixin: this.#weixin, byAppId: this.#components };
     return this.#serve("weixin", request, {
