@@ -185,7 +185,8 @@ export class Authorization {
   readonly #around: ComponentSurroundings;
   readonly #tokens: TokenSequence<WeixinApp>;
   #refreshToken: string | undefined;
-  #replaced = { value: "", until: 0 };
+  /** Until when each refresh token is valid that was replaced. */
+  readonly #replaced = new Map<string, number>();
 
   constructor(authorizer: SandboxAuthorizer, around: ComponentSurroundings) {
     this.authorizer = authorizer;
@@ -216,7 +217,7 @@ export class Authorization {
   revoke(): void {
     this.isAuthorized = false;
     this.#refreshToken = undefined;
-    this.#replaced.until = 0;
+    this.#replaced.clear();
     this.#tokens.revoke(this.#around.weixin.time.now());
   }
 
@@ -233,8 +234,7 @@ export class Authorization {
    * @throws {Refusal} 61023.
    */
   refresh(refreshToken: string): { token: IssuedToken<WeixinApp>; refreshToken: string } {
-    const wasReplaced = refreshToken === this.#replaced.value;
-    const isOverlapping = wasReplaced && this.#around.weixin.time.now() < this.#replaced.until;
+    const isOverlapping = this.#around.weixin.time.now() < (this.#replaced.get(refreshToken) ?? 0);
     if (this.#refreshToken === undefined || (refreshToken !== this.#refreshToken && !isOverlapping))
       throw new Refusal(61023, "refresh_token is invalid");
     if (this.#around.switches.refreshTokens === "rotate") this.renewRefreshToken();
@@ -244,8 +244,7 @@ export class Authorization {
   /** Replaces the refresh token; the one before stays valid for five minutes. */
   renewRefreshToken(): void {
     if (this.#refreshToken === undefined) return;
-    const until = this.#around.weixin.time.now() + REFRESH_OVERLAP_MS;
-    this.#replaced = { value: this.#refreshToken, until };
+    this.#replaced.set(this.#refreshToken, this.#around.weixin.time.now() + REFRESH_OVERLAP_MS);
     this.#refreshToken = newRefreshToken();
   }
 
