@@ -62,8 +62,9 @@ export class ComponentControl {
     this.#nextAt = around.weixin.time.now() + this.#everyMs;
   }
 
-  /** Where pushes go from now on; `$APPID$` in the message URL becomes the authorizer's appid. */
+  /** Where pushes go from now on; `$APPID$` in the message URL becomes the authorizer's appid. Throws at what is no URL. */
   setUrls(urls: { eventUrl?: string; messageUrl?: string }): void {
+    for (const url of Object.values(urls)) new URL(url);
     this.component.settings = { ...this.component.settings, ...urls };
   }
 
