@@ -64,7 +64,8 @@ export class ComponentControl {
 
   /** Where pushes go from now on; `$APPID$` in the message URL becomes the authorizer's appid. Throws at what is no URL. */
   setUrls(urls: { eventUrl?: string; messageUrl?: string }): void {
-    for (const url of Object.values(urls)) new URL(url);
+    const wrong = Object.values(urls).find((url) => !URL.canParse(url));
+    if (wrong !== undefined) throw new Error(`not a URL: ${wrong}`);
     this.component.settings = { ...this.component.settings, ...urls };
   }
 

@@ -140,6 +140,7 @@ test("people push tickets and authorise from the command line, and the state sho
     attempts: [{ verdict: "accepted" }],
   });
   expect((await order("ticket", { component_appid: "wx1" }))["error"]).toContain("wx1");
+  expect((await order("urls", { event_url: "x" }))["error"]).toBe("not a URL: x");
   const state = await it.weixin("/sandbox/state");
   expect(state.json["components"]).toMatchObject([
     {
