@@ -1,5 +1,5 @@
 import type { ComponentControl } from "./component-control.ts";
-import { errorPage, htmlPage } from "./login-pages.ts";
+import { errorPage, html } from "./login-pages.ts";
 import type { Answer, SandboxRequest } from "./sandbox-request.ts";
 import type { SandboxAuthorizer } from "./sandbox-settings.ts";
 
@@ -55,7 +55,7 @@ export async function consentPage(
       `<input type="hidden" name="${Bun.escapeHTML(name)}" value="${Bun.escapeHTML(value)}">`,
   );
   const form = `<form method="post" action="${request.path}">\n${[...hidden, ...buttons].join("\n")}\n</form>`;
-  return htmlPage("沙箱授权 · Sandbox authorization", form);
+  return html("沙箱授权 · Sandbox authorization", form);
 }
 
 /** The accounts that may be chosen: the one that `biz_appid` names, or those of the `auth_type`. */
@@ -84,7 +84,7 @@ async function approve(
     preAuthCode,
   });
   if (control.consentOrder === "redirect-first") setTimeout(() => void sendPush(), PUSH_DELAY_MS).unref();
-  if (redirect === undefined) return htmlPage("已授权 · Authorized", "<p>OK</p>");
+  if (redirect === undefined) return html("已授权 · Authorized", "<p>OK</p>");
   return { status: 302, headers: { Location: redirect }, body: "" };
 }
 

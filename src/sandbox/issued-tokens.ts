@@ -132,6 +132,12 @@ export class TokenSequence<Owner> {
     return this.#newest && this.#tokens.isBelievedValid(this.#newest) ? this.#newest : undefined;
   }
 
+  /** The newest token while a second of it is left, otherwise the next. */
+  currentOrNext(now: number): IssuedToken<Owner> {
+    const current = this.current();
+    return current && secondsLeft(current, now) >= 1 ? current : this.rotate(now);
+  }
+
   /**
    * Issues the next token.
    *

@@ -44,26 +44,26 @@ export function loginPage(
   const more: Record<string, string> = query.has("component_appid") ? { appid } : {};
   const code = `sandbox-code-${scope === "snsapi_base" ? "base-" : ""}${randomBytes(12).toString("hex")}`;
   const links = [
-    `<p><a id="approve" href="${withQuery(redirectUri, { code, state, ...more })}">同意 · Approve</a></p>`,
-    `<p><a id="refuse" href="${withQuery(redirectUri, { state })}">拒绝 · Refuse</a></p>`,
+    `<p><a id="approve" href="${Bun.escapeHTML(redirectTo(redirectUri, { code, state, ...more }))}">同意 · Approve</a></p>`,
+    `<p><a id="refuse" href="${Bun.escapeHTML(redirectTo(redirectUri, { state }))}">拒绝 · Refuse</a></p>`,
   ];
-  return htmlPage("沙箱登录 · Sandbox login", links.join("\n"));
+  return html("沙箱登录 · Sandbox login", links.join("\n"));
 }
 
-/** `redirectUri` with these parameters at the end of its query, as an attribute. */
-function withQuery(redirectUri: string, parameters: Readonly<Record<string, string>>): string {
+/** `redirectUri` with these parameters at the end of its query. */
+export function redirectTo(redirectUri: string, parameters: Readonly<Record<string, string>>): string {
   const url = new URL(redirectUri);
   for (const [name, value] of Object.entries(parameters)) url.searchParams.append(name, value);
-  return Bun.escapeHTML(url.href);
+  return url.href;
 }
 
 /** WeChat's pages say what is wrong with HTTP 200. */
 export function errorPage(text: string, code: number): Answer {
-  return htmlPage("错误 · Error", `<p id="error">${text} (${code})</p>`);
+  return html("错误 · Error", `<p id="error">${text} (${code})</p>`);
 }
 
-/** A page of the sandbox. `body` is HTML. */
-export function htmlPage(title: string, body: string): Answer {
+/** A page of the sandbox; `body` is HTML. */
+export function html(title: string, body: string): Answer {
   return {
     status: 200,
     headers: { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" },

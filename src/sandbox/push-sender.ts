@@ -18,6 +18,8 @@ export interface PushEndpoint {
   readonly receiveId: string;
   /** Nothing but `success` will do, as for the events of a third-party platform; the attempt's detail is the body. */
   readonly onlySuccess?: boolean;
+  /** Whom the clear part names, where that is neither the message's ToUserName nor the receiveId. */
+  readonly toUserName?: string;
 }
 
 /** The elements of a message, in order. A `bigint` is a number that JSON.parse can't hold, as a MsgId is. */
@@ -49,6 +51,8 @@ export interface PushOptions {
   readonly timeoutMs?: number;
   /** The same timestamp, nonce and bytes in every attempt, and no end with the first that is accepted; default false. */
   readonly isReplayed?: boolean;
+  /** Only `success` is accepted, as of the answer to a ticket or an authorisation; default false. */
+  readonly needsSuccess?: boolean;
 }
 
 const ATTEMPTS = 3;
@@ -96,12 +100,12 @@ export class PushSender {
     message: PushedMessage,
     options: PushOptions = {},
   ): Promise<PushAttempt[]> {
-    const { attempts = ATTEMPTS, timeoutMs = TIMEOUT_MS, isReplayed = false } = options;
+    const { attempts = ATTEMPTS, isReplayed = false } = options;
     const made: PushAttempt[] = [];
     let sent = this.#write(endpoint, message);
     while (made.length < attempts) {
       if (made.length > 0 && !isReplayed) sent = this.#write(endpoint, message);
-      const attempt = await this.#attempt(endpoint, sent, timeoutMs);
+      const attempt = await this.#attempt(endpoint, sent, options);
       made.push(attempt);
       if (!isReplayed && (attempt.verdict === "reply" || attempt.verdict === "accepted")) break;
     }
@@ -118,7 +122,8 @@ export class PushSender {
   #write(endpoint: PushEndpoint, message: PushedMessage): Written {
     const { platform, url, token, mode, format } = endpoint;
     const stamp = this.#stamp();
-    const { ToUserName = endpoint.receiveId, FromUserName, AgentID } = message;
+    const { FromUserName, AgentID } = message;
+    const ToUserName = endpoint.toUserName ?? message["ToUserName"] ?? endpoint.receiveId;
     const isWecom = platform === "wecom";
     const isEncrypted = isWecom || mode !== "plain";
     const query: Record<string, string> = isWecom ? {} : { signature: sign(token, stamp) };
@@ -141,12 +146,16 @@ export class PushSender {
     return { url: withQuery(url, query), body: serialize(body, format), nonce: stamp.nonce };
   }
 
-  async #attempt(endpoint: PushEndpoint, sent: Written, timeoutMs: number): Promise<PushAttempt> {
+  async #attempt(endpoint: PushEndpoint, sent: Written, options: PushOptions): Promise<PushAttempt> {
+    const { timeoutMs = TIMEOUT_MS, needsSuccess = false } = options;
     const contentType = CONTENT_TYPES[endpoint.format];
     const answer = await this.#send("POST", sent.url, sent.body, { timeoutMs, contentType });
     if (!("body" in answer)) return answer;
-    const { status, durationMs, body } = answer;
-    return { status, durationMs, ...judge(endpoint, sent, status, body.toString()) };
+    const { status, durationMs } = answer;
+    const body = answer.body.toString();
+    if (needsSuccess && status === 200 && body !== "success")
+      return { status, durationMs, verdict: "wrong", detail: "not success" };
+    return { status, durationMs, ...judge(endpoint, sent, status, body) };
   }
 
   #send(

@@ -61,6 +61,38 @@ export interface SandboxWecomApp {
   webDomain?: string | undefined;
 }
 
+/** A company that develops for others (服务商), with its third-party apps and templates of agency apps. */
+export interface SandboxProvider {
+  corpId: string;
+  secret: string;
+  suites: SandboxSuite[];
+  /** Addresses from which the provider and its apps may call. Absent: from everywhere. */
+  trustedIps?: string[] | undefined;
+}
+
+/** A third-party app (`ww…`) or a template of agency apps (`dk…`) of a provider. */
+export interface SandboxSuite {
+  suiteId: string;
+  secret: string;
+  token: string;
+  /** The EncodingAESKey, 43 characters. */
+  aesKey: string;
+  /** Where tickets and authorisations are pushed to. Absent: nowhere, until it is set. */
+  commandUrl?: string | undefined;
+  /** Where the messages and events of a corp are pushed to; `$CORPID$` in it is replaced by the corp's CorpID. */
+  dataUrl?: string | undefined;
+  /** The corps that can install it. */
+  corps?: SandboxCorp[];
+}
+
+/** A customer of a provider. */
+export interface SandboxCorp {
+  corpId: string;
+  name: string;
+  /** The number that the app gets there. */
+  agentId: number;
+}
+
 /**
  * Whether `ip` is on an allow-list.
  *
@@ -120,6 +152,17 @@ export interface SandboxSwitches {
   componentTokensPerDay: number;
   /** After how many failed pushes in a row a component's tickets are no longer pushed. */
   stopAfterFailures: number;
+  /** Calls of `gettoken` with a permanent code that was reset or cancelled, within an hour, until WeCom refuses the address for an hour. */
+  wecomDeadCodes: number;
+  /** Suite, provider and corp tokens come with `errcode: 0`, as the pages say and recordings don't. */
+  suiteErrcode: boolean;
+  /** The first use of each suite token is refused (40082), as it was recorded now and then. */
+  suiteTokenFlake: boolean;
+  /**
+   * Whom `create_auth` names outside, in ToUserName, and inside, as receiveId: the suite in both, the provider outside
+   * alone, or the provider in both.
+   */
+  createAuthNames: "suite" | "provider_outside" | "provider";
   /** The address that the platforms think every caller has; `undefined` is the connection's own. */
   peerIp: string | undefined;
 }
@@ -144,5 +187,9 @@ export const defaultSwitches: SandboxSwitches = {
   preAuthCodeSeconds: 1800,
   componentTokensPerDay: 2000,
   stopAfterFailures: Number.POSITIVE_INFINITY,
+  wecomDeadCodes: 3,
+  suiteErrcode: false,
+  suiteTokenFlake: false,
+  createAuthNames: "suite",
   peerIp: undefined,
 };

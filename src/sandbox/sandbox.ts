@@ -8,16 +8,23 @@ import { CallLedger } from "./call-ledger.ts";
 import { answerControl, sandboxState } from "./control.ts";
 import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
+import type { IssuedTokens } from "./issued-tokens.ts";
 import { isLoginPage, loginPage } from "./login-pages.ts";
+import { PushSender } from "./push-sender.ts";
 import type { Answer, SandboxHost, SandboxRequest } from "./sandbox-request.ts";
 import {
   defaultSwitches,
   type SandboxComponent,
+  type SandboxProvider,
   type SandboxSwitches,
   type SandboxWecomApp,
   type SandboxWeixinApp,
 } from "./sandbox-settings.ts";
 import { SandboxTime } from "./sandbox-time.ts";
+import { SuiteControl } from "./suite-control.ts";
+import { answerAsProvider } from "./suite-endpoints.ts";
+import { installPage } from "./suite-pages.ts";
+import { SuitePlatform } from "./suite-platform.ts";
 import { answerAsWecom, wecomError } from "./wecom-endpoints.ts";
 import { type WecomApp, WecomPlatform } from "./wecom-platform.ts";
 import { type WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
@@ -39,6 +46,8 @@ export interface SandboxOptions {
   wecomApps: SandboxWecomApp[];
   /** Third-party platforms of WeChat; default none. They and their authorizers become apps of WeChat as well. */
   components?: SandboxComponent[];
+  /** Companies that develop for others on WeCom; default none. */
+  providers?: SandboxProvider[];
   /** How long tokens and tickets are valid, default 7200. The five minutes of hand-over shrink with it, to 1/24 of it. */
   tokenLifeSeconds?: number;
   switches?: Partial<SandboxSwitches>;
@@ -61,6 +70,8 @@ export class Sandbox {
   readonly #weixin: WeixinPlatform;
   readonly #wecom: WecomPlatform;
   readonly #components: ReadonlyMap<string, ComponentControl>;
+  readonly #providers: SuitePlatform;
+  readonly #suites: ReadonlyMap<string, SuiteControl>;
   readonly #servers: HttpServer[];
   readonly #ledger = new CallLedger();
   readonly #faults = new FaultQueue();
@@ -79,6 +90,12 @@ export class Sandbox {
     const settings = { ...around, clock, weixin: this.#weixin };
     this.#components = new Map(components.map((each) => [each.appId, new ComponentControl(each, settings)]));
     this.#wecom = new WecomPlatform(options.wecomApps, around);
+    this.#providers = new SuitePlatform(options.providers ?? [], this.#wecom, around);
+    const sender = new PushSender(clock);
+    const suites = [...this.#providers.suites];
+    this.#suites = new Map(
+      suites.map(([id, suite]) => [id, new SuiteControl(suite, this.#providers, sender)]),
+    );
 
     const weixin = new HttpServer(options.weixinPort ?? 0, (request) => this.#serveWeixin(request));
     this.#servers = [weixin];
@@ -134,7 +151,8 @@ export class Sandbox {
   }
 
   /**
-   * Revokes every valid token of an appid, or of all apps of a corp, before its time.
+   * Revokes every valid token of an appid, of a suite, or of all apps of a corp and of the provider that it is, before
+   * its time.
    *
    * With `unnoticed` the endpoint that issued it does not know: `stable_token` and `gettoken` return the revoked token
    * again, so a caller that trusts them makes no progress.
@@ -143,9 +161,20 @@ export class Sandbox {
     const unnoticed = how.unnoticed ?? false;
     const app = this.#weixin.apps.get(appOrCorpId);
     const wecomApps = this.#wecom.apps.filter((wecom) => wecom.settings.corpId === appOrCorpId);
-    if (!app && wecomApps.length === 0) throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
+    const owners = [this.#providers.suites.get(appOrCorpId), this.#providers.providers.get(appOrCorpId)];
+    const providing = owners.filter((owner) => owner !== undefined);
+    if (!app && wecomApps.length === 0 && providing.length === 0)
+      throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
     if (app) this.#weixin.tokens.revoke(app, unnoticed);
     for (const wecom of wecomApps) this.#wecom.tokens.revoke(wecom, unnoticed);
+    for (const owner of providing) this.#providers.tokens.revoke(owner, unnoticed);
+  }
+
+  /** What can be done around a suite of a provider: its tickets, its installations, its pushes. Throws when there is none. */
+  suite(suiteId: string): SuiteControl {
+    const control = this.#suites.get(suiteId);
+    if (!control) throw new Error(`the sandbox has no suite ${suiteId}`);
+    return control;
   }
 
   /** Fetches a classic token of `appId` as another program does, and returns it; the one before keeps the overlap. */
@@ -162,7 +191,12 @@ export class Sandbox {
 
   /** Whether an API call with this token would be accepted now, on either platform. */
   accepts(token: string): boolean {
-    return [this.#weixin.tokens, this.#wecom.tokens].some((tokens) => tokens.verdict(token) === "valid");
+    const issued: Pick<IssuedTokens<unknown>, "verdict">[] = [
+      this.#weixin.tokens,
+      this.#wecom.tokens,
+      this.#providers.tokens,
+    ];
+    return issued.some((tokens) => tokens.verdict(token) === "valid");
   }
 
   /** Changes an app of WeChat from now on: its secret, its allow-list, whether it is frozen, … */
@@ -197,6 +231,7 @@ export class Sandbox {
   async stop(): Promise<void> {
     for (const timer of this.#delays) clearTimeout(timer);
     for (const component of this.#components.values()) component.stopPushing();
+    for (const suite of this.#suites.values()) suite.stopPushing();
     await Promise.all(this.#servers.map((server) => server.stop()));
   }
 
@@ -229,7 +264,11 @@ export class Sandbox {
       });
     if (request.query.get("debug") === "1") this.#debugCalls += 1;
     return this.#serve("wecom", request, {
-      work: async () => this.#loginPage(request) ?? answerAsWecom(this.#wecom, request),
+      work: async () =>
+        this.#loginPage(request) ??
+        (await installPage(this.#providers, (suiteId) => this.suite(suiteId), request)) ??
+        answerAsProvider(this.#providers, request) ??
+        answerAsWecom(this.#wecom, request),
       error: (errcode, stem) => wecomError(this.#wecom, request, errcode, stem),
     });
   }
@@ -247,7 +286,8 @@ export class Sandbox {
     const agent = request.query.get("agentid");
     const ofCorp = this.#wecom.apps.filter(({ settings }) => settings.corpId === appId);
     const wecom = ofCorp.find(({ settings }) => agent === null || settings.agent === agent);
-    return loginPage(request, (this.#weixin.apps.get(appId) ?? wecom)?.settings);
+    const suite = this.#providers.suites.has(appId) ? {} : undefined;
+    return loginPage(request, (this.#weixin.apps.get(appId) ?? wecom)?.settings ?? suite);
   }
 
   async #serve(

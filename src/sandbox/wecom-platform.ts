@@ -2,7 +2,6 @@ import {
   type IssuedToken,
   IssuedTokens,
   OneTimeCodes,
-  secondsLeft,
   Tickets,
   TokenSequence,
   tokenText,
@@ -24,6 +23,8 @@ export interface WecomSurroundings {
 /** One app of qyapi.weixin.qq.com: its settings, its token, its tickets and the codes that it redeemed. */
 export class WecomApp {
   settings: SandboxWecomApp;
+  /** The secrets that it had before. */
+  readonly deadSecrets = new Set<string>();
   readonly tickets: Tickets;
   readonly codes = new OneTimeCodes();
   /** Ticket calls of this app per hour. */
@@ -45,9 +46,7 @@ export class WecomApp {
 
   /** The token of this app: the same one until it expires, then the next. */
   fetchToken(): IssuedToken<WecomApp> {
-    const current = this.#sequence.current();
-    if (current && secondsLeft(current, this.#around.time.now()) >= 1) return current;
-    return this.#sequence.rotate(this.#around.time.now());
+    return this.#sequence.currentOrNext(this.#around.time.now());
   }
 }
 
@@ -55,12 +54,14 @@ const HOUR_MS = 3_600_000;
 
 /** Everything that qyapi.weixin.qq.com of the sandbox knows. */
 export class WecomPlatform {
-  readonly apps: readonly WecomApp[];
+  readonly apps: WecomApp[];
   readonly tokens: IssuedTokens<WecomApp>;
   readonly media = new MediaStore();
   readonly time: SandboxTime;
   readonly #switches: SandboxSwitches;
   readonly #ban: WrongSecretBan;
+  readonly #deadCodeBan: WrongSecretBan;
+  readonly #around: WecomSurroundings;
   readonly #corpHourly = new QuotaCounter();
 
   constructor(
@@ -71,7 +72,16 @@ export class WecomPlatform {
     this.#switches = around.switches;
     this.tokens = new IssuedTokens(around.time);
     this.#ban = new WrongSecretBan(around.time, () => around.switches.wecomWrongSecrets);
-    this.apps = apps.map((app) => new WecomApp({ ...app }, { ...around, tokens: this.tokens }));
+    this.#deadCodeBan = new WrongSecretBan(around.time, () => around.switches.wecomDeadCodes);
+    this.#around = { time: around.time, tokens: this.tokens, lifeMs: around.lifeMs };
+    this.apps = apps.map((app) => new WecomApp({ ...app }, this.#around));
+  }
+
+  /** Another app from now on; one without a secret gets no token by `gettoken`. */
+  add(app: SandboxWecomApp): WecomApp {
+    const added = new WecomApp(app, this.#around);
+    this.apps.push(added);
+    return added;
   }
 
   /**
@@ -85,10 +95,12 @@ export class WecomPlatform {
     if (corpId === "") throw new Refusal(41002, "corpid missing");
     const ofCorp = this.apps.filter((app) => app.settings.corpId === corpId);
     if (ofCorp.length === 0) throw new Refusal(40013, "invalid corpid");
-    if (this.#ban.isBanned(peerIp)) throw new Refusal(45009, "api freq out of limit");
+    if (this.#ban.isBanned(peerIp) || this.#deadCodeBan.isBanned(peerIp))
+      throw new Refusal(45009, "api freq out of limit");
     const app = ofCorp.find((candidate) => candidate.settings.secret === secret);
     if (app) return app;
-    this.#ban.count(peerIp);
+    const isDead = ofCorp.some((candidate) => candidate.deadSecrets.has(secret));
+    (isDead ? this.#deadCodeBan : this.#ban).count(peerIp);
     throw new Refusal(40001, "invalid credential");
   }
 
