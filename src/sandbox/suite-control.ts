@@ -6,6 +6,7 @@ import {
   type PushSender,
 } from "./push-sender.ts";
 import { redirectTo } from "./login-pages.ts";
+import type { SandboxSuite } from "./sandbox-settings.ts";
 import { AUTH_CODE_LIFE_MS, type Suite, type SuiteCorp, type SuitePlatform } from "./suite-platform.ts";
 
 /** What became of a push, or of a check of a URL. */
@@ -67,7 +68,7 @@ export class SuiteControl {
   }
 
   /** Sets the callback URLs; what is left out stays. */
-  setUrls(urls: { commandUrl?: string; dataUrl?: string }): void {
+  setUrls(urls: Partial<Pick<SandboxSuite, "commandUrl" | "dataUrl">>): void {
     Object.assign(this.#suite.settings, urls);
   }
 
@@ -144,9 +145,24 @@ export class SuiteControl {
     return { authCode, push: await this.pushEvent("reset_permanent_code", { AuthCode: authCode }) };
   }
 
-  /** Pushes any event to the command URL; `fields` may replace its SuiteId and its TimeStamp. */
-  pushEvent(infoType: string, fields: PushedMessage = {}, options?: PushOptions): Promise<PushOutcome> {
-    return this.#pushCommand(infoType, fields, options);
+  /**
+   * Pushes any event to the command URL; `fields` may replace its SuiteId and its TimeStamp. `named`: whom it names
+   * instead of the suite.
+   */
+  async pushEvent(
+    infoType: string,
+    fields: PushedMessage = {},
+    { named = {}, ...options }: PushOptions & { named?: Partial<PushEndpoint> } = {},
+  ): Promise<PushOutcome> {
+    const { suiteId } = this.#suite.settings;
+    const endpoint = this.#endpoint("command", suiteId, this.#suite.provider.settings.corpId);
+    if (!endpoint) return this.#note(infoType, []);
+    const event = { SuiteId: suiteId, InfoType: infoType, TimeStamp: this.#platform.time.seconds() };
+    const how = { timeoutMs: COMMAND_TIMEOUT_MS, needsSuccess: true, ...options };
+    return this.#note(
+      infoType,
+      await this.#sender.push({ ...endpoint, ...named }, { ...event, ...fields }, how),
+    );
   }
 
   /** Pushes a message or event of a corp to the data URL; `hasNoReceiveId` as for individual developers. */
@@ -174,30 +190,12 @@ export class SuiteControl {
   #createAuth(authCode: string, state: string | undefined): Promise<PushOutcome> {
     const { corpId } = this.#suite.provider.settings;
     const { createAuthNames: names } = this.#platform.switches;
-    return this.#pushCommand(
-      "create_auth",
-      { AuthCode: authCode, ...(state !== undefined && { State: state }) },
-      {},
-      {
-        ...(names === "suite" ? {} : { toUserName: corpId }),
-        ...(names === "provider" ? { receiveId: corpId } : {}),
-      },
-    );
-  }
-
-  async #pushCommand(
-    infoType: string,
-    fields: PushedMessage,
-    options: PushOptions = {},
-    named: Partial<PushEndpoint> = {},
-  ): Promise<PushOutcome> {
-    const { suiteId } = this.#suite.settings;
-    const endpoint = this.#endpoint("command", suiteId, this.#suite.provider.settings.corpId);
-    const event = { SuiteId: suiteId, InfoType: infoType, TimeStamp: this.#platform.time.seconds() };
-    if (!endpoint) return this.#note(infoType, []);
-    const how = { timeoutMs: COMMAND_TIMEOUT_MS, needsSuccess: true, ...options };
-    const made = await this.#sender.push({ ...endpoint, ...named }, { ...event, ...fields }, how);
-    return this.#note(infoType, made);
+    const named = {
+      ...(names !== "suite" && { toUserName: corpId }),
+      ...(names === "provider" && { receiveId: corpId }),
+    };
+    const fields = { AuthCode: authCode, ...(state !== undefined && { State: state }) };
+    return this.pushEvent("create_auth", fields, { named });
   }
 
   #note(event: string, attempts: readonly PushAttempt[]): PushOutcome {

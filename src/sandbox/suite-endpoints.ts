@@ -42,6 +42,7 @@ export function answerAsProvider(platform: SuitePlatform, request: SandboxReques
 
 const STATE = /^[A-Za-z0-9]*$/;
 const MAX_LINK_STATE = 32;
+const LINK_LIFE_SECONDS = 864_000;
 const MAX_TEMPLATES = 9;
 const USER_TICKET_SECONDS = 7200;
 
@@ -156,9 +157,11 @@ function getCustomizedAuthUrl(platform: SuitePlatform, request: SandboxRequest):
     if (!suite?.isAgency || suite.provider !== provider) throw new Refusal(40083, "invalid suite_id");
     return suite;
   });
-  const { id, expires_in } = platform.addLink(suites, state);
-  const { host = "127.0.0.1" } = request.headers;
-  return ok({ qrcode_url: `http://${String(host)}/3rdapp/customized?id=${id}`, expires_in });
+  const ids = suites.map(({ settings }) => settings.suiteId).join(",");
+  const until = platform.time.seconds() + LINK_LIFE_SECONDS;
+  const link = new URLSearchParams({ templates: ids, state, until: String(until) });
+  const page = `http://${String(request.headers["host"])}/3rdapp/customized`;
+  return ok({ qrcode_url: `${page}?${link.toString()}`, expires_in: LINK_LIFE_SECONDS });
 }
 
 /**

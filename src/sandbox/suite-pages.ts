@@ -54,8 +54,10 @@ function suiteOffer(platform: SuitePlatform, query: URLSearchParams): Offer | st
 }
 
 function linkOffer(platform: SuitePlatform, query: URLSearchParams): Offer | string {
-  const link = platform.findLink(query.get("id") ?? "");
-  return link ? { suites: link.suites, options: { state: link.state } } : "链接已失效";
+  const ids = query.get("templates")?.split(",") ?? [];
+  const suites = ids.map((id) => platform.suites.get(id)).filter((suite) => suite?.isAgency === true);
+  const isValid = suites.length > 0 && platform.time.seconds() < Number(query.get("until"));
+  return isValid ? { suites, options: { state: query.get("state") ?? "" } } : "链接已失效";
 }
 
 function choices(page: string, query: URLSearchParams, suites: readonly Suite[]): Answer {

@@ -15,7 +15,6 @@ const TICKET_LIFE_MS = 1_800_000;
 const PRE_AUTH_CODE_LIFE_MS = 1_200_000;
 /** How long an authorisation can be exchanged, in milliseconds. */
 export const AUTH_CODE_LIFE_MS = 600_000;
-const LINK_LIFE_MS = 864_000_000;
 
 /** What every provider and suite shares. */
 export interface SuiteSurroundings {
@@ -31,9 +30,17 @@ export class Provider {
 
   constructor(settings: SandboxProvider, tokens: IssuedTokens<Provider | Suite>, lifeMs: number) {
     this.settings = settings;
-    const nextText = () => tokenText(TOKEN_LENGTH);
-    this.sequence = new TokenSequence(tokens, { owner: this, nextText, lifeMs, handoverMs: 0 });
+    this.sequence = sequenceOf(this, tokens, lifeMs);
   }
+}
+
+function sequenceOf(
+  owner: Provider | Suite,
+  tokens: IssuedTokens<Provider | Suite>,
+  lifeMs: number,
+): TokenSequence<Provider | Suite> {
+  const nextText = () => tokenText(TOKEN_LENGTH);
+  return new TokenSequence(tokens, { owner, nextText, lifeMs, handoverMs: 0 });
 }
 
 /** A corp that can install a suite, and what it has of it. */
@@ -72,9 +79,7 @@ export class Suite {
     this.settings = { ...settings };
     this.provider = provider;
     this.#time = around.time;
-    const nextText = () => tokenText(TOKEN_LENGTH);
-    const { tokens, lifeMs } = around;
-    this.sequence = new TokenSequence(tokens, { owner: this, nextText, lifeMs, handoverMs: 0 });
+    this.sequence = sequenceOf(this, around.tokens, around.lifeMs);
     const { trustedIps } = provider.settings;
     const corps = (settings.corps ?? []).map((corp): [string, SuiteCorp] => {
       const app = { corpId: corp.corpId, agent: String(corp.agentId), secret: "", trustedIps };
@@ -181,13 +186,6 @@ export class Suite {
   }
 }
 
-/** A link by which a corp orders agency apps. */
-export interface CustomizedLink {
-  readonly suites: readonly Suite[];
-  readonly state: string;
-  readonly expiresAt: number;
-}
-
 /** The providers that qyapi.weixin.qq.com of the sandbox knows, and the tokens of them and of their suites. */
 export class SuitePlatform {
   readonly wecom: WecomPlatform;
@@ -196,7 +194,6 @@ export class SuitePlatform {
   readonly providers: ReadonlyMap<string, Provider>;
   readonly suites: ReadonlyMap<string, Suite>;
   readonly tokens: IssuedTokens<Provider | Suite>;
-  readonly #links = new Map<string, CustomizedLink>();
   readonly #used = new Set<string>();
 
   constructor(providers: readonly SandboxProvider[], wecom: WecomPlatform, around: SuiteSurroundings) {
@@ -270,19 +267,6 @@ export class SuitePlatform {
     if (!(owner instanceof Provider)) throw invalidToken();
     requireListed(owner, peerIp);
     return owner;
-  }
-
-  /** The id of a new link for agency apps of these templates; it is valid for ten days. */
-  addLink(suites: readonly Suite[], state: string): { id: string; expires_in: number } {
-    const id = tokenText(32);
-    this.#links.set(id, { suites, state, expiresAt: this.time.now() + LINK_LIFE_MS });
-    return { id, expires_in: LINK_LIFE_MS / 1000 };
-  }
-
-  /** The link with this id, unless it has expired. */
-  findLink(id: string): CustomizedLink | undefined {
-    const link = this.#links.get(id);
-    return link && this.time.now() < link.expiresAt ? link : undefined;
   }
 
   #requireOwner(value: string): Provider | Suite | undefined {

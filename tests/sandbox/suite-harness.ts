@@ -26,19 +26,19 @@ export interface Received {
 export class SuiteHarness extends SandboxHarness {
   /** What the URLs answer to a push. */
   answer: () => Response | Promise<Response> = () => new Response("success");
-  /** Whom the URLs accept; an empty list is everybody. */
+  /** What they were pushed, oldest first. */
   readonly received: Received[] = [];
   readonly suite: SuiteControl;
   readonly template: SuiteControl;
   readonly #server: Bun.Server<undefined>;
 
   constructor(switches: Partial<SandboxSwitches> = {}) {
-    const keys = { [SUITE]: generatePushKey(), [TEMPLATE]: generatePushKey() };
-    const suites = [SUITE, TEMPLATE].map((suiteId, index) => ({
+    const keys = new Map([SUITE, TEMPLATE].map((id) => [id, generatePushKey()]));
+    const suites = [...keys].map(([suiteId, key], index) => ({
       suiteId,
       secret: `secret-of-${suiteId}`,
-      token: keys[suiteId]!.token.reveal(),
-      aesKey: keys[suiteId]!.encodingAesKey.reveal(),
+      token: key.token.reveal(),
+      aesKey: key.encodingAesKey.reveal(),
       corps: corps(1_000_010 + index * 10),
     }));
     super({ providers: [{ ...PROVIDER, suites }], switches });
@@ -47,7 +47,8 @@ export class SuiteHarness extends SandboxHarness {
       hostname: "127.0.0.1",
       fetch: async (request) => {
         const { pathname, search } = new URL(request.url);
-        const key = keys[pathname.split("/")[1] ?? ""]!;
+        const key = keys.get(pathname.split("/")[1] ?? "");
+        if (!key) return new Response(null, { status: 404 });
         const everybody = [SUITE, TEMPLATE, PROVIDER.corpId, CORP, OTHER_CORP, ""];
         const settings = { platform: "wecom", mode: "secure", keys: [key], receiveIds: everybody } as const;
         const checked = { ...settings, checkReceiveIds: [PROVIDER.corpId] };
@@ -97,6 +98,10 @@ export class SuiteHarness extends SandboxHarness {
     const body = { corpid: PROVIDER.corpId, provider_secret: PROVIDER.secret };
     const { json } = await this.service("get_provider_token", {}, body);
     return { provider_access_token: String(json["provider_access_token"]) };
+  }
+
+  agencyToken(corpsecret: string): Promise<Reply> {
+    return this.wecom("/cgi-bin/gettoken", { corpid: CORP, corpsecret });
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {

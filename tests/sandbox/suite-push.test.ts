@@ -1,5 +1,98 @@
 import { expect, test } from "bun:test";
 
-import { until } from "../support/until.ts";
+import { Harness } from "../support/harness.ts";
 import { MINUTE } from "./sandbox-harness.ts";
 import { CORP, PROVIDER, SUITE, SuiteHarness, TEMPLATE } from "./suite-harness.ts";
+
+test("both URLs are asked in the name of the provider, and are pushed to in the suite's and the corp's", async () => {
+  await using it = new SuiteHarness();
+  expect((await it.suite.check("command")).accepted).toBe(true);
+  expect((await it.suite.check("data")).accepted).toBe(true);
+  expect(it.suite.pushAttempts("check")).toBe(2);
+  await it.suite.pushEvent("change_contact", { AuthCorpId: CORP, ChangeType: "create_user" });
+  await it.suite.pushData(CORP, { MsgType: "text", Content: "好", FromUserName: "user-1" });
+  await it.suite.pushData(CORP, { MsgType: "event", Event: "x" }, { hasNoReceiveId: true });
+  expect(it.received).toMatchObject([
+    { path: `/${SUITE}/command`, receiveId: SUITE, outer: SUITE },
+    { path: `/${SUITE}/data/${CORP}`, receiveId: CORP, outer: CORP },
+    { path: `/${SUITE}/data/${CORP}`, receiveId: "", outer: CORP },
+  ]);
+  expect(it.received[0]?.text).toMatch(
+    /^<xml><SuiteId>.*<InfoType>.*<TimeStamp>\d{10}<\/TimeStamp><AuthCorpId>.*<ChangeType>.*<\/xml>$/,
+  );
+});
+
+test.each([
+  ["suite", SUITE, SUITE],
+  ["provider_outside", PROVIDER.corpId, SUITE],
+  ["provider", PROVIDER.corpId, PROVIDER.corpId],
+] as const)(
+  "create_auth can name the suite or its provider: %s",
+  async (createAuthNames, outer, receiveId) => {
+    await using it = new SuiteHarness({ createAuthNames });
+    await it.suite.install(CORP, { state: "abc" });
+    expect(it.received.at(-1)).toMatchObject({ outer, receiveId });
+    expect([it.last("SuiteId"), it.last("State")]).toEqual([SUITE, "abc"]);
+    await it.suite.pushTicket();
+    expect(it.received.at(-1)).toMatchObject({ outer: SUITE, receiveId: SUITE });
+  },
+);
+
+test.each([
+  ["", 200],
+  ["success\n", 200],
+  ['{"code":0}', 200],
+  ["success", 500],
+])("a ticket is not accepted when the answer is %j with status %d, and still works", async (body, status) => {
+  await using it = new SuiteHarness();
+  it.answer = () => new Response(body, { status });
+  const { accepted, attempts, ticket } = await it.suite.pushTicket();
+  expect([accepted, attempts.length, it.suite.pushAttempts("suite_ticket")]).toEqual([false, 3, 3]);
+  expect((await it.suiteToken(ticket)).json["suite_access_token"]).toBeString();
+});
+
+test("an answer to a command event that takes longer than a second is late", async () => {
+  await using it = new SuiteHarness();
+  it.answer = () => new Promise<Response>(() => undefined);
+  const { attempts } = await it.suite.pushTicket({ attempts: 1 });
+  expect(attempts).toMatchObject([{ verdict: "late" }]);
+});
+
+test("nothing is pushed where no URL is set, and nothing for what is lost or not installed", async () => {
+  await using it = new SuiteHarness();
+  it.template.setUrls({ commandUrl: undefined });
+  expect(await it.template.pushTicket()).toMatchObject({ accepted: false, attempts: [] });
+  await it.suite.install(CORP, { redirectUri: "https://a.example/" });
+  await it.suite.install(CORP, { send: "neither" });
+  await it.suite.cancelAuth(CORP, { isLost: true });
+  expect(it.received).toEqual([]);
+  expect(it.suite.permanentCodeOf(CORP)).toBeUndefined();
+  expect(() => it.suite.changeAuth(CORP)).toThrow("not installed");
+  expect(it.suite.install("ww-nobody")).rejects.toThrow("ww-nobody");
+  expect(it.suite.resetPermanentCode(CORP)).rejects.toThrow("agency");
+  expect(() => it.sandbox.suite("ww-nobody")).toThrow("ww-nobody");
+});
+
+test("an installation that is both pushed and redirected has one code", async () => {
+  await using it = new SuiteHarness();
+  const redirectUri = "https://a.example/back";
+  const { authCode, redirect } = await it.suite.install(CORP, { send: "both", redirectUri, state: "s" });
+  expect(it.last("AuthCode")).toBe(authCode);
+  expect(new URL(redirect ?? "").searchParams.get("auth_code")).toBe(authCode);
+});
+
+test("tickets come every ten minutes of the sandbox's time until they are stopped", async () => {
+  await using it = new SuiteHarness();
+  const startedAt = Math.floor(it.clock.now() / 1000);
+  it.template.startPushing();
+  it.suite.startPushing();
+  await Harness.until(() => it.received.length === 2);
+  it.clock.advance(10 * MINUTE - 1);
+  it.clock.advance(1);
+  await Harness.until(() => it.received.length === 4);
+  expect(it.last("TimeStamp")).toBe(String(startedAt + 600));
+  it.template.stopPushing();
+  it.clock.advance(10 * MINUTE);
+  await Harness.until(() => it.received.length === 5);
+  expect(it.last("SuiteId")).toBe(SUITE);
+});

@@ -64,7 +64,9 @@ test("a fresh suite token can be refused once, in WeCom's own spelling", async (
   const query = await it.asSuite();
   const first = await it.wecom("/cgi-bin/service/get_pre_auth_code", query);
   expect(first.json["errcode"]).toBe(40082);
-  expect(String(first.json["errmsg"])).toStartWith("invalid suite_acccess_token or provider_access_token, hint");
+  expect(String(first.json["errmsg"])).toStartWith(
+    "invalid suite_acccess_token or provider_access_token, hint",
+  );
   expect((await it.wecom("/cgi-bin/service/get_pre_auth_code", query)).json["errcode"]).toBe(0);
 });
 
@@ -88,7 +90,9 @@ test("an installation from the provider's own page comes back in the browser and
   const [path = "", search = ""] = href.replaceAll("&amp;", "&").split("?");
   const approved = await it.wecom(path, Object.fromEntries(new URLSearchParams(search)));
   const back = new URL(approved.headers.get("Location") ?? "");
-  expect(back.href).toMatch(/^https:\/\/a\.example\/back\?own=1&auth_code=[\w-]{128}&expires_in=600&state=s1$/);
+  expect(back.href).toMatch(
+    /^https:\/\/a\.example\/back\?own=1&auth_code=[\w-]{128}&expires_in=600&state=s1$/,
+  );
   expect(it.suite.pushAttempts("create_auth")).toBe(0);
 
   const body = { auth_code: back.searchParams.get("auth_code") };
@@ -147,7 +151,9 @@ test("a cancelled installation takes the permanent code and the tokens with it, 
 
   expect(await it.tryCorpToken(token)).toBe(40014);
   expect((await it.service("get_corp_token", query, corp)).json["errcode"]).toBe(40084);
-  expect((await it.service("get_permanent_code", query, { auth_code: authCode })).json["errcode"]).toBe(40078);
+  expect((await it.service("get_permanent_code", query, { auth_code: authCode })).json["errcode"]).toBe(
+    40078,
+  );
   await it.suite.install(CORP, { send: "neither" });
   expect(it.suite.permanentCodeOf(CORP)).not.toBe(permanent_code);
 });
@@ -159,8 +165,8 @@ test("an agency app is ordered by a link of the provider, and its permanent code
   const { json } = await it.service("get_customized_auth_url", await it.asProvider(), order);
   expect(json["expires_in"]).toBe(864_000);
   const link = new URL(String(json["qrcode_url"]));
-  const choice = { id: link.searchParams.get("id") ?? "", suite_id: TEMPLATE, corp_id: CORP };
-  expect((await fetch(link)).status).toBe(200);
+  const choice = { ...Object.fromEntries(link.searchParams), suite_id: TEMPLATE, corp_id: CORP };
+  expect((await it.wecom(link.pathname, Object.fromEntries(link.searchParams))).text).toContain(CORP);
   expect((await it.wecom(`${link.pathname}/approve`, choice)).text).toContain(`id="done"`);
   expect(it.last("State")).toBe("abc");
 
@@ -172,8 +178,10 @@ test("an agency app is ordered by a link of the provider, and its permanent code
   expect(secret).toHaveLength(43);
   const corp = { auth_corpid: CORP, permanent_code: secret };
   expect((await it.service("get_corp_token", query, corp)).json["errcode"]).toBe(48002);
-  const token = (await it.corpToken({ corpId: CORP, secret })).json["access_token"];
+  const token = (await it.agencyToken(secret)).json["access_token"];
   expect(await it.tryCorpToken(token)).toBe(0);
+  it.clock.advance(240 * HOUR);
+  expect((await it.wecom(`${link.pathname}/approve`, choice)).text).toContain(`id="error"`);
 });
 
 test("a reset permanent code is dead, three calls with it shut the address out, the new one comes by the event's code", async () => {
@@ -181,7 +189,7 @@ test("a reset permanent code is dead, three calls with it shut the address out, 
   const query = await it.asSuite(TEMPLATE);
   await it.template.install(CORP);
   const old = it.template.permanentCodeOf(CORP) ?? "";
-  const errcode = async (secret: string) => (await it.corpToken({ corpId: CORP, secret })).json["errcode"];
+  const errcode = async (secret: string) => (await it.agencyToken(secret)).json["errcode"];
   expect(await errcode(old)).toBe(0);
   const { authCode } = await it.template.resetPermanentCode(CORP);
   expect([it.last("AuthCode"), it.last("AuthCorpId")]).toEqual([authCode, ""]);
@@ -199,7 +207,9 @@ test("a code for an installation ends after ten minutes", async () => {
   const query = await it.asSuite();
   const { authCode } = await it.suite.install(CORP, { send: "neither" });
   it.clock.advance(10 * MINUTE);
-  expect((await it.service("get_permanent_code", query, { auth_code: authCode })).json["errcode"]).toBe(40078);
+  expect((await it.service("get_permanent_code", query, { auth_code: authCode })).json["errcode"]).toBe(
+    40078,
+  );
 });
 
 test("a third-party app logs users in by its suite token, each code once", async () => {
