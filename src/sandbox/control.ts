@@ -200,6 +200,7 @@ export interface StateSurroundings {
   debugCalls: number;
   faults: object[];
   components: Iterable<ComponentControl>;
+  suites: object[];
 }
 
 /** The whole sandbox as JSON for people. Secrets are left out; of a token, its beginning and its length are shown. */
@@ -232,6 +233,7 @@ export function sandboxState(
         has_refresh_token: refreshToken !== undefined,
       })),
     })),
+    wecom_suites: around.suites,
     calls_per_day: around.calls,
     wecom_debug_calls: around.debugCalls,
     faults: around.faults,

@@ -163,6 +163,8 @@ export interface SandboxSwitches {
    * alone, or the provider in both.
    */
   createAuthNames: "suite" | "provider_outside" | "provider";
+  /** How long WeCom waits for the answer to an event on a command URL, in milliseconds. */
+  commandTimeoutMs: number;
   /** The address that the platforms think every caller has; `undefined` is the connection's own. */
   peerIp: string | undefined;
 }
@@ -191,5 +193,6 @@ export const defaultSwitches: SandboxSwitches = {
   suiteErrcode: false,
   suiteTokenFlake: false,
   createAuthNames: "suite",
+  commandTimeoutMs: 1000,
   peerIp: undefined,
 };

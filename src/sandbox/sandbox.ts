@@ -8,7 +8,6 @@ import { CallLedger } from "./call-ledger.ts";
 import { answerControl, sandboxState } from "./control.ts";
 import { applyFault, type Delivery, type Fault, FaultQueue, type FaultStage } from "./fault.ts";
 import { HttpServer } from "./http-server.ts";
-import type { IssuedTokens } from "./issued-tokens.ts";
 import { isLoginPage, loginPage } from "./login-pages.ts";
 import { PushSender } from "./push-sender.ts";
 import type { Answer, SandboxHost, SandboxRequest } from "./sandbox-request.ts";
@@ -161,8 +160,8 @@ export class Sandbox {
     const unnoticed = how.unnoticed ?? false;
     const app = this.#weixin.apps.get(appOrCorpId);
     const wecomApps = this.#wecom.apps.filter((wecom) => wecom.settings.corpId === appOrCorpId);
-    const owners = [this.#providers.suites.get(appOrCorpId), this.#providers.providers.get(appOrCorpId)];
-    const providing = owners.filter((owner) => owner !== undefined);
+    const { suites, providers } = this.#providers;
+    const providing = [suites, providers].flatMap((owners) => owners.get(appOrCorpId) ?? []);
     if (!app && wecomApps.length === 0 && providing.length === 0)
       throw new Error(`the sandbox has no app or corp ${appOrCorpId}`);
     if (app) this.#weixin.tokens.revoke(app, unnoticed);
@@ -191,12 +190,9 @@ export class Sandbox {
 
   /** Whether an API call with this token would be accepted now, on either platform. */
   accepts(token: string): boolean {
-    const issued: Pick<IssuedTokens<unknown>, "verdict">[] = [
-      this.#weixin.tokens,
-      this.#wecom.tokens,
-      this.#providers.tokens,
-    ];
-    return issued.some((tokens) => tokens.verdict(token) === "valid");
+    return [this.#weixin, this.#wecom, this.#providers].some(
+      ({ tokens }) => tokens.verdict(token) === "valid",
+    );
   }
 
   /** Changes an app of WeChat from now on: its secret, its allow-list, whether it is frozen, … */
@@ -224,6 +220,7 @@ export class Sandbox {
       debugCalls: this.#debugCalls,
       faults: this.#faults.pending(),
       components: this.#components.values(),
+      suites: [...this.#suites.values()].map((suite) => suite.state()),
     });
   }
 

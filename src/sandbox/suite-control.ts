@@ -11,7 +11,7 @@ import { AUTH_CODE_LIFE_MS, type Suite, type SuiteCorp, type SuitePlatform } fro
 
 /** What became of a push, or of a check of a URL. */
 export interface PushOutcome {
-  /** Whether it was taken as it has to be: on the command URL by `success` and nothing else, within a second. */
+  /** Whether it was taken as it has to be: on the command URL by `success` and nothing else, in time. */
   readonly accepted: boolean;
   /** In their order; none when there is no URL. */
   readonly attempts: readonly PushAttempt[];
@@ -41,7 +41,6 @@ export interface Installed {
   readonly push?: PushOutcome;
 }
 
-const COMMAND_TIMEOUT_MS = 1000;
 const TICKET_EVERY_MS = 600_000;
 /** How often a pusher looks at the sandbox's time, in real milliseconds. */
 const LOOK_MS = 50;
@@ -59,6 +58,19 @@ export class SuiteControl {
     this.#suite = suite;
     this.#platform = platform;
     this.#sender = sender;
+  }
+
+  /** The suite for people to read: where it is installed, how many tokens it has, what was sent last. */
+  state(): object {
+    const { settings, corps } = this.#suite;
+    const installed = [...corps.values()].filter(({ permanentCode }) => permanentCode !== undefined);
+    return {
+      suite_id: settings.suiteId,
+      installed_in: installed.map((corp) => corp.settings.corpId),
+      live_tokens: this.#platform.tokens.valid(this.#suite).length,
+      push_attempts: this.pushAttempts(),
+      last_push: this.pushes.at(-1),
+    };
   }
 
   /** How often anything was sent to a URL, or the `event` named alone. */
@@ -158,7 +170,8 @@ export class SuiteControl {
     const endpoint = this.#endpoint("command", suiteId, this.#suite.provider.settings.corpId);
     if (!endpoint) return this.#note(infoType, []);
     const event = { SuiteId: suiteId, InfoType: infoType, TimeStamp: this.#platform.time.seconds() };
-    const how = { timeoutMs: COMMAND_TIMEOUT_MS, needsSuccess: true, ...options };
+    const timeoutMs = this.#platform.switches.commandTimeoutMs;
+    const how = { timeoutMs, needsSuccess: true, ...options };
     return this.#note(
       infoType,
       await this.#sender.push({ ...endpoint, ...named }, { ...event, ...fields }, how),

@@ -55,7 +55,10 @@ function suiteOffer(platform: SuitePlatform, query: URLSearchParams): Offer | st
 
 function linkOffer(platform: SuitePlatform, query: URLSearchParams): Offer | string {
   const ids = query.get("templates")?.split(",") ?? [];
-  const suites = ids.map((id) => platform.suites.get(id)).filter((suite) => suite?.isAgency === true);
+  const suites = ids
+    .map((id) => platform.suites.get(id))
+    .filter((suite) => suite !== undefined)
+    .filter(({ isAgency }) => isAgency);
   const isValid = suites.length > 0 && platform.time.seconds() < Number(query.get("until"));
   return isValid ? { suites, options: { state: query.get("state") ?? "" } } : "链接已失效";
 }

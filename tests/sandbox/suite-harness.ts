@@ -1,12 +1,14 @@
 import { generatePushKey, PushRefused } from "../../src/callbacks/push-crypto.ts";
 import { verifyPush } from "../../src/callbacks/verify-push.ts";
-import type { SandboxSwitches } from "../../src/sandbox/sandbox-settings.ts";
+import type { SandboxProvider, SandboxSwitches } from "../../src/sandbox/sandbox-settings.ts";
 import type { SuiteControl } from "../../src/sandbox/suite-control.ts";
 import { type Reply, SandboxHarness } from "./sandbox-harness.ts";
 
 export const PROVIDER = { corpId: "wwprovider00000001", secret: "secret-of-provider" };
 export const SUITE = "wwsuite0000000000001";
 export const TEMPLATE = "dktemplate0000000001";
+/** A stalled machine is not a late answer. */
+const PATIENCE_MS = 60_000;
 export const CORP = "wwcustomer0000000001";
 export const OTHER_CORP = "wwcustomer0000000002";
 const corps = (agentId: number) => [
@@ -32,7 +34,7 @@ export class SuiteHarness extends SandboxHarness {
   readonly template: SuiteControl;
   readonly #server: Bun.Server<undefined>;
 
-  constructor(switches: Partial<SandboxSwitches> = {}) {
+  constructor(switches: Partial<SandboxSwitches> = {}, provider: Partial<SandboxProvider> = {}) {
     const keys = new Map([SUITE, TEMPLATE].map((id) => [id, generatePushKey()]));
     const suites = [...keys].map(([suiteId, key], index) => ({
       suiteId,
@@ -41,7 +43,10 @@ export class SuiteHarness extends SandboxHarness {
       aesKey: key.encodingAesKey.reveal(),
       corps: corps(1_000_010 + index * 10),
     }));
-    super({ providers: [{ ...PROVIDER, suites }], switches });
+    super({
+      providers: [{ ...PROVIDER, ...provider, suites }],
+      switches: { commandTimeoutMs: PATIENCE_MS, ...switches },
+    });
     this.#server = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",

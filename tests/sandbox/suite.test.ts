@@ -47,6 +47,8 @@ test("each kind of token is refused where another is asked for", async () => {
   expect(await auth({ suite_access_token })).toBe(0);
   expect(await auth({ suite_access_token: provider_access_token })).toBe(40082);
   expect(await auth({ provider_access_token })).toBe(41022);
+  const another = await it.service("get_pre_auth_code", { suite_access_token }, { suite_id: TEMPLATE });
+  expect(another.json["errcode"]).toBe(48003);
   expect(await link({ provider_access_token })).toBe(0);
   expect(await link({ provider_access_token: suite_access_token })).toBe(40082);
   expect(await it.tryCorpToken(suite_access_token)).toBe(40014);
@@ -202,6 +204,38 @@ test("a reset permanent code is dead, three calls with it shut the address out, 
   expect(await errcode(secret)).toBe(0);
 });
 
+test("a cancelled agency app's permanent code is as dead, and its token too", async () => {
+  await using it = new SuiteHarness();
+  await it.template.install(CORP);
+  const secret = it.template.permanentCodeOf(CORP) ?? "";
+  const token = (await it.agencyToken(secret)).json["access_token"];
+  await it.template.cancelAuth(CORP);
+  expect(await it.tryCorpToken(token)).toBe(40014);
+  for (const errcode of [40001, 40001, 40001, 45009])
+    expect((await it.agencyToken(secret)).json["errcode"]).toBe(errcode);
+});
+
+test("a third-party app's permanent code is no secret for gettoken", async () => {
+  await using it = new SuiteHarness();
+  await it.suite.install(CORP);
+  const reply = await it.agencyToken(it.suite.permanentCodeOf(CORP) ?? "");
+  expect(reply.json["errcode"]).toBe(40001);
+});
+
+test("the provider's trusted addresses guard its calls and those with its corps' tokens", async () => {
+  await using it = new SuiteHarness({ peerIp: "10.0.0.1" }, { trustedIps: ["10.0.0.1"] });
+  const query = await it.asSuite();
+  const { authCode } = await it.suite.install(CORP);
+  const body = { auth_code: authCode };
+  const token = (await it.service("get_permanent_code", query, body)).json["access_token"];
+  expect(await it.tryCorpToken(token)).toBe(0);
+  it.sandbox.switches.peerIp = "10.0.0.2";
+  expect(await it.tryCorpToken(token)).toBe(60020);
+  const { ticket } = await it.suite.pushTicket();
+  expect((await it.suiteToken(ticket)).json["errcode"]).toBe(60020);
+  expect((await it.wecom("/cgi-bin/service/get_pre_auth_code", query)).json["errcode"]).toBe(60020);
+});
+
 test("a code for an installation ends after ten minutes", async () => {
   await using it = new SuiteHarness();
   const query = await it.asSuite();
@@ -215,6 +249,13 @@ test("a code for an installation ends after ten minutes", async () => {
 test("a third-party app logs users in by its suite token, each code once", async () => {
   await using it = new SuiteHarness();
   const query = await it.asSuite();
+  const page = {
+    appid: SUITE,
+    redirect_uri: "https://a.example/",
+    response_type: "code",
+    scope: "snsapi_base",
+  };
+  expect((await it.wecom("/connect/oauth2/authorize", page)).text).toContain(`id="approve"`);
   await it.suite.install(CORP, { send: "neither" });
   await it.suite.install(OTHER_CORP, { send: "neither" });
   const login = async (path: string, code: string) =>
