@@ -84,6 +84,12 @@ test("an installation that is both pushed and redirected has one code", async ()
   expect(new URL(redirect ?? "").searchParams.get("auth_code")).toBe(authCode);
 });
 
+test("an agency app is announced by push also when it was ordered from the provider's own site", async () => {
+  await using it = new SuiteHarness();
+  const { push, redirect } = await it.template.install(CORP, { redirectUri: "https://a.example/back" });
+  expect([push?.accepted, redirect]).toEqual([true, undefined]);
+});
+
 test("tickets come at once and every ten minutes of the sandbox's time, until they are stopped", async () => {
   await using it = new SuiteHarness();
   const sent = () => [it.template.pushAttempts("suite_ticket"), it.suite.pushAttempts("suite_ticket")];
