@@ -12,16 +12,26 @@ import facts5 from "../fixtures/schema-0005/facts.json";
 import facts6 from "../fixtures/schema-0006/facts.json";
 import facts7 from "../fixtures/schema-0007/facts.json";
 import facts9 from "../fixtures/schema-0009/facts.json";
+import facts10 from "../fixtures/schema-0010/facts.json";
 import { ConsolePage } from "../support/console-page.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Child } from "../support/child.ts";
 import { ask, binary } from "../support/process-harness.ts";
 
 /** What a former version wrote, by the number of its schema. */
-const FACTS = { "0004": facts4, "0005": facts5, "0006": facts6, "0007": facts7, "0009": facts9 } as const;
-const SCHEMAS = ["0004", "0005", "0006", "0007", "0009"] as const;
+const FACTS = {
+  "0004": facts4,
+  "0005": facts5,
+  "0006": facts6,
+  "0007": facts7,
+  "0009": facts9,
+  "0010": facts10,
+} as const;
+const SCHEMAS = ["0004", "0005", "0006", "0007", "0009", "0010"] as const;
 /** Those with environments and pushes of their own. */
-const WITH_PUSHES = ["0007", "0009"] as const;
+const WITH_PUSHES = ["0007", "0009", "0010"] as const;
+/** Those with a console. */
+const WITH_CONSOLE = ["0009", "0010"] as const;
 const SECRET = "f0e1d2c3b4a5968778695a4b3c2d1e0f";
 
 /** A copy of the fixture. */
@@ -92,7 +102,7 @@ test.each(SCHEMAS)("clients and keys of schema %s are as they were", async (sche
   expect((await ask(it.service.url, "/v1/apps")).status).toBe(401);
 });
 
-test.each(["0005", "0006", "0007", "0009"] as const)(
+test.each(["0005", "0006", "0007", "0009", "0010"] as const)(
   "rolled keys and settings of schema %s are as they were",
   async (schema) => {
     await using it = await setup(schema);
@@ -124,7 +134,7 @@ test("each environment that clients of schema 0006 carried is there, production 
   ]);
 });
 
-test.each(["0006", "0007", "0009"] as const)(
+test.each(["0006", "0007", "0009", "0010"] as const)(
   "apps of schema %s are all there, those of its configuration and the managed one, and callers lose nothing",
   async (schema) => {
     await using it = await setup(schema);
@@ -182,21 +192,33 @@ test.each(WITH_PUSHES)(
   },
 );
 
-test("who was signed in to the console of schema 0009 still is, and what happened to an app is still told", async () => {
-  await using it = await setup("0009");
-  const page = new ConsolePage(it);
-  page.cookie = facts9.console.cookie;
-  // The cookie's name has the port in it.
-  const host = { host: "127.0.0.1:34567" };
-  const { status, data } = await page.get("/v1/console/sessions", host);
-  const [{ used_at: _used, current: _current, ...session } = {}] = facts9.sessions;
-  expect([status, data["sessions"]]).toMatchObject([200, [{ ...session, current: true }]]);
-  const { from, step } = facts9.history;
-  const history = await page.get(`/v1/apps/${facts9.apps[1]}/history?step=${step}&from=${from}`, host);
-  expect(history.data).toMatchObject({ attempts: facts9.history.attempts });
-  expect(history.data["series"]).toEqual(facts9.history.series);
+test.each(WITH_CONSOLE)(
+  "who was signed in to the console of schema %s still is, and what happened to an app is still told",
+  async (schema) => {
+    await using it = await setup(schema);
+    const facts = FACTS[schema];
+    const page = new ConsolePage(it);
+    page.cookie = facts.console.cookie;
+    // The cookie's name has the port in it.
+    const host = { host: "127.0.0.1:34567" };
+    const { status, data } = await page.get("/v1/console/sessions", host);
+    const [{ used_at: _used, current: _current, ...session } = {}] = facts.sessions;
+    expect([status, data["sessions"]]).toMatchObject([200, [{ ...session, current: true }]]);
+    const { from, step } = facts.history;
+    const history = await page.get(`/v1/apps/${facts.apps[1]}/history?step=${step}&from=${from}`, host);
+    expect(history.data).toMatchObject({ attempts: facts.history.attempts });
+    expect(history.data["series"]).toEqual(facts.history.series);
+    using database = new Database(it.databasePath, { readonly: true });
+    expect(database.query("SELECT count(*) FROM refresh_log").values()).toEqual([[facts.refreshes]]);
+  },
+);
+
+test("notification channels, and when a backup was made last, of schema 0010 are as they were", async () => {
+  await using it = await setup("0010");
+  expect((await it.as(it.admin, "/v1/notifications/channels")).data).toEqual(facts10.channels);
   using database = new Database(it.databasePath, { readonly: true });
-  expect(database.query("SELECT count(*) FROM refresh_log").values()).toEqual([[facts9.refreshes]]);
+  const milestones = database.query("SELECT name, at FROM milestones ORDER BY name").all();
+  for (const milestone of facts10.milestones) expect(milestones).toContainEqual(milestone);
 });
 
 test.each(SCHEMAS)(

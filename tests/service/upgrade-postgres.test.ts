@@ -7,6 +7,7 @@ import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { startService } from "../../src/service.ts";
 import facts0 from "../fixtures/postgres-0000/facts.json";
 import facts3 from "../fixtures/postgres-0003/facts.json";
+import facts4 from "../fixtures/postgres-0004/facts.json";
 import { ConsolePage } from "../support/console-page.ts";
 import { fakeTime, hasFakeTime, NO_FAKE_TIME } from "../support/fake-time.ts";
 import { PATIENT } from "../support/harness.ts";
@@ -14,7 +15,7 @@ import { PostgresServer, postgresTest } from "../support/postgres-server.ts";
 import { ask } from "../support/process-harness.ts";
 
 /** What a former version wrote, by the number of its schema. */
-const FACTS = { "0000": facts0, "0003": facts3 } as const;
+const FACTS = { "0000": facts0, "0003": facts3, "0004": facts4 } as const;
 const SECRET = "f0e1d2c3b4a5968778695a4b3c2d1e0f";
 const COLUMNS = "id, at, client, environment, address, action, app, outcome, trace_id, token_digest, detail";
 
@@ -87,7 +88,7 @@ async function setup(schema: keyof typeof FACTS) {
 
 const NUMBERS: ReadonlySet<string> = new Set(["id", "at", "n"]);
 
-test.each(["0000", "0003"] as const)(
+test.each(["0000", "0003", "0004"] as const)(
   "P3: a database on PostgreSQL of schema %s goes on: apps, clients, keys, tokens, audit, and environments",
   async (schema) => {
     await using it = await setup(schema);
@@ -137,6 +138,8 @@ test.each(["0000", "0003"] as const)(
         n: facts.refreshes,
       });
     }
+
+    if ("channels" in facts) expect(await shown("/v1/notifications/channels")).toEqual(facts.channels);
 
     for (const { app, kind, ...credential } of facts.credentials)
       expect(await shown(`/v1/apps/${app}/credentials/${kind}`, it.shop)).toMatchObject(credential);
