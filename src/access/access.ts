@@ -1,5 +1,5 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { appName, type Slot, type SlotName } from "../apps/app.ts";
+import { appName, nameOfApp, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
@@ -218,7 +218,7 @@ export class Access {
     return this.#choose<Slot>(caller, action, secret, {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
-        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action, appId);
+        this.#assertGranted(principal, action, appId);
         return this.#allow(principal, action, this.#directory.weixinSlot(appId));
       },
     });
@@ -234,7 +234,7 @@ export class Access {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
         refuseBrowser(principal, caller);
-        if (!mayUse(principal, action, appId)) throw this.notGranted(principal, action, appId);
+        this.#assertGranted(principal, action, appId);
         return permit(principal, action, this.#knownName(appId), undefined);
       },
     });
@@ -282,14 +282,13 @@ export class Access {
    */
   slotOfApp(caller: Caller, action: Action, name: string): Permit {
     const principal = this.#authenticator.identify(caller);
-    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action, name);
+    this.#assertGranted(principal, action, name);
     return this.#allow(principal, action, this.#directory.slotOfApp(name));
   }
 
   /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
   checkGrant(caller: Caller, action: Action, name: string): void {
-    const principal = this.#authenticator.recognize(caller);
-    if (!mayUse(principal, action, name)) throw this.notGranted(principal, action, name);
+    this.#assertGranted(this.#authenticator.recognize(caller), action, name);
   }
 
   /**
@@ -323,9 +322,19 @@ export class Access {
   }
 
   #receiving(principal: Principal, name: string): Action {
-    if (mayUse(principal, "callback:manage", name)) return "callback:manage";
-    if (mayUse(principal, "callback:receive", name)) return "callback:receive";
-    throw this.notGranted(principal, "callback:receive", name);
+    if (mayUse(principal, "callback:manage", this.#publicName(name))) return "callback:manage";
+    this.#assertGranted(principal, "callback:receive", name);
+    return "callback:receive";
+  }
+
+  #assertGranted(principal: Principal, action: Action, name: string): void {
+    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
+  }
+
+  /** The public name of an app that is named by its AppID alone, which an account that a platform has can be. */
+  #publicName(name: string): string {
+    const app = this.#directory.find(name);
+    return app?.authorization ? nameOfApp(app) : name;
   }
 
   /** As `checkGrant`, for no action in particular. */
@@ -587,10 +596,15 @@ export class Access {
     if (slot.isDisabled)
       throw denied(
         principal,
-        forbidden(
-          "该应用已停用，或其secret已损坏、须重新设置",
-          "this app is disabled, or its secret is damaged and must be set again",
-        ),
+        slot.isAuthorized
+          ? forbidden(
+              "该账号对第三方平台的授权已失效，或已停用；请让账号管理员重新授权",
+              "the account's authorisation of the platform is lost, or it is disabled: its administrator must authorise again",
+            )
+          : forbidden(
+              "该应用已停用，或其secret已损坏、须重新设置",
+              "this app is disabled, or its secret is damaged and must be set again",
+            ),
         this.#knownName(name),
       );
     if (slot.isLoginOnly && action !== "login") throw onlyLogins();

@@ -161,3 +161,61 @@ test("P4: an app's secret is opened when its slot is used, so a damaged one fail
   expect(() => slot.secret).toThrow("damaged");
   expect(directory.weixinSlot("wx1").secret.reveal()).toBe("s1");
 });
+
+const COMPONENT = "wxc";
+
+function authorizer(id: string, platformApp: string, lostAt?: number): App {
+  const authorization = { platformApp, authorizedAt: 1, scopes: [], lostAt };
+  const managed = { title: undefined, isDisabled: false, version: 1 };
+  return {
+    platform: "weixin",
+    id,
+    secret: new Secret("refresh"),
+    tokenMode: "stable",
+    authorization,
+    managed,
+  };
+}
+
+test("an account that a platform has is named after both, and found by its AppID alone while nobody else has it", () => {
+  const directory = setup(authorizer("wxa", COMPONENT));
+  const slot = directory.slotOfApp(`wxa_${COMPONENT}`);
+  expect([slotKey(slot), slot.isAuthorized]).toEqual(["weixin:wxa:wxc", true]);
+  expect(directory.weixinSlot("wxa")).toBe(slot);
+  expect(directory.findSlot("wxa")).toBe(slot);
+  expect(directory.slotNamed(slot)).toBe(slot);
+  expect(directory.namesOf("weixin", "wxa")).toEqual(["wxa_wxc"]);
+  expect(directory.authorizedTo(COMPONENT).map(({ id }) => id)).toEqual(["wxa"]);
+});
+
+test("of an account that several platforms have the caller must say which, and an AppID that is held directly wins", () => {
+  const directory = setup(
+    ...["wxc", "wxd"].flatMap((each) => [authorizer("wxa", each), authorizer("wx1", each)]),
+  );
+  expect(parameterFault(() => directory.weixinSlot("wxa"))).toContain("wxa_wxc or wxa_wxd");
+  expect(directory.find("wxa")).toBeUndefined();
+  expect(slotKey(directory.weixinSlot("wxa_wxd"))).toBe("weixin:wxa:wxd");
+  expect(slotKey(directory.weixinSlot("wx1"))).toBe("weixin:wx1:stable");
+  expect(slotKey(directory.weixinSlot("wx1_wxc"))).toBe("weixin:wx1:wxc");
+});
+
+test("nobody gets an account's tokens for its refresh token, and nothing is fetched for a lost one", () => {
+  const directory = setup(authorizer("wxa", COMPONENT, 5));
+  expect(directory.weixinSlot("wxa", "refresh").configured).toBeFalse();
+  expect(directory.weixinSlot("wxa").isDisabled).toBeTrue();
+  expect(directory.slotNamed({ platform: "weixin", appId: "wxa", name: COMPONENT })).toBeUndefined();
+});
+
+test("a platform is an app of its own, apart from what it has", () => {
+  const platform: App = {
+    platform: "wecom",
+    id: CORP,
+    agent: "@provider",
+    role: "provider",
+    secret: new Secret("p"),
+  };
+  const directory = setup(platform, agent("1", "s"));
+  expect(slotKey(directory.slotOfApp(CORP))).toBe("wecom:ww1:@provider");
+  expect(directory.namesOfCorp(CORP)).toEqual(["ww1_1"]);
+  expect(slotKey(directory.wecomSlot(CORP))).toBe("wecom:ww1:1");
+});
