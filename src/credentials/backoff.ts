@@ -1,4 +1,4 @@
-import { isAuthorizer, roleOf, slotKey, type SlotName } from "../apps/app.ts";
+import { isAuthorizer, roleOf, type Slot, slotKey, type SlotName } from "../apps/app.ts";
 import { untilMidnightInBeijing } from "../clock.ts";
 import {
   type ErrorCode,
@@ -154,7 +154,7 @@ export function backoffAfter(
     case "account":
     case "risk":
     case "permission":
-      return backoff(blamed, "circuit_open", (count) => circuitMs(error.upstream, count));
+      return backoff(blamed, "circuit_open", (count) => circuitMs(error.upstream, count, name.slot));
     case "quota_day":
       return backoff(credential, "quota", () => untilMidnightInBeijing(now));
     case "quota_minute":
@@ -214,13 +214,16 @@ export function terminalError(message: string, retryAfterMs: number): ServiceErr
   return new ServiceError("unavailable", message, { retryAfterMs, pacing: "terminal" });
 }
 
-function circuitMs(refusal: UpstreamRefusal | undefined, count: number): number {
+function circuitMs(refusal: UpstreamRefusal | undefined, count: number, slot: SlotName | Slot): number {
   if (refusal && ADDRESS_ERRCODES[refusal.platform].has(refusal.errcode)) return step(ADDRESS_MS, count);
   if (refusal?.errcode === 89507) return HOUR_MS;
   if (refusal?.errcode === 89506) return DAY_MS;
-  // WeCom bans an address that keeps sending a wrong secret, and with it every app of ours.
-  if (refusal?.platform === "wecom" && refusal.errcode === 40001)
-    return Math.min(DAY_MS, CIRCUIT_MS * 2 ** (count - 1));
+  // WeCom bans an address that keeps sending a wrong secret, and with it every app of ours. Of an agency app it is one that
+  // was reset: the event that brings the next one ends this.
+  if (refusal?.platform === "wecom" && refusal.errcode === 40001) {
+    const firstMs = "isAuthorized" in slot && slot.isAuthorized ? HOUR_MS : CIRCUIT_MS;
+    return Math.min(DAY_MS, firstMs * 2 ** (count - 1));
+  }
   return CIRCUIT_MS;
 }
 

@@ -97,6 +97,12 @@ const PLATFORM_TOKEN = {
 /** WeChat and WeCom push it every ten minutes. */
 const PUSHED_TICKET = { obtainedBy: "pushed", predecessorMs: 0, blames: "credential" } as const;
 const WECOM_TICKET = { ...TICKET, platform: "wecom", repeatedUntilLeftMs: 0 } as const;
+/** WeCom repeats a token until it expires, so it is requested a second after that. */
+const WECOM_TOKEN = {
+  platform: "wecom",
+  renewal: { firstLeftMs: -1000, lastLeftMs: -1000, again: "often" },
+  repeatedUntilLeftMs: 0,
+} as const;
 
 /** A new kind is one row here, and one source unless it is pushed. */
 const ROWS = [
@@ -128,12 +134,9 @@ const ROWS = [
   { ...TICKET, platform: "weixin", name: "jsapi_ticket" },
   { ...TICKET, platform: "weixin", name: "wx_card_ticket" },
   {
-    platform: "wecom",
+    ...WECOM_TOKEN,
     name: "access_token",
     obtainedBy: "secret",
-    // Repeated until it expires, so it is requested a second after that.
-    renewal: { firstLeftMs: -1000, lastLeftMs: -1000, again: "often" },
-    repeatedUntilLeftMs: 0,
     predecessorMs: 0,
     hasProbe: true,
     blames: "slot",
@@ -144,21 +147,9 @@ const ROWS = [
   { ...WECOM_TICKET, name: "agent_config_ticket" },
   { ...PLATFORM_TOKEN, platform: "weixin", name: "component_access_token", holder: "component" },
   { ...PUSHED_TICKET, platform: "weixin", name: "component_verify_ticket", holder: "component" },
-  {
-    ...PLATFORM_TOKEN,
-    platform: "wecom",
-    name: "suite_access_token",
-    holder: "suite",
-    repeatedUntilLeftMs: 0,
-  },
+  { ...PLATFORM_TOKEN, ...WECOM_TOKEN, name: "suite_access_token", holder: "suite" },
   { ...PUSHED_TICKET, platform: "wecom", name: "suite_ticket", holder: "suite" },
-  {
-    ...PLATFORM_TOKEN,
-    platform: "wecom",
-    name: "provider_access_token",
-    holder: "provider",
-    repeatedUntilLeftMs: 0,
-  },
+  { ...PLATFORM_TOKEN, ...WECOM_TOKEN, name: "provider_access_token", holder: "provider" },
 ] as const satisfies readonly Kind[];
 
 /** The short-lived things that WeChat and WeCom issue to us. */

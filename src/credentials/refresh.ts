@@ -169,13 +169,16 @@ export class Refresh {
     const { ref, record } = scope;
     if (goal.kind === "refresh" && goal.force && isStableToken(ref)) return this.#replacement.force(scope);
     const rejected = rejectedBy(goal, record);
-    const complaint = goal.kind === "replace" ? goal : {};
+    const complaint: ReplaceOptions = goal.kind === "replace" ? goal : {};
     const kind = KINDS.get(ref);
     if (rejected && kind.hasProbe) return this.#replacement.run(scope, rejected, complaint);
     // WeCom repeats a value to its last second: what is fetched then would expire on its way.
     const lastMs = kind.repeatedUntilLeftMs === 0 && current ? current.remainingMs() : 0;
     if (lastMs > 0 && lastMs < MIN_TTL_MS) await this.#parts.clock.sleep(lastMs);
     const fetched = await this.#fetcher.fetchWithRetries(scope);
+    // Where nobody can be asked, that it is issued once more is the verdict.
+    if (rejected && fetched.credential.value.equals(rejected))
+      this.#parts.pacing.rememberValid(credentialKey(ref), rejected, complaint.endpoint);
     const { revoked } = record;
     if (revoked?.equals(fetched.credential.value)) return this.#replacement.escalate(scope, revoked);
     return this.#fetcher.save(scope, fetched);

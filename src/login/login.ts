@@ -1,4 +1,4 @@
-import { type Slot, slotKey } from "../apps/app.ts";
+import { roleOf, type Slot, slotKey } from "../apps/app.ts";
 import { Secret } from "../secret.ts";
 import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
@@ -44,9 +44,18 @@ export interface LoginExchange {
   miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
 }
 
-/** What a WeCom code is of: a web page's, whose answer has an older form too; a page's for a school's parents; or a Mini Program's. */
+/**
+ * What a WeCom code is of: a web page's, whose answer has an older form too; a page's for a school's parents; or a Mini
+ * Program's. Those of a third-party app are exchanged with the token of its suite, whichever corp the user is of.
+ */
 export type WecomLoginKind =
-  "wecom_user" | "wecom_user_old_form" | "wecom_school_user" | "wecom_mini_program";
+  | "wecom_user"
+  | "wecom_user_old_form"
+  | "wecom_school_user"
+  | "wecom_mini_program"
+  | "suite_user"
+  | "suite_user_old_form"
+  | "suite_mini_program";
 
 /** A user of a WeCom application, as WeCom returned it. */
 export interface WecomUser {
@@ -142,14 +151,15 @@ export class Login {
   }
 
   /**
-   * The user behind a code of WeCom's, for the application of a configured slot. A token that was rejected is replaced,
+   * The user behind a code of WeCom's, for the application or the suite of a configured slot. A token that was rejected is replaced,
    * once; the code is not used up by it. Throws what the exchange throws, and what obtaining a token throws.
    */
   wecom(kind: WecomLoginKind, slot: Slot, code: Secret, caller: string): Promise<WecomUser> {
     const { wecomExchange, tokens } = this.#parts;
     return this.#once({ kind, sends: "token", slot, code, caller }, (signal) => {
       const ask = (token: Secret) => wecomExchange(kind, slot, token, code, signal);
-      return withToken(tokens, slot, ask, { signal });
+      // Now and then WeCom refuses a suite's token that it has just issued.
+      return withToken(tokens, slot, ask, { signal, triesValidAgain: roleOf(slot) === "suite" });
     });
   }
 

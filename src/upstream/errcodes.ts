@@ -22,10 +22,15 @@ const WEIXIN: ReadonlyMap<number, UpstreamErrorClass> = new Map([
  * https://developer.work.weixin.qq.com/document/path/90313
  */
 const WECOM: ReadonlyMap<number, UpstreamErrorClass> = new Map([
-  ...all("token_invalid", [40014, 42001]),
-  ...all("config", [40001, 40013, 40080, 40083, 40091, 41002, 41004, 48003, 60020, 2000002]),
+  ...all("token_invalid", [40014, 40082, 41022, 42001, 42009]),
+  // A suite's ticket: the next one is pushed within ten minutes.
+  ...all("transient", [40085, 41023]),
+  ...all(
+    "config",
+    [40001, 40013, 40080, 40083, 40091, 41002, 41004, 41021, 41024, 41025, 48003, 60020, 2000002],
+  ),
   ...all("account", [50003, 301007]),
-  ...all("permission", [48002, 48004, 48005, 50002, 60011]),
+  ...all("permission", [40084, 48002, 48004, 48005, 48006, 50002, 60011]),
   ...all("quota_minute", [45009, 45033]),
 ]);
 
@@ -63,6 +68,15 @@ const HINTS = new Map([
   [40013, "请检查appid或corpid (check the appid or corpid)"],
   [40125, "请检查并更新该应用的secret (check the app's secret)"],
   [40001, "请检查并更新该应用的secret (check the app's secret)"],
+  [40080, "请检查并更新该第三方应用的secret (check the suite's secret)"],
+  [
+    40084,
+    "永久授权码无效或已取消，请企业重新授权 (the permanent code is invalid or was cancelled: the corp has to authorise again)",
+  ],
+  [
+    40085,
+    "suite_ticket无效或已过期，请等待下一次推送，或在服务商后台手动推送 (the suite_ticket is invalid or has expired: wait for the next push, or trigger one in the provider's console)",
+  ],
   [
     40243,
     "AppSecret已冻结，请在微信后台解冻，10分钟后生效 (the AppSecret is frozen; unfreeze it, wait 10 minutes)",

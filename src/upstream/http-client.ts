@@ -57,6 +57,8 @@ export interface UpstreamRequest {
   readonly repeatable: boolean;
   /** Whether another of WeChat's hosts may be asked when no connection to the first comes about. */
   readonly mayFallBack?: boolean;
+  /** How long it may take where 5 s are not enough; milliseconds. */
+  readonly attemptMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -134,7 +136,10 @@ export class HttpClient {
 
   async #attempt(request: UpstreamRequest, base: string): Promise<Uint8Array> {
     const { proxyUrl, addresses, attemptMs = ATTEMPT_MS } = this.#options;
-    const limits = [AbortSignal.timeout(attemptMs), ...(request.signal ? [request.signal] : [])];
+    const limits = [
+      AbortSignal.timeout(Math.max(attemptMs, request.attemptMs ?? 0)),
+      ...(request.signal ? [request.signal] : []),
+    ];
     const signal = AbortSignal.any(limits);
     if (signal.aborted) throw neverSent(request.platform);
     try {
@@ -218,7 +223,7 @@ function refuseErrcode(request: UpstreamRequest, answer: Record<string, unknown>
 }
 
 /** Names of parameters that carry secrets. */
-const SECRET_NAME = /token|secret|code$/;
+const SECRET_NAME = /token|secret|ticket|code$/;
 
 /** `errmsg`, as callers and the store get it, without any secret that was sent. */
 function withoutSecrets({ query, body }: UpstreamRequest, errmsg: string): string {

@@ -1,4 +1,5 @@
 import type { Slot } from "../apps/app.ts";
+import { tokenKindOf } from "../credentials/kinds.ts";
 import type { LoginExchange, WecomLoginExchange, WecomLoginKind } from "../login/login.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer } from "./http-client.ts";
@@ -7,31 +8,34 @@ import { Value } from "@sinclair/typebox/value";
 
 /**
  * https://developer.work.weixin.qq.com/document/path/96442, in its older form /document/path/91023, and
- * https://developer.work.weixin.qq.com/document/path/91507
+ * https://developer.work.weixin.qq.com/document/path/91507; a suite's: https://developer.work.weixin.qq.com/document/path/91121
  */
 const WECOM_PATHS: Readonly<Record<WecomLoginKind, string>> = {
   wecom_user: "/cgi-bin/auth/getuserinfo",
   wecom_user_old_form: "/cgi-bin/user/getuserinfo",
   wecom_school_user: "/cgi-bin/school/getuserinfo",
   wecom_mini_program: "/cgi-bin/miniprogram/jscode2session",
+  suite_user: "/cgi-bin/service/auth/getuserinfo3rd",
+  suite_user_old_form: "/cgi-bin/service/getuserinfo3rd",
+  suite_mini_program: "/cgi-bin/service/miniprogram/jscode2session",
 };
 
 /**
- * Login of WeCom's web pages and Mini Programs. These endpoints take an access token and a one-time code.
+ * Login of WeCom's web pages and Mini Programs. These endpoints take an access token, or a suite's, and a one-time code.
  *
  * A member, a visitor and each kind of application have other fields: any object without an errcode is an answer.
  */
 export function wecomLogin(http: HttpClient): WecomLoginExchange {
-  return async (kind, { appId }, token, code, signal) => {
+  return async (kind, slot, token, code, signal) => {
     const sent: Record<string, string> =
-      kind === "wecom_mini_program"
+      kind === "wecom_mini_program" || kind === "suite_mini_program"
         ? { js_code: code.reveal(), grant_type: "authorization_code" }
         : { code: code.reveal() };
     const { text } = await http.exchange({
       platform: "wecom",
-      appId,
+      appId: slot.appId,
       path: WECOM_PATHS[kind],
-      query: { access_token: token.reveal(), ...sent },
+      query: { [tokenKindOf(slot)]: token.reveal(), ...sent },
       takes: "takes_token",
       repeatable: false,
       signal,

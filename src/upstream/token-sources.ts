@@ -16,6 +16,8 @@ const EXPIRES_IN = Type.Integer({ minimum: 1, maximum: 86_400 });
 const SHAPES = {
   access_token: Type.Object({ access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),
   ticket: Type.Object({ ticket: ISSUED_VALUE, expires_in: EXPIRES_IN }),
+  suite_access_token: Type.Object({ suite_access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),
+  provider_access_token: Type.Object({ provider_access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),
 };
 
 /**
@@ -41,20 +43,26 @@ export function readIssued(
  * https://developer.work.weixin.qq.com/document/path/91039
  */
 export function wecomTokenSource(http: HttpClient): CredentialSource {
-  return {
-    obtain: async ({ slot }, { signal }) => {
-      const answer = await http.call({
-        platform: "wecom",
-        appId: slot.appId,
-        path: "/cgi-bin/gettoken",
-        query: { corpid: slot.appId, corpsecret: slot.secret.reveal() },
-        takes: "takes_secret",
-        repeatable: true,
-        signal,
-      });
-      return readIssued("wecom", "access_token", answer);
-    },
-  };
+  return { obtain: ({ slot }, { signal }) => askWithSecret(http, slot.appId, slot.secret, signal) };
+}
+
+/** An access token of the WeCom application with that secret, as of `wecomTokenSource`. */
+export async function askWithSecret(
+  http: HttpClient,
+  corpId: string,
+  secret: Secret,
+  signal: AbortSignal,
+): Promise<IssuedCredential> {
+  const answer = await http.call({
+    platform: "wecom",
+    appId: corpId,
+    path: "/cgi-bin/gettoken",
+    query: { corpid: corpId, corpsecret: secret.reveal() },
+    takes: "takes_secret",
+    repeatable: true,
+    signal,
+  });
+  return readIssued("wecom", "access_token", answer);
 }
 
 /** Access tokens of Official Accounts and Mini Programs, by the slot's token mode. */
