@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { AppStore, Slot, SlotName } from "../apps/app.ts";
+import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
 import { type CredentialSource, type TokenKeeper, withToken } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
@@ -78,29 +79,44 @@ export interface CorpTokenParts {
  * https://developer.work.weixin.qq.com/document/path/90605 and https://developer.work.weixin.qq.com/document/path/97164
  */
 export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
-  const { http, tokens, secrets, suiteOf, lose } = parts;
+  const { http, secrets, lose } = parts;
   return {
     obtain: async ({ slot }, { signal }) => {
       // What the slot has may be older.
       const code = await secrets.findSecret(slot);
       if (!code) throw gone();
-      if (isTemplate(slot.name)) return askWithSecret(http, slot.appId, code.secret, signal);
-      const suite = suiteOf(slot.name);
-      if (!suite) throw noSuite();
       try {
-        const path = "/cgi-bin/service/get_corp_token";
-        const body = corpOf(slot.appId, code.secret);
-        const { answer } = await ask(http, tokens, suite, { path, body, repeatable: true, signal });
-        return readIssued("wecom", "access_token", answer);
+        return await (isTemplate(slot.name)
+          ? askWithSecret(http, slot.appId, code.secret, signal)
+          : corpToken(parts, slot, code.secret, signal));
       } catch (error) {
-        // Not where the corp has given another code meanwhile.
-        if (isLost(error) && (await secrets.findSecret(slot))?.version === code.version)
-          await lose(slot, error);
+        if (!(error instanceof ServiceError) || !error.upstream) throw error;
+        // What WeCom says of a code that was replaced meanwhile says nothing of the new one.
+        if ((await secrets.findSecret(slot))?.version !== code.version)
+          throw error.with({ pacing: "handled" });
+        if (LOST.has(error.upstream.errcode)) await lose(slot, error);
         throw error;
       }
     },
   };
 }
+
+async function corpToken(
+  { http, tokens, suiteOf }: CorpTokenParts,
+  slot: Slot,
+  code: Secret,
+  signal: AbortSignal,
+): Promise<IssuedCredential> {
+  const suite = suiteOf(slot.name);
+  if (!suite) throw noSuite();
+  const path = "/cgi-bin/service/get_corp_token";
+  const body = corpOf(slot.appId, code);
+  const { answer } = await ask(http, tokens, suite, { path, body, repeatable: true, signal });
+  return readIssued("wecom", "access_token", answer);
+}
+
+/** What says that a corp's permanent code is good for nothing any more. */
+const LOST: ReadonlySet<number> = new Set([40084, 48004]);
 
 /** How long a code may take to be exchanged, which works once: an answer that is lost ends the installation. */
 const EXCHANGE_MS = 15_000;
@@ -266,13 +282,6 @@ function corpOf(corpId: string, permanentCode: Secret) {
 function isTemplate(suiteId: SlotName["name"]): boolean {
   return suiteId.startsWith("dk");
 }
-
-/** Whether WeCom says that a corp's permanent code is good for nothing any more. */
-function isLost(error: unknown): error is ServiceError {
-  return error instanceof ServiceError && LOST.has(error.upstream?.errcode ?? 0);
-}
-
-const LOST: ReadonlySet<number> = new Set([40084, 48004]);
 
 function gone(): ServiceError {
   return new ServiceError(

@@ -19,14 +19,15 @@ const TABLE: Record<Platform, Partial<Record<UpstreamErrorClass, number[]>>> = {
     ],
   },
   wecom: {
-    transient: [-1],
-    token_invalid: [40014, 42001],
-    config: [40001, 40013, 40080, 40083, 40091, 41002, 41004, 48003, 60020, 2000002],
+    transient: [-1, 40085, 41023],
+    token_invalid: [40014, 40082, 41022, 42001, 42009],
+    config: [40001, 40013, 40080, 40083, 40091, 41002, 41004, 41021, 41024, 41025, 48003, 60020, 2000002],
     account: [50003, 301007],
-    permission: [48002, 48004, 48005, 50002, 60011],
+    permission: [40084, 48002, 48004, 48005, 48006, 50002, 60011],
     quota_minute: [45009, 45033],
     input: [
-      40029, 40056, 40058, 40078, 40093, 40125, 41001, 41008, 42022, 43003, 45029, 50001, 301002, 999999,
+      40029, 40056, 40058, 40077, 40078, 40086, 40093, 40125, 41001, 41008, 42007, 42012, 42022, 43003, 45029,
+      50001, 84014, 90211, 301002, 999999,
     ],
   },
 };
@@ -64,7 +65,9 @@ test("a refused address is named in the hint as WeChat and WeCom name it, and ou
 });
 
 test("a hint says what to do and quotes nothing else of the answer; an unknown errcode has none", () => {
-  for (const errcode of [40013, 40125, 40001, 40243, 50004, 50007, 89501, 89503, 89506, 89507, 40164])
+  for (const errcode of [
+    40013, 40125, 40001, 40080, 40084, 40085, 40243, 50004, 50007, 89501, 89503, 89506, 89507, 40164,
+  ])
     expect(hintFor(errcode, "canary").hint).toMatch(/^(?!.*canary).+ \(.+\)$/);
   expect(hintFor(45009, "reach max api daily quota limit")).toEqual({});
 });
