@@ -3,6 +3,7 @@ import { appName, nameOfApp, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
+import { Secret } from "../secret.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed, recipientFields } from "./api-policy.ts";
 import { Authenticator, checkNetwork, mayUse, type TokenHolder } from "./authenticator.ts";
@@ -66,7 +67,14 @@ const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 export interface AccessOptions {
   readonly directory: Pick<
     AppDirectory,
-    "weixinSlot" | "wecomSlot" | "slotOfApp" | "namesOfCorp" | "find" | "list"
+    | "weixinSlot"
+    | "wecomSlot"
+    | "platformSlot"
+    | "foreignSlot"
+    | "slotOfApp"
+    | "namesOfCorp"
+    | "find"
+    | "list"
   >;
   readonly clients: Pick<
     ClientDirectory,
@@ -119,6 +127,11 @@ export class Access {
   /** See `Authenticator.byToken`. */
   byToken(caller: Caller, holder: TokenHolder): ClientPrincipal | undefined {
     return this.#authenticator.byToken(caller, holder);
+  }
+
+  /** See `Authenticator.byGrant`. */
+  byGrant(caller: Caller, holder: TokenHolder): ClientPrincipal | undefined {
+    return this.#authenticator.byGrant(caller, holder);
   }
 
   /** See `Authenticator.bearer`. */
@@ -271,6 +284,27 @@ export class Access {
         const slot =
           agent === undefined ? undefined : { platform: "wecom" as const, appId: corpId, name: agent };
         return permit(principal, action, this.#knownName(app), slot);
+      },
+    });
+  }
+
+  /**
+   * The slot of a third-party platform by its id. A secret must be its own, or a key: no other is ever tried.
+   *
+   * @throws {ServiceError} `not_found` when we hold no such platform; else as `weixinSlot`.
+   */
+  platformSlot(caller: Caller, action: Action, platform: Platform, id: string, secret?: string): Permit {
+    const slot = this.#directory.platformSlot(id);
+    return this.#choose<Slot>(caller, action, secret, {
+      isTried: false,
+      bySecret: (given) => {
+        const sent = new Secret(given);
+        return slot?.secret.equals(sent) ? slot : this.#directory.foreignSlot(platform, id, sent);
+      },
+      byGrant: (principal) => {
+        if (!mayUse(principal, action, id)) throw this.notGranted(principal, action, id);
+        if (slot) return this.#allow(principal, action, slot);
+        throw new ServiceError("not_found", "没有该第三方平台 (no such third-party platform)");
       },
     });
   }
@@ -524,6 +558,8 @@ export class Access {
     action: Action,
     secret: string | undefined,
     ways: {
+      /** Whether a secret that is not ours may be tried; default true. */
+      readonly isTried?: boolean;
       readonly bySecret: (secret: string) => Slot;
       readonly byGrant: (principal: Principal) => Permit<S | Slot>;
     },
@@ -545,7 +581,9 @@ export class Access {
     if (client) return byGrant(client);
     const slot = ways.bySecret(secret);
     if (slot.configured) return this.#allowHolder(caller, action, slot);
-    return isKey ? byGrant(authenticator.byKey(origin, secret)) : this.#allowTrial(caller, action, slot);
+    if (isKey) return byGrant(authenticator.byKey(origin, secret));
+    if (ways.isTried === false) throw authenticator.wrong(principal, origin, wrongSecret(slot.platform));
+    return this.#allowTrial(caller, action, slot);
   }
 
   /** `error`; one that says that no app was found with the apps that the caller may see. */

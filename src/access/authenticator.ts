@@ -100,6 +100,24 @@ export class Authenticator {
     );
   }
 
+  /**
+   * As `byToken`, for what outlives the key that it was issued for: a client that has shown who it is may use it, and for
+   * any other caller the key that took the place of an ended one counts. Undefined also for another client.
+   */
+  byGrant(caller: Caller, holder: TokenHolder): ClientPrincipal | undefined {
+    const { principal } = caller;
+    const { client, createdAt, keyPrefix } = holder;
+    if (principal.kind === "client") {
+      const { name, createdAt: since } = principal.owner.client;
+      return name === client && since === createdAt ? principal : undefined;
+    }
+    const { clients } = this.#options;
+    let known = clients.keyNamed(client, keyPrefix);
+    while (known?.key.replacedBy !== undefined && known.key.revokedAt === undefined && this.#invalidityOf(known))
+      known = clients.keyNamed(client, known.key.replacedBy);
+    return known && this.byToken(caller, { ...holder, keyPrefix: known.key.prefix });
+  }
+
   /** The client of that name, by the first of its keys that is valid; undefined without one. Counts against no limit. */
   named(name: string): ClientPrincipal | undefined {
     const { clients } = this.#options;
@@ -272,6 +290,11 @@ export class Authenticator {
 export function mayUse(principal: Principal, action: Action, app: string): boolean {
   if (principal.kind === "client") return principal.owner.allows(action, app);
   return principal.kind === "local" || !KEY_ACTIONS.includes(action);
+}
+
+/** In the place of an app's name: every account that has authorised that third-party platform. */
+export function accountsOf(platformApp: string): string {
+  return `platform:${platformApp}/*`;
 }
 
 function sessionEnded(): ServiceError {

@@ -90,6 +90,12 @@ export class AppDirectory {
     );
   }
 
+  /** The slot of a third-party platform by its id; undefined when we hold none. */
+  platformSlot(id: string): Slot | undefined {
+    const app = this.#platforms.get(id);
+    return app && this.#slotOf(app);
+  }
+
   /** What a platform has: every account or corp that has authorised it, in the order of their names. */
   authorizedTo(platformApp: string): readonly App[] {
     return this.sorted().filter(({ authorization }) => authorization?.platformApp === platformApp);

@@ -2,12 +2,14 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Platform } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { appName } from "../apps/app.ts";
+import { appName, roleOf } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import { onBehalf, type Permit } from "../access/access.ts";
-import { denied, forbidden } from "../access/principal.ts";
+import { accountsOf, mayUse } from "../access/authenticator.ts";
+import { type ClientPrincipal, denied, forbidden, type Principal } from "../access/principal.ts";
 import { credentialKey, type CredentialRef } from "./credential.ts";
 import type { CachedCredential } from "./credential-cache.ts";
+import { tokenKindOf } from "./kinds.ts";
 import type { CredentialManager, GetOptions } from "./manager.ts";
 
 /** The life of a virtual token, whatever the real one has left. */
@@ -81,10 +83,7 @@ export class VirtualTokens {
 
   /** A new token with those claims; each call gives another. Throws a `RangeError` for names that don't fit into one. */
   issue(claims: VirtualTokenClaims): Secret {
-    const signed = START + payloadOf(claims).toString("base64url");
-    const token = signed + sign(signed, this.#keys.keys().current);
-    if (token.length > MAX_LENGTH) throw new RangeError("the names are too long for a token");
-    return new Secret(token);
+    return new Secret(signClaims(START, claims, randomBytes(NONCE_BYTES), this.#keys.keys().current));
   }
 
   /**
@@ -92,25 +91,50 @@ export class VirtualTokens {
    * `VIRTUAL_LIFE_MS`, or from the future by more than a minute.
    */
   async read(text: string): Promise<VirtualTokenClaims | undefined> {
-    if (!text.startsWith(START) || text.length > MAX_LENGTH) return undefined;
-    if (!this.#isSigned(text)) {
+    if (!text.startsWith(START)) return undefined;
+    let claims = this.#read(text);
+    if (!claims) {
       // Another process may just have changed the key and issued it.
       await this.#keys.refresh();
-      if (!this.#isSigned(text)) return undefined;
+      claims = this.#read(text);
+      if (!claims) return undefined;
     }
-    const claims = claimsIn(Buffer.from(text.slice(START.length, -MAC_LENGTH), "base64url"));
     const ageMs = this.#clock.now() - claims.issuedAt;
     return ageMs >= -SKEW_MS && ageMs < VIRTUAL_LIFE_MS ? claims : undefined;
   }
 
-  #isSigned(text: string): boolean {
+  #read(text: string): VirtualTokenClaims | undefined {
     const { current, former } = this.#keys.keys();
-    // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
-    const [signed, mac] = [text.slice(0, -MAC_LENGTH), text.slice(-MAC_LENGTH)];
-    if (isSame(mac, sign(signed, current))) return true;
     const now = this.#clock.now();
-    return former.some(({ key, until }) => now < until && isSame(mac, sign(signed, key)));
+    const keys = [current, ...former.filter(({ until }) => now < until).map(({ key }) => key)];
+    return readClaims(START, text, keys);
   }
+}
+
+/** `claims` as a signed text that begins with `start`. Throws a `RangeError` for names that don't fit into one. */
+export function signClaims(
+  start: string,
+  claims: VirtualTokenClaims,
+  nonce: Uint8Array,
+  key: Uint8Array,
+): string {
+  const signed = start + payloadOf(claims, nonce).toString("base64url");
+  const text = signed + sign(signed, key);
+  if (text.length > MAX_LENGTH) throw new RangeError("the names are too long for a token");
+  return text;
+}
+
+/** What a text claims that `signClaims` made with one of the keys; undefined for any other. */
+export function readClaims(
+  start: string,
+  text: string,
+  keys: readonly Uint8Array[],
+): VirtualTokenClaims | undefined {
+  if (!text.startsWith(start) || text.length > MAX_LENGTH) return undefined;
+  // Compared as text and before anything is decoded: more than one text can stand for the same bytes.
+  const [signed, mac] = [text.slice(0, -MAC_LENGTH), text.slice(-MAC_LENGTH)];
+  if (!keys.some((key) => isSame(mac, sign(signed, key)))) return undefined;
+  return claimsIn(Buffer.from(signed.slice(start.length), "base64url"));
 }
 
 /**
@@ -121,7 +145,7 @@ export function platformByForm(token: string): Platform | undefined {
   if (token.startsWith(START)) {
     const payload = Buffer.from(token.slice(START.length, -MAC_LENGTH), "base64url");
     try {
-      return claimsIn(payload).app.includes("_") ? "wecom" : "weixin";
+      return platformOfName(claimsIn(payload).app);
     } catch {
       return undefined;
     }
@@ -130,15 +154,24 @@ export function platformByForm(token: string): Platform | undefined {
   return /^[\w-]{64,}$/.test(token) ? "wecom" : undefined;
 }
 
+/** A corp's application, or a suite; and an account of a component, whose AppID follows. */
+function platformOfName(app: string): Platform {
+  if (app.includes("_")) return /_wx[0-9a-f]{16}$/.test(app) && app.startsWith("wx") ? "weixin" : "wecom";
+  return app.startsWith("wx") ? "weixin" : "wecom";
+}
+
 function sign(text: string, key: Uint8Array): string {
   const mac = createHmac("sha256", key).update(text).digest();
   return mac.subarray(0, MAC_BYTES).toString("base64url");
 }
 
 /** Nonce, two instants, client and key prefix behind their lengths, and the app's name to the end. */
-function payloadOf({ client, clientCreatedAt, keyPrefix, app, issuedAt }: VirtualTokenClaims): Buffer {
+function payloadOf(
+  { client, clientCreatedAt, keyPrefix, app, issuedAt }: VirtualTokenClaims,
+  nonce: Uint8Array,
+): Buffer {
   const head = Buffer.alloc(FIXED_BYTES);
-  head.set(randomBytes(NONCE_BYTES));
+  head.set(nonce);
   head.writeUIntBE(issuedAt, NONCE_BYTES, INSTANT_BYTES);
   head.writeUIntBE(clientCreatedAt, NONCE_BYTES + INSTANT_BYTES, INSTANT_BYTES);
   return Buffer.concat([head, lengthPrefixed(client), lengthPrefixed(keyPrefix), Buffer.from(app)]);
@@ -184,7 +217,7 @@ export interface TokenDeliveryParts {
 /**
  * Returns credentials to callers, each in its form.
  *
- * A client whose delivery is `virtual` gets a virtual token in place of an access token, and only when the real one is
+ * A client whose delivery is `virtual` gets a virtual token in place of an access token or a third-party platform's, and only when the real one is
  * available: a failure to obtain that is reported as usual. Everything else is returned unchanged.
  */
 export class TokenDelivery {
@@ -196,8 +229,7 @@ export class TokenDelivery {
 
   /** As `CredentialManager.peek`; undefined also where `get` has more to say. */
   peek(permit: Permit, ref: CredentialRef, minTtlMs: number): DeliveredToken | undefined {
-    const { principal } = permit;
-    const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
+    const isVirtual = isVirtualTo(permit.principal, ref);
     const key = credentialKey(ref);
     if (!isVirtual) return this.#parts.credentials.peek(key, minTtlMs);
     const issue = this.#virtualFor(permit, ref);
@@ -242,11 +274,11 @@ export class TokenDelivery {
   /** What issues the caller's own token in the place of a real one; undefined for a caller that gets the real credential. */
   #virtualFor(
     { principal }: Permit,
-    { slot, kind }: CredentialRef,
+    ref: CredentialRef,
   ): ((held: Pick<CachedCredential, "version">) => DeliveredToken) | undefined {
-    if (kind !== "access_token" || principal.kind !== "client") return undefined;
+    const { slot } = ref;
+    if (!isVirtualTo(principal, ref)) return undefined;
     const { owner, key } = principal;
-    if (owner.client.delivery !== "virtual") return undefined;
     if (key.prefix === "")
       throw denied(
         principal,
@@ -278,4 +310,14 @@ export class TokenDelivery {
       };
     };
   }
+}
+
+/**
+ * Whether the caller gets a virtual token in the place of a real one. A real token of a third-party platform names no client
+ * and is good for every account of the platform: only who may use them all gets it.
+ */
+function isVirtualTo(principal: Principal, { slot, kind }: CredentialRef): principal is ClientPrincipal {
+  if (principal.kind !== "client" || kind !== tokenKindOf(slot)) return false;
+  if (principal.owner.client.delivery === "virtual") return true;
+  return roleOf(slot) !== undefined && !mayUse(principal, "token:read", accountsOf(slot.appId));
 }

@@ -12,6 +12,8 @@ import { raiseEpoch } from "./epochs.ts";
 const VIRTUAL_TOKENS = "virtual_token";
 /** Before the instant until which a former one is accepted: as part of its name it is sealed with the key. */
 const FORMER = "virtual_token until ";
+/** The key under which virtual refresh tokens and permanent codes are signed, once it has been replaced. */
+const VIRTUAL_GRANTS = "virtual_grant";
 
 /** The keys that the database holds beside its master keys. Throws as `Keyring.open`. */
 export async function readDataKeys(queries: Queries, keyring: Keyring): Promise<DataKeys> {
@@ -22,8 +24,9 @@ export async function readDataKeys(queries: Queries, keyring: Keyring): Promise<
     return Buffer.from((await keyring.open(row.value, place(name))).reveal(), "hex");
   };
   const former = rows.filter(({ name }) => name.startsWith(FORMER)).map(({ name }) => name);
+  const digest = await open("digest");
   return {
-    digest: await open("digest"),
+    digest,
     audit: await open("audit"),
     virtualTokens: {
       current: await open(VIRTUAL_TOKENS),
@@ -31,6 +34,9 @@ export async function readDataKeys(queries: Queries, keyring: Keyring): Promise<
         former.map(async (name) => ({ key: await open(name), until: untilOf(name) })),
       ),
     },
+    virtualGrants: rows.some(({ name }) => name === VIRTUAL_GRANTS)
+      ? await open(VIRTUAL_GRANTS)
+      : derive(digest, "virtual grant"),
   };
 }
 
@@ -48,16 +54,15 @@ export async function ensureDataKeys(queries: Queries, keyring: Keyring): Promis
     if (!digest) throw missing("digest");
     const key = (await keyring.open(digest.value, place("digest"))).reveal();
     // As it was derived before it was kept, so that tokens that are out stay valid.
-    const info = "accesstoken-service virtual token";
-    const derived = hkdfSync("sha256", Buffer.from(key, "hex"), "", info, MASTER_KEY_BYTES);
-    await put(queries, keyring, VIRTUAL_TOKENS, new Uint8Array(derived));
+    await put(queries, keyring, VIRTUAL_TOKENS, derive(Buffer.from(key, "hex"), "virtual token"));
   }
   return readDataKeys(queries, keyring);
 }
 
 /**
  * Puts a new key of virtual tokens in the place of the current one, which is accepted until `until`, and with `revoke`
- * not at all any more, nor are those before it. Instants are epoch milliseconds. Part of a transaction.
+ * not at all any more, nor are those before it, nor any virtual refresh token or permanent code; these outlive every other
+ * change. Instants are epoch milliseconds. Part of a transaction.
  */
 export async function replaceVirtualTokenKey(
   queries: Queries,
@@ -68,8 +73,10 @@ export async function replaceVirtualTokenKey(
   const rows = await queries.select().from(dataKeys);
   const names = rows.map(({ name }) => name).filter((name) => name.startsWith(FORMER));
   const ended = names.filter((name) => revoke || untilOf(name) <= now);
+  if (revoke) ended.push(VIRTUAL_GRANTS);
   await queries.delete(dataKeys).where(inArray(dataKeys.name, [...ended, VIRTUAL_TOKENS]));
   await put(queries, keyring, VIRTUAL_TOKENS, randomBytes(MASTER_KEY_BYTES));
+  if (revoke) await put(queries, keyring, VIRTUAL_GRANTS, randomBytes(MASTER_KEY_BYTES));
   await raiseEpoch(queries, "keys");
   if (revoke) return;
   let last = until;
@@ -81,6 +88,12 @@ async function put(queries: Queries, keyring: Keyring, name: string, key: Uint8A
   const sealingKey = await keyring.sealingKey(queries);
   const value = sealingKey.seal(new Secret(Buffer.from(key).toString("hex")), place(name));
   await queries.insert(dataKeys).values({ name, value });
+}
+
+function derive(key: Uint8Array, purpose: string): Uint8Array {
+  return new Uint8Array(
+    hkdfSync("sha256", key, "", `accesstoken-service ${purpose}`, MASTER_KEY_BYTES),
+  );
 }
 
 function untilOf(name: string): number {

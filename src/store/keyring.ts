@@ -30,6 +30,7 @@ export interface DataKeys {
   readonly digest: Uint8Array;
   readonly audit: Uint8Array;
   readonly virtualTokens: VirtualTokenKeys;
+  readonly virtualGrants: Uint8Array;
 }
 
 /** For so long a key that was put out of use still opens what had been read before. Milliseconds. */
@@ -135,12 +136,18 @@ export class Keyring {
     return this.#data.virtualTokens;
   }
 
+  /** What signs virtual refresh tokens and permanent codes. Throws as `virtualTokenKeys`. */
+  virtualGrantKey(): Uint8Array {
+    if (!this.#current) throw lockedOut();
+    return this.#data.virtualGrants;
+  }
+
   /** What chains the entries of the audit, 32 bytes: whoever has the database alone can't forge one. */
   auditKey(): Uint8Array {
     return this.#data.audit;
   }
 
-  /** Sets what `digest`, `tokenDigest`, `virtualTokenKeys` and `auditKey` work with. */
+  /** Sets what `digest`, `tokenDigest`, `virtualTokenKeys`, `virtualGrantKey` and `auditKey` work with. */
   use(dataKeys: DataKeys): void {
     this.#dataKeys = dataKeys;
   }

@@ -204,7 +204,7 @@ export const keyring = sqliteTable("keyring", {
  * the key of virtual tokens changes with it, and its former ones stay until the instant in their names.
  */
 export const dataKeys = sqliteTable("data_keys", {
-  /** `digest`, `audit`, `virtual_token`, or `virtual_token until` and epoch milliseconds. */
+  /** `digest`, `audit`, `virtual_token`, `virtual_grant`, or `virtual_token until` and epoch milliseconds. */
   name: text().primaryKey(),
   /** Sealed. */
   value: text().notNull(),

@@ -91,6 +91,7 @@ export async function openSqlStores(open: OpenSql, listeners: StoreListeners): P
       credentials: new SqlCredentialStore(sql, sealed, clock, audit, changes),
       issuedTokens: new SqlIssuedTokenIndex(sql, sealed),
       virtualTokenKeys: { keys: () => keyring.virtualTokenKeys(), refresh: () => keys.refresh() },
+      virtualGrantKey: () => keyring.virtualGrantKey(),
       credentialFacts: new SqlCredentialFacts(sql),
       pacing: new SqlPacingStore({ database: sql, clock, audit, damage, changes }),
       callCounts: new SqlCallCountStore(sql),

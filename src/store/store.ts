@@ -56,6 +56,8 @@ export interface Store {
   /** Under the master key, so that the database tells nobody whether a guessed secret is right. */
   readonly digest: SecretDigest;
   readonly virtualTokenKeys: VirtualTokenKeyStore;
+  /** What signs virtual refresh tokens and permanent codes, the same in every process. Throws as `VirtualTokenKeyStore.keys`. */
+  readonly virtualGrantKey: () => Uint8Array;
   /**
    * Looks whether the store and its audit can be written, it opens under its key and is migrated, by doing it. It leaves
    * no entry behind. Never throws.

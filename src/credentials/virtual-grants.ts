@@ -1,0 +1,59 @@
+import type { Principal } from "../access/principal.ts";
+import { type App, nameOfApp } from "../apps/app.ts";
+import { Secret } from "../secret.ts";
+import { readClaims, signClaims, type VirtualTokenClaims } from "./virtual-tokens.ts";
+
+/** The beginning of every virtual grant; on WeChat behind that of a refresh token. */
+const START = "atvg1_";
+const REFRESH_START = "refreshtoken@@@";
+/** The same claims are the same text, as a refresh token stays the same while the authorisation does. */
+const NO_NONCE = new Uint8Array(4);
+
+/** For whom a virtual refresh token or permanent code was issued, and of which account or corp it is. */
+export interface VirtualGrantClaims extends Omit<VirtualTokenClaims, "issuedAt"> {
+  /** Of the authorisation: one that was given again is another. Epoch milliseconds. */
+  readonly authorizedAt: number;
+}
+
+/** Whether `text` is written as a virtual refresh token or permanent code, valid or not. */
+export function isVirtualGrant(text: string): boolean {
+  return text.startsWith(START) || text.startsWith(REFRESH_START + START);
+}
+
+/**
+ * Issues and verifies what callers are given in the place of refresh tokens and permanent codes, which never leave.
+ *
+ * As virtual tokens they are signed and not stored. They have no expiry, and outlive a change of the master key that revokes
+ * nothing. One whose client is empty was given to a caller that is none.
+ */
+export class VirtualGrants {
+  readonly #key: () => Uint8Array;
+
+  /** `key` is asked each time, as another process may replace it. */
+  constructor(key: () => Uint8Array) {
+    this.#key = key;
+  }
+
+  /** That of an account or a corp for this caller. Throws a `RangeError` for names that don't fit into one. */
+  issue(principal: Principal, app: App): Secret {
+    const isClient = principal.kind === "client";
+    const claims = {
+      client: isClient ? principal.owner.client.name : "",
+      clientCreatedAt: isClient ? principal.owner.client.createdAt : 0,
+      keyPrefix: isClient ? principal.key.prefix : "",
+      app: nameOfApp(app),
+      issuedAt: app.authorization?.authorizedAt ?? 0,
+    };
+    const text = signClaims(START, claims, NO_NONCE, this.#key());
+    return new Secret(app.platform === "weixin" ? REFRESH_START + text : text);
+  }
+
+  /** What `text` claims; undefined for one that is none of ours or was changed. */
+  read(text: string): VirtualGrantClaims | undefined {
+    const signed = text.startsWith(REFRESH_START) ? text.slice(REFRESH_START.length) : text;
+    const claims = readClaims(START, signed, [this.#key()]);
+    if (!claims) return undefined;
+    const { issuedAt: authorizedAt, ...holder } = claims;
+    return { ...holder, authorizedAt };
+  }
+}
