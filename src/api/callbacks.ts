@@ -10,7 +10,10 @@ import { readCapped } from "./body.ts";
 import { type Call, type Face, failed } from "./face.ts";
 
 const ROUTE = "/callback/:app";
-const PATH = /^\/callback\/([A-Za-z0-9_-]{1,130})$/;
+/** Of third-party platforms: `auth` for commands to them, or whose message it is. */
+const ACCOUNT_ROUTE = "/callback/:platform/:account";
+const PATH =
+  /^\/callback\/([A-Za-z0-9_-]{1,130})(?:\/([A-Za-z0-9_-]{1,64}|(?:\$|%24)(?:APPID|CORPID)(?:\$|%24)))?$/;
 
 /**
  * The callback URLs that WeChat and WeCom push to. They bring no key: what is not signed is answered 403 without a reason,
@@ -22,6 +25,8 @@ export class CallbackFace implements Face {
   readonly routes = [
     { method: "GET", path: ROUTE },
     { method: "POST", path: ROUTE },
+    { method: "GET", path: ACCOUNT_ROUTE },
+    { method: "POST", path: ACCOUNT_ROUTE },
   ];
   readonly #receiver: Pick<PushReceiver, "receive">;
   readonly #directory: Pick<AppDirectory, "find">;
@@ -48,16 +53,18 @@ export class CallbackFace implements Face {
   }
 
   async handle(call: Call): Promise<Response> {
-    call.route = ROUTE;
     const { request, path, search: query, startedAt: arrivedAt } = call;
-    const app = PATH.exec(path)?.[1] ?? "";
+    const [, app = "", segment] = PATH.exec(path) ?? [];
+    call.route = segment === undefined ? ROUTE : ACCOUNT_ROUTE;
+    const account = segment?.replaceAll("%24", "$");
     const { method, headers } = request;
     if (app === "" || (method !== "GET" && method !== "POST")) throw new PushRefused("not_configured");
     const body = method === "POST" ? await readBody(request) : NO_BODY;
     const contentType = headers.get("content-type") ?? "";
-    const received = await this.#receiver.receive(app, { method, query, body, contentType, arrivedAt });
+    const pushed = { method, query, body, contentType, arrivedAt } as const;
+    const received = await this.#receiver.receive(app, { ...pushed, account });
     call.outcome = { code: 0, result: "done" };
-    this.#tell(call, app, received.outcome);
+    this.#tell(call, received.app, received.outcome);
     const answer = { headers: { "content-type": received.contentType } };
     return withDefaultHeaders(new Response(received.body as Uint8Array<ArrayBuffer>, answer), call.traceId);
   }

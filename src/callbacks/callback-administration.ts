@@ -243,9 +243,10 @@ export function isRotating({ previousToken, previousAesKey }: CallbackSettings):
   return previousToken !== undefined || previousAesKey !== undefined;
 }
 
-/** Whom pushes of the app are meant for: itself, or on WeCom its corp. */
-function defaultsOf({ name, appId }: CallbackApp): Omit<CallbackSettings, "token"> {
-  return { app: name, mode: "secure", format: "xml", receiveIds: [appId], version: 0 };
+/** Whom pushes of the app are meant for: itself, or on WeCom its corp; of a suite, itself or its provider. */
+function defaultsOf({ name, appId, provider }: CallbackApp): Omit<CallbackSettings, "token"> {
+  const receiveIds = [appId, ...(provider === undefined ? [] : [provider])];
+  return { app: name, mode: "secure", format: "xml", receiveIds, version: 0 };
 }
 
 const NONE = new Secret("");

@@ -1,3 +1,4 @@
+import type { PlatformRole } from "../apps/app.ts";
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type { Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
@@ -12,6 +13,9 @@ export interface CallbackApp {
   readonly platform: Platform;
   /** The AppID or CorpID. */
   readonly appId: string;
+  /** What it is of a third-party platform, and of a suite whose. */
+  readonly role?: PlatformRole | undefined;
+  readonly provider?: string | undefined;
 }
 
 /** How an app's pushes are verified and answered. Instants are epoch milliseconds. */

@@ -24,7 +24,7 @@ const HMAC_KEY = /^[\x21-\x7e]{16,256}$/;
 
 /** Refuses settings that WeChat's console could not have. Throws `invalid_parameter`. */
 export function checkSettings(
-  { platform }: Pick<CallbackApp, "platform">,
+  { platform, role }: Pick<CallbackApp, "platform" | "role">,
   { token, aesKey, mode, format, receiveIds }: Omit<CallbackSettings, "app" | "version">,
 ): void {
   checkPushKey(token, aesKey);
@@ -35,6 +35,11 @@ export function checkSettings(
     );
   if (platform === "wecom" && format !== "xml")
     throw invalid("企业微信的推送总是XML格式", "WeCom's pushes are always XML");
+  if (role !== undefined && (mode !== "secure" || format !== "xml"))
+    throw invalid(
+      "第三方平台的推送总是加密的XML，模式只能是 secure，格式只能是 xml",
+      "pushes of a third-party platform are always encrypted XML: the mode must be secure, the format xml",
+    );
   if (receiveIds.length < 1 || receiveIds.length > 20 || !receiveIds.every((id) => RECEIVE_ID.test(id)))
     throw invalid(
       "receive_ids应为1到20个appid、corpid或空文本",

@@ -145,7 +145,7 @@ export class Deliveries {
     if (!app || !contents) return { failure: "no_secret" };
     const timeoutMs = timeoutOf(target);
     try {
-      const about = { appId: app.id, dedupeKey: held.dedupeKey, timeoutMs };
+      const about = { appId: kept.account ?? app.id, dedupeKey: held.dedupeKey, timeoutMs };
       const { status, body } = await sender.send(requestTo(target, contents, about));
       if (status < 200 || status > 299) return { failure: `status_${status}` };
       return { body, replyKey: contents.replyKey };

@@ -8,6 +8,8 @@ export interface KeptPush {
   readonly platform: Platform;
   readonly request: Omit<PushRequest, "method"> & { readonly contentType: string };
   readonly push: VerifiedPush;
+  /** The AppID or CorpID of whose message it is, where a third-party platform receives it for an account. */
+  readonly account?: string | undefined;
 }
 
 /** What is written of a push. The key is part of it: a rotation may end before the last delivery does. */
@@ -20,15 +22,16 @@ interface Written {
   readonly token: string;
   readonly aesKey: string | undefined;
   readonly receiveId: string;
+  readonly account?: string | undefined;
 }
 
 /** The text of a push, to be sealed. */
-export function keepPush({ platform, request, push }: KeptPush): Secret {
+export function keepPush({ platform, request, push, account }: KeptPush): Secret {
   const { query, contentType, body } = request;
   const { token, encodingAesKey } = push.key;
   const written: Written = {
     ...{ platform, query, contentType, body: Buffer.from(body).toString("base64") },
-    ...{ token: token.reveal(), aesKey: encodingAesKey?.reveal(), receiveId: push.receiveId },
+    ...{ token: token.reveal(), aesKey: encodingAesKey?.reveal(), receiveId: push.receiveId, account },
   };
   return new Secret(JSON.stringify({ ...written, isEncrypted: push.isEncrypted }));
 }
@@ -41,13 +44,13 @@ export function keepPush({ platform, request, push }: KeptPush): Secret {
 export function readKeptPush(text: Secret): KeptPush {
   try {
     const kept = JSON.parse(text.reveal()) as Written & { readonly isEncrypted: boolean };
-    const { platform, query, contentType, receiveId, aesKey } = kept;
+    const { platform, query, contentType, receiveId, aesKey, account } = kept;
     const key = { token: new Secret(kept.token), ...(aesKey && { encodingAesKey: new Secret(aesKey) }) };
     const body = Buffer.from(kept.body, "base64");
     const mode = kept.isEncrypted ? "secure" : "plain";
     const settings = { platform, mode, keys: [key], receiveIds: [receiveId] } as const;
     const push = verifyPush(settings, { method: "POST", query, body }, 0);
-    if (push.kind === "push") return { platform, request: { query, contentType, body }, push };
+    if (push.kind === "push") return { platform, request: { query, contentType, body }, push, account };
   } catch {
     // Whatever it says might quote a push.
   }

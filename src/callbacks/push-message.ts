@@ -21,6 +21,8 @@ export interface PushMessage {
   readonly agentId: string | undefined;
   /** What a third-party platform is told: `component_verify_ticket`, `suite_ticket`, `authorized`, … */
   readonly infoType: string | undefined;
+  /** Which platform that is: the component's AppID, or the suite's id. */
+  readonly platformApp: string | undefined;
 }
 
 /**
@@ -41,6 +43,7 @@ export function readPushMessage({ message }: Pick<VerifiedPush, "message">): Pus
     msgId: field("MsgId"),
     agentId: field("AgentID"),
     infoType: field("InfoType"),
+    platformApp: field("SuiteId") ?? field("AppId"),
   };
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as passed } from "node:timers/promises";
+import { nameOfApp } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { Clock } from "../clock.ts";
 import type { EventBus, PushOutcome } from "../events.ts";
@@ -13,6 +14,7 @@ import {
 import { type Deliveries, type Held, leaseMsOf, LIFE_MS } from "./deliveries.ts";
 import type { Accepted, DeliveryStore, NewDelivery, NewPush, PushName } from "./delivery-store.ts";
 import { keepAnswer, keepPush, type KeptPush, readKeptAnswer } from "./kept-push.ts";
+import type { PlatformPushes } from "./platform-pushes.ts";
 import { PushRefused } from "./push-crypto.ts";
 import { dedupeKeyOf, type PushMessage, readPushMessage } from "./push-message.ts";
 import type { PulledDeliveries } from "./pulled-deliveries.ts";
@@ -51,6 +53,8 @@ export interface PushReceiverDeps {
   readonly settings: Pick<CallbackSettingsStore, "noteCheck" | "lastPullsOf">;
   readonly callbacks: Pick<CallbackDirectory, "of">;
   readonly directory: Pick<AppDirectory, "find">;
+  /** Without it third-party platforms receive nothing. */
+  readonly platforms?: Pick<PlatformPushes, "widen" | "place"> | undefined;
   readonly deliveries: Deliveries;
   readonly pulled: Pick<PulledDeliveries, "announce" | "answerOf">;
   readonly clock: Clock;
@@ -61,6 +65,8 @@ export interface PushReceiverDeps {
 
 /** What came to a callback URL. */
 export type CallbackRequest = PushRequest & {
+  /** What stands behind the name of a third-party platform in the path: `auth`, or an account's AppID or CorpID. */
+  readonly account?: string | undefined;
   readonly contentType: string;
   /** When it arrived, by the monotonic clock. */
   readonly arrivedAt: number;
@@ -71,16 +77,21 @@ export interface Received {
   readonly body: Uint8Array;
   readonly contentType: string;
   readonly outcome: PushOutcome;
+  /** The public name of the app whose push it is. */
+  readonly app: string;
 }
 
 /** A verified push, and what is known of it. */
 interface Arrived {
+  /** Of the app whose callbacks they are: of an account without routes of its own, its platform's. */
   readonly name: PushName;
   readonly message: PushMessage;
   readonly kept: KeptPush;
   readonly callbacks: AppCallbacks;
   /** Until when the primary may answer, by the monotonic clock. */
   readonly until: number;
+  /** Whether WeChat is answered `success` whatever any target says. */
+  readonly isAnswered: boolean;
 }
 
 /** A push that is being answered. */
@@ -110,36 +121,52 @@ export class PushReceiver {
   }
 
   /**
-   * The answer to a request to the callback URL of `app`.
+   * The answer to a request to the callback URL of the app of that name.
    *
    * @throws {PushRefused} for what WeChat has not sent, and for an app that is disabled or without callbacks.
    * @throws {ServiceError} when the push can't be stored: WeChat shall send it again.
    */
-  async receive(app: string, request: CallbackRequest): Promise<Received> {
-    const { directory, callbacks: all, clock, events, settings, answerMs = ANSWER_MS } = this.#deps;
-    const held = directory.find(app);
+  async receive(name: string, request: CallbackRequest): Promise<Received> {
+    const {
+      directory,
+      callbacks: all,
+      platforms,
+      clock,
+      events,
+      settings,
+      answerMs = ANSWER_MS,
+    } = this.#deps;
+    const held = directory.find(name);
+    const app = held ? nameOfApp(held) : "";
     const callbacks = held && !held.managed?.isDisabled && all.of(app);
-    if (!callbacks) throw new PushRefused("not_configured");
-    const { platform } = held;
-    const verified = verifyPush(pushSettingsOf(callbacks.settings, platform), request, clock.now());
+    if (!callbacks || (held.role ? !platforms : request.account !== undefined))
+      throw new PushRefused("not_configured");
+    const own = pushSettingsOf(callbacks.settings, held.platform);
+    const accepted = platforms?.widen(own, held, request.account) ?? own;
+    const verified = verifyPush(accepted, request, clock.now());
     if (verified.isSkewed) events.emit({ type: "push.skewed", app });
     if (verified.kind === "check") {
       // It tells an operator that WeChat has the current key. WeCom waits for 1 s, and not for this.
       const { checkedAt = 0 } = callbacks.settings;
       if (verified.keyIndex === 0 && clock.now() - checkedAt > CHECK_PRECISION_MS)
         this.#leave(settings.noteCheck(app, clock.now()));
-      return { body: Buffer.from(verified.echo), contentType: TEXT, outcome: "check" };
+      return { body: Buffer.from(verified.echo), contentType: TEXT, outcome: "check", app };
     }
     // Pushes are known for little longer than that: beyond it a repeat would be delivered anew.
     if (Math.abs(verified.timestamp * 1000 - clock.now()) > LIFE_MS)
-      return { body: SUCCESS.body, contentType: SUCCESS.contentType, outcome: "expired" };
+      return { body: SUCCESS.body, contentType: SUCCESS.contentType, outcome: "expired", app };
     const message = readPushMessage(verified);
-    const name = { app, dedupeKey: dedupeKeyOf(verified, message) };
-    const isCommand = platform === "wecom" && message.infoType !== undefined;
-    const until = request.arrivedAt + (isCommand ? Math.min(COMMAND_MS, answerMs) : answerMs);
-    const arrived = { name, message, kept: { platform, request, push: verified }, callbacks, until };
-    const { answer, outcome } = await this.#join(arrived);
-    return { body: answer.body, contentType: answer.contentType, outcome };
+    const { query, body, contentType, arrivedAt, account } = request;
+    const kept = { platform: held.platform, request: { query, body, contentType }, push: verified };
+    const placed = held.role
+      ? await platforms?.place(held, callbacks, { kept, message, account }, clock.now())
+      : undefined;
+    const { isAnswered = false, scope = "", ...of } = placed ?? { app: held, kept, callbacks };
+    const push = { app: of.callbacks.settings.app, dedupeKey: scope + dedupeKeyOf(verified, message) };
+    const isShort = isAnswered || (held.platform === "wecom" && message.infoType !== undefined);
+    const until = arrivedAt + (isShort ? Math.min(COMMAND_MS, answerMs) : answerMs);
+    const { answer, outcome } = await this.#join({ ...of, name: push, message, isAnswered, until });
+    return { body: answer.body, contentType: answer.contentType, outcome, app: nameOfApp(of.app) };
   }
 
   /** Waits for what goes on behind answers, three seconds at most: other processes repeat what is left. */
@@ -160,7 +187,7 @@ export class PushReceiver {
 
   async #fly(arrived: Arrived): Promise<Flight> {
     const { deliveries, clock, pulled } = this.#deps;
-    const { name, message, kept, until } = arrived;
+    const { name, message, kept, until, isAnswered } = arrived;
     const { primary, isThere, copies } = await this.#targetsOf(arrived);
     const targets = primary ? [primary, ...copies] : copies;
     const now = clock.now();
@@ -170,14 +197,15 @@ export class PushReceiver {
       event: (message.event ?? "").slice(0, MAX_LISTED),
       receivedAt: now,
       request: targets.length > 0 ? keepPush(kept) : undefined,
-      answer: isThere ? undefined : keepAnswer(SUCCESS),
+      answer: isThere && !isAnswered ? undefined : keepAnswer(SUCCESS),
     };
     const answersInMs = Math.max(0, until - clock.monotonic());
     const accepted = await this.#accept(
       until,
       push,
       targets.map((target): NewDelivery => {
-        const leaseMs = target === primary ? answersInMs + GRACE_MS : leaseMsOf(target);
+        const isAsked = target === primary && !isAnswered;
+        const leaseMs = isAsked ? answersInMs + GRACE_MS : leaseMsOf(target);
         return {
           ...{ target: target.name, environment: target.environment, sender: message.fromUserName ?? "" },
           role: target === primary ? "primary" : "copy",
@@ -197,7 +225,9 @@ export class PushReceiver {
     });
     if (targets.some(({ url }) => url === undefined)) pulled.announce(name.app);
     for (const [target, each] of held)
-      if (target !== primary && target.url !== undefined) this.#leave(deliveries.deliver(each, kept, target));
+      if ((target !== primary || isAnswered) && target.url !== undefined)
+        this.#leave(deliveries.deliver(each, kept, target));
+    if (isAnswered) return { answer: SUCCESS, outcome: "success" };
     const [first] = held;
     if (!first || !isThere) return { answer: SUCCESS, outcome: "unrouted" };
     return primary?.url === undefined ? this.#follow(arrived) : this.#ask(arrived, ...first);

@@ -28,6 +28,8 @@ export interface PushSettings {
   readonly receiveIds: readonly string[];
   /** The same for WeCom's GET check, where it differs: a suite's names the provider's CorpID. */
   readonly checkReceiveIds?: readonly string[] | undefined;
+  /** Whom else an encrypted push may be meant for, where they are too many to list: the corps that have a suite. */
+  readonly isReceiver?: ((receiveId: string) => boolean) | undefined;
 }
 
 /** A request to a callback URL, as it came. The Content-Type decides nothing. */
@@ -98,7 +100,7 @@ export function verifyPush(
   if (encrypted === undefined) throw new PushRefused("not_encrypted");
   return {
     kind: "push",
-    ...openSigned(settings.keys, settings.receiveIds, query, encrypted),
+    ...openSigned(settings, settings.receiveIds, query, encrypted),
     format,
     isEncrypted: true,
   };
@@ -126,7 +128,7 @@ function checkEncrypted(settings: PushSettings, query: Query): VerifiedCheck {
   // In base64 a blank was a plus sign, before some proxy decoded the query as a form.
   const encrypted = query.get("echostr").replaceAll(" ", "+");
   const accepted = settings.checkReceiveIds ?? settings.receiveIds;
-  const { message, receiveId: _, ...signed } = openSigned(settings.keys, accepted, query, encrypted);
+  const { message, receiveId: _, ...signed } = openSigned(settings, accepted, query, encrypted);
   return { kind: "check", ...signed, echo: echoOf(Buffer.from(message).toString()) };
 }
 
@@ -145,7 +147,7 @@ function findSigner(keys: readonly PushKey[], query: Query): Verified {
 
 /** Decrypts what a key of ours has signed. The AES key may have changed without the Token: each key is tried. */
 function openSigned(
-  keys: readonly PushKey[],
+  { keys, isReceiver }: PushSettings,
   accepted: readonly string[],
   query: Query,
   encrypted: string,
@@ -156,7 +158,8 @@ function openSigned(
     if (!isPushSignature(signature, key, ...query.signed, encrypted)) continue;
     try {
       const opened = decryptPush(encrypted, key);
-      if (accepted.includes(opened.receiveId)) return { ...query.stated, ...opened, key, keyIndex };
+      if (accepted.includes(opened.receiveId) || isReceiver?.(opened.receiveId))
+        return { ...query.stated, ...opened, key, keyIndex };
       refusal = new PushRefused("wrong_receive_id");
     } catch (error) {
       if (!(error instanceof PushRefused)) throw error;

@@ -2,6 +2,7 @@ import type { AppDirectory } from "../apps/app-directory.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import { CallbackDirectory } from "../callbacks/callback-directory.ts";
 import { Deliveries } from "../callbacks/deliveries.ts";
+import { type PlatformCommands, PlatformPushes } from "../callbacks/platform-pushes.ts";
 import { PulledDeliveries } from "../callbacks/pulled-deliveries.ts";
 import { PushReceiver } from "../callbacks/push-receiver.ts";
 import { CallbackFace } from "../api/callbacks.ts";
@@ -20,6 +21,8 @@ export interface CallbackSideOptions {
   readonly audit: Pick<AuditTrail, "countUsage">;
   readonly clock: Clock;
   readonly events: EventBus;
+  /** Without it third-party platforms receive nothing. */
+  readonly commands?: PlatformCommands | undefined;
   /** In the place of the 4.5 s that a primary has, in milliseconds. */
   readonly answerMs?: number | undefined;
 }
@@ -32,6 +35,7 @@ export function buildCallbacks({
   audit,
   clock,
   events,
+  commands,
   answerMs,
 }: CallbackSideOptions) {
   const { callbackSettings: settings, deliveries: queue } = store;
@@ -45,8 +49,20 @@ export function buildCallbacks({
       audit.countUsage({ client: `(target ${target})`, environment }, `push ${kind}`, app);
     },
   });
+  const platforms = commands && new PlatformPushes({ directory, callbacks, commands });
   const receiver = new PushReceiver({
-    ...{ store: queue, settings, callbacks, directory, deliveries, pulled, clock, events, answerMs },
+    ...{
+      store: queue,
+      settings,
+      callbacks,
+      directory,
+      deliveries,
+      pulled,
+      clock,
+      events,
+      platforms,
+      answerMs,
+    },
   });
   return {
     ...{ callbacks, queue, pulled },

@@ -37,6 +37,7 @@ test("the fields of a text message of WeCom are read", () => {
     msgId: "6972028683187026694",
     agentId: "1000005",
     infoType: undefined,
+    platformApp: undefined,
   });
 });
 
@@ -54,10 +55,16 @@ test("the fields of an event in JSON are read", () => {
 test("what a third-party platform is told is read, with a blank before its CDATA section too", () => {
   expect(read(vector("authorized").message!)).toMatchObject({
     infoType: "authorized",
+    platformApp: "wxc000000000000001",
     createTime: 1790000000,
   });
   const suite = read(vector("suite_ticket, a blank before its CDATA section").message!);
-  expect(suite).toMatchObject({ infoType: "suite_ticket", createTime: 1790000000, fromUserName: undefined });
+  expect(suite).toMatchObject({
+    infoType: "suite_ticket",
+    platformApp: "ww5000000000000001",
+    createTime: 1790000000,
+    fromUserName: undefined,
+  });
 });
 
 test("an event key is read beside elements that have their own fields", () => {

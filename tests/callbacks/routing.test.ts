@@ -13,7 +13,7 @@ const TARGETS = ["prod", "st", "dev", "crm"].map((name): Target => ({
 
 function message(facts: Partial<PushMessage> = {}): PushMessage {
   const none = { toUserName: undefined, createTime: undefined, msgId: undefined, agentId: undefined };
-  const unnamed = { event: undefined, eventKey: undefined, infoType: undefined };
+  const unnamed = { event: undefined, eventKey: undefined, infoType: undefined, platformApp: undefined };
   return { ...none, ...unnamed, msgType: "text", fromUserName: "someone", ...facts };
 }
 
