@@ -53,9 +53,9 @@ export function callbackTargetRoutes(parts: CallbackRouteParts) {
     .get(
       "",
       async ({ params, request }) => {
-        const { permit } = admit(parts, callOf(request), params.app);
+        const { permit, app: of } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
-        return show(params.app, params.target, { permit });
+        return show(of.name, params.target, { permit });
       },
       route(rules, {
         params: Type.Object({ app, target }),
@@ -73,7 +73,7 @@ export function callbackTargetRoutes(parts: CallbackRouteParts) {
         const { permit, app: of, options } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
         const { isNew, made } = await administration.saveTarget(of, params.target, changeOf(body), options);
-        return show(params.app, params.target, { permit, made, status: isNew ? 201 : 200 });
+        return show(of.name, params.target, { permit, made, status: isNew ? 201 : 200 });
       },
       route(rules, {
         params: Type.Object({ app, target }),
@@ -90,9 +90,9 @@ export function callbackTargetRoutes(parts: CallbackRouteParts) {
     .delete(
       "",
       async ({ params, request }) => {
-        const { options } = admit(parts, callOf(request), params.app);
+        const { app: of, options } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
-        await administration.removeTarget(params.app, params.target, options);
+        await administration.removeTarget(of.name, params.target, options);
         return {};
       },
       route(rules, {

@@ -1,4 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { PLATFORM_ROLES } from "../apps/app.ts";
 import { ROUTE_ROLES, TARGET_CONTENTS } from "../callbacks/callback-settings.ts";
 import { ROTATED } from "../callbacks/callback-administration.ts";
 
@@ -208,6 +209,24 @@ export const callbackData = Type.Object({
     Type.String({
       description:
         "What WeChat's console is given; absent without PUBLIC_URL. 填入微信后台的URL；未设置PUBLIC_URL时没有。",
+    }),
+  ),
+  message_url: Type.Optional(
+    Type.String({
+      description:
+        "Of a third-party platform: what the console is given for its accounts' messages; callback_url is that for commands and tickets. 第三方平台的消息与事件（或数据）回调URL；callback_url为授权事件（或指令）回调URL。",
+    }),
+  ),
+  kind: Type.Optional(
+    Type.Union(
+      PLATFORM_ROLES.map((each) => Type.Literal(each)),
+      { description: "Of a third-party platform. 第三方平台的类型。" },
+    ),
+  ),
+  platform_app: Type.Optional(
+    Type.String({
+      description:
+        "The third-party platform whose URL its pushes come to, with that platform's Token and key. 其推送到达该第三方平台的URL，使用平台的Token和密钥。",
     }),
   ),
   damaged: Type.Optional(

@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import type { Access, Permit } from "../access/access.ts";
 import { actorOf } from "../access/principal.ts";
+import { appName } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { PublicSide } from "../apps/public-side.ts";
 import {
@@ -38,7 +39,7 @@ export interface CallbackRouteParts {
   readonly callbacks: CallbackDirectory;
   readonly callbackAdministration: CallbackAdministration;
   readonly callbackSettings: Pick<CallbackSettingsStore, "lastPullsOf">;
-  readonly publicSide: Pick<PublicSide, "urlOf">;
+  readonly publicSide: Pick<PublicSide, "callbackUrlsOf">;
 }
 
 /** `/v1/callbacks` and `/v1/apps/:app/callbacks`: how an app's pushes are verified and where they go; never a Token or key that stands. */
@@ -81,9 +82,9 @@ export function callbackRoutes(parts: CallbackRouteParts) {
     .get(
       "/v1/apps/:app/callbacks",
       async ({ params, request }) => {
-        const { permit } = admit(parts, callOf(request), params.app);
+        const { permit, app: of } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
-        return show(params.app, { permit });
+        return show(of.name, { permit });
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -102,7 +103,7 @@ export function callbackRoutes(parts: CallbackRouteParts) {
         const { permit, app: of, options } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
         const { isNew, made } = await administration.save(of, settingsOf(body), options);
-        return show(params.app, { permit, made, status: isNew ? 201 : 200 });
+        return show(of.name, { permit, made, status: isNew ? 201 : 200 });
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -124,11 +125,11 @@ export function callbackRoutes(parts: CallbackRouteParts) {
       async ({ params, request }) => {
         const call = callOf(request);
         // Those of an app that is held no more can be removed too.
-        const { options } = parts.directory.find(params.app)
+        const { app: of, options } = parts.directory.find(params.app)
           ? admit(parts, call, params.app)
-          : { options: optionsOf(call) };
+          : { app: { name: params.app }, options: optionsOf(call) };
         await catchUp(callbacks);
-        await administration.remove(params.app, options);
+        await administration.remove(of.name, options);
         return {};
       },
       route(rules, {
@@ -149,7 +150,7 @@ export function callbackRoutes(parts: CallbackRouteParts) {
         await catchUp(callbacks);
         const { only, ...given } = body;
         const made = await administration.rotate(of, { ...settingsOf(given), only }, options);
-        return show(params.app, { permit, made });
+        return show(of.name, { permit, made });
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -170,10 +171,10 @@ export function callbackRoutes(parts: CallbackRouteParts) {
     .post(
       "/v1/apps/:app/callbacks/finish",
       async ({ params, request }) => {
-        const { permit, options } = admit(parts, callOf(request), params.app);
+        const { permit, app: of, options } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
-        await administration.finish(params.app, options);
-        return show(params.app, { permit });
+        await administration.finish(of.name, options);
+        return show(of.name, { permit });
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -189,10 +190,10 @@ export function callbackRoutes(parts: CallbackRouteParts) {
     .put(
       "/v1/apps/:app/callbacks/routes",
       async ({ params, body, request }) => {
-        const { permit, options } = admit(parts, callOf(request), params.app);
+        const { permit, app: of, options } = admit(parts, callOf(request), params.app);
         await catchUp(callbacks);
-        await administration.saveRoutes(params.app, body.routes.map(toRoute), options);
-        return show(params.app, { permit });
+        await administration.saveRoutes(of.name, body.routes.map(toRoute), options);
+        return show(of.name, { permit });
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -219,10 +220,13 @@ export async function catchUp(callbacks: CallbackDirectory): Promise<void> {
 }
 
 /** Who may change the settings of an app that we hold, and the app. */
-export function admit({ access }: CallbackRouteParts, call: Call, name: string) {
+export function admit({ access, directory }: CallbackRouteParts, call: Call, name: string) {
   const permit = access.slotOfApp(call, MANAGE, name);
   const { platform, appId } = permit.slot;
-  return { permit, app: { name, platform, appId } satisfies CallbackApp, options: optionsOf(call) };
+  const { role, provider } = directory.find(name) ?? {};
+  // An account that one platform alone has may be called by its AppID.
+  const app: CallbackApp = { name: appName(permit.slot), platform, appId, role, provider };
+  return { permit, app, options: optionsOf(call) };
 }
 
 function optionsOf(call: Call) {
@@ -247,12 +251,15 @@ const PLAIN =
   "明文模式：消息内容没有签名，谁得到一次请求的URL就能伪造消息；请在微信后台改为安全模式 (plain: nothing signs the body, so whoever sees the URL of one request can forge messages; set WeChat's console to the secure mode)";
 
 function dataOf(
-  { callbacks, publicSide }: CallbackRouteParts,
+  { callbacks, directory, publicSide }: CallbackRouteParts,
   name: string,
   pulls: ReadonlyMap<string, number> = new Map(),
 ): Static<typeof callbackData> {
   const found = callbacks.of(name);
-  const common = { app: name, callback_url: publicSide.urlOf(name, `/callback/${name}`) };
+  const { command, message, platform } = publicSide.callbackUrlsOf(name);
+  const { role } = directory.find(name) ?? {};
+  const urls = { callback_url: command, message_url: message, platform_app: platform };
+  const common = { app: name, kind: role, ...urls };
   if (!found) {
     if (!callbacks.isDamaged(name)) throw notSetUp();
     return { ...common, damaged: true, targets: [], routes: [] };

@@ -117,7 +117,15 @@ export function deliveryFields(delivery: Delivery): Static<typeof deliveryData> 
   };
 }
 
+const account = Type.Optional(
+  Type.String({
+    description:
+      "Of a third-party platform: the AppID or CorpID of whose message it is. 第三方平台：消息所属授权方的appid或corpid。",
+  }),
+);
+
 const contents = {
+  account,
   query: Type.Optional(Type.String({ description: "Without `?`. 查询字符串。" })),
   content_type: Type.Optional(Type.String()),
   body: Type.Optional(Type.String({ description: "What a target with a URL would be sent. 消息体。" })),
@@ -141,12 +149,17 @@ export const pulledData = Type.Object({
 });
 
 /** A delivery with what its target gets; without that where a secret for it is missing. */
-export function pulledFields(delivery: Delivery, given: TargetContents | undefined) {
+export function pulledFields(
+  delivery: Delivery,
+  given: TargetContents | undefined,
+  kept: Pick<KeptPush, "account"> | undefined,
+) {
   const until = delivery.role === "primary" ? { answer_until: delivery.receivedAt + ANSWER_MS } : {};
   if (!given) return { ...deliveryFields(delivery), ...until };
   const { query, contentType, signature } = given;
   return {
     ...deliveryFields(delivery),
+    ...accountFields(kept),
     ...{ query, content_type: contentType, ...textOf(given.body) },
     ...(signature === undefined ? {} : { signature }),
     ...until,
@@ -157,6 +170,7 @@ export function pulledFields(delivery: Delivery, given: TargetContents | undefin
 export const shownData = Type.Composite([
   deliveryData,
   Type.Object({
+    account,
     message: Type.Optional(Type.String({ description: "Decrypted. 解密后的消息。" })),
     message_encoding: Type.Optional(Type.Union([Type.Literal("text"), Type.Literal("base64")])),
   }),
@@ -170,7 +184,11 @@ export type ShownDelivery = Static<typeof shownData>;
 export function shownFields(delivery: Delivery, kept: KeptPush | undefined): Static<typeof shownData> {
   if (!kept) return deliveryFields(delivery);
   const { body, encoding } = textOf(kept.push.message);
-  return { ...deliveryFields(delivery), message: body, message_encoding: encoding };
+  return { ...deliveryFields(delivery), ...accountFields(kept), message: body, message_encoding: encoding };
+}
+
+function accountFields(kept: Pick<KeptPush, "account"> | undefined): { account?: string } {
+  return kept?.account === undefined ? {} : { account: kept.account };
 }
 
 function textOf(bytes: Uint8Array): { readonly body: string; readonly encoding: "text" | "base64" } {

@@ -103,7 +103,7 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
     const deliveries = found.map((delivery) => {
       const target = findTarget({ targets }, delivery);
       const kept = delivery.request && readKeptPush(delivery.request);
-      return pulledFields(delivery, target && kept && contentsFor(target, kept, clock.now()));
+      return pulledFields(delivery, target && kept && contentsFor(target, kept, clock.now()), kept);
     });
     return new Reply({ deliveries }, { permit: receiver.permit });
   };

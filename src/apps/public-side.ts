@@ -29,6 +29,29 @@ export class PublicSide {
     return origin === undefined ? undefined : origin + path;
   }
 
+  /**
+   * Where WeChat pushes to of that app. `command`: what a third-party platform is told itself, and all that any other app
+   * is sent. `message`: what the platform's accounts are sent, each at a URL of its own. `platform`: of an account, whose
+   * URL that is.
+   */
+  callbackUrlsOf(name: string): {
+    readonly command: string | undefined;
+    readonly message?: string | undefined;
+    readonly platform?: string | undefined;
+  } {
+    const app = this.#directory.find(name);
+    const url = (path: string) => this.urlOf(name, `/callback/${path}`);
+    if (app?.role === "provider") return { command: url(`${name}/auth`) };
+    if (app?.role) {
+      const account = app.role === "suite" ? "$CORPID$" : "$APPID$";
+      return { command: url(`${name}/auth`), message: url(`${name}/${account}`) };
+    }
+    const platform = app?.authorization?.platformApp;
+    // An agency app has a callback URL of its own; what else a platform has is pushed to the platform's.
+    if (!app || platform === undefined || platform.startsWith("dk")) return { command: url(name) };
+    return { command: url(`${platform}/${app.id}`), platform };
+  }
+
   /** Whether under that Host header nothing is answered but what is public. Ports don't matter: proxies change them. */
   isWalled(host: string): boolean {
     if (this.#servesAll) return false;

@@ -1,5 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import type { callbackData, savedCallbackData } from "../api/v1-callbacks-schema.ts";
+import type { PlatformRole } from "../apps/app.ts";
+import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath } from "./api.ts";
 import { APP, appOf, parseDuration } from "./argument-values.ts";
@@ -244,14 +246,13 @@ async function showEntry(at: Managing, data: SavedData): Promise<void> {
   const waitMs = wait === undefined ? 0 : parseDuration("wait", wait, MAX_WAIT_SECONDS) * 1000;
   await show(data, () =>
     textFields({
-      URL: data.callback_url ?? NO_URL[terminal.language],
+      ...urlsOf(data, terminal.language),
       ...keysText(data),
       [bilingual("mode", "加解密方式")[terminal.language]]: MODES[data.mode ?? "secure"][terminal.language],
       [bilingual("format", "数据格式")[terminal.language]]: data.format?.toUpperCase(),
     }),
   );
-  const isWecom = data.app.includes("_");
-  note(isWecom ? WECOM_CONSOLE : WEIXIN_CONSOLE);
+  note(consoleOf(data));
   if (data.token !== undefined || data.aes_key !== undefined)
     note(bilingual("Token and EncodingAESKey are not shown again", "Token和EncodingAESKey不会再次显示"));
   if (data.targets.length === 0)
@@ -262,6 +263,23 @@ async function showEntry(at: Managing, data: SavedData): Promise<void> {
       ),
     );
   if (waitMs > 0) await waitForCheck(at, data, waitMs);
+}
+
+/** What the console is given, by its own names: a third-party platform has two URLs. */
+function urlsOf({ kind, callback_url: url, message_url: message }: CallbackData, language: Language) {
+  const names = kind === undefined ? undefined : URL_NAMES[kind];
+  const [first, second] = names ?? [];
+  return {
+    [first?.[language] ?? "URL"]: url ?? NO_URL[language],
+    ...(second ? { [second[language]]: message ?? NO_URL[language] } : {}),
+  };
+}
+
+function consoleOf({ app, kind, platform_app: platform }: CallbackData): Text {
+  if (kind === "component") return COMPONENT_CONSOLE;
+  if (kind !== undefined) return PROVIDER_CONSOLE;
+  if (platform !== undefined) return BY_PLATFORM;
+  return app.includes("_") ? WECOM_CONSOLE : WEIXIN_CONSOLE;
 }
 
 async function waitForCheck({ api, args, note, terminal }: Managing, before: SavedData, waitMs: number) {
@@ -287,6 +305,19 @@ const NO_URL = bilingual(
   "请设置PUBLIC_URL，或用 accesstoken apps set --public-url 为该应用设置",
 );
 
+/** The URLs of each kind of third-party platform, as the consoles call them. */
+const URL_NAMES: Readonly<Record<PlatformRole, readonly Text[]>> = {
+  component: [
+    bilingual("authorization event URL (授权事件接收URL)", "授权事件接收URL"),
+    bilingual("message and event URL (消息与事件接收URL)", "消息与事件接收URL"),
+  ],
+  suite: [
+    bilingual("command callback URL (指令回调URL)", "指令回调URL"),
+    bilingual("data callback URL (数据回调URL)", "数据回调URL"),
+  ],
+  provider: [bilingual("system event URL (系统事件接收URL)", "系统事件接收URL")],
+};
+
 /** As the consoles call them. */
 const MODES: Readonly<Record<"secure" | "compat" | "plain", Text>> = {
   secure: bilingual("secure (安全模式)", "安全模式"),
@@ -297,6 +328,18 @@ const MODES: Readonly<Record<"secure" | "compat" | "plain", Text>> = {
 const WEIXIN_CONSOLE = bilingual(
   "Enter it at mp.weixin.qq.com. Official Account: Basic configuration → Server configuration (设置与开发 → 基本配置 → 服务器配置). Mini Program: Development settings → Message push (开发管理 → 开发设置 → 消息推送). Saving it there makes WeChat check the URL.",
   "请在 mp.weixin.qq.com 填入。公众号：设置与开发 → 基本配置 → 服务器配置；小程序：开发管理 → 开发设置 → 消息推送。提交时微信会验证URL。",
+);
+const COMPONENT_CONSOLE = bilingual(
+  "Enter both at open.weixin.qq.com: the third-party platform → Development settings (第三方平台 → 详情 → 开发资料). $APPID$ stays as it is: WeChat puts the account's AppID there.",
+  "请在 open.weixin.qq.com 填入这两个URL：第三方平台 → 详情 → 开发资料。$APPID$ 原样保留，微信会替换为授权方的appid。",
+);
+const PROVIDER_CONSOLE = bilingual(
+  "Enter it at open.work.weixin.qq.com: the application or template → Callback configuration (应用管理 → 应用或模板 → 回调配置). $CORPID$ stays as it is: WeCom puts the corp's id there. Saving it makes WeCom check each URL.",
+  "请在 open.work.weixin.qq.com 填入：应用管理 → 应用或模板 → 回调配置。$CORPID$ 原样保留，企业微信会替换为授权企业的corpid；保存时会逐个验证URL。",
+);
+const BY_PLATFORM = bilingual(
+  "There is nothing to enter: its pushes come to its platform's URL, with the platform's Token. Only its targets and routes count here.",
+  "无需在后台填写：它的推送到达所属第三方平台的URL，使用平台的Token；此处只有目标和路由起作用。",
 );
 const WECOM_CONSOLE = bilingual(
   "Enter it at work.weixin.qq.com: App management → the application → Receive messages → Set API (应用管理 → 该应用 → 接收消息 → 设置API接收). Saving it there makes WeCom check the URL.",

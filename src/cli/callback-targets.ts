@@ -271,6 +271,7 @@ export function callbackText(data: CallbackData, language: Language): string {
     textFields({
       app: data.app,
       URL: data.callback_url,
+      "message URL": data.message_url,
       damaged: data.damaged ? "yes" : undefined,
       mode: data.mode,
       format: data.format,

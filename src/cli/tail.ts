@@ -1,5 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import type { pulledData } from "../api/v1-deliveries-schema.ts";
+import { targetUrl } from "../callbacks/callback-settings.ts";
 import { readPushFields } from "../callbacks/push-fields.ts";
 import { DELIVERY_HEADER, SIGNATURE_HEADER } from "../callbacks/target-request.ts";
 import type { Language } from "../config.ts";
@@ -102,7 +103,8 @@ async function takePush(
   let taken: Taken = {};
   if (forward !== undefined) {
     try {
-      const forwarded = await forwardPush(withQuery(forward, push.query), headersOf(push), bytesOf(push));
+      const url = withQuery(forwardUrlOf(push, forward), push.query);
+      const forwarded = await forwardPush(url, headersOf(push), bytesOf(push));
       taken = { forwarded, ms: Math.round(terminal.clock.monotonic() - startedAt) };
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
@@ -126,6 +128,11 @@ function forwardUrl(text: string | undefined): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url && /^https?:$/.test(url.protocol) && url.hash === "") return url.href;
   throw usageError("--forward: 应为http(s)地址，如 http://localhost:8080/wx (must be an http(s) URL)");
+}
+
+/** With whose message it is in the place of `$APPID$` and `$CORPID$`, as in the URL of a target. */
+function forwardUrlOf({ app, account }: Pulled, forward: string): string {
+  return targetUrl({ url: forward }, account ?? app.split("_", 1)[0] ?? "") ?? forward;
 }
 
 function withQuery(url: string, query: string | undefined): string {

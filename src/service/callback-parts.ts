@@ -51,18 +51,8 @@ export function buildCallbacks({
   });
   const platforms = commands && new PlatformPushes({ directory, callbacks, commands });
   const receiver = new PushReceiver({
-    ...{
-      store: queue,
-      settings,
-      callbacks,
-      directory,
-      deliveries,
-      pulled,
-      clock,
-      events,
-      platforms,
-      answerMs,
-    },
+    ...{ store: queue, settings, callbacks, directory, platforms, deliveries, pulled },
+    ...{ clock, events, answerMs },
   });
   return {
     ...{ callbacks, queue, pulled },
