@@ -1,4 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
+import { PLATFORM_ROLES } from "../apps/app.ts";
 import { APP_ORDERS } from "../credentials/app-order.ts";
 import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
 import { APP_STATES, CREDENTIAL_STATES } from "../credentials/status.ts";
@@ -151,6 +152,22 @@ export const appStatus = Type.Object({
   mode: Type.Optional(
     Type.Union([Type.Literal("stable"), Type.Literal("classic")], { description: "WeChat only. 仅微信。" }),
   ),
+  role: Type.Optional(
+    Type.Union(
+      PLATFORM_ROLES.map((role) => Type.Literal(role)),
+      {
+        description:
+          "What it is of a third-party platform: WeChat's component, a WeCom suite or service provider. 第三方平台的类型：微信第三方平台、企业微信第三方应用或代开发模板、服务商。",
+      },
+    ),
+  ),
+  authorized_to: Type.Optional(
+    Type.String({
+      description:
+        "The third-party platform that the account or corp has authorised. 授权给了哪个第三方平台。",
+    }),
+  ),
+  lost_at: Type.Optional(instant("Since when the authorisation is lost. 授权失效的时间")),
   title: Type.Optional(Type.String({ description: "Display name. 名称。" })),
   source: Type.Union([Type.Literal("environment"), Type.Literal("managed")], {
     description:

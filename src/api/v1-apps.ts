@@ -270,7 +270,7 @@ function appData(
   const managed = found?.managed;
   return {
     app: name,
-    ...platformData(slot),
+    ...platformData(slot, found),
     title: managed?.title,
     source: managed ? "managed" : "environment",
     public_url: managed?.publicUrl,
@@ -278,8 +278,8 @@ function appData(
     js_domains: managed?.jsDomains?.length ? [...managed.jsDomains] : undefined,
     disabled: managed?.isDisabled ?? false,
     version: versionOf(found),
-    state: closedState(managed) ?? (managed?.isLoginOnly ? "none" : (worst?.lastingState ?? "none")),
-    reason: reasonOf(managed, worst),
+    state: (found && closedState(found)) ?? (managed?.isLoginOnly ? "none" : (worst?.lastingState ?? "none")),
+    reason: reasonOf(found, worst),
     foreign_refresh: managed?.isLoginOnly ? undefined : revokedEarlyData(foreignRefresh),
     credentials: managed?.isLoginOnly
       ? {}
@@ -291,20 +291,26 @@ function appData(
 }
 
 const DAMAGED = "secret已损坏，须重新设置 (the stored secret is damaged: set it again)";
+const LOST =
+  "授权已失效，请该账号的管理员重新授权 (the authorisation is lost: have the account's administrator give it again)";
 
 /** Why the app is not well; undefined where it is, or where an administrator has disabled it. */
-export function reasonOf(managed: App["managed"], worst: CredentialStatus | undefined): string | undefined {
-  const closed = closedState(managed);
-  if (closed !== undefined || managed?.isLoginOnly) return closed === "blocked" ? DAMAGED : undefined;
+export function reasonOf(app: App | undefined, worst: CredentialStatus | undefined): string | undefined {
+  if (app?.authorization?.lostAt !== undefined) return LOST;
+  const closed = app && closedState(app);
+  if (closed !== undefined || app?.managed?.isLoginOnly) return closed === "blocked" ? DAMAGED : undefined;
   if (worst?.lastFailure === undefined) return undefined;
   const { code, msg, hint } = failureEnvelope(worst.lastFailure.error, "");
   return `${worst.kind}, ${code}: ${hint ?? msg}`;
 }
 
-function platformData({ platform, appId, name, tokenMode }: Slot) {
-  return platform === "wecom"
-    ? { platform, app_id: appId, agent: name }
-    : { platform, app_id: appId, mode: tokenMode };
+function platformData({ platform, appId, name, tokenMode }: Slot, found: App | undefined) {
+  const { role, authorization } = found ?? {};
+  const of = { platform, app_id: appId };
+  if (role) return { ...of, role };
+  if (authorization)
+    return { ...of, authorized_to: authorization.platformApp, lost_at: authorization.lostAt };
+  return platform === "wecom" ? { ...of, agent: name } : { ...of, mode: tokenMode };
 }
 
 /** JSON leaves out what is undefined. */

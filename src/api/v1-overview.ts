@@ -242,7 +242,7 @@ function titleOf({ directory }: OverviewRouteParts, name = ""): { readonly title
 function toldOf({ directory }: OverviewRouteParts, { type, app = "" }: Need, statuses: Statuses) {
   if (type !== "blocked") return {};
   const worst = statuses.get(app)?.worst;
-  const reason = reasonOf(directory.find(app)?.managed, worst);
+  const reason = reasonOf(directory.find(app), worst);
   const at = worst?.lastFailure?.at;
   return { ...(reason === undefined ? {} : { message: reason }), ...(at === undefined ? {} : { at }) };
 }

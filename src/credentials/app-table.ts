@@ -133,11 +133,11 @@ export class AppTable {
 
   /** The place of an app's state in `APP_STATES`. */
   rank(place: number, now: number): number {
-    const managed = this.apps[place]?.managed;
-    const closed = managed && closedState(managed);
+    const app = this.apps[place];
+    const closed = app && closedState(app);
     if (closed) return APP_STATES.indexOf(closed);
     let worst = NONE;
-    if (managed?.isLoginOnly) return worst;
+    if (app?.managed?.isLoginOnly) return worst;
     for (let at = place * WIDTH; at < (place + 1) * WIDTH; at++)
       worst = Math.min(worst, this.#rankOf(at, now));
     return worst;
@@ -145,11 +145,11 @@ export class AppTable {
 
   /** The place of one credential's state in `APP_STATES`. */
   rankOf(place: number, kind: CredentialKind, now: number): number {
-    const managed = this.apps[place]?.managed;
-    const closed = managed && closedState(managed);
+    const app = this.apps[place];
+    const closed = app && closedState(app);
     if (closed) return APP_STATES.indexOf(closed);
     const at = this.#cellOf(place, kind);
-    return managed?.isLoginOnly || at === undefined ? NONE : this.#rankOf(at, now);
+    return app?.managed?.isLoginOnly || at === undefined ? NONE : this.#rankOf(at, now);
   }
 
   /** When an app's credential of that kind expires; 0 where none is valid. */

@@ -1,10 +1,10 @@
-import type { Management, Slot, SlotName } from "../apps/app.ts";
+import type { App, Slot, SlotName } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { ServiceError } from "../errors.ts";
 import type { CredentialFacts, CredentialFactsStore } from "./credential-store.ts";
 import { credentialKey } from "./credential.ts";
-import { type CredentialKind, DAILY_LIMITS, KINDS, kindsOf, renewBeforeMs } from "./kinds.ts";
+import { type CredentialKind, DAILY_LIMITS, KINDS, kindsOf, renewBeforeMs, tokenKindOf } from "./kinds.ts";
 import { type CredentialCache, MIN_TTL_MS } from "./credential-cache.ts";
 import { type Backoff, backoffError, backoffKeys, isActive, isRefusal, REMEMBERED_MS } from "./backoff.ts";
 import { MAX_FORCED_PER_DAY, type Pacing } from "./pacing.ts";
@@ -33,9 +33,15 @@ type CredentialState = (typeof CREDENTIAL_STATES)[number];
 export const APP_STATES = ["blocked", "failing", "expiring", "fresh", "none", "disabled"] as const;
 export type AppState = (typeof APP_STATES)[number];
 
-/** The state of an app that nothing is obtained for; undefined for any other. Only a new secret helps a damaged one. */
-export function closedState(managed: Management | undefined): AppState | undefined {
-  if (managed?.isDisabled) return "disabled";
+/**
+ * The state of an app that nothing is obtained for; undefined for any other. Only a new secret helps a damaged one, and
+ * only a new authorisation one that WeChat has ended.
+ */
+export function closedState({
+  managed,
+  authorization,
+}: Pick<App, "managed" | "authorization">): AppState | undefined {
+  if (managed?.isDisabled || authorization?.lostAt !== undefined) return "disabled";
   return managed?.isDamaged ? "blocked" : undefined;
 }
 
@@ -258,7 +264,7 @@ function backoffsOf(slot: SlotName, kind: CredentialKind, backoffs: readonly Bac
 
 /** The keys of the backoffs that still say something when they have ended. */
 function ownKeys(slot: SlotName, kind: CredentialKind): ReadonlySet<string> {
-  return new Set(kind === "access_token" ? backoffKeys({ slot, kind }) : [credentialKey({ slot, kind })]);
+  return new Set(kind === tokenKindOf(slot) ? backoffKeys({ slot, kind }) : [credentialKey({ slot, kind })]);
 }
 
 /** Until when a credential is blocked, and until when it is failing after that, as far as `backoffs` say; 0 for never. */

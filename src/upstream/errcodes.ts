@@ -53,7 +53,7 @@ export function classifyErrcode(
 
 /** What the operator should do about a refusal, where that is known: the address that WeChat named, above all. */
 export function hintFor(errcode: number, errmsg: string): { hint?: string } {
-  const address = /(?:invalid ip|from ip:?) ([0-9a-fA-F:.]+)/.exec(errmsg)?.[1];
+  const address = /(?:invalid ip|from ip:?|requestIP:) ?([0-9a-fA-F:.]+)/.exec(errmsg)?.[1];
   if (IP_LIST.has(errcode)) {
     return {
       hint: `请将 ${address ?? "本服务的出口IP"} 加入IP白名单 (add ${address ?? "this service's address"} to the IP allow-list)`,

@@ -60,6 +60,8 @@ test("a refused address is named in the hint as WeChat and WeCom name it, and ou
     [40164, "invalid ip 2001:db8::9, not in whitelist", "2001:db8::9"],
     [45035, "access clientip is not registered, not in ip-white-list", "this service's address"],
     [61004, "", "this service's address"],
+    [61004, "access clientip is not registered requestIP: 203.0.113.9 rid: 6aac005a", "203.0.113.9"],
+    [61004, "access clientip is not registered requestIP:203.0.113.9", "203.0.113.9"],
   ] as const)
     expect(hintFor(errcode, errmsg).hint, errmsg).toContain(`add ${address} to the IP allow-list`);
 });
