@@ -17,6 +17,7 @@ import { ConsoleSessions } from "./access/console-sessions.ts";
 import { ConsoleFace } from "./api/console.ts";
 import { ConsoleCookies } from "./api/console-cookie.ts";
 import { EnvironmentAdministration, EnvironmentDirectory } from "./access/environments.ts";
+import { PlatformAdministration } from "./platforms/platform-administration.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { commandLineUser, type Config } from "./config.ts";
 import { AppHistory } from "./credentials/app-history.ts";
@@ -453,6 +454,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       }),
       callbacks: pushes.callbacks,
       callbackAdministration: new CallbackAdministration(store.callbackSettings, pushes.callbacks),
+      platformAdministration: new PlatformAdministration(administration, directory),
       callbackSettings: store.callbackSettings,
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),

@@ -7,7 +7,7 @@ import { Secret } from "../secret.ts";
 import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed, recipientFields } from "./api-policy.ts";
 import { Authenticator, checkNetwork, mayUse, type TokenHolder } from "./authenticator.ts";
-import { type Action, ANY_APP, CLIENT_NAME, type Grant } from "./client.ts";
+import { type Action, ANY_APP, CLIENT_NAME, type Grant, includesApp, platformOf } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
 import type { ConsoleSessions } from "./console-sessions.ts";
 import { CallerLimits } from "./limits.ts";
@@ -73,6 +73,7 @@ export interface AccessOptions {
     | "foreignSlot"
     | "slotOfApp"
     | "namesOfCorp"
+    | "namesOf"
     | "find"
     | "list"
   >;
@@ -231,8 +232,8 @@ export class Access {
     return this.#choose<Slot>(caller, action, secret, {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
-        this.#assertGranted(principal, action, appId);
-        return this.#allow(principal, action, this.#directory.weixinSlot(appId));
+        const name = this.#grantedAccount(principal, action, appId);
+        return this.#allow(principal, action, this.#directory.weixinSlot(name));
       },
     });
   }
@@ -247,8 +248,8 @@ export class Access {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
         refuseBrowser(principal, caller);
-        this.#assertGranted(principal, action, appId);
-        return permit(principal, action, this.#knownName(appId), undefined);
+        const name = this.#grantedAccount(principal, action, appId);
+        return permit(principal, action, this.#knownName(name), undefined);
       },
     });
   }
@@ -316,13 +317,14 @@ export class Access {
    */
   slotOfApp(caller: Caller, action: Action, name: string): Permit {
     const principal = this.#authenticator.identify(caller);
-    this.#assertGranted(principal, action, name);
+    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
     return this.#allow(principal, action, this.#directory.slotOfApp(name));
   }
 
   /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
   checkGrant(caller: Caller, action: Action, name: string): void {
-    this.#assertGranted(this.#authenticator.recognize(caller), action, name);
+    const principal = this.#authenticator.recognize(caller);
+    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
   }
 
   /**
@@ -356,19 +358,10 @@ export class Access {
   }
 
   #receiving(principal: Principal, name: string): Action {
-    if (mayUse(principal, "callback:manage", this.#publicName(name))) return "callback:manage";
-    this.#assertGranted(principal, "callback:receive", name);
-    return "callback:receive";
-  }
-
-  #assertGranted(principal: Principal, action: Action, name: string): void {
-    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
-  }
-
-  /** The public name of an app that is named by its AppID alone, which an account that a platform has can be. */
-  #publicName(name: string): string {
-    const app = this.#directory.find(name);
-    return app?.authorization ? nameOfApp(app) : name;
+    const app = this.#publicName(name);
+    if (mayUse(principal, "callback:manage", app)) return "callback:manage";
+    if (mayUse(principal, "callback:receive", app)) return "callback:receive";
+    throw this.notGranted(principal, "callback:receive", name);
   }
 
   /** As `checkGrant`, for no action in particular. */
@@ -423,7 +416,8 @@ export class Access {
 
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
-    return visibleTo(this.#authenticator.identify(caller));
+    const sees = visibleTo(this.#authenticator.identify(caller));
+    return (name) => sees(this.#publicName(name));
   }
 
   /**
@@ -450,7 +444,7 @@ export class Access {
   /** Which apps, by their public names, the caller may do `action` with. */
   appsFor(caller: Caller, action: Action): (name: string) => boolean {
     const principal = this.#authenticator.identify(caller);
-    return (name) => mayUse(principal, action, name);
+    return (name) => mayUse(principal, action, this.#publicName(name));
   }
 
   /**
@@ -525,7 +519,7 @@ export class Access {
       grant.actions.includes("view") ? grant.apps : [],
     );
     if (apps.length === 0) return { actor: this.admin(caller), apps: undefined };
-    return { actor: actorOf(principal, caller), apps: apps.includes(ANY_APP) ? "any" : [...new Set(apps)] };
+    return { actor: actorOf(principal, caller), apps: this.#namesIn(new Set(apps)) };
   }
 
   /** The refusal of an action that is not granted, for the app or corp that the caller named. */
@@ -612,6 +606,32 @@ export class Access {
     return this.#allow(principal, action, directory.slotOfApp(only));
   }
 
+  /** The public name of the account that is meant by an AppID; of several, the only one that the caller may use. */
+  #grantedAccount(principal: Principal, action: Action, appId: string): string {
+    const name = this.#publicName(appId);
+    if (mayUse(principal, action, name)) return name;
+    const granted = this.#directory
+      .namesOf("weixin", appId)
+      .filter((each) => mayUse(principal, action, each));
+    const [only, another] = granted;
+    if (only === undefined) throw this.notGranted(principal, action, appId);
+    return another === undefined ? only : appId;
+  }
+
+  /** Grants go by public names; callers may name an account of a platform by its AppID alone. */
+  #publicName(name: string): string {
+    const app = this.#directory.find(name);
+    return app ? nameOfApp(app) : name;
+  }
+
+  /** What the names in grants are now: every app, or public names. */
+  #namesIn(names: ReadonlySet<string>): readonly string[] | "any" {
+    if (names.has(ANY_APP)) return "any";
+    if (![...names].some((name) => platformOf(name) !== undefined)) return [...names];
+    const isWanted = (name: string) => includesApp(names, name);
+    return [...new Set([...names, ...this.#directory.list({ limit: Infinity, isWanted })])];
+  }
+
   /** For the app's own secret, from any address: a client by its grants, any other caller as the secret's holder. */
   #allowHolder(caller: Caller, action: Action, slot: Slot): Permit {
     const principal = this.#authenticator.secretHolder(caller);
@@ -654,7 +674,9 @@ export class Access {
    * make up any number.
    */
   #knownName(name: string): string {
-    return this.#directory.find(name) || this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
+    const app = this.#directory.find(name);
+    if (app) return nameOfApp(app);
+    return this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
   }
 }
 
@@ -665,7 +687,7 @@ const MAX_HINTED = 10;
 export function visibleTo(principal: Principal): (name: string) => boolean {
   if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
   const names = new Set(principal.owner.client.grants.flatMap(({ apps }) => apps));
-  return names.has(ANY_APP) ? () => true : (name) => names.has(name);
+  return (name) => includesApp(names, name);
 }
 
 function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {

@@ -64,7 +64,7 @@ export function isAdmin({ grants }: Pick<Client, "grants">): boolean {
 
 /**
  * The apps whose real access tokens the client may get, or may have got before it was damaged: public names, or `ANY_APP`
- * for all of them.
+ * for all of them, and for every account of a platform, as those change.
  */
 export function tokenApps({
   grants,
@@ -77,7 +77,7 @@ export function tokenApps({
     const isGiven = (["token:read", "token:refresh", "admin"] as const).some((each) =>
       actions.includes(each),
     );
-    return isGiven ? apps : [];
+    return isGiven ? apps.map(oneOrAny) : [];
   });
 }
 
@@ -127,9 +127,33 @@ export const SERVICE_ACTIONS: readonly Action[] = ["metrics:read", "admin"];
 /** In the place of an app's name: every app. No app is called so. */
 export const ANY_APP = "*";
 
+/** In the place of an app's name: every account that has authorised a third-party platform, or the platform itself. */
+const OF_PLATFORM = /^platform:([A-Za-z0-9_-]+)(\/\*)?$/;
+
+/** The platform of `platform:<id>/*` or `platform:<id>` in a grant; undefined for the name of an app. */
+export function platformOf(name: string): string | undefined {
+  return OF_PLATFORM.exec(name)?.[1];
+}
+
+function oneOrAny(name: string): string {
+  const [, platform, all] = OF_PLATFORM.exec(name) ?? [];
+  return platform === undefined ? name : all ? ANY_APP : platform;
+}
+
+/** Whether the names of a grant include the app of that public name. */
+export function includesApp(names: ReadonlySet<string>, app: string): boolean {
+  if (names.has(ANY_APP) || names.has(app) || names.has(`platform:${app}`)) return true;
+  // The name of an account ends with its platform's.
+  const cut = app.lastIndexOf("_");
+  return cut > 0 && names.has(`platform:${app.slice(cut + 1)}/*`);
+}
+
 /** Some actions on some apps. */
 export interface Grant {
-  /** Public names of apps, or `ANY_APP` for all of them. */
+  /**
+   * Public names of apps, `platform:<id>` for a third-party platform, `platform:<id>/*` for every account that has
+   * authorised it, or `ANY_APP` for all of them.
+   */
   readonly apps: readonly string[];
   readonly actions: readonly Action[];
 }
@@ -167,7 +191,7 @@ export function grantTable(grants: readonly Grant[]): (action: Action, app: stri
       apps.set(action, new Set([...(apps.get(action) ?? []), ...grant.apps]));
   return (action, app) => {
     const granted = apps.get(action);
-    return granted !== undefined && (granted.has(ANY_APP) || granted.has(app));
+    return granted !== undefined && includesApp(granted, app);
   };
 }
 

@@ -11,7 +11,7 @@ export const app = Type.String({
   maxLength: 130,
   pattern: "^[A-Za-z0-9_-]+$",
   description:
-    "AppID, or `<corpid>_<agent>` of WeCom. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`。",
+    "AppID, or `<corpid>_<agent>` of WeCom; `<appid>_<platform>` of an account that has authorised a third-party platform. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`；第三方平台的授权账号为 `<appid>_<平台id>`。",
   examples: ["wx0000000000000001"],
 });
 /** As `app`, for routes that do not take one of the environment's; the example is that of a new app. */

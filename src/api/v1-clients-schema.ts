@@ -26,10 +26,13 @@ export const environment = Type.String({
 const grants = Type.Array(
   Type.Object(
     {
-      apps: Type.Array(Type.String({ maxLength: 130, pattern: "^([A-Za-z0-9_-]+|\\*)$" }), {
-        minItems: 1,
-        maxItems: 1000,
-      }),
+      apps: Type.Array(
+        Type.String({ maxLength: 141, pattern: "^([A-Za-z0-9_-]+|platform:[A-Za-z0-9_-]+(/\\*)?|\\*)$" }),
+        {
+          minItems: 1,
+          maxItems: 1000,
+        },
+      ),
       actions: Type.Array(Type.Unsafe<Action>(Type.Union(ACTIONS.map((action) => Type.Literal(action)))), {
         minItems: 1,
         maxItems: ACTIONS.length,
@@ -40,7 +43,7 @@ const grants = Type.Array(
   {
     maxItems: 100,
     description:
-      "Which apps (`*` for all) × which actions; with virtual tokens `token:read` needs `api:call`, `ticket:read` or `login` on the same app; `admin` includes everything, and it and `metrics:read` need `*`. 可用的应用（`*`为全部）及操作；虚拟token的 `token:read` 须与同一应用的 `api:call`、`ticket:read` 或 `login` 之一同时授予；`admin`包含全部权限；`admin`和`metrics:read`的应用须为`*`。",
+      "Which apps (`*` for all, `platform:<id>` for a third-party platform, `platform:<id>/*` for every account of it) × which actions; with virtual tokens `token:read` needs `api:call`, `ticket:read` or `login` on the same app; `admin` includes everything, and it and `metrics:read` need `*`. 可用的应用（`*`为全部，`platform:<id>`为第三方平台本身，`platform:<id>/*`为其全部授权账号）及操作；虚拟token的 `token:read` 须与同一应用的 `api:call`、`ticket:read` 或 `login` 之一同时授予；`admin`包含全部权限；`admin`和`metrics:read`的应用须为`*`。",
     examples: [[{ apps: ["wx0000000000000001"], actions: ["token:read", "api:call"] }]],
   },
 );

@@ -5,13 +5,14 @@ import { etagOf, versionIn } from "./schema.ts";
 import { answersOf } from "./v1-apps-schema.ts";
 import type { AppAdministration } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
+import { nameOfApp } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { Access } from "../access/access.ts";
 import { type ApiPolicy, policyFields } from "../access/api-policy.ts";
 import { type ClientAdministration, isLive, noSuchClient } from "../access/client-administration.ts";
 import type { ClientSettings, NewClientSettings } from "../access/client-settings.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
-import { ANY_APP, type Client, type Grant } from "../access/client.ts";
+import { ANY_APP, type Client, type Grant, platformOf } from "../access/client.ts";
 import {
   BASE_URL_EXAMPLE,
   client,
@@ -58,7 +59,15 @@ export function clientRoutes(parts: ClientRouteParts) {
   const hintFor = async (grants: readonly Grant[]) => {
     await parts.administration.refresh().catch(() => undefined);
     const apps = new Set(grants.flatMap((grant) => grant.apps));
-    const missing = [...apps].filter((app) => app !== ANY_APP && !directory.find(app));
+    const held = (app: string) => directory.find(platformOf(app) ?? app);
+    const missing = [...apps].filter((app) => app !== ANY_APP && !held(app));
+    // An AppID alone may come to mean another app: an account of a platform has a name of its own.
+    const short = [...apps].flatMap((app) => {
+      const found = platformOf(app) === undefined ? directory.find(app) : undefined;
+      return found && nameOfApp(found) !== app ? [nameOfApp(found)] : [];
+    });
+    if (short.length > 0)
+      return `第三方平台的授权账号须用完整名称，该授权目前不起作用，请改为：${short.join("、")} (accounts of a third-party platform are granted by their full names; as it is the grant does nothing, give: ${short.join(", ")})`;
     if (missing.length === 0) return undefined;
     const names = missing.slice(0, MAX_HINTED).join(", ") + (missing.length > MAX_HINTED ? ", …" : "");
     return `尚未持有授权中的这些应用，请检查名称，或添加应用：${names} (these apps of its grants are not held; check their names, or add them: ${names})`;

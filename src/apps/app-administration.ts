@@ -64,12 +64,21 @@ export class AppAdministration {
     { isVerified, actor }: { isVerified: boolean; actor: AuditActor },
   ): Promise<boolean> {
     if (this.#exists(app)) return false;
-    refuse(checkEntry(app));
+    // Ids of third-party platforms are checked by their own administration.
+    refuse(app.role ? checkSecret(app.platform, app.secret) : checkEntry(app));
     if (app.managed?.isLoginOnly) checkLoginOnly(app, isVerified);
     if (isVerified) await this.#check(app, actor);
-    const mode = app.platform === "weixin" ? { mode: app.tokenMode } : {};
+    const mode = app.platform === "weixin" && !app.role ? { mode: app.tokenMode } : {};
     const { title, isLoginOnly } = app.managed ?? {};
-    const detail = { ...mode, title, is_verified: isVerified, ...(isLoginOnly ? { login_only: true } : {}) };
+    const { role, provider } = app;
+    const detail = {
+      ...mode,
+      role,
+      provider,
+      title,
+      is_verified: isVerified,
+      ...(isLoginOnly ? { login_only: true } : {}),
+    };
     try {
       await this.#parts.store.create(app, entryOf("app.created", app, actor, detail));
     } catch (error) {
@@ -103,6 +112,7 @@ export class AppAdministration {
       );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
+    if (app.role || app.authorization) checkThirdParty(app, change, isVerified);
     const managed: Management = {
       title: title === undefined ? management.title : (title ?? undefined),
       isDisabled: isDisabled ?? management.isDisabled,
@@ -136,6 +146,7 @@ export class AppAdministration {
     { version, actor }: { version: number | undefined; actor: AuditActor },
   ): Promise<void> {
     const { app } = this.#managed(name, version);
+    if (app.role && this.#parts.directory.authorizedTo(app.id).length > 0) throw stillAuthorized();
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
     this.#parts.onCleared(app);
     await this.#reload();
@@ -172,7 +183,9 @@ export class AppAdministration {
   /** Whether the same app exists. Throws `conflict` when there is another of that name. */
   #exists(app: App): boolean {
     const current = this.#parts.directory.find(nameOfApp(app));
-    if (!current || isSame(current, app)) return current !== undefined;
+    // By its AppID alone an account of a platform is found too, which is another app.
+    if (!current || nameOfApp(current) !== nameOfApp(app)) return false;
+    if (isSame(current, app)) return true;
     throw current.managed ? taken() : fromEnvironment();
   }
 
@@ -221,6 +234,33 @@ function checkLoginOnly({ platform }: App, isVerified: boolean): void {
     );
 }
 
+/** What can't be changed of a platform, or of an account that it has: WeChat gave the one its secret, and knows no modes of either. */
+function checkThirdParty({ role }: App, { mode, secret }: AppChange, isVerified: boolean): void {
+  if (mode !== undefined)
+    throw new ServiceError(
+      "invalid_parameter",
+      "第三方平台及其授权账号没有mode (a third-party platform and its accounts have no mode)",
+    );
+  if (secret && !role)
+    throw new ServiceError(
+      "invalid_parameter",
+      "授权账号的secret由授权产生，不能在此设置；如已失效，请用 accesstoken platforms link 重新授权 (the secret of an authorised account comes with its authorisation and is not set here; if it is lost, have the platform authorised again by accesstoken platforms link)",
+    );
+  if (secret && isVerified)
+    throw new ServiceError(
+      "invalid_parameter",
+      "第三方平台的secret须有推送的ticket才能核实，请去掉verify，命令行用 --no-verify (a platform's secret can be verified only with a pushed ticket: leave verify out, on the command line by --no-verify)",
+    );
+}
+
+/** What a platform has would be of no use without it. */
+export function stillAuthorized(): ServiceError {
+  return new ServiceError(
+    "conflict",
+    "该平台仍有授权账号，确认要一并删除请加 --with-authorizations 或 with_authorizations=true (accounts have authorised this platform: to remove them with it, say --with-authorizations, or with_authorizations=true)",
+  );
+}
+
 function refuse({ fault }: { readonly fault?: string }): void {
   if (fault !== undefined) throw new ServiceError("invalid_parameter", fault);
 }
@@ -258,7 +298,8 @@ function fromEnvironment(): ServiceError {
 
 function isSame(current: App, app: App): boolean {
   // `ww1_2` may be a WeChat app, and agent 2 of `ww1`.
-  if (current.platform !== app.platform) return false;
+  if (current.platform !== app.platform || current.role !== app.role) return false;
+  if (current.provider !== app.provider || current.authorization) return false;
   if (!current.managed || current.managed.isDisabled || !current.secret.equals(app.secret)) return false;
   if (current.managed.title !== app.managed?.title) return false;
   if ((current.managed.isLoginOnly ?? false) !== (app.managed?.isLoginOnly ?? false)) return false;

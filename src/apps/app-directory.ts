@@ -47,7 +47,8 @@ export class AppDirectory {
   replaceManaged(apps: readonly App[]): void {
     const current = apps.map((app) => {
       const known = this.find(nameOfApp(app));
-      return known?.managed && known.managed.version === app.managed?.version ? known : app;
+      if (!known?.managed || nameOfApp(known) !== nameOfApp(app)) return app;
+      return known.managed.version === app.managed?.version ? known : app;
     });
     this.#weixin.clear();
     this.#wecom.clear();

@@ -1,5 +1,5 @@
 import { isWellFormedApiKey } from "../access/api-key.ts";
-import { type Action, ACTIONS, CLIENT_NAME } from "../access/client.ts";
+import { type Action, ACTIONS, CLIENT_NAME, platformOf } from "../access/client.ts";
 import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { type Arguments, type PositionalSpec, usageError, bilingual, option } from "./arguments.ts";
 
@@ -74,8 +74,10 @@ export function findApps(args: Arguments): readonly string[] | undefined {
     if (names.length === 1) return [ALL_APPS];
     throw usageError("--apps: all 不能与其他应用并列 (all can't be combined with other apps)");
   }
-  if (names?.some((name) => !APP_NAME.test(name))) {
-    throw usageError("--apps: 应为以逗号分隔的应用名，或 all (must be apps, comma-separated, or all)");
+  if (names?.some((name) => !APP_NAME.test(platformOf(name) ?? name))) {
+    throw usageError(
+      "--apps: 应为以逗号分隔的应用名、platform:<id>、platform:<id>/*，或 all (must be apps, platform:<id> or platform:<id>/*, comma-separated, or all)",
+    );
   }
   return names;
 }

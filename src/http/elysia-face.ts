@@ -31,6 +31,7 @@ import { type DeliveryRouteParts, deliveryRoutes } from "../api/v1-deliveries.ts
 import { type NodeRouteParts, nodeRoutes } from "../api/v1-nodes.ts";
 import { alarmRoutes, type NotificationRouteParts, notificationRoutes } from "../api/v1-notifications.ts";
 import { type OauthRouteParts, oauthRoutes } from "../api/v1-oauth.ts";
+import { type PlatformRouteParts, platformRoutes } from "../api/v1-platforms.ts";
 import { type OverviewRouteParts, overviewRoutes } from "../api/v1-overview.ts";
 import { type SettingRouteParts, settingRoutes } from "../api/v1-settings.ts";
 import { type SignatureRouteParts, signatureRoutes } from "../api/v1-signatures.ts";
@@ -63,6 +64,7 @@ export type RouteOptions = AccessTokenRouteParts &
   NodeRouteParts &
   NotificationRouteParts &
   OauthRouteParts &
+  PlatformRouteParts &
   Omit<OverviewRouteParts, "ops"> &
   AuditRouteParts & {
     readonly access: Access;
@@ -228,6 +230,7 @@ function createApp(options: RouteOptions, { succeed, fail, notFound }: Encoding)
     .use(notificationRoutes(options))
     .use(eventRoutes(options))
     .use(oauthRoutes(options))
+    .use(platformRoutes(options))
     .use(overviewRoutes(options))
     .use(auditRoutes(options))
     .use(

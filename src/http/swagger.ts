@@ -109,6 +109,10 @@ async function specify(routes: AnyElysia): Promise<string> {
       },
       { name: "oauth", description: "Web logins of every environment. 各环境的网页登录。" },
       {
+        name: "Platforms",
+        description: "Third-party platforms and what has authorised them. 第三方平台及其授权账号。",
+      },
+      {
         name: "Notifications",
         description: "Alarms, and where they are sent; for administrators. 告警与通知渠道（管理员）。",
       },

@@ -1,0 +1,211 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { PLATFORM_ROLES } from "../apps/app.ts";
+import { CREDENTIAL_STATES } from "../credentials/status.ts";
+import { after, limit } from "./v1-apps-schema.ts";
+
+const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
+
+const kind = Type.Union(
+  PLATFORM_ROLES.map((role) => Type.Literal(role)),
+  {
+    description:
+      "component: WeChat's third-party platform; suite: a third-party app of WeCom or a template of agency apps; provider: a WeCom service provider. component：微信第三方平台；suite：企业微信第三方应用或代开发模板；provider：企业微信服务商。",
+    examples: ["component"],
+  },
+);
+const title = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[^\\x00-\\x1f\\x7f]+$",
+  description: "Display name. 名称。",
+  examples: ["Shop platform"],
+});
+const secret = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  pattern: "^[\\x21-\\x7e]+$",
+  description: "component_appsecret, suite_secret or provider_secret; never shown again. 不会再次显示。",
+  examples: ["00000000000000000000000000000003"],
+});
+const corpId = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[A-Za-z0-9_-]+$",
+  description: "Of a suite: the CorpID of its provider. 仅suite：服务商的corpid。",
+  examples: ["ww0000000000000009"],
+});
+
+/** The platform of a `/v1` path: its id. */
+export const platform = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[A-Za-z0-9]+$",
+  description:
+    "The component's AppID, the suite's id, or the provider's CorpID. 第三方平台的appid、suite_id或服务商的corpid。",
+  examples: ["wxc000000000000001"],
+});
+
+/** The body of a new platform. */
+export const newPlatformBody = Type.Object(
+  {
+    kind,
+    id: Type.String({ ...platform, pattern: "^[A-Za-z0-9_-]+$" }),
+    secret,
+    title: Type.Optional(title),
+    provider: Type.Optional(corpId),
+  },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        kind: "component",
+        id: "wxc000000000000001",
+        secret: "00000000000000000000000000000003",
+        title: "Shop platform",
+      },
+    ],
+  },
+);
+
+/** The body of a change of a platform. */
+export const platformChangeBody = Type.Object(
+  {
+    title: Type.Optional(
+      Type.Union([title, Type.Null()], {
+        description: "Display name; null to clear it. 名称；null为清空。",
+        examples: ["Shop platform"],
+      }),
+    ),
+    secret: Type.Optional(secret),
+    disabled: Type.Optional(
+      Type.Boolean({ description: "Whether it is disabled. 是否停用。", examples: [false] }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** What the removal of a platform may be asked. */
+export const removalQuery = Type.Object({
+  with_authorizations: Type.Optional(
+    Type.Union([Type.Literal("true"), Type.Literal("false")], {
+      description:
+        "Whether its accounts are removed with it; without it a platform that has any is kept. 是否一并删除其授权账号；不带此参数时，有授权账号的平台不会被删除。",
+      examples: ["true"],
+    }),
+  ),
+});
+
+/** One platform as it is shown. */
+export const platformData = Type.Object({
+  platform: Type.String({ description: "Its id. 平台的id。" }),
+  kind,
+  title: Type.Optional(Type.String()),
+  provider: Type.Optional(Type.String({ description: "Of a suite. 仅suite。" })),
+  disabled: Type.Boolean({ description: "Nothing is returned or fetched for it. 已停用。" }),
+  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
+  ticket: Type.Object(
+    {
+      received_at: Type.Optional(instant("When the last valid one was pushed. 最近一次有效推送的时间")),
+      expires_at: Type.Optional(instant("When it expires. 到期时间")),
+    },
+    {
+      description:
+        "The ticket that WeChat or WeCom pushes; empty where none is valid, and of a provider, which has none. 微信推送的ticket；没有有效的时为空，服务商没有ticket。",
+    },
+  ),
+  token: Type.Object(
+    {
+      state: Type.Union(
+        CREDENTIAL_STATES.map((state) => Type.Literal(state)),
+        { description: "As in /v1/apps. 与/v1/apps相同。" },
+      ),
+      expires_at: Type.Optional(instant("When it expires. 到期时间")),
+    },
+    { description: "The platform's own token. 平台自身的token。" },
+  ),
+  callback: Type.Object(
+    {
+      is_set: Type.Boolean({ description: "Whether Token and EncodingAESKey are set up here. 是否已设置。" }),
+      auth_url: Type.Optional(
+        Type.String({
+          description:
+            "For WeChat's console: authorisation events (WeCom: commands); absent without PUBLIC_URL. 授权事件接收URL（企业微信为指令回调URL）；未设置PUBLIC_URL时省略。",
+        }),
+      ),
+      message_url: Type.Optional(
+        Type.String({
+          description:
+            "For WeChat's console: messages (WeCom: data). 消息与事件接收URL（企业微信为数据回调URL）。",
+        }),
+      ),
+    },
+    { description: "Of a provider without URLs. 服务商没有URL。" },
+  ),
+  authorizations: Type.Object(
+    {
+      valid: Type.Integer(),
+      lost: Type.Integer({ description: "Refused by WeChat for good. 已被微信永久拒绝。" }),
+    },
+    { description: "How many accounts it has. 授权账号数。" },
+  ),
+});
+
+/** A page of a platform's accounts. */
+export const authorizationsQuery = Type.Object({
+  limit: Type.Optional(limit),
+  after: Type.Optional(after),
+});
+
+const authorizationData = Type.Object({
+  app: Type.String({ description: "The account's name here. 该账号在本服务的名称。" }),
+  account: Type.String({ description: "AppID or CorpID. appid或corpid。" }),
+  title: Type.Optional(Type.String()),
+  kind: Type.Union([Type.Literal("official"), Type.Literal("miniprogram"), Type.Literal("corp")], {
+    description: "Official Account, Mini Program, or corp. 公众号、小程序或企业。",
+  }),
+  scopes: Type.Array(Type.Integer(), { description: "Ids of its permission sets. 权限集id。" }),
+  user_name: Type.Optional(Type.String({ description: "The original id. 原始ID。" })),
+  agent_id: Type.Optional(Type.String({ description: "WeCom's agentid. 企业微信的agentid。" })),
+  authorized_at: instant("Since when. 授权时间"),
+  lost_at: Type.Optional(instant("Since when WeChat refuses it for good. 失效时间")),
+  disabled: Type.Boolean({ description: "By an administrator. 是否已被管理员停用。" }),
+});
+
+/** Accounts as they are shown. */
+export const authorizationsData = Type.Object({
+  authorizations: Type.Array(authorizationData),
+  next: Type.Optional(Type.String({ description: "Where there are more: send it as `after`. 还有更多时。" })),
+});
+
+/** A platform on the wire. */
+export type PlatformData = Static<typeof platformData>;
+/** An account of a platform on the wire. */
+export type AuthorizationData = Static<typeof authorizationData>;
+
+/** For the documentation. */
+export const PLATFORM_EXAMPLE: PlatformData = {
+  platform: "wxc000000000000001",
+  kind: "component",
+  title: "Shop platform",
+  disabled: false,
+  version: 1,
+  ticket: { received_at: 1795320000000, expires_at: 1795363200000 },
+  token: { state: "fresh", expires_at: 1795327200000 },
+  callback: {
+    is_set: true,
+    auth_url: "https://wx.example.com/callback/wxc000000000000001/auth",
+    message_url: "https://wx.example.com/callback/wxc000000000000001/$APPID$",
+  },
+  authorizations: { valid: 12, lost: 0 },
+};
+/** For the documentation. */
+export const AUTHORIZATION_EXAMPLE: AuthorizationData = {
+  app: "wxa000000000000001_wxc000000000000001",
+  account: "wxa000000000000001",
+  title: "Flower shop",
+  kind: "official",
+  scopes: [1, 2, 7],
+  user_name: "gh_000000000001",
+  authorized_at: 1795320000000,
+  disabled: false,
+};

@@ -1,0 +1,48 @@
+import { dirname, join } from "node:path";
+import { type App, type Authorization, nameOfApp } from "../../src/apps/app.ts";
+import { SERVICE } from "../../src/audit/audit-entry.ts";
+import { Secret } from "../../src/secret.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import type { Harness } from "./harness.ts";
+
+/** A component, and two accounts that may authorise it. */
+export const COMPONENT = { id: "wxc000000000000001", secret: "c0".repeat(16) };
+export const SHOP = "wxa000000000000001";
+export const GAME = "wxa000000000000002";
+/** A suite and a template of agency apps, of one provider. */
+export const PROVIDER = { id: "ww00000000000000d1", secret: "providerSecret-ddddddddddddddddddddddddddddd" };
+export const SUITE = { id: "ww00000000000000e1", secret: "suiteSecret-eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee" };
+export const TEMPLATE = { id: "dk00000000000000f1", secret: "templateSecret-fffffffffffffffffffffffffffff" };
+
+/** The public name of an account that has authorised a platform. */
+export const nameWith = (account: string, platform: string) => `${account}_${platform}`;
+
+/**
+ * An account or a corp that has authorised a platform, as if a process had written it that heard of it; its public name.
+ */
+export async function addAuthorized(
+  world: Harness,
+  account: string,
+  platformApp: string,
+  facts: Partial<Authorization> & { readonly title?: string } = {},
+): Promise<string> {
+  const { title, ...rest } = facts;
+  const authorization = { platformApp, authorizedAt: world.clock.now(), scopes: [], ...rest };
+  const managed = { title, isDisabled: false, version: 0 };
+  const common = { id: account, secret: new Secret(`refreshtoken@@@${account}`), managed, authorization };
+  const app: App = platformApp.startsWith("wx")
+    ? { platform: "weixin", tokenMode: "stable", ...common }
+    : { platform: "wecom", agent: platformApp, ...common };
+  const store = await openSqliteStore({
+    path: world.databasePath,
+    masterKey: undefined,
+    masterKeyFile: join(dirname(world.databasePath), "master.key"),
+    clock: world.clock,
+    onKeyCreated: () => undefined,
+  });
+  const name = nameOfApp(app);
+  const entry = { action: "authorization.granted", app: name, outcome: "ok", tokenDigest: "" } as const;
+  await store.apps.create(app, { ...SERVICE, ...entry, detail: {} });
+  store.close();
+  return name;
+}
