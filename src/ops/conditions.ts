@@ -6,7 +6,7 @@ export type Severity = (typeof SEVERITIES)[number];
 export interface Condition {
   readonly severity: Severity;
   /** What its subject names; of the service the subject is empty. */
-  readonly about: "app" | "client" | "node" | "service";
+  readonly about: "app" | "platform" | "client" | "node" | "service";
   /** Whether it is told of unless somebody says otherwise. */
   readonly isOn: boolean;
   /** From how many on, where that can be changed. */
@@ -78,6 +78,18 @@ const CONDITIONS = {
     threshold: { value: 3, least: 1, most: 1000 },
     title: "多个应用无法连接微信 (several apps can't reach WeChat)",
     remedy: "检查本机的网络、DNS和代理 (check the machine's network, DNS and proxy)",
+  },
+  ticket_missing: {
+    ...{ severity: "critical", about: "platform", isOn: true, holdMs: AT_ONCE },
+    title: "第三方平台收不到ticket (a third-party platform gets no ticket)",
+    remedy:
+      "检查平台后台中的回调URL是否正确、外网可达，再让推送重新开始 (see that the callback URL in the platform's console is right and can be reached, and have the pushes start again)",
+  },
+  authorization_lost: {
+    ...{ severity: "warning", about: "app", isOn: true, holdMs: AT_ONCE },
+    title: "账号对第三方平台的授权已失效 (an account's authorisation of a third-party platform is lost)",
+    remedy:
+      "在控制台的平台页生成链接，请该账号的管理员重新授权 (make a link on the platform's page of the console, and have the account's administrator authorise again)",
   },
   audit_failing: {
     ...{ severity: "critical", about: "node", isOn: true, holdMs: AT_ONCE },

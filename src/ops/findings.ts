@@ -1,4 +1,5 @@
 import type { ApiKeyRecord } from "../access/client.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
 import type { AuditStore } from "../audit/audit-store.ts";
 import type { Clock } from "../clock.ts";
 import type { AppIndex } from "../credentials/app-index.ts";
@@ -13,6 +14,7 @@ import type { MilestoneStore } from "./milestones.ts";
 import { STALE_SHARE } from "./backups.ts";
 import { adminNeeds, appNeeds, type Need, type NeedsParts } from "./needs-you.ts";
 import { isLive } from "./nodes.ts";
+import { findingOfLost, findingOfTicket, type PlatformState } from "./platform-states.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
@@ -34,6 +36,8 @@ export interface FindingParts extends Pick<NeedsParts, "clients" | "listNodes"> 
     AppIndex,
     keyof NeedsParts["index"] | "endingTokens" | "statesOf" | "countUnreachable"
   >;
+  readonly directory: Pick<AppDirectory, "find">;
+  readonly platforms: () => Promise<readonly PlatformState[]>;
   readonly statusesOf: (names: readonly string[]) => Promise<ReadonlyMap<string, AppStatus>>;
   readonly pacing: Pick<Pacing, "forcedOften">;
   readonly audit: Pick<AuditStore, "list" | "listDenials">;
@@ -107,6 +111,7 @@ const LOOKS: readonly Look[] = [
       return [{ condition: "upstream_unreachable", subject: "", detail: { message } }];
     },
   },
+  { of: ["ticket_missing", "authorization_lost"], look: lookAtPlatforms },
   { of: ["key_ends", "node_gone"], look: lookAtKeysAndNodes },
   { of: ["wrong_keys"], look: lookAtDenials },
   { of: ["backup_stale", "audit_broken"], look: lookAtMilestones },
@@ -252,6 +257,26 @@ async function lookAtTokens(
           detail: { message: `还剩约${minutes}分钟 (about ${minutes} minutes are left)`, expiresAt: endsAt },
         };
   });
+}
+
+async function lookAtPlatforms(
+  { platforms, directory, clock }: FindingParts,
+  standing: readonly AlarmRecord[],
+): Promise<readonly Looked[]> {
+  const now = clock.now();
+  const states = await platforms();
+  const missing = states.filter(({ hasTicket, app }) => hasTicket && !app.managed?.isDisabled);
+  const lapsed = standing.filter(({ condition, subject }) => {
+    const app = directory.find(subject);
+    const isOver = !app || app.managed?.isDisabled === true;
+    return isOver && (condition === "ticket_missing" || condition === "authorization_lost");
+  });
+  const lost = states.flatMap((state) => state.lost).filter(({ managed }) => !managed?.isDisabled);
+  return [
+    ...missing.flatMap((state) => findingOfTicket(state, now) ?? []),
+    ...cut(lost.map(findingOfLost), standing, "authorization_lost"),
+    ...lapsed.map(({ condition, subject, detail }) => ({ condition, subject, detail, isLapsed: true })),
+  ];
 }
 
 async function lookAtKeysAndNodes(

@@ -147,6 +147,7 @@ function linesOfOne(alarm: Alarm, { kind, at }: Message): string[] {
 
 const SUBJECTS = {
   app: "应用 (app)",
+  platform: "平台 (platform)",
   client: "客户端 (client)",
   node: "进程 (process)",
   service: "服务 (service)",
@@ -180,6 +181,7 @@ function pageOf({ condition, subject }: Alarm): string {
   const [of = ""] = subject.split(" ");
   const name = encodeURIComponent(of).replaceAll("(", "%28").replaceAll(")", "%29");
   if (about === "app" && name !== "") return `/apps/${name}`;
+  if (about === "platform") return `/platforms/${name}`;
   if (about === "client" && name !== "") return `/clients/${name}`;
   return about === "node" ? "/settings?tab=nodes" : "/";
 }

@@ -17,6 +17,7 @@ import { ChannelDirectory } from "../ops/channels.ts";
 import { KeyAddresses } from "../ops/key-addresses.ts";
 import type { ChannelSender } from "../ops/notifications.ts";
 import { Notifier } from "../ops/notifier.ts";
+import { platformStates } from "../ops/platform-states.ts";
 import { ProcessWatch } from "../ops/process-watch.ts";
 import type { Readiness } from "../ops/readiness.ts";
 import type { Store } from "../store/store.ts";
@@ -77,6 +78,7 @@ export function buildAlarms(options: AlarmSideOptions) {
     ...{ store: store.alarms, milestones: store.milestones, channels, watch, addresses, clock, events },
     findings: {
       ...{ index: options.index, pacing: options.pacing, clients: options.clients, clock },
+      ...{ directory, platforms: () => platformStates(directory, store.credentialFacts) },
       ...{ audit: store.audit, milestones: store.milestones, settings: channels },
       statusesOf: async (names) => {
         const slots = names.flatMap((name) => directory.findSlot(name) ?? []);

@@ -8,6 +8,7 @@ import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { HttpChannelSender } from "../../src/upstream/channel-sender.ts";
 import { entryFor, NotedSender } from "../support/alarm-records.ts";
+import { newPlatform } from "../support/new-platform.ts";
 import { newApiKey, newClient } from "../support/client-records.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
@@ -68,6 +69,8 @@ test("P6: no message of any condition to any kind of channel has a secret in it,
       } as never,
     ]),
   );
+  const platform = { ...newPlatform("weixin", "wx00000000000000c1"), secret: new Secret(CANARY) };
+  const lost = { authorizedAt: 1, scopes: [], lostAt: 2, userName: CANARY };
   const key = { ...newApiKey("shop", CANARY), expiresAt: clock.now() + DAY_MS };
   const node = {
     id: CANARY,
@@ -97,6 +100,12 @@ test("P6: no message of any condition to any kind of channel has a secret in it,
         countUnreachable: async () => 3,
       },
       statusesOf: async () => statuses,
+      platforms: async () => [
+        {
+          ...{ app: platform, hasTicket: true, ticketAt: 1, valid: 0 },
+          lost: [{ ...platform, role: undefined, authorization: { ...lost, platformApp: platform.id } }],
+        },
+      ],
       pacing: { forcedOften: async () => [{ appId: "wx1", count: 20 }] },
       clients: { list: () => [newClient("shop")], keysOf: () => [key] },
       listNodes: async () => [{ ...node, startedAt: 1, seenAt: 2, silentMs: 99_000 }],

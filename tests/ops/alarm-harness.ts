@@ -25,6 +25,8 @@ export function nothingWrong(clock: ManualClock): Omit<FindingParts, "settings" 
       statesOf: async (names) => names.map(() => "fresh" as const),
       countUnreachable: async () => 0,
     },
+    directory: { find: () => undefined },
+    platforms: async () => [],
     statusesOf: async () => new Map(),
     pacing: { forcedOften: async () => [] },
     clients: { list: () => [newClient("shop")], keysOf: () => [] },

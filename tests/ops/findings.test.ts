@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { App } from "../../src/apps/app.ts";
 import type { AuditEntry } from "../../src/audit/audit-entry.ts";
 import { ServiceError, type UpstreamRefusal } from "../../src/errors.ts";
 import type { AppStatus } from "../../src/credentials/status.ts";
@@ -6,6 +7,7 @@ import type { Finding } from "../../src/ops/alarm-state.ts";
 import { CONDITION_IDS, conditionOf, type ConditionId } from "../../src/ops/conditions.ts";
 import { type FindingParts, findingsOf } from "../../src/ops/findings.ts";
 import type { Milestone, MilestoneName } from "../../src/ops/milestones.ts";
+import { newPlatform } from "../support/new-platform.ts";
 import { newAlarm } from "../support/alarm-records.ts";
 import { newApiKey } from "../support/client-records.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -214,6 +216,67 @@ test("a key that ends within the days of its threshold is told with its client",
     }));
   expect(await it(6).told()).toEqual(["key_ends:shop"]);
   expect(await it(8).told()).toEqual([]);
+});
+
+test("a platform without tickets is told after half an hour, WeCom's after a quarter, with the URL to look at", async () => {
+  const suite = newPlatform("wecom", "ww00000000000000d1");
+  const component = newPlatform("weixin", "wx00000000000000c1");
+  const it = (minutes: number, ...platforms: readonly App[]) =>
+    setup((clock) => ({
+      platforms: async () =>
+        platforms.map((app) => ({
+          ...{ app, hasTicket: app.role !== "provider", valid: 0, lost: [] },
+          ticketAt: clock.now() - minutes * MINUTE_MS,
+        })),
+    }));
+  const provider: App = { ...suite, role: "provider", id: "ww00000000000000e1" };
+  const off = newPlatform("weixin", "wx00000000000000c2", { isDisabled: true });
+  expect(await it(14.9, component, suite, provider, off).told()).toEqual([]);
+  expect(await it(15, component, suite, provider, off).told()).toEqual([`ticket_missing:${suite.id}`]);
+  expect(await it(29.9, component).told()).toEqual([]);
+  const { found } = await it(31.5, component, off).find();
+  expect(found).toMatchObject([
+    { subject: component.id, detail: { message: expect.stringContaining("31 minutes") } },
+  ]);
+  expect(found[0]?.detail.hint).toContain(`/callback/${component.id}/auth`);
+  expect(found[0]?.detail.hint).toContain(`accesstoken platforms start-pushing ${component.id}`);
+});
+
+test("a platform that no ticket has reached yet has as long, and the alarm of one that is gone just ends", async () => {
+  const app = newPlatform("weixin", "wx00000000000000c1");
+  const state = { app, hasTicket: true, ticketAt: undefined, valid: 0, lost: [] };
+  const it = setup(() => ({ platforms: async () => [state] }));
+  expect((await it.find()).found).toMatchObject([{ condition: "ticket_missing", holdMs: 30 * MINUTE_MS }]);
+  const standing = newAlarm({ since: 1, condition: "ticket_missing", subject: app.id });
+  const gone = setup((clock) => ({ platforms: async () => [{ ...state, ticketAt: clock.now() }] }));
+  expect(await gone.find([standing])).toMatchObject({
+    found: [],
+    lapsed: new Set([`ticket_missing ${app.id}`]),
+  });
+  const well = setup((clock) => ({
+    ...{ platforms: async () => [{ ...state, ticketAt: clock.now() }], directory: { find: () => app } },
+  }));
+  expect((await well.find([standing])).lapsed).toEqual(new Set());
+});
+
+test("an account whose authorisation is lost is told until it is given again, removed or disabled", async () => {
+  const app = newPlatform("weixin", "wx00000000000000c1");
+  const account = (n: number, isDisabled = false): App => ({
+    ...newPlatform("weixin", `wx00000000000000a${n}`, { isDisabled }),
+    role: undefined,
+    authorization: { platformApp: app.id, authorizedAt: 1, scopes: [], lostAt: 2 },
+  });
+  const state = { app, hasTicket: true, valid: 1, lost: [account(1), account(2, true)] };
+  const it = setup((clock) => ({ platforms: async () => [{ ...state, ticketAt: clock.now() }] }));
+  const { found } = await it.find();
+  expect(found).toMatchObject([{ condition: "authorization_lost", subject: `wx00000000000000a1_${app.id}` }]);
+  expect(found[0]?.detail.message).toContain(app.id);
+  const standing = newAlarm({
+    since: 1,
+    condition: "authorization_lost",
+    subject: `wx00000000000000a2_${app.id}`,
+  });
+  expect((await it.find([standing])).lapsed).toEqual(new Set([`authorization_lost ${standing.subject}`]));
 });
 
 test("a process that is gone is told until another has been started on its machine", async () => {
