@@ -66,6 +66,7 @@ import { UserTokens } from "./login/user-tokens.ts";
 import { EXPOSITION_TYPE, mergeSnapshots } from "./ops/exposition.ts";
 import { MAX_APPS, type Snapshot } from "./ops/metrics.ts";
 import { Nodes } from "./ops/nodes.ts";
+import { platformStates } from "./ops/platform-states.ts";
 import { faultsOfAccess, Readiness } from "./ops/readiness.ts";
 import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { buildAlarms } from "./service/alarm-parts.ts";
@@ -250,6 +251,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         }),
       countWaitingLogins: () => store.webLogins.count(clock.now()),
       countListeners: () => ({ streams: streams.size, sessions: sessions.list().length }),
+      platforms: () => platformStates(directory, store.credentialFacts),
       index: () => index,
       lastAuditId: async () => (await store.audit.list({}, { limit: 1 }))[0]?.id ?? 0,
       milestones: store.milestones,

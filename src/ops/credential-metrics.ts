@@ -7,6 +7,7 @@ import { KINDS_OF } from "../credentials/kinds.ts";
 import { APP_STATES } from "../credentials/status.ts";
 import type { UpstreamErrorClass } from "../errors.ts";
 import { type Gauge, MAX_APPS, type MetricRegistry } from "./metrics.ts";
+import type { PlatformState } from "./platform-states.ts";
 import { ERROR_CLASSES } from "./upstream-metrics.ts";
 
 /** Longer than this a snapshot does not wait for the index of very many apps: it then shows what the last one found. */
@@ -26,6 +27,7 @@ export interface CredentialMetricsParts {
   >;
   /** Whether it is the slot of a secret that we hold. Others get no series: callers could make any number. */
   readonly isConfigured: (slot: SlotName) => boolean;
+  readonly platforms: () => Promise<readonly PlatformState[]>;
   /** Asked for after the service is wired. */
   readonly index: () => Pick<AppIndex, "credentialCounts" | "fullestQuotas">;
 }
@@ -38,6 +40,8 @@ export class CredentialMetrics {
   readonly #blocked: Gauge;
   readonly #counts: Gauge;
   readonly #quotas: Gauge;
+  readonly #ticketAge: Gauge;
+  readonly #authorizations: Gauge;
   #reading: Promise<void> | undefined;
 
   constructor(registry: MetricRegistry, parts: CredentialMetricsParts) {
@@ -72,12 +76,23 @@ export class CredentialMetrics {
       "Used part of today's calls, of each app's endpoint of which most is used. Above 1000 apps the fullest alone, without app.",
       ["app", "endpoint"],
     );
+    this.#ticketAge = gauge(
+      "platform_ticket_age_seconds",
+      "Since a ticket was last pushed to each third-party platform; left out where none has come.",
+      ["platform"],
+    );
+    this.#authorizations = gauge(
+      "authorizations",
+      "Accounts and corps that have authorised each third-party platform, valid and lost.",
+      ["platform", "state"],
+    );
   }
 
   /** Reads all of it. What the store can't read is left out, or as it was. */
   async read(): Promise<void> {
     await this.#readExpiries();
     await this.#readBlocked();
+    await this.#readPlatforms();
     if (this.#parts.worker !== "1") return;
     this.#reading ??= this.#readIndex()
       .catch(() => undefined)
@@ -106,6 +121,18 @@ export class CredentialMetrics {
     for (const name of ERROR_CLASSES) {
       const apps = new Set(blocked.flatMap(({ app, class: why }) => (why === name ? [app] : [])));
       this.#blocked.set(apps.size, name);
+    }
+  }
+
+  async #readPlatforms(): Promise<void> {
+    const platforms = await this.#parts.platforms().catch(() => undefined);
+    this.#ticketAge.clear();
+    this.#authorizations.clear();
+    for (const { app, ticketAt, valid, lost } of platforms ?? []) {
+      this.#authorizations.set(valid, app.id, "valid");
+      this.#authorizations.set(lost.length, app.id, "lost");
+      if (ticketAt === undefined || app.managed?.isDisabled) continue;
+      this.#ticketAge.set(Math.max(0, this.#parts.clock.now() - ticketAt) / 1000, app.id);
     }
   }
 

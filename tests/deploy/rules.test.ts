@@ -203,6 +203,21 @@ function alterations(): readonly Altered[] {
       ...one(3, "StoreReadOnly"),
     ]),
     altered("a busy database", { 'accesstoken_store_errors_total{code="busy"}': "0+9x9" }, one(9)),
+    {
+      name: "tickets that no longer come to a component",
+      added: { 'accesstoken_platform_ticket_age_seconds{platform="wx00000000000000c1"}': "1740+60x9" },
+      fires: [...one(0), ...one(1, "TicketMissing")],
+    },
+    {
+      name: "tickets that no longer come to a suite",
+      added: { 'accesstoken_platform_ticket_age_seconds{platform="ww00000000000000d1"}': "840+60x9" },
+      fires: [...one(0), ...one(1, "TicketMissing")],
+    },
+    {
+      name: "an authorisation that is lost",
+      added: { 'accesstoken_authorizations{platform="wx00000000000000c1",state="lost"}': "0 1" },
+      fires: [...one(0), ...one(1, "AuthorizationLost")],
+    },
     altered("a process that is gone", { accesstoken_nodes: "3+0x29 2+0x10" }, [
       ...one(29),
       ...one(33, "NodeMissing"),

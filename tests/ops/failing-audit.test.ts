@@ -91,6 +91,7 @@ test("denials are counted by the code that was answered, under their former name
     isConfigured: () => true,
     isHeldApp: () => true,
     countListeners: () => ({ streams: 0, sessions: 0 }),
+    platforms: async () => [],
     index: () => ({ credentialCounts: async () => [], fullestQuotas: async () => [] }),
     lastAuditId: async () => 0,
     milestones: { list: async () => new Map() },
