@@ -26,6 +26,7 @@ const AREAS = {
     "versions",
     "notifications",
     "public_url",
+    "platforms",
   ],
 } as const;
 

@@ -15,6 +15,7 @@ import {
 import { join } from "node:path";
 import { DoctorHarness, expectTroubles, type SetUp, type Trouble } from "../support/doctor-harness.ts";
 import { Secret } from "../../src/secret.ts";
+import { secretPlace } from "../../src/store/sql-app-store.ts";
 import { SealingKey } from "../../src/store/sealing-key.ts";
 import { WX } from "../support/harness.ts";
 import { freePort } from "../support/postgres-server.ts";
@@ -32,6 +33,11 @@ beforeAll(async () => {
 afterAll(() => harness[Symbol.asyncDispose]());
 
 const WX_ROW = `platform = 'weixin' AND app_id = '${WX.appId}'`;
+
+/** What seals the texts of its database. */
+function keyOf(at: SetUp): SealingKey {
+  return new SealingKey(Buffer.from(readFileSync(at.path("key/master.key"), "utf8").trim(), "hex"));
+}
 
 /** A broken set-up: what is done to one that lacks nothing, and what the doctor must find. */
 interface Broken {
@@ -334,13 +340,39 @@ const OPERATIONS: readonly Broken[] = [
     name: "nothing was sent by a channel of notifications",
     prepare: (at) => {
       const place = { table: "notification_channels", row: "ops", column: "url" };
-      const key = new SealingKey(Buffer.from(readFileSync(at.path("key/master.key"), "utf8").trim(), "hex"));
-      const url = key.seal(new Secret("https://hooks.example.test/x"), place);
+      const url = keyOf(at).seal(new Secret("https://hooks.example.test/x"), place);
       at.sql(
         `INSERT INTO notification_channels (name, kind, url, is_enabled, rules, created_at, updated_at) VALUES ('ops', 'webhook', '${url}', 1, '{}', 0, 0)`,
       );
     },
     troubles: [[31, "warn", /accesstoken notify test ops/]],
+  },
+  {
+    name: "a platform has no callbacks, another gets no ticket, and an account's authorisation is lost",
+    prepare: (at) => {
+      const key = keyOf(at);
+      const add = (platform: string, appId: string, agent: string, facts: string) => {
+        const secret = key.seal(new Secret("s3cret"), secretPlace({ platform, appId, agent }));
+        return `INSERT INTO apps (platform, app_id, agent, token_mode, secret, third_party, updated_at, version, source)
+          VALUES ('${platform}', '${appId}', '${agent}', '', '${secret}', '${facts}', 0, 0, 'managed')`;
+      };
+      const suite = "ww00000000000000d1";
+      const token = key.seal(new Secret("token"), { table: "callbacks", row: suite, column: "token" });
+      at.sql(
+        add("weixin", "wx00000000000000c1", "@component", "{}"),
+        add("wecom", suite, "@suite", "{}"),
+        add("wecom", "ww00000000000000a1", suite, '{"lostAt":5}'),
+        `INSERT INTO callbacks (app, token, mode, format, receive_ids, created_at, updated_at)
+          VALUES ('${suite}', '${token}', 'secure', 'xml', '', 0, 0)`,
+      );
+    },
+    troubles: [
+      [
+        33,
+        "warn",
+        /\/callback\/ww00000000000000d1\/auth[^]*callbacks set wx00000000000000c1[^]*authorise again/,
+      ],
+    ],
   },
   {
     name: "few files may be open",

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import type { CheckResult } from "../../src/ops/doctor.ts";
+import { type CheckResult, CHECKS } from "../../src/ops/doctor.ts";
 import { MILESTONES } from "../../src/ops/milestones.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { systemClock } from "../../src/clock.ts";
@@ -224,7 +224,7 @@ export function expectTroubles({ code, checks }: Diagnosis, troubles: readonly T
     expect(remedy?.zh).toMatch(/\p{Script=Han}/u);
     expect(remedy?.en).not.toMatch(/\p{Script=Han}/u);
   }
-  expect(checks.map(({ id }) => id)).toEqual(Array.from({ length: 32 }, (_, n) => n + 1));
+  expect(checks.map(({ id }) => id)).toEqual(Array.from({ length: CHECKS.length }, (_, n) => n + 1));
   const states = checks.map(({ state }) => state);
   expect(code).toBe(states.includes("fail") ? 1 : states.includes("warn") ? 4 : 0);
 }

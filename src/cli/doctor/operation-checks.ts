@@ -4,6 +4,7 @@ import { type Checks, type Finding, fine, Skipped, warning } from "../../ops/doc
 import type { MilestoneName } from "../../ops/milestones.ts";
 import { probeOwn } from "../../upstream/probes.ts";
 import { VERSION } from "../../version.ts";
+import { checkPlatforms } from "./platforms-check.ts";
 import { openFilesOf, textOf } from "./processes.ts";
 import { checkPublicUrl } from "./public-url-check.ts";
 import { type Setup, someOf } from "./setup.ts";
@@ -28,6 +29,7 @@ export const OPERATION_CHECKS = {
   versions: checkVersions,
   notifications: checkNotifications,
   public_url: checkPublicUrl,
+  platforms: checkPlatforms,
 } satisfies Partial<Checks<Setup>>;
 
 const VALID_KEYS = `SELECT k.prefix, k.client, k.expires_at, k.last_used_at, k.created_at, c.grants, c.networks, c.expires_at, k.replaced_by
