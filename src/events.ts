@@ -293,6 +293,29 @@ export type ServiceEvent =
       readonly outcome: PushOutcome;
       readonly durationMs: number;
     }
+  /** An account or a corp has authorised a third-party platform; WeChat takes that no more; it was withdrawn. */
+  | { readonly type: "authorization.granted"; readonly app: string }
+  | ({ readonly type: "authorization.lost"; readonly app: string } & FailureFacts)
+  | { readonly type: "authorization.revoked"; readonly app: string }
+  /** What somebody authorised a platform with could not be exchanged: for good, or it is tried again. */
+  | ({
+      readonly type: "authorization.failed";
+      readonly platformApp: string;
+      readonly isFinal: boolean;
+    } & FailureFacts)
+  /** What a platform has was compared with what WeChat says of it. */
+  | {
+      readonly type: "authorizations.reconciled";
+      readonly platformApp: string;
+      readonly added: number;
+      readonly lost: number;
+    }
+  /** WeChat had pushed no ticket for so long, and was asked to push again; with why it would not. */
+  | ({
+      readonly type: "tickets.requested";
+      readonly platformApp: string;
+      readonly silentMs: number;
+    } & Partial<FailureFacts>)
   /** A push was signed more than five minutes ago, or in the future: a repetition, or a wrong clock. */
   | { readonly type: "push.skewed"; readonly app: string }
   /** An attempt to deliver a push has ended. `reason`: why not well. */

@@ -92,6 +92,12 @@ const FIELDS: { readonly [T in ServiceEvent["type"]]: { level: LogLevel; fields:
   "web_logins.evicted": { level: "warn", fields: ["count"] },
   "rejected_token.used": { level: "debug", fields: ["app"] },
   "push.answered": { level: "debug", fields: ["app", "outcome", "durationMs"] },
+  "authorization.granted": { level: "info", fields: ["app"] },
+  "authorization.lost": { level: "error", fields: ["app", "code", ...REFUSAL] },
+  "authorization.revoked": { level: "info", fields: ["app"] },
+  "authorization.failed": { level: "warn", fields: ["platformApp", "isFinal", "code", ...REFUSAL] },
+  "authorizations.reconciled": { level: "info", fields: ["platformApp", "added", "lost"] },
+  "tickets.requested": { level: "warn", fields: ["platformApp", "silentMs", "code", ...REFUSAL] },
   "push.skewed": { level: "info", fields: ["app"] },
   "delivery.tried": { level: "debug", fields: ["app", "target", "outcome", "reason"] },
   "delivery.died": { level: "warn", fields: ["app", "target", "id"] },
@@ -121,6 +127,7 @@ const LINES_A_MINUTE: { readonly [T in ServiceEvent["type"]]?: number } = {
   "upstream.slow": 60,
   "audit.failed": 1,
   "push.skewed": 1,
+  "authorization.failed": 60,
   "delivery.died": 60,
 };
 

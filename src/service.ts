@@ -5,7 +5,7 @@ import { PublicSide } from "./apps/public-side.ts";
 import { AppAdministration } from "./apps/app-administration.ts";
 import { AuditTrail } from "./audit/audit-trail.ts";
 import { CallCounter } from "./audit/call-counts.ts";
-import { appName, isSlotOf, nameOfApp } from "./apps/app.ts";
+import { type App, appName, isSlotOf, nameOfApp } from "./apps/app.ts";
 import { Access } from "./access/access.ts";
 import { Networks } from "./access/networks.ts";
 import { OriginPolicy } from "./access/origin.ts";
@@ -22,7 +22,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { commandLineUser, type Config } from "./config.ts";
 import { AppHistory } from "./credentials/app-history.ts";
 import { type CredentialSource, ticketSource } from "./credentials/source.ts";
-import { credentialKey, type CredentialName } from "./credentials/credential.ts";
+import { credentialKey, type CredentialName, type CredentialRef } from "./credentials/credential.ts";
 import { AppIndex } from "./credentials/app-index.ts";
 import { CredentialCache } from "./credentials/credential-cache.ts";
 import { LostCredentials } from "./credentials/lost-credentials.ts";
@@ -72,6 +72,7 @@ import { ServiceMetrics } from "./ops/service-metrics.ts";
 import { buildAlarms } from "./service/alarm-parts.ts";
 import { buildBackups } from "./service/backup-parts.ts";
 import { buildCallbacks } from "./service/callback-parts.ts";
+import { buildPlatforms } from "./service/platform-parts.ts";
 import { RunningService, type Service, type ServiceParts, start } from "./service/running-service.ts";
 import type { Store } from "./store/store.ts";
 import { ClusterClock } from "./store/postgres/cluster-clock.ts";
@@ -282,13 +283,10 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...(upstreamMs ? { attemptMs: upstreamMs.attempt } : {}),
     });
     const tokenSources = { weixin: weixinTokenSource(http), wecom: wecomTokenSource(http) };
-    const source: CredentialSource = {
-      obtain: (ref, options) =>
-        (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : tickets).obtain(
-          ref,
-          options,
-        ),
-    };
+    const sourceOf = (ref: CredentialRef) =>
+      platforms.sourceOf(ref) ??
+      (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : tickets);
+    const source: CredentialSource = { obtain: (ref, options) => sourceOf(ref).obtain(ref, options) };
     const memory = new CredentialCache(store.credentials, store.changes, clock);
     const lost = new LostCredentials({
       memory,
@@ -322,6 +320,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       idleAfterMs: config.refreshIdleAfterMs,
     });
+    const onCleared = (app: App) => memory.evictSlots((slot) => isSlotOf(app, slot));
     const administration = new AppAdministration({
       store: store.apps,
       changes: store.changes,
@@ -333,7 +332,10 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         return tokenSources[slot.platform].obtain(ref, { signal });
       },
       record: (entry) => audit.record(entry),
-      onCleared: (app) => memory.evictSlots((slot) => isSlotOf(app, slot)),
+      onCleared,
+    });
+    const platforms = buildPlatforms({
+      ...{ store, directory, administration, credentials, onCleared, http, clock, events },
     });
     const redirectOrigins = new RedirectOrigins(store.redirectOrigins, store.changes);
     const verifyFiles = new VerifyFiles(store.redirectOrigins, store.changes);
@@ -432,6 +434,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       access,
       index,
       ...alarmSide.parts,
+      ...platforms.parts,
       database: config.postgres ? "PostgreSQL" : "SQLite",
       ...{ callbacks: pushes.callbacks, queue: pushes.queue, pulled: pushes.pulled },
       cors,
@@ -579,6 +582,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         ...[nodes, calls, audit, metrics, index, clients, environments, administration, userTokens, lost],
         ...[webLogins, verifyFiles, streams, waits, refreshLog, ...pushes.background],
         ...alarmSide.background,
+        ...platforms.background,
         ...(config.hasConsole ? [sessions] : []),
         backups,
         ...(connectProxy ? [connectProxy] : []),

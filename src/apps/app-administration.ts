@@ -110,6 +110,11 @@ export class AppAdministration {
         "conflict",
         "该应用的记录或secret已损坏，请同时设置secret (its row or its secret is damaged; set the secret with it)",
       );
+    if (secret && app.authorization)
+      throw new ServiceError(
+        "invalid_parameter",
+        "该帐号通过授权接入，没有可以设置的secret (the account is here by its authorisation: there is no secret to set)",
+      );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
     if (app.role || app.authorization) checkThirdParty(app, change, isVerified);
@@ -193,6 +198,8 @@ export class AppAdministration {
   async isOutdated(slot: Slot): Promise<boolean> {
     await this.refresh().catch(() => undefined);
     const current = this.#parts.directory.slotNamed(slot);
+    // What an account has authorised with is exchanged by WeChat, and read by whoever uses it.
+    if (slot.isAuthorized) return current === undefined;
     return current?.secret.equals(slot.secret) !== true;
   }
 

@@ -283,10 +283,14 @@ export interface AppStore {
    */
   create(app: App, entry: AuditEntry): Promise<void>;
   /**
-   * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, what was issued to
-   * the old one is cleared, as in `replaceAll`. Throws `precondition_failed` when the current version is another.
+   * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, or an authorisation that
+   * was lost, what was issued to the old one is cleared, as in `replaceAll`. Throws `precondition_failed` when the current
+   * version is another.
+   *
+   * WeChat exchanges the secret of an authorisation at any time: the stored one stays, unless `secretVersion` is its number;
+   * `precondition_failed` when it has another.
    */
-  update(app: App, entry: AuditEntry): Promise<void>;
+  update(app: App, entry: AuditEntry, secretVersion?: number): Promise<void>;
   /** Removes a managed app of that version and clears what was issued to it. Throws `precondition_failed` likewise. */
   remove(app: App, entry: AuditEntry): Promise<void>;
   /**

@@ -21,7 +21,7 @@ const CIRCUIT_MS = 10 * MINUTE_MS;
 /** For an address that is not on the app's list: where the way out changes, the next attempt may well come from another. */
 const ADDRESS_MS = [30_000, 2 * MINUTE_MS, CIRCUIT_MS];
 const ADDRESS_ERRCODES: Readonly<Record<Platform, ReadonlySet<number>>> = {
-  weixin: new Set([40164, 61004]),
+  weixin: new Set([40090, 40164, 61004]),
   wecom: new Set([60020]),
 };
 

@@ -113,10 +113,10 @@ export interface CredentialStore {
     options?: SaveOptions,
   ): Promise<CredentialRecord>;
   /**
-   * Stores a credential that was pushed to us, with a new generation, so that no flight that began before can replace
-   * it. Returns the record then: one that was issued later than `credential` stays.
+   * Stores a credential that came to us unasked, with a new generation, so that no flight that began before can replace
+   * it. Returns the record then: one that was issued later than `credential` stays. It is due to be renewed at `renewAt`.
    */
-  accept(name: CredentialName, credential: Credential): Promise<CredentialRecord>;
+  accept(name: CredentialName, credential: Credential, renewAt?: number): Promise<CredentialRecord>;
   /**
    * Stores again what another store had before this one took its place, as after a failover, with new generations: a
    * flight that began before can't replace it. Each only while its record is as it was found. Returns the records then,

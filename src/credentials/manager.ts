@@ -17,7 +17,15 @@ import { unavailable } from "./backoff.ts";
 import { isClassicToken, isStableToken, type RefreshParts } from "./fetcher.ts";
 import { Refresh, type RefreshGoal, type ReplaceOptions } from "./refresh.ts";
 import type { Refusal } from "./pacing.ts";
-import { type CredentialKind, type Kinds, KINDS, type Life, renewAgainMs, renewBeforeMs } from "./kinds.ts";
+import {
+  type CredentialKind,
+  type Kinds,
+  KINDS,
+  type Life,
+  renewAgainMs,
+  renewalAt,
+  renewBeforeMs,
+} from "./kinds.ts";
 import { SharedRead, SingleFlight } from "./single-flight.ts";
 
 const REPLACE_RETRY_MS = 10_000;
@@ -147,25 +155,29 @@ export class CredentialManager {
   }
 
   /**
-   * Stores a credential that WeChat pushed to us, without an upstream request.
+   * Stores a credential that WeChat pushed to us, or that came with an authorisation, without an upstream request.
    *
    * A flight that began before can't take its place. Of two pushes the one that was issued later wins, in whichever
    * order they arrive; the answer is the winner. `life` is in epoch milliseconds.
    *
-   * @throws {ServiceError} `invalid_parameter` for a kind that is not pushed; what kept it from being stored.
+   * @throws {ServiceError} `invalid_parameter` for a kind that we request alone; what kept it from being stored.
    */
   async accept(
     name: CredentialName,
     value: Secret,
     life: { readonly issuedAt: number; readonly expiresAt: number },
   ): Promise<CachedCredential | undefined> {
-    if (this.#kinds.get(name).obtainedBy !== "pushed") throw notPushed();
+    const kind = this.#kinds.get(name);
+    if (kind.obtainedBy !== "pushed" && kind.obtainedBy !== "parent") throw notPushed();
     const { store, memory, clock, events, log } = this.#parts;
     const key = credentialKey(name);
+    const now = clock.now();
     // The sender's clock may be ahead of ours; an issue time in the future would mean that our clock was set back.
-    const credential = { value, issuedAt: Math.min(life.issuedAt, clock.now()), expiresAt: life.expiresAt };
+    const credential = { value, issuedAt: Math.min(life.issuedAt, now), expiresAt: life.expiresAt };
+    const wholeLife = { expiresAt: life.expiresAt, lifeMs: life.expiresAt - credential.issuedAt };
+    const renewAt = renewalAt(kind, wholeLife, { now, isRepeated: false, chance: Math.random() });
     using pending = memory.begin(name);
-    const accept = () => store.accept(name, credential);
+    const accept = () => store.accept(name, credential, renewAt);
     const generationOf = (stored: CredentialRecord) =>
       stored.credential === credential ? stored.generation : undefined;
     const record = await (log ? log.noted(name, "pushed", accept, generationOf) : accept());

@@ -78,8 +78,11 @@ export async function withToken<T>(
   }
 }
 
-/** The result of `work`, unless the signal is aborted first; the work then goes on for other callers. */
-async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+/**
+ * The result of `work`, unless the signal is aborted first: then it throws `upstream_timeout`, and the work goes on for other
+ * callers.
+ */
+export async function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () =>
     reject(

@@ -57,6 +57,8 @@ export interface AuthorizationCodeStore {
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /** Notes a failure: with `dueAt` it is tried again then, else it has failed for good. */
   fail(digest: string, error: string, dueAt?: number): Promise<void>;
+  /** Forgets one. */
+  drop(digest: string): Promise<void>;
   /** When a code is due next; undefined for none. */
   nextDueAt(): Promise<number | undefined>;
   /** Forgets what has expired. */

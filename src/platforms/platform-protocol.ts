@@ -1,5 +1,6 @@
 import type { Authorization, Slot } from "../apps/app.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
+import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
 /** What a platform learns of an account or a corp that has authorised it. */
@@ -11,6 +12,8 @@ export interface AuthorizedAccount {
   /** What people call it. */
   readonly title?: string | undefined;
   readonly facts: Partial<Omit<Authorization, "platformApp" | "authorizedAt" | "lostAt">>;
+  /** JSON as the exchange of a code answers it, where there is such a thing without a code. */
+  readonly text?: Secret | undefined;
 }
 
 /** What a code was exchanged for. */
@@ -43,4 +46,23 @@ export interface PlatformProtocol {
    * (WeCom).
    */
   list(platform: Slot, signal: AbortSignal): Promise<readonly ListedAccount[] | undefined>;
+}
+
+/** What WeChat and WeCom say of an authorisation, or of what it was given with, that is good no more. */
+const LOST: Readonly<Record<Platform, ReadonlySet<number>>> = {
+  weixin: new Set([61003, 61023]),
+  wecom: new Set([40084, 48004]),
+};
+/** WeChat's word for a refresh token alone that is not valid; the authorisation may well be. */
+const WRONG_REFRESH_TOKEN = 61023;
+
+/** Whether WeChat or WeCom has said that an authorisation, or what it was given with, is good no more. */
+export function isLost(error: unknown): error is ServiceError {
+  if (!(error instanceof ServiceError) || !error.upstream) return false;
+  return LOST[error.upstream.platform].has(error.upstream.errcode);
+}
+
+/** Whether it is the refresh token alone that WeChat refuses. */
+export function isWrongRefreshToken({ upstream }: ServiceError): boolean {
+  return upstream?.platform === "weixin" && upstream.errcode === WRONG_REFRESH_TOKEN;
 }

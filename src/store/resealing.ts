@@ -183,7 +183,7 @@ export interface SealedColumn {
   readonly table:
     | ("data_keys" | "apps" | "credentials" | "login_answers")
     | ("callbacks" | "callback_targets" | "pushes" | "waiting_logins" | "login_codes")
-    | "notification_channels";
+    | ("notification_channels" | "authorization_codes" | "authorization_links");
   readonly column: string;
   /** The primary key, of texts: with colons between, what the row is called in a `SealedPlace`. */
   readonly key: readonly string[];
@@ -197,6 +197,7 @@ const OF_CALLBACK = { table: "callbacks", key: ["app"] } as const;
 const OF_TARGET = { table: "callback_targets", key: ["app", "name"], forget: undefined } as const;
 const OF_PUSH = { table: "pushes", key: ["app", "dedupe_key"], isLarge: true } as const;
 const OF_CHANNEL = { table: "notification_channels", key: ["name"], forget: undefined } as const;
+const OF_CODE = { table: "authorization_codes", key: ["digest"] } as const;
 const OF_CREDENTIAL = { table: "credentials", key: ["platform", "app_id", "slot", "kind"] } as const;
 
 /** Every sealed column but those of the keyring itself. A new one must be added, or a rotation loses what is in it. */
@@ -232,4 +233,16 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { ...OF_CHANNEL, column: "secret" },
   { ...OF_PUSH, column: "request", forget: "UPDATE pushes SET request = NULL" },
   { ...OF_PUSH, column: "answer", forget: "UPDATE pushes SET answer = NULL" },
+  {
+    ...OF_CODE,
+    column: "code",
+    forget: "UPDATE authorization_codes SET code = NULL, state = 'failed'",
+  },
+  { ...OF_CODE, column: "answer", forget: "UPDATE authorization_codes SET answer = NULL" },
+  {
+    table: "authorization_links",
+    column: "request",
+    key: ["state"],
+    forget: "DELETE FROM authorization_links",
+  },
 ];

@@ -98,7 +98,7 @@ export class SqlAppStore implements AppStore {
     });
   }
 
-  async update(app: App, entry: AuditEntry): Promise<void> {
+  async update(app: App, entry: AuditEntry, secretVersion?: number): Promise<void> {
     const name = toColumns(app);
     await this.#change(entry, async (queries) => {
       const version = app.managed?.version ?? 0;
@@ -107,12 +107,14 @@ export class SqlAppStore implements AppStore {
         .from(apps)
         .where(isVersion(name, version - 1));
       if (!current) throw outdated();
+      if (secretVersion !== undefined && current.secretVersion !== secretVersion) throw outdated();
       // First: it asks for the newest key, which the stored secret may be encrypted under already.
       const columns = {
         ...(await this.#managedColumns(queries, app)),
         ...{ tokenMode: name.tokenMode, thirdParty: name.thirdParty },
       };
-      const hasSecret = this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false;
+      const isKept = app.authorization !== undefined && secretVersion === undefined;
+      const hasSecret = isKept || (this.#openManaged(this.#openable(current))?.equals(app.secret) ?? false);
       await queries
         .update(apps)
         .set(
@@ -121,7 +123,9 @@ export class SqlAppStore implements AppStore {
             : { ...columns, secretVersion: sql`${apps.secretVersion} + 1` },
         )
         .where(isNamed(name));
-      if (!hasSecret) await this.#forget(queries, [name]);
+      const wasLost = thirdPartyOf(current).authorization?.lostAt !== undefined;
+      const isTurned = wasLost !== (app.authorization?.lostAt !== undefined);
+      if (!hasSecret || isTurned) await this.#forget(queries, [name]);
       else if (columns.isDisabled) await cutOffTokens(queries, [nameOfApp(app)]);
     });
   }

@@ -233,7 +233,7 @@ export class SqlCredentialStore implements CredentialStore {
     });
   }
 
-  async accept(name: CredentialName, credential: Credential): Promise<CredentialRecord> {
+  async accept(name: CredentialName, credential: Credential, renewAt?: number): Promise<CredentialRecord> {
     const now = this.#clock.now();
     const { issuedAt } = credentials;
     // One from the future was written under a clock that has been set back since.
@@ -244,7 +244,7 @@ export class SqlCredentialStore implements CredentialStore {
         issuedAt: credential.issuedAt,
         expiresAt: credential.expiresAt,
         renewBeforeMs: null,
-        renewAt: null,
+        renewAt: renewAt ?? null,
         isRejected: false,
         firstSavedAt: sql`coalesce(${credentials.firstSavedAt}, ${now})`,
         epoch: NEXT_EPOCH,

@@ -13,6 +13,7 @@ import type { SqlDatabase } from "./sql.ts";
 import { SqlAlarmStore } from "./sql-alarm-store.ts";
 import { SqlAppStore } from "./sql-app-store.ts";
 import { SqlAuditStore } from "./sql-audit-store.ts";
+import { SqlAuthorizationCodeStore, SqlAuthorizationLinkStore } from "./sql-authorization-store.ts";
 import { SqlChannelStore } from "./sql-channel-store.ts";
 import { SqlClientStore } from "./sql-client-store.ts";
 import { SqlConsoleSessionStore } from "./sql-console-session-store.ts";
@@ -106,6 +107,8 @@ export async function openSqlStores(open: OpenSql, listeners: StoreListeners): P
         now: () => clock.now(),
       }),
       deliveries: new SqlDeliveryStore({ database: sql, keyring, audit, damage }),
+      authorizationCodes: new SqlAuthorizationCodeStore(sql, keyring),
+      authorizationLinks: new SqlAuthorizationLinkStore(sql, keyring),
       milestones: new SqlMilestoneStore(sql, clock, damage),
       alarms: new SqlAlarmStore(sql, changes, damage),
       notifications: new SqlNotificationQueue(sql, audit, changes),

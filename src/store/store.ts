@@ -27,6 +27,7 @@ import type { RedirectOriginStore } from "../oauth/redirect-origins.ts";
 import type { VerifyFileStore } from "../oauth/verify-files.ts";
 import type { WebLoginStore } from "../oauth/web-logins.ts";
 import type { UserTokenStore } from "../login/user-tokens.ts";
+import type { AuthorizationCodeStore, AuthorizationLinkStore } from "../platforms/authorization-store.ts";
 
 /** Every port that keeps something, together, and what belongs to having them open. */
 export interface Store {
@@ -48,6 +49,8 @@ export interface Store {
   readonly webLogins: WebLoginStore & LoginCodeStore;
   readonly callbackSettings: CallbackSettingsStore;
   readonly deliveries: DeliveryStore;
+  readonly authorizationCodes: AuthorizationCodeStore;
+  readonly authorizationLinks: AuthorizationLinkStore;
   readonly milestones: MilestoneStore;
   readonly alarms: AlarmStore;
   readonly notifications: NotificationQueue;

@@ -6,11 +6,12 @@ import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.
  * https://developers.weixin.qq.com/doc/oplatform/Return_codes/Return_code_descriptions_new.html
  */
 const WEIXIN: ReadonlyMap<number, UpstreamErrorClass> = new Map([
-  ...all("token_invalid", [40014, 42001]),
-  ...all("config", [40002, 40013, 40125, 40164, 41002, 41004, 45035, 61004, 61011, 61024]),
+  ...all("token_invalid", [40014, 42001, 42006]),
+  ...all("config", [40002, 40013, 40090, 40094, 40125, 40164, 41002, 41004, 41018, 45035]),
+  ...all("config", [61004, 61011, 61024]),
   ...all("account", [40243, 48004, 50002, 50004, 50007]),
   ...all("risk", [89501, 89503, 89506, 89507]),
-  ...all("permission", [48001, 48006, 50001, 61003, 61007]),
+  ...all("permission", [48001, 48006, 50001, 61003, 61007, 61016]),
   ...all("quota_day", [45009]),
   ...all("quota_minute", [45011]),
 ]);
@@ -63,7 +64,7 @@ export function hintFor(errcode: number, errmsg: string): { hint?: string } {
   return hint === undefined ? {} : { hint };
 }
 
-const IP_LIST = new Set([40164, 45035, 60020, 61004]);
+const IP_LIST = new Set([40090, 40164, 45035, 60020, 61004]);
 const HINTS = new Map([
   [40013, "请检查appid或corpid (check the appid or corpid)"],
   [40125, "请检查并更新该应用的secret (check the app's secret)"],
@@ -86,6 +87,19 @@ const HINTS = new Map([
   [89501, "请管理员在微信中确认本次调用 (the administrator must confirm in WeChat)"],
   [89503, "请管理员在微信中确认本次调用 (the administrator must confirm in WeChat)"],
   [89506, "管理员拒绝了该IP，24小时后可重试 (an administrator refused this address; wait 24 hours)"],
+  [
+    61003,
+    "该帐号已取消对此第三方平台的授权，请其管理员重新授权 (the account has withdrawn its authorisation of this platform: its administrator must authorise it again)",
+  ],
+  [
+    61005,
+    "component_verify_ticket已过期，请检查授权事件接收URL并等待下一次推送 (the ticket has expired: check the URL for authorisation events and wait for the next push)",
+  ],
+  [61006, "component_verify_ticket无效，请等待下一次推送 (the ticket is not valid: wait for the next push)"],
+  [
+    61023,
+    "refresh_token已失效，请该帐号的管理员重新授权 (the refresh token is not valid any more: the account's administrator must authorise the platform again)",
+  ],
   [89507, "管理员拒绝了该IP，1小时后可重试 (an administrator refused this address; wait an hour)"],
 ]);
 

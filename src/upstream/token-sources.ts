@@ -9,11 +9,12 @@ import { type HttpClient, unusableAnswer, type UpstreamRequest } from "./http-cl
 import type { CredentialSource, ObtainOptions, TicketExchange, TokenProbe } from "../credentials/source.ts";
 
 /** Printable, without blanks, and no longer than what WeChat advises to reserve, with room to spare. */
-const ISSUED_VALUE = Type.String({ minLength: 16, maxLength: 2048, pattern: "^[\\x21-\\x7e]+$" });
+export const ISSUED_VALUE = Type.String({ minLength: 16, maxLength: 2048, pattern: "^[\\x21-\\x7e]+$" });
 /** Seconds. Theirs are at most 7200; a day is sane, a year is a fault. */
-const EXPIRES_IN = Type.Integer({ minimum: 1, maximum: 86_400 });
+export const EXPIRES_IN = Type.Integer({ minimum: 1, maximum: 86_400 });
 
 const SHAPES = {
+  component_access_token: Type.Object({ component_access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),
   access_token: Type.Object({ access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),
   ticket: Type.Object({ ticket: ISSUED_VALUE, expires_in: EXPIRES_IN }),
   suite_access_token: Type.Object({ suite_access_token: ISSUED_VALUE, expires_in: EXPIRES_IN }),

@@ -1,0 +1,357 @@
+import { setTimeout as passed } from "node:timers/promises";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { roleOf, type Slot, type SlotName } from "../apps/app.ts";
+import { readFailure } from "../credentials/backoff.ts";
+import type { Clock } from "../clock.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import { before } from "../credentials/source.ts";
+import { ServiceError } from "../errors.ts";
+import { type EventBus, failureFacts } from "../events.ts";
+import { Secret } from "../secret.ts";
+import type { AuthorizationCodeStore, CodeAnswer, StoredCode } from "./authorization-store.ts";
+import { type AuthorizedApps, slotOf } from "./authorized-apps.ts";
+import { type ExchangedCode, isLost, type PlatformProtocol } from "./platform-protocol.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+/** How long a code is good for where nobody says it. */
+const CODE_MS = HOUR_MS;
+/** How long what a code was exchanged for is told those who come with it later. */
+const ANSWER_MS = HOUR_MS;
+/** How long an attempt may take; and until when nobody else makes one: whoever has not ended by then was killed. */
+const ATTEMPT_MS = 20_000;
+const LEASE_MS = 30_000;
+/** How long to wait after the first, second, … attempt that has failed. */
+const AGAIN_MS = [2000, 5000, 15_000, 30_000, MINUTE_MS];
+/** How often it is looked whether another process has exchanged a code. */
+const LOOK_MS = 50;
+/** How many codes are exchanged at the same time. */
+const MAX_AT_ONCE = 8;
+/** How long to sleep while nothing is due, and at the least. */
+const MAX_SLEEP_MS = 10_000;
+const MIN_SLEEP_MS = 20;
+/** A comparison that failed is made again so much later. */
+const RECONCILE_AGAIN_MS = HOUR_MS;
+const RECONCILE_MS = 10 * MINUTE_MS;
+const PRUNE_MS = 10 * MINUTE_MS;
+/** Begins what stands in the place of a code where an account is to be read again. */
+const REREAD = "reread@@@";
+
+/** What authorisations are taken with. */
+export interface AuthorizationsParts {
+  readonly codes: AuthorizationCodeStore;
+  readonly apps: AuthorizedApps;
+  readonly directory: Pick<AppDirectory, "sorted" | "findSlot" | "slotNamed">;
+  /** Undefined for a platform that has no authorisations. */
+  readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
+  readonly credentials: Pick<CredentialManager, "accept">;
+  /** See `MilestoneStore.claim`. */
+  readonly claim: (work: string, everyMs: number) => Promise<number>;
+  readonly clock: Clock;
+  readonly events: EventBus;
+}
+
+/**
+ * Takes authorisations of third-party platforms: each code is exchanged once, whoever brings it and however often.
+ *
+ * A code waits in the store until it is exchanged, so that any process can do it, and does when the one that had begun was
+ * killed. What it gave is stored with the account's app first. Where the answer was lost, and the code with it, WeChat's
+ * list has what it was good for.
+ */
+export class Authorizations {
+  readonly #parts: AuthorizationsParts;
+  /** By platform, when to compare with WeChat's list next (monotonic). */
+  readonly #reconcileAt = new Map<string, number>();
+  #pruneAt = 0;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #isStopped = true;
+  #isStale = false;
+  readonly #stopping = new AbortController();
+
+  constructor(parts: AuthorizationsParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#isStopped = false;
+    this.#arm(MIN_SLEEP_MS);
+  }
+
+  /** Waits for what is under way: what a code is good for must be stored. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopping.abort();
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  /**
+   * Notes a code that was pushed, to be exchanged soon. One durable write and no upstream call. `expiresAt`, and `at`, when
+   * it was made, are in epoch milliseconds.
+   */
+  async note(
+    platform: Slot,
+    code: Secret,
+    about: { readonly account?: string; readonly expiresAt?: number; readonly at?: number } = {},
+  ): Promise<void> {
+    await this.#add(platform, code, about);
+    this.#arm(MIN_SLEEP_MS);
+  }
+
+  /** Has an account read again soon: what it allows has changed. One durable write, as `note`. */
+  async readAgain(platform: Slot, account: string, at = this.#parts.clock.now()): Promise<void> {
+    await this.note(platform, new Secret(`${REREAD}${account}@${at}`), { account });
+  }
+
+  /**
+   * What a code is exchanged for, by this process or another, now or before.
+   *
+   * @throws {ServiceError} WeChat's refusal, as `upstream_rejected`; what keeps it from being exchanged now, which is then
+   *   tried again; `upstream_timeout` when the signal is aborted, and the exchange goes on.
+   */
+  async exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer> {
+    await this.#add(platform, code, {});
+    return this.#settle(this.digestOf(platform, code), signal);
+  }
+
+  /** The name of a code, which stands for it where it must not be seen. */
+  digestOf(platform: Slot, code: Secret): string {
+    return this.#parts.codes.digestOf(platform.appId, code);
+  }
+
+  /** As `exchange`, of a code that has come before and is known by its digest; undefined for one that is not known. */
+  async answerOf(digest: string, signal = AbortSignal.timeout(ATTEMPT_MS)): Promise<CodeAnswer | undefined> {
+    const known = await this.#parts.codes.find(digest);
+    return known && this.#settle(digest, signal);
+  }
+
+  /** See `AuthorizedApps.end`. */
+  end(platform: Slot, account: string, at: number): Promise<void> {
+    return this.#parts.apps.end(platform, account, at);
+  }
+
+  /** See `AuthorizedApps.lose`; by default it was asked now. */
+  lose(slot: SlotName, why: ServiceError, at = this.#parts.clock.now()): Promise<void> {
+    return this.#parts.apps.lose(slot, why, at);
+  }
+
+  /** See `AuthorizedApps.reconcile`. */
+  reconcile(
+    platform: Slot,
+    signal = AbortSignal.timeout(RECONCILE_MS),
+  ): Promise<{ added: number; lost: number }> {
+    return this.#parts.apps.reconcile(platform, signal);
+  }
+
+  /** Does what is due. Resolves with how long it is until more is, in milliseconds. Never throws. */
+  async tick(): Promise<number> {
+    const { codes, clock } = this.#parts;
+    try {
+      const platforms = this.#platforms();
+      if (platforms.length === 0) return MAX_SLEEP_MS;
+      for (;;) {
+        const dueAt = await codes.nextDueAt();
+        // One that is due far ahead may have been noted under a clock that was set back since: the store knows.
+        if (dueAt === undefined || (dueAt > clock.now() && dueAt < clock.now() + HOUR_MS)) break;
+        const taken = await this.#take();
+        if (taken.length === 0) break;
+        await Promise.all(taken.map((code) => this.#attempt(code).catch(() => undefined)));
+      }
+      if (clock.monotonic() >= this.#pruneAt) {
+        this.#pruneAt = clock.monotonic() + PRUNE_MS;
+        await codes.prune(clock.now());
+      }
+      for (const platform of platforms) await this.#reconcileIfDue(platform);
+      const next = (await codes.nextDueAt()) ?? Number.POSITIVE_INFINITY;
+      return Math.min(MAX_SLEEP_MS, Math.max(MIN_SLEEP_MS, next - clock.now()));
+    } catch {
+      return MAX_SLEEP_MS;
+    }
+  }
+
+  async #add(
+    platform: Slot,
+    code: Secret,
+    about: { readonly account?: string; readonly expiresAt?: number; readonly at?: number },
+  ): Promise<void> {
+    const now = this.#parts.clock.now();
+    const { account = "", expiresAt = now + CODE_MS, at = now } = about;
+    const platformApp = platform.appId;
+    await this.#parts.codes.add({ platformApp, account, code, now: Math.min(at, now), expiresAt });
+  }
+
+  async #take(): Promise<StoredCode[]> {
+    const { codes, clock } = this.#parts;
+    const taken: StoredCode[] = [];
+    while (taken.length < MAX_AT_ONCE) {
+      const code = await codes.take({ now: clock.now(), until: clock.now() + LEASE_MS });
+      if (!code) break;
+      taken.push(code);
+    }
+    return taken;
+  }
+
+  /** Waits until a code is exchanged or refused, and exchanges it where nobody else does. */
+  async #settle(digest: string, signal: AbortSignal): Promise<CodeAnswer> {
+    const { codes, clock } = this.#parts;
+    for (;;) {
+      const code = await codes.find(digest);
+      if (code?.state === "exchanged" && code.answer) return code.answer;
+      if (code?.state !== "waiting") throw failureOf(code);
+      const now = clock.now();
+      const taken = await codes.take({ digest, now, until: now + LEASE_MS });
+      // Whoever no longer waits must not cut it off: the code would be used up for nothing.
+      const answer = await before(signal, taken ? this.#attempt(taken) : passed(LOOK_MS, undefined));
+      if (answer) return answer;
+    }
+  }
+
+  /** Exchanges a code that was taken, and stores what it gave. Throws what it throws after noting it. */
+  async #attempt(code: StoredCode): Promise<CodeAnswer | undefined> {
+    const { codes, directory, clock, events } = this.#parts;
+    const platform = directory.findSlot(code.platformApp);
+    try {
+      if (!platform || !roleOf(platform) || platform.isDisabled) throw noPlatform();
+      const signal = AbortSignal.timeout(ATTEMPT_MS);
+      if (isReread(code)) {
+        await this.#parts.apps.describe(platform, code.account, signal);
+        await codes.drop(code.digest);
+        return undefined;
+      }
+      return await this.#exchange(platform, code, signal);
+    } catch (error) {
+      const waitMs = AGAIN_MS[Math.min(code.attempts, AGAIN_MS.length) - 1] ?? 0;
+      const dueAt = clock.now() + waitMs;
+      const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
+      const isFinal = isRefused || isLost(error) || dueAt >= code.expiresAt;
+      const { platformApp, digest } = code;
+      // What can't be noted is tried again all the same.
+      await codes.fail(digest, kept(error), isFinal ? undefined : dueAt).catch(() => undefined);
+      events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });
+      throw error;
+    }
+  }
+
+  async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
+    const { codes, apps, clock } = this.#parts;
+    const askedAt = clock.now();
+    const exchanged = await this.#ask(platform, code, signal);
+    const app = await apps.grant(platform, exchanged, code.createdAt, signal);
+    const answer = { app, text: exchanged.text };
+    await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
+    // The token is the newest by now, and the one before ends soon. Without it another one is requested.
+    await this.#keepToken(platform, exchanged, askedAt).catch(() => undefined);
+    if (exchanged.title === undefined) await this.readAgain(platform, exchanged.account);
+    return answer;
+  }
+
+  /** Asks what a code is good for. Where it is used up, and that may have been we, WeChat says what it was good for. */
+  async #ask(platform: Slot, stored: StoredCode, signal: AbortSignal): Promise<ExchangedCode> {
+    const { code, account, attempts } = stored;
+    const protocol = this.#parts.protocolOf(platform);
+    if (!protocol || !code) throw noPlatform();
+    try {
+      return await protocol.exchange(platform, code, signal);
+    } catch (error) {
+      const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
+      // An account that WeChat itself has named has authorised, whoever has used its code.
+      if (!isRefused || (account === "" && attempts === 1)) throw error;
+      const named = account === "" ? await this.#newcomer(platform, signal) : account;
+      const told = named && (await protocol.describe(platform, named, code, signal).catch(() => undefined));
+      if (!told || !told.secret || !told.text) throw error;
+      return { ...told, text: told.text, token: undefined };
+    }
+  }
+
+  /** The one account that WeChat lists and that was not here, or was lost; undefined where that is none, or several. */
+  async #newcomer(platform: Slot, signal: AbortSignal): Promise<string | undefined> {
+    const { added = [] } = (await this.#parts.apps.takeListed(platform, signal)) ?? {};
+    const [name, another] = added;
+    return another === undefined ? name?.slice(0, -platform.appId.length - 1) : undefined;
+  }
+
+  async #keepToken(platform: Slot, { account, token }: ExchangedCode, askedAt: number): Promise<void> {
+    if (!token) return;
+    const name = { slot: slotOf(platform, account), kind: "access_token" } as const;
+    const life = { issuedAt: askedAt, expiresAt: askedAt + token.lifeMs };
+    await this.#parts.credentials.accept(name, token.value, life);
+  }
+
+  async #reconcileIfDue(platform: Slot): Promise<void> {
+    const { claim, clock } = this.#parts;
+    const { appId } = platform;
+    if (clock.monotonic() < (this.#reconcileAt.get(appId) ?? 0)) return;
+    const work = `reconcile ${appId}`;
+    const waitMs = await claim(work, DAY_MS);
+    this.#reconcileAt.set(appId, clock.monotonic() + Math.min(waitMs || DAY_MS, HOUR_MS));
+    if (waitMs > 0) return;
+    try {
+      await this.reconcile(
+        platform,
+        AbortSignal.any([AbortSignal.timeout(RECONCILE_MS), this.#stopping.signal]),
+      );
+    } catch {
+      // What went wrong is in the log, as a failed call; without a ticket nothing is asked at all.
+      await claim(work, RECONCILE_AGAIN_MS);
+    }
+  }
+
+  #platforms(): Slot[] {
+    const { directory, protocolOf } = this.#parts;
+    const slots = directory.sorted().flatMap((app) => (app.role ? (directory.findSlot(app.id) ?? []) : []));
+    return slots.filter((slot) => !slot.isDisabled && protocolOf(slot) !== undefined);
+  }
+
+  async #round(): Promise<void> {
+    this.#isStale = false;
+    const nextMs = await this.tick();
+    this.#running = undefined;
+    // What came meanwhile may be due before.
+    this.#arm(this.#isStale ? MIN_SLEEP_MS : nextMs);
+  }
+
+  #arm(ms: number): void {
+    this.#isStale = true;
+    if (this.#isStopped || this.#running) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#running = this.#round();
+    }, ms);
+    this.#timer.unref();
+  }
+}
+
+function isReread({ account, code }: StoredCode): boolean {
+  return account !== "" && code?.reveal().startsWith(REREAD) === true;
+}
+
+/** A failure as it is kept: what it says to callers, and nothing secret. */
+function kept(error: unknown): string {
+  if (!(error instanceof ServiceError)) return "";
+  const { code, message, hint, upstream } = error;
+  return JSON.stringify({ code, message, hint, upstream });
+}
+
+function failureOf(code: StoredCode | undefined): ServiceError {
+  const failure = code?.error === undefined ? undefined : readFailure(code.error);
+  if (!failure)
+    return new ServiceError(
+      "invalid_parameter",
+      "授权码无效或已过期，请重新授权 (the authorisation code is not valid or has expired: authorise again)",
+    );
+  const { hint, upstream } = failure;
+  return new ServiceError(failure.code, failure.message, {
+    pacing: "handled",
+    ...(hint === undefined ? {} : { hint }),
+    ...(upstream === undefined ? {} : { upstream }),
+  });
+}
+
+function noPlatform(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "该第三方平台已停用或已删除 (the third-party platform is disabled or gone)",
+  );
+}

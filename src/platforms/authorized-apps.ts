@@ -1,0 +1,328 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import {
+  type App,
+  appName,
+  type AppStore,
+  type Authorization,
+  nameOfApp,
+  type Slot,
+  type SlotName,
+} from "../apps/app.ts";
+import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
+import type { Clock } from "../clock.ts";
+import { ServiceError } from "../errors.ts";
+import { type EventBus, failureFacts } from "../events.ts";
+import { Secret } from "../secret.ts";
+import {
+  type AuthorizedAccount,
+  isLost,
+  type ListedAccount,
+  type PlatformProtocol,
+} from "./platform-protocol.ts";
+
+/** So often a change is made again that another process was in the way of. */
+const MAX_ATTEMPTS = 5;
+/** What stands for a refresh token where WeChat has given none. */
+const NO_SECRET = new Secret("");
+
+/** What the apps of authorisations are kept with. */
+export interface AuthorizedAppsParts {
+  readonly store: Pick<AppStore, "create" | "update" | "remove" | "findSecret" | "exchangeSecret">;
+  readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed">;
+  /** Rereads the apps that any process has changed. */
+  readonly refresh: () => Promise<void>;
+  /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
+  readonly onCleared: (app: App) => void;
+  /** Undefined for a platform that has no authorisations. */
+  readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
+  readonly clock: Clock;
+  readonly events: EventBus;
+}
+
+/**
+ * Keeps an app for each account and corp that has authorised a third-party platform, as WeChat's and WeCom's word for it
+ * comes: from codes, from events, from refusals and from their list.
+ *
+ * What an authorisation was given with is never replaced by an older one: where two differ, WeChat says which one stands.
+ */
+export class AuthorizedApps {
+  readonly #parts: AuthorizedAppsParts;
+
+  constructor(parts: AuthorizedAppsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates or changes the app of an account that has authorised `platform`, `at` epoch milliseconds. Durable when it
+   * resolves, with the app's public name.
+   */
+  async grant(platform: Slot, given: AuthorizedAccount, at: number, signal: AbortSignal): Promise<string> {
+    const name = `${given.account}_${platform.appId}`;
+    const authorizedAt = at - (at % 1000);
+    await this.#change(name, async (app) => {
+      if (!app?.authorization || !app.managed) {
+        const created = newApp(platform, given, authorizedAt);
+        await this.#parts.store.create(created, entryOf("authorization.granted", created, factsOf(created)));
+        return created;
+      }
+      if (app.managed.isDamaged) {
+        // What can't be read can't be compared; what it was given with is here anew.
+        await this.#parts.store.remove(app, entryOf("authorization.revoked", app, { damaged: true }));
+        return "again";
+      }
+      const held = await this.#parts.store.findSecret(slotOf(platform, given.account));
+      if (!held) return "again";
+      const isOther = given.secret !== undefined && !held.secret.equals(given.secret);
+      // What differs may be older than what is stored, or newer: only WeChat knows.
+      const isDoubtful = isOther || app.authorization.authorizedAt > authorizedAt;
+      const told = isDoubtful ? await this.#tell(platform, given, held.secret, signal) : given;
+      const secret = told.secret ?? given.secret ?? held.secret;
+      const changed = changedApp(app, told, {
+        authorizedAt: Math.max(authorizedAt, app.authorization.authorizedAt),
+        lostAt: undefined,
+      });
+      const entry = entryOf("authorization.granted", app, factsOf(changed));
+      await this.#parts.store.update({ ...changed, secret }, entry, held.version);
+      return changed;
+    });
+    this.#parts.events.emit({ type: "authorization.granted", app: name });
+    return name;
+  }
+
+  /** An account has withdrawn its authorisation, `at` epoch milliseconds: its app is removed, and everything that came of it. */
+  async end(platform: Slot, account: string, at: number): Promise<void> {
+    const name = `${account}_${platform.appId}`;
+    let isEnded = false;
+    await this.#change(name, async (app) => {
+      // A late repetition says nothing of an authorisation that was given since.
+      if (!app?.authorization || app.authorization.authorizedAt > at) return undefined;
+      await this.#parts.store.remove(app, entryOf("authorization.revoked", app, {}));
+      isEnded = true;
+      return app;
+    });
+    if (isEnded) this.#parts.events.emit({ type: "authorization.revoked", app: name });
+  }
+
+  /** WeChat has refused an authorisation for good, when it was asked `at`: its app is closed until it is given again. */
+  async lose(slot: SlotName, why: ServiceError, at: number): Promise<void> {
+    const name = appName(slot);
+    let isLostNow = false;
+    await this.#change(name, async (app) => {
+      if (!app?.authorization || app.authorization.lostAt !== undefined) return undefined;
+      if (app.authorization.authorizedAt > at) return undefined;
+      const changed = changedApp(app, undefined, { lostAt: this.#parts.clock.now() });
+      const entry = entryOf("authorization.lost", app, { errcode: why.upstream?.errcode });
+      await this.#parts.store.update(changed, entry);
+      isLostNow = true;
+      return changed;
+    });
+    if (isLostNow) this.#parts.events.emit({ type: "authorization.lost", app: name, ...failureFacts(why) });
+  }
+
+  /**
+   * WeChat refuses the refresh token of `slot`: asks it for the one that stands. Whether there is another one now.
+   *
+   * https://developers.weixin.qq.com/doc/oplatform/openApi/authorization-management/api_getauthorizerinfo.html
+   */
+  async recover(platform: Slot, slot: Slot, signal: AbortSignal): Promise<boolean> {
+    const { store } = this.#parts;
+    const held = await store.findSecret(slot);
+    const protocol = this.#parts.protocolOf(platform);
+    if (!held || !protocol) return false;
+    try {
+      const { secret } = await protocol.describe(platform, slot.appId, held.secret, signal);
+      if (!secret || secret.equals(held.secret)) return false;
+      // Where another process was faster, its one is there.
+      await store.exchangeSecret(slot, held.version, secret);
+      return true;
+    } catch (error) {
+      if (isLost(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Reads again what people call an account and what it allows. */
+  async describe(platform: Slot, account: string, signal: AbortSignal): Promise<void> {
+    const { store, protocolOf, clock } = this.#parts;
+    const slot = slotOf(platform, account);
+    const askedAt = clock.now();
+    const held = await store.findSecret(slot);
+    const protocol = protocolOf(platform);
+    if (!held || !protocol) return;
+    let told: AuthorizedAccount;
+    try {
+      told = await protocol.describe(platform, account, held.secret, signal);
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      return this.lose(slot, error, askedAt);
+    }
+    await this.#change(`${account}_${platform.appId}`, async (app) => {
+      if (!app?.authorization) return undefined;
+      const changed = changedApp(app, told, {});
+      if (JSON.stringify(factsOf(changed)) === JSON.stringify(factsOf(app))) return undefined;
+      await store.update(changed, entryOf("app.updated", app, factsOf(changed)));
+      return changed;
+    });
+  }
+
+  /**
+   * Takes over every account of WeChat's list that is not here, or was thought lost; resolves with the list, and with the
+   * names of those. Undefined where the platform has no list.
+   */
+  async takeListed(
+    platform: Slot,
+    signal: AbortSignal,
+  ): Promise<{ readonly listed: readonly ListedAccount[]; readonly added: readonly string[] } | undefined> {
+    const { protocolOf, refresh, directory } = this.#parts;
+    const listed = await protocolOf(platform)?.list(platform, signal);
+    if (!listed) return undefined;
+    await refresh();
+    const added: string[] = [];
+    for (const { account, secret, authorizedAt } of listed) {
+      const authorization = directory.find(`${account}_${platform.appId}`)?.authorization;
+      // One without a refresh token has to authorise once more: its code was never exchanged.
+      if (!secret || (authorization && authorization.lostAt === undefined)) continue;
+      added.push(await this.grant(platform, { account, secret, facts: {} }, authorizedAt, signal));
+    }
+    return { listed, added };
+  }
+
+  /**
+   * Compares what we have of a platform with what WeChat says: takes over what is missing, and closes what it does not
+   * list, or not take, any more.
+   */
+  async reconcile(platform: Slot, signal: AbortSignal): Promise<{ added: number; lost: number }> {
+    const { directory, clock, events, refresh } = this.#parts;
+    const { appId: platformApp } = platform;
+    const askedAt = clock.now();
+    const taken = await this.takeListed(platform, signal);
+    const isListed = new Set(taken?.listed.map(({ account }) => account));
+    const isGood = ({ authorization }: App) => authorization?.lostAt === undefined;
+    const before = directory.authorizedTo(platformApp).filter(isGood);
+    for (const app of before) {
+      const { authorizedAt = 0, userName } = app.authorization ?? {};
+      const isKnown = taken && isListed.has(app.id) && userName !== undefined;
+      if (isKnown || authorizedAt > askedAt) continue;
+      await this.describe(platform, app.id, signal);
+    }
+    await refresh();
+    const lost = before.filter(({ id }) => {
+      const app = directory.find(`${id}_${platformApp}`);
+      return app && !isGood(app);
+    }).length;
+    const found = { added: taken?.added.length ?? 0, lost };
+    events.emit({ type: "authorizations.reconciled", platformApp, ...found });
+    return found;
+  }
+
+  /** What WeChat says stands now; while it can't be asked, what it gave last. */
+  async #tell(
+    platform: Slot,
+    given: AuthorizedAccount,
+    held: Secret,
+    signal: AbortSignal,
+  ): Promise<AuthorizedAccount> {
+    const protocol = this.#parts.protocolOf(platform);
+    try {
+      return (await protocol?.describe(platform, given.account, given.secret ?? held, signal)) ?? given;
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      return given;
+    }
+  }
+
+  /**
+   * Makes a change of the app of that name, again where another process was in the way. `change` resolves with what was
+   * changed, `undefined` for nothing.
+   */
+  async #change(
+    name: string,
+    change: (app: App | undefined) => Promise<App | "again" | undefined>,
+  ): Promise<void> {
+    const { refresh, directory, onCleared } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      await refresh();
+      try {
+        // An AppID alone may be that of another app.
+        const found = directory.find(name);
+        const changed = await change(found && nameOfApp(found) === name ? found : undefined);
+        if (changed === undefined) return;
+        if (changed !== "again") {
+          onCleared(changed);
+          return await refresh();
+        }
+      } catch (error) {
+        if (attempt === MAX_ATTEMPTS || !isOvertaken(error)) throw error;
+        continue;
+      }
+      if (attempt === MAX_ATTEMPTS) throw overtaken();
+    }
+  }
+}
+
+/** The name of the slot of an account that has authorised `platform`. */
+export function slotOf({ platform, appId }: SlotName, account: string): SlotName {
+  return { platform, appId: account, name: appId };
+}
+
+function newApp(
+  platform: Slot,
+  { account, secret = NO_SECRET, title, facts }: AuthorizedAccount,
+  at: number,
+) {
+  const authorization: Authorization = {
+    ...{ scopes: [], ...withoutUnknown(facts) },
+    ...{ platformApp: platform.appId, authorizedAt: at },
+  };
+  const managed = { title, isDisabled: false, version: 1 };
+  const common = { id: account, secret, authorization, managed };
+  const app: App =
+    platform.platform === "weixin"
+      ? { platform: "weixin", tokenMode: "stable", ...common }
+      : { platform: "wecom", agent: platform.appId, ...common };
+  return app;
+}
+
+/** The app with what is told of it now, and the next version. */
+function changedApp(
+  app: App,
+  told: AuthorizedAccount | undefined,
+  change: Partial<Pick<Authorization, "authorizedAt" | "lostAt">>,
+): App {
+  const { authorization, managed } = app;
+  if (!authorization || !managed) throw new Error("the app is of no authorisation");
+  return {
+    ...app,
+    authorization: { ...authorization, ...withoutUnknown(told?.facts ?? {}), ...change },
+    managed: { ...managed, title: told?.title ?? managed.title, version: managed.version + 1 },
+  };
+}
+
+function withoutUnknown<T extends object>(facts: T): Partial<T> {
+  return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+function factsOf({ authorization, managed }: App): Readonly<Record<string, unknown>> {
+  return {
+    ...{ platform: authorization?.platformApp, title: managed?.title, scopes: authorization?.scopes },
+    ...{ user_name: authorization?.userName, is_mini_program: authorization?.isMiniProgram },
+    agent_id: authorization?.agentId,
+  };
+}
+
+function entryOf(action: AuditAction, app: App, detail: Readonly<Record<string, unknown>>): AuditEntry {
+  return { ...SERVICE, action, app: nameOfApp(app), outcome: "ok", tokenDigest: "", detail };
+}
+
+/** Whether another process has changed the app in between. */
+function isOvertaken(error: unknown): boolean {
+  return error instanceof ServiceError && (error.code === "conflict" || error.code === "precondition_failed");
+}
+
+function overtaken(): ServiceError {
+  return new ServiceError(
+    "unavailable",
+    "其他进程正在更改该授权，请稍后重试 (other processes are changing this authorisation: try again later)",
+    { retryAfterMs: 1000 },
+  );
+}

@@ -1,0 +1,191 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { type App, ownSlotOf, type PlatformRole, type Slot } from "../apps/app.ts";
+import { cdata, readPushFields } from "../callbacks/push-fields.ts";
+import type { CredentialKind } from "../credentials/kinds.ts";
+import type { CredentialManager } from "../credentials/manager.ts";
+import { Secret } from "../secret.ts";
+import type { Authorizations } from "./authorizations.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+/** In the place of a ticket. */
+const WITHHELD = "ticket@@@withheld";
+/** An installation's code lives ten minutes, and by older texts five. */
+const AUTH_CODE_MS = 10 * MINUTE_MS;
+
+/** How a platform's commands are written, and what they bring. */
+interface Dialect {
+  /** The field that names the platform, and the one with the time in seconds. */
+  readonly platformApp: string;
+  readonly time: string;
+  readonly ticket: {
+    readonly infoType: string;
+    readonly field: string;
+    readonly kind: CredentialKind;
+    readonly lifeMs: number;
+  };
+  /** By InfoType, the fields of a code that is to be exchanged. */
+  readonly codes: Readonly<Record<string, CodeFields>>;
+  /** By InfoType, the field of an account whose authorisation has ended; and of one that is to be read again. */
+  readonly ended: Readonly<Record<string, string>>;
+  readonly changed: Readonly<Record<string, string>>;
+  /** What stands for a code of that digest. */
+  readonly virtualCode: (digest: string) => string;
+}
+
+interface CodeFields {
+  readonly code: string;
+  readonly account?: string;
+  /** Until when it is good, in seconds; otherwise for `lifeMs`. */
+  readonly until?: string;
+  readonly lifeMs: number;
+}
+
+const AUTHORIZED: CodeFields = {
+  ...{ code: "AuthorizationCode", account: "AuthorizerAppid", until: "AuthorizationCodeExpiredTime" },
+  lifeMs: HOUR_MS,
+};
+const INSTALLED: CodeFields = { code: "AuthCode", lifeMs: AUTH_CODE_MS };
+
+/**
+ * What each kind of platform is told of.
+ *
+ * https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html
+ * https://developer.work.weixin.qq.com/document/path/90642
+ */
+const DIALECTS: Readonly<Partial<Record<PlatformRole, Dialect>>> = {
+  component: {
+    ...{ platformApp: "AppId", time: "CreateTime" },
+    ticket: {
+      ...{ infoType: "component_verify_ticket", field: "ComponentVerifyTicket" },
+      ...{ kind: "component_verify_ticket", lifeMs: 12 * HOUR_MS },
+    },
+    codes: {
+      authorized: AUTHORIZED,
+      updateauthorized: AUTHORIZED,
+      // No other event brings the code of an account that was registered for somebody.
+      notify_third_fasteregister: { code: "auth_code", account: "appid", lifeMs: HOUR_MS },
+    },
+    ended: { unauthorized: "AuthorizerAppid" },
+    changed: {},
+    virtualCode: (digest) => `queryauthcode@@@${digest}`,
+  },
+  suite: {
+    ...{ platformApp: "SuiteId", time: "TimeStamp" },
+    ticket: {
+      ...{ infoType: "suite_ticket", field: "SuiteTicket" },
+      ...{ kind: "suite_ticket", lifeMs: 30 * MINUTE_MS },
+    },
+    codes: { create_auth: INSTALLED, reset_permanent_code: INSTALLED },
+    ended: { cancel_auth: "AuthCorpId" },
+    changed: { change_auth: "AuthCorpId" },
+    virtualCode: (digest) => `authcode_${digest}`,
+  },
+};
+
+/** What is done with what a third-party platform is told. */
+export interface PlatformEventsParts {
+  readonly credentials: Pick<CredentialManager, "accept">;
+  readonly authorizations: Pick<Authorizations, "note" | "readAgain" | "end" | "digestOf">;
+  readonly directory: Pick<AppDirectory, "slotNamed">;
+}
+
+/**
+ * Takes what WeChat and WeCom tell third-party platforms: tickets, authorisations and their ends. Each is one durable
+ * write, and no call of WeChat's.
+ */
+export class PlatformEvents {
+  readonly #parts: PlatformEventsParts;
+
+  constructor(parts: PlatformEventsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Takes a verified message that was pushed to `platform`. Resolves, once it is durable, with what its targets get: the same
+   * message, in which nothing stands that the platform alone may have. The same message again changes nothing.
+   *
+   * @throws {ServiceError} when it can't be stored: WeChat shall send it again.
+   */
+  async receive(platform: App, message: Uint8Array, now: number): Promise<Uint8Array> {
+    const dialect = platform.role && DIALECTS[platform.role];
+    const slot = this.#parts.directory.slotNamed(ownSlotOf(platform));
+    const fields = fieldsOf(message);
+    const infoType = fields.get("InfoType");
+    if (!dialect || !slot || infoType === undefined) return message;
+    const seconds = Number(fields.get(dialect.time));
+    const at = Number.isSafeInteger(seconds) && seconds > 0 ? seconds * 1000 : now;
+    // Whose it is is what was signed, and not where it came to.
+    const isOurs = (fields.get(dialect.platformApp) ?? slot.appId) === slot.appId;
+    if (infoType === dialect.ticket.infoType) {
+      const { field, kind, lifeMs } = dialect.ticket;
+      const ticket = fields.get(field);
+      if (!ticket) return message;
+      if (isOurs) {
+        const life = { issuedAt: at, expiresAt: at + lifeMs };
+        await this.#parts.credentials.accept({ slot, kind }, new Secret(ticket), life);
+      }
+      return withhold(message, fields, field, WITHHELD);
+    }
+    const code = dialect.codes[infoType];
+    if (code) return this.#takeCode(slot, dialect, code, { message, fields, at, isOurs });
+    const ended = fields.get(dialect.ended[infoType] ?? "");
+    if (ended && isOurs) await this.#parts.authorizations.end(slot, ended, at);
+    const changed = fields.get(dialect.changed[infoType] ?? "");
+    if (changed && isOurs) await this.#parts.authorizations.readAgain(slot, changed, at);
+    return message;
+  }
+
+  async #takeCode(
+    slot: Slot,
+    { virtualCode }: Dialect,
+    names: CodeFields,
+    { message, fields, at, isOurs }: Received,
+  ): Promise<Uint8Array> {
+    const { authorizations } = this.#parts;
+    const text = fields.get(names.code);
+    // An account could not be registered: nothing came of it.
+    if (!text) return message;
+    const code = new Secret(text);
+    if (isOurs) {
+      const account = fields.get(names.account ?? "");
+      const until = Number(fields.get(names.until ?? "") ?? Number.NaN) * 1000;
+      const expiresAt = Number.isSafeInteger(until) && until > 0 ? until : at + names.lifeMs;
+      await authorizations.note(slot, code, { expiresAt, at, ...(account ? { account } : {}) });
+    }
+    return withhold(message, fields, names.code, virtualCode(authorizations.digestOf(slot, code)));
+  }
+}
+
+interface Received {
+  readonly message: Uint8Array;
+  readonly fields: ReadonlyMap<string, string>;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly isOurs: boolean;
+}
+
+/** The fields of a message; none of one that we can't read. */
+function fieldsOf(message: Uint8Array): ReadonlyMap<string, string> {
+  try {
+    return readPushFields(message).fields;
+  } catch {
+    return new Map();
+  }
+}
+
+/** The message with another text in a field; that of its root alone where the text stands in it otherwise written. */
+function withhold(
+  message: Uint8Array,
+  fields: ReadonlyMap<string, string>,
+  name: string,
+  instead: string,
+): Uint8Array {
+  const text = new TextDecoder().decode(message);
+  const value = fields.get(name) ?? "";
+  if (text.includes(value)) return Buffer.from(text.replaceAll(value, () => instead));
+  const elements = [...fields].map(
+    ([field, old]) => `<${field}>${cdata(field === name ? instead : old)}</${field}>`,
+  );
+  return Buffer.from(`<xml>${elements.join("")}</xml>`);
+}

@@ -1,0 +1,221 @@
+import { and, asc, eq, gt, lte } from "drizzle-orm";
+import { ServiceError } from "../errors.ts";
+import type {
+  AuthorizationCodeStore,
+  AuthorizationLink,
+  AuthorizationLinkStore,
+  CodeAnswer,
+  LinkRequest,
+  StoredCode,
+} from "../platforms/authorization-store.ts";
+import { Secret } from "../secret.ts";
+import { checkRow } from "./damaged-rows.ts";
+import type { Keyring } from "./keyring.ts";
+import { authorizationCodes, authorizationLinks } from "./schema.ts";
+import type { SealedPlace } from "./sealing-key.ts";
+import { BACKGROUND_ATTEMPTS, type SqlDatabase } from "./sql.ts";
+
+const STATES = ["waiting", "exchanged", "failed"] as const;
+/** What is due so much later was written under a clock that has been set back since. */
+const MAX_AHEAD_MS = 3_600_000;
+
+type CodeRow = typeof authorizationCodes.$inferSelect;
+
+/** Codes that authorise third-party platforms, in a SQL database: sealed, and named by keyed digests. */
+export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
+  readonly #database: SqlDatabase;
+  readonly #keyring: Keyring;
+
+  constructor(database: SqlDatabase, keyring: Keyring) {
+    this.#database = database;
+    this.#keyring = keyring;
+  }
+
+  digestOf(platformApp: string, code: Secret): string {
+    return this.#keyring.tokenDigest(new Secret(`authorization\n${platformApp}\n${code.reveal()}`));
+  }
+
+  async add({
+    platformApp,
+    account,
+    code,
+    now,
+    expiresAt,
+  }: Parameters<AuthorizationCodeStore["add"]>[0]): Promise<boolean> {
+    const digest = this.digestOf(platformApp, code);
+    return this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const added = await queries
+        .insert(authorizationCodes)
+        .values({
+          ...{ digest, platformApp, account, state: "waiting", attempts: 0, createdAt: now, dueAt: now },
+          ...{ expiresAt, code: sealingKey.seal(code, placeOf("code", digest)) },
+        })
+        .onConflictDoNothing()
+        .returning({ digest: authorizationCodes.digest })
+        .get();
+      return added !== undefined;
+    });
+  }
+
+  async find(digest: string): Promise<StoredCode | undefined> {
+    const [row] = await this.#database.read((queries) =>
+      queries.select().from(authorizationCodes).where(eq(authorizationCodes.digest, digest)),
+    );
+    return row && this.#toCode(row);
+  }
+
+  async take({
+    digest,
+    now,
+    until,
+  }: Parameters<AuthorizationCodeStore["take"]>[0]): Promise<StoredCode | undefined> {
+    const { state, dueAt } = authorizationCodes;
+    const isNamed = digest === undefined ? undefined : eq(authorizationCodes.digest, digest);
+    const row = await this.#database.transact(async (queries) => {
+      const isWaiting = and(eq(state, "waiting"), isNamed);
+      const [first] = await queries
+        .select()
+        .from(authorizationCodes)
+        .where(isWaiting)
+        .orderBy(asc(dueAt))
+        .limit(1);
+      if (!first || (first.dueAt > now && first.dueAt <= now + MAX_AHEAD_MS)) return undefined;
+      const attempts = first.attempts + 1;
+      await queries
+        .update(authorizationCodes)
+        .set({ attempts, dueAt: until })
+        .where(eq(authorizationCodes.digest, first.digest));
+      return { ...first, attempts, dueAt: until };
+    });
+    return row && this.#toCode(row);
+  }
+
+  async succeed(digest: string, { app, text }: CodeAnswer, expiresAt: number): Promise<void> {
+    await this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const answer = new Secret(JSON.stringify({ app, text: text.reveal() }));
+      await queries
+        .update(authorizationCodes)
+        .set({
+          ...{ state: "exchanged", code: null, error: null, expiresAt },
+          answer: sealingKey.seal(answer, placeOf("answer", digest)),
+        })
+        .where(eq(authorizationCodes.digest, digest));
+    });
+  }
+
+  async fail(digest: string, error: string, dueAt?: number): Promise<void> {
+    const isWaiting = and(eq(authorizationCodes.digest, digest), eq(authorizationCodes.state, "waiting"));
+    const set = dueAt === undefined ? { state: "failed", code: null } : { dueAt };
+    await this.#database.transact((queries) =>
+      queries
+        .update(authorizationCodes)
+        .set({ ...set, error })
+        .where(isWaiting),
+    );
+  }
+
+  async drop(digest: string): Promise<void> {
+    await this.#database.transact((queries) =>
+      queries.delete(authorizationCodes).where(eq(authorizationCodes.digest, digest)),
+    );
+  }
+
+  async nextDueAt(): Promise<number | undefined> {
+    // Written by hand, so that it is prepared once: it is polled.
+    const text = "SELECT min(due_at) FROM authorization_codes WHERE state = 'waiting'";
+    const [first] = await this.#database.rows(text, []);
+    return (first?.[0] as number | null | undefined) ?? undefined;
+  }
+
+  async prune(now: number): Promise<void> {
+    await this.#database.transact(
+      (queries) => queries.delete(authorizationCodes).where(lte(authorizationCodes.expiresAt, now)),
+      { maxAttempts: BACKGROUND_ATTEMPTS },
+    );
+  }
+
+  async #toCode(stored: CodeRow): Promise<StoredCode> {
+    const { row } = checkRow(authorizationCodes, stored);
+    const { digest, platformApp, account, attempts, createdAt, expiresAt } = row;
+    const answer = await open(this.#keyring, row.answer, placeOf("answer", digest));
+    const state = STATES.find((each) => each === row.state) ?? "failed";
+    return {
+      ...{ digest, platformApp, account, state, attempts, createdAt, expiresAt },
+      code: await open(this.#keyring, row.code, placeOf("code", digest)),
+      answer: answer && readAnswer(answer),
+      error: row.error ?? undefined,
+    };
+  }
+}
+
+/** Links to consent pages in a SQL database, what they ask for sealed. */
+export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
+  readonly #database: SqlDatabase;
+  readonly #keyring: Keyring;
+
+  constructor(database: SqlDatabase, keyring: Keyring) {
+    this.#database = database;
+    this.#keyring = keyring;
+  }
+
+  async add({ state, platformApp, request, createdAt, expiresAt }: AuthorizationLink): Promise<void> {
+    await this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const sealed = sealingKey.seal(new Secret(JSON.stringify(request)), requestPlace(state));
+      await queries
+        .insert(authorizationLinks)
+        .values({ state, platformApp, request: sealed, createdAt, expiresAt });
+    });
+  }
+
+  async find(state: string, now: number): Promise<AuthorizationLink | undefined> {
+    const isIt = and(eq(authorizationLinks.state, state), gt(authorizationLinks.expiresAt, now));
+    const [row] = await this.#database.read((queries) =>
+      queries.select().from(authorizationLinks).where(isIt),
+    );
+    if (!row || checkRow(authorizationLinks, row).damaged.length > 0) return undefined;
+    const request = await open(this.#keyring, row.request, requestPlace(state));
+    if (!request) return undefined;
+    const { platformApp, createdAt, expiresAt } = row;
+    return { state, platformApp, request: JSON.parse(request.reveal()) as LinkRequest, createdAt, expiresAt };
+  }
+
+  async noteReturn(state: string, at: number): Promise<void> {
+    await this.#database.transact((queries) =>
+      queries.update(authorizationLinks).set({ returnedAt: at }).where(eq(authorizationLinks.state, state)),
+    );
+  }
+
+  async prune(now: number): Promise<void> {
+    await this.#database.transact(
+      (queries) => queries.delete(authorizationLinks).where(lte(authorizationLinks.expiresAt, now)),
+      { maxAttempts: BACKGROUND_ATTEMPTS },
+    );
+  }
+}
+
+function readAnswer(stored: Secret): CodeAnswer {
+  const { app, text } = JSON.parse(stored.reveal()) as { readonly app: string; readonly text: string };
+  return { app, text: new Secret(text) };
+}
+
+/** What does not open is as good as not there. */
+async function open(keyring: Keyring, text: string | null, place: SealedPlace): Promise<Secret | undefined> {
+  if (text === null) return undefined;
+  try {
+    return await keyring.open(text, place);
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === "store_unusable") return undefined;
+    throw error;
+  }
+}
+
+function placeOf(column: "code" | "answer", digest: string): SealedPlace {
+  return { table: "authorization_codes", row: digest, column };
+}
+
+function requestPlace(state: string): SealedPlace {
+  return { table: "authorization_links", row: state, column: "request" };
+}
