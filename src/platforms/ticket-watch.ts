@@ -43,10 +43,10 @@ export class TicketWatch {
   }
 
   start(): void {
-    this.#timer = setInterval(
-      () => (this.#running ??= this.tick().finally(() => (this.#running = undefined))),
-      LOOK_MS,
-    );
+    const look = () => {
+      this.#running ??= this.tick().finally(() => (this.#running = undefined));
+    };
+    this.#timer = setInterval(look, LOOK_MS);
     this.#timer.unref();
   }
 

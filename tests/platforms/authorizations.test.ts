@@ -1,0 +1,290 @@
+import { expect, test } from "bun:test";
+import { Gate } from "../../src/sandbox/fault.ts";
+import {
+  COMPONENT,
+  MINI,
+  nameOf,
+  OFFICIAL,
+  pathOf,
+  PlatformHarness,
+  type PlatformProcess,
+  WITHOUT_API,
+} from "./platform-harness.ts";
+
+const QUERY = "api_query_auth";
+
+test("an account that has authorised is an app with WeChat's name and permission sets, and its token is there", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized(MINI);
+  expect(await it.first.find(MINI)).toMatchObject({
+    id: MINI,
+    managed: { title: "小程序二", isDisabled: false },
+    authorization: {
+      platformApp: COMPONENT,
+      authorizedAt: it.clock.now() - (it.clock.now() % 1000),
+      scopes: [17],
+      userName: "gh_000000000002",
+      isMiniProgram: true,
+    },
+  });
+  expect(it.sandbox.accepts(await it.first.token(MINI))).toBeTrue();
+  // The one that came with the code.
+  expect(it.calls("api_authorizer_token")).toBe(0);
+  expect(await it.first.refreshToken(MINI)).toBe(it.control.refreshTokenOf(MINI)!);
+  expect(await it.first.audited("authorization.granted")).toEqual([
+    { app: nameOf(MINI), platform: COMPONENT, scopes: [17] },
+  ]);
+});
+
+test("trap 10: nothing is asked of WeChat before a push is answered, whatever it says", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  it.sandbox.resetCalls();
+  await it.control.pushTicket();
+  const { push } = await it.control.authorize(MINI);
+  await it.control.updateAuthorization(OFFICIAL, { funcIds: [1] });
+  await it.control.pushEvent("notify_third_fasteregister", { appid: MINI, status: 0, auth_code: "a-code" });
+  await it.control.pushEvent("notify_icpfiling_verify_result", { appid: MINI });
+  await it.control.unauthorize(OFFICIAL);
+  expect(push?.accepted).toBeTrue();
+  expect(it.calls()).toBe(0);
+});
+
+type Way = (it: PlatformHarness, other: PlatformProcess) => Promise<string>;
+/** By who comes first, with a code. */
+const ORDERS: Readonly<Record<string, Way>> = {
+  "the push first": async (it, other) => {
+    const { code } = await it.control.authorize(OFFICIAL);
+    await it.first.authorizations.tick();
+    await other.exchange(code);
+    return code;
+  },
+  "the redirect first": async (it, other) => {
+    const { code, sendPush } = await it.control.authorize(OFFICIAL, { send: "redirect-first" });
+    await other.exchange(code);
+    await sendPush();
+    await it.first.authorizations.tick();
+    return code;
+  },
+  "all at the same time": async (it, other) => {
+    const { code, sendPush } = await it.control.authorize(OFFICIAL, { send: "redirect-first" });
+    await Promise.all([
+      sendPush().then(() => it.first.authorizations.tick()),
+      ...[other, it.first, other].map((each) => each.exchange(code)),
+      ...[other, it.first].map(({ authorizations }) => authorizations.tick()),
+    ]);
+    return code;
+  },
+};
+
+test.each(Object.entries(ORDERS))(
+  "trap 10: a code is exchanged once by all processes together, %s, and everybody gets the same answer",
+  async (_order, come) => {
+    await using it = await PlatformHarness.create();
+    const other = await it.process();
+    const code = await come(it, other);
+    expect(it.calls(QUERY)).toBe(1);
+    const answers = await Promise.all([it.first, other].map((each) => each.exchange(code)));
+    expect(it.calls(QUERY)).toBe(1);
+    for (const { app, text } of answers) {
+      expect(app).toBe(nameOf(OFFICIAL));
+      expect(JSON.parse(text.reveal())).toMatchObject({
+        authorization_info: { authorizer_refresh_token: it.control.refreshTokenOf(OFFICIAL) },
+      });
+    }
+    expect(await other.find()).toBeDefined();
+  },
+);
+
+test("trap 10: a code is forwarded by a name that its own platform alone can exchange, and a ticket not at all", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL);
+  const [ticket, authorized] = it.forwarded;
+  expect(ticket).toMatchObject({
+    InfoType: "component_verify_ticket",
+    ComponentVerifyTicket: "ticket@@@withheld",
+  });
+  const virtual = authorized?.["AuthorizationCode"] ?? "";
+  expect(virtual).toStartWith("queryauthcode@@@");
+  expect(virtual).not.toContain(code.slice(16));
+  expect(authorized).toMatchObject({ InfoType: "authorized", AuthorizerAppid: OFFICIAL });
+  const digest = virtual.slice("queryauthcode@@@".length);
+  // Whoever comes before it was exchanged gets its answer all the same.
+  expect((await it.first.authorizations.answerOf(digest))?.app).toBe(nameOf(OFFICIAL));
+  expect(await it.first.authorizations.answerOf("unknown")).toBeUndefined();
+  expect(it.calls(QUERY)).toBe(1);
+});
+
+test("trap 23: an InfoType that is not known is forwarded as it is", async () => {
+  await using it = await PlatformHarness.create();
+  const { accepted } = await it.control.pushEvent("notify_of_tomorrow", { appid: OFFICIAL, what: "<b>&" });
+  expect(accepted).toBeTrue();
+  expect(it.forwarded.at(-1)).toMatchObject({
+    InfoType: "notify_of_tomorrow",
+    appid: OFFICIAL,
+    what: "<b>&",
+  });
+});
+
+test("trap 24: the code of an account that was registered for somebody is exchanged", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(MINI, { send: "neither" });
+  await it.control.pushEvent("notify_third_fasteregister", { appid: MINI, status: 0, auth_code: code });
+  await it.control.pushEvent("notify_third_fasteregister", { appid: OFFICIAL, status: 100001, msg: "no" });
+  await it.first.authorizations.tick();
+  expect(await it.first.find(MINI)).toBeDefined();
+  expect(it.calls(QUERY)).toBe(1);
+  expect(it.forwarded.at(-2)?.["auth_code"]).toStartWith("queryauthcode@@@");
+});
+
+test("P3: what a code was good for is there, although the process that had exchanged it was killed before it could store it", async () => {
+  await using it = await PlatformHarness.create();
+  const killed = await it.process();
+  await it.first.authorizations.tick();
+  const { code } = await it.control.authorize(OFFICIAL);
+  // What the killed process had done by then.
+  const now = it.clock.now();
+  await killed.store.authorizationCodes.take({ now, until: now + 30_000 });
+  await exchangeUpstream(it, killed, code);
+  expect(await it.first.find()).toBeUndefined();
+  await it.first.authorizations.tick();
+  expect(await it.first.find()).toBeUndefined();
+  it.clock.advance(30_000);
+  await it.first.authorizations.tick();
+  expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL)!);
+  expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+});
+
+test("P3: a code that came by the browser alone, and whose answer was lost, is found in WeChat's list", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized(MINI);
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  it.sandbox.inject({ kind: "reset_after", endpoint: pathOf(QUERY), times: 1 });
+  expect(await it.first.exchange(code).catch(({ code: name }) => name)).toStartWith("upstream_");
+  it.clock.advance(2000);
+  expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
+  expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL)!);
+});
+
+test("WeChat's refusal of a code is told everybody who comes with it, and asked for once", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  await exchangeUpstream(it, it.first, code);
+  it.sandbox.resetCalls();
+  for (const process of [it.first, it.first, await it.process()])
+    expect(process.exchange(code)).rejects.toMatchObject({
+      code: "upstream_rejected",
+      upstream: { errcode: 61009 },
+    });
+  await expect(it.first.exchange(code)).rejects.toMatchObject({ upstream: { errcode: 61009 } });
+  expect(it.calls(QUERY)).toBe(1);
+});
+
+test("what keeps a code from being exchanged now is told at once, and the code is exchanged later", async () => {
+  await using it = await PlatformHarness.create({ hasTicket: false });
+  const { code } = await it.control.authorize(OFFICIAL);
+  await it.first.authorizations.tick();
+  expect(await it.first.find()).toBeUndefined();
+  expect(it.calls()).toBe(0);
+  await it.control.pushTicket();
+  it.clock.advance(2000);
+  await it.first.authorizations.tick();
+  expect(await it.first.find()).toBeDefined();
+  expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
+});
+
+test("whoever no longer waits does not cut an exchange off", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf(QUERY), times: 1 });
+  const impatient = new AbortController();
+  const waiting = it.first.exchange(code, impatient.signal).catch(({ code: name }) => name);
+  await gate.arrived();
+  impatient.abort();
+  expect(await waiting).toBe("upstream_timeout");
+  gate.open();
+  expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
+  expect(it.calls(QUERY)).toBe(1);
+});
+
+test("an authorisation that is withdrawn ends everything that came of it at once, in every process", async () => {
+  await using it = await PlatformHarness.create();
+  const other = await it.process();
+  await it.authorized();
+  const slot = (await other.learn()).directory.slotOfApp(nameOf(OFFICIAL));
+  await other.token();
+  it.clock.advance(5000);
+  await it.control.unauthorize(OFFICIAL);
+  expect(await other.find()).toBeUndefined();
+  expect((await other.store.credentials.find({ slot, kind: "access_token" })).credential).toBeUndefined();
+  expect(await it.first.audited("authorization.revoked")).toEqual([{ app: nameOf(OFFICIAL) }]);
+});
+
+test("a late repetition of an end does not end what was authorised since", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  it.clock.advance(5000);
+  await it.control.unauthorize(OFFICIAL);
+  const endedAt = Math.floor(it.clock.now() / 1000);
+  it.clock.advance(5000);
+  await it.authorized();
+  await it.control.pushEvent("unauthorized", { CreateTime: endedAt, AuthorizerAppid: OFFICIAL });
+  expect(await it.first.find()).toBeDefined();
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+  expect(await it.first.audited("authorization.revoked")).toHaveLength(1);
+});
+
+test("a change of the permission sets changes the app and ends nothing", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  const before = await it.first.refreshToken();
+  it.clock.advance(60_000);
+  await it.control.updateAuthorization(OFFICIAL, { funcIds: [1, 2, 11] });
+  await it.first.authorizations.tick();
+  expect((await it.first.find())?.authorization?.scopes).toEqual([1, 2, 11]);
+  expect(await it.first.refreshToken()).toBe(before!);
+  // WeChat has issued another token with the code, and ends the one before.
+  it.clock.advance(400_000);
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+  expect(it.calls("api_authorizer_token")).toBe(0);
+});
+
+test("trap 21: an account without any API has no token, and nobody is given an empty one", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized(WITHOUT_API);
+  expect((await it.first.find(WITHOUT_API))?.managed?.title).toBe("无接口");
+  await expect(it.first.token(WITHOUT_API)).rejects.toMatchObject({ code: "unavailable" });
+  expect(it.calls("api_authorizer_token")).toBe(0);
+});
+
+test("once a day one of all processes compares with WeChat: what was missed is taken over, what has ended is closed", async () => {
+  await using it = await PlatformHarness.create();
+  const other = await it.process();
+  await it.authorized();
+  // Another program has exchanged the code of an event that never came.
+  const { code } = await it.control.authorize(MINI, { send: "neither" });
+  await exchangeUpstream(it, it.first, code);
+  await it.control.unauthorize(OFFICIAL, { push: false });
+  it.clock.advance(86_400_000);
+  await it.control.pushTicket();
+  it.sandbox.resetCalls();
+  await Promise.all([it.first, other].map(({ authorizations }) => authorizations.tick()));
+  expect(it.calls("api_get_authorizer_list")).toBe(1);
+  expect((await other.find(MINI))?.managed?.title).toBe("小程序二");
+  expect(it.sandbox.accepts(await other.token(MINI))).toBeTrue();
+  expect((await other.find())?.authorization?.lostAt).toBe(it.clock.now());
+  expect(await other.token().catch(({ code: name }) => name)).toBe("unavailable");
+  expect(await other.audited("authorization.lost")).toEqual([{ app: nameOf(OFFICIAL), errcode: 61003 }]);
+});
+
+/** Exchanges a code and keeps nothing of the answer: another program, or a process that is killed then. */
+async function exchangeUpstream(it: PlatformHarness, process: PlatformProcess, code: string): Promise<void> {
+  const query = new URLSearchParams({ component_access_token: await process.componentToken() }).toString();
+  const response = await fetch(`${it.sandbox.weixinUrl}${pathOf(QUERY)}?${query}`, {
+    method: "POST",
+    body: JSON.stringify({ component_appid: COMPONENT, authorization_code: code }),
+  });
+  expect(await response.json()).toHaveProperty("authorization_info");
+}

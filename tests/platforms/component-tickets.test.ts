@@ -1,0 +1,133 @@
+import { expect, test } from "bun:test";
+import { Secret } from "../../src/secret.ts";
+import { COMPONENT, pathOf, PlatformHarness, type PlatformProcess } from "./platform-harness.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const TOKEN = "api_component_token";
+const START = "api_start_push_ticket";
+
+const ticketOf = async (process: PlatformProcess) => {
+  const ref = { slot: process.component, kind: "component_verify_ticket" } as const;
+  return (await process.credentials.get(ref).catch(() => undefined))?.value.reveal();
+};
+
+test("trap 8: a ticket outlives the process, and is good for twelve hours and no longer", async () => {
+  await using it = await PlatformHarness.create();
+  const ticket = it.control.component.latestTicket();
+  it.clock.advance(12 * HOUR_MS - 2000);
+  const restarted = await it.process();
+  expect(await ticketOf(restarted)).toBe(ticket);
+  expect(it.sandbox.accepts(await restarted.componentToken())).toBeTrue();
+  it.clock.advance(2000);
+  expect(await ticketOf(await it.process())).toBeUndefined();
+});
+
+test("trap 9: an old ticket does not overwrite a newer one, in whichever order they come and however often", async () => {
+  await using it = await PlatformHarness.create();
+  const seconds = Math.floor(it.clock.now() / 1000);
+  const other = await it.process();
+  await it.control.pushTicket({ value: "ticket@@@older-0123456789", createTime: seconds - 600 });
+  const newest = it.control.component.addTicket();
+  await it.control.pushTicket({ value: newest });
+  await it.control.pushTicket({ value: newest });
+  await it.control.pushTicket({ value: "ticket@@@oldest-0123456789", createTime: seconds - 1200 });
+  for (const process of [it.first, other]) expect(await ticketOf(process)).toBe(newest);
+});
+
+test("a ticket that is pushed again an hour later is good for twelve hours from then", async () => {
+  await using it = await PlatformHarness.create();
+  const ticket = it.control.component.latestTicket();
+  it.clock.advance(HOUR_MS);
+  await it.control.pushTicket({ repeat: true });
+  it.clock.advance(12 * HOUR_MS - 2000);
+  expect(await ticketOf(it.first)).toBe(ticket);
+});
+
+test("without a ticket nothing is asked, and the error says to wait for the push", async () => {
+  await using it = await PlatformHarness.create({ hasTicket: false });
+  await expect(it.first.componentToken()).rejects.toMatchObject({ code: "unavailable" });
+  expect(it.calls()).toBe(0);
+  await it.control.pushTicket();
+  expect(it.sandbox.accepts(await it.first.componentToken())).toBeTrue();
+});
+
+test("trap 22: the secret has the name that each call wants, and no error shows it or the ticket", async () => {
+  await using it = await PlatformHarness.create();
+  await it.first.componentToken();
+  const signal = AbortSignal.timeout(60_000);
+  await it.first.platforms.parts.startPushing(it.first.component, signal);
+  it.clock.advance(2 * HOUR_MS);
+  const errmsg = `invalid appsecret ${it.control.component.latestTicket()} 0123456789abcdef0123456789abcdef`;
+  it.sandbox.inject({ kind: "error", errcode: 40125, errmsg, endpoint: pathOf(TOKEN), times: 1 });
+  const error = await it.first.componentToken().catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({
+    upstream: { class: "config", errmsg: expect.stringContaining("invalid appsecret *** ***") },
+  });
+});
+
+test("trap 25: the component has one token for every process and environment", async () => {
+  await using it = await PlatformHarness.create({ componentOverlapMs: 0 });
+  const processes = [it.first, await it.process(), await it.process(), await it.process()];
+  const tokens = await Promise.all(processes.map((each) => each.componentToken()));
+  expect(new Set(tokens).size).toBe(1);
+  expect(it.sandbox.accepts(tokens[0] ?? "")).toBeTrue();
+  expect(it.calls(TOKEN)).toBe(1);
+});
+
+test("an address that is not on the component's list is named, so that it can be put there", async () => {
+  await using it = await PlatformHarness.create();
+  const errmsg = "access clientip is not registered requestIP: 175.11.201.147 rid: 5f92a0c3-1";
+  it.sandbox.inject({ kind: "error", errcode: 61004, errmsg, endpoint: pathOf(TOKEN), times: 1 });
+  await expect(it.first.componentToken()).rejects.toMatchObject({
+    upstream: { class: "config" },
+    hint: expect.stringContaining("175.11.201.147"),
+  });
+});
+
+test("when no ticket comes for 25 minutes WeChat is asked to push again, once in each silence by all processes", async () => {
+  await using it = await PlatformHarness.create();
+  const processes = [it.first, await it.process()];
+  const look = () => Promise.all(processes.map(({ platforms }) => platforms.background[1]?.tick()));
+  it.clock.advance(25 * MINUTE_MS - 1000);
+  await look();
+  expect(it.calls(START)).toBe(0);
+  it.clock.advance(1000);
+  for (let n = 0; n < 3; n++) {
+    await look();
+    it.clock.advance(30 * MINUTE_MS);
+  }
+  expect(it.calls(START)).toBe(1);
+  // A restart does not begin anew.
+  await (await it.process()).platforms.background[1]?.tick();
+  expect(it.calls(START)).toBe(1);
+  await it.control.pushTicket();
+  it.clock.advance(26 * MINUTE_MS);
+  it.sandbox.inject({
+    kind: "error",
+    errcode: 40013,
+    errmsg: "invalid appid",
+    endpoint: pathOf(START),
+    times: 1,
+  });
+  await look();
+  expect(it.calls(START)).toBe(2);
+  const told = processes.flatMap(({ events }) => events.filter(({ type }) => type === "tickets.requested"));
+  expect(told).toMatchObject([{ platformApp: COMPONENT }, { platformApp: COMPONENT, errcode: 40013 }]);
+});
+
+test("a command of another platform, and what can't be read, changes nothing here", async () => {
+  await using it = await PlatformHarness.create({ hasTicket: false });
+  const app = it.first.directory.find(COMPONENT)!;
+  const receive = async (text: string) =>
+    Buffer.from(await it.first.platforms.events.receive(app, Buffer.from(text), it.clock.now())).toString();
+  const ticket = (appId: string) =>
+    `<xml><AppId>${appId}</AppId><InfoType>component_verify_ticket</InfoType><ComponentVerifyTicket>ticket@@@a&amp;b</ComponentVerifyTicket></xml>`;
+  const shown = await receive(ticket("wx0000000000000000"));
+  expect(shown).toContain("ticket@@@withheld");
+  expect(shown).not.toContain("a&amp;b");
+  expect(await ticketOf(it.first)).toBeUndefined();
+  expect(await receive("not xml")).toBe("not xml");
+  await receive(ticket(COMPONENT));
+  expect(await ticketOf(it.first)).toBe(new Secret("ticket@@@a&b").reveal());
+});
