@@ -227,7 +227,8 @@ export class AuthorizedApps {
       return (await protocol?.describe(platform, given.account, given.secret ?? held, signal)) ?? given;
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      return given;
+      // WeCom is asked by what was given, and that is good no more.
+      return isLost(error) ? { ...given, secret: held } : given;
     }
   }
 

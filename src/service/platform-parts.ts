@@ -17,6 +17,13 @@ import { TicketWatch } from "../platforms/ticket-watch.ts";
 import type { Store } from "../store/store.ts";
 import { ComponentApi } from "../upstream/component-api.ts";
 import type { HttpClient } from "../upstream/http-client.ts";
+import {
+  corpTokenSource,
+  providerTokenSource,
+  suiteLinks,
+  suiteProtocol,
+  suiteTokenSource,
+} from "../upstream/suite-api.ts";
 
 /** What third-party platforms are served with. */
 export interface PlatformSideOptions {
@@ -35,7 +42,8 @@ export interface PlatformSideOptions {
 export function buildPlatforms(options: PlatformSideOptions) {
   const { store, directory, administration, credentials, onCleared, http, clock, events } = options;
   const component = new ComponentApi(http, credentials);
-  const protocols: Readonly<Partial<Record<PlatformRole, PlatformProtocol>>> = { component };
+  const suite = suiteProtocol(http, credentials);
+  const protocols: Readonly<Partial<Record<PlatformRole, PlatformProtocol>>> = { component, suite };
   const protocolOf = (platform: Slot) => {
     const role = roleOf(platform);
     return role && protocols[role];
@@ -53,12 +61,18 @@ export function buildPlatforms(options: PlatformSideOptions) {
       (...asked) => component.componentToken(...asked),
       credentials,
     ),
+    suite_access_token: suiteTokenSource(http, credentials),
+    provider_access_token: providerTokenSource(http),
   };
   const ofAccounts: Readonly<Partial<Record<Platform, CredentialSource>>> = {
     weixin: authorizerTokenSource({
       ...{ directory, store: store.apps, clock },
       ask: (...asked) => component.authorizerToken(...asked),
       recover: (slot, signal) => apps.recover(platformOf(directory, slot), slot, signal),
+      lose: (slot, why, at) => apps.lose(slot, why, at),
+    }),
+    wecom: corpTokenSource({
+      ...{ http, tokens: credentials, directory, store: store.apps, clock },
       lose: (slot, why, at) => apps.lose(slot, why, at),
     }),
   };
@@ -78,6 +92,7 @@ export function buildPlatforms(options: PlatformSideOptions) {
       preAuthCode: (platform: Slot, signal: AbortSignal) => component.preAuthCode(platform, signal),
       /** Has WeChat push tickets of a component again. */
       startPushing: (platform: Slot, signal: AbortSignal) => component.startPushing(platform, signal),
+      ...suiteLinks(http, credentials),
     },
     events: new PlatformEvents({ credentials, authorizations, directory }),
     background: [authorizations, watch],

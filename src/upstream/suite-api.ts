@@ -1,14 +1,20 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { AppStore, Slot, SlotName } from "../apps/app.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import type { AppStore, Slot } from "../apps/app.ts";
+import type { Clock } from "../clock.ts";
+import { unavailable } from "../credentials/backoff.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
 import { type CredentialSource, type TokenKeeper, withToken } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
-import type { AuthorizedAccount, PlatformProtocol } from "../platforms/platform-protocol.ts";
+import { type AuthorizedAccount, isLost, type PlatformProtocol } from "../platforms/platform-protocol.ts";
+import { platformOf } from "../platforms/platform-sources.ts";
 import { Secret } from "../secret.ts";
 import { type HttpClient, unusableAnswer, type UpstreamAnswer, type UpstreamRequest } from "./http-client.ts";
 import { askWithSecret, readIssued } from "./token-sources.ts";
+
+const RETRY_MS = 1000;
 
 /**
  * Tokens of suites (third-party apps, and templates of agency apps), which need the ticket that WeCom pushes. WeCom repeats
@@ -60,16 +66,15 @@ export function providerTokenSource(http: HttpClient): CredentialSource {
   };
 }
 
-/** What the tokens of corps need. */
+/** What the tokens of corps are obtained with. */
 export interface CorpTokenParts {
   readonly http: HttpClient;
   readonly tokens: TokenKeeper;
-  /** Where the permanent codes are. */
-  readonly secrets: Pick<AppStore, "findSecret">;
-  /** The slot of a suite; undefined for one that is unknown or disabled. */
-  readonly suiteOf: (suiteId: string) => Slot | undefined;
-  /** Called when WeCom says that the corp's authorisation has ended. */
-  readonly lose: (slot: Slot, why: ServiceError) => Promise<void>;
+  readonly directory: Pick<AppDirectory, "slotNamed">;
+  readonly store: Pick<AppStore, "findSecret">;
+  /** WeCom has refused the authorisation for good, when it was asked `at`. */
+  readonly lose: (slot: Slot, why: ServiceError, at: number) => Promise<void>;
+  readonly clock: Clock;
 }
 
 /**
@@ -79,12 +84,13 @@ export interface CorpTokenParts {
  * https://developer.work.weixin.qq.com/document/path/90605 and https://developer.work.weixin.qq.com/document/path/97164
  */
 export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
-  const { http, secrets, lose } = parts;
+  const { http, store, lose, clock } = parts;
   return {
     obtain: async ({ slot }, { signal }) => {
       // What the slot has may be older.
-      const code = await secrets.findSecret(slot);
-      if (!code) throw gone();
+      const code = await store.findSecret(slot);
+      if (!code) throw unavailable("该授权刚被取消 (the authorisation was withdrawn just now)", RETRY_MS);
+      const askedAt = clock.now();
       try {
         return await (isTemplate(slot.name)
           ? askWithSecret(http, slot.appId, code.secret, signal)
@@ -92,9 +98,8 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
       } catch (error) {
         if (!(error instanceof ServiceError) || !error.upstream) throw error;
         // What WeCom says of a code that was replaced meanwhile says nothing of the new one.
-        if ((await secrets.findSecret(slot))?.version !== code.version)
-          throw error.with({ pacing: "handled" });
-        if (LOST.has(error.upstream.errcode)) await lose(slot, error);
+        if ((await store.findSecret(slot))?.version !== code.version) throw error.with({ pacing: "handled" });
+        if (isLost(error)) await lose(slot, error, askedAt);
         throw error;
       }
     },
@@ -102,21 +107,19 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
 }
 
 async function corpToken(
-  { http, tokens, suiteOf }: CorpTokenParts,
+  { http, tokens, directory }: CorpTokenParts,
   slot: Slot,
   code: Secret,
   signal: AbortSignal,
 ): Promise<IssuedCredential> {
-  const suite = suiteOf(slot.name);
-  if (!suite) throw noSuite();
-  const path = "/cgi-bin/service/get_corp_token";
-  const body = corpOf(slot.appId, code);
-  const { answer } = await ask(http, tokens, suite, { path, body, repeatable: true, signal });
+  const { answer } = await ask(http, tokens, platformOf(directory, slot), {
+    path: "/cgi-bin/service/get_corp_token",
+    body: corpOf(slot.appId, code),
+    repeatable: true,
+    signal,
+  });
   return readIssued("wecom", "access_token", answer);
 }
-
-/** What says that a corp's permanent code is good for nothing any more. */
-const LOST: ReadonlySet<number> = new Set([40084, 48004]);
 
 /** How long a code may take to be exchanged, which works once: an answer that is lost ends the installation. */
 const EXCHANGE_MS = 15_000;
@@ -152,8 +155,11 @@ export function suiteProtocol(http: HttpClient, tokens: TokenKeeper): PlatformPr
         attemptMs: EXCHANGE_MS,
         signal,
       });
-      const { permanent_code } = checked(PERMANENT_CODE, answer);
-      return { ...readCorp(answer), secret: new Secret(permanent_code), token: undefined, text };
+      const secret = new Secret(checked(PERMANENT_CODE, answer).permanent_code);
+      const corp = readCorp(answer);
+      // Where the agent is missing, the corp is read again for both: the code is stored first, because it is good for nothing more.
+      const title = corp.facts.agentId === undefined ? undefined : corp.title;
+      return { ...corp, title, secret, token: undefined, text };
     },
     describe: async (suite, account, secret, signal) => {
       const { answer } = await ask(http, tokens, suite, {
@@ -179,8 +185,10 @@ function readCorp(answer: Record<string, unknown>): Omit<AuthorizedAccount, "sec
   };
 }
 
-/** What a link to the page on which a corp installs a third-party app says. */
+/** What the page on which a corp installs a third-party app is told. */
 export interface InstallRequest {
+  /** The origin of WeCom's pages. */
+  readonly origin: string;
   /** Where the person comes back to, with `auth_code` and `state`. */
   readonly redirectUri: string;
   /** `[A-Za-z0-9]`, at most 128. */
@@ -189,62 +197,65 @@ export interface InstallRequest {
   readonly isTest: boolean;
 }
 
-/**
- * The page on which a corp installs a third-party app, with a code of its own: one for each click. `origin` is where WeCom's
- * pages are.
- *
- * https://developer.work.weixin.qq.com/document/path/90601 and https://developer.work.weixin.qq.com/document/path/90602
- */
-export async function createInstallUrl(
-  http: HttpClient,
-  tokens: TokenKeeper,
-  suite: Slot,
-  { redirectUri, state, isTest }: InstallRequest,
-  { origin, signal }: { readonly origin: string; readonly signal: AbortSignal },
-): Promise<string> {
-  const path = "/cgi-bin/service/get_pre_auth_code";
-  const { answer } = await ask(http, tokens, suite, { path, repeatable: true, signal });
-  const { pre_auth_code } = checked(PRE_AUTH_CODE, answer);
-  if (isTest)
-    await ask(http, tokens, suite, {
-      path: "/cgi-bin/service/set_session_info",
-      body: { pre_auth_code, session_info: { appid: [], auth_type: 1 } },
-      repeatable: true,
-      signal,
-    });
-  const query = { suite_id: suite.appId, pre_auth_code, redirect_uri: redirectUri, state };
-  return `${origin}/3rdapp/install?${new URLSearchParams(query).toString()}`;
+/** What the page on which a corp orders agency apps is told. */
+export interface AgencyRequest {
+  /** `[A-Za-z0-9]`, at most 32. */
+  readonly state: string;
+  /** The ids of the templates, nine at most. */
+  readonly templates: readonly string[];
 }
 
 const PRE_AUTH_CODE = Type.Object({ pre_auth_code: Type.String({ pattern: "^[\\x21-\\x7e]{1,512}$" }) });
-
-/**
- * The page on which a corp orders agency apps, by the provider's token. It is valid for `lifeMs` from now, ten days, and
- * comes back by a push alone.
- *
- * https://developer.work.weixin.qq.com/document/path/98744
- */
-export async function createAgencyUrl(
-  http: HttpClient,
-  tokens: TokenKeeper,
-  provider: Slot,
-  { state, templates }: { readonly state: string; readonly templates: readonly string[] },
-  signal: AbortSignal,
-): Promise<{ readonly url: string; readonly lifeMs: number }> {
-  const { answer } = await ask(http, tokens, provider, {
-    path: "/cgi-bin/service/get_customized_auth_url",
-    body: { state, templateid_list: templates },
-    repeatable: true,
-    signal,
-  });
-  const { qrcode_url: url, expires_in: seconds } = checked(AGENCY_URL, answer);
-  return { url, lifeMs: seconds * 1000 };
-}
-
 const AGENCY_URL = Type.Object({
   qrcode_url: Type.String({ pattern: "^https?://[\\x21-\\x7e]{1,2048}$" }),
   expires_in: Type.Integer({ minimum: 1 }),
 });
+
+/** The pages of WeCom's on which a corp's administrator authorises a provider. */
+export function suiteLinks(http: HttpClient, tokens: TokenKeeper) {
+  return {
+    /**
+     * The page for a suite, with a code of its own: one for each visit.
+     *
+     * https://developer.work.weixin.qq.com/document/path/90601 and https://developer.work.weixin.qq.com/document/path/90602
+     */
+    installUrl: async (suite: Slot, request: InstallRequest, signal: AbortSignal): Promise<string> => {
+      const { origin, redirectUri, state, isTest } = request;
+      const path = "/cgi-bin/service/get_pre_auth_code";
+      const { answer } = await ask(http, tokens, suite, { path, repeatable: true, signal });
+      const { pre_auth_code } = checked(PRE_AUTH_CODE, answer);
+      if (isTest)
+        await ask(http, tokens, suite, {
+          path: "/cgi-bin/service/set_session_info",
+          body: { pre_auth_code, session_info: { appid: [], auth_type: 1 } },
+          repeatable: true,
+          signal,
+        });
+      const query = { suite_id: suite.appId, pre_auth_code, redirect_uri: redirectUri, state };
+      return `${origin}/3rdapp/install?${new URLSearchParams(query).toString()}`;
+    },
+    /**
+     * The page for templates of agency apps, by the provider's token. It is good for `lifeMs` from now, and who agrees there
+     * is told by a push alone.
+     *
+     * https://developer.work.weixin.qq.com/document/path/98744
+     */
+    agencyUrl: async (
+      provider: Slot,
+      { state, templates }: AgencyRequest,
+      signal: AbortSignal,
+    ): Promise<{ readonly url: string; readonly lifeMs: number }> => {
+      const { answer } = await ask(http, tokens, provider, {
+        path: "/cgi-bin/service/get_customized_auth_url",
+        body: { state, templateid_list: templates },
+        repeatable: true,
+        signal,
+      });
+      const { qrcode_url: url, expires_in: seconds } = checked(AGENCY_URL, answer);
+      return { url, lifeMs: seconds * 1000 };
+    },
+  };
+}
 
 /**
  * Asks with the token of a suite or a provider. Now and then WeCom refuses one that it has just issued: it is asked for
@@ -279,22 +290,6 @@ function corpOf(corpId: string, permanentCode: Secret) {
 }
 
 /** Whether it is a template of agency apps (代开发). */
-function isTemplate(suiteId: SlotName["name"]): boolean {
+function isTemplate(suiteId: string): boolean {
   return suiteId.startsWith("dk");
-}
-
-function gone(): ServiceError {
-  return new ServiceError(
-    "unavailable",
-    "该应用刚被修改、停用或删除，请重试 (the app was just changed, disabled or removed; try again)",
-    { retryAfterMs: 1000 },
-  );
-}
-
-function noSuite(): ServiceError {
-  return new ServiceError(
-    "unavailable",
-    "该企业安装的第三方应用未登记或已停用，请在平台中查看 (the suite that the corp has installed is not registered or is disabled: see the platforms)",
-    { retryAfterMs: 60_000 },
-  );
 }

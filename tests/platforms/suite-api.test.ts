@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
+import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { Gate } from "../../src/sandbox/fault.ts";
 import { Secret } from "../../src/secret.ts";
-import { createAgencyUrl, createInstallUrl, suiteProtocol } from "../../src/upstream/suite-api.ts";
+import { suiteProtocol } from "../../src/upstream/suite-api.ts";
 import { Harness } from "../support/harness.ts";
 import { failureOf } from "../support/refusals.ts";
-import { CORP, MINUTE, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
+import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
 
 const { signal } = new AbortController();
 const SUITE_TOKEN = "service/get_suite_token";
@@ -140,27 +141,38 @@ test("a corp that has ended its authorisation is lost with the first refusal, bu
   it.sandbox.inject({ kind: "gate_before", gate, endpoint: "/cgi-bin/service/get_corp_token", times: 1 });
   const late = failureOf(it.token(app));
   await gate.arrived();
-  const suite = it.sandbox.suite(SUITE);
-  await suite.cancelAuth(CORP, { isLost: true });
-  await suite.install(CORP);
-  await it.changeSecret(app, suite.permanentCodeOf(CORP) ?? "");
+  await it.sandbox.suite(SUITE).cancelAuth(CORP, { isLost: true });
+  await it.install();
   gate.open();
   expect((await late).upstream?.errcode).toBe(40084);
-  expect(it.lost).toEqual([]);
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
 
-  await suite.cancelAuth(CORP, { isLost: true });
+  await it.sandbox.suite(SUITE).cancelAuth(CORP, { isLost: true });
   it.clock.advance(121 * MINUTE);
   await it.ticket();
   expect((await failureOf(it.token(app))).upstream?.errcode).toBe(40084);
-  expect(it.lost).toEqual([CORP]);
+  expect(it.directory.find(app)?.authorization?.lostAt).toBe(it.clock.now());
+  expect(it.slot(app).isDisabled).toBe(true);
+});
+
+test("a suite that is disabled keeps its corps' tokens from being requested", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  const options = { version: undefined, isVerified: false, actor: SERVICE };
+  await it.administration.update(SUITE, { isDisabled: true }, options);
+  expect((await failureOf(it.token(app))).code).toBe("unavailable");
+  expect(it.calls("service/get_corp_token")).toBe(0);
 });
 
 test("13, 14: an agency app has neither errcode nor token in its first answer, and its tokens come by gettoken alone", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
-  expect(it.directory.find(app)?.authorization?.agentId).toBe("1000020");
+  expect(it.directory.find(app)).toMatchObject({
+    managed: { title: "客户1" },
+    authorization: { agentId: "1000020" },
+  });
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
   expect([it.calls("gettoken"), it.calls("service/get_corp_token")]).toEqual([1, 0]);
 });
@@ -169,15 +181,22 @@ test("15: a permanent code that was reset is sent once an hour at most, and the 
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
+  const other = await it.install(TEMPLATE, OTHER_CORP);
   await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   for (const minutes of [0, 10, 20, 29]) {
     it.clock.advance(minutes * MINUTE);
     const { upstream } = await failureOf(it.token(app));
     expect([upstream?.errcode, upstream?.class]).toEqual([40001, "config"]);
   }
-  expect([it.calls("gettoken"), it.lost]).toEqual([1, []]);
-  await it.changeSecret(app, it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP) ?? "");
+  expect(it.calls("gettoken")).toBe(1);
+  expect(it.sandbox.accepts(await it.token(other))).toBe(true);
+
+  // The event names no corp: its code says whose it is.
+  await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  await it.ticket(TEMPLATE);
+  await it.authorizations.tick();
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
+  expect(it.calls("gettoken")).toBe(3);
 });
 
 test("a corp is described by its name and its agent, and its code is exchanged once", async () => {
@@ -186,7 +205,7 @@ test("a corp is described by its name and its agent, and its code is exchanged o
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
   const protocol = suiteProtocol(it.http, it.credentials);
   const given = await protocol.exchange(it.slot(SUITE), new Secret(authCode), signal);
-  expect(given).toMatchObject({ account: CORP, title: "客户甲", facts: {} });
+  expect([given.account, given.facts]).toEqual([CORP, {}]);
   expect(JSON.parse(given.text.reveal())).toMatchObject({ permanent_code: given.secret?.reveal() });
   const used = await failureOf(protocol.exchange(it.slot(SUITE), new Secret(authCode), signal));
   expect([used.upstream?.errcode, used.upstream?.class]).toEqual([40078, "input"]);
@@ -194,7 +213,7 @@ test("a corp is described by its name and its agent, and its code is exchanged o
 
   const secret = given.secret ?? new Secret("");
   const told = await protocol.describe(it.slot(SUITE), CORP, secret, signal);
-  expect(told).toEqual({ account: CORP, secret, title: "客户甲", facts: { agentId: "1000010" } });
+  expect(told).toEqual({ account: CORP, secret, title: "客户1", facts: { agentId: "1000010" } });
   expect(await protocol.list(it.slot(SUITE), signal)).toBeUndefined();
   const wrong = await failureOf(protocol.describe(it.slot(SUITE), CORP, new Secret("x"), signal));
   expect([wrong.upstream?.errcode, wrong.upstream?.class]).toEqual([40084, "permission"]);
@@ -220,15 +239,14 @@ test("an answer without a permanent code, or with a corp that can be none, is no
 test("each install link has a code of its own and says where to return; a test says so to WeCom", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
-  const request = { redirectUri: "https://a.example/back?x=1", state: "s1", isTest: false };
+  const request = {
+    origin: it.sandbox.wecomUrl,
+    redirectUri: "https://a.example/back?x=1",
+    state: "s1",
+    isTest: false,
+  };
   const link = (change = {}) =>
-    createInstallUrl(
-      it.http,
-      it.credentials,
-      it.slot(SUITE),
-      { ...request, ...change },
-      { origin: it.sandbox.wecomUrl, signal },
-    );
+    it.platforms.parts.installUrl(it.slot(SUITE), { ...request, ...change }, signal);
   const [first, second] = [await link(), await link({ isTest: true })];
   expect(it.calls("service/set_session_info")).toBe(1);
   const code = (url: string) => new URL(url).searchParams.get("pre_auth_code");
@@ -239,13 +257,7 @@ test("each install link has a code of its own and says where to return; a test s
 test("a link to agency apps comes with the provider's token, for the templates that it names", async () => {
   await using it = await SuiteWorld.create();
   const asked = { state: "s2", templates: [TEMPLATE] };
-  const { url, lifeMs } = await createAgencyUrl(
-    it.http,
-    it.credentials,
-    it.slot(PROVIDER.corpId),
-    asked,
-    signal,
-  );
+  const { url, lifeMs } = await it.platforms.parts.agencyUrl(it.slot(PROVIDER.corpId), asked, signal);
   expect(lifeMs).toBe(10 * 24 * 60 * MINUTE);
   expect(await (await fetch(url)).text()).toContain(CORP);
 });

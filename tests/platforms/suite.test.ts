@@ -1,0 +1,175 @@
+import { expect, test } from "bun:test";
+import { Secret } from "../../src/secret.ts";
+import { failureOf } from "../support/refusals.ts";
+import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
+
+const { signal } = new AbortController();
+const EXCHANGE = "service/v2/get_permanent_code";
+
+test("a ticket and an installation are pushed, and the corp is an app: its tokens and tickets are there for who asks", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const { authCode } = await it.sandbox.suite(SUITE).install(CORP, { state: "s1" });
+  expect(it.callsInPushes).toEqual([0, 0]);
+  await it.authorizations.tick();
+
+  const app = it.directory.find(`${CORP}_${SUITE}`);
+  expect(app).toMatchObject({
+    managed: { title: "客户1", isDisabled: false },
+    authorization: { platformApp: SUITE, agentId: "1000010", lostAt: undefined },
+  });
+  expect(app?.secret.reveal()).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP) ?? "");
+  expect(it.sandbox.accepts(await it.token(`${CORP}_${SUITE}`))).toBe(true);
+  expect(await it.token(`${CORP}_${SUITE}`, "jsapi_ticket")).toBeTruthy();
+  expect([it.calls(EXCHANGE), it.calls("service/get_suite_token")]).toEqual([1, 1]);
+  const [entry] = await it.store.audit.list({}, { limit: 20 });
+  expect(entry).toMatchObject({ app: `${CORP}_${SUITE}` });
+
+  const [ticket = "", installed = ""] = it.forwarded;
+  expect(ticket).toContain("ticket@@@withheld");
+  expect(installed).not.toContain(authCode);
+  expect(installed).toMatch(/<AuthCode>(<!\[CDATA\[)?authcode_[^<\]]+/);
+  expect(installed).toContain("s1");
+});
+
+test("the code that comes by the browser and by a push is exchanged once, and each has the same answer", async () => {
+  await using it = await SuiteWorld.create({ suiteTokenFlake: true });
+  await it.ticket();
+  const { authCode } = await it.sandbox.suite(SUITE).install(CORP, {
+    send: "both",
+    redirectUri: "https://a.example/back",
+  });
+  const code = new Secret(authCode);
+  const exchange = () => it.authorizations.exchange(it.slot(SUITE), code, signal);
+  const [first, second] = await Promise.all([exchange(), exchange(), it.authorizations.tick()]);
+  const third = await it.authorizations.answerOf(it.authorizations.digestOf(it.slot(SUITE), code));
+  const answers = [first, second, third].map((answer) => [answer?.app, answer?.text.reveal()]);
+  expect(answers).toEqual(Array(3).fill([`${CORP}_${SUITE}`, first.text.reveal()]));
+  expect(JSON.parse(first.text.reveal())).toMatchObject({
+    permanent_code: it.sandbox.suite(SUITE).permanentCodeOf(CORP),
+  });
+  // Once refused, because its token was fresh.
+  expect(it.calls(EXCHANGE)).toBe(2);
+});
+
+test("a code that waits for a ticket is exchanged when that has come, and one that somebody else has used is not tried again", async () => {
+  await using it = await SuiteWorld.create();
+  const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
+  await it.authorizations.tick();
+  expect(it.sandbox.calls()).toBe(0);
+  it.clock.advance(3 * MINUTE);
+  await it.ticket();
+  await it.authorizations.tick();
+  expect(it.sandbox.accepts(await it.token(`${CORP}_${SUITE}`))).toBe(true);
+
+  const query = { suite_access_token: await it.token(SUITE, "suite_access_token") };
+  const url = `${it.sandbox.wecomUrl}/cgi-bin/${EXCHANGE}?${new URLSearchParams(query).toString()}`;
+  const other = await it.sandbox.suite(SUITE).install(OTHER_CORP);
+  await fetch(url, { method: "POST", body: JSON.stringify({ auth_code: other.authCode }) });
+  await it.authorizations.tick();
+  const used = () => it.authorizations.exchange(it.slot(SUITE), new Secret(other.authCode), signal);
+  expect((await failureOf(used())).upstream?.errcode).toBe(40078);
+  it.clock.advance(5 * MINUTE);
+  await it.authorizations.tick();
+  expect(it.calls(EXCHANGE)).toBe(3);
+  expect(it.directory.find(`${OTHER_CORP}_${SUITE}`)).toBeUndefined();
+  const told = JSON.stringify([it.events, await it.store.audit.list({}, { limit: 100 })]);
+  for (const secret of [authCode, other.authCode, it.sandbox.suite(SUITE).permanentCodeOf(CORP)])
+    expect(told).not.toContain(secret ?? "");
+});
+
+test("one corp has a third-party app and an agency app of one provider, and each goes its own way", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  await it.ticket(TEMPLATE);
+  const [app, agency] = [await it.install(), await it.install(TEMPLATE)];
+  expect(await it.token(app)).not.toBe(await it.token(agency));
+  expect([it.calls("service/get_corp_token"), it.calls("gettoken")]).toEqual([1, 1]);
+
+  it.clock.advance(MINUTE);
+  await it.sandbox.suite(TEMPLATE).cancelAuth(CORP);
+  expect(it.directory.find(agency)).toBeUndefined();
+  expect(it.sandbox.accepts(await it.token(app))).toBe(true);
+});
+
+test("an agency app's secret is replaced by its reset, whose event names no corp, and what was issued before is cleared", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket(TEMPLATE);
+  const [app, other] = [await it.install(TEMPLATE), await it.install(TEMPLATE, OTHER_CORP)];
+  const [, otherToken] = [await it.token(app), await it.token(other)];
+  it.clock.advance(MINUTE);
+  const { authCode } = await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  expect(it.forwarded.at(-1)).toContain("reset_permanent_code");
+  expect(it.forwarded.at(-1)).not.toContain(authCode);
+  await it.authorizations.tick();
+  const secret = await it.store.apps.findSecret(it.slot(app));
+  expect(secret?.secret.reveal()).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP) ?? "");
+  expect(it.sandbox.accepts(await it.token(app))).toBe(true);
+  expect(await it.token(other)).toBe(otherToken);
+  expect(it.calls("gettoken")).toBe(3);
+});
+
+test("an older permanent code never replaces a newer one", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket(TEMPLATE);
+  const app = await it.install(TEMPLATE);
+  const old = it.directory.find(app)?.secret;
+  await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  await it.authorizations.tick();
+  // A process that was stopped between the exchange and the store goes on.
+  const given = { account: CORP, secret: old, facts: {} };
+  await it.apps.grant(it.slot(TEMPLATE), given, it.clock.now(), signal);
+  const stored = await it.store.apps.findSecret(it.slot(app));
+  expect(stored?.secret.reveal()).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP) ?? "");
+});
+
+test("a corp that has changed what it allows is read again, and one that cancels is gone with everything that came of it", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  await it.token(app);
+  const read = it.calls("service/get_auth_info");
+  it.clock.advance(MINUTE);
+  await it.sandbox.suite(SUITE).changeAuth(CORP);
+  await it.authorizations.tick();
+  expect(it.calls("service/get_auth_info")).toBe(read + 1);
+
+  // A late repetition of an older end says nothing of what was given since.
+  const old = { AuthCorpId: CORP, TimeStamp: Math.floor(it.clock.now() / 1000) - 3600 };
+  await it.sandbox.suite(SUITE).pushEvent("cancel_auth", old);
+  expect(it.sandbox.accepts(await it.token(app))).toBe(true);
+
+  const slot = it.slot(app);
+  await it.sandbox.suite(SUITE).cancelAuth(CORP);
+  expect(it.directory.find(app)).toBeUndefined();
+  expect((await it.store.credentials.find({ slot, kind: "access_token" })).credential).toBeUndefined();
+  expect(new Set(it.callsInPushes)).toEqual(new Set([0]));
+
+  expect(it.sandbox.accepts(await it.token(await it.install()))).toBe(true);
+});
+
+test("23: an event that nobody knows is forwarded as it came", async () => {
+  await using it = await SuiteWorld.create();
+  const fields = { AuthCorpId: CORP, AuthCode: "is-no-code", Odd: "<b>&amp;</b>" };
+  const { accepted } = await it.sandbox.suite(SUITE).pushEvent("license_pay_success", fields);
+  expect(accepted).toBe(true);
+  expect(it.forwarded.at(-1)).toContain("is-no-code");
+  await it.authorizations.tick();
+  expect(it.sandbox.calls()).toBe(0);
+});
+
+test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  await it.ticket(TEMPLATE);
+  const [app, kept] = [await it.install(), await it.install(SUITE, OTHER_CORP)];
+  const agency = await it.install(TEMPLATE);
+  await it.authorizations.tick();
+  for (const suiteId of [SUITE, TEMPLATE]) await it.sandbox.suite(suiteId).cancelAuth(CORP, { isLost: true });
+  it.clock.advance(24 * 60 * MINUTE);
+  await it.ticket();
+  await it.ticket(TEMPLATE);
+  await it.authorizations.tick();
+  const isLost = (name: string) => it.directory.find(name)?.authorization?.lostAt !== undefined;
+  expect([app, kept, agency].map(isLost)).toEqual([true, false, true]);
+});
