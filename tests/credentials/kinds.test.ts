@@ -169,6 +169,14 @@ test("a renewal that brought the same value is tried again soon, one that brough
   expect(renewBeforeMs(token, { lifeMs, renewBeforeMs: 60_000 }, 0)).toBe(60_000);
 });
 
+test("what WeCom repeats until it expires is requested after that, of suites and providers too", () => {
+  for (const kind of ["access_token", "suite_access_token", "provider_access_token"] as const) {
+    const name = kind === "access_token" ? "1000002" : `@${kind.slice(0, kind.indexOf("_"))}`;
+    const row = KINDS.get({ slot: { platform: "wecom", appId: "ww1", name }, kind });
+    expect(renewBeforeMs(row, { lifeMs: 2 * HOUR_MS }, 0.5), kind).toBe(-1000);
+  }
+});
+
 test("a kind that is obtained with another credential names it, and the table refuses one that does not", () => {
   for (const slot of [weixinSlot(), wecomSlot()]) {
     for (const kind of kindsOf(slot)) {

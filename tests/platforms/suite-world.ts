@@ -67,6 +67,8 @@ export class SuiteWorld {
       await world.store.apps.create(app, { ...SERVICE, action: "app.created", ...facts });
     }
     await world.administration.refresh();
+    // What was compared just now is left alone for a day.
+    await world.authorizations.tick();
     return world;
   }
 
