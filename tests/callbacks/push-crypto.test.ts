@@ -54,7 +54,7 @@ test("what is signed is sorted as text, not by number", () => {
   expect(signPush({ token: new Secret("10token") }, "9", "1790000000", "2")).toBe(signature);
 });
 
-test("the two spare bits of an EncodingAESKey change nothing", () => {
+test("trap 3: the two spare bits of an EncodingAESKey change nothing", () => {
   const { encrypted, receiveId } = vector("authorized");
   const start = KEYS.MADE_UP.encodingAesKey!.reveal().slice(0, -1);
   for (const last of "IJKL") {
@@ -101,7 +101,7 @@ test.each([
   expect(reasonOf(() => decryptPush(encrypted, KEYS.MADE_UP))).toBe("undecryptable");
 });
 
-test("takes every padding from 1 to 32", () => {
+test("trap 2: takes every padding from 1 to 32", () => {
   for (let padding = 1; padding <= 32; padding += 1) {
     const { message, receiveId } = decryptPush(
       encryptRaw(plainBlock({ padding }), KEYS.MADE_UP),
@@ -110,6 +110,17 @@ test("takes every padding from 1 to 32", () => {
     expect(Buffer.from(message).toString()).toBe("xxxx");
     expect(receiveId).toHaveLength(64 - 16 - 4 - 4 - padding);
   }
+});
+
+test("trap 4: the length of a message counts its bytes, not its characters", () => {
+  const { encrypted, message, key } = vector("a text message that WeCom sent in 2021");
+  expect(message).toContain("密文测试");
+  const opened = decryptPush(encrypted!, key).message;
+  expect([opened.length, Buffer.from(opened).toString()]).toEqual([290, message!]);
+  expect(decryptPush(encryptPush("你好", "wx", key), key)).toEqual({
+    message: Buffer.from("你好"),
+    receiveId: "wx",
+  });
 });
 
 test("without an EncodingAESKey, or with one that is none, nothing is encrypted or decrypted", () => {

@@ -81,7 +81,7 @@ test("an empty EventKey is none", () => {
   });
 });
 
-test("a MsgId above 2^53 keeps all its digits, as a number in JSON, as text in JSON and in XML", () => {
+test("trap 16: a MsgId above 2^53 keeps all its digits, as a number in JSON, as text in JSON and in XML", () => {
   for (const id of ["6972028683187026694", "24000000000000001", "9007199254740993"])
     for (const text of [
       `{"MsgId":${id}}`,

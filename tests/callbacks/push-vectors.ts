@@ -13,6 +13,7 @@ export const KEYS = {
   WECOM_2021: keyOf("pcoLldqMu2WQQtYBeDX5HiXPsBFlTnDM", "CyjBvGm4tJNmcThkeL5Wajzom4jKlBygKtpTkYeqsnE"),
   WECOM_TOOL: keyOf("kjr2TKI8umCBfVF3wAHk8JiPwma5VBme", "4Ma3YBrSBbX2aez8MJpXGBne5LSDwgGqHbhM9WPYIws"),
   COMPONENT_2015: keyOf("senparc", "0123456789012345678901234567890123456789012"),
+  DINGTALK: keyOf("tokenxxxx", "o1w0aum42yaptlz8alnhwikjd3jenzt9cb9wmzptgus"),
   MADE_UP: keyOf("sandboxtoken2", "accesstokenSandboxKey0123456789abcdefghijkL"),
 } as const;
 
@@ -30,7 +31,10 @@ export interface PushVector {
   readonly signature?: string;
 }
 
-/** Messages of WeChat's and WeCom's documents, of their real traffic and of ours, with what is known of each. */
+/**
+ * Messages of WeChat's and WeCom's documents, of their real traffic and of ours, with what is known of each. DingTalk
+ * encrypts and signs in the same way.
+ */
 export const VECTORS: readonly PushVector[] = [
   {
     name: "a mini program's JSON push of WeChat's page",
@@ -269,6 +273,27 @@ export const VECTORS: readonly PushVector[] = [
     message:
       "<xml><ToUserName><![CDATA[gh_000000000001]]></ToUserName><FromUserName><![CDATA[oFAKE0000000000000000000001]]></FromUserName><CreateTime>1790000000</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好 👋 ]]]]><![CDATA[>]]></Content><MsgId>24000000000000001</MsgId></xml>",
     msgSignature: "ced4667643297c8e616240f9cf1690c32f8ecf40",
+  },
+  {
+    name: "an answer of DingTalk's sample program",
+    key: KEYS.DINGTALK,
+    receiveId: "dingxxxxxx",
+    timestamp: "1605695694141",
+    nonce: "WelUQl6bCqcBa2fM",
+    message: "success",
+    encrypted: "X1VSe9cTJUMZu60d3kyLYTrBq5578ZRJtteU94wG0Q4Uk6E/wQYeJRIC0/UFW5Wkya1Ihz9oXAdLlyC9TRaqsQ==",
+    msgSignature: "f36f4ba5337d426c7d4bca0dbcb06b3ddc1388fc",
+  },
+  {
+    name: "an answer as DingTalk wants it",
+    key: KEYS.MADE_UP,
+    receiveId: "dingowner00000001",
+    timestamp: "1790000000000",
+    nonce: "dnonce01",
+    random: "dadadadadadadada",
+    message: "success",
+    encrypted: "Pgtz/0jyyvTBUIakMcPCWXou5omANu6q8o6krLW5B7R6A6a126S4s7xr6PUBtPRGjMIca22E3Nn55tU/5LWmmg==",
+    msgSignature: "35c3ca5e6d940f09d126fb0d5977c24b30b6d6f4",
   },
   {
     name: "an empty receiveId",

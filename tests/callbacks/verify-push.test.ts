@@ -99,7 +99,10 @@ const PUBLISHED = [
   ["a component_verify_ticket that WeChat sent in 2015", "weixin", xml],
   ["a text message that WeCom sent in 2021", "wecom", xml],
   ["a text message of WeCom's sample programs", "wecom", xml],
+  ["a made-up component_verify_ticket", "weixin", xml],
   ["authorized", "weixin", xml],
+  ["unauthorized", "weixin", xml],
+  ["reset_permanent_code", "wecom", xml],
   ["suite_ticket, a blank before its CDATA section", "wecom", xml],
 ] as const;
 
@@ -119,7 +122,7 @@ test.each(PUBLISHED)("verifies %s", (name, platform, body) => {
   });
 });
 
-test("of a body in compat mode only the encrypted part comes out", () => {
+test("trap 27: of a body in compat mode only the encrypted part comes out", () => {
   const clear = "<FromUserName>forged</FromUserName><Content>forged</Content>";
   const name = "a text message of WeChat's sample programs";
   const { settings, request, now } = published(
@@ -183,7 +186,7 @@ test.each([
     expect(checkOf(settings, checkQueryOf(check, encode)).echo).toBe(check.message!);
 });
 
-test("a suite's check names the provider and its pushes name the suite, and neither passes for the other", () => {
+test("trap 5: a suite's check names the provider and its pushes name the suite, and neither passes for the other", () => {
   const check = vector("a GET check that names the provider");
   const suite: PushSettings = {
     platform: "wecom",
@@ -239,7 +242,7 @@ const SIGNATURE_ALONE = plain(TEXT);
 const REFUSED: [what: string, settings: PushSettings, request: PushRequest, reason: string][] = [
   ["a signature with a wrong digit", SECURE, secure({ signature: "0".repeat(40) }), "wrong_signature"],
   [
-    "the signature of timestamp and nonce in place of the body's",
+    "the signature of timestamp and nonce in place of the body's (trap 1)",
     SECURE,
     secure({ signature: signPush(KEY, "1790000000", "1000000007") }),
     "wrong_signature",
@@ -250,7 +253,12 @@ const REFUSED: [what: string, settings: PushSettings, request: PushRequest, reas
     { ...secure(), body: secure({ message: "<xml><A>1</A></xml>" }).body },
     "wrong_signature",
   ],
-  ["a push for another app", SECURE, secure({ receiveId: "wxa000000000000002" }), "wrong_receive_id"],
+  [
+    "a push for another app (trap 7)",
+    SECURE,
+    secure({ receiveId: "wxa000000000000002" }),
+    "wrong_receive_id",
+  ],
   ["a push for nobody", SECURE, secure({ receiveId: "" }), "wrong_receive_id"],
   [
     "any push where nobody is accepted",
@@ -340,7 +348,7 @@ test("an endpoint in plain mode verifies an encrypted push as one, and refuses i
   expect(reasonOf({ ...settings, keys: [{ token: KEY.token }] }, secure())).toBe("undecryptable");
 });
 
-test("a timestamp that is far off is reported, not refused", () => {
+test("trap 17: a timestamp that is far off is reported, not refused", () => {
   for (const [seconds, isSkewed] of [
     [0, false],
     [300, false],

@@ -228,6 +228,8 @@ const CALLBACK_ROUTES: readonly Omit<Row, "need">[] = [
 const OPEN = [
   "GET /callback/:app",
   "POST /callback/:app",
+  "GET /callback/:platform/:account",
+  "POST /callback/:platform/:account",
   "GET /connect/oauth2/authorize",
   "GET /connect/qrconnect",
   "GET /connect/return",

@@ -61,7 +61,8 @@ test("what is public is answered under that host, and under any other", async ()
       expect([path, (await ask(world, `GET ${path}`, host)).status]).toEqual([path, 400]);
     const file = await ask(world, "GET /MP_verify_a1B2.txt", host);
     expect(file.body).toContain("没有该文件");
-    expect((await ask(world, `GET /callback/${WX.appId}`, host)).status).not.toBe(404);
+    for (const behind of ["", "/auth", "/$APPID$", `/${WX.appId}`])
+      expect((await ask(world, `POST /callback/${WX.appId}${behind}`, host)).status).toBe(403);
   }
 });
 
