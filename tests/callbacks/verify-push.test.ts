@@ -242,7 +242,7 @@ const SIGNATURE_ALONE = plain(TEXT);
 const REFUSED: [what: string, settings: PushSettings, request: PushRequest, reason: string][] = [
   ["a signature with a wrong digit", SECURE, secure({ signature: "0".repeat(40) }), "wrong_signature"],
   [
-    "the signature of timestamp and nonce in place of the body's (trap 1)",
+    "trap 1: the signature of timestamp and nonce in place of the body's",
     SECURE,
     secure({ signature: signPush(KEY, "1790000000", "1000000007") }),
     "wrong_signature",
@@ -253,12 +253,7 @@ const REFUSED: [what: string, settings: PushSettings, request: PushRequest, reas
     { ...secure(), body: secure({ message: "<xml><A>1</A></xml>" }).body },
     "wrong_signature",
   ],
-  [
-    "a push for another app (trap 7)",
-    SECURE,
-    secure({ receiveId: "wxa000000000000002" }),
-    "wrong_receive_id",
-  ],
+  ["trap 7: a push for another app", SECURE, secure({ receiveId: "wxa000000000000002" }), "wrong_receive_id"],
   ["a push for nobody", SECURE, secure({ receiveId: "" }), "wrong_receive_id"],
   [
     "any push where nobody is accepted",
