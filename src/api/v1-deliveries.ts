@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import { appName } from "../apps/app.ts";
 import { actorOf } from "../access/principal.ts";
 import type { AuditAction, AuditEntry } from "../audit/audit-entry.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
@@ -49,6 +50,8 @@ export interface DeliveryRouteParts {
 
 /** Who asks, and whose deliveries that may be about: those of one environment, or undefined for all. */
 interface Receiver {
+  /** The app's public name: an account that one platform alone has may be called by its AppID. */
+  readonly name: string;
   readonly permit: Permit;
   readonly environment: string | undefined;
 }
@@ -57,26 +60,30 @@ interface Receiver {
 export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled }: DeliveryRouteParts) {
   const known: RouteRules = { guard: (call, { app: name = "" }) => access.checkReceiver(call, name) };
 
+  const receiverOf = (call: Call, app: string): Receiver => {
+    const receiver = access.receiver(call, app);
+    return { ...receiver, name: appName(receiver.permit.slot) };
+  };
   const targetsOf = (name: string): readonly Target[] => callbacks.of(name)?.targets ?? [];
   /** Throws for what is another environment's. */
-  const checkEnvironment = ({ permit, environment }: Receiver, of: string, name: string): void => {
+  const checkEnvironment = ({ name, permit, environment }: Receiver, of: string): void => {
     if (environment !== undefined && environment !== of)
       throw access.notGranted(permit.principal, "callback:manage", name);
   };
-  const find = async (receiver: Receiver, name: string, id: string): Promise<OpenDelivery> => {
-    const found = await onBehalf(receiver.permit, queue.find({ app: name }, Number(id)));
+  const find = async (receiver: Receiver, id: string): Promise<OpenDelivery> => {
+    const found = await onBehalf(receiver.permit, queue.find({ app: receiver.name }, Number(id)));
     if (!found) throw noSuchDelivery();
-    checkEnvironment(receiver, found.environment, name);
+    checkEnvironment(receiver, found.environment);
     return found;
   };
   const filterOf = (
     receiver: Receiver,
-    name: string,
     { environment, target, state }: Pick<DeliveryFilter, "environment" | "target" | "state">,
   ): DeliveryFilter => {
-    if (environment !== undefined) checkEnvironment(receiver, environment, name);
+    const { name } = receiver;
+    if (environment !== undefined) checkEnvironment(receiver, environment);
     const known = targetsOf(name).find((each) => each.name === target);
-    if (known) checkEnvironment(receiver, known.environment, name);
+    if (known) checkEnvironment(receiver, known.environment);
     return { app: name, environment: environment ?? receiver.environment, target, state };
   };
   const entryOf = (call: Call, { permit }: Receiver, action: AuditAction, detail: object): AuditEntry => ({
@@ -86,8 +93,9 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
   const pulledNames = (name: string): ReadonlySet<string> =>
     new Set(targetsOf(name).flatMap((each) => (each.url === undefined ? [each.name] : [])));
 
-  const pull = async (call: Call, receiver: Receiver, name: string, query: (typeof listQuery)["static"]) => {
-    const filter = filterOf(receiver, name, query);
+  const pull = async (call: Call, receiver: Receiver, query: (typeof listQuery)["static"]) => {
+    const { name } = receiver;
+    const filter = filterOf(receiver, query);
     const isWanted = (each: Target) =>
       each.url === undefined &&
       (filter.environment === undefined || each.environment === filter.environment) &&
@@ -107,11 +115,11 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
     });
     return new Reply({ deliveries }, { permit: receiver.permit });
   };
-  const list = async (receiver: Receiver, name: string, query: (typeof listQuery)["static"]) => {
+  const list = async (receiver: Receiver, query: (typeof listQuery)["static"]) => {
     const limit = Number(query.limit ?? PAGE);
     const before = query.after === undefined ? undefined : Number(query.after);
     const page = { limit: limit + 1, before };
-    const found = await onBehalf(receiver.permit, queue.list(filterOf(receiver, name, query), page));
+    const found = await onBehalf(receiver.permit, queue.list(filterOf(receiver, query), page));
     const shown = found.slice(0, limit);
     const next = found.length > limit ? { next: String(shown.at(-1)?.id) } : {};
     return new Reply({ deliveries: shown.map(deliveryFields), ...next }, { permit: receiver.permit });
@@ -123,9 +131,9 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
       "",
       ({ params, query, request }) => {
         const call = callOf(request);
-        const receiver = access.receiver(call, params.app);
-        if (query.wait !== undefined) return pull(call, receiver, params.app, query);
-        return list(receiver, params.app, query);
+        const receiver = receiverOf(call, params.app);
+        if (query.wait !== undefined) return pull(call, receiver, query);
+        return list(receiver, query);
       },
       route(
         { ...known, seconds: WAIT_SECONDS },
@@ -146,8 +154,8 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
       "/:id",
       async ({ params, request }) => {
         const call = callOf(request);
-        const receiver = access.receiver(call, params.app);
-        const found = await find(receiver, params.app, params.id);
+        const receiver = receiverOf(call, params.app);
+        const found = await find(receiver, params.id);
         const { id, target } = found;
         const kept = found.request && readKeptPush(found.request);
         if (kept) await audit.record(entryOf(call, receiver, "delivery.shown", { delivery: id, target }));
@@ -167,9 +175,9 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
     .post(
       "/:id/ack",
       async ({ params, body, request }) => {
-        const receiver = access.receiver(callOf(request), params.app);
-        const found = await find(receiver, params.app, params.id);
-        const target = findTarget(callbacks.of(params.app), found);
+        const receiver = receiverOf(callOf(request), params.app);
+        const found = await find(receiver, params.id);
+        const target = findTarget(callbacks.of(receiver.name), found);
         if (target?.url !== undefined) throw notPulled();
         const kept = found.request && readKeptPush(found.request);
         const replyKey = target && kept && contentsFor(target, kept, clock.now())?.replyKey;
@@ -201,14 +209,14 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
       "/:id/replay",
       async ({ params, request }) => {
         const call = callOf(request);
-        const receiver = access.receiver(call, params.app);
-        const { id, target } = await find(receiver, params.app, params.id);
+        const receiver = receiverOf(call, params.app);
+        const { id, target } = await find(receiver, params.id);
         const entry = entryOf(call, receiver, "delivery.replayed", { delivery: id, target });
-        const filter = { app: params.app };
+        const filter = { app: receiver.name };
         const ids = { ids: [id] };
-        const done = await queue.replay(filter, ids, pulledNames(params.app), clock.now(), entry);
+        const done = await queue.replay(filter, ids, pulledNames(receiver.name), clock.now(), entry);
         if (done.length === 0) throw noMessage();
-        pulled.announce(params.app);
+        pulled.announce(receiver.name);
         return new Reply({ replayed: 1 }, { permit: receiver.permit });
       },
       route(known, {
@@ -228,9 +236,9 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
       "/replay",
       async ({ params, body, request }) => {
         const call = callOf(request);
-        const receiver = access.receiver(call, params.app);
+        const receiver = receiverOf(call, params.app);
         const { state = "dead", after, ...of } = body;
-        const filter = filterOf(receiver, params.app, {
+        const filter = filterOf(receiver, {
           ...of,
           state,
           environment: of.environment,
@@ -239,8 +247,8 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
         const detail = { state, target: of.target ?? "*", environment: filter.environment ?? "*" };
         const entry = entryOf(call, receiver, "delivery.replayed", detail);
         const which = { limit: MAX_REPLAYED, after: after === undefined ? undefined : Number(after) };
-        const done = await queue.replay(filter, which, pulledNames(params.app), clock.now(), entry);
-        pulled.announce(params.app);
+        const done = await queue.replay(filter, which, pulledNames(receiver.name), clock.now(), entry);
+        pulled.announce(receiver.name);
         const next = done.length === MAX_REPLAYED ? { next: String(done.at(-1)) } : {};
         return new Reply({ replayed: done.length, ...next }, { permit: receiver.permit });
       },
@@ -267,10 +275,10 @@ export function deliveryRoutes({ access, audit, clock, callbacks, queue, pulled 
       "/:id",
       async ({ params, request }) => {
         const call = callOf(request);
-        const receiver = access.receiver(call, params.app);
-        const { id, target } = await find(receiver, params.app, params.id);
+        const receiver = receiverOf(call, params.app);
+        const { id, target } = await find(receiver, params.id);
         const entry = entryOf(call, receiver, "delivery.dropped", { delivery: id, target });
-        if (!(await queue.drop({ app: params.app }, id, clock.now(), entry))) throw endedAlready();
+        if (!(await queue.drop({ app: receiver.name }, id, clock.now(), entry))) throw endedAlready();
         return new Reply({}, { permit: receiver.permit });
       },
       route(known, {

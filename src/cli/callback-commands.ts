@@ -276,8 +276,7 @@ function urlsOf({ kind, callback_url: url, message_url: message }: CallbackData,
 }
 
 function consoleOf({ app, kind, platform_app: platform }: CallbackData): Text {
-  if (kind === "component") return COMPONENT_CONSOLE;
-  if (kind !== undefined) return PROVIDER_CONSOLE;
+  if (kind !== undefined) return PLATFORM_CONSOLES[kind];
   if (platform !== undefined) return BY_PLATFORM;
   return app.includes("_") ? WECOM_CONSOLE : WEIXIN_CONSOLE;
 }
@@ -308,8 +307,8 @@ const NO_URL = bilingual(
 /** The URLs of each kind of third-party platform, as the consoles call them. */
 const URL_NAMES: Readonly<Record<PlatformRole, readonly Text[]>> = {
   component: [
-    bilingual("authorization event URL (授权事件接收URL)", "授权事件接收URL"),
-    bilingual("message and event URL (消息与事件接收URL)", "消息与事件接收URL"),
+    bilingual("authorization event URL (授权事件接收配置)", "授权事件接收配置"),
+    bilingual("message and event URL (消息与事件接收配置)", "消息与事件接收配置"),
   ],
   suite: [
     bilingual("command callback URL (指令回调URL)", "指令回调URL"),
@@ -330,13 +329,22 @@ const WEIXIN_CONSOLE = bilingual(
   "请在 mp.weixin.qq.com 填入。公众号：设置与开发 → 基本配置 → 服务器配置；小程序：开发管理 → 开发设置 → 消息推送。提交时微信会验证URL。",
 );
 const COMPONENT_CONSOLE = bilingual(
-  "Enter both at open.weixin.qq.com: the third-party platform → Development settings (第三方平台 → 详情 → 开发资料). $APPID$ stays as it is: WeChat puts the account's AppID there.",
-  "请在 open.weixin.qq.com 填入这两个URL：第三方平台 → 详情 → 开发资料。$APPID$ 原样保留，微信会替换为授权方的appid。",
+  "Enter both at open.weixin.qq.com: 管理中心 → 第三方平台 → 详情 → 开发配置. $APPID$ is entered as it stands: WeChat puts each account's AppID in its place.",
+  "请在 open.weixin.qq.com 填入这两个URL：管理中心 → 第三方平台 → 详情 → 开发配置。$APPID$ 原样填入，由微信替换为授权方的appid。",
+);
+const SUITE_CONSOLE = bilingual(
+  "Enter both in the provider's console (服务商后台): 应用管理 → the application or template → 回调配置. $CORPID$ is entered as it stands: WeCom puts each corp's id in its place. Saving them makes WeCom check each URL.",
+  "请在服务商后台填入这两个URL：应用管理 → 该应用或模板 → 回调配置。$CORPID$ 原样填入，由企业微信替换为授权企业的corpid；保存时会逐个验证URL。",
 );
 const PROVIDER_CONSOLE = bilingual(
-  "Enter it at open.work.weixin.qq.com: the application or template → Callback configuration (应用管理 → 应用或模板 → 回调配置). $CORPID$ stays as it is: WeCom puts the corp's id there. Saving it makes WeCom check each URL.",
-  "请在 open.work.weixin.qq.com 填入：应用管理 → 应用或模板 → 回调配置。$CORPID$ 原样保留，企业微信会替换为授权企业的corpid；保存时会逐个验证URL。",
+  "Enter it in the provider's console (服务商后台): 服务商信息 → 通用开发参数 → 系统事件接收URL. Saving it makes WeCom check the URL.",
+  "请在服务商后台填入：服务商信息 → 通用开发参数 → 系统事件接收URL；保存时企业微信会验证URL。",
 );
+const PLATFORM_CONSOLES: Readonly<Record<PlatformRole, Text>> = {
+  component: COMPONENT_CONSOLE,
+  suite: SUITE_CONSOLE,
+  provider: PROVIDER_CONSOLE,
+};
 const BY_PLATFORM = bilingual(
   "There is nothing to enter: its pushes come to its platform's URL, with the platform's Token. Only its targets and routes count here.",
   "无需在后台填写：它的推送到达所属第三方平台的URL，使用平台的Token；此处只有目标和路由起作用。",

@@ -8,6 +8,7 @@ import { Secret } from "../../src/secret.ts";
 import { Receiver, textPush, textReply } from "../callbacks/push-world.ts";
 import { createAdmin } from "../support/access-harness.ts";
 import { CORP, Harness, WECOM, type WorldOptions, WX } from "../support/harness.ts";
+import { addAuthorized, COMPONENT, PROVIDER, SHOP, SUITE } from "../support/platforms.ts";
 import { type HandTerminalOptions, ManualTerminal } from "../support/manual-terminal.ts";
 import { answered, CliHarness, runAlone } from "./cli-harness.ts";
 
@@ -101,6 +102,50 @@ test("set tells once what to enter in the console, in the reader's language", as
   expect(again.stderr).toContain("whoever sees the URL of one request can forge messages");
   const wecom = await t.run(`set ${CORP}_${WECOM.agent}`);
   expect(wecom.stderr).toContain("设置API接收");
+});
+
+test("set tells both URLs of a third-party platform, and whom its pushes are meant for by what it is", async () => {
+  await using t = await setup();
+  const add = (body: object) =>
+    t.world.administer("/v1/platforms", {
+      ...{ method: "POST", headers: { "content-type": "application/json" } },
+      body: JSON.stringify(body),
+    });
+  await add({ kind: "component", ...COMPONENT });
+  await add({ kind: "suite", ...SUITE, provider: PROVIDER.id });
+  const component = await t.run(`set ${COMPONENT.id}`, { language: "zh" });
+  expect(component.stdout).toContain(
+    `\n消息与事件接收配置  ${PUBLIC_URL}/callback/${COMPONENT.id}/$APPID$\nToken`,
+  );
+  expect(component.stdout).toStartWith(`授权事件接收配置    ${PUBLIC_URL}/callback/${COMPONENT.id}/auth\n`);
+  expect(component.stderr).toContain("第三方平台 → 详情 → 开发配置");
+  const suite = await t.run(`set ${SUITE.id}`);
+  for (const url of [`${SUITE.id}/auth`, `${SUITE.id}/$CORPID$`])
+    expect(suite.stdout).toContain(`${PUBLIC_URL}/callback/${url}\n`);
+  expect(suite.stderr).toContain("回调配置");
+  expect(await t.data(`show ${COMPONENT.id}`)).toMatchObject({ receive_ids: [COMPONENT.id] });
+  expect(await t.data(`show ${SUITE.id}`)).toMatchObject({ receive_ids: [SUITE.id, PROVIDER.id] });
+  for (const wrong of ["--mode plain", "--mode compat", "--format json"]) {
+    const { code, stderr } = await t.run(`set ${COMPONENT.id} ${wrong}`);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("always encrypted XML")]);
+  }
+});
+
+test("set tells of an account that its platform receives its pushes, and takes it by its AppID alone", async () => {
+  await using t = await setup();
+  const name = await addAuthorized(t.world, SHOP, COMPONENT.id);
+  await Harness.until(async () => {
+    t.world.clock.advance(100);
+    return (await t.run(`set ${SHOP}`)).code === 0;
+  });
+  const shown = await t.run(`set ${SHOP}`);
+  expect(shown.stdout).toContain(`${PUBLIC_URL}/callback/${COMPONENT.id}/${SHOP}\n`);
+  expect(shown.stderr).toContain("There is nothing to enter");
+  expect((await t.run(`target ${SHOP} dev --environment dev --route`)).code).toBe(0);
+  expect(await t.data(`show ${name}`)).toMatchObject({
+    ...{ app: name, platform_app: COMPONENT.id },
+    routes: [{ target: "dev" }],
+  });
 });
 
 test("set takes the Token and key in use from files, and neither is an argument or shown", async () => {
