@@ -26,8 +26,8 @@ const PAGES: readonly CommandPage[] = [
   },
   {
     name: "cli-apps",
-    title: { en: "Commands: apps and tokens", zh: "命令：应用与 token" },
-    groups: ["apps", "token"],
+    title: { en: "Commands: apps, third-party platforms and tokens", zh: "命令：应用、第三方平台与 token" },
+    groups: ["apps", "platforms", "token"],
   },
   {
     name: "cli-callbacks",

@@ -177,8 +177,92 @@ export const authorizationsData = Type.Object({
   next: Type.Optional(Type.String({ description: "Where there are more: send it as `after`. 还有更多时。" })),
 });
 
+/** The body of a new link. */
+export const linkBody = Type.Object(
+  {
+    auth_type: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 8,
+        description:
+          "WeChat only: 1 Official Accounts, 2 Mini Programs, 3 both (default), 4 promoters, 5 Channels, 6 all, 8 sales assistants. 仅微信：1公众号，2小程序，3两者（默认），4推客，5视频号，6全部，8带货助手。",
+        examples: [3],
+      }),
+    ),
+    biz_app_id: Type.Optional(
+      Type.String({
+        pattern: "^wx[0-9a-f]{16}$",
+        description: "WeChat only: the one account that may authorise. 仅微信：只允许该账号授权。",
+        examples: ["wxa000000000000001"],
+      }),
+    ),
+    category_ids: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 1, maximum: 100_000 }), {
+        maxItems: 100,
+        description:
+          "WeChat only: ids of permission sets; default all of the platform's. 仅微信：权限集id，默认为平台的全部权限集。",
+        examples: [[1, 2]],
+      }),
+    ),
+    mobile: Type.Optional(
+      Type.Boolean({
+        description:
+          "WeChat only: whether it is opened inside WeChat; by default on a computer. 仅微信：是否在微信内打开，默认在电脑上打开。",
+        examples: [false],
+      }),
+    ),
+    test: Type.Optional(
+      Type.Boolean({
+        description:
+          "Suites only: a test installation, while the suite is not published. 仅suite：应用未发布时的测试安装。",
+        examples: [false],
+      }),
+    ),
+    return_url: Type.Optional(
+      Type.String({
+        maxLength: 2048,
+        pattern: "^https?://[\\x21-\\x7e]+$",
+        description:
+          "Where the person goes afterwards, with `app=` of the account's name; by default a page of this service says how it went. 授权后跳转的地址，附带 `app=账号名称`；默认显示本服务的结果页。",
+        examples: ["https://shop.example.com/settings"],
+      }),
+    ),
+    expires_in: Type.Optional(
+      Type.Integer({
+        minimum: 60,
+        maximum: 2_592_000,
+        description: "Seconds, default a day. 有效秒数，默认一天。",
+        examples: [86_400],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** A link as it is shown. */
+export const linkData = Type.Object({
+  url: Type.String({ description: "A page of this service, to be opened in a browser. 在浏览器中打开。" }),
+  state: Type.String({ description: "Names the link. 链接的标识。" }),
+  expires_at: instant("Until when it may be opened. 失效时间"),
+});
+
+/** What was done to have tickets pushed. */
+export const pushingData = Type.Object({
+  started: Type.Boolean({
+    description: "Whether it had stopped. 此前是否已停止。",
+  }),
+});
+
+/** What a comparison with WeChat's list has found. */
+export const reconciledData = Type.Object({
+  added: Type.Integer({ description: "Accounts that were missing here. 补上的账号数。" }),
+  lost: Type.Integer({ description: "Accounts that WeChat's list has no more. 微信侧已不存在的账号数。" }),
+});
+
 /** A platform on the wire. */
 export type PlatformData = Static<typeof platformData>;
+/** A link on the wire. */
+export type LinkData = Static<typeof linkData>;
 /** An account of a platform on the wire. */
 export type AuthorizationData = Static<typeof authorizationData>;
 

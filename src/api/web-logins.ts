@@ -1,11 +1,11 @@
 import type { Access } from "../access/access.ts";
-import { failureStatus } from "../envelope.ts";
 import { ServiceError } from "../errors.ts";
 import { LOGIN_WAYS, type LoginWay, loginPath } from "../oauth/login-link.ts";
 import { isVerifyFileName, type VerifyFiles } from "../oauth/verify-files.ts";
 import { RETURN_PATH, type WebLogins } from "../oauth/web-logins.ts";
 import { SECURITY_HEADERS, textResponse, withDefaultHeaders } from "./answer.ts";
-import { type Call, type Face, failed } from "./face.ts";
+import type { Call, Face } from "./face.ts";
+import { faultResponse } from "./person-page.ts";
 
 /** A page that many programs use for logins on several domains, with the parameters of its links. */
 const RELAY_PAGE = "/get-weixin-code.html";
@@ -59,10 +59,10 @@ export class WebLoginFace implements Face {
 
   encodeError(thrown: unknown, call: Call): Response {
     const error = this.#parts.access.countRefusal(call, thrown);
-    const status = failureStatus(error);
-    call.outcome = failed(status, error);
-    const { traceId } = call;
-    return textResponse(page(error, traceId), { contentType: "text/html; charset=utf-8", traceId, status });
+    return faultResponse(error, call, {
+      title: "登录 · Log in",
+      heading: "无法继续登录 · The login can't go on",
+    });
   }
 
   #file(call: Call): Response {
@@ -97,22 +97,4 @@ function relayed(search: string): [way: LoginWay, search: string] {
   const scope =
     pairs.find((pair) => /^scope=./.test(pair)) ?? (isPc ? "scope=snsapi_login" : "scope=snsapi_base");
   return [isPc ? "qrconnect" : "authorize", [...kept, scope].join("&")];
-}
-
-/** What went wrong, for the person at the browser, in both languages; nothing of the request is on it. */
-function page(error: unknown, traceId: string): string {
-  const isTold = error instanceof ServiceError && error.code !== "internal";
-  const message = isTold ? error.message : "服务内部错误，请稍后重试 (internal error: try again later)";
-  const [, chinese = message, english = ""] = /^(.*?) \((.*)\)$/s.exec(message) ?? [];
-  const lines = [chinese, english].filter(Boolean).map((line) => `<p>${Bun.escapeHTML(line)}</p>`);
-  return `<!doctype html>
-<html lang="zh">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>登录 · Log in</title></head>
-<body>
-<h1>无法继续登录 · The login can't go on</h1>
-${lines.join("\n")}
-<p><small>trace_id: ${traceId}</small></p>
-</body>
-</html>
-`;
 }

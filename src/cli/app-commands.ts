@@ -269,7 +269,7 @@ type CredentialData = NonNullable<AppData["credentials"]["access_token"]>;
 function appsText(apps: readonly AppData[], language: Language): string {
   const table = textTable(apps, {
     APP: ({ app }) => app,
-    MODE: ({ platform, mode }) => mode ?? platform,
+    MODE: ({ platform, mode, role, authorized_to: of }) => mode ?? role ?? (of ? `via ${of}` : platform),
     SOURCE: ({ source }) => source,
     STATE: (app) => (app.disabled ? "disabled" : app.login_only ? "login only" : worstState(app)),
     EXPIRES: ({ credentials }) => localTime(credentials.access_token?.expires_at),
@@ -319,6 +319,9 @@ function appText(app: AppData, language: Language): string {
       title: app.title,
       platform: app.platform,
       mode: app.mode,
+      role: app.role,
+      "authorized to": app.authorized_to,
+      "lost since": localTime(app.lost_at),
       source: app.source,
       "public url": app.public_url,
       "js domains": app.js_domains?.join(", "),

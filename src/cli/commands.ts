@@ -235,6 +235,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
 /** The groups by their first word, in the order of the help. */
 const GROUPS: ReadonlyMap<string, () => Promise<readonly CommandSpec[]>> = new Map([
   ["apps", async () => (await import("./app-commands.ts")).APP_COMMANDS],
+  ["platforms", async () => (await import("./platform-commands.ts")).PLATFORM_COMMANDS],
   ["callbacks", async () => (await import("./callback-commands.ts")).CALLBACK_COMMANDS],
   ["clients", async () => (await import("./client-commands.ts")).CLIENT_COMMANDS],
   ["keys", async () => (await import("./key-commands.ts")).KEY_COMMANDS],
