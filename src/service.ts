@@ -17,6 +17,7 @@ import { ConsoleSessions } from "./access/console-sessions.ts";
 import { ConsoleFace } from "./api/console.ts";
 import { ConsoleCookies } from "./api/console-cookie.ts";
 import { EnvironmentAdministration, EnvironmentDirectory } from "./access/environments.ts";
+import { AuthorizationLinks } from "./platforms/authorization-links.ts";
 import { PlatformAdministration } from "./platforms/platform-administration.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { commandLineUser, type Config } from "./config.ts";
@@ -50,6 +51,7 @@ import { GatewayPaths } from "./api/gateway.ts";
 import { WechatFace } from "./api/wechat.ts";
 import { ConnectProxy } from "./http/connect-proxy.ts";
 import { Door, type DoorOptions } from "./http/door.ts";
+import { consentPages } from "./upstream/consent-pages.ts";
 import { type ForwardTimes, HttpForwarder } from "./upstream/http-forwarder.ts";
 import { ElysiaFace } from "./http/elysia-face.ts";
 import { listen, type Serve } from "./http/server.ts";
@@ -58,6 +60,7 @@ import { LoginCodes } from "./oauth/login-codes.ts";
 import { RedirectOrigins } from "./oauth/redirect-origins.ts";
 import { VerifyFiles } from "./oauth/verify-files.ts";
 import { WebLogins } from "./oauth/web-logins.ts";
+import { AuthorizationPages } from "./api/authorization-pages.ts";
 import { WebLoginFace } from "./api/web-logins.ts";
 import { PageSigner } from "./signing/page-signer.ts";
 import { SignatureDebugger } from "./signing/signature-debugger.ts";
@@ -430,6 +433,15 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...{ config, store, directory, publicSide, clients, index, states, pacing, readiness, clock, events },
       ...{ isFirst, sender: options.channelSender },
     });
+    const { authorizations, preAuthCode } = platforms.parts;
+    const authorizationLinks = new AuthorizationLinks({
+      ...{ store: store.authorizationLinks, authorizations, directory, publicSide, clock },
+      pages: consentPages({
+        ...{ http, tokens: credentials, preAuthCode, directory, loginUrls: config.loginUrls },
+      }),
+      record: (entry) => audit.record(entry),
+      processes: () => nodes.count,
+    });
     const parts = {
       access,
       index,
@@ -460,6 +472,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       callbacks: pushes.callbacks,
       callbackAdministration: new CallbackAdministration(store.callbackSettings, pushes.callbacks),
       platformAdministration: new PlatformAdministration(administration, directory),
+      authorizationLinks,
       callbackSettings: store.callbackSettings,
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
@@ -524,6 +537,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       checkCall: (...asked) => wechat.check(...asked),
     });
     const logins = new WebLoginFace(parts);
+    const consent = new AuthorizationPages({ links: authorizationLinks, access });
     const cookies = config.hasConsole ? new ConsoleCookies(config.trustedProxies) : undefined;
     // Loaded by whoever opens it.
     const loadConsole = async () => (await import("./console/assets.ts")).loadConsole();
@@ -532,12 +546,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       ...(pages?.routes ?? []),
       ...elysia.routes,
       ...logins.routes,
+      ...consent.routes,
       ...pushes.face.routes,
       ...wechat.routes,
     ];
     metrics.showRoutes(routes.map(({ path }) => path));
     const doorOptions: DoorOptions = {
-      faces: [elysia, ...(pages ? [pages] : []), logins, pushes.face, wechat, elysia],
+      faces: [elysia, ...(pages ? [pages] : []), logins, consent, pushes.face, wechat, elysia],
       access,
       origins: new OriginPolicy(config),
       cors,
@@ -583,6 +598,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         ...[webLogins, verifyFiles, streams, waits, refreshLog, ...pushes.background],
         ...alarmSide.background,
         ...platforms.background,
+        authorizationLinks,
         ...(config.hasConsole ? [sessions] : []),
         backups,
         ...(connectProxy ? [connectProxy] : []),

@@ -246,13 +246,6 @@ export const linkData = Type.Object({
   expires_at: instant("Until when it may be opened. 失效时间"),
 });
 
-/** What was done to have tickets pushed. */
-export const pushingData = Type.Object({
-  started: Type.Boolean({
-    description: "Whether it had stopped. 此前是否已停止。",
-  }),
-});
-
 /** What a comparison with WeChat's list has found. */
 export const reconciledData = Type.Object({
   added: Type.Integer({ description: "Accounts that were missing here. 补上的账号数。" }),
@@ -292,4 +285,10 @@ export const AUTHORIZATION_EXAMPLE: AuthorizationData = {
   user_name: "gh_000000000001",
   authorized_at: 1795320000000,
   disabled: false,
+};
+/** For the documentation. */
+export const LINK_EXAMPLE = {
+  url: "https://wx.example.com/connect/authorize/a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8",
+  state: "a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8",
+  expires_at: 1795406400000,
 };

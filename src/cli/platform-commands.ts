@@ -223,16 +223,14 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     positionals: [PLATFORM],
     run: async ({ args, api, show, terminal }) => {
       const path = `${pathOf(args)}/ticket`;
-      const { data } = await api.send<{ started: boolean }>({ method: "POST", path });
+      const { data } = await api.send<object>({ method: "POST", path });
       await show(
         data,
         () =>
-          (data.started
-            ? bilingual(
-                "It had stopped, and has begun again: the next ticket comes within 10 minutes\n",
-                "推送曾停止，现已恢复：10分钟内会收到下一个ticket\n",
-              )
-            : bilingual("It is running\n", "推送正常\n"))[terminal.language],
+          bilingual(
+            "WeChat pushes: the next ticket comes within 10 minutes\n",
+            "微信会推送：10分钟内会收到下一个ticket\n",
+          )[terminal.language],
       );
     },
   }),
