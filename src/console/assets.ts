@@ -50,5 +50,5 @@ async function built(): Promise<readonly Bun.BuildArtifact[]> {
 function toFile(text: string, type: string): ConsoleFile {
   const body = new TextEncoder().encode(text);
   const etag = `"${createHash("sha256").update(body).digest("hex").slice(0, 16)}"`;
-  return { body, gzip: Bun.gzipSync(body), type, etag };
+  return { body, gzip: Bun.gzipSync(body, { level: 9 }), type, etag };
 }

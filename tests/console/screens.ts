@@ -1,4 +1,5 @@
 import { WX } from "../support/harness.ts";
+import { COMPONENT, GAME, nameWith, SUITE } from "../support/platforms.ts";
 
 /** A screen, or a dialog on it, as the tests of every screen open it. */
 export interface ScreenUnderTest {
@@ -12,6 +13,7 @@ export interface ScreenUnderTest {
 
 const CALL = `/tools/call?app=${WX.appId}&path=/cgi-bin/user/get`;
 const NOTIFICATIONS = "/settings?tab=notifications";
+const PLATFORM = `/platforms/${COMPONENT.id}`;
 const PUSHES = `/pushes/${WX.appId}`;
 
 /**
@@ -29,6 +31,13 @@ export const SCREENS: readonly ScreenUnderTest[] = [
   { name: "app-history", path: "/apps/wx00000000000000aa?tab=history" },
   { name: "app-set-up", path: "/apps/wx00000000000000aa?tab=set-up" },
   { name: "add-app", path: "/apps", clicks: [".page-actions button"] },
+  { name: "app-of-platform", path: `/apps/${COMPONENT.id}` },
+  { name: "app-authorized", path: `/apps/${nameWith(GAME, COMPONENT.id)}` },
+  { name: "platforms", path: "/platforms" },
+  { name: "platform-new", path: "/platforms", clicks: [".page-actions .primary"] },
+  { name: "platform", path: PLATFORM },
+  { name: "platform-suite", path: `/platforms/${SUITE.id}` },
+  { name: "platform-link", path: PLATFORM, clicks: [".page-actions .primary"] },
   { name: "signature", path: "/tools/signature" },
   {
     name: "signature-found",

@@ -2,6 +2,7 @@ import { createClient } from "./access-harness.ts";
 import { Browser, type Size } from "./browser.ts";
 import { CORP, type Harness, WECOM, WX, WX_FOREIGN } from "./harness.ts";
 import { ManagingHarness } from "./managing-harness.ts";
+import { addAuthorized, addTicket, COMPONENT, GAME, PROVIDER, SHOP, SUITE } from "./platforms.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -69,6 +70,7 @@ export class ConsoleWindow {
       await createClient(this.world, { name: `shop-${environment}`, environment, grants });
     }
     await this.#seedPushes();
+    await this.#seedPlatforms();
     const { bots, wecomUrl } = this.world.sandbox;
     await this.ask("POST", "/v1/notifications/channels", {
       ...{ channel: "ops", kind: "wecom", url: bots.urlOf("wecom", wecomUrl), enabled: false },
@@ -91,6 +93,28 @@ export class ConsoleWindow {
       await this.ask("PUT", `${app}/redirect-origins/${environment}`, {
         redirect_origins: [`https://${environment}.example.com`],
       });
+  }
+
+  /** A platform that gets tickets, with an account that is good and one that is lost; and a suite that gets none. */
+  async #seedPlatforms(): Promise<void> {
+    const now = this.world.clock.now();
+    const { id, secret } = COMPONENT;
+    await this.ask("POST", "/v1/platforms", {
+      kind: "component",
+      id,
+      secret,
+      title: "建站平台 Site builder",
+    });
+    await this.ask("PATCH", `/v1/apps/${id}`, { public_url: "https://wx.example.com" });
+    await this.ask("PUT", `/v1/apps/${id}/callbacks`, {});
+    await addTicket(this.world, id, now - 4 * MINUTE_MS);
+    const suite = { kind: "suite", ...SUITE, provider: PROVIDER.id };
+    await this.ask("POST", "/v1/platforms", suite);
+    const scopes = [1, 2, 3, 4, 7, 11, 13, 15, 22, 24, 26, 27];
+    const authorizedAt = now - 90 * 24 * 60 * MINUTE_MS;
+    await addAuthorized(this.world, SHOP, id, { title: "花店 Flower shop", scopes, authorizedAt });
+    const lostAt = now - 50 * MINUTE_MS;
+    await addAuthorized(this.world, GAME, id, { isMiniProgram: true, authorizedAt, lostAt });
   }
 
   /** Signs in within the page, which then shows where it is; default as the administrator. */

@@ -3,6 +3,7 @@ import { type App, type Authorization, nameOfApp } from "../../src/apps/app.ts";
 import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import type { Store } from "../../src/store/store.ts";
 import type { Harness } from "./harness.ts";
 
 /** A component, and two accounts that may authorise it. */
@@ -33,6 +34,23 @@ export async function addAuthorized(
   const app: App = platformApp.startsWith("wx")
     ? { platform: "weixin", tokenMode: "stable", ...common }
     : { platform: "wecom", agent: platformApp, ...common };
+  const name = nameOfApp(app);
+  const entry = { action: "authorization.granted", app: name, outcome: "ok", tokenDigest: "" } as const;
+  await withStore(world, (store) => store.apps.create(app, { ...SERVICE, ...entry, detail: {} }));
+  return name;
+}
+
+/** A ticket that was pushed to a platform at `at`, as if another process had taken it. */
+export async function addTicket(world: Harness, id: string, at: number): Promise<void> {
+  const [platform, role, kind, lifeMs] = id.startsWith("wx")
+    ? (["weixin", "@component", "component_verify_ticket", 43_200_000] as const)
+    : (["wecom", "@suite", "suite_ticket", 1_800_000] as const);
+  const slot = { platform, appId: id, name: role };
+  const ticket = { value: new Secret(`ticket@@@${id}`), issuedAt: at, expiresAt: at + lifeMs };
+  await withStore(world, (store) => store.credentials.accept({ slot, kind }, ticket));
+}
+
+async function withStore(world: Harness, work: (store: Store) => Promise<unknown>): Promise<void> {
   const store = await openSqliteStore({
     path: world.databasePath,
     masterKey: undefined,
@@ -40,9 +58,6 @@ export async function addAuthorized(
     clock: world.clock,
     onKeyCreated: () => undefined,
   });
-  const name = nameOfApp(app);
-  const entry = { action: "authorization.granted", app: name, outcome: "ok", tokenDigest: "" } as const;
-  await store.apps.create(app, { ...SERVICE, ...entry, detail: {} });
+  await work(store);
   store.close();
-  return name;
 }

@@ -8,6 +8,8 @@ import { Clients } from "./clients/clients.tsx";
 import { Environments } from "./clients/environments.tsx";
 import { GatewayCall } from "./call/call.tsx";
 import { match } from "./router.ts";
+import { Platform } from "./platforms/platform.tsx";
+import { Platforms } from "./platforms/platforms.tsx";
 import { ErrorLookup } from "./tools/error-lookup.tsx";
 import { Signature } from "./tools/signature.tsx";
 import { AppPushes } from "./pushes/app-pushes.tsx";
@@ -20,7 +22,7 @@ interface ScreenProps {
 }
 
 /** The entries of the menu. */
-export const MENU = ["overview", "apps", "clients", "audit", "tools", "settings"] as const;
+export const MENU = ["overview", "apps", "platforms", "clients", "audit", "tools", "settings"] as const;
 export type MenuEntry = (typeof MENU)[number];
 
 /** A screen, where it is found, and which entry of the menu it belongs to. */
@@ -36,6 +38,8 @@ export const SCREENS: readonly Screen[] = [
   { path: "/", menu: "overview", component: Overview },
   { path: "/apps", menu: "apps", component: Apps },
   { path: "/apps/:app", menu: "apps", component: AppDetail },
+  { path: "/platforms", menu: "platforms", component: Platforms },
+  { path: "/platforms/:platform", menu: "platforms", component: Platform },
   { path: "/tools/signature", menu: "tools", component: Signature },
   { path: "/tools/rid", menu: "tools", component: ErrorLookup },
   { path: "/clients", menu: "clients", component: Clients },

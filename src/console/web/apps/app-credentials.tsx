@@ -100,12 +100,15 @@ function CredentialActions(props: {
   };
   const forced = app.forced_refreshes_today;
   const left = Math.max(0, (forced?.limit ?? 0) - (forced?.calls ?? 0));
-  const isToken = kind === "access_token";
-  const canForce = isToken && app.mode === "stable";
+  const isToken = kind.endsWith("access_token");
+  const isPushed = /verify_ticket|suite_ticket/.test(kind);
+  const canForce = app.mode === "stable" && isToken;
   return (
     <div class="row">
-      {hasValue && may(isToken ? "token:read" : "ticket:read", app.app) && <Reveal path={path} />}
-      {may("token:refresh", app.app) && !app.disabled && (
+      {hasValue && !isPushed && may(isToken ? "token:read" : "ticket:read", app.app) && (
+        <Reveal path={path} />
+      )}
+      {may("token:refresh", app.app) && app.state !== "disabled" && !isPushed && (
         <>
           <Button
             isSmall

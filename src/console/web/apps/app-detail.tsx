@@ -48,17 +48,25 @@ function Subtitle({ app }: { readonly app: AppStatus }) {
     <>
       {app.title !== undefined && <Id text={app.app} />}
       <span>{typeOf(app)}</span>
+      <PlatformLink of={app} />
       <StateBadge state={app.state} />
       {app.title === undefined && <CopyButton text={app.app} />}
     </>
   );
 }
 
+/** To the page of the platform that it is, or that has it. */
+function PlatformLink({ of: { app, role, authorized_to } }: { readonly of: AppStatus }) {
+  const platform = role ? app : authorized_to;
+  if (platform === undefined || !may("admin")) return null;
+  return <a href={href(`/platforms/${platform}`)}>{role ? w.platformPage : platform}</a>;
+}
+
 function Views({ app, resource }: { readonly app: AppStatus; readonly resource: Resource<AppStatus> }) {
   const tabs = [
     { key: "credentials", title: w.credentials },
     { key: "history", title: w.history },
-    { key: "set-up", title: w.setUp },
+    ...(app.role ? [] : [{ key: "set-up", title: w.setUp }]),
     { key: "pushes", title: w.pushes, path: `/pushes/${encodeURIComponent(app.app)}` },
   ];
   const tab = currentTab(tabs);

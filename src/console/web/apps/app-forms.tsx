@@ -83,7 +83,7 @@ export function EditApp({
     const body = {
       title: title.trim() === "" ? null : title.trim(),
       ...(app.mode === undefined ? {} : { mode }),
-      ...(secret === "" ? {} : { secret: secret.trim(), verify: !app.login_only }),
+      ...(secret === "" ? {} : { secret: secret.trim(), verify: !app.login_only && !app.role }),
     };
     await patch(`/v1/apps/${encodeURIComponent(app.app)}`, body, { version: app.version });
     onSaved();
@@ -92,15 +92,17 @@ export function EditApp({
     <FormDialog title={app.title ?? app.app} action={w.save} onClose={onClose} onSubmit={save}>
       <TextField label={w.name} hint={w.nameHint} value={title} onInput={setTitle} isOptional hasFocus />
       {app.mode !== undefined && !app.login_only && <ModeField value={mode} onInput={setMode} />}
-      <TextField
-        label={w.secret}
-        hint={w.newSecretHint}
-        value={secret}
-        onInput={setSecret}
-        isMono
-        isSecret
-        isOptional
-      />
+      {app.authorized_to === undefined && (
+        <TextField
+          label={w.secret}
+          hint={w.newSecretHint}
+          value={secret}
+          onInput={setSecret}
+          isMono
+          isSecret
+          isOptional
+        />
+      )}
     </FormDialog>
   );
 }

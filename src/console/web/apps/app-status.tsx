@@ -12,9 +12,15 @@ export type AppStatus = Static<typeof appStatus>;
 export type CredentialStatus = NonNullable<AppStatus["credentials"]["access_token"]>;
 
 /** What kind of app it is, in words. */
-export function typeOf({ platform, mode, login_only }: AppStatus): string {
-  if (login_only) return `${w.weixin} · ${w.loginOnly}`;
-  return platform === "wecom" ? w.wecom : `${w.weixin} · ${mode === "classic" ? w.classic : w.stable}`;
+export function typeOf({ platform, mode, login_only, role, authorized_to }: AppStatus): string {
+  const kind = login_only
+    ? w.loginOnly
+    : role
+      ? w[role]
+      : authorized_to !== undefined
+        ? w.authorized
+        : mode && w[mode];
+  return [w[platform], kind].filter(Boolean).join(" · ");
 }
 
 /** The state of each credential as an icon, with its name and its word on hover. */

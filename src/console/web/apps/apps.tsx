@@ -162,14 +162,18 @@ const COLUMNS = (): Column<AppStatus>[] => [
   { key: "credentials", title: w.credentials, from: "widest", cell: (row) => <Dots app={row} /> },
   {
     ...{ key: "expires_at", title: w.life, isSortable: true },
-    cell: ({ credentials: { access_token: token } }) => (
-      <LifeBar
-        state={token?.state ?? "none"}
-        issuedAt={token?.issued_at}
-        expiresAt={token?.expires_at}
-        renewAt={token?.next_attempt_at}
-      />
-    ),
+    cell: ({ credentials }) => {
+      // Of every kind of app its token comes first.
+      const [token] = Object.values(credentials);
+      return (
+        <LifeBar
+          state={token?.state ?? "none"}
+          issuedAt={token?.issued_at}
+          expiresAt={token?.expires_at}
+          renewAt={token?.next_attempt_at}
+        />
+      );
+    },
   },
   {
     ...{ key: "calls", title: w.calls, isSortable: true, isEnd: true, from: "wide" },
