@@ -371,6 +371,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     });
     const pushes = buildCallbacks({
       ...{ config, store, directory, audit, clock, events },
+      commands: platforms.events,
       answerMs: options.pushAnswerMs,
     });
     const backups = buildBackups({ config, store, clock, events });

@@ -113,7 +113,11 @@ export class Authenticator {
     }
     const { clients } = this.#options;
     let known = clients.keyNamed(client, keyPrefix);
-    while (known?.key.replacedBy !== undefined && known.key.revokedAt === undefined && this.#invalidityOf(known))
+    while (
+      known?.key.replacedBy !== undefined &&
+      known.key.revokedAt === undefined &&
+      this.#invalidityOf(known)
+    )
       known = clients.keyNamed(client, known.key.replacedBy);
     return known && this.byToken(caller, { ...holder, keyPrefix: known.key.prefix });
   }

@@ -91,9 +91,7 @@ async function put(queries: Queries, keyring: Keyring, name: string, key: Uint8A
 }
 
 function derive(key: Uint8Array, purpose: string): Uint8Array {
-  return new Uint8Array(
-    hkdfSync("sha256", key, "", `accesstoken-service ${purpose}`, MASTER_KEY_BYTES),
-  );
+  return new Uint8Array(hkdfSync("sha256", key, "", `accesstoken-service ${purpose}`, MASTER_KEY_BYTES));
 }
 
 function untilOf(name: string): number {

@@ -6,7 +6,7 @@ import type { ConsentPages } from "../platforms/authorization-links.ts";
 import type { LinkRequest } from "../platforms/authorization-store.ts";
 import type { PreAuthCode } from "./component-api.ts";
 import type { HttpClient } from "./http-client.ts";
-import { createAgencyUrl, createInstallUrl } from "./suite-api.ts";
+import { suiteLinks } from "./suite-api.ts";
 
 /** Official Accounts and Mini Programs. */
 const DEFAULT_AUTH_TYPE = 3;
@@ -31,6 +31,7 @@ export interface ConsentPageParts {
 /** WeChat's and WeCom's pages on which an account or a corp authorises a platform; each visit has a code of its own. */
 export function consentPages(parts: ConsentPageParts): ConsentPages {
   const { http, tokens, preAuthCode, directory, loginUrls } = parts;
+  const { installUrl, agencyUrl } = suiteLinks(http, tokens);
   return {
     url: async (platform, link, redirectUri, signal) => {
       const { state, request } = link;
@@ -39,16 +40,13 @@ export function consentPages(parts: ConsentPageParts): ConsentPages {
         return componentPage(platform, value.reveal(), { request, redirectUri, open: loginUrls.weixin });
       }
       if (!platform.appId.startsWith("dk")) {
-        const asked = { redirectUri, state, isTest: request.isTest ?? false };
-        return createInstallUrl(http, tokens, platform, asked, {
-          origin: consentOrigin(loginUrls.wecom),
-          signal,
-        });
+        const origin = consentOrigin(loginUrls.wecom);
+        return installUrl(platform, { origin, redirectUri, state, isTest: request.isTest ?? false }, signal);
       }
       const provider = directory.find(directory.find(platform.appId)?.provider ?? "");
       if (provider?.role !== "provider") throw noProvider();
       const asked = { state, templates: [platform.appId] };
-      return (await createAgencyUrl(http, tokens, directory.slotOfApp(provider.id), asked, signal)).url;
+      return (await agencyUrl(directory.slotOfApp(provider.id), asked, signal)).url;
     },
   };
 }
