@@ -40,9 +40,9 @@ interface Placed {
   readonly kept: KeptPush;
   readonly callbacks: AppCallbacks;
   /** What stands before its dedupe key: two accounts of one platform may have messages of one id. */
-  readonly scope?: string;
+  readonly scope: string;
   /** Whether WeChat is answered `success` whatever any target says. */
-  readonly isAnswered?: boolean;
+  readonly isAnswered: boolean;
 }
 
 /** In the place of an account's id: the URL is for commands, for the messages of all, or has never been filled in. */
@@ -91,14 +91,16 @@ export class PlatformPushes {
     const { kept } = pushed;
     if (isCommand(platform, callbacks, pushed)) {
       const shown = await commands.receive(platform, kept.push.message, now);
-      return { app: platform, callbacks, kept: withMessage(kept, shown, now), isAnswered: true };
+      const changed = withMessage(kept, shown, now);
+      return { app: platform, callbacks, kept: changed, scope: "", isAnswered: true };
     }
+    const common = { scope: "", isAnswered: false };
     const account = this.#accountOf(platform, callbacks, pushed);
-    if (account === undefined) return { app: platform, callbacks, kept };
+    if (account === undefined) return { ...common, app: platform, callbacks, kept };
     const app = directory.find(`${account}_${platform.id}`);
     if (app?.managed?.isDisabled) throw new PushRefused("not_configured");
     const own = app && all.of(nameOfApp(app));
-    const placed = { app: app ?? platform, kept: { ...kept, account } };
+    const placed = { ...common, app: app ?? platform, kept: { ...kept, account } };
     if (own && own.routes.length > 0) return { ...placed, callbacks: own };
     return { ...placed, callbacks, scope: `${account}:` };
   }

@@ -53,8 +53,7 @@ export interface PushReceiverDeps {
   readonly settings: Pick<CallbackSettingsStore, "noteCheck" | "lastPullsOf">;
   readonly callbacks: Pick<CallbackDirectory, "of">;
   readonly directory: Pick<AppDirectory, "find">;
-  /** Without it third-party platforms receive nothing. */
-  readonly platforms?: Pick<PlatformPushes, "widen" | "place"> | undefined;
+  readonly platforms: Pick<PlatformPushes, "widen" | "place">;
   readonly deliveries: Deliveries;
   readonly pulled: Pick<PulledDeliveries, "announce" | "answerOf">;
   readonly clock: Clock;
@@ -139,10 +138,9 @@ export class PushReceiver {
     const held = directory.find(name);
     const app = held ? nameOfApp(held) : "";
     const callbacks = held && !held.managed?.isDisabled && all.of(app);
-    if (!callbacks || (held.role ? !platforms : request.account !== undefined))
-      throw new PushRefused("not_configured");
+    if (!callbacks || (!held.role && request.account !== undefined)) throw new PushRefused("not_configured");
     const own = pushSettingsOf(callbacks.settings, held.platform);
-    const accepted = platforms?.widen(own, held, request.account) ?? own;
+    const accepted = held.role ? platforms.widen(own, held, request.account) : own;
     const verified = verifyPush(accepted, request, clock.now());
     if (verified.isSkewed) events.emit({ type: "push.skewed", app });
     if (verified.kind === "check") {
@@ -158,10 +156,9 @@ export class PushReceiver {
     const message = readPushMessage(verified);
     const { query, body, contentType, arrivedAt, account } = request;
     const kept = { platform: held.platform, request: { query, body, contentType }, push: verified };
-    const placed = held.role
-      ? await platforms?.place(held, callbacks, { kept, message, account }, clock.now())
-      : undefined;
-    const { isAnswered = false, scope = "", ...of } = placed ?? { app: held, kept, callbacks };
+    const { isAnswered, scope, ...of } = held.role
+      ? await platforms.place(held, callbacks, { kept, message, account }, clock.now())
+      : { app: held, kept, callbacks, scope: "", isAnswered: false };
     const push = { app: of.callbacks.settings.app, dedupeKey: scope + dedupeKeyOf(verified, message) };
     const isShort = isAnswered || (held.platform === "wecom" && message.infoType !== undefined);
     const until = arrivedAt + (isShort ? Math.min(COMMAND_MS, answerMs) : answerMs);

@@ -21,8 +21,8 @@ export interface CallbackSideOptions {
   readonly audit: Pick<AuditTrail, "countUsage">;
   readonly clock: Clock;
   readonly events: EventBus;
-  /** Without it third-party platforms receive nothing. */
-  readonly commands?: PlatformCommands | undefined;
+  /** What third-party platforms are told. */
+  readonly commands: PlatformCommands;
   /** In the place of the 4.5 s that a primary has, in milliseconds. */
   readonly answerMs?: number | undefined;
 }
@@ -49,7 +49,7 @@ export function buildCallbacks({
       audit.countUsage({ client: `(target ${target})`, environment }, `push ${kind}`, app);
     },
   });
-  const platforms = commands && new PlatformPushes({ directory, callbacks, commands });
+  const platforms = new PlatformPushes({ directory, callbacks, commands });
   const receiver = new PushReceiver({
     ...{ store: queue, settings, callbacks, directory, platforms, deliveries, pulled },
     ...{ clock, events, answerMs },
