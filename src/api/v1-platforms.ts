@@ -48,7 +48,7 @@ export interface PlatformRouteParts {
   readonly platformAdministration: PlatformAdministration;
   readonly states: Pick<CredentialStates, "ofCredentials">;
   readonly callbacks: Pick<CallbackDirectory, "of">;
-  readonly publicSide: Pick<PublicSide, "urlOf">;
+  readonly publicSide: Pick<PublicSide, "callbackUrlsOf">;
   readonly authorizationLinks: Pick<AuthorizationLinks, "create">;
   readonly authorizations: Pick<Authorizations, "reconcile">;
   /** Has WeChat push tickets of a component again. */
@@ -335,11 +335,8 @@ function dataOf(
 /** What WeChat's or WeCom's console asks for; it replaces `$APPID$` and `$CORPID$` itself. */
 function callbackUrls({ publicSide }: PlatformRouteParts, id: string, role: PlatformRole) {
   if (role === "provider") return {};
-  const account = role === "component" ? "$APPID$" : "$CORPID$";
-  return {
-    auth_url: publicSide.urlOf(id, `/callback/${id}/auth`),
-    message_url: publicSide.urlOf(id, `/callback/${id}/${account}`),
-  };
+  const { command, message } = publicSide.callbackUrlsOf(id);
+  return { auth_url: command, message_url: message };
 }
 
 function authorizationFields(app: App): AuthorizationData {

@@ -70,8 +70,8 @@ export const CALLBACK_COMMANDS: readonly CommandSpec[] = [
       {
         ...option(
           "--receive-id <id>",
-          "Whom encrypted pushes may be meant for, empty for nobody named. At first: the appid, or the corpid",
-          "加密推送中允许的接收方，可为空；初始为appid或corpid",
+          "Whom encrypted pushes may be meant for, empty for nobody named. At first: the appid, or the corpid; of a suite its id and its provider's corpid",
+          "加密推送中允许的接收方，可为空；初始为appid或corpid，第三方应用为suite_id和服务商corpid",
         ),
         isRepeatable: true,
       },
@@ -210,7 +210,11 @@ export const CALLBACK_COMMANDS: readonly CommandSpec[] = [
         "Only this target's. Default: all that may be pulled",
         "仅该目标，默认全部可拉取的目标",
       ),
-      option("--forward <url>", "As http://localhost:8080/wx", "如 http://localhost:8080/wx"),
+      option(
+        "--forward <url>",
+        "As http://localhost:8080/wx; $APPID$ and $CORPID$ stand for whose each push is",
+        "如 http://localhost:8080/wx；$APPID$、$CORPID$ 代表推送所属应用的id",
+      ),
     ],
     run: async (at) => (await import("./tail.ts")).tail(at),
   }),

@@ -218,7 +218,7 @@ test("tail prints each push on a line, hands it to a local program, and WeChat g
   await using local = new Receiver(({ body }) => (body.includes("hello") ? textReply("hi") : undefined));
   const key = await t.begin();
   await t.run(`target ${APP} dev --content decrypted --route`);
-  const { terminal, ended } = t.tail(`${APP} --forward ${local.url}?a=1`);
+  const { terminal, ended } = t.tail(`${APP} --forward ${local.url}/$APPID$?a=1`);
   // Until somebody pulls, the next primary is taken, and there is none.
   await Harness.until(async () => (await t.data(`show ${APP}`)).targets[0]?.pulled_at !== undefined);
   const replied = await t.push(key);
@@ -233,8 +233,11 @@ test("tail prints each push on a line, hands it to a local program, and WeChat g
     /^\d\d:\d\d:\d\d {2}dev {2}text {2}oUser1 {2}hello {2}→ 200 \(\d+ ms\) replied\n\d.* bye {2}→ 200 \(\d+ ms\)\n$/,
   );
   expect(
-    local.arrived.map(({ url, headers }) => [url.search, headers.get("x-accesstoken-signature")]),
-  ).toEqual([0, 1].map(() => ["?a=1", expect.stringMatching(/^t=\d+,v1=[0-9a-f]{64}$/)]));
+    local.arrived.map(({ url, headers }) => [
+      url.pathname + url.search,
+      headers.get("x-accesstoken-signature"),
+    ]),
+  ).toEqual([0, 1].map(() => [`/wx/${APP}?a=1`, expect.stringMatching(/^t=\d+,v1=[0-9a-f]{64}$/)]));
 });
 
 test("what the local program does not take is not acknowledged, and its line says that it comes again", async () => {
