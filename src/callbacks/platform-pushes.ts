@@ -118,7 +118,12 @@ export class PlatformPushes {
     const { receiveId } = kept.push;
     const { toUserName } = message;
     const named = namedIn(account);
-    if (platform.role === "suite") return settings.receiveIds.includes(receiveId) ? named : receiveId;
+    if (platform.role === "suite") {
+      // WeCom names nobody to individual developers. A provider may have its own suite.
+      if (receiveId === "" || receiveId === named) return named;
+      const isHeld = directory.find(`${receiveId}_${platform.id}`) !== undefined;
+      return isHeld || !settings.receiveIds.includes(receiveId) ? receiveId : undefined;
+    }
     if (named !== undefined && !APP_ID.test(named)) throw new PushRefused("not_configured");
     const known = named === undefined ? undefined : directory.find(`${named}_${platform.id}`);
     if (toUserName === undefined || known?.authorization?.userName === toUserName) return named;
@@ -136,10 +141,12 @@ function namedIn(account: string | undefined): string | undefined {
 }
 
 /** Whether it is a command to the platform. Throws for another platform's, which may have the same Token and key. */
-function isCommand({ id }: App, { settings }: AppCallbacks, { kept, message }: ToPlatform): boolean {
+function isCommand({ id, role }: App, { settings }: AppCallbacks, { kept, message }: ToPlatform): boolean {
   const { infoType, platformApp } = message;
   if (infoType === undefined || !settings.receiveIds.includes(kept.push.receiveId)) return false;
-  if (platformApp !== undefined && platformApp !== id) throw new PushRefused("wrong_receive_id");
+  // A provider is told of its suites.
+  if (role !== "provider" && platformApp !== undefined && platformApp !== id)
+    throw new PushRefused("wrong_receive_id");
   return true;
 }
 

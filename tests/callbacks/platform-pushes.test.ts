@@ -229,6 +229,14 @@ test("trap 26: a command of another platform with the same Token and key is refu
   expect(t.commands.noted.slice(before).map(([id]) => id)).toEqual([TEMPLATE]);
 });
 
+test("a provider is told of any of its suites, at a URL of its own", async () => {
+  t.hold(platform(PROVIDER, "provider"));
+  await t.set(PROVIDER, {});
+  const notice = { ServiceCorpId: PROVIDER, SuiteId: SUITE, InfoType: "unlicensed_notify", TimeStamp: 1 };
+  await t.sender.push(endpoint("wecom", t.url(`${PROVIDER}/auth`), PROVIDER), notice);
+  expect([t.last, t.commands.noted.at(-1)?.[0]]).toEqual([SUCCESS, PROVIDER]);
+});
+
 test("trap 5: the checks of a suite's URLs name the provider, whatever stands for the corp, and WeChat's check of a component's are answered", async () => {
   const {
     encrypted,
@@ -329,9 +337,12 @@ test("the messages of a suite's corp are the corp's that is named inside, at its
   expect(await push(OTHER, OTHER)).toBe(200);
   for (const path of [CORP, "data", "auth", "$CORPID$"]) expect(await push(path, CORP)).toBe(200);
   for (const path of ["data", "auth", CORP]) expect(await push(path, OTHER)).toBe(403);
+  // What names the provider is no corp's, unless the provider has its own suite.
   expect(await push(CORP, PROVIDER)).toBe(200);
+  t.hold(authorized(SUITE, PROVIDER));
+  expect(await push("data", PROVIDER)).toBe(200);
   const paths = prod.arrived.map(({ url }) => url.pathname.slice("/wx/".length));
-  expect(paths).toEqual([OTHER, CORP, CORP, CORP, CORP, CORP]);
+  expect(paths).toEqual([OTHER, CORP, CORP, CORP, CORP, SUITE, PROVIDER]);
 });
 
 test("one URL for commands and messages will do: what is inside decides", async () => {

@@ -53,7 +53,7 @@ export function authorized(platformApp: string, id: string, facts: Partial<Autho
 }
 
 /** Notes every command, and shows it as environments may see it: without ticket and code. */
-export class NotedCommands implements PlatformCommands {
+class NotedCommands implements PlatformCommands {
   /** The platform and the text of each. */
   readonly noted: (readonly [platform: string, text: string])[] = [];
   isFailing = false;
