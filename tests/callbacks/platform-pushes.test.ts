@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { OpenPlatform, ServerRequest } from "node-easywechat";
 import { readKeptPush } from "../../src/callbacks/kept-push.ts";
 import { decryptPush, generatePushKey, signPush } from "../../src/callbacks/push-crypto.ts";
 import { readPushFields } from "../../src/callbacks/push-fields.ts";
@@ -291,6 +292,28 @@ test("users of an account and of a corp get the reply of the platform's primary,
   const { attempts } = await t.suite.pushData(CORP, text);
   expect(attempts).toMatchObject([{ verdict: "reply", detail: expect.stringContaining("你好") }]);
 });
+
+test.each(["original", "reencrypted"] as const)(
+  "P9: a program with node-easywechat's OpenPlatform, unchanged, answers an account's user, sent the %s push",
+  async (content) => {
+    const own = content === "original" ? KEY : generatePushKey();
+    const [token, aes_key] = [own.token.reveal(), own.encodingAesKey?.reveal() ?? ""];
+    await using program = new Receiver(async ({ url, body }) => {
+      const platformApp = new OpenPlatform({ app_id: COMPONENT, secret: "s", token, aes_key });
+      const app = platformApp.getOfficialAccountWithAccessToken(url.pathname.split("/").at(-1)!, "t");
+      app.setRequest(new ServerRequest("POST", url.pathname + url.search, {}, Buffer.from(body)));
+      const server = app.getServer();
+      server.with(async (pushed: Record<string, string>) => `${pushed["Content"]} ${pushed["MsgId"]}`);
+      return new Response((await server.serve()).getBody().toString());
+    });
+    const keys = content === "original" ? {} : { token: own.token, aesKey: own.encodingAesKey };
+    await t.set(COMPONENT, idsOf(COMPONENT), { sdk: { url: `${program.url}/$APPID$`, content, ...keys } });
+    const made = await t.component.pushMessage(MINI, { Content: "你好 👋" });
+    const detail = expect.stringMatching(/你好 👋 6972028683187\d{6}\D/);
+    expect(made).toMatchObject([{ verdict: "reply", status: 200, detail }]);
+    expect(program.arrived).toHaveLength(1);
+  },
+);
 
 test("an account's pushes go by its own routes, where it has none by its platform's, each under the account's id", async () => {
   await using shared = new Receiver();
