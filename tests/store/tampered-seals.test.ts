@@ -91,6 +91,11 @@ function expected(sound: Contents, { table, column }: SealedColumn): Contents | 
   // A login that does not open is as good as unknown.
   if (table === "waiting_logins") return { ...sound, webLogin: [undefined, sound.webLogin[1]] };
   if (table === "login_codes") return { ...sound, webLogin: [sound.webLogin[0], undefined] };
+  // A code that does not open is of no use, and what it was good for is in WeChat's list.
+  const n = ["authorization_codes.code", "authorization_codes.answer", "authorization_links.request"].indexOf(
+    `${table}.${column}`,
+  );
+  if (n >= 0) return { ...sound, authorization: sound.authorization.with(n, undefined) };
   // A channel is sent nothing until it is set again.
   if (table === "notification_channels")
     return {

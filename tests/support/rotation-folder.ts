@@ -26,6 +26,12 @@ const LOGIN_STATE = "0123456789abcdef0123456789abcdef";
 const LOGIN_REQUEST = "canary-login-request-0123456789";
 const LOGIN_CODE = "canary-login-code-0123456789";
 const CODE_BEHIND = "canary-code-behind-0123456789";
+const PLATFORM = "wxc000000000000001";
+const [WAITING_CODE, EXCHANGED_CODE] = ["canary-authorization-code-1", "canary-authorization-code-2"].map(
+  (text) => new Secret(text),
+) as [Secret, Secret];
+const CODE_ANSWER = { app: "wxa1_wxc1", text: new Secret("canary-refresh-token-0123456789") };
+const LINK_STATE = "fedcba9876543210fedcba9876543210";
 const DEAD = "canary-dead-token-0123456789";
 const [TOKEN, AES_KEY, HMAC_KEY] = ["canaryCallbackToken", "canaryCallbackKey", "canary-callback-hmac"].map(
   (text) => new Secret(text),
@@ -49,6 +55,8 @@ export interface Contents {
   readonly login: string;
   /** A web login's request, and WeChat's code behind one of ours. */
   readonly webLogin: readonly (string | undefined)[];
+  /** A code that waits, what another was good for, and where a link returns to. */
+  readonly authorization: readonly (string | undefined)[];
   readonly digest: string;
   /** The address of a channel, and what its messages are signed with. */
   readonly channel: readonly (string | undefined)[];
@@ -112,6 +120,12 @@ export class RotationFolder extends StoreFolder {
       { state: LOGIN_STATE, code, appId: "wx0", issued: [{ code, behind: new Secret(CODE_BEHIND) }] },
       { now: 1, repeatUntil: LATE, codesUntil: LATE },
     );
+    const codes = store.authorizationCodes;
+    for (const each of [WAITING_CODE, EXCHANGED_CODE])
+      await codes.add({ platformApp: PLATFORM, account: "", code: each, now: 1, expiresAt: LATE });
+    await codes.succeed(codes.digestOf(PLATFORM, EXCHANGED_CODE), CODE_ANSWER, LATE);
+    const link = { state: LINK_STATE, platformApp: PLATFORM, createdAt: 1, expiresAt: LATE };
+    await store.authorizationLinks.add({ ...link, request: { returnUrl: "https://canary-link/" } });
     this.#virtualToken = this.issue(store);
     this.close();
   }
@@ -147,6 +161,7 @@ export class RotationFolder extends StoreFolder {
         (await store.webLogins.find(LOGIN_STATE, 1))?.request.reveal(),
         (await store.webLogins.findCode({ appId: "wx0" }, new Secret(LOGIN_CODE), 1))?.behind?.reveal(),
       ],
+      authorization: await authorizationSecrets(store),
       digest: store.digest("weixin", "wx0", new Secret("some secret")),
       slots: await Promise.all(names.map((_, n) => slotByToken(n))),
       channel: (await store.channels.load()).channels.flatMap(({ url, secret }) => [
@@ -222,6 +237,18 @@ async function callbackSecrets(store: Store): Promise<string[]> {
       return secret.reveal();
     },
   );
+}
+
+async function authorizationSecrets({
+  authorizationCodes: codes,
+  authorizationLinks: links,
+}: Store): Promise<(string | undefined)[]> {
+  const find = (code: Secret) => codes.find(codes.digestOf(PLATFORM, code));
+  return [
+    (await find(WAITING_CODE))?.code?.reveal(),
+    (await find(EXCHANGED_CODE))?.answer?.text.reveal(),
+    (await links.find(LINK_STATE, 1))?.request.returnUrl,
+  ];
 }
 
 class BrokenOff extends Error {}

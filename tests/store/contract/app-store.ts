@@ -125,6 +125,45 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect((await redirectOrigins.loadOrigins()).map(({ app }) => app)).toEqual([other]);
   });
 
+  test(`${kind}: P5: of two that exchange the secret of an authorisation one wins, and other changes leave it alone`, async () => {
+    using it = await setup();
+    const { apps, credentials } = it.store;
+    const slot = { platform: "weixin", appId: "wxa1", name: "wxc1" } as const;
+    const authorization = { platformApp: "wxc1", authorizedAt: 1000, scopes: [1, 2] };
+    const managed = { title: "T", isDisabled: false, version: 0 };
+    const app: WeixinApp = { ...STABLE, id: "wxa1", secret: new Secret("one"), authorization, managed };
+    await apps.create(app, ENTRY);
+    const token = { value: new Secret("token"), issuedAt: it.clock.now(), expiresAt: it.clock.now() + 1000 };
+    await credentials.accept({ slot, kind: "access_token" }, token);
+    const isThere = async () =>
+      (await credentials.find({ slot, kind: "access_token" })).credential !== undefined;
+    const held = await apps.findSecret(slot);
+    const other = (await it.beside()).apps;
+    const exchanged = [new Secret("two"), new Secret("three")].map((secret, n) =>
+      [apps, other][n]!.exchangeSecret(slot, held!.version, secret),
+    );
+    const won = await Promise.all(exchanged);
+    expect(won.toSorted()).toEqual([false, true]);
+    const winner = won[0] ? "two" : "three";
+    // Whoever changes something else has read it before.
+    const change = async (given: Partial<WeixinApp>, secretVersion?: number) => {
+      const version = ((await apps.listManaged())[0]?.managed?.version ?? 0) + 1;
+      await other.update({ ...app, ...given, managed: { ...managed, version } }, ENTRY, secretVersion);
+    };
+    await change({});
+    expect((await apps.findSecret(slot))?.secret.reveal()).toBe(winner);
+    expect(await isThere()).toBeTrue();
+    const given = { secret: new Secret("four") };
+    await expect(change(given, held!.version)).rejects.toMatchObject({ code: "precondition_failed" });
+    await change({ authorization: { ...authorization, lostAt: 2000 } });
+    expect(await isThere()).toBeFalse();
+    expect((await apps.listManaged())[0]?.authorization?.lostAt).toBe(2000);
+    await change(given, held!.version + 1);
+    expect(await apps.findSecret(slot)).toMatchObject({ version: held!.version + 2 });
+    expect((await apps.findSecret(slot))?.secret.reveal()).toBe("four");
+    expect((await apps.listManaged())[0]?.authorization).toMatchObject(authorization);
+  });
+
   test(`${kind}: P3: apps are still there after closing and opening`, async () => {
     using it = await setup(STABLE, AGENT);
     expect(await plainOf(await it.reopen())).toEqual(wanted(STABLE, AGENT));

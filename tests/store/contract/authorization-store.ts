@@ -1,0 +1,140 @@
+import { expect, test as declared } from "bun:test";
+import type { AuthorizationCodeStore } from "../../../src/platforms/authorization-store.ts";
+import { Secret } from "../../../src/secret.ts";
+import type { OpenStore } from "./open-store.ts";
+
+const PLATFORM = "wxc000000000000001";
+const LIFE_MS = 3_600_000;
+const LEASE_MS = 30_000;
+const CODE = new Secret("queryauthcode@@@one");
+
+/** What every store of authorisation codes and links must do. `kind` names it in the tests' names. */
+export function authorizationStoreContract(kind: string, open: OpenStore, test = declared): void {
+  const setup = async () => {
+    const { store, clock, beside, reopen, dispose } = await open();
+    const { authorizationCodes: codes, authorizationLinks: links } = store;
+    const digest = codes.digestOf(PLATFORM, CODE);
+    const add = (code = CODE, account = "wxa1", of: AuthorizationCodeStore = codes) => {
+      const now = clock.now();
+      return of.add({ platformApp: PLATFORM, account, code, now, expiresAt: now + LIFE_MS });
+    };
+    const take = (of: AuthorizationCodeStore = codes, named?: string) => {
+      const now = clock.now();
+      return of.take({ now, until: now + LEASE_MS, ...(named === undefined ? {} : { digest: named }) });
+    };
+    const at = { now: clock.now() };
+    return { codes, links, digest, add, take, at, clock, beside, reopen, [Symbol.dispose]: dispose };
+  };
+
+  test(`${kind}: P3: a code is noted once by all processes, sealed, and known over a restart`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).authorizationCodes;
+    const added = await Promise.all([it.add(), it.add(CODE, "", other), it.add()]);
+    expect(added.filter(Boolean)).toHaveLength(1);
+    const { authorizationCodes } = await it.reopen();
+    expect(authorizationCodes.digestOf(PLATFORM, CODE)).toBe(it.digest);
+    expect(authorizationCodes.digestOf("wxc000000000000002", CODE)).not.toBe(it.digest);
+    const found = await authorizationCodes.find(it.digest);
+    expect(found).toMatchObject({
+      platformApp: PLATFORM,
+      state: "waiting",
+      attempts: 0,
+      createdAt: it.at.now,
+    });
+    expect(found?.code?.reveal()).toBe(CODE.reveal());
+    expect(await authorizationCodes.find("unknown")).toBeUndefined();
+  });
+
+  test(`${kind}: a code is taken by one process at a time, and again when the time of that one is up`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).authorizationCodes;
+    await it.add();
+    const taken = await Promise.all([it.take(), it.take(other), it.take(other, it.digest)]);
+    expect(taken.filter(Boolean)).toMatchObject([{ digest: it.digest, attempts: 1 }]);
+    expect(await it.codes.nextDueAt()).toBe(it.clock.now() + LEASE_MS);
+    it.clock.advance(LEASE_MS - 1);
+    expect(await it.take(other)).toBeUndefined();
+    it.clock.advance(1);
+    expect(await it.take(other)).toMatchObject({ attempts: 2 });
+  });
+
+  test(`${kind}: without a name the code that is due first is taken, and one from under a clock that was ahead`, async () => {
+    using it = await setup();
+    it.clock.advance(10_000);
+    await it.add(new Secret("late"));
+    it.clock.jumpWall(-5000);
+    await it.add(new Secret("early"));
+    expect((await it.take())?.code?.reveal()).toBe("early");
+    expect(await it.take()).toBeUndefined();
+    it.clock.jumpWall(-2 * LIFE_MS);
+    expect(await it.take()).toBeDefined();
+  });
+
+  test(`${kind}: what a code was good for is told in every process until it ends, and the code is gone`, async () => {
+    using it = await setup();
+    await it.add();
+    await it.take();
+    const answer = { app: "wxa1_wxc1", text: new Secret('{"authorization_info":{}}') };
+    await it.codes.succeed(it.digest, answer, it.clock.now() + 2 * LIFE_MS);
+    expect(await it.add()).toBeFalse();
+    expect(await it.take()).toBeUndefined();
+    // A slower process says nothing of it any more.
+    await it.codes.fail(it.digest, "late");
+    const found = await (await it.reopen()).authorizationCodes.find(it.digest);
+    expect(found).toMatchObject({ state: "exchanged", code: undefined, error: undefined });
+    expect(found?.answer?.app).toBe(answer.app);
+    expect(found?.answer?.text.reveal()).toBe(answer.text.reveal());
+  });
+
+  test(`${kind}: a code that could not be exchanged is tried again when it is due, or never`, async () => {
+    using it = await setup();
+    await it.add();
+    await it.take();
+    await it.codes.fail(it.digest, "busy", it.clock.now() + 1000);
+    expect(await it.codes.find(it.digest)).toMatchObject({ state: "waiting", error: "busy" });
+    expect(await it.take()).toBeUndefined();
+    it.clock.advance(1000);
+    expect(await it.take()).toMatchObject({ attempts: 2, error: "busy" });
+    await it.codes.fail(it.digest, "refused");
+    expect(await it.codes.find(it.digest)).toMatchObject({
+      state: "failed",
+      code: undefined,
+      error: "refused",
+    });
+    expect(await it.codes.nextDueAt()).toBeUndefined();
+    it.clock.advance(LEASE_MS);
+    expect(await it.take()).toBeUndefined();
+  });
+
+  test(`${kind}: codes are forgotten when they have expired, or are dropped`, async () => {
+    using it = await setup();
+    await it.add();
+    await it.add(new Secret("two"));
+    await it.codes.drop(it.codes.digestOf(PLATFORM, new Secret("two")));
+    it.clock.advance(LIFE_MS - 1);
+    await it.codes.prune(it.clock.now());
+    expect(await it.codes.find(it.digest)).toBeDefined();
+    expect(await it.codes.find(it.codes.digestOf(PLATFORM, new Secret("two")))).toBeUndefined();
+    it.clock.advance(1);
+    await it.codes.prune(it.clock.now());
+    expect(await it.codes.find(it.digest)).toBeUndefined();
+  });
+
+  test(`${kind}: P3: a link is known in every process, over a restart, until it ends`, async () => {
+    using it = await setup();
+    const now = it.clock.now();
+    const link = {
+      ...{ state: "a".repeat(32), platformApp: PLATFORM, createdAt: now, expiresAt: now + LIFE_MS },
+      request: { authType: 3, categoryIds: [1, 2], returnUrl: "https://shop.example.com/done?a=1" },
+    };
+    await it.links.add(link);
+    expect(await (await it.beside()).authorizationLinks.find(link.state, now)).toEqual(link);
+    const { authorizationLinks } = await it.reopen();
+    await authorizationLinks.noteReturn(link.state, now + 1);
+    expect(await authorizationLinks.find(link.state, now + LIFE_MS - 1)).toEqual(link);
+    expect(await authorizationLinks.find(link.state, now + LIFE_MS)).toBeUndefined();
+    expect(await authorizationLinks.find("b".repeat(32), now)).toBeUndefined();
+    await authorizationLinks.prune(now + LIFE_MS);
+    expect(await authorizationLinks.find(link.state, now)).toBeUndefined();
+  });
+}
