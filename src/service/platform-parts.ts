@@ -95,6 +95,7 @@ export function buildPlatforms(options: PlatformSideOptions) {
       ...suiteLinks(http, credentials),
     },
     events: new PlatformEvents({ credentials, authorizations, directory }),
+    watch,
     background: [authorizations, watch],
   };
 }

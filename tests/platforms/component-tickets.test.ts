@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { Secret } from "../../src/secret.ts";
 import { COMPONENT, pathOf, PlatformHarness, type PlatformProcess } from "./platform-harness.ts";
+import { failureOf } from "../support/refusals.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -46,7 +47,7 @@ test("a ticket that is pushed again an hour later is good for twelve hours from 
 
 test("without a ticket nothing is asked, and the error says to wait for the push", async () => {
   await using it = await PlatformHarness.create({ hasTicket: false });
-  await expect(it.first.componentToken()).rejects.toMatchObject({ code: "unavailable" });
+  expect(await failureOf(it.first.componentToken())).toMatchObject({ code: "unavailable" });
   expect(it.calls()).toBe(0);
   await it.control.pushTicket();
   expect(it.sandbox.accepts(await it.first.componentToken())).toBeTrue();
@@ -79,7 +80,7 @@ test("an address that is not on the component's list is named, so that it can be
   await using it = await PlatformHarness.create();
   const errmsg = "access clientip is not registered requestIP: 175.11.201.147 rid: 5f92a0c3-1";
   it.sandbox.inject({ kind: "error", errcode: 61004, errmsg, endpoint: pathOf(TOKEN), times: 1 });
-  await expect(it.first.componentToken()).rejects.toMatchObject({
+  expect(await failureOf(it.first.componentToken())).toMatchObject({
     upstream: { class: "config" },
     hint: expect.stringContaining("175.11.201.147"),
   });
@@ -88,7 +89,7 @@ test("an address that is not on the component's list is named, so that it can be
 test("when no ticket comes for 25 minutes WeChat is asked to push again, once in each silence by all processes", async () => {
   await using it = await PlatformHarness.create();
   const processes = [it.first, await it.process()];
-  const look = () => Promise.all(processes.map(({ platforms }) => platforms.background[1]?.tick()));
+  const look = () => Promise.all(processes.map(({ platforms }) => platforms.watch.tick()));
   it.clock.advance(25 * MINUTE_MS - 1000);
   await look();
   expect(it.calls(START)).toBe(0);
@@ -99,7 +100,7 @@ test("when no ticket comes for 25 minutes WeChat is asked to push again, once in
   }
   expect(it.calls(START)).toBe(1);
   // A restart does not begin anew.
-  await (await it.process()).platforms.background[1]?.tick();
+  await (await it.process()).platforms.watch.tick();
   expect(it.calls(START)).toBe(1);
   await it.control.pushTicket();
   it.clock.advance(26 * MINUTE_MS);

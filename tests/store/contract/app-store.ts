@@ -3,6 +3,7 @@ import type { App, WeixinApp } from "../../../src/apps/app.ts";
 import { Secret } from "../../../src/secret.ts";
 import type { Store } from "../../../src/store/store.ts";
 import type { OpenStore } from "./open-store.ts";
+import { failureOf } from "../../support/refusals.ts";
 
 const STABLE: WeixinApp = { platform: "weixin", id: "wx1", secret: new Secret("s1"), tokenMode: "stable" };
 const CLASSIC: WeixinApp = { platform: "weixin", id: "wx2", secret: new Secret("s2"), tokenMode: "classic" };
@@ -143,7 +144,7 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
       [apps, other][n]!.exchangeSecret(slot, held!.version, secret),
     );
     const won = await Promise.all(exchanged);
-    expect(won.toSorted()).toEqual([false, true]);
+    expect(won.filter(Boolean)).toHaveLength(1);
     const winner = won[0] ? "two" : "three";
     // Whoever changes something else has read it before.
     const change = async (given: Partial<WeixinApp>, secretVersion?: number) => {
@@ -154,7 +155,7 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect((await apps.findSecret(slot))?.secret.reveal()).toBe(winner);
     expect(await isThere()).toBeTrue();
     const given = { secret: new Secret("four") };
-    await expect(change(given, held!.version)).rejects.toMatchObject({ code: "precondition_failed" });
+    expect(await failureOf(change(given, held!.version))).toMatchObject({ code: "precondition_failed" });
     await change({ authorization: { ...authorization, lostAt: 2000 } });
     expect(await isThere()).toBeFalse();
     expect((await apps.listManaged())[0]?.authorization?.lostAt).toBe(2000);
