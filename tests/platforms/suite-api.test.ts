@@ -2,7 +2,6 @@ import { expect, test } from "bun:test";
 import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { Gate } from "../../src/sandbox/fault.ts";
 import { Secret } from "../../src/secret.ts";
-import { suiteProtocol } from "../../src/upstream/suite-api.ts";
 import { Harness } from "../support/harness.ts";
 import { failureOf } from "../support/refusals.ts";
 import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
@@ -151,7 +150,7 @@ test("a corp that has ended its authorisation is lost with the first refusal, bu
   it.clock.advance(121 * MINUTE);
   await it.ticket();
   expect((await failureOf(it.token(app))).upstream?.errcode).toBe(40084);
-  expect(it.directory.find(app)?.authorization?.lostAt).toBe(it.clock.now());
+  expect(it.find(app)?.authorization?.lostAt).toBe(it.clock.now());
   expect(it.slot(app).isDisabled).toBe(true);
 });
 
@@ -160,7 +159,7 @@ test("a suite that is disabled keeps its corps' tokens from being requested", as
   await it.ticket();
   const app = await it.install();
   const options = { version: undefined, isVerified: false, actor: SERVICE };
-  await it.administration.update(SUITE, { isDisabled: true }, options);
+  await it.first.administration.update(SUITE, { isDisabled: true }, options);
   expect((await failureOf(it.token(app))).code).toBe("unavailable");
   expect(it.calls("service/get_corp_token")).toBe(0);
 });
@@ -169,7 +168,7 @@ test("13, 14: an agency app has neither errcode nor token in its first answer, a
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
-  expect(it.directory.find(app)).toMatchObject({
+  expect(it.find(app)).toMatchObject({
     managed: { title: "客户1" },
     authorization: { agentId: "1000020" },
   });
@@ -203,7 +202,7 @@ test("a corp is described by its name and its agent, and its code is exchanged o
   await using it = await SuiteWorld.create();
   await it.ticket();
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
-  const protocol = suiteProtocol(it.http, it.credentials);
+  const protocol = it.protocol;
   const given = await protocol.exchange(it.slot(SUITE), new Secret(authCode), signal);
   expect([given.account, given.facts]).toEqual([CORP, {}]);
   expect(JSON.parse(given.text.reveal())).toMatchObject({ permanent_code: given.secret?.reveal() });
@@ -222,7 +221,7 @@ test("a corp is described by its name and its agent, and its code is exchanged o
 test("an answer without a permanent code, or with a corp that can be none, is no authorisation", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
-  const protocol = suiteProtocol(it.http, it.credentials);
+  const protocol = it.protocol;
   for (const fault of [
     { field: "permanent_code", value: "" },
     { field: "permanent_code" },
@@ -246,7 +245,7 @@ test("each install link has a code of its own and says where to return; a test s
     isTest: false,
   };
   const link = (change = {}) =>
-    it.platforms.parts.installUrl(it.slot(SUITE), { ...request, ...change }, signal);
+    it.first.platforms.parts.installUrl(it.slot(SUITE), { ...request, ...change }, signal);
   const [first, second] = [await link(), await link({ isTest: true })];
   expect(it.calls("service/set_session_info")).toBe(1);
   const code = (url: string) => new URL(url).searchParams.get("pre_auth_code");
@@ -257,7 +256,7 @@ test("each install link has a code of its own and says where to return; a test s
 test("a link to agency apps comes with the provider's token, for the templates that it names", async () => {
   await using it = await SuiteWorld.create();
   const asked = { state: "s2", templates: [TEMPLATE] };
-  const { url, lifeMs } = await it.platforms.parts.agencyUrl(it.slot(PROVIDER.corpId), asked, signal);
+  const { url, lifeMs } = await it.first.platforms.parts.agencyUrl(it.slot(PROVIDER.corpId), asked, signal);
   expect(lifeMs).toBe(10 * 24 * 60 * MINUTE);
   expect(await (await fetch(url)).text()).toContain(CORP);
 });

@@ -1,31 +1,23 @@
-import { AppAdministration } from "../../src/apps/app-administration.ts";
-import { AppDirectory } from "../../src/apps/app-directory.ts";
-import { type App, isSlotOf, nameOfApp, type Slot } from "../../src/apps/app.ts";
-import { SERVICE } from "../../src/audit/audit-entry.ts";
+import { type App, nameOfApp, type Slot } from "../../src/apps/app.ts";
 import { generatePushKey } from "../../src/callbacks/push-crypto.ts";
 import { verifyPush } from "../../src/callbacks/verify-push.ts";
-import { CredentialCache } from "../../src/credentials/credential-cache.ts";
-import { credentialRef, type CredentialRef } from "../../src/credentials/credential.ts";
-import { type CredentialKind, KINDS } from "../../src/credentials/kinds.ts";
-import { CredentialManager } from "../../src/credentials/manager.ts";
+import { credentialRef } from "../../src/credentials/credential.ts";
+import type { CredentialKind } from "../../src/credentials/kinds.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
-import { type CredentialSource, ticketSource } from "../../src/credentials/source.ts";
-import { EventBus, type ServiceEvent } from "../../src/events.ts";
+import { EventBus } from "../../src/events.ts";
 import { Login } from "../../src/login/login.ts";
-import type { Authorizations } from "../../src/platforms/authorizations.ts";
 import { AuthorizedApps } from "../../src/platforms/authorized-apps.ts";
 import type { SandboxSwitches } from "../../src/sandbox/sandbox-settings.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
-import { buildPlatforms } from "../../src/service/platform-parts.ts";
-import type { Store } from "../../src/store/store.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
 import { wecomLogin, weixinLogin } from "../../src/upstream/login-exchanges.ts";
 import { suiteProtocol } from "../../src/upstream/suite-api.ts";
-import { callbackIpProbe, ticketExchange, wecomTokenSource } from "../../src/upstream/token-sources.ts";
+import { entryOf } from "../support/audit-entries.ts";
 import { PATIENT } from "../support/harness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { StoreFolder } from "../support/store-folder.ts";
+import { PlatformProcess } from "./platform-harness.ts";
 
 export const PROVIDER = { corpId: "wwprovider00000001", secret: "secret-of-provider" };
 export const SUITE = "wwsuite0000000000001";
@@ -35,73 +27,37 @@ export const OTHER_CORP = "wwcustomer0000000002";
 export const MINUTE = 60_000;
 
 /**
- * A provider with a third-party app and a template of agency apps: the service's own parts on a real database, against a
- * sandbox that pushes to them.
+ * A provider with a third-party app and a template of agency apps, which the sandbox pushes to and one or more processes
+ * hold on one database. Use it with `await using`.
  */
 export class SuiteWorld {
-  readonly clock: ManualClock;
+  readonly clock = new ManualClock();
   readonly sandbox: Sandbox;
-  readonly http: HttpClient;
-  readonly directory: AppDirectory;
-  readonly administration: AppAdministration;
-  readonly credentials: CredentialManager;
-  readonly platforms: ReturnType<typeof buildPlatforms>;
-  readonly login: Login;
-  readonly store: Store;
-  readonly events: ServiceEvent[] = [];
+  /** The process that pushes come to. */
+  first!: PlatformProcess;
   /** What environments would get of each command, oldest first. */
   readonly forwarded: string[] = [];
   /** How many calls of WeCom's each command brought before it was answered. */
   readonly callsInPushes: number[] = [];
-  readonly #memory: CredentialCache;
-  readonly #folder: StoreFolder;
+  readonly #folder = new StoreFolder(this.clock);
+  readonly #key = generatePushKey();
   readonly #server: Bun.Server<undefined>;
 
   static async create(switches: Partial<SandboxSwitches> = {}): Promise<SuiteWorld> {
-    const clock = new ManualClock();
-    clock.advance(MINUTE);
-    const folder = new StoreFolder(clock);
-    const world = new SuiteWorld(clock, folder, await folder.open(), switches);
-    for (const app of platforms()) {
-      const facts = { app: nameOfApp(app), outcome: "ok", tokenDigest: "", detail: {} };
-      await world.store.apps.create(app, { ...SERVICE, action: "app.created", ...facts });
-    }
-    await world.administration.refresh();
+    const world = new SuiteWorld(switches);
+    world.first = await world.process();
+    for (const app of platforms())
+      await world.first.store.apps.create(app, entryOf({ action: "app.created", app: nameOfApp(app) }));
+    await world.first.learn();
     // What was compared just now is left alone for a day.
     await world.authorizations.tick();
     return world;
   }
 
-  private constructor(
-    clock: ManualClock,
-    folder: StoreFolder,
-    store: Store,
-    switches: Partial<SandboxSwitches>,
-  ) {
-    this.clock = clock;
-    this.#folder = folder;
-    this.store = store;
-    const key = generatePushKey();
-    this.#server = Bun.serve({
-      port: 0,
-      hostname: "127.0.0.1",
-      fetch: async (request) => {
-        const { pathname, search } = new URL(request.url);
-        const suiteId = pathname.slice(1);
-        const settings = { platform: "wecom", mode: "secure", keys: [key] } as const;
-        const receiveIds = [suiteId, PROVIDER.corpId];
-        const pushed = { method: "POST", query: search.slice(1), body: await request.bytes() } as const;
-        const push = verifyPush({ ...settings, receiveIds, checkReceiveIds: [] }, pushed, clock.now());
-        const app = this.directory.find(suiteId);
-        if (push.kind === "check" || !app) return new Response(null, { status: 404 });
-        const before = this.sandbox.calls();
-        const shown = await this.platforms.events.receive(app, push.message, clock.now());
-        this.forwarded.push(Buffer.from(shown).toString());
-        this.callsInPushes.push(this.sandbox.calls() - before);
-        return new Response("success");
-      },
-    });
-    const keys = { token: key.token.reveal(), aesKey: key.encodingAesKey.reveal() };
+  private constructor(switches: Partial<SandboxSwitches>) {
+    this.clock.advance(MINUTE);
+    this.#server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: (request) => this.#receive(request) });
+    const keys = { token: this.#key.token.reveal(), aesKey: this.#key.encodingAesKey.reveal() };
     const suites = [SUITE, TEMPLATE].map((suiteId, index) => ({
       ...{ suiteId, secret: `secret-of-${suiteId}`, ...keys, commandUrl: this.#server.url.href + suiteId },
       corps: [CORP, OTHER_CORP].map((corpId, n) => ({
@@ -109,65 +65,68 @@ export class SuiteWorld {
       })),
     }));
     this.sandbox = Sandbox.start({
-      ...{ clock, weixinApps: [], wecomApps: [], providers: [{ ...PROVIDER, suites }] },
+      ...{ clock: this.clock, weixinApps: [], wecomApps: [], providers: [{ ...PROVIDER, suites }] },
       switches: { commandTimeoutMs: PATIENT.pushAnswerMs, ...switches },
-    });
-    const events = new EventBus();
-    events.subscribe((event) => this.events.push(event));
-    this.http = new HttpClient({
-      baseUrls: { weixin: this.sandbox.weixinUrl, wecom: this.sandbox.wecomUrl },
-      ...{ proxyUrl: undefined, clock, events, calls: { count: () => undefined } },
-      attemptMs: PATIENT.upstreamMs.attempt,
-    });
-    this.directory = new AppDirectory([], store.digest);
-    this.#memory = new CredentialCache(store.credentials, store.changes, clock);
-    const { directory, http } = this;
-    this.administration = new AppAdministration({
-      ...{ store: store.apps, changes: store.changes, directory, onCleared: this.#onCleared },
-      check: () => Promise.resolve(),
-      record: () => Promise.resolve(),
-    });
-    const { administration } = this;
-    const isOutdated = (slot: Slot) => administration.isOutdated(slot);
-    const pacing = new Pacing({ store: store.pacing, clock, events, isOutdated });
-    const source: CredentialSource = { obtain: (ref, how) => this.#sourceOf(ref).obtain(ref, how) };
-    this.credentials = new CredentialManager({
-      ...{ source, store: store.credentials, pacing, probe: callbackIpProbe(http), memory: this.#memory },
-      ...{ clock, events, holder: crypto.randomUUID(), deadlineMs: PATIENT.upstreamMs.total },
-    });
-    const { credentials } = this;
-    this.platforms = buildPlatforms({
-      ...{ store, directory, administration, credentials, onCleared: this.#onCleared, http, clock, events },
-    });
-    this.login = new Login({
-      ...{ exchange: weixinLogin(http), wecomExchange: wecomLogin(http) },
-      ...{ tokens: credentials, answers: store.loginAnswers, pacing, clock },
-      deadlineMs: PATIENT.upstreamMs.total,
     });
   }
 
-  get authorizations(): Authorizations {
-    return this.platforms.parts.authorizations;
+  /** Another process on the same database. */
+  async process(): Promise<PlatformProcess> {
+    return new PlatformProcess(await this.#folder.open(), this.sandbox, this.clock).learn();
+  }
+
+  get authorizations() {
+    return this.first.authorizations;
+  }
+
+  /** What asks WeCom by the suites' tokens. */
+  get protocol() {
+    return suiteProtocol(this.#http, this.first.credentials);
   }
 
   /** What keeps the apps of authorisations. */
   get apps(): AuthorizedApps {
-    const { directory, administration, clock, http, credentials } = this;
+    const { store, directory, administration } = this.first;
+    const { clock, protocol } = this;
     return new AuthorizedApps({
-      ...{ store: this.store.apps, directory, onCleared: this.#onCleared, clock, events: new EventBus() },
+      ...{ store: store.apps, directory, onCleared: () => undefined, clock, events: new EventBus() },
       refresh: () => administration.refresh(),
-      protocolOf: () => suiteProtocol(http, credentials),
+      protocolOf: () => protocol,
     });
+  }
+
+  get login(): Login {
+    const { store, credentials: tokens } = this.first;
+    const { clock } = this;
+    return new Login({
+      ...{ exchange: weixinLogin(this.#http), wecomExchange: wecomLogin(this.#http), tokens, clock },
+      pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
+      ...{ answers: store.loginAnswers, deadlineMs: PATIENT.upstreamMs.total },
+    });
+  }
+
+  /** The app of that name, if there is one now. */
+  find(name: string): App | undefined {
+    return this.first.directory.find(name);
   }
 
   /** The slot of an app or a platform. */
   slot(name: string): Slot {
-    return this.directory.slotOfApp(name);
+    return this.first.directory.slotOfApp(name);
   }
 
   /** The text of a token, as its callers get it. */
-  async token(name: string, kind: CredentialKind = "access_token"): Promise<string> {
-    return (await this.credentials.get(credentialRef(this.slot(name), kind))).value.reveal();
+  async token(
+    name: string,
+    kind: CredentialKind = "access_token",
+    { directory, credentials } = this.first,
+  ): Promise<string> {
+    return (await credentials.get(credentialRef(directory.slotOfApp(name), kind))).value.reveal();
+  }
+
+  /** The permanent code that is stored of an app. */
+  async permanentCode(name: string): Promise<string | undefined> {
+    return (await this.first.store.apps.findSecret(this.slot(name)))?.secret.reveal();
   }
 
   /** A new ticket of the suite is pushed. */
@@ -187,19 +146,34 @@ export class SuiteWorld {
     return this.sandbox.calls(`/cgi-bin/${name}`, "wecom");
   }
 
-  readonly #onCleared = (app: App): void => this.#memory.evictSlots((slot) => isSlotOf(app, slot));
+  get #http(): HttpClient {
+    const { sandbox, clock } = this;
+    return new HttpClient({
+      baseUrls: { weixin: sandbox.weixinUrl, wecom: sandbox.wecomUrl },
+      ...{ proxyUrl: undefined, clock, events: new EventBus(), calls: { count: () => undefined } },
+      attemptMs: PATIENT.upstreamMs.attempt,
+    });
+  }
 
-  #sourceOf(ref: CredentialRef): CredentialSource {
-    const own = this.platforms.sourceOf(ref);
-    if (own) return own;
-    return KINDS.get(ref).obtainedBy === "secret"
-      ? wecomTokenSource(this.http)
-      : ticketSource(ticketExchange(this.http), this.credentials);
+  async #receive(request: Request): Promise<Response> {
+    const { pathname, search } = new URL(request.url);
+    const suiteId = pathname.slice(1);
+    const receiveIds = [suiteId, PROVIDER.corpId];
+    const settings = { platform: "wecom", mode: "secure", keys: [this.#key], receiveIds } as const;
+    const sent = { method: "POST", query: search.slice(1), body: await request.bytes() } as const;
+    const push = verifyPush(settings, sent, this.clock.now());
+    const app = this.find(suiteId);
+    if (push.kind === "check" || !app) throw new Error("no push of a suite");
+    const before = this.sandbox.calls();
+    const shown = await this.first.platforms.events.receive(app, push.message, this.clock.now());
+    this.forwarded.push(Buffer.from(shown).toString());
+    this.callsInPushes.push(this.sandbox.calls() - before);
+    return new Response("success");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server.stop(true);
-    await this.credentials.settle();
+    await this.first.credentials.settle();
     this.#folder[Symbol.dispose]();
     await this.sandbox.stop();
   }

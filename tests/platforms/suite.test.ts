@@ -6,23 +6,22 @@ import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld, TEMPLATE } from "./suite-w
 const { signal } = new AbortController();
 const EXCHANGE = "service/v2/get_permanent_code";
 
-test("a ticket and an installation are pushed, and the corp is an app: its tokens and tickets are there for who asks", async () => {
+test("a ticket and an installation are pushed, and the corp is an app: its tokens are there for who asks", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP, { state: "s1" });
   expect(it.callsInPushes).toEqual([0, 0]);
   await it.authorizations.tick();
 
-  const app = it.directory.find(`${CORP}_${SUITE}`);
+  const app = it.find(`${CORP}_${SUITE}`);
   expect(app).toMatchObject({
     managed: { title: "客户1", isDisabled: false },
     authorization: { platformApp: SUITE, agentId: "1000010", lostAt: undefined },
   });
   expect(app?.secret.reveal()).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP) ?? "");
   expect(it.sandbox.accepts(await it.token(`${CORP}_${SUITE}`))).toBe(true);
-  expect(await it.token(`${CORP}_${SUITE}`, "jsapi_ticket")).toBeTruthy();
   expect([it.calls(EXCHANGE), it.calls("service/get_suite_token")]).toEqual([1, 1]);
-  const [entry] = await it.store.audit.list({}, { limit: 20 });
+  const [entry] = await it.first.store.audit.list({}, { limit: 20 });
   expect(entry).toMatchObject({ app: `${CORP}_${SUITE}` });
 
   const [ticket = "", installed = ""] = it.forwarded;
@@ -72,10 +71,25 @@ test("a code that waits for a ticket is exchanged when that has come, and one th
   it.clock.advance(5 * MINUTE);
   await it.authorizations.tick();
   expect(it.calls(EXCHANGE)).toBe(3);
-  expect(it.directory.find(`${OTHER_CORP}_${SUITE}`)).toBeUndefined();
-  const told = JSON.stringify([it.events, await it.store.audit.list({}, { limit: 100 })]);
+  expect(it.find(`${OTHER_CORP}_${SUITE}`)).toBeUndefined();
+  const told = JSON.stringify([it.first.events, await it.first.store.audit.list({}, { limit: 100 })]);
   for (const secret of [authCode, other.authCode, it.sandbox.suite(SUITE).permanentCodeOf(CORP)])
     expect(told).not.toContain(secret ?? "");
+});
+
+test("two processes share one suite token and one corp token, and both take a new permanent code at once", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  const second = await it.process();
+  const [first, other] = await Promise.all([it.token(app), it.token(app, "access_token", second)]);
+  expect(other).toBe(first);
+  expect([it.calls("service/get_corp_token"), it.calls("service/get_suite_token")]).toEqual([1, 1]);
+  await it.sandbox.suite(SUITE).cancelAuth(CORP, { isLost: true });
+  await it.install();
+  await second.learn();
+  const token = await it.token(app, "access_token", second);
+  expect([token === first, it.sandbox.accepts(token)]).toEqual([false, true]);
 });
 
 test("one corp has a third-party app and an agency app of one provider, and each goes its own way", async () => {
@@ -88,7 +102,7 @@ test("one corp has a third-party app and an agency app of one provider, and each
 
   it.clock.advance(MINUTE);
   await it.sandbox.suite(TEMPLATE).cancelAuth(CORP);
-  expect(it.directory.find(agency)).toBeUndefined();
+  expect(it.find(agency)).toBeUndefined();
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
 });
 
@@ -102,8 +116,7 @@ test("an agency app's secret is replaced by its reset, whose event names no corp
   expect(it.forwarded.at(-1)).toContain("reset_permanent_code");
   expect(it.forwarded.at(-1)).not.toContain(authCode);
   await it.authorizations.tick();
-  const secret = await it.store.apps.findSecret(it.slot(app));
-  expect(secret?.secret.reveal()).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP) ?? "");
+  expect(await it.permanentCode(app)).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP));
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
   expect(await it.token(other)).toBe(otherToken);
   expect(it.calls("gettoken")).toBe(3);
@@ -113,14 +126,13 @@ test("an older permanent code never replaces a newer one", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
-  const old = it.directory.find(app)?.secret;
+  const old = it.find(app)?.secret;
   await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   await it.authorizations.tick();
   // A process that was stopped between the exchange and the store goes on.
   const given = { account: CORP, secret: old, facts: {} };
   await it.apps.grant(it.slot(TEMPLATE), given, it.clock.now(), signal);
-  const stored = await it.store.apps.findSecret(it.slot(app));
-  expect(stored?.secret.reveal()).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP) ?? "");
+  expect(await it.permanentCode(app)).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP));
 });
 
 test("a corp that has changed what it allows is read again, and one that cancels is gone with everything that came of it", async () => {
@@ -141,8 +153,8 @@ test("a corp that has changed what it allows is read again, and one that cancels
 
   const slot = it.slot(app);
   await it.sandbox.suite(SUITE).cancelAuth(CORP);
-  expect(it.directory.find(app)).toBeUndefined();
-  expect((await it.store.credentials.find({ slot, kind: "access_token" })).credential).toBeUndefined();
+  expect(it.find(app)).toBeUndefined();
+  expect((await it.first.store.credentials.find({ slot, kind: "access_token" })).credential).toBeUndefined();
   expect(new Set(it.callsInPushes)).toEqual(new Set([0]));
 
   expect(it.sandbox.accepts(await it.token(await it.install()))).toBe(true);
@@ -170,6 +182,6 @@ test("an end whose event was lost is found by the daily comparison, of agency ap
   await it.ticket();
   await it.ticket(TEMPLATE);
   await it.authorizations.tick();
-  const isLost = (name: string) => it.directory.find(name)?.authorization?.lostAt !== undefined;
+  const isLost = (name: string) => it.find(name)?.authorization?.lostAt !== undefined;
   expect([app, kept, agency].map(isLost)).toEqual([true, false, true]);
 });
