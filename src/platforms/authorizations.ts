@@ -235,16 +235,30 @@ export class Authorizations {
   }
 
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
-    const { codes, apps, clock } = this.#parts;
+    const { codes, clock } = this.#parts;
     const askedAt = clock.now();
     const exchanged = await this.#ask(platform, code, signal);
-    const app = await apps.grant(platform, exchanged, code.createdAt, signal);
+    const app = await this.#grant(platform, exchanged, code.createdAt, signal);
     const answer = { app, text: exchanged.text };
     await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
     // The token is the newest by now, and the one before ends soon. Without it another one is requested.
     await this.#keepToken(platform, exchanged, askedAt).catch(() => undefined);
     if (exchanged.title === undefined) await this.readAgain(platform, exchanged.account);
     return answer;
+  }
+
+  /** Stores what a code gave, again while the store is busy: of WeCom nobody gives it once more. */
+  async #grant(platform: Slot, given: ExchangedCode, at: number, signal: AbortSignal): Promise<string> {
+    const { apps, clock } = this.#parts;
+    for (;;) {
+      try {
+        return await apps.grant(platform, given, at, signal);
+      } catch (error) {
+        const isBusy = error instanceof ServiceError && error.code === "unavailable";
+        if (!isBusy || signal.aborted) throw error;
+        await clock.sleep(LOOK_MS);
+      }
+    }
   }
 
   /** Asks what a code is good for. Where it is used up, and that may have been we, WeChat says what it was good for. */

@@ -73,8 +73,11 @@ export class AuthorizedApps {
       const held = await this.#parts.store.findSecret(slotOf(platform, given.account));
       if (!held) return "again";
       const isOther = given.secret !== undefined && !held.secret.equals(given.secret);
-      // What differs may be older than what is stored, or newer: only WeChat knows.
-      const isDoubtful = isOther || app.authorization.authorizedAt > authorizedAt;
+      // What differs may be older than what is stored, or newer: only WeChat knows. What WeCom gave later is newer, and is
+      // stored before it is asked anything: it is nowhere else.
+      const isNewer = authorizedAt > app.authorization.authorizedAt;
+      const isSure = isNewer && this.#parts.protocolOf(platform)?.tellsSecret === false;
+      const isDoubtful = (isOther && !isSure) || app.authorization.authorizedAt > authorizedAt;
       const told = isDoubtful ? await this.#tell(platform, given, held.secret, signal) : given;
       const secret = told.secret ?? given.secret ?? held.secret;
       const changed = changedApp(app, told, {

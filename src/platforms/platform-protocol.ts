@@ -37,6 +37,8 @@ export interface ListedAccount extends Pick<AuthorizedAccount, "account" | "secr
  * `upstream_invalid`; `unavailable` while no ticket has arrived.
  */
 export interface PlatformProtocol {
+  /** Whether `describe` tells the secret that stands; otherwise only the answer to a code has it. */
+  readonly tellsSecret: boolean;
   /** Exchanges an authorisation code. It can be done once. */
   exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<ExchangedCode>;
   /** What WeChat says of one account now; its secret is undefined where no code of it was ever exchanged. */

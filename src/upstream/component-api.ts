@@ -79,6 +79,7 @@ export interface PreAuthCode {
  * that was rejected is replaced, once.
  */
 export class ComponentApi implements PlatformProtocol {
+  readonly tellsSecret = true;
   readonly #http: HttpClient;
   readonly #tokens: TokenKeeper;
 

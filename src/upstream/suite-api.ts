@@ -145,6 +145,7 @@ const AGENTS = Type.Object({
  */
 export function suiteProtocol(http: HttpClient, tokens: TokenKeeper): PlatformProtocol {
   return {
+    tellsSecret: false,
     exchange: async (suite, code, signal) => {
       // Of a third-party app the first form is slow, because it comes with a token; of a template there is no other.
       const version = isTemplate(suite.appId) ? "" : "v2/";

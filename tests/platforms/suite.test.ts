@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { unavailable } from "../../src/credentials/backoff.ts";
+import { EventBus } from "../../src/events.ts";
+import { Authorizations } from "../../src/platforms/authorizations.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
@@ -112,14 +115,35 @@ test("an agency app's secret is replaced by its reset, whose event names no corp
   const [app, other] = [await it.install(TEMPLATE), await it.install(TEMPLATE, OTHER_CORP)];
   const [, otherToken] = [await it.token(app), await it.token(other)];
   it.clock.advance(MINUTE);
+  const read = it.calls("service/get_auth_info");
   const { authCode } = await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   expect(it.forwarded.at(-1)).toContain("reset_permanent_code");
   expect(it.forwarded.at(-1)).not.toContain(authCode);
   await it.authorizations.tick();
   expect(await it.permanentCode(app)).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP));
+  // Nothing was asked before it was stored: nobody would give it once more.
+  expect(it.calls("service/get_auth_info")).toBe(read);
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
   expect(await it.token(other)).toBe(otherToken);
   expect(it.calls("gettoken")).toBe(3);
+});
+
+test("a permanent code that can't be stored at once is not asked for once more: the store is tried again", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const { apps, protocol, clock } = it;
+  const grant = apps.grant.bind(apps);
+  let failures = 3;
+  apps.grant = (...given) => (failures-- > 0 ? Promise.reject(unavailable("busy", 1000)) : grant(...given));
+  const { directory, credentials, store } = it.first;
+  const authorizations = new Authorizations({
+    ...{ codes: store.authorizationCodes, apps, directory, credentials, clock, events: new EventBus() },
+    ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
+  });
+  const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
+  await authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal);
+  expect(await it.permanentCode(`${CORP}_${SUITE}`)).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP));
+  expect(it.calls(EXCHANGE)).toBe(1);
 });
 
 test("an older permanent code never replaces a newer one", async () => {
@@ -127,11 +151,13 @@ test("an older permanent code never replaces a newer one", async () => {
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
   const old = it.find(app)?.secret;
+  const at = it.clock.now();
+  it.clock.advance(MINUTE);
   await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   await it.authorizations.tick();
-  // A process that was stopped between the exchange and the store goes on.
+  // A process that was stopped between the exchange and the store goes on; the same in one second.
   const given = { account: CORP, secret: old, facts: {} };
-  await it.apps.grant(it.slot(TEMPLATE), given, it.clock.now(), signal);
+  for (const late of [at, it.clock.now()]) await it.apps.grant(it.slot(TEMPLATE), given, late, signal);
   expect(await it.permanentCode(app)).toBe(it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP));
 });
 
