@@ -20,7 +20,6 @@ import type { HttpClient } from "../upstream/http-client.ts";
 import {
   corpTokenSource,
   providerTokenSource,
-  suiteLinks,
   suiteProtocol,
   suiteTokenSource,
 } from "../upstream/suite-api.ts";
@@ -92,7 +91,6 @@ export function buildPlatforms(options: PlatformSideOptions) {
       preAuthCode: (platform: Slot, signal: AbortSignal) => component.preAuthCode(platform, signal),
       /** Has WeChat push tickets of a component again. */
       startPushing: (platform: Slot, signal: AbortSignal) => component.startPushing(platform, signal),
-      ...suiteLinks(http, credentials),
     },
     events: new PlatformEvents({ credentials, authorizations, directory }),
     watch,

@@ -244,8 +244,7 @@ test("each install link has a code of its own and says where to return; a test s
     state: "s1",
     isTest: false,
   };
-  const link = (change = {}) =>
-    it.first.platforms.parts.installUrl(it.slot(SUITE), { ...request, ...change }, signal);
+  const link = (change = {}) => it.links.installUrl(it.slot(SUITE), { ...request, ...change }, signal);
   const [first, second] = [await link(), await link({ isTest: true })];
   expect(it.calls("service/set_session_info")).toBe(1);
   const code = (url: string) => new URL(url).searchParams.get("pre_auth_code");
@@ -256,7 +255,7 @@ test("each install link has a code of its own and says where to return; a test s
 test("a link to agency apps comes with the provider's token, for the templates that it names", async () => {
   await using it = await SuiteWorld.create();
   const asked = { state: "s2", templates: [TEMPLATE] };
-  const { url, lifeMs } = await it.first.platforms.parts.agencyUrl(it.slot(PROVIDER.corpId), asked, signal);
+  const { url, lifeMs } = await it.links.agencyUrl(it.slot(PROVIDER.corpId), asked, signal);
   expect(lifeMs).toBe(10 * 24 * 60 * MINUTE);
   expect(await (await fetch(url)).text()).toContain(CORP);
 });

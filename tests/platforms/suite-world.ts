@@ -12,7 +12,7 @@ import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Secret } from "../../src/secret.ts";
 import { HttpClient } from "../../src/upstream/http-client.ts";
 import { wecomLogin, weixinLogin } from "../../src/upstream/login-exchanges.ts";
-import { suiteProtocol } from "../../src/upstream/suite-api.ts";
+import { suiteLinks, suiteProtocol } from "../../src/upstream/suite-api.ts";
 import { entryOf } from "../support/audit-entries.ts";
 import { PATIENT } from "../support/harness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -82,6 +82,10 @@ export class SuiteWorld {
   /** What asks WeCom by the suites' tokens. */
   get protocol() {
     return suiteProtocol(this.#http, this.first.credentials);
+  }
+
+  get links() {
+    return suiteLinks(this.#http, this.first.credentials);
   }
 
   /** What keeps the apps of authorisations. */
