@@ -295,34 +295,38 @@ async function addPlatform(at: Managing): Promise<void> {
 
 /** What to paste where, once. */
 async function showEntry(
-  { show, note }: Managing,
+  { show, note, terminal }: Managing,
   { kind, callback }: PlatformData,
   saved: Static<typeof savedCallbackData>,
 ): Promise<void> {
   const isWeixin = kind === "component";
-  const { auth_url: authUrl = "", message_url: messageUrl = "" } = callback;
-  const fields = isWeixin
-    ? {
-        "authorisation event URL (授权事件接收URL)": authUrl,
-        "message and event URL (消息与事件接收URL)": messageUrl,
-        ...keysText(saved),
-        "start-page domain (授权发起页域名)": new URL(authUrl).host,
-      }
-    : {
-        "command callback URL (指令回调URL)": authUrl,
-        "data callback URL (数据回调URL)": messageUrl,
-        ...keysText(saved),
-        "trusted domain (安装回调域名)": new URL(authUrl).host,
-      };
-  const { token, aes_key: aesKey } = saved;
-  await show({ ...callback, token, aes_key: aesKey, domain: new URL(authUrl).host }, () =>
-    textFields(fields),
-  );
+  const [event, message, page] = isWeixin ? WEIXIN_FIELDS : WECOM_FIELDS;
+  const { auth_url: url = "", message_url: messageUrl } = callback;
+  const { token, aes_key } = saved;
+  const domain = new URL(url).host;
+  const fields = [
+    [event[terminal.language], url],
+    [message[terminal.language], messageUrl],
+    ...Object.entries(keysText({ token, aes_key })),
+    [page[terminal.language], domain],
+  ];
+  await show({ ...callback, token, aes_key, domain }, () => textFields(Object.fromEntries(fields)));
   note(isWeixin ? WEIXIN_CONSOLE : WECOM_CONSOLE);
-  if (token !== undefined || aesKey !== undefined)
+  if (token !== undefined || aes_key !== undefined)
     note(bilingual("Token and EncodingAESKey are not shown again", "Token和EncodingAESKey不会再次显示"));
 }
 
+/** As the consoles call them: where events go, where messages go, and the domain of the page that leads to the consent. */
+const WEIXIN_FIELDS = [
+  bilingual("authorization event URL (授权事件接收URL)", "授权事件接收URL"),
+  bilingual("message and event URL (消息与事件接收URL)", "消息与事件接收URL"),
+  bilingual("start-page domain (授权发起页域名)", "授权发起页域名"),
+] as const;
+const WECOM_FIELDS = [
+  bilingual("command callback URL (指令回调URL)", "指令回调URL"),
+  bilingual("data callback URL (数据回调URL)", "数据回调URL"),
+  bilingual("install-complete domain (安装完成回调域名)", "安装完成回调域名"),
+] as const;
 const WEIXIN_CONSOLE = bilingual(
   "Enter it at open.weixin.qq.com: Management center → Third-party platform → the platform → Development settings (管理中心 → 第三方平台 → 详情 → 开发配置). Add this service's address to its IP allow-list there. The first ticket comes within 10 minutes.",
   "请在 open.weixin.qq.com 填入：管理中心 → 第三方平台 → 详情 → 开发配置，并将本服务的出口IP加入该处的白名单。10分钟内会收到第一个ticket。",

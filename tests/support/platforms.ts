@@ -41,12 +41,17 @@ export async function addAuthorized(
 }
 
 /** A ticket that was pushed to a platform at `at`, as if another process had taken it. */
-export async function addTicket(world: Harness, id: string, at: number): Promise<void> {
+export async function addTicket(
+  world: Harness,
+  id: string,
+  at: number,
+  text = `ticket@@@${id}`,
+): Promise<void> {
   const [platform, role, kind, lifeMs] = id.startsWith("wx")
     ? (["weixin", "@component", "component_verify_ticket", 43_200_000] as const)
     : (["wecom", "@suite", "suite_ticket", 1_800_000] as const);
   const slot = { platform, appId: id, name: role };
-  const ticket = { value: new Secret(`ticket@@@${id}`), issuedAt: at, expiresAt: at + lifeMs };
+  const ticket = { value: new Secret(text), issuedAt: at, expiresAt: at + lifeMs };
   await withStore(world, (store) => store.credentials.accept({ slot, kind }, ticket));
 }
 
