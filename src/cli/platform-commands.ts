@@ -318,21 +318,21 @@ async function showEntry(
 
 /** As the consoles call them: where events go, where messages go, and the domain of the page that leads to the consent. */
 const WEIXIN_FIELDS = [
-  bilingual("authorization event URL (授权事件接收URL)", "授权事件接收URL"),
-  bilingual("message and event URL (消息与事件接收URL)", "消息与事件接收URL"),
-  bilingual("start-page domain (授权发起页域名)", "授权发起页域名"),
+  bilingual("event URL", "授权事件接收URL"),
+  bilingual("message URL", "消息与事件接收URL"),
+  bilingual("domain", "授权发起页域名"),
 ] as const;
 const WECOM_FIELDS = [
-  bilingual("command callback URL (指令回调URL)", "指令回调URL"),
-  bilingual("data callback URL (数据回调URL)", "数据回调URL"),
-  bilingual("install-complete domain (安装完成回调域名)", "安装完成回调域名"),
+  bilingual("command URL", "指令回调URL"),
+  bilingual("data URL", "数据回调URL"),
+  bilingual("domain", "安装完成回调域名"),
 ] as const;
 const WEIXIN_CONSOLE = bilingual(
-  "Enter it at open.weixin.qq.com: Management center → Third-party platform → the platform → Development settings (管理中心 → 第三方平台 → 详情 → 开发配置). Add this service's address to its IP allow-list there. The first ticket comes within 10 minutes.",
+  "Enter it at open.weixin.qq.com: Management center → Third-party platform → the platform → Development settings (管理中心 → 第三方平台 → 详情 → 开发配置): event URL is 授权事件接收URL, message URL 消息与事件接收URL, domain 授权发起页域名. Add this service's address to its IP allow-list there. The first ticket comes within 10 minutes.",
   "请在 open.weixin.qq.com 填入：管理中心 → 第三方平台 → 详情 → 开发配置，并将本服务的出口IP加入该处的白名单。10分钟内会收到第一个ticket。",
 );
 const WECOM_CONSOLE = bilingual(
-  "Enter it at open.work.weixin.qq.com: App management → the suite or template → Callback settings (应用管理 → 该应用或模板 → 回调配置). Saving it there makes WeCom check both URLs.",
+  "Enter it at open.work.weixin.qq.com: App management → the suite or template → Callback settings (应用管理 → 该应用或模板 → 回调配置): command URL is 指令回调URL, data URL 数据回调URL, domain 安装完成回调域名. Saving it there makes WeCom check both URLs.",
   "请在 open.work.weixin.qq.com 填入：应用管理 → 该应用或模板 → 回调配置。保存时企业微信会验证两个URL。",
 );
 

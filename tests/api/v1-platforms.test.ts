@@ -185,7 +185,11 @@ test("only administrators see platforms", async () => {
   });
   for (const path of [PLATFORMS, OF_COMPONENT, `${OF_COMPONENT}/authorizations`])
     expect((await at.ask("GET", path, undefined, { key })).status).toBe(403);
-  expect((await at.ask("POST", PLATFORMS, {}, { key })).status).toBe(403);
+  for (const path of [
+    PLATFORMS,
+    ...["links", "ticket", "reconcile"].map((each) => `${OF_COMPONENT}/${each}`),
+  ])
+    expect((await at.ask("POST", path, undefined, { key })).status).toBe(403);
 });
 
 test("a grant on the accounts of a platform is of each that it has, and of no other app", async () => {

@@ -53,11 +53,7 @@ test("--callback says once what to enter where: two URLs, Token, EncodingAESKey 
   const { code, stdout, stderr } = await add(" --callback");
   expect(code).toBe(0);
   const value = (name: string) => RegExp(`^${name}.* (\\S+)$`, "m").exec(stdout)?.[1];
-  expect([
-    value("authorization event URL"),
-    value("message and event URL"),
-    value("start-page domain"),
-  ]).toEqual([
+  expect([value("event URL"), value("message URL"), value("domain")]).toEqual([
     `${PUBLIC_URL}/callback/${COMPONENT.id}/auth`,
     `${PUBLIC_URL}/callback/${COMPONENT.id}/$APPID$`,
     "wx.example.com",

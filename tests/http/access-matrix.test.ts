@@ -10,6 +10,8 @@ import { Harness, WX } from "../support/harness.ts";
 import { missingRows, type Need, type Row, ROWS, type Target, WECOM_APP } from "./access-rows.ts";
 
 const APPS = [WX.appId, WECOM_APP];
+/** Without it there are no links to platforms' consent. */
+const PUBLIC_URL = "https://wx.example.com";
 const ORDINARY = ACTIONS.filter((action) => !SERVICE_ACTIONS.includes(action));
 
 /** What is set of the service. */
@@ -150,12 +152,15 @@ async function send(world: Harness, cell: Cell, target: Target) {
   return { status: answer.status, code: Number(/^\{"(?:err)?code":(-?\d+)/.exec(answer.body)?.[1] ?? 0) };
 }
 
-/** An app, a client, its key, an environment and a channel that are there to be changed. */
+/** An app, a platform, a client, its key, an environment and a channel that are there to be changed. */
 async function makeTarget(world: Harness, number: number): Promise<Target> {
   const [app, client] = [`wx${String(number).padStart(16, "e")}`, `target-${number}`];
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify({ platform: "weixin", app_id: app, secret: "secret-of-target" });
   await world.administer("/v1/apps", { method: "POST", headers, body });
+  const platform = `wx${String(number).padStart(16, "d")}`;
+  const entry = JSON.stringify({ kind: "component", id: platform, secret: "secret-of-target" });
+  await world.administer("/v1/platforms", { method: "POST", headers, body: entry });
   const key = await createClient(world, { name: client, grants: [] });
   await world.administer(`/v1/environments/of-${client}`, { method: "PUT", headers, body: "{}" });
   const channel = JSON.stringify({
@@ -164,7 +169,8 @@ async function makeTarget(world: Harness, number: number): Promise<Target> {
   });
   await world.administer("/v1/notifications/channels", { method: "POST", headers, body: channel });
   const deliveries = { own: 0, other: 0 };
-  return { app, client, key: key.slice(0, 12), number, tokens: { weixin: "", wecom: "" }, deliveries };
+  const tokens = { weixin: "", wecom: "" };
+  return { app, platform, client, key: key.slice(0, 12), number, tokens, deliveries };
 }
 
 /** The access tokens of both apps, which other rows clear and replace. */
@@ -180,7 +186,7 @@ function statusOf(row: Row, code: number): number {
   if (code !== 0) return speaksHttp ? code : 200;
   if (row.route === "GET /docs") return 302;
   if (/^PUT .*\/callbacks(\/targets\/:target)?$/.test(row.route)) return 201;
-  return /^POST \/v1\/(apps|notifications\/channels|clients(\/:client\/keys(\/:key\/roll)?)?)$/.test(
+  return /^POST \/v1\/(apps|platforms(\/:platform\/links)?|notifications\/channels|clients(\/:client\/keys(\/:key\/roll)?)?)$/.test(
     row.route,
   )
     ? 201
@@ -243,7 +249,7 @@ const CASES = SETTINGS.flatMap((setting) =>
 test.each(CASES)(
   "P6: %s is answered on every route as it should be, with %s",
   async (_who, _how, asker, setting) => {
-    const environment = { TRUSTED_NETWORKS: "127.0.0.0/16", ...setting.environment };
+    const environment = { TRUSTED_NETWORKS: "127.0.0.0/16", PUBLIC_URL, ...setting.environment };
     await using world = await Harness.create({ environment });
     using database = new Database(world.databasePath, { readonly: true });
     const entries = () => database.query("SELECT count(*) AS n FROM audit_entries").get();
@@ -337,8 +343,12 @@ test.each(REFUSED)("P6: %s is refused before the body is read", async (who) => {
   expect(wrong).toEqual([]);
 });
 
-/** The console has no keys but in a body, somebody's session has to be there to be ended, and a stream has no end. */
-const TESTED_ELSEWHERE = /^\/console(\/|$)|^\/v1\/console\/(links|sessions\/)|^\/v1\/events$/;
+/**
+ * The console has no keys but in a body, somebody's session has to be there to be ended, a stream has no end, and WeChat
+ * has to know a platform that it is asked about.
+ */
+const TESTED_ELSEWHERE =
+  /^\/console(\/|$)|^\/v1\/console\/(links|sessions\/)|^\/v1\/events$|^\/v1\/platforms\/:platform\/(ticket|reconcile)$/;
 
 test("every route has a row in the matrix, and a route without one is noticed", async () => {
   await using world = await Harness.create();

@@ -11,6 +11,7 @@ export type Need = "public" | "any" | "any here" | "view anywhere" | Action;
 /** What may be changed or removed by a request without harm to another. */
 export interface Target {
   readonly app: string;
+  readonly platform: string;
   readonly client: string;
   readonly key: string;
   /** Access tokens of the apps, as they stand. */
@@ -224,6 +225,30 @@ const CALLBACK_ROUTES: readonly Omit<Row, "need">[] = [
   { route: "DELETE /v1/apps/:app/callbacks", path: () => CALLBACKS },
 ];
 
+const COMPONENT = ({ number }: Target) => `wx${String(number).padStart(16, "f")}`;
+const PLATFORM = ({ platform }: Target) => `/v1/platforms/${platform}`;
+
+/** Third-party platforms are an administrator's alone. */
+const PLATFORM_ROUTES: readonly Row[] = [
+  { route: "GET /v1/platforms" },
+  {
+    route: "POST /v1/platforms",
+    body: (to: Target) => ({ kind: "component", id: COMPONENT(to), secret: "0".repeat(32) }),
+  },
+  { route: "GET /v1/platforms/:platform", path: PLATFORM },
+  { route: "PATCH /v1/platforms/:platform", path: PLATFORM, body: () => ({ title: "Shops" }) },
+  {
+    route: "GET /v1/platforms/:platform/authorizations",
+    path: (to: Target) => `${PLATFORM(to)}/authorizations`,
+  },
+  {
+    route: "POST /v1/platforms/:platform/links",
+    path: (to: Target) => `${PLATFORM(to)}/links`,
+    body: () => ({}),
+  },
+  { route: "DELETE /v1/platforms/:platform", path: PLATFORM },
+].map((each): Row => ({ ...each, need: "admin" }));
+
 /** For users' browsers and for WeChat, who show no key: asked of nobody who they are. */
 const OPEN = [
   "GET /callback/:app",
@@ -233,6 +258,9 @@ const OPEN = [
   "GET /connect/oauth2/authorize",
   "GET /connect/qrconnect",
   "GET /connect/return",
+  "GET /connect/authorize/:state",
+  "GET /connect/authorize/:state/go",
+  "GET /connect/authorize/return",
   "GET /wwlogin/sso/login",
   "GET /get-weixin-code.html",
   "GET /MP_verify_:name.txt",
@@ -360,6 +388,7 @@ export const ROWS: readonly Row[] = [
   ...deliveriesOf("own", "callback:receive"),
   ...deliveriesOf("other", "callback:manage"),
   { route: "GET /v1/callbacks", need: "any" },
+  ...PLATFORM_ROUTES,
   ...CALLBACK_ROUTES.map((each): Row => ({ ...each, need: "callback:manage" })),
   { route: "GET /v1/clients", need: "admin" },
   {
