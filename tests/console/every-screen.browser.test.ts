@@ -15,7 +15,12 @@ const PICTURES = process.env["CONSOLE_PICTURES"];
 const LONG_MS = 600_000;
 
 let opened: Promise<ConsoleWindow> | undefined;
-const open = () => (opened ??= ConsoleWindow.open(DESK));
+const open = () => (opened ??= prepare());
+async function prepare(): Promise<ConsoleWindow> {
+  const window = await ConsoleWindow.open(DESK);
+  await window.addPlatforms();
+  return window;
+}
 afterAll(async () => (await opened)?.[Symbol.asyncDispose]());
 
 browserTest(

@@ -70,7 +70,6 @@ export class ConsoleWindow {
       await createClient(this.world, { name: `shop-${environment}`, environment, grants });
     }
     await this.#seedPushes();
-    await this.#seedPlatforms();
     const { bots, wecomUrl } = this.world.sandbox;
     await this.ask("POST", "/v1/notifications/channels", {
       ...{ channel: "ops", kind: "wecom", url: bots.urlOf("wecom", wecomUrl), enabled: false },
@@ -95,8 +94,8 @@ export class ConsoleWindow {
       });
   }
 
-  /** A platform that gets tickets, with an account that is good and one that is lost; and a suite that gets none. */
-  async #seedPlatforms(): Promise<void> {
+  /** Adds a platform that gets tickets, with an account that is good and one that is lost; and a suite that gets none. */
+  async addPlatforms(): Promise<void> {
     const now = this.world.clock.now();
     const { id, secret } = COMPONENT;
     await this.ask("POST", "/v1/platforms", {
