@@ -1,5 +1,5 @@
 import { useRef, useState } from "preact/hooks";
-import type { PlatformData } from "../../../api/v1-platforms-schema.ts";
+import type { LinkData, PlatformData } from "../../../api/v1-platforms-schema.ts";
 import { post } from "../api.ts";
 import { w as apps } from "../apps/words.ts";
 import { relative } from "../format.ts";
@@ -10,12 +10,6 @@ import { CheckField, SelectField, TextField } from "../parts/field.tsx";
 import { w as parts } from "../parts/words.ts";
 import { PLATFORMS } from "./platforms.tsx";
 import { w } from "./words.ts";
-
-/** A link as the service makes it. */
-interface LinkData {
-  readonly url: string;
-  readonly expires_at: number;
-}
 
 /** Makes a link by which somebody authorises the platform, and shows it; with `account`, only that one may. */
 export function LinkDialog(props: {
@@ -76,10 +70,9 @@ export function LinkDialog(props: {
             value={authType}
             onInput={setAuthType}
             options={[
-              ["", w.anyType],
+              ["", w.both],
               ["1", w.official],
               ["2", w.miniprogram],
-              ["3", w.both],
             ]}
           />
           <TextField label={w.bizAppId} value={account} onInput={setAccount} isMono isOptional />

@@ -69,16 +69,12 @@ function Actions({ of, path, onLink }: Part) {
     void (await attempt(async () => toast(done(await post(`${path}/${what}`)))));
   return (
     <>
-      {of.kind === "component" && (
-        <>
-          <Button onClick={ask("ticket", () => w.started)}>{w.start}</Button>
-          <Button
-            onClick={ask("reconcile", ({ added = 0, lost = 0 }) => w.reconciled(number(added), number(lost)))}
-          >
-            {w.reconcile}
-          </Button>
-        </>
-      )}
+      {of.kind === "component" && <Button onClick={ask("ticket", () => w.started)}>{w.start}</Button>}
+      <Button
+        onClick={ask("reconcile", ({ added = 0, lost = 0 }) => w.reconciled(number(added), number(lost)))}
+      >
+        {w.reconcile}
+      </Button>
       <Button kind="primary" icon="plus" onClick={() => onLink("")}>
         {w.newLink}
       </Button>

@@ -47,7 +47,6 @@ export const w = words({
   valid: ["有效", "Valid"],
   isLost: ["已失效", "Lost"],
   again: ["重新授权", "Re-authorise"],
-  anyType: ["默认", "Default"],
   both: ["公众号和小程序", "Official Account and Mini Program"],
   bizAppId: ["限定AppID", "This AppID alone"],
   isMobile: ["在微信内打开", "Opened inside WeChat"],
