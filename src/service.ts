@@ -35,13 +35,16 @@ import { KINDS } from "./credentials/kinds.ts";
 import { CredentialManager } from "./credentials/manager.ts";
 import { CredentialStates } from "./credentials/status.ts";
 import { CredentialWaits } from "./credentials/credential-waits.ts";
+import { VirtualGrants } from "./credentials/virtual-grants.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
 import { envelopeResponse, newTraceId } from "./api/answer.ts";
+import type { AuthorizationExchange } from "./api/platform-endpoints.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { failureEnvelope } from "./envelope.ts";
 import { ServiceError } from "./errors.ts";
 import { EventBus, failureFacts } from "./events.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { PlatformCalls } from "./gateway/platform-calls.ts";
 import { Concurrency } from "./access/limits.ts";
 import { Cors } from "./api/cors.ts";
 import { EventFeed } from "./api/event-feed.ts";
@@ -369,6 +372,11 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       changes: store.changes,
       clock,
     });
+    const virtualGrants = new VirtualGrants({ key: store.virtualGrantKey, access, apps: store.apps });
+    const authorizations: AuthorizationExchange = {
+      exchange: () => Promise.reject(new ServiceError("unavailable", "尚不支持 (not supported yet)")),
+      answerOf: () => Promise.resolve(undefined),
+    };
     const pushes = buildCallbacks({
       ...{ config, store, directory, audit, clock, events },
       commands: platforms.events,
@@ -477,10 +485,13 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       callbackSettings: store.callbackSettings,
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
+      virtualGrants,
+      authorizations,
       login: new Login({
         exchange: weixinLogin(http),
         wecomExchange: wecomLogin(http),
         tokens: credentials,
+        directory,
         answers: store.loginAnswers,
         pacing,
         clock,
@@ -524,7 +535,8 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const forwarder = new HttpForwarder({ baseUrls, proxyUrl, addresses, times });
     const resolver = new TokenResolver(access, introspector, events);
     const concurrency = new Concurrency(() => nodes.count, options.turnMs);
-    const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency });
+    const platformCalls = new PlatformCalls({ ...parts, apps: store.apps });
+    const gateway = new Gateway({ ...parts, resolver, forwarder, concurrency, platformCalls });
     const wechat = new WechatFace({
       access,
       resolver,

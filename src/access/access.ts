@@ -135,6 +135,11 @@ export class Access {
     return this.#authenticator.byGrant(caller, holder);
   }
 
+  /** See `Authenticator.secretHolder`. */
+  secretHolder(caller: Caller): Principal {
+    return this.#authenticator.secretHolder(caller);
+  }
+
   /** See `Authenticator.bearer`. */
   bearer(caller: Caller, name?: string): Principal {
     return this.#authenticator.bearer(caller, name);

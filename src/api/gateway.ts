@@ -21,6 +21,7 @@ import { RawQuery } from "./wechat-request.ts";
 const CALL_SECONDS = 255;
 
 const REFRESH_PATH = /\/refresh_token\/?$/;
+const COMPONENT_REFRESH = /^\/sns\/oauth2\/component\/refresh_token\/?$/i;
 
 type GatewayAccess = Pick<Access, "userTokenHolder" | "userTokenOwner" | "isUntrusted" | "countAttempt">;
 
@@ -116,8 +117,16 @@ export class GatewayPaths implements OtherPaths {
       { usage: serving.usage },
       this.#gateway.call(request, context),
     );
+    if (COMPONENT_REFRESH.test(path)) await this.#noteRefresh(serving, response.clone());
     call.outcome = { code: 0, ...how, usage: serving.usage };
     return withDefaultHeaders(response, call.traceId);
+  }
+
+  /** What a refresh by a component has brought takes the place of the user's tokens before. */
+  async #noteRefresh({ request: { query } }: Serving, answer: Pick<Response, "bytes">): Promise<void> {
+    const pair = pairIn(await answer.bytes().catch(() => undefined));
+    const before = query.get("refresh_token");
+    if (pair && before) await this.#userTokens.replace(new Secret(before), pair).catch(() => undefined);
   }
 
   check(context: TokenContext, call: AskedCall): void {

@@ -1,6 +1,7 @@
 import type { Permit } from "../access/access.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { GetNotes } from "../credentials/manager.ts";
+import { tokenKindOf } from "../credentials/kinds.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { Reply } from "./face.ts";
 import { type TSchema, Type } from "@sinclair/typebox";
@@ -76,7 +77,7 @@ export function secondsLeft(credential: { remainingMs(): number }): number {
 }
 
 /**
- * An access token for a caller with that permit, with the fields of `toData`: at once while one is cached, else after a
+ * An access token, or a third-party platform's, for a caller with that permit, with the fields of `toData`: at once while one is cached, else after a
  * read of the store or a refresh. Throws what `TokenDelivery.get` throws.
  */
 export function tokenReply(
@@ -85,7 +86,7 @@ export function tokenReply(
   { minTtlMs = 0 }: { readonly minTtlMs?: number },
   toData: (token: DeliveredToken) => object,
 ): Reply | Promise<Reply> {
-  const ref: CredentialRef = { slot: permit.slot, kind: "access_token" };
+  const ref: CredentialRef = { slot: permit.slot, kind: tokenKindOf(permit.slot) };
   const cached = delivery.peek(permit, ref, minTtlMs);
   if (cached) return new Reply(toData(cached), { permit, result: "hit" });
   const notes: GetNotes = {};

@@ -1,50 +1,44 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
-import { appName, type Slot } from "../apps/app.ts";
+import { appName, type PlatformRole, type Slot } from "../apps/app.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import type { Action } from "../access/client.ts";
 import { mayUse } from "../access/authenticator.ts";
-import { actorOf, callerKey } from "../access/principal.ts";
+import { actorOf, wrongSecret } from "../access/principal.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import { FORCED_INTERVAL_MS } from "../credentials/pacing.ts";
-import { secondsLeft, tokenReply } from "./schema.ts";
-import { type Call, Reply } from "./face.ts";
-import type { TokenContext } from "../credentials/token-resolver.ts";
-import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
+import { isVirtualGrant, type VirtualGrants } from "../credentials/virtual-grants.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
+import type { WecomLoginKind } from "../login/login.ts";
+import type { Dropin, DropinEndpoints, HeldSlot, SecretEndpoint, TokenEndpoint } from "./dropin.ts";
+import { type Call, Reply } from "./face.ts";
+import {
+  componentLogin,
+  type LoginEndpointParts,
+  miniProgramLoginEndpoint,
+  oauthEndpoint,
+  suiteLogin,
+  wecomLogin,
+} from "./login-endpoints.ts";
+import {
+  authorizerTokenEndpoint,
+  corpTokenEndpoint,
+  permanentCodeEndpoint,
+  type PlatformEndpointParts,
+  platformTokenEndpoint,
+  queryAuthEndpoint,
+} from "./platform-endpoints.ts";
+import { secondsLeft, tokenReply } from "./schema.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
-import type { LoginCodes } from "../oauth/login-codes.ts";
-import type { Login, WecomLoginKind } from "../login/login.ts";
-import type { UserTokens } from "../login/user-tokens.ts";
-import { Secret } from "../secret.ts";
+import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
 
 /** What the drop-in endpoints work with. */
-export type DropinParts = TokenEndpointParts & TicketEndpointParts & LoginEndpointParts;
-
-/** An endpoint of WeChat's or WeCom's own that we answer ourselves. */
-interface Dropin<Endpoint> {
-  readonly platform: Platform;
-  readonly methods: readonly ("GET" | "POST")[];
-  /** What a caller must be granted. */
-  readonly action: Action;
-  readonly answer: Endpoint;
-}
-
-/** Every drop-in endpoint. */
-export interface DropinEndpoints {
-  /** Those that take an app's secret, by path. */
-  readonly secret: ReadonlyMap<string, Dropin<SecretEndpoint>>;
-  /** Those that take an access token, by platform and path: the token says which one is meant. */
-  readonly token: Readonly<Record<Platform, ReadonlyMap<string, Dropin<TokenEndpoint>>>>;
-}
-
-/** The drop-in endpoints as a list of routes. */
-export function dropinRoutes({ secret, token }: DropinEndpoints): { method: string; path: string }[] {
-  return [...secret, ...token.weixin, ...token.wecom].flatMap(([path, { methods }]) =>
-    methods.map((method) => ({ method, path })),
-  );
-}
+export type DropinParts = TokenEndpointParts &
+  TicketEndpointParts &
+  LoginEndpointParts &
+  PlatformEndpointParts;
 
 /** Creates the drop-in endpoints. */
 export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
@@ -54,6 +48,12 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
   const wecom = "wecom";
   const userLogin = (kind: WecomLoginKind) => wecomLogin(parts, "code", kind);
   const [read, ticketRead, login] = ["token:read", "ticket:read", "login"] as const;
+  const post = { methods: ["POST"], action: read } as const;
+  const ofComponent = { platform: weixin, role: "component" } as const;
+  const ofSuite = { platform: wecom, role: "suite" } as const;
+  const platformToken = (platform: Platform, role: PlatformRole) => {
+    return { platform, ...post, answer: platformTokenEndpoint(parts, role) };
+  };
   return {
     secret: new Map<string, Dropin<SecretEndpoint>>([
       [
@@ -76,12 +76,28 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
         "/sns/oauth2/access_token",
         { platform: weixin, methods: get, action: login, answer: oauthEndpoint(parts) },
       ],
+      ["/cgi-bin/component/api_component_token", platformToken(weixin, "component")],
+      ["/cgi-bin/service/get_suite_token", platformToken(wecom, "suite")],
+      ["/cgi-bin/service/get_provider_token", platformToken(wecom, "provider")],
     ]),
     token: {
-      weixin: new Map([
+      weixin: new Map<string, Dropin<TokenEndpoint>>([
         [
           "/cgi-bin/ticket/getticket",
           { platform: weixin, methods: both, action: ticketRead, answer: weixinTicketEndpoint(parts) },
+        ],
+        ["/cgi-bin/component/api_query_auth", { ...ofComponent, ...post, answer: queryAuthEndpoint(parts) }],
+        [
+          "/cgi-bin/component/api_authorizer_token",
+          { ...ofComponent, ...post, answer: authorizerTokenEndpoint(parts) },
+        ],
+        [
+          "/sns/component/jscode2session",
+          { ...ofComponent, methods: get, action: login, answer: componentLogin(parts, "js_code") },
+        ],
+        [
+          "/sns/oauth2/component/access_token",
+          { ...ofComponent, methods: get, action: login, answer: componentLogin(parts, "code") },
         ],
       ]),
       wecom: new Map<string, Dropin<TokenEndpoint>>([
@@ -112,6 +128,33 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
             answer: wecomLogin(parts, "js_code", "wecom_mini_program"),
           },
         ],
+        [
+          "/cgi-bin/service/get_permanent_code",
+          { ...ofSuite, ...post, answer: permanentCodeEndpoint(parts, true) },
+        ],
+        [
+          "/cgi-bin/service/v2/get_permanent_code",
+          { ...ofSuite, ...post, answer: permanentCodeEndpoint(parts, false) },
+        ],
+        ["/cgi-bin/service/get_corp_token", { ...ofSuite, ...post, answer: corpTokenEndpoint(parts) }],
+        [
+          "/cgi-bin/service/auth/getuserinfo3rd",
+          { ...ofSuite, methods: get, action: login, answer: suiteLogin(parts, "code", "suite_user") },
+        ],
+        [
+          "/cgi-bin/service/getuserinfo3rd",
+          {
+            ...{ ...ofSuite, methods: get, action: login },
+            answer: suiteLogin(parts, "code", "suite_user_old_form"),
+          },
+        ],
+        [
+          "/cgi-bin/service/miniprogram/jscode2session",
+          {
+            ...{ ...ofSuite, methods: get, action: login },
+            answer: suiteLogin(parts, "js_code", "suite_mini_program"),
+          },
+        ],
       ]),
     },
   };
@@ -122,12 +165,6 @@ interface TicketEndpointParts {
   readonly access: Access;
   readonly credentials: Pick<CredentialManager, "get">;
 }
-
-/** The context of an access token whose secret we hold. */
-export type HeldSlot = TokenContext & { readonly slot: Slot };
-
-/** An endpoint that takes an access token. */
-type TokenEndpoint = (request: WechatRequest, held: HeldSlot, action: Action) => Promise<Reply>;
 
 const WEIXIN_KINDS: ReadonlyMap<string | undefined, CredentialKind> = new Map([
   ["jsapi", "jsapi_ticket"],
@@ -189,10 +226,9 @@ async function ticket(
 /** What the token endpoints work with. */
 interface TokenEndpointParts extends SlotChoiceParts {
   readonly delivery: TokenDelivery;
+  readonly directory: Pick<AppDirectory, "namesOfCorp" | "find" | "findSlot">;
+  readonly virtualGrants: Pick<VirtualGrants, "holder" | "read">;
 }
-
-/** An endpoint that takes an app's secret, or an API key in its place. */
-type SecretEndpoint = (request: WechatRequest, action: Action) => Reply | Promise<Reply>;
 
 /**
  * `GET|POST /cgi-bin/token`: the shared token with its remaining life, in either token mode. SDKs that can use stable
@@ -224,19 +260,39 @@ function stableTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
 }
 
 /**
- * `GET /cgi-bin/gettoken`.
+ * `GET /cgi-bin/gettoken`. The secret of an agency app is a permanent code, which may be a virtual one.
  *
  * https://developer.work.weixin.qq.com/document/path/91039
  */
 function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
   return async (request, action) => {
-    const permit = wecomSlotOf(parts, request, await readParameters(request), action);
+    const parameters = await readParameters(request);
+    const permit = isVirtualGrant(parameters.text("corpsecret") ?? "")
+      ? await agencyPermit(parts, request, parameters, action)
+      : wecomSlotOf(parts, request, parameters, action);
     return tokenReply(parts.delivery, permit, {}, (token) => ({
       errcode: 0,
       errmsg: "ok",
       ...tokenFields(token),
     }));
   };
+}
+
+async function agencyPermit(
+  { access, directory, virtualGrants }: TokenEndpointParts,
+  { call }: WechatRequest,
+  parameters: Parameters,
+  action: Action,
+): Promise<Permit> {
+  const [corpId, code = ""] = [parameters.text("corpid"), parameters.text("corpsecret")];
+  const name = virtualGrants.read(code)?.app ?? "";
+  const [app, slot] = [directory.find(name), directory.findSlot(name)];
+  const isTheirs = app?.platform === "wecom" && app.id === corpId;
+  const { origin, traceId } = call;
+  const caller = { origin, traceId, principal: access.secretHolder(call) };
+  const principal = app && isTheirs ? await virtualGrants.holder(caller, app, code) : undefined;
+  if (!principal || !slot) throw access.wrong(call, wrongSecret("wecom"));
+  return access.slotOfToken(principal, action, slot);
 }
 
 function weixinToken(
@@ -291,78 +347,4 @@ function tokenFields(token: DeliveredToken) {
 function isBudget(error: unknown): error is ServiceError & { retryAfterMs: number } {
   if (!(error instanceof ServiceError) || error.retryAfterMs === undefined) return false;
   return !error.upstream && (error.code === "unavailable" || error.code === "rate_limited");
-}
-
-/** What the login endpoints work with. */
-interface LoginEndpointParts extends SlotChoiceParts {
-  readonly login: Pick<Login, "oauth" | "miniProgram" | "wecom">;
-  readonly loginCodes: Pick<LoginCodes, "codeFor">;
-  readonly userTokens: Pick<UserTokens, "remember">;
-}
-
-const CODE = /^[!-~]{1,512}$/;
-
-/**
- * `GET /sns/jscode2session`: a Mini Program's login code.
- *
- * https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
- */
-function miniProgramLoginEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return weixinLogin(parts, "js_code", ({ slot }, ...asked) => parts.login.miniProgram(slot, ...asked));
-}
-
-/**
- * `GET /sns/oauth2/access_token`: a web page's OAuth code. The token in the answer is the user's own.
- *
- * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
- */
-function oauthEndpoint(parts: LoginEndpointParts): SecretEndpoint {
-  return weixinLogin(parts, "code", async (permit, code, caller) => {
-    const theirs = await parts.loginCodes.codeFor(permit, code);
-    const user = await parts.login.oauth(permit.slot, theirs, caller);
-    parts.userTokens.remember(permit, user);
-    return user;
-  });
-}
-
-type Exchange = (permit: Permit, code: Secret, caller: string) => Promise<{ readonly answer: Secret }>;
-
-function weixinLogin(parts: LoginEndpointParts, codeName: string, exchange: Exchange): SecretEndpoint {
-  return async (request, action) => {
-    const parameters = await readParameters(request);
-    const grant = { action, grantType: "authorization_code" };
-    const permit = weixinSlotOf(parts, request, parameters, grant);
-    return exchanged(request.call, permit, codeIn(parameters, codeName, "weixin"), exchange);
-  };
-}
-
-/**
- * `GET /cgi-bin/auth/getuserinfo`, `…/user/getuserinfo`, `…/school/getuserinfo` and `…/miniprogram/jscode2session`: the code
- * of a WeCom member or visitor.
- */
-function wecomLogin(
-  { access, login, loginCodes }: LoginEndpointParts,
-  codeName: string,
-  kind: WecomLoginKind,
-): TokenEndpoint {
-  return async (request, { principal, slot }, action) => {
-    const permit = access.slotOfToken(principal, action, slot);
-    const code = codeIn(await readParameters(request), codeName, "wecom");
-    return exchanged(request.call, permit, code, async (given, sent, caller) =>
-      login.wecom(kind, given.slot, await loginCodes.codeFor(given, sent), caller),
-    );
-  };
-}
-
-async function exchanged({ origin }: Call, permit: Permit, code: Secret, exchange: Exchange): Promise<Reply> {
-  const caller = callerKey(permit.principal, origin);
-  const { answer } = await onBehalf(permit, exchange(permit, code, caller));
-  return new Reply(answer.reveal(), { permit });
-}
-
-function codeIn(parameters: Parameters, name: string, platform: Platform): Secret {
-  const code = parameters.text(name);
-  if (code === undefined) throw refusalOf(platform, 41008, "missing code");
-  if (!CODE.test(code)) throw refusalOf(platform, 40029, "invalid code");
-  return new Secret(code);
 }

@@ -2,16 +2,17 @@ import { type Access, onBehalf, type Usage } from "../access/access.ts";
 import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { Action } from "../access/client.ts";
 import type { Caller } from "../access/principal.ts";
-import type { Slot } from "../apps/app.ts";
+import { roleOf, type Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { platformByForm } from "../credentials/virtual-tokens.ts";
+import { tokenNamesIn } from "../gateway/forwarder.ts";
 import { Secret } from "../secret.ts";
 import { textResponse } from "./answer.ts";
 import { type Call, type Face, failed, Reply, secretIn } from "./face.ts";
 import { toWechatFailure, wechatAnswer, wechatFailureAnswer } from "./wechat-answer.ts";
-import { type DropinEndpoints, dropinRoutes, type HeldSlot } from "./wechat-endpoints.ts";
+import { type Dropin, type DropinEndpoints, dropinRoutes, type HeldSlot } from "./dropin.ts";
 import {
   collapseSlashes,
   readWechatRequest,
@@ -65,6 +66,7 @@ export interface WechatFaceOptions {
 
 const APP_PATH = /^\/gateway\/([A-Za-z0-9_-]{1,130})(\/.*)$/;
 const GATEWAY = /^\/gateway(\/|$)/;
+const TOKEN_IN_QUERY = /(^|&)((component|suite|provider)_)?access_token=/;
 
 /**
  * WeChat's and WeCom's own paths: drop-in endpoints, and every other path through the gateway.
@@ -88,7 +90,7 @@ export class WechatFace implements Face {
   /** By its path, or by a token in the query of a path that no other face matches. */
   matches({ path, search }: Call): boolean {
     const plain = collapseSlashes(path);
-    return isPlatformPath(plain) || GATEWAY.test(plain) || /(^|&)access_token=/.test(search);
+    return isPlatformPath(plain) || GATEWAY.test(plain) || TOKEN_IN_QUERY.test(search);
   }
 
   /** On WeChat's own paths a secret or a token may still identify the caller. */
@@ -130,6 +132,7 @@ export class WechatFace implements Face {
     const endpoint =
       bySecret?.platform === platform ? bySecret : endpoints.token[platform].get(plain.toLowerCase());
     if (endpoint) {
+      if (endpoint !== bySecret) checkRole(endpoint, slot);
       checkMethod(endpoint, { method });
       access.slotOfToken(principal, endpoint.action, slot);
       return { action: endpoint.action, isDropin: true };
@@ -193,18 +196,23 @@ export class WechatFace implements Face {
 
   async #serveHolder(serving: Serving): Promise<Response> {
     const { call, query, path } = serving.request;
-    if (query.count("access_token") > 1)
+    const [name = "access_token", another] = tokenNamesIn(query);
+    if (another !== undefined)
       throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
-    const token = query.get("access_token") ?? "";
+    const token = query.get(name) ?? "";
     // A path that both platforms have does not say in whose words a token that has ended is refused.
     const { weixin, wecom } = this.#options.endpoints.token;
     const plain = withoutLastSlash(path);
     if (isPlatformPath(path, "wecom") && !weixin.has(plain) && !wecom.has(plain))
-      serving.platform = platformByForm(token) ?? serving.platform;
+      serving.platform = PLATFORM_OF_TOKEN[name] ?? platformByForm(token) ?? serving.platform;
     const { platform } = serving;
     if (token === "") throw refusalOf(platform, 41001, "access_token missing");
     const onKnown = (known: Platform) => void (serving.platform = known);
-    const context = await this.#options.resolver.byToken(call, new Secret(token), platform, onKnown);
+    const context = await this.#options.resolver
+      .byToken(call, new Secret(token), platform, onKnown)
+      .catch((error: unknown) => {
+        throw inWordsFor(name, error);
+      });
     return this.#serveContext(serving, context, path);
   }
 
@@ -218,6 +226,7 @@ export class WechatFace implements Face {
     const endpoint = endpoints.token[platform].get(path);
     if (context.slot && endpoint) {
       call.route = path;
+      checkRole(endpoint, context.slot);
       checkMethod(endpoint, call.request);
       const { identity } = context.principal;
       const usage = { identity, action: path, app: contextApp(context) };
@@ -249,6 +258,32 @@ function succeed(call: Call, platform: Platform, path: string, reply: Reply): Re
   call.outcome = { code: 0, result: reply.result, usage: reply.usage };
   const { text, contentType } = wechatAnswer({ platform, path }, reply.data);
   return textResponse(text, { contentType, traceId: call.traceId });
+}
+
+/** Of which platform a token is by the name that it came under, where that tells. */
+const PLATFORM_OF_TOKEN: Readonly<Record<string, Platform>> = {
+  component_access_token: "weixin",
+  suite_access_token: "wecom",
+  provider_access_token: "wecom",
+};
+
+/** The refusal of a token that we don't know; SDKs fetch another of WeCom's suite tokens on its own errcode alone. */
+function inWordsFor(name: string, error: unknown): unknown {
+  const isUnknown = error instanceof ServiceError && error.wording?.errcode === 42001;
+  if (!isUnknown || PLATFORM_OF_TOKEN[name] !== "wecom") return error;
+  return error.with({ wording: { platform: "wecom", errcode: 42009, errmsg: `${name} expired` } });
+}
+
+/** Refuses the token of another kind than the endpoint takes. */
+function checkRole({ platform, role }: Dropin<unknown>, slot: Slot): void {
+  if (roleOf(slot) === role) return;
+  const code = "forbidden";
+  if (role === "component")
+    throw refusalOf(platform, 61014, "must use component token for component api", { code });
+  if (role !== undefined) throw refusalOf(platform, 40082, "invalid suite_access_token", { code });
+  throw platform === "weixin"
+    ? refusalOf(platform, 48001, "api unauthorized", { code })
+    : refusalOf(platform, 48002, "api forbidden", { code });
 }
 
 function checkMethod(

@@ -1,5 +1,6 @@
-import type { Principal } from "../access/principal.ts";
-import { type App, nameOfApp } from "../apps/app.ts";
+import type { Access } from "../access/access.ts";
+import { type Caller, type Principal } from "../access/principal.ts";
+import { type App, type AppStore, nameOfApp, ownSlotOf } from "../apps/app.ts";
 import { Secret } from "../secret.ts";
 import { readClaims, signClaims, type VirtualTokenClaims } from "./virtual-tokens.ts";
 
@@ -20,6 +21,14 @@ export function isVirtualGrant(text: string): boolean {
   return text.startsWith(START) || text.startsWith(REFRESH_START + START);
 }
 
+/** What `VirtualGrants` works with. */
+export interface VirtualGrantParts {
+  /** Asked each time, as another process may replace it. */
+  readonly key: () => Uint8Array;
+  readonly access: Pick<Access, "byGrant">;
+  readonly apps: Pick<AppStore, "findSecret">;
+}
+
 /**
  * Issues and verifies what callers are given in the place of refresh tokens and permanent codes, which never leave.
  *
@@ -27,11 +36,10 @@ export function isVirtualGrant(text: string): boolean {
  * nothing. One whose client is empty was given to a caller that is none.
  */
 export class VirtualGrants {
-  readonly #key: () => Uint8Array;
+  readonly #parts: VirtualGrantParts;
 
-  /** `key` is asked each time, as another process may replace it. */
-  constructor(key: () => Uint8Array) {
-    this.#key = key;
+  constructor(parts: VirtualGrantParts) {
+    this.#parts = parts;
   }
 
   /** That of an account or a corp for this caller. Throws a `RangeError` for names that don't fit into one. */
@@ -44,16 +52,35 @@ export class VirtualGrants {
       app: nameOfApp(app),
       issuedAt: app.authorization?.authorizedAt ?? 0,
     };
-    const text = signClaims(START, claims, NO_NONCE, this.#key());
+    const text = signClaims(START, claims, NO_NONCE, this.#parts.key());
     return new Secret(app.platform === "weixin" ? REFRESH_START + text : text);
   }
 
   /** What `text` claims; undefined for one that is none of ours or was changed. */
   read(text: string): VirtualGrantClaims | undefined {
     const signed = text.startsWith(REFRESH_START) ? text.slice(REFRESH_START.length) : text;
-    const claims = readClaims(START, signed, [this.#key()]);
+    const claims = readClaims(START, signed, [this.#parts.key()]);
     if (!claims) return undefined;
     const { issuedAt: authorizedAt, ...holder } = claims;
     return { ...holder, authorizedAt };
+  }
+
+  /**
+   * Who brings `given`, the refresh token or permanent code of `app`: the client that it was issued for, or whoever calls.
+   * Whoever has the real one may go on with it, as one who moves here does. Undefined where it is none of the app's.
+   *
+   * @throws {ServiceError} As `Access.byGrant`.
+   */
+  async holder(caller: Caller, app: App, given: string): Promise<Principal | undefined> {
+    const { access, apps } = this.#parts;
+    if (!isVirtualGrant(given)) {
+      const real = await apps.findSecret(ownSlotOf(app));
+      return real?.secret.equals(new Secret(given)) ? caller.principal : undefined;
+    }
+    const claims = this.read(given);
+    if (claims?.app !== nameOfApp(app) || claims.authorizedAt !== app.authorization?.authorizedAt)
+      return undefined;
+    const { client, clientCreatedAt: createdAt, keyPrefix } = claims;
+    return client === "" ? caller.principal : access.byGrant(caller, { client, createdAt, keyPrefix });
   }
 }

@@ -6,10 +6,10 @@ import { TokenRedaction } from "./token-redaction.ts";
 /** The largest answer that is inspected. Refusals are some hundred bytes. */
 const MAX_INSPECTED = 64 * 1024;
 
-/** The errcodes of a rejected token; WeCom's 40001 is about a secret. */
+/** The errcodes of a rejected token; WeCom's 40001 is about a secret, 40082 and 42009 about a suite's or a provider's token. */
 const INVALID_TOKEN: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([40001, 40014, 42001]),
-  wecom: new Set([40014, 42001]),
+  wecom: new Set([40014, 42001, 40082, 42009]),
 };
 
 /** An answer, and its text where it is a small one. */
@@ -56,7 +56,7 @@ const DECODER = new TextDecoder();
 function errcodeIn(bytes: Uint8Array): number | undefined {
   const text = DECODER.decode(bytes);
   if (!text.includes('"errcode"')) return undefined;
-  const errcode = fieldsOf(text)?.errcode;
+  const errcode = readFields(text)?.["errcode"];
   if (typeof errcode === "string") return /^-?\d{1,10}$/.test(errcode) ? Number(errcode) : undefined;
   return Number.isInteger(errcode) ? Number(errcode) : undefined;
 }
@@ -74,16 +74,22 @@ function strictErrcodeIn(bytes: Uint8Array): number | undefined {
   }
 }
 
-/** WeChat's JSON may have control characters and broken UTF-8, from user names. */
-function fieldsOf(text: string): { readonly errcode?: unknown } | null {
+/** A JSON object of WeChat's, which may have control characters, from user names; undefined for anything else. */
+export function readFields(text: string): Record<string, unknown> | undefined {
   for (const attempt of [() => text, () => text.replaceAll(/\p{Cc}/gu, " ")]) {
     try {
-      return JSON.parse(attempt()) as { errcode?: unknown } | null;
+      const value: unknown = JSON.parse(attempt());
+      return isFields(value) ? value : undefined;
     } catch {
       // It is no JSON.
     }
   }
-  return null;
+  return undefined;
+}
+
+/** Whether a value of JSON is an object. */
+export function isFields(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The whole body if it is small and its first part is wanted; else a stream of it. */

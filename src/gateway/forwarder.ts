@@ -1,3 +1,4 @@
+import { PLATFORM_ROLES } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import type { Caller } from "../access/principal.ts";
 
@@ -51,10 +52,22 @@ export interface Forwarder {
 /** A query that keeps every byte of what it does not change. */
 export interface CallQuery {
   readonly names: readonly string[];
+  /** The first value of that name, decoded. */
+  get(name: string): string | undefined;
   count(name: string): number;
   with(name: string, value: string): CallQuery;
   without(name: string): CallQuery;
   toString(): string;
+}
+
+const TOKEN_NAMES: ReadonlySet<string> = new Set([
+  "access_token",
+  ...PLATFORM_ROLES.map((role) => `${role}_access_token`),
+]);
+
+/** Under which names a query has a token: an app's, or a third-party platform's. */
+export function tokenNamesIn({ names }: Pick<CallQuery, "names">): string[] {
+  return names.filter((name) => TOKEN_NAMES.has(name));
 }
 
 /** A call as it came from its caller. */

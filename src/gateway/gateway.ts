@@ -3,10 +3,11 @@ import { pathFamily } from "../access/api-policy.ts";
 import type { Concurrency } from "../access/limits.ts";
 import { actorOf, denied, type Principal } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { appName, type Slot } from "../apps/app.ts";
+import { appName, roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
+import { tokenKindOf } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type ErrorCode, ServiceError, unknownToken } from "../errors.ts";
@@ -15,7 +16,15 @@ import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
 import { assertAllowed, assertCanonical, type PlainCall } from "./blocked-paths.ts";
 import { type CallBody, heldBytes, isStreamed, prepareBody } from "./call-body.ts";
-import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream } from "./forwarder.ts";
+import {
+  type CallQuery,
+  type CallRequest,
+  type Forwarder,
+  headersUp,
+  isStream,
+  tokenNamesIn,
+} from "./forwarder.ts";
+import type { PlatformCalls } from "./platform-calls.ts";
 
 /** What the gateway works with. */
 export interface GatewayParts {
@@ -29,6 +38,7 @@ export interface GatewayParts {
   readonly events: EventBus;
   /** Counts each time that a call is sent upstream. */
   readonly calls: Pick<CallCounter, "count">;
+  readonly platformCalls: Pick<PlatformCalls, "bodyUp" | "answerDown">;
 }
 
 /** How a call ended, and whether a rejected token was healed. */
@@ -88,7 +98,8 @@ export class Gateway {
     const state = { notes: {}, isMessage: false, healing: "none" } as const;
     const call: Call = { request, context, family: pathFamily(path), startedAt, ...state };
     try {
-      const { last, token: real } = await this.#exchange(call);
+      const { last: sent, token: real } = await this.#exchange(call);
+      const last = await this.#parts.platformCalls.answerDown(context, path, sent);
       const response = toResponse(last, { real, given: context.token, onEnd: leave });
       this.#report(call, outcomeOf(last));
       return { response, result: call.notes.result ?? "done", healing: call.healing };
@@ -136,7 +147,7 @@ export class Gateway {
     const principal = given ? await this.#confirm(context, request.path) : context.principal;
     const message = access.testMessage(principal, name.platform, request, given);
     call.isMessage = message !== undefined;
-    const body = message ?? given;
+    const body = message ?? (await this.#ofPlatform(call, principal, given));
     const held = slot && (await credentials.get(tokenOf(slot), { notes }));
     const token = held?.value ?? context.token;
     if (!token) throw new ServiceError("internal", "a call without a token");
@@ -148,6 +159,13 @@ export class Gateway {
     return isHealed
       ? { last: await this.#send(call, body, another), token: another }
       : { last: first, token };
+  }
+
+  /** The body as it goes up of a call about what third-party platforms have. */
+  #ofPlatform({ request, context }: Call, principal: Principal, body: CallBody): Promise<CallBody> {
+    const { caller, path, query } = request;
+    const asked = { caller: { ...caller, principal }, path, query };
+    return this.#parts.platformCalls.bodyUp(context, asked, body);
   }
 
   /** Another token than `rejected`, which the platform has just refused; undefined when none is available. */
@@ -171,7 +189,8 @@ export class Gateway {
     const { forwarder, clock, events, calls } = this.#parts;
     const { platform, appId } = context.name;
     const { method, path, headers, signal } = request;
-    const query = queryUp(platform, request.query).with("access_token", token.reveal()).toString();
+    const name = tokenNamesIn(request.query)[0] ?? tokenNameFor(context.name, path);
+    const query = queryUp(platform, request.query).with(name, token.reveal()).toString();
     const startedAt = clock.monotonic();
     const report = (outcome: Called["outcome"], errcode?: number) => {
       calls.count(platform, appId, family);
@@ -213,7 +232,14 @@ export class Gateway {
 }
 
 function tokenOf(slot: Slot): CredentialRef {
-  return { slot, kind: "access_token" };
+  return { slot, kind: tokenKindOf(slot) };
+}
+
+/** Under which name WeChat or WeCom take the token of a call that came without one. */
+function tokenNameFor(slot: SlotName, path: string): string {
+  const role = roleOf(slot);
+  const isOwn = role !== "component" || /^\/(cgi-bin\/component|sns)\//i.test(path);
+  return role && isOwn ? `${role}_access_token` : "access_token";
 }
 
 /** The query that is forwarded: without WeCom's debug mode, which answers five calls a minute only. */
@@ -225,13 +251,13 @@ function queryUp(platform: TokenContext["name"]["platform"], query: CallQuery): 
 
 /** As `assertAllowed`, for this caller; a refusal counts as a denial. */
 function assertAllowedTo(
-  { principal, isRejected = false }: TokenContext,
+  { name, principal, isRejected = false }: TokenContext,
   path: string,
   query: CallQuery,
 ): void {
   try {
     const isVirtual = principal.kind === "client" && principal.owner.client.delivery === "virtual";
-    assertAllowed(path, query, isRejected || isVirtual);
+    assertAllowed(name, path, query, isRejected || isVirtual);
   } catch (error) {
     throw error instanceof ServiceError ? denied(principal, error) : error;
   }

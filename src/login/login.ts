@@ -1,11 +1,12 @@
-import { roleOf, type Slot, slotKey } from "../apps/app.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { isAuthorizer, roleOf, type Slot, slotKey } from "../apps/app.ts";
 import { Secret } from "../secret.ts";
 import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { Pacing } from "../credentials/pacing.ts";
 import { SingleFlight } from "../credentials/single-flight.ts";
 import { type TokenKeeper, withToken } from "../credentials/source.ts";
-import { ServiceError, type UpstreamRefusal } from "../errors.ts";
+import { refusalOf, ServiceError, type UpstreamRefusal } from "../errors.ts";
 
 /** A user of a web page, as WeChat's OAuth returns it. The tokens are the user's, not the app's. */
 export interface OauthUser {
@@ -38,10 +39,14 @@ export interface MiniProgramUser {
  * and `upstream_timeout`.
  */
 export interface LoginExchange {
-  /** https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html */
-  oauth(slot: Slot, code: Secret, signal: AbortSignal): Promise<OauthUser>;
-  /** https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html */
-  miniProgram(slot: Slot, code: Secret, signal: AbortSignal): Promise<MiniProgramUser>;
+  /**
+   * `by` is the component's token, for an account that it has, and undefined for an app with a secret.
+   *
+   * https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
+   */
+  oauth(slot: Slot, code: Secret, signal: AbortSignal, by?: Secret): Promise<OauthUser>;
+  /** As `oauth`. https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html */
+  miniProgram(slot: Slot, code: Secret, signal: AbortSignal, by?: Secret): Promise<MiniProgramUser>;
 }
 
 /**
@@ -105,8 +110,9 @@ export interface IdempotencyStore {
 export interface LoginParts {
   readonly exchange: LoginExchange;
   readonly wecomExchange: WecomLoginExchange;
-  /** The access tokens that WeCom's logins send. */
+  /** The tokens that logins send which send no secret. */
   readonly tokens: TokenKeeper;
+  readonly directory: Pick<AppDirectory, "platformSlot">;
   readonly answers: IdempotencyStore;
   readonly pacing: Pacing;
   readonly clock: Clock;
@@ -140,14 +146,16 @@ export class Login {
 
   /** The user behind a web OAuth code. Throws what the exchange throws. */
   oauth(slot: Slot, code: Secret, caller: string): Promise<OauthUser> {
-    const ask = (signal: AbortSignal) => this.#parts.exchange.oauth(slot, code, signal);
-    return this.#once({ kind: "oauth", sends: "secret", slot, code, caller }, ask);
+    const { exchange } = this.#parts;
+    const ask = this.#asked(slot, (signal, by) => exchange.oauth(slot, code, signal, by));
+    return this.#once({ kind: "oauth", sends: sentFor(slot), slot, code, caller }, ask);
   }
 
   /** The user behind a Mini Program's login code. Throws what the exchange throws. */
   miniProgram(slot: Slot, code: Secret, caller: string): Promise<MiniProgramUser> {
-    const ask = (signal: AbortSignal) => this.#parts.exchange.miniProgram(slot, code, signal);
-    return this.#once({ kind: "mini_program", sends: "secret", slot, code, caller }, ask);
+    const { exchange } = this.#parts;
+    const ask = this.#asked(slot, (signal, by) => exchange.miniProgram(slot, code, signal, by));
+    return this.#once({ kind: "mini_program", sends: sentFor(slot), slot, code, caller }, ask);
   }
 
   /**
@@ -161,6 +169,17 @@ export class Login {
       // Now and then WeCom refuses a suite's token that it has just issued.
       return withToken(tokens, slot, ask, { signal, triesValidAgain: roleOf(slot) === "suite" });
     });
+  }
+
+  /** `ask`, with the component's token for an account that it has; a token that was rejected is replaced, once. */
+  #asked<T>(slot: Slot, ask: (signal: AbortSignal, by?: Secret) => Promise<T>) {
+    return async (signal: AbortSignal): Promise<T> => {
+      if (!isAuthorizer(slot)) return ask(signal);
+      const { tokens, directory } = this.#parts;
+      const component = directory.platformSlot(slot.name);
+      if (!component) throw refusalOf("weixin", 61003, "component is not authorized by this account");
+      return withToken(tokens, component, (token) => ask(signal, token), { signal });
+    };
   }
 
   #once<T extends object>(exchange: Exchange, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -226,6 +245,10 @@ export class Login {
       "微信服务器未在规定时间内应答，请稍后重试 (WeChat did not answer in time; try again later)",
     );
   }
+}
+
+function sentFor(slot: Slot): Exchange["sends"] {
+  return isAuthorizer(slot) ? "token" : "secret";
 }
 
 function isAboutTheCode(

@@ -62,34 +62,39 @@ const MINI_PROGRAM_ANSWER = Type.Object({
   unionid: Type.Optional(Type.String({ maxLength: 2048 })),
 });
 
-/** Login of Official Account pages and Mini Programs. These endpoints take the AppSecret and a one-time code. */
+/**
+ * Login of Official Account pages and Mini Programs. These endpoints take a one-time code and the AppSecret, or for an account
+ * that a component has the component's token.
+ */
 export function weixinLogin(http: HttpClient): LoginExchange {
   const ask = async <T extends TSchema>(
-    { appId, secret }: Slot,
-    path: string,
+    { appId, secret, name }: Slot,
+    [path, ofComponent]: readonly [path: string, ofComponent: string],
     shape: T,
     code: Readonly<Record<string, string>>,
-    signal: AbortSignal,
+    { signal, by }: { readonly signal: AbortSignal; readonly by: Secret | undefined },
   ): Promise<{ answer: Static<T>; text: Secret }> => {
-    const query = { appid: appId, secret: secret.reveal(), ...code, grant_type: "authorization_code" };
+    const proof: Record<string, string> = by
+      ? { component_appid: name, component_access_token: by.reveal() }
+      : { secret: secret.reveal() };
     const platform = "weixin";
-    const request = {
+    const { answer, text } = await http.exchange({
       platform,
       appId,
-      path,
-      query,
-      takes: "takes_secret",
+      path: by ? ofComponent : path,
+      query: { appid: appId, ...proof, ...code, grant_type: "authorization_code" },
+      takes: by ? "takes_token" : "takes_secret",
       repeatable: false,
       signal,
-    } as const;
-    const { answer, text } = await http.exchange(request);
+    });
     if (!Value.Check(shape, answer)) throw unusableAnswer(platform);
     return { answer, text };
   };
   return {
-    oauth: async (slot, code, signal) => {
-      const path = "/sns/oauth2/access_token";
-      const { answer, text } = await ask(slot, path, OAUTH_ANSWER, { code: code.reveal() }, signal);
+    oauth: async (slot, code, signal, by) => {
+      const paths = ["/sns/oauth2/access_token", "/sns/oauth2/component/access_token"] as const;
+      const sent = { code: code.reveal() };
+      const { answer, text } = await ask(slot, paths, OAUTH_ANSWER, sent, { signal, by });
       return {
         accessToken: new Secret(answer.access_token),
         expiresIn: answer.expires_in,
@@ -101,9 +106,10 @@ export function weixinLogin(http: HttpClient): LoginExchange {
         answer: text,
       };
     },
-    miniProgram: async (slot, code, signal) => {
-      const query = { js_code: code.reveal() };
-      const { answer, text } = await ask(slot, "/sns/jscode2session", MINI_PROGRAM_ANSWER, query, signal);
+    miniProgram: async (slot, code, signal, by) => {
+      const paths = ["/sns/jscode2session", "/sns/component/jscode2session"] as const;
+      const sent = { js_code: code.reveal() };
+      const { answer, text } = await ask(slot, paths, MINI_PROGRAM_ANSWER, sent, { signal, by });
       return {
         openId: answer.openid,
         unionId: answer.unionid,

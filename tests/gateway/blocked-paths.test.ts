@@ -3,6 +3,7 @@ import { headersUp } from "../../src/gateway/forwarder.ts";
 import { assertAllowed, assertCanonical } from "../../src/gateway/blocked-paths.ts";
 import { RawQuery } from "../../src/api/wechat-request.ts";
 import { ServiceError } from "../../src/errors.ts";
+import { weixinSlot } from "../support/slots.ts";
 
 /** The code with which `check` refuses; undefined when it doesn't. */
 function refusalOf(check: () => void): string | undefined {
@@ -67,7 +68,7 @@ test.each([
 ])("%s?%s is open to holders of real tokens: %p, and of virtual ones: %p", (path, query, real, virtual) => {
   for (const each of [path, `${path}/`, path.toUpperCase()]) {
     const isOpen = (isVirtual: boolean) =>
-      refusalOf(() => assertAllowed(each, RawQuery.parse(query), isVirtual)) === undefined;
+      refusalOf(() => assertAllowed(weixinSlot(), each, RawQuery.parse(query), isVirtual)) === undefined;
     expect([each, isOpen(false), isOpen(true)]).toEqual([each, real, virtual]);
   }
 });

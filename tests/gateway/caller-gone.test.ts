@@ -35,6 +35,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
     clock: new ManualClock(),
     events: new EventBus(),
     calls: { count: () => undefined },
+    platformCalls: { bodyUp: async (_context, _call, body) => body, answerDown: async (_, __, sent) => sent },
   });
   const { platform, appId, name } = slot;
   const context = {

@@ -89,6 +89,7 @@ export class LoginHarness {
       exchange: weixinLogin(http),
       wecomExchange: wecomLogin(http),
       tokens,
+      directory: { platformSlot: () => undefined },
       answers,
       pacing,
       clock,

@@ -61,7 +61,8 @@ async function setup(fail: (call: number) => Error | undefined = () => undefined
       },
     });
     const pacing = new Pacing({ store, clock, events: new EventBus() });
-    return new Login({ exchange, wecomExchange, tokens, answers, pacing, clock });
+    const directory = { platformSlot: () => undefined };
+    return new Login({ exchange, wecomExchange, tokens, directory, answers, pacing, clock });
   };
   const login = await process();
   const mini = async (code = "code", slot = weixinSlot(), address = ALICE) =>
