@@ -38,7 +38,6 @@ import { CredentialWaits } from "./credentials/credential-waits.ts";
 import { VirtualGrants } from "./credentials/virtual-grants.ts";
 import { TokenDelivery, VirtualTokens } from "./credentials/virtual-tokens.ts";
 import { envelopeResponse, newTraceId } from "./api/answer.ts";
-import type { AuthorizationExchange } from "./api/platform-endpoints.ts";
 import { dropinEndpoints } from "./api/wechat-endpoints.ts";
 import { failureEnvelope } from "./envelope.ts";
 import { ServiceError } from "./errors.ts";
@@ -373,10 +372,6 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
     });
     const virtualGrants = new VirtualGrants({ key: store.virtualGrantKey, access, apps: store.apps });
-    const authorizations: AuthorizationExchange = {
-      exchange: () => Promise.reject(new ServiceError("unavailable", "尚不支持 (not supported yet)")),
-      answerOf: () => Promise.resolve(undefined),
-    };
     const pushes = buildCallbacks({
       ...{ config, store, directory, audit, clock, events },
       commands: platforms.events,
@@ -486,7 +481,6 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       credentials,
       delivery: new TokenDelivery({ credentials, virtualTokens, clock }),
       virtualGrants,
-      authorizations,
       login: new Login({
         exchange: weixinLogin(http),
         wecomExchange: wecomLogin(http),

@@ -176,7 +176,7 @@ export function permanentCodeEndpoint(parts: PlatformEndpointParts, hasToken: bo
     const { access_token: _token, expires_in: _life, auth_info: info, ...alone } = answer;
     if (alone["permanent_code"]) alone["permanent_code"] = account.grant().reveal();
     if (!hasToken) return new Reply(alone, account);
-    const agentId = account.app?.authorization?.agentId;
+    const agentId = account.app.authorization?.agentId;
     const agents = info ?? (agentId === undefined ? undefined : { agent: [{ agentid: Number(agentId) }] });
     const all = { ...alone, ...(agents ? { auth_info: agents } : {}) };
     if (isAgency(held.slot)) return new Reply(all, account);
@@ -192,9 +192,8 @@ function isAgency({ appId }: Slot): boolean {
 
 /** An account or a corp as a caller is given it that has redeemed its code. */
 interface GivenAccount {
-  readonly permit: Pick<Permit<unknown>, "usage">;
-  /** Undefined for an account that has no API, and so no refresh token. */
-  readonly app: App | undefined;
+  readonly permit: Permit;
+  readonly app: App;
   /** A virtual refresh token or permanent code. */
   grant(): Secret;
   token(): Promise<DeliveredToken>;
@@ -217,10 +216,8 @@ async function redeem(
   if (!directory.find(name)) await administration.refresh();
   const [app, slot] = [directory.find(name), directory.findSlot(name)];
   const answer = JSON.parse(text.reveal()) as Record<string, unknown>;
-  if (!app || !slot) {
-    if (!mayUse(principal, action, name)) throw access.notGranted(principal, action, name);
-    return { answer, account: { permit: asked, app: undefined, grant: noGrant, token: noGrant } };
-  }
+  // It was withdrawn since.
+  if (!app || !slot) throw invalidCode(platform);
   const permit = access.slotOfToken(principal, action, slot);
   const account = {
     permit,
@@ -229,10 +226,6 @@ async function redeem(
     token: () => delivery.get(permit, { slot, kind: "access_token" }),
   };
   return { answer, account };
-}
-
-function noGrant(): never {
-  throw new ServiceError("internal", "an account without an app has a token");
 }
 
 async function exchange(

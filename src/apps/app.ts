@@ -40,6 +40,11 @@ export interface Authorization {
   readonly platformApp: string;
   /** When it was given, by WeChat's clock where an event said it. */
   readonly authorizedAt: number;
+  /**
+   * Since when it stands without a break: what was given away of one that was withdrawn or lost is good no more. Undefined
+   * for `authorizedAt`.
+   */
+  readonly since?: number | undefined;
   /** The ids of the permission sets (权限集) that it has; empty where that is not known. */
   readonly scopes: readonly number[];
   /** The original id, `gh_…`, by which pushes name the account. */

@@ -1,5 +1,5 @@
 import type { Access } from "../access/access.ts";
-import { type Caller, type Principal } from "../access/principal.ts";
+import type { Caller, Principal } from "../access/principal.ts";
 import { type App, type AppStore, nameOfApp, ownSlotOf } from "../apps/app.ts";
 import { Secret } from "../secret.ts";
 import { readClaims, signClaims, type VirtualTokenClaims } from "./virtual-tokens.ts";
@@ -12,8 +12,8 @@ const NO_NONCE = new Uint8Array(4);
 
 /** For whom a virtual refresh token or permanent code was issued, and of which account or corp it is. */
 export interface VirtualGrantClaims extends Omit<VirtualTokenClaims, "issuedAt"> {
-  /** Of the authorisation: one that was given again is another. Epoch milliseconds. */
-  readonly authorizedAt: number;
+  /** Since when the authorisation stands: one that was given again is another. Epoch milliseconds. */
+  readonly since: number;
 }
 
 /** Whether `text` is written as a virtual refresh token or permanent code, valid or not. */
@@ -50,7 +50,7 @@ export class VirtualGrants {
       clientCreatedAt: isClient ? principal.owner.client.createdAt : 0,
       keyPrefix: isClient ? principal.key.prefix : "",
       app: nameOfApp(app),
-      issuedAt: app.authorization?.authorizedAt ?? 0,
+      issuedAt: sinceOf(app),
     };
     const text = signClaims(START, claims, NO_NONCE, this.#parts.key());
     return new Secret(app.platform === "weixin" ? REFRESH_START + text : text);
@@ -61,8 +61,8 @@ export class VirtualGrants {
     const signed = text.startsWith(REFRESH_START) ? text.slice(REFRESH_START.length) : text;
     const claims = readClaims(START, signed, [this.#parts.key()]);
     if (!claims) return undefined;
-    const { issuedAt: authorizedAt, ...holder } = claims;
-    return { ...holder, authorizedAt };
+    const { issuedAt: since, ...holder } = claims;
+    return { ...holder, since };
   }
 
   /**
@@ -78,9 +78,12 @@ export class VirtualGrants {
       return real?.secret.equals(new Secret(given)) ? caller.principal : undefined;
     }
     const claims = this.read(given);
-    if (claims?.app !== nameOfApp(app) || claims.authorizedAt !== app.authorization?.authorizedAt)
-      return undefined;
+    if (claims?.app !== nameOfApp(app) || claims.since !== sinceOf(app)) return undefined;
     const { client, clientCreatedAt: createdAt, keyPrefix } = claims;
     return client === "" ? caller.principal : access.byGrant(caller, { client, createdAt, keyPrefix });
   }
+}
+
+function sinceOf({ authorization }: App): number {
+  return authorization?.since ?? authorization?.authorizedAt ?? 0;
 }

@@ -82,6 +82,7 @@ export class AuthorizedApps {
       const secret = told.secret ?? given.secret ?? held.secret;
       const changed = changedApp(app, told, {
         authorizedAt: Math.max(authorizedAt, app.authorization.authorizedAt),
+        ...(app.authorization.lostAt === undefined ? {} : { since: authorizedAt }),
         lostAt: undefined,
       });
       const entry = entryOf("authorization.granted", app, factsOf(changed));
@@ -276,7 +277,7 @@ function newApp(
 ) {
   const authorization: Authorization = {
     ...{ scopes: [], ...withoutUnknown(facts) },
-    ...{ platformApp: platform.appId, authorizedAt: at },
+    ...{ platformApp: platform.appId, authorizedAt: at, since: at },
   };
   const managed = { title, isDisabled: false, version: 1 };
   const common = { id: account, secret, authorization, managed };
@@ -291,7 +292,7 @@ function newApp(
 function changedApp(
   app: App,
   told: AuthorizedAccount | undefined,
-  change: Partial<Pick<Authorization, "authorizedAt" | "lostAt">>,
+  change: Partial<Pick<Authorization, "authorizedAt" | "since" | "lostAt">>,
 ): App {
   const { authorization, managed } = app;
   if (!authorization || !managed) throw new Error("the app is of no authorisation");

@@ -11,7 +11,7 @@ export interface AuthorizedAccount {
   readonly secret: Secret | undefined;
   /** What people call it. */
   readonly title?: string | undefined;
-  readonly facts: Partial<Omit<Authorization, "platformApp" | "authorizedAt" | "lostAt">>;
+  readonly facts: Partial<Omit<Authorization, "platformApp" | "authorizedAt" | "since" | "lostAt">>;
   /** JSON as the exchange of a code answers it, where there is such a thing without a code. */
   readonly text?: Secret | undefined;
 }

@@ -520,10 +520,11 @@ function thirdPartyOf({ platform, agent, thirdParty }: Pick<Row, "platform" | "a
   const role = PLATFORM_ROLES.find((each) => agent === `@${each}`);
   if (role) return { role, provider: typeof facts.provider === "string" ? facts.provider : undefined };
   if (platform === "weixin" && agent === "") return {};
-  const { authorizedAt, scopes, userName, isMiniProgram, agentId, lostAt } = facts;
+  const { authorizedAt, since, scopes, userName, isMiniProgram, agentId, lostAt } = facts;
   const authorization: Authorization = {
     platformApp: agent,
     authorizedAt: typeof authorizedAt === "number" ? authorizedAt : 0,
+    since: typeof since === "number" ? since : undefined,
     scopes: Array.isArray(scopes) ? scopes.filter((scope) => typeof scope === "number") : [],
     userName: typeof userName === "string" ? userName : undefined,
     isMiniProgram: typeof isMiniProgram === "boolean" ? isMiniProgram : undefined,

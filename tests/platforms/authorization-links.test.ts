@@ -253,7 +253,7 @@ test("a suite's link leads to its installation with a code of its own, a templat
   await using it = await SuiteWorld.create();
   await it.ticket(SANDBOX_SUITE);
   const pages = consentPages({
-    ...{ http: it.http, tokens: it.credentials, directory: it.directory },
+    ...{ http: it.http, tokens: it.first.credentials, directory: it.first.directory },
     preAuthCode: () => Promise.reject(new Error("WeChat's")),
     loginUrls: { weixin: it.sandbox.weixinUrl, wecom: it.sandbox.wecomUrl },
   });
@@ -271,5 +271,5 @@ test("a suite's link leads to its installation with a code of its own, a templat
   expect(it.calls("service/set_session_info")).toBe(1);
   expect((await urlOf(SANDBOX_TEMPLATE)).searchParams.get("state")).toBe("s".repeat(32));
   expect(it.calls("service/get_customized_auth_url")).toBe(1);
-  expect(it.directory.find(SANDBOX_PROVIDER.corpId)?.role).toBe("provider");
+  expect(it.first.directory.find(SANDBOX_PROVIDER.corpId)?.role).toBe("provider");
 });

@@ -81,11 +81,11 @@ export class SuiteWorld {
 
   /** What asks WeCom by the suites' tokens. */
   get protocol() {
-    return suiteProtocol(this.#http, this.first.credentials);
+    return suiteProtocol(this.http, this.first.credentials);
   }
 
   get links() {
-    return suiteLinks(this.#http, this.first.credentials);
+    return suiteLinks(this.http, this.first.credentials);
   }
 
   /** What keeps the apps of authorisations. */
@@ -100,10 +100,10 @@ export class SuiteWorld {
   }
 
   get login(): Login {
-    const { store, credentials: tokens } = this.first;
+    const { store, directory, credentials: tokens } = this.first;
     const { clock } = this;
     return new Login({
-      ...{ exchange: weixinLogin(this.#http), wecomExchange: wecomLogin(this.#http), tokens, clock },
+      ...{ exchange: weixinLogin(this.http), wecomExchange: wecomLogin(this.http), tokens, directory, clock },
       pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
       ...{ answers: store.loginAnswers, deadlineMs: PATIENT.upstreamMs.total },
     });
@@ -150,7 +150,7 @@ export class SuiteWorld {
     return this.sandbox.calls(`/cgi-bin/${name}`, "wecom");
   }
 
-  get #http(): HttpClient {
+  get http(): HttpClient {
     const { sandbox, clock } = this;
     return new HttpClient({
       baseUrls: { weixin: sandbox.weixinUrl, wecom: sandbox.wecomUrl },
