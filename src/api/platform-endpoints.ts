@@ -6,7 +6,7 @@ import type { AppDirectory } from "../apps/app-directory.ts";
 import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
 import type { VirtualGrants } from "../credentials/virtual-grants.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
-import { type Platform, refusalOf, ServiceError, unknownToken } from "../errors.ts";
+import { type ErrorCode, type Platform, refusalOf, ServiceError, unknownToken } from "../errors.ts";
 import type { CodeAnswer } from "../platforms/authorization-store.ts";
 import { Secret } from "../secret.ts";
 import type { HeldSlot, SecretEndpoint, TokenEndpoint } from "./dropin.ts";
@@ -86,7 +86,7 @@ const SECRET = /^[!-~]{1,512}$/;
 const VIRTUAL_CODE = /^(?:queryauthcode@@@|authcode_)([A-Za-z0-9_-]{16,64})$/;
 const CODE = /^[!-~]{1,512}$/;
 /** How long an exchange may take. */
-const EXCHANGE_MS = 8000;
+const EXCHANGE_MS = 15_000;
 
 /**
  * `POST /cgi-bin/component/api_component_token`, `…/service/get_suite_token` and `…/service/get_provider_token`: the token
@@ -110,8 +110,9 @@ export function platformTokenEndpoint(
     if (!NAME.test(id)) throw refuse("wrongId");
     if (secret !== undefined && !SECRET.test(secret)) throw refuse("wrongSecret");
     const permit = permitFor(() => access.platformSlot(request.call, action, platform, id, secret), {
-      wrongId: refuse("wrongId"),
-      wrongSecret: secret === undefined ? refuse("noSecret") : refuse("wrongSecret"),
+      not_found: refuse("wrongId"),
+      unauthorized: secret === undefined ? refuse("noSecret") : refuse("wrongSecret"),
+      ...(secret === undefined && access.isUntrusted(request.call) ? { forbidden: refuse("noSecret") } : {}),
     });
     if (roleOf(permit.slot) !== role) throw refuse("wrongId");
     return tokenReply(delivery, permit, {}, (token) => ({
@@ -124,17 +125,14 @@ export function platformTokenEndpoint(
 
 const OK = { errcode: 0, errmsg: "ok" };
 
-/** What `choose` returns; its refusals of an unknown id and of a wrong secret in the platform's words. */
-function permitFor(
-  choose: () => Permit,
-  { wrongId, wrongSecret }: { readonly wrongId: ServiceError; readonly wrongSecret: ServiceError },
-): Permit {
+/** What `choose` returns; its refusals in the words that are given for them. */
+function permitFor(choose: () => Permit, words: Partial<Record<ErrorCode, ServiceError>>): Permit {
   try {
     return choose();
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    const worded = { not_found: wrongId, unauthorized: wrongSecret }[error.code as "not_found"];
-    throw worded?.wording ? error.with({ wording: worded.wording }) : error;
+    const wording = words[error.code]?.wording;
+    throw wording ? error.with({ wording }) : error;
   }
 }
 
