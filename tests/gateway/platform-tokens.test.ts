@@ -1,0 +1,257 @@
+import { afterAll, expect, test } from "bun:test";
+import type { Action } from "../../src/access/client.ts";
+import { createClient, type WantedClient } from "../support/access-harness.ts";
+import {
+  COMPONENT,
+  CUSTOMER,
+  holdPlatforms,
+  MINI,
+  nameOf,
+  OFFICIAL,
+  OTHER_CUSTOMER,
+  PLATFORM_SANDBOX,
+  PROVIDER,
+  SUITE,
+} from "../support/platform-world.ts";
+import { GatewayHarness } from "./gateway-harness.ts";
+
+const it = await GatewayHarness.create({ sandbox: PLATFORM_SANDBOX });
+await holdPlatforms(it.world);
+afterAll(() => it[Symbol.asyncDispose]());
+
+const { sandbox, world } = it;
+const component = sandbox.component(COMPONENT.appId);
+const PRE_AUTH = "/cgi-bin/component/api_create_preauthcode";
+const LIST = "/cgi-bin/component/api_get_authorizer_list";
+const INFO = "/cgi-bin/component/api_get_authorizer_info";
+const ACTIONS: readonly Action[] = ["token:read", "login", "api:call"];
+const VIRTUAL_REFRESH = /^refreshtoken@@@atvg1_/;
+let count = 0;
+
+/** The key of a client that may use these platforms and accounts. */
+function client(apps: readonly string[] = ["*"], more: Partial<WantedClient> = {}): Promise<string> {
+  const grants = [{ apps, actions: ACTIONS }];
+  return createClient(world, { name: `client-${++count}`, grants, delivery: "virtual", ...more });
+}
+
+async function fields(path: string, body: object, init: RequestInit = {}): Promise<Record<string, unknown>> {
+  return JSON.parse((await it.post(path, body, init)).text) as Record<string, unknown>;
+}
+
+/** The token of a platform, as a client is given it. */
+async function token(key: string, role: "component" | "suite" | "provider" = "component"): Promise<string> {
+  const asked: Record<typeof role, readonly [path: string, body: object]> = {
+    component: [
+      "/cgi-bin/component/api_component_token",
+      { component_appid: COMPONENT.appId, component_appsecret: key },
+    ],
+    suite: ["/cgi-bin/service/get_suite_token", { suite_id: SUITE.id, suite_secret: key }],
+    provider: ["/cgi-bin/service/get_provider_token", { corpid: PROVIDER.corpId, provider_secret: key }],
+  };
+  const [path, body] = asked[role];
+  return String((await fields(path, body))[`${role}_access_token`]);
+}
+
+const named = (body: object = {}) => ({ component_appid: COMPONENT.appId, ...body });
+
+/** Lets accounts authorise the component, and corps install the suite. */
+async function authorise(key: string, accounts: readonly string[] = [], corps: readonly string[] = []) {
+  const [byComponent, bySuite] = [await token(key), await token(key, "suite")];
+  for (const account of accounts) {
+    const { code } = await component.authorize(account, { send: "neither" });
+    const path = `/cgi-bin/component/api_query_auth?component_access_token=${byComponent}`;
+    await fields(path, named({ authorization_code: code }));
+  }
+  const codes: string[] = [];
+  for (const corp of corps) {
+    const { authCode } = await sandbox.suite(SUITE.id).install(corp, { send: "neither" });
+    const path = `/cgi-bin/service/v2/get_permanent_code?suite_access_token=${bySuite}`;
+    codes.push(String((await fields(path, { auth_code: authCode }))["permanent_code"]));
+  }
+  return codes;
+}
+
+test("a call goes up with the platform's real token under the name that the caller's came under, or by key under its own", async () => {
+  const key = await client();
+  const own = await token(key);
+  const headers = { "x-api-key": key };
+  sandbox.resetCalls();
+  for (const [path, init] of [
+    [`${PRE_AUTH}?component_access_token=${own}`, {}],
+    [`${PRE_AUTH}?access_token=${own}`, {}],
+    [`/gateway/${COMPONENT.appId}${PRE_AUTH}`, { headers }],
+  ] as const)
+    expect(await fields(path, named(), init)).toMatchObject({ expires_in: 1800 });
+  expect(sandbox.calls(PRE_AUTH)).toBe(3);
+  const suite = await token(key, "suite");
+  const preAuth = "/cgi-bin/service/get_pre_auth_code";
+  expect(await it.send(`${preAuth}?suite_access_token=${suite}`)).toMatchObject({ errcode: 0 });
+  expect(await it.send(`/gateway/${SUITE.id}${preAuth}`, { headers })).toMatchObject({ errcode: 0 });
+  const provider = await token(key, "provider");
+  const customized = `/cgi-bin/service/get_customized_auth_url?provider_access_token=${provider}`;
+  const templates = { state: "abc", templateid_list: ["dktemplate0000000001"] };
+  expect(await fields(customized, templates)).toMatchObject({ errcode: 0, expires_in: 864_000 });
+});
+
+test("a component's token that WeChat has rejected is replaced, and the call sent once more", async () => {
+  const key = await client();
+  const own = await token(key);
+  const real = await realToken();
+  sandbox.killTokens(COMPONENT.appId);
+  sandbox.resetCalls();
+  expect(await fields(`${PRE_AUTH}?component_access_token=${own}`, named())).toMatchObject({
+    expires_in: 1800,
+  });
+  expect([sandbox.calls(PRE_AUTH), sandbox.calls("/cgi-bin/component/api_component_token")]).toEqual([2, 1]);
+  expect(await realToken()).not.toBe(real);
+});
+
+async function realToken(): Promise<string> {
+  const path = `/v1/apps/${COMPONENT.appId}/credentials/component_access_token`;
+  return String((await world.administer(path)).data["value"]);
+}
+
+test.each([
+  ["component", "/cgi-bin/component/api_start_push_ticket"],
+  ["component", "/cgi-bin/component/clear_quota/v2"],
+  ["component", "/cgi-bin/clear_quota"],
+  ["component", "/cgi-bin/clear_quota/v2"],
+  ["component", "/CGI-BIN/component/API_component_token"],
+  ["component", "/cgi-bin/token"],
+  ["component", "/sns/userinfo2"],
+  ["component", "/cgi-bin/service/get_pre_auth_code"],
+  ["suite", "/cgi-bin/service/get_provider_token/"],
+  ["suite", "/cgi-bin/component/api_create_preauthcode"],
+  ["provider", "/cgi-bin/Service/get_suite_token"],
+] as const)("the token of a %s does not open %s", async (role, path) => {
+  const key = await client();
+  sandbox.resetCalls();
+  const answer = await fields(`${path}?${role}_access_token=${await token(key, role)}`, named());
+  expect([48001, 48002, 40125, 40080, 40001, 41024, 41021, 41002, 41018]).toContain(
+    Number(answer["errcode"]),
+  );
+  expect(sandbox.calls(path.toLowerCase().replace(/\/$/, ""))).toBe(0);
+});
+
+test("neither an app's token nor another name of a platform's opens what is a platform's", async () => {
+  const key = await client();
+  const app = await it.token(undefined, key);
+  expect((await it.post(`${PRE_AUTH}?access_token=${app}`, named())).errcode).toBe(48001);
+  const own = await token(key);
+  expect((await it.post(`${PRE_AUTH}?suite_access_token=${own}`, named())).errcode).toBe(48001);
+  expect((await it.post(`${PRE_AUTH}?component_access_token=x`, named())).errcode).toBe(42001);
+  const two = `${PRE_AUTH}?access_token=${own}&component_access_token=${own}`;
+  expect((await it.post(two, named())).errcode).toBe(40097);
+});
+
+test("a client's policy is for calls with a platform's token too", async () => {
+  const key = await client(["*"], { policy: { preset: "all", deny: ["/cgi-bin/component/**"] } });
+  sandbox.resetCalls();
+  expect((await it.post(`${PRE_AUTH}?component_access_token=${await token(key)}`, named())).errcode).toBe(
+    48001,
+  );
+  expect(sandbox.calls(PRE_AUTH)).toBe(0);
+});
+
+test("a client that is granted some accounts calls for no other, however the call names it", async () => {
+  const [all, some] = [await client(), await client([COMPONENT.appId, SUITE.id, nameOf(OFFICIAL)])];
+  await authorise(all, [OFFICIAL, MINI]);
+  const own = await token(some);
+  const ask = async (body: object | string) => {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return (await it.send(`${INFO}?component_access_token=${own}`, { method: "POST", body: text })).errmsg;
+  };
+  sandbox.resetCalls();
+  expect(await ask(named({ authorizer_appid: OFFICIAL }))).toBe("");
+  const both = `{"component_appid":"${COMPONENT.appId}","authorizer_appid":"${OFFICIAL}","authorizer\\u005fappid":"${MINI}"}`;
+  const form = `authorizer_appid=${MINI}`;
+  for (const body of [named({ authorizer_appid: MINI }), named({ auth_corpid: [OFFICIAL] }), both, form])
+    expect(await ask(body)).toMatch(
+      /^api unauthorized, .*(not granted to this client|the body must be JSON)/,
+    );
+  const query = `${PRE_AUTH}?component_access_token=${own}&appid=${OFFICIAL}&appid=${MINI}`;
+  expect((await it.post(query, named())).errcode).toBe(48001);
+  expect(sandbox.calls(PRE_AUTH)).toBe(0);
+});
+
+test("in lists and facts of accounts stand virtual refresh tokens, of the caller's accounts alone", async () => {
+  const [all, some] = [await client(), await client([COMPONENT.appId, nameOf(MINI)])];
+  await authorise(all, [OFFICIAL, MINI]);
+  const listed = async (key: string) => {
+    const path = `${LIST}?component_access_token=${await token(key)}`;
+    const answer = await it.post(path, named({ offset: 0, count: 500 }));
+    for (const account of [OFFICIAL, MINI])
+      expect(answer.text).not.toContain(String(component.refreshTokenOf(account)));
+    return JSON.parse(answer.text) as { total_count: number; list: Record<string, unknown>[] };
+  };
+  const whole = await listed(all);
+  expect(whole.list.map((each) => each["authorizer_appid"])).toEqual([OFFICIAL, MINI]);
+  const { total_count: total, list } = await listed(some);
+  expect([total, list.map((each) => each["authorizer_appid"])]).toEqual([2, [MINI]]);
+  const given = String(list[0]?.["refresh_token"]);
+  expect(given).toMatch(VIRTUAL_REFRESH);
+  const info = await it.post(
+    `${INFO}?component_access_token=${await token(some)}`,
+    named({ authorizer_appid: MINI }),
+  );
+  const { authorization_info: facts } = JSON.parse(info.text) as Record<string, Record<string, unknown>>;
+  expect(facts?.["authorizer_refresh_token"]).toBe(given);
+  const renewed = await fields(
+    `/cgi-bin/component/api_authorizer_token?component_access_token=${await token(some)}`,
+    named({ authorizer_appid: MINI, authorizer_refresh_token: given }),
+  );
+  expect(renewed["authorizer_access_token"]).toStartWith("atv1_");
+});
+
+test("a corp is asked about by a virtual permanent code, that of a corp that the client is granted", async () => {
+  const [all, some] = [await client(), await client([SUITE.id, PROVIDER.corpId, nameOf(CUSTOMER, SUITE.id)])];
+  const [code = "", other = ""] = await authorise(all, [], [CUSTOMER, OTHER_CUSTOMER]);
+  const ask = async (key: string, corp: string, permanent: string) => {
+    const path = `/cgi-bin/service/get_auth_info?suite_access_token=${await token(key, "suite")}`;
+    return fields(path, { auth_corpid: corp, permanent_code: permanent });
+  };
+  expect(await ask(all, CUSTOMER, code)).toMatchObject({ errcode: 0, auth_corp_info: { corpid: CUSTOMER } });
+  for (const [key, corp, wrong, errcode] of [
+    [all, CUSTOMER, other, 40084],
+    [all, OTHER_CUSTOMER, code, 40084],
+    [some, CUSTOMER, code, 40084],
+    [some, OTHER_CUSTOMER, other, 48002],
+  ] as const)
+    expect(await ask(key, corp, wrong)).toMatchObject({ errcode });
+  // A provider's token is for the corps of its suites.
+  const provider = await token(some, "provider");
+  const license = async (corpid: string) =>
+    (await it.post(`/cgi-bin/service/x?provider_access_token=${provider}`, { corpid })).errcode;
+  expect(await license(OTHER_CUSTOMER)).toBe(48002);
+  expect(await license(CUSTOMER)).not.toBe(48002);
+});
+
+test("an account's own token opens its options by the component's path, and no other account's", async () => {
+  const key = await client();
+  await authorise(key, [OFFICIAL, MINI]);
+  const { text } = await it.send(`/v1/apps/${nameOf(OFFICIAL)}/credentials/access_token`, {
+    headers: { "x-api-key": key },
+  });
+  const { data } = JSON.parse(text) as { data: { value: string } };
+  const path = `/cgi-bin/component/get_authorizer_option?access_token=${data.value}`;
+  const option = (account: string) =>
+    it.post(path, named({ authorizer_appid: account, option_name: "voice_recognize" }));
+  expect(await option(OFFICIAL)).toMatchObject({ errcode: 0 });
+  expect((await option(MINI)).errcode).toBe(48001);
+  expect((await it.post(`${INFO}?access_token=${data.value}`, named())).errcode).toBe(48001);
+});
+
+test("a user's token is refreshed by the component, and goes on to be its client's", async () => {
+  const key = await client();
+  await authorise(key, [OFFICIAL]);
+  const by = `component_appid=${COMPONENT.appId}&component_access_token=${await token(key)}`;
+  const login = `/sns/oauth2/component/access_token?appid=${OFFICIAL}&code=sandbox-code-1&grant_type=authorization_code&${by}`;
+  const user = JSON.parse((await it.send(login)).text) as Record<string, string>;
+  const refresh = `/sns/oauth2/component/refresh_token?appid=${OFFICIAL}&grant_type=refresh_token&refresh_token=${user["refresh_token"]}&${by}`;
+  const renewed = JSON.parse((await it.send(refresh)).text) as Record<string, string>;
+  expect(renewed["openid"]).toBe(String(user["openid"]));
+  const info = await it.send(
+    `/sns/userinfo?access_token=${renewed["access_token"]}&openid=${renewed["openid"]}`,
+  );
+  expect(info.errcode).toBeUndefined();
+});
