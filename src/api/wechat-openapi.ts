@@ -2,7 +2,7 @@ import { type TObject, type TSchema, Type } from "@sinclair/typebox";
 import { EXAMPLE_SECRETS } from "./schema.ts";
 
 /** One endpoint, as the OpenAPI document has it. */
-interface Operation {
+export interface Operation {
   readonly tags: string[];
   readonly summary: string;
   readonly description: string;
@@ -33,17 +33,17 @@ interface Answer {
 const WECHAT_TAG = "WeChat";
 
 /** A text of printable ASCII, or matching `pattern`. */
-const text = (description: string, example: string, pattern = "^[\\x21-\\x7e]+$", maxLength = 512) =>
+export const text = (description: string, example: string, pattern = "^[\\x21-\\x7e]+$", maxLength = 512) =>
   Type.String({ minLength: 1, maxLength, pattern, description, examples: [example] });
 /** One of these words. */
-const oneOf = (description: string, ...values: [string, ...string[]]) =>
+export const oneOf = (description: string, ...values: [string, ...string[]]) =>
   Type.Union(
     values.map((value) => Type.Literal(value)),
     { type: "string", description, examples: [values[0]] },
   );
 
 /** An endpoint as an OpenAPI operation. */
-function operation({ summary, description, query, body, answer }: OperationSpec): Operation {
+export function operation({ summary, description, query, body, answer }: OperationSpec): Operation {
   const { type = "application/json", schema = {}, example } = answer;
   return {
     tags: [WECHAT_TAG],
@@ -129,7 +129,8 @@ const TICKET_ANSWER: Answer = {
   schema: Type.Object({ ...OK, ticket: STRING, expires_in: INTEGER }),
   example: { ...OK_EXAMPLE, ticket: "exampleTicket", expires_in: 7200 },
 };
-const FORWARDED = {
+/** What is said of an answer of theirs that is passed on. */
+export const FORWARDED = {
   weixin: "WeChat's answer, as it came. 微信的应答原样返回。",
   wecom: "WeCom's answer, as it came. 企业微信的应答原样返回。",
 };

@@ -230,6 +230,15 @@ export function tokenKindOf(slot: Pick<SlotName, "name">): CredentialKind {
   return role ? `${role}_access_token` : "access_token";
 }
 
+const TOKEN_NAMES: ReadonlySet<string> = new Set(
+  ROWS.flatMap((row) => ("isPresented" in row ? [row.name] : [])),
+);
+
+/** Under which of its names a query has a token: an app's, or a third-party platform's. */
+export function tokenNamesIn({ names }: { readonly names: readonly string[] }): string[] {
+  return names.filter((name) => TOKEN_NAMES.has(name));
+}
+
 /** The daily limits of the upstream's endpoints where they are known, by endpoint. */
 export const DAILY_LIMITS: ReadonlyMap<string, number> = new Map(
   ROWS.flatMap((row) => ("daily" in row ? [[row.daily.endpoint, row.daily.limit] as const] : [])),

@@ -1,7 +1,8 @@
 import { isPlatformPath } from "../access/api-policy.ts";
+import { tokenNamesIn } from "../credentials/kinds.ts";
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { isAuthorizer, type PlatformRole, roleOf, type SlotName } from "../apps/app.ts";
-import { type CallQuery, tokenNamesIn } from "./forwarder.ts";
+import type { CallQuery } from "./forwarder.ts";
 
 /** What WeChat's paths consist of. Anything else is refused, as servers may read it differently. */
 const PLAIN_PATH = /^(\/[A-Za-z0-9._~-]+)+\/?$/;

@@ -1,4 +1,3 @@
-import { PLATFORM_ROLES } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import type { Caller } from "../access/principal.ts";
 
@@ -58,16 +57,6 @@ export interface CallQuery {
   with(name: string, value: string): CallQuery;
   without(name: string): CallQuery;
   toString(): string;
-}
-
-const TOKEN_NAMES: ReadonlySet<string> = new Set([
-  "access_token",
-  ...PLATFORM_ROLES.map((role) => `${role}_access_token`),
-]);
-
-/** Under which names a query has a token: an app's, or a third-party platform's. */
-export function tokenNamesIn({ names }: Pick<CallQuery, "names">): string[] {
-  return names.filter((name) => TOKEN_NAMES.has(name));
 }
 
 /** A call as it came from its caller. */

@@ -7,7 +7,7 @@ import { appName, roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
-import { tokenKindOf } from "../credentials/kinds.ts";
+import { tokenKindOf, tokenNamesIn } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import { contextApp, type TokenContext, type TokenResolver } from "../credentials/token-resolver.ts";
 import { type ErrorCode, ServiceError, unknownToken } from "../errors.ts";
@@ -16,14 +16,7 @@ import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
 import { assertAllowed, assertCanonical, type PlainCall } from "./blocked-paths.ts";
 import { type CallBody, heldBytes, isStreamed, prepareBody } from "./call-body.ts";
-import {
-  type CallQuery,
-  type CallRequest,
-  type Forwarder,
-  headersUp,
-  isStream,
-  tokenNamesIn,
-} from "./forwarder.ts";
+import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream } from "./forwarder.ts";
 import type { PlatformCalls } from "./platform-calls.ts";
 
 /** What the gateway works with. */

@@ -3,6 +3,7 @@ import { type Call, callOf } from "../api/face.ts";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import page from "./swagger-page.js" with { type: "file" };
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import { PLATFORM_PATHS } from "../api/platform-openapi.ts";
 import { DROPIN_PATHS, DROPIN_TAG } from "../api/wechat-openapi.ts";
 import { NAME, VERSION } from "../version.ts";
 
@@ -92,7 +93,7 @@ async function specify(routes: AnyElysia): Promise<string> {
     security: [{}, { bearer: [] }, { header: [] }] as Record<string, string[]>[],
     info: { title: NAME, version: VERSION, description: DESCRIPTION },
     externalDocs: { url: "/docs/", description: "The documents. 使用文档。" },
-    paths: DROPIN_PATHS as Record<string, object>,
+    paths: { ...DROPIN_PATHS, ...PLATFORM_PATHS } as Record<string, object>,
     tags: [
       { name: "AccessToken", description: "Tokens and OAuth. 访问凭证与网页授权。" },
       { name: "JsSDK", description: "JS-SDK signatures. JS-SDK签名。" },

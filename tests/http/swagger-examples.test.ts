@@ -108,8 +108,12 @@ const rank = (name: string) =>
     ? 1000 - (name.endsWith("{key}") ? 500 : name.length)
     : ORDER.indexOf(name) + (ORDER.includes(name) ? 0 : 100);
 
-/** These want a target that is pulled and a push that came, or somebody signed in, or have an answer without an end. */
-const NEEDS_MORE = /\/deliveries(\/\{id\}.*)?$|\/console\/sessions\/|^\/v1\/events$/;
+/**
+ * These want a target that is pulled and a push that came, or somebody signed in, or a third-party platform with its ticket, or
+ * have an answer without an end.
+ */
+const NEEDS_MORE =
+  /\/deliveries(\/\{id\}.*)?$|\/console\/sessions\/|^\/v1\/events$|^\/(cgi-bin|sns)\/(oauth2\/)?(component|service)\//;
 
 test("every route works in the demo with the examples of the document, sent as its page sends them", async () => {
   await using it = await setup();
