@@ -239,7 +239,10 @@ export class SqlCredentialStore implements CredentialStore {
     // One from the future was written under a clock that has been set back since.
     const isOlder = or(isNull(issuedAt), lte(issuedAt, credential.issuedAt), gt(issuedAt, now));
     return this.#changeOne({ name, credential }, async (queries) => {
+      const [before] = await queries.select().from(credentials).where(isNamed(name));
       const set = {
+        ...(await this.#digestsOf(name, before, credential.value, now)),
+        cutoff: before?.cutoff === CUTOFF_OF_CLEARED ? null : await lastCutoff(queries),
         value: await this.#sealed.seal(queries, name, "value", credential.value),
         issuedAt: credential.issuedAt,
         expiresAt: credential.expiresAt,

@@ -62,6 +62,21 @@ export function issuedTokenIndexContract(kind: string, open: OpenStore, test = d
     expect(await it.until("one")).toBe(soon);
   });
 
+  test(`${kind}: a token that came along with something else is known again, and to be healed once it is rejected`, async () => {
+    using it = await setup();
+    const accept = (text: string) => {
+      const issuedAt = it.clock.now();
+      const credential = { value: new Secret(text), issuedAt, expiresAt: issuedAt + LIFE_MS };
+      return it.store.credentials.accept(TOKEN, credential);
+    };
+    await it.put("one");
+    it.clock.advance(MINUTE_MS);
+    await accept("two");
+    expect([await it.find("one"), await it.find("two")]).toEqual([KEY, KEY]);
+    await it.reject();
+    expect(await it.find("two")).toBe(`rejected ${KEY}`);
+  });
+
   test(`${kind}: a ticket is not known as a token`, async () => {
     using it = await setup();
     await it.put("ticket", { slot: TOKEN.slot, kind: "jsapi_ticket" });
