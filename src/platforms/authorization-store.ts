@@ -16,13 +16,13 @@ export interface StoredCode {
   readonly platformApp: string;
   /** The AppID or CorpID of whoever gives it; empty where that is not known before the exchange. */
   readonly account: string;
-  /** Undefined once it is of no use any more, and where the store can't open it. */
+  /** Undefined once it was exchanged, and where the store can't open it. */
   readonly code: Secret | undefined;
   readonly state: "waiting" | "exchanged" | "failed";
   readonly attempts: number;
   readonly createdAt: number;
   readonly expiresAt: number;
-  /** Of an exchanged one. */
+  /** Of an exchanged one, and of a waiting one what was kept. */
   readonly answer: CodeAnswer | undefined;
   /** Why the last attempt failed: our code and WeChat's errcode; nothing secret. */
   readonly error: string | undefined;
@@ -33,8 +33,8 @@ export interface AuthorizationCodeStore {
   /** The name of a code: the same for the same platform and code, and meaningless without the master key. */
   digestOf(platformApp: string, code: Secret): string;
   /**
-   * Notes a code that has arrived, due at once; the same again changes nothing. False where it is known already.
-   * Durable when it resolves.
+   * Notes a code that has arrived, due at once. False where it is known already: the same again changes nothing, unless it
+   * says for the first time whose it is. Then one that has failed waits again. Durable when it resolves.
    */
   add(code: {
     readonly platformApp: string;
@@ -53,6 +53,8 @@ export interface AuthorizationCodeStore {
     readonly now: number;
     readonly until: number;
   }): Promise<StoredCode | undefined>;
+  /** Keeps what a code was exchanged for, which is still to be done with; it waits until `expiresAt`. */
+  keep(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /** Ends a code that was exchanged; the code itself is dropped, the answer kept until `expiresAt`. */
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /** Notes a failure: with `dueAt` it is tried again then, else it has failed for good. */

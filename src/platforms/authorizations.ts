@@ -225,8 +225,8 @@ export class Authorizations {
       const waitMs = AGAIN_MS[Math.min(code.attempts, AGAIN_MS.length) - 1] ?? 0;
       const dueAt = clock.now() + waitMs;
       const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
-      const isFinal = isRefused || isLost(error) || dueAt >= code.expiresAt;
       const { platformApp, digest } = code;
+      const isFinal = isRefused || isLost(error) || dueAt >= code.expiresAt;
       // What can't be noted is tried again all the same.
       await codes.fail(digest, kept(error), isFinal ? undefined : dueAt).catch(() => undefined);
       events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });
@@ -237,8 +237,11 @@ export class Authorizations {
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
     const { codes, clock } = this.#parts;
     const askedAt = clock.now();
-    const exchanged = await this.#ask(platform, code, signal);
-    const app = await this.#grant(platform, exchanged, code.createdAt, signal);
+    const kept = code.answer && readGiven(code.answer.text);
+    const exchanged = kept ?? (await this.#ask(platform, code, signal));
+    // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
+    if (!kept) await this.#keep(code, textOf(exchanged), signal);
+    const app = await apps.grant(platform, exchanged, code.createdAt, signal);
     const answer = { app, text: exchanged.text };
     await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
     // The token is the newest by now, and the one before ends soon. Without it another one is requested.
@@ -247,16 +250,16 @@ export class Authorizations {
     return answer;
   }
 
-  /** Stores what a code gave, again while the store is busy: of WeCom nobody gives it once more. */
-  async #grant(platform: Slot, given: ExchangedCode, at: number, signal: AbortSignal): Promise<string> {
-    const { apps, clock } = this.#parts;
+  /** Keeps what a code gave, and tries again while the store is busy: of WeCom nobody gives it once more. */
+  async #keep({ digest }: StoredCode, text: Secret, signal: AbortSignal): Promise<void> {
+    const { codes, clock } = this.#parts;
     for (;;) {
       try {
-        return await apps.grant(platform, given, at, signal);
+        return await codes.keep(digest, { app: "", text }, clock.now() + DAY_MS);
       } catch (error) {
         const isBusy = error instanceof ServiceError && error.code === "unavailable";
         if (!isBusy || signal.aborted) throw error;
-        await clock.sleep(LOOK_MS);
+        await passed(LOOK_MS);
       }
     }
   }
@@ -270,20 +273,18 @@ export class Authorizations {
       return await protocol.exchange(platform, code, signal);
     } catch (error) {
       const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
-      // An account that WeChat itself has named has authorised, whoever has used its code.
       if (!isRefused || (account === "" && attempts === 1)) throw error;
-      const named = account === "" ? await this.#newcomer(platform, signal) : account;
-      const told = named && (await protocol.describe(platform, named, code, signal).catch(() => undefined));
-      if (!told || !told.secret || !told.text) throw error;
+      const { apps } = this.#parts;
+      if (account === "") {
+        // Whose it was nobody knows; the account is here nevertheless.
+        await apps.takeListed(platform, signal).catch(() => undefined);
+        throw error;
+      }
+      // An account that WeChat itself has named has authorised, whoever has used its code.
+      const told = await apps.tell(platform, account, signal).catch(() => undefined);
+      if (!told?.text || !told.secret) throw error;
       return { ...told, text: told.text, token: undefined };
     }
-  }
-
-  /** The one account that WeChat lists and that was not here, or was lost; undefined where that is none, or several. */
-  async #newcomer(platform: Slot, signal: AbortSignal): Promise<string | undefined> {
-    const { added = [] } = (await this.#parts.apps.takeListed(platform, signal)) ?? {};
-    const [name, another] = added;
-    return another === undefined ? name?.slice(0, -platform.appId.length - 1) : undefined;
   }
 
   async #keepToken(platform: Slot, { account, token }: ExchangedCode, askedAt: number): Promise<void> {
@@ -335,6 +336,20 @@ export class Authorizations {
     }, ms);
     this.#timer.unref();
   }
+}
+
+/** What a code gave, as text, without its token: by the time it is read again there may be a newer one. */
+function textOf({ token: _, secret, text, ...given }: ExchangedCode): Secret {
+  return new Secret(JSON.stringify({ ...given, secret: secret?.reveal(), text: text.reveal() }));
+}
+
+function readGiven(kept: Secret): ExchangedCode {
+  const { secret, text, ...given } = JSON.parse(kept.reveal()) as Omit<ExchangedCode, "secret" | "text"> & {
+    readonly secret?: string;
+    readonly text: string;
+  };
+  const known = secret === undefined ? undefined : new Secret(secret);
+  return { ...given, secret: known, text: new Secret(text), token: undefined };
 }
 
 function isReread({ account, code }: StoredCode): boolean {

@@ -169,6 +169,13 @@ export class AuthorizedApps {
     });
   }
 
+  /** What WeChat says of an account now. */
+  async tell(platform: Slot, account: string, signal: AbortSignal): Promise<AuthorizedAccount | undefined> {
+    const held = await this.#parts.store.findSecret(slotOf(platform, account));
+    const protocol = this.#parts.protocolOf(platform);
+    return protocol?.describe(platform, account, held?.secret ?? NO_SECRET, signal);
+  }
+
   /**
    * Takes over every account of WeChat's list that is not here, or was thought lost; resolves with the list, and with the
    * names of those. Undefined where the platform has no list.
@@ -207,7 +214,10 @@ export class AuthorizedApps {
       const { authorizedAt = 0, userName } = app.authorization ?? {};
       const isKnown = taken && isListed.has(app.id) && userName !== undefined;
       if (isKnown || authorizedAt > askedAt) continue;
-      await this.describe(platform, app.id, signal);
+      // What is refused of one account says nothing of the others.
+      await this.describe(platform, app.id, signal).catch((error: unknown) => {
+        if (!(error instanceof ServiceError) || !error.upstream) throw error;
+      });
     }
     await refresh();
     const lost = before.filter(({ id }) => {

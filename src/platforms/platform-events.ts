@@ -1,5 +1,5 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, ownSlotOf, type PlatformRole, type Slot } from "../apps/app.ts";
+import type { App, PlatformRole, Slot } from "../apps/app.ts";
 import { cdata, readPushFields } from "../callbacks/push-fields.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
@@ -87,7 +87,7 @@ const DIALECTS: Readonly<Partial<Record<PlatformRole, Dialect>>> = {
 export interface PlatformEventsParts {
   readonly credentials: Pick<CredentialManager, "accept">;
   readonly authorizations: Pick<Authorizations, "note" | "readAgain" | "end" | "digestOf">;
-  readonly directory: Pick<AppDirectory, "slotNamed">;
+  readonly directory: Pick<AppDirectory, "findSlot">;
 }
 
 /**
@@ -109,7 +109,7 @@ export class PlatformEvents {
    */
   async receive(platform: App, message: Uint8Array, now: number): Promise<Uint8Array> {
     const dialect = platform.role && DIALECTS[platform.role];
-    const slot = this.#parts.directory.slotNamed(ownSlotOf(platform));
+    const slot = this.#parts.directory.findSlot(platform.id);
     const fields = fieldsOf(message);
     const infoType = fields.get("InfoType");
     if (!dialect || !slot || infoType === undefined) return message;
@@ -181,9 +181,10 @@ function withhold(
   name: string,
   instead: string,
 ): Uint8Array {
-  const text = new TextDecoder().decode(message);
   const value = fields.get(name) ?? "";
-  if (text.includes(value)) return Buffer.from(text.replaceAll(value, () => instead));
+  const text = new TextDecoder().decode(message);
+  const changed = Buffer.from(text.replaceAll(value, () => instead));
+  if (fieldsOf(changed).get(name) === instead) return changed;
   const elements = [...fields].map(
     ([field, old]) => `<${field}>${cdata(field === name ? instead : old)}</${field}>`,
   );

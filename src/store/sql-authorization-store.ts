@@ -54,7 +54,20 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
         .onConflictDoNothing()
         .returning({ digest: authorizationCodes.digest })
         .get();
-      return added !== undefined;
+      if (added || account === "") return added !== undefined;
+      const isNamed = eq(authorizationCodes.digest, digest);
+      const named = await queries
+        .update(authorizationCodes)
+        .set({ account })
+        .where(and(isNamed, eq(authorizationCodes.account, "")))
+        .returning({ digest: authorizationCodes.digest })
+        .get();
+      if (named)
+        await queries
+          .update(authorizationCodes)
+          .set({ state: "waiting", dueAt: now, expiresAt })
+          .where(and(isNamed, eq(authorizationCodes.state, "failed")));
+      return false;
     });
   }
 
@@ -91,23 +104,17 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     return row && this.#toCode(row);
   }
 
-  async succeed(digest: string, { app, text }: CodeAnswer, expiresAt: number): Promise<void> {
-    await this.#database.transact(async (queries) => {
-      const sealingKey = await this.#keyring.sealingKey(queries);
-      const answer = new Secret(JSON.stringify({ app, text: text.reveal() }));
-      await queries
-        .update(authorizationCodes)
-        .set({
-          ...{ state: "exchanged", code: null, error: null, expiresAt },
-          answer: sealingKey.seal(answer, placeOf("answer", digest)),
-        })
-        .where(eq(authorizationCodes.digest, digest));
-    });
+  keep(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void> {
+    return this.#setAnswer(digest, answer, { expiresAt });
+  }
+
+  succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void> {
+    return this.#setAnswer(digest, answer, { state: "exchanged", code: null, error: null, expiresAt });
   }
 
   async fail(digest: string, error: string, dueAt?: number): Promise<void> {
     const isWaiting = and(eq(authorizationCodes.digest, digest), eq(authorizationCodes.state, "waiting"));
-    const set = dueAt === undefined ? { state: "failed", code: null } : { dueAt };
+    const set = dueAt === undefined ? { state: "failed" } : { dueAt };
     await this.#database.transact((queries) =>
       queries
         .update(authorizationCodes)
@@ -134,6 +141,21 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
       (queries) => queries.delete(authorizationCodes).where(lte(authorizationCodes.expiresAt, now)),
       { maxAttempts: BACKGROUND_ATTEMPTS },
     );
+  }
+
+  async #setAnswer(
+    digest: string,
+    { app, text }: CodeAnswer,
+    set: Partial<typeof authorizationCodes.$inferInsert>,
+  ): Promise<void> {
+    await this.#database.transact(async (queries) => {
+      const sealingKey = await this.#keyring.sealingKey(queries);
+      const answer = new Secret(JSON.stringify({ app, text: text.reveal() }));
+      await queries
+        .update(authorizationCodes)
+        .set({ ...set, answer: sealingKey.seal(answer, placeOf("answer", digest)) })
+        .where(eq(authorizationCodes.digest, digest));
+    });
   }
 
   async #toCode(stored: CodeRow): Promise<StoredCode> {

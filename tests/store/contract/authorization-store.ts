@@ -96,14 +96,37 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     it.clock.advance(1000);
     expect(await it.take()).toMatchObject({ attempts: 2, error: "busy" });
     await it.codes.fail(it.digest, "refused");
-    expect(await it.codes.find(it.digest)).toMatchObject({
-      state: "failed",
-      code: undefined,
-      error: "refused",
-    });
+    expect(await it.codes.find(it.digest)).toMatchObject({ state: "failed", error: "refused" });
     expect(await it.codes.nextDueAt()).toBeUndefined();
     it.clock.advance(LEASE_MS);
     expect(await it.take()).toBeUndefined();
+  });
+
+  test(`${kind}: a code that has failed waits again once it is known whose it is, and no other does`, async () => {
+    using it = await setup();
+    await it.add(CODE, "");
+    await it.take();
+    await it.codes.fail(it.digest, "refused");
+    expect(await it.add(CODE, "")).toBeFalse();
+    expect(await it.take()).toBeUndefined();
+    expect(await it.add(CODE, "wxa1")).toBeFalse();
+    expect((await it.take())?.account).toBe("wxa1");
+    await it.codes.fail(it.digest, "refused");
+    await it.add(CODE, "wxa2");
+    expect(await it.codes.find(it.digest)).toMatchObject({ account: "wxa1", state: "failed" });
+  });
+
+  test(`${kind}: P3: what is kept of a code is there for whoever takes it next`, async () => {
+    using it = await setup();
+    await it.add();
+    await it.take();
+    await it.codes.keep(it.digest, { app: "", text: new Secret("given") }, it.clock.now() + 2 * LIFE_MS);
+    const { authorizationCodes } = await it.reopen();
+    it.clock.advance(LEASE_MS);
+    const taken = await it.take(authorizationCodes);
+    expect(taken).toMatchObject({ state: "waiting", attempts: 2, expiresAt: it.at.now + 2 * LIFE_MS });
+    expect(taken?.answer?.text.reveal()).toBe("given");
+    expect(taken?.code?.reveal()).toBe(CODE.reveal());
   });
 
   test(`${kind}: codes are forgotten when they have expired, or are dropped`, async () => {
