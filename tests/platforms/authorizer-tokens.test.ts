@@ -93,6 +93,21 @@ test("P5: a slow answer's refresh token never takes the place of a newer one", a
   expect(it.sandbox.accepts(await other.token())).toBeTrue();
 });
 
+test("P5: where two refresh tokens were given at the same time, the one that WeChat takes is stored", async () => {
+  await using it = await setup("rotate");
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate_before", gate, endpoint: pathOf(TOKEN), times: 1 });
+  const slow = it.first.token();
+  await gate.arrived();
+  const { code } = await it.control.updateAuthorization(OFFICIAL, { newRefreshToken: true, push: false });
+  await (await it.process()).exchange(code);
+  const stored = await it.first.refreshToken();
+  gate.open();
+  expect(it.sandbox.accepts(await slow)).toBeTrue();
+  expect(await it.first.refreshToken()).toBe(current(it));
+  expect(current(it)).not.toBe(stored);
+});
+
 test("P5: a code's refresh token never takes the place of one that WeChat gave later", async () => {
   await using it = await setup("rotate");
   const gate = new Gate();
@@ -112,10 +127,16 @@ test("P5: a change by an administrator leaves the refresh token that WeChat has 
   await using it = await setup("rotate");
   const other = await it.process();
   await it.first.token();
+  const { credentials, directory } = it.first;
+  const slot = directory.slotOfApp(nameOf(OFFICIAL));
   const options = { version: undefined, isVerified: false, actor: SERVICE };
   await other.administration.update(nameOf(OFFICIAL), { title: "新名" }, options);
   expect(await it.first.refreshToken()).toBe(current(it));
   expect((await it.first.find())?.managed?.title).toBe("新名");
+  // Whoever has looked the app up before is served all the same.
+  it.clock.advance(LIFE_MS);
+  const { value } = await credentials.get({ slot, kind: "access_token" });
+  expect(it.sandbox.accepts(value.reveal())).toBeTrue();
   const change = { secret: new Secret("refreshtoken@@@of-somebody-else") };
   expect(await failureOf(other.administration.update(nameOf(OFFICIAL), change, options))).toMatchObject({
     code: "invalid_parameter",
@@ -136,7 +157,9 @@ test("an authorisation that WeChat refuses for good is closed in every process, 
   await using it = await setup("stable");
   const other = await it.process();
   await it.control.unauthorize(OFFICIAL, { push: false });
-  expect(await failureOf(it.first.token())).toMatchObject({ upstream: { errcode: 61003 } });
+  const refused = await failureOf(it.first.token());
+  expect(refused).toMatchObject({ upstream: { errcode: 61003 } });
+  await other.authorizations.lose(SLOT, refused);
   it.sandbox.resetCalls();
   const closed = await other.token().catch(({ code }) => code);
   expect(closed).toBe("unavailable");
