@@ -1,8 +1,8 @@
 import { setTimeout as passed } from "node:timers/promises";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { roleOf, type Slot, type SlotName } from "../apps/app.ts";
-import { readFailure } from "../credentials/backoff.ts";
 import type { Clock } from "../clock.ts";
+import { KINDS } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { before } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
@@ -10,6 +10,7 @@ import { type EventBus, failureFacts } from "../events.ts";
 import { Secret } from "../secret.ts";
 import type { AuthorizationCodeStore, CodeAnswer, StoredCode } from "./authorization-store.ts";
 import { type AuthorizedApps, slotOf } from "./authorized-apps.ts";
+import { failureOf, givenIn, textOfFailure, textOfGiven } from "./kept-texts.ts";
 import { type ExchangedCode, isLost, type PlatformProtocol } from "./platform-protocol.ts";
 
 const MINUTE_MS = 60_000;
@@ -45,7 +46,7 @@ export interface AuthorizationsParts {
   readonly directory: Pick<AppDirectory, "sorted" | "findSlot" | "slotNamed">;
   /** Undefined for a platform that has no authorisations. */
   readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
-  readonly credentials: Pick<CredentialManager, "accept">;
+  readonly credentials: Pick<CredentialManager, "accept" | "refresh">;
   /** See `MilestoneStore.claim`. */
   readonly claim: (work: string, everyMs: number) => Promise<number>;
   readonly clock: Clock;
@@ -66,6 +67,7 @@ export class Authorizations {
   #pruneAt = 0;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
+  #reconciling: Promise<void> | undefined;
   #isStopped = true;
   #isStale = false;
   readonly #stopping = new AbortController();
@@ -84,7 +86,7 @@ export class Authorizations {
     this.#isStopped = true;
     this.#stopping.abort();
     clearTimeout(this.#timer);
-    await this.#running;
+    await Promise.all([this.#running, this.#reconciling]);
   }
 
   /**
@@ -145,12 +147,17 @@ export class Authorizations {
     return this.#parts.apps.reconcile(platform, signal);
   }
 
-  /** Does what is due. Resolves with how long it is until more is, in milliseconds. Never throws. */
-  async tick(): Promise<number> {
+  /** Does what is due: codes, and then a comparison with what WeChat says. Never throws. */
+  async tick(): Promise<void> {
+    await this.#exchangeDue();
+    await this.#reconcileDue();
+  }
+
+  /** Exchanges what is due. Resolves with how long it is until more is, in milliseconds. Never throws. */
+  async #exchangeDue(): Promise<number> {
     const { codes, clock } = this.#parts;
     try {
-      const platforms = this.#platforms();
-      if (platforms.length === 0) return MAX_SLEEP_MS;
+      if (this.#platforms().length === 0) return MAX_SLEEP_MS;
       for (;;) {
         const dueAt = await codes.nextDueAt();
         // One that is due far ahead may have been noted under a clock that was set back since: the store knows.
@@ -163,12 +170,15 @@ export class Authorizations {
         this.#pruneAt = clock.monotonic() + PRUNE_MS;
         await codes.prune(clock.now());
       }
-      for (const platform of platforms) await this.#reconcileIfDue(platform);
       const next = (await codes.nextDueAt()) ?? Number.POSITIVE_INFINITY;
       return Math.min(MAX_SLEEP_MS, Math.max(MIN_SLEEP_MS, next - clock.now()));
     } catch {
       return MAX_SLEEP_MS;
     }
+  }
+
+  async #reconcileDue(): Promise<void> {
+    for (const platform of this.#platforms()) await this.#reconcileIfDue(platform).catch(() => undefined);
   }
 
   async #add(
@@ -199,7 +209,7 @@ export class Authorizations {
     for (;;) {
       const code = await codes.find(digest);
       if (code?.state === "exchanged" && code.answer) return code.answer;
-      if (code?.state !== "waiting") throw failureOf(code);
+      if (code?.state !== "waiting") throw failureOf(code?.error);
       const now = clock.now();
       const taken = await codes.take({ digest, now, until: now + LEASE_MS });
       // Whoever no longer waits must not cut it off: the code would be used up for nothing.
@@ -228,7 +238,7 @@ export class Authorizations {
       const { platformApp, digest } = code;
       const isFinal = isRefused || isLost(error) || dueAt >= code.expiresAt;
       // What can't be noted is tried again all the same.
-      await codes.fail(digest, kept(error), isFinal ? undefined : dueAt).catch(() => undefined);
+      await codes.fail(digest, textOfFailure(error), isFinal ? undefined : dueAt).catch(() => undefined);
       events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });
       throw error;
     }
@@ -237,14 +247,13 @@ export class Authorizations {
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
     const { codes, clock } = this.#parts;
     const askedAt = clock.now();
-    const kept = code.answer && readGiven(code.answer.text);
+    const kept = code.answer && givenIn(code.answer.text);
     const exchanged = kept ?? (await this.#ask(platform, code, signal));
     // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
-    if (!kept) await this.#keep(code, textOf(exchanged), signal);
+    if (!kept) await this.#keep(code, textOfGiven(exchanged), signal);
     const app = await apps.grant(platform, exchanged, code.createdAt, signal);
     const answer = { app, text: exchanged.text };
     await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
-    // The token is the newest by now, and the one before ends soon. Without it another one is requested.
     await this.#keepToken(platform, exchanged, askedAt).catch(() => undefined);
     if (exchanged.title === undefined) await this.readAgain(platform, exchanged.account);
     return answer;
@@ -287,16 +296,28 @@ export class Authorizations {
     }
   }
 
-  async #keepToken(platform: Slot, { account, token }: ExchangedCode, askedAt: number): Promise<void> {
-    if (!token) return;
+  /** Of WeChat's tokens each ends the one before: where the newest was not kept, or another program has it, there is a new one. */
+  async #keepToken(
+    platform: Slot,
+    { account, secret, token }: ExchangedCode,
+    askedAt: number,
+  ): Promise<void> {
+    const { credentials, directory } = this.#parts;
     const name = { slot: slotOf(platform, account), kind: "access_token" } as const;
-    const life = { issuedAt: askedAt, expiresAt: askedAt + token.lifeMs };
-    await this.#parts.credentials.accept(name, token.value, life);
+    if (KINDS.find(name)?.obtainedBy !== "parent") return;
+    if (token) {
+      const life = { issuedAt: askedAt, expiresAt: askedAt + token.lifeMs };
+      await credentials.accept(name, token.value, life);
+    } else if (secret) {
+      const slot = directory.slotNamed(name.slot);
+      if (slot) await credentials.refresh({ ...name, slot }, { force: false });
+    }
   }
 
   async #reconcileIfDue(platform: Slot): Promise<void> {
     const { claim, clock } = this.#parts;
     const { appId } = platform;
+    if (this.#stopping.signal.aborted) return;
     if (clock.monotonic() < (this.#reconcileAt.get(appId) ?? 0)) return;
     const work = `reconcile ${appId}`;
     const waitMs = await claim(work, DAY_MS);
@@ -321,7 +342,9 @@ export class Authorizations {
 
   async #round(): Promise<void> {
     this.#isStale = false;
-    const nextMs = await this.tick();
+    const nextMs = await this.#exchangeDue();
+    // It may take minutes, and no code waits for it.
+    this.#reconciling ??= this.#reconcileDue().finally(() => (this.#reconciling = undefined));
     this.#running = undefined;
     // What came meanwhile may be due before.
     this.#arm(this.#isStale ? MIN_SLEEP_MS : nextMs);
@@ -338,44 +361,8 @@ export class Authorizations {
   }
 }
 
-/** What a code gave, as text, without its token: by the time it is read again there may be a newer one. */
-function textOf({ token: _, secret, text, ...given }: ExchangedCode): Secret {
-  return new Secret(JSON.stringify({ ...given, secret: secret?.reveal(), text: text.reveal() }));
-}
-
-function readGiven(kept: Secret): ExchangedCode {
-  const { secret, text, ...given } = JSON.parse(kept.reveal()) as Omit<ExchangedCode, "secret" | "text"> & {
-    readonly secret?: string;
-    readonly text: string;
-  };
-  const known = secret === undefined ? undefined : new Secret(secret);
-  return { ...given, secret: known, text: new Secret(text), token: undefined };
-}
-
 function isReread({ account, code }: StoredCode): boolean {
   return account !== "" && code?.reveal().startsWith(REREAD) === true;
-}
-
-/** A failure as it is kept: what it says to callers, and nothing secret. */
-function kept(error: unknown): string {
-  if (!(error instanceof ServiceError)) return "";
-  const { code, message, hint, upstream } = error;
-  return JSON.stringify({ code, message, hint, upstream });
-}
-
-function failureOf(code: StoredCode | undefined): ServiceError {
-  const failure = code?.error === undefined ? undefined : readFailure(code.error);
-  if (!failure)
-    return new ServiceError(
-      "invalid_parameter",
-      "授权码无效或已过期，请重新授权 (the authorisation code is not valid or has expired: authorise again)",
-    );
-  const { hint, upstream } = failure;
-  return new ServiceError(failure.code, failure.message, {
-    pacing: "handled",
-    ...(hint === undefined ? {} : { hint }),
-    ...(upstream === undefined ? {} : { upstream }),
-  });
 }
 
 function noPlatform(): ServiceError {

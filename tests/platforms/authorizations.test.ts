@@ -267,6 +267,21 @@ test("a change of the permission sets changes the app and ends nothing", async (
   expect(it.calls("api_authorizer_token")).toBe(0);
 });
 
+test("P2: where WeChat's newest token was lost with an answer, the one before is not handed out to its end", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  const before = await it.first.token();
+  it.sandbox.inject({ kind: "reset_after", endpoint: pathOf(QUERY), times: 1 });
+  await it.control.updateAuthorization(OFFICIAL, { funcIds: [1] });
+  await it.first.authorizations.tick();
+  it.clock.advance(2000);
+  await it.first.authorizations.tick();
+  expect((await it.first.find())?.authorization?.scopes).toEqual([1]);
+  it.clock.advance(400_000);
+  expect(it.sandbox.accepts(before)).toBeFalse();
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+});
+
 test("trap 21: an account without any API has no token, and nobody is given an empty one", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized(WITHOUT_API);

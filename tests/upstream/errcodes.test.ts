@@ -6,16 +6,18 @@ import { classifyErrcode, hintFor, unreachable } from "../../src/upstream/errcod
 const TABLE: Record<Platform, Partial<Record<UpstreamErrorClass, number[]>>> = {
   weixin: {
     transient: [-1, -1000],
-    token_invalid: [40014, 42001],
-    config: [40001, 40002, 40013, 40125, 40164, 41002, 41004, 45035, 61004, 61011, 61024],
+    token_invalid: [40014, 42001, 42006],
+    config: [
+      40001, 40002, 40013, 40090, 40094, 40125, 40164, 41002, 41004, 41018, 45035, 61004, 61011, 61024,
+    ],
     account: [40243, 48004, 50002, 50004, 50007],
     risk: [89501, 89503, 89506, 89507],
-    permission: [48001, 48006, 50001, 61003, 61007],
+    permission: [48001, 48006, 50001, 61003, 61007, 61016],
     quota_day: [45009],
     quota_minute: [45011],
     input: [
       40029, 40030, 40066, 40097, 40163, 40226, 41001, 41003, 41008, 42002, 42003, 42007, 43001, 43002, 43003,
-      44002, 47001, 61009, 61010, 87007, 999999,
+      44002, 47001, 40170, 61005, 61006, 61009, 61010, 61014, 61015, 61023, 86000, 87007, 999999,
     ],
   },
   wecom: {
@@ -58,6 +60,8 @@ test("a refused address is named in the hint as WeChat and WeCom name it, and ou
     [40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 6aac005a", "203.0.113.9"],
     [60020, "not allow to access from your ip, hint: [1], from ip: 203.0.113.9, more info", "203.0.113.9"],
     [40164, "invalid ip 2001:db8::9, not in whitelist", "2001:db8::9"],
+    [61004, "access clientip is not registered requestIP: 203.0.113.9 rid: 5f92a0c3-1", "203.0.113.9"],
+    [40090, "invalid request source (bad client ip), requestIP: 203.0.113.9, rid: 5f92a0c3-1", "203.0.113.9"],
     [45035, "access clientip is not registered, not in ip-white-list", "this service's address"],
     [61004, "", "this service's address"],
     [61004, "access clientip is not registered requestIP: 203.0.113.9 rid: 6aac005a", "203.0.113.9"],
