@@ -2,7 +2,8 @@ import type { AuthorizationData, LinkData, PlatformData } from "../api/v1-platfo
 import type { savedCallbackData } from "../api/v1-callbacks-schema.ts";
 import type { Static } from "@sinclair/typebox";
 import { checkSecret, type PlatformRole } from "../apps/app.ts";
-import { ServiceError } from "../errors.ts";
+import { type Platform, ServiceError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
 import { faultOf } from "../platforms/platform-administration.ts";
 import { apiPath } from "./api.ts";
 import { findList, parseDuration } from "./argument-values.ts";
@@ -15,7 +16,7 @@ import {
   usageError,
 } from "./arguments.ts";
 import { keysText } from "./callback-targets.ts";
-import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
+import { readAppSecret, readPushKeys, SECRET_FILE } from "./file-arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { halfOf, localTime, textFields, textTable } from "./terminal.ts";
 
@@ -32,6 +33,13 @@ const WAYS: Readonly<Record<string, PlatformRole>> = {
   provider: "provider",
 };
 const MAX_LINK_SECONDS = 30 * 86_400;
+const SECRET = option(
+  `--${SECRET_FILE} <file>`,
+  "File with the secret; - for standard input; default: typed at the terminal",
+  "secret所在文件；- 表示标准输入；默认在终端输入",
+);
+const SECRET_IN_ARGUMENTS =
+  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
 /** `accesstoken platforms …`: third-party platforms, and the accounts that have authorised them. */
 export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
@@ -60,19 +68,24 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     options: [
       option("--provider <corpid>", "Of a suite: the CorpID of its provider", "仅wecom：服务商的corpid"),
       option("--title <text>", "What people call it", "便于识别的名称"),
-      option(
-        `--${SECRET_FILE} <file>`,
-        "File with the secret; - for standard input; default: typed at the terminal",
-        "secret所在文件；- 表示标准输入；默认在终端输入",
-      ),
+      SECRET,
       option(
         "--callback",
         "Receive its pushes, too; says what to enter in WeChat's console",
         "同时设置消息推送，并给出应填入微信后台的内容",
       ),
+      option(
+        "--token-file <file>",
+        "With --callback: file with the Token that is in use; - for standard input. Default: one is made",
+        "与 --callback 一起：使用中的Token所在文件；- 表示标准输入；默认生成",
+      ),
+      option(
+        "--aes-key-file <file>",
+        "With --callback: file with the EncodingAESKey that is in use; likewise",
+        "与 --callback 一起：使用中的EncodingAESKey所在文件；同上",
+      ),
     ],
-    surplusHint:
-      "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)",
+    surplusHint: SECRET_IN_ARGUMENTS,
     mayCreate: true,
     run: addPlatform,
   }),
@@ -101,6 +114,21 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("One platform, and its callback URLs", "查看一个第三方平台及其回调URL"),
     positionals: [PLATFORM],
     run: async (at) => showPlatform(at, await at.api.get<PlatformData>(pathOf(at.args))),
+  }),
+  managingCommand({
+    words: ["platforms", "set-secret"],
+    meaning: bilingual("Change a platform's secret", "更换第三方平台的secret"),
+    positionals: [PLATFORM],
+    options: [SECRET],
+    surplusHint: SECRET_IN_ARGUMENTS,
+    run: async (at) => {
+      const id = platformOf(at.args);
+      const secret = await readAppSecret(at.args, at.terminal, id);
+      notice(at, id.startsWith("wx") ? "weixin" : "wecom", secret);
+      const body = { secret: secret.reveal() };
+      const { data } = await at.api.send<PlatformData>({ method: "PATCH", path: pathOf(at.args), body });
+      await showPlatform(at, data);
+    },
   }),
   managingCommand({
     words: ["platforms", "remove"],
@@ -265,6 +293,7 @@ function pathOf(args: Arguments): string {
 
 async function addPlatform(at: Managing): Promise<void> {
   const { args, terminal, api, note } = at;
+  const keys = await readPushKeys(args, terminal);
   const kind = Object.hasOwn(WAYS, args.get("kind")) ? WAYS[args.get("kind")] : undefined;
   if (!kind) throw usageError("<kind>: 应为 weixin、wecom 或 provider (must be weixin, wecom or provider)");
   const [id, provider, title] = [args.get("id"), args.find("provider"), args.find("title")];
@@ -273,10 +302,12 @@ async function addPlatform(at: Managing): Promise<void> {
   const isCallback = args.isSet("callback");
   if (isCallback && kind === "provider")
     throw usageError("--callback: 服务商没有ticket推送 (a provider is pushed no tickets)");
+  if (!isCallback && (keys.token ?? keys.aesKey) !== undefined)
+    throw usageError(
+      "--token-file 和 --aes-key-file 须与 --callback 一起使用 (--token-file and --aes-key-file make sense with --callback only)",
+    );
   const secret = await readAppSecret(args, terminal, id);
-  const checked = checkSecret(kind === "component" ? "weixin" : "wecom", secret);
-  if (checked.fault !== undefined) throw usageError(checked.fault);
-  if (checked.doubt !== undefined) terminal.tell(halfOf(checked.doubt, terminal.language));
+  notice(at, kind === "component" ? "weixin" : "wecom", secret);
   const { data, status } = await api.send<PlatformData>({
     method: "POST",
     path: "/v1/platforms",
@@ -288,9 +319,16 @@ async function addPlatform(at: Managing): Promise<void> {
   const saved = await api.send<Static<typeof savedCallbackData>>({
     method: "PUT",
     path: apiPath`/v1/apps/${id}/callbacks`,
-    body: {},
+    body: { token: keys.token, aes_key: keys.aesKey },
   });
   await showEntry(at, data, saved.data);
+}
+
+/** Refuses a secret that can't be right, and tells what is unusual about it. */
+function notice({ terminal }: Managing, platform: Platform, secret: Secret): void {
+  const { fault, doubt } = checkSecret(platform, secret);
+  if (fault !== undefined) throw usageError(fault);
+  if (doubt !== undefined) terminal.tell(halfOf(doubt, terminal.language));
 }
 
 /** What to paste where, once. */

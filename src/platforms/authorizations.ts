@@ -245,7 +245,7 @@ export class Authorizations {
   }
 
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
-    const { codes, clock } = this.#parts;
+    const { codes, apps, clock } = this.#parts;
     const askedAt = clock.now();
     const kept = code.answer && givenIn(code.answer.text);
     const exchanged = kept ?? (await this.#ask(platform, code, signal));

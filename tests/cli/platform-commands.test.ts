@@ -81,6 +81,7 @@ test.each([
   ["an id that is none of a component", "add weixin wxc0", "16"],
   ["a suite without its provider", `add wecom ${SUITE.id}`, "--provider"],
   ["a secret as an argument", `add weixin ${COMPONENT.id} ${COMPONENT.secret}`, "--secret-file"],
+  ["a Token without callbacks", `add weixin ${COMPONENT.id} --token-file token`, "--token-file"],
   ["callbacks of a provider", `add provider ${PROVIDER.id} --callback`, "--callback"],
   ["a name that would be another path", "show ../apps", "AppID"],
   ["no permission sets", `link ${COMPONENT.id} --scopes all`, "--scopes"],
@@ -99,6 +100,19 @@ test("accounts are listed with what became of them, and keep their platform unle
   const kept = await run(`remove ${COMPONENT.id} --yes`);
   expect([kept.code === 0, kept.stderr]).toEqual([false, expect.stringContaining("--with-authorizations")]);
   expect((await forget()).code).toBe(0);
+});
+
+test("a Token and key in use are taken over, and another secret takes the place of the first", async () => {
+  const [token, aesKey] = ["TokenInUse", "k".repeat(43)];
+  const files = `--token-file ${file("token", token)} --aes-key-file ${file("aes-key", aesKey)}`;
+  const { code, stdout } = await add(` --callback ${files}`);
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`/callback/${COMPONENT.id}/auth`)]);
+  expect(stdout).not.toContain(aesKey);
+  const changed = await run(`set-secret ${COMPONENT.id} --secret-file ${file("secret-2", "d1".repeat(16))}`);
+  expect([changed.code, changed.stdout]).toEqual([0, expect.stringContaining(COMPONENT.id)]);
+  const short = await run(`set-secret ${COMPONENT.id} --secret-file ${file("secret-3", "d1".repeat(13))}`);
+  expect([short.code, short.stderr]).toEqual([2, expect.stringContaining("32")]);
+  await forget();
 });
 
 test("a link is printed with its end", async () => {

@@ -60,6 +60,15 @@ const ROUTES = [
   ["post", "/v1/apps/{app}/call"],
   ["get", "/v1/apps/{app}/redirect-origins"],
   ["put", "/v1/apps/{app}/redirect-origins/{environment}"],
+  ["get", "/v1/platforms"],
+  ["post", "/v1/platforms"],
+  ["get", "/v1/platforms/{platform}"],
+  ["patch", "/v1/platforms/{platform}"],
+  ["delete", "/v1/platforms/{platform}"],
+  ["get", "/v1/platforms/{platform}/authorizations"],
+  ["post", "/v1/platforms/{platform}/links"],
+  ["post", "/v1/platforms/{platform}/ticket"],
+  ["post", "/v1/platforms/{platform}/reconcile"],
   ["get", "/v1/verify-files"],
   ["put", "/v1/verify-files/{name}"],
   ["delete", "/v1/verify-files/{name}"],
@@ -146,6 +155,7 @@ const WITHOUT_PARAMETERS = [
   "get /v1/settings",
   "get /v1/environments",
   "get /v1/verify-files",
+  "get /v1/platforms",
 ];
 
 const CHINESE = /[\u4e00-\u9fff]/;
