@@ -108,8 +108,10 @@ browserTest(
     await browser.until(`location.hash === "#${PAGE}"`);
     await window.show(`/apps/${nameWith(GAME, COMPONENT.id)}`);
     await browser.shows("the authorisation is lost");
-    await browser.clickOn("Actions");
-    await browser.clickOn("Edit…");
+    await browser.click("[aria-label=Actions]");
+    // The menu is put in its place only once it is open.
+    await browser.until("document.activeElement.innerText === 'Edit…'");
+    await browser.press("Enter");
     await browser.until("document.querySelector('dialog input') !== null");
     expect(await browser.evaluate("document.querySelectorAll('dialog :is(input, select)').length")).toBe(1);
     await browser.press("Escape");

@@ -65,4 +65,6 @@ async function withStore(world: Harness, work: (store: Store) => Promise<unknown
   });
   await work(store);
   store.close();
+  // Without time the service does not look for what others have written.
+  world.clock.advance(100);
 }
