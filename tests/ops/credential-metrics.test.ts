@@ -3,6 +3,7 @@ import { Gate } from "../../src/sandbox/fault.ts";
 import { createAdmin } from "../support/access-harness.ts";
 import { ConsolePage } from "../support/console-page.ts";
 import { CORP, Harness, WECOM, type WorldOptions, WX } from "../support/harness.ts";
+import { addAuthorized, addTicket, COMPONENT, GAME, SHOP } from "../support/platforms.ts";
 import { type Exposition, parseExposition } from "./prometheus-text.ts";
 
 const XCX = "/AccessToken/getXcx";
@@ -45,6 +46,39 @@ test("credentials are counted by platform, kind and state, from 0 on", async () 
   text = await t.until((each) => states(each, "wecom", "access_token")["blocked"] === 1);
   expect(states(text, "weixin", "access_token")).toEqual({ ...NONE, fresh: 1 });
   expect(states(text, "wecom", "access_token")).toEqual({ ...NONE, blocked: 1, none: 1 });
+});
+
+test("the age of each platform's last ticket is shown, and how many accounts it has, valid and lost", async () => {
+  await using t = await setup();
+  const [age, accounts] = ["accesstoken_platform_ticket_age_seconds", "accesstoken_authorizations"];
+  const shown = async () => {
+    const { series } = await t.scrape();
+    const of = series.filter(({ name }) => name === age || name === accounts);
+    return of.map(({ labels, value }) => [labels["platform"], labels["state"] ?? "age", value]);
+  };
+  expect(await shown()).toEqual([]);
+  const { id, secret } = COMPONENT;
+  const added = { kind: "component", id, secret };
+  const init = {
+    method: "POST",
+    body: JSON.stringify(added),
+    headers: { "content-type": "application/json" },
+  };
+  expect((await t.world.administer("/v1/platforms", init)).status).toBe(201);
+  await addAuthorized(t.world, SHOP, id);
+  await addAuthorized(t.world, GAME, id, { lostAt: 1 });
+  const known = async () => (await t.world.administer(`/v1/platforms/${id}`)).data["authorizations"];
+  await Harness.until(async () => JSON.stringify(await known()) === `{"valid":1,"lost":1}`);
+  const none = [
+    [id, "valid", 1],
+    [id, "lost", 1],
+  ];
+  expect(await shown()).toEqual(none);
+  await addTicket(t.world, id, t.world.clock.now() - 240_000);
+  const all = await shown();
+  expect(all).toEqual(expect.arrayContaining([...none, [id, "age", expect.closeTo(240, 0)]]));
+  t.world.clock.advance(60_000);
+  expect(await shown()).toContainEqual([id, "age", expect.closeTo(300, 0)]);
 });
 
 test("the instant at which a credential expires stays the same, however late it is read", async () => {

@@ -8,6 +8,8 @@ import {
   plainText,
   wecomMarkdown,
 } from "../../src/ops/notification-text.ts";
+import { findingOfTicket } from "../../src/ops/platform-states.ts";
+import { newPlatform } from "../support/new-platform.ts";
 import { type Alarm, type Message, MESSAGE_KINDS } from "../../src/ops/notifications.ts";
 
 const AT = Date.UTC(2026, 11, 1, 6, 32, 7);
@@ -33,6 +35,14 @@ function message(changes: Partial<Message> = {}): Message {
     consoleUrl: "https://token.example.com/console",
     ...changes,
   };
+}
+
+/** A platform whose tickets no longer come. */
+function silent(id: string): Alarm {
+  const app = newPlatform(id.startsWith("wx") ? "weixin" : "wecom", id);
+  const state = { app, hasTicket: true, ticketAt: AT - 31 * MINUTE_MS, valid: 0, lost: [] };
+  const { condition, subject, detail = { message: "" } } = findingOfTicket(state, AT) ?? {};
+  return alarm({ condition, subject, detail });
 }
 
 /** The message in each form, as text. */
@@ -163,4 +173,16 @@ test("a link leads to the page on which something can be done, whatever the name
 
 test("each kind of message has the same word for a bot's keyword, in its title too", () => {
   for (const kind of MESSAGE_KINDS) expect(headline(message({ kind }))).toContain("告警");
+});
+
+test("a platform without tickets is told with its page, and with the whole of what to do", () => {
+  for (const [id, end] of [
+    ["wx00000000000000c1", "accesstoken platforms start-pushing wx00000000000000c1)"],
+    ["ww00000000000000d1", "save it again in WeCom's console)"],
+  ] as const) {
+    const text = plainText(message({ alarms: [silent(id)] }));
+    expect(text).toContain(`平台 (platform)：${id}`);
+    expect(text).toContain(end);
+    expect(text).toContain(`https://token.example.com/console/#/platforms/${id}`);
+  }
 });

@@ -16,6 +16,7 @@ import { w } from "./words.ts";
 /** Secrets that were made just now, and for whom they are. */
 interface Made {
   readonly callback_url?: string | undefined;
+  readonly message_url?: string | undefined;
   readonly token?: string | undefined;
   readonly aes_key?: string | undefined;
   readonly hmac_key?: string | undefined;
@@ -90,6 +91,8 @@ export function Reception({ data, reload }: Shown) {
         <Facts
           items={[
             [w.url, <CallbackUrl url={data.callback_url} />],
+            [w.messageUrl, data.message_url && <CallbackUrl url={data.message_url} />],
+            [w.ofPlatform, data.platform_app && <code>{data.platform_app}</code>],
             [w.secrets, w.secretsHidden],
             [w.mode, data.mode && w[data.mode]],
             [w.format, data.format?.toUpperCase()],
@@ -203,6 +206,7 @@ function MadeSecrets({ made, onClose }: { readonly made: Made; readonly onClose:
         <Facts
           items={[
             [w.url, shown(url)],
+            [w.messageUrl, shown(made.message_url)],
             ["Token", shown(token)],
             ["EncodingAESKey", shown(aesKey)],
             [w.hmacKey, shown(hmacKey)],

@@ -32,6 +32,8 @@ export const w = words({
   ],
   setUp: ["开始接收", "Receive pushes"],
   url: ["URL（填入微信后台）", "URL for WeChat's console"],
+  messageUrl: ["消息URL", "URL for messages"],
+  ofPlatform: ["使用平台的Token和密钥", "By the Token and key of"],
   noPublicUrl: ["未设置PUBLIC_URL，微信无法访问", "PUBLIC_URL is not set: WeChat can't reach it"],
   secrets: ["Token和密钥", "Token and key"],
   secretsHidden: [
