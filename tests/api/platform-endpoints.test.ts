@@ -422,3 +422,63 @@ test("what is handed out counts for the client and the account that it is of", a
   await Harness.until(async () => (await counted()).includes(nameOf(OFFICIAL)));
   expect(await counted()).toContain(`"${COMPONENT.appId}"`);
 });
+
+const LOGIN = { grant_type: "authorization_code", component_appid: COMPONENT.appId, appid: OFFICIAL };
+/** Every endpoint that takes a platform's token, with what it needs. */
+const BY_TOKEN: readonly (readonly ["component" | "suite", Action, string, Asking])[] = [
+  ["component", "token:read", QUERY_AUTH, asked("", { authorization_code: "x" })],
+  ["component", "token:read", AUTHORIZER_TOKEN, ofAccount("", "x")],
+  ["component", "login", "/sns/component/jscode2session", { query: { ...LOGIN, js_code: "x" } }],
+  ["component", "login", "/sns/oauth2/component/access_token", { query: { ...LOGIN, code: "x" } }],
+  ["suite", "token:read", service("get_permanent_code"), { body: { auth_code: "x" } }],
+  ["suite", "token:read", service("v2/get_permanent_code"), { body: { auth_code: "x" } }],
+  [
+    ...(["suite", "token:read", service("get_corp_token")] as const),
+    { body: { auth_corpid: CUSTOMER, permanent_code: "x" } },
+  ],
+  ["suite", "login", service("auth/getuserinfo3rd"), { query: { code: "x" } }],
+  ["suite", "login", service("getuserinfo3rd"), { query: { code: "x" } }],
+  ["suite", "login", service("miniprogram/jscode2session"), { query: { js_code: "x" } }],
+];
+
+test("P6: each endpoint that takes a platform's token is closed without it, without its grant, and to another's key", async () => {
+  const every = await client(["*"], "real");
+  const tokens = { component: await componentToken(every.key), suite: "" };
+  tokens.suite = (await suiteQuery(every.key))["suite_access_token"] ?? "";
+  const without = {
+    "token:read": await client(["*"], "virtual", ["login", "api:call", "ticket:read"]),
+    login: await client(["*"], "virtual", ["token:read", "api:call", "ticket:read"]),
+  } as Readonly<Partial<Record<Action, { readonly key: string }>>>;
+  const foreign = await client([OFFICIAL, CUSTOMER, PROVIDER.corpId]);
+  const forbidden = { component: 48001, suite: 48002 };
+  sandbox.resetCalls();
+  for (const [role, need, path, { query = {}, body }] of BY_TOKEN) {
+    const named = `${role}_access_token`;
+    const answer = async (value: string, key?: string) => {
+      const { [named]: _none, ...others } = query as Record<string, string>;
+      const headers: Record<string, string> = key === undefined ? {} : { "x-api-key": key };
+      const sent = { query: { ...others, ...(value && { [named]: value }) }, headers, from: STRANGE };
+      const [errcode] = await it.refusal(path, { ...sent, ...(body && { body }) });
+      return [path, errcode];
+    };
+    expect(await answer("")).toEqual([path, 41001]);
+    expect(await answer("unknown")).toEqual([path, role === "suite" ? 42009 : 42001]);
+    for (const { key } of [without[need] ?? every, foreign])
+      expect(await answer(tokens[role], key)).toEqual([path, forbidden[role]]);
+    expect(sandbox.calls(path)).toBe(0);
+  }
+});
+
+test("every endpoint of third-party platforms is in one of these tables", () => {
+  const described = [
+    TOKEN,
+    service("get_suite_token"),
+    service("get_provider_token"),
+    ...BY_TOKEN.map((row) => row[2]),
+  ];
+  const served = world.service.routes.map(({ path }) => path);
+  const ofPlatforms = served.filter((path) =>
+    /^\/(cgi-bin|sns)\/(oauth2\/)?(component|service)\//.test(path),
+  );
+  expect(new Set(ofPlatforms)).toEqual(new Set(described));
+});
