@@ -128,9 +128,8 @@ export class PlatformWorld {
 
   /** A client that may use every platform and whatever they have. */
   async client(name: string, delivery: Delivery): Promise<PlatformClient> {
-    const apps = [...PLATFORMS.map(({ id }) => `platform:${id}`), `platform:${COMPONENT}/*`];
-    const corps = [`platform:${SUITE}/*`, `platform:${TEMPLATE}/*`];
-    const grants = [{ apps: [...apps, ...corps], actions: [...ACTIONS] }];
+    const apps = PLATFORMS.flatMap(({ id }) => [`platform:${id}`, `platform:${id}/*`]);
+    const grants = [{ apps, actions: [...ACTIONS] }];
     const apiKey = await createClient(this.world, { name, grants, delivery });
     const folder = join(this.world.folder, name);
     mkdirSync(folder);
