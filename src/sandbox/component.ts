@@ -10,8 +10,6 @@ import type { WeixinApp, WeixinPlatform } from "./weixin-platform.ts";
 
 const TICKET_LIFE_MS = 12 * 3_600_000;
 const CODE_LIFE_MS = 3_600_000;
-/** How long a refresh token is valid after the next, where they rotate. */
-const REFRESH_OVERLAP_MS = 300_000;
 const TOKEN_LENGTH = 136;
 
 /** What every component of the sandbox shares. */
@@ -58,6 +56,8 @@ export class Component {
   /** When each unused code expires. */
   readonly #preAuthCodes = new Map<string, number>();
   readonly #codes = new Map<string, { of: Authorization; expiresAt: number; isUsed: boolean }>();
+  /** How often each code was brought, whatever came of it. */
+  readonly #brought = new Map<string, number>();
 
   constructor(settings: SandboxComponent, around: ComponentSurroundings) {
     this.settings = { ...settings };
@@ -138,11 +138,17 @@ export class Component {
    * @throws {Refusal} 61009 or 61010.
    */
   redeem(code: string): Authorization {
+    this.#brought.set(code, this.timesBrought(code) + 1);
     const found = this.#codes.get(code);
     if (!found || found.isUsed) throw new Refusal(61009, `code is invalid hint: [${tokenText(8)}]`);
     if (this.#now() > found.expiresAt) throw new Refusal(61010, "code is expired");
     found.isUsed = true;
     return found.of;
+  }
+
+  /** How often `api_query_auth` was called with a code. */
+  timesBrought(code: string): number {
+    return this.#brought.get(code) ?? 0;
   }
 
   /**
@@ -182,6 +188,8 @@ export class Authorization {
     ["voice_recognize", "0"],
     ["customer_service", "0"],
   ]);
+  /** Every refresh token that was issued, the oldest first. */
+  readonly refreshTokens: string[] = [];
   readonly #around: ComponentSurroundings;
   readonly #tokens: TokenSequence<WeixinApp>;
   #refreshToken: string | undefined;
@@ -224,7 +232,7 @@ export class Authorization {
   /** What `api_query_auth` brings, and from then on the list: the refresh token, made when there is none. */
   query(): { token: IssuedToken<WeixinApp>; refreshToken: string } | undefined {
     if (!this.hasApi) return undefined;
-    this.#refreshToken ??= newRefreshToken();
+    this.#refreshToken ??= this.#nextRefreshToken();
     return { token: this.#issue(), refreshToken: this.#refreshToken };
   }
 
@@ -241,20 +249,23 @@ export class Authorization {
     return { token: this.#issue(), refreshToken: this.#refreshToken };
   }
 
-  /** Replaces the refresh token; the one before stays valid for five minutes. */
+  /** Replaces the refresh token; the one before stays valid for the overlap. */
   renewRefreshToken(): void {
     if (this.#refreshToken === undefined) return;
-    this.#replaced.set(this.#refreshToken, this.#around.weixin.time.now() + REFRESH_OVERLAP_MS);
-    this.#refreshToken = newRefreshToken();
+    const until = this.#around.weixin.time.now() + this.#around.switches.refreshOverlapMs;
+    this.#replaced.set(this.#refreshToken, until);
+    this.#refreshToken = this.#nextRefreshToken();
+  }
+
+  #nextRefreshToken(): string {
+    const next = `refreshtoken@@@${tokenText(43)}`;
+    this.refreshTokens.push(next);
+    return next;
   }
 
   #issue(): IssuedToken<WeixinApp> {
     return this.#tokens.rotate(this.#around.weixin.time.now());
   }
-}
-
-function newRefreshToken(): string {
-  return `refreshtoken@@@${tokenText(43)}`;
 }
 
 /** The tokens of `owner` that come from a component; `overlapMs` is asked each time, because people change it. */

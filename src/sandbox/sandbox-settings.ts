@@ -142,6 +142,8 @@ export interface SandboxSwitches {
   wecomTicketsPerCorpHour: number;
   /** Whether `api_authorizer_token` returns the same refresh token, or each time another. */
   refreshTokens: "stable" | "rotate";
+  /** How long a refresh token is valid after the next was issued, in milliseconds. */
+  refreshOverlapMs: number;
   /** How long a component's token is valid after the next was issued, in milliseconds; `undefined`: as an app's. */
   componentOverlapMs: number | undefined;
   /** The same for an authorizer's token. */
@@ -184,6 +186,7 @@ export const defaultSwitches: SandboxSwitches = {
   wecomTicketsPerAppHour: 100,
   wecomTicketsPerCorpHour: 400,
   refreshTokens: "stable",
+  refreshOverlapMs: 300_000,
   componentOverlapMs: undefined,
   authorizerOverlapMs: undefined,
   preAuthCodeSeconds: 1800,

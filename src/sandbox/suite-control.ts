@@ -200,6 +200,11 @@ export class SuiteControl {
     return this.#suite.corp(corpId).permanentCode;
   }
 
+  /** How often a permanent code was asked for with the code of an installation. */
+  timesBrought(authCode: string): number {
+    return this.#suite.timesBrought(authCode);
+  }
+
   #createAuth(authCode: string, state: string | undefined): Promise<PushOutcome> {
     const { corpId } = this.#suite.provider.settings;
     const { createAuthNames: names } = this.#platform.switches;

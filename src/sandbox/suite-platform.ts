@@ -70,6 +70,8 @@ export class Suite {
   readonly #ticketsBornAt = new Map<string, number>();
   readonly #preAuthCodes = new Map<string, number>();
   readonly #authCodes = new Map<string, Authorisation & { expiresAt: number }>();
+  /** How often each authorisation's code was brought, whatever came of it. */
+  readonly #brought = new Map<string, number>();
 
   constructor(
     settings: SandboxSuite,
@@ -153,10 +155,16 @@ export class Suite {
    * @throws {Refusal} 40078.
    */
   redeem(authCode: string): Authorisation {
+    this.#brought.set(authCode, this.timesBrought(authCode) + 1);
     const found = this.#authCodes.get(authCode);
     this.#authCodes.delete(authCode);
     if (!found || this.#time.now() >= found.expiresAt) throw new Refusal(40078, "invalid auth_code");
     return found;
+  }
+
+  /** How often a permanent code was asked for with a code. */
+  timesBrought(authCode: string): number {
+    return this.#brought.get(authCode) ?? 0;
   }
 
   /**
