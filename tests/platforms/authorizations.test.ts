@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { Gate } from "../../src/sandbox/fault.ts";
+import { Secret } from "../../src/secret.ts";
 import {
   COMPONENT,
   MINI,
@@ -184,6 +185,28 @@ test("P3: what a code gave is there later, although it could not be stored with 
   expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL));
   expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
   expect(it.calls(QUERY)).toBe(1);
+});
+
+test("P3: a push says whose the code is that a browser brought before, so that of two lost answers each is found", async () => {
+  await using it = await PlatformHarness.create();
+  const killed = await it.process();
+  const { authorizationCodes: codes } = killed.store;
+  await it.first.authorizations.tick();
+  const now = it.clock.now();
+  const [official, mini] = [
+    await it.control.authorize(OFFICIAL, { send: "redirect-first" }),
+    await it.control.authorize(MINI, { send: "redirect-first" }),
+  ];
+  for (const { code: text, sendPush } of [official, mini]) {
+    const code = new Secret(text);
+    await codes.add({ platformApp: COMPONENT, account: "", code, now, expiresAt: now + 3_600_000 });
+    await codes.take({ digest: codes.digestOf(COMPONENT, code), now, until: now + 30_000 });
+    await exchangeUpstream(it, killed, text);
+    await sendPush();
+  }
+  it.clock.advance(30_000);
+  expect((await it.first.exchange(official.code)).app).toBe(nameOf(OFFICIAL));
+  expect((await it.first.exchange(mini.code)).app).toBe(nameOf(MINI));
 });
 
 test("WeChat's refusal of a code is told everybody who comes with it, and asked for once", async () => {

@@ -1,7 +1,15 @@
 import { Secret } from "../../src/secret.ts";
 import type { Store } from "../../src/store/store.ts";
 import { comesTrue, must, randomFrom } from "../faults/fault-case.ts";
-import { kill, killAgainAndAgain, type KillPlan, endLeases, look, type Rounds, settled } from "./kill-cycle.ts";
+import {
+  kill,
+  killAgainAndAgain,
+  type KillPlan,
+  endLeases,
+  look,
+  type Rounds,
+  settled,
+} from "./kill-cycle.ts";
 import { COMPONENT, PlatformProcesses } from "./platform-processes.ts";
 
 const ACCOUNTS = 24;
@@ -231,7 +239,10 @@ class ComponentRun implements Rounds {
     this.#figures.refreshed++;
     // Whether one is good that stood before a lost end is found out by whoever uses it.
     if (account.isStored)
-      must(this.#world.sandbox.accepts(String(got.data["value"])), `${account.appId}: a dead token is served`);
+      must(
+        this.#world.sandbox.accepts(String(got.data["value"])),
+        `${account.appId}: a dead token is served`,
+      );
     return true;
   }
 
@@ -242,7 +253,9 @@ class ComponentRun implements Rounds {
     must(!account.isEnded || held === undefined, `${where}: what was ended is there again`);
     must(!account.isStored || held !== undefined, `${where}: a refresh token is lost`);
     if (!held || !this.#isGood(account)) return;
-    const place = this.#world.component.component.authorizer(appId).refreshTokens.indexOf(held.secret.reveal());
+    const place = this.#world.component.component
+      .authorizer(appId)
+      .refreshTokens.indexOf(held.secret.reveal());
     must(place >= account.place, `${where}: an older refresh token has taken the place of a newer one`);
     account.place = place;
     account.isStored = account.isAcknowledged;
@@ -251,7 +264,9 @@ class ComponentRun implements Rounds {
   async #checkCode(store: Store, code: Code, round: number): Promise<void> {
     if (code.isSettled) return;
     const { authorizationCodes } = store;
-    const stored = await authorizationCodes.find(authorizationCodes.digestOf(COMPONENT, new Secret(code.code)));
+    const stored = await authorizationCodes.find(
+      authorizationCodes.digestOf(COMPONENT, new Secret(code.code)),
+    );
     const brought = this.#world.component.component.timesBrought(code.code);
     must(brought <= code.brought + 1, `round ${round}: one process has asked twice about one code`);
     if (code.brought > 0 && brought > code.brought) this.#figures.again++;
@@ -275,7 +290,10 @@ class ComponentRun implements Rounds {
   async #checkNewest(store: Store, { appId }: Account): Promise<void> {
     const held = await store.apps.findSecret({ platform: "weixin", appId, name: COMPONENT });
     const newest = this.#world.component.refreshTokenOf(appId);
-    must(newest === undefined || held?.secret.reveal() === newest, `${appId}: it is not the newest that is kept`);
+    must(
+      newest === undefined || held?.secret.reveal() === newest,
+      `${appId}: it is not the newest that is kept`,
+    );
   }
 
   async #isServed(url: string, { name }: Account): Promise<boolean> {
@@ -286,7 +304,10 @@ class ComponentRun implements Rounds {
   async #mustServe(url: string, account: Account): Promise<void> {
     const { code, msg, data } = await this.#world.token(url, account.name);
     must(code === 0, `${account.appId} is not served: ${code} ${msg}`);
-    must(this.#world.sandbox.accepts(String(data["value"])), `${account.appId}: a dead token is served at last`);
+    must(
+      this.#world.sandbox.accepts(String(data["value"])),
+      `${account.appId}: a dead token is served at last`,
+    );
   }
 }
 

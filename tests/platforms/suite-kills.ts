@@ -2,7 +2,15 @@ import { Secret } from "../../src/secret.ts";
 import type { SuiteControl } from "../../src/sandbox/suite-control.ts";
 import type { Store } from "../../src/store/store.ts";
 import { comesTrue, must, randomFrom } from "../faults/fault-case.ts";
-import { endLeases, kill, killAgainAndAgain, type KillPlan, look, type Rounds, settled } from "./kill-cycle.ts";
+import {
+  endLeases,
+  kill,
+  killAgainAndAgain,
+  type KillPlan,
+  look,
+  type Rounds,
+  settled,
+} from "./kill-cycle.ts";
 import { PlatformProcesses, SUITE, TEMPLATE } from "./platform-processes.ts";
 
 const CORPS = 10;
@@ -93,7 +101,12 @@ class SuiteRun implements Rounds {
     }
     const begun = this.#pick(AT_ONCE).map((corp) => this.#act(url, corp));
     if (this.#random() < 0.2)
-      begun.push(this.#world.sandbox.suite(SUITE).pushTicket().then(({ accepted }) => accepted));
+      begun.push(
+        this.#world.sandbox
+          .suite(SUITE)
+          .pushTicket()
+          .then(({ accepted }) => accepted),
+      );
     for (const code of this.#codes.filter(({ isAcknowledged, corp }) => !isAcknowledged && !corp.isTouched)) {
       if (this.#random() > 0.7) continue;
       code.corp.isTouched = true;
@@ -245,7 +258,9 @@ class SuiteRun implements Rounds {
     if (code.isSettled) return;
     const { authorizationCodes } = store;
     const { corp } = code;
-    const stored = await authorizationCodes.find(authorizationCodes.digestOf(corp.suiteId, new Secret(code.code)));
+    const stored = await authorizationCodes.find(
+      authorizationCodes.digestOf(corp.suiteId, new Secret(code.code)),
+    );
     const brought = corp.control.timesBrought(code.code);
     must(brought <= code.brought + 1, `round ${round}: one process has asked twice about one code`);
     if (code.brought > 0 && brought > code.brought) this.#figures.again++;
@@ -284,7 +299,10 @@ class SuiteRun implements Rounds {
       const { credential } = await store.credentials.find({ slot, kind: "suite_access_token" });
       if (!credential) missing.push(appId);
     }
-    must(known.mayMint || calls === known.count, `round ${round}: a suite token was fetched twice in one life`);
+    must(
+      known.mayMint || calls === known.count,
+      `round ${round}: a suite token was fetched twice in one life`,
+    );
     this.#mints.set(MINT, { count: calls, mayMint: missing.length > 0 });
   }
 
