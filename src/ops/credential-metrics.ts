@@ -1,4 +1,4 @@
-import type { SlotName } from "../apps/app.ts";
+import { appName, type SlotName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { AppIndex } from "../credentials/app-index.ts";
 import { shareOf } from "../credentials/app-table.ts";
@@ -107,8 +107,7 @@ export class CredentialMetrics {
     this.#expiry.clear();
     for (const { name, expiresAt } of lives) {
       if (!isConfigured(name.slot)) continue;
-      const { platform, appId, name: slot } = name.slot;
-      const labels = [platform, platform === "wecom" ? `${appId}_${slot}` : appId, name.kind];
+      const labels = [name.slot.platform, appName(name.slot), name.kind];
       this.#left.set(Math.max(0, expiresAt - clock.now()) / 1000, ...labels);
       this.#expiry.set(expiresAt / 1000, ...labels);
     }

@@ -172,11 +172,12 @@ export function columns({ slot, kind }: CredentialName) {
   return { platform: slot.platform, appId: slot.appId, slot: slot.name, kind };
 }
 
-/** The name in a row; none for a platform or kind that this version does not know. */
+/** The name in a row; none for a platform or kind that this version does not know, or where it is damaged. */
 export function toName(row: Pick<Row, "platform" | "appId" | "slot" | "kind">): CredentialName[] {
   const kind = CREDENTIAL_KINDS.find((each) => each === row.kind);
   const { platform } = row;
   if (!kind || (platform !== "weixin" && platform !== "wecom")) return [];
+  if (checkRow(credentials, { appId: row.appId, slot: row.slot }).damaged.length > 0) return [];
   return [{ slot: { platform, appId: row.appId, name: row.slot }, kind }];
 }
 

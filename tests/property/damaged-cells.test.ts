@@ -41,6 +41,8 @@ const ROWS = [
   `INSERT OR IGNORE INTO hourly_counts VALUES ('${WX.appId}', 1795320000000, 'uses', 3)`,
   `INSERT OR IGNORE INTO console_sessions VALUES ('d', 'admin', 1795320000000, 'ats_x', '10.0.0.8', 1795320000000, 1795320000000, 1895320000000)`,
   `INSERT OR IGNORE INTO console_links VALUES ('d', 'admin', 1795320000000, 1895320000000)`,
+  `INSERT OR IGNORE INTO authorization_codes VALUES ('d', 'wxc000000000000001', '${WX.appId}', 'x', 'waiting', 1, 1795320000000, 1795320000000, 1895320000000, NULL, '{"code":"upstream_timeout","message":"m"}')`,
+  `INSERT OR IGNORE INTO authorization_links VALUES ('s', 'wxc000000000000001', 'x', 1795320000000, 1895320000000, NULL)`,
   `INSERT OR IGNORE INTO usage VALUES ('weixin', '${WX.appId}', '/cgi-bin/stable_token', '2026-11-22', 3)`,
 ];
 
