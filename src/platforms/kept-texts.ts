@@ -27,8 +27,9 @@ export function failureOf(text: string | undefined): ServiceError {
 }
 
 /** What a code gave, as text, without its token: by the time it is read again there may be a newer one. */
-export function textOfGiven({ token: _, secret, text, ...given }: ExchangedCode): Secret {
-  return new Secret(JSON.stringify({ ...given, secret: secret?.reveal(), text: text.reveal() }));
+export function textOfGiven({ account, title, facts, secret, text }: ExchangedCode): Secret {
+  const shown = { account, title, facts, secret: secret?.reveal(), text: text.reveal() };
+  return new Secret(JSON.stringify(shown));
 }
 
 /** What a code gave, of the text that was kept. */
