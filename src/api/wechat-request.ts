@@ -1,5 +1,6 @@
 import { rejectDuplicateNames } from "../access/strict-json.ts";
 import { ServiceError } from "../errors.ts";
+import { tokenNamesIn } from "../credentials/kinds.ts";
 import { readCapped } from "./body.ts";
 import type { Call } from "./face.ts";
 
@@ -14,6 +15,29 @@ export interface WechatRequest {
 /** Reads the head of a request. Throws `invalid_parameter` for a query that can't be decoded. */
 export function readWechatRequest(call: Call): WechatRequest {
   return { call, path: collapseSlashes(call.path), query: RawQuery.parse(call.search) };
+}
+
+/** Whose token a path takes, where SDKs send another's along with it. */
+const TAKEN: readonly (readonly [path: RegExp, name: string])[] = [
+  [/^\/(cgi-bin|sns(\/oauth2)?|wxa)\/component\//i, "component_access_token"],
+  [
+    /^\/cgi-bin\/(license|service\/(contact|corpid_to_opencorpid|get_customized_auth_url|get_regist(er_code|ration_info)))(\/|$)/i,
+    "provider_access_token",
+  ],
+  [/^\/cgi-bin\/service\//i, "suite_access_token"],
+];
+
+/**
+ * The request with the token that its path takes, as WeChat and WeCom read it: SDKs send an account's along with its component's,
+ * and a provider's along with its suite's. What remains twice is for others to refuse.
+ */
+export function withOneToken(request: WechatRequest): WechatRequest {
+  const names = tokenNamesIn(request.query);
+  if (names.length < 2) return request;
+  const taken = TAKEN.find(([path, name]) => names.includes(name) && path.test(request.path))?.[1];
+  if (taken === undefined) return request;
+  const others = names.filter((name) => name !== taken);
+  return { ...request, query: others.reduce((query, name) => query.without(name), request.query) };
 }
 
 /** One slash where several follow each other. */

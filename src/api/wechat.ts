@@ -17,6 +17,7 @@ import {
   collapseSlashes,
   readWechatRequest,
   type WechatRequest,
+  withOneToken,
   withoutLastSlash,
 } from "./wechat-request.ts";
 
@@ -99,7 +100,7 @@ export class WechatFace implements Face {
   }
 
   handle(call: Call): Response | Promise<Response> {
-    const request = readWechatRequest(call);
+    const request = withOneToken(readWechatRequest(call));
     const serving: Serving = { request, platform: this.#platformOf(request.path), usage: undefined };
     try {
       const answer = this.#serve(serving);

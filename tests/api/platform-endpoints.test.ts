@@ -280,8 +280,8 @@ test("what takes a platform's token takes no other, and what takes an app's take
   expect((await it.refusal(QUERY_AUTH, other))[0]).toBe(61011);
   const query = { access_token: token, type: "jsapi" };
   expect((await it.refusal("/cgi-bin/ticket/getticket", { query }))[0]).toBe(48001);
-  const twice = { query: { access_token: token, component_access_token: token }, body: {} };
-  expect((await it.refusal(QUERY_AUTH, twice))[0]).toBe(40097);
+  const both = { query: { access_token: token, component_access_token: "unknown" }, body: {} };
+  expect((await it.refusal(QUERY_AUTH, both))[0]).toBe(42001);
   const suite = { query: { suite_access_token: "unknown" }, body };
   expect(await it.refusal(service("get_corp_token"), suite)).toEqual([42009, "suite_access_token expired"]);
 });

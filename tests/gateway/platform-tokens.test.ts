@@ -140,8 +140,19 @@ test("neither an app's token nor another name of a platform's opens what is a pl
   const own = await token(key);
   expect((await it.post(`${PRE_AUTH}?suite_access_token=${own}`, named())).errcode).toBe(48001);
   expect((await it.post(`${PRE_AUTH}?component_access_token=x`, named())).errcode).toBe(42001);
-  const two = `${PRE_AUTH}?access_token=${own}&component_access_token=${own}`;
+  const two = `${PRE_AUTH}?component_access_token=${own}&component_access_token=${own}`;
   expect((await it.post(two, named())).errcode).toBe(40097);
+});
+
+test("of an account's token and its component's, as SDKs send them together, the one counts that the path takes", async () => {
+  const key = await client();
+  const [app, own] = [await it.token(undefined, key), await token(key)];
+  const beside = `${PRE_AUTH}?access_token=${app}&component_access_token=${own}`;
+  expect((await it.post(beside, named())).text).toContain("pre_auth_code");
+  const wrong = `${PRE_AUTH}?access_token=${own}&component_access_token=x`;
+  expect((await it.post(wrong, named())).errcode).toBe(42001);
+  const other = `/cgi-bin/getcallbackip?access_token=${app}&component_access_token=${own}`;
+  expect((await it.send(other)).errcode).toBe(40097);
 });
 
 test("a client's policy is for calls with a platform's token too", async () => {
