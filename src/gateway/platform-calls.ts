@@ -121,7 +121,7 @@ export class PlatformCalls {
       // One that is sent twice may be read in two ways.
       for (const account of [fields?.[name], query.count(name) > 1 ? "" : query.get(name)])
         if (account !== undefined && !this.#mayCallFor(principal, slot, account))
-          throw this.#parts.access.notGranted(principal, "api:call", String(account));
+          throw this.#parts.access.notGranted(principal, "api:call", slot.appId);
   }
 
   /** A provider's token is for the corps of each of its suites. */
@@ -153,13 +153,14 @@ export class PlatformCalls {
   }
 
   #isOwn({ appId }: Slot, principal: Principal, { authorizer_appid: account }: Fields): boolean {
-    return account === undefined || mayUse(principal, "token:read", `${String(account)}_${appId}`);
+    return typeof account !== "string" || mayUse(principal, "token:read", `${account}_${appId}`);
   }
 
   /** Undefined, and so left out, for an account that we don't have yet; an empty one stays so. */
   #grant({ appId }: Slot, principal: Principal, account: unknown, value: unknown): string | undefined {
     if (value === "") return "";
-    const name = `${String(account)}_${appId}`;
+    if (typeof account !== "string") return undefined;
+    const name = `${account}_${appId}`;
     const app: App | undefined = this.#parts.directory.find(name);
     if (!app || nameOfApp(app) !== name || !mayUse(principal, "token:read", name)) return undefined;
     return this.#parts.virtualGrants.issue(principal, app).reveal();
