@@ -197,8 +197,10 @@ export class WechatFace implements Face {
 
   async #serveHolder(serving: Serving): Promise<Response> {
     const { call, query, path } = serving.request;
-    const [name = "access_token", another] = tokenNamesIn(query);
-    if (another !== undefined)
+    const names = tokenNamesIn(query);
+    // An app's before a platform's: beside the one the other is refused.
+    const name = names.find((each) => each === "access_token") ?? names[0] ?? "access_token";
+    if (query.count(name) > 1)
       throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
     const token = query.get(name) ?? "";
     // A path that both platforms have does not say in whose words a token that has ended is refused.

@@ -62,7 +62,7 @@ export function assertCanonical(platform: Platform, { method, path, query }: Pla
   assertCanonicalPath(platform, path);
   // It would begin a fragment, which is not sent.
   if (query.toString().includes("#")) throw refusalOf(platform, 40066, "invalid url");
-  if (tokenNamesIn(query).length > 1) {
+  if (tokenNamesIn(query).some((name) => query.count(name) > 1)) {
     throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
   }
   if (!METHODS.test(method)) throw new ServiceError("method_not_allowed", "请求方法不正确 (wrong method)");
@@ -77,7 +77,7 @@ export function assertCanonical(platform: Platform, { method, path, query }: Pla
 export function assertAllowed(slot: SlotName, path: string, query: CallQuery, isHidden: boolean): void {
   const name = path.toLowerCase().replace(/\/$/, "");
   const role = roleOf(slot);
-  const own = role && `${role}_access_token`;
+  const own = role && query.count("access_token") === 0 ? `${role}_access_token` : undefined;
   const isOther = query.names.some((each) => each !== own && OTHER_TOKEN.test(each));
   if (isOther || (OTHER_CREDENTIAL.test(name) && !takesTokenOf(slot, role, name)) || isClosed(role, name)) {
     throw new ServiceError(

@@ -92,7 +92,7 @@ test("64 KiB are read, and what is longer goes on as a stream from its first byt
   expect(justSmall.bytes).toHaveLength(64 * 1024);
 });
 
-test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014 and 42001 alone", async () => {
+test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014 and 42001, of a suite by 40082 and 42009, alone", async () => {
   const dead = async (platform: "weixin" | "wecom", errcode: number) =>
     isInvalidToken(platform, await readSmallText(answerOf(JSON.stringify({ errcode }))));
   const of = async (platform: "weixin" | "wecom") => {
@@ -102,7 +102,7 @@ test("a token is dead on WeChat by 40001, 40014 and 42001, and on WeCom by 40014
     return found;
   };
   expect(await of("weixin")).toEqual([40001, 40014, 42001]);
-  expect(await of("wecom")).toEqual([40014, 42001]);
+  expect(await of("wecom")).toEqual([40014, 40082, 42001, 42009]);
 });
 
 test.each([

@@ -152,7 +152,7 @@ test("of an account's token and its component's, as SDKs send them together, the
   const wrong = `${PRE_AUTH}?access_token=${own}&component_access_token=x`;
   expect((await it.post(wrong, named())).errcode).toBe(42001);
   const other = `/cgi-bin/getcallbackip?access_token=${app}&component_access_token=${own}`;
-  expect((await it.send(other)).errcode).toBe(40097);
+  expect((await it.send(other)).errcode).toBe(48001);
 });
 
 test("a client's policy is for calls with a platform's token too", async () => {

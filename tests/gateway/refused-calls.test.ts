@@ -80,9 +80,9 @@ test.each(["access_token=x", "access%5Ftoken=x", "%61ccess_token=x", "access_tok
 );
 
 test.each([
-  "/cgi-bin/component/api_query_auth",
+  "/cgi-bin/component/api_create_preauthcode",
   "/cgi-bin/component",
-  "/CGI-BIN/Component/api_query_auth",
+  "/CGI-BIN/Component/api_create_preauthcode",
   "/cgi-bin/service/get_corp_token",
   "/cgi-bin/Service/get_corp_token/",
   "/cgi-bin/clear_quota/v2",
