@@ -1,4 +1,4 @@
-import { type Action, CLIENT_NAME } from "../access/client.ts";
+import { type Action, CLIENT_NAME, platformOf } from "../access/client.ts";
 import { defaultsOf } from "../access/environments.ts";
 import { type Api, apiPath, ApiRefusal } from "./api.ts";
 import { carryOut, checkFiles, type Done, showDone } from "./apply.ts";
@@ -76,7 +76,8 @@ function appsOf(args: Arguments): readonly string[] {
   if (apps.length === 0 && needs !== undefined)
     throw usageError(`--${needs} 须与 --apps 一起使用 (--${needs} needs --apps)`);
   const named = ["redirect-origin", "target"].find((each) => args.isSet(each));
-  if (apps.includes(ALL_APPS) && named !== undefined)
+  const isMany = apps.some((app) => app === ALL_APPS || platformOf(app) !== undefined);
+  if (isMany && named !== undefined)
     throw usageError(`--${named}: 须在 --apps 中列出应用 (list the apps in --apps)`);
   return apps;
 }
