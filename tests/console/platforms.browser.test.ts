@@ -63,7 +63,7 @@ browserTest("a link is made for one account alone, which is shown to be copied a
   await browser.click("dialog .primary");
   const url = await browser.until<string>("document.querySelector('dialog pre')?.innerText");
   expect(url).toMatch(/^https:\/\/wx\.example\.com\/connect\/authorize\/[A-Za-z0-9]{16,32}$/);
-  await browser.shows("it ends in");
+  await browser.shows("It ends: in");
   await browser.clickOn("Close");
   await browser.until("document.querySelector('dialog') === null");
   const { data } = await window.ask("GET", "/v1/audit?limit=1");

@@ -175,7 +175,10 @@ function Standing({ of: { lost_at, disabled } }: { readonly of: AuthorizationDat
   if (lost_at !== undefined)
     return (
       <Badge tone="bad" icon="alert">
-        {w.isLost} <Time at={lost_at} />
+        {w.isLost}
+        <span class="wide">
+          <Time at={lost_at} />
+        </span>
       </Badge>
     );
   return (

@@ -55,6 +55,6 @@ export const w = words({
   link: ["授权链接", "Link"],
   linkHint: (end: string) => [
     `请账号的管理员打开，${end}失效。`,
-    `Have the account's administrator open it; it ends ${end}.`,
+    `Have the account's administrator open it. It ends: ${end}`,
   ],
 });
