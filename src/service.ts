@@ -508,6 +508,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         processes: () => nodes.count,
       }),
       states,
+      platforms: () => platformStates(directory, store.credentialFacts),
       streams,
       waits,
       history: new AppHistory({ log: store.refreshLog, auditStore: store.audit, clock }),

@@ -1,11 +1,14 @@
 import type { ApiKeyRecord } from "../access/client.ts";
 import type { ClientDirectory } from "../access/client-directory.ts";
+import { nameOfApp } from "../apps/app.ts";
 import type { DeliveryStore } from "../callbacks/delivery-store.ts";
 import type { Clock } from "../clock.ts";
 import type { AppIndex } from "../credentials/app-index.ts";
 import type { AppQuery } from "../credentials/app-order.ts";
 import { shareOf } from "../credentials/app-table.ts";
 import type { BackupState } from "./backups.ts";
+import { conditionOf } from "./conditions.ts";
+import { findingOfTicket, type PlatformState, ticketRemedy } from "./platform-states.ts";
 import { isLive, type Node } from "./nodes.ts";
 
 const DAY_MS = 86_400_000;
@@ -21,8 +24,10 @@ export const NEEDS = [
   "not_ready",
   "audit_broken",
   "blocked",
+  "ticket_missing",
   "foreign_refresh",
   "quota",
+  "authorization_lost",
   "node_gone",
   "backup_stale",
   "dead_deliveries",
@@ -57,6 +62,7 @@ export interface NeedsParts {
   /** Why the service is not ready, and which part of it. */
   readonly notReady: () => Promise<readonly { readonly part: string; readonly message: string }[]>;
   readonly backups: () => Promise<BackupState>;
+  readonly platforms: () => Promise<readonly PlatformState[]>;
   readonly clock: Clock;
 }
 
@@ -72,8 +78,11 @@ export interface Reader {
 /** What somebody has to look after, as far as the reader may know of it. */
 export async function needsOf(parts: NeedsParts, { isVisible, seesAll, isAdmin }: Reader): Promise<Need[]> {
   const ofService = seesAll ? await serviceNeeds(parts) : [];
+  const ofPlatforms = seesAll
+    ? (await parts.platforms()).flatMap((of) => platformNeeds(of, parts.clock))
+    : [];
   const ofAdmin = isAdmin ? await adminNeeds(parts) : [];
-  return [...ofService, ...ofAdmin, ...(await appNeeds(parts, isVisible))]
+  return [...ofService, ...ofPlatforms, ...ofAdmin, ...(await appNeeds(parts, isVisible))]
     .toSorted((a, b) => NEEDS.indexOf(a.type) - NEEDS.indexOf(b.type))
     .slice(0, MAX_ITEMS)
     .map(({ host: _host, share: _share, ...need }) => need);
@@ -128,6 +137,30 @@ async function serviceNeeds(parts: NeedsParts): Promise<Need[]> {
             message: `${dead}条推送一天内未能送达，可重新投递 (${dead} pushes could not be delivered for a day; they can be replayed)`,
           },
         ]),
+  ];
+}
+
+function platformNeeds(state: PlatformState, clock: Clock): Need[] {
+  const { app, hasTicket, ticketAt, lost } = state;
+  const isSilent = hasTicket && !app.managed?.isDisabled && findingOfTicket(state, clock.now()) !== undefined;
+  return [
+    ...(isSilent
+      ? [
+          {
+            ...({ type: "ticket_missing", app: app.id, action: "app" } as const),
+            ...(ticketAt === undefined ? {} : { at: ticketAt }),
+            message: ticketRemedy(app),
+          },
+        ]
+      : []),
+    ...lost
+      .filter(({ managed }) => !managed?.isDisabled)
+      .slice(0, MAX_ITEMS)
+      .map((each): Need => ({
+        ...{ type: "authorization_lost", app: nameOfApp(each), action: "app" },
+        ...(each.authorization?.lostAt === undefined ? {} : { at: each.authorization.lostAt }),
+        message: conditionOf("authorization_lost").remedy,
+      })),
   ];
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { createClient } from "../support/access-harness.ts";
 import { CORP, Harness, WX } from "../support/harness.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
+import { addTicket, COMPONENT } from "../support/platforms.ts";
 
 const DAY_MS = 86_400_000;
 const TOKEN = `/v1/apps/${WX.appId}/credentials/access_token`;
@@ -83,4 +84,20 @@ test("a client sees of the overview what its apps are, and nothing of the servic
   const needs = async (bearer: string) =>
     (await of(bearer))["needs_you"].map(({ type }: { type: string }) => type);
   expect([await needs(all), (await it.ask("GET", "/v1/overview")).data["needs_you"].length]).toEqual([[], 1]);
+});
+
+test("a platform whose tickets have ended needs somebody, and is well again with the next one", async () => {
+  await using it = await ManagingHarness.create();
+  const { id, secret } = COMPONENT;
+  expect(
+    (await it.ask("POST", "/v1/platforms", { kind: "component", id, secret, title: "Shops" })).status,
+  ).toBe(201);
+  const now = it.world.clock.now();
+  const needs = async () => (await it.ask("GET", "/v1/overview")).data["needs_you"] as object[];
+  await addTicket(it.world, id, now - 31 * 60_000);
+  expect(await needs()).toMatchObject([
+    { type: "ticket_missing", app: id, title: "Shops", at: now - 31 * 60_000, action: "app" },
+  ]);
+  await addTicket(it.world, id, now);
+  expect(await needs()).toEqual([]);
 });

@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import type { ApiKeyRecord } from "../../src/access/client.ts";
 import { needsOf, type NeedsParts } from "../../src/ops/needs-you.ts";
 import type { Node } from "../../src/ops/nodes.ts";
+import type { App } from "../../src/apps/app.ts";
+import { newPlatform } from "../support/new-platform.ts";
 import { newApiKey, newClient } from "../support/client-records.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
@@ -35,6 +37,7 @@ function setup(
     listNodes: async () => [node(0)],
     notReady: async () => [],
     backups: async () => ({ isStale: false }),
+    platforms: async () => [],
     clock,
     ...given,
   };
@@ -115,4 +118,24 @@ test("a key needs somebody in its last week, unless it is revoked, over, or repl
     "shop: ats_first0",
     "shop: ats_second",
   ]);
+});
+
+test("a platform without tickets, and an account that has to authorise again, need somebody who may see everything", async () => {
+  const app = newPlatform("weixin", "wx00000000000000c1");
+  const account = (n: number, isDisabled = false): App => ({
+    ...newPlatform("weixin", `wx00000000000000a${n}`, { isDisabled }),
+    role: undefined,
+    authorization: { platformApp: app.id, authorizedAt: 1, scopes: [], lostAt: 2 },
+  });
+  const state = { app, hasTicket: true, ticketAt: undefined, valid: 1, lost: [account(1), account(2, true)] };
+  const it = setup({ platforms: async () => [state] });
+  expect(await needsOf(it.parts, ALL)).toMatchObject([
+    { type: "ticket_missing", app: app.id, message: expect.stringContaining(`/callback/${app.id}/auth`) },
+    { type: "authorization_lost", app: `wx00000000000000a1_${app.id}`, at: 2 },
+  ]);
+  expect(await it.typesOf({ ...ALL, seesAll: false })).toEqual([]);
+  const well = setup({
+    platforms: async () => [{ ...state, ticketAt: it.clock.now(), lost: [] }],
+  });
+  expect(await well.typesOf()).toEqual([]);
 });
