@@ -252,9 +252,10 @@ export class Authorizations {
     // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
     if (!kept) await this.#keep(code, textOfGiven(exchanged), signal);
     const app = await apps.grant(platform, exchanged, code.createdAt, signal);
+    // Before the code is done with: a token that is not stored would end the one that is.
+    await this.#keepToken(platform, exchanged, askedAt);
     const answer = { app, text: exchanged.text };
     await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
-    await this.#keepToken(platform, exchanged, askedAt).catch(() => undefined);
     if (exchanged.title === undefined) await this.readAgain(platform, exchanged.account);
     return answer;
   }

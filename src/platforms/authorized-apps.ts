@@ -10,11 +10,13 @@ import {
 } from "../apps/app.ts";
 import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
+import type { CredentialStore } from "../credentials/credential-store.ts";
 import { ServiceError } from "../errors.ts";
 import { type EventBus, failureFacts } from "../events.ts";
 import { Secret } from "../secret.ts";
 import {
   type AuthorizedAccount,
+  type ExchangedCode,
   isLost,
   type ListedAccount,
   type PlatformProtocol,
@@ -28,6 +30,7 @@ const NO_SECRET = new Secret("");
 /** What the apps of authorisations are kept with. */
 export interface AuthorizedAppsParts {
   readonly store: Pick<AppStore, "create" | "update" | "remove" | "findSecret" | "exchangeSecret">;
+  readonly credentials: Pick<CredentialStore, "clear">;
   readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed">;
   /** Rereads the apps that any process has changed. */
   readonly refresh: () => Promise<void>;
@@ -54,9 +57,14 @@ export class AuthorizedApps {
 
   /**
    * Creates or changes the app of an account that has authorised `platform`, `at` epoch milliseconds. Durable when it
-   * resolves, with the app's public name.
+   * resolves, with the app's public name. Where no token came with it, one may have been lost that ends the stored one.
    */
-  async grant(platform: Slot, given: AuthorizedAccount, at: number, signal: AbortSignal): Promise<string> {
+  async grant(
+    platform: Slot,
+    given: AuthorizedAccount & Partial<Pick<ExchangedCode, "token">>,
+    at: number,
+    signal: AbortSignal,
+  ): Promise<string> {
     const name = `${given.account}_${platform.appId}`;
     const authorizedAt = at - (at % 1000);
     await this.#change(name, async (app) => {
@@ -87,6 +95,8 @@ export class AuthorizedApps {
       });
       const entry = entryOf("authorization.granted", app, factsOf(changed));
       await this.#parts.store.update({ ...changed, secret }, entry, held.version);
+      const token = { slot: slotOf(platform, given.account), kind: "access_token" } as const;
+      if (!given.token) await this.#parts.credentials.clear([{ name: token, isCurrent: true }]);
       return changed;
     });
     this.#parts.events.emit({ type: "authorization.granted", app: name });

@@ -50,7 +50,8 @@ export function buildPlatforms(options: PlatformSideOptions) {
   const claim = (work: string, everyMs: number) => store.milestones.claim(work, everyMs);
   const refresh = () => administration.refresh();
   const apps = new AuthorizedApps({
-    ...{ store: store.apps, directory, refresh, onCleared, protocolOf, clock, events },
+    ...{ store: store.apps, credentials: store.credentials, directory, refresh, onCleared },
+    ...{ protocolOf, clock, events },
   });
   const authorizations = new Authorizations({
     ...{ codes: store.authorizationCodes, apps, directory, protocolOf, credentials, claim, clock, events },

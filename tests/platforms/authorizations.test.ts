@@ -209,6 +209,20 @@ test("P3: a push says whose the code is that a browser brought before, so that o
   expect((await it.first.exchange(mini.code)).app).toBe(nameOf(MINI));
 });
 
+test("P2: where the answer to a code was lost, and with it a token, the one that this has ended is given to nobody", async () => {
+  await using it = await PlatformHarness.create({ authorizerOverlapMs: 0 });
+  await it.authorized();
+  const ended = await it.first.token();
+  it.sandbox.inject({ kind: "reset_after", endpoint: pathOf(QUERY), times: 1 });
+  await it.control.updateAuthorization(OFFICIAL, { funcIds: [1] });
+  await it.first.authorizations.tick();
+  it.clock.advance(2000);
+  await it.first.authorizations.tick();
+  expect(it.sandbox.accepts(ended)).toBeFalse();
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+  expect(it.sandbox.accepts(await (await it.process()).token())).toBeTrue();
+});
+
 test("WeChat's refusal of a code is told everybody who comes with it, and asked for once", async () => {
   await using it = await PlatformHarness.create();
   const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });

@@ -94,6 +94,7 @@ export class SuiteWorld {
     const { clock, protocol } = this;
     return new AuthorizedApps({
       ...{ store: store.apps, directory, onCleared: () => undefined, clock, events: new EventBus() },
+      credentials: store.credentials,
       refresh: () => administration.refresh(),
       protocolOf: () => protocol,
     });
