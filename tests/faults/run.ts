@@ -11,6 +11,7 @@ import { fileCases } from "./files.ts";
 import type { FaultCase, FaultOptions } from "./fault-case.ts";
 import { killCases } from "./kill.ts";
 import { Ledger, type Result } from "./ledger.ts";
+import { platformCases } from "./platforms.ts";
 import { powerCases } from "./power.ts";
 import { stormCases } from "./storm.ts";
 import { sweepCases } from "./sweeps.ts";
@@ -49,6 +50,7 @@ async function main(args: readonly string[]): Promise<number> {
 function casesOf(options: FaultOptions): FaultCase[] {
   return [
     killCases,
+    platformCases,
     stormCases,
     upstreamCases,
     diskCases,

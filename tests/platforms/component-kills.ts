@@ -31,8 +31,9 @@ interface Account {
   isStored: boolean;
   /** Whether the service has said that it knows that there is none any more. */
   isEnded: boolean;
-  /** The place of the refresh token that was stored last, among all of the account's. */
+  /** The place of the refresh token that was stored last, among all of the account's; those from `since` on are of the authorisation that is valid. */
   place: number;
+  since: number;
   /** Whether something happens to it in this round. */
   isTouched: boolean;
 }
@@ -84,7 +85,7 @@ class ComponentRun implements Rounds {
     this.#state = state;
     this.#random = random;
     this.#accounts = world.accounts.map((appId) => ({
-      ...{ appId, name: `${appId}_${COMPONENT}`, place: -1 },
+      ...{ appId, name: `${appId}_${COMPONENT}`, place: -1, since: 0 },
       ...{ isAcknowledged: false, isStored: false, isEnded: false, isTouched: false },
     }));
   }
@@ -166,6 +167,10 @@ class ComponentRun implements Rounds {
     return this.#world.component.component.authorizer(appId).isAuthorized;
   }
 
+  #tokensOf({ appId }: Account): readonly string[] {
+    return this.#world.component.component.authorizer(appId).refreshTokens;
+  }
+
   async #act(url: string, account: Account): Promise<boolean> {
     if (!this.#isGood(account)) return this.#authorise(url, account);
     const chance = this.#random();
@@ -222,7 +227,7 @@ class ComponentRun implements Rounds {
     this.#figures.withdrawn++;
     const open = this.#codes.filter((each) => each.account === account && !each.isSettled);
     account.isAcknowledged = account.isStored = false;
-    account.place = -1;
+    account.since = this.#tokensOf(account).length;
     for (const code of open) code.isAcknowledged = true;
     const push = await this.#world.component.unauthorize(account.appId, { push: isPushed });
     account.isEnded = push?.accepted === true && open.length === 0;
@@ -253,12 +258,11 @@ class ComponentRun implements Rounds {
     must(!account.isEnded || held === undefined, `${where}: what was ended is there again`);
     must(!account.isStored || held !== undefined, `${where}: a refresh token is lost`);
     if (!held || !this.#isGood(account)) return;
-    const place = this.#world.component.component
-      .authorizer(appId)
-      .refreshTokens.indexOf(held.secret.reveal());
+    const place = this.#tokensOf(account).indexOf(held.secret.reveal());
     must(place >= account.place, `${where}: an older refresh token has taken the place of a newer one`);
     account.place = place;
-    account.isStored = account.isAcknowledged;
+    // Where its end was lost, it may still be that of an authorisation before.
+    account.isStored = account.isAcknowledged && place >= account.since;
   }
 
   async #checkCode(store: Store, code: Code, round: number): Promise<void> {
