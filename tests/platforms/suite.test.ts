@@ -128,7 +128,7 @@ test("an agency app's secret is replaced by its reset, whose event names no corp
   expect(it.calls("gettoken")).toBe(3);
 });
 
-test("a permanent code that can't be stored at once is not asked for once more: the store is tried again", async () => {
+test("a permanent code whose app can't be stored at once is kept, and not asked for once more", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
   const { apps, protocol, clock } = it;
@@ -141,7 +141,15 @@ test("a permanent code that can't be stored at once is not asked for once more: 
     ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
   });
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
-  await authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal);
+  expect(
+    await refusalOf(authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal)),
+  ).toMatchObject({
+    code: "unavailable",
+  });
+  for (let attempt = 2; attempt <= 4; attempt++) {
+    clock.advance(MINUTE);
+    await authorizations.tick();
+  }
   expect(await it.permanentCode(`${CORP}_${SUITE}`)).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP));
   expect(it.calls(EXCHANGE)).toBe(1);
 });
