@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { SandboxComponent } from "../../src/sandbox/sandbox-settings.ts";
+import type { SandboxComponent, SandboxProvider } from "../../src/sandbox/sandbox-settings.ts";
 import { consentPages } from "../../src/upstream/consent-pages.ts";
 import type { AuthorizationLink } from "../../src/platforms/authorization-store.ts";
 import { Harness } from "../support/harness.ts";
@@ -32,12 +32,23 @@ const SETTINGS: SandboxComponent = {
     { appId: GAME, name: "游戏", userName: "gh_000000000002", kind: "miniprogram", funcIds: [17] },
   ],
 };
+const CUSTOMER = "ww00000000000000a9";
+const PROVIDERS: SandboxProvider = {
+  ...{ corpId: PROVIDER.id, secret: PROVIDER.secret },
+  suites: [
+    {
+      ...{ suiteId: SUITE.id, secret: SUITE.secret, token: "sandboxtoken3", aesKey: SETTINGS.aesKey },
+      corps: [{ corpId: CUSTOMER, name: "客户甲", agentId: 1_000_010 }],
+    },
+  ],
+};
 
 let world: Harness;
 beforeAll(async () => {
-  world = await Harness.create({ sandbox: { components: [SETTINGS] } });
+  world = await Harness.create({ sandbox: { components: [SETTINGS], providers: [PROVIDERS] } });
   await world.stop();
-  await world.start({ PUBLIC_URL, WEIXIN_OPEN_BASE_URL: world.sandbox.weixinUrl });
+  const { weixinUrl, wecomUrl } = world.sandbox;
+  await world.start({ PUBLIC_URL, WEIXIN_OPEN_BASE_URL: weixinUrl, WECOM_LOGIN_BASE_URL: wecomUrl });
   await send("/v1/platforms", { kind: "component", ...COMPONENT, title: "Shops & <more>" });
   const { component } = world.sandbox.component(COMPONENT.id);
   await addTicket(world, COMPONENT.id, world.clock.now(), component.addTicket());
@@ -154,6 +165,27 @@ test("who comes back goes to the return URL, which is told the app and keeps its
   expect([status, headers.get("location")]).toEqual([
     302,
     `https://shop.example.com/settings?tab=wx&app=${nameWith(GAME, COMPONENT.id)}#top`,
+  ]);
+});
+
+test("a corp that installs a suite by its link is an app at its return", async () => {
+  await send("/v1/platforms", { kind: "suite", ...SUITE, provider: PROVIDER.id });
+  const { ticket } = await world.sandbox.suite(SUITE.id).pushTicket();
+  await addTicket(world, SUITE.id, world.clock.now(), ticket);
+  const { data } = await send(`/v1/platforms/${SUITE.id}/links`, { test: true });
+  const { headers } = await visit(`${new URL(String(data["url"])).pathname}/go`);
+  const page = new URL(String(headers.get("location")));
+  const approval = new URLSearchParams(page.search);
+  approval.set("corp_id", CUSTOMER);
+  const approved = await fetch(`${page.origin}${page.pathname}/approve?${approval.toString()}`, {
+    redirect: "manual",
+  });
+  const back = new URL(String(approved.headers.get("location")));
+  const { status, text } = await visit(back.pathname + back.search);
+  expect([status, text]).toEqual([200, expect.stringContaining(`${CUSTOMER} 已授权给 ${SUITE.id}`)]);
+  const listed = await world.administer(`/v1/platforms/${SUITE.id}/authorizations`);
+  expect(listed.data["authorizations"]).toMatchObject([
+    { app: nameWith(CUSTOMER, SUITE.id), account: CUSTOMER, kind: "corp" },
   ]);
 });
 
