@@ -1,0 +1,100 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { writeFileSync } from "node:fs";
+import { Harness } from "../support/harness.ts";
+import { binary, ProcessHarness } from "../support/process-harness.ts";
+import { read } from "./document.ts";
+
+const COMPONENT = { appId: "wxc000000000000001", secret: "c0".repeat(16) };
+const ACCOUNT = "wxa000000000000001";
+const PUBLIC_URL = "https://wx.example.com";
+
+const { blocks, headings, lines } = read("docs/platforms.md");
+const END = lines.findIndex((line) => line === `## ${headings[4]?.text}`);
+/** The commands of the walk, in their order, and what it reads the token with. */
+const WALK = blocks
+  .filter(({ line }) => line < END)
+  .flatMap(({ language, text }) =>
+    text
+      .trim()
+      .split("\n")
+      .map((line) => ({ language, line })),
+  );
+
+test("from an empty console to the first authorizer's token, each command of the page does what the page says", async () => {
+  const authorizers = [{ appId: ACCOUNT, name: "公众号一", userName: "gh_1", kind: "official" as const }];
+  const keys = { token: "unknown", aesKey: "0".repeat(43) };
+  await using world = new ProcessHarness(binary(), { components: [{ ...COMPONENT, ...keys, authorizers }] });
+  const { sandbox } = world;
+  writeFileSync(join(world.folder, "secret"), COMPONENT.secret, { mode: 0o600 });
+  const variables = { PUBLIC_URL, WEIXIN_OPEN_BASE_URL: sandbox.weixinUrl };
+  const { url } = await world.serve(variables);
+  const control = sandbox.component(COMPONENT.appId);
+  const here = (text: string) => text.replace(PUBLIC_URL, url);
+  let key = "";
+
+  const does: Readonly<Record<string, (output: string) => Promise<void>>> = {
+    "platforms add": async (output) => {
+      const [token, aesKey] = ["Token", "EncodingAESKey"].map((name) => printed(output, name));
+      const [eventUrl = "", messageUrl = ""] = ["auth", "$APPID$"].map(
+        (end) => `${PUBLIC_URL}/callback/${COMPONENT.appId}/${end}`,
+      );
+      for (const shown of [eventUrl, messageUrl]) {
+        expect(output).toContain(shown);
+        expect(lines.some((line) => line.includes(`\`${shown}\``))).toBe(true);
+      }
+      // What is entered in WeChat's console.
+      control.component.settings = { ...control.component.settings, token, aesKey };
+      control.setUrls({ eventUrl: here(eventUrl), messageUrl: here(messageUrl) });
+    },
+    "platforms start-pushing": async () => {
+      expect(sandbox.calls("/cgi-bin/component/api_start_push_ticket")).toBe(1);
+      expect(await control.pushTicket()).toMatchObject({ accepted: true });
+    },
+    "platforms show": async (output) => expect(output).not.toContain("none was pushed"),
+    "platforms link": async (output) => {
+      const link = here(printed(output, "URL"));
+      const page = await fetch(link);
+      expect(await page.text()).toContain("/go");
+      const gone = await fetch(`${link}/go`, { redirect: "manual" });
+      const consent = gone.headers.get("location") ?? "";
+      const shown = await fetch(consent, { headers: { referer: `${PUBLIC_URL}/` } });
+      expect(await shown.text()).toContain(ACCOUNT);
+      const fields = new URLSearchParams({
+        ...Object.fromEntries(new URL(consent).searchParams),
+        authorizer: ACCOUNT,
+      });
+      const post = { method: "POST", body: fields, redirect: "manual" } as const;
+      const agreed = await fetch(`${sandbox.weixinUrl}/cgi-bin/componentloginpage`, post);
+      const back = await fetch(here(agreed.headers.get("location") ?? ""));
+      expect([back.status, await back.text()]).toEqual([200, expect.stringContaining("Authorized") as string]);
+    },
+    "platforms authorizations": async (output) => expect(output).toContain(`${ACCOUNT}_${COMPONENT.appId}`),
+    "keys create": async (output) => void (key = output.trim()),
+  };
+  for (const { language, line } of WALK) {
+    if (language === "console") {
+      const words = line.split(" ").slice(1);
+      const secret = words[1] === "add" && words[0] === "platforms" ? ["--secret-file", "secret"] : [];
+      const child = world.run([...words.map((word) => word.replaceAll("'", "")), ...secret], {
+        ...world.variables,
+        ...variables,
+      });
+      expect([line, await child.exited(), child.stderr.match(/^accesstoken: .*/gm)]).toEqual([line, 0, null]);
+      await does[words.slice(0, 2).join(" ")]?.(child.stdout);
+      continue;
+    }
+    const [, asked = "", quoted = ""] = /"(http[^"]+)"|'(http[^']+)'/.exec(line) ?? [];
+    const target = `${asked}${quoted}`.replace("http://127.0.0.1:3000", url).replace("$KEY", key);
+    const headers = { authorization: `Bearer ${key}` };
+    await Harness.until(async () => (await (await fetch(target, { headers })).text()).includes("atv1_"));
+  }
+  expect(sandbox.calls("/cgi-bin/component/api_query_auth")).toBe(1);
+});
+
+/** What a command printed under that name. */
+function printed(output: string, name: string): string {
+  const found = new RegExp(`^${name}:?\\s+(\\S+)$`, "m").exec(output)?.[1];
+  if (found === undefined) throw new Error(`no ${name} in: ${output}`);
+  return found;
+}
