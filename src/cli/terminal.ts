@@ -232,11 +232,14 @@ function lineStarts(widths: readonly number[]): number[] {
   });
 }
 
-/** `text` in pieces that are no wider than `width`: cut after a blank or a comma, else where it has to be. */
+/**
+ * `text` in pieces that are no wider than `width`: cut after a blank or a comma, else where it has to be. A URL stays in one, as
+ * it is to be copied.
+ */
 function wrapText(text: string, width: number): string[] {
   const pieces: string[] = [];
   let rest = text;
-  while (Bun.stringWidth(rest) > width) {
+  while (Bun.stringWidth(rest) > width && !/^https?:\/\/[!-~]+$/.test(rest)) {
     // A wide character across the end is still in the slice.
     const slice = Bun.sliceAnsi(rest, 0, width);
     const most = Bun.stringWidth(slice) > width ? Bun.sliceAnsi(rest, 0, width - 1) : slice;

@@ -79,7 +79,7 @@ test("columns are aligned by what is seen, Chinese being twice as wide", () => {
   expect(textFields({ app: "wx1", nothing: undefined, 名称: "商城" })).toBe("app   wx1\n名称  商城\n");
 });
 
-test("what does not fit into 100 columns stands below, whole, and only what is wider than a line is cut", () => {
+test("what does not fit into 100 columns stands below, whole, and only what is wider than a line is cut, but no URL", () => {
   const row = { app: "w".repeat(40), title: "商城".repeat(12), end: `${"e".repeat(60)},${"f".repeat(50)}` };
   const bare = { app: "wx1", title: "-", end: "" };
   const columns = {
@@ -101,6 +101,8 @@ test("what does not fit into 100 columns stands below, whole, and only what is w
     `       ${"一".repeat(14)}`,
     "",
   ]);
+  const url = `https://${"w".repeat(80)}.example.com/callback/wx1/$APPID$`;
+  expect(textFields({ URL: url })).toBe(`URL  ${url}\n`);
 });
 
 test.each([
