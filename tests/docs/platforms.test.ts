@@ -35,7 +35,7 @@ test("from an empty console to the first authorizer's token, each command of the
 
   const does: Readonly<Record<string, (output: string) => Promise<void>>> = {
     "platforms add": async (output) => {
-      const [token, aesKey] = ["Token", "EncodingAESKey"].map((name) => printed(output, name));
+      const [token = "", aesKey = ""] = ["Token", "EncodingAESKey"].map((name) => printed(output, name));
       const [eventUrl = "", messageUrl = ""] = ["auth", "$APPID$"].map(
         (end) => `${PUBLIC_URL}/callback/${COMPONENT.appId}/${end}`,
       );
@@ -67,7 +67,10 @@ test("from an empty console to the first authorizer's token, each command of the
       const post = { method: "POST", body: fields, redirect: "manual" } as const;
       const agreed = await fetch(`${sandbox.weixinUrl}/cgi-bin/componentloginpage`, post);
       const back = await fetch(here(agreed.headers.get("location") ?? ""));
-      expect([back.status, await back.text()]).toEqual([200, expect.stringContaining("Authorized") as string]);
+      expect([back.status, await back.text()]).toEqual([
+        200,
+        expect.stringContaining("Authorized") as string,
+      ]);
     },
     "platforms authorizations": async (output) => expect(output).toContain(`${ACCOUNT}_${COMPONENT.appId}`),
     "keys create": async (output) => void (key = output.trim()),
