@@ -164,6 +164,16 @@ test("a refusal blocks the slot until its instant, and is failing until somethin
   expect(await world.status()).toMatchObject({ state: "fresh", lastFailure: undefined });
 });
 
+test("a refusal of a platform's own token is failing until something succeeds, and says nothing of its ticket", async () => {
+  const slot: Slot = { ...STABLE, name: "@component" };
+  await using world = await setup(slot, "component_access_token");
+  await world.backOff(slotKey(slot), "circuit_open", 600_000, "config");
+  const both = async () => (await world.states.ofCredentials([slot]))[0]?.map(({ state }) => state);
+  expect(await both()).toEqual(["blocked", "none"]);
+  world.clock.advance(600_000);
+  expect(await both()).toEqual(["failing", "none"]);
+});
+
 test("a used-up quota blocks; an exponential backoff and a terminal error of our own are failing", async () => {
   await using world = await setup();
   const key = credentialKey(world.name);
