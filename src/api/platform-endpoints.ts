@@ -15,7 +15,7 @@ import { secondsLeft, tokenReply } from "./schema.ts";
 import { type Parameters, readParameters } from "./wechat-request.ts";
 
 /** Exchanges the codes by which accounts and corps authorise third-party platforms. */
-export interface AuthorizationExchange {
+interface AuthorizationExchange {
   /** The answer to a code, which is exchanged once whoever comes with it. Throws WeChat's or WeCom's refusal. */
   exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer>;
   /** The answer to the code of that digest; undefined while there is none. */
@@ -332,7 +332,7 @@ export function accountName(account: string, platform: Slot): string {
 }
 
 /** Refuses a call that names no component, or another than its token's. */
-export function checkComponent(parameters: Parameters, { appId }: Slot): void {
+function checkComponent(parameters: Parameters, { appId }: Slot): void {
   const named = parameters.text("component_appid");
   if (named === undefined) throw refusalOf("weixin", ...FORMS.component.refusals.noId);
   if (named !== appId) throw refusalOf("weixin", 61011, "invalid component");

@@ -67,7 +67,6 @@ export interface WechatFaceOptions {
 
 const APP_PATH = /^\/gateway\/([A-Za-z0-9_-]{1,130})(\/.*)$/;
 const GATEWAY = /^\/gateway(\/|$)/;
-const OF_PLATFORMS = /^\/(cgi-bin|sns)\/(oauth2\/)?(component|service)\//i;
 const TOKEN_IN_QUERY = /(^|&)((component|suite|provider)_)?access_token=/;
 
 /**
@@ -199,10 +198,8 @@ export class WechatFace implements Face {
   async #serveHolder(serving: Serving): Promise<Response> {
     const { call, query, path } = serving.request;
     const names = tokenNamesIn(query);
-    // SDKs send an account's beside its platform's, whose path it is. Elsewhere the other one is refused.
-    const isPlatforms = OF_PLATFORMS.test(path);
-    const name =
-      names.find((each) => (each !== "access_token") === isPlatforms) ?? names[0] ?? "access_token";
+    // Beside an app's another one is refused.
+    const name = names.includes("access_token") ? "access_token" : (names[0] ?? "access_token");
     if (query.count(name) > 1)
       throw new ServiceError("invalid_parameter", "access_token重复 (access_token is given twice)");
     const token = query.get(name) ?? "";
