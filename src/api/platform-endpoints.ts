@@ -83,7 +83,7 @@ const FORMS: Readonly<Record<PlatformRole, PlatformForm>> = {
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const SECRET = /^[!-~]{1,512}$/;
 /** A code that stands for one that we have: its digest. */
-const VIRTUAL_CODE = /^(?:queryauthcode@@@|authcode_)([A-Za-z0-9_-]{16,64})$/;
+const VIRTUAL_CODE = /^(?:queryauthcode@@@|authcode_)([A-Za-z0-9_-]{22})$/;
 const CODE = /^[!-~]{1,512}$/;
 /** How long an exchange may take. */
 const EXCHANGE_MS = 15_000;
