@@ -141,7 +141,8 @@ export function credentialRoutes(parts: CredentialRouteParts) {
 
 /** A token gives more than a ticket does, so each is granted for itself. */
 function readingOf(kind: string): Action {
-  return kind === "access_token" ? "token:read" : "ticket:read";
+  // Those of third-party platforms are tokens, too.
+  return kind.endsWith("access_token") ? "token:read" : "ticket:read";
 }
 
 /** A credential with its ETag. */

@@ -58,9 +58,9 @@ export async function killComponent(plan: KillPlan): Promise<string> {
     accounts: ACCOUNTS,
     switches: { refreshTokens: "rotate" },
   });
-  await world.prepare();
+  await world.makeAdmin();
   const { service, url } = await world.serve();
-  await world.admit(url);
+  await world.prepare(url);
   const state = await world.linkState(url);
   must((await world.component.pushTicket()).accepted, "the first ticket is not taken");
   await kill(service);

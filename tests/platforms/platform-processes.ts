@@ -1,9 +1,6 @@
 import { join } from "node:path";
-import type { App } from "../../src/apps/app.ts";
-import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { SandboxCorp, SandboxSwitches } from "../../src/sandbox/sandbox-settings.ts";
-import { Secret } from "../../src/secret.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { KEYS } from "../callbacks/push-vectors.ts";
@@ -26,6 +23,8 @@ export interface PlatformProcessOptions {
   /** How many corps may install the suite and the template; default 2. */
   readonly corps?: number;
   readonly switches?: Partial<SandboxSwitches>;
+  /** More variables, as those of another database. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -41,12 +40,13 @@ export class PlatformProcesses extends ProcessHarness {
   readonly corps: readonly string[];
   /** Where pushes come to, and people return to. */
   readonly port = freePort();
+  readonly #env: Readonly<Record<string, string>>;
   #adminKey = "";
   #key = "";
 
   constructor(
     program: readonly string[],
-    { accounts: many = 2, corps: some = 2, switches = {} }: PlatformProcessOptions = {},
+    { accounts: many = 2, corps: some = 2, switches = {}, env = {} }: PlatformProcessOptions = {},
   ) {
     const accounts = Array.from({ length: many }, (_, n) => `wxa${String(n).padStart(15, "0")}`);
     const corps = Array.from({ length: some }, (_, n) => `wwcustomer${String(n).padStart(10, "0")}`);
@@ -75,6 +75,7 @@ export class PlatformProcesses extends ProcessHarness {
       // A busy machine is no late answer.
       switches: { commandTimeoutMs: 60_000, ...switches },
     });
+    this.#env = env;
     this.accounts = accounts;
     this.corps = corps;
     this.turnTo(this.url);
@@ -91,6 +92,7 @@ export class PlatformProcesses extends ProcessHarness {
       ...{ WEIXIN_BASE_URL: this.sandbox.weixinUrl, WECOM_BASE_URL: this.sandbox.wecomUrl },
       // Its pages have another name than the way of administrators.
       PUBLIC_URL: `http://localhost:${this.port}`,
+      ...this.#env,
     };
   }
 
@@ -117,14 +119,33 @@ export class PlatformProcesses extends ProcessHarness {
     return join(this.folder, "data", "accesstoken.db");
   }
 
-  /** Registers the platforms and their callbacks, and makes an administrator's key, before any process runs. */
-  async prepare(store?: Store): Promise<void> {
-    const own = store ?? (await this.store());
-    await registerPlatforms(own);
-    if (!store) own.close();
+  /** Makes an administrator's key; before `administer`. */
+  async makeAdmin(): Promise<void> {
     const child = this.run(["keys", "create", "--admin"], this.variables);
     if ((await child.exited()) !== 0) throw new Error(child.stdout + child.stderr);
     this.#adminKey = child.stdout.trim();
+  }
+
+  /** Registers the platforms, their callbacks, and a program that may have real tokens of everything that they have. */
+  async prepare(url: string): Promise<void> {
+    const secret = SECRET;
+    const provider = PROVIDER;
+    const platforms = [
+      { kind: "component", id: COMPONENT, secret },
+      { kind: "suite", id: SUITE, secret, provider },
+      { kind: "suite", id: TEMPLATE, secret, provider },
+    ];
+    for (const platform of platforms) {
+      await this.administer(url, "/v1/platforms", "POST", platform);
+      const keys = { token: PUSH_KEY.token, aes_key: PUSH_KEY.aesKey };
+      await this.administer(url, `/v1/apps/${platform.id}/callbacks`, "PUT", keys);
+    }
+    const apps = platforms.flatMap(({ id }) => [`platform:${id}`, `platform:${id}/*`]);
+    const grants = [{ apps, actions: ["token:read"] }];
+    const client = { client: "shop", environment: "prod", delivery: "real", grants };
+    await this.administer(url, "/v1/clients", "POST", client);
+    const { api_key } = await this.administer(url, "/v1/clients/shop/keys", "POST", {});
+    this.#key = String(api_key);
   }
 
   /** Asks a process as an administrator. */
@@ -134,16 +155,6 @@ export class PlatformProcesses extends ProcessHarness {
     const { code, msg, data } = await ask(url, path, {}, init);
     if (code !== 0) throw new Error(`${method} ${path}: ${code} ${msg}`);
     return data;
-  }
-
-  /** Lets a program in that may have real tokens of everything that the platforms have; before `token`. */
-  async admit(url: string): Promise<void> {
-    const apps = [COMPONENT, SUITE, TEMPLATE].flatMap((id) => [`platform:${id}`, `platform:${id}/*`]);
-    const grants = [{ apps, actions: ["token:read"] }];
-    const client = { client: "shop", environment: "prod", delivery: "real", grants };
-    await this.administer(url, "/v1/clients", "POST", client);
-    const { api_key } = await this.administer(url, "/v1/clients/shop/keys", "POST", {});
-    this.#key = String(api_key);
   }
 
   /** Gets the token of an app, as a program does. */
@@ -164,26 +175,5 @@ export class PlatformProcesses extends ProcessHarness {
     const answer = await fetch(`${url}/connect/authorize/return?${query.toString()}`, { keepalive: false });
     await answer.text();
     return answer.status;
-  }
-}
-
-async function registerPlatforms(store: Store): Promise<void> {
-  const managed = { title: undefined, isDisabled: false, version: 1 };
-  const secret = new Secret(SECRET);
-  const provider = PROVIDER;
-  const platforms: readonly App[] = [
-    { platform: "weixin", id: COMPONENT, tokenMode: "stable", role: "component", secret, managed },
-    { platform: "wecom", id: SUITE, agent: "@suite", role: "suite", provider, secret, managed },
-    { platform: "wecom", id: TEMPLATE, agent: "@suite", role: "suite", provider, secret, managed },
-    { platform: "wecom", id: PROVIDER, agent: "@provider", role: "provider", secret, managed },
-  ];
-  const done = { ...SERVICE, outcome: "ok", tokenDigest: "", detail: {} } as const;
-  for (const app of platforms) {
-    await store.apps.create(app, { ...done, action: "app.created", app: app.id });
-    if (app.role === "provider") continue;
-    const receiveIds = app.role === "component" ? [COMPONENT] : [app.id, PROVIDER];
-    const keys = { token, aesKey: encodingAesKey, mode: "secure", format: "xml", receiveIds } as const;
-    const entry = { ...done, action: "callback.updated", app: app.id } as const;
-    await store.callbackSettings.save({ app: app.id, ...keys }, undefined, entry);
   }
 }

@@ -60,9 +60,9 @@ export async function killSuite(plan: KillPlan): Promise<string> {
     // A code that was lost by a kill is asked for with the one before: more often than WeCom would bear.
     switches: { wecomDeadCodes: 100_000 },
   });
-  await world.prepare();
+  await world.makeAdmin();
   const { service, url } = await world.serve();
-  await world.admit(url);
+  await world.prepare(url);
   const state = await world.linkState(url, SUITE);
   for (const suite of [SUITE, TEMPLATE])
     must((await world.sandbox.suite(suite).pushTicket()).accepted, "the first ticket is not taken");
