@@ -81,8 +81,9 @@ const componentLogin = {
   appid: accountAppId,
   grant_type: authorizationCode,
 };
-const REPEATED =
-  "The same caller that repeats a code within 10 s gets the same answer. 同一调用方10秒内重复同一code得到相同结果。";
+/** What is said of a login code: which one it is, in both languages. */
+const repeated = (english: string, chinese: string) =>
+  `${english} The same caller that repeats a code within 10 s gets the same answer. ${chinese}同一调用方10秒内重复同一code得到相同结果。`;
 
 /** The paths of the OpenAPI document that are WeChat's and WeCom's own for third-party platforms. */
 export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Operation>>> = {
@@ -153,7 +154,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   "/sns/component/jscode2session": {
     get: operation({
       summary: "Mini Program login by a component · 第三方平台代小程序登录",
-      description: `A login code of an authorised Mini Program. 已授权小程序的登录code。${REPEATED}`,
+      description: repeated("A login code of an authorised Mini Program.", "已授权小程序的登录code。"),
       query: Type.Object({ ...componentLogin, js_code: loginCode }),
       answer: {
         description: FORWARDED.weixin,
@@ -166,7 +167,10 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   "/sns/oauth2/component/access_token": {
     get: operation({
       summary: "Web page login by a component · 第三方平台代网页授权登录",
-      description: `An OAuth code of an authorised Official Account. 已授权公众号的网页授权code。${REPEATED}`,
+      description: repeated(
+        "An OAuth code of an authorised Official Account.",
+        "已授权公众号的网页授权code。",
+      ),
       query: Type.Object({ ...componentLogin, code: loginCode }),
       answer: {
         description: FORWARDED.weixin,

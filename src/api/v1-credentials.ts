@@ -1,8 +1,10 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
-import { type Access, onBehalf } from "../access/access.ts";
-import { actorOf } from "../access/principal.ts";
+import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import { actorOf, denied, forbidden } from "../access/principal.ts";
+import { roleOf } from "../apps/app.ts";
+import type { ServiceError } from "../errors.ts";
 import { dropEmpty } from "./body.ts";
 import { type Call, callOf, immediate, Reply, route, type Validated } from "./face.ts";
 import type { Action } from "../access/client.ts";
@@ -11,7 +13,7 @@ import type { RequestResult } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { credentialKey, type CredentialRef, credentialRef } from "../credentials/credential.ts";
 import type { CredentialWaits, Look } from "../credentials/credential-waits.ts";
-import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
+import { CREDENTIAL_KINDS, type CredentialKind, KINDS } from "../credentials/kinds.ts";
 import type { CredentialManager, GetNotes } from "../credentials/manager.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 
@@ -33,6 +35,13 @@ export function credentialRoutes(parts: CredentialRouteParts) {
     const permit = access.slotOfApp(call, action, app);
     return { permit, ref: credentialRef(permit.slot, kind), actor: actorOf(permit.principal, call) };
   };
+  /** A platform's ticket is good for one thing alone, which is done here. Throws `forbidden`. */
+  const readable = (permit: Permit, kind: CredentialKind) => {
+    const ref = credentialRef(permit.slot, kind);
+    if (roleOf(permit.slot) && KINDS.get(ref).obtainedBy === "pushed")
+      throw denied(permit.principal, withheld());
+    return ref;
+  };
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
     .onTransform(({ query }) => dropEmpty(query))
     .get(
@@ -40,7 +49,7 @@ export function credentialRoutes(parts: CredentialRouteParts) {
       immediate(({ params, query, request }: Validated<typeof readQuery, typeof credentialParams>) => {
         const call = callOf(request);
         const permit = access.slotOfApp(call, readingOf(params.kind), params.app);
-        const ref = credentialRef(permit.slot, params.kind);
+        const ref = readable(permit, params.kind);
         const minMs = minTtlMs(query.min_ttl);
         const answer = (token: DeliveredToken, result: RequestResult | undefined) => {
           const known = request.headers.get("if-none-match");
@@ -137,6 +146,13 @@ export function credentialRoutes(parts: CredentialRouteParts) {
         },
       ),
     );
+}
+
+function withheld(): ServiceError {
+  return forbidden(
+    "第三方平台的ticket只用于换取平台的token，不对外提供；请直接读取平台的token",
+    "a platform's ticket is good for its token alone and not given out: read the platform's token instead",
+  );
 }
 
 /** A token gives more than a ticket does, so each is granted for itself. */

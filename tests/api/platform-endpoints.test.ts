@@ -127,6 +127,19 @@ test("a key of a client gets the tokens of platforms that it is granted, and of 
   expect((await ask(service("get_provider_token"), ofProvider({})))["provider_access_token"]).toBeString();
 });
 
+test("a platform's ticket is given to nobody, whatever is granted", async () => {
+  const { key } = await client(["*"], "real", ["token:read", "ticket:read"]);
+  const headers = { "x-api-key": key };
+  const read = async (platform: string, kind: string) =>
+    (await world.request(`/v1/apps/${platform}/credentials/${kind}`, { headers })).data;
+  for (const [platform, kind] of [
+    [COMPONENT.appId, "component_verify_ticket"],
+    [SUITE.id, "suite_ticket"],
+  ] as const)
+    expect((await world.request(`/v1/apps/${platform}/credentials/${kind}`, { headers })).status).toBe(403);
+  expect(await read(COMPONENT.appId, "component_access_token")).toMatchObject({ value: expect.any(String) });
+});
+
 test("a client of real tokens gets a platform's own one only where it may use every account of the platform", async () => {
   const some = await client([COMPONENT.appId, nameOf(OFFICIAL)], "real");
   const every = await client(["*"], "real");

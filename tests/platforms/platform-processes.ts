@@ -9,7 +9,7 @@ import { freePort } from "../support/postgres-server.ts";
 import { ask, ProcessHarness } from "../support/process-harness.ts";
 
 export const COMPONENT = "wxc000000000000001";
-export const PROVIDER = "wwprovider00000001";
+const PROVIDER = "wwprovider00000001";
 export const SUITE = "wwsuite0000000000001";
 export const TEMPLATE = "dktemplate0000000001";
 const SECRET = "0123456789abcdef0123456789abcdef";
