@@ -1,3 +1,4 @@
+import { lt } from "drizzle-orm";
 import type { Topic } from "../changes.ts";
 import { raised as raisedNumber } from "./damaged-rows.ts";
 import { revisions } from "./schema.ts";
@@ -29,4 +30,16 @@ export async function raiseEpoch(queries: Queries, topic: Topic): Promise<number
     .onConflictDoUpdate({ target: revisions.name, set: { number } })
     .returning({ number: revisions.number });
   return raised[0]?.number ?? 0;
+}
+
+/** Shuts out processes that don't know that migration, with the rest of the transaction: they stop when they see it. */
+export async function raiseCompatibleFrom(queries: Queries, migration: number): Promise<void> {
+  await queries
+    .insert(revisions)
+    .values({ name: COMPATIBLE_FROM, number: migration })
+    .onConflictDoUpdate({
+      target: revisions.name,
+      set: { number: migration },
+      setWhere: lt(revisions.number, migration),
+    });
 }

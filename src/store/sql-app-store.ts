@@ -23,7 +23,7 @@ import { cutOffTokens } from "./rejected-tokens.ts";
 import { checkRow, readable } from "./damaged-rows.ts";
 import { removeBackoffs } from "./sql-pacing-store.ts";
 import { forgotten } from "./credential-rows.ts";
-import { type OwnChanges, raiseEpoch } from "./epochs.ts";
+import { type OwnChanges, raiseCompatibleFrom, raiseEpoch } from "./epochs.ts";
 import {
   apps,
   callbackRoutes,
@@ -64,6 +64,7 @@ export class SqlAppStore implements AppStore {
   readonly #clock: Clock;
   readonly #audit: AuditChain;
   readonly #changes: OwnChanges;
+  readonly #platformsFrom: number;
   readonly #onDamaged: (row: string) => void;
   /** By row, the texts of managed apps that did not open: each is reported once. */
   readonly #damaged = new Map<string, string>();
@@ -74,6 +75,7 @@ export class SqlAppStore implements AppStore {
     this.#clock = parts.clock;
     this.#audit = parts.audit;
     this.#changes = parts.changes;
+    this.#platformsFrom = parts.platformsFrom;
     this.#onDamaged = parts.onDamaged ?? (() => undefined);
   }
 
@@ -95,6 +97,8 @@ export class SqlAppStore implements AppStore {
         .get();
       if (!written) throw new ServiceError("conflict", "该应用已存在 (the app exists)");
       await this.#forget(queries, [toColumns(app)]);
+      // A process that does not know them would take them for apps of their own, and send WeChat their secrets as such.
+      if (app.role || app.authorization) await raiseCompatibleFrom(queries, this.#platformsFrom);
     });
   }
 
@@ -404,6 +408,8 @@ export interface AppStoreParts {
   readonly clock: Clock;
   readonly audit: AuditChain;
   readonly changes: OwnChanges;
+  /** As of `OpenSql`. */
+  readonly platformsFrom: number;
   /** Called with the name of an app whose secret does not open, once for each text. */
   readonly onDamaged?: ((row: string) => void) | undefined;
 }

@@ -53,6 +53,8 @@ export interface OpenSql extends Pick<AuditChainParts, "remembered" | "keepsNul"
   readonly keyring: Keyring;
   readonly changes: Changes & OwnChanges;
   readonly clock: Clock;
+  /** The number of the migration from which on a process knows third-party platforms. */
+  readonly platformsFrom: number;
 }
 
 /** The stores over an open database, and what only the engine's own store goes on to use. */
@@ -65,7 +67,7 @@ export interface SqlStores {
 
 /** Builds every store over `open`, and begins what they need in the database. Throws what the database throws. */
 export async function openSqlStores(open: OpenSql, listeners: StoreListeners): Promise<SqlStores> {
-  const { sql, keyring, changes, clock, remembered, keepsNul } = open;
+  const { sql, keyring, changes, clock, platformsFrom, remembered, keepsNul } = open;
   // A process that neither reads nor writes must learn of a new master key while the old one still opens it.
   const keys = new Mirror(changes, "keys", () =>
     sql.snapshot(async (queries) => {
@@ -85,7 +87,7 @@ export async function openSqlStores(open: OpenSql, listeners: StoreListeners): P
     const onDamaged = listeners.onDamagedApp;
     const stores = {
       changes,
-      apps: new SqlAppStore({ database: sql, keyring, clock, audit, changes, onDamaged }),
+      apps: new SqlAppStore({ database: sql, keyring, clock, audit, changes, platformsFrom, onDamaged }),
       clients: new SqlClientStore(sql, audit, changes, damage),
       consoleSessions: new SqlConsoleSessionStore(sql, audit, changes),
       environments: new SqlEnvironmentStore(sql, audit, changes, damage),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { PLATFORMS_MIGRATION } from "../../src/store/sqlite/open-database.ts";
 import { createClient } from "../support/access-harness.ts";
 import { WX } from "../support/harness.ts";
 import { ManagingHarness } from "../support/managing-harness.ts";
@@ -35,6 +36,16 @@ async function withComponent(accounts: readonly string[] = []) {
     },
   };
 }
+
+test("a version that knows no platforms is shut out once there is one, and not before", async () => {
+  await using it = await ManagingHarness.create();
+  const compatibleFrom = () =>
+    it.database.query("SELECT number FROM revisions WHERE name = 'compatible_from'").get();
+  await it.ask("POST", "/v1/apps", { platform: "weixin", app_id: SHOP, secret: "a".repeat(32) });
+  expect(compatibleFrom()).toEqual({ number: 5 });
+  expect((await it.ask("POST", PLATFORMS, NEW)).status).toBe(201);
+  expect(compatibleFrom()).toEqual({ number: PLATFORMS_MIGRATION });
+});
 
 test("P7: a new platform is 201 with its ETag and without its secret, and the very same again 200", async () => {
   const made = await at.ask("POST", PLATFORMS, NEW);

@@ -23,6 +23,8 @@ const STATEMENT_MS = 600_000;
 
 /** The number of the newest migration that this version knows. */
 export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
+/** The number of the migration from which on a process knows third-party platforms. */
+export const PLATFORMS_MIGRATION = MIGRATIONS.findIndex(({ name }) => name === "0005_platforms");
 
 const IS_TABLE = "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema()";
 

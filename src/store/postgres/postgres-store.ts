@@ -26,7 +26,7 @@ import {
 import { SqlKeyTable } from "../sql-key-table.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
 import type { Store } from "../store.ts";
-import { isMigrated, migrate } from "./migrations.ts";
+import { isMigrated, migrate, PLATFORMS_MIGRATION } from "./migrations.ts";
 import { placeOf } from "./address.ts";
 import { type FeedListeners, PostgresChanges } from "./postgres-changes.ts";
 import { kindOf, type PostgresAddress, PostgresEngine } from "./postgres-engine.ts";
@@ -89,7 +89,11 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     if (isNew) options.onDatabaseCreated?.();
     changes.start();
     const { stores, auditStore, stop } = await patiently(
-      () => openSqlStores({ sql, keyring, changes, clock, keepsNul: false }, options),
+      () =>
+        openSqlStores(
+          { sql, keyring, changes, clock, keepsNul: false, platformsFrom: PLATFORMS_MIGRATION },
+          options,
+        ),
       wait,
     );
     const { masterKey, masterKeyFile, nextKeyFile } = options;

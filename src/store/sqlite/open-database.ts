@@ -274,6 +274,8 @@ export const MIGRATIONS: readonly { readonly name: string; readonly sql: string 
 
 /** The number of the newest migration that this version knows. */
 export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
+/** The number of the migration from which on a process knows third-party platforms. */
+export const PLATFORMS_MIGRATION = MIGRATIONS.findIndex(({ name }) => name === "0011_platforms");
 
 /** The names of the migrations that `database` has had; empty for a new one. */
 export function appliedMigrations(database: Database): string[] {

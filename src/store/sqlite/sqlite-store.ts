@@ -3,7 +3,7 @@ import type { Node, NodeStore } from "../../ops/nodes.ts";
 import type { Keyring } from "../keyring.ts";
 import type { Store } from "../store.ts";
 import { openSqlStores, type StoreListeners } from "../sql-store.ts";
-import { probeDatabase } from "./open-database.ts";
+import { PLATFORMS_MIGRATION, probeDatabase } from "./open-database.ts";
 import { SqliteChanges } from "./sqlite-changes.ts";
 import { REMEMBERED_ENTRY } from "./statement.ts";
 import { unlockDatabase, type UnlockOptions } from "./unlock.ts";
@@ -28,7 +28,10 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     close();
   };
   try {
-    const open = { sql, keyring, changes, clock, remembered: REMEMBERED_ENTRY };
+    const open = {
+      ...{ sql, keyring, changes, clock, remembered: REMEMBERED_ENTRY },
+      platformsFrom: PLATFORMS_MIGRATION,
+    };
     const { stores, auditStore, stop } = await openSqlStores(open, options);
     return {
       ...stores,
