@@ -1,4 +1,4 @@
-import { killComponent } from "../platforms/component-kills.ts";
+import { componentControls, killComponent } from "../platforms/component-kills.ts";
 import { killSuite } from "../platforms/suite-kills.ts";
 import type { FaultCase, FaultOptions } from "./fault-case.ts";
 
@@ -16,7 +16,9 @@ export function platformCases({ cycles, program }: FaultOptions): FaultCase[] {
         run: async () => ({ figures: await run({ kills, seed: from, program }) }),
       };
     });
+  const controls = async () => ({ figures: await componentControls(program) });
   return [
+    { name: "kill: platform, controls", run: controls },
     ...parts("platform, component", killComponent, cycles),
     ...parts("platform, suite", killSuite, Math.ceil(cycles / 5)),
   ];

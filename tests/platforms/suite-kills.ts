@@ -78,7 +78,8 @@ class SuiteRun implements Rounds {
   readonly #random: () => number;
   readonly #corps: readonly Corp[];
   readonly #codes: Code[] = [];
-  readonly #mints = new Map<string, { count: number; mayMint: boolean }>();
+  #mints = 0;
+  #mayMint = true;
   readonly #figures = { installed: 0, reset: 0, cancelled: 0, tokens: 0, again: 0, gone: 0 };
 
   constructor(world: PlatformProcesses, state: string, random: () => number) {
@@ -291,19 +292,15 @@ class SuiteRun implements Rounds {
 
   async #checkMints(store: Store, round: number): Promise<void> {
     // The suite's and the template's are counted together.
-    const known = this.#mints.get(MINT) ?? { count: this.#world.sandbox.calls(MINT), mayMint: true };
     const calls = this.#world.sandbox.calls(MINT);
-    const missing = [];
-    for (const appId of [SUITE, TEMPLATE]) {
-      const slot = { platform: "wecom", appId, name: "@suite" } as const;
-      const { credential } = await store.credentials.find({ slot, kind: "suite_access_token" });
-      if (!credential) missing.push(appId);
-    }
     must(
-      known.mayMint || calls === known.count,
+      this.#mayMint || calls === this.#mints,
       `round ${round}: a suite token was fetched twice in one life`,
     );
-    this.#mints.set(MINT, { count: calls, mayMint: missing.length > 0 });
+    this.#mints = calls;
+    const slots = [SUITE, TEMPLATE].map((appId) => ({ platform: "wecom", appId, name: "@suite" }) as const);
+    const found = slots.map((slot) => store.credentials.find({ slot, kind: "suite_access_token" }));
+    this.#mayMint = (await Promise.all(found)).some(({ credential }) => credential === undefined);
   }
 
   async #isKept(store: Store, { corpId, suiteId, control }: Corp): Promise<boolean> {
