@@ -5,7 +5,7 @@ import { Harness } from "../support/harness.ts";
 import { PostgresServer, postgresTest } from "../support/postgres-server.ts";
 import { binary } from "../support/process-harness.ts";
 
-const ACCOUNTS = 6;
+const ACCOUNTS = 4;
 /** So long an exchange takes, so that who comes at the same time finds it under way. */
 const SLOW_MS = 100;
 /** So late at the most a process sees what another has changed; beside other tests twice that. */

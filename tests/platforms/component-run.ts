@@ -238,7 +238,9 @@ export class ComponentRun implements Rounds {
     must(!account.isStored || held !== undefined, `${where}: a refresh token is lost`);
     if (!held || !this.#isGood(account)) return;
     const place = this.#tokensOf(account).indexOf(held.secret.reveal());
-    must(place >= account.place, `${where}: an older refresh token has taken the place of a newer one`);
+    // Those of an authorisation that has ended are worth nothing, whichever of them is there.
+    const isOlder = place < account.place && account.place >= account.since;
+    must(!isOlder, `${where}: an older refresh token has taken the place of a newer one`);
     account.place = place;
     // Where its end was lost, it may still be that of an authorisation before.
     account.isStored = account.isAcknowledged && place >= account.since;
