@@ -239,7 +239,7 @@ export class AuthorizedApps {
     return found;
   }
 
-  /** What WeChat says stands now; while it can't be asked, what it gave last. */
+  /** What WeChat says is valid now. Throws while it can't be asked: what was given may be older than what is stored. */
   async #tell(
     platform: Slot,
     given: AuthorizedAccount,
@@ -250,9 +250,9 @@ export class AuthorizedApps {
     try {
       return (await protocol?.describe(platform, given.account, given.secret ?? held, signal)) ?? given;
     } catch (error) {
-      if (!(error instanceof ServiceError)) throw error;
+      if (!(error instanceof ServiceError) || !isLost(error)) throw error;
       // WeCom is asked by what was given, and that is good no more.
-      return isLost(error) ? { ...given, secret: held } : given;
+      return { ...given, secret: held };
     }
   }
 

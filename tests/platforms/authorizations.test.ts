@@ -209,6 +209,30 @@ test("P3: a push says whose the code is that a browser brought before, so that o
   expect((await it.first.exchange(mini.code)).app).toBe(nameOf(MINI));
 });
 
+test("P5: while WeChat can't be asked which of two refresh tokens is valid, a slow answer takes the place of nothing", async () => {
+  await using it = await PlatformHarness.create({ refreshTokens: "rotate" });
+  await it.authorized();
+  const slot = it.first.directory.slotOfApp(nameOf(OFFICIAL));
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", endpoint: pathOf(QUERY), gate, times: 1 });
+  await it.control.updateAuthorization(OFFICIAL, { funcIds: [1] });
+  const exchanged = it.first.authorizations.tick();
+  await gate.arrived();
+  // Meanwhile its token is refreshed, and the refresh token is another.
+  await it.first.store.credentials.clear([{ name: { slot, kind: "access_token" }, isCurrent: true }]);
+  await (await it.process()).token();
+  const newest = it.control.refreshTokenOf(OFFICIAL) ?? "";
+  expect(await it.first.refreshToken()).toBe(newest);
+  it.sandbox.inject({ kind: "error", endpoint: pathOf("api_get_authorizer_info"), errcode: -1, times: 1 });
+  gate.open();
+  await exchanged;
+  expect(await it.first.refreshToken()).toBe(newest);
+  it.clock.advance(2000);
+  await it.first.authorizations.tick();
+  expect((await it.first.find())?.authorization?.scopes).toEqual([1]);
+  expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL) ?? "");
+});
+
 test("P2: where the answer to a code was lost, and with it a token, the one that this has ended is given to nobody", async () => {
   await using it = await PlatformHarness.create({ authorizerOverlapMs: 0 });
   await it.authorized();
