@@ -2,7 +2,6 @@ import { setTimeout as passed } from "node:timers/promises";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
-import { KINDS } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { before } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
@@ -43,10 +42,10 @@ const REREAD = "reread@@@";
 export interface AuthorizationsParts {
   readonly codes: AuthorizationCodeStore;
   readonly apps: AuthorizedApps;
-  readonly directory: Pick<AppDirectory, "sorted" | "findSlot" | "slotNamed">;
+  readonly directory: Pick<AppDirectory, "sorted" | "findSlot">;
   /** Undefined for a platform that has no authorisations. */
   readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
-  readonly credentials: Pick<CredentialManager, "accept" | "refresh">;
+  readonly credentials: Pick<CredentialManager, "accept">;
   /** See `MilestoneStore.claim`. */
   readonly claim: (work: string, everyMs: number) => Promise<number>;
   readonly clock: Clock;
@@ -297,22 +296,12 @@ export class Authorizations {
     }
   }
 
-  /** Of WeChat's tokens each ends the one before: where the newest was not kept, or another program has it, there is a new one. */
-  async #keepToken(
-    platform: Slot,
-    { account, secret, token }: ExchangedCode,
-    askedAt: number,
-  ): Promise<void> {
-    const { credentials, directory } = this.#parts;
+  /** Of WeChat's tokens each ends the one before. Where none came, what was stored is cleared by now. */
+  async #keepToken(platform: Slot, { account, token }: ExchangedCode, askedAt: number): Promise<void> {
     const name = { slot: slotOf(platform, account), kind: "access_token" } as const;
-    if (KINDS.find(name)?.obtainedBy !== "parent") return;
-    if (token) {
-      const life = { issuedAt: askedAt, expiresAt: askedAt + token.lifeMs };
-      await credentials.accept(name, token.value, life);
-    } else if (secret) {
-      const slot = directory.slotNamed(name.slot);
-      if (slot) await credentials.refresh({ ...name, slot }, { force: false });
-    }
+    if (!token) return;
+    const life = { issuedAt: askedAt, expiresAt: askedAt + token.lifeMs };
+    await this.#parts.credentials.accept(name, token.value, life);
   }
 
   async #reconcileIfDue(platform: Slot): Promise<void> {
