@@ -18,7 +18,8 @@ export interface KillPlan {
  */
 const FIRST_WINDOW_MS = 200;
 const GROWTH = 1.15;
-const SETTLED_MS = 60_000;
+/** Longer than a code waits for its next attempt. */
+const SETTLED_MS = 100_000;
 
 /** What one round of a run does while the service runs, and what is compared when it does not. */
 export interface Rounds {
@@ -80,7 +81,8 @@ export function endLeases({ databasePath }: PlatformProcesses): void {
 /** Waits until no code is left that waits to be exchanged. */
 export async function settled({ databasePath }: PlatformProcesses): Promise<void> {
   using database = new Database(databasePath, { readonly: true });
-  const text = "SELECT count(*) AS count FROM authorization_codes WHERE state = 'waiting'";
-  const isSettled = async () => (database.query(text).get() as { count: number }).count === 0;
-  must(await comesTrue(SETTLED_MS, isSettled), "codes are never exchanged");
+  const text = "SELECT account, attempts, error FROM authorization_codes WHERE state = 'waiting'";
+  const waiting = () => JSON.stringify(database.query(text).all());
+  const isSettled = async () => waiting() === "[]";
+  must(await comesTrue(SETTLED_MS, isSettled), `codes are never exchanged: ${waiting()}`);
 }
