@@ -187,7 +187,7 @@ export class AuthorizedApps {
   }
 
   /**
-   * Takes over every account of WeChat's list that is not here, or was thought lost; resolves with the list, and with the
+   * Takes over every account of WeChat's list that is not here, was thought lost or has authorised anew; resolves with the list, and with the
    * names of those. Undefined where the platform has no list.
    */
   async takeListed(
@@ -202,7 +202,9 @@ export class AuthorizedApps {
     for (const { account, secret, authorizedAt } of listed) {
       const authorization = directory.find(`${account}_${platform.appId}`)?.authorization;
       // One without a refresh token has to authorise once more: its code was never exchanged.
-      if (!secret || (authorization && authorization.lostAt === undefined)) continue;
+      const isGood = authorization && authorization.lostAt === undefined;
+      // One that was given anew: its end and its code were lost.
+      if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
       added.push(await this.grant(platform, { account, secret, facts: {} }, authorizedAt, signal));
     }
     return { listed, added };

@@ -233,6 +233,19 @@ test("P5: while WeChat can't be asked which of two refresh tokens is valid, a sl
   expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL) ?? "");
 });
 
+test("P2: an account that has authorised anew, of which nothing arrived, is found in WeChat's list, and no token of before is given", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  const before = await it.first.token();
+  await it.control.unauthorize(OFFICIAL, { push: false });
+  it.clock.advance(60_000);
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  await exchangeUpstream(it, it.first, code);
+  expect(await it.first.authorizations.reconcile(it.first.component)).toEqual({ added: 1, lost: 0 });
+  expect(it.sandbox.accepts(before)).toBeFalse();
+  expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+});
+
 test("P2: where the answer to a code was lost, and with it a token, the one that this has ended is given to nobody", async () => {
   await using it = await PlatformHarness.create({ authorizerOverlapMs: 0 });
   await it.authorized();
