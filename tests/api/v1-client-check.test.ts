@@ -58,7 +58,7 @@ const CALLS: readonly [app: string, method: string, path: string][] = [
 ];
 
 /** Refusals by who the caller is, and of what no API is called. */
-const REFUSED = new Set([40066, 48001, 48002, 43001, 43002]);
+const REFUSED = new Set([61014, 40066, 48001, 48002, 43001, 43002]);
 
 test.each(["all", "no-messaging", "safe", "read-only", "none"] as const)(
   "with the preset %s the check says of each call what the call itself gets",
