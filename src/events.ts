@@ -293,11 +293,11 @@ export type ServiceEvent =
       readonly outcome: PushOutcome;
       readonly durationMs: number;
     }
-  /** An account or a corp has authorised a third-party platform; WeChat takes that no more; it was withdrawn. */
+  /** An account or a corp has authorized a third-party platform; WeChat takes that no more; it was withdrawn. */
   | { readonly type: "authorization.granted"; readonly app: string }
   | ({ readonly type: "authorization.lost"; readonly app: string } & FailureFacts)
   | { readonly type: "authorization.revoked"; readonly app: string }
-  /** What somebody authorised a platform with could not be exchanged: for good, or it is tried again. */
+  /** What somebody authorized a platform with could not be exchanged: for good, or it is tried again. */
   | ({
       readonly type: "authorization.failed";
       readonly platformApp: string;

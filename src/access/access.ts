@@ -662,7 +662,7 @@ export class Access {
         slot.isAuthorized
           ? forbidden(
               "该账号对第三方平台的授权已失效，或已停用；请让账号管理员重新授权",
-              "the account's authorisation of the platform is lost, or it is disabled: its administrator must authorise again",
+              "the account's authorization of the platform is lost, or it is disabled: its administrator must authorize again",
             )
           : forbidden(
               "该应用已停用，或其secret已损坏、须重新设置",

@@ -296,7 +296,7 @@ export function mayUse(principal: Principal, action: Action, app: string): boole
   return principal.kind === "local" || !KEY_ACTIONS.includes(action);
 }
 
-/** In the place of an app's name: every account that has authorised that third-party platform. */
+/** In the place of an app's name: every account that has authorized that third-party platform. */
 export function accountsOf(platformApp: string): string {
   return `platform:${platformApp}/*`;
 }

@@ -127,7 +127,7 @@ export const SERVICE_ACTIONS: readonly Action[] = ["metrics:read", "admin"];
 /** In the place of an app's name: every app. No app is called so. */
 export const ANY_APP = "*";
 
-/** In the place of an app's name: every account that has authorised a third-party platform, or the platform itself. */
+/** In the place of an app's name: every account that has authorized a third-party platform, or the platform itself. */
 const OF_PLATFORM = /^platform:([A-Za-z0-9_-]+)(\/\*)?$/;
 
 /** The platform of `platform:<id>/*` or `platform:<id>` in a grant; undefined for the name of an app. */
@@ -152,7 +152,7 @@ export function includesApp(names: ReadonlySet<string>, app: string): boolean {
 export interface Grant {
   /**
    * Public names of apps, `platform:<id>` for a third-party platform, `platform:<id>/*` for every account that has
-   * authorised it, or `ANY_APP` for all of them.
+   * authorized it, or `ANY_APP` for all of them.
    */
   readonly apps: readonly string[];
   readonly actions: readonly Action[];

@@ -18,7 +18,7 @@ export interface AuthorizationPageParts {
 }
 
 /**
- * The pages of links by which accounts and corps authorise third-party platforms: one with a button, the way to WeChat,
+ * The pages of links by which accounts and corps authorize third-party platforms: one with a button, the way to WeChat,
  * and the return. Who has a link may use it; what goes wrong is told to a person.
  */
 export class AuthorizationPages implements Face {
@@ -58,7 +58,7 @@ export class AuthorizationPages implements Face {
     const error = this.#parts.access.countRefusal(call, thrown);
     return faultResponse(error, call, {
       title: "授权 · Authorize",
-      heading: "无法完成授权 · The authorisation can't go on",
+      heading: "无法完成授权 · The authorization can't go on",
     });
   }
 
@@ -93,7 +93,7 @@ export class AuthorizationPages implements Face {
       heading: "授权成功 · Authorized",
       lines: [
         `${name} 已授权给 ${platformTitle}，可以关闭本页面。`,
-        `${english} has authorised ${platformTitle}. This page can be closed.`,
+        `${english} has authorized ${platformTitle}. This page can be closed.`,
       ],
     };
     return personResponse(page, { traceId: call.traceId });

@@ -14,7 +14,7 @@ import { type Call, Reply } from "./face.ts";
 import { secondsLeft, tokenReply } from "./schema.ts";
 import { type Parameters, readParameters } from "./wechat-request.ts";
 
-/** Exchanges the codes by which accounts and corps authorise third-party platforms. */
+/** Exchanges the codes by which accounts and corps authorize third-party platforms. */
 interface AuthorizationExchange {
   /** The answer to a code, which is exchanged once whoever comes with it. Throws WeChat's or WeCom's refusal. */
   exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer>;

@@ -101,7 +101,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   },
   "/cgi-bin/component/api_query_auth": {
     post: operation({
-      summary: "Exchange of an authorisation code · 以授权码换取授权信息",
+      summary: "Exchange of an authorization code · 以授权码换取授权信息",
       description:
         "WeChat's answer to a code, exchanged once whoever asks and however often. The refresh token in it is a virtual one. 授权码只兑换一次，重复请求得到相同结果；其中的refresh_token为虚拟值。",
       query: Type.Object({ component_access_token: componentToken }),
@@ -129,7 +129,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   },
   "/cgi-bin/component/api_authorizer_token": {
     post: operation({
-      summary: "Token of an authorised account · 授权方token",
+      summary: "Token of an authorized account · 授权方token",
       description:
         "The account's token that stands, for a virtual refresh token. 以虚拟refresh_token取得授权方现有的token。",
       query: Type.Object({ component_access_token: componentToken }),
@@ -154,7 +154,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   "/sns/component/jscode2session": {
     get: operation({
       summary: "Mini Program login by a component · 第三方平台代小程序登录",
-      description: repeated("A login code of an authorised Mini Program.", "已授权小程序的登录code。"),
+      description: repeated("A login code of an authorized Mini Program.", "已授权小程序的登录code。"),
       query: Type.Object({ ...componentLogin, js_code: loginCode }),
       answer: {
         description: FORWARDED.weixin,
@@ -168,7 +168,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
     get: operation({
       summary: "Web page login by a component · 第三方平台代网页授权登录",
       description: repeated(
-        "An OAuth code of an authorised Official Account.",
+        "An OAuth code of an authorized Official Account.",
         "已授权公众号的网页授权code。",
       ),
       query: Type.Object({ ...componentLogin, code: loginCode }),
@@ -210,7 +210,7 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
   },
   "/cgi-bin/service/get_corp_token": {
     post: operation({
-      summary: "Token of an authorised corp · 授权企业token",
+      summary: "Token of an authorized corp · 授权企业token",
       description:
         "The corp's token that stands, for a virtual permanent code; agency apps use `gettoken`. 以虚拟permanent_code取得企业现有的token；代开发应用使用 `gettoken`。",
       query: Type.Object({ suite_access_token: suiteToken }),

@@ -11,7 +11,7 @@ export const app = Type.String({
   maxLength: 130,
   pattern: "^[A-Za-z0-9_-]+$",
   description:
-    "AppID, or `<corpid>_<agent>` of WeCom; `<appid>_<platform>` of an account that has authorised a third-party platform. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`；第三方平台的授权账号为 `<appid>_<平台id>`。",
+    "AppID, or `<corpid>_<agent>` of WeCom; `<appid>_<platform>` of an account that has authorized a third-party platform. 公众号或小程序的appid；企业微信为 `<corpid>_<agent>`；第三方平台的授权账号为 `<appid>_<平台id>`。",
   examples: ["wx0000000000000001"],
 });
 /** As `app`, for routes that do not take one of the environment's; the example is that of a new app. */
@@ -164,10 +164,10 @@ export const appStatus = Type.Object({
   authorized_to: Type.Optional(
     Type.String({
       description:
-        "The third-party platform that the account or corp has authorised. 授权给了哪个第三方平台。",
+        "The third-party platform that the account or corp has authorized. 授权给了哪个第三方平台。",
     }),
   ),
-  lost_at: Type.Optional(instant("Since when the authorisation is lost. 授权失效的时间")),
+  lost_at: Type.Optional(instant("Since when the authorization is lost. 授权失效的时间")),
   title: Type.Optional(Type.String({ description: "Display name. 名称。" })),
   source: Type.Union([Type.Literal("environment"), Type.Literal("managed")], {
     description:

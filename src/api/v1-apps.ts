@@ -292,7 +292,7 @@ function appData(
 
 const DAMAGED = "secret已损坏，须重新设置 (the stored secret is damaged: set it again)";
 const LOST =
-  "授权已失效，请该账号的管理员重新授权 (the authorisation is lost: have the account's administrator give it again)";
+  "授权已失效，请该账号的管理员重新授权 (the authorization is lost: have the account's administrator give it again)";
 
 /** Why the app is not well; undefined where it is, or where an administrator has disabled it. */
 export function reasonOf(app: App | undefined, worst: CredentialStatus | undefined): string | undefined {

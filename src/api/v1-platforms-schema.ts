@@ -129,7 +129,7 @@ export const platformData = Type.Object({
       auth_url: Type.Optional(
         Type.String({
           description:
-            "For WeChat's console: authorisation events (WeCom: commands); absent without PUBLIC_URL. 授权事件接收URL（企业微信为指令回调URL）；未设置PUBLIC_URL时省略。",
+            "For WeChat's console: authorization events (WeCom: commands); absent without PUBLIC_URL. 授权事件接收URL（企业微信为指令回调URL）；未设置PUBLIC_URL时省略。",
         }),
       ),
       message_url: Type.Optional(
@@ -192,7 +192,7 @@ export const linkBody = Type.Object(
     biz_app_id: Type.Optional(
       Type.String({
         pattern: "^wx[0-9a-f]{16}$",
-        description: "WeChat only: the one account that may authorise. 仅微信：只允许该账号授权。",
+        description: "WeChat only: the one account that may authorize. 仅微信：只允许该账号授权。",
         examples: ["wxa000000000000001"],
       }),
     ),

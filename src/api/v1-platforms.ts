@@ -55,7 +55,7 @@ export interface PlatformRouteParts {
   readonly startPushing: (platform: Slot, signal: AbortSignal) => Promise<void>;
 }
 
-/** `/v1/platforms`: third-party platforms and what has authorised them; for administrators, and never a secret. */
+/** `/v1/platforms`: third-party platforms and what has authorized them; for administrators, and never a secret. */
 export function platformRoutes(parts: PlatformRouteParts) {
   return new Elysia().use(settingRoutes(parts)).use(authorizationRoutes(parts));
 }
@@ -202,7 +202,7 @@ function authorizationRoutes(parts: PlatformRouteParts) {
         params: Type.Object({ platform }),
         query: authorizationsQuery,
         detail: {
-          summary: "What has authorised a platform · 授权给该平台的账号",
+          summary: "What has authorized a platform · 授权给该平台的账号",
           description:
             "Accounts or corps, sorted by name, in pages. Each is an app too: `/v1/apps/<app>`. 账号或企业，按名称排序，分页；每个同时也是一个应用。",
           tags: ["Platforms"],
@@ -228,7 +228,7 @@ function authorizationRoutes(parts: PlatformRouteParts) {
         params: Type.Object({ platform }),
         body: linkBody,
         detail: {
-          summary: "Make a link by which an account authorises a platform · 生成授权链接",
+          summary: "Make a link by which an account authorizes a platform · 生成授权链接",
           description:
             "A page of this service with a button that leads to WeChat's or WeCom's; it may be opened as often as needed until it expires, each time with a code of its own. Of a suite it installs it, of a template of agency apps it shows WeCom's QR code. 打开后为本服务的页面，点击按钮前往微信或企业微信授权；到期前可多次打开，每次使用新的预授权码。",
           tags: ["Platforms"],
@@ -297,7 +297,7 @@ function noPushing(): ServiceError {
 }
 
 function nothingToReconcile(): ServiceError {
-  return new ServiceError("conflict", "服务商没有授权账号 (nobody authorises a provider itself)");
+  return new ServiceError("conflict", "服务商没有授权账号 (nobody authorizes a provider itself)");
 }
 
 async function platformsData(parts: PlatformRouteParts, apps: readonly App[]): Promise<PlatformData[]> {

@@ -113,7 +113,7 @@ export class AppAdministration {
     if (secret && app.authorization)
       throw new ServiceError(
         "invalid_parameter",
-        "该帐号通过授权接入，没有可以设置的secret (the account is here by its authorisation: there is no secret to set)",
+        "该帐号通过授权接入，没有可以设置的secret (the account is here by its authorization: there is no secret to set)",
       );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
@@ -198,7 +198,7 @@ export class AppAdministration {
   async isOutdated(slot: Slot): Promise<boolean> {
     await this.refresh().catch(() => undefined);
     const current = this.#parts.directory.slotNamed(slot);
-    // What an account has authorised with is exchanged by WeChat, and read by whoever uses it.
+    // What an account has authorized with is exchanged by WeChat, and read by whoever uses it.
     if (slot.isAuthorized) return current === undefined;
     return current?.secret.equals(slot.secret) !== true;
   }
@@ -251,7 +251,7 @@ function checkThirdParty({ role }: App, { mode, secret }: AppChange, isVerified:
   if (secret && !role)
     throw new ServiceError(
       "invalid_parameter",
-      "授权账号的secret由授权产生，不能在此设置；如已失效，请用 accesstoken platforms link 重新授权 (the secret of an authorised account comes with its authorisation and is not set here; if it is lost, have the platform authorised again by accesstoken platforms link)",
+      "授权账号的secret由授权产生，不能在此设置；如已失效，请用 accesstoken platforms link 重新授权 (the secret of an authorized account comes with its authorization and is not set here; if it is lost, have the platform authorized again by accesstoken platforms link)",
     );
   if (secret && isVerified)
     throw new ServiceError(
@@ -264,7 +264,7 @@ function checkThirdParty({ role }: App, { mode, secret }: AppChange, isVerified:
 export function stillAuthorized(): ServiceError {
   return new ServiceError(
     "conflict",
-    "该平台仍有授权账号，确认要一并删除请加 --with-authorizations 或 with_authorizations=true (accounts have authorised this platform: to remove them with it, say --with-authorizations, or with_authorizations=true)",
+    "该平台仍有授权账号，确认要一并删除请加 --with-authorizations 或 with_authorizations=true (accounts have authorized this platform: to remove them with it, say --with-authorizations, or with_authorizations=true)",
   );
 }
 

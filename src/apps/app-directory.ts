@@ -97,7 +97,7 @@ export class AppDirectory {
     return app && this.#slotOf(app);
   }
 
-  /** What a platform has: every account or corp that has authorised it, in the order of their names. */
+  /** What a platform has: every account or corp that has authorized it, in the order of their names. */
   authorizedTo(platformApp: string): readonly App[] {
     return this.sorted().filter(({ authorization }) => authorization?.platformApp === platformApp);
   }
@@ -321,7 +321,7 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-/** Whether the app is disabled, its secret damaged, or its authorisation lost. */
+/** Whether the app is disabled, its secret damaged, or its authorization lost. */
 function isClosed({ managed, authorization }: Pick<App, "managed" | "authorization">): boolean {
   return managed?.isDisabled === true || managed?.isDamaged === true || authorization?.lostAt !== undefined;
 }

@@ -34,7 +34,7 @@ export interface Management {
 export const PLATFORM_ROLES = ["component", "suite", "provider"] as const;
 export type PlatformRole = (typeof PLATFORM_ROLES)[number];
 
-/** That an account or a corp has authorised a third-party platform. Instants are epoch milliseconds. */
+/** That an account or a corp has authorized a third-party platform. Instants are epoch milliseconds. */
 export interface Authorization {
   /** The component's AppID, or the suite's id. */
   readonly platformApp: string;
@@ -235,7 +235,7 @@ export interface Slot extends SlotName {
   readonly isDisabled?: boolean;
   /** Whether the app logs users in and has no credentials. */
   readonly isLoginOnly?: boolean;
-  /** Whether its secret is what an account or a corp has authorised a platform with. */
+  /** Whether its secret is what an account or a corp has authorized a platform with. */
   readonly isAuthorized?: boolean;
   /** Its `slotKey`, where it is precomputed. */
   readonly key?: string;
@@ -288,11 +288,11 @@ export interface AppStore {
    */
   create(app: App, entry: AuditEntry): Promise<void>;
   /**
-   * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, or an authorisation that
+   * Puts a managed app in the place of its `version - 1`, with its audit entry. With a new secret, or an authorization that
    * was lost, what was issued to the old one is cleared, as in `replaceAll`. Throws `precondition_failed` when the current
    * version is another.
    *
-   * WeChat exchanges the secret of an authorisation at any time: the stored one stays, unless `secretVersion` is its number;
+   * WeChat exchanges the secret of an authorization at any time: the stored one stays, unless `secretVersion` is its number;
    * `precondition_failed` when it has another.
    */
   update(app: App, entry: AuditEntry, secretVersion?: number): Promise<void>;

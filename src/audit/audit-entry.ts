@@ -33,9 +33,9 @@ export const AUDIT_ACTIONS = [
   "app.secret_verified",
   "app.deleted",
   "app.unblocked",
-  /** An account or a corp has authorised a third-party platform, or changed what it may do. */
+  /** An account or a corp has authorized a third-party platform, or changed what it may do. */
   "authorization.granted",
-  /** WeChat has exchanged, or no longer takes, what it was authorised with. */
+  /** WeChat has exchanged, or no longer takes, what it was authorized with. */
   "authorization.lost",
   /** It was withdrawn. */
   "authorization.revoked",

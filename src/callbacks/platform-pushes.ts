@@ -8,7 +8,7 @@ import type { PushMessage } from "./push-message.ts";
 import { encryptedCopy } from "./push-reply.ts";
 import type { PushSettings } from "./verify-push.ts";
 
-/** Takes what third-party platforms are told: tickets, and who has authorised them or does so no more. */
+/** Takes what third-party platforms are told: tickets, and who has authorized them or does so no more. */
 export interface PlatformCommands {
   /**
    * Stores what a command brings, without asking WeChat anything: it waits for a second. The same again changes nothing.

@@ -41,7 +41,7 @@ const SECRET = option(
 const SECRET_IN_ARGUMENTS =
   "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
-/** `accesstoken platforms …`: third-party platforms, and the accounts that have authorised them. */
+/** `accesstoken platforms …`: third-party platforms, and the accounts that have authorized them. */
 export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["platforms", "add"],
@@ -135,7 +135,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Forget a platform, its secret and its tokens", "删除第三方平台及其secret和token"),
     notes: [
       bilingual(
-        "Nothing changes at WeChat: accounts stay authorised there, and their refresh tokens come back by platforms reconcile once the platform is added again.",
+        "Nothing changes at WeChat: accounts stay authorized there, and their refresh tokens come back by platforms reconcile once the platform is added again.",
         "不影响微信侧：账号的授权仍在，重新添加平台后可用 platforms reconcile 找回。",
       ),
     ],
@@ -143,7 +143,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     options: [
       option(
         "--with-authorizations",
-        "The accounts that have authorised it, too, without which it has to be kept",
+        "The accounts that have authorized it, too, without which it has to be kept",
         "一并删除其授权账号；有授权账号时须指定",
       ),
       YES,
@@ -155,7 +155,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
         at,
         isWithAll
           ? bilingual(
-              `Forget ${platform}, its secret and tokens, and every account that has authorised it?`,
+              `Forget ${platform}, its secret and tokens, and every account that has authorized it?`,
               `删除 ${platform} 及其secret、token和全部授权账号？`,
             )
           : bilingual(
@@ -173,7 +173,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
   }),
   managingCommand({
     words: ["platforms", "authorizations"],
-    meaning: bilingual("The accounts that have authorised a platform", "列出授权给该平台的账号"),
+    meaning: bilingual("The accounts that have authorized a platform", "列出授权给该平台的账号"),
     positionals: [PLATFORM],
     run: async ({ args, api, show }) => {
       const path = `${pathOf(args)}/authorizations`;
@@ -197,7 +197,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
     words: ["platforms", "link"],
     meaning: bilingual(
-      "Make a link by which an account or a corp authorises a platform",
+      "Make a link by which an account or a corp authorizes a platform",
       "生成授权链接，供商家或企业授权给该平台",
     ),
     notes: [
@@ -213,7 +213,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
         "WeChat's: 1 Official Accounts, 2 Mini Programs, 3 both, 4 promoters, 5 Channels, 6 all, 8 sales assistants. Default: 3",
         "仅微信：1公众号，2小程序，3两者，4推客，5视频号，6全部，8带货助手；默认3",
       ),
-      option("--account <appid>", "WeChat's: only this account may authorise", "仅微信：只允许该账号授权"),
+      option("--account <appid>", "WeChat's: only this account may authorize", "仅微信：只允许该账号授权"),
       option(
         "--scopes <id,…>",
         "WeChat's: ids of the permission sets. Default: all of the platform",

@@ -17,7 +17,7 @@ export const SAMPLE_WECOM_APP = {
   secret: "sample-wecom-secret-00000000000000000000001",
 };
 
-/** A third-party platform of WeChat that the sandbox knows then, with an account of each kind to authorise it. */
+/** A third-party platform of WeChat that the sandbox knows then, with an account of each kind to authorize it. */
 export const SAMPLE_COMPONENT: SandboxComponent = {
   appId: "wxc000000000000001",
   secret: "0000000000000000000000000000000c",

@@ -155,7 +155,7 @@ export class CredentialManager {
   }
 
   /**
-   * Stores a credential that WeChat pushed to us, or that came with an authorisation, without an upstream request.
+   * Stores a credential that WeChat pushed to us, or that came with an authorization, without an upstream request.
    *
    * A flight that began before can't take its place. Of two pushes the one that was issued later wins, in whichever
    * order they arrive; the answer is the winner. `life` is in epoch milliseconds.

@@ -35,7 +35,7 @@ export type AppState = (typeof APP_STATES)[number];
 
 /**
  * The state of an app that nothing is obtained for; undefined for any other. Only a new secret helps a damaged one, and
- * only a new authorisation one that WeChat has ended.
+ * only a new authorization one that WeChat has ended.
  */
 export function closedState({
   managed,

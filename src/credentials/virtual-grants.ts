@@ -7,12 +7,12 @@ import { readClaims, signClaims, type VirtualTokenClaims } from "./virtual-token
 /** The beginning of every virtual grant; on WeChat behind that of a refresh token. */
 const START = "atvg1_";
 const REFRESH_START = "refreshtoken@@@";
-/** The same claims are the same text, as a refresh token stays the same while the authorisation does. */
+/** The same claims are the same text, as a refresh token stays the same while the authorization does. */
 const NO_NONCE = new Uint8Array(4);
 
 /** For whom a virtual refresh token or permanent code was issued, and of which account or corp it is. */
 export interface VirtualGrantClaims extends Omit<VirtualTokenClaims, "issuedAt"> {
-  /** Since when the authorisation stands: one that was given again is another. Epoch milliseconds. */
+  /** Since when the authorization stands: one that was given again is another. Epoch milliseconds. */
   readonly since: number;
 }
 

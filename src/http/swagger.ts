@@ -111,7 +111,7 @@ async function specify(routes: AnyElysia): Promise<string> {
       { name: "oauth", description: "Web logins of every environment. 各环境的网页登录。" },
       {
         name: "Platforms",
-        description: "Third-party platforms and what has authorised them. 第三方平台及其授权账号。",
+        description: "Third-party platforms and what has authorized them. 第三方平台及其授权账号。",
       },
       {
         name: "Notifications",

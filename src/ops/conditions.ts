@@ -87,9 +87,9 @@ const CONDITIONS = {
   },
   authorization_lost: {
     ...{ severity: "warning", about: "app", isOn: true, holdMs: AT_ONCE },
-    title: "账号对第三方平台的授权已失效 (an account's authorisation of a third-party platform is lost)",
+    title: "账号对第三方平台的授权已失效 (an account's authorization of a third-party platform is lost)",
     remedy:
-      "在控制台的平台页生成链接，请该账号的管理员重新授权 (make a link on the platform's page of the console, and have the account's administrator authorise again)",
+      "在控制台的平台页生成链接，请该账号的管理员重新授权 (make a link on the platform's page of the console, and have the account's administrator authorize again)",
   },
   audit_failing: {
     ...{ severity: "critical", about: "node", isOn: true, holdMs: AT_ONCE },

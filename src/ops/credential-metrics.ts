@@ -83,7 +83,7 @@ export class CredentialMetrics {
     );
     this.#authorizations = gauge(
       "authorizations",
-      "Accounts and corps that have authorised each third-party platform, valid and lost.",
+      "Accounts and corps that have authorized each third-party platform, valid and lost.",
       ["platform", "state"],
     );
   }

@@ -15,7 +15,7 @@ export interface PlatformState {
   readonly ticketAt: number | undefined;
   /** How many accounts or corps it has. */
   readonly valid: number;
-  /** Those whose authorisation WeChat or WeCom refuses. */
+  /** Those whose authorization WeChat or WeCom refuses. */
   readonly lost: readonly App[];
 }
 
@@ -78,7 +78,7 @@ export function findingOfTicket({ app, ticketAt }: PlatformState, now: number): 
   return { ...of, detail: { message, hint } };
 }
 
-/** That an account's authorisation is lost. */
+/** That an account's authorization is lost. */
 export function findingOfLost(app: App): Finding {
   const platform = app.authorization?.platformApp ?? "";
   return {

@@ -35,7 +35,7 @@ const ASK_MS = 20_000;
 const VISITS = { perSecond: 2, burst: 60 };
 const CALLS = { perSecond: 0.2, burst: 10 };
 
-/** WeChat's and WeCom's pages on which an account or a corp authorises a platform. */
+/** WeChat's and WeCom's pages on which an account or a corp authorizes a platform. */
 export interface ConsentPages {
   /**
    * Where the browser goes for one visit: each has a code of its own, as WeChat takes it once. Throws what WeChat refuses,
@@ -61,7 +61,7 @@ export interface AuthorizationLinkParts {
   readonly clock: Clock;
 }
 
-/** What a person is told who has authorised a platform. */
+/** What a person is told who has authorized a platform. */
 export interface Authorized {
   /** The account's public name. */
   readonly app: string;
@@ -73,7 +73,7 @@ export interface Authorized {
   readonly returnUrl: string | undefined;
 }
 
-/** Links by which accounts and corps authorise third-party platforms, and the way there and back. */
+/** Links by which accounts and corps authorize third-party platforms, and the way there and back. */
 export class AuthorizationLinks {
   readonly #parts: AuthorizationLinkParts;
   readonly #buckets: TokenBuckets;
@@ -207,7 +207,7 @@ export class AuthorizationLinks {
 function faultOf({ id, role }: App, request: LinkRequest): string | undefined {
   const { authType, bizAppId, categoryIds, isMobile, isTest, returnUrl } = request;
   if (role === "provider")
-    return "服务商本身不能被授权，请为其suite或代开发模板生成链接 (nobody authorises a provider itself: make a link of its suite or template)";
+    return "服务商本身不能被授权，请为其suite或代开发模板生成链接 (nobody authorizes a provider itself: make a link of its suite or template)";
   const isOfWeixin = [authType, bizAppId, categoryIds, isMobile || undefined].some(
     (each) => each !== undefined,
   );
@@ -247,7 +247,7 @@ function unknownLink(): ServiceError {
 function notFinished(): ServiceError {
   return new ServiceError(
     "invalid_parameter",
-    "授权未完成：没有收到授权码，请重新打开授权链接 (the authorisation was not finished: no code came back; open the link again)",
+    "授权未完成：没有收到授权码，请重新打开授权链接 (the authorization was not finished: no code came back; open the link again)",
   );
 }
 

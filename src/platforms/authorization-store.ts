@@ -8,7 +8,7 @@ export interface CodeAnswer {
   readonly text: Secret;
 }
 
-/** A code by which somebody authorises a third-party platform. Instants are epoch milliseconds. */
+/** A code by which somebody authorizes a third-party platform. Instants are epoch milliseconds. */
 export interface StoredCode {
   /** Of the platform and the code; names it where the code itself must not be seen. */
   readonly digest: string;
@@ -71,7 +71,7 @@ export interface AuthorizationCodeStore {
 export interface LinkRequest {
   /** WeChat's `auth_type`; undefined for the default. */
   readonly authType?: number | undefined;
-  /** The one account that may authorise. */
+  /** The one account that may authorize. */
   readonly bizAppId?: string | undefined;
   /** Ids of permission sets. */
   readonly categoryIds?: readonly number[] | undefined;

@@ -38,12 +38,12 @@ const PRUNE_MS = 10 * MINUTE_MS;
 /** Begins what stands in the place of a code where an account is to be read again. */
 const REREAD = "reread@@@";
 
-/** What authorisations are taken with. */
+/** What authorizations are taken with. */
 export interface AuthorizationsParts {
   readonly codes: AuthorizationCodeStore;
   readonly apps: AuthorizedApps;
   readonly directory: Pick<AppDirectory, "sorted" | "findSlot">;
-  /** Undefined for a platform that has no authorisations. */
+  /** Undefined for a platform that has no authorizations. */
   readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
   readonly credentials: Pick<CredentialManager, "accept">;
   /** See `MilestoneStore.claim`. */
@@ -53,7 +53,7 @@ export interface AuthorizationsParts {
 }
 
 /**
- * Takes authorisations of third-party platforms: each code is exchanged once, whoever brings it and however often.
+ * Takes authorizations of third-party platforms: each code is exchanged once, whoever brings it and however often.
  *
  * A code waits in the store until it is exchanged, so that any process can do it, and does when the one that had begun was
  * killed. What it gave is stored with the account's app first. Where the answer was lost, and the code with it, WeChat's
@@ -289,7 +289,7 @@ export class Authorizations {
         await apps.takeListed(platform, signal).catch(() => undefined);
         throw error;
       }
-      // An account that WeChat itself has named has authorised, whoever has used its code.
+      // An account that WeChat itself has named has authorized, whoever has used its code.
       const told = await apps.tell(platform, account, signal).catch(() => undefined);
       if (!told?.text || !told.secret) throw error;
       return { ...told, text: told.text, token: undefined };

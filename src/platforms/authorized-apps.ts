@@ -27,7 +27,7 @@ const MAX_ATTEMPTS = 5;
 /** What stands for a refresh token where WeChat has given none. */
 const NO_SECRET = new Secret("");
 
-/** What the apps of authorisations are kept with. */
+/** What the apps of authorizations are kept with. */
 export interface AuthorizedAppsParts {
   readonly store: Pick<AppStore, "create" | "update" | "remove" | "findSecret" | "exchangeSecret">;
   readonly credentials: Pick<CredentialStore, "clear">;
@@ -36,17 +36,17 @@ export interface AuthorizedAppsParts {
   readonly refresh: () => Promise<void>;
   /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
   readonly onCleared: (app: App) => void;
-  /** Undefined for a platform that has no authorisations. */
+  /** Undefined for a platform that has no authorizations. */
   readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
   readonly clock: Clock;
   readonly events: EventBus;
 }
 
 /**
- * Keeps an app for each account and corp that has authorised a third-party platform, as WeChat's and WeCom's word for it
+ * Keeps an app for each account and corp that has authorized a third-party platform, as WeChat's and WeCom's word for it
  * comes: from codes, from events, from refusals and from their list.
  *
- * What an authorisation was given with is never replaced by an older one: where two differ, WeChat says which one stands.
+ * What an authorization was given with is never replaced by an older one: where two differ, WeChat says which one stands.
  */
 export class AuthorizedApps {
   readonly #parts: AuthorizedAppsParts;
@@ -56,7 +56,7 @@ export class AuthorizedApps {
   }
 
   /**
-   * Creates or changes the app of an account that has authorised `platform`, `at` epoch milliseconds. Durable when it
+   * Creates or changes the app of an account that has authorized `platform`, `at` epoch milliseconds. Durable when it
    * resolves, with the app's public name. Where no token came with it, one may have been lost that ends the stored one.
    */
   async grant(
@@ -103,12 +103,12 @@ export class AuthorizedApps {
     return name;
   }
 
-  /** An account has withdrawn its authorisation, `at` epoch milliseconds: its app is removed, and everything that came of it. */
+  /** An account has withdrawn its authorization, `at` epoch milliseconds: its app is removed, and everything that came of it. */
   async end(platform: Slot, account: string, at: number): Promise<void> {
     const name = `${account}_${platform.appId}`;
     let isEnded = false;
     await this.#change(name, async (app) => {
-      // A late repetition says nothing of an authorisation that was given since.
+      // A late repetition says nothing of an authorization that was given since.
       if (!app?.authorization || app.authorization.authorizedAt > at) return undefined;
       await this.#parts.store.remove(app, entryOf("authorization.revoked", app, {}));
       isEnded = true;
@@ -117,7 +117,7 @@ export class AuthorizedApps {
     if (isEnded) this.#parts.events.emit({ type: "authorization.revoked", app: name });
   }
 
-  /** WeChat has refused an authorisation for good, when it was asked `at`: its app is closed until it is given again. */
+  /** WeChat has refused an authorization for good, when it was asked `at`: its app is closed until it is given again. */
   async lose(slot: SlotName, why: ServiceError, at: number): Promise<void> {
     const name = appName(slot);
     let isLostNow = false;
@@ -187,7 +187,7 @@ export class AuthorizedApps {
   }
 
   /**
-   * Takes over every account of WeChat's list that is not here, was thought lost or has authorised anew; resolves with the list, and with the
+   * Takes over every account of WeChat's list that is not here, was thought lost or has authorized anew; resolves with the list, and with the
    * names of those. Undefined where the platform has no list.
    */
   async takeListed(
@@ -201,7 +201,7 @@ export class AuthorizedApps {
     const added: string[] = [];
     for (const { account, secret, authorizedAt } of listed) {
       const authorization = directory.find(`${account}_${platform.appId}`)?.authorization;
-      // One without a refresh token has to authorise once more: its code was never exchanged.
+      // One without a refresh token has to authorize once more: its code was never exchanged.
       const isGood = authorization && authorization.lostAt === undefined;
       // One that was given anew: its end and its code were lost.
       if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
@@ -287,7 +287,7 @@ export class AuthorizedApps {
   }
 }
 
-/** The name of the slot of an account that has authorised `platform`. */
+/** The name of the slot of an account that has authorized `platform`. */
 export function slotOf({ platform, appId }: SlotName, account: string): SlotName {
   return { platform, appId: account, name: appId };
 }
@@ -317,7 +317,7 @@ function changedApp(
   change: Partial<Pick<Authorization, "authorizedAt" | "since" | "lostAt">>,
 ): App {
   const { authorization, managed } = app;
-  if (!authorization || !managed) throw new Error("the app is of no authorisation");
+  if (!authorization || !managed) throw new Error("the app is of no authorization");
   return {
     ...app,
     authorization: { ...authorization, ...withoutUnknown(told?.facts ?? {}), ...change },
@@ -349,7 +349,7 @@ function isOvertaken(error: unknown): boolean {
 function overtaken(): ServiceError {
   return new ServiceError(
     "unavailable",
-    "其他进程正在更改该授权，请稍后重试 (other processes are changing this authorisation: try again later)",
+    "其他进程正在更改该授权，请稍后重试 (other processes are changing this authorization: try again later)",
     { retryAfterMs: 1000 },
   );
 }

@@ -16,7 +16,7 @@ export function failureOf(text: string | undefined): ServiceError {
   if (!failure)
     return new ServiceError(
       "invalid_parameter",
-      "授权码无效或已过期，请重新授权 (the authorisation code is not valid or has expired: authorise again)",
+      "授权码无效或已过期，请重新授权 (the authorization code is not valid or has expired: authorize again)",
     );
   const { hint, upstream } = failure;
   return new ServiceError(failure.code, failure.message, {

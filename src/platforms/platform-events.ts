@@ -26,7 +26,7 @@ interface Dialect {
   };
   /** By InfoType, the fields of a code that is to be exchanged. */
   readonly codes: Readonly<Record<string, CodeFields>>;
-  /** By InfoType, the field of an account whose authorisation has ended; and of one that is to be read again. */
+  /** By InfoType, the field of an account whose authorization has ended; and of one that is to be read again. */
   readonly ended: Readonly<Record<string, string>>;
   readonly changed: Readonly<Record<string, string>>;
   /** What stands for a code of that digest. */
@@ -91,7 +91,7 @@ export interface PlatformEventsParts {
 }
 
 /**
- * Takes what WeChat and WeCom tell third-party platforms: tickets, authorisations and their ends. Each is one durable
+ * Takes what WeChat and WeCom tell third-party platforms: tickets, authorizations and their ends. Each is one durable
  * write, and no call of WeChat's.
  */
 export class PlatformEvents {

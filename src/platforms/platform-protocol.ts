@@ -3,7 +3,7 @@ import type { IssuedCredential } from "../credentials/credential.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
-/** What a platform learns of an account or a corp that has authorised it. */
+/** What a platform learns of an account or a corp that has authorized it. */
 export interface AuthorizedAccount {
   /** The AppID or CorpID. */
   readonly account: string;
@@ -39,26 +39,26 @@ export interface ListedAccount extends Pick<AuthorizedAccount, "account" | "secr
 export interface PlatformProtocol {
   /** Whether `describe` tells the secret that stands; otherwise only the answer to a code has it. */
   readonly tellsSecret: boolean;
-  /** Exchanges an authorisation code. It can be done once. */
+  /** Exchanges an authorization code. It can be done once. */
   exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<ExchangedCode>;
   /** What WeChat says of one account now; its secret is undefined where no code of it was ever exchanged. */
   describe(platform: Slot, account: string, secret: Secret, signal: AbortSignal): Promise<AuthorizedAccount>;
   /**
-   * Every account that has authorised the platform, read to the end. Undefined where the platform has no such list
+   * Every account that has authorized the platform, read to the end. Undefined where the platform has no such list
    * (WeCom).
    */
   list(platform: Slot, signal: AbortSignal): Promise<readonly ListedAccount[] | undefined>;
 }
 
-/** What WeChat and WeCom say of an authorisation, or of what it was given with, that is good no more. */
+/** What WeChat and WeCom say of an authorization, or of what it was given with, that is good no more. */
 const LOST: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([61003, 61023]),
   wecom: new Set([40084, 48004]),
 };
-/** WeChat's word for a refresh token alone that is not valid; the authorisation may well be. */
+/** WeChat's word for a refresh token alone that is not valid; the authorization may well be. */
 const WRONG_REFRESH_TOKEN = 61023;
 
-/** Whether WeChat or WeCom has said that an authorisation, or what it was given with, is good no more. */
+/** Whether WeChat or WeCom has said that an authorization, or what it was given with, is good no more. */
 export function isLost(error: unknown): error is ServiceError {
   if (!(error instanceof ServiceError) || !error.upstream) return false;
   return LOST[error.upstream.platform].has(error.upstream.errcode);

@@ -47,13 +47,13 @@ export interface AuthorizerTokenParts {
   ) => Promise<{ readonly token: IssuedCredential; readonly refreshToken: Secret | undefined }>;
   /** Looks for the refresh token that stands; whether there is another one now. */
   readonly recover: (slot: Slot, signal: AbortSignal) => Promise<boolean>;
-  /** WeChat has refused the authorisation for good, when it was asked `at`. */
+  /** WeChat has refused the authorization for good, when it was asked `at`. */
   readonly lose: (slot: Slot, why: ServiceError, at: number) => Promise<void>;
   readonly clock: Clock;
 }
 
 /**
- * Tokens of the accounts that have authorised a component, by their refresh tokens.
+ * Tokens of the accounts that have authorized a component, by their refresh tokens.
  *
  * A refresh token that came back is stored before the token is handed on, in the place of the one that was sent and of no
  * other. It is never taken for used up: where an answer was lost, the same one is sent again.
@@ -71,7 +71,7 @@ async function obtain(
   const platform = platformOf(parts.directory, slot);
   for (let asked = 1; ; asked++) {
     const held = await store.findSecret(slot);
-    if (!held) throw unavailable("该授权刚被取消 (the authorisation was withdrawn just now)", RETRY_MS);
+    if (!held) throw unavailable("该授权刚被取消 (the authorization was withdrawn just now)", RETRY_MS);
     if (held.secret.reveal() === "") throw withoutApi();
     const askedAt = clock.now();
     try {
@@ -98,7 +98,7 @@ async function obtain(
 }
 
 /**
- * The platform that the account of a slot has authorised.
+ * The platform that the account of a slot has authorized.
  *
  * @throws {ServiceError} `unavailable` when it is disabled or gone.
  */
@@ -108,7 +108,7 @@ export function platformOf(directory: Pick<AppDirectory, "slotNamed">, slot: Slo
   if (found) return found;
   throw new ServiceError(
     "unavailable",
-    "该帐号所授权的第三方平台已停用或已删除 (the third-party platform that the account has authorised is disabled or gone)",
+    "该帐号所授权的第三方平台已停用或已删除 (the third-party platform that the account has authorized is disabled or gone)",
     { retryAfterMs: 60_000 },
   );
 }
@@ -116,7 +116,7 @@ export function platformOf(directory: Pick<AppDirectory, "slotNamed">, slot: Slo
 function withoutApi(): ServiceError {
   return new ServiceError(
     "unavailable",
-    "该帐号没有接口权限，微信未给出refresh_token；请核对其认证状态与权限集后重新授权 (WeChat gave no refresh token, because the account has no API: check its verification and permission sets, and authorise again)",
+    "该帐号没有接口权限，微信未给出refresh_token；请核对其认证状态与权限集后重新授权 (WeChat gave no refresh token, because the account has no API: check its verification and permission sets, and authorize again)",
     { retryAfterMs: 600_000 },
   );
 }

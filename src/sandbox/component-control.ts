@@ -9,10 +9,10 @@ const LOOK_MS = 50;
 /** More than a test looks at. */
 const KEPT = 1000;
 
-/** In which order an authorisation is told by push and by the browser's return, and which of them gets lost. */
+/** In which order an authorization is told by push and by the browser's return, and which of them gets lost. */
 export type AuthorizationOrder = "push-first" | "redirect-first" | "push-only" | "redirect-only" | "neither";
 
-/** How a push to the authorisation event URL ended. */
+/** How a push to the authorization event URL ended. */
 export interface PushOutcome extends Omit<PushAttempt, "detail"> {
   /** What was answered. */
   readonly body?: string | undefined;
@@ -150,7 +150,7 @@ export class ComponentControl {
     };
   }
 
-  /** Changes the permission sets of an authorisation, and its refresh token with `newRefreshToken`; pushes `updateauthorized`. */
+  /** Changes the permission sets of an authorization, and its refresh token with `newRefreshToken`; pushes `updateauthorized`. */
   async updateAuthorization(
     authorizerAppId: string,
     options: { funcIds?: readonly number[]; newRefreshToken?: boolean; push?: boolean } = {},
@@ -165,7 +165,7 @@ export class ComponentControl {
     return { code, push: await this.#event("updateauthorized", message) };
   }
 
-  /** Ends an authorisation at once; the push may say another `createTime` (Unix time in seconds), or be lost. */
+  /** Ends an authorization at once; the push may say another `createTime` (Unix time in seconds), or be lost. */
   async unauthorize(
     authorizerAppId: string,
     { createTime = this.#seconds(), push = true }: { createTime?: number; push?: boolean } = {},
@@ -199,7 +199,7 @@ export class ComponentControl {
     return attempts;
   }
 
-  /** The refresh token of an authorisation, if there is one by now. */
+  /** The refresh token of an authorization, if there is one by now. */
   refreshTokenOf(authorizerAppId: string): string | undefined {
     return this.component.authorizer(authorizerAppId).refreshToken;
   }

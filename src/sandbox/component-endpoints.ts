@@ -99,7 +99,7 @@ function preAuthCode(component: Component): Answer {
 }
 
 /**
- * `POST /cgi-bin/component/api_query_auth`: what an authorisation code stands for, once. Only from then on there is a
+ * `POST /cgi-bin/component/api_query_auth`: what an authorization code stands for, once. Only from then on there is a
  * refresh token.
  *
  * @see https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getauthorizerrefreshtoken.html

@@ -17,7 +17,7 @@ const KINDS: ReadonlyMap<string, readonly SandboxAuthorizer["kind"][]> = new Map
 const PUSH_DELAY_MS = 200;
 
 /**
- * The page on which an account's administrator authorises a component, with a button for each account; `undefined` for
+ * The page on which an account's administrator authorizes a component, with a button for each account; `undefined` for
  * any other path. An approval is pushed and sends the browser back, as `consentOrder` says.
  *
  * The page that links here must be on the domain of `redirect_uri`, and say so by its Referer.

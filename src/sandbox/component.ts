@@ -20,13 +20,13 @@ export interface ComponentSurroundings {
   readonly handoverMs: number;
 }
 
-/** An authorisation code as it is handed out. `expiresAt` is in epoch milliseconds. */
+/** An authorization code as it is handed out. `expiresAt` is in epoch milliseconds. */
 export interface AuthorizationCode {
   readonly code: string;
   readonly expiresAt: number;
 }
 
-/** The apps of WeChat with those that `components` add: themselves, and the accounts that may authorise them. */
+/** The apps of WeChat with those that `components` add: themselves, and the accounts that may authorize them. */
 export function withAccounts(
   apps: readonly SandboxWeixinApp[],
   components: readonly SandboxComponent[],
@@ -40,14 +40,14 @@ export function withAccounts(
 }
 
 /**
- * A third-party platform of WeChat: its tickets, its tokens, its codes and the accounts that authorised it.
+ * A third-party platform of WeChat: its tickets, its tokens, its codes and the accounts that authorized it.
  *
  * Its secret, its allow-list and its quotas are those of `account`, an app of the same platform.
  */
 export class Component {
   settings: SandboxComponent;
   readonly account: WeixinApp;
-  /** Every account that may authorise it, by appid, whether or not it has. */
+  /** Every account that may authorize it, by appid, whether or not it has. */
   readonly authorizers: ReadonlyMap<string, Authorization>;
   readonly #around: ComponentSurroundings;
   readonly #tokens: TokenSequence<WeixinApp>;
@@ -108,8 +108,8 @@ export class Component {
   }
 
   /**
-   * What an account's administrator does on the consent page: authorises it, or changes the permission sets of an
-   * authorisation that there is, whose refresh token then stays.
+   * What an account's administrator does on the consent page: authorizes it, or changes the permission sets of an
+   * authorization that there is, whose refresh token then stays.
    *
    * @throws {Error} when the component has no such authorizer, or the code is not valid.
    */
@@ -125,7 +125,7 @@ export class Component {
     return { code, expiresAt };
   }
 
-  /** Ends an authorisation: its tokens, its refresh tokens and its codes are worth nothing any more. */
+  /** Ends an authorization: its tokens, its refresh tokens and its codes are worth nothing any more. */
   unauthorize(appId: string): void {
     const authorization = this.authorizer(appId);
     authorization.revoke();
@@ -133,7 +133,7 @@ export class Component {
   }
 
   /**
-   * The authorisation that a code stands for, once.
+   * The authorization that a code stands for, once.
    *
    * @throws {Refusal} 61009 or 61010.
    */
@@ -152,7 +152,7 @@ export class Component {
   }
 
   /**
-   * The account that authorised this component.
+   * The account that authorized this component.
    *
    * @throws {Refusal} 61003 when it has not, or no longer does.
    */
@@ -162,7 +162,7 @@ export class Component {
     return found;
   }
 
-  /** The account that may authorise this component. Throws when there is none with that appid. */
+  /** The account that may authorize this component. Throws when there is none with that appid. */
   authorizer(appId: string): Authorization {
     const found = this.authorizers.get(appId);
     if (!found) throw new Error(`the component ${this.settings.appId} has no authorizer ${appId}`);
@@ -214,7 +214,7 @@ export class Authorization {
     return this.authorizer.hasApi ?? true;
   }
 
-  /** Authorises, or authorises something else. */
+  /** Authorizes, or authorizes something else. */
   grant(funcIds = this.funcIds): void {
     if (!this.isAuthorized) this.authorizedAt = this.#around.weixin.time.seconds();
     this.isAuthorized = true;

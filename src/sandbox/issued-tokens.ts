@@ -190,7 +190,7 @@ const DAY_MS = 86_400_000;
 const REFRESH_LIFE_MS = 30 * DAY_MS;
 const USER_TOKEN_LENGTH = 110;
 
-/** A user who authorised an app, as the login code said. */
+/** A user who authorized an app, as the login code said. */
 export interface WeixinUser {
   appId: string;
   openid: string;

@@ -51,7 +51,7 @@ export interface PushOptions {
   readonly timeoutMs?: number;
   /** The same timestamp, nonce and bytes in every attempt, and no end with the first that is accepted; default false. */
   readonly isReplayed?: boolean;
-  /** Only `success` is accepted, as of the answer to a ticket or an authorisation; default false. */
+  /** Only `success` is accepted, as of the answer to a ticket or an authorization; default false. */
   readonly needsSuccess?: boolean;
 }
 

@@ -21,7 +21,7 @@ export interface SandboxWeixinApp {
   component?: boolean;
 }
 
-/** An account that may authorise a third-party platform. */
+/** An account that may authorize a third-party platform. */
 export interface SandboxAuthorizer {
   appId: string;
   name: string;
@@ -41,7 +41,7 @@ export interface SandboxComponent {
   token: string;
   /** 43 characters. */
   aesKey: string;
-  /** Where tickets and authorisations are pushed to. Absent: nothing is pushed. */
+  /** Where tickets and authorizations are pushed to. Absent: nothing is pushed. */
   eventUrl?: string;
   /** Where messages are pushed to; `$APPID$` in it becomes the authorizer's appid. */
   messageUrl?: string;
@@ -77,7 +77,7 @@ export interface SandboxSuite {
   token: string;
   /** The EncodingAESKey, 43 characters. */
   aesKey: string;
-  /** Where tickets and authorisations are pushed to. Absent: nowhere, until it is set. */
+  /** Where tickets and authorizations are pushed to. Absent: nowhere, until it is set. */
   commandUrl?: string | undefined;
   /** Where the messages and events of a corp are pushed to; `$CORPID$` in it is replaced by the corp's CorpID. */
   dataUrl?: string | undefined;

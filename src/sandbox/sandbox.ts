@@ -181,7 +181,7 @@ export class Sandbox {
     return this.#weixinApp(appId).fetchClassic().value;
   }
 
-  /** The third-party platform with that appid, to push tickets and let accounts authorise it. Throws when there is none. */
+  /** The third-party platform with that appid, to push tickets and let accounts authorize it. Throws when there is none. */
   component(appId: string): ComponentControl {
     const control = this.#components.get(appId);
     if (!control) throw new Error(`the sandbox has no component ${appId}`);

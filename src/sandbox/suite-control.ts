@@ -121,7 +121,7 @@ export class SuiteControl {
     const { state, redirectUri } = options;
     const isFromSite = !this.#suite.isAgency && redirectUri !== undefined;
     const { send = isFromSite ? "redirect" : "push" } = options;
-    const authCode = this.#suite.authorise(this.#suite.corp(corpId), state);
+    const authCode = this.#suite.authorize(this.#suite.corp(corpId), state);
     const isPushed = send === "push" || send === "both";
     const push = isPushed ? await this.#createAuth(authCode, state) : undefined;
     const redirect =

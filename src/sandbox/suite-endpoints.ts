@@ -9,7 +9,7 @@ import {
   type SandboxRequest,
   text,
 } from "./sandbox-request.ts";
-import type { Authorisation, Provider, Suite, SuiteCorp, SuitePlatform } from "./suite-platform.ts";
+import type { Authorization, Provider, Suite, SuiteCorp, SuitePlatform } from "./suite-platform.ts";
 import { wecomError } from "./wecom-endpoints.ts";
 
 type Endpoint = (platform: SuitePlatform, request: SandboxRequest) => Answer;
@@ -236,7 +236,7 @@ function namedCorp(suite: Suite, request: SandboxRequest): SuiteCorp {
   return suite.requireCorp(text(auth_corpid), text(permanent_code));
 }
 
-function redeemed(platform: SuitePlatform, request: SandboxRequest): Authorisation & { suite: Suite } {
+function redeemed(platform: SuitePlatform, request: SandboxRequest): Authorization & { suite: Suite } {
   const suite = callingSuite(platform, request);
   return { ...suite.redeem(text(postedFields(request)["auth_code"])), suite };
 }

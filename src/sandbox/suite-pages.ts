@@ -28,7 +28,7 @@ export async function installPage(
   if (!suite?.corps.has(corpId)) return errorPage("corp_id 参数错误", 10_003);
   const { redirect } = await control(suite.settings.suiteId).install(corpId, offer.options);
   if (redirect !== undefined) return { status: 302, headers: { Location: redirect }, body: "" };
-  return html("沙箱授权 · Sandbox authorisation", `<p id="done">已授权 · Authorised</p>`);
+  return html("沙箱授权 · Sandbox authorization", `<p id="done">已授权 · Authorized</p>`);
 }
 
 interface Offer {
@@ -77,5 +77,5 @@ function choices(page: string, query: URLSearchParams, suites: readonly Suite[])
       return `<p><a id="${id}" href="${href}">${label}</a></p>`;
     }),
   );
-  return html("沙箱授权 · Sandbox authorisation", links.join("\n"));
+  return html("沙箱授权 · Sandbox authorization", links.join("\n"));
 }

@@ -13,7 +13,7 @@ import type { WecomApp, WecomPlatform } from "./wecom-platform.ts";
 const TOKEN_LENGTH = 128;
 const TICKET_LIFE_MS = 1_800_000;
 const PRE_AUTH_CODE_LIFE_MS = 1_200_000;
-/** How long an authorisation can be exchanged, in milliseconds. */
+/** How long an authorization can be exchanged, in milliseconds. */
 export const AUTH_CODE_LIFE_MS = 600_000;
 
 /** What every provider and suite shares. */
@@ -52,8 +52,8 @@ export interface SuiteCorp {
   permanentCode: string | undefined;
 }
 
-/** An authorisation that is redeemed by its code. */
-export interface Authorisation {
+/** An authorization that is redeemed by its code. */
+export interface Authorization {
   readonly corp: SuiteCorp;
   readonly state: string | undefined;
 }
@@ -69,8 +69,8 @@ export class Suite {
   readonly #time: SandboxTime;
   readonly #ticketsBornAt = new Map<string, number>();
   readonly #preAuthCodes = new Map<string, number>();
-  readonly #authCodes = new Map<string, Authorisation & { expiresAt: number }>();
-  /** How often each authorisation's code was brought, whatever came of it. */
+  readonly #authCodes = new Map<string, Authorization & { expiresAt: number }>();
+  /** How often each authorization's code was brought, whatever came of it. */
   readonly #brought = new Map<string, number>();
 
   constructor(
@@ -129,7 +129,7 @@ export class Suite {
   }
 
   /** The corp installs the suite, or agrees once more, which leaves its permanent code as it is. Returns the code. */
-  authorise(corp: SuiteCorp, state?: string): string {
+  authorize(corp: SuiteCorp, state?: string): string {
     if (corp.permanentCode === undefined) this.#setPermanentCode(corp, tokenText(43));
     return this.#nextAuthCode(corp, state);
   }
@@ -144,8 +144,8 @@ export class Suite {
   cancel(corp: SuiteCorp, tokens: IssuedTokens<WecomApp>): void {
     this.#setPermanentCode(corp, undefined);
     tokens.revoke(corp.app, false);
-    for (const [code, authorisation] of this.#authCodes) {
-      if (authorisation.corp === corp) this.#authCodes.delete(code);
+    for (const [code, authorization] of this.#authCodes) {
+      if (authorization.corp === corp) this.#authCodes.delete(code);
     }
   }
 
@@ -154,7 +154,7 @@ export class Suite {
    *
    * @throws {Refusal} 40078.
    */
-  redeem(authCode: string): Authorisation {
+  redeem(authCode: string): Authorization {
     this.#brought.set(authCode, this.timesBrought(authCode) + 1);
     const found = this.#authCodes.get(authCode);
     this.#authCodes.delete(authCode);

@@ -716,7 +716,7 @@ export const notifications = sqliteTable(
   ],
 );
 
-/** The codes by which accounts and corps authorise third-party platforms: each is exchanged once. */
+/** The codes by which accounts and corps authorize third-party platforms: each is exchanged once. */
 export const authorizationCodes = sqliteTable(
   "authorization_codes",
   {

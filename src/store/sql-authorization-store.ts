@@ -21,7 +21,7 @@ const MAX_AHEAD_MS = 3_600_000;
 
 type CodeRow = typeof authorizationCodes.$inferSelect;
 
-/** Codes that authorise third-party platforms, in a SQL database: sealed, and named by keyed digests. */
+/** Codes that authorize third-party platforms, in a SQL database: sealed, and named by keyed digests. */
 export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
   readonly #database: SqlDatabase;
   readonly #keyring: Keyring;

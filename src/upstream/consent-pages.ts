@@ -28,7 +28,7 @@ export interface ConsentPageParts {
   readonly loginUrls: { readonly weixin: string; readonly wecom: string };
 }
 
-/** WeChat's and WeCom's pages on which an account or a corp authorises a platform; each visit has a code of its own. */
+/** WeChat's and WeCom's pages on which an account or a corp authorizes a platform; each visit has a code of its own. */
 export function consentPages(parts: ConsentPageParts): ConsentPages {
   const { http, tokens, preAuthCode, directory, loginUrls } = parts;
   const { installUrl, agencyUrl } = suiteLinks(http, tokens);

@@ -72,7 +72,7 @@ export interface CorpTokenParts {
   readonly tokens: TokenKeeper;
   readonly directory: Pick<AppDirectory, "slotNamed">;
   readonly store: Pick<AppStore, "findSecret">;
-  /** WeCom has refused the authorisation for good, when it was asked `at`. */
+  /** WeCom has refused the authorization for good, when it was asked `at`. */
   readonly lose: (slot: Slot, why: ServiceError, at: number) => Promise<void>;
   readonly clock: Clock;
 }
@@ -89,7 +89,7 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
     obtain: async ({ slot }, { signal }) => {
       // What the slot has may be older.
       const code = await store.findSecret(slot);
-      if (!code) throw unavailable("该授权刚被取消 (the authorisation was withdrawn just now)", RETRY_MS);
+      if (!code) throw unavailable("该授权刚被取消 (the authorization was withdrawn just now)", RETRY_MS);
       const askedAt = clock.now();
       try {
         return await (isTemplate(slot.name)
@@ -212,7 +212,7 @@ const AGENCY_URL = Type.Object({
   expires_in: Type.Integer({ minimum: 1 }),
 });
 
-/** The pages of WeCom's on which a corp's administrator authorises a provider. */
+/** The pages of WeCom's on which a corp's administrator authorizes a provider. */
 export function suiteLinks(http: HttpClient, tokens: TokenKeeper) {
   return {
     /**

@@ -66,8 +66,8 @@ const queried = async (token: string, code: string): Promise<WireAnswer["body"]>
 const ofAccount = (token: string, refreshToken: unknown, account = OFFICIAL) =>
   asked(token, { authorizer_appid: account, authorizer_refresh_token: refreshToken });
 
-/** The code of an account that authorises the component now, or once more. */
-async function authorised(account: string): Promise<string> {
+/** The code of an account that authorizes the component now, or once more. */
+async function authorized(account: string): Promise<string> {
   return (await component.authorize(account, { send: "neither" })).code;
 }
 
@@ -149,7 +149,7 @@ test("a client of real tokens gets a platform's own one only where it may use ev
 
 test("whoever exchanges a code gets WeChat's answer from one exchange, with tokens by its delivery and never the refresh token", async () => {
   const [real, virtual] = [await client(["*"], "real"), await client()];
-  const code = await authorised(OFFICIAL);
+  const code = await authorized(OFFICIAL);
   sandbox.resetCalls();
   const [own, other] = [await componentToken(real.key), await componentToken(virtual.key)];
   const infos = await Promise.all([own, other, own, other].map((token) => queried(token, code)));
@@ -172,7 +172,7 @@ test("whoever exchanges a code gets WeChat's answer from one exchange, with toke
 test("a code of ours in the place of WeChat's is answered from what is stored, and an unknown one not asked about", async () => {
   const { key } = await client();
   const token = await componentToken(key);
-  const code = await authorised(OFFICIAL);
+  const code = await authorized(OFFICIAL);
   const info = await queried(token, code);
   const digest = await withStoreOf(world, async ({ authorizationCodes }) =>
     authorizationCodes.digestOf(COMPONENT.appId, new Secret(code)),
@@ -190,7 +190,7 @@ test("a code of ours in the place of WeChat's is answered from what is stored, a
 
 test("a client is given nothing of an account that it is not granted, by code or refresh token", async () => {
   const [all, some] = [await client(), await client([COMPONENT.appId, nameOf(OFFICIAL)])];
-  const [code, other] = [await authorised(OFFICIAL), await authorised(MINI)];
+  const [code, other] = [await authorized(OFFICIAL), await authorized(MINI)];
   const [token, own] = [await componentToken(all.key), await componentToken(some.key)];
   const mini = await queried(token, other);
   expect((await it.refusal(QUERY_AUTH, asked(own, { authorization_code: other })))[0]).toBe(48001);
@@ -207,7 +207,7 @@ test("a client is given nothing of an account that it is not granted, by code or
 
 test("a refresh token is good for the client that it was given to, also beside a token that names nobody", async () => {
   const [one, two, every] = [await client(), await client(), await client(["*"], "real")];
-  const code = await authorised(OFFICIAL);
+  const code = await authorized(OFFICIAL);
   const own = await componentToken(one.key);
   const { authorizer_refresh_token: given } = await queried(own, code);
   const ask = async (token: string) => (await it.ask(AUTHORIZER_TOKEN, ofAccount(token, given))).body;
@@ -227,7 +227,7 @@ test("a refresh token outlives the key that it was given to when another takes i
   const bearer = await componentToken(every.key);
   const { authorizer_refresh_token: given } = await queried(
     await componentToken(own.key),
-    await authorised(OFFICIAL),
+    await authorized(OFFICIAL),
   );
   const errcode = async () => {
     const answer = await it.ask(AUTHORIZER_TOKEN, ofAccount(bearer, given));
@@ -248,10 +248,10 @@ test("a refresh token outlives the key that it was given to when another takes i
   expect(await errcode()).toBe(61023);
 });
 
-test("a refresh token ends with the authorisation, also when that is given again; a change of it ends none", async () => {
+test("a refresh token ends with the authorization, also when that is given again; a change of it ends none", async () => {
   const { key } = await client();
   const token = await componentToken(key);
-  const before = await queried(token, await authorised(MINI));
+  const before = await queried(token, await authorized(MINI));
   const ask = async ({ authorizer_refresh_token: given }: WireAnswer["body"]) =>
     (await it.ask(AUTHORIZER_TOKEN, ofAccount(token, given, MINI))).body;
   world.clock.advance(5000);
@@ -264,7 +264,7 @@ test("a refresh token ends with the authorisation, also when that is given again
   await world.administer(`/v1/apps/${nameOf(MINI)}`, { method: "DELETE" });
   expect(await ask(before)).toMatchObject({ errcode: 61003 });
   world.clock.advance(5000);
-  const after = await queried(token, await authorised(MINI));
+  const after = await queried(token, await authorized(MINI));
   expect(await ask(before)).toMatchObject({ errcode: 61023 });
   expect((await ask(after))["authorizer_access_token"]).toMatch(VIRTUAL);
 });
@@ -272,7 +272,7 @@ test("a refresh token ends with the authorisation, also when that is given again
 test("whoever has the real refresh token may go on with it, and is given a virtual one", async () => {
   const { key } = await client();
   const token = await componentToken(key);
-  await queried(token, await authorised(OFFICIAL));
+  await queried(token, await authorized(OFFICIAL));
   const real = component.refreshTokenOf(OFFICIAL) ?? "";
   const { body } = await it.ask(AUTHORIZER_TOKEN, ofAccount(token, real));
   expect(body["authorizer_refresh_token"]).toMatch(REFRESH);
@@ -305,7 +305,7 @@ test("users of an account log in by the component, which needs the login grant o
     await client([COMPONENT.appId, nameOf(MINI)]),
   ];
   const token = await componentToken(own.key);
-  await queried(token, await authorised(OFFICIAL));
+  await queried(token, await authorized(OFFICIAL));
   const login = (path: string, by: string, query: Record<string, string>) =>
     it.ask(path, {
       query: {
@@ -426,7 +426,7 @@ test("users of a suite's corps log in by the suite, those of corps that the clie
 test("what is handed out counts for the client and the account that it is of", async () => {
   const { name, key } = await client();
   const token = await componentToken(key);
-  const { authorizer_refresh_token: given } = await queried(token, await authorised(OFFICIAL));
+  const { authorizer_refresh_token: given } = await queried(token, await authorized(OFFICIAL));
   await it.ask(AUTHORIZER_TOKEN, ofAccount(token, given));
   const counted = async () => {
     const { data } = await world.administer(`/v1/audit/usage?client=${name}`);

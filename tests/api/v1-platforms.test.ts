@@ -124,7 +124,7 @@ test("a platform is changed at one version only, and a new secret is audited", a
   expect((await at.ask("PATCH", `${PLATFORMS}/${WX.appId}`, change)).status).toBe(404);
 });
 
-test("a platform that accounts have authorised is removed only with them", async () => {
+test("a platform that accounts have authorized is removed only with them", async () => {
   await using _ = await withComponent([SHOP]);
   await addAuthorized(at.world, GAME, COMPONENT.id, { lostAt: at.world.clock.now() });
   expect((await at.ask("GET", OF_COMPONENT)).data["authorizations"]).toEqual({ valid: 1, lost: 1 });
@@ -136,7 +136,7 @@ test("a platform that accounts have authorised is removed only with them", async
   expect((await at.ask("GET", `/v1/apps/${nameWith(SHOP, COMPONENT.id)}`)).status).toBe(404);
 });
 
-test("an account that has authorised a platform is listed by it, and is an app", async () => {
+test("an account that has authorized a platform is listed by it, and is an app", async () => {
   await using _ = await withComponent();
   const authorizedAt = at.world.clock.now();
   const facts = { title: "Flowers", userName: "gh_000000000001", scopes: [1, 7], authorizedAt };
@@ -171,7 +171,7 @@ test("title, domains, public URL and whether it is disabled are set of an accoun
   expect(await at.audited()).toMatchObject([{ action: "app.deleted" }]);
 });
 
-test("an account whose authorisation is lost says so, and what helps", async () => {
+test("an account whose authorization is lost says so, and what helps", async () => {
   await using _ = await withComponent();
   const lostAt = at.world.clock.now();
   const shop = await addAuthorized(at.world, SHOP, COMPONENT.id, { lostAt });

@@ -348,7 +348,7 @@ const OPERATIONS: readonly Broken[] = [
     troubles: [[31, "warn", /accesstoken notify test ops/]],
   },
   {
-    name: "a platform has no callbacks, another gets no ticket, and an account's authorisation is lost",
+    name: "a platform has no callbacks, another gets no ticket, and an account's authorization is lost",
     prepare: (at) => {
       const key = keyOf(at);
       const add = (platform: string, appId: string, agent: string, facts: string) => {
@@ -370,7 +370,7 @@ const OPERATIONS: readonly Broken[] = [
       [
         33,
         "warn",
-        /\/callback\/ww00000000000000d1\/auth[^]*callbacks set wx00000000000000c1[^]*authorise again/,
+        /\/callback\/ww00000000000000d1\/auth[^]*callbacks set wx00000000000000c1[^]*authorize again/,
       ],
     ],
   },

@@ -420,7 +420,7 @@ test("pushes of a disabled platform or account are refused, and nothing stands b
   const managed = { title: undefined, isDisabled: true, version: 1 };
   world.hold({ ...authorized(COMPONENT, OFFICIAL, { userName: "gh_000000000001" }), managed });
   expect(await statuses()).toEqual([200, 403, 200]);
-  // WeChat goes on to push what a lost authorisation is about.
+  // WeChat goes on to push what a lost authorization is about.
   world.hold(authorized(COMPONENT, OFFICIAL, { userName: "gh_000000000001", lostAt: 1 }));
   expect(await statuses()).toEqual([200, 200, 200]);
   world.hold({ ...platform(COMPONENT, "component"), managed });

@@ -43,7 +43,7 @@ export function platform(id: string, role: NonNullable<App["role"]>): App {
 
 const MANAGED = { title: undefined, isDisabled: false, version: 1 };
 
-/** An account or a corp that has authorised a platform. */
+/** An account or a corp that has authorized a platform. */
 export function authorized(platformApp: string, id: string, facts: Partial<Authorization> = {}): App {
   const authorization = { platformApp, authorizedAt: 1, scopes: [], ...facts };
   const common = { id, secret: new Secret("grant"), managed: MANAGED, authorization };

@@ -91,7 +91,7 @@ browserTest("a platform is added, and its page says what is missing", async () =
   await browser.click("dialog .primary");
   await browser.until(`location.hash === "#/platforms/${id}"`);
   await browser.shows("no ticket can come");
-  await browser.shows("No account has authorised it yet");
+  await browser.shows("No account has authorized it yet");
   expect((await window.ask("GET", `/v1/platforms/${id}`)).data).toMatchObject({ kind: "component" });
 });
 
@@ -107,7 +107,7 @@ browserTest(
     await browser.clickOn("Its platform page");
     await browser.until(`location.hash === "#${PAGE}"`);
     await window.show(`/apps/${nameWith(GAME, COMPONENT.id)}`);
-    await browser.shows("the authorisation is lost");
+    await browser.shows("the authorization is lost");
     await browser.click("[aria-label=Actions]");
     // The menu is put in its place only once it is open.
     await browser.until("document.activeElement.innerText === 'Edit…'");

@@ -42,7 +42,7 @@ function setup(key = KEY) {
   return { grants, asked };
 }
 
-test("the same client is given the same text of the same authorisation, in WeChat's form and in WeCom's", () => {
+test("the same client is given the same text of the same authorization, in WeChat's form and in WeCom's", () => {
   const { grants } = setup();
   const principal = clientPrincipal("shop");
   const [refresh, code] = [ACCOUNT, CORP].map((app) => grants.issue(principal, app).reveal());
@@ -97,7 +97,7 @@ test("a virtual token is no grant and a grant no virtual token, although one key
   expect(grants.read(token.replace("atv1_", "atvg1_"))).toBeUndefined();
 });
 
-test("a grant is good for its own account while the same authorisation stands", async () => {
+test("a grant is good for its own account while the same authorization stands", async () => {
   const { grants, asked } = setup();
   const from = caller();
   const text = grants.issue(clientPrincipal("shop"), ACCOUNT).reveal();

@@ -214,7 +214,7 @@ function alterations(): readonly Altered[] {
       fires: [...one(0), ...one(1, "TicketMissing")],
     },
     {
-      name: "an authorisation that is lost",
+      name: "an authorization that is lost",
       added: { 'accesstoken_authorizations{platform="wx00000000000000c1",state="lost"}': "0 1" },
       fires: [...one(0), ...one(1, "AuthorizationLost")],
     },

@@ -5,7 +5,7 @@ import type { FaultCase, FaultOptions } from "./fault-case.ts";
 /** So many kills share a folder. */
 const KILLS_PER_CASE = 50;
 
-/** Kill -9 while third-party platforms are authorised and their tokens refreshed; for a suite a fifth as often as for a component. */
+/** Kill -9 while third-party platforms are authorized and their tokens refreshed; for a suite a fifth as often as for a component. */
 export function platformCases({ cycles, program }: FaultOptions): FaultCase[] {
   const parts = (what: string, run: typeof killComponent, all: number) =>
     Array.from({ length: Math.ceil(all / KILLS_PER_CASE) }, (_, n): FaultCase => {

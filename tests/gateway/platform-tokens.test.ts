@@ -54,8 +54,8 @@ async function token(key: string, role: "component" | "suite" | "provider" = "co
 
 const named = (body: object = {}) => ({ component_appid: COMPONENT.appId, ...body });
 
-/** Lets accounts authorise the component, and corps install the suite. */
-async function authorise(key: string, accounts: readonly string[] = [], corps: readonly string[] = []) {
+/** Lets accounts authorize the component, and corps install the suite. */
+async function authorize(key: string, accounts: readonly string[] = [], corps: readonly string[] = []) {
   const [byComponent, bySuite] = [await token(key), await token(key, "suite")];
   for (const account of accounts) {
     const { code } = await component.authorize(account, { send: "neither" });
@@ -166,7 +166,7 @@ test("a client's policy is for calls with a platform's token too", async () => {
 
 test("a client that is granted some accounts calls for no other, however the call names it", async () => {
   const [all, some] = [await client(), await client([COMPONENT.appId, SUITE.id, nameOf(OFFICIAL)])];
-  await authorise(all, [OFFICIAL, MINI]);
+  await authorize(all, [OFFICIAL, MINI]);
   const own = await token(some);
   const ask = async (body: object | string) => {
     const text = typeof body === "string" ? body : JSON.stringify(body);
@@ -187,7 +187,7 @@ test("a client that is granted some accounts calls for no other, however the cal
 
 test("in lists and facts of accounts stand virtual refresh tokens, of the caller's accounts alone", async () => {
   const [all, some] = [await client(), await client([COMPONENT.appId, nameOf(MINI)])];
-  await authorise(all, [OFFICIAL, MINI]);
+  await authorize(all, [OFFICIAL, MINI]);
   const listed = async (key: string) => {
     const path = `${LIST}?component_access_token=${await token(key)}`;
     const answer = await it.post(path, named({ offset: 0, count: 500 }));
@@ -216,7 +216,7 @@ test("in lists and facts of accounts stand virtual refresh tokens, of the caller
 
 test("a corp is asked about by a virtual permanent code, that of a corp that the client is granted", async () => {
   const [all, some] = [await client(), await client([SUITE.id, PROVIDER.corpId, nameOf(CUSTOMER, SUITE.id)])];
-  const [code = "", other = ""] = await authorise(all, [], [CUSTOMER, OTHER_CUSTOMER]);
+  const [code = "", other = ""] = await authorize(all, [], [CUSTOMER, OTHER_CUSTOMER]);
   const ask = async (key: string, corp: string, permanent: string) => {
     const path = `/cgi-bin/service/get_auth_info?suite_access_token=${await token(key, "suite")}`;
     return fields(path, { auth_corpid: corp, permanent_code: permanent });
@@ -239,7 +239,7 @@ test("a corp is asked about by a virtual permanent code, that of a corp that the
 
 test("an account's own token opens its options by the component's path, and no other account's", async () => {
   const key = await client();
-  await authorise(key, [OFFICIAL, MINI]);
+  await authorize(key, [OFFICIAL, MINI]);
   const { text } = await it.send(`/v1/apps/${nameOf(OFFICIAL)}/credentials/access_token`, {
     headers: { "x-api-key": key },
   });
@@ -254,7 +254,7 @@ test("an account's own token opens its options by the component's path, and no o
 
 test("a user's token is refreshed by the component, and goes on to be its client's", async () => {
   const key = await client();
-  await authorise(key, [OFFICIAL]);
+  await authorize(key, [OFFICIAL]);
   const by = `component_appid=${COMPONENT.appId}&component_access_token=${await token(key)}`;
   const login = `/sns/oauth2/component/access_token?appid=${OFFICIAL}&code=sandbox-code-1&grant_type=authorization_code&${by}`;
   const user = JSON.parse((await it.send(login)).text) as Record<string, string>;

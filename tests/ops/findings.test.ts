@@ -259,7 +259,7 @@ test("a platform that no ticket has reached yet has as long, and the alarm of on
   expect((await well.find([standing])).lapsed).toEqual(new Set());
 });
 
-test("an account whose authorisation is lost is told until it is given again, removed or disabled", async () => {
+test("an account whose authorization is lost is told until it is given again, removed or disabled", async () => {
   const app = newPlatform("weixin", "wx00000000000000c1");
   const account = (n: number, isDisabled = false): App => ({
     ...newPlatform("weixin", `wx00000000000000a${n}`, { isDisabled }),

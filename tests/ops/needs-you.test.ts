@@ -120,7 +120,7 @@ test("a key needs somebody in its last week, unless it is revoked, over, or repl
   ]);
 });
 
-test("a platform without tickets, and an account that has to authorise again, need somebody who may see everything", async () => {
+test("a platform without tickets, and an account that has to authorize again, need somebody who may see everything", async () => {
   const app = newPlatform("weixin", "wx00000000000000c1");
   const account = (n: number, isDisabled = false): App => ({
     ...newPlatform("weixin", `wx00000000000000a${n}`, { isDisabled }),

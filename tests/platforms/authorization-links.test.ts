@@ -77,7 +77,7 @@ async function visit(path: string, init: RequestInit = {}) {
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
 
-/** Goes to WeChat by a link, as from its page, and lets the account authorise: the path that the browser comes back to. */
+/** Goes to WeChat by a link, as from its page, and lets the account authorize: the path that the browser comes back to. */
 async function consent(link: string, account: string): Promise<string> {
   const { headers } = await visit(`${link}/go`);
   const page = new URL(String(headers.get("location")));
@@ -144,7 +144,7 @@ test("what a link asks for stands in WeChat's page, in WeChat as in a computer's
   });
 });
 
-test("an account that authorises is an app at its return, and a second return exchanges nothing", async () => {
+test("an account that authorizes is an app at its return, and a second return exchanges nothing", async () => {
   const link = await makeLink();
   const before = calls(EXCHANGES);
   const back = await consent(link, SHOP);

@@ -15,7 +15,7 @@ import { failureOf } from "../support/refusals.ts";
 
 const QUERY = "api_query_auth";
 
-test("an account that has authorised is an app with WeChat's name and permission sets, and its token is there", async () => {
+test("an account that has authorized is an app with WeChat's name and permission sets, and its token is there", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized(MINI);
   expect(await it.first.find(MINI)).toMatchObject({
@@ -165,7 +165,7 @@ test("P3: nothing is lost where the answer to a code that came by the browser wa
   it.sandbox.inject({ kind: "reset_after", endpoint: pathOf(QUERY), times: 1 });
   expect((await failureOf(it.first.exchange(code))).code).toStartWith("upstream_");
   it.clock.advance(2000);
-  // Another account may have authorised in the same second: whose code it was nobody can tell.
+  // Another account may have authorized in the same second: whose code it was nobody can tell.
   expect(await failureOf(it.first.exchange(code))).toMatchObject({ upstream: { errcode: 61009 } });
   expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL));
   await sendPush();
@@ -233,7 +233,7 @@ test("P5: while WeChat can't be asked which of two refresh tokens is valid, a sl
   expect(await it.first.refreshToken()).toBe(it.control.refreshTokenOf(OFFICIAL) ?? "");
 });
 
-test("P2: an account that has authorised anew, of which nothing arrived, is found in WeChat's list, and no token of before is given", async () => {
+test("P2: an account that has authorized anew, of which nothing arrived, is found in WeChat's list, and no token of before is given", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized();
   const before = await it.first.token();
@@ -299,7 +299,7 @@ test("whoever no longer waits does not cut an exchange off", async () => {
   expect(it.calls(QUERY)).toBe(1);
 });
 
-test("an authorisation that is withdrawn ends everything that came of it at once, in every process", async () => {
+test("an authorization that is withdrawn ends everything that came of it at once, in every process", async () => {
   await using it = await PlatformHarness.create();
   const other = await it.process();
   await it.authorized();
@@ -312,7 +312,7 @@ test("an authorisation that is withdrawn ends everything that came of it at once
   expect(await it.first.audited("authorization.revoked")).toEqual([{ app: nameOf(OFFICIAL) }]);
 });
 
-test("a late repetition of an end does not end what was authorised since", async () => {
+test("a late repetition of an end does not end what was authorized since", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized();
   it.clock.advance(5000);

@@ -153,7 +153,7 @@ test("a refresh token that WeChat refuses is recovered from WeChat, and the acco
   expect(await it.first.audited("authorization.lost")).toEqual([]);
 });
 
-test("an authorisation that WeChat refuses for good is closed in every process, told once, and good again when it is given again", async () => {
+test("an authorization that WeChat refuses for good is closed in every process, told once, and good again when it is given again", async () => {
   await using it = await setup("stable");
   const other = await it.process();
   await it.control.unauthorize(OFFICIAL, { push: false });
@@ -171,7 +171,7 @@ test("an authorisation that WeChat refuses for good is closed in every process, 
   expect((await other.find())?.authorization?.lostAt).toBeUndefined();
 });
 
-test("a refresh token that is refused and that WeChat has no other for is one of a lost authorisation", async () => {
+test("a refresh token that is refused and that WeChat has no other for is one of a lost authorization", async () => {
   await using it = await setup("stable");
   const endpoint = pathOf(TOKEN);
   it.sandbox.inject({

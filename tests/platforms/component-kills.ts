@@ -7,7 +7,7 @@ import { COMPONENT, PlatformProcesses } from "./platform-processes.ts";
 const ACCOUNTS = 24;
 
 /**
- * P3: kill -9 while authorisations of a component are given by push, by redirect and by both, changed and withdrawn, and
+ * P3: kill -9 while authorizations of a component are given by push, by redirect and by both, changed and withdrawn, and
  * while tokens are refreshed whose refresh token each time is another. Throws `Violation`; resolves with figures.
  */
 export async function killComponent(plan: KillPlan): Promise<string> {
@@ -18,7 +18,7 @@ export async function killComponent(plan: KillPlan): Promise<string> {
   return `${plan.kills} kills, ${hits} cut something off; ${await run.finish()}`;
 }
 
-/** A component that has a ticket, a link to authorise it, and no process that runs. */
+/** A component that has a ticket, a link to authorize it, and no process that runs. */
 async function prepared(program: readonly string[]) {
   const world = new PlatformProcesses(program, {
     accounts: ACCOUNTS,
@@ -34,7 +34,7 @@ async function prepared(program: readonly string[]) {
 }
 
 /**
- * A control: the data folder is put back to how it was before an acknowledged authorisation, and before a refresh token was
+ * A control: the data folder is put back to how it was before an acknowledged authorization, and before a refresh token was
  * replaced. Both have to be found.
  */
 export async function componentControls(program: readonly string[]): Promise<string> {
@@ -62,11 +62,11 @@ export async function componentControls(program: readonly string[]): Promise<str
     return found;
   };
   // All accounts at once, so that whichever the run picks next has a refresh token.
-  const authorise = (url: string) =>
+  const authorize = (url: string) =>
     Promise.all(Array.from({ length: ACCOUNTS / AT_ONCE }, () => run.begin(url)).flat());
   const refresh = (url: string) =>
     Promise.all(world.accounts.map((each) => world.token(url, `${each}_${COMPONENT}`)));
-  const authorised = await putBackAfter("an authorisation", authorise);
+  const authorized = await putBackAfter("an authorization", authorize);
   await look(world, (store) => run.expireAll(store));
-  return [authorised, await putBackAfter("a refresh token", refresh)].join("; ");
+  return [authorized, await putBackAfter("a refresh token", refresh)].join("; ");
 }

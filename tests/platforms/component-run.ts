@@ -16,13 +16,13 @@ const LIST = "/cgi-bin/component/api_get_authorizer_list";
 interface Account {
   readonly appId: string;
   readonly name: string;
-  /** Whether the service has said that it has the authorisation that stands now. */
+  /** Whether the service has said that it has the authorization that stands now. */
   isAcknowledged: boolean;
   /** Whether it was seen in the store since then. */
   isStored: boolean;
   /** Whether the service has said that it knows that there is none any more. */
   isEnded: boolean;
-  /** The place of the refresh token that was stored last, among all of the account's; those from `since` on are of the authorisation that is valid. */
+  /** The place of the refresh token that was stored last, among all of the account's; those from `since` on are of the authorization that is valid. */
   place: number;
   since: number;
   /** Whether something happens to it in this round. */
@@ -50,7 +50,7 @@ export class ComponentRun implements Rounds {
   #mints = 0;
   /** Whether a component token may be minted once in this round. */
   #mayMint = true;
-  readonly #figures = { authorised: 0, withdrawn: 0, refreshed: 0, again: 0, minted: 0, refused: 0 };
+  readonly #figures = { authorized: 0, withdrawn: 0, refreshed: 0, again: 0, minted: 0, refused: 0 };
 
   constructor(world: PlatformProcesses, state: string, random: () => number) {
     this.#world = world;
@@ -102,18 +102,18 @@ export class ComponentRun implements Rounds {
     const { service, url } = await this.#world.serve();
     await settled(this.#world);
     const listed = sandbox.calls(LIST);
-    const isAuthorised = ({ appId }: Account) => component.component.authorizer(appId).isAuthorized;
-    const acknowledged = this.#accounts.filter((each) => isAuthorised(each) && each.isAcknowledged);
+    const isAuthorized = ({ appId }: Account) => component.component.authorizer(appId).isAuthorized;
+    const acknowledged = this.#accounts.filter((each) => isAuthorized(each) && each.isAcknowledged);
     for (const account of acknowledged) await this.#mustServe(url, account);
     must(sandbox.calls(LIST) === listed, "the list was needed for what had been acknowledged");
     await this.#world.administer(url, `/v1/platforms/${COMPONENT}/reconcile`, "POST");
     const known = this.#accounts.filter(({ appId }) => component.refreshTokenOf(appId) !== undefined);
     for (const account of known) await this.#mustServe(url, account);
-    for (const account of this.#accounts.filter((each) => !isAuthorised(each))) {
+    for (const account of this.#accounts.filter((each) => !isAuthorized(each))) {
       const { code } = await this.#world.token(url, account.name);
-      must(code !== 0, `${account.appId}: a token of a withdrawn authorisation is served`);
+      must(code !== 0, `${account.appId}: a token of a withdrawn authorization is served`);
     }
-    const untold = this.#accounts.filter((each) => isAuthorised(each) && !known.includes(each));
+    const untold = this.#accounts.filter((each) => isAuthorized(each) && !known.includes(each));
     for (const account of untold) {
       await component.authorize(account.appId);
       must(await comesTrue(SERVED_MS, () => this.#isServed(url, account)), `${account.appId} is not served`);
@@ -121,13 +121,13 @@ export class ComponentRun implements Rounds {
     await kill(service);
     await look(this.#world, (store) => this.expireAll(store));
     const { service: last, url: lastUrl } = await this.#world.serve();
-    for (const account of this.#accounts.filter(isAuthorised)) await this.#mustServe(lastUrl, account);
+    for (const account of this.#accounts.filter(isAuthorized)) await this.#mustServe(lastUrl, account);
     await kill(last);
     await look(this.#world, async (store) => {
       for (const account of this.#accounts) await this.#checkNewest(store, account);
     });
-    const { authorised, withdrawn, refreshed, again, minted, refused } = this.#figures;
-    return `${authorised} authorisations, ${withdrawn} ends, ${refreshed} tokens, ${this.#codes.length} codes, ${again} of them asked about once more after a kill, ${refused} told a person so, ${minted} component tokens, ${acknowledged.length} acknowledged and served, ${untold.length} never told; 0 lost`;
+    const { authorized, withdrawn, refreshed, again, minted, refused } = this.#figures;
+    return `${authorized} authorizations, ${withdrawn} ends, ${refreshed} tokens, ${this.#codes.length} codes, ${again} of them asked about once more after a kill, ${refused} told a person so, ${minted} component tokens, ${acknowledged.length} acknowledged and served, ${untold.length} never told; 0 lost`;
   }
 
   /** Some accounts to which nothing happens yet. */
@@ -140,7 +140,7 @@ export class ComponentRun implements Rounds {
     return picked;
   }
 
-  /** Whether the account has authorised the component, as WeChat sees it. */
+  /** Whether the account has authorized the component, as WeChat sees it. */
   #isGood({ appId }: Account): boolean {
     return this.#world.component.component.authorizer(appId).isAuthorized;
   }
@@ -150,15 +150,15 @@ export class ComponentRun implements Rounds {
   }
 
   async #act(url: string, account: Account): Promise<boolean> {
-    if (!this.#isGood(account)) return this.#authorise(url, account);
+    if (!this.#isGood(account)) return this.#authorize(url, account);
     const chance = this.#random();
     if (chance < 0.65) return this.#refresh(url, account);
     return chance < 0.85 ? this.#change(url, account) : this.#withdraw(account);
   }
 
-  async #authorise(url: string, account: Account): Promise<boolean> {
+  async #authorize(url: string, account: Account): Promise<boolean> {
     const { code, sendPush } = await this.#world.component.authorize(account.appId, { send: "neither" });
-    this.#figures.authorised++;
+    this.#figures.authorized++;
     account.isEnded = false;
     const push = async () => (await sendPush()).accepted;
     const back = async (to: string) => {
@@ -238,11 +238,11 @@ export class ComponentRun implements Rounds {
     must(!account.isStored || held !== undefined, `${where}: a refresh token is lost`);
     if (!held || !this.#isGood(account)) return;
     const place = this.#tokensOf(account).indexOf(held.secret.reveal());
-    // Those of an authorisation that has ended are worth nothing, whichever of them is there.
+    // Those of an authorization that has ended are worth nothing, whichever of them is there.
     const isOlder = place < account.place && account.place >= account.since;
     must(!isOlder, `${where}: an older refresh token has taken the place of a newer one`);
     account.place = place;
-    // Where its end was lost, it may still be that of an authorisation before.
+    // Where its end was lost, it may still be that of an authorization before.
     account.isStored = account.isAcknowledged && place >= account.since;
   }
 

@@ -200,7 +200,7 @@ export class PlatformHarness {
     return this.sandbox.calls(name && pathOf(name));
   }
 
-  /** Lets an account authorise, and what was pushed be exchanged. */
+  /** Lets an account authorize, and what was pushed be exchanged. */
   async authorized(account = OFFICIAL): Promise<void> {
     await this.control.authorize(account);
     await this.first.authorizations.tick();

@@ -18,7 +18,7 @@ const PUSH_KEY = { token: token.reveal(), aesKey: encodingAesKey?.reveal() ?? ""
 
 /** What there is at WeChat and WeCom. */
 export interface PlatformProcessOptions {
-  /** How many accounts may authorise the component; default 2. */
+  /** How many accounts may authorize the component; default 2. */
   readonly accounts?: number;
   /** How many corps may install the suite and the template; default 2. */
   readonly corps?: number;
@@ -34,7 +34,7 @@ export interface PlatformProcessOptions {
  * Use it with `await using`.
  */
 export class PlatformProcesses extends ProcessHarness {
-  /** The AppIDs of the accounts that may authorise the component. */
+  /** The AppIDs of the accounts that may authorize the component. */
   readonly accounts: readonly string[];
   /** The CorpIDs of the corps that may install the suite and the template. */
   readonly corps: readonly string[];

@@ -132,7 +132,7 @@ test("a corp's token comes by its permanent code with the suite's token, also wh
   expect([it.calls("service/get_corp_token"), it.calls("gettoken")]).toEqual([1, 0]);
 });
 
-test("a corp that has ended its authorisation is lost with the first refusal, but not where another code has come meanwhile", async () => {
+test("a corp that has ended its authorization is lost with the first refusal, but not where another code has come meanwhile", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
   const app = await it.install();
@@ -218,7 +218,7 @@ test("a corp is described by its name and its agent, and its code is exchanged o
   expect([wrong.upstream?.errcode, wrong.upstream?.class]).toEqual([40084, "permission"]);
 });
 
-test("an answer without a permanent code, or with a corp that can be none, is no authorisation", async () => {
+test("an answer without a permanent code, or with a corp that can be none, is no authorization", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
   const protocol = it.protocol;

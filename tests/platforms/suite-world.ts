@@ -88,7 +88,7 @@ export class SuiteWorld {
     return suiteLinks(this.http, this.first.credentials);
   }
 
-  /** What keeps the apps of authorisations. */
+  /** What keeps the apps of authorizations. */
   get apps(): AuthorizedApps {
     const { store, directory, administration } = this.first;
     const { clock, protocol } = this;

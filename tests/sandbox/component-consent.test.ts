@@ -82,7 +82,7 @@ test("the push can come later than the browser, and either can be lost", async (
   while (at.it.control.pushAttempts("authorized") < 2) await Bun.sleep(10);
 });
 
-test("users log in through the component, whose kind of token, allow-list and authorisation are checked", async () => {
+test("users log in through the component, whose kind of token, allow-list and authorization are checked", async () => {
   await using at = await setup();
   const { it, token } = at;
   const own = String((await it.authorized(token, MINI))["authorizer_access_token"]);
@@ -126,7 +126,7 @@ test("the page of a web login for a component says whose user it is", async () =
   expect(await page()).toContain(`&amp;state=s&amp;appid=${OFFICIAL}`);
 });
 
-test("people push tickets and authorise from the command line, and the state shows it without a secret", async () => {
+test("people push tickets and authorize from the command line, and the state shows it without a secret", async () => {
   await using at = await setup();
   const { it } = at;
   const order = async (action: string, more: Record<string, string> = {}) => {

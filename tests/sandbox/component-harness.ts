@@ -71,7 +71,7 @@ export class ComponentHarness extends SandboxHarness {
     return this.weixinPost(`/cgi-bin/component/${name}`, { component_access_token: token }, named);
   }
 
-  /** Lets an account authorise the component and exchanges the code: `authorization_info`. */
+  /** Lets an account authorize the component and exchanges the code: `authorization_info`. */
   async authorized(token: string, appId = OFFICIAL): Promise<Record<string, unknown>> {
     const { code } = await this.control.authorize(appId);
     const { json } = await this.api("api_query_auth", token, { authorization_code: code });

@@ -146,7 +146,7 @@ test("each kind of token is refused where another is wanted", async () => {
   expect(classic.json["errcode"]).toBe(61024);
 });
 
-test("an authorisation is pushed with its code, which is exchanged once and within an hour", async () => {
+test("an authorization is pushed with its code, which is exchanged once and within an hour", async () => {
   await using it = new ComponentHarness();
   const token = await it.freshToken();
   const { code, expiresIn, push } = await it.control.authorize(OFFICIAL);
@@ -189,7 +189,7 @@ test("an authorisation is pushed with its code, which is exchanged once and with
   expect(it.control.pushAttempts("authorized")).toBe(1);
 });
 
-test("a change of the permission sets keeps the refresh token, and a new authorisation does not", async () => {
+test("a change of the permission sets keeps the refresh token, and a new authorization does not", async () => {
   await using it = new ComponentHarness();
   const token = await it.freshToken();
   const info = await it.authorized(token);
@@ -244,7 +244,7 @@ test("a refresh token brings token after token; where they rotate, the last one 
   expect((await ask(again))["errcode"]).toBe(61023);
 });
 
-test("an account without any API permission is authorised and has no tokens", async () => {
+test("an account without any API permission is authorized and has no tokens", async () => {
   const [official] = COMPONENT.authorizers ?? [];
   if (!official) throw new Error("no authorizer");
   await using it = new ComponentHarness({ authorizers: [{ ...official, hasApi: false }] });

@@ -60,7 +60,7 @@ function objectIn(fields: Fields, name: string): Fields {
   return value as Fields;
 }
 
-/** What api_query_auth and api_get_authorizer_info say of an authorisation, as all three SDKs read it. */
+/** What api_query_auth and api_get_authorizer_info say of an authorization, as all three SDKs read it. */
 function authorizationIn(fields: Fields, appId: string): { token: string; refreshToken: string } {
   const info = objectIn(fields, "authorization_info");
   expect(info["authorizer_appid"]).toBe(appId);

@@ -9,7 +9,7 @@ import { createClient } from "../support/access-harness.ts";
 import { Harness } from "../support/harness.ts";
 import { WireTap } from "./wire-tap.ts";
 
-/** The accounts that authorise the component, and the corps that install the suites. */
+/** The accounts that authorize the component, and the corps that install the suites. */
 export const OFFICIAL = "wxa000000000000001";
 export const MINI = "wxa000000000000002";
 export const CORP = "wwcustomer0000000001";

@@ -6,7 +6,7 @@ import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Harness } from "./harness.ts";
 
-/** A component, and two accounts that may authorise it. */
+/** A component, and two accounts that may authorize it. */
 export const COMPONENT = { id: "wxc000000000000001", secret: "c0".repeat(16) };
 export const SHOP = "wxa000000000000001";
 export const GAME = "wxa000000000000002";
@@ -15,11 +15,11 @@ export const PROVIDER = { id: "ww00000000000000d1", secret: "providerSecret-dddd
 export const SUITE = { id: "ww00000000000000e1", secret: "suiteSecret-eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee" };
 export const TEMPLATE = { id: "dk00000000000000f1", secret: "templateSecret-fffffffffffffffffffffffffffff" };
 
-/** The public name of an account that has authorised a platform. */
+/** The public name of an account that has authorized a platform. */
 export const nameWith = (account: string, platform: string) => `${account}_${platform}`;
 
 /**
- * An account or a corp that has authorised a platform, as if a process had written it that heard of it; its public name.
+ * An account or a corp that has authorized a platform, as if a process had written it that heard of it; its public name.
  */
 export async function addAuthorized(
   world: Harness,

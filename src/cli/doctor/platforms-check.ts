@@ -12,7 +12,7 @@ const PLATFORMS = `SELECT a.platform, a.app_id, c.app, t.issued_at FROM apps a
 const LOST = `SELECT app_id, agent FROM apps
   WHERE source = 'managed' AND is_disabled = 0 AND third_party LIKE '%"lostAt":%' ORDER BY app_id`;
 
-/** Whether each third-party platform gets its tickets, and its accounts still have it authorised. */
+/** Whether each third-party platform gets its tickets, and its accounts still have it authorized. */
 export async function checkPlatforms(setup: Setup): Promise<Finding[]> {
   const examination = await setup.current;
   const platforms = (await examination.rows(PLATFORMS)).map(([platform, id, callback, ticketAt]) => ({
@@ -42,8 +42,8 @@ export async function checkPlatforms(setup: Setup): Promise<Finding[]> {
   if (lost.length > 0)
     found.push(
       warning(
-        `授权已失效：${someOf(lost)} (their authorisation is lost: ${someOf(lost)})`,
-        "在控制台的平台页生成链接，请账号管理员重新授权 (make a link on the platform's page of the console, and have their administrators authorise again)",
+        `授权已失效：${someOf(lost)} (their authorization is lost: ${someOf(lost)})`,
+        "在控制台的平台页生成链接，请账号管理员重新授权 (make a link on the platform's page of the console, and have their administrators authorize again)",
       ),
     );
   return found;

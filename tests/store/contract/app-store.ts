@@ -126,7 +126,7 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect((await redirectOrigins.loadOrigins()).map(({ app }) => app)).toEqual([other]);
   });
 
-  test(`${kind}: P5: of two that exchange the secret of an authorisation one wins, and other changes leave it alone`, async () => {
+  test(`${kind}: P5: of two that exchange the secret of an authorization one wins, and other changes leave it alone`, async () => {
     using it = await setup();
     const { apps, credentials } = it.store;
     const slot = { platform: "weixin", appId: "wxa1", name: "wxc1" } as const;

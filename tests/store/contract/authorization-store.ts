@@ -8,7 +8,7 @@ const LIFE_MS = 3_600_000;
 const LEASE_MS = 30_000;
 const CODE = new Secret("queryauthcode@@@one");
 
-/** What every store of authorisation codes and links must do. `kind` names it in the tests' names. */
+/** What every store of authorization codes and links must do. `kind` names it in the tests' names. */
 export function authorizationStoreContract(kind: string, open: OpenStore, test = declared): void {
   const setup = async () => {
     const { store, clock, beside, reopen, dispose } = await open();

@@ -90,7 +90,7 @@ export const w = words({
     "微信开发者工具、在线调试工具，或某位同事的电脑",
     "WeChat's developer tools, an online debugger, or a colleague's machine",
   ],
-  whoPlatform: ["获得授权的第三方平台或服务商", "A third-party platform or agency that was authorised"],
+  whoPlatform: ["获得授权的第三方平台或服务商", "A third-party platform or agency that was authorized"],
   whoReset: [
     "找不到时，在微信后台重置secret，再在这里更换：此后只有本服务能获取",
     "If nobody is found, reset the secret in WeChat's console and change it here: then only this service has it",

@@ -17,7 +17,7 @@ export const w = words({
   foreign_refresh: ["外部获取", "Foreign refresh"],
   quota_need: ["额度将尽", "Quota"],
   ticket_missing: ["收不到ticket", "No ticket"],
-  authorization_lost: ["授权失效", "Authorisation lost"],
+  authorization_lost: ["授权失效", "Authorization lost"],
   node_gone: ["节点失联", "Node gone"],
   backup_stale: ["备份过旧", "Backup stale"],
   dead_deliveries: ["推送未送达", "Dead deliveries"],

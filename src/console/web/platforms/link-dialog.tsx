@@ -11,7 +11,7 @@ import { w as parts } from "../parts/words.ts";
 import { PLATFORMS } from "./platforms.tsx";
 import { w } from "./words.ts";
 
-/** Makes a link by which somebody authorises the platform, and shows it; with `account`, only that one may. */
+/** Makes a link by which somebody authorizes the platform, and shows it; with `account`, only that one may. */
 export function LinkDialog(props: {
   readonly of: PlatformData;
   readonly account: string;

@@ -20,7 +20,7 @@ import { LinkDialog } from "./link-dialog.tsx";
 import { Named, PLATFORMS, Ticket, TOPICS } from "./platforms.tsx";
 import { w } from "./words.ts";
 
-/** One platform: its ticket and token, what is entered in WeChat's console, and the accounts that have authorised it. */
+/** One platform: its ticket and token, what is entered in WeChat's console, and the accounts that have authorized it. */
 export function Platform({ params }: { readonly params: Readonly<Record<string, string>> }) {
   const { platform = "" } = params;
   const path = `${PLATFORMS}/${encodeURIComponent(platform)}`;
