@@ -69,6 +69,7 @@ export class Authorizations {
   #reconciling: Promise<void> | undefined;
   #isStopped = true;
   #isStale = false;
+  readonly #attempts = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
 
   constructor(parts: AuthorizationsParts) {
@@ -85,7 +86,7 @@ export class Authorizations {
     this.#isStopped = true;
     this.#stopping.abort();
     clearTimeout(this.#timer);
-    await Promise.all([this.#running, this.#reconciling]);
+    await Promise.all([this.#running, this.#reconciling, ...this.#attempts]);
   }
 
   /**
@@ -157,7 +158,7 @@ export class Authorizations {
     const { codes, clock } = this.#parts;
     try {
       if (this.#platforms().length === 0) return MAX_SLEEP_MS;
-      for (;;) {
+      while (!this.#stopping.signal.aborted) {
         const dueAt = await codes.nextDueAt();
         // One that is due far ahead may have been noted under a clock that was set back since: the store knows.
         if (dueAt === undefined || (dueAt > clock.now() && dueAt < clock.now() + HOUR_MS)) break;
@@ -218,7 +219,17 @@ export class Authorizations {
   }
 
   /** Exchanges a code that was taken, and stores what it gave. Throws what it throws after noting it. */
-  async #attempt(code: StoredCode): Promise<CodeAnswer | undefined> {
+  #attempt(code: StoredCode): Promise<CodeAnswer | undefined> {
+    const attempt = this.#attemptOnce(code);
+    const ended: Promise<unknown> = attempt.then(
+      () => this.#attempts.delete(ended),
+      () => this.#attempts.delete(ended),
+    );
+    this.#attempts.add(ended);
+    return attempt;
+  }
+
+  async #attemptOnce(code: StoredCode): Promise<CodeAnswer | undefined> {
     const { codes, directory, clock, events } = this.#parts;
     const platform = directory.findSlot(code.platformApp);
     try {
@@ -235,7 +246,9 @@ export class Authorizations {
       const dueAt = clock.now() + waitMs;
       const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
       const { platformApp, digest } = code;
-      const isFinal = isRefused || isLost(error) || dueAt >= code.expiresAt;
+      const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
+      const isOver = kept.answer ? false : isRefused || isLost(error);
+      const isFinal = isOver || dueAt >= kept.expiresAt;
       // What can't be noted is tried again all the same.
       await codes.fail(digest, textOfFailure(error), isFinal ? undefined : dueAt).catch(() => undefined);
       events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });

@@ -118,12 +118,15 @@ export class AuthorizedApps {
   }
 
   /** WeChat has refused an authorization for good, when it was asked `at`: its app is closed until it is given again. */
-  async lose(slot: SlotName, why: ServiceError, at: number): Promise<void> {
+  async lose(slot: SlotName, why: ServiceError, at: number, version?: number): Promise<void> {
     const name = appName(slot);
     let isLostNow = false;
     await this.#change(name, async (app) => {
       if (!app?.authorization || app.authorization.lostAt !== undefined) return undefined;
       if (app.authorization.authorizedAt > at) return undefined;
+      // What was refused has been replaced since.
+      if (version !== undefined && (await this.#parts.store.findSecret(slot))?.version !== version)
+        return undefined;
       const changed = changedApp(app, undefined, { lostAt: this.#parts.clock.now() });
       const entry = entryOf("authorization.lost", app, { errcode: why.upstream?.errcode });
       await this.#parts.store.update(changed, entry);
@@ -168,7 +171,7 @@ export class AuthorizedApps {
       told = await protocol.describe(platform, account, held.secret, signal);
     } catch (error) {
       if (!isLost(error)) throw error;
-      return this.lose(slot, error, askedAt);
+      return this.lose(slot, error, askedAt, held.version);
     }
     await this.#change(`${account}_${platform.appId}`, async (app) => {
       if (!app?.authorization) return undefined;

@@ -48,7 +48,7 @@ export interface AuthorizerTokenParts {
   /** Looks for the refresh token that stands; whether there is another one now. */
   readonly recover: (slot: Slot, signal: AbortSignal) => Promise<boolean>;
   /** WeChat has refused the authorization for good, when it was asked `at`. */
-  readonly lose: (slot: Slot, why: ServiceError, at: number) => Promise<void>;
+  readonly lose: (slot: Slot, why: ServiceError, at: number, version: number) => Promise<void>;
   readonly clock: Clock;
 }
 
@@ -91,7 +91,7 @@ async function obtain(
         if (asked < MAX_ASKED) continue;
         throw error;
       }
-      await lose(slot, error, askedAt);
+      await lose(slot, error, askedAt, held.version);
       throw error;
     }
   }

@@ -69,11 +69,11 @@ export function buildPlatforms(options: PlatformSideOptions) {
       ...{ directory, store: store.apps, clock },
       ask: (...asked) => component.authorizerToken(...asked),
       recover: (slot, signal) => apps.recover(platformOf(directory, slot), slot, signal),
-      lose: (slot, why, at) => apps.lose(slot, why, at),
+      lose: (...lost) => apps.lose(...lost),
     }),
     wecom: corpTokenSource({
       ...{ http, tokens: credentials, directory, store: store.apps, clock },
-      lose: (slot, why, at) => apps.lose(slot, why, at),
+      lose: (...lost) => apps.lose(...lost),
     }),
   };
   const watch = new TicketWatch({

@@ -91,7 +91,12 @@ export class SqlAppStore implements AppStore {
     await this.#change(entry, async (queries, version) => {
       const written = await queries
         .insert(apps)
-        .values({ ...toColumns(app), ...(await this.#managedColumns(queries, app)), version })
+        .values({
+          ...toColumns(app),
+          ...(await this.#managedColumns(queries, app)),
+          version,
+          secretVersion: version,
+        })
         .onConflictDoNothing()
         .returning({ version: apps.version })
         .get();

@@ -73,7 +73,7 @@ export interface CorpTokenParts {
   readonly directory: Pick<AppDirectory, "slotNamed">;
   readonly store: Pick<AppStore, "findSecret">;
   /** WeCom has refused the authorization for good, when it was asked `at`. */
-  readonly lose: (slot: Slot, why: ServiceError, at: number) => Promise<void>;
+  readonly lose: (slot: Slot, why: ServiceError, at: number, version: number) => Promise<void>;
   readonly clock: Clock;
 }
 
@@ -99,7 +99,7 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
         if (!(error instanceof ServiceError) || !error.upstream) throw error;
         // What WeCom says of a code that was replaced meanwhile says nothing of the new one.
         if ((await store.findSecret(slot))?.version !== code.version) throw error.with({ pacing: "handled" });
-        if (isLost(error)) await lose(slot, error, askedAt);
+        if (isLost(error)) await lose(slot, error, askedAt, code.version);
         throw error;
       }
     },
