@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { loadLocalConfig } from "../config.ts";
+import { isLoopback } from "../access/networks.ts";
+import { type Config, loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
 import { type LocalService, openLocalService } from "../service.ts";
@@ -55,9 +56,8 @@ export class LocalTransport implements Transport {
 
   async #open(): Promise<LocalService> {
     const config = loadLocalConfig();
-    const { databasePath, host, port } = config;
-    const isHere = /^(0\.0\.0\.0|127\..*|::1?)$/.test(host);
-    this.#origin = `http://${isHere ? "localhost" : host.includes(":") ? `[${host}]` : host}:${port}`;
+    const { databasePath } = config;
+    this.#origin = localOrigin(config);
     if (databasePath && !this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
     const events = new EventBus();
     events.subscribe((event) => {
@@ -65,6 +65,21 @@ export class LocalTransport implements Transport {
     });
     return openLocalService(config, { ...this.#options, events });
   }
+}
+
+/**
+ * Where programs of this machine find the service of that configuration: by an address where `localhost` is the host of
+ * `PUBLIC_URL`, under which only what is public is answered.
+ */
+export function localOrigin({
+  host,
+  port,
+  publicSide: { url, servesAll },
+}: Pick<Config, "host" | "port" | "publicSide">): string {
+  const address = { "0.0.0.0": "127.0.0.1", "::": "::1", localhost: "127.0.0.1" }[host] ?? host;
+  const inUrl = address.includes(":") ? `[${address}]` : address;
+  const isWalled = !servesAll && url !== undefined && /^localhost\.?$/.test(new URL(url).hostname);
+  return `http://${isLoopback(inUrl) && !isWalled ? "localhost" : inUrl}:${port}`;
 }
 
 /** A new and empty database in the wrong folder would look as if everything were gone. */

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, writeFileSync } from "node:fs";
+import { localOrigin } from "../../src/cli/local.ts";
+import { loadConfig } from "../../src/config.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { AnsweringServer, httpAnswer } from "../support/answering-server.ts";
 import { Child, FROM_SOURCE } from "../support/child.ts";
@@ -231,18 +233,36 @@ test("a success in the body with a failure's status is no success", async () => 
 });
 
 test.each([
-  [undefined, "http://localhost:4600"],
-  ["0.0.0.0", "http://localhost:4600"],
-  ["::", "http://localhost:4600"],
-  ["::1", "http://localhost:4600"],
-  ["127.0.0.1", "http://localhost:4600"],
-  ["10.1.2.3", "http://10.1.2.3:4600"],
-  ["2001:db8::7", "http://[2001:db8::7]:4600"],
-])("on the service's own machine, HOST=%s is the base URL %s", async (host, expected) => {
+  ["127.0.0.1", "", "http://localhost:4600"],
+  ["localhost", "", "http://localhost:4600"],
+  ["0.0.0.0", "https://wx.example.com", "http://localhost:4600"],
+  ["::", "http://127.0.0.1:4600", "http://localhost:4600"],
+  ["::1", "", "http://localhost:4600"],
+  ["10.1.2.3", "", "http://10.1.2.3:4600"],
+  ["2001:db8::7", "", "http://[2001:db8::7]:4600"],
+  // There localhost answers what is public, and nothing else.
+  ["127.0.0.1", "http://localhost:4600", "http://127.0.0.1:4600"],
+  ["localhost", "http://localhost:4600", "http://127.0.0.1:4600"],
+  ["0.0.0.0", "http://localhost", "http://127.0.0.1:4600"],
+  ["::", "http://localhost.:4600", "http://[::1]:4600"],
+  ["10.1.2.3", "http://localhost:4600", "http://10.1.2.3:4600"],
+])(
+  "on the service's own machine, HOST=%s with PUBLIC_URL=%s is reached at %s",
+  (HOST, PUBLIC_URL, expected) => {
+    const environment = { ENV_FILE: "", PORT: "4600", HOST, PUBLIC_URL };
+    expect(localOrigin(loadConfig(environment))).toBe(expected);
+  },
+);
+
+test("where the host of PUBLIC_URL answers everything, it is reached by that", () => {
+  const environment = { ENV_FILE: "", PUBLIC_URL: "http://localhost:3000", PUBLIC_URL_SERVES: "all" };
+  expect(localOrigin(loadConfig(environment))).toBe("http://localhost:3000");
+});
+
+test("a key made on the service's own machine says the base URL that programs there use", async () => {
   await using world = new CliHarness(() => ({}));
-  const env = { PORT: "4600", ...(host === undefined ? {} : { HOST: host }) };
   const args = ["keys", "create", "--admin", "--json"];
-  await using child = new Child([...FROM_SOURCE, ...args], { cwd: world.folder, env });
+  await using child = new Child([...FROM_SOURCE, ...args], { cwd: world.folder, env: { PORT: "4600" } });
   expect(await child.exited()).toBe(0);
-  expect(JSON.parse(child.stdout)).toMatchObject({ base_url: expected });
+  expect(JSON.parse(child.stdout)).toMatchObject({ base_url: "http://localhost:4600" });
 });

@@ -92,8 +92,10 @@ test("from an empty folder to an account's token and back: the way that the guid
   await command(
     `clients add shop-dev --environment dev --apps platform:${COMPONENT}/* --actions token:read,api:call`,
   );
-  const { api_key: key = "" } = await command("keys create shop-dev");
-  const getXcx = () => ask(url, "/AccessToken/getXcx", { appid: ACCOUNT, secret: key });
+  const { api_key: key = "", base_url: baseUrl = "" } = await command("keys create shop-dev");
+  // PUBLIC_URL's own host would answer nothing of what follows.
+  expect((await fetch(`${baseUrl}/console/`)).status).toBe(200);
+  const getXcx = () => ask(baseUrl, "/AccessToken/getXcx", { appid: ACCOUNT, secret: key });
   const documented = await getXcx();
   const headers = { authorization: `Bearer ${key}` };
   const v1 = await ask(url, `/v1/apps/${APP}/credentials/access_token`, {}, { headers });
