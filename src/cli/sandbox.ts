@@ -1,6 +1,6 @@
 import { ServiceError } from "../errors.ts";
 import { BOT_KINDS, defaultBots } from "../sandbox/bots.ts";
-import type { SandboxComponent } from "../sandbox/sandbox-settings.ts";
+import type { SandboxComponent, SandboxProvider } from "../sandbox/sandbox-settings.ts";
 import { Sandbox } from "../sandbox/sandbox.ts";
 import { type ExitCode, stopSignal } from "./exit.ts";
 
@@ -17,15 +17,39 @@ export const SAMPLE_WECOM_APP = {
   secret: "sample-wecom-secret-00000000000000000000001",
 };
 
-/** A third-party platform of WeChat that the sandbox knows then, with an account of each kind to authorize it. */
-export const SAMPLE_COMPONENT: SandboxComponent = {
+/** Token and EncodingAESKey of all the third-party platforms that it knows then. */
+const PUSH_KEY = { token: "sandboxtoken", aesKey: "accesstokenSandboxKey0123456789abcdefghijkI" };
+
+/** A third-party platform of WeChat, with an account of each kind to authorize it. */
+const SAMPLE_COMPONENT: SandboxComponent = {
   appId: "wxc000000000000001",
   secret: "0000000000000000000000000000000c",
-  token: "sandboxtoken",
-  aesKey: "accesstokenSandboxKey0123456789abcdefghijkI",
+  ...PUSH_KEY,
   authorizers: [
     { appId: "wxa000000000000001", name: "沙箱公众号", userName: "gh_000000000001", kind: "official" },
     { appId: "wxa000000000000002", name: "沙箱小程序", userName: "gh_000000000002", kind: "miniprogram" },
+  ],
+};
+
+const SAMPLE_CORP = { corpId: "wwcustomer0000001", name: "沙箱企业" };
+
+/** A service provider of WeCom with a third-party app and a template of agency apps, and a corp to install them. */
+const SAMPLE_PROVIDER: SandboxProvider = {
+  corpId: "wwprovider00000001",
+  secret: "sample-provider-secret-00000000000000000001",
+  suites: [
+    {
+      suiteId: "ww5000000000000001",
+      secret: "sample-suite-secret-00000000000000000000001",
+      ...PUSH_KEY,
+      corps: [{ ...SAMPLE_CORP, agentId: 1_000_010 }],
+    },
+    {
+      suiteId: "dk5000000000000001",
+      secret: "sample-template-secret-00000000000000000001",
+      ...PUSH_KEY,
+      corps: [{ ...SAMPLE_CORP, agentId: 1_000_020 }],
+    },
   ],
 };
 
@@ -48,10 +72,12 @@ export async function runSandbox(port: number): Promise<ExitCode> {
   console.log(
     "用户code以 sandbox-code- 开头即可，每个只能用一次 (a user's code starts with sandbox-code- and works once)",
   );
-  const { appId, secret, token, aesKey } = SAMPLE_COMPONENT;
   console.log(
-    `\n第三方平台 (third-party platform) ${appId}: ${secret}, Token ${token}, EncodingAESKey ${aesKey}`,
+    `\n第三方平台 (third-party platforms): Token ${PUSH_KEY.token}, EncodingAESKey ${PUSH_KEY.aesKey}`,
   );
+  console.log(`weixin ${SAMPLE_COMPONENT.appId}: ${SAMPLE_COMPONENT.secret}`);
+  console.log(`provider ${SAMPLE_PROVIDER.corpId}: ${SAMPLE_PROVIDER.secret}`);
+  for (const { suiteId, secret } of SAMPLE_PROVIDER.suites) console.log(`wecom ${suiteId}: ${secret}`);
   console.log(
     "\n告警用的群机器人，收到的消息见 /sandbox/bots (group bots for alarms; what they get: /sandbox/bots)",
   );
@@ -72,6 +98,7 @@ export function startSandbox(weixinPort: number, wecomPort: number): Sandbox {
       weixinApps: [SAMPLE_WEIXIN_APP],
       wecomApps: [SAMPLE_WECOM_APP],
       components: [SAMPLE_COMPONENT],
+      providers: [SAMPLE_PROVIDER],
       weixinPort,
       wecomPort,
     });

@@ -7,6 +7,7 @@ import type { Fault } from "./fault.ts";
 import { type Answer, jsonAnswer, jsonBody, type SandboxRequest, text } from "./sandbox-request.ts";
 import type { SandboxSwitches } from "./sandbox-settings.ts";
 import type { SandboxTime } from "./sandbox-time.ts";
+import type { SuiteControl } from "./suite-control.ts";
 import type { WecomPlatform } from "./wecom-platform.ts";
 import type { WeixinPlatform } from "./weixin-platform.ts";
 
@@ -20,6 +21,7 @@ export interface Controllable {
   killTokens(appOrCorpId: string): void;
   rogueFetch(appId: string): string;
   component(appId: string): ComponentControl;
+  suite(suiteId: string): SuiteControl;
 }
 
 type Action = (sandbox: Controllable, request: SandboxRequest) => object | Promise<object>;
@@ -66,6 +68,14 @@ const ACTIONS = new Map<string, Action>([
       attempts: await control.pushMessage(appId, content === undefined ? {} : { Content: content }),
     })),
   ],
+  [
+    "POST /sandbox/suite/urls",
+    ofSuite((control, { command_url: commandUrl, data_url: dataUrl }) =>
+      done(control.setUrls({ ...(commandUrl && { commandUrl }), ...(dataUrl && { dataUrl }) })),
+    ),
+  ],
+  ["POST /sandbox/suite/ticket", ofSuite((control) => control.pushTicket())],
+  ["POST /sandbox/suite/install", ofSuite((control, { corp_id: corpId = "" }) => control.install(corpId))],
 ]);
 
 const COMPONENT_ORDER = Type.Object({
@@ -77,16 +87,36 @@ const COMPONENT_ORDER = Type.Object({
   content: Type.Optional(Type.String()),
 });
 
+const SUITE_ORDER = Type.Object({
+  suite_id: Type.String(),
+  corp_id: Type.Optional(Type.String()),
+  command_url: Type.Optional(Type.String()),
+  data_url: Type.Optional(Type.String()),
+});
+
 function ofComponent(
   act: (control: ComponentControl, order: Static<typeof COMPONENT_ORDER>) => object | Promise<object>,
 ): Action {
   return (sandbox, request) => {
-    const order = jsonBody(request);
-    const [error] = Value.Errors(COMPONENT_ORDER, order);
-    if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
-    const known = order as Static<typeof COMPONENT_ORDER>;
-    return act(sandbox.component(known.component_appid), known);
+    const order = checked(COMPONENT_ORDER, jsonBody(request));
+    return act(sandbox.component(order.component_appid), order);
   };
+}
+
+function ofSuite(
+  act: (control: SuiteControl, order: Static<typeof SUITE_ORDER>) => object | Promise<object>,
+): Action {
+  return (sandbox, request) => {
+    const order = checked(SUITE_ORDER, jsonBody(request));
+    return act(sandbox.suite(order.suite_id), order);
+  };
+}
+
+/** `json` if it is of that shape. Throws an error with a sentence for the sender. */
+function checked<Shape extends TObject>(shape: Shape, json: unknown): Static<Shape> {
+  const [error] = Value.Errors(shape, json);
+  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
+  return json as Static<Shape>;
 }
 
 /**
@@ -174,10 +204,7 @@ const BOT_CHANGE = Type.Object({
 });
 
 function changeBot(sandbox: Controllable, request: SandboxRequest): object {
-  const json = Value.Clean(BOT_CHANGE, jsonBody(request));
-  const [error] = Value.Errors(BOT_CHANGE, json);
-  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
-  const { bot, ...change } = json as Static<typeof BOT_CHANGE>;
+  const { bot, ...change } = checked(BOT_CHANGE, Value.Clean(BOT_CHANGE, jsonBody(request)));
   const entries = Object.entries(change).map(([name, value]) => [name, value ?? undefined]);
   return done(sandbox.bots.change(bot, Object.fromEntries(entries)));
 }
@@ -186,10 +213,7 @@ function changeBot(sandbox: Controllable, request: SandboxRequest): object {
 function parseFault(json: Record<string, unknown>): Fault {
   const shape = FAULTS.get(json["kind"]);
   if (!shape) throw new Error(`kind must be one of ${[...FAULTS.keys()].join(", ")}`);
-  const fault = Value.Clean(shape, Value.Default(shape, json));
-  const [error] = Value.Errors(shape, fault);
-  if (error) throw new Error(`${error.path.slice(1)}: ${error.message}`);
-  return fault as Fault;
+  return checked(shape, Value.Clean(shape, Value.Default(shape, json))) as Fault;
 }
 
 /** What the state shows besides the platforms. */

@@ -79,8 +79,10 @@ export class SuiteControl {
     return sent.reduce((sum, { attempts }) => sum + attempts.length, 0);
   }
 
-  /** Sets the callback URLs; what is left out stays. */
+  /** Sets the callback URLs; what is left out stays. Throws at what is no URL. */
   setUrls(urls: Partial<Pick<SandboxSuite, "commandUrl" | "dataUrl">>): void {
+    const wrong = Object.values(urls).find((url) => url !== undefined && !URL.canParse(url));
+    if (wrong !== undefined) throw new Error(`not a URL: ${wrong}`);
     Object.assign(this.#suite.settings, urls);
   }
 

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 
-import { APP, postOf, SandboxHarness, WECOM_APP } from "./sandbox-harness.ts";
+import { startSandbox } from "../../src/cli/sandbox.ts";
+import { ask, APP, postOf, SandboxHarness, WECOM_APP } from "./sandbox-harness.ts";
 
 const setup = () => new SandboxHarness();
 
@@ -95,4 +96,25 @@ test("a port that is taken is said at the start", async () => {
   await using world = setup();
   const { port } = new URL(world.sandbox.weixinUrl);
   expect(() => new SandboxHarness({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
+});
+
+test("the platforms of a sandbox from the command line push to a service and are authorized", async () => {
+  await using sandbox = startSandbox(0, 0);
+  sandbox.switches.commandTimeoutMs = 60_000;
+  await using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("success") });
+  const order = async (way: string, body: object) =>
+    (await ask(`${sandbox.weixinUrl}/sandbox/${way}`, postOf(body))).json;
+  const url = service.url.href;
+
+  const component = { component_appid: "wxc000000000000001" };
+  await order("component/urls", { ...component, event_url: url });
+  expect(await order("component/ticket", component)).toMatchObject({ accepted: true });
+  const account = { ...component, authorizer_appid: "wxa000000000000001" };
+  expect(await order("component/authorize", account)).toMatchObject({ push: { accepted: true } });
+  for (const suite_id of ["ww5000000000000001", "dk5000000000000001"]) {
+    await order("suite/urls", { suite_id, command_url: url });
+    expect(await order("suite/ticket", { suite_id })).toMatchObject({ accepted: true });
+    const installation = { suite_id, corp_id: "wwcustomer0000001" };
+    expect(await order("suite/install", installation)).toMatchObject({ push: { accepted: true } });
+  }
 });

@@ -91,7 +91,8 @@ export function postOf(body: unknown, contentType = "application/json"): Request
   return { method: "POST", body: text, headers: { "Content-Type": contentType } };
 }
 
-async function ask(url: string, init?: RequestInit): Promise<Reply> {
+/** What a URL answers. */
+export async function ask(url: string, init?: RequestInit): Promise<Reply> {
   // Without keepalive, because fetch sends a GET again when a kept connection is reset.
   const response = await fetch(url, { keepalive: false, redirect: "manual", proxy: false, ...init });
   const text = await response.text();

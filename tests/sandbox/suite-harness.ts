@@ -79,6 +79,11 @@ export class SuiteHarness extends SandboxHarness {
     }
   }
 
+  /** Where the callback URLs are: an origin. */
+  get origin(): string {
+    return this.#server.url.origin;
+  }
+
   /** The text of an element of the last push. */
   last(name: string): string {
     return fieldOf(this.received.at(-1)?.text ?? "", name);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 
-import { HOUR, MINUTE } from "./sandbox-harness.ts";
+import { HOUR, MINUTE, postOf } from "./sandbox-harness.ts";
 import { CORP, OTHER_CORP, PROVIDER, SUITE, SuiteHarness, TEMPLATE } from "./suite-harness.ts";
 
 test("a ticket brings the same suite token for as long as that lasts, without an errcode", async () => {
@@ -267,4 +267,35 @@ test("a third-party app logs users in by its suite token, each code once", async
   expect(await login("getuserinfo3rd", "sandbox-code-2")).toMatchObject({ CorpId: CORP });
   expect((await login("auth/getuserinfo3rd", "sandbox-code-external"))["openid"]).toBeString();
   expect((await login("miniprogram/jscode2session", "sandbox-code-3"))["session_key"]).toBeString();
+});
+
+test("a suite can be set up and installed from a command line, and what is wrong with an order is explained", async () => {
+  await using it = new SuiteHarness();
+  const order = async (action: string, body: object): Promise<Record<string, unknown>> => {
+    const { status, json } = await it.weixin(`/sandbox/suite/${action}`, {}, postOf(body));
+    return { status, ...json };
+  };
+  const { origin } = it;
+  // The other suite's URLs take nothing that is not of its own key.
+  const urls = {
+    command_url: `${origin}/${TEMPLATE}/command`,
+    data_url: `${origin}/${TEMPLATE}/data/$CORPID$`,
+  };
+  expect(await order("urls", { suite_id: SUITE, ...urls })).toEqual({ status: 200, ok: true });
+  expect(await order("ticket", { suite_id: SUITE })).toMatchObject({ status: 200, accepted: false });
+  await order("urls", { suite_id: SUITE, command_url: `${origin}/${SUITE}/command` });
+  const { ticket, accepted } = await order("ticket", { suite_id: SUITE });
+  expect([accepted, it.last("SuiteTicket")]).toEqual([true, ticket]);
+  const { authCode, push } = await order("install", { suite_id: SUITE, corp_id: CORP });
+  expect([push, it.last("AuthCode")]).toEqual([expect.objectContaining({ accepted: true }), authCode]);
+  expect(it.suite.permanentCodeOf(CORP)).toBeString();
+
+  for (const [action, body, error] of [
+    ["ticket", {}, /^suite_id: /],
+    ["ticket", { suite_id: "ww-nobody" }, /ww-nobody/],
+    ["urls", { suite_id: SUITE, data_url: "nowhere" }, /nowhere/],
+    ["install", { suite_id: SUITE, corp_id: "ww-nobody" }, /ww-nobody/],
+    ["install", { suite_id: SUITE }, /corp/],
+  ] as const)
+    expect(await order(action, body)).toEqual({ status: 400, error: expect.stringMatching(error) });
 });
