@@ -17,7 +17,7 @@ export const SAMPLE_WECOM_APP = {
   secret: "sample-wecom-secret-00000000000000000000001",
 };
 
-/** Token and EncodingAESKey of all the third-party platforms that it knows then. */
+/** Token and EncodingAESKey of all its third-party platforms. */
 const PUSH_KEY = { token: "sandboxtoken", aesKey: "accesstokenSandboxKey0123456789abcdefghijkI" };
 
 /** A third-party platform of WeChat, with an account of each kind to authorize it. */
@@ -52,6 +52,9 @@ const SAMPLE_PROVIDER: SandboxProvider = {
     },
   ],
 };
+
+/** The third-party platforms that the sandbox knows when it is started from the command line. */
+export const SAMPLE_PLATFORMS = { components: [SAMPLE_COMPONENT], providers: [SAMPLE_PROVIDER] };
 
 /** The variables under which the service holds the sample apps' secrets. */
 export const SAMPLE_VARIABLES: Readonly<Record<string, string>> = {
@@ -97,8 +100,7 @@ export function startSandbox(weixinPort: number, wecomPort: number): Sandbox {
     return Sandbox.start({
       weixinApps: [SAMPLE_WEIXIN_APP],
       wecomApps: [SAMPLE_WECOM_APP],
-      components: [SAMPLE_COMPONENT],
-      providers: [SAMPLE_PROVIDER],
+      ...SAMPLE_PLATFORMS,
       weixinPort,
       wecomPort,
     });

@@ -1,6 +1,9 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { writeFileSync } from "node:fs";
+import { SAMPLE_PLATFORMS } from "../../src/cli/sandbox.ts";
+import { runAlone } from "../cli/cli-harness.ts";
+import { createAdmin } from "../support/access-harness.ts";
 import { Harness } from "../support/harness.ts";
 import { binary, ProcessHarness } from "../support/process-harness.ts";
 import { read } from "./document.ts";
@@ -93,6 +96,61 @@ test("from an empty console to the first authorizer's token, each command of the
     await Harness.until(async () => (await (await fetch(target, { headers })).text()).includes("atv1_"));
   }
   expect(sandbox.calls("/cgi-bin/component/api_query_auth")).toBe(1);
+});
+
+test("what the sandbox's page says holds its platforms, and each of its pushes and consents reaches the service", async () => {
+  const local = "http://localhost:3000";
+  await using world = await Harness.create({
+    sandbox: SAMPLE_PLATFORMS,
+    environment: { PUBLIC_URL: local },
+  });
+  const { url } = world.service;
+  // A stalled machine is not a late answer.
+  world.sandbox.switches.commandTimeoutMs = 60_000;
+  const { components, providers } = SAMPLE_PLATFORMS;
+  const secrets = new Map([
+    ...components.map(({ appId, secret }) => [appId, secret] as const),
+    ...providers.map(({ corpId, secret }) => [corpId, secret] as const),
+    ...providers.flatMap(({ suites }) => suites).map(({ suiteId, secret }) => [suiteId, secret] as const),
+  ]);
+  const place = (name: string) => join(world.folder, name);
+  writeFileSync(place("key"), await createAdmin(world), { mode: 0o600 });
+  const steps = { files: 0, held: 0, sent: 0 };
+  const page = read("docs/sandbox.md");
+  const from = page.lines.indexOf("## Third-party platforms");
+  const to = page.lines.indexOf("## Group bots");
+  const commands = page.blocks.filter(({ line }) => line > from && line < to).map(({ text }) => text);
+  for (const line of commands.join("").trim().split("\n")) {
+    if (line.startsWith("(umask")) {
+      steps.files += 1;
+      expect(await Bun.spawn(["bash", "-c", line], { cwd: world.folder }).exited).toBe(0);
+    } else if (line.startsWith("accesstoken platforms add")) {
+      steps.held += 1;
+      const words = line.split(" ").slice(1);
+      const input = secrets.get(words[3] ?? "") ?? "";
+      const args = words.map((word) => (/^(token|aes-key)$/.test(word) ? place(word) : word));
+      const how = ["--secret-file", "-", "--url", url, "--key-file", place("key")];
+      const { code, stdout, stderr } = await runAlone([...args, ...how], { input });
+      expect({ line, code, stderr }).toMatchObject({ line, code: 0 });
+      // The URLs of the orders below are those that the service names.
+      for (const [shown] of stdout.matchAll(/http:\S+/g)) expect(commands.join("")).toContain(`"${shown}"`);
+    } else if (line.startsWith("curl")) {
+      steps.sent += 1;
+      const [, path = "", order = ""] =
+        /^curl -X POST 'http:\/\/127\.0\.0\.1:3001(\/sandbox\/\S+)' .* -d '(.*)'$/.exec(line) ?? [];
+      const headers = { "content-type": "application/json" };
+      const body = order.replaceAll(local, url);
+      const answer = await fetch(world.sandbox.weixinUrl + path, { method: "POST", headers, body });
+      const text = await answer.text();
+      expect({ line, text }).toEqual({ line, text: expect.stringMatching(/"accepted"|"ok":true/) as string });
+      expect(text).not.toContain(`"accepted":false`);
+    }
+  }
+  expect(steps).toEqual({ files: 1, held: 3, sent: 7 });
+  // An authorization is exchanged once its push has been answered.
+  const names = ["wxa000000000000001_wxc000000000000001", "wwcustomer0000001_ww5000000000000001"];
+  for (const name of names)
+    await Harness.until(async () => (await world.administer("/v1/apps")).text.includes(`"${name}"`));
 });
 
 /** What a command printed under that name. */

@@ -101,7 +101,7 @@ test("a port that is taken is said at the start", async () => {
 test("the platforms of a sandbox from the command line push to a service and are authorized", async () => {
   await using sandbox = startSandbox(0, 0);
   sandbox.switches.commandTimeoutMs = 60_000;
-  await using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("success") });
+  using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("success") });
   const order = async (way: string, body: object) =>
     (await ask(`${sandbox.weixinUrl}/sandbox/${way}`, postOf(body))).json;
   const url = service.url.href;
