@@ -13,7 +13,8 @@ const ACCOUNT = "wxa000000000000001";
 const PUBLIC_URL = "https://wx.example.com";
 
 const { blocks, headings, lines } = read("docs/platforms.md");
-const END = lines.findIndex((line) => line === `## ${headings[4]?.text}`);
+const CHAPTERS = headings.filter(({ level }) => level === 2);
+const END = lines.indexOf(`## ${CHAPTERS[3]?.text}`);
 /** The commands of the walk, in their order, and what it reads the token with. */
 const WALK = blocks
   .filter(({ line }) => line < END)
