@@ -6,6 +6,7 @@ import type { EnvironmentDirectory } from "../access/environments.ts";
 import { actorOf } from "../access/principal.ts";
 import { notReadBack } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
+import { type App, nameOfApp } from "../apps/app.ts";
 import type { PublicSide } from "../apps/public-side.ts";
 import type { AuditAction, AuditEntry } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
@@ -14,6 +15,7 @@ import {
   type RedirectOriginStore,
   readRedirectOrigin,
   redirectOriginText,
+  whyNoLogins,
 } from "../oauth/redirect-origins.ts";
 import { checkVerifyFile, type VerifyFiles, type VerifyFileStore } from "../oauth/verify-files.ts";
 import { RETURN_PATH } from "../oauth/web-logins.ts";
@@ -45,7 +47,8 @@ function originRoutes(parts: OauthRouteParts) {
     guard: (call, { app: name = "" }) => access.checkGrant(call, "oauth:manage", name),
     isClosed: true,
   };
-  const show = (name: string) => {
+  const show = (app: App) => {
+    const name = nameOfApp(app);
     const groups = Map.groupBy(redirectOrigins.of(name), (each) => each.environment);
     return {
       app: name,
@@ -61,16 +64,19 @@ function originRoutes(parts: OauthRouteParts) {
   const refresh = async () => {
     await Promise.all([redirectOrigins.refresh(), environments.refresh()]);
   };
-  const check = (name: string) => {
-    if (!directory.find(name)) throw new ServiceError("not_found", "没有该应用 (no such app)");
+  /** The app of that name; an account that one platform alone has may be named by its AppID. */
+  const named = (name: string) => {
+    const app = directory.find(name);
+    if (!app) throw new ServiceError("not_found", "没有该应用 (no such app)");
+    return app;
   };
   return new Elysia({ prefix: "/v1/apps/:app/redirect-origins" })
     .get(
       "",
       async ({ params }) => {
-        check(params.app);
+        const held = named(params.app);
         await refresh();
-        return show(params.app);
+        return show(held);
       },
       route(rules, {
         params: Type.Object({ app }),
@@ -86,17 +92,20 @@ function originRoutes(parts: OauthRouteParts) {
       "/:environment",
       async ({ params, body, request }) => {
         const call = callOf(request);
-        check(params.app);
+        const held = named(params.app);
         const list = body.redirect_origins.map(readRedirectOrigin);
-        const entry = entryOf(call, "redirect_origins.updated", params.app, {
+        const reason = list.length > 0 ? whyNoLogins(held) : undefined;
+        if (reason !== undefined) throw new ServiceError("invalid_parameter", reason);
+        const name = nameOfApp(held);
+        const entry = entryOf(call, "redirect_origins.updated", name, {
           of: params.environment,
           redirect_origins: list.map(redirectOriginText),
         });
-        const owner = { app: params.app, environment: params.environment };
+        const owner = { app: name, environment: params.environment };
         await originStore.replace(owner, list, versionIn(request.headers), entry);
         await readBack({ refresh });
         const version = environments.find(params.environment)?.version ?? 0;
-        return new Reply(show(params.app), { headers: { etag: etagOf(version) } });
+        return new Reply(show(held), { headers: { etag: etagOf(version) } });
       },
       route(rules, {
         params: Type.Object({ app, environment }),

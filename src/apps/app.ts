@@ -118,6 +118,11 @@ export function roleOf({ name }: Pick<SlotName, "name">): PlatformRole | undefin
   return name.startsWith("@") ? PLATFORM_ROLES.find((role) => role === name.slice(1)) : undefined;
 }
 
+/** Whether the suite of that id is a template of agency apps (代开发), which corps have as applications of their own. */
+export function isAgency(suiteId: string): boolean {
+  return suiteId.startsWith("dk");
+}
+
 /** Whether the slot is of an account that a component has, by its name. */
 export function isAuthorizer({ platform, name }: Pick<SlotName, "platform" | "name">): boolean {
   return platform === "weixin" && name.startsWith("wx");

@@ -1,4 +1,5 @@
 import type { AppDirectory } from "./app-directory.ts";
+import { isAgency } from "./app.ts";
 
 /** How many Host headers are remembered, and how long ones. */
 const MAX_KNOWN = 1000;
@@ -48,7 +49,7 @@ export class PublicSide {
     }
     const platform = app?.authorization?.platformApp;
     // An agency app has a callback URL of its own; what else a platform has is pushed to the platform's.
-    if (!app || platform === undefined || platform.startsWith("dk")) return { command: url(name) };
+    if (!app || platform === undefined || isAgency(platform)) return { command: url(name) };
     return { command: url(`${platform}/${app.id}`), platform };
   }
 

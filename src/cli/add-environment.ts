@@ -67,7 +67,7 @@ export async function addEnvironment(
   for (const each of [...environment.notes, ...programs.notes, ...pushes.notes, ...ended.map(noKeyLeft)])
     note(each);
   if (args.isSet("frontend")) for (const each of await unlistedPages(api, pagesOf(args))) note(each);
-  for (const each of await loginHosts(api, apps, steps)) note(each);
+  for (const each of await loginHosts(api, steps)) note(each);
 }
 
 function appsOf(args: Arguments): readonly string[] {
@@ -260,14 +260,11 @@ function standsOtherwise(what: string, command: string): Text {
 }
 
 /** The host that links of web logins change to, for each app whose origins are new. */
-async function loginHosts(api: Api, apps: readonly string[], steps: readonly Step[]): Promise<Text[]> {
-  const isNew = (app: string) =>
-    steps.some(
-      ({ kind, action, name }) =>
-        kind === "redirect_origins" && action !== "keep" && name.startsWith(`${app} `),
-    );
+async function loginHosts(api: Api, steps: readonly Step[]): Promise<Text[]> {
+  const isNew = ({ kind, action }: Step) => kind === "redirect_origins" && action !== "keep";
+  const apps = new Set(steps.filter(isNew).map(({ name }) => name.split(" ")[0] ?? ""));
   const lines: Text[] = [];
-  for (const app of apps.filter(isNew)) {
+  for (const app of apps) {
     const { return_url: url } = await originsOf(api, app);
     const host = url === undefined ? undefined : plainText(new URL(url).origin);
     lines.push(

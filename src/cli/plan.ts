@@ -7,7 +7,9 @@ import type { KeyData } from "../api/v1-keys-schema.ts";
 import { grantText } from "./client.ts";
 import { isAdmin } from "../access/client.ts";
 import { defaultsOf } from "../access/environments.ts";
+import type { ServiceError } from "../errors.ts";
 import { type Api, apiPath, type ApiRequest, ApiRefusal } from "./api.ts";
+import { usageError } from "./arguments.ts";
 import type { Manifest, ManifestClient } from "./manifest.ts";
 import { keysPath } from "./new-key.ts";
 
@@ -49,8 +51,13 @@ export async function planOf(api: Api, manifest: Manifest, options: PlanOptions)
   for (const [app, wanted] of Object.entries(manifest.callbacks ?? {}))
     pushes.push(...targetSteps(app, wanted, await callbacksOf(api, app), options));
   const origins: Step[] = [];
-  for (const [app, wanted] of Object.entries(manifest.redirect_origins ?? {}))
-    origins.push(...originSteps(api, app, wanted, await originsOf(api, app), options));
+  const seen = new Set<string>();
+  for (const [app, wanted] of Object.entries(manifest.redirect_origins ?? {})) {
+    const current = await originsOf(api, app);
+    if (seen.has(current.app)) throw namedTwice(current.app);
+    seen.add(current.app);
+    origins.push(...originSteps(api, wanted, current, options));
+  }
   const all = [
     ...(await environmentSteps(api, manifest, options, clients)),
     ...clients.steps,
@@ -76,6 +83,13 @@ export async function callbacksOf(api: Api, app: string): Promise<CallbackData> 
 /** Where web logins of an app may return to. */
 export function originsOf(api: Api, app: string): Promise<RedirectOriginsData> {
   return api.get<RedirectOriginsData>(apiPath`/v1/apps/${app}/redirect-origins`);
+}
+
+/** An account of a platform has two names: with both, the lists would prune each other. */
+function namedTwice(app: string): ServiceError {
+  return usageError(
+    `redirect_origins: ${app} 以两个名称各出现一次，请合并 (${app} is there under both of its names: merge them)`,
+  );
 }
 
 /** The same whatever the order of what has none, and whichever way nothing is written. */
@@ -291,9 +305,8 @@ function targetSteps(
 
 function originSteps(
   api: Api,
-  app: string,
   wanted: Readonly<Record<string, readonly string[]>>,
-  { environments }: RedirectOriginsData,
+  { app, environments }: RedirectOriginsData,
   { prunes }: PlanOptions,
 ): Step[] {
   const current = new Map(environments.map((each) => [each.environment, each.redirect_origins]));

@@ -1,3 +1,4 @@
+import type { App } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 
 /** WeChat's and WeCom's pages for web logins. */
@@ -14,7 +15,7 @@ export type LoginWay = (typeof LOGIN_WAYS)[number];
 const PAGES = {
   authorize: {
     path: "/connect/oauth2/authorize",
-    order: ["appid", "redirect_uri", "response_type", "scope", "state", "agentid"],
+    order: ["appid", "redirect_uri", "response_type", "scope", "state", "component_appid", "agentid"],
     fragment: "#wechat_redirect",
   },
   qrconnect: {
@@ -77,20 +78,28 @@ function badQuery(): ServiceError {
 }
 
 /**
- * WeChat's own page for a login, with our redirect and our state in the place of those of `query`, and its parameters in
- * the order that WeChat documents. What else was sent is passed on, but no other spelling of those.
+ * WeChat's own page for a login to `app`, with our redirect and our state in the place of those of `query`, and its
+ * parameters in the order that WeChat documents. What else was sent is passed on, but no other spelling of those.
+ *
+ * The app is named as WeChat knows it, however the link did: an account with the component that has it, an agency app by
+ * its number in the corp.
  */
 export function loginLink(
   way: LoginWay,
   base: string,
   query: LoginQuery,
-  ours: { readonly redirectUri: string; readonly state: string },
+  ours: { readonly app: App; readonly redirectUri: string; readonly state: string },
 ): string {
   const { path, order, fragment } = PAGES[way];
+  const { platform, id, authorization: { platformApp, agentId } = {} } = ours.app;
+  const isOfComponent = platform === "weixin" && platformApp !== undefined;
   const replaced: Readonly<Record<string, string>> = {
+    appid: id,
     redirect_uri: ours.redirectUri,
     state: ours.state,
     ...(way === "sso" ? {} : { response_type: "code" }),
+    ...(isOfComponent ? { component_appid: platformApp } : {}),
+    ...(query.raw("agentid") === "" || agentId === undefined ? {} : { agentid: agentId }),
   };
   const documented: readonly string[] = order;
   const names = [

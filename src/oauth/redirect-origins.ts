@@ -1,3 +1,4 @@
+import { type App, isAgency } from "../apps/app.ts";
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import { type Changes, Mirror } from "../changes.ts";
 import { ServiceError } from "../errors.ts";
@@ -32,6 +33,19 @@ export interface RedirectOriginStore {
     version: number | undefined,
     entry: AuditEntry,
   ): Promise<void>;
+}
+
+/**
+ * Why links of web logins never name that app, and which one they do; undefined for one that they name. Users of a
+ * third-party app of WeCom's log in by the suite, whichever corp they are of, and those of an agency app by the corp.
+ */
+export function whyNoLogins({ platform, role, authorization, id }: App): string | undefined {
+  if (role === "suite" && !isAgency(id)) return undefined;
+  if (role)
+    return "用户不会登录到第三方平台或服务商本身，请改为账号或企业的应用 (nobody logs in to a platform or a provider itself: name the app of an account or a corp)";
+  const suite = authorization?.platformApp ?? "";
+  if (!suite || platform === "weixin" || isAgency(suite)) return undefined;
+  return `第三方应用的登录链接以suite_id为appid，请改为 ${suite} (links of a third-party app have the suite as their appid: name ${suite})`;
 }
 
 /** Scheme, host, port, path, and the rest, as an allowed redirect is written: what a browser would correct is refused. */

@@ -4,13 +4,14 @@ import { TokenBuckets } from "../access/limits.ts";
 import { callerNetwork } from "../access/networks.ts";
 import { tooMany } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
+import { type App, nameOfApp } from "../apps/app.ts";
 import type { PublicSide } from "../apps/public-side.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { loginLink, LoginQuery, type LoginRequest, type LoginWay, returnLink } from "./login-link.ts";
-import type { RedirectOrigins } from "./redirect-origins.ts";
+import { type RedirectOrigins, whyNoLogins } from "./redirect-origins.ts";
 
 /** Where WeChat returns to with us. */
 export const RETURN_PATH = "/connect/return";
@@ -93,7 +94,7 @@ export interface WebLoginParts {
   readonly store: WebLoginStore;
   readonly origins: Pick<RedirectOrigins, "ownerOf" | "start" | "stop">;
   readonly environments: Pick<EnvironmentDirectory, "find">;
-  readonly directory: Pick<AppDirectory, "find" | "namesOfCorp">;
+  readonly directory: Pick<AppDirectory, "find" | "namesOf" | "namesOfCorp">;
   readonly publicSide: Pick<PublicSide, "urlOf">;
   /** Where WeChat's and WeCom's pages are: origins. */
   readonly loginUrls: { readonly weixin: string; readonly wecom: string };
@@ -127,7 +128,7 @@ export class WebLogins {
   async begin(way: LoginWay, search: string, address: string): Promise<string> {
     const query = new LoginQuery(search);
     const { store, clock, loginUrls, publicSide, events } = this.#parts;
-    const { owner, redirectUri } = this.#ownerOf(way, query);
+    const { app, owner, redirectUri } = this.#ownerOf(way, query);
     if (query.raw("state").length > MAX_STATE_LENGTH) throw longState();
     const returnUrl = publicSide.urlOf(owner.app, RETURN_PATH);
     if (returnUrl === undefined) throw noPublicUrl();
@@ -144,7 +145,7 @@ export class WebLogins {
     if (evicted > 0) events.emit({ type: "web_logins.evicted", count: evicted });
     events.emit({ type: "web_login.moved", step: "begun" });
     const base = way === "sso" ? loginUrls.wecom : loginUrls.weixin;
-    return loginLink(way, base, query, { redirectUri: returnUrl, state });
+    return loginLink(way, base, query, { app, redirectUri: returnUrl, state });
   }
 
   /**
@@ -192,18 +193,44 @@ export class WebLogins {
   }
 
   #ownerOf(way: LoginWay, query: LoginQuery) {
-    const { directory, origins } = this.#parts;
-    const [appId, agent] = [query.value("appid"), query.value("agentid")];
-    const weixin = way === "sso" ? undefined : directory.find(appId);
-    const isWeixin = weixin?.platform === "weixin";
-    const named = directory.find(`${appId}_${agent}`);
-    const corp = named ? [`${appId}_${agent}`] : way === "qrconnect" ? [] : directory.namesOfCorp(appId);
-    const apps = (isWeixin ? [appId] : corp).filter((app) => !directory.find(app)?.managed?.isDisabled);
-    if (apps.length === 0) throw unknownApp();
+    const apps = this.#appsOf(way, query).filter(isOpen);
     const redirectUri = query.value("redirect_uri");
-    const owner = origins.ownerOf(apps, redirectUri);
-    if (!owner) throw notAllowed();
-    return { owner, redirectUri };
+    const owner = this.#parts.origins.ownerOf(apps.map(nameOfApp), redirectUri);
+    const app = apps.find((each) => nameOfApp(each) === owner?.app);
+    if (apps.length === 0) throw unknownApp();
+    if (!owner || !app) throw notAllowed();
+    return { app, owner, redirectUri };
+  }
+
+  /** Which apps a link may mean: one, or those of a corp of which it names none. */
+  #appsOf(way: LoginWay, query: LoginQuery): readonly App[] {
+    const { directory } = this.#parts;
+    const [appId, agent] = [query.value("appid"), query.value("agentid")];
+    if (way !== "sso") {
+      const account = this.#accountOf(appId, query.value("component_appid"));
+      if (account) return [account];
+    }
+    const corp = [appId, ...directory.namesOfCorp(appId)]
+      .flatMap((name) => directory.find(name) ?? [])
+      .filter((app) => app.platform === "wecom" && whyNoLogins(app) === undefined);
+    const named =
+      corp.find((app) => app.platform === "wecom" && app.agent === agent) ??
+      corp.find(({ authorization }) => authorization?.agentId === agent);
+    return named ? [named] : way === "qrconnect" ? [] : corp;
+  }
+
+  /**
+   * The account of an AppID: the one that the component has, or without a component the one that is held directly, or that
+   * one component alone has.
+   */
+  #accountOf(appId: string, component: string): App | undefined {
+    const { directory } = this.#parts;
+    const account = [`${appId}_${component}`, appId]
+      .flatMap((name) => directory.find(name) ?? [])
+      .find(({ authorization }) => component === "" || authorization?.platformApp === component);
+    if (account) return account.platform === "weixin" && !account.role ? account : undefined;
+    if (component === "" && directory.namesOf("weixin", appId).length > 1) throw severalComponents();
+    return undefined;
   }
 
   #limit(step: "begin" | "return", address: string, times = 1): void {
@@ -242,10 +269,22 @@ function codesFor({ state }: WaitingLogin, code: string, codes: LoginCodes = "re
   return [{ code: new Secret(ours), behind: raw.code }, raw];
 }
 
+/** Not of one that is disabled, or whose authorization is lost: nothing could exchange its code. */
+function isOpen({ managed, authorization }: App): boolean {
+  return managed?.isDisabled !== true && authorization?.lostAt === undefined;
+}
+
 function unknownApp(): ServiceError {
   return new ServiceError(
     "invalid_parameter",
-    "appid不正确：本服务没有该应用，或该应用已停用；企业微信另请核对agentid (no such app is held here, or it is disabled: check appid, and agentid for WeCom)",
+    "appid不正确：本服务没有该应用，或该应用已停用、授权已失效；第三方平台的账号另请核对component_appid，企业微信另请核对agentid (no such app is held here, or it is disabled or its authorization lost: check appid, component_appid for an account of a platform, and agentid for WeCom)",
+  );
+}
+
+function severalComponents(): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    "缺少component_appid：该账号授权给了多个第三方平台，请在链接中写明 (component_appid is missing: several platforms have this account, so the link must name one)",
   );
 }
 

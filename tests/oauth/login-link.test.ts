@@ -1,7 +1,17 @@
 import { expect, test } from "bun:test";
+import type { App, Authorization } from "../../src/apps/app.ts";
 import { loginLink, LoginQuery, returnLink } from "../../src/oauth/login-link.ts";
+import { Secret } from "../../src/secret.ts";
 
-const OURS = { redirectUri: "https://wx.example.com/connect/return", state: "a".repeat(32) };
+const RETURN = { redirectUri: "https://wx.example.com/connect/return", state: "a".repeat(32) };
+const weixin = (id: string, authorization?: Authorization): App => ({
+  ...{ platform: "weixin", id, tokenMode: "stable", secret: new Secret("s"), authorization },
+});
+const wecom = (agent: string, authorization?: Authorization): App => ({
+  ...{ platform: "wecom", id: "ww1", agent, secret: new Secret("s"), authorization },
+});
+const by = (platformApp: string, agentId?: string) => ({ platformApp, agentId, authorizedAt: 0, scopes: [] });
+const OURS = { ...RETURN, app: weixin("wx1") };
 
 test("WeChat's page gets the parameters in the order that it documents, with our redirect and state", () => {
   const query = new LoginQuery(
@@ -10,10 +20,32 @@ test("WeChat's page gets the parameters in the order that it documents, with our
   expect(loginLink("authorize", "https://open.weixin.qq.com", query, OURS)).toBe(
     `https://open.weixin.qq.com/connect/oauth2/authorize?appid=wx1&redirect_uri=https%3A%2F%2Fwx.example.com%2Fconnect%2Freturn&response_type=code&scope=snsapi_userinfo&state=${OURS.state}&forcePopup=true#wechat_redirect`,
   );
-  const wecom = new LoginQuery("login_type=CorpApp&appid=ww1&redirect_uri=x&state=s&agentid=1000002");
-  expect(loginLink("sso", "https://login.work.weixin.qq.com", wecom, OURS)).toBe(
+  const corp = new LoginQuery("login_type=CorpApp&appid=ww1&redirect_uri=x&state=s&agentid=1000002");
+  const ours = { ...RETURN, app: wecom("1000002") };
+  expect(loginLink("sso", "https://login.work.weixin.qq.com", corp, ours)).toBe(
     `https://login.work.weixin.qq.com/wwlogin/sso/login?login_type=CorpApp&appid=ww1&agentid=1000002&redirect_uri=https%3A%2F%2Fwx.example.com%2Fconnect%2Freturn&state=${OURS.state}`,
   );
+});
+
+test.each(["appid=wx1_wxc1&", "component_appid=wxc1&appid=wx1&", "appid=wx1&"])(
+  "an account's page gets the component that has it behind the state, whichever way %s names it",
+  (named) => {
+    const query = new LoginQuery(`${named}state=s&agentid=&scope=snsapi_base&redirect_uri=x`);
+    const ours = { ...RETURN, app: weixin("wx1", by("wxc1")) };
+    expect(loginLink("authorize", "https://open.weixin.qq.com", query, ours)).toBe(
+      `https://open.weixin.qq.com/connect/oauth2/authorize?appid=wx1&redirect_uri=https%3A%2F%2Fwx.example.com%2Fconnect%2Freturn&response_type=code&scope=snsapi_base&state=${OURS.state}&component_appid=wxc1#wechat_redirect`,
+    );
+  },
+);
+
+test("an agency app is sent to WeCom by its number in the corp where that is known, and else as it came", () => {
+  const query = new LoginQuery("appid=ww1&agentid=dk1&redirect_uri=x&scope=snsapi_privateinfo&state=s");
+  const agentOf = (app: App) =>
+    new URL(loginLink("authorize", "https://open.weixin.qq.com", query, { ...RETURN, app })).searchParams.get(
+      "agentid",
+    );
+  expect(agentOf(wecom("dk1", by("dk1", "1000020")))).toBe("1000020");
+  expect(agentOf(wecom("dk1", by("dk1")))).toBe("dk1");
 });
 
 test("WeChat's page gets no other spelling of what is ours", () => {

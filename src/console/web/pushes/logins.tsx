@@ -123,8 +123,10 @@ function columns(edit: (owner: Owner) => void): Column<Owner>[] {
 function linkOf(app: string, origin: string, redirect = "https://dev.example.com"): string {
   const [id = "", agent] = app.split("_");
   const back = encodeURIComponent(`${redirect.replace("*", "www").replace(/\/$/, "")}/login`);
-  return agent === undefined
-    ? `${origin}/connect/oauth2/authorize?appid=${id}&redirect_uri=${back}&response_type=code&scope=snsapi_base&state=STATE#wechat_redirect`
+  // Of an account it is the component that has it.
+  const component = agent?.startsWith("wx") ? `&component_appid=${agent}` : "";
+  return agent === undefined || component !== ""
+    ? `${origin}/connect/oauth2/authorize?appid=${id}&redirect_uri=${back}&response_type=code&scope=snsapi_base&state=STATE${component}#wechat_redirect`
     : `${origin}/wwlogin/sso/login?login_type=CorpApp&appid=${id}&agentid=${agent}&redirect_uri=${back}&state=STATE`;
 }
 
