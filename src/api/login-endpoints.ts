@@ -2,7 +2,7 @@ import { onBehalf, type Permit } from "../access/access.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { callerKey } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { nameOfApp } from "../apps/app.ts";
+import { appName, nameOfApp } from "../apps/app.ts";
 import { type Platform, refusalOf } from "../errors.ts";
 import type { Login, WecomLoginKind } from "../login/login.ts";
 import type { UserTokens } from "../login/user-tokens.ts";
@@ -95,12 +95,12 @@ export function suiteLogin(
   return async (request, { principal, slot: suite }, action) => {
     const isGranted = (name: string) => mayUse(principal, action, name);
     // Whose code it is shows afterwards: it is not spent for a caller that may log in nobody's users.
-    const corp = directory.authorizedTo(suite.appId).map(nameOfApp).find(isGranted);
-    const permit = access.slotOfToken(
-      principal,
-      action,
-      (corp === undefined ? undefined : directory.findSlot(corp)) ?? suite,
-    );
+    // A corp whose authorization is lost must not keep out the users of the others.
+    const corp = directory
+      .authorizedTo(suite.appId)
+      .flatMap((app) => directory.findSlot(nameOfApp(app)) ?? [])
+      .find((slot) => !slot.isDisabled && isGranted(appName(slot)));
+    const permit = access.slotOfToken(principal, action, corp ?? suite);
     const code = codeIn(await readParameters(request), codeName, "wecom");
     return exchanged(request.call, { ...permit, slot: suite }, code, async (given, sent, caller) => {
       const user = await login.wecom(kind, suite, await loginCodes.codeFor(given, sent), caller);
