@@ -24,9 +24,14 @@ export class PublicSide {
     this.#directory = directory;
   }
 
-  /** The public URL of `path`, which begins with a slash, for the app of that public name; undefined where none is set. */
+  /**
+   * The public URL of `path`, which begins with a slash, for the app of that public name; undefined where none is set. What
+   * a platform has, has the platform's where it has none of its own: the domains that WeChat knows are the platform's.
+   */
   urlOf(app: string, path: string): string | undefined {
-    const origin = this.#directory.find(app)?.managed?.publicUrl ?? this.#url;
+    const { managed, authorization } = this.#directory.find(app) ?? {};
+    const platform = authorization && this.#directory.find(authorization.platformApp);
+    const origin = managed?.publicUrl ?? platform?.managed?.publicUrl ?? this.#url;
     return origin === undefined ? undefined : origin + path;
   }
 

@@ -63,10 +63,10 @@ const keys = {
   st: await keyOf("st"),
 };
 
-/** A key of a client of that environment, whose tokens say whose they are. */
-function keyOf(environment: string): Promise<string> {
+/** A key of a client of that environment; virtual tokens say whose they are. */
+function keyOf(environment: string, delivery: "real" | "virtual" = "virtual"): Promise<string> {
   const grants = [{ apps: ["*"], actions: ["login", "token:read"] as const }];
-  return createClient(world, { name: `${environment}-backend`, environment, grants, delivery: "virtual" });
+  return createClient(world, { name: `${environment}-${delivery}`, environment, grants, delivery });
 }
 
 for (const [id, of] of [
@@ -108,20 +108,25 @@ async function post(path: string, body: object): Promise<Record<string, unknown>
   return (await response.json()) as Record<string, unknown>;
 }
 
-const get = async (path: string, query: Readonly<Record<string, string>>) => {
-  const response = await fetch(`${world.service.url}${path}?${new URLSearchParams(query).toString()}`);
-  return (await response.json()) as Record<string, unknown>;
+const get = async (path: string, query: Readonly<Record<string, string>>, headers = {}) => {
+  const url = `${world.service.url}${path}?${new URLSearchParams(query).toString()}`;
+  return (await (await fetch(url, { headers })).json()) as Record<string, unknown>;
 };
 
+/** Changes an app, as an administrator does. */
+async function patch(app: string, change: object): Promise<void> {
+  const { status, text } = await at.change("PATCH", `/v1/apps/${app}`, change);
+  if (status !== 200) throw new Error(text);
+}
+
 /** What the component's endpoint answers to the code of an account, by that key. */
-async function exchange(code: string, appid: string, key: string) {
+async function exchange(code: string, appid: string, key: string, headers = {}) {
   const token = await post("/cgi-bin/component/api_component_token", {
     ...{ component_appid: COMPONENT.appId, component_appsecret: key, component_verify_ticket: "any" },
   });
-  return get(EXCHANGE, {
-    ...{ appid, code, grant_type: "authorization_code", component_appid: COMPONENT.appId },
-    component_access_token: String(token["component_access_token"]),
-  });
+  const query = { appid, code, grant_type: "authorization_code", component_appid: COMPONENT.appId };
+  const component_access_token = String(token["component_access_token"]);
+  return get(EXCHANGE, { ...query, component_access_token }, headers);
 }
 
 test("an account logs in by its AppID or its whole name, whichever its origins were listed under", async () => {
@@ -166,6 +171,26 @@ test("an account's code is exchanged by its component for the environment that i
   expect(world.sandbox.calls(EXCHANGE)).toBe(0);
   expect(await exchange(code, OFFICIAL, keys.dev)).toMatchObject({ openid: expect.any(String) });
   expect(world.sandbox.calls(EXCHANGE)).toBe(1);
+});
+
+test("with a real component token, which says nothing of who brings it, an environment's code needs its key", async () => {
+  await at.allow(nameOf(OFFICIAL), "dev", [HOME.dev]);
+  const key = await keyOf("dev", "real");
+  const sent = await link({ appid: OFFICIAL, component_appid: COMPONENT.appId });
+  const code = await codeOf(sent, "sandbox-code-12");
+  expect(await exchange(code, OFFICIAL, key)).toMatchObject({ errcode: 40029 });
+  expect(await exchange(code, OFFICIAL, key, { "x-api-key": key })).toMatchObject({
+    openid: expect.any(String),
+  });
+});
+
+test("WeChat returns to the platform's own domain where the account has none", async () => {
+  await at.allow(MINI, "dev", [HOME.dev]);
+  const back = async () => (await link({ appid: MINI })).location.searchParams.get("redirect_uri");
+  await patch(COMPONENT.appId, { public_url: "https://platform.example.com" });
+  expect(await back()).toBe("https://platform.example.com/connect/return");
+  await patch(nameOf(MINI), { public_url: "https://mini.example.com" });
+  expect(await back()).toBe("https://mini.example.com/connect/return");
 });
 
 test("of an account that two platforms have the link says which, and each has origins of its own", async () => {
@@ -225,10 +250,7 @@ test("users of a third-party app of WeCom's log in by the suite, and the code is
 });
 
 test("a corp that is disabled keeps nobody of the suite's other corps out", async () => {
-  const headers = { "content-type": "application/json" };
-  const body = JSON.stringify({ disabled: true });
-  const path = `/v1/apps/${nameOf(CUSTOMER, SUITE.id)}`;
-  expect((await world.administer(path, { method: "PATCH", headers, body })).status).toBe(200);
+  await patch(nameOf(CUSTOMER, SUITE.id), { disabled: true });
   const user = await suiteUser(keys.dev, `sandbox-code-22-${OTHER_CUSTOMER}`);
   expect(user).toMatchObject({ corpid: OTHER_CUSTOMER });
 });
