@@ -37,28 +37,74 @@ export function readEncrypted(bytes: Uint8Array): {
   return { format, encrypted: fields.get("Encrypt") };
 }
 
+/**
+ * The message with another text in each field that is not empty, however deep, for which `replace` gives one: in the place
+ * of all that stands in it. `text` is the field's own, without those inside of it. Where it gives none, the very `bytes`.
+ *
+ * @throws {PushRefused} `malformed`.
+ */
+export function replacePushFields(
+  bytes: Uint8Array,
+  replace: (name: string, text: string) => string | undefined,
+): Uint8Array {
+  const document = textOf(bytes);
+  if (document.startsWith("{")) return replaceInJson(bytes, document, replace);
+  let [before, after] = [document, ""];
+  // From the last to the first, and each ahead of those inside of it.
+  for (const { name, text, hasChildren, start, end } of xmlElements(document).toReversed()) {
+    if (end > before.length || (text.trim() === "" && !hasChildren)) continue;
+    const instead = replace(name, text.trim());
+    if (instead === undefined) continue;
+    after = cdata(instead) + before.slice(end) + after;
+    before = before.slice(0, start);
+  }
+  return after === "" ? bytes : Buffer.from(before + after);
+}
+
+function replaceInJson(
+  bytes: Uint8Array,
+  document: string,
+  replace: (name: string, text: string) => string | undefined,
+): Uint8Array {
+  let isChanged = false;
+  const reviver = (name: string, value: unknown): unknown => {
+    if (value === "" || value === null) return value;
+    const instead = replace(name, typeof value === "string" ? value : "");
+    isChanged ||= instead !== undefined;
+    return instead ?? value;
+  };
+  const changed = parseJson(document, reviver);
+  return isChanged ? Buffer.from(JSON.stringify(changed)) : bytes;
+}
+
 /** `JSON.parse` hands a reviver the text of a number too, before it has lost digits. */
 type SourceReviver = (name: string, value: unknown, context: { readonly source?: string }) => unknown;
 const keepNumbersAsText: SourceReviver = (_name, value, { source }) =>
   typeof value === "number" ? source : value;
 
 function readFields(bytes: Uint8Array, reviver?: SourceReviver): PushFields {
-  // Not fatal: a message cut in the middle of a character is still WeChat's.
-  const text = new TextDecoder().decode(bytes).trim();
+  const text = textOf(bytes);
   return text.startsWith("{")
     ? { format: "json", fields: new Map(jsonFields(text, reviver)) }
     : { format: "xml", fields: new Map(xmlFields(text).toReversed()) };
 }
 
+/** Not fatal: a message cut in the middle of a character is still WeChat's. */
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes).trim();
+}
+
 function jsonFields(text: string, reviver?: SourceReviver): [name: string, text: string][] {
-  let value: unknown;
+  const entries = Object.entries(parseJson(text, reviver) as object);
+  return entries.filter((entry): entry is [string, string] => typeof entry[1] === "string");
+}
+
+function parseJson(text: string, reviver?: SourceReviver): unknown {
   try {
-    value = JSON.parse(text, reviver as Parameters<typeof JSON.parse>[1]);
+    return JSON.parse(text, reviver as Parameters<typeof JSON.parse>[1]);
   } catch {
     throw new PushRefused("malformed");
   }
-  const entries = Object.entries(value as object);
-  return entries.filter((entry): entry is [string, string] => typeof entry[1] === "string");
 }
 
 const XML_DECLARATION = /^<\?xml\s[^<>]{0,200}\?>\s*/;
@@ -68,16 +114,28 @@ const XML_MARK =
 const CDATA_END = "]]>";
 const MAX_XML_DEPTH = 32;
 
-interface OpenElement {
+interface XmlElement {
   readonly name: string;
+  /** How many it is inside of. */
+  readonly depth: number;
+  /** Where its content is in the document. */
+  readonly start: number;
+  end: number;
   text: string;
   hasChildren: boolean;
 }
 
 /** The elements under the root that have none of their own, each with its text. */
 function xmlFields(document: string): [name: string, text: string][] {
-  const found: [string, string][] = [];
-  const open: OpenElement[] = [];
+  return xmlElements(document)
+    .filter(({ depth, hasChildren }) => depth === 1 && !hasChildren)
+    .map(({ name, text }) => [name, text.trim()]);
+}
+
+/** All elements, in the order of their ends. */
+function xmlElements(document: string): readonly XmlElement[] {
+  const found: XmlElement[] = [];
+  const open: XmlElement[] = [];
   let at = XML_DECLARATION.exec(document)?.[0].length ?? 0;
   do {
     const next = document.indexOf("<", at);
@@ -93,13 +151,15 @@ function xmlFields(document: string): [name: string, text: string][] {
     if (started !== undefined) {
       if (inside !== undefined) inside.hasChildren = true;
       if (inside === undefined && started !== "xml") throw new PushRefused("malformed");
-      if (open.push({ name: started, text: "", hasChildren: false }) > MAX_XML_DEPTH)
+      const content = { start: at, end: at, text: "", hasChildren: false };
+      if (open.push({ name: started, depth: open.length, ...content }) > MAX_XML_DEPTH)
         throw new PushRefused("malformed");
     }
     if (ended !== undefined || slash === "/") {
       const element = open.pop();
       if (element === undefined || (ended ?? started) !== element.name) throw new PushRefused("malformed");
-      if (open.length === 1 && !element.hasChildren) found.push([element.name, element.text.trim()]);
+      if (ended !== undefined) element.end = next;
+      found.push(element);
     } else if (started === undefined) {
       const end = document.indexOf(CDATA_END, at);
       if (inside === undefined || end < 0) throw new PushRefused("malformed");

@@ -1,6 +1,6 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import type { App, PlatformRole, Slot } from "../apps/app.ts";
-import { cdata, readPushFields } from "../callbacks/push-fields.ts";
+import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
+import { readPushFields, replacePushFields } from "../callbacks/push-fields.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import { Secret } from "../secret.ts";
@@ -8,8 +8,8 @@ import type { Authorizations } from "./authorizations.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-/** In the place of a ticket. */
-const WITHHELD = "ticket@@@withheld";
+/** The names of fields that nobody but us may read, at any depth and whatever it is about; matches the last word. */
+const SECRET_FIELD = /(?:(?<=auth_?|authorization_?|permanent_?)code|ticket|token|secret)$/i;
 /** An installation's code lives ten minutes, and by older texts five. */
 const AUTH_CODE_MS = 10 * MINUTE_MS;
 
@@ -87,7 +87,7 @@ const DIALECTS: Readonly<Partial<Record<PlatformRole, Dialect>>> = {
 export interface PlatformEventsParts {
   readonly credentials: Pick<CredentialManager, "accept">;
   readonly authorizations: Pick<Authorizations, "note" | "readAgain" | "end" | "digestOf">;
-  readonly directory: Pick<AppDirectory, "findSlot">;
+  readonly directory: Pick<AppDirectory, "find" | "findSlot">;
 }
 
 /**
@@ -108,85 +108,73 @@ export class PlatformEvents {
    * @throws {ServiceError} when it can't be stored: WeChat shall send it again.
    */
   async receive(platform: App, message: Uint8Array, now: number): Promise<Uint8Array> {
-    const dialect = platform.role && DIALECTS[platform.role];
-    const slot = this.#parts.directory.findSlot(platform.id);
     const fields = fieldsOf(message);
     const infoType = fields.get("InfoType");
-    if (!dialect || !slot || infoType === undefined) return message;
+    if (infoType === undefined) return message;
+    const slot = this.#slotOf(platform, fields);
+    const role = slot && roleOf(slot);
+    const dialect = role && DIALECTS[role];
+    const code = slot && dialect && (await this.#take(slot, dialect, infoType, fields, now));
+    return replacePushFields(message, (name, text) => {
+      const word = SECRET_FIELD.exec(name)?.[0].toLowerCase();
+      if (word === undefined) return undefined;
+      return text === code?.text ? code.instead : `${word}@@@withheld`;
+    });
+  }
+
+  /** Whose message it is. A provider is told of its suites. */
+  #slotOf({ id, role }: App, fields: Fields): Slot | undefined {
+    const { directory } = this.#parts;
+    if (role !== "provider") return directory.findSlot(id);
+    const suite = directory.find(fields.get("SuiteId") ?? "");
+    const isTheirs = suite?.role === "suite" && suite.provider === id && !suite.managed?.isDisabled;
+    return isTheirs ? directory.findSlot(suite.id) : undefined;
+  }
+
+  /** Does what the message asks for. Gives the code in it that can be exchanged, and what stands for it. */
+  async #take(
+    slot: Slot,
+    dialect: Dialect,
+    infoType: string,
+    fields: Fields,
+    now: number,
+  ): Promise<{ readonly text: string; readonly instead: string } | undefined> {
+    const { credentials, authorizations } = this.#parts;
     const seconds = Number(fields.get(dialect.time));
     const at = Number.isSafeInteger(seconds) && seconds > 0 ? seconds * 1000 : now;
     // Whose it is is what was signed, and not where it came to.
     const isOurs = (fields.get(dialect.platformApp) ?? slot.appId) === slot.appId;
-    if (infoType === dialect.ticket.infoType) {
-      const { field, kind, lifeMs } = dialect.ticket;
-      const ticket = fields.get(field);
-      if (!ticket) return message;
-      if (isOurs) {
-        const life = { issuedAt: at, expiresAt: at + lifeMs };
-        await this.#parts.credentials.accept({ slot, kind }, new Secret(ticket), life);
-      }
-      return withhold(message, fields, field, WITHHELD);
+    if (!isOurs) return undefined;
+    const { ticket, codes, ended, changed, virtualCode } = dialect;
+    const pushed = infoType === ticket.infoType && fields.get(ticket.field);
+    if (pushed) {
+      const life = { issuedAt: at, expiresAt: at + ticket.lifeMs };
+      await credentials.accept({ slot, kind: ticket.kind }, new Secret(pushed), life);
     }
-    const code = dialect.codes[infoType];
-    if (code) return this.#takeCode(slot, dialect, code, { message, fields, at, isOurs });
-    const ended = fields.get(dialect.ended[infoType] ?? "");
-    if (ended && isOurs) await this.#parts.authorizations.end(slot, ended, at);
-    const changed = fields.get(dialect.changed[infoType] ?? "");
-    if (changed && isOurs) await this.#parts.authorizations.readAgain(slot, changed, at);
-    return message;
-  }
-
-  async #takeCode(
-    slot: Slot,
-    { virtualCode }: Dialect,
-    names: CodeFields,
-    { message, fields, at, isOurs }: Received,
-  ): Promise<Uint8Array> {
-    const { authorizations } = this.#parts;
-    const text = fields.get(names.code);
+    const over = fields.get(ended[infoType] ?? "");
+    if (over) await authorizations.end(slot, over, at);
+    const other = fields.get(changed[infoType] ?? "");
+    if (other) await authorizations.readAgain(slot, other, at);
+    const names = codes[infoType];
+    const text = names && fields.get(names.code);
     // An account could not be registered: nothing came of it.
-    if (!text) return message;
+    if (!text) return undefined;
     const code = new Secret(text);
-    if (isOurs) {
-      const account = fields.get(names.account ?? "");
-      const until = Number(fields.get(names.until ?? "") ?? Number.NaN) * 1000;
-      const expiresAt = Number.isSafeInteger(until) && until > 0 ? until : at + names.lifeMs;
-      await authorizations.note(slot, code, { expiresAt, at, ...(account ? { account } : {}) });
-    }
-    return withhold(message, fields, names.code, virtualCode(authorizations.digestOf(slot, code)));
+    const account = fields.get(names.account ?? "");
+    const until = Number(fields.get(names.until ?? "") ?? Number.NaN) * 1000;
+    const expiresAt = Number.isSafeInteger(until) && until > 0 ? until : at + names.lifeMs;
+    await authorizations.note(slot, code, { expiresAt, at, ...(account ? { account } : {}) });
+    return { text, instead: virtualCode(authorizations.digestOf(slot, code)) };
   }
 }
 
-interface Received {
-  readonly message: Uint8Array;
-  readonly fields: ReadonlyMap<string, string>;
-  /** Epoch milliseconds. */
-  readonly at: number;
-  readonly isOurs: boolean;
-}
+type Fields = ReadonlyMap<string, string>;
 
 /** The fields of a message; none of one that we can't read. */
-function fieldsOf(message: Uint8Array): ReadonlyMap<string, string> {
+function fieldsOf(message: Uint8Array): Fields {
   try {
     return readPushFields(message).fields;
   } catch {
     return new Map();
   }
-}
-
-/** The message with another text in a field; that of its root alone where the text stands in it otherwise written. */
-function withhold(
-  message: Uint8Array,
-  fields: ReadonlyMap<string, string>,
-  name: string,
-  instead: string,
-): Uint8Array {
-  const value = fields.get(name) ?? "";
-  const text = new TextDecoder().decode(message);
-  const changed = Buffer.from(text.replaceAll(value, () => instead));
-  if (fieldsOf(changed).get(name) === instead) return changed;
-  const elements = [...fields].map(
-    ([field, old]) => `<${field}>${cdata(field === name ? instead : old)}</${field}>`,
-  );
-  return Buffer.from(`<xml>${elements.join("")}</xml>`);
 }

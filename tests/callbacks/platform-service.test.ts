@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readPushFields } from "../../src/callbacks/push-fields.ts";
+import { verifyPush } from "../../src/callbacks/verify-push.ts";
 import { Harness } from "../support/harness.ts";
 import { COMPONENT, SHOP } from "../support/platforms.ts";
 import { KEY, Receiver, textReply } from "./push-world.ts";
@@ -59,6 +61,36 @@ test("from the first ticket to a reply: a platform's pushes need nothing but its
   const [attempt] = await component.pushMessage(SHOP);
   expect(attempt).toMatchObject({ verdict: "reply", detail: expect.stringContaining("welcome") });
   expect(prod.arrived.at(-1)?.url.pathname).toBe(`/wx/${SHOP}`);
+});
+
+test("P6: a target that is sent the original and what deliveries show have a token in an event withheld, and nothing else changed", async () => {
+  const { arrived } = prod;
+  await ask("PUT", `${CALLBACKS}/targets/prod`, { environment: "prod", url: prod.url, content: "original" });
+  await ask("PUT", `${CALLBACKS}/targets/laptop`, { environment: "dev", content: "original" });
+  const routes = ["prod", "laptop"].map((target) => ({ target, role: "copy" }));
+  await ask("PUT", `${CALLBACKS}/routes`, { routes });
+  const before = arrived.length;
+  const fields = { appid: SHOP, what: "<b>&", access_token: "real-token" };
+  await world.sandbox.component(COMPONENT.id).pushEvent("notify_of_tomorrow", fields);
+  await Harness.until(() => arrived.length > before);
+  const { data } = await ask("GET", `/v1/apps/${COMPONENT.id}/deliveries?wait=1`);
+  const [{ id, query, body }] = data["deliveries"];
+  const shown = await ask("GET", `/v1/apps/${COMPONENT.id}/deliveries/${id}`);
+  const { url, body: sent } = arrived.at(-1)!;
+  const opened = [
+    { query: url.search.slice(1), body: sent },
+    { query, body },
+  ].map((each) => {
+    const settings = { platform: "weixin", mode: "secure", keys: [KEY], receiveIds: [COMPONENT.id] } as const;
+    const request = { method: "POST", query: each.query, body: Buffer.from(each.body) } as const;
+    const push = verifyPush(settings, request, world.clock.now());
+    return push.kind === "push" ? Buffer.from(push.message).toString() : "";
+  });
+  for (const text of [...opened, String(shown.data["message"])])
+    expect(Object.fromEntries(readPushFields(Buffer.from(text)).fields)).toMatchObject({
+      ...{ AppId: COMPONENT.id, InfoType: "notify_of_tomorrow" },
+      ...{ appid: SHOP, what: "<b>&", access_token: "token@@@withheld" },
+    });
 });
 
 test("a program that pulls a platform's pushes is told whose each is", async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { PushRefused } from "../../src/callbacks/push-crypto.ts";
-import { cdata, readPushFields } from "../../src/callbacks/push-fields.ts";
+import { cdata, readPushFields, replacePushFields } from "../../src/callbacks/push-fields.ts";
 import { dedupeKeyOf, readPushMessage } from "../../src/callbacks/push-message.ts";
 import type { VerifiedPush } from "../../src/callbacks/verify-push.ts";
 import { KEYS, vector } from "./push-vectors.ts";
@@ -79,6 +79,27 @@ test("an empty EventKey is none", () => {
     eventKey: undefined,
     event: undefined,
   });
+});
+
+test("a field's content is replaced, however deep and however it is written, and nothing beside it", () => {
+  const hide = (name: string) => (name === "A" ? "x" : undefined);
+  const replaced = (text: string) => Buffer.from(replacePushFields(Buffer.from(text), hide)).toString();
+  const instead = "<![CDATA[x]]>";
+  const texts = [
+    ["<xml><A>1</A><B>1</B></xml>", `<xml><A>${instead}</A><B>1</B></xml>`],
+    [
+      "<xml><B><A k='1'>&lt;<![CDATA[1</A>]]></A></B><A/></xml>",
+      `<xml><B><A k='1'>${instead}</A></B><A/></xml>`,
+    ],
+    ["<xml><A><B>1</B><A>2</A></A> <A>3</A ></xml>", `<xml><A>${instead}</A> <A>${instead}</A ></xml>`],
+    ['{"A":1,"B":{"A":"2","C":[{"A":{"D":3}}]},"E":4}', '{"A":"x","B":{"A":"x","C":[{"A":"x"}]},"E":4}'],
+  ];
+  for (const [text = "", expected = ""] of texts) expect(replaced(text)).toBe(expected);
+  for (const text of [" <xml><A></A><A> </A><B>A</B></xml>\n", ' {"A":"","B":24000000000000001}']) {
+    const bytes = Buffer.from(text);
+    expect(replacePushFields(bytes, hide)).toBe(bytes);
+  }
+  expect(() => replaced("<xml><A>1</xml>")).toThrow(PushRefused);
 });
 
 test("trap 16: a MsgId above 2^53 keeps all its digits, as a number in JSON, as text in JSON and in XML", () => {

@@ -128,6 +128,27 @@ test("trap 23: an InfoType that is not known is forwarded as it is", async () =>
   });
 });
 
+test("P6: whatever an event is of, the codes, tickets and tokens in it are withheld", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL);
+  expect(it.forwarded.at(-1)).toMatchObject({
+    AuthorizationCode: expect.stringMatching(/^queryauthcode@@@/),
+    AuthorizationCodeExpiredTime: expect.stringMatching(/^\d{10}$/),
+    PreAuthCode: "code@@@withheld",
+  });
+  await it.control.pushEvent("notify_third_fastregisterbetaapp", { appid: MINI, status: 0, auth_code: code });
+  expect(it.forwarded.at(-1)).toMatchObject({ appid: MINI, status: "0", auth_code: "code@@@withheld" });
+  await it.control.pushEvent("notify_of_tomorrow", {
+    ...{ AuthorizationCode: "a", AuthCode: "b", ComponentVerifyTicket: "c", access_token: "d" },
+    ...{ authorizer_refresh_token: "e", auth_code: "", code: "913300", AuthCodeType: "1" },
+  });
+  expect(it.forwarded.at(-1)).toMatchObject({
+    ...{ AuthorizationCode: "code@@@withheld", AuthCode: "code@@@withheld" },
+    ...{ ComponentVerifyTicket: "ticket@@@withheld", access_token: "token@@@withheld" },
+    ...{ authorizer_refresh_token: "token@@@withheld", auth_code: "", code: "913300", AuthCodeType: "1" },
+  });
+});
+
 test("trap 24: the code of an account that was registered for somebody is exchanged", async () => {
   await using it = await PlatformHarness.create();
   const { code } = await it.control.authorize(MINI, { send: "neither" });

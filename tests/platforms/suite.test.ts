@@ -4,7 +4,7 @@ import { EventBus } from "../../src/events.ts";
 import { Authorizations } from "../../src/platforms/authorizations.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
-import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
+import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
 
 const { signal } = new AbortController();
 const EXCHANGE = "service/v2/get_permanent_code";
@@ -191,14 +191,47 @@ test("a corp that has changed what it allows is read again, and one that cancels
   expect(it.sandbox.accepts(await it.token(await it.install()))).toBe(true);
 });
 
-test("23: an event that nobody knows is forwarded as it came", async () => {
+test("23: an event that nobody knows is forwarded as it came, but for a code", async () => {
   await using it = await SuiteWorld.create();
-  const fields = { AuthCorpId: CORP, AuthCode: "is-no-code", Odd: "<b>&amp;</b>" };
+  const fields = { AuthCorpId: CORP, AuthCode: "unknown-code", Odd: "<b>&amp;</b>" };
   const { accepted } = await it.sandbox.suite(SUITE).pushEvent("license_pay_success", fields);
   expect(accepted).toBe(true);
-  expect(it.forwarded.at(-1)).toContain("is-no-code");
+  expect(it.forwarded.at(-1)).toContain("<AuthCode><![CDATA[code@@@withheld]]></AuthCode>");
+  expect(it.forwarded.at(-1)).toContain("<Odd><![CDATA[<b>&amp;</b>]]></Odd>");
   await it.authorizations.tick();
   expect(it.sandbox.calls()).toBe(0);
+});
+
+test("P6: what a provider is told of its suites counts as told them, and is forwarded without tickets, codes and tokens", async () => {
+  await using it = await SuiteWorld.create();
+  const receive = async (fields: string) => {
+    const message = Buffer.from(
+      `<xml>${fields}<TimeStamp>${Math.floor(it.clock.now() / 1000)}</TimeStamp></xml>`,
+    );
+    const { events } = it.first.platforms;
+    const provider = it.find(PROVIDER.corpId)!;
+    return Buffer.from(await events.receive(provider, message, it.clock.now())).toString();
+  };
+  const of = (suiteId: string, infoType: string) =>
+    `<SuiteId>${suiteId}</SuiteId><InfoType><![CDATA[${infoType}]]></InfoType>`;
+  const ticket = "<SuiteTicket><![CDATA[real-ticket-0123456789]]></SuiteTicket>";
+  expect(await receive(of("ww0another0suite", "suite_ticket") + ticket)).toContain("ticket@@@withheld");
+  expect((await failureOf(it.token(SUITE, "suite_ticket"))).code).toBe("unavailable");
+  expect(await receive(of(SUITE, "suite_ticket") + ticket)).toContain("ticket@@@withheld");
+  expect(await it.token(SUITE, "suite_ticket")).toBe("real-ticket-0123456789");
+
+  const digest = it.authorizations.digestOf(it.slot(SUITE), new Secret("real-code"));
+  const code = "<AuthCode>real-code</AuthCode>";
+  expect(await receive(of(SUITE, "create_auth") + code)).toContain(
+    `<AuthCode><![CDATA[authcode_${digest}]]>`,
+  );
+  expect(await receive(of("ww0another0suite", "create_auth") + code)).toContain("code@@@withheld");
+
+  const contacts =
+    "<ContactSync><AccessToken><![CDATA[real]]></AccessToken><ExpiresIn>7200</ExpiresIn></ContactSync>";
+  expect(await receive(`<InfoType>register_corp</InfoType>${contacts}<State>s1</State>`)).toContain(
+    "<ContactSync><AccessToken><![CDATA[token@@@withheld]]></AccessToken><ExpiresIn>7200</ExpiresIn></ContactSync><State>s1",
+  );
 });
 
 test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {
