@@ -140,10 +140,14 @@ function namedIn(account: string | undefined): string | undefined {
   return account === undefined || NO_ACCOUNT.has(account) ? undefined : account;
 }
 
-/** Whether it is a command to the platform. Throws for another platform's, which may have the same Token and key. */
+/**
+ * Whether it is a command to the platform. Throws for another platform's, which may have the same Token and key, and for one
+ * that names a corp, as messages alone do: it has no effect, and what it brings must not go on.
+ */
 function isCommand({ id, role }: App, { settings }: AppCallbacks, { kept, message }: ToPlatform): boolean {
   const { infoType, platformApp } = message;
-  if (infoType === undefined || !settings.receiveIds.includes(kept.push.receiveId)) return false;
+  if (infoType === undefined) return false;
+  if (!settings.receiveIds.includes(kept.push.receiveId)) throw new PushRefused("wrong_receive_id");
   // A provider is told of its suites.
   if (role !== "provider" && platformApp !== undefined && platformApp !== id)
     throw new PushRefused("wrong_receive_id");

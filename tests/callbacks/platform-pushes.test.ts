@@ -230,6 +230,33 @@ test("trap 26: a command of another platform with the same Token and key is refu
   expect(t.commands.noted.slice(before).map(([id]) => id)).toEqual([TEMPLATE]);
 });
 
+test("a suite's command that names a corp is refused: it has no effect, and goes to no target", async () => {
+  await using world = await PlatformWorld.create();
+  await using prod = new Receiver();
+  await world.set(SUITE, { receiveIds: [SUITE] }, { prod: { url: prod.url } });
+  // A provider that has its own suite is a corp, where its id is not accepted for commands.
+  world.hold(authorized(SUITE, PROVIDER));
+  const push = async (path: string, corp: string, sent: PushedMessage) => {
+    await world.sender.push(endpoint("wecom", world.url(`${SUITE}/${path}`), corp), sent, { attempts: 1 });
+    return world.last;
+  };
+  const create = { SuiteId: SUITE, InfoType: "create_auth", TimeStamp: 1_790_000_001, AuthCode: "code" };
+  const { SuiteId: _, ...unnamed } = create;
+  for (const [path, corp] of [
+    ["auth", CORP],
+    ["data", CORP],
+    [OTHER, OTHER],
+    ["auth", PROVIDER],
+  ] as const)
+    for (const command of [create, unnamed]) expect(await push(path, corp, command)).toMatchObject(REFUSED);
+  expect(world.commands.noted).toEqual([]);
+  expect(await world.deliveries(SUITE)).toEqual([]);
+  // The corp's messages are taken all the same.
+  const text = { ToUserName: CORP, FromUserName: "zhang", CreateTime: 1_790_000_001, MsgType: "text" };
+  expect(await push("data", CORP, text)).toEqual(SUCCESS);
+  expect(prod.arrived).toHaveLength(1);
+});
+
 test("a provider is told of any of its suites, at a URL of its own", async () => {
   t.hold(platform(PROVIDER, "provider"));
   await t.set(PROVIDER, {});
