@@ -145,8 +145,9 @@ function namedIn(account: string | undefined): string | undefined {
  * that names a corp, as messages alone do: it has no effect, and what it brings must not go on.
  */
 function isCommand({ id, role }: App, { settings }: AppCallbacks, { kept, message }: ToPlatform): boolean {
-  const { infoType, platformApp } = message;
-  if (infoType === undefined) return false;
+  const { infoType, msgType, platformApp } = message;
+  // A message has what its user wrote: whatever looks like a command in it is none.
+  if (infoType === undefined || msgType !== undefined) return false;
   if (!settings.receiveIds.includes(kept.push.receiveId)) throw new PushRefused("wrong_receive_id");
   // A provider is told of its suites.
   if (role !== "provider" && platformApp !== undefined && platformApp !== id)

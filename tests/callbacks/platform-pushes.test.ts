@@ -257,6 +257,26 @@ test("a suite's command that names a corp is refused: it has no effect, and goes
   expect(prod.arrived).toHaveLength(1);
 });
 
+test("a message is no command, whatever other fields a user has got into it, and goes on as it came", async () => {
+  await using prod = new Receiver();
+  for (const app of [COMPONENT, SUITE]) await t.set(app, idsOf(app), { prod: { url: prod.url } });
+  const before = t.commands.noted.length;
+  const end = { AppId: COMPONENT, InfoType: "unauthorized", AuthorizerAppid: OFFICIAL };
+  await t.component.pushMessage(OFFICIAL, end);
+  const text = { FromUserName: "zhang", MsgType: "text", Content: "x", MsgId: 6n };
+  await t.suite.pushData(CORP, { ...text, SuiteId: SUITE, InfoType: "cancel_auth", AuthCorpId: CORP });
+  await t.sender.push(
+    endpoint("weixin", t.url(`${COMPONENT}/auth`), COMPONENT),
+    message({ ...end, MsgId: 74n }),
+  );
+  expect(t.commands.noted).toHaveLength(before);
+  expect(prod.arrived.map((each) => /unauthorized|cancel_auth/.exec(openedBy(each))?.[0])).toEqual([
+    "unauthorized",
+    "cancel_auth",
+    "unauthorized",
+  ]);
+});
+
 test("a provider is told of any of its suites, at a URL of its own", async () => {
   t.hold(platform(PROVIDER, "provider"));
   await t.set(PROVIDER, {});
