@@ -1,5 +1,5 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { appName, nameOfApp, type Slot, type SlotName } from "../apps/app.ts";
+import { appName, nameOfApp, roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
@@ -19,6 +19,7 @@ import {
   type ClientPrincipal,
   denied,
   forbidden,
+  keyMissing,
   notAllowedByPolicy,
   type Principal,
   UNIDENTIFIED,
@@ -96,7 +97,8 @@ export interface AccessOptions {
  * Decides who is calling and whether they may, once for all routes.
  *
  * A key makes the caller a client, with the client's grants. An app's own true secret makes it that secret's holder,
- * who may do everything with that app alone. A caller with neither is anonymous, and must come from a trusted network.
+ * who may do everything with that app alone. A caller with neither is anonymous, must come from a trusted network, and
+ * gets nothing of a third-party platform itself.
  * A refusal for who the caller is says so (`ServiceError.deniedTo`), for the audit.
  */
 export class Access {
@@ -656,6 +658,8 @@ export class Access {
 
   #allow(principal: Principal, action: Action, slot: Slot): Permit {
     const name = appName(slot);
+    // A platform's token is every customer's.
+    if (principal.kind === "anonymous" && roleOf(slot)) throw denied(principal, keyMissing(), name);
     if (slot.isDisabled)
       throw denied(
         principal,

@@ -113,6 +113,69 @@ test.each([
   },
 );
 
+test.each([
+  [TOKEN, { component_appid: COMPONENT.appId }, [41004, "appsecret missing"]],
+  [service("get_suite_token"), ofSuite({ suite_secret: undefined }), [41024, "missing suite_secret"]],
+  [service("get_provider_token"), ofProvider({ provider_secret: "" }), [41004, "provider_secret missing"]],
+] as const)(
+  "%s of %j is refused on a trusted network too: a platform's token needs a key",
+  async (path, body, why) => {
+    sandbox.resetCalls();
+    expect(await it.refusal(path, { body })).toEqual([...why]);
+    expect(sandbox.calls()).toBe(0);
+  },
+);
+
+test("on a trusted network, too, nobody without a key reads, renews or clears a platform's token", async () => {
+  const { key } = await client(["*"], "real");
+  const token = await componentToken(key);
+  await queried(token, await authorized(OFFICIAL));
+  const body = "{}";
+  for (const [platform, kind] of [
+    [COMPONENT.appId, "component_access_token"],
+    [SUITE.id, "suite_access_token"],
+    [PROVIDER.corpId, "provider_access_token"],
+  ] as const) {
+    const path = `/v1/apps/${platform}/credentials/${kind}`;
+    const json = { method: "POST", headers: { "content-type": "application/json" }, body };
+    const answers = [
+      await world.request(path),
+      await world.request(`${path}/refresh`, json),
+      await world.request(path, { method: "DELETE" }),
+    ];
+    expect(answers.map(({ status, code }) => [status, code])).toEqual(Array(3).fill([401, 401]));
+    expect(answers[0]?.text).not.toContain(token);
+  }
+  // Of an account it may.
+  const own = await world.request(`/v1/apps/${nameOf(OFFICIAL)}/credentials/access_token`);
+  expect(own.data).toMatchObject({ value: expect.any(String) });
+});
+
+test("an account's token, a corp's and a signature for an account's pages come by the documented protocol", async () => {
+  const { key } = await client(["*"], "real", ["token:read", "ticket:sign"]);
+  await queried(await componentToken(key), await authorized(OFFICIAL));
+  const { authCode } = await sandbox.suite(SUITE.id).install(CUSTOMER, { send: "neither" });
+  const query = await suiteQuery(key);
+  await it.ask(service("get_permanent_code"), { query, body: { auth_code: authCode } });
+  const asking = { secret: key };
+  const account = await world.get("/AccessToken/getXcx", { appid: OFFICIAL, ...asking });
+  const corp = await world.get("/AccessToken/getQyapi", { corpid: CUSTOMER, agentid: SUITE.id, ...asking });
+  for (const { code, data } of [account, corp]) {
+    expect([code, data["expires_in"]]).toEqual([0, expect.any(Number)]);
+    expect(sandbox.accepts(String(data["access_token"]))).toBe(true);
+  }
+  const url = "https://shop.example.com/page?id=1";
+  const { data } = await world.post("/JsSDK/getJsApiSign", { wx_app_id: OFFICIAL, wx_app_secret: key, url });
+  const headers = { "x-api-key": key };
+  const ticket = `/v1/apps/${nameOf(OFFICIAL)}/credentials/jsapi_ticket`;
+  const held = await world.administer(ticket, { headers });
+  const text = `jsapi_ticket=${held.data["value"]}&noncestr=${data["noncestr"]}&timestamp=${data["timestamp"]}&url=${url}`;
+  expect(data).toMatchObject({
+    app_id: OFFICIAL,
+    signature: new Bun.CryptoHasher("sha1").update(text).digest("hex"),
+  });
+});
+
 test("a key of a client gets the tokens of platforms that it is granted, and of no other", async () => {
   const { key } = await client([COMPONENT.appId, SUITE.id]);
   expect(await componentToken(key)).toMatch(VIRTUAL);
