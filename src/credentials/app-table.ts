@@ -101,6 +101,8 @@ export class AppTable {
       const limit = DAILY_LIMITS.get(endpoint);
       const own = limit === undefined ? undefined : { endpoint, calls: more, limit };
       for (const place of names.flatMap((name) => this.#find(name) ?? [])) {
+        // What needs an AppSecret was called for the app that is held with it, under the same AppID.
+        if (own && this.apps[place]?.authorization) continue;
         const before = all.get(place);
         const quota = own && shareOf(own) > shareOf(before?.quota) ? own : before?.quota;
         all.set(place, { calls: (before?.calls ?? 0) + more, quota });

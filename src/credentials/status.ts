@@ -174,9 +174,11 @@ export class CredentialStates {
       foreignRefresh: credentials
         .flatMap(({ revokedEarly }) => (revokedEarly && revokedEarly.at > since ? [revokedEarly] : []))
         .toSorted((a, b) => b.at - a.at)[0],
-      calls: [...today].map(([endpoint, calls]) => {
+      calls: [...today].flatMap(([endpoint, calls]) => {
         const limit = DAILY_LIMITS.get(endpoint);
-        return { endpoint, calls, ...(limit === undefined ? {} : { limit }) };
+        if (limit === undefined) return [{ endpoint, calls }];
+        // What needs an AppSecret was called for the app that is held with it, under the same AppID.
+        return slot.isAuthorized ? [] : [{ endpoint, calls, limit }];
       }),
       rejectedTokens,
       // Manual classic fetches use the same budget.
