@@ -117,7 +117,8 @@ function statusText(data: StatusData, now: number, language: Language): string {
     ...section(
       WORDS.alarms,
       table(alarms, {
-        SEVERITY: ({ severity }) => severity,
+        // One that has not lasted long enough to be told may be over before it is.
+        SEVERITY: ({ severity, state }) => (state === "pending" ? state : severity),
         SINCE: ({ since }) => ago(now - since),
         ALARM: ({ title, subject }) => `${say(title)}${subject === "" ? "" : ` ${subject}`}`,
         WHY: ({ message }) => say(message),
