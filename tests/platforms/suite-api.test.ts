@@ -164,7 +164,7 @@ test("a suite that is disabled keeps its corps' tokens from being requested", as
   expect(it.calls("service/get_corp_token")).toBe(0);
 });
 
-test("13, 14: an agency app has neither errcode nor token in its first answer, and its tokens come by gettoken alone", async () => {
+test("trap 13, trap 14: an agency app has neither errcode nor token in its first answer, and its tokens come by gettoken alone", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);
@@ -176,7 +176,7 @@ test("13, 14: an agency app has neither errcode nor token in its first answer, a
   expect([it.calls("gettoken"), it.calls("service/get_corp_token")]).toEqual([1, 0]);
 });
 
-test("15: a permanent code that was reset is sent once an hour at most, and the next one ends that at once", async () => {
+test("trap 15: a permanent code that was reset is sent once an hour at most, and the next one ends that at once", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
   const app = await it.install(TEMPLATE);

@@ -191,7 +191,7 @@ test("a corp that has changed what it allows is read again, and one that cancels
   expect(it.sandbox.accepts(await it.token(await it.install()))).toBe(true);
 });
 
-test("23: an event that nobody knows is forwarded as it came, but for a code", async () => {
+test("trap 23: an event that nobody knows is forwarded as it came, but for a code", async () => {
   await using it = await SuiteWorld.create();
   const fields = { AuthCorpId: CORP, AuthCode: "unknown-code", Odd: "<b>&amp;</b>" };
   const { accepted } = await it.sandbox.suite(SUITE).pushEvent("license_pay_success", fields);
