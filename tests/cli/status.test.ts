@@ -84,6 +84,24 @@ test("status shows alarms, what needs somebody, apps by their state, failures, q
     expect(lines).toContainEqual(expect.stringMatching(row));
 });
 
+test("an alarm that has not lasted long enough to be told is shown as pending, and not by its severity", async () => {
+  const answer = answers(NOW);
+  const alarm = { condition: "ticket_missing", severity: "critical", subject: "wxc1", since: NOW };
+  const words = {
+    title: "收不到ticket (no ticket comes)",
+    message: "还没有收到过 (none has come yet)",
+    hint: "",
+  };
+  await using world = new CliHarness((asked) =>
+    asked.path === "/v1/alarms"
+      ? answered({ alarms: [{ ...alarm, ...words, state: "pending" }] })
+      : answer(asked),
+  );
+  const { stdout } = await world.run(["status"]);
+  expect(stdout).toMatch(/^pending +\S+ +no ticket comes wxc1 +none has come yet$/m);
+  expect(stdout).not.toContain("critical");
+});
+
 test("status in Chinese says each reason in Chinese, and with --json all of it is data", async () => {
   await using world = new CliHarness(answers(NOW));
   const { stdout } = await world.run(["status"], { language: "zh" });

@@ -289,6 +289,14 @@ test("a corp's calls are those of each of its applications, and the fullest quot
   expect(await it.names({ order: "calls", isDescending: true })).toBe("wx2 wx1 ww1_2 ww1_1");
 });
 
+test("calls that need an AppSecret are none of an account that has the same AppID through a platform", async () => {
+  const authorization = { platformApp: "wxc1", authorizedAt: 1, scopes: [] };
+  await using it = await setup([weixin("wx1"), { ...weixin("wx1"), authorization }, weixin("wx2")]);
+  await it.call("wx1", 400_000);
+  expect(await it.index.fullestQuotas(() => true, 3)).toMatchObject([{ name: "wx1", calls: 400_000 }]);
+  expect(await it.names({ order: "calls", isDescending: true })).toStartWith("wx1 ");
+});
+
 test("apps of which another program fetches tokens are named for a day", async () => {
   await using it = await setup();
   await it.obtain("wx2");

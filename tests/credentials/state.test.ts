@@ -257,6 +257,17 @@ test("P7: today's calls are shown by endpoint beside what WeChat allows, forced 
   expect(tomorrow.forcedRefreshes).toEqual({ calls: 0, limit: 20 });
 });
 
+test("calls that need an AppSecret are not shown at an account that has the same AppID through a platform", async () => {
+  await using world = await setup();
+  world.calls.count("weixin", "wx1", "/cgi-bin/stable_token");
+  world.calls.count("weixin", "wx1", "/cgi-bin/ticket/getticket");
+  const account: Slot = { ...STABLE, name: "wxc1", isAuthorized: true };
+  const [own, theirs] = (await world.states.ofApps([STABLE, account])) as [AppStatus, AppStatus];
+  const ticket = { endpoint: "/cgi-bin/ticket/getticket", calls: 1 };
+  expect(own.calls).toContainEqual({ endpoint: "/cgi-bin/stable_token", calls: 1, limit: 500_000 });
+  expect(theirs.calls).toEqual([ticket]);
+});
+
 test("of many apps each has its own state, by as many statements as of one", async () => {
   await using world = await setup();
   const asked: string[] = [];

@@ -34,6 +34,29 @@ test("a ticket and an installation are pushed, and the corp is an app: its token
   expect(installed).toContain("s1");
 });
 
+test("trap 10: nothing is asked of WeCom before a command is answered, whatever it says", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  await it.install();
+  await it.install(TEMPLATE);
+  it.sandbox.resetCalls();
+  it.callsInPushes.length = 0;
+  const [suite, template] = [it.sandbox.suite(SUITE), it.sandbox.suite(TEMPLATE)];
+  const answers = [
+    await suite.pushTicket(),
+    (await suite.install(OTHER_CORP)).push,
+    await suite.changeAuth(CORP),
+    (await template.resetPermanentCode(CORP)).push,
+    await suite.pushEvent("change_contact", { AuthCorpId: CORP }),
+    await suite.cancelAuth(CORP),
+  ];
+  expect(answers.map((answer) => answer?.accepted)).toEqual(Array(6).fill(true));
+  // Neither in the command nor behind it: the next round of the work that is due asks.
+  expect([it.callsInPushes, it.sandbox.calls()]).toEqual([Array(6).fill(0), 0]);
+  await it.authorizations.tick();
+  expect(it.sandbox.calls()).toBeGreaterThan(0);
+});
+
 test("the code that comes by the browser and by a push is exchanged once, and each has the same answer", async () => {
   await using it = await SuiteWorld.create({ suiteTokenFlake: true });
   await it.ticket();

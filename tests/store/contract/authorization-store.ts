@@ -102,6 +102,17 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     expect(await it.take()).toBeUndefined();
   });
 
+  test(`${kind}: a code that comes again is given the account that it did not name before, and keeps the one that it did`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).authorizationCodes;
+    await it.add(CODE, "");
+    expect(await it.add(CODE, "wxa1", other)).toBeFalse();
+    expect(await it.codes.find(it.digest)).toMatchObject({ account: "wxa1", state: "waiting", attempts: 0 });
+    expect([await it.add(CODE, ""), await it.add(CODE, "wxa2", other)]).toEqual([false, false]);
+    expect((await it.take())?.account).toBe("wxa1");
+    expect(await it.take(other)).toBeUndefined();
+  });
+
   test(`${kind}: a code that has failed waits again once it is known whose it is, and no other does`, async () => {
     using it = await setup();
     await it.add(CODE, "");
