@@ -109,3 +109,20 @@ test("a program that pulls a platform's pushes is told whose each is", async () 
   const shown = await ask("GET", `/v1/apps/${COMPONENT.id}/deliveries/${id}`);
   expect(shown.data).toMatchObject({ account: SHOP, message: expect.stringContaining("你好") });
 });
+
+test("a component's token is renewed before it expires, without a caller, while its predecessor is still good", async () => {
+  const token = `/v1/apps/${COMPONENT.id}/credentials/component_access_token`;
+  const path = "/cgi-bin/component/api_component_token";
+  const read = async () => (await ask("GET", token)).data;
+  const { value: first, expires_at: expiresAt } = await read();
+  world.sandbox.resetCalls();
+  world.clock.advance(Number(expiresAt) - world.clock.now() - 601_000);
+  await world.service.tick();
+  expect(world.sandbox.calls(path)).toBe(0);
+  // From ten minutes before its end on, and seven minutes before at the latest.
+  world.clock.advance(181_000);
+  await world.service.tick();
+  await Harness.until(async () => world.sandbox.calls(path) === 1 && (await read())["value"] !== first);
+  expect(await read()).toMatchObject({ expires_in: expect.any(Number) });
+  expect(world.sandbox.calls(path)).toBe(1);
+});

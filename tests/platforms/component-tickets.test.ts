@@ -1,5 +1,13 @@
 import { expect, test } from "bun:test";
+import { appName } from "../../src/apps/app.ts";
+import { CallCounter } from "../../src/audit/call-counts.ts";
+import { AppIndex } from "../../src/credentials/app-index.ts";
+import { CredentialCache } from "../../src/credentials/credential-cache.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
+import { CredentialStates } from "../../src/credentials/status.ts";
+import { EventBus } from "../../src/events.ts";
 import { Secret } from "../../src/secret.ts";
+import { openProcess } from "../ops/alarm-harness.ts";
 import { COMPONENT, pathOf, PlatformHarness, type PlatformProcess } from "./platform-harness.ts";
 import { failureOf } from "../support/refusals.ts";
 
@@ -84,6 +92,42 @@ test("an address that is not on the component's list is named, so that it can be
     upstream: { class: "config" },
     hint: expect.stringContaining("175.11.201.147"),
   });
+});
+
+test("an address that is not on the component's list raises the alarm of a blocked app, which names it", async () => {
+  await using it = await PlatformHarness.create();
+  const { store, directory } = it.first;
+  const { clock } = it;
+  const parts = { facts: store.credentialFacts, directory, changes: store.changes, clock };
+  const states = new CredentialStates({
+    ...{ ...parts, calls: new CallCounter(store.callCounts, clock), idleAfterMs: 24 * HOUR_MS },
+    memory: new CredentialCache(store.credentials, store.changes, clock),
+    pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
+  });
+  const { alarms } = await openProcess(
+    store,
+    clock,
+    {},
+    {
+      index: new AppIndex({ ...parts, pacing: store.pacing, calls: store.callCounts }),
+      statusesOf: async (names) => {
+        const all = await states.ofApps(names.map((name) => directory.slotOfApp(name)));
+        return new Map(all.map((status) => [appName(status.slot), status]));
+      },
+    },
+  );
+  await alarms.tick();
+  expect(await store.alarms.list()).toEqual([]);
+  it.sandbox.changeWeixinApp(COMPONENT, { ipList: ["203.0.113.7"] });
+  clock.advance(MINUTE_MS);
+  await failureOf(it.first.componentToken());
+  await alarms.tick();
+  expect(await store.alarms.list()).toMatchObject([
+    {
+      ...{ condition: "app_blocked", subject: COMPONENT, state: "firing" },
+      detail: { errcode: 61004, hint: expect.stringContaining("127.0.0.1") },
+    },
+  ]);
 });
 
 test("when no ticket comes for 25 minutes WeChat is asked to push again, once in each silence by all processes", async () => {
