@@ -31,16 +31,21 @@ export interface CredentialRouteParts {
 /** `/v1/apps/:app/credentials/:kind`: get, refresh, replace and clear one credential of an app that we hold. */
 export function credentialRoutes(parts: CredentialRouteParts) {
   const { access, credentials, delivery } = parts;
-  const permitFor = (call: Call, action: Action, { app, kind }: { app: string; kind: CredentialKind }) => {
-    const permit = access.slotOfApp(call, action, app);
-    return { permit, ref: credentialRef(permit.slot, kind), actor: actorOf(permit.principal, call) };
-  };
-  /** A platform's ticket is good for one thing alone, which is done here. Throws `forbidden`. */
-  const readable = (permit: Permit, kind: CredentialKind) => {
+  /** A platform's ticket is good for one thing alone, which is done here, and nobody can fetch it. Throws `forbidden`. */
+  const refOf = (permit: Permit, kind: CredentialKind, refusal = withheld) => {
     const ref = credentialRef(permit.slot, kind);
     if (roleOf(permit.slot) && KINDS.get(ref).obtainedBy === "pushed")
-      throw denied(permit.principal, withheld());
+      throw denied(permit.principal, refusal());
     return ref;
+  };
+  const permitFor = (
+    call: Call,
+    action: Action,
+    { app, kind }: { app: string; kind: CredentialKind },
+    refusal?: () => ServiceError,
+  ) => {
+    const permit = access.slotOfApp(call, action, app);
+    return { permit, ref: refOf(permit, kind, refusal), actor: actorOf(permit.principal, call) };
   };
   return new Elysia({ prefix: "/v1/apps/:app/credentials/:kind" })
     .onTransform(({ query }) => dropEmpty(query))
@@ -49,7 +54,7 @@ export function credentialRoutes(parts: CredentialRouteParts) {
       immediate(({ params, query, request }: Validated<typeof readQuery, typeof credentialParams>) => {
         const call = callOf(request);
         const permit = access.slotOfApp(call, readingOf(params.kind), params.app);
-        const ref = readable(permit, params.kind);
+        const ref = refOf(permit, params.kind);
         const minMs = minTtlMs(query.min_ttl);
         const answer = (token: DeliveredToken, result: RequestResult | undefined) => {
           const known = request.headers.get("if-none-match");
@@ -128,7 +133,7 @@ export function credentialRoutes(parts: CredentialRouteParts) {
     .delete(
       "",
       async ({ params, request }) => {
-        const { permit, ref, actor } = permitFor(callOf(request), "token:clear", params);
+        const { permit, ref, actor } = permitFor(callOf(request), "token:clear", params, irreplaceable);
         await onBehalf(permit, credentials.clear(ref, { actor }));
         return new Reply({}, { permit });
       },
@@ -152,6 +157,13 @@ function withheld(): ServiceError {
   return forbidden(
     "第三方平台的ticket只用于换取平台的token，不对外提供；请直接读取平台的token",
     "a platform's ticket is good for its token alone and not given out: read the platform's token instead",
+  );
+}
+
+function irreplaceable(): ServiceError {
+  return forbidden(
+    "第三方平台的ticket由微信推送，清除后无法主动获取，平台将在下一次推送前无法获取token，故不可清除",
+    "a platform's ticket is pushed: once cleared nobody could fetch it, and the platform would have no token until the next push",
   );
 }
 

@@ -190,18 +190,35 @@ test("a key of a client gets the tokens of platforms that it is granted, and of 
   expect((await ask(service("get_provider_token"), ofProvider({})))["provider_access_token"]).toBeString();
 });
 
-test("a platform's ticket is given to nobody, whatever is granted", async () => {
-  const { key } = await client(["*"], "real", ["token:read", "ticket:read"]);
-  const headers = { "x-api-key": key };
-  const read = async (platform: string, kind: string) =>
-    (await world.request(`/v1/apps/${platform}/credentials/${kind}`, { headers })).data;
-  for (const [platform, kind] of [
-    [COMPONENT.appId, "component_verify_ticket"],
-    [SUITE.id, "suite_ticket"],
-  ] as const)
-    expect((await world.request(`/v1/apps/${platform}/credentials/${kind}`, { headers })).status).toBe(403);
-  expect(await read(COMPONENT.appId, "component_access_token")).toMatchObject({ value: expect.any(String) });
-});
+test.each([
+  [COMPONENT.appId, "component_verify_ticket", "component_access_token"],
+  [SUITE.id, "suite_ticket", "suite_access_token"],
+])(
+  "the ticket of %s is given to nobody by any verb, whatever is granted, and not cleared",
+  async (platform, kind, token) => {
+    const { key } = await client(["*"], "real", [
+      "token:read",
+      "token:refresh",
+      "token:clear",
+      "ticket:read",
+    ]);
+    const path = `/v1/apps/${platform}/credentials`;
+    const headers = { "x-api-key": key, "content-type": "application/json" };
+    const post = (body: object) => ({ method: "POST", headers, body: JSON.stringify(body) });
+    const answers = [
+      await world.request(`${path}/${kind}`, { headers }),
+      await world.request(`${path}/${kind}/replace`, post({ rejected: "anything" })),
+      await world.request(`${path}/${kind}/refresh`, post({})),
+      await world.request(`${path}/${kind}`, { method: "DELETE", headers }),
+    ];
+    expect(answers.map(({ status, data }) => [status, data["value"]])).toEqual(
+      Array(4).fill([403, undefined]),
+    );
+    expect(answers[3]?.text).toContain("pushed");
+    expect((await world.request(`${path}/${token}`, { method: "DELETE", headers })).status).toBe(200);
+    expect((await world.request(`${path}/${token}`, { headers })).data["value"]).toBeString();
+  },
+);
 
 test("a client of real tokens gets a platform's own one only where it may use every account of the platform", async () => {
   const some = await client([COMPONENT.appId, nameOf(OFFICIAL)], "real");
