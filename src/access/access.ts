@@ -1,5 +1,5 @@
-import type { AppDirectory } from "../apps/app-directory.ts";
-import { appName, nameOfApp, roleOf, type Slot, type SlotName } from "../apps/app.ts";
+import { type AppDirectory, severalPlatforms } from "../apps/app-directory.ts";
+import { appName, nameOfApp, ownSlotOf, roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { AuditActor, Identity } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
@@ -246,7 +246,8 @@ export class Access {
   }
 
   /**
-   * As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot.
+   * As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot. An account
+   * that a platform has is an app of its own, with one slot.
    *
    * It is for changes by GET, which a foreign page can have a visitor's browser make: a browser needs a key or a secret.
    */
@@ -256,7 +257,9 @@ export class Access {
       byGrant: (principal) => {
         refuseBrowser(principal, caller);
         const name = this.#grantedAccount(principal, action, appId);
-        return permit(principal, action, this.#knownName(name), undefined);
+        const app = this.#directory.find(name);
+        const slot = app?.authorization ? ownSlotOf(app) : undefined;
+        return permit(principal, action, this.#knownName(name), slot);
       },
     });
   }
@@ -615,14 +618,17 @@ export class Access {
 
   /** The public name of the account that is meant by an AppID; of several, the only one that the caller may use. */
   #grantedAccount(principal: Principal, action: Action, appId: string): string {
-    const name = this.#publicName(appId);
-    if (mayUse(principal, action, name)) return name;
-    const granted = this.#directory
-      .namesOf("weixin", appId)
-      .filter((each) => mayUse(principal, action, each));
-    const [only, another] = granted;
-    if (only === undefined) throw this.notGranted(principal, action, appId);
-    return another === undefined ? only : appId;
+    const directory = this.#directory;
+    const isGranted = (name: string) => mayUse(principal, action, name);
+    const known = directory.find(appId);
+    const name = known ? nameOfApp(known) : appId;
+    const all = known && isGranted(name) ? [name] : directory.namesOf("weixin", appId);
+    const [only, another] = all.filter(isGranted);
+    // Which platforms have it besides is not for a caller that may not use them.
+    if (another !== undefined) throw severalPlatforms(all.filter(isGranted));
+    if (only !== undefined) return only;
+    if (all.length === 0 && isGranted(name)) return name;
+    throw this.notGranted(principal, action, appId);
   }
 
   /** Grants go by public names; callers may name an account of a platform by its AppID alone. */

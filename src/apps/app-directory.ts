@@ -248,11 +248,7 @@ export class AppDirectory {
   /** The account of that AppID or name, of those that components have. Throws `invalid_parameter` where several have it. */
   #findWeixin(name: string): App | undefined {
     const all = this.#authorizers.get(name) ?? [];
-    if (all.length > 1)
-      throw new ServiceError(
-        "invalid_parameter",
-        `该appid授权给了多个第三方平台，请写为 ${all.map(nameOfApp).join(" 或 ")} (several platforms have this account: name it ${all.map(nameOfApp).join(" or ")})`,
-      );
+    if (all.length > 1) throw severalPlatforms(all.map(nameOfApp));
     const found = this.find(name);
     return found?.platform === "weixin" && !found.role ? found : undefined;
   }
@@ -281,6 +277,14 @@ export class AppDirectory {
     this.#slots.set(app, slot);
     return slot;
   }
+}
+
+/** The error for an AppID alone of an account that several platforms have: it must be one of `names`. */
+export function severalPlatforms(names: readonly string[]): ServiceError {
+  return new ServiceError(
+    "invalid_parameter",
+    `该appid授权给了多个第三方平台，请写为 ${names.join(" 或 ")} (several platforms have this account: name it ${names.join(" or ")})`,
+  );
 }
 
 function push<T>(lists: Map<string, T[]>, key: string, value: T): void {

@@ -1,5 +1,5 @@
 import type { AuditActor } from "../audit/audit-entry.ts";
-import type { SlotName } from "../apps/app.ts";
+import { isAuthorizer, type SlotName } from "../apps/app.ts";
 import type { Secret } from "../secret.ts";
 import { credentialEntry, credentialKey, type CredentialName, type CredentialRecord } from "./credential.ts";
 import { isLostIn } from "./credential-cache.ts";
@@ -32,7 +32,10 @@ export class Clearing {
     this.#flying = flying;
   }
 
-  /** As `CredentialManager.clear`, for every credential of one kind that belongs to an app: all of them, or none. */
+  /**
+   * As `CredentialManager.clear`, for every credential of one kind that belongs to an app: all of them, or none. An account
+   * that a component has is another app, whoever else has its AppID.
+   */
   async clearApp(
     app: Pick<SlotName, "platform" | "appId">,
     kind: CredentialKind,
@@ -43,8 +46,8 @@ export class Clearing {
     const doubted = this.#parts.memory.inDoubt().map(({ name }) => name);
     for (const name of [...known, ...doubted, ...this.#flying()]) {
       const { platform, appId } = name.slot;
-      if (platform === app.platform && appId === app.appId && name.kind === kind)
-        names.set(credentialKey(name), name);
+      const isOfApp = platform === app.platform && appId === app.appId && !isAuthorizer(name.slot);
+      if (isOfApp && name.kind === kind) names.set(credentialKey(name), name);
     }
     await this.clear([...names.values()], request);
   }

@@ -11,18 +11,23 @@ import { COMPONENT, GAME, nameWith, SHOP, SUITE } from "../support/platforms.ts"
 import { MemoryClientStore } from "./memory-client-store.ts";
 
 const OTHER = "wxc000000000000002";
+const THIRD = "wxc000000000000003";
 const OWN = "wx00000000000000aa";
+const BOTH = "wx00000000000000bb";
 const SHOP_OF = nameWith(SHOP, COMPONENT.id);
 const READ: readonly Action[] = ["token:read"];
 const grant = (...apps: string[]) => grantTable([{ apps, actions: READ }]);
 
-/** Access with a directly held app and two components: one has two accounts, the other the first of them too. */
+/**
+ * Access with two directly held apps and three components: one has two accounts, another the first of them too, and all
+ * have one that is also held directly.
+ */
 async function setup(...apps: string[]) {
   const clock = new ManualClock();
   const store = new MemoryClientStore();
   const secret = new Secret("secret");
   const directory = new AppDirectory(
-    [{ platform: "weixin", id: OWN, secret, tokenMode: "stable" }],
+    [OWN, BOTH].map((id) => ({ platform: "weixin", id, secret, tokenMode: "stable" })),
     (platform, appId, given) => `digest of ${platform} ${appId} ${given.reveal()}`,
   );
   const managed = { title: undefined, isDisabled: false, version: 1 };
@@ -33,6 +38,9 @@ async function setup(...apps: string[]) {
   directory.replaceManaged([
     { ...common, id: COMPONENT.id, role: "component" },
     { ...common, id: OTHER, role: "component" },
+    { ...common, id: THIRD, role: "component" },
+    ...[COMPONENT.id, OTHER, THIRD].map((id) => account(BOTH, id)),
+    account(SHOP, THIRD),
     ...[account(SHOP, COMPONENT.id), account(SHOP, OTHER), account(GAME, COMPONENT.id)],
   ]);
   const clients = new ClientDirectory(store, store.changes, clock);
@@ -46,8 +54,22 @@ async function setup(...apps: string[]) {
   return {
     /** The app of the permit for a token, or why there is none. */
     app: (name: string) => resultOf(() => access.weixinSlot(keyed, "token:read", name).usage.app),
+    /** Which slot alone a clear concerns. */
+    cleared: (name: string) =>
+      resultOf(() => access.weixinScope(keyed, "token:read", name).slot?.name ?? "the app's"),
+    /** What a caller reads that may not be answered. */
+    refusal: (name: string) => messageOf(() => access.weixinSlot(keyed, "token:read", name)),
     named: (name: string) => resultOf(() => access.slotOfApp(keyed, "token:read", name).usage.app),
   };
+}
+
+function messageOf(work: () => unknown): string {
+  try {
+    work();
+    return "";
+  } catch (error) {
+    return Error.isError(error) ? error.message : "";
+  }
 }
 
 function resultOf(work: () => string): string {
@@ -99,5 +121,30 @@ test("of several platforms that have an account, its AppID means the one that th
   expect([both.app(SHOP), both.app(nameWith(SHOP, OTHER))]).toEqual([
     "invalid_parameter",
     nameWith(SHOP, OTHER),
+  ]);
+});
+
+test("of several platforms that have an account, no caller is told those that it may not use", async () => {
+  const t = await setup(`platform:${COMPONENT.id}/*`, `platform:${OTHER}/*`);
+  for (const account of [SHOP, BOTH]) {
+    const told = t.refusal(account);
+    expect([COMPONENT.id, OTHER, THIRD].map((id) => told.includes(nameWith(account, id)))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  }
+});
+
+test("a clear by AppID is of the one account that the caller may use, or of the app that is held directly", async () => {
+  const one = await setup(`platform:${COMPONENT.id}/*`);
+  const both = nameWith(BOTH, COMPONENT.id);
+  expect([SHOP, SHOP_OF, GAME, BOTH, both].map(one.cleared)).toEqual(Array(5).fill(COMPONENT.id));
+  expect([OWN, nameWith(BOTH, OTHER)].map(one.cleared)).toEqual(["forbidden", "forbidden"]);
+  const direct = await setup(BOTH);
+  expect([BOTH, both].map(direct.cleared)).toEqual(["the app's", "forbidden"]);
+  const every = await setup("*");
+  expect([BOTH, both, GAME, SHOP, "wx00000000000000cc"].map(every.cleared)).toEqual([
+    ...["the app's", COMPONENT.id, COMPONENT.id, "invalid_parameter", "the app's"],
   ]);
 });

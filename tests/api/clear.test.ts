@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { Gate } from "../../src/sandbox/fault.ts";
+import { createClient } from "../support/access-harness.ts";
+import { addAuthorized, COMPONENT } from "../support/platforms.ts";
 import { type Answer, CORP, WECOM, Harness, type WorldOptions, WX } from "../support/harness.ts";
 
 const STABLE = "/cgi-bin/stable_token";
@@ -182,4 +184,22 @@ test("P7: a clear is recorded with the address that it came from", async () => {
       address: "127.0.0.1",
     },
   ]);
+});
+
+test("P7: a client of an account clears nothing of the app of that AppID that is held directly", async () => {
+  await using world = await Harness.create();
+  const name = await addAuthorized(world, WX.appId, COMPONENT.id);
+  await Harness.until(async () => (await world.administer(`/v1/apps/${name}`)).status === 200);
+  const apiKey = await createClient(world, {
+    name: "shop",
+    grants: [{ apps: [name], actions: ["token:clear"] }],
+  });
+  await get(world);
+  for (const appid of [WX.appId, name]) {
+    const headers = { "x-api-key": apiKey };
+    const { code } = await world.request(`/AccessToken/clearXcx?appid=${appid}`, { headers });
+    expect(code).toBe(0);
+  }
+  await get(world);
+  expect(world.sandbox.calls(STABLE)).toBe(1);
 });

@@ -51,6 +51,15 @@ test("a clear of nothing is content, tells nobody and does not count as one", as
   expect(await it.value()).toBe("two");
 });
 
+test("a clear of an app leaves the account of its AppID that a component has, which is another app", async () => {
+  using it = await setup("one", "of the account", "two");
+  const account = tokenOf({ ...weixinSlot(), name: "wxc000000000000001" });
+  await it.value();
+  await it.value(account);
+  await it.world.manager.clearApp(WX1, "access_token", BY);
+  expect([await it.value(account), await it.value()]).toEqual(["of the account", "two"]);
+});
+
 test("a second effective clear within 10 s is limited and changes nothing; after 10 s it works", async () => {
   using it = await setup("one", "two", "three");
   await it.value();
