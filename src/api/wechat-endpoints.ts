@@ -278,6 +278,10 @@ function wecomTokenEndpoint(parts: TokenEndpointParts): SecretEndpoint {
   };
 }
 
+/**
+ * That of a virtual permanent code of an agency app, for the client that it was given to, as nothing else shows here who
+ * comes; one that was given to no client, for a client that shows its key. A suite's is good for `get_corp_token` alone.
+ */
 async function agencyPermit(
   { access, directory, virtualGrants }: TokenEndpointParts,
   { call }: WechatRequest,
@@ -285,12 +289,14 @@ async function agencyPermit(
   action: Action,
 ): Promise<Permit> {
   const [corpId, code = ""] = [parameters.text("corpid"), parameters.text("corpsecret")];
-  const name = virtualGrants.read(code)?.app ?? "";
+  const { app: name = "", client = "" } = virtualGrants.read(code) ?? {};
   const [app, slot] = [directory.find(name), directory.findSlot(name)];
-  const isTheirs = app?.platform === "wecom" && app.id === corpId;
+  const isAgency = app?.authorization?.platformApp.startsWith("dk") === true;
+  const isTheirs = isAgency && app.platform === "wecom" && app.id === corpId;
+  const isOfClient = client !== "" || call.principal.kind === "client";
   const { origin, traceId } = call;
   const caller = { origin, traceId, principal: access.secretHolder(call) };
-  const principal = app && isTheirs ? await virtualGrants.holder(caller, app, code) : undefined;
+  const principal = isTheirs && isOfClient ? await virtualGrants.holder(caller, app, code) : undefined;
   if (!principal || !slot) throw access.wrong(call, wrongSecret("wecom"));
   return access.slotOfToken(principal, action, slot);
 }

@@ -472,11 +472,31 @@ test("an agency app's permanent code is the secret of gettoken, and no corp toke
   expect((await gettoken(CUSTOMER)).body["access_token"]).toMatch(VIRTUAL);
   expect((await gettoken(OTHER_CUSTOMER)).body["errcode"]).toBe(40001);
   expect((await gettoken(CUSTOMER, `${corpsecret}x`)).body["errcode"]).toBe(40001);
+  const beside = { query: { corpid: CUSTOMER, corpsecret }, headers: { "x-api-key": other.key } };
+  expect((await it.refusal("/cgi-bin/gettoken", beside))[0]).toBe(40001);
   const asked = { auth_corpid: CUSTOMER, permanent_code: corpsecret };
   expect((await it.refusal(service("get_corp_token"), { query, body: asked }))[0]).toBe(48002);
   const theirs = await suiteQuery(other.key, TEMPLATE);
   const denied = await it.refusal(service("get_permanent_code"), { query: theirs, body: { auth_code } });
   expect(denied[0]).toBe(48002);
+});
+
+test("P7: a suite's permanent code is no secret of gettoken, and an agency app's that no client was given is for who shows a key", async () => {
+  const { key } = await client(["*"], "real");
+  for (const [suite, holder, errcode] of [
+    [SUITE, key, 40001],
+    [TEMPLATE, TEMPLATE.secret, 0],
+  ] as const) {
+    const query = await suiteQuery(holder, suite);
+    const { authCode: auth_code } = await sandbox.suite(suite.id).install(CUSTOMER, { send: "neither" });
+    const { body } = await it.ask(service("get_permanent_code"), { query, body: { auth_code } });
+    expect(body["permanent_code"]).toMatch(PERMANENT);
+    const asked = { query: { corpid: CUSTOMER, corpsecret: String(body["permanent_code"]) } };
+    expect((await it.refusal("/cgi-bin/gettoken", { ...asked, from: STRANGE }))[0]).toBe(40001);
+    expect((await it.refusal("/cgi-bin/gettoken", asked))[0]).toBe(40001);
+    const shown = await it.ask("/cgi-bin/gettoken", { ...asked, headers: { "x-api-key": key } });
+    expect(shown.body["errcode"]).toBe(errcode);
+  }
 });
 
 test("users of a suite's corps log in by the suite, those of corps that the client is granted", async () => {
