@@ -101,7 +101,7 @@ export function credentialRoutes(parts: CredentialRouteParts) {
           detail: {
             summary: "Refresh now · 立即向微信获取",
             description:
-              "A manual refresh, at most once in 10 s. WeChat may return the same value while it is valid; `force` issues a new stable token. A classic token is always a new one. Forced refreshes and manual classic fetches: 20 a day, 30 s apart; beyond that 503 with retry_after. 手动刷新，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新每日20次、间隔30秒，超出返回503及retry_after。",
+              "A manual refresh, at most once in 10 s. WeChat may return the same value while it is valid; `force` issues a new stable token. A classic token is always a new one. Forced refreshes and manual ones of classic and third-party platforms' tokens: 20 a day, 30 s apart; beyond that 503 with retry_after. 手动刷新，10秒内一次；有效期内微信可能返回同一值；`force` 强制生成新的稳定版token；强制刷新，以及普通方式和第三方平台token的手动刷新，每日20次、间隔30秒，超出返回503及retry_after。",
             tags: ["v1"],
             responses: answersOf("The current credential. 当前凭证。", credentialData, CREDENTIAL_EXAMPLE),
           },

@@ -1,4 +1,4 @@
-import type { SlotName } from "../apps/app.ts";
+import { roleOf, type SlotName } from "../apps/app.ts";
 import type { AuditAction, AuditActor } from "../audit/audit-entry.ts";
 import type { RequestResult } from "../events.ts";
 import { ServiceError } from "../errors.ts";
@@ -197,8 +197,8 @@ export class CredentialManager {
   /**
    * A manual refresh: what the upstream issues now, whatever is current. It may be the same value while that is valid.
    *
-   * With `force`, WeChat issues a new stable token; such calls and classic fetches are limited to 20 a day, 30 s apart.
-   * All others are 10 s apart. A new token ends the app's rejected ones.
+   * With `force`, WeChat issues a new stable token; such calls, classic fetches and those of a third-party platform's token
+   * are limited to 20 a day, 30 s apart. All others are 10 s apart. A new token ends the app's rejected ones.
    *
    * @throws {ServiceError} As `get`; `unavailable` when the budget is used up; `rate_limited` when it comes too soon.
    */
@@ -210,7 +210,9 @@ export class CredentialManager {
     this.#refusePushed(ref);
     // A forced one uses its budget under the lease.
     const isForced = force && isStableToken(ref);
-    await this.#parts.pacing.admit(isForced ? "fetch" : isClassicToken(ref) ? "force" : "refresh", ref);
+    // WeChat makes a new token of a component each time, as of a classic app.
+    const endsOne = isClassicToken(ref) || roleOf(ref.slot) !== undefined;
+    await this.#parts.pacing.admit(isForced ? "fetch" : endsOne ? "force" : "refresh", ref);
     return this.#audited("credential.refreshed", ref, actor, async () => {
       // A flight under way was not started for this request.
       while (this.#flights.has(key)) await this.#flights.landed(key);

@@ -111,7 +111,7 @@ const PURPOSES = {
     message:
       "10秒内已刷新过该凭证，请稍后再试 (this credential was refreshed less than 10 s ago; try again later)",
   },
-  /** What makes WeChat revoke the current token: a forced refresh, a manual classic fetch. */
+  /** What makes WeChat revoke the current token: a forced refresh, a manual fetch of a classic or a platform's token. */
   force: {
     backoffs: backoffKeys,
     limits: [

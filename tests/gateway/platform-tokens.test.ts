@@ -112,6 +112,23 @@ async function realToken(): Promise<string> {
 }
 
 test.each([
+  [COMPONENT.appId, "component"],
+  [SUITE.id, "suite"],
+  [PROVIDER.corpId, "provider"],
+])("a manual refresh of the token of %s uses the budget of forced ones", async (platform, role) => {
+  const key = await client([platform], { grants: [{ apps: [platform], actions: ["token:refresh"] }] });
+  const path = `/v1/apps/${platform}/credentials/${role}_access_token/refresh`;
+  const headers = { "x-api-key": key, "content-type": "application/json" };
+  const refresh = () => world.request(path, { method: "POST", headers, body: "{}" });
+  const first = await refresh();
+  world.clock.advance(10_100);
+  const soon = await refresh();
+  world.clock.advance(20_000);
+  expect([first, soon, await refresh()].map(({ status }) => status)).toEqual([200, 503, 200]);
+  expect(soon.text).toContain("20 a day");
+});
+
+test.each([
   ["component", "/cgi-bin/component/api_start_push_ticket"],
   ["component", "/cgi-bin/component/clear_quota/v2"],
   ["component", "/cgi-bin/clear_quota"],
