@@ -671,8 +671,8 @@ export class Access {
         principal,
         slot.isAuthorized
           ? forbidden(
-              "该账号对第三方平台的授权已失效，或已停用；请让账号管理员重新授权",
-              "the account's authorization of the platform is lost, or it is disabled: its administrator must authorize again",
+              "该账号或其第三方平台已停用，或授权已失效、须由账号管理员重新授权",
+              "the account or its platform is disabled, or the authorization is lost and its administrator must give it again",
             )
           : forbidden(
               "该应用已停用，或其secret已损坏、须重新设置",

@@ -33,7 +33,7 @@ export class AppDirectory {
   /** By their public names; sorted when first listed. */
   #sorted: readonly App[] | undefined;
   #epoch = 0;
-  /** One slot as long as its app does not change, so that callers can cache by identity. */
+  /** One slot as long as its app does not change, nor whether it is closed, so that callers can cache by identity. */
   readonly #slots = new WeakMap<App, Slot>();
 
   /** `apps` are those that the environment names. */
@@ -231,7 +231,7 @@ export class AppDirectory {
   /** The configured slot of that name; undefined for a name that no held secret belongs to, or one of a disabled app. */
   slotNamed({ platform, appId, name }: SlotName): Slot | undefined {
     const app = this.#appOf(platform, appId, name);
-    return app?.platform === platform && slotNameOf(app) === name && !isClosed(app)
+    return app?.platform === platform && slotNameOf(app) === name && !this.#isClosed(app)
       ? this.#slotOf(app)
       : undefined;
   }
@@ -271,11 +271,19 @@ export class AppDirectory {
   }
 
   #slotOf(app: App): Slot {
+    const isDisabled = this.#isClosed(app);
     const known = this.#slots.get(app);
-    if (known) return known;
-    const slot = createSlot(app);
+    if (known && (known.isDisabled ?? false) === isDisabled) return known;
+    const slot = createSlot(app, isDisabled);
     this.#slots.set(app, slot);
     return slot;
+  }
+
+  /** Whether the app is disabled, or the platform that it has authorized; its secret damaged; or its authorization lost. */
+  #isClosed({ managed, authorization }: App): boolean {
+    if (managed?.isDisabled || managed?.isDamaged || authorization?.lostAt !== undefined) return true;
+    if (!authorization) return false;
+    return this.#platforms.get(authorization.platformApp)?.managed?.isDisabled === true;
   }
 }
 
@@ -325,12 +333,7 @@ function chooseByAgent(apps: readonly WecomApp[], agent: string | undefined): We
   return only;
 }
 
-/** Whether the app is disabled, its secret damaged, or its authorization lost. */
-function isClosed({ managed, authorization }: Pick<App, "managed" | "authorization">): boolean {
-  return managed?.isDisabled === true || managed?.isDamaged === true || authorization?.lostAt !== undefined;
-}
-
-function createSlot(app: App): Slot {
+function createSlot(app: App, isDisabled: boolean): Slot {
   const { platform, id: appId } = app;
   const tokenMode = app.platform === "wecom" ? "stable" : app.tokenMode;
   const slot: Slot = {
@@ -343,7 +346,7 @@ function createSlot(app: App): Slot {
       return app.secret;
     },
     configured: true,
-    ...(isClosed(app) ? { isDisabled: true } : {}),
+    ...(isDisabled ? { isDisabled } : {}),
     ...(app.managed?.isLoginOnly ? { isLoginOnly: true } : {}),
     ...(app.authorization ? { isAuthorized: true } : {}),
   };

@@ -236,7 +236,7 @@ export interface Slot extends SlotName {
   readonly tokenMode: TokenMode;
   /** Whether the secret is one that we hold. */
   readonly configured: boolean;
-  /** Whether the app is disabled, or its secret damaged: nothing is returned or fetched for it. */
+  /** Whether the app or its platform is disabled, or its secret damaged: nothing is returned or fetched for it. */
   readonly isDisabled?: boolean;
   /** Whether the app logs users in and has no credentials. */
   readonly isLoginOnly?: boolean;

@@ -206,6 +206,24 @@ test("nobody gets an account's tokens for its refresh token, and nothing is fetc
   expect(directory.slotNamed({ platform: "weixin", appId: "wxa", name: COMPONENT })).toBeUndefined();
 });
 
+test("what a disabled platform has is closed with it, until it is enabled again", () => {
+  const directory = setup();
+  const component = (isDisabled: boolean): App => ({
+    ...{ platform: "weixin", id: COMPONENT, secret: new Secret("c"), tokenMode: "stable", role: "component" },
+    managed: { title: undefined, isDisabled, version: isDisabled ? 2 : 3 },
+  });
+  const accounts = [authorizer("wxa", COMPONENT), authorizer("wxa", "wxd")];
+  directory.replaceManaged([component(false), ...accounts]);
+  const slot = () => directory.slotOfApp(`wxa_${COMPONENT}`);
+  const [open, elsewhere] = [slot(), directory.slotOfApp("wxa_wxd")];
+  directory.replaceManaged([component(true), ...accounts]);
+  expect([slot().isDisabled, directory.slotNamed(open)]).toEqual([true, undefined]);
+  expect(directory.slotNamed(elsewhere)).toBe(elsewhere);
+  directory.replaceManaged([component(false), ...accounts]);
+  expect(slot().isDisabled).toBeUndefined();
+  expect(directory.slotNamed(open)).toBe(slot());
+});
+
 test("a platform is an app of its own, apart from what it has", () => {
   const platform: App = {
     platform: "wecom",

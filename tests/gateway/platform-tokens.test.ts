@@ -283,3 +283,37 @@ test("a user's token is refreshed by the component, and goes on to be its client
   );
   expect(info.errcode).toBeUndefined();
 });
+
+test("P6: while a platform is disabled, nothing is given of what it has, nor called for it, whatever was given before", async () => {
+  const key = await client(["*"], { delivery: "real" });
+  await authorize(key, [OFFICIAL], [CUSTOMER]);
+  const read = async (app: string) =>
+    world.request(`/v1/apps/${app}/credentials/access_token`, { headers: { "x-api-key": key } });
+  const call = async (app: string, path: string) =>
+    (await fields(`${path}?access_token=${given.get(app)}`, {}))["errcode"];
+  const apps = [
+    [COMPONENT.appId, nameOf(OFFICIAL), "/cgi-bin/message/custom/send"],
+    [SUITE.id, nameOf(CUSTOMER, SUITE.id), "/cgi-bin/message/send"],
+  ] as const;
+  const given = new Map<string, string>();
+  for (const [, app] of apps) given.set(app, String((await read(app)).data["value"]));
+  const answers = () =>
+    Promise.all(apps.map(async ([, app, path]) => [(await read(app)).status, await call(app, path)]));
+  const change = async (disabled: boolean) => {
+    for (const [platform] of apps) {
+      const headers = { "content-type": "application/json" };
+      const body = JSON.stringify({ disabled });
+      await world.administer(`/v1/platforms/${platform}`, { method: "PATCH", headers, body });
+    }
+  };
+  const before = await answers();
+  await change(true);
+  const closed = await answers();
+  await change(false);
+  expect(closed).toEqual([
+    [403, 48001],
+    [403, 48002],
+  ]);
+  expect(before.map(([status]) => status)).toEqual([200, 200]);
+  expect(await answers()).toEqual(before);
+});
