@@ -340,7 +340,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       onCleared,
     });
     const platforms = buildPlatforms({
-      ...{ store, directory, administration, credentials, onCleared, http, clock, events },
+      ...{ store, directory, administration, credentials, pacing, onCleared, http, clock, events },
     });
     const redirectOrigins = new RedirectOrigins(store.redirectOrigins, store.changes);
     const verifyFiles = new VerifyFiles(store.redirectOrigins, store.changes);

@@ -1,7 +1,7 @@
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import { mayUse } from "../access/authenticator.ts";
 import type { Action } from "../access/client.ts";
-import { type Caller, denied } from "../access/principal.ts";
+import { type Caller, callerKey, denied } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
 import type { VirtualGrants } from "../credentials/virtual-grants.ts";
@@ -17,7 +17,7 @@ import { type Parameters, readParameters } from "./wechat-request.ts";
 /** Exchanges the codes by which accounts and corps authorize third-party platforms. */
 interface AuthorizationExchange {
   /** The answer to a code, which is exchanged once whoever comes with it. Throws WeChat's or WeCom's refusal. */
-  exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer>;
+  exchange(platform: Slot, code: Secret, signal: AbortSignal, caller: string): Promise<CodeAnswer>;
   /** The answer to the code of that digest; undefined while there is none. */
   answerOf(digest: string): Promise<CodeAnswer | undefined>;
 }
@@ -148,7 +148,7 @@ export function queryAuthEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
     checkComponent(parameters, held.slot);
     const code = parameters.text("authorization_code");
     if (code === undefined) throw refusalOf("weixin", 40097, "invalid args");
-    const { answer, account } = await redeem(parts, held, action, code);
+    const { answer, account } = await redeem(parts, request.call, held, action, code);
     const info = answer["authorization_info"] as Record<string, unknown>;
     if (info["authorizer_refresh_token"]) info["authorizer_refresh_token"] = account.grant().reveal();
     if (info["authorizer_access_token"]) {
@@ -170,7 +170,7 @@ export function permanentCodeEndpoint(parts: PlatformEndpointParts, hasToken: bo
   return async (request, held, action) => {
     const code = (await readParameters(request)).text("auth_code");
     if (code === undefined) throw refusalOf("wecom", 40078, "invalid auth_code");
-    const { answer, account } = await redeem(parts, held, action, code);
+    const { answer, account } = await redeem(parts, request.call, held, action, code);
     const { access_token: _token, expires_in: _life, auth_info: info, ...alone } = answer;
     if (alone["permanent_code"]) alone["permanent_code"] = account.grant().reveal();
     if (!hasToken) return new Reply(alone, account);
@@ -200,6 +200,7 @@ interface GivenAccount {
 /** The answer to a code, for a caller that may use the account which gave it. */
 async function redeem(
   parts: PlatformEndpointParts,
+  { origin }: Call,
   held: HeldSlot,
   action: Action,
   code: string,
@@ -209,7 +210,10 @@ async function redeem(
   refuseRejected(held);
   const asked = access.slotOfToken(principal, action, platform);
   if (!CODE.test(code)) throw invalidCode(platform);
-  const { app: name, text } = await onBehalf(asked, exchange(authorizations, platform, code));
+  const { app: name, text } = await onBehalf(
+    asked,
+    exchange(authorizations, platform, code, callerKey(principal, origin)),
+  );
   // Another process may have exchanged it.
   if (!directory.find(name)) await administration.refresh();
   const [app, slot] = [directory.find(name), directory.findSlot(name)];
@@ -230,10 +234,11 @@ async function exchange(
   authorizations: AuthorizationExchange,
   platform: Slot,
   code: string,
+  caller: string,
 ): Promise<CodeAnswer> {
   const digest = VIRTUAL_CODE.exec(code)?.[1];
   if (digest === undefined)
-    return authorizations.exchange(platform, new Secret(code), AbortSignal.timeout(EXCHANGE_MS));
+    return authorizations.exchange(platform, new Secret(code), AbortSignal.timeout(EXCHANGE_MS), caller);
   const known = await authorizations.answerOf(digest);
   if (known?.app.endsWith(`_${platform.appId}`)) return known;
   throw invalidCode(platform);

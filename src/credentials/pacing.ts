@@ -40,8 +40,8 @@ const COMPLAINT_MESSAGE =
 
 /** One budget: at most `most` uses within `windowMs`, or within a day in Beijing, of each `scope`. */
 interface Limit {
-  /** Undefined where the budget does not concern the credential. */
-  readonly scope: (name: CredentialName) => string | undefined;
+  /** Undefined where the budget does not concern the credential, or whoever calls. */
+  readonly scope: (name: CredentialName, caller: string | undefined) => string | undefined;
   readonly most: number;
   readonly windowMs: number | "day";
 }
@@ -57,6 +57,8 @@ interface Rule {
 }
 
 const ofApp = ({ slot }: CredentialName) => `${slot.platform}:${slot.appId}`;
+const ofCaller = (name: CredentialName, caller: string | undefined) =>
+  caller === undefined ? undefined : `${ofApp(name)}:${caller}`;
 
 const RENEWAL_LIMIT = { scope: () => "all", most: 20, windowMs: 1000 };
 const SECRET_LIMITS: readonly Limit[] = [
@@ -126,6 +128,18 @@ const PURPOSES = {
     limits: SECRET_LIMITS,
     code: "rate_limited",
     message: "未知的secret尝试次数过多，请稍后再试 (too many unknown secrets were tried; try again later)",
+  },
+  /** Somebody brings a code that authorizes a platform, of which no push has told; only what comes to nothing counts. */
+  exchange: {
+    limits: [
+      { scope: ofCaller, most: 10, windowMs: MINUTE_MS },
+      { scope: ofCaller, most: 100, windowMs: 60 * MINUTE_MS },
+      { scope: ofApp, most: 60, windowMs: MINUTE_MS },
+      { scope: ofApp, most: 600, windowMs: 60 * MINUTE_MS },
+    ],
+    code: "rate_limited",
+    message:
+      "无效的授权码尝试次数过多，请稍后再试 (too many authorization codes came to nothing; try again later)",
   },
   /** An administrator has a new secret checked: apart from callers' secrets, because something was fixed. */
   secret_check: {
@@ -211,20 +225,28 @@ export class Pacing {
 
   /**
    * Uses the budgets of `purpose`, unless a backoff blocks it. `endpoint` says which of WeChat's endpoints a complaint
-   * comes from: a second one, different from the first, has a budget of its own. `asked` is the purpose that the error of a
-   * used-up budget speaks of, by default this one.
+   * comes from: a second one, different from the first, has a budget of its own. `caller` is whoever has some budgets of its
+   * own. `asked` is the purpose that the error of a used-up budget speaks of, by default this one.
    *
    * @throws {ServiceError} The failure of the backoff; `rate_limited` or `unavailable` when a budget is used up.
    */
   async admit(
     purpose: Purpose,
     name: CredentialName,
-    { endpoint, asked = purpose }: { readonly endpoint?: string | undefined; readonly asked?: Purpose } = {},
+    {
+      endpoint,
+      caller,
+      asked = purpose,
+    }: {
+      readonly endpoint?: string | undefined;
+      readonly caller?: string | undefined;
+      readonly asked?: Purpose;
+    } = {},
   ): Promise<Admission> {
     const { store } = this.#parts;
     const rule: Rule = PURPOSES[purpose];
     if (rule.backoffs) await this.#refuseActive(rule.backoffs(name));
-    const used = await this.#use(purpose, name, { note: endpoint });
+    const used = await this.#use(purpose, name, { note: endpoint, caller });
     if ("uses" in used) return { giveBack: () => store.giveBack(used.uses) };
     if (purpose === "complaint" && endpoint !== undefined && used.note !== endpoint)
       return this.admit("second_complaint", name);
@@ -439,12 +461,16 @@ export class Pacing {
   async #use(
     purpose: Purpose,
     name: CredentialName,
-    { note, isPending }: Pick<UseRequest, "note" | "isPending"> = {},
+    {
+      note,
+      isPending,
+      caller,
+    }: Pick<UseRequest, "note" | "isPending"> & { readonly caller?: string | undefined } = {},
   ): Promise<Used> {
     const now = this.#now();
     const rule: Rule = PURPOSES[purpose];
     const limits = rule.limits.flatMap(({ scope, most, windowMs }) => {
-      const of = scope(name);
+      const of = scope(name, caller);
       if (of === undefined) return [];
       const endsInMs = windowMs === "day" ? untilMidnightInBeijing(now) : windowMs;
       return [

@@ -50,7 +50,7 @@ export interface AuthorizationLinkParts {
   readonly pages: ConsentPages;
   readonly authorizations: {
     /** Exchanges a code once, whoever brings it. */
-    exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer>;
+    exchange(platform: Slot, code: Secret, signal: AbortSignal, caller: string): Promise<CodeAnswer>;
   };
   readonly directory: Pick<AppDirectory, "find" | "slotOfApp">;
   readonly publicSide: Pick<PublicSide, "urlOf">;
@@ -157,7 +157,8 @@ export class AuthorizationLinks {
     const { link, platform, slot } = await this.#find(state, CONSENT_MS);
     if (!CODE.test(code)) throw notFinished();
     this.#limit(`call ${state}`, CALLS);
-    const { app } = await authorizations.exchange(slot, new Secret(code), AbortSignal.timeout(ASK_MS));
+    const signal = AbortSignal.timeout(ASK_MS);
+    const { app } = await authorizations.exchange(slot, new Secret(code), signal, callerNetwork(address));
     await store.noteReturn(state, clock.now());
     const account = directory.find(app);
     return {

@@ -8,13 +8,16 @@ export interface CodeAnswer {
   readonly text: Secret;
 }
 
+/** Stands for the account of a code of which we know from elsewhere than a caller, but not whose it is. */
+export const UNNAMED = "*";
+
 /** A code by which somebody authorizes a third-party platform. Instants are epoch milliseconds. */
 export interface StoredCode {
   /** Of the platform and the code; names it where the code itself must not be seen. */
   readonly digest: string;
   /** The public name of the platform. */
   readonly platformApp: string;
-  /** The AppID or CorpID of whoever gives it; empty where that is not known before the exchange. */
+  /** The AppID or CorpID of whoever gives it, or `UNNAMED`; empty where nobody but a caller has told of the code. */
   readonly account: string;
   /** Undefined once it was exchanged, and where the store can't open it. */
   readonly code: Secret | undefined;
@@ -34,7 +37,8 @@ export interface AuthorizationCodeStore {
   digestOf(platformApp: string, code: Secret): string;
   /**
    * Notes a code that has arrived, due at once. False where it is known already: the same again changes nothing, unless it
-   * says for the first time whose it is. Then one that has failed waits again. Durable when it resolves.
+   * says for the first time whose it is. Then one that has failed waits again, or where it `isAgain` wanted. Durable when it
+   * resolves.
    */
   add(code: {
     readonly platformApp: string;
@@ -42,11 +46,12 @@ export interface AuthorizationCodeStore {
     readonly code: Secret;
     readonly now: number;
     readonly expiresAt: number;
+    readonly isAgain?: boolean;
   }): Promise<boolean>;
   find(digest: string): Promise<StoredCode | undefined>;
   /**
    * Takes a waiting code for one attempt: nobody else may until `until`. Undefined where it is not waiting, or another
-   * has it. With no digest, one that is due at `now`, the oldest first.
+   * has it. With no digest, one that is due at `now`: those that a caller alone has told of last, then the oldest first.
    */
   take(request: {
     readonly digest?: string;
@@ -57,8 +62,11 @@ export interface AuthorizationCodeStore {
   keep(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /** Ends a code that was exchanged; the code itself is dropped, the answer kept until `expiresAt`. */
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
-  /** Notes a failure: with `dueAt` it is tried again then, else it has failed for good. */
-  fail(digest: string, error: string, dueAt?: number): Promise<void>;
+  /**
+   * Notes a failure: with `dueAt` it is tried again then, else it has failed. So has one that a caller alone has told of,
+   * unless something was kept of it. Resolves with whether it is tried again.
+   */
+  fail(digest: string, error: string, dueAt?: number): Promise<boolean>;
   /** Forgets one. */
   drop(digest: string): Promise<void>;
   /** When a code is due next; undefined for none. */

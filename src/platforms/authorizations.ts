@@ -2,12 +2,19 @@ import { setTimeout as passed } from "node:timers/promises";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { roleOf, type Slot, type SlotName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
+import { tokenKindOf } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
+import type { Pacing } from "../credentials/pacing.ts";
 import { before } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
 import { type EventBus, failureFacts } from "../events.ts";
 import { Secret } from "../secret.ts";
-import type { AuthorizationCodeStore, CodeAnswer, StoredCode } from "./authorization-store.ts";
+import {
+  type AuthorizationCodeStore,
+  type CodeAnswer,
+  type StoredCode,
+  UNNAMED,
+} from "./authorization-store.ts";
 import { type AuthorizedApps, slotOf } from "./authorized-apps.ts";
 import { failureOf, givenIn, textOfFailure, textOfGiven } from "./kept-texts.ts";
 import { type ExchangedCode, isLost, type PlatformProtocol } from "./platform-protocol.ts";
@@ -35,6 +42,8 @@ const MIN_SLEEP_MS = 20;
 const RECONCILE_AGAIN_MS = HOUR_MS;
 const RECONCILE_MS = 10 * MINUTE_MS;
 const PRUNE_MS = 10 * MINUTE_MS;
+/** WeChat's list is read no more often than that for codes of which callers alone have told. */
+const LIST_MS = 10 * MINUTE_MS;
 /** Begins what stands in the place of a code where an account is to be read again. */
 const REREAD = "reread@@@";
 
@@ -46,6 +55,7 @@ export interface AuthorizationsParts {
   /** Undefined for a platform that has no authorizations. */
   readonly protocolOf: (platform: Slot) => PlatformProtocol | undefined;
   readonly credentials: Pick<CredentialManager, "accept">;
+  readonly pacing: Pick<Pacing, "admit">;
   /** See `MilestoneStore.claim`. */
   readonly claim: (work: string, everyMs: number) => Promise<number>;
   readonly clock: Clock;
@@ -58,6 +68,9 @@ export interface AuthorizationsParts {
  * A code waits in the store until it is exchanged, so that any process can do it, and does when the one that had begun was
  * killed. What it gave is stored with the account's app first. Where the answer was lost, and the code with it, WeChat's
  * list has what it was good for.
+ *
+ * Anybody can bring a code that is none. One that no push has told of is tried once for each time that somebody comes with
+ * it, within a budget.
  */
 export class Authorizations {
   readonly #parts: AuthorizationsParts;
@@ -98,7 +111,7 @@ export class Authorizations {
     code: Secret,
     about: { readonly account?: string; readonly expiresAt?: number; readonly at?: number } = {},
   ): Promise<void> {
-    await this.#add(platform, code, about);
+    await this.#add(platform, code, { account: UNNAMED, ...about });
     this.#arm(MIN_SLEEP_MS);
   }
 
@@ -108,14 +121,23 @@ export class Authorizations {
   }
 
   /**
-   * What a code is exchanged for, by this process or another, now or before.
+   * What a code is exchanged for, by this process or another, now or before. `caller` names who has brought it.
    *
-   * @throws {ServiceError} WeChat's refusal, as `upstream_rejected`; what keeps it from being exchanged now, which is then
-   *   tried again; `upstream_timeout` when the signal is aborted, and the exchange goes on.
+   * @throws {ServiceError} WeChat's refusal, as `upstream_rejected`; what keeps it from being exchanged now: then it is tried
+   *   again where a push has told of it, and otherwise when somebody comes with it; `rate_limited`; `upstream_timeout` when
+   *   the signal is aborted, and the exchange goes on.
    */
-  async exchange(platform: Slot, code: Secret, signal: AbortSignal): Promise<CodeAnswer> {
-    await this.#add(platform, code, {});
-    return this.#settle(this.digestOf(platform, code), signal);
+  async exchange(platform: Slot, code: Secret, signal: AbortSignal, caller: string): Promise<CodeAnswer> {
+    const { codes, pacing } = this.#parts;
+    const digest = this.digestOf(platform, code);
+    const known = await codes.find(digest);
+    if (known && !mayComeAgain(known)) return this.#settle(digest, signal);
+    const name = { slot: platform, kind: tokenKindOf(platform) };
+    const admission = await pacing.admit("exchange", name, { caller });
+    await this.#add(platform, code, {}, true);
+    const answer = await this.#settle(digest, signal);
+    await admission.giveBack().catch(() => undefined);
+    return answer;
   }
 
   /** The name of a code, which stands for it where it must not be seen. */
@@ -185,11 +207,12 @@ export class Authorizations {
     platform: Slot,
     code: Secret,
     about: { readonly account?: string; readonly expiresAt?: number; readonly at?: number },
+    isAgain = false,
   ): Promise<void> {
     const now = this.#parts.clock.now();
     const { account = "", expiresAt = now + CODE_MS, at = now } = about;
     const platformApp = platform.appId;
-    await this.#parts.codes.add({ platformApp, account, code, now: Math.min(at, now), expiresAt });
+    await this.#parts.codes.add({ platformApp, account, code, now: Math.min(at, now), expiresAt, isAgain });
   }
 
   async #take(): Promise<StoredCode[]> {
@@ -240,17 +263,20 @@ export class Authorizations {
         await codes.drop(code.digest);
         return undefined;
       }
-      return await this.#exchange(platform, code, signal);
+      // Whoever had begun was killed, and may have used it up.
+      const isLeft = code.account === "" && code.attempts > 1 && code.error === undefined;
+      if (isLeft && code.code) await this.#add(platform, code.code, { account: UNNAMED });
+      return await this.#exchange(platform, isLeft ? { ...code, account: UNNAMED } : code, signal);
     } catch (error) {
       const waitMs = AGAIN_MS[Math.min(code.attempts, AGAIN_MS.length) - 1] ?? 0;
       const dueAt = clock.now() + waitMs;
-      const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
       const { platformApp, digest } = code;
+      // What a code gave is to be stored, however often that fails.
       const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
-      const isOver = kept.answer ? false : isRefused || isLost(error);
-      const isFinal = isOver || dueAt >= kept.expiresAt;
+      const isOver = (kept.answer === undefined && isRefusal(error)) || dueAt >= kept.expiresAt;
+      const failed = codes.fail(digest, textOfFailure(error), isOver ? undefined : dueAt);
       // What can't be noted is tried again all the same.
-      await codes.fail(digest, textOfFailure(error), isFinal ? undefined : dueAt).catch(() => undefined);
+      const isFinal = !(await failed.catch(() => true));
       events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });
       throw error;
     }
@@ -295,11 +321,13 @@ export class Authorizations {
       return await protocol.exchange(platform, code, signal);
     } catch (error) {
       const isRefused = error instanceof ServiceError && error.upstream?.class === "input";
-      if (!isRefused || (account === "" && attempts === 1)) throw error;
-      const { apps } = this.#parts;
-      if (account === "") {
+      const isNamed = account !== "" && account !== UNNAMED;
+      if (!isRefused || (!isNamed && attempts === 1)) throw error;
+      const { apps, claim } = this.#parts;
+      if (!isNamed) {
+        const mayList = account === UNNAMED || (await claim(`list ${platform.appId}`, LIST_MS)) === 0;
         // Whose it was nobody knows; the account is here nevertheless.
-        await apps.takeListed(platform, signal).catch(() => undefined);
+        if (mayList) await apps.takeListed(platform, signal).catch(() => undefined);
         throw error;
       }
       // An account that WeChat itself has named has authorized, whoever has used its code.
@@ -364,8 +392,18 @@ export class Authorizations {
   }
 }
 
+/** Whether WeChat has said that nothing will come of it. */
+function isRefusal(error: unknown): boolean {
+  return (error instanceof ServiceError && error.upstream?.class === "input") || isLost(error);
+}
+
+/** Whether a code is tried once more when somebody comes with it. */
+function mayComeAgain({ account, state, error }: StoredCode): boolean {
+  return account === "" && state === "failed" && !isRefusal(failureOf(error));
+}
+
 function isReread({ account, code }: StoredCode): boolean {
-  return account !== "" && code?.reveal().startsWith(REREAD) === true;
+  return account !== "" && account !== UNNAMED && code?.reveal().startsWith(REREAD) === true;
 }
 
 function noPlatform(): ServiceError {

@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { CredentialKind } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
+import type { Pacing } from "../credentials/pacing.ts";
 import type { CredentialSource } from "../credentials/source.ts";
 import type { Platform } from "../errors.ts";
 import type { EventBus } from "../events.ts";
@@ -30,6 +31,7 @@ export interface PlatformSideOptions {
   readonly directory: AppDirectory;
   readonly administration: Pick<AppAdministration, "refresh">;
   readonly credentials: CredentialManager;
+  readonly pacing: Pick<Pacing, "admit">;
   /** As of `AppAdministration`. */
   readonly onCleared: (app: App) => void;
   readonly http: HttpClient;
@@ -39,7 +41,7 @@ export interface PlatformSideOptions {
 
 /** Wires third-party platforms: their tokens, those of the accounts that they have, and how they come to have them. */
 export function buildPlatforms(options: PlatformSideOptions) {
-  const { store, directory, administration, credentials, onCleared, http, clock, events } = options;
+  const { store, directory, administration, credentials, pacing, onCleared, http, clock, events } = options;
   const component = new ComponentApi(http, credentials);
   const suite = suiteProtocol(http, credentials);
   const protocols: Readonly<Partial<Record<PlatformRole, PlatformProtocol>>> = { component, suite };
@@ -54,7 +56,8 @@ export function buildPlatforms(options: PlatformSideOptions) {
     ...{ protocolOf, clock, events },
   });
   const authorizations = new Authorizations({
-    ...{ codes: store.authorizationCodes, apps, directory, protocolOf, credentials, claim, clock, events },
+    ...{ codes: store.authorizationCodes, apps, directory, protocolOf, credentials, pacing, claim },
+    ...{ clock, events },
   });
   const ofPlatforms: Readonly<Partial<Record<CredentialKind, CredentialSource>>> = {
     component_access_token: componentTokenSource(

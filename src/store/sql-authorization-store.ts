@@ -1,12 +1,13 @@
-import { and, asc, eq, gt, lte } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, lte, or, sql } from "drizzle-orm";
 import { ServiceError } from "../errors.ts";
-import type {
-  AuthorizationCodeStore,
-  AuthorizationLink,
-  AuthorizationLinkStore,
-  CodeAnswer,
-  LinkRequest,
-  StoredCode,
+import {
+  type AuthorizationCodeStore,
+  type AuthorizationLink,
+  type AuthorizationLinkStore,
+  type CodeAnswer,
+  type LinkRequest,
+  type StoredCode,
+  UNNAMED,
 } from "../platforms/authorization-store.ts";
 import { Secret } from "../secret.ts";
 import { checkRow } from "./damaged-rows.ts";
@@ -41,6 +42,7 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     code,
     now,
     expiresAt,
+    isAgain = false,
   }: Parameters<AuthorizationCodeStore["add"]>[0]): Promise<boolean> {
     const digest = this.digestOf(platformApp, code);
     return this.#database.transact(async (queries) => {
@@ -54,15 +56,18 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
         .onConflictDoNothing()
         .returning({ digest: authorizationCodes.digest })
         .get();
-      if (added || account === "") return added !== undefined;
+      if (added) return true;
       const isNamed = eq(authorizationCodes.digest, digest);
-      const named = await queries
-        .update(authorizationCodes)
-        .set({ account })
-        .where(and(isNamed, eq(authorizationCodes.account, "")))
-        .returning({ digest: authorizationCodes.digest })
-        .get();
-      if (named)
+      const unknown = account === UNNAMED ? [""] : ["", UNNAMED];
+      const named =
+        account !== "" &&
+        (await queries
+          .update(authorizationCodes)
+          .set({ account })
+          .where(and(isNamed, inArray(authorizationCodes.account, unknown)))
+          .returning({ digest: authorizationCodes.digest })
+          .get());
+      if (named || isAgain)
         await queries
           .update(authorizationCodes)
           .set({ state: "waiting", dueAt: now, expiresAt })
@@ -83,17 +88,17 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     now,
     until,
   }: Parameters<AuthorizationCodeStore["take"]>[0]): Promise<StoredCode | undefined> {
-    const { state, dueAt } = authorizationCodes;
+    const { state, dueAt, account } = authorizationCodes;
     const isNamed = digest === undefined ? undefined : eq(authorizationCodes.digest, digest);
     const row = await this.#database.transact(async (queries) => {
-      const isWaiting = and(eq(state, "waiting"), isNamed);
+      const isDue = or(lte(dueAt, now), gt(dueAt, now + MAX_AHEAD_MS));
       const [first] = await queries
         .select()
         .from(authorizationCodes)
-        .where(isWaiting)
-        .orderBy(asc(dueAt))
+        .where(and(eq(state, "waiting"), isNamed, isDue))
+        .orderBy(asc(sql`${account} = ''`), asc(dueAt))
         .limit(1);
-      if (!first || (first.dueAt > now && first.dueAt <= now + MAX_AHEAD_MS)) return undefined;
+      if (!first) return undefined;
       const attempts = first.attempts + 1;
       await queries
         .update(authorizationCodes)
@@ -112,15 +117,20 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     return this.#setAnswer(digest, answer, { state: "exchanged", code: null, error: null, expiresAt });
   }
 
-  async fail(digest: string, error: string, dueAt?: number): Promise<void> {
-    const isWaiting = and(eq(authorizationCodes.digest, digest), eq(authorizationCodes.state, "waiting"));
-    const set = dueAt === undefined ? { state: "failed" } : { dueAt };
-    await this.#database.transact((queries) =>
+  async fail(digest: string, error: string, dueAt?: number): Promise<boolean> {
+    const { account, answer, state } = authorizationCodes;
+    const isWaiting = and(eq(authorizationCodes.digest, digest), eq(state, "waiting"));
+    const next = sql<string>`CASE WHEN ${account} = '' AND ${answer} IS NULL THEN 'failed' ELSE 'waiting' END`;
+    const set = dueAt === undefined ? { state: "failed" } : { dueAt, state: next };
+    const failed = await this.#database.transact((queries) =>
       queries
         .update(authorizationCodes)
         .set({ ...set, error })
-        .where(isWaiting),
+        .where(isWaiting)
+        .returning({ state })
+        .get(),
     );
+    return failed?.state === "waiting";
   }
 
   async drop(digest: string): Promise<void> {

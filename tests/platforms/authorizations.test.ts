@@ -292,6 +292,75 @@ test("WeChat's refusal of a code is told everybody who comes with it, and asked 
   expect(it.calls(QUERY)).toBe(1);
 });
 
+test("codes that somebody makes up cost ten calls a minute, and nobody else's code has to wait for them", async () => {
+  await using it = await PlatformHarness.create();
+  const junk = async (n: number) => (await failureOf(it.first.exchange(`junk-${n}`))).code;
+  const codes: string[] = [];
+  for (let n = 0; n < 12; n++) codes.push(await junk(n));
+  expect(codes).toEqual([...Array(10).fill("upstream_rejected"), "rate_limited", "rate_limited"]);
+  expect(it.calls(QUERY)).toBe(10);
+  const pushed = await it.control.authorize(OFFICIAL);
+  expect((await it.first.exchange(pushed.code)).app).toBe(nameOf(OFFICIAL));
+  const brought = await it.control.authorize(MINI, { send: "redirect-only" });
+  expect((await failureOf(it.first.exchange(brought.code))).code).toBe("rate_limited");
+  expect((await it.first.exchange(brought.code, undefined, "another")).app).toBe(nameOf(MINI));
+  it.clock.advance(60_000);
+  // What comes to something is free.
+  for (let n = 0; n < 11; n++) {
+    const { code } = await it.control.authorize(MINI, { send: "redirect-only" });
+    await it.first.exchange(code);
+  }
+  expect(await junk(12)).toBe("upstream_rejected");
+});
+
+test("a code that no push has told of is tried when somebody comes with it, and never in between", async () => {
+  await using it = await PlatformHarness.create();
+  const other = await it.process();
+  const { code, sendPush } = await it.control.authorize(OFFICIAL, { send: "redirect-first" });
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: pathOf(QUERY), times: 3 });
+  const refused = { upstream: { errcode: 45009 } };
+  expect(await failureOf(it.first.exchange(code))).toMatchObject(refused);
+  for (const { authorizations } of [it.first, other]) {
+    it.clock.advance(60_000);
+    await authorizations.tick();
+  }
+  expect(it.calls(QUERY)).toBe(1);
+  expect(await failureOf(other.exchange(code))).toMatchObject(refused);
+  expect(it.calls(QUERY)).toBe(2);
+  await sendPush();
+  await it.first.authorizations.tick();
+  expect(await it.first.find()).toBeUndefined();
+  it.clock.advance(60_000);
+  await it.first.authorizations.tick();
+  expect(await it.first.find()).toBeDefined();
+  expect(it.calls(QUERY)).toBe(4);
+});
+
+test("codes that come to nothing after a failure have WeChat's list read once, and not for each of them", async () => {
+  await using it = await PlatformHarness.create();
+  it.sandbox.inject({ kind: "error", errcode: -1, endpoint: pathOf(QUERY), times: 4 });
+  for (const errcode of [-1, 61009])
+    for (let n = 0; n < 4; n++)
+      expect(await failureOf(it.first.exchange(`junk-${n}`))).toMatchObject({ upstream: { errcode } });
+  expect(it.calls("api_get_authorizer_list")).toBe(1);
+});
+
+test("P3: of each code that a killed process has used up, and no push has told of, the account is found", async () => {
+  await using it = await PlatformHarness.create();
+  const { authorizationCodes: codes } = it.first.store;
+  await it.first.authorizations.tick();
+  for (const account of [OFFICIAL, MINI]) {
+    const { code: text } = await it.control.authorize(account, { send: "redirect-only" });
+    const [code, now] = [new Secret(text), it.clock.now()];
+    await codes.add({ platformApp: COMPONENT, account: "", code, now, expiresAt: now + 3_600_000 });
+    await codes.take({ digest: codes.digestOf(COMPONENT, code), now, until: now + 30_000 });
+    await exchangeUpstream(it, it.first, text);
+    it.clock.advance(30_000);
+    await it.first.authorizations.tick();
+    expect(await it.first.find(account)).toBeDefined();
+  }
+});
+
 test("what keeps a code from being exchanged now is told at once, and the code is exchanged later", async () => {
   await using it = await PlatformHarness.create({ hasTicket: false });
   const { code } = await it.control.authorize(OFFICIAL);

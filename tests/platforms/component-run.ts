@@ -164,8 +164,9 @@ export class ComponentRun implements Rounds {
     const back = async (to: string) => {
       const status = await this.#world.comeBack(to, this.#state, code);
       // The code was used up before a kill, and so was every other that could be meant: who asks is told, and the account is here.
-      if (status !== 200) this.#figures.refused++;
-      return true;
+      if (status === 502) this.#figures.refused++;
+      // Anything else is no word on the code: who is told so comes once more.
+      return status === 200 || status === 502;
     };
     const way = this.#random();
     const both = async (to: string) => (await Promise.all([push(), back(to)])).includes(true);

@@ -73,6 +73,7 @@ export class PlatformProcess {
       record: async () => undefined,
     });
     const isOutdated = (slot: Slot) => this.administration.isOutdated(slot);
+    const pacing = new Pacing({ store: store.pacing, clock, events, isOutdated });
     this.credentials = new CredentialManager({
       source: {
         obtain: (ref, options) => {
@@ -82,13 +83,13 @@ export class PlatformProcess {
         },
       },
       ...{ store: store.credentials, probe: new ManualProbe(), memory: this.#memory, clock, events },
-      pacing: new Pacing({ store: store.pacing, clock, events, isOutdated }),
+      pacing,
       holder: crypto.randomUUID(),
       deadlineMs: 60_000,
     });
     this.platforms = buildPlatforms({
       ...{ store, directory: this.directory, administration: this.administration },
-      ...{ credentials: this.credentials, onCleared, http, clock, events },
+      ...{ credentials: this.credentials, pacing, onCleared, http, clock, events },
     });
   }
 
@@ -134,8 +135,8 @@ export class PlatformProcess {
   }
 
   /** Exchanges a code, as a return from the consent page does. */
-  exchange(code: string, signal = AbortSignal.timeout(60_000)) {
-    return this.authorizations.exchange(this.component, new Secret(code), signal);
+  exchange(code: string, signal = AbortSignal.timeout(60_000), caller = "caller") {
+    return this.authorizations.exchange(this.component, new Secret(code), signal, caller);
   }
 
   /** The details of each audit entry of that action, the last first. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { unavailable } from "../../src/credentials/backoff.ts";
+import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
 import { Authorizations } from "../../src/platforms/authorizations.ts";
 import { Secret } from "../../src/secret.ts";
@@ -8,6 +9,7 @@ import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from 
 
 const { signal } = new AbortController();
 const EXCHANGE = "service/v2/get_permanent_code";
+const CALLER = "caller";
 
 test("a ticket and an installation are pushed, and the corp is an app: its tokens are there for who asks", async () => {
   await using it = await SuiteWorld.create();
@@ -65,7 +67,7 @@ test("the code that comes by the browser and by a push is exchanged once, and ea
     redirectUri: "https://a.example/back",
   });
   const code = new Secret(authCode);
-  const exchange = () => it.authorizations.exchange(it.slot(SUITE), code, signal);
+  const exchange = () => it.authorizations.exchange(it.slot(SUITE), code, signal, CALLER);
   const [first, second] = await Promise.all([exchange(), exchange(), it.authorizations.tick()]);
   const third = await it.authorizations.answerOf(it.authorizations.digestOf(it.slot(SUITE), code));
   const answers = [first, second, third].map((answer) => [answer?.app, answer?.text.reveal()]);
@@ -92,7 +94,7 @@ test("a code that waits for a ticket is exchanged when that has come, and one th
   const other = await it.sandbox.suite(SUITE).install(OTHER_CORP);
   await fetch(url, { method: "POST", body: JSON.stringify({ auth_code: other.authCode }) });
   await it.authorizations.tick();
-  const used = () => it.authorizations.exchange(it.slot(SUITE), new Secret(other.authCode), signal);
+  const used = () => it.authorizations.exchange(it.slot(SUITE), new Secret(other.authCode), signal, CALLER);
   expect((await failureOf(used())).upstream?.errcode).toBe(40078);
   it.clock.advance(5 * MINUTE);
   await it.authorizations.tick();
@@ -162,9 +164,10 @@ test("a permanent code whose app can't be stored at once is kept, and not asked 
   const authorizations = new Authorizations({
     ...{ codes: store.authorizationCodes, apps, directory, credentials, clock, events: new EventBus() },
     ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
+    pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
   });
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
-  const first = authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal);
+  const first = authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal, CALLER);
   expect(await first.catch((error: unknown) => error)).toMatchObject({ code: "unavailable" });
   for (let attempt = 2; attempt <= 4; attempt++) {
     clock.advance(MINUTE);

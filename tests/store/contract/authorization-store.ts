@@ -1,5 +1,5 @@
 import { expect, test as declared } from "bun:test";
-import type { AuthorizationCodeStore } from "../../../src/platforms/authorization-store.ts";
+import { type AuthorizationCodeStore, UNNAMED } from "../../../src/platforms/authorization-store.ts";
 import { Secret } from "../../../src/secret.ts";
 import type { OpenStore } from "./open-store.ts";
 
@@ -125,6 +125,29 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     await it.codes.fail(it.digest, "refused");
     await it.add(CODE, "wxa2");
     expect(await it.codes.find(it.digest)).toMatchObject({ account: "wxa1", state: "failed" });
+  });
+
+  test(`${kind}: a code that a caller alone has told of is taken last, and fails unless something was kept of it or it is wanted again`, async () => {
+    using it = await setup();
+    await it.add(CODE, "");
+    it.clock.advance(1000);
+    await it.add(new Secret("pushed"), UNNAMED);
+    expect((await it.take())?.code?.reveal()).toBe("pushed");
+    expect((await it.take())?.digest).toBe(it.digest);
+    const dueAt = it.clock.now() + 1000;
+    const fail = () => it.codes.fail(it.digest, "busy", dueAt);
+    expect(await it.codes.fail(it.codes.digestOf(PLATFORM, new Secret("pushed")), "busy", dueAt)).toBeTrue();
+    expect(await fail()).toBeFalse();
+    expect(await it.codes.find(it.digest)).toMatchObject({ state: "failed", error: "busy" });
+    const again = { platformApp: PLATFORM, account: "", code: CODE, now: it.clock.now(), isAgain: true };
+    expect(await it.codes.add({ ...again, expiresAt: it.clock.now() + LIFE_MS })).toBeFalse();
+    expect(await it.take(it.codes, it.digest)).toMatchObject({ attempts: 2, account: "" });
+    await it.codes.keep(it.digest, { app: "", text: new Secret("given") }, dueAt + LIFE_MS);
+    expect(await fail()).toBeTrue();
+    await it.add(CODE, UNNAMED);
+    await it.add(CODE, "wxa1");
+    await it.add(CODE, UNNAMED);
+    expect(await it.codes.find(it.digest)).toMatchObject({ account: "wxa1", state: "waiting" });
   });
 
   test(`${kind}: P3: what is kept of a code is there for whoever takes it next`, async () => {
