@@ -18,8 +18,8 @@ import { type Parameters, readParameters } from "./wechat-request.ts";
 interface AuthorizationExchange {
   /** The answer to a code, which is exchanged once whoever comes with it. Throws WeChat's or WeCom's refusal. */
   exchange(platform: Slot, code: Secret, signal: AbortSignal, caller: string): Promise<CodeAnswer>;
-  /** The answer to the code of that digest; undefined while there is none. */
-  answerOf(digest: string): Promise<CodeAnswer | undefined>;
+  /** The answer to the platform's code of that digest; undefined where it has none. */
+  answerOf(platform: Slot, digest: string): Promise<CodeAnswer | undefined>;
 }
 
 /** What the endpoints of third-party platforms work with. */
@@ -239,8 +239,8 @@ async function exchange(
   const digest = VIRTUAL_CODE.exec(code)?.[1];
   if (digest === undefined)
     return authorizations.exchange(platform, new Secret(code), AbortSignal.timeout(EXCHANGE_MS), caller);
-  const known = await authorizations.answerOf(digest);
-  if (known?.app.endsWith(`_${platform.appId}`)) return known;
+  const known = await authorizations.answerOf(platform, digest);
+  if (known) return known;
   throw invalidCode(platform);
 }
 

@@ -145,10 +145,14 @@ export class Authorizations {
     return this.#parts.codes.digestOf(platform.appId, code);
   }
 
-  /** As `exchange`, of a code that has come before and is known by its digest; undefined for one that is not known. */
-  async answerOf(digest: string, signal = AbortSignal.timeout(ATTEMPT_MS)): Promise<CodeAnswer | undefined> {
+  /** As `exchange`, of a code that has come before and is known by its digest; undefined for one that the platform has not. */
+  async answerOf(
+    platform: Slot,
+    digest: string,
+    signal = AbortSignal.timeout(ATTEMPT_MS),
+  ): Promise<CodeAnswer | undefined> {
     const known = await this.#parts.codes.find(digest);
-    return known && this.#settle(digest, signal);
+    return known?.platformApp === platform.appId ? this.#settle(digest, signal) : undefined;
   }
 
   /** See `AuthorizedApps.end`. */

@@ -112,8 +112,13 @@ test("trap 10: a code is forwarded by a name that its own platform alone can exc
   expect(authorized).toMatchObject({ InfoType: "authorized", AuthorizerAppid: OFFICIAL });
   const digest = virtual.slice("queryauthcode@@@".length);
   // Whoever comes before it was exchanged gets its answer all the same.
-  expect((await it.first.authorizations.answerOf(digest))?.app).toBe(nameOf(OFFICIAL));
-  expect(await it.first.authorizations.answerOf("unknown")).toBeUndefined();
+  const { authorizations, component } = it.first;
+  // Another platform's token makes WeChat be asked for nothing.
+  const another = { ...component, appId: "wxc000000000000002" };
+  expect(await authorizations.answerOf(another, digest)).toBeUndefined();
+  expect(it.calls(QUERY)).toBe(0);
+  expect((await authorizations.answerOf(component, digest))?.app).toBe(nameOf(OFFICIAL));
+  expect(await authorizations.answerOf(component, "unknown")).toBeUndefined();
   expect(it.calls(QUERY)).toBe(1);
 });
 

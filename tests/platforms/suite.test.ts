@@ -69,7 +69,10 @@ test("the code that comes by the browser and by a push is exchanged once, and ea
   const code = new Secret(authCode);
   const exchange = () => it.authorizations.exchange(it.slot(SUITE), code, signal, CALLER);
   const [first, second] = await Promise.all([exchange(), exchange(), it.authorizations.tick()]);
-  const third = await it.authorizations.answerOf(it.authorizations.digestOf(it.slot(SUITE), code));
+  const third = await it.authorizations.answerOf(
+    it.slot(SUITE),
+    it.authorizations.digestOf(it.slot(SUITE), code),
+  );
   const answers = [first, second, third].map((answer) => [answer?.app, answer?.text.reveal()]);
   expect(answers).toEqual(Array(3).fill([`${CORP}_${SUITE}`, first.text.reveal()]));
   expect(JSON.parse(first.text.reveal())).toMatchObject({
