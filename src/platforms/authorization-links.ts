@@ -147,7 +147,8 @@ export class AuthorizationLinks {
   /**
    * Takes what a visitor comes back with: the code is exchanged, unless an event has brought it already.
    *
-   * @throws {ServiceError} As `open`; `invalid_parameter` without a code; WeChat's refusal of it.
+   * @throws {ServiceError} As `open`; `invalid_parameter` without a code; `conflict` for the code of another account than the
+   *   one that the link is for; WeChat's refusal of it.
    */
   async finish(search: string, address: string): Promise<Authorized> {
     this.#limit(`visit ${callerNetwork(address)}`, VISITS);
@@ -156,9 +157,12 @@ export class AuthorizationLinks {
     const [state, code] = [query.value("state"), query.value("auth_code")];
     const { link, platform, slot } = await this.#find(state, CONSENT_MS);
     if (!CODE.test(code)) throw notFinished();
+    const network = callerNetwork(address);
     this.#limit(`call ${state}`, CALLS);
     const signal = AbortSignal.timeout(ASK_MS);
-    const { app } = await authorizations.exchange(slot, new Secret(code), signal, callerNetwork(address));
+    const { app } = await authorizations.exchange(slot, new Secret(code), signal, network);
+    const { bizAppId, returnUrl } = link.request;
+    if (bizAppId !== undefined && app !== `${bizAppId}_${platform.id}`) throw anotherAccount(bizAppId);
     await store.noteReturn(state, clock.now());
     const account = directory.find(app);
     return {
@@ -166,7 +170,7 @@ export class AuthorizationLinks {
       account: account?.id ?? app,
       title: account?.managed?.title,
       platformTitle: titleOf(platform),
-      returnUrl: link.request.returnUrl && withApp(link.request.returnUrl, app),
+      returnUrl: returnUrl && withApp(returnUrl, app),
     };
   }
 
@@ -249,6 +253,13 @@ function notFinished(): ServiceError {
   return new ServiceError(
     "invalid_parameter",
     "授权未完成：没有收到授权码，请重新打开授权链接 (the authorization was not finished: no code came back; open the link again)",
+  );
+}
+
+function anotherAccount(bizAppId: string): ServiceError {
+  return new ServiceError(
+    "conflict",
+    `该链接仅用于${bizAppId}，授权的是另一个帐号，请用${bizAppId}重新打开授权链接 (this link is for ${bizAppId} alone, and another account has authorized: open the link again with ${bizAppId})`,
   );
 }
 

@@ -168,6 +168,24 @@ test("who comes back goes to the return URL, which is told the app and keeps its
   ]);
 });
 
+test("a link for one account takes no other's code, and the return URL is told whose the code was alone", async () => {
+  const returnUrl = "https://shop.example.com/settings?tenant=7";
+  const link = await makeLink({ biz_app_id: SHOP, return_url: returnUrl });
+  const codeOf = async (account: string) =>
+    new URLSearchParams((await consent(await makeLink(), account)).split("?")[1]).get("auth_code") ?? "";
+  const come = async (account: string) => {
+    const query = { state: link.split("/").at(-1) ?? "", auth_code: await codeOf(account) };
+    const claimed = new URLSearchParams({ ...query, app: nameWith(GAME, COMPONENT.id), account: GAME });
+    return visit(`/connect/authorize/return?${claimed.toString()}`);
+  };
+  const other = await come(GAME);
+  expect([other.status, other.headers.get("location")]).toEqual([409, null]);
+  expect(other.text).toContain(`this link is for ${SHOP} alone`);
+  const own = await come(SHOP);
+  const location = `${returnUrl}&app=${nameWith(SHOP, COMPONENT.id)}`;
+  expect([own.status, own.headers.get("location")]).toEqual([302, location]);
+});
+
 test("a corp that installs a suite by its link is an app at its return", async () => {
   await send("/v1/platforms", { kind: "suite", ...SUITE, provider: PROVIDER.id });
   const { ticket } = await world.sandbox.suite(SUITE.id).pushTicket();
