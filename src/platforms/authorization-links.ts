@@ -31,7 +31,7 @@ const CONSENT_MS = 3_600_000;
 const PRUNE_MS = 600_000;
 /** How long WeChat may take for what a person waits for. */
 const ASK_MS = 20_000;
-/** Visits of one address, and calls to WeChat for one link: a second, and at once. */
+/** Visits of one address, and calls to WeChat for one link, or for one address that comes back by it: a second, and at once. */
 const VISITS = { perSecond: 2, burst: 60 };
 const CALLS = { perSecond: 0.2, burst: 10 };
 
@@ -158,7 +158,8 @@ export class AuthorizationLinks {
     const { link, platform, slot } = await this.#find(state, CONSENT_MS);
     if (!CODE.test(code)) throw notFinished();
     const network = callerNetwork(address);
-    this.#limit(`call ${state}`, CALLS);
+    // Others who have the link must not keep somebody from coming back by it.
+    this.#limit(`return ${state} ${network}`, CALLS);
     const signal = AbortSignal.timeout(ASK_MS);
     const { app } = await authorizations.exchange(slot, new Secret(code), signal, network);
     const { bizAppId, returnUrl } = link.request;

@@ -245,6 +245,9 @@ test("the codes of one link are limited, so that nobody can use the quota up by 
   for (let n = 0; n < 12; n++) statuses.push((await visit(`${link}/go`)).status);
   expect([statuses.filter((status) => status === 302).length, statuses.at(-1)]).toEqual([10, 429]);
   expect(calls(CODES) - before).toBe(10);
+  // Nor is who has opened it before kept from coming back.
+  const back = `/connect/authorize/return?state=${link.split("/").at(-1)}&auth_code=junk`;
+  expect((await visit(back)).status).toBe(502);
 });
 
 test("P7: a link is audited without what opens it", async () => {
