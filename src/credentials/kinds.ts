@@ -46,6 +46,8 @@ export interface Kind {
   readonly daily?: { readonly endpoint: string; readonly limit: number };
   /** Whether the upstream can be asked if a value is still valid. */
   readonly hasProbe?: boolean;
+  /** Whether it is asked before another is fetched, because that may end the current one. */
+  readonly probesFirst?: boolean;
   /** What a refusal of it blames: the slot, which is its secret and account, or this credential alone. */
   readonly blames: "slot" | "credential";
   /** Whether callers send it back to us with their calls, so that it must be recognized. */
@@ -145,7 +147,14 @@ const ROWS = [
   { ...WECOM_TICKET, name: "jsapi_ticket" },
   { ...WECOM_TICKET, name: "wx_card_ticket" },
   { ...WECOM_TICKET, name: "agent_config_ticket" },
-  { ...PLATFORM_TOKEN, platform: "weixin", name: "component_access_token", holder: "component" },
+  {
+    ...PLATFORM_TOKEN,
+    platform: "weixin",
+    name: "component_access_token",
+    holder: "component",
+    hasProbe: true,
+    probesFirst: true,
+  },
   { ...PUSHED_TICKET, platform: "weixin", name: "component_verify_ticket", holder: "component" },
   { ...PLATFORM_TOKEN, ...WECOM_TOKEN, name: "suite_access_token", holder: "suite" },
   { ...PUSHED_TICKET, platform: "wecom", name: "suite_ticket", holder: "suite" },

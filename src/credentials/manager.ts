@@ -405,10 +405,16 @@ export class CredentialManager {
     const work = async () => {
       const { pacing } = this.#parts;
       await pacing.admit("fetch", ref);
-      await (seen ? pacing.admit("rejection", ref) : pacing.admit("complaint", ref, { endpoint }));
+      const caller = actor?.client;
+      const admission = await (seen
+        ? pacing.admit("rejection", ref, { caller })
+        : pacing.admit("complaint", ref, { endpoint }));
       const replace = () => this.#refresh.run(ref, { kind: "replace", rejected, endpoint, seen });
       const got = await this.#audited("credential.replaced", ref, actor, replace);
-      if (seen && actor) pacing.noteVerified(actor.client, got.value.equals(rejected));
+      const isFalse = got.value.equals(rejected);
+      // Of a platform's token refusals that are none must not use up what heals it for all others.
+      if (seen && isFalse && roleOf(ref.slot)) await admission.giveBack().catch(() => undefined);
+      if (seen && actor) pacing.noteVerified(actor.client, isFalse);
       return got;
     };
     return this.#wait(key, () => this.#launch(ref, key, false, work));

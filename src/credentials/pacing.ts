@@ -1,4 +1,4 @@
-import { appName, type Slot, slotKey, type SlotName } from "../apps/app.ts";
+import { appName, roleOf, type Slot, slotKey, type SlotName } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { CallCounter } from "../audit/call-counts.ts";
 import { type Clock, untilMidnightInBeijing } from "../clock.ts";
@@ -44,6 +44,8 @@ interface Limit {
   readonly scope: (name: CredentialName, caller: string | undefined) => string | undefined;
   readonly most: number;
   readonly windowMs: number | "day";
+  /** Whether a use counts although the purpose came to nothing; then no other limit has that scope. */
+  readonly isKept?: boolean;
 }
 
 /** What paces one purpose. */
@@ -87,11 +89,16 @@ const PURPOSES = {
     code: "unavailable",
     message: COMPLAINT_MESSAGE,
   },
-  /** WeChat rejected a credential that we sent ourselves, which is no caller's word. */
+  /** WeChat rejected a credential that we sent ourselves, which is no caller's word. For a platform's own, which all share, each caller has a part. */
   rejection: {
     limits: [
-      { scope: ofApp, most: 3, windowMs: 10_000 },
+      { scope: (name) => `${ofApp(name)}:at once`, most: 3, windowMs: 10_000, isKept: true },
       { scope: ofApp, most: 60, windowMs: 60 * MINUTE_MS },
+      {
+        scope: (name, caller) => (roleOf(name.slot) ? ofCaller(name, caller) : undefined),
+        most: 20,
+        windowMs: 60 * MINUTE_MS,
+      },
     ],
     code: "unavailable",
     message:
@@ -247,7 +254,12 @@ export class Pacing {
     const rule: Rule = PURPOSES[purpose];
     if (rule.backoffs) await this.#refuseActive(rule.backoffs(name));
     const used = await this.#use(purpose, name, { note: endpoint, caller });
-    if ("uses" in used) return { giveBack: () => store.giveBack(used.uses) };
+    if ("uses" in used) {
+      const kept = rule.limits.filter(({ isKept }) => isKept);
+      const keys = kept.map(({ scope }) => `${budgetKey(purpose, scope(name, caller) ?? "")}#`);
+      const back = used.uses.filter((use) => !keys.some((key) => use.startsWith(key)));
+      return { giveBack: () => store.giveBack(back) };
+    }
     if (purpose === "complaint" && endpoint !== undefined && used.note !== endpoint)
       return this.admit("second_complaint", name);
     throw budgetError(asked, used.waitMs);

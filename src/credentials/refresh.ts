@@ -242,8 +242,9 @@ class Replacement {
     { endpoint, seen = false }: ReplaceOptions,
   ): Promise<CachedCredential | undefined> {
     const { ref, record, signal } = scope;
-    // A classic fetch revokes, so there the question comes first.
-    const fetched = isClassicToken(ref) ? undefined : await this.#fetchBeside(scope, rejected, seen);
+    // A fetch that revokes comes after the question.
+    const asksFirst = isClassicToken(ref) || KINDS.get(ref).probesFirst === true;
+    const fetched = asksFirst ? undefined : await this.#fetchBeside(scope, rejected, seen);
     if (fetched && !fetched.credential.value.equals(rejected)) {
       const naturalMs = (KINDS.get(ref).repeatedUntilLeftMs ?? 0) + EARLY_MS;
       const isEarly =
@@ -287,7 +288,7 @@ class Replacement {
       ? scope
       : await this.#markRevoked(scope, revoked, credential);
     if (isStableToken(ref)) return this.#forceOnce(cleared, revoked);
-    if (isClassicToken(ref))
+    if (isClassicToken(ref) || KINDS.get(ref).probesFirst === true)
       return this.#fetcher.save(cleared, await this.#fetcher.fetchWithRetries(cleared));
     throw terminalError(
       "企业微信的凭证已失效且仍在重复下发，请稍后重试 (WeCom repeats a revoked token; try again later)",

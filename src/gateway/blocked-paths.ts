@@ -36,6 +36,14 @@ const OTHER_TOKEN = /^(component|suite|provider|authorizer)_access_token$/i;
  */
 const REAL_TOKENS_ONLY = /^\/cgi-bin\/(openapi(\/|$)|clear_quota|corpgroup\/corp\/gettoken$)/;
 
+/** Where a platform's token belongs, under whichever name: what is refused elsewhere says nothing of the token. */
+const OWN_PATHS: Readonly<Record<PlatformRole, RegExp>> = {
+  component:
+    /^\/cgi-bin\/component\/|^\/sns\/(oauth2\/)?component\/|^\/wxa\/(gettemplatedraftlist|gettemplatelist|addtotemplate|deletetemplate)\/?$/,
+  suite: /^\/cgi-bin\/service\//,
+  provider: /^\/cgi-bin\/(service|license)\//,
+};
+
 /** What must be canonical about a call. */
 export interface PlainCall {
   readonly method: string;
@@ -91,6 +99,12 @@ export function assertAllowed(slot: SlotName, path: string, query: CallQuery, is
       "使用虚拟token或已失效token的调用方不能调用该接口 (this path is blocked for callers with virtual tokens or a rejected token)",
     );
   }
+}
+
+/** Whether the token of the slot belongs to that path: then its refusal there means that it is not valid. */
+export function isOwnPath(slot: SlotName, path: string): boolean {
+  const role = roleOf(slot);
+  return role === undefined || OWN_PATHS[role].test(path.toLowerCase());
 }
 
 function takesTokenOf(slot: SlotName, role: PlatformRole | undefined, name: string): boolean {

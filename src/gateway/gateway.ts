@@ -14,7 +14,7 @@ import { type ErrorCode, ServiceError, unknownToken } from "../errors.ts";
 import { type EventBus, reportCall, type RequestResult, type ServiceEvent } from "../events.ts";
 import type { Secret } from "../secret.ts";
 import { isInvalidToken, type ReadAnswer, readSmallText, toResponse } from "./answer.ts";
-import { assertAllowed, assertCanonical, type PlainCall } from "./blocked-paths.ts";
+import { assertAllowed, assertCanonical, isOwnPath, type PlainCall } from "./blocked-paths.ts";
 import { type CallBody, heldBytes, isStreamed, prepareBody } from "./call-body.ts";
 import { type CallQuery, type CallRequest, type Forwarder, headersUp, isStream } from "./forwarder.ts";
 import type { PlatformCalls } from "./platform-calls.ts";
@@ -145,7 +145,8 @@ export class Gateway {
     const token = held?.value ?? context.token;
     if (!token) throw new ServiceError("internal", "a call without a token");
     const first = await this.#send(call, body, token);
-    if (!slot || !isInvalidToken(slot.platform, first)) return { last: first, token };
+    const isRejected = slot && isInvalidToken(slot.platform, first) && isOwnPath(slot, request.path);
+    if (!isRejected) return { last: first, token };
     const another = await this.#another(call, slot, token);
     const isHealed = another !== undefined && !isStream(body);
     call.healing = isHealed ? "healed" : "failed";

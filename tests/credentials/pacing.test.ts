@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { type Backoff, backoffKeys } from "../../src/credentials/backoff.ts";
+import type { CredentialName } from "../../src/credentials/credential.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { ServiceError } from "../../src/errors.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
@@ -65,6 +66,44 @@ test("each purpose has its interval, for its credential or its app, and no other
     it.clock.advance(1);
     expect(await it.admitted(3, purpose, token)).toBe(1);
   }
+});
+
+test("of a platform's token a caller has a third of the rejections of an hour, and what comes to nothing counts for 10 s alone", async () => {
+  using it = await setup();
+  const platform = {
+    slot: { ...weixinSlot("wxc1"), name: "@component" },
+    kind: "component_access_token",
+  } as const;
+  const admitted = async (caller: string, name: CredentialName = platform) => {
+    it.clock.advance(10 * SECOND);
+    return it.admitted(1, "rejection", name, { caller });
+  };
+  let count = 0;
+  for (let n = 0; n < 21; n++) count += await admitted("a");
+  expect([count, await admitted("b"), await admitted("a")]).toEqual([20, 1, 0]);
+  // Of an app that is no platform they are for all together.
+  count = 0;
+  for (let n = 0; n < 30; n++) count += await admitted("a", tokenOf());
+  expect(count).toBe(30);
+  const other = { ...platform, slot: { ...weixinSlot("wxc2"), name: "@component" } };
+  for (let n = 0; n < 63; n++) {
+    if (n % 3 === 0) it.clock.advance(10 * SECOND);
+    await (await it.pacing.admit("rejection", other, { caller: "a" })).giveBack();
+    if (n % 3 === 2) expect(await it.admitted(1, "rejection", other, { caller: "a" })).toBe(0);
+  }
+});
+
+test("codes that come to nothing: ten a minute for a caller, sixty for a platform", async () => {
+  using it = await setup();
+  const platform = {
+    slot: { ...weixinSlot("wxc1"), name: "@component" },
+    kind: "component_access_token",
+  } as const;
+  const counts: number[] = [];
+  for (let n = 0; n < 7; n++) counts.push(await it.admitted(12, "exchange", platform, { caller: `${n}` }));
+  expect(counts).toEqual([10, 10, 10, 10, 10, 10, 0]);
+  it.clock.advance(MINUTE);
+  expect(await it.admitted(1, "exchange", platform, { caller: "0" })).toBe(1);
 });
 
 test("twenty forced refreshes a day in Beijing, over all processes and a restart", async () => {

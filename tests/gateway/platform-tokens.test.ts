@@ -111,6 +111,51 @@ async function realToken(): Promise<string> {
   return String((await world.administer(path)).data["value"]);
 }
 
+const MINTS = ["/cgi-bin/component/api_component_token", "/cgi-bin/service/get_suite_token"];
+const minted = () => MINTS.map((path) => sandbox.calls(path));
+
+test("what is refused of a platform's token where it does not belong renews no token, and what is dead is healed afterwards", async () => {
+  const [careless, other] = [await client(), await client()];
+  const tokens = { component: await token(careless), suite: await token(careless, "suite") };
+  const others = { component: await token(other), suite: await token(other, "suite") };
+  sandbox.inject({ kind: "error", errcode: 40001, endpoint: "/cgi-bin/user/get", times: 4 });
+  sandbox.resetCalls();
+  for (const own of Object.values(tokens))
+    for (let n = 0; n < 4; n++) {
+      const { errcode } = await it.post(`/cgi-bin/user/get?access_token=${own}`, {});
+      expect(errcode).toBe(own === tokens.component ? 40001 : 40014);
+      world.clock.advance(11_000);
+    }
+  sandbox.clearFaults();
+  expect(minted()).toEqual([0, 0]);
+  sandbox.killTokens(COMPONENT.appId);
+  sandbox.killTokens(SUITE.id);
+  const made = await fields(`${PRE_AUTH}?component_access_token=${others.component}`, named());
+  expect(made).toMatchObject({ expires_in: 1800 });
+  const suite = await it.send(`/cgi-bin/service/get_pre_auth_code?suite_access_token=${others.suite}`);
+  expect(suite.errcode).toBe(0);
+  expect(minted()).toEqual([1, 1]);
+});
+
+test("a component's token that WeChat calls valid stays, however often a call is refused, and costs its client no healing", async () => {
+  const own = await token(await client());
+  const real = await realToken();
+  const path = `${LIST}?component_access_token=${own}`;
+  sandbox.inject({ kind: "error", errcode: 40001, endpoint: LIST, times: 100 });
+  sandbox.resetCalls();
+  for (let n = 0; n < 24; n++) {
+    expect((await it.post(path, named({ offset: 0, count: 1 }))).errcode).toBe(40001);
+    // After three in a row, none of a client's is looked at for a minute.
+    world.clock.advance(n % 3 === 2 ? 61_000 : 5000);
+  }
+  sandbox.clearFaults();
+  expect([await realToken(), minted()[0], sandbox.calls("/cgi-bin/getcallbackip")]).toEqual([real, 0, 24]);
+  sandbox.killTokens(COMPONENT.appId);
+  const listed = await fields(path, named({ offset: 0, count: 1 }));
+  expect(listed).toHaveProperty("total_count");
+  expect(minted()[0]).toBe(1);
+});
+
 test.each([
   [COMPONENT.appId, "component"],
   [SUITE.id, "suite"],
