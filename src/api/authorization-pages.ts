@@ -18,7 +18,7 @@ export interface AuthorizationPageParts {
 }
 
 /**
- * The pages of links by which accounts and corps authorize third-party platforms: one with a button, the way to WeChat,
+ * The pages of links by which accounts and corps authorize third-party platforms: one with a link, the way to WeChat,
  * and the return. Who has a link may use it; what goes wrong is told to a person.
  */
 export class AuthorizationPages implements Face {
@@ -69,8 +69,8 @@ export class AuthorizationPages implements Face {
       title: `授权给 ${title} · Authorize ${title}`,
       heading: title,
       lines: [
-        "请由公众号、小程序或企业的管理员操作：点击下方链接，在微信的页面上确认授权。",
-        "For the administrator of the account or corp: go on to WeChat's page and confirm there.",
+        "请由公众号、小程序或企业的管理员操作：点击下方链接，在微信或企业微信的页面上确认授权。",
+        "For the administrator of the account or corp: go on to WeChat's or WeCom's page and confirm there.",
       ],
       link: { href: `${LINK_PATH}/${state}/go`, text: "前往授权 · Go on" },
     };
@@ -86,13 +86,13 @@ export class AuthorizationPages implements Face {
     if (done.returnUrl !== undefined) return redirect(call, done.returnUrl);
     call.outcome = { code: 0, result: "done" };
     const { title, account, platformTitle } = done;
-    const name = title === undefined ? account : `${title}（${account}）`;
+    const name = title === undefined ? `${account} ` : `${title}（${account}）`;
     const english = title === undefined ? account : `${title} (${account})`;
     const page = {
       title: "授权成功 · Authorized",
       heading: "授权成功 · Authorized",
       lines: [
-        `${name} 已授权给 ${platformTitle}，可以关闭本页面。`,
+        `${name}已授权给 ${platformTitle}，可以关闭本页面。`,
         `${english} has authorized ${platformTitle}. This page can be closed.`,
       ],
     };

@@ -14,6 +14,7 @@ import {
 } from "../callbacks/callback-administration.ts";
 import type { CallbackDirectory } from "../callbacks/callback-directory.ts";
 import type { CallbackApp, CallbackSettingsStore, Route, Target } from "../callbacks/callback-settings.ts";
+import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { type Call, callOf, Reply, route, type RouteRules } from "./face.ts";
 import { etagOf, versionIn } from "./schema.ts";
@@ -101,6 +102,7 @@ export function callbackRoutes(parts: CallbackRouteParts) {
       "/v1/apps/:app/callbacks",
       async ({ params, body, request }) => {
         const { permit, app: of, options } = admit(parts, callOf(request), params.app);
+        if (Object.keys(body).length > 0) checkOwn(parts, of.name);
         await catchUp(callbacks);
         const { isNew, made } = await administration.save(of, settingsOf(body), options);
         return show(of.name, { permit, made, status: isNew ? 201 : 200 });
@@ -147,6 +149,7 @@ export function callbackRoutes(parts: CallbackRouteParts) {
       "/v1/apps/:app/callbacks/rotate",
       async ({ params, body, request }) => {
         const { permit, app: of, options } = admit(parts, callOf(request), params.app);
+        checkOwn(parts, of.name);
         await catchUp(callbacks);
         const { only, ...given } = body;
         const made = await administration.rotate(of, { ...settingsOf(given), only }, options);
@@ -229,6 +232,17 @@ export function admit({ access, directory }: CallbackRouteParts, call: Call, nam
   return { permit, app, options: optionsOf(call) };
 }
 
+/** Refuses to set a Token, a key or what goes with them of an app whose pushes come to its platform's URL. */
+function checkOwn({ publicSide }: CallbackRouteParts, name: string): void {
+  const { platform } = publicSide.callbackUrlsOf(name);
+  if (platform === undefined) return;
+  const set = `accesstoken callbacks set ${platform}`;
+  throw new ServiceError(
+    "invalid_parameter",
+    `该应用的推送经第三方平台到达，使用平台的Token和密钥，请对平台设置：${set} (the app's pushes come by its third-party platform, with the platform's Token and key: set those of the platform by ${set})`,
+  );
+}
+
 function optionsOf(call: Call) {
   return { actor: actorOf(call.principal, call), version: versionIn(call.request.headers) };
 }
@@ -239,7 +253,8 @@ function showWith(parts: CallbackRouteParts) {
     { permit, made = {}, status }: { permit: Permit; made?: MadeSecrets; status?: number },
   ) => {
     const pulls = await parts.callbackSettings.lastPullsOf(name).catch(() => new Map<string, number>());
-    const data = { ...dataOf(parts, name, pulls), ...madeFields(made) };
+    const found = dataOf(parts, name, pulls);
+    const data = found.platform_app === undefined ? { ...found, ...madeFields(made) } : found;
     const { version } = data;
     const hint = data.mode === "plain" ? PLAIN : undefined;
     const headers = version === undefined ? undefined : { etag: etagOf(version) };
@@ -265,13 +280,17 @@ function dataOf(
     return { ...common, damaged: true, targets: [], routes: [] };
   }
   const { settings, targets, routes } = found;
-  return {
-    ...common,
+  const own = {
     mode: settings.mode,
     format: settings.format,
     receive_ids: [...settings.receiveIds],
     rotating: isRotating(settings),
     checked_at: settings.checkedAt,
+  };
+  return {
+    ...common,
+    // What comes to the platform's URL goes by the platform's settings.
+    ...(platform === undefined ? own : {}),
     version: settings.version,
     targets: targets.map((each) => targetFields({ ...each, pulledAt: pulls.get(each.name) })),
     routes: routes.map(routeFields),

@@ -59,7 +59,10 @@ export function clientRoutes(parts: ClientRouteParts) {
   const hintFor = async (grants: readonly Grant[]) => {
     await parts.administration.refresh().catch(() => undefined);
     const apps = new Set(grants.flatMap((grant) => grant.apps));
-    const held = (app: string) => directory.find(platformOf(app) ?? app);
+    const held = (app: string) => {
+      const platform = platformOf(app);
+      return platform === undefined ? directory.find(app) : directory.find(platform)?.role;
+    };
     const missing = [...apps].filter((app) => app !== ANY_APP && !held(app));
     // An AppID alone may come to mean another app: an account of a platform has a name of its own.
     const short = [...apps].flatMap((app) => {

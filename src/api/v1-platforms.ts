@@ -230,7 +230,7 @@ function authorizationRoutes(parts: PlatformRouteParts) {
         detail: {
           summary: "Make a link by which an account authorizes a platform · 生成授权链接",
           description:
-            "A page of this service with a button that leads to WeChat's or WeCom's; it may be opened as often as needed until it expires, each time with a code of its own. Of a suite it installs it, of a template of agency apps it shows WeCom's QR code. 打开后为本服务的页面，点击按钮前往微信或企业微信授权；到期前可多次打开，每次使用新的预授权码。",
+            "A page of this service with a link that leads to WeChat's or WeCom's; it may be opened as often as needed until it expires, each time with a code of its own. Of a suite it installs it, of a template of agency apps it shows WeCom's QR code. 打开后为本服务的页面，点击其中的链接前往微信或企业微信授权；到期前可多次打开，每次使用新的预授权码。",
           tags: ["Platforms"],
           responses: answersOf("The link. 授权链接。", linkData, LINK_EXAMPLE),
         },

@@ -113,11 +113,11 @@ export class AppAdministration {
     if (secret && app.authorization)
       throw new ServiceError(
         "invalid_parameter",
-        "该帐号通过授权接入，没有可以设置的secret (the account is here by its authorization: there is no secret to set)",
+        "该账号通过授权接入，没有可以设置的secret；如授权已失效，请用 accesstoken platforms link 重新授权 (the account is here by its authorization: there is no secret to set; if that is lost, have it authorized again by accesstoken platforms link)",
       );
     if (mode !== undefined && app.platform === "wecom")
       throw new ServiceError("invalid_parameter", "企业微信应用没有mode (a WeCom application has no mode)");
-    if (app.role || app.authorization) checkThirdParty(app, change, isVerified);
+    if (app.role || app.authorization) checkThirdParty(change, isVerified);
     const managed: Management = {
       title: title === undefined ? management.title : (title ?? undefined),
       isDisabled: isDisabled ?? management.isDisabled,
@@ -191,7 +191,7 @@ export class AppAdministration {
     // By its AppID alone an account of a platform is found too, which is another app.
     if (!current || nameOfApp(current) !== nameOfApp(app)) return false;
     if (isSame(current, app)) return true;
-    throw current.managed ? taken() : fromEnvironment();
+    throw current.managed ? taken(app) : fromEnvironment();
   }
 
   /** Whether the app of a configured slot has another secret by now, or is disabled or gone, as far as the store can be read. */
@@ -242,16 +242,11 @@ function checkLoginOnly({ platform }: App, isVerified: boolean): void {
 }
 
 /** What can't be changed of a platform, or of an account that it has: WeChat gave the one its secret, and knows no modes of either. */
-function checkThirdParty({ role }: App, { mode, secret }: AppChange, isVerified: boolean): void {
+function checkThirdParty({ mode, secret }: AppChange, isVerified: boolean): void {
   if (mode !== undefined)
     throw new ServiceError(
       "invalid_parameter",
       "第三方平台及其授权账号没有mode (a third-party platform and its accounts have no mode)",
-    );
-  if (secret && !role)
-    throw new ServiceError(
-      "invalid_parameter",
-      "授权账号的secret由授权产生，不能在此设置；如已失效，请用 accesstoken platforms link 重新授权 (the secret of an authorized account comes with its authorization and is not set here; if it is lost, have the platform authorized again by accesstoken platforms link)",
     );
   if (secret && isVerified)
     throw new ServiceError(
@@ -289,10 +284,14 @@ export function notReadBack(cause: unknown): ServiceError {
   );
 }
 
-function taken(): ServiceError {
+function taken(app: App): ServiceError {
+  const name = nameOfApp(app);
+  const title = `accesstoken apps set ${name} --title`;
   return new ServiceError(
     "conflict",
-    "该应用已存在且内容不同，请改用修改 (the app exists with other settings; update it instead)",
+    app.role
+      ? `该平台已存在且设置不同：更换secret用 accesstoken platforms set-secret ${name}，修改名称用 ${title} (the platform is held already with other settings: accesstoken platforms set-secret ${name} changes its secret, ${title} its title)`
+      : `该应用已存在且设置不同：更换secret用 accesstoken apps set-secret ${name}，修改名称用 ${title} (the app is held already with other settings: accesstoken apps set-secret ${name} changes its secret, ${title} its title)`,
   );
 }
 

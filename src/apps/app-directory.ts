@@ -178,14 +178,15 @@ export class AppDirectory {
   /**
    * The slot of a configured app by its public name: an AppID, or a CorpID and an agent joined by `_`.
    *
-   * @throws {ServiceError} `not_found` when we hold no such app.
+   * @throws {ServiceError} `not_found` when we hold no such app, `invalid_parameter` for an AppID that several platforms have.
    */
   slotOfApp(name: string): Slot {
     const slot = this.findSlot(name);
     if (slot) return slot;
+    this.#checkOne(name);
     throw new ServiceError(
       "not_found",
-      "没有配置该应用，请检查appid或<corpid>_<agent> (no such app is configured; check the appid or <corpid>_<agent>)",
+      "没有配置该应用，请检查appid、<corpid>_<agent>或<appid>_<platform> (no such app is configured; check the appid, <corpid>_<agent> or <appid>_<platform>)",
     );
   }
 
@@ -247,10 +248,15 @@ export class AppDirectory {
 
   /** The account of that AppID or name, of those that components have. Throws `invalid_parameter` where several have it. */
   #findWeixin(name: string): App | undefined {
-    const all = this.#authorizers.get(name) ?? [];
-    if (all.length > 1) throw severalPlatforms(all.map(nameOfApp));
+    this.#checkOne(name);
     const found = this.find(name);
     return found?.platform === "weixin" && !found.role ? found : undefined;
+  }
+
+  /** Throws `invalid_parameter` for the AppID of an account that several components have. */
+  #checkOne(name: string): void {
+    const all = this.#authorizers.get(name) ?? [];
+    if (all.length > 1) throw severalPlatforms(all.map(nameOfApp));
   }
 
   /** The slot of a secret that we don't hold, or don't hold yet. */

@@ -39,6 +39,9 @@ const MODE = option(
 const SECRET_IN_ARGUMENTS =
   "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
+/** The name of an account or a corp that has authorized a third-party platform. */
+const OF_PLATFORM = /_(?:wx|ww|tj|dk)[0-9A-Za-z]{8,62}$/;
+
 /** `accesstoken apps …`: the apps that the service holds. */
 export const APP_COMMANDS: readonly CommandSpec[] = [
   managingCommand({
@@ -91,7 +94,8 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     run: async (at) => {
       const app = appOf(at.args);
       const secret = await readAppSecret(at.args, at.terminal, app);
-      notice(at, checkSecret(nameOf(app).platform, secret));
+      // That of an account of a platform has none, as the service says.
+      if (!OF_PLATFORM.test(app)) notice(at, checkSecret(nameOf(app).platform, secret));
       const { data } = await verified(at, (verification) =>
         at.api.send<AppData>({
           method: "PATCH",

@@ -14,8 +14,8 @@ const KEY_NAME = /^ats_[0-9A-Za-z]{8}$/;
 export const APP: PositionalSpec = {
   name: "app",
   meaning: bilingual(
-    "AppID, or <corpid>_<agent> of WeCom",
-    "公众号或小程序的appid；企业微信为 <corpid>_<agent>",
+    "AppID, or <corpid>_<agent> of WeCom; of an account of a third-party platform <appid>_<component>",
+    "公众号或小程序的appid；企业微信为 <corpid>_<agent>；第三方平台的授权账号为 <appid>_<component>",
   ),
 };
 
@@ -37,7 +37,7 @@ export function appOf(args: Arguments): string {
   return named(
     args.get("app"),
     APP_NAME,
-    "<app>: 应为appid或 <corpid>_<agent> (must be an appid or <corpid>_<agent>)",
+    "<app>: 应为appid、<corpid>_<agent> 或 <appid>_<component> (must be an appid, <corpid>_<agent> or <appid>_<component>)",
   );
 }
 

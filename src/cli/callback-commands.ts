@@ -1,6 +1,5 @@
 import type { Static } from "@sinclair/typebox";
 import type { callbackData, savedCallbackData } from "../api/v1-callbacks-schema.ts";
-import type { PlatformRole } from "../apps/app.ts";
 import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath } from "./api.ts";
@@ -18,6 +17,7 @@ import { callbackText, keysText, TARGET_COMMANDS } from "./callback-targets.ts";
 import { DELIVERY_COMMANDS } from "./delivery-commands.ts";
 import { readPushKeys } from "./file-arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { PLATFORM_CONSOLES, urlFields } from "./platform-urls.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
 type CallbackData = Static<typeof callbackData>;
@@ -252,7 +252,7 @@ async function showEntry(at: Managing, data: SavedData): Promise<void> {
     textFields({
       ...urlsOf(data, terminal.language),
       ...keysText(data),
-      [bilingual("mode", "加解密方式")[terminal.language]]: MODES[data.mode ?? "secure"][terminal.language],
+      [bilingual("mode", "加解密方式")[terminal.language]]: data.mode && MODES[data.mode][terminal.language],
       [bilingual("format", "数据格式")[terminal.language]]: data.format?.toUpperCase(),
     }),
   );
@@ -271,12 +271,10 @@ async function showEntry(at: Managing, data: SavedData): Promise<void> {
 
 /** What the console is given, by its own names: a third-party platform has two URLs. */
 function urlsOf({ kind, callback_url: url, message_url: message }: CallbackData, language: Language) {
-  const names = kind === undefined ? undefined : URL_NAMES[kind];
-  const [first, second] = names ?? [];
-  return {
-    [first?.[language] ?? "URL"]: url ?? NO_URL[language],
-    ...(second ? { [second[language]]: message ?? NO_URL[language] } : {}),
-  };
+  const none = NO_URL[language];
+  return kind === undefined
+    ? { URL: url ?? none }
+    : urlFields(kind, [url ?? none, message ?? none], language);
 }
 
 function consoleOf({ app, kind, platform_app: platform }: CallbackData): Text {
@@ -308,19 +306,6 @@ const NO_URL = bilingual(
   "请设置PUBLIC_URL，或用 accesstoken apps set --public-url 为该应用设置",
 );
 
-/** The URLs of each kind of third-party platform, as the consoles call them. */
-const URL_NAMES: Readonly<Record<PlatformRole, readonly Text[]>> = {
-  component: [
-    bilingual("authorization event URL (授权事件接收配置)", "授权事件接收配置"),
-    bilingual("message and event URL (消息与事件接收配置)", "消息与事件接收配置"),
-  ],
-  suite: [
-    bilingual("command callback URL (指令回调URL)", "指令回调URL"),
-    bilingual("data callback URL (数据回调URL)", "数据回调URL"),
-  ],
-  provider: [bilingual("system event URL (系统事件接收URL)", "系统事件接收URL")],
-};
-
 /** As the consoles call them. */
 const MODES: Readonly<Record<"secure" | "compat" | "plain", Text>> = {
   secure: bilingual("secure (安全模式)", "安全模式"),
@@ -332,23 +317,6 @@ const WEIXIN_CONSOLE = bilingual(
   "Enter it at mp.weixin.qq.com. Official Account: Basic configuration → Server configuration (设置与开发 → 基本配置 → 服务器配置). Mini Program: Development settings → Message push (开发管理 → 开发设置 → 消息推送). Saving it there makes WeChat check the URL.",
   "请在 mp.weixin.qq.com 填入。公众号：设置与开发 → 基本配置 → 服务器配置；小程序：开发管理 → 开发设置 → 消息推送。提交时微信会验证URL。",
 );
-const COMPONENT_CONSOLE = bilingual(
-  "Enter both at open.weixin.qq.com: 管理中心 → 第三方平台 → 详情 → 开发配置. $APPID$ is entered as it stands: WeChat puts each account's AppID in its place.",
-  "请在 open.weixin.qq.com 填入这两个URL：管理中心 → 第三方平台 → 详情 → 开发配置。$APPID$ 原样填入，由微信替换为授权方的appid。",
-);
-const SUITE_CONSOLE = bilingual(
-  "Enter both in the provider's console (服务商后台): 应用管理 → the application or template → 回调配置. $CORPID$ is entered as it stands: WeCom puts each corp's id in its place. Saving them makes WeCom check each URL.",
-  "请在服务商后台填入这两个URL：应用管理 → 该应用或模板 → 回调配置。$CORPID$ 原样填入，由企业微信替换为授权企业的corpid；保存时会逐个验证URL。",
-);
-const PROVIDER_CONSOLE = bilingual(
-  "Enter it in the provider's console (服务商后台): 服务商信息 → 通用开发参数 → 系统事件接收URL. Saving it makes WeCom check the URL.",
-  "请在服务商后台填入：服务商信息 → 通用开发参数 → 系统事件接收URL；保存时企业微信会验证URL。",
-);
-const PLATFORM_CONSOLES: Readonly<Record<PlatformRole, Text>> = {
-  component: COMPONENT_CONSOLE,
-  suite: SUITE_CONSOLE,
-  provider: PROVIDER_CONSOLE,
-};
 const BY_PLATFORM = bilingual(
   "There is nothing to enter: its pushes come to its platform's URL, with the platform's Token. Only its targets and routes count here.",
   "无需在后台填写：它的推送到达所属第三方平台的URL，使用平台的Token；此处只有目标和路由起作用。",

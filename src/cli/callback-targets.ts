@@ -16,6 +16,7 @@ import {
 } from "./arguments.ts";
 import { readSecretFiles } from "./file-arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { urlFields } from "./platform-urls.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
 type CallbackData = Static<typeof callbackData>;
@@ -270,19 +271,25 @@ export function callbackText(data: CallbackData, language: Language): string {
   return [
     textFields({
       app: data.app,
-      URL: data.callback_url,
-      "message URL": data.message_url,
+      ...(data.kind === undefined
+        ? { URL: data.callback_url }
+        : urlFields(data.kind, [data.callback_url, data.message_url], language)),
       damaged: data.damaged ? "yes" : undefined,
       mode: data.mode,
       format: data.format,
       "receive ids": data.receive_ids?.map((id) => id || '""').join(","),
       rotating: data.rotating ? "yes" : undefined,
-      checked: localTime(data.checked_at) ?? bilingual("never", "从未")[language],
+      platform: data.platform_app,
+      checked: data.platform_app === undefined ? checkedText(data, language) : undefined,
       version: data.version?.toString(),
     }),
     ...(data.targets.length === 0 ? [] : [targetsText(data.targets)]),
     ...(data.routes.length === 0 ? [] : [routesText(data.routes)]),
   ].join("\n");
+}
+
+function checkedText({ checked_at: at }: CallbackData, language: Language): string {
+  return localTime(at) ?? bilingual("never", "从未")[language];
 }
 
 function targetsText(targets: CallbackData["targets"]): string {

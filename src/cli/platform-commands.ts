@@ -18,6 +18,7 @@ import {
 import { keysText } from "./callback-targets.ts";
 import { readAppSecret, readPushKeys, SECRET_FILE } from "./file-arguments.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { DOMAIN_NAMES, PLATFORM_CONSOLES, urlFields } from "./platform-urls.ts";
 import { halfOf, localTime, textFields, textTable } from "./terminal.ts";
 
 const PLATFORM: PositionalSpec = {
@@ -32,6 +33,7 @@ const WAYS: Readonly<Record<string, PlatformRole>> = {
   wecom: "suite",
   provider: "provider",
 };
+const MAX_SCOPE = 100_000;
 const MAX_LINK_SECONDS = 30 * 86_400;
 const SECRET = option(
   `--${SECRET_FILE} <file>`,
@@ -198,7 +200,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     words: ["platforms", "link"],
     meaning: bilingual(
       "Make a link by which an account or a corp authorizes a platform",
-      "生成授权链接，供商家或企业授权给该平台",
+      "生成授权链接，供账号或企业授权给该平台",
     ),
     notes: [
       bilingual(
@@ -313,7 +315,7 @@ async function addPlatform(at: Managing): Promise<void> {
     path: "/v1/platforms",
     body: { kind, id, provider, title, secret: secret.reveal() },
   });
-  if (status !== 201) note(bilingual("It exists already, unchanged", "该平台已存在，且完全相同"));
+  if (status !== 201) note(bilingual("The platform exists already, unchanged", "该平台已存在，且完全相同"));
   if (!isCallback) return showPlatform(at, data);
   if (data.callback.auth_url === undefined) throw noPublicUrl(id);
   const saved = await api.send<Static<typeof savedCallbackData>>({
@@ -322,6 +324,20 @@ async function addPlatform(at: Managing): Promise<void> {
     body: { token: keys.token, aes_key: keys.aesKey },
   });
   await showEntry(at, data, saved.data);
+  if ((keys.token ?? keys.aesKey) !== undefined)
+    note(
+      bilingual(
+        "What the files have is in use from now on: pushes signed with anything else are refused",
+        "即刻起使用文件中的内容，用其他Token签名的推送会被拒绝",
+      ),
+    );
+  else if (saved.status !== 201)
+    note(
+      bilingual(
+        `Token and EncodingAESKey are as before, and can't be shown again; for new ones: accesstoken callbacks rotate ${id}`,
+        `Token和EncodingAESKey保持不变，无法再次显示；如需更换：accesstoken callbacks rotate ${id}`,
+      ),
+    );
 }
 
 /** Refuses a secret that can't be right, and tells what is unusual about it. */
@@ -337,42 +353,20 @@ async function showEntry(
   { kind, callback }: PlatformData,
   saved: Static<typeof savedCallbackData>,
 ): Promise<void> {
-  const isWeixin = kind === "component";
-  const [event, message, page] = isWeixin ? WEIXIN_FIELDS : WECOM_FIELDS;
   const { auth_url: url = "", message_url: messageUrl } = callback;
   const { token, aes_key } = saved;
   const domain = new URL(url).host;
-  const fields = [
-    [event[terminal.language], url],
-    [message[terminal.language], messageUrl],
-    ...Object.entries(keysText({ token, aes_key })),
-    [page[terminal.language], domain],
-  ];
-  await show({ ...callback, token, aes_key, domain }, () => textFields(Object.fromEntries(fields)));
-  note(isWeixin ? WEIXIN_CONSOLE : WECOM_CONSOLE);
+  await show({ ...callback, token, aes_key, domain }, () =>
+    textFields({
+      ...urlFields(kind, [url, messageUrl], terminal.language),
+      ...keysText({ token, aes_key }),
+      [DOMAIN_NAMES[kind === "component" ? kind : "suite"][terminal.language]]: domain,
+    }),
+  );
+  note(PLATFORM_CONSOLES[kind]);
   if (token !== undefined || aes_key !== undefined)
     note(bilingual("Token and EncodingAESKey are not shown again", "Token和EncodingAESKey不会再次显示"));
 }
-
-/** As the consoles call them: where events go, where messages go, and the domain of the page that leads to the consent. */
-const WEIXIN_FIELDS = [
-  bilingual("event URL", "授权事件接收URL"),
-  bilingual("message URL", "消息与事件接收URL"),
-  bilingual("domain", "授权发起页域名"),
-] as const;
-const WECOM_FIELDS = [
-  bilingual("command URL", "指令回调URL"),
-  bilingual("data URL", "数据回调URL"),
-  bilingual("domain", "安装完成回调域名"),
-] as const;
-const WEIXIN_CONSOLE = bilingual(
-  "Enter it at open.weixin.qq.com: Management center → Third-party platform → the platform → Development settings (管理中心 → 第三方平台 → 详情 → 开发配置): event URL is 授权事件接收URL, message URL 消息与事件接收URL, domain 授权发起页域名. Add this service's address to its IP allow-list there. The first ticket comes within 10 minutes.",
-  "请在 open.weixin.qq.com 填入：管理中心 → 第三方平台 → 详情 → 开发配置，并将本服务的出口IP加入该处的白名单。10分钟内会收到第一个ticket。",
-);
-const WECOM_CONSOLE = bilingual(
-  "Enter it at open.work.weixin.qq.com: App management → the suite or template → Callback settings (应用管理 → 该应用或模板 → 回调配置): command URL is 指令回调URL, data URL 数据回调URL, domain 安装完成回调域名. Saving it there makes WeCom check both URLs.",
-  "请在 open.work.weixin.qq.com 填入：应用管理 → 该应用或模板 → 回调配置。保存时企业微信会验证两个URL。",
-);
 
 function noPublicUrl(id: string): ServiceError {
   return new ServiceError(
@@ -394,9 +388,8 @@ function showPlatform({ show, terminal }: Managing, data: PlatformData): Promise
       ticket: data.kind === "provider" ? undefined : (localTime(ticket.received_at) ?? none),
       token: token.state,
       expires: localTime(token.expires_at),
-      callbacks: callback.is_set ? "set" : "not set",
-      "event URL": callback.auth_url,
-      "message URL": callback.message_url,
+      callbacks: callbacksText(data),
+      ...urlFields(data.kind, [callback.auth_url, callback.message_url], terminal.language),
       authorizations: String(authorizations.valid),
       lost: authorizations.lost === 0 ? undefined : String(authorizations.lost),
       version: String(data.version),
@@ -404,18 +397,30 @@ function showPlatform({ show, terminal }: Managing, data: PlatformData): Promise
   );
 }
 
+/** Whether its pushes can come, and how they could; a provider does well without. */
+function callbacksText({ platform, kind, callback }: PlatformData): string {
+  if (callback.is_set) return "set";
+  return kind === "provider" ? "not set" : `not set: accesstoken callbacks set ${platform}`;
+}
+
 function linkOf(args: Arguments): object {
   const scopes = findList(args, "scopes")?.map(Number);
-  if (scopes?.some((id) => !Number.isSafeInteger(id) || id < 1))
+  if (scopes?.some((id) => !Number.isSafeInteger(id) || id < 1 || id > MAX_SCOPE))
     throw usageError("--scopes: 应为以逗号分隔的权限集id (must be ids of permission sets, comma-separated)");
-  const expires = args.find("expires");
+  const [expires, account, returnUrl] = [args.find("expires"), args.find("account"), args.find("return-url")];
+  if (account !== undefined && !/^wx[0-9a-f]{16}$/.test(account))
+    throw usageError(
+      "--account: 应为账号的appid，wx加16位小写十六进制字符 (must be the account's AppID: wx and 16 lower-case hex digits)",
+    );
+  if (returnUrl !== undefined && !/^https?:\/\/[\x21-\x7e]{1,2000}$/.test(returnUrl))
+    throw usageError("--return-url: 应为http或https地址 (must be an http or https URL)");
   return {
     auth_type: args.findNumber("auth-type", { min: 1, max: 8 }),
-    biz_app_id: args.find("account"),
+    biz_app_id: account,
     category_ids: scopes,
     mobile: args.isSet("mobile") || undefined,
     test: args.isSet("test") || undefined,
-    return_url: args.find("return-url"),
+    return_url: returnUrl,
     expires_in: expires === undefined ? undefined : parseDuration("expires", expires, MAX_LINK_SECONDS),
   };
 }

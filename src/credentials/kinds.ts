@@ -204,9 +204,10 @@ export class Kinds {
   get(name: { readonly slot: Slot | SlotName; readonly kind: string }): Kind {
     const kind = this.find(name);
     if (kind) return kind;
+    const others = kindsOf(name.slot).join(", ");
     throw new ServiceError(
       "invalid_parameter",
-      "该平台没有这种凭证 (this platform issues no credential of this kind)",
+      `该应用没有这种凭证，只有 ${others} (the app has no credential of this kind, only ${others})`,
     );
   }
 }

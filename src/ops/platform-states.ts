@@ -60,8 +60,8 @@ export function ticketRemedy({ id, platform }: Pick<App, "id" | "platform">): st
   const path = `/callback/${id}/auth`;
   const start = `accesstoken platforms start-pushing ${id}`;
   return platform === "weixin"
-    ? `授权事件URL须为 ${path} 且外网可达，再执行 ${start} (event URL ${path} must be reachable; then run ${start})`
-    : `指令回调URL须为 ${path} 且外网可达，再在服务商后台重新保存 (the URL for instructions must be ${path} and reachable; then save it again in WeCom's console)`;
+    ? `授权事件接收URL须为 ${path} 且外网可达，再执行 ${start} (event URL ${path} must be reachable; then run ${start})`
+    : `指令回调URL须为 ${path} 且外网可达，再在服务商后台手动推送ticket (command URL ${path} must be reachable; then push the ticket by hand in the provider's console)`;
 }
 
 /** That a platform gets no tickets any more; undefined where it does. */

@@ -98,6 +98,7 @@ export class AuthorizationLinks {
     const { store, directory, publicSide, clock } = this.#parts;
     const fault = faultOf(platform, request);
     if (fault !== undefined) throw new ServiceError("invalid_parameter", fault);
+    if (platform.managed?.isDisabled) throw notEnabled(platform);
     const provider = isTemplate(platform.id) ? directory.find(platform.provider ?? "") : undefined;
     if (isTemplate(platform.id) && provider?.role !== "provider") throw noProvider(platform);
     const state = Array.from({ length: 32 }, () => STATE_CHARACTERS[randomInt(STATE_CHARACTERS.length)]).join(
@@ -218,7 +219,7 @@ function faultOf({ id, role }: App, request: LinkRequest): string | undefined {
     (each) => each !== undefined,
   );
   if (role === "suite" && isOfWeixin)
-    return "auth_type、biz_app_id、category_ids和mobile仅用于微信第三方平台 (auth_type, biz_app_id, category_ids and mobile are for WeChat's platforms only)";
+    return "auth_type、biz_app_id（命令行为 --account）、category_ids（--scopes）和mobile仅用于微信第三方平台 (auth_type, biz_app_id, on the command line --account, category_ids, there --scopes, and mobile are for WeChat's platforms only)";
   if (isTest && (role === "component" || isTemplate(id)))
     return "test仅用于企业微信第三方应用 (test is for third-party apps of WeCom only)";
   if (returnUrl !== undefined && isTemplate(id))
@@ -260,7 +261,14 @@ function notFinished(): ServiceError {
 function anotherAccount(bizAppId: string): ServiceError {
   return new ServiceError(
     "conflict",
-    `该链接仅用于${bizAppId}，授权的是另一个帐号，请用${bizAppId}重新打开授权链接 (this link is for ${bizAppId} alone, and another account has authorized: open the link again with ${bizAppId})`,
+    `该链接仅用于${bizAppId}，授权的是另一个账号，请用${bizAppId}重新打开授权链接 (this link is for ${bizAppId} alone, and another account has authorized: open the link again with ${bizAppId})`,
+  );
+}
+
+function notEnabled({ id }: App): ServiceError {
+  return new ServiceError(
+    "conflict",
+    `该第三方平台已停用，请先执行 accesstoken apps enable ${id} (this platform is disabled: run accesstoken apps enable ${id} first)`,
   );
 }
 

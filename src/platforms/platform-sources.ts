@@ -108,7 +108,7 @@ export function platformOf(directory: Pick<AppDirectory, "slotNamed">, slot: Slo
   if (found) return found;
   throw new ServiceError(
     "unavailable",
-    "该帐号所授权的第三方平台已停用或已删除 (the third-party platform that the account has authorized is disabled or gone)",
+    "该账号所授权的第三方平台已停用或已删除 (the third-party platform that the account has authorized is disabled or gone)",
     { retryAfterMs: 60_000 },
   );
 }
@@ -116,7 +116,7 @@ export function platformOf(directory: Pick<AppDirectory, "slotNamed">, slot: Slo
 function withoutApi(): ServiceError {
   return new ServiceError(
     "unavailable",
-    "该帐号没有接口权限，微信未给出refresh_token；请核对其认证状态与权限集后重新授权 (WeChat gave no refresh token, because the account has no API: check its verification and permission sets, and authorize again)",
+    "该账号没有接口权限，微信未给出refresh_token；请核对其认证状态与权限集后重新授权 (WeChat gave no refresh token, because the account has no API: check its verification and permission sets, and authorize again)",
     { retryAfterMs: 600_000 },
   );
 }

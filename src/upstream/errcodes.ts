@@ -89,16 +89,16 @@ const HINTS = new Map([
   [89506, "管理员拒绝了该IP，24小时后可重试 (an administrator refused this address; wait 24 hours)"],
   [
     61003,
-    "该帐号已取消对此第三方平台的授权，请其管理员重新授权 (the account has withdrawn its authorization of this platform: its administrator must authorize it again)",
+    "该账号已取消对此第三方平台的授权，请其管理员重新授权 (the account has withdrawn its authorization of this platform: its administrator must authorize it again)",
   ],
   [
     61005,
-    "component_verify_ticket已过期，请检查授权事件接收URL并等待下一次推送 (the ticket has expired: check the URL for authorization events and wait for the next push)",
+    "component_verify_ticket已过期，请检查授权事件接收URL并等待下一次推送 (the ticket has expired: check the event URL and wait for the next push)",
   ],
   [61006, "component_verify_ticket无效，请等待下一次推送 (the ticket is not valid: wait for the next push)"],
   [
     61023,
-    "refresh_token已失效，请该帐号的管理员重新授权 (the refresh token is not valid any more: the account's administrator must authorize the platform again)",
+    "refresh_token已失效，请该账号的管理员重新授权 (the refresh token is not valid any more: the account's administrator must authorize the platform again)",
   ],
   [89507, "管理员拒绝了该IP，1小时后可重试 (an administrator refused this address; wait an hour)"],
 ]);

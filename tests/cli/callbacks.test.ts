@@ -115,9 +115,9 @@ test("set tells both URLs of a third-party platform, and whom its pushes are mea
   await add({ kind: "suite", ...SUITE, provider: PROVIDER.id });
   const component = await t.run(`set ${COMPONENT.id}`, { language: "zh" });
   expect(component.stdout).toContain(
-    `\n消息与事件接收配置  ${PUBLIC_URL}/callback/${COMPONENT.id}/$APPID$\nToken`,
+    `\n消息与事件接收URL  ${PUBLIC_URL}/callback/${COMPONENT.id}/$APPID$\nToken`,
   );
-  expect(component.stdout).toStartWith(`授权事件接收配置    ${PUBLIC_URL}/callback/${COMPONENT.id}/auth\n`);
+  expect(component.stdout).toStartWith(`授权事件接收URL    ${PUBLIC_URL}/callback/${COMPONENT.id}/auth\n`);
   expect(component.stderr).toContain("第三方平台 → 详情 → 开发配置");
   const suite = await t.run(`set ${SUITE.id}`);
   for (const url of [`${SUITE.id}/auth`, `${SUITE.id}/$CORPID$`])
@@ -134,13 +134,24 @@ test("set tells both URLs of a third-party platform, and whom its pushes are mea
 test("set tells of an account that its platform receives its pushes, and takes it by its AppID alone", async () => {
   await using t = await setup();
   const name = await addAuthorized(t.world, SHOP, COMPONENT.id);
+  let first = await t.run(`set ${SHOP}`);
   await Harness.until(async () => {
+    if (first.code === 0) return true;
     t.world.clock.advance(100);
-    return (await t.run(`set ${SHOP}`)).code === 0;
+    first = await t.run(`set ${SHOP}`);
+    return false;
   });
   const shown = await t.run(`set ${SHOP}`);
   expect(shown.stdout).toContain(`${PUBLIC_URL}/callback/${COMPONENT.id}/${SHOP}\n`);
   expect(shown.stderr).toContain("There is nothing to enter");
+  expect(first.stdout).not.toMatch(/Token|EncodingAESKey|mode/);
+  const refused = await t.run(`set ${SHOP} --receive-id ${SHOP}`);
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringContaining(`accesstoken callbacks set ${COMPONENT.id}`),
+  ]);
+  expect((await t.run(`rotate ${SHOP}`)).stderr).toContain(`accesstoken callbacks set ${COMPONENT.id}`);
+  expect((await t.run(`show ${SHOP}`)).stdout).not.toMatch(/receive ids|mode|checked/);
   expect((await t.run(`target ${SHOP} dev --environment dev --route`)).code).toBe(0);
   expect(await t.data(`show ${name}`)).toMatchObject({
     ...{ app: name, platform_app: COMPONENT.id },

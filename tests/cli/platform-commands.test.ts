@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { checkQuery } from "../../src/callbacks/push-reply.ts";
+import { Secret } from "../../src/secret.ts";
 import { createAdmin } from "../support/access-harness.ts";
 import { Harness } from "../support/harness.ts";
 import { addAuthorized, COMPONENT, PROVIDER, SHOP, SUITE } from "../support/platforms.ts";
@@ -63,6 +65,7 @@ test("--callback says once what to enter where: two URLs, Token, EncodingAESKey 
   expect(stderr).toContain("open.weixin.qq.com");
   const again = await add(" --callback");
   expect(again.stdout).not.toContain(String(value("EncodingAESKey")));
+  expect(again.stderr).toContain(`accesstoken callbacks rotate ${COMPONENT.id}`);
   expect(await json(`show ${COMPONENT.id}`)).toMatchObject({ callback: { is_set: true } });
   await forget();
 });
@@ -85,6 +88,8 @@ test.each([
   ["callbacks of a provider", `add provider ${PROVIDER.id} --callback`, "--callback"],
   ["a name that would be another path", "show ../apps", "AppID"],
   ["no permission sets", `link ${COMPONENT.id} --scopes all`, "--scopes"],
+  ["a name for an account", `link ${COMPONENT.id} --account shop`, "--account"],
+  ["a return to nowhere", `link ${COMPONENT.id} --return-url shop`, "--return-url"],
 ])("%s is a usage error that says what to give", async (_, line, word) => {
   const { code, stderr } = await run(line);
   expect([code, stderr]).toEqual([2, expect.stringContaining(word)]);
@@ -103,15 +108,45 @@ test("accounts are listed with what became of them, and keep their platform unle
 });
 
 test("a Token and key in use are taken over, and another secret takes the place of the first", async () => {
-  const [token, aesKey] = ["TokenInUse", "k".repeat(43)];
+  const aesKey = "k".repeat(43);
+  await add(" --callback");
+  const token = "TokenInUse";
   const files = `--token-file ${file("token", token)} --aes-key-file ${file("aes-key", aesKey)}`;
-  const { code, stdout } = await add(` --callback ${files}`);
+  const { code, stdout, stderr } = await add(` --callback ${files}`);
   expect([code, stdout]).toEqual([0, expect.stringContaining(`/callback/${COMPONENT.id}/auth`)]);
   expect(stdout).not.toContain(aesKey);
+  expect(stderr).toContain("in use from now on");
+  const key = { token: new Secret(token), encodingAesKey: new Secret(aesKey) };
+  const query = checkQuery("weixin", { key, receiveId: COMPONENT.id, echo: "echo" }, world.clock.now());
+  const checked = await fetch(`${world.service.url}/callback/${COMPONENT.id}/auth?${query}`);
+  expect([checked.status, await checked.text()]).toEqual([200, "echo"]);
   const changed = await run(`set-secret ${COMPONENT.id} --secret-file ${file("secret-2", "d1".repeat(16))}`);
   expect([changed.code, changed.stdout]).toEqual([0, expect.stringContaining(COMPONENT.id)]);
   const short = await run(`set-secret ${COMPONENT.id} --secret-file ${file("secret-3", "d1".repeat(13))}`);
   expect([short.code, short.stderr]).toEqual([2, expect.stringContaining("32")]);
+  await forget();
+});
+
+test("a platform that is held with other settings is not changed, and the refusal says by what it is", async () => {
+  await add();
+  const { code, stderr } = await run(
+    `add weixin ${COMPONENT.id} --secret-file ${file("other", "d2".repeat(16))}`,
+  );
+  expect(code).toBe(1);
+  expect(stderr).toContain(`accesstoken platforms set-secret ${COMPONENT.id}`);
+  expect(stderr).toContain(`accesstoken apps set ${COMPONENT.id} --title`);
+  await forget();
+});
+
+test("without callbacks it is said how to set them, and a disabled platform has no links", async () => {
+  const added = await add();
+  expect(added.stdout).toContain(`accesstoken callbacks set ${COMPONENT.id}`);
+  await world.administer(`/v1/apps/${COMPONENT.id}`, {
+    ...{ method: "PATCH", headers: { "content-type": "application/json" } },
+    body: JSON.stringify({ disabled: true }),
+  });
+  const { code, stderr } = await run(`link ${COMPONENT.id}`);
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`accesstoken apps enable ${COMPONENT.id}`)]);
   await forget();
 });
 

@@ -13,7 +13,7 @@ import { type Column, Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { attempt, toast } from "../parts/toast.tsx";
 import { w as parts } from "../parts/words.ts";
-import { CallbackUrl } from "../pushes/pushes.tsx";
+import { urlItems } from "../pushes/pushes.tsx";
 import { useResource } from "../resource.ts";
 import { href, route } from "../router.ts";
 import { LinkDialog } from "./link-dialog.tsx";
@@ -106,12 +106,7 @@ function State({ of }: { readonly of: PlatformData }) {
       </section>
       {hasTicket && (
         <Section title={w.urls} actions={<span class="muted">{w.urlsHint}</span>}>
-          <Facts
-            items={[
-              [w[kind], <CallbackUrl url={callback.auth_url} />],
-              [kind === "suite" ? w.data : w.messages, <CallbackUrl url={callback.message_url} />],
-            ]}
-          />
+          <Facts items={urlItems(kind, callback.auth_url, callback.message_url)} />
         </Section>
       )}
     </>

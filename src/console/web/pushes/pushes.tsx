@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import type { CallbackData } from "../../../api/v1-callbacks-schema.ts";
 import { Id } from "../parts/copy.tsx";
 import { LinkButton } from "../parts/button.tsx";
@@ -83,7 +84,7 @@ export function CallbackState({ data }: { readonly data: CallbackData }) {
         {w.rotating}
       </Badge>
     );
-  if (data.checked_at === undefined)
+  if (data.checked_at === undefined && data.platform_app === undefined)
     return (
       <Badge tone="idle" icon="circle">
         {w.unchecked}
@@ -96,7 +97,21 @@ export function CallbackState({ data }: { readonly data: CallbackData }) {
   );
 }
 
+/** The URLs of an app's pushes, or of a platform's, under the names that its console has for them. */
+export function urlItems(
+  kind: CallbackData["kind"],
+  url: string | undefined,
+  messageUrl: string | undefined,
+): (readonly [name: string, value: ComponentChildren])[] {
+  const first = <CallbackUrl url={url} />;
+  if (kind === undefined) return [[w.url, first]];
+  if (kind === "provider") return [[w.systemUrl, first]];
+  const second = <CallbackUrl url={messageUrl} />;
+  const names = kind === "component" ? [w.eventUrl, w.messageUrl] : [w.commandUrl, w.dataUrl];
+  return [first, second].map((value, n) => [names[n] ?? "", value]);
+}
+
 /** What is to be entered in WeChat's console. */
-export function CallbackUrl({ url }: { readonly url: string | undefined }) {
+function CallbackUrl({ url }: { readonly url: string | undefined }) {
   return url === undefined ? <span class="bad-text">{w.noPublicUrl}</span> : <Id text={url} />;
 }

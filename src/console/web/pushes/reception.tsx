@@ -10,11 +10,12 @@ import { showOnce } from "../parts/shown-once.tsx";
 import { Banner, Empty } from "../parts/states.tsx";
 import { attempt } from "../parts/toast.tsx";
 import { Time } from "../parts/time.tsx";
-import { CallbackUrl } from "./pushes.tsx";
+import { urlItems } from "./pushes.tsx";
 import { w } from "./words.ts";
 
 /** Secrets that were made just now, and for whom they are. */
 interface Made {
+  readonly kind?: CallbackData["kind"];
   readonly callback_url?: string | undefined;
   readonly message_url?: string | undefined;
   readonly token?: string | undefined;
@@ -38,7 +39,11 @@ interface Opened {
 /** An app without settings: the way to make them. */
 export function NotSetUp({ app, reload }: { readonly app: string; readonly reload: () => void }) {
   const setUp = async () => {
-    await attempt(async () => showMade(await put<SavedCallbackData>(pathOf(app), {})));
+    await attempt(async () => {
+      const saved = await put<SavedCallbackData>(pathOf(app), {});
+      // An account of a third-party platform gets no Token of its own.
+      if (saved.token !== undefined) showMade(saved);
+    });
     reload();
   };
   return (
@@ -80,24 +85,25 @@ export function Reception({ data, reload }: Shown) {
       <Section
         title={w.reception}
         actions={
-          <span class="row">
-            <Button isDisabled={data.rotating ?? false} onClick={() => open("rotate")}>
-              {w.rotate}
-            </Button>
-            <Button onClick={() => open("edit")}>{w.edit}</Button>
-          </span>
+          data.platform_app === undefined && (
+            <span class="row">
+              <Button isDisabled={data.rotating ?? false} onClick={() => open("rotate")}>
+                {w.rotate}
+              </Button>
+              <Button onClick={() => open("edit")}>{w.edit}</Button>
+            </span>
+          )
         }
       >
         <Facts
           items={[
-            [w.url, <CallbackUrl url={data.callback_url} />],
-            [w.messageUrl, data.message_url && <CallbackUrl url={data.message_url} />],
+            ...urlItems(data.kind, data.callback_url, data.message_url),
             [w.ofPlatform, data.platform_app && <code>{data.platform_app}</code>],
-            [w.secrets, w.secretsHidden],
+            [w.secrets, data.platform_app === undefined ? w.secretsHidden : undefined],
             [w.mode, data.mode && w[data.mode]],
             [w.format, data.format?.toUpperCase()],
             [w.receiveIds, data.receive_ids?.map((id) => <code>{id === "" ? w.emptyId : id} </code>)],
-            [w.checked, data.checked_at === undefined ? w.uncheckedHint : <Time at={data.checked_at} />],
+            [w.checked, data.platform_app === undefined ? <Checked at={data.checked_at} /> : undefined],
           ]}
         />
       </Section>
@@ -153,6 +159,10 @@ export function Reception({ data, reload }: Shown) {
   );
 }
 
+function Checked({ at }: { readonly at: number | undefined }) {
+  return at === undefined ? <>{w.uncheckedHint}</> : <Time at={at} />;
+}
+
 function EditDialog({ data, reload, onClose }: Shown & { readonly onClose: () => void }) {
   // What has changed meanwhile must not be overwritten.
   const [version] = useState(data.version);
@@ -196,7 +206,7 @@ export function showMade(made: Made): void {
 }
 
 function MadeSecrets({ made, onClose }: { readonly made: Made; readonly onClose: () => void }) {
-  const { callback_url: url, token, aes_key: aesKey, hmac_key: hmacKey, target } = made;
+  const { token, aes_key: aesKey, hmac_key: hmacKey, target } = made;
   const shown = (value: string | undefined) => value && <Id text={value} />;
   return (
     <Dialog title={w.madeTitle} onClose={onClose} isBlocking isWide>
@@ -205,8 +215,7 @@ function MadeSecrets({ made, onClose }: { readonly made: Made; readonly onClose:
         <p>{target === undefined ? w.enterThese : w.giveTarget(target)}</p>
         <Facts
           items={[
-            [w.url, shown(url)],
-            [w.messageUrl, shown(made.message_url)],
+            ...(target === undefined ? urlItems(made.kind, made.callback_url, made.message_url) : []),
             ["Token", shown(token)],
             ["EncodingAESKey", shown(aesKey)],
             [w.hmacKey, shown(hmacKey)],
