@@ -35,7 +35,7 @@ export function callbackTargetRoutes(parts: CallbackRouteParts) {
   const rules = managerRules(parts);
   const targetOf = (of: string, name: string): Target => {
     const found = callbacks.of(of);
-    if (!found) throw notSetUp();
+    if (!found) throw notSetUp(of);
     const known = found.targets.find((each) => each.name === name);
     if (!known) throw noSuchTarget(name);
     return known;

@@ -276,7 +276,7 @@ function dataOf(
   const urls = { callback_url: command, message_url: message, platform_app: platform };
   const common = { app: name, kind: role, ...urls };
   if (!found) {
-    if (!callbacks.isDamaged(name)) throw notSetUp();
+    if (!callbacks.isDamaged(name)) throw notSetUp(name);
     return { ...common, damaged: true, targets: [], routes: [] };
   }
   const { settings, targets, routes } = found;

@@ -219,8 +219,7 @@ export class AppAdministration {
   }
 
   #managed(name: string, version: number | undefined): { app: App; management: Management } {
-    const app = this.#parts.directory.find(name);
-    if (!app) throw new ServiceError("not_found", "没有该应用 (no such app)");
+    const app = this.#parts.directory.get(name);
     if (!app.managed) throw fromEnvironment();
     if (version !== undefined && version !== app.managed.version) throw outdated();
     return { app, management: app.managed };

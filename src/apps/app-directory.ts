@@ -181,8 +181,13 @@ export class AppDirectory {
    * @throws {ServiceError} `not_found` when we hold no such app, `invalid_parameter` for an AppID that several platforms have.
    */
   slotOfApp(name: string): Slot {
-    const slot = this.findSlot(name);
-    if (slot) return slot;
+    return this.#slotOf(this.get(name));
+  }
+
+  /** The app of that public name. Throws as `slotOfApp`. */
+  get(name: string): App {
+    const app = this.find(name);
+    if (app) return app;
     this.#checkOne(name);
     throw new ServiceError(
       "not_found",

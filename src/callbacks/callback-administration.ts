@@ -115,7 +115,7 @@ export class CallbackAdministration {
     options: ChangeOptions,
   ): Promise<MadeSecrets> {
     const current = this.#get(app.name).settings;
-    if (isRotating(current)) throw notFinished();
+    if (isRotating(current)) throw notFinished(app.name);
     const next = { ...missingKeys({}), ...(token && { token }), ...(aesKey && { aesKey }) };
     const settings: CallbackSettings = {
       ...current,
@@ -219,7 +219,7 @@ export class CallbackAdministration {
     const found = this.#directory.of(app);
     if (found) return found;
     if (this.#directory.isDamaged(app)) throw damaged();
-    throw notSetUp();
+    throw notSetUp(app);
   }
 
   /** The version that a change of the settings replaces; undefined for damaged ones, whose version nobody has seen. */
@@ -312,10 +312,10 @@ function entryOf(
 }
 
 /** That an app's pushes are not set up. */
-export function notSetUp(): ServiceError {
+export function notSetUp(app: string): ServiceError {
   return new ServiceError(
     "not_found",
-    "该应用尚未设置消息推送，请先执行 accesstoken callbacks set <app> (the app's pushes are not set up: run accesstoken callbacks set <app> first)",
+    `该应用尚未设置消息推送，请先执行 accesstoken callbacks set ${app} (the app's pushes are not set up: run accesstoken callbacks set ${app} first)`,
   );
 }
 
@@ -331,9 +331,9 @@ function damaged(): ServiceError {
   );
 }
 
-function notFinished(): ServiceError {
+function notFinished(app: string): ServiceError {
   return new ServiceError(
     "conflict",
-    "上一次轮换尚未结束，请先执行 accesstoken callbacks finish <app> (the last rotation is not finished: run accesstoken callbacks finish <app> first)",
+    `上一次轮换尚未结束，请先执行 accesstoken callbacks finish ${app} (the last rotation is not finished: run accesstoken callbacks finish ${app} first)`,
   );
 }

@@ -169,7 +169,7 @@ export class SqlCallbackSettingsStore implements CallbackSettingsStore {
     entry: AuditEntry,
   ): Promise<void> {
     await this.#change(entry, async (queries, epoch, now) => {
-      if (!(await this.#standing(queries, app, version))) throw notSetUp();
+      if (!(await this.#standing(queries, app, version))) throw notSetUp(app);
       const named = await queries
         .select({ name: callbackTargets.name })
         .from(callbackTargets)
@@ -243,7 +243,7 @@ export class SqlCallbackSettingsStore implements CallbackSettingsStore {
   }
 
   async #requireSettings(queries: Queries, app: string): Promise<void> {
-    if (!(await this.#standing(queries, app, undefined))) throw notSetUp();
+    if (!(await this.#standing(queries, app, undefined))) throw notSetUp(app);
   }
 
   /** The settings of a row; of one that can't be used, the app's name. */

@@ -189,6 +189,41 @@ test("an account may be held directly too, and then its AppID means that app", a
   expect((await at.ask("GET", `/v1/apps/${SHOP}`)).data["authorized_to"]).toBe(COMPONENT.id);
 });
 
+test("an AppID that two platforms have is refused by every route of an app, and the refusal names both", async () => {
+  await using _ = await withComponent([SHOP]);
+  const other = "wxc000000000000002";
+  await at.ask("POST", PLATFORMS, { kind: "component", id: other, secret: "cd".repeat(16) });
+  await addAuthorized(at.world, SHOP, other);
+  for (const [method, path, body] of [
+    ["GET", ""],
+    ["PATCH", "", { title: "Shop" }],
+    ["GET", "/credentials/access_token"],
+    ["PUT", "/callbacks", {}],
+  ] as const) {
+    const { status, msg } = await at.ask(method, `/v1/apps/${SHOP}${path}`, body);
+    expect([path, status]).toEqual([path, 400]);
+    for (const each of [COMPONENT.id, other]) expect(msg).toContain(nameWith(SHOP, each));
+  }
+  await at.ask("DELETE", `${PLATFORMS}/${other}?with_authorizations=true`);
+});
+
+test("a kind of credential that a platform does not have is refused by what it has", async () => {
+  await using _ = await withComponent();
+  const { status, msg } = await at.ask("GET", `/v1/apps/${COMPONENT.id}/credentials/access_token`);
+  expect([status, msg]).toEqual([400, expect.stringContaining("only component_access_token")]);
+});
+
+test("a grant on the accounts of what is no platform is pointed out", async () => {
+  await using _ = await withComponent([SHOP]);
+  const apps = [`platform:${nameWith(SHOP, COMPONENT.id)}/*`];
+  const client = { client: "mistaken", environment: "dev", grants: [{ apps, actions: ["view"] }] };
+  const { status, text } = await at.ask("POST", "/v1/clients", client);
+  expect([status, text]).toEqual([
+    201,
+    expect.stringContaining(`not held; check their names, or add them: ${apps[0]}`),
+  ]);
+});
+
 test("only administrators see platforms", async () => {
   const key = await createClient(at.world, {
     name: "viewer",
