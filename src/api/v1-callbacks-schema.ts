@@ -214,7 +214,7 @@ export const callbackData = Type.Object({
   message_url: Type.Optional(
     Type.String({
       description:
-        "Of a third-party platform: what the console is given for its accounts' messages; callback_url is that for commands and tickets. 第三方平台的消息与事件（或数据）回调URL；callback_url为授权事件（或指令）回调URL。",
+        "Of a third-party platform: the message URL, WeCom's data URL; callback_url is the event URL, WeCom's command URL. 第三方平台的消息与事件接收URL（企业微信为数据回调URL）；callback_url为授权事件接收URL（企业微信为指令回调URL）。",
     }),
   ),
   kind: Type.Optional(
@@ -226,7 +226,7 @@ export const callbackData = Type.Object({
   platform_app: Type.Optional(
     Type.String({
       description:
-        "The third-party platform whose URL its pushes come to, with that platform's Token and key. 其推送到达该第三方平台的URL，使用平台的Token和密钥。",
+        "The third-party platform whose URL its pushes come to, with that platform's Token, key, mode, format and receive_ids: the app has none of its own. 其推送到达该第三方平台的URL，使用平台的Token、密钥、mode、format和receive_ids，应用自己没有。",
     }),
   ),
   damaged: Type.Optional(

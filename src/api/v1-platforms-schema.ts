@@ -129,13 +129,13 @@ export const platformData = Type.Object({
       auth_url: Type.Optional(
         Type.String({
           description:
-            "For WeChat's console: authorization events (WeCom: commands); absent without PUBLIC_URL. 授权事件接收URL（企业微信为指令回调URL）；未设置PUBLIC_URL时省略。",
+            "The event URL, WeCom's command URL; absent without PUBLIC_URL. 授权事件接收URL（企业微信为指令回调URL）；未设置PUBLIC_URL时省略。",
         }),
       ),
       message_url: Type.Optional(
         Type.String({
           description:
-            "For WeChat's console: messages (WeCom: data). 消息与事件接收URL（企业微信为数据回调URL）。",
+            "The message URL, WeCom's data URL. 消息与事件接收URL（企业微信为数据回调URL）。",
         }),
       ),
     },
