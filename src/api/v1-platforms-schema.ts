@@ -134,8 +134,7 @@ export const platformData = Type.Object({
       ),
       message_url: Type.Optional(
         Type.String({
-          description:
-            "The message URL, WeCom's data URL. 消息与事件接收URL（企业微信为数据回调URL）。",
+          description: "The message URL, WeCom's data URL. 消息与事件接收URL（企业微信为数据回调URL）。",
         }),
       ),
     },
