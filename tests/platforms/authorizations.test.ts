@@ -394,6 +394,26 @@ test("whoever no longer waits does not cut an exchange off", async () => {
   expect(it.calls(QUERY)).toBe(1);
 });
 
+test("a stop does not work off the codes that wait", async () => {
+  await using it = await PlatformHarness.create();
+  const { store, authorizations } = it.first;
+  const now = it.clock.now();
+  for (let n = 0; n < 20; n++) {
+    const code = new Secret(`queryauthcode@@@${n}`);
+    const about = { platformApp: COMPONENT, account: "", now, expiresAt: now + 3_600_000 };
+    await store.authorizationCodes.add({ ...about, code });
+  }
+  await it.first.componentToken();
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf(QUERY), times: 1 });
+  authorizations.start();
+  await gate.arrived();
+  const stopped = authorizations.stop();
+  gate.open();
+  await stopped;
+  expect(it.calls(QUERY)).toBeLessThanOrEqual(8);
+});
+
 test("an authorization that is withdrawn ends everything that came of it at once, in every process", async () => {
   await using it = await PlatformHarness.create();
   const other = await it.process();

@@ -123,6 +123,38 @@ test("P5: a code's refresh token never takes the place of one that WeChat gave l
   expect((await it.first.find())?.authorization?.scopes).toEqual([1]);
 });
 
+test("P5: a refresh token of before an account withdrew takes the place of none that it was given since", async () => {
+  await using it = await setup("rotate");
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf(TOKEN), times: 1 });
+  const slow = it.first.token().catch(() => undefined);
+  await gate.arrived();
+  const other = await it.process();
+  await it.control.unauthorize(OFFICIAL);
+  it.clock.advance(1000);
+  await other.exchange((await it.control.authorize(OFFICIAL)).code);
+  expect(await other.refreshToken()).toBe(current(it));
+  gate.open();
+  await slow;
+  expect(await other.refreshToken()).toBe(current(it));
+});
+
+test("a refusal of an authorization does not close the one that was given in the same second", async () => {
+  await using it = await setup("stable");
+  await it.first.componentToken();
+  it.clock.advance(1500 - (it.clock.now() % 1000));
+  await it.control.unauthorize(OFFICIAL, { push: false });
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf(TOKEN), times: 1 });
+  const token = it.first.token().catch(() => undefined);
+  await gate.arrived();
+  await it.control.authorize(OFFICIAL);
+  await (await it.process()).authorizations.tick();
+  gate.open();
+  await token;
+  expect((await it.first.find())?.authorization?.lostAt).toBeUndefined();
+});
+
 test("P5: a change by an administrator leaves the refresh token that WeChat has exchanged meanwhile", async () => {
   await using it = await setup("rotate");
   const other = await it.process();

@@ -3,6 +3,7 @@ import { unavailable } from "../../src/credentials/backoff.ts";
 import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
 import { Authorizations } from "../../src/platforms/authorizations.ts";
+import { Gate } from "../../src/sandbox/fault.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
 import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from "./suite-world.ts";
@@ -159,25 +160,92 @@ test("an agency app's secret is replaced by its reset, whose event names no corp
 test("a permanent code whose app can't be stored at once is kept, and not asked for once more", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
-  const { apps, protocol, clock } = it;
-  const grant = apps.grant.bind(apps);
-  let failures = 3;
-  apps.grant = (...given) => (failures-- > 0 ? Promise.reject(unavailable("busy", 1000)) : grant(...given));
-  const { directory, credentials, store } = it.first;
-  const authorizations = new Authorizations({
-    ...{ codes: store.authorizationCodes, apps, directory, credentials, clock, events: new EventBus() },
-    ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
-    pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
-  });
+  const authorizations = failing(it, 3);
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP);
   const first = authorizations.exchange(it.slot(SUITE), new Secret(authCode), signal, CALLER);
   expect(await first.catch((error: unknown) => error)).toMatchObject({ code: "unavailable" });
   for (let attempt = 2; attempt <= 4; attempt++) {
-    clock.advance(MINUTE);
+    it.clock.advance(MINUTE);
     await authorizations.tick();
   }
   expect(await it.permanentCode(`${CORP}_${SUITE}`)).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP));
   expect(it.calls(EXCHANGE)).toBe(1);
+});
+
+test("a permanent code that was kept is not given up when the time of its code is over", async () => {
+  await using it = await SuiteWorld.create();
+  await it.sandbox.suite(SUITE).install(CORP);
+  it.clock.advance(MINUTE);
+  await it.ticket();
+  const authorizations = failing(it, 1);
+  // WeCom takes it to the end, and this is the last second.
+  it.clock.advance(9 * MINUTE - 1000);
+  await authorizations.tick();
+  it.clock.advance(MINUTE);
+  await authorizations.tick();
+  await it.first.learn();
+  expect(await it.permanentCode(`${CORP}_${SUITE}`)).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP));
+  expect(it.calls(EXCHANGE)).toBe(1);
+});
+
+test("a permanent code that was kept replaces no newer one while WeCom can't be asked", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket(TEMPLATE);
+  const app = await it.install(TEMPLATE);
+  const authorizations = failing(it, 1);
+  const newest = () => it.sandbox.suite(TEMPLATE).permanentCodeOf(CORP);
+  it.clock.advance(MINUTE);
+  await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  await authorizations.tick();
+  it.clock.advance(1000);
+  await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  await authorizations.tick();
+  expect(await it.permanentCode(app)).toBe(newest());
+  const endpoint = "/cgi-bin/service/get_auth_info";
+  it.sandbox.inject({ kind: "error", errcode: -1, endpoint, times: 3 });
+  for (const waitMs of [2000, MINUTE]) {
+    it.clock.advance(waitMs);
+    await authorizations.tick();
+    expect(await it.permanentCode(app)).toBe(newest());
+  }
+});
+
+test("a corp that is given a new permanent code while it is read with the old one is not lost", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket(TEMPLATE);
+  const app = await it.install(TEMPLATE);
+  it.clock.advance(MINUTE + 500);
+  // The event's own time is in whole seconds, and so before the question that is asked in the same one.
+  await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: "/cgi-bin/service/get_auth_info", times: 1 });
+  const reading = it.apps.describe(it.slot(TEMPLATE), CORP, signal);
+  await gate.arrived();
+  await it.authorizations.tick();
+  gate.open();
+  await reading;
+  await it.first.learn();
+  expect(it.find(app)?.authorization?.lostAt).toBeUndefined();
+});
+
+test("a stop waits for the exchange of somebody who waits no longer", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const { authCode } = await it.sandbox.suite(SUITE).install(CORP, { send: "neither" });
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: `/cgi-bin/${EXCHANGE}`, times: 1 });
+  const impatient = new AbortController();
+  const code = new Secret(authCode);
+  const asked = failureOf(it.authorizations.exchange(it.slot(SUITE), code, impatient.signal, CALLER));
+  await gate.arrived();
+  impatient.abort();
+  expect(await asked).toMatchObject({ code: "upstream_timeout" });
+  const stopped = it.authorizations.stop();
+  gate.open();
+  await stopped;
+  expect(
+    (await it.first.store.authorizationCodes.find(it.authorizations.digestOf(it.slot(SUITE), code)))?.state,
+  ).toBe("exchanged");
 });
 
 test("an older permanent code never replaces a newer one", async () => {
@@ -278,3 +346,17 @@ test("an end whose event was lost is found by the daily comparison, of agency ap
   const isLost = (name: string) => it.find(name)?.authorization?.lostAt !== undefined;
   expect([app, kept, agency].map(isLost)).toEqual([true, false, true]);
 });
+
+/** What takes authorizations on that store, whose first `failures` attempts to store an app fail. */
+function failing(it: SuiteWorld, failures: number): Authorizations {
+  const { apps, protocol, clock } = it;
+  const grant = apps.grant.bind(apps);
+  let left = failures;
+  apps.grant = (...given) => (left-- > 0 ? Promise.reject(unavailable("busy", 1000)) : grant(...given));
+  const { directory, credentials, store } = it.first;
+  return new Authorizations({
+    ...{ codes: store.authorizationCodes, apps, directory, credentials, clock, events: new EventBus() },
+    ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
+    pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
+  });
+}
