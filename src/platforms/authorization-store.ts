@@ -1,5 +1,8 @@
 import type { Secret } from "../secret.ts";
 
+/** No code waits as long as this for its next attempt. */
+export const MAX_AHEAD_MS = 120_000;
+
 /** What a code was exchanged for. */
 export interface CodeAnswer {
   /** The public name of the app that it made or changed. */
@@ -24,11 +27,18 @@ export interface StoredCode {
   readonly state: "waiting" | "exchanged" | "failed";
   readonly attempts: number;
   readonly createdAt: number;
+  /** When a waiting one may be taken next. */
+  readonly dueAt: number;
   readonly expiresAt: number;
   /** Of an exchanged one, and of a waiting one what was kept. */
   readonly answer: CodeAnswer | undefined;
   /** Why the last attempt failed: our code and WeChat's errcode; nothing secret. */
   readonly error: string | undefined;
+}
+
+/** Whether a code may be taken: one that is due far ahead was noted under a clock that has been set back since. */
+export function isDue(dueAt: number, now: number): boolean {
+  return dueAt <= now || dueAt > now + MAX_AHEAD_MS;
 }
 
 /** Where codes are kept, sealed, so that each is exchanged once by whichever process. */

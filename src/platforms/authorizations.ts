@@ -12,6 +12,7 @@ import { Secret } from "../secret.ts";
 import {
   type AuthorizationCodeStore,
   type CodeAnswer,
+  isDue,
   type StoredCode,
   UNNAMED,
 } from "./authorization-store.ts";
@@ -186,8 +187,7 @@ export class Authorizations {
       if (this.#platforms().length === 0) return MAX_SLEEP_MS;
       while (!this.#stopping.signal.aborted) {
         const dueAt = await codes.nextDueAt();
-        // One that is due far ahead may have been noted under a clock that was set back since: the store knows.
-        if (dueAt === undefined || (dueAt > clock.now() && dueAt < clock.now() + HOUR_MS)) break;
+        if (dueAt === undefined || !isDue(dueAt, clock.now())) break;
         const taken = await this.#take();
         if (taken.length === 0) break;
         await Promise.all(taken.map((code) => this.#attempt(code).catch(() => undefined)));
@@ -238,7 +238,9 @@ export class Authorizations {
       if (code?.state === "exchanged" && code.answer) return code.answer;
       if (code?.state !== "waiting") throw failureOf(code?.error);
       const now = clock.now();
-      const taken = await codes.take({ digest, now, until: now + LEASE_MS });
+      // Nobody writes to find out that another has it.
+      const mayTake = isDue(code.dueAt, now);
+      const taken = mayTake && (await codes.take({ digest, now, until: now + LEASE_MS }));
       // Whoever no longer waits must not cut it off: the code would be used up for nothing.
       const answer = await before(signal, taken ? this.#attempt(taken) : passed(LOOK_MS, undefined));
       if (answer) return answer;

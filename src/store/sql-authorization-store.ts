@@ -6,6 +6,7 @@ import {
   type AuthorizationLinkStore,
   type CodeAnswer,
   type LinkRequest,
+  MAX_AHEAD_MS,
   type StoredCode,
   UNNAMED,
 } from "../platforms/authorization-store.ts";
@@ -17,8 +18,6 @@ import type { SealedPlace } from "./sealing-key.ts";
 import { BACKGROUND_ATTEMPTS, type SqlDatabase } from "./sql.ts";
 
 const STATES = ["waiting", "exchanged", "failed"] as const;
-/** What is due so much later was written under a clock that has been set back since. */
-const MAX_AHEAD_MS = 3_600_000;
 
 type CodeRow = typeof authorizationCodes.$inferSelect;
 
@@ -170,11 +169,11 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
 
   async #toCode(stored: CodeRow): Promise<StoredCode> {
     const { row } = checkRow(authorizationCodes, stored);
-    const { digest, platformApp, account, attempts, createdAt, expiresAt } = row;
+    const { digest, platformApp, account, attempts, createdAt, dueAt, expiresAt } = row;
     const answer = await open(this.#keyring, row.answer, placeOf("answer", digest));
     const state = STATES.find((each) => each === row.state) ?? "failed";
     return {
-      ...{ digest, platformApp, account, state, attempts, createdAt, expiresAt },
+      ...{ digest, platformApp, account, state, attempts, createdAt, dueAt, expiresAt },
       code: await open(this.#keyring, row.code, placeOf("code", digest)),
       answer: answer && readAnswer(answer),
       error: row.error ?? undefined,

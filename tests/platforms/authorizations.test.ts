@@ -394,6 +394,42 @@ test("whoever no longer waits does not cut an exchange off", async () => {
   expect(it.calls(QUERY)).toBe(1);
 });
 
+test("whoever waits for a code that another exchanges writes nothing meanwhile", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf(QUERY), times: 1 });
+  const first = it.first.exchange(code);
+  await gate.arrived();
+  const other = await it.process();
+  const codes = other.store.authorizationCodes;
+  let [looks, taken] = [0, 0];
+  const { find, take } = { find: codes.find.bind(codes), take: codes.take.bind(codes) };
+  const looked = Promise.withResolvers<void>();
+  codes.find = (digest) => {
+    if (++looks === 3) looked.resolve();
+    return find(digest);
+  };
+  codes.take = (request) => {
+    taken++;
+    return take(request);
+  };
+  const waiting = other.exchange(code);
+  await looked.promise;
+  gate.open();
+  expect((await waiting).app).toBe((await first).app);
+  expect(taken).toBe(0);
+});
+
+test("a code that was taken under a clock that is set back is exchanged soon", async () => {
+  await using it = await PlatformHarness.create();
+  const { code } = await it.control.authorize(OFFICIAL);
+  const ahead = it.clock.now() + 50 * 60_000;
+  await it.first.store.authorizationCodes.take({ now: ahead, until: ahead + 30_000 });
+  await it.first.authorizations.tick();
+  expect((await it.first.exchange(code)).app).toBe(nameOf(OFFICIAL));
+});
+
 test("a stop does not work off the codes that wait", async () => {
   await using it = await PlatformHarness.create();
   const { store, authorizations } = it.first;
