@@ -9,6 +9,8 @@ const MINUTE_MS = 60_000;
 const SILENT_MS = 25 * MINUTE_MS;
 const LOOK_MS = MINUTE_MS;
 const REQUEST_MS = 10_000;
+/** A request that failed is made again so much later. */
+const AGAIN_MS = 10 * MINUTE_MS;
 /** A silence has one name, so this is once and for all. */
 const ONCE_MS = 3650 * 86_400_000;
 
@@ -26,7 +28,7 @@ export interface TicketWatchParts {
 
 /**
  * Notices when WeChat pushes tickets of a component no more, and asks for them: once in each silence, by one of all
- * processes. WeCom can't be asked.
+ * processes, and again where that failed. WeCom can't be asked.
  */
 export class TicketWatch {
   readonly #parts: TicketWatchParts;
@@ -74,14 +76,15 @@ export class TicketWatch {
     const silentMs = credential ? clock.now() - issuedAt : this.#knownMs(platformApp);
     const silence = `tickets of ${platformApp} after ${issuedAt}`;
     if (silentMs < SILENT_MS || this.#handled.has(silence)) return;
-    if ((await claim(silence, ONCE_MS)) > 0) {
-      this.#handled.add(silence);
-      return;
-    }
-    this.#handled.add(silence);
+    const waitMs = await claim(silence, ONCE_MS);
+    if (waitMs === 0 || waitMs > AGAIN_MS) this.#handled.add(silence);
+    if (waitMs > 0) return;
     const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_MS), this.#stopping.signal]);
     const failure = await startPushing(slot, signal).then(() => undefined, failureFacts);
     events.emit({ type: "tickets.requested", platformApp, silentMs, ...failure });
+    if (!failure) return;
+    this.#handled.delete(silence);
+    await claim(silence, AGAIN_MS);
   }
 
   #knownMs(platformApp: string): number {

@@ -161,6 +161,22 @@ test("when no ticket comes for 25 minutes WeChat is asked to push again, once in
   expect(told).toMatchObject([{ platformApp: COMPONENT }, { platformApp: COMPONENT, errcode: 40013 }]);
 });
 
+test("a request for tickets that failed is made again in the same silence, every ten minutes, by one of all processes", async () => {
+  await using it = await PlatformHarness.create();
+  const processes = [it.first, await it.process()];
+  it.clock.advance(26 * MINUTE_MS);
+  it.sandbox.inject({ kind: "reset_before", endpoint: pathOf(START), times: 1 });
+  const told = () =>
+    processes.flatMap(({ events }) => events.filter(({ type }) => type === "tickets.requested"));
+  const made: number[] = [];
+  for (const waitMs of [0, 9, 1, 10, 10].map((minutes) => minutes * MINUTE_MS)) {
+    it.clock.advance(waitMs);
+    for (const { platforms } of processes) await platforms.watch.tick();
+    made.push(told().length);
+  }
+  expect(made).toEqual([1, 1, 2, 2, 2]);
+});
+
 test("a command of another platform, and what can't be read, changes nothing here", async () => {
   await using it = await PlatformHarness.create({ hasTicket: false });
   const app = it.first.directory.find(COMPONENT)!;
