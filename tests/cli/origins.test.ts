@@ -40,6 +40,28 @@ test("redirect origins are added to and removed from those that are there", asyn
   expect((await world.run(["origins", "add", APP, "dev"])).code).toBe(2);
 });
 
+test("a file names an account of a platform by either of its names, and not by both", async () => {
+  const [account, name] = ["wxa000000000000001", "wxa000000000000001_wxc000000000000001"];
+  await using world = new CliHarness(() => ({ app: name, environments: [DEV] }));
+  const folder = mkdtempSync(join(tmpdir(), "accesstoken-origins-"));
+  const apply = (...names: readonly string[]) => {
+    const lists = names.map((each) => `  ${each}: { dev: ["https://new.example.com"] }\n`).join("");
+    writeFileSync(join(folder, "plan.yaml"), `redirect_origins:\n${lists}`);
+    return world.run(["apply", "--file", join(folder, "plan.yaml"), "--yes"]);
+  };
+  for (const each of [account, name])
+    expect((await apply(each)).stdout).toContain(
+      `~ redirect origins of ${name} dev: https://new.example.com`,
+    );
+  const sent = world.arrived.filter(({ method }) => method === "PUT");
+  expect(sent.map(({ path }) => path)).toEqual(Array(2).fill(`/v1/apps/${name}/redirect-origins/dev`));
+  expect(await apply(account, name)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("both of its"),
+  });
+  rmSync(folder, { recursive: true, force: true });
+});
+
 test("a verification file is sent under its own name, as it is", async () => {
   await using world = new CliHarness(withDev);
   const folder = mkdtempSync(join(tmpdir(), "accesstoken-verify-"));
