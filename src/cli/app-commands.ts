@@ -94,7 +94,7 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     run: async (at) => {
       const app = appOf(at.args);
       const secret = await readAppSecret(at.args, at.terminal, app);
-      // That of an account of a platform has none, as the service says.
+      // An account of a platform has no secret, as the service says.
       if (!OF_PLATFORM.test(app)) notice(at, checkSecret(nameOf(app).platform, secret));
       const { data } = await verified(at, (verification) =>
         at.api.send<AppData>({
