@@ -268,6 +268,21 @@ test("a code of ours in the place of WeChat's is answered from what is stored, a
   expect(await it.refusal(QUERY_AUTH, asked(token, {}))).toEqual([40097, "invalid args"]);
 });
 
+test("codes that a client makes up are refused after ten a minute, and no other client's for that", async () => {
+  const tokens = await Promise.all(
+    [await client(), await client()].map(async ({ key }) => componentToken(key)),
+  );
+  const [careless = "", other = ""] = tokens;
+  sandbox.resetCalls();
+  const errcodes: unknown[] = [];
+  for (let n = 0; n < 12; n++) {
+    const { body } = await it.ask(QUERY_AUTH, asked(careless, { authorization_code: `junk-${n}` }));
+    errcodes.push(body["errcode"]);
+  }
+  expect([errcodes.slice(9), sandbox.calls(QUERY_AUTH)]).toEqual([[61009, 45011, 45011], 10]);
+  expect(await queried(other, await authorized(MINI))).toMatchObject({ authorizer_appid: MINI });
+});
+
 test("a client is given nothing of an account that it is not granted, by code or refresh token", async () => {
   const [all, some] = [await client(), await client([COMPONENT.appId, nameOf(OFFICIAL)])];
   const [code, other] = [await authorized(OFFICIAL), await authorized(MINI)];
