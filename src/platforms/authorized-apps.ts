@@ -27,6 +27,12 @@ const MAX_ATTEMPTS = 5;
 /** What stands for a refresh token where WeChat has given none. */
 const NO_SECRET = new Secret("");
 
+/**
+ * Which refresh token WeChat says is valid: the one that is stored, another, which is stored by now, or none, because the
+ * authorization has ended.
+ */
+export type Standing = "same" | "another" | "none";
+
 /** What the apps of authorizations are kept with. */
 export interface AuthorizedAppsParts {
   readonly store: Pick<AppStore, "create" | "update" | "remove" | "findSecret" | "exchangeSecret">;
@@ -137,23 +143,24 @@ export class AuthorizedApps {
   }
 
   /**
-   * WeChat refuses the refresh token of `slot`: asks it for the one that stands. Whether there is another one now.
+   * WeChat refuses an authorization, or its refresh token: asks it once more, and for the one that stands.
    *
    * https://developers.weixin.qq.com/doc/oplatform/openApi/authorization-management/api_getauthorizerinfo.html
    */
-  async recover(platform: Slot, slot: Slot, signal: AbortSignal): Promise<boolean> {
+  async recover(platform: Slot, slot: Slot, signal: AbortSignal): Promise<Standing> {
     const { store } = this.#parts;
     const held = await store.findSecret(slot);
     const protocol = this.#parts.protocolOf(platform);
-    if (!held || !protocol) return false;
+    if (!held || !protocol) return "none";
     try {
       const { secret } = await protocol.describe(platform, slot.appId, held.secret, signal);
-      if (!secret || secret.equals(held.secret)) return false;
+      if (!secret) return "none";
+      if (secret.equals(held.secret)) return "same";
       // Where another process was faster, its one is there.
       await store.exchangeSecret(slot, held.version, secret);
-      return true;
+      return "another";
     } catch (error) {
-      if (isLost(error)) return false;
+      if (isLost(error)) return "none";
       throw error;
     }
   }

@@ -55,16 +55,9 @@ const LOST: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([61003, 61023]),
   wecom: new Set([40084, 48004]),
 };
-/** WeChat's word for a refresh token alone that is not valid; the authorization may well be. */
-const WRONG_REFRESH_TOKEN = 61023;
 
 /** Whether WeChat or WeCom has said that an authorization, or what it was given with, is good no more. */
 export function isLost(error: unknown): error is ServiceError {
   if (!(error instanceof ServiceError) || !error.upstream) return false;
   return LOST[error.upstream.platform].has(error.upstream.errcode);
-}
-
-/** Whether it is the refresh token alone that WeChat refuses. */
-export function isWrongRefreshToken({ upstream }: ServiceError): boolean {
-  return upstream?.platform === "weixin" && upstream.errcode === WRONG_REFRESH_TOKEN;
 }

@@ -6,7 +6,8 @@ import { unavailable } from "../credentials/backoff.ts";
 import type { CredentialSource, TokenKeeper } from "../credentials/source.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { isLost, isWrongRefreshToken } from "./platform-protocol.ts";
+import type { Standing } from "./authorized-apps.ts";
+import { isLost } from "./platform-protocol.ts";
 
 const RETRY_MS = 1000;
 /** Of the platforms that have accounts or corps. */
@@ -45,8 +46,8 @@ export interface AuthorizerTokenParts {
     refreshToken: Secret,
     signal: AbortSignal,
   ) => Promise<{ readonly token: IssuedCredential; readonly refreshToken: Secret | undefined }>;
-  /** Looks for the refresh token that stands; whether there is another one now. */
-  readonly recover: (slot: Slot, signal: AbortSignal) => Promise<boolean>;
+  /** See `AuthorizedApps.recover`. */
+  readonly recover: (slot: Slot, signal: AbortSignal) => Promise<Standing>;
   /** WeChat has refused the authorization for good, when it was asked `at`. */
   readonly lose: (slot: Slot, why: ServiceError, at: number, version: number) => Promise<void>;
   readonly clock: Clock;
@@ -83,18 +84,22 @@ async function obtain(
       return token;
     } catch (error) {
       if (!isLost(error)) throw error;
-      const isRefused = isWrongRefreshToken(error);
       const now = await store.findSecret(slot);
       // Refused was one that is no longer the stored one.
-      const isOld = isRefused && now !== undefined && now.version !== held.version;
-      if (isOld || (isRefused && asked === 1 && (await recover(slot, signal)))) {
-        if (asked < MAX_ASKED) continue;
-        throw error;
-      }
+      const isOld = now !== undefined && now.version !== held.version;
+      // One answer may be wrong, and nobody but the account's administrator opens what is closed.
+      const standing = isOld ? "another" : await recover(slot, signal);
+      if (standing === "another" && asked < MAX_ASKED) continue;
+      if (standing !== "none") throw passing(error);
       await lose(slot, error, askedAt, held.version);
       throw error;
     }
   }
+}
+
+/** A refusal that WeChat's own word contradicts: it may pass at any moment. */
+function passing(error: ServiceError): ServiceError {
+  return error.upstream ? error.with({ upstream: { ...error.upstream, class: "transient" } }) : error;
 }
 
 /**

@@ -75,8 +75,8 @@ export function buildPlatforms(options: PlatformSideOptions) {
       lose: (...lost) => apps.lose(...lost),
     }),
     wecom: corpTokenSource({
-      ...{ http, tokens: credentials, directory, store: store.apps, clock },
-      lose: (...lost) => apps.lose(...lost),
+      ...{ http, tokens: credentials, directory, store: store.apps },
+      confirmLost: (slot, signal) => apps.describe(platformOf(directory, slot), slot.appId, signal),
     }),
   };
   const watch = new TicketWatch({

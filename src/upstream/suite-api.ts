@@ -2,7 +2,6 @@ import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { AppStore, Slot } from "../apps/app.ts";
-import type { Clock } from "../clock.ts";
 import { unavailable } from "../credentials/backoff.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
@@ -72,9 +71,8 @@ export interface CorpTokenParts {
   readonly tokens: TokenKeeper;
   readonly directory: Pick<AppDirectory, "slotNamed">;
   readonly store: Pick<AppStore, "findSecret">;
-  /** WeCom has refused the authorization for good, when it was asked `at`. */
-  readonly lose: (slot: Slot, why: ServiceError, at: number, version: number) => Promise<void>;
-  readonly clock: Clock;
+  /** WeCom has refused the authorization for good: it is closed where WeCom says so once more. */
+  readonly confirmLost: (slot: Slot, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -84,13 +82,12 @@ export interface CorpTokenParts {
  * https://developer.work.weixin.qq.com/document/path/90605 and https://developer.work.weixin.qq.com/document/path/97164
  */
 export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
-  const { http, store, lose, clock } = parts;
+  const { http, store, confirmLost } = parts;
   return {
     obtain: async ({ slot }, { signal }) => {
       // What the slot has may be older.
       const code = await store.findSecret(slot);
       if (!code) throw unavailable("该授权刚被取消 (the authorization was withdrawn just now)", RETRY_MS);
-      const askedAt = clock.now();
       try {
         return await (isTemplate(slot.name)
           ? askWithSecret(http, slot.appId, code.secret, signal)
@@ -99,7 +96,7 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
         if (!(error instanceof ServiceError) || !error.upstream) throw error;
         // What WeCom says of a code that was replaced meanwhile says nothing of the new one.
         if ((await store.findSecret(slot))?.version !== code.version) throw error.with({ pacing: "handled" });
-        if (isLost(error)) await lose(slot, error, askedAt, code.version);
+        if (isLost(error)) await confirmLost(slot, signal).catch(() => undefined);
         throw error;
       }
     },

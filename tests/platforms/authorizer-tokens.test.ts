@@ -203,16 +203,22 @@ test("an authorization that WeChat refuses for good is closed in every process, 
   expect((await other.find())?.authorization?.lostAt).toBeUndefined();
 });
 
+test.each([61003, 61023])(
+  "one wrong %d of an account that WeChat itself says stands does not close it",
+  async (errcode) => {
+    await using it = await setup("stable");
+    it.sandbox.inject({ kind: "error", errcode, endpoint: pathOf(TOKEN), times: 1 });
+    expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
+    expect([it.calls(TOKEN), it.calls("api_get_authorizer_info")]).toEqual([2, 1]);
+    expect((await it.first.find())?.authorization?.lostAt).toBeUndefined();
+  },
+);
+
 test("a refresh token that is refused and that WeChat has no other for is one of a lost authorization", async () => {
   await using it = await setup("stable");
-  const endpoint = pathOf(TOKEN);
-  it.sandbox.inject({
-    kind: "error",
-    errcode: 61023,
-    errmsg: "refresh_token is invalid",
-    endpoint,
-    times: 9,
-  });
+  const [errcode, errmsg] = [61023, "refresh_token is invalid"];
+  it.sandbox.inject({ kind: "error", errcode, errmsg, endpoint: pathOf(TOKEN), times: 9 });
+  await it.control.unauthorize(OFFICIAL, { push: false });
   expect(await failureOf(it.first.token())).toMatchObject({ upstream: { errcode: 61023 } });
   expect((await it.first.find())?.authorization?.lostAt).toBe(it.clock.now());
   expect(it.calls(TOKEN)).toBe(1);

@@ -331,6 +331,17 @@ test("P6: what a provider is told of its suites counts as told them, and is forw
   );
 });
 
+test("one wrong refusal of a corp that WeCom itself says stands does not close it", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  const endpoint = "/cgi-bin/service/get_corp_token";
+  it.sandbox.inject({ kind: "error", errcode: 48004, endpoint, times: 1 });
+  expect((await failureOf(it.token(app))).upstream?.errcode).toBe(48004);
+  await it.first.learn();
+  expect(it.find(app)?.authorization?.lostAt).toBeUndefined();
+});
+
 test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
