@@ -165,7 +165,7 @@ export class AuthorizedApps {
     }
   }
 
-  /** Reads again what people call an account and what it allows. */
+  /** Reads again what people call an account and what it allows. One that was thought lost and is not is good again. */
   async describe(platform: Slot, account: string, signal: AbortSignal): Promise<void> {
     const { store, protocolOf, clock } = this.#parts;
     const slot = slotOf(platform, account);
@@ -180,13 +180,19 @@ export class AuthorizedApps {
       if (!isLost(error)) throw error;
       return this.lose(slot, error, askedAt, held.version);
     }
-    await this.#change(`${account}_${platform.appId}`, async (app) => {
+    const name = appName(slot);
+    let isGoodAgain = false;
+    await this.#change(name, async (app) => {
       if (!app?.authorization) return undefined;
-      const changed = changedApp(app, told, {});
-      if (JSON.stringify(factsOf(changed)) === JSON.stringify(factsOf(app))) return undefined;
-      await store.update(changed, entryOf("app.updated", app, factsOf(changed)));
+      const { lostAt } = app.authorization;
+      isGoodAgain = lostAt !== undefined && lostAt <= askedAt && told.secret?.equals(held.secret) === true;
+      const changed = changedApp(app, told, isGoodAgain ? { lostAt: undefined } : {});
+      if (!isGoodAgain && JSON.stringify(factsOf(changed)) === JSON.stringify(factsOf(app))) return undefined;
+      const action = isGoodAgain ? "authorization.granted" : "app.updated";
+      await store.update(changed, entryOf(action, app, factsOf(changed)));
       return changed;
     });
+    if (isGoodAgain) this.#parts.events.emit({ type: "authorization.granted", app: name });
   }
 
   /** What WeChat says of an account now. */
@@ -231,8 +237,10 @@ export class AuthorizedApps {
     const taken = await this.takeListed(platform, signal);
     const isListed = new Set(taken?.listed.map(({ account }) => account));
     const isGood = ({ authorization }: App) => authorization?.lostAt === undefined;
-    const before = directory.authorizedTo(platformApp).filter(isGood);
-    for (const app of before) {
+    const all = directory.authorizedTo(platformApp);
+    const before = all.filter(isGood);
+    // WeCom has no list by which one that was thought lost could be found.
+    for (const app of taken ? before : all) {
       const { authorizedAt = 0, userName } = app.authorization ?? {};
       const isKnown = taken && isListed.has(app.id) && userName !== undefined;
       if (isKnown || authorizedAt > askedAt) continue;

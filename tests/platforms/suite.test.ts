@@ -342,6 +342,24 @@ test("one wrong refusal of a corp that WeCom itself says stands does not close i
   expect(it.find(app)?.authorization?.lostAt).toBeUndefined();
 });
 
+test("a corp that was thought lost and that WeCom says stands is good again by the daily comparison", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const [app, ended] = [await it.install(), await it.install(SUITE, OTHER_CORP)];
+  await it.authorizations.tick();
+  await it.sandbox.suite(SUITE).cancelAuth(OTHER_CORP, { isLost: true });
+  const endpoint = "/cgi-bin/service/get_auth_info";
+  it.sandbox.inject({ kind: "error", errcode: 48004, endpoint, times: 2 });
+  expect(await it.authorizations.reconcile(it.slot(SUITE))).toEqual({ added: 0, lost: 2 });
+  it.clock.advance(24 * 60 * MINUTE);
+  await it.ticket();
+  await it.authorizations.tick();
+  await it.first.learn();
+  const isLost = (name: string) => it.find(name)?.authorization?.lostAt !== undefined;
+  expect([app, ended].map(isLost)).toEqual([false, true]);
+  expect(it.sandbox.accepts(await it.token(app))).toBeTrue();
+});
+
 test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
