@@ -279,7 +279,10 @@ export class Authorizations {
       const { platformApp, digest } = code;
       // What a code gave is to be stored, however often that fails.
       const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
-      const isOver = (kept.answer === undefined && isRefusal(error)) || dueAt >= kept.expiresAt;
+      // One that was withdrawn before it could be stored is given up at last.
+      const isOld = clock.now() >= code.createdAt + HOUR_MS;
+      const isRefused = kept.answer ? isOld && isLost(error) : isRefusal(error);
+      const isOver = isRefused || dueAt >= kept.expiresAt;
       const failed = codes.fail(digest, textOfFailure(error), isOver ? undefined : dueAt);
       // What can't be noted is tried again all the same.
       const isFinal = !(await failed.catch(() => true));
@@ -295,7 +298,8 @@ export class Authorizations {
     const exchanged = kept ?? (await this.#ask(platform, code, signal));
     // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
     if (!kept) await this.#keep(code, textOfGiven(exchanged), signal);
-    const app = await apps.grant(platform, exchanged, code.createdAt, signal);
+    const given = { ...exchanged, isLate: kept !== undefined };
+    const app = await apps.grant(platform, given, code.createdAt, signal);
     // Before the code is done with: a token that is not stored would end the one that is.
     await this.#keepToken(platform, exchanged, askedAt);
     const answer = { app, text: exchanged.text };

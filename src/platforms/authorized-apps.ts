@@ -64,10 +64,11 @@ export class AuthorizedApps {
   /**
    * Creates or changes the app of an account that has authorized `platform`, `at` epoch milliseconds. Durable when it
    * resolves, with the app's public name. Where no token came with it, one may have been lost that ends the stored one.
+   * `isLate` says that it was given a while ago: where there is no app, it may have been withdrawn since, which is asked.
    */
   async grant(
     platform: Slot,
-    given: AuthorizedAccount & Partial<Pick<ExchangedCode, "token">>,
+    given: AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & { readonly isLate?: boolean },
     at: number,
     signal: AbortSignal,
   ): Promise<string> {
@@ -75,7 +76,8 @@ export class AuthorizedApps {
     const authorizedAt = at - (at % 1000);
     await this.#change(name, async (app) => {
       if (!app?.authorization || !app.managed) {
-        const created = newApp(platform, given, authorizedAt);
+        const told = given.isLate ? await this.#describeNew(platform, given, signal) : given;
+        const created = newApp(platform, told, authorizedAt);
         await this.#parts.store.create(created, entryOf("authorization.granted", created, factsOf(created)));
         return created;
       }
@@ -221,7 +223,11 @@ export class AuthorizedApps {
       const isGood = authorization && authorization.lostAt === undefined;
       // One that was given anew: its end and its code were lost.
       if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
-      added.push(await this.grant(platform, { account, secret, facts: {} }, authorizedAt, signal));
+      const given = { account, secret, facts: {}, isLate: true };
+      const name = await this.grant(platform, given, authorizedAt, signal).catch((error: unknown) => {
+        if (!isLost(error)) throw error;
+      });
+      if (name !== undefined) added.push(name);
     }
     return { listed, added };
   }
@@ -257,6 +263,19 @@ export class AuthorizedApps {
     const found = { added: taken?.added.length ?? 0, lost };
     events.emit({ type: "authorizations.reconciled", platformApp, ...found });
     return found;
+  }
+
+  /** Throws where the account has withdrawn its authorization by now. */
+  async #describeNew(
+    platform: Slot,
+    given: AuthorizedAccount,
+    signal: AbortSignal,
+  ): Promise<AuthorizedAccount> {
+    const { account, secret } = given;
+    const told = await this.#parts
+      .protocolOf(platform)
+      ?.describe(platform, account, secret ?? NO_SECRET, signal);
+    return { ...given, ...told, secret: told?.secret ?? secret };
   }
 
   /** What WeChat says is valid now. Throws while it can't be asked: what was given may be older than what is stored. */

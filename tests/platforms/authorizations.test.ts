@@ -477,6 +477,45 @@ test("a late repetition of an end does not end what was authorized since", async
   expect(await it.first.audited("authorization.revoked")).toHaveLength(1);
 });
 
+test("an account that withdraws while WeChat's list is read is not brought back by it", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  await it.authorized(MINI);
+  it.clock.advance(60_000);
+  await it.first.componentToken();
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: pathOf("api_get_authorizer_list"), times: 1 });
+  const found = it.first.authorizations.reconcile(it.first.component);
+  await gate.arrived();
+  await it.control.unauthorize(OFFICIAL);
+  expect(await it.first.find()).toBeUndefined();
+  gate.open();
+  expect(await found).toEqual({ added: 0, lost: 0 });
+  expect(await it.first.find()).toBeUndefined();
+  expect(await it.first.audited("authorization.lost")).toEqual([]);
+});
+
+test("an account that withdraws while what its code gave waits to be stored is not made, and the code is given up", async () => {
+  await using it = await PlatformHarness.create();
+  const broken = await it.process();
+  broken.store.apps.create = () => Promise.reject(new Error("busy"));
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  expect(await broken.exchange(code).catch(() => "failed")).toBe("failed");
+  it.clock.advance(1000);
+  await it.control.unauthorize(OFFICIAL);
+  const { store, authorizations, component } = it.first;
+  const digest = authorizations.digestOf(component, new Secret(code));
+  for (const [waitMs, state] of [
+    [2000, "waiting"],
+    [3_600_000, "failed"],
+  ] as const) {
+    it.clock.advance(waitMs);
+    await authorizations.tick();
+    expect(await it.first.find()).toBeUndefined();
+    expect((await store.authorizationCodes.find(digest))?.state).toBe(state);
+  }
+});
+
 test("a change of the permission sets changes the app and ends nothing", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized();
