@@ -18,6 +18,7 @@ import {
   type AuthorizedAccount,
   type ExchangedCode,
   isLost,
+  isOfOneAccount,
   type ListedAccount,
   type PlatformProtocol,
 } from "./platform-protocol.ts";
@@ -56,6 +57,8 @@ export interface AuthorizedAppsParts {
  */
 export class AuthorizedApps {
   readonly #parts: AuthorizedAppsParts;
+  /** By platform, the account that a comparison was at when it was cut off. */
+  readonly #cutOffAt = new Map<string, string>();
 
   constructor(parts: AuthorizedAppsParts) {
     this.#parts = parts;
@@ -224,9 +227,7 @@ export class AuthorizedApps {
       // One that was given anew: its end and its code were lost.
       if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
       const given = { account, secret, facts: {}, isLate: true };
-      const name = await this.grant(platform, given, authorizedAt, signal).catch((error: unknown) => {
-        if (!isLost(error)) throw error;
-      });
+      const name = await alone(() => this.grant(platform, given, authorizedAt, signal), signal);
       if (name !== undefined) added.push(name);
     }
     return { listed, added };
@@ -234,7 +235,7 @@ export class AuthorizedApps {
 
   /**
    * Compares what we have of a platform with what WeChat says: takes over what is missing, and closes what it does not
-   * list, or not take, any more.
+   * list, or not take, any more. One that was cut off goes on behind the account that it was at.
    */
   async reconcile(platform: Slot, signal: AbortSignal): Promise<{ added: number; lost: number }> {
     const { directory, clock, events, refresh } = this.#parts;
@@ -246,15 +247,14 @@ export class AuthorizedApps {
     const all = directory.authorizedTo(platformApp);
     const before = all.filter(isGood);
     // WeCom has no list by which one that was thought lost could be found.
-    for (const app of taken ? before : all) {
+    for (const app of this.#order(platformApp, taken ? before : all)) {
       const { authorizedAt = 0, userName } = app.authorization ?? {};
       const isKnown = taken && isListed.has(app.id) && userName !== undefined;
       if (isKnown || authorizedAt > askedAt) continue;
-      // What is refused of one account says nothing of the others.
-      await this.describe(platform, app.id, signal).catch((error: unknown) => {
-        if (!(error instanceof ServiceError) || !error.upstream) throw error;
-      });
+      this.#cutOffAt.set(platformApp, app.id);
+      await alone(() => this.describe(platform, app.id, signal), signal);
     }
+    this.#cutOffAt.delete(platformApp);
     await refresh();
     const lost = before.filter(({ id }) => {
       const app = directory.find(`${id}_${platformApp}`);
@@ -263,6 +263,13 @@ export class AuthorizedApps {
     const found = { added: taken?.added.length ?? 0, lost };
     events.emit({ type: "authorizations.reconciled", platformApp, ...found });
     return found;
+  }
+
+  /** By their ids, those first that a comparison which was cut off did not come to. */
+  #order(platformApp: string, apps: readonly App[]): App[] {
+    const last = this.#cutOffAt.get(platformApp) ?? "";
+    const sorted = apps.toSorted((one, other) => (one.id < other.id ? -1 : 1));
+    return [...sorted.filter(({ id }) => id > last), ...sorted.filter(({ id }) => id <= last)];
   }
 
   /** Throws where the account has withdrawn its authorization by now. */
@@ -321,6 +328,16 @@ export class AuthorizedApps {
       }
       if (attempt === MAX_ATTEMPTS) throw overtaken();
     }
+  }
+}
+
+/** Does what one account is asked for; undefined where that fails for a reason that is no other's, while there is time. */
+async function alone<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (signal.aborted || !isOfOneAccount(error)) throw error;
+    return undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Authorization, Slot } from "../apps/app.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
-import { type Platform, ServiceError } from "../errors.ts";
+import { type Platform, ServiceError, type UpstreamErrorClass } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
 /** What a platform learns of an account or a corp that has authorized it. */
@@ -55,6 +55,17 @@ const LOST: Readonly<Record<Platform, ReadonlySet<number>>> = {
   weixin: new Set([61003, 61023]),
   wecom: new Set([40084, 48004]),
 };
+
+/** What concerns every account of a platform: whoever asked for the next one would only make it worse. */
+const OF_ALL: ReadonlySet<UpstreamErrorClass> = new Set([
+  ...(["config", "risk", "token_invalid", "quota_day", "quota_minute"] as const),
+]);
+
+/** Whether what came of asking for one account says nothing of the others. */
+export function isOfOneAccount(error: unknown): boolean {
+  if (!(error instanceof ServiceError)) return false;
+  return error.upstream ? !OF_ALL.has(error.upstream.class) : error.code.startsWith("upstream_");
+}
 
 /** Whether WeChat or WeCom has said that an authorization, or what it was given with, is good no more. */
 export function isLost(error: unknown): error is ServiceError {

@@ -11,6 +11,7 @@ import { CORP, MINUTE, OTHER_CORP, PROVIDER, SUITE, SuiteWorld, TEMPLATE } from 
 const { signal } = new AbortController();
 const EXCHANGE = "service/v2/get_permanent_code";
 const CALLER = "caller";
+const AUTH_INFO = "/cgi-bin/service/get_auth_info";
 
 test("a ticket and an installation are pushed, and the corp is an app: its tokens are there for who asks", async () => {
   await using it = await SuiteWorld.create();
@@ -201,8 +202,7 @@ test("a permanent code that was kept replaces no newer one while WeCom can't be 
   await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   await authorizations.tick();
   expect(await it.permanentCode(app)).toBe(newest());
-  const endpoint = "/cgi-bin/service/get_auth_info";
-  it.sandbox.inject({ kind: "error", errcode: -1, endpoint, times: 3 });
+  it.sandbox.inject({ kind: "error", errcode: -1, endpoint: AUTH_INFO, times: 3 });
   for (const waitMs of [2000, MINUTE]) {
     it.clock.advance(waitMs);
     await authorizations.tick();
@@ -218,7 +218,7 @@ test("a corp that is given a new permanent code while it is read with the old on
   // The event's own time is in whole seconds, and so before the question that is asked in the same one.
   await it.sandbox.suite(TEMPLATE).resetPermanentCode(CORP);
   const gate = new Gate();
-  it.sandbox.inject({ kind: "gate", gate, endpoint: "/cgi-bin/service/get_auth_info", times: 1 });
+  it.sandbox.inject({ kind: "gate", gate, endpoint: AUTH_INFO, times: 1 });
   const reading = it.apps.describe(it.slot(TEMPLATE), CORP, signal);
   await gate.arrived();
   await it.authorizations.tick();
@@ -348,8 +348,7 @@ test("a corp that was thought lost and that WeCom says stands is good again by t
   const [app, ended] = [await it.install(), await it.install(SUITE, OTHER_CORP)];
   await it.authorizations.tick();
   await it.sandbox.suite(SUITE).cancelAuth(OTHER_CORP, { isLost: true });
-  const endpoint = "/cgi-bin/service/get_auth_info";
-  it.sandbox.inject({ kind: "error", errcode: 48004, endpoint, times: 2 });
+  it.sandbox.inject({ kind: "error", errcode: 48004, endpoint: AUTH_INFO, times: 2 });
   expect(await it.authorizations.reconcile(it.slot(SUITE))).toEqual({ added: 0, lost: 2 });
   it.clock.advance(24 * 60 * MINUTE);
   await it.ticket();
@@ -358,6 +357,41 @@ test("a corp that was thought lost and that WeCom says stands is good again by t
   const isLost = (name: string) => it.find(name)?.authorization?.lostAt !== undefined;
   expect([app, ended].map(isLost)).toEqual([false, true]);
   expect(it.sandbox.accepts(await it.token(app))).toBeTrue();
+});
+
+test("the daily comparison passes over a corp that can't be asked for", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const ended = [await it.install(), await it.install(SUITE, OTHER_CORP)];
+  await it.authorizations.tick();
+  for (const corp of [CORP, OTHER_CORP]) await it.sandbox.suite(SUITE).cancelAuth(corp, { isLost: true });
+  it.sandbox.inject({ kind: "raw", body: "", contentType: "text/plain", endpoint: AUTH_INFO, times: 1 });
+  expect(await it.authorizations.reconcile(it.slot(SUITE))).toEqual({ added: 0, lost: 1 });
+  expect(ended.map((app) => it.find(app)?.authorization?.lostAt !== undefined)).toEqual([false, true]);
+});
+
+test("a comparison ends where WeCom wants to be asked no more, and goes on behind that corp", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const ended = [await it.install(), await it.install(SUITE, OTHER_CORP)];
+  await it.authorizations.tick();
+  for (const corp of [CORP, OTHER_CORP]) await it.sandbox.suite(SUITE).cancelAuth(corp, { isLost: true });
+  const compare = () => failureOf(it.authorizations.reconcile(it.slot(SUITE)));
+  const isLost = (app: string) => it.find(app)?.authorization?.lostAt !== undefined;
+  const before = it.calls("service/get_auth_info");
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: AUTH_INFO, times: 1 });
+  expect((await compare()).upstream?.errcode).toBe(45009);
+  expect([it.calls("service/get_auth_info") - before, ...ended.map(isLost)]).toEqual([1, false, false]);
+  // The other corp's is the first question of the next one, whose second is refused.
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: AUTH_INFO, times: 1 });
+  const again = compare();
+  await gate.arrived();
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: AUTH_INFO, times: 1 });
+  gate.open();
+  expect((await again).upstream?.errcode).toBe(45009);
+  await it.first.learn();
+  expect(ended.map(isLost)).toEqual([false, true]);
 });
 
 test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {
