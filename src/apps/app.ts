@@ -303,6 +303,8 @@ export interface AppStore {
   update(app: App, entry: AuditEntry, secretVersion?: number): Promise<void>;
   /** Removes a managed app of that version and clears what was issued to it. Throws `precondition_failed` likewise. */
   remove(app: App, entry: AuditEntry): Promise<void>;
+  /** The app as it is stored now, as `list` has it; undefined when it is gone. */
+  find(app: SlotName): Promise<App | undefined>;
   /**
    * The secret of a managed app as it is stored now, and its number, which grows with each secret; undefined when the app
    * is gone. Throws `store_unusable` for one that can't be opened.

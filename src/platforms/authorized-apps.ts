@@ -34,9 +34,12 @@ const NO_SECRET = new Secret("");
  */
 export type Standing = "same" | "another" | "none";
 
+/** What is known of an account that has authorized a platform. */
+type GivenAccount = AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & { readonly isLate?: boolean };
+
 /** What the apps of authorizations are kept with. */
 export interface AuthorizedAppsParts {
-  readonly store: Pick<AppStore, "create" | "update" | "remove" | "findSecret" | "exchangeSecret">;
+  readonly store: Pick<AppStore, "create" | "update" | "remove" | "find" | "findSecret" | "exchangeSecret">;
   readonly credentials: Pick<CredentialStore, "clear">;
   readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed">;
   /** Rereads the apps that any process has changed. */
@@ -69,15 +72,17 @@ export class AuthorizedApps {
    * resolves, with the app's public name. Where no token came with it, one may have been lost that ends the stored one.
    * `isLate` says that it was given a while ago: where there is no app, it may have been withdrawn since, which is asked.
    */
-  async grant(
-    platform: Slot,
-    given: AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & { readonly isLate?: boolean },
-    at: number,
-    signal: AbortSignal,
-  ): Promise<string> {
-    const name = `${given.account}_${platform.appId}`;
+  async grant(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
+    const name = await this.#grant(platform, given, at, signal);
+    await this.#parts.refresh();
+    return name;
+  }
+
+  /** As `grant`, and this process's copy of the apps follows. */
+  async #grant(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
+    const slot = slotOf(platform, given.account);
     const authorizedAt = at - (at % 1000);
-    await this.#change(name, async (app) => {
+    await this.#change(slot, async (app) => {
       if (!app?.authorization || !app.managed) {
         const told = given.isLate ? await this.#describeNew(platform, given, signal) : given;
         const created = newApp(platform, told, authorizedAt);
@@ -89,7 +94,7 @@ export class AuthorizedApps {
         await this.#parts.store.remove(app, entryOf("authorization.revoked", app, { damaged: true }));
         return "again";
       }
-      const held = await this.#parts.store.findSecret(slotOf(platform, given.account));
+      const held = await this.#parts.store.findSecret(slot);
       if (!held) return "again";
       const isOther = given.secret !== undefined && !held.secret.equals(given.secret);
       // What differs may be older than what is stored, or newer: only WeChat knows. What WeCom gave later is newer, and is
@@ -106,33 +111,36 @@ export class AuthorizedApps {
       });
       const entry = entryOf("authorization.granted", app, factsOf(changed));
       await this.#parts.store.update({ ...changed, secret }, entry, held.version);
-      const token = { slot: slotOf(platform, given.account), kind: "access_token" } as const;
+      const token = { slot, kind: "access_token" } as const;
       if (!given.token) await this.#parts.credentials.clear([{ name: token, isCurrent: true }]);
       return changed;
     });
+    const name = appName(slot);
     this.#parts.events.emit({ type: "authorization.granted", app: name });
     return name;
   }
 
-  /** An account has withdrawn its authorization, `at` epoch milliseconds: its app is removed, and everything that came of it. */
+  /**
+   * An account has withdrawn its authorization, `at` epoch milliseconds: its app is removed, and everything that came of it.
+   * This process's copy of the apps follows.
+   */
   async end(platform: Slot, account: string, at: number): Promise<void> {
-    const name = `${account}_${platform.appId}`;
+    const slot = slotOf(platform, account);
     let isEnded = false;
-    await this.#change(name, async (app) => {
+    await this.#change(slot, async (app) => {
       // A late repetition says nothing of an authorization that was given since.
       if (!app?.authorization || app.authorization.authorizedAt > at) return undefined;
       await this.#parts.store.remove(app, entryOf("authorization.revoked", app, {}));
       isEnded = true;
       return app;
     });
-    if (isEnded) this.#parts.events.emit({ type: "authorization.revoked", app: name });
+    if (isEnded) this.#parts.events.emit({ type: "authorization.revoked", app: appName(slot) });
   }
 
   /** WeChat has refused an authorization for good, when it was asked `at`: its app is closed until it is given again. */
   async lose(slot: SlotName, why: ServiceError, at: number, version?: number): Promise<void> {
-    const name = appName(slot);
     let isLostNow = false;
-    await this.#change(name, async (app) => {
+    await this.#change(slot, async (app) => {
       if (!app?.authorization || app.authorization.lostAt !== undefined) return undefined;
       if (app.authorization.authorizedAt > at) return undefined;
       // What was refused has been replaced since.
@@ -144,7 +152,9 @@ export class AuthorizedApps {
       isLostNow = true;
       return changed;
     });
-    if (isLostNow) this.#parts.events.emit({ type: "authorization.lost", app: name, ...failureFacts(why) });
+    if (!isLostNow) return;
+    this.#parts.events.emit({ type: "authorization.lost", app: appName(slot), ...failureFacts(why) });
+    await this.#parts.refresh();
   }
 
   /**
@@ -185,9 +195,8 @@ export class AuthorizedApps {
       if (!isLost(error)) throw error;
       return this.lose(slot, error, askedAt, held.version);
     }
-    const name = appName(slot);
     let isGoodAgain = false;
-    await this.#change(name, async (app) => {
+    await this.#change(slot, async (app) => {
       if (!app?.authorization) return undefined;
       const { lostAt } = app.authorization;
       isGoodAgain = lostAt !== undefined && lostAt <= askedAt && told.secret?.equals(held.secret) === true;
@@ -197,7 +206,7 @@ export class AuthorizedApps {
       await store.update(changed, entryOf(action, app, factsOf(changed)));
       return changed;
     });
-    if (isGoodAgain) this.#parts.events.emit({ type: "authorization.granted", app: name });
+    if (isGoodAgain) this.#parts.events.emit({ type: "authorization.granted", app: appName(slot) });
   }
 
   /** What WeChat says of an account now. */
@@ -227,9 +236,10 @@ export class AuthorizedApps {
       // One that was given anew: its end and its code were lost.
       if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
       const given = { account, secret, facts: {}, isLate: true };
-      const name = await alone(() => this.grant(platform, given, authorizedAt, signal), signal);
+      const name = await alone(() => this.#grant(platform, given, authorizedAt, signal), signal);
       if (name !== undefined) added.push(name);
     }
+    if (added.length > 0) await refresh();
     return { listed, added };
   }
 
@@ -303,25 +313,19 @@ export class AuthorizedApps {
   }
 
   /**
-   * Makes a change of the app of that name, again where another process was in the way. `change` resolves with what was
-   * changed, `undefined` for nothing.
+   * Makes a change of the app of that slot as it is stored, again where another process was in the way. `change` resolves
+   * with what was changed, `undefined` for nothing. Other apps are not reread: they may be many.
    */
   async #change(
-    name: string,
+    slot: SlotName,
     change: (app: App | undefined) => Promise<App | "again" | undefined>,
   ): Promise<void> {
-    const { refresh, directory, onCleared } = this.#parts;
+    const { store, onCleared } = this.#parts;
     for (let attempt = 1; ; attempt++) {
-      await refresh();
       try {
-        // An AppID alone may be that of another app.
-        const found = directory.find(name);
-        const changed = await change(found && nameOfApp(found) === name ? found : undefined);
+        const changed = await change(await store.find(slot));
         if (changed === undefined) return;
-        if (changed !== "again") {
-          onCleared(changed);
-          return await refresh();
-        }
+        if (changed !== "again") return onCleared(changed);
       } catch (error) {
         if (attempt === MAX_ATTEMPTS || !isOvertaken(error)) throw error;
         continue;

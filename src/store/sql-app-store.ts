@@ -156,15 +156,13 @@ export class SqlAppStore implements AppStore {
     });
   }
 
+  async find(app: SlotName): Promise<App | undefined> {
+    const row = await this.#rowOf(app);
+    return row && this.#toApp(row);
+  }
+
   async findSecret(app: SlotName) {
-    const row = await this.#database.snapshot(async (queries) => {
-      await this.#keyring.refresh(queries);
-      const [found] = await queries
-        .select(COLUMNS)
-        .from(apps)
-        .where(isNamed(rowNameOf(app)));
-      return found && this.#openable(found);
-    });
+    const row = await this.#rowOf(app);
     return row && { secret: row.openSecret(), version: row.secretVersion };
   }
 
@@ -287,6 +285,17 @@ export class SqlAppStore implements AppStore {
     return this.#database.snapshot(async (queries) => {
       await this.#keyring.refresh(queries);
       return (await queries.select(COLUMNS).from(apps).where(isOf)).map((row) => this.#openable(row));
+    });
+  }
+
+  #rowOf(app: SlotName): Promise<OpenableRow | undefined> {
+    return this.#database.snapshot(async (queries) => {
+      await this.#keyring.refresh(queries);
+      const [found] = await queries
+        .select(COLUMNS)
+        .from(apps)
+        .where(isNamed(rowNameOf(app)));
+      return found && this.#openable(found);
     });
   }
 

@@ -19,6 +19,7 @@ test("a ticket and an installation are pushed, and the corp is an app: its token
   const { authCode } = await it.sandbox.suite(SUITE).install(CORP, { state: "s1" });
   expect(it.callsInPushes).toEqual([0, 0]);
   await it.authorizations.tick();
+  await it.first.learn();
 
   const app = it.find(`${CORP}_${SUITE}`);
   expect(app).toMatchObject({
@@ -135,6 +136,7 @@ test("one corp has a third-party app and an agency app of one provider, and each
 
   it.clock.advance(MINUTE);
   await it.sandbox.suite(TEMPLATE).cancelAuth(CORP);
+  await it.first.learn();
   expect(it.find(agency)).toBeUndefined();
   expect(it.sandbox.accepts(await it.token(app))).toBe(true);
 });
@@ -281,6 +283,7 @@ test("a corp that has changed what it allows is read again, and one that cancels
 
   const slot = it.slot(app);
   await it.sandbox.suite(SUITE).cancelAuth(CORP);
+  await it.first.learn();
   expect(it.find(app)).toBeUndefined();
   expect((await it.first.store.credentials.find({ slot, kind: "access_token" })).credential).toBeUndefined();
   expect(new Set(it.callsInPushes)).toEqual(new Set([0]));
@@ -392,6 +395,26 @@ test("a comparison ends where WeCom wants to be asked no more, and goes on behin
   expect((await again).upstream?.errcode).toBe(45009);
   await it.first.learn();
   expect(ended.map(isLost)).toEqual([false, true]);
+});
+
+test("an end that is pushed, and what is read of one corp, reread no other app", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  const { apps } = it.first.store;
+  const listManaged = apps.listManaged.bind(apps);
+  let reads = 0;
+  apps.listManaged = () => {
+    reads++;
+    return listManaged();
+  };
+  it.clock.advance(MINUTE);
+  await it.sandbox.suite(SUITE).changeAuth(CORP);
+  await it.authorizations.tick();
+  await it.sandbox.suite(SUITE).cancelAuth(CORP);
+  expect(reads).toBe(0);
+  await it.first.learn();
+  expect([reads, it.find(app)]).toEqual([1, undefined]);
 });
 
 test("an end whose event was lost is found by the daily comparison, of agency apps too", async () => {

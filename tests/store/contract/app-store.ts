@@ -163,6 +163,8 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect(await apps.findSecret(slot)).toMatchObject({ version: held!.version + 2 });
     expect((await apps.findSecret(slot))?.secret.reveal()).toBe("four");
     expect((await apps.listManaged())[0]?.authorization).toMatchObject(authorization);
+    expect((await apps.find(slot))?.authorization).toMatchObject(authorization);
+    expect(await apps.find({ ...slot, appId: "wxa2" })).toBeUndefined();
   });
 
   test(`${kind}: P3: apps are still there after closing and opening`, async () => {
