@@ -291,7 +291,10 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const sourceOf = (ref: CredentialRef) =>
       platforms.sourceOf(ref) ??
       (KINDS.get(ref).obtainedBy === "secret" ? tokenSources[ref.slot.platform] : tickets);
-    const source: CredentialSource = { obtain: (ref, options) => sourceOf(ref).obtain(ref, options) };
+    const source: CredentialSource = {
+      ready: async (ref) => sourceOf(ref).ready?.(ref),
+      obtain: (ref, options) => sourceOf(ref).obtain(ref, options),
+    };
     const memory = new CredentialCache(store.credentials, store.changes, clock);
     const lost = new LostCredentials({
       memory,

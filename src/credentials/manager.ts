@@ -344,6 +344,7 @@ export class CredentialManager {
       if (refusal?.mayProbe && !this.#flying.has(key))
         this.#fly(ref, key, { kind: "obtain" }, false).catch(() => undefined);
       if (refusal) throw refusal.error;
+      await this.#parts.source.ready?.(ref);
     }
     const { memory } = this.#parts;
     const isJoining = this.#flying.has(key);

@@ -14,6 +14,11 @@ export interface ObtainOptions {
 /** Obtains a new credential from wherever it is issued. It never caches and never retries. */
 export interface CredentialSource {
   /**
+   * Throws what `obtain` would for want of something that nobody can ask for, as a ticket. Asked before anything is begun for
+   * a caller, and so for nothing that is written.
+   */
+  ready?(ref: CredentialRef): Promise<unknown>;
+  /**
    * Asks for the credential of `ref`.
    *
    * @throws {ServiceError} `upstream_rejected`, `upstream_invalid`, `upstream_unreachable` or `upstream_timeout`;

@@ -3,7 +3,7 @@ import type { AppDirectory } from "../apps/app-directory.ts";
 import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
-import type { CredentialKind } from "../credentials/kinds.ts";
+import { type CredentialKind, tokenKindOf } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import type { Pacing } from "../credentials/pacing.ts";
 import type { CredentialSource } from "../credentials/source.ts";
@@ -20,6 +20,7 @@ import { ComponentApi } from "../upstream/component-api.ts";
 import type { HttpClient } from "../upstream/http-client.ts";
 import {
   corpTokenSource,
+  isTemplate,
   providerTokenSource,
   suiteProtocol,
   suiteTokenSource,
@@ -59,25 +60,43 @@ export function buildPlatforms(options: PlatformSideOptions) {
     ...{ codes: store.authorizationCodes, apps, directory, protocolOf, credentials, pacing, claim },
     ...{ clock, events },
   });
+  /** Without a ticket there is no platform's token, unless one is left, and without that none of an account. */
+  const hasTicket = ({ slot }: CredentialRef) => {
+    const kind = slot.platform === "weixin" ? "component_verify_ticket" : "suite_ticket";
+    return credentials.get({ slot, kind });
+  };
+  const hasPlatformToken = async ({ slot: account }: CredentialRef) => {
+    // An agency app's token is had by the corp's own secret.
+    if (account.platform === "wecom" && isTemplate(account.name)) return;
+    const slot = platformOf(directory, account);
+    const kind = tokenKindOf(slot);
+    await hasTicket({ slot, kind }).catch(() => credentials.get({ slot, kind }));
+  };
   const ofPlatforms: Readonly<Partial<Record<CredentialKind, CredentialSource>>> = {
-    component_access_token: componentTokenSource(
-      (...asked) => component.componentToken(...asked),
-      credentials,
-    ),
-    suite_access_token: suiteTokenSource(http, credentials),
+    component_access_token: {
+      ...componentTokenSource((...asked) => component.componentToken(...asked), credentials),
+      ready: hasTicket,
+    },
+    suite_access_token: { ...suiteTokenSource(http, credentials), ready: hasTicket },
     provider_access_token: providerTokenSource(http),
   };
   const ofAccounts: Readonly<Partial<Record<Platform, CredentialSource>>> = {
-    weixin: authorizerTokenSource({
-      ...{ directory, store: store.apps, clock },
-      ask: (...asked) => component.authorizerToken(...asked),
-      recover: (slot, signal) => apps.recover(platformOf(directory, slot), slot, signal),
-      lose: (...lost) => apps.lose(...lost),
-    }),
-    wecom: corpTokenSource({
-      ...{ http, tokens: credentials, directory, store: store.apps },
-      confirmLost: (slot, signal) => apps.describe(platformOf(directory, slot), slot.appId, signal),
-    }),
+    weixin: {
+      ready: hasPlatformToken,
+      ...authorizerTokenSource({
+        ...{ directory, store: store.apps, clock },
+        ask: (...asked) => component.authorizerToken(...asked),
+        recover: (slot, signal) => apps.recover(platformOf(directory, slot), slot, signal),
+        lose: (...lost) => apps.lose(...lost),
+      }),
+    },
+    wecom: {
+      ready: hasPlatformToken,
+      ...corpTokenSource({
+        ...{ http, tokens: credentials, directory, store: store.apps },
+        confirmLost: (slot, signal) => apps.describe(platformOf(directory, slot), slot.appId, signal),
+      }),
+    },
   };
   const watch = new TicketWatch({
     ...{ store: store.credentials, directory, claim, clock, events },

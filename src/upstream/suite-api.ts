@@ -288,6 +288,6 @@ function corpOf(corpId: string, permanentCode: Secret) {
 }
 
 /** Whether it is a template of agency apps (代开发). */
-function isTemplate(suiteId: string): boolean {
+export function isTemplate(suiteId: string): boolean {
   return suiteId.startsWith("dk");
 }

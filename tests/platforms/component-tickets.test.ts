@@ -61,6 +61,24 @@ test("without a ticket nothing is asked, and the error says to wait for the push
   expect(it.sandbox.accepts(await it.first.componentToken())).toBeTrue();
 });
 
+test("while there is no ticket nothing is begun for those who ask, and a token that is left is used to its end", async () => {
+  await using it = await PlatformHarness.create();
+  await it.authorized();
+  it.clock.advance(11.5 * HOUR_MS);
+  await it.first.componentToken();
+  it.clock.advance(HOUR_MS);
+  expect(await ticketOf(it.first)).toBeUndefined();
+  const other = await it.process();
+  expect(it.sandbox.accepts(await other.token())).toBeTrue();
+  it.clock.advance(2 * HOUR_MS);
+  const before = other.events.length;
+  for (let n = 0; n < 3; n++)
+    expect(await failureOf(other.token())).toMatchObject({ code: "unavailable", retryAfterMs: 60_000 });
+  expect(other.events.slice(before).map(({ type }) => type)).toEqual([]);
+  await it.control.pushTicket();
+  expect(it.sandbox.accepts(await other.token())).toBeTrue();
+});
+
 test("trap 22: the secret has the name that each call wants, and no error shows it or the ticket", async () => {
   await using it = await PlatformHarness.create();
   await it.first.componentToken();

@@ -76,6 +76,7 @@ export class PlatformProcess {
     const pacing = new Pacing({ store: store.pacing, clock, events, isOutdated });
     this.credentials = new CredentialManager({
       source: {
+        ready: async (ref) => this.platforms.sourceOf(ref)?.ready?.(ref),
         obtain: (ref, options) => {
           const source = this.platforms.sourceOf(ref);
           if (!source) throw new Error("a credential of no platform");
