@@ -172,6 +172,11 @@ export class CredentialManager {
     const { store, memory, clock, events, log } = this.#parts;
     const key = credentialKey(name);
     const now = clock.now();
+    if (kind.obtainedBy === "pushed" && life.issuedAt > now) {
+      // Our clock is behind the sender's: by ours each one that comes would be the newest.
+      const { held: current } = await memory.read(name);
+      if (current && current.expiresAt > life.expiresAt) return current;
+    }
     // The sender's clock may be ahead of ours; an issue time in the future would mean that our clock was set back.
     const credential = { value, issuedAt: Math.min(life.issuedAt, now), expiresAt: life.expiresAt };
     const wholeLife = { expiresAt: life.expiresAt, lifeMs: life.expiresAt - credential.issuedAt };

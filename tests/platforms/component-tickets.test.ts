@@ -44,6 +44,17 @@ test("trap 9: an old ticket does not overwrite a newer one, in whichever order t
   for (const process of [it.first, other]) expect(await ticketOf(process)).toBe(newest);
 });
 
+test("trap 9: an old ticket does not overwrite a newer one where our clock is behind WeChat's", async () => {
+  await using it = await PlatformHarness.create();
+  const seconds = Math.floor(it.clock.now() / 1000) + 120;
+  await it.control.pushTicket({ value: "ticket@@@newer-0123456789", createTime: seconds + 10 });
+  it.clock.advance(1000);
+  await it.control.pushTicket({ value: "ticket@@@older-0123456789", createTime: seconds });
+  expect(await ticketOf(it.first)).toBe("ticket@@@newer-0123456789");
+  await it.control.pushTicket({ value: "ticket@@@newest-0123456789", createTime: seconds + 11 });
+  expect(await ticketOf(it.first)).toBe("ticket@@@newest-0123456789");
+});
+
 test("a ticket that is pushed again an hour later is good for twelve hours from then", async () => {
   await using it = await PlatformHarness.create();
   const ticket = it.control.component.latestTicket();
