@@ -178,7 +178,7 @@ test("each kind of message has the same word for a bot's keyword, in its title t
 test("a platform without tickets is told with its page, and with the whole of what to do", () => {
   for (const [id, end] of [
     ["wx00000000000000c1", "accesstoken platforms start-pushing wx00000000000000c1)"],
-    ["ww00000000000000d1", "save it again in WeCom's console)"],
+    ["ww00000000000000d1", "push the ticket by hand in the provider's console)"],
   ] as const) {
     const text = plainText(message({ alarms: [silent(id)] }));
     expect(text).toContain(`平台 (platform)：${id}`);
