@@ -62,6 +62,15 @@ export class AppDirectory {
     this.#epoch += 1;
   }
 
+  /** Drops what a platform had of an account or a corp, before the apps are read again. */
+  forget(slot: SlotName): void {
+    const isGone = slot.platform === "wecom" ? drop(this.#wecom, slot) : drop(this.#authorizers, slot);
+    if (!isGone) return;
+    this.#size -= 1;
+    this.#sorted = undefined;
+    this.#epoch += 1;
+  }
+
   /** Changes whenever the apps do: what is derived from them is valid until then. */
   get epoch(): number {
     return this.#epoch;
@@ -310,6 +319,15 @@ function push<T>(lists: Map<string, T[]>, key: string, value: T): void {
   const list = lists.get(key);
   if (list) list.push(value);
   else lists.set(key, [value]);
+}
+
+/** Drops the authorized app of that slot; false where there is none. */
+function drop<T extends App>(lists: Map<string, T[]>, { appId, name }: SlotName): boolean {
+  const list = lists.get(appId) ?? [];
+  const left = list.filter((app) => !app.authorization || slotNameOf(app) !== name);
+  if (left.length === 0) lists.delete(appId);
+  else lists.set(appId, left);
+  return left.length < list.length;
 }
 
 function byCharacters(a: string, b: string): number {

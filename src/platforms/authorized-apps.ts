@@ -41,7 +41,7 @@ type GivenAccount = AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & 
 export interface AuthorizedAppsParts {
   readonly store: Pick<AppStore, "create" | "update" | "remove" | "find" | "findSecret" | "exchangeSecret">;
   readonly credentials: Pick<CredentialStore, "clear">;
-  readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed">;
+  readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed" | "forget">;
   /** Rereads the apps that any process has changed. */
   readonly refresh: () => Promise<void>;
   /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
@@ -122,7 +122,7 @@ export class AuthorizedApps {
 
   /**
    * An account has withdrawn its authorization, `at` epoch milliseconds: its app is removed, and everything that came of it.
-   * This process's copy of the apps follows.
+   * Who is told of it and asks finds nothing here.
    */
   async end(platform: Slot, account: string, at: number): Promise<void> {
     const slot = slotOf(platform, account);
@@ -134,7 +134,10 @@ export class AuthorizedApps {
       isEnded = true;
       return app;
     });
-    if (isEnded) this.#parts.events.emit({ type: "authorization.revoked", app: appName(slot) });
+    if (!isEnded) return;
+    const { directory, events } = this.#parts;
+    directory.forget(slot);
+    events.emit({ type: "authorization.revoked", app: appName(slot) });
   }
 
   /** WeChat has refused an authorization for good, when it was asked `at`: its app is closed until it is given again. */

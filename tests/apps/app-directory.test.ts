@@ -237,3 +237,15 @@ test("a platform is an app of its own, apart from what it has", () => {
   expect(directory.namesOfCorp(CORP)).toEqual(["ww1_1"]);
   expect(slotKey(directory.wecomSlot(CORP))).toBe("wecom:ww1:1");
 });
+
+test("an account that is forgotten is not there from then on, and another platform's is", () => {
+  const directory = setup(authorizer("wxa", "wxc"), authorizer("wxa", "wxd"));
+  const { epoch, size } = directory;
+  directory.forget({ platform: "weixin", appId: "wxa", name: "wxc" });
+  expect(directory.find("wxa_wxc")).toBeUndefined();
+  expect(slotKey(directory.slotOfApp("wxa"))).toBe("weixin:wxa:wxd");
+  expect([directory.size, directory.sorted().length]).toEqual([size - 1, size - 1]);
+  expect(directory.epoch).toBeGreaterThan(epoch);
+  directory.forget({ platform: "weixin", appId: "wx1", name: "stable" });
+  expect(directory.find("wx1")).toBeDefined();
+});
