@@ -62,9 +62,12 @@ export class AppDirectory {
     this.#epoch += 1;
   }
 
-  /** Drops what a platform had of an account or a corp, before the apps are read again. */
-  forget(slot: SlotName): void {
-    const isGone = slot.platform === "wecom" ? drop(this.#wecom, slot) : drop(this.#authorizers, slot);
+  /**
+   * Drops an authorized app that is gone, before the apps are read again. One that has been authorized anew meanwhile stays:
+   * it has a higher version.
+   */
+  forget(app: App): void {
+    const isGone = app.platform === "wecom" ? drop(this.#wecom, app) : drop(this.#authorizers, app);
     if (!isGone) return;
     this.#size -= 1;
     this.#sorted = undefined;
@@ -321,12 +324,17 @@ function push<T>(lists: Map<string, T[]>, key: string, value: T): void {
   else lists.set(key, [value]);
 }
 
-/** Drops the authorized app of that slot; false where there is none. */
-function drop<T extends App>(lists: Map<string, T[]>, { appId, name }: SlotName): boolean {
-  const list = lists.get(appId) ?? [];
-  const left = list.filter((app) => !app.authorization || slotNameOf(app) !== name);
-  if (left.length === 0) lists.delete(appId);
-  else lists.set(appId, left);
+/** Drops that authorized app, in that version or an older one; false where there is none. */
+function drop<T extends App>(lists: Map<string, T[]>, gone: App): boolean {
+  const list = lists.get(gone.id) ?? [];
+  const name = nameOfApp(gone);
+  const isGone = (app: T) =>
+    nameOfApp(app) === name &&
+    app.authorization !== undefined &&
+    (app.managed?.version ?? 0) <= (gone.managed?.version ?? 0);
+  const left = list.filter((app) => !isGone(app));
+  if (left.length === 0) lists.delete(gone.id);
+  else lists.set(gone.id, left);
   return left.length < list.length;
 }
 

@@ -32,6 +32,8 @@ const ATTEMPT_MS = 20_000;
 const LEASE_MS = 30_000;
 /** How long to wait after the first, second, … attempt that has failed. */
 const AGAIN_MS = [2000, 5000, 15_000, 30_000, MINUTE_MS];
+/** At which attempt it is believed that an authorization is withdrawn whose code was exchanged. */
+const BELIEVED_AFTER = 5;
 /** How often it is looked whether another process has exchanged a code. */
 const LOOK_MS = 50;
 /** How many codes are exchanged at the same time. */
@@ -279,9 +281,9 @@ export class Authorizations {
       const { platformApp, digest } = code;
       // What a code gave is to be stored, however often that fails.
       const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
-      // One that was withdrawn before it could be stored is given up at last.
-      const isOld = clock.now() >= code.createdAt + HOUR_MS;
-      const isRefused = kept.answer ? isOld && isLost(error) : isRefusal(error);
+      // One that was withdrawn before it could be stored is given up, but not for a single answer.
+      const isWithdrawn = code.attempts >= BELIEVED_AFTER && isLost(error);
+      const isRefused = kept.answer ? isWithdrawn : isRefusal(error);
       const isOver = isRefused || dueAt >= kept.expiresAt;
       const failed = codes.fail(digest, textOfFailure(error), isOver ? undefined : dueAt);
       // What can't be noted is tried again all the same.

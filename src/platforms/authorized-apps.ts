@@ -126,17 +126,16 @@ export class AuthorizedApps {
    */
   async end(platform: Slot, account: string, at: number): Promise<void> {
     const slot = slotOf(platform, account);
-    let isEnded = false;
+    let ended: App | undefined;
     await this.#change(slot, async (app) => {
       // A late repetition says nothing of an authorization that was given since.
       if (!app?.authorization || app.authorization.authorizedAt > at) return undefined;
       await this.#parts.store.remove(app, entryOf("authorization.revoked", app, {}));
-      isEnded = true;
-      return app;
+      return (ended = app);
     });
-    if (!isEnded) return;
+    if (!ended) return;
     const { directory, events } = this.#parts;
-    directory.forget(slot);
+    directory.forget(ended);
     events.emit({ type: "authorization.revoked", app: appName(slot) });
   }
 

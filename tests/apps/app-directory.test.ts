@@ -238,14 +238,15 @@ test("a platform is an app of its own, apart from what it has", () => {
   expect(slotKey(directory.wecomSlot(CORP))).toBe("wecom:ww1:1");
 });
 
-test("an account that is forgotten is not there from then on, and another platform's is", () => {
-  const directory = setup(authorizer("wxa", "wxc"), authorizer("wxa", "wxd"));
+test("an account that is forgotten is not there from then on, but another platform's, and one that was authorized anew", () => {
+  const [first, other] = [authorizer("wxa", "wxc"), authorizer("wxa", "wxd")];
+  const directory = setup(first, other);
   const { epoch, size } = directory;
-  directory.forget({ platform: "weixin", appId: "wxa", name: "wxc" });
+  directory.forget({ ...first, managed: { title: undefined, isDisabled: false, version: 0 } });
+  expect(directory.find("wxa_wxc")).toBe(first);
+  directory.forget(first);
   expect(directory.find("wxa_wxc")).toBeUndefined();
   expect(slotKey(directory.slotOfApp("wxa"))).toBe("weixin:wxa:wxd");
   expect([directory.size, directory.sorted().length]).toEqual([size - 1, size - 1]);
   expect(directory.epoch).toBeGreaterThan(epoch);
-  directory.forget({ platform: "weixin", appId: "wx1", name: "stable" });
-  expect(directory.find("wx1")).toBeDefined();
 });
