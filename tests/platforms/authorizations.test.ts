@@ -505,7 +505,7 @@ test("an account that withdraws while what its code gave waits to be stored is n
   await it.control.unauthorize(OFFICIAL);
   const { store, authorizations, component } = it.first;
   const digest = authorizations.digestOf(component, new Secret(code));
-  for (const state of ["waiting", "waiting", "waiting", "failed"]) {
+  for (const state of ["waiting", "waiting", "waiting", "failed"] as const) {
     it.clock.advance(60_000);
     await authorizations.tick();
     expect(await it.first.find()).toBeUndefined();
