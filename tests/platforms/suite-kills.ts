@@ -138,8 +138,8 @@ class SuiteRun implements Rounds {
     const installed = this.#corps.filter(({ control, corpId }) => control.permanentCodeOf(corpId));
     const kept = installed.filter(({ isAcknowledged }) => isAcknowledged);
     for (const corp of kept) {
-      const { code, msg } = await this.#world.token(url, corp.name);
-      must(code === 0 && (await this.#isServed(url, corp)), `${corp.name} is not served: ${code} ${msg}`);
+      // A process learns a moment later of what was stored.
+      must(await comesTrue(SERVED_MS, () => this.#isServed(url, corp)), `${corp.name} is not served`);
     }
     const missing = installed.filter((corp) => !kept.includes(corp));
     for (const corp of missing) {
