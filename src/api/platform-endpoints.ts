@@ -3,7 +3,7 @@ import { mayUse } from "../access/authenticator.ts";
 import type { Action } from "../access/client.ts";
 import { type Caller, callerKey, denied } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
+import { type App, isAgency, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
 import type { VirtualGrants } from "../credentials/virtual-grants.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type ErrorCode, type Platform, refusalOf, ServiceError, unknownToken } from "../errors.ts";
@@ -177,15 +177,10 @@ export function permanentCodeEndpoint(parts: PlatformEndpointParts, hasToken: bo
     const agentId = account.app.authorization?.agentId;
     const agents = info ?? (agentId === undefined ? undefined : { agent: [{ agentid: Number(agentId) }] });
     const all = { ...alone, ...(agents ? { auth_info: agents } : {}) };
-    if (isAgency(held.slot)) return new Reply(all, account);
+    if (isAgency(held.slot.appId)) return new Reply(all, account);
     const token = await account.token();
     return new Reply({ access_token: token.value.reveal(), expires_in: secondsLeft(token), ...all }, account);
   };
-}
-
-/** Codes are exchanged for the account's token of a template's app by `gettoken`, and for nothing else. */
-function isAgency({ appId }: Slot): boolean {
-  return appId.startsWith("dk");
 }
 
 /** An account or a corp as a caller is given it that has redeemed its code. */
@@ -313,7 +308,7 @@ function accountToken(
   return async (request, held, action) => {
     const parameters = await readParameters(request);
     if (platform === "weixin") checkComponent(parameters, held.slot);
-    if (isAgency(held.slot)) throw refusalOf("wecom", 48002, "api forbidden", { code: "forbidden" });
+    if (isAgency(held.slot.appId)) throw refusalOf("wecom", 48002, "api forbidden", { code: "forbidden" });
     refuseRejected(held);
     const account = parameters.text(id);
     if (account === undefined || !NAME.test(account)) throw refuse("noId");

@@ -1,5 +1,5 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
-import { appName, type PlatformRole, type Slot } from "../apps/app.ts";
+import { appName, isAgency, type PlatformRole, type Slot } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { type Access, onBehalf, type Permit } from "../access/access.ts";
 import type { Action } from "../access/client.ts";
@@ -291,8 +291,8 @@ async function agencyPermit(
   const [corpId, code = ""] = [parameters.text("corpid"), parameters.text("corpsecret")];
   const { app: name = "", client = "" } = virtualGrants.read(code) ?? {};
   const [app, slot] = [directory.find(name), directory.findSlot(name)];
-  const isAgency = app?.authorization?.platformApp.startsWith("dk") === true;
-  const isTheirs = isAgency && app.platform === "wecom" && app.id === corpId;
+  const suite = app?.authorization?.platformApp;
+  const isTheirs = suite !== undefined && isAgency(suite) && app?.platform === "wecom" && app.id === corpId;
   const isOfClient = client !== "" || call.principal.kind === "client";
   const { origin, traceId } = call;
   const caller = { origin, traceId, principal: access.secretHolder(call) };

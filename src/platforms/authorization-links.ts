@@ -3,7 +3,7 @@ import { TokenBuckets } from "../access/limits.ts";
 import { callerNetwork } from "../access/networks.ts";
 import { tooMany } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, roleOf, type Slot } from "../apps/app.ts";
+import { type App, isAgency, roleOf, type Slot } from "../apps/app.ts";
 import type { PublicSide } from "../apps/public-side.ts";
 import type { AuditActor, AuditEntry } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
@@ -99,8 +99,8 @@ export class AuthorizationLinks {
     const fault = faultOf(platform, request);
     if (fault !== undefined) throw new ServiceError("invalid_parameter", fault);
     if (platform.managed?.isDisabled) throw notEnabled(platform);
-    const provider = isTemplate(platform.id) ? directory.find(platform.provider ?? "") : undefined;
-    if (isTemplate(platform.id) && provider?.role !== "provider") throw noProvider(platform);
+    const provider = isAgency(platform.id) ? directory.find(platform.provider ?? "") : undefined;
+    if (isAgency(platform.id) && provider?.role !== "provider") throw noProvider(platform);
     const state = Array.from({ length: 32 }, () => STATE_CHARACTERS[randomInt(STATE_CHARACTERS.length)]).join(
       "",
     );
@@ -220,18 +220,13 @@ function faultOf({ id, role }: App, request: LinkRequest): string | undefined {
   );
   if (role === "suite" && isOfWeixin)
     return "auth_type、biz_app_id（命令行为 --account）、category_ids（--scopes）和mobile仅用于微信第三方平台 (auth_type, biz_app_id, on the command line --account, category_ids, there --scopes, and mobile are for WeChat's platforms only)";
-  if (isTest && (role === "component" || isTemplate(id)))
+  if (isTest && (role === "component" || isAgency(id)))
     return "test仅用于企业微信第三方应用 (test is for third-party apps of WeCom only)";
-  if (returnUrl !== undefined && isTemplate(id))
+  if (returnUrl !== undefined && isAgency(id))
     return "代开发授权完成后不会跳转，不能设置return_url (an agency app's page does not come back: it takes no return_url)";
   if (returnUrl !== undefined && !(URL.canParse(returnUrl) && /^https?:$/.test(new URL(returnUrl).protocol)))
     return "return_url应为http或https地址 (return_url must be an http or https URL)";
   return undefined;
-}
-
-/** Whether it is a template of agency apps (代开发). */
-function isTemplate(id: string): boolean {
-  return id.startsWith("dk");
 }
 
 function titleOf({ id, managed }: App): string {

@@ -1,6 +1,6 @@
 import type { AppAdministration } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
+import { type App, isAgency, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import { type CredentialKind, tokenKindOf } from "../credentials/kinds.ts";
@@ -20,7 +20,6 @@ import { ComponentApi } from "../upstream/component-api.ts";
 import type { HttpClient } from "../upstream/http-client.ts";
 import {
   corpTokenSource,
-  isTemplate,
   providerTokenSource,
   suiteProtocol,
   suiteTokenSource,
@@ -67,7 +66,7 @@ export function buildPlatforms(options: PlatformSideOptions) {
   };
   const hasPlatformToken = async ({ slot: account }: CredentialRef) => {
     // An agency app's token is had by the corp's own secret.
-    if (account.platform === "wecom" && isTemplate(account.name)) return;
+    if (account.platform === "wecom" && isAgency(account.name)) return;
     const slot = platformOf(directory, account);
     const kind = tokenKindOf(slot);
     await hasTicket({ slot, kind }).catch(() => credentials.get({ slot, kind }));

@@ -1,5 +1,5 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { roleOf, type Slot } from "../apps/app.ts";
+import { isAgency, roleOf, type Slot } from "../apps/app.ts";
 import type { TokenKeeper } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
 import type { ConsentPages } from "../platforms/authorization-links.ts";
@@ -39,7 +39,7 @@ export function consentPages(parts: ConsentPageParts): ConsentPages {
         const { value } = await preAuthCode(platform, signal);
         return componentPage(platform, value.reveal(), { request, redirectUri, open: loginUrls.weixin });
       }
-      if (!platform.appId.startsWith("dk")) {
+      if (!isAgency(platform.appId)) {
         const origin = consentOrigin(loginUrls.wecom);
         return installUrl(platform, { origin, redirectUri, state, isTest: request.isTest ?? false }, signal);
       }

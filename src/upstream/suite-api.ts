@@ -1,7 +1,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import type { AppStore, Slot } from "../apps/app.ts";
+import { type AppStore, isAgency, type Slot } from "../apps/app.ts";
 import { unavailable } from "../credentials/backoff.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
@@ -89,7 +89,7 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
       const code = await store.findSecret(slot);
       if (!code) throw unavailable("该授权刚被取消 (the authorization was withdrawn just now)", RETRY_MS);
       try {
-        return await (isTemplate(slot.name)
+        return await (isAgency(slot.name)
           ? askWithSecret(http, slot.appId, code.secret, signal)
           : corpToken(parts, slot, code.secret, signal));
       } catch (error) {
@@ -145,7 +145,7 @@ export function suiteProtocol(http: HttpClient, tokens: TokenKeeper): PlatformPr
     tellsSecret: false,
     exchange: async (suite, code, signal) => {
       // Of a third-party app the first form is slow, because it comes with a token; of a template there is no other.
-      const version = isTemplate(suite.appId) ? "" : "v2/";
+      const version = isAgency(suite.appId) ? "" : "v2/";
       const { answer, text } = await ask(http, tokens, suite, {
         path: `/cgi-bin/service/${version}get_permanent_code`,
         body: { auth_code: code.reveal() },
@@ -285,9 +285,4 @@ function checked<T extends TSchema>(shape: T, answer: Record<string, unknown>): 
 
 function corpOf(corpId: string, permanentCode: Secret) {
   return { auth_corpid: corpId, permanent_code: permanentCode.reveal() };
-}
-
-/** Whether it is a template of agency apps (代开发). */
-export function isTemplate(suiteId: string): boolean {
-  return suiteId.startsWith("dk");
 }
