@@ -181,9 +181,9 @@ class SuiteRun implements Rounds {
     corp.isEnded = false;
     const push = async () => (await corp.control.pushEvent("create_auth", { AuthCode: authCode })).accepted;
     const back = async (to: string) => {
-      // Where its answer went with a killed process, the person is told to begin again.
-      await this.#world.comeBack(to, this.#state, authCode);
-      return true;
+      // Where its answer went with a killed process, the person is told to begin again. Kills use up what an address may
+      // bring; whoever is told to come later has been promised nothing.
+      return (await this.#world.comeBack(to, this.#state, authCode)) !== 429;
     };
     const way = corp.suiteId === TEMPLATE ? 0 : this.#random();
     const both = async (to: string) => (await Promise.all([push(), back(to)])).includes(true);

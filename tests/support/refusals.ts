@@ -19,3 +19,8 @@ export async function failureOf(promise: Promise<unknown>): Promise<ServiceError
   if (error instanceof ServiceError) return error;
   throw error;
 }
+
+/** `failureOf` each of what was begun at once: one that fails while another is waited for is handled already. */
+export function failuresOf(promises: readonly Promise<unknown>[]): Promise<ServiceError[]> {
+  return Promise.all(promises.map(failureOf));
+}
