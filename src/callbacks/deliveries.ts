@@ -28,9 +28,8 @@ const MAX_PIECES = 20;
 /** How long to sleep while nothing is due, and at the least. */
 const MAX_SLEEP_MS = 5000;
 const MIN_SLEEP_MS = 100;
-/** How many attempts in the background run at once, and how many of them for one target. */
+/** How many attempts in the background run at once. */
 const MAX_ATTEMPTS = 24;
-const MAX_OF_TARGET = 8;
 /** How long a stop waits for attempts under way: another process repeats what is left. */
 const STOP_MS = 3000;
 
@@ -111,14 +110,14 @@ export class Deliveries {
     const { store, events } = this.#deps;
     const limit = MAX_ATTEMPTS - this.#running.size;
     if (limit <= 0) return;
-    const roomFor = (app: string, target: string) => {
+    const loadOf = (app: string, target: string) => {
       const name = `${app} ${target}`;
       const running = [...this.#running.values()].filter((each) => each === name).length;
-      return { free: MAX_OF_TARGET - running, isFailing: this.#failing.has(name) };
+      return { running, isFailing: this.#failing.has(name) };
     };
     await this.#noteClock();
     const none = { taken: [], died: [] };
-    const { taken, died } = await store.takeDue(this.lease(), limit, roomFor).catch(() => none);
+    const { taken, died } = await store.takeDue(this.lease(), limit, loadOf).catch(() => none);
     for (const { app, target, id } of died) events.emit({ type: "delivery.died", app, target, id });
     for (const delivery of taken) this.#run(delivery);
     await this.#prune();

@@ -81,10 +81,10 @@ export interface DeliveryLease {
   readonly until: number;
 }
 
-/** How much a target may be sent now. */
-export interface TargetRoom {
-  /** So many more deliveries at once. */
-  readonly free: number;
+/** What a target has to do now. */
+export interface TargetLoad {
+  /** So many of its deliveries are under way. */
+  readonly running: number;
   /** Whether the last attempt has failed: what there is no room for is then put off by half a minute. */
   readonly isFailing: boolean;
 }
@@ -150,12 +150,13 @@ export interface DeliveryStore {
   nextDueAt(): Promise<number | undefined>;
   /**
    * Takes at most `limit` deliveries that are due, none behind an earlier one of the same lane that is younger than a
-   * minute, and of each target no more than `roomFor` says. What has expired is dead from now on.
+   * minute. A target that holds as many as are left for the others is sent no more, so that slow ones hold up nobody else.
+   * What has expired is dead from now on.
    */
   takeDue(
     lease: DeliveryLease,
     limit: number,
-    roomFor: (app: string, target: string) => TargetRoom,
+    loadOf: (app: string, target: string) => TargetLoad,
   ): Promise<{ readonly taken: readonly OpenDelivery[]; readonly died: readonly Delivery[] }>;
   /** Makes due what is due later than any attempt could say: that was written under a clock that has been set back since. */
   hasten(now: number): Promise<void>;

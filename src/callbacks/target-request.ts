@@ -24,6 +24,8 @@ export interface TargetContents {
 /** A request to a target. */
 export interface TargetRequest {
   readonly url: string;
+  /** The target's URL as it is configured: requests to one target take turns, whoever's account they are about. */
+  readonly target: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   /** How long it may take as a whole, in milliseconds. */
@@ -111,6 +113,7 @@ export function requestTo(
   const url = targetUrl(target, about.appId) ?? "";
   return {
     url: query === "" ? url : withQuery(url, query),
+    target: target.url ?? "",
     headers: {
       ...(contentType === "" ? {} : { "content-type": contentType }),
       [DELIVERY_HEADER]: about.dedupeKey,

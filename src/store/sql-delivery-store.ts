@@ -13,7 +13,7 @@ import type {
   OpenDelivery,
   PulledTarget,
   PushName,
-  TargetRoom,
+  TargetLoad,
 } from "../callbacks/delivery-store.ts";
 import { LIFE_MS } from "../callbacks/deliveries.ts";
 import { Secret } from "../secret.ts";
@@ -129,7 +129,7 @@ export class SqlDeliveryStore implements DeliveryStore {
   async takeDue(
     lease: DeliveryLease,
     limit: number,
-    roomFor: (app: string, target: string) => TargetRoom,
+    loadOf: (app: string, target: string) => TargetLoad,
   ): Promise<{ taken: OpenDelivery[]; died: Delivery[] }> {
     const { now } = lease;
     // Looked at first without the lock, because there is hardly ever any.
@@ -147,15 +147,16 @@ export class SqlDeliveryStore implements DeliveryStore {
       for (const row of due) {
         const { id, app, target, lane } = row;
         const ofTarget = found.taken.filter((each) => each.app === app && each.target === target).length;
-        const { free, isFailing } = roomFor(app, target);
+        const { running, isFailing } = loadOf(app, target);
+        const left = limit - found.taken.length;
         if (row.expiresAt <= now) found.died.push(row);
-        else if (free <= ofTarget) {
+        else if (left <= 0) break;
+        else if (running + ofTarget >= left) {
           const n = next.get(`${app} ${target}`) ?? 0;
           next.set(`${app} ${target}`, n + 1);
           if (isFailing) later.failing.push(id);
           else if (n >= MAX_NEXT) later.busy.push(id);
         } else {
-          if (found.taken.length >= limit) break;
           const until = lanes.has(laneOf(row)) ? now + SOON_MS : await heldUntil(queries, row, now);
           if (until !== undefined)
             await queries.update(deliveries).set({ dueAt: until }).where(eq(deliveries.id, id));

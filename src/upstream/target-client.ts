@@ -1,22 +1,18 @@
-import { Semaphore } from "../access/semaphore.ts";
 import {
   TargetFailure,
   type TargetFailureReason,
   type TargetRequest,
   type TargetSender,
 } from "../callbacks/target-request.ts";
+import { FairSemaphore } from "./fair-semaphore.ts";
 import type { TargetAddresses } from "./target-addresses.ts";
 
 /** The longest answer that is read: above what WeChat takes as a reply. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** Shorter than what servers commonly allow: a push that meets a closing connection fails. */
 const IDLE_SECONDS = 3;
-/**
- * How many requests are under way at once, and how many of them to one server: Bun runs 256 in the whole process, and
- * several servers that do not answer must leave room for the others.
- */
+/** How many requests are under way at once: Bun runs 256 in the whole process, half of which the gateway may have. */
 const MAX_CONCURRENT = 96;
-const MAX_OF_SERVER = 12;
 /** How Bun names the failures in which no request has left this machine. */
 const UNREACHABLE = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|FailedToOpenSocket)$/;
 const BAD_CERTIFICATE = /CERT|SIGNATURE|SELF_SIGNED/;
@@ -27,8 +23,7 @@ const BAD_CERTIFICATE = /CERT|SIGNATURE|SELF_SIGNED/;
  */
 export class TargetClient implements TargetSender {
   readonly #addresses: TargetAddresses;
-  readonly #requests = new Semaphore(MAX_CONCURRENT);
-  readonly #ofServers = new Map<string, Semaphore>();
+  readonly #requests = new FairSemaphore(MAX_CONCURRENT);
   readonly #session = new Bun.FetchSession({ proxy: false, keepAlive: { idleTimeout: IDLE_SECONDS } });
 
   constructor(addresses: TargetAddresses) {
@@ -37,6 +32,7 @@ export class TargetClient implements TargetSender {
 
   async send({
     url,
+    target: holder,
     headers,
     body,
     timeoutMs,
@@ -44,32 +40,19 @@ export class TargetClient implements TargetSender {
     const signal = AbortSignal.timeout(timeoutMs);
     const target = URL.parse(url);
     if (!target) throw new TargetFailure("bad_url");
+    const share = { group: target.origin, holder };
     try {
-      return await this.#inTurn(target.origin, signal, () =>
+      await this.#requests.acquire(share, signal);
+      try {
         // A look-up of a name can't be ended, only left alone.
-        Promise.race([this.#post(target, headers, body, signal), timeUp(signal)]),
-      );
+        return await Promise.race([this.#post(target, headers, body, signal), timeUp(signal)]);
+      } finally {
+        this.#requests.release(share);
+      }
     } catch (error) {
       throw error instanceof TargetFailure
         ? error
         : new TargetFailure(signal.aborted ? "timeout" : reasonOf(error));
-    }
-  }
-
-  async #inTurn<T>(origin: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const ofServer = this.#ofServers.get(origin) ?? new Semaphore(MAX_OF_SERVER);
-    this.#ofServers.set(origin, ofServer);
-    await ofServer.acquire(signal);
-    try {
-      await this.#requests.acquire(signal);
-      try {
-        return await work();
-      } finally {
-        this.#requests.release();
-      }
-    } finally {
-      ofServer.release();
-      if (ofServer.isIdle) this.#ofServers.delete(origin);
     }
   }
 

@@ -23,14 +23,14 @@ const SETTINGS = {
 } as const;
 const CALLBACKS: AppCallbacks = { settings: { ...SETTINGS, version: 1 }, targets: [TARGET], routes: [] };
 
-/** Twenty deliveries that are due, to a target that answers with that status. */
+/** Forty deliveries that are due, to a target that answers with that status. */
 async function setup(status: number) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
   const { deliveries: store } = await folder.open();
   const now = clock.now();
   const request = keptText(now);
-  for (let n = 0; n < 20; n++) {
+  for (let n = 0; n < 40; n++) {
     const push = { app: APP, dedupeKey: String(n), type: "text", event: "", receivedAt: now };
     const to = {
       target: "dev",
@@ -51,7 +51,7 @@ async function setup(status: number) {
     events: new EventBus(),
     onDelivered: () => undefined,
   });
-  const list = () => store.list({ app: APP }, { limit: 50 });
+  const list = () => store.list({ app: APP }, { limit: 100 });
   /** Takes what is due until that is so of the deliveries; so much time passes between two rounds. */
   const until = (isSo: (all: readonly Delivery[]) => boolean, stepMs = 0) =>
     Harness.until(async () => {

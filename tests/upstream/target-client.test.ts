@@ -21,7 +21,7 @@ function clientFor(networks: string, addresses: readonly string[] | (() => reado
 /** Why the client did not send to `url`. */
 async function refusalOf(client: TargetClient, url: string, timeoutMs = 30_000): Promise<string> {
   try {
-    await client.send({ ...request, url, timeoutMs });
+    await client.send({ ...request, url, target: url, timeoutMs });
   } catch (error) {
     if (error instanceof TargetFailure) return error.reason;
     throw error;
@@ -150,7 +150,7 @@ test("P6: a redirect is an answer, and not followed", async () => {
   await using it = await answering(({ socket }) => socket.write(httpAnswer("", to, 302)));
   const client = clientFor(LOOPBACK);
   const url = `http://127.0.0.1:${it.port}/wx`;
-  expect(await client.send({ ...request, url })).toEqual({ status: 302, body: Buffer.from("") });
+  expect(await client.send({ ...request, url, target: url })).toEqual({ status: 302, body: Buffer.from("") });
   expect(it.server.requests).toHaveLength(1);
 });
 
@@ -183,22 +183,39 @@ test("a server that is not there, and a name that is looked up for ever, are fai
   expect(await refusalOf(new TargetClient(never), "http://shop.test/", 100)).toBe("timeout");
 });
 
-test("connections are kept for the next push, and servers that do not answer leave room for others", async () => {
+test("connections are kept for the next push", async () => {
   await using it = await answering(({ socket }) => socket.write(httpAnswer("success")));
-  await using silent = await answering(() => undefined);
-  await using stack = new AsyncDisposableStack();
-  const others: number[] = [];
-  for (let n = 0; n < 6; n++) others.push(stack.use(await answering(() => undefined)).port);
   const client = clientFor(LOOPBACK);
-  for (let n = 0; n < 3; n++) await client.send({ ...request, url: `http://127.0.0.1:${it.port}/wx` });
+  for (let n = 0; n < 3; n++) await refusalOf(client, `http://127.0.0.1:${it.port}/wx`);
   expect(it.server.requests.map(({ connection }) => connection)).toEqual([0, 0, 0]);
-  const stuck = [silent.port, ...others].flatMap((port) =>
-    Array.from({ length: 40 }, () => refusalOf(client, `http://127.0.0.1:${port}/`, 4000)),
+});
+
+test("however many servers do not answer, another is asked at once, and of one server's targets each that does", async () => {
+  await using stack = new AsyncDisposableStack();
+  const quick: Responder = ({ socket }) => socket.write(httpAnswer("success"));
+  const it = stack.use(await answering(quick));
+  // Of this one the target /slow alone does not answer.
+  const half = stack.use(
+    await answering((each) => (each.text.startsWith("POST /slow") ? undefined : quick(each))),
   );
-  const healthy = refusalOf(client, `http://127.0.0.1:${it.port}/wx`);
-  expect(await Promise.race([healthy, ...stuck])).toBe("sent");
-  expect(silent.server.requests.length).toBeLessThanOrEqual(12);
-  expect(new Set(await Promise.all(stuck))).toEqual(new Set(["timeout"]));
+  const stuck: number[] = [];
+  for (let n = 0; n < 20; n++) stuck.push(stack.use(await answering(() => undefined)).port);
+  const client = clientFor(LOOPBACK);
+  const slow = [...stuck.map((port) => `http://127.0.0.1:${port}/`), `http://127.0.0.1:${half.port}/slow`];
+  const waiting = slow.flatMap((url) => Array.from({ length: 100 }, () => refusalOf(client, url, 4000)));
+  for (const { port } of [it, half]) {
+    const sent = refusalOf(client, `http://127.0.0.1:${port}/wx`);
+    expect(await Promise.race([sent, ...waiting])).toBe("sent");
+  }
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set(["timeout"]));
+});
+
+test("a server that is alone is asked more at once, and still not all", async () => {
+  await using silent = await answering(() => undefined);
+  const client = clientFor(LOOPBACK);
+  const url = `http://127.0.0.1:${silent.port}/`;
+  await Promise.all(Array.from({ length: 100 }, () => refusalOf(client, url, 1000)));
+  expect(silent.server.requests).toHaveLength(22);
 });
 
 test("P6: the certificate that is expected is the name's, and a connection of one name serves no other", async () => {
@@ -222,7 +239,8 @@ test("P6: the certificate that is expected is the name's, and a connection of on
     const { Networks } = await import(${source} + "/access/networks.ts");
     const client = new TargetClient(new TargetAddresses(new Networks("${LOOPBACK}"), async () => ["127.0.0.1"]));
     for (const name of ["shop.test", "crm.test", "shop.test"]) {
-      const sent = client.send({ url: "https://" + name + ":${shop?.port}/", headers: {}, body: Buffer.from("x"), timeoutMs: 30000 });
+      const url = "https://" + name + ":${shop?.port}/";
+      const sent = client.send({ url, target: url, headers: {}, body: Buffer.from("x"), timeoutMs: 30000 });
       console.log(name, await sent.then(({ body }) => body.toString(), (error) => error.reason));
     }`;
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: ca };

@@ -6,8 +6,7 @@ import type { OpenStore } from "./open-store.ts";
 
 const APP = "wx1";
 const DAY_MS = 86_400_000;
-const room = (free: number, isFailing = false) => ({ free, isFailing });
-const MANY = (_app: string, _target: string) => room(100);
+const idle = (_app: string, _target: string) => ({ running: 0, isFailing: false });
 const REPLAYED = entryOf({ client: "admin", action: "delivery.replayed", app: APP, outcome: "ok" });
 const DROPPED = entryOf({ client: "admin", action: "delivery.dropped", app: APP, outcome: "ok" });
 
@@ -38,8 +37,8 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
       );
       return { ids: accepted.ids, answer: accepted.answer?.reveal() };
     };
-    const take = async (holder = "b", limit = 10, roomFor = MANY) => {
-      const { taken } = await deliveries.takeDue(lease(holder), limit, roomFor);
+    const take = async (holder = "b", limit = 10, loadOf = idle) => {
+      const { taken } = await deliveries.takeDue(lease(holder), limit, loadOf);
       return taken.map(({ id }) => id);
     };
     const stateOf = async (id: number) => {
@@ -127,7 +126,7 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
     it.clock.advance(1000);
     const both = await Promise.all([
       it.take("b"),
-      (await it.beside()).deliveries.takeDue(it.lease("c"), 10, MANY),
+      (await it.beside()).deliveries.takeDue(it.lease("c"), 10, idle),
     ]);
     expect([...both[0], ...both[1].taken.map((each) => each.id)]).toEqual([id]);
     const holder = both[0].length > 0 ? "b" : "c";
@@ -198,17 +197,28 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
     expect(await it.take("b")).toEqual([second]);
   });
 
-  test(`${kind}: of a target without room none is taken, and others are for all that`, async () => {
+  test(`${kind}: of a target that holds as many as are left none is taken, and others are for all that`, async () => {
     using it = await setup();
     const due = { leasedUntil: it.clock.now() };
     for (let n = 0; n < 5; n++) await it.accept(`${n}`, [it.to("slow", { ...due, sender: `o${n}` })]);
     const { ids: [fast = 0] = [] } = await it.accept("f", [it.to("fast", due)]);
-    expect(await it.take("b", 10, (_app, target) => room(target === "slow" ? 0 : 1, true))).toEqual([fast]);
+    const busy = (_app: string, target: string) => ({ running: target === "slow" ? 10 : 0, isFailing: true });
+    expect(await it.take("b", 10, busy)).toEqual([fast]);
     await it.end(fast, "b");
     it.clock.advance(29_999);
     expect(await it.take("b", 10)).toEqual([]);
     it.clock.advance(1);
     expect(await it.take("b", 10)).toHaveLength(5);
+  });
+
+  test(`${kind}: however much waits for some targets, another finds room`, async () => {
+    using it = await setup();
+    const due = { leasedUntil: it.clock.now() };
+    for (const target of ["one", "two", "three"])
+      for (let n = 0; n < 12; n++)
+        await it.accept(`${target} ${n}`, [it.to(target, { ...due, sender: `o${n}` })]);
+    const { ids: [last = 0] = [] } = await it.accept("last", [it.to("four", due)]);
+    expect(await it.take("b", 24)).toContain(last);
   });
 
   test(`${kind}: what waits for a healthy target follows in order as others end, however much that is`, async () => {
@@ -219,7 +229,7 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
     for (const sender of senders)
       ids.push(...((await it.accept(sender, [it.to("dev", { ...due, sender })])).ids ?? []));
     for (let n = 0; n < 60; n += 2) {
-      const taken = await it.take("b", 10, () => room(2));
+      const taken = await it.take("b", 4);
       expect(taken).toEqual(ids.slice(n, n + 2));
       for (const id of taken) await it.end(id, "b");
     }
@@ -231,7 +241,7 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
     using it = await setup();
     const { ids: [id = 0] = [] } = await it.accept("1", [it.to("dev")]);
     it.clock.advance(DAY_MS);
-    const { taken, died } = await it.deliveries.takeDue(it.lease("b"), 10, MANY);
+    const { taken, died } = await it.deliveries.takeDue(it.lease("b"), 10, idle);
     expect([taken, died.map((each) => [each.id, each.state])]).toEqual([[], [[id, "dead"]]]);
     expect(await it.deliveries.figures()).toEqual({ waiting: 0, dead: 1, oldestAt: undefined });
     it.clock.advance(6 * DAY_MS);
