@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Action } from "../../src/access/client.ts";
-import { decryptPush, generatePushKey } from "../../src/callbacks/push-crypto.ts";
+import { generatePushKey } from "../../src/callbacks/push-crypto.ts";
 import { PulledDeliveries } from "../../src/callbacks/pulled-deliveries.ts";
 import { readPushFields } from "../../src/callbacks/push-fields.ts";
 import { createClient } from "../support/access-harness.ts";
 import { type Answer, WX } from "../support/harness.ts";
-import { KEY, PushWorld, Receiver, textReply, type WantedCallbacks } from "./push-world.ts";
+import { contentOf, PushWorld, Receiver, textReply, type WantedCallbacks } from "./push-world.ts";
 
 const PATH = `/v1/apps/${WX.appId}/deliveries`;
 const laptop = {
@@ -14,11 +14,6 @@ const laptop = {
   content: "decrypted",
   hmacKey: generatePushKey().token,
 } as const;
-
-function contentOf(reply: string): string | undefined {
-  const encrypted = readPushFields(Buffer.from(reply)).fields.get("Encrypt") ?? "";
-  return readPushFields(decryptPush(encrypted, KEY).message).fields.get("Content");
-}
 
 /** A world with these callbacks, and clients of two environments. */
 async function setup(wanted: WantedCallbacks, pushAnswerMs?: number) {

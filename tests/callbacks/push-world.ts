@@ -1,8 +1,8 @@
 import type { AuditEntry } from "../../src/audit/audit-entry.ts";
 import { SERVICE } from "../../src/audit/audit-entry.ts";
 import type { CallbackSettings, Route, Target } from "../../src/callbacks/callback-settings.ts";
-import { generatePushKey, type PushKey } from "../../src/callbacks/push-crypto.ts";
-import { cdata } from "../../src/callbacks/push-fields.ts";
+import { decryptPush, generatePushKey, type PushKey } from "../../src/callbacks/push-crypto.ts";
+import { cdata, readPushFields } from "../../src/callbacks/push-fields.ts";
 import { checkQuery, encryptedCopy, type PushCopy } from "../../src/callbacks/push-reply.ts";
 import { keepPush } from "../../src/callbacks/kept-push.ts";
 import { verifyPush } from "../../src/callbacks/verify-push.ts";
@@ -148,6 +148,12 @@ export function textReply(content: string): Response {
   const users = "<ToUserName><![CDATA[oUser1]]></ToUserName><FromUserName><![CDATA[gh_1]]></FromUserName>";
   const text = `<xml>${users}<CreateTime>1790000000</CreateTime><MsgType><![CDATA[text]]></MsgType><Content>${cdata(content)}</Content></xml>`;
   return new Response(text, { headers: { "content-type": "text/xml" } });
+}
+
+/** What an encrypted push, or a text reply that is encrypted for WeChat, says. */
+export function contentOf(text: string): string | undefined {
+  const encrypted = readPushFields(Buffer.from(text)).fields.get("Encrypt") ?? "";
+  return readPushFields(decryptPush(encrypted, KEY).message).fields.get("Content");
 }
 
 /** A service with callbacks of its WeChat app, which may reach targets on this machine. */

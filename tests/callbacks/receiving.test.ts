@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto";
 import { expect, test } from "bun:test";
 import type { CallbackSettings } from "../../src/callbacks/callback-settings.ts";
-import { decryptPush, generatePushKey, type PushKey } from "../../src/callbacks/push-crypto.ts";
+import { generatePushKey, type PushKey } from "../../src/callbacks/push-crypto.ts";
 import { readPushFields } from "../../src/callbacks/push-fields.ts";
 import { checkQuery, encryptReply } from "../../src/callbacks/push-reply.ts";
 import { PushReceiver, type PushReceiverDeps } from "../../src/callbacks/push-receiver.ts";
@@ -9,13 +9,16 @@ import { verifyPush } from "../../src/callbacks/verify-push.ts";
 import { EventBus } from "../../src/events.ts";
 import { WX, WX_FOREIGN } from "../support/harness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { type Arrived, keptText, KEY, PushWorld, Receiver, setCallbacks, textReply } from "./push-world.ts";
-
-/** What a program's text reply says, encrypted for WeChat. */
-function contentOf(reply: string): string | undefined {
-  const encrypted = readPushFields(Buffer.from(reply)).fields.get("Encrypt") ?? "";
-  return readPushFields(decryptPush(encrypted, KEY).message).fields.get("Content");
-}
+import {
+  type Arrived,
+  contentOf,
+  keptText,
+  KEY,
+  PushWorld,
+  Receiver,
+  setCallbacks,
+  textReply,
+} from "./push-world.ts";
 
 /** A push as its target's program verifies it. */
 function verified({ url, body }: Arrived, key: PushKey, now: number) {
