@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { ROUTE_ROLES } from "../callbacks/callback-settings.ts";
 import { type Delivery, DELIVERY_STATES } from "../callbacks/delivery-store.ts";
 import type { KeptPush } from "../callbacks/kept-push.ts";
+import { readPushMessage } from "../callbacks/push-message.ts";
 import { ANSWER_MS } from "../callbacks/push-receiver.ts";
 import type { TargetContents } from "../callbacks/target-request.ts";
 
@@ -126,6 +127,9 @@ const account = Type.Optional(
 
 const contents = {
   account,
+  sender: Type.Optional(Type.String({ description: "The openid, or WeCom's userid. 发送者。" })),
+  event_key: Type.Optional(Type.String({ description: "An event's EventKey. 事件的EventKey。" })),
+  content: Type.Optional(Type.String({ description: "What a text says. 文本内容。" })),
   query: Type.Optional(Type.String({ description: "Without `?`. 查询字符串。" })),
   content_type: Type.Optional(Type.String()),
   body: Type.Optional(Type.String({ description: "What a target with a URL would be sent. 消息体。" })),
@@ -152,14 +156,18 @@ export const pulledData = Type.Object({
 export function pulledFields(
   delivery: Delivery,
   given: TargetContents | undefined,
-  kept: Pick<KeptPush, "account"> | undefined,
+  kept: KeptPush | undefined,
 ) {
   const until = delivery.role === "primary" ? { answer_until: delivery.receivedAt + ANSWER_MS } : {};
-  if (!given) return { ...deliveryFields(delivery), ...until };
+  if (!given || !kept) return { ...deliveryFields(delivery), ...until };
   const { query, contentType, signature } = given;
+  const { fromUserName: sender, eventKey, content: text } = readPushMessage(kept.push);
   return {
     ...deliveryFields(delivery),
     ...accountFields(kept),
+    ...(sender === undefined ? {} : { sender }),
+    ...(eventKey === undefined ? {} : { event_key: eventKey }),
+    ...(text === undefined ? {} : { content: text }),
     ...{ query, content_type: contentType, ...textOf(given.body) },
     ...(signature === undefined ? {} : { signature }),
     ...until,
@@ -220,6 +228,8 @@ export const DELIVERY_EXAMPLE = {
 /** A pulled delivery for the documentation. */
 export const PULLED_EXAMPLE = {
   ...DELIVERY_EXAMPLE,
+  sender: "oAbCdEf0123456789",
+  content: "hello",
   query: "",
   content_type: "text/xml; charset=utf-8",
   body: "<xml><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[hello]]></Content></xml>",

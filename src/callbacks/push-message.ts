@@ -15,6 +15,8 @@ export interface PushMessage {
   /** `subscribe`, `CLICK`, …, in WeChat's own spelling. */
   readonly event: string | undefined;
   readonly eventKey: string | undefined;
+  /** What a text says. */
+  readonly content: string | undefined;
   /** As text: the number is above 2^53. Events have none. */
   readonly msgId: string | undefined;
   /** WeCom's alone. */
@@ -40,6 +42,7 @@ export function readPushMessage({ message }: Pick<VerifiedPush, "message">): Pus
     msgType: field("MsgType"),
     event: field("Event"),
     eventKey: field("EventKey"),
+    content: field("Content"),
     msgId: field("MsgId"),
     agentId: field("AgentID"),
     infoType: field("InfoType"),

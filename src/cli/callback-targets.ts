@@ -60,8 +60,8 @@ export const TARGET_COMMANDS: readonly CommandSpec[] = [
     ),
     notes: [
       bilingual(
-        "Without --url it is pulled, as by callbacks tail. What is not given stays as it is.",
-        "不给出 --url 时由程序拉取，如 callbacks tail。未给出的保持不变。",
+        "Without --to it is pulled, as by callbacks tail. What is not given stays as it is.",
+        "不给出 --to 时由程序拉取，如 callbacks tail。未给出的保持不变。",
       ),
     ],
     positionals: [APP, TARGET],

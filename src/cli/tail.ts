@@ -1,7 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import type { pulledData } from "../api/v1-deliveries-schema.ts";
 import { targetUrl } from "../callbacks/callback-settings.ts";
-import { readPushFields } from "../callbacks/push-fields.ts";
 import { DELIVERY_HEADER, SIGNATURE_HEADER } from "../callbacks/target-request.ts";
 import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
@@ -24,7 +23,7 @@ const MIN_BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 30_000;
 /** How long pushes under way have when the person ends it. */
 const LAST_MS = 2000;
-/** What a line shows of a message. */
+/** What a line shows of a message, in characters. */
 const MAX_SHOWN = 40;
 
 /** What became of a push here. */
@@ -174,9 +173,11 @@ function waitingFor(app: string, target: string | undefined, forward: string | u
 
 /** `08:00:05  dev  event SCAN  oAbC…  qr_42  → 200 (35 ms) replied`. */
 function lineOf(push: Pulled, { forwarded, failure, ms, isAnswer }: Taken, language: Language): string {
-  const { from, said } = messageOf(push);
-  const what = [localTime(push.received_at).slice(11, 19), push.target, kindText(push), from, said];
-  const shown = plainText(what.filter((each) => each !== undefined).join("  "));
+  const { sender, event_key: key, content = "" } = push;
+  const said = [...(key ?? content)];
+  const cut = said.slice(0, MAX_SHOWN).join("") + (said.length > MAX_SHOWN ? "…" : "");
+  const what = [localTime(push.received_at).slice(11, 19), push.target, kindText(push), sender, cut];
+  const shown = plainText(what.filter(Boolean).join("  "));
   const end = endOf(push, { forwarded, failure, isAnswer });
   if (failure) return `${shown}  → ✗ ${halfOf(failure.message, language)}${end[language]}`;
   return forwarded ? `${shown}  → ${forwarded.status} (${ms} ms)${end[language]}` : shown;
@@ -188,21 +189,6 @@ function endOf({ role }: Pulled, { forwarded, failure, isAnswer }: Taken): Text 
   if (role === "copy") return bilingual(" copy", " 副本");
   if (["", "success"].includes(forwarded?.body.trim() ?? "")) return bilingual("", "");
   return isAnswer ? bilingual(" replied", " 已回复") : bilingual(" too late to reply", " 回复已超时");
-}
-
-/** Who has sent it and what it says, where the target is sent it in clear. */
-function messageOf(push: Pulled): { readonly from?: string; readonly said?: string } {
-  try {
-    const { fields } = readPushFields(bytesOf(push));
-    const from = fields.get("FromUserName");
-    const said = fields.get("EventKey") || fields.get("Content");
-    return {
-      ...(from ? { from } : {}),
-      ...(said ? { said: said.length > MAX_SHOWN ? `${said.slice(0, MAX_SHOWN)}…` : said } : {}),
-    };
-  } catch {
-    return {};
-  }
 }
 
 function jsonLine(push: Pulled, { forwarded, failure, ms, isAnswer }: Taken): string {

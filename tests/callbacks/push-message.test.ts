@@ -34,6 +34,7 @@ test("the fields of a text message of WeCom are read", () => {
     msgType: "text",
     event: undefined,
     eventKey: undefined,
+    content: "密文测试",
     msgId: "6972028683187026694",
     agentId: "1000005",
     infoType: undefined,

@@ -13,8 +13,9 @@ const TARGETS = ["prod", "st", "dev", "crm"].map((name): Target => ({
 
 function message(facts: Partial<PushMessage> = {}): PushMessage {
   const none = { toUserName: undefined, createTime: undefined, msgId: undefined, agentId: undefined };
-  const unnamed = { event: undefined, eventKey: undefined, infoType: undefined, platformApp: undefined };
-  return { ...none, ...unnamed, msgType: "text", fromUserName: "someone", ...facts };
+  const unnamed = { event: undefined, eventKey: undefined, content: undefined };
+  const ordinary = { infoType: undefined, platformApp: undefined };
+  return { ...none, ...unnamed, ...ordinary, msgType: "text", fromUserName: "someone", ...facts };
 }
 
 const SCAN = message({ msgType: "event", event: "SCAN", eventKey: "qr_42" });

@@ -251,6 +251,18 @@ test("tail prints each push on a line, hands it to a local program, and WeChat g
   ).toEqual([0, 1].map(() => [`/wx/${APP}?a=1`, expect.stringMatching(/^t=\d+,v1=[0-9a-f]{64}$/)]));
 });
 
+test("tail shows who has sent what, also where the target is sent it under a key of its own", async () => {
+  await using t = await setup();
+  const key = await t.begin();
+  await t.run(`target ${APP} dev --route --copy`);
+  await t.push(key, `hello ${"🙂".repeat(40)}`);
+  const { terminal, ended } = t.tail(APP);
+  await Harness.until(() => terminal.stdout.includes("\n"));
+  pressCtrlC();
+  await ended;
+  expect(terminal.stdout.slice(10)).toBe(`dev  text  oUser1  hello ${"🙂".repeat(34)}…\n`);
+});
+
 test("what the local program does not take is not acknowledged, and its line says that it comes again", async () => {
   await using t = await setup({ pushAnswerMs: 500 });
   const gone = new Receiver();
