@@ -1,5 +1,5 @@
 import { notReadBack, outdated } from "../apps/app-administration.ts";
-import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { AuditAction, AuditActor, AuditEntry, ChangeOptions } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
@@ -34,12 +34,6 @@ export interface ClientAdministrationParts {
   readonly directory: ClientDirectory;
   readonly environments: Pick<EnvironmentDirectory, "isProduction" | "refresh">;
   readonly clock: Clock;
-}
-
-/** Who makes a change, and of which version alone; undefined for any. */
-interface ChangeOptions {
-  readonly actor: AuditActor;
-  readonly version?: number | undefined;
 }
 
 /** Creates, changes and removes clients and their keys, each change with its audit entry. */

@@ -1,5 +1,5 @@
 import { notReadBack, outdated } from "../apps/app-administration.ts";
-import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { AuditAction, AuditEntry, ChangeOptions } from "../audit/audit-entry.ts";
 import { type Changes, Mirror } from "../changes.ts";
 import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
@@ -104,10 +104,8 @@ export interface EnvironmentAdministrationParts {
   readonly clock: Clock;
 }
 
-/** Who makes a change, of which version alone (undefined for any), and whether as an administrator. */
-interface ChangeOptions {
-  readonly actor: AuditActor;
-  readonly version?: number | undefined;
+/** Who makes a change, and whether as an administrator. */
+interface EnvironmentChangeOptions extends ChangeOptions {
   readonly isAdmin?: boolean;
 }
 
@@ -125,7 +123,11 @@ export class EnvironmentAdministration {
    *
    * @throws {ServiceError} `forbidden`, `precondition_failed`.
    */
-  async put(name: string, input: Partial<EnvironmentSettings>, options: ChangeOptions): Promise<boolean> {
+  async put(
+    name: string,
+    input: Partial<EnvironmentSettings>,
+    options: EnvironmentChangeOptions,
+  ): Promise<boolean> {
     const { directory, store, clock } = this.#parts;
     const before = directory.find(name);
     if (options.version !== undefined && options.version !== before?.version) throw outdated();

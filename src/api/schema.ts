@@ -119,6 +119,21 @@ export function envelopeOf(description: string, data: TSchema, example: object) 
   return answer as NonNullable<DocumentDecoration["responses"]>;
 }
 
+/** Which version of something that administrators change this is. */
+export const version = Type.Integer({ description: "Also in the ETag. 与ETag相同。" });
+
+/** What the store says of everything that administrators change; `unread` says what it means that some can't be read. */
+export function recordFields(unread: string) {
+  return {
+    created_at: Type.Integer(),
+    updated_at: Type.Integer(),
+    version,
+    damaged: Type.Optional(
+      Type.Array(Type.String(), { description: `What can't be read in the database: ${unread}` }),
+    ),
+  };
+}
+
 /** The ETag of a version of something that administrators change. */
 export function etagOf(version: number): string {
   return `"${version}"`;

@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { PLATFORM_ROLES } from "../apps/app.ts";
 import { ROUTE_ROLES, TARGET_CONTENTS } from "../callbacks/callback-settings.ts";
 import { ROTATED } from "../callbacks/callback-administration.ts";
+import { version } from "./schema.ts";
 
 const oneOf = <const T extends string>(values: readonly T[], description: string, example: T) =>
   Type.Unsafe<T>(
@@ -178,7 +179,6 @@ export const routesBody = Type.Object(
 );
 
 const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
-const version = Type.Integer({ description: "Also in the ETag. 与ETag相同。" });
 const made = {
   token: Type.Optional(Type.String({ description: "Only where it was made just now. 仅在刚生成时出现。" })),
   aes_key: Type.Optional(Type.String({ description: "Likewise. 同上。" })),

@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { API_PATTERN, API_PRESETS, type ApiPreset } from "../access/api-policy.ts";
+import { recordFields } from "./schema.ts";
 import { app, limit } from "./v1-apps-schema.ts";
 import { OPENID } from "../access/test-messages.ts";
 import { type Action, ACTIONS, DELIVERIES, type Delivery } from "../access/client.ts";
@@ -271,14 +272,8 @@ export const clientData = Type.Object({
     deny: Type.Array(Type.String()),
     test_openids: Type.Optional(Type.Array(Type.String())),
   }),
-  created_at: Type.Integer(),
-  updated_at: Type.Integer(),
-  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
-  damaged: Type.Optional(
-    Type.Array(Type.String(), {
-      description:
-        "What can't be read in the database: the client may do nothing until all of it is set again. 数据库中已损坏的字段；全部重新设置之前，该客户端没有任何权限。",
-    }),
+  ...recordFields(
+    "the client may do nothing until all of it is set again. 数据库中已损坏的字段；全部重新设置之前，该客户端没有任何权限。",
   ),
 });
 

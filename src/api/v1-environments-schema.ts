@@ -1,5 +1,6 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { LOGIN_CODES, type LoginCodes } from "../access/environments.ts";
+import { recordFields } from "./schema.ts";
 
 const production = Type.Boolean({
   description:
@@ -28,14 +29,8 @@ export const environmentData = Type.Object({
   environment: Type.String(),
   production: Type.Boolean(),
   codes: Type.String(),
-  created_at: Type.Integer(),
-  updated_at: Type.Integer(),
-  version: Type.Integer({ description: "Also in the ETag. 与ETag相同。" }),
-  damaged: Type.Optional(
-    Type.Array(Type.String(), {
-      description:
-        "What can't be read in the database: until it is set again it counts as no production, and its codes as `relay`. 数据库中已损坏的字段；重新设置之前视为非生产环境，code按 `relay` 处理。",
-    }),
+  ...recordFields(
+    "until it is set again it counts as no production, and its codes as `relay`. 数据库中已损坏的字段；重新设置之前视为非生产环境，code按 `relay` 处理。",
   ),
 });
 

@@ -21,6 +21,12 @@ export interface AuditActor extends Identity {
   readonly parentTraceId?: string | undefined;
 }
 
+/** Who makes a change, and of which version alone; undefined for any. */
+export interface ChangeOptions {
+  readonly actor: AuditActor;
+  readonly version?: number | undefined;
+}
+
 /** The actor of what the service does on its own. */
 export const SERVICE: AuditActor = { client: "(service)", environment: "", address: "", traceId: "" };
 

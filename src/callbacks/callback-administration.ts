@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { notReadBack, outdated } from "../apps/app-administration.ts";
-import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { AuditAction, AuditActor, AuditEntry, ChangeOptions } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import type { CallbackDirectory } from "./callback-directory.ts";
@@ -46,12 +46,6 @@ export type MadeSecrets = Partial<Pick<Target, "token" | "aesKey" | "hmacKey">>;
 /** Which of the two a rotation changes. */
 export const ROTATED = ["token", "aes_key"] as const;
 export type Rotated = (typeof ROTATED)[number];
-
-/** Who makes a change, and of which version alone; undefined for any. */
-interface ChangeOptions {
-  readonly actor: AuditActor;
-  readonly version?: number | undefined;
-}
 
 /** Sets how pushes of apps are verified and where they go, each change with its audit entry. */
 export class CallbackAdministration {

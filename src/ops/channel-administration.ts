@@ -1,5 +1,5 @@
 import { notReadBack, outdated } from "../apps/app-administration.ts";
-import type { AuditAction, AuditActor, AuditEntry } from "../audit/audit-entry.ts";
+import type { AuditAction, AuditActor, AuditEntry, ChangeOptions } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { ChannelStore, ConditionChoice } from "./alarm-store.ts";
@@ -29,12 +29,6 @@ export interface ChannelInput {
   readonly quietHours?: ChannelRules["quietHours"] | null | undefined;
   readonly mention?: readonly string[] | undefined;
   readonly tellsResolved?: boolean | undefined;
-}
-
-/** Who makes a change, and of which version alone; undefined for any. */
-interface ChangeOptions {
-  readonly actor: AuditActor;
-  readonly version?: number | undefined;
 }
 
 /** Creates, changes and removes channels, and decides of conditions; each change with its audit entry. */
