@@ -1,10 +1,7 @@
-import { type AppDirectory, severalPlatforms } from "../apps/app-directory.ts";
-import { appName, nameOfApp, ownSlotOf, roleOf, type Slot, type SlotName } from "../apps/app.ts";
-import type { AuditActor, Identity } from "../audit/audit-entry.ts";
+import { appName, type Slot } from "../apps/app.ts";
+import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
-import { Secret } from "../secret.ts";
-import { looksLikeApiKey } from "./api-key.ts";
 import { isPathAllowed, recipientFields } from "./api-policy.ts";
 import { Authenticator, checkNetwork, mayUse, type TokenHolder } from "./authenticator.ts";
 import { type Action, ANY_APP, CLIENT_NAME, type Grant, includesApp, platformOf } from "./client.ts";
@@ -12,47 +9,20 @@ import type { ClientDirectory } from "./client-directory.ts";
 import type { ConsoleSessions } from "./console-sessions.ts";
 import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
+import { type Permit, Permits, visibleTo } from "./permits.ts";
 import {
   actorOf,
-  browserRefused,
   type Caller,
   type ClientPrincipal,
   denied,
   forbidden,
-  keyMissing,
   notAllowedByPolicy,
   type Principal,
   UNIDENTIFIED,
   untrusted,
-  wrongSecret,
 } from "./principal.ts";
+import { SlotAccess, type SlotAccessParts } from "./slot-access.ts";
 import { type MessageCall, testMessage } from "./test-messages.ts";
-
-/** What a request was allowed and used, for the audit's counts. */
-export interface Usage {
-  readonly identity: Identity;
-  /** A grant's action; for a call through the gateway with the family of its path behind it. */
-  readonly action: string;
-  /** The app's public name; `*` for none in particular. */
-  readonly app: string;
-}
-
-/** That a caller may do what it asked for: as whom, and with which slot. */
-export interface Permit<S = Slot> {
-  readonly slot: S;
-  readonly principal: Principal;
-  readonly usage: Usage;
-}
-
-/** What `work` resolves with. What it throws says for whom and for which app that was. */
-export async function onBehalf<T>({ usage }: Pick<Permit<unknown>, "usage">, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    throw error.with({ about: { client: usage.identity.client, app: usage.app } });
-  }
-}
 
 /** What costs as much to refuse as to answer. */
 const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
@@ -66,18 +36,7 @@ const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 
 /** What decides. */
 export interface AccessOptions {
-  readonly directory: Pick<
-    AppDirectory,
-    | "weixinSlot"
-    | "wecomSlot"
-    | "platformSlot"
-    | "foreignSlot"
-    | "slotOfApp"
-    | "namesOfCorp"
-    | "namesOf"
-    | "find"
-    | "list"
-  >;
+  readonly directory: SlotAccessParts["directory"];
   readonly clients: Pick<
     ClientDirectory,
     "keyOf" | "keyNamed" | "withoutKey" | "noteUse" | "settings" | "find" | "keysOf"
@@ -105,11 +64,18 @@ export class Access {
   readonly #directory: AccessOptions["directory"];
   readonly #clients: AccessOptions["clients"];
   readonly #authenticator: Authenticator;
+  readonly #permits: Permits;
+  /** For routes that tell an app by its id, and may be told its secret. */
+  readonly slots: SlotAccess;
 
   constructor(options: AccessOptions) {
-    this.#directory = options.directory;
-    this.#clients = options.clients;
-    this.#authenticator = new Authenticator({ ...options, limits: new CallerLimits(options) });
+    const { directory, clients } = options;
+    const authenticator = new Authenticator({ ...options, limits: new CallerLimits(options) });
+    this.#directory = directory;
+    this.#clients = clients;
+    this.#authenticator = authenticator;
+    this.#permits = new Permits(directory);
+    this.slots = new SlotAccess({ directory, authenticator, permits: this.#permits });
   }
 
   /** Whether callers without key and secret are answered. */
@@ -191,7 +157,7 @@ export class Access {
     if (!principal) return undefined;
     if (principal.kind === "client" && !USER_TOKEN_ACTIONS.some((each) => mayUse(principal, each, app)))
       throw this.notGranted(principal, "login");
-    this.#allow(principal, "login", this.#directory.slotOfApp(app));
+    this.#permits.allow(principal, "login", this.#directory.slotOfApp(app));
     this.checkPath(principal, "weixin", path);
     return principal;
   }
@@ -230,111 +196,22 @@ export class Access {
   }
 
   /**
-   * The slot of a WeChat app that the caller means and may use for `action`.
-   *
-   * @throws {ServiceError} What `AppDirectory.weixinSlot` throws; `unauthorized`, also in WeChat's own words for a secret
-   *   that is not ours and may not be tried; `forbidden`, `rate_limited`.
-   */
-  weixinSlot(caller: Caller, action: Action, appId: string, secret?: string): Permit {
-    return this.#choose<Slot>(caller, action, secret, {
-      bySecret: (given) => this.#directory.weixinSlot(appId, given),
-      byGrant: (principal) => {
-        const name = this.#grantedAccount(principal, action, appId);
-        return this.#allow(principal, action, this.#directory.weixinSlot(name));
-      },
-    });
-  }
-
-  /**
-   * As `weixinSlot`, for all slots of the app together when no secret of an app is given: then without a slot. An account
-   * that a platform has is an app of its own, with one slot.
-   *
-   * It is for changes by GET, which a foreign page can have a visitor's browser make: a browser needs a key or a secret.
-   */
-  weixinScope(caller: Caller, action: Action, appId: string, secret?: string): Permit<SlotName | undefined> {
-    return this.#choose<SlotName | undefined>(caller, action, secret, {
-      bySecret: (given) => this.#directory.weixinSlot(appId, given),
-      byGrant: (principal) => {
-        refuseBrowser(principal, caller);
-        const name = this.#grantedAccount(principal, action, appId);
-        const app = this.#directory.find(name);
-        const slot = app?.authorization ? ownSlotOf(app) : undefined;
-        return permit(principal, action, this.#knownName(name), slot);
-      },
-    });
-  }
-
-  /** As `weixinSlot`, for a WeCom application. A client that may use one application of the corp alone means that one. */
-  wecomSlot(caller: Caller, action: Action, corpId: string, secret?: string, agent?: string): Permit {
-    return this.#choose<Slot>(caller, action, secret, {
-      bySecret: (given) => this.#directory.wecomSlot(corpId, given, agent),
-      byGrant: (principal) => this.#grantedAgent(principal, action, corpId, agent),
-    });
-  }
-
-  /**
-   * As `wecomSlot`, where the application need not be configured. Without a slot for all slots of the corp, for a
-   * caller that names none and may use all. For browsers as `weixinScope`.
-   */
-  wecomScope(
-    caller: Caller,
-    action: Action,
-    corpId: string,
-    secret?: string,
-    agent?: string,
-  ): Permit<SlotName | undefined> {
-    return this.#choose<SlotName | undefined>(caller, action, secret, {
-      bySecret: (given) => this.#directory.wecomSlot(corpId, given, agent),
-      byGrant: (principal) => {
-        refuseBrowser(principal, caller);
-        if (agent === undefined && !mayUse(principal, action, ANY_APP))
-          return this.#grantedAgent(principal, action, corpId, agent);
-        const app = agent === undefined ? corpId : `${corpId}_${agent}`;
-        if (agent !== undefined && !mayUse(principal, action, app))
-          throw this.notGranted(principal, action, app);
-        const slot =
-          agent === undefined ? undefined : { platform: "wecom" as const, appId: corpId, name: agent };
-        return permit(principal, action, this.#knownName(app), slot);
-      },
-    });
-  }
-
-  /**
-   * The slot of a third-party platform by its id. A secret must be its own, or a key: no other is ever tried.
-   *
-   * @throws {ServiceError} `not_found` when we hold no such platform; else as `weixinSlot`.
-   */
-  platformSlot(caller: Caller, action: Action, platform: Platform, id: string, secret?: string): Permit {
-    const slot = this.#directory.platformSlot(id);
-    return this.#choose<Slot>(caller, action, secret, {
-      isTried: false,
-      bySecret: (given) => {
-        const sent = new Secret(given);
-        return slot?.secret.equals(sent) ? slot : this.#directory.foreignSlot(platform, id, sent);
-      },
-      byGrant: (principal) => {
-        if (!mayUse(principal, action, id)) throw this.notGranted(principal, action, id);
-        if (slot) return this.#allow(principal, action, slot);
-        throw new ServiceError("not_found", "没有该第三方平台 (no such third-party platform)");
-      },
-    });
-  }
-
-  /**
    * The slot of a configured app by its public name.
    *
    * @throws {ServiceError} `not_found`, `unauthorized`, `forbidden` or `rate_limited`.
    */
   slotOfApp(caller: Caller, action: Action, name: string): Permit {
     const principal = this.#authenticator.identify(caller);
-    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
-    return this.#allow(principal, action, this.#directory.slotOfApp(name));
+    if (!mayUse(principal, action, this.#permits.publicName(name)))
+      throw this.notGranted(principal, action, name);
+    return this.#permits.allow(principal, action, this.#directory.slotOfApp(name));
   }
 
   /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
   checkGrant(caller: Caller, action: Action, name: string): void {
     const principal = this.#authenticator.recognize(caller);
-    if (!mayUse(principal, action, this.#publicName(name))) throw this.notGranted(principal, action, name);
+    if (!mayUse(principal, action, this.#permits.publicName(name)))
+      throw this.notGranted(principal, action, name);
   }
 
   /**
@@ -362,13 +239,13 @@ export class Access {
   ): { readonly permit: Permit; readonly environment: string | undefined } {
     const principal = this.#authenticator.identify(caller);
     const action = this.#receiving(principal, name);
-    const permit = this.#allow(principal, action, this.#directory.slotOfApp(name));
+    const permit = this.#permits.allow(principal, action, this.#directory.slotOfApp(name));
     const isOwn = action === "callback:receive";
     return { permit, environment: isOwn ? principal.identity.environment : undefined };
   }
 
   #receiving(principal: Principal, name: string): Action {
-    const app = this.#publicName(name);
+    const app = this.#permits.publicName(name);
     if (mayUse(principal, "callback:manage", app)) return "callback:manage";
     if (mayUse(principal, "callback:receive", app)) return "callback:receive";
     throw this.notGranted(principal, "callback:receive", name);
@@ -379,25 +256,11 @@ export class Access {
     this.#authenticator.recognize(caller);
   }
 
-  /**
-   * Refuses a caller that neither headers nor network identify, unless `secret` is an API key or `appId`'s own: before
-   * anything else of its body is looked at. Counts nothing but a wrong secret.
-   *
-   * @throws {ServiceError} As `weixinSlot`.
-   */
-  checkSecret(caller: Caller, appId: unknown, secret: unknown): void {
-    const authenticator = this.#authenticator;
-    if (typeof secret !== "string") return void authenticator.recognize(caller);
-    if (authenticator.isRecognized(caller) || authenticator.isKey(secret)) return;
-    const id = typeof appId === "string" ? appId : "";
-    if (!this.#directory.weixinSlot(id, secret).configured) this.weixinSlot(caller, "login", id, secret);
-  }
-
   /** The slot for a caller that holds an access token of it: a client by its grants, any other for every action. */
   slotOfToken(principal: Principal, action: Action, slot: Slot): Permit {
     if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
       throw this.notGranted(principal, action, appName(slot));
-    return this.#allow(principal, action, slot);
+    return this.#permits.allow(principal, action, slot);
   }
 
   /**
@@ -427,7 +290,7 @@ export class Access {
   /** Which apps, by their public names, the caller may see: those that it may do anything with. */
   visibleApps(caller: Caller): (name: string) => boolean {
     const sees = visibleTo(this.#authenticator.identify(caller));
-    return (name) => sees(this.#publicName(name));
+    return (name) => sees(this.#permits.publicName(name));
   }
 
   /**
@@ -454,7 +317,7 @@ export class Access {
   /** Which apps, by their public names, the caller may do `action` with. */
   appsFor(caller: Caller, action: Action): (name: string) => boolean {
     const principal = this.#authenticator.identify(caller);
-    return (name) => mayUse(principal, action, this.#publicName(name));
+    return (name) => mayUse(principal, action, this.#permits.publicName(name));
   }
 
   /**
@@ -532,18 +395,9 @@ export class Access {
     return { actor: actorOf(principal, caller), apps: this.#namesIn(new Set(apps)) };
   }
 
-  /** The refusal of an action that is not granted, for the app or corp that the caller named. */
+  /** See `Permits.notGranted`. */
   notGranted(principal: Principal, action?: Action, named?: string): ServiceError {
-    if (principal.kind !== "client")
-      return denied(principal, forbidden("此操作需要API密钥", "this needs an API key"));
-    return denied(
-      principal,
-      forbidden(
-        `该客户端没有此权限${action === undefined ? "" : `：${action}`}`,
-        `not granted to this client${action === undefined ? "" : ` for this app: ${action}`}`,
-      ),
-      named === undefined ? undefined : this.#knownName(named),
-    );
+    return this.#permits.notGranted(principal, action, named);
   }
 
   /** Whether the caller has shown no key and is outside the trusted networks. An app's secret may still identify it. */
@@ -557,86 +411,6 @@ export class Access {
     return denied(principal, untrusted(origin.untrustedReason ?? ""));
   }
 
-  #choose<S extends SlotName | undefined>(
-    caller: Caller,
-    action: Action,
-    secret: string | undefined,
-    ways: {
-      /** Whether a secret that is not ours may be tried; default true. */
-      readonly isTried?: boolean;
-      readonly bySecret: (secret: string) => Slot;
-      readonly byGrant: (principal: Principal) => Permit<S | Slot>;
-    },
-  ): Permit<S | Slot> {
-    const authenticator = this.#authenticator;
-    const byGrant = (principal: Principal) => {
-      try {
-        return ways.byGrant(principal);
-      } catch (error) {
-        throw this.#withChoice(error, principal);
-      }
-    };
-    if (secret === undefined) return byGrant(authenticator.identify(caller));
-    // A key in a header wins over one in place of the secret.
-    const isKey = looksLikeApiKey(secret);
-    const { principal, origin } = caller;
-    if (isKey && principal.kind === "client") return byGrant(principal);
-    const client = isKey ? authenticator.byKnownKey(origin, secret) : undefined;
-    if (client) return byGrant(client);
-    const slot = ways.bySecret(secret);
-    if (slot.configured) return this.#allowHolder(caller, action, slot);
-    if (isKey) return byGrant(authenticator.byKey(origin, secret));
-    if (ways.isTried === false) throw authenticator.wrong(principal, origin, wrongSecret(slot.platform));
-    return this.#allowTrial(caller, action, slot);
-  }
-
-  /** `error`; one that says that no app was found with the apps that the caller may see. */
-  #withChoice(error: unknown, principal: Principal): unknown {
-    if (!(error instanceof ServiceError) || error.code !== "invalid_parameter") return error;
-    const names = this.#directory.list({ limit: MAX_HINTED + 1, isWanted: visibleTo(principal) });
-    const held = names.slice(0, MAX_HINTED).join(", ") + (names.length > MAX_HINTED ? ", …" : "");
-    const hint =
-      held === ""
-        ? "本服务没有你可用的应用，请用 accesstoken apps add 添加，或在请求中提供secret (no app that you may use is configured here: add it by `accesstoken apps add`, or send its secret)"
-        : `请核对appid、corpid和agentid，或在请求中提供secret；你可用的应用：${held} (check appid, corpid and agentid, or send the secret; apps that you may use: ${held})`;
-    return error.with({ hint });
-  }
-
-  #grantedAgent(principal: Principal, action: Action, corpId: string, agent: string | undefined): Permit {
-    const directory = this.#directory;
-    const isGranted = (name: string) => mayUse(principal, action, name);
-    if (agent !== undefined && !isGranted(`${corpId}_${agent}`))
-      throw this.notGranted(principal, action, `${corpId}_${agent}`);
-    const [only, another] = agent === undefined ? directory.namesOfCorp(corpId).filter(isGranted) : [];
-    if (principal.kind === "client" && another !== undefined) throw agentMissing();
-    if (agent !== undefined || isGranted(ANY_APP))
-      return this.#allow(principal, action, directory.wecomSlot(corpId, undefined, agent));
-    // Whether there are other applications is not for a caller that may not use them.
-    if (only === undefined) throw this.notGranted(principal, action, corpId);
-    return this.#allow(principal, action, directory.slotOfApp(only));
-  }
-
-  /** The public name of the account that is meant by an AppID; of several, the only one that the caller may use. */
-  #grantedAccount(principal: Principal, action: Action, appId: string): string {
-    const directory = this.#directory;
-    const isGranted = (name: string) => mayUse(principal, action, name);
-    const known = directory.find(appId);
-    const name = known ? nameOfApp(known) : appId;
-    const all = known && isGranted(name) ? [name] : directory.namesOf("weixin", appId);
-    const [only, another] = all.filter(isGranted);
-    // Which platforms have it besides is not for a caller that may not use them.
-    if (another !== undefined) throw severalPlatforms(all.filter(isGranted));
-    if (only !== undefined) return only;
-    if (all.length === 0 && isGranted(name)) return name;
-    throw this.notGranted(principal, action, appId);
-  }
-
-  /** Grants go by public names; callers may name an account of a platform by its AppID alone. */
-  #publicName(name: string): string {
-    const app = this.#directory.find(name);
-    return app ? nameOfApp(app) : name;
-  }
-
   /** What the names in grants are now: every app, or public names. */
   #namesIn(names: ReadonlySet<string>): readonly string[] | "any" {
     if (names.has(ANY_APP)) return "any";
@@ -644,87 +418,4 @@ export class Access {
     const isWanted = (name: string) => includesApp(names, name);
     return [...new Set([...names, ...this.#directory.list({ limit: Infinity, isWanted })])];
   }
-
-  /** For the app's own secret, from any address: a client by its grants, any other caller as the secret's holder. */
-  #allowHolder(caller: Caller, action: Action, slot: Slot): Permit {
-    const principal = this.#authenticator.secretHolder(caller);
-    if (principal.kind === "client" && !mayUse(principal, action, appName(slot)))
-      throw this.notGranted(principal, action, appName(slot));
-    return this.#allow(principal, action, slot);
-  }
-
-  /** A secret that we don't hold may cost an upstream call only where the caller could do worse anyway. */
-  #allowTrial(caller: Caller, action: Action, slot: Slot): Permit {
-    const { principal, origin } = caller;
-    const isTrusted =
-      principal.kind === "client" ? principal.owner.isAdmin : this.#authenticator.isRecognized(caller);
-    if (!isTrusted) throw this.#authenticator.wrong(principal, origin, wrongSecret(slot.platform));
-    return this.#allow(this.#authenticator.identify(caller), action, slot);
-  }
-
-  #allow(principal: Principal, action: Action, slot: Slot): Permit {
-    const name = appName(slot);
-    // A platform's token is every customer's.
-    if (principal.kind === "anonymous" && roleOf(slot)) throw denied(principal, keyMissing(), name);
-    if (slot.isDisabled)
-      throw denied(
-        principal,
-        slot.isAuthorized
-          ? forbidden(
-              "该账号或其第三方平台已停用，或授权已失效、须由账号管理员重新授权",
-              "the account or its platform is disabled, or the authorization is lost and its administrator must give it again",
-            )
-          : forbidden(
-              "该应用已停用，或其secret已损坏、须重新设置",
-              "this app is disabled, or its secret is damaged and must be set again",
-            ),
-        this.#knownName(name),
-      );
-    if (slot.isLoginOnly && action !== "login") throw onlyLogins();
-    return permit(principal, action, slot.configured ? name : this.#knownName(name), slot);
-  }
-
-  /**
-   * The name of an app or a corp if we hold it: anything else must not be stored, as it may be a secret, and callers can
-   * make up any number.
-   */
-  #knownName(name: string): string {
-    const app = this.#directory.find(name);
-    if (app) return nameOfApp(app);
-    return this.#directory.namesOfCorp(name).length > 0 ? name : ANY_APP;
-  }
-}
-
-/** So many apps a hint names. */
-const MAX_HINTED = 10;
-
-/** Which apps, by their public names, `principal` may see: those that it may do anything with. */
-export function visibleTo(principal: Principal): (name: string) => boolean {
-  if (principal.kind !== "client" || principal.owner.isAdmin) return () => true;
-  const names = new Set(principal.owner.client.grants.flatMap(({ apps }) => apps));
-  return (name) => includesApp(names, name);
-}
-
-function permit<S>(principal: Principal, action: string, app: string, slot: S): Permit<S> {
-  return { slot, principal, usage: { identity: principal.identity, action, app } };
-}
-
-/** A client whose key leaves open which application of the corp is meant: it needs no secret. */
-function agentMissing(): ServiceError {
-  return new ServiceError(
-    "invalid_parameter",
-    "缺少agentid参数：该密钥可用于该corpid的多个应用，请用agentid指明 (the key may use several applications of the corp: send agentid)",
-  );
-}
-
-/** An app without credentials: nothing is asked of WeChat for it, and nothing is wrong with it. */
-function onlyLogins(): ServiceError {
-  return new ServiceError(
-    "invalid_parameter",
-    "该应用仅用于网页登录，没有access_token和ticket (this app is for web logins only: it has no access token and no tickets)",
-  );
-}
-
-function refuseBrowser(principal: Principal, { origin }: Caller): void {
-  if (principal.kind === "anonymous" && origin.isBrowser) throw denied(principal, browserRefused());
 }

@@ -1,4 +1,5 @@
-import { type Access, visibleTo } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { visibleTo } from "../access/permits.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { ANY_APP } from "../access/client.ts";
 import { type Caller, type Principal, tooMany } from "../access/principal.ts";

@@ -1,5 +1,5 @@
 import { CloneType, type Static, type TSchema } from "@sinclair/typebox";
-import type { Permit, Usage } from "../access/access.ts";
+import type { Permit, Usage } from "../access/permits.ts";
 import type { Origin } from "../access/origin.ts";
 import { type Caller, type Principal, UNIDENTIFIED } from "../access/principal.ts";
 import { type ErrorCode, ServiceError } from "../errors.ts";

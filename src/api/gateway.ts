@@ -1,7 +1,8 @@
 import { pathFamily } from "../access/api-policy.ts";
 import { ANY_APP } from "../access/client.ts";
 import type { Concurrency } from "../access/limits.ts";
-import { type Access, onBehalf } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf } from "../access/permits.ts";
 import { contextApp, type TokenContext } from "../credentials/token-resolver.ts";
 import { type Platform, refusalOf } from "../errors.ts";
 import { readSmallText, responseOf } from "../gateway/answer.ts";

@@ -1,4 +1,4 @@
-import { onBehalf, type Permit } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { callerKey } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";

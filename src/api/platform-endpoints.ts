@@ -1,4 +1,5 @@
-import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { mayUse } from "../access/authenticator.ts";
 import type { Action } from "../access/client.ts";
 import { type Caller, callerKey, denied } from "../access/principal.ts";
@@ -109,7 +110,7 @@ export function platformTokenEndpoint(
     if (id === undefined) throw refuse("noId");
     if (!NAME.test(id)) throw refuse("wrongId");
     if (secret !== undefined && !SECRET.test(secret)) throw refuse("wrongSecret");
-    const permit = permitFor(() => access.platformSlot(request.call, action, platform, id, secret), {
+    const permit = permitFor(() => access.slots.platform(request.call, action, platform, id, secret), {
       not_found: refuse("wrongId"),
       unauthorized: secret === undefined ? refuse("noSecret") : refuse("wrongSecret"),
       ...(secret === undefined && access.isUntrusted(request.call) ? { forbidden: refuse("noSecret") } : {}),

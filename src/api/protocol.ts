@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { actorOf, callerKey } from "../access/principal.ts";
 import type { SlotName } from "../apps/app.ts";
 import { dropEmpty } from "./body.ts";
@@ -90,7 +91,7 @@ export function accessTokenRoutes({
     .get(
       "/getXcx",
       immediate(({ query, request }: Validated<typeof XCX_QUERY>) => {
-        const permit = access.weixinSlot(callOf(request), "token:read", query.appid, query.secret);
+        const permit = access.slots.weixin(callOf(request), "token:read", query.appid, query.secret);
         return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
       }),
       {
@@ -108,7 +109,7 @@ export function accessTokenRoutes({
       "/clearXcx",
       async ({ query, request }) => {
         const { appid, secret, access_token: value } = query;
-        const permit = access.weixinScope(callOf(request), "token:clear", appid, secret);
+        const permit = access.slots.weixinScope(callOf(request), "token:clear", appid, secret);
         return clear(request, permit, { platform: "weixin", appId: appid }, value);
       },
       {
@@ -130,7 +131,7 @@ export function accessTokenRoutes({
       "/getQyapi",
       immediate(({ query, request }: Validated<typeof QYAPI_QUERY>) => {
         const { corpid, secret, agentid } = query;
-        const permit = access.wecomSlot(callOf(request), "token:read", corpid, secret, agentid);
+        const permit = access.slots.wecom(callOf(request), "token:read", corpid, secret, agentid);
         return tokenReply(delivery, permit, { minTtlMs: minTtlMs(query.min_ttl) }, tokenData);
       }),
       {
@@ -148,7 +149,7 @@ export function accessTokenRoutes({
       "/clearQyapi",
       async ({ query, request }) => {
         const { corpid, secret, agentid, access_token: value } = query;
-        const permit = access.wecomScope(callOf(request), "token:clear", corpid, secret, agentid);
+        const permit = access.slots.wecomScope(callOf(request), "token:clear", corpid, secret, agentid);
         return clear(request, permit, { platform: "wecom", appId: corpid }, value);
       },
       {
@@ -171,7 +172,7 @@ export function accessTokenRoutes({
       "/getOauthAccessToken",
       async ({ body, request }) => {
         const call = callOf(request);
-        const permit = access.weixinSlot(call, "login", body.wx_app_id, body.wx_app_secret);
+        const permit = access.slots.weixin(call, "login", body.wx_app_id, body.wx_app_secret);
         const caller = callerKey(permit.principal, call.origin);
         const theirs = await onBehalf(permit, loginCodes.codeFor(permit, new Secret(body.code)));
         const user = await onBehalf(permit, login.oauth(permit.slot, theirs, caller));
@@ -220,7 +221,7 @@ export function accessTokenRoutes({
 
 /** A body's own secret may identify its sender. */
 function bySecret(access: Access): RouteRules {
-  return { prove: (call, body) => access.checkSecret(call, body["wx_app_id"], body["wx_app_secret"]) };
+  return { prove: (call, body) => access.slots.checkSecret(call, body["wx_app_id"], body["wx_app_secret"]) };
 }
 
 function tokenData(credential: DeliveredToken) {
@@ -240,7 +241,7 @@ export function jsSdkRoutes({ access, signer }: JsSdkRouteParts) {
     "/getJsApiSign",
     async ({ body, request }) => {
       const { wx_app_id: appid, wx_app_secret } = body;
-      const permit = access.weixinSlot(callOf(request), "ticket:sign", appid, wx_app_secret);
+      const permit = access.slots.weixin(callOf(request), "ticket:sign", appid, wx_app_secret);
       const notes: GetNotes = {};
       const { nonce, timestamp, signature, url, hint } = await onBehalf(
         permit,
@@ -294,7 +295,7 @@ export function xcxRoutes({ access, login }: XcxRouteParts) {
       "/jscode2session",
       async ({ query, request }) => {
         const call = callOf(request);
-        const permit = access.weixinSlot(call, "login", query.appid, query.secret);
+        const permit = access.slots.weixin(call, "login", query.appid, query.secret);
         const caller = callerKey(permit.principal, call.origin);
         const user = await onBehalf(permit, login.miniProgram(permit.slot, new Secret(query.code), caller));
         const { openId, unionId = "", sessionKey } = user;

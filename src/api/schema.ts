@@ -1,4 +1,4 @@
-import type { Permit } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import type { CredentialRef } from "../credentials/credential.ts";
 import type { GetNotes } from "../credentials/manager.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";

@@ -1,5 +1,6 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import type { Access, Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import { type Caller, wrongSecret } from "../access/principal.ts";
 import type { Action } from "../access/client.ts";
 import { refusalOf, ServiceError } from "../errors.ts";
@@ -20,7 +21,7 @@ export interface SlotChoiceParts {
  * The slot of a WeChat app by the `appid` and the `secret` that were sent.
  *
  * @throws {ServiceError} WeChat's own refusals in WeChat's order: 41002, 40013, 40002, 41004, 40125; else as
- *   `Access.weixinSlot`.
+ *   `SlotAccess.weixin`.
  */
 export function weixinSlotOf(
   { access }: SlotChoiceParts,
@@ -36,7 +37,7 @@ export function weixinSlotOf(
   let denial: { readonly deniedTo?: string } = {};
   try {
     if (!isSecret(secret)) throw wrongSecret("weixin");
-    const permit = access.weixinSlot(call, action, appId, secret);
+    const permit = access.slots.weixin(call, action, appId, secret);
     if (isGrantRight) return permit;
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
@@ -54,7 +55,7 @@ export function weixinSlotOf(
  * The slot of a WeCom application. The secret says which application of the corp is meant; with an API key its grants
  * do, or an `agentid`.
  *
- * @throws {ServiceError} WeCom's own refusals in WeCom's order: 41004, 41002, 40013, 40001; else as `Access.wecomSlot`.
+ * @throws {ServiceError} WeCom's own refusals in WeCom's order: 41004, 41002, 40013, 40001; else as `SlotAccess.wecom`.
  */
 export function wecomSlotOf(
   { access, directory }: SlotChoiceParts,
@@ -75,7 +76,7 @@ export function wecomSlotOf(
   if (agent !== undefined && !AGENT.test(agent)) throw refusalOf("wecom", 40056, "invalid agentid");
   if (!isSecret(secret)) throw wrongSecret("wecom");
   try {
-    return access.wecomSlot(call, action, corpId, secret, agent);
+    return access.slots.wecom(call, action, corpId, secret, agent);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     if (isWithoutSecret(access, call, secret, error)) throw secretMissing().with(denialOf(error));

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Access, Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import { isWebOrigin } from "../access/origin.ts";
 import { actorOf } from "../access/principal.ts";
 import { type Call, callOf, Reply, route, type RouteRules } from "./face.ts";

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Permit } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import {
   type MadeSecrets,
   noSuchTarget,

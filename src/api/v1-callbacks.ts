@@ -1,6 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Access, Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import { actorOf } from "../access/principal.ts";
 import { appName } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";

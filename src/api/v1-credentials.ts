@@ -1,7 +1,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { answersOf, app } from "./v1-apps-schema.ts";
-import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { actorOf, denied, forbidden } from "../access/principal.ts";
 import { roleOf } from "../apps/app.ts";
 import type { ServiceError } from "../errors.ts";

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { appName } from "../apps/app.ts";
 import { actorOf } from "../access/principal.ts";
 import type { AuditAction, AuditEntry } from "../audit/audit-entry.ts";

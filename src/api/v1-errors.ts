@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
-import type { Access, Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import { ServiceError } from "../errors.ts";
 import { meaningsOf } from "./errcodes.ts";
 import { type Call, callOf, Reply, route } from "./face.ts";

@@ -1,7 +1,8 @@
 import { type Platform, refusalOf, ServiceError } from "../errors.ts";
 import { appName, isAgency, type PlatformRole, type Slot } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type Access, onBehalf, type Permit } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import type { Action } from "../access/client.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { actorOf, wrongSecret } from "../access/principal.ts";

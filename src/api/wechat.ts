@@ -1,4 +1,5 @@
-import { type Access, onBehalf, type Usage } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import { onBehalf, type Usage } from "../access/permits.ts";
 import { isPlatformPath, pathFamily } from "../access/api-policy.ts";
 import type { Action } from "../access/client.ts";
 import type { Caller } from "../access/principal.ts";

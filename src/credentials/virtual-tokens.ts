@@ -4,7 +4,7 @@ import type { Platform } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { appName, roleOf } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
-import { onBehalf, type Permit } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { accountsOf, mayUse } from "../access/authenticator.ts";
 import { type ClientPrincipal, denied, forbidden, type Principal } from "../access/principal.ts";
 import { credentialKey, type CredentialRef } from "./credential.ts";

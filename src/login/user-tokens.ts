@@ -1,5 +1,5 @@
 import type { TokenHolder } from "../access/authenticator.ts";
-import type { Permit } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import { appName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
 import type { EventBus } from "../events.ts";

@@ -1,4 +1,4 @@
-import type { Permit } from "../access/access.ts";
+import type { Permit } from "../access/permits.ts";
 import type { EnvironmentDirectory } from "../access/environments.ts";
 import { denied } from "../access/principal.ts";
 import { appName, type SlotName } from "../apps/app.ts";

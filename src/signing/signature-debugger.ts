@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { onBehalf, type Permit } from "../access/access.ts";
+import { onBehalf, type Permit } from "../access/permits.ts";
 import { mayUse } from "../access/authenticator.ts";
 import { TokenBuckets } from "../access/limits.ts";
 import { type Caller, callerKey, denied, tooMany } from "../access/principal.ts";

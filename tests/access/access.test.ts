@@ -113,28 +113,28 @@ test("a key in a header beats one in the place of the secret, and beats its gran
   const reads = await client("reads", ["token:read"]);
   const nothing = await client("nothing", []);
   const caller = keyed(reads);
-  const permit = access.weixinSlot(caller, "token:read", WX, nothing);
+  const permit = access.slots.weixin(caller, "token:read", WX, nothing);
   expect(permit.slot).toMatchObject({ appId: WX, configured: true });
   expect(permit.principal.identity).toEqual({ client: "reads", environment: "dev" });
   const other = keyed(nothing);
-  expect(refusalOf(() => access.weixinSlot(other, "token:read", WX, reads))).toEqual(["forbidden"]);
-  expect(deniedTo(() => access.weixinSlot(other, "token:read", WX, reads))).toBe("nothing");
+  expect(refusalOf(() => access.slots.weixin(other, "token:read", WX, reads))).toEqual(["forbidden"]);
+  expect(deniedTo(() => access.slots.weixin(other, "token:read", WX, reads))).toBe("nothing");
 });
 
 test("a key in the place of the secret makes its client of whoever sends it, from anywhere, and costs no trial", async () => {
   const { access, client } = setup();
   const key = await client("reads", ["token:read"], { apps: [WX, `${CORP}_2`] });
-  const permit = access.weixinSlot(far(), "token:read", WX, key);
+  const permit = access.slots.weixin(far(), "token:read", WX, key);
   expect(permit.slot).toMatchObject({ name: "stable", configured: true });
   const identity = { client: "reads", environment: "dev" };
   expect(permit.usage).toEqual({ identity, action: "token:read", app: WX });
-  expect(access.wecomSlot(far(), "token:read", CORP, key).slot).toMatchObject({
+  expect(access.slots.wecom(far(), "token:read", CORP, key).slot).toMatchObject({
     name: "2",
     configured: true,
   });
-  expect(access.weixinScope(near(), "token:read", WX, key).slot).toBeUndefined();
-  expect(refusalOf(() => access.weixinSlot(far(), "token:clear", WX, key))).toEqual(["forbidden"]);
-  expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, key))).toEqual(["forbidden"]);
+  expect(access.slots.weixinScope(near(), "token:read", WX, key).slot).toBeUndefined();
+  expect(refusalOf(() => access.slots.weixin(far(), "token:clear", WX, key))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.slots.weixin(far(), "token:read", OTHER, key))).toEqual(["forbidden"]);
 });
 
 test("a bad, expired or revoked key is refused and never taken for an anonymous caller", async () => {
@@ -147,14 +147,14 @@ test("a bad, expired or revoked key is refused and never taken for an anonymous 
     revoked: await client("revoked", EVERYTHING, {}, { revokedAt: now }),
     over: await client("over", EVERYTHING, { expiresAt: now }),
   };
-  expect(access.weixinSlot(near(), "token:read", WX).slot).toMatchObject({ configured: true });
+  expect(access.slots.weixin(near(), "token:read", WX).slot).toMatchObject({ configured: true });
   for (const [what, key] of Object.entries(keys)) {
     const caller = near();
     const byKey = () => access.byKey(caller.origin, key);
     expect([what, refusalOf(byKey)]).toEqual([what, ["unauthorized"]]);
     expect([what, deniedTo(byKey)]).not.toEqual([what, undefined]);
     const inSecret = near();
-    const ask = () => access.weixinSlot(inSecret, "token:read", WX, key);
+    const ask = () => access.slots.weixin(inSecret, "token:read", WX, key);
     expect([what, refusalOf(ask)]).toEqual([what, ["unauthorized"]]);
   }
 });
@@ -183,18 +183,18 @@ test("a client with networks is answered from those alone, and from no disguised
 test("the app's true secret makes its holder of anybody from anywhere, for every action but admin, on that app alone", () => {
   const { access } = setup({ anonymous: false });
   for (const action of ORDINARY) {
-    const { slot, principal } = access.weixinSlot(far(), action, WX, TRUE);
+    const { slot, principal } = access.slots.weixin(far(), action, WX, TRUE);
     expect(slot).toMatchObject({ appId: WX, configured: true });
     expect(principal.identity.client).toBe("(app secret)");
   }
-  expect(access.wecomSlot(far(), "token:read", CORP, OF_2).slot).toMatchObject({
+  expect(access.slots.wecom(far(), "token:read", CORP, OF_2).slot).toMatchObject({
     name: "2",
     configured: true,
   });
-  expect(refusalOf(() => access.weixinSlot(far(), "token:read", OTHER, TRUE))).toEqual([40125]);
-  expect(refusalOf(() => access.wecomSlot(far(), "token:read", CORP, TRUE))).toEqual([40001]);
+  expect(refusalOf(() => access.slots.weixin(far(), "token:read", OTHER, TRUE))).toEqual([40125]);
+  expect(refusalOf(() => access.slots.wecom(far(), "token:read", CORP, TRUE))).toEqual([40001]);
   const caller = far();
-  access.weixinSlot(caller, "token:read", WX, TRUE);
+  access.slots.weixin(caller, "token:read", WX, TRUE);
   expect(refusalOf(() => access.admin(caller))).toEqual(["forbidden"]);
   expect(refusalOf(() => access.slotOfApp(caller, "token:read", WX))).toEqual(["forbidden"]);
 });
@@ -202,8 +202,8 @@ test("the app's true secret makes its holder of anybody from anywhere, for every
 test("a client that brings the app's true secret has its own grants all the same", async () => {
   const { access, client, keyed } = setup();
   const caller = keyed(await client("reads", ["token:read"], { apps: [OTHER] }));
-  expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, TRUE))).toEqual(["forbidden"]);
-  expect(access.weixinSlot(caller, "token:read", OTHER, OF_OTHER).slot).toMatchObject({ appId: OTHER });
+  expect(refusalOf(() => access.slots.weixin(caller, "token:read", WX, TRUE))).toEqual(["forbidden"]);
+  expect(access.slots.weixin(caller, "token:read", OTHER, OF_OTHER).slot).toMatchObject({ appId: OTHER });
 });
 
 test("an unknown secret is tried for anonymous callers on a trusted network and for administrators, and for nobody else", async () => {
@@ -211,37 +211,39 @@ test("an unknown secret is tried for anonymous callers on a trusted network and 
   const admin = await client("admin", ["admin"]);
   const plain = await client("plain", ORDINARY);
   const tried = { configured: false };
-  expect(access.weixinSlot(near(), "token:read", WX, "unknown").slot).toMatchObject(tried);
-  expect(access.wecomSlot(near(), "token:read", CORP, "unknown").slot).toMatchObject(tried);
-  expect(access.weixinSlot(keyed(admin), "token:read", WX, "unknown").slot).toMatchObject(tried);
+  expect(access.slots.weixin(near(), "token:read", WX, "unknown").slot).toMatchObject(tried);
+  expect(access.slots.wecom(near(), "token:read", CORP, "unknown").slot).toMatchObject(tried);
+  expect(access.slots.weixin(keyed(admin), "token:read", WX, "unknown").slot).toMatchObject(tried);
   for (const caller of [far(), keyed(plain)]) {
-    expect(refusalOf(() => access.weixinSlot(caller, "token:read", WX, "unknown"))).toEqual([40125]);
-    expect(refusalOf(() => access.wecomSlot(caller, "token:read", CORP, "unknown"))).toEqual([40001]);
-    expect(deniedTo(() => access.weixinSlot(caller, "token:read", WX, "unknown"))).toBeString();
+    expect(refusalOf(() => access.slots.weixin(caller, "token:read", WX, "unknown"))).toEqual([40125]);
+    expect(refusalOf(() => access.slots.wecom(caller, "token:read", CORP, "unknown"))).toEqual([40001]);
+    expect(deniedTo(() => access.slots.weixin(caller, "token:read", WX, "unknown"))).toBeString();
   }
   const off = setup({ anonymous: false });
-  expect(refusalOf(() => off.access.weixinSlot(near(), "token:read", WX, "unknown"))).toEqual([40125]);
+  expect(refusalOf(() => off.access.slots.weixin(near(), "token:read", WX, "unknown"))).toEqual([40125]);
 });
 
 test("of a corp's applications the one that is granted is meant; several need a name, and none is forbidden", async () => {
   const { access, client, keyed } = setup();
   const one = keyed(await client("one", ["token:read"], { apps: [`${CORP}_2`] }));
-  expect(access.wecomSlot(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
-  expect(access.wecomScope(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
-  expect(refusalOf(() => access.wecomSlot(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
-  expect(refusalOf(() => access.wecomScope(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
+  expect(access.slots.wecom(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
+  expect(access.slots.wecomScope(one, "token:read", CORP).slot).toMatchObject({ name: "2" });
+  expect(refusalOf(() => access.slots.wecom(one, "token:read", CORP, undefined, "1"))).toEqual(["forbidden"]);
+  expect(refusalOf(() => access.slots.wecomScope(one, "token:read", CORP, undefined, "1"))).toEqual([
+    "forbidden",
+  ]);
 
   const both = keyed(await client("both", ["token:read"], { apps: [`${CORP}_1`, `${CORP}_2`] }));
-  expect(refusalOf(() => access.wecomSlot(both, "token:read", CORP))).toEqual(["invalid_parameter"]);
-  expect(access.wecomSlot(both, "token:read", CORP, undefined, "1").slot).toMatchObject({ name: "1" });
+  expect(refusalOf(() => access.slots.wecom(both, "token:read", CORP))).toEqual(["invalid_parameter"]);
+  expect(access.slots.wecom(both, "token:read", CORP, undefined, "1").slot).toMatchObject({ name: "1" });
 
   const none = keyed(await client("none", ["token:read"], { apps: [WX] }));
   for (const corp of [CORP, "ww9"]) {
-    expect(refusalOf(() => access.wecomSlot(none, "token:read", corp))).toEqual(["forbidden"]);
-    expect(refusalOf(() => access.wecomScope(none, "token:read", corp))).toEqual(["forbidden"]);
+    expect(refusalOf(() => access.slots.wecom(none, "token:read", corp))).toEqual(["forbidden"]);
+    expect(refusalOf(() => access.slots.wecomScope(none, "token:read", corp))).toEqual(["forbidden"]);
   }
   const all = keyed(await client("all", ["token:clear"]));
-  const { slot, usage } = access.wecomScope(all, "token:clear", CORP);
+  const { slot, usage } = access.slots.wecomScope(all, "token:clear", CORP);
   expect([slot, usage.action, usage.app]).toEqual([undefined, "token:clear", CORP]);
 });
 
@@ -266,7 +268,7 @@ test("admin on one app, as earlier versions could grant it, is every action on t
   expect(refusalOf(() => access.admin(caller))).toEqual(["forbidden"]);
   expect(refusalOf(() => access.checkMetrics(caller, false))).toEqual(["forbidden"]);
   expect([WX, OTHER].filter(access.visibleApps(caller))).toEqual([OTHER]);
-  expect(refusalOf(() => access.weixinSlot(caller, "token:read", OTHER, "unknown"))).toEqual([40125]);
+  expect(refusalOf(() => access.slots.weixin(caller, "token:read", OTHER, "unknown"))).toEqual([40125]);
 });
 
 test("a client sees the apps on which anything is granted to it", async () => {
@@ -279,7 +281,7 @@ test("a client sees the apps on which anything is granted to it", async () => {
 
 test("with ANONYMOUS unset callers without a key are answered as the settings say, whether there are clients or not", async () => {
   const { access, client, clients, store } = setup();
-  const ask = () => access.weixinSlot(near(), "token:read", WX);
+  const ask = () => access.slots.weixin(near(), "token:read", WX);
   // Before the settings were ever read.
   expect(refusalOf(ask)).toEqual(["unauthorized"]);
   const decide = async (isAnonymousOn: boolean) => {
@@ -297,12 +299,12 @@ test("with ANONYMOUS unset callers without a key are answered as the settings sa
 
 test("ANONYMOUS=on and off hold whether there is a client or not", async () => {
   const [on, off] = [setup({ anonymous: true }), setup({ anonymous: false })];
-  const ask = ({ access }: typeof on) => access.weixinSlot(near(), "token:read", WX);
+  const ask = ({ access }: typeof on) => access.slots.weixin(near(), "token:read", WX);
   expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
   for (const { client } of [on, off]) await client("first", []);
   expect(ask(on).slot).toMatchObject({ appId: WX });
   expect(refusalOf(() => ask(off))).toEqual(["unauthorized"]);
-  expect(refusalOf(() => on.access.weixinSlot(far(), "token:read", WX))).toEqual(["forbidden"]);
+  expect(refusalOf(() => on.access.slots.weixin(far(), "token:read", WX))).toEqual(["forbidden"]);
 });
 
 test("a client's limit is its own, wherever it asks from, and tells when the next request is welcome", async () => {
@@ -321,13 +323,13 @@ test("a client's limit is its own, wherever it asks from, and tells when the nex
 
 test("an address without a key may come for ten seconds' worth at once, and another has its own", async () => {
   const { access, clock } = setup({ anonymous: true, perSecond: 2 });
-  const ask = (address: string) => access.weixinSlot(callerFrom(address), "token:read", WX);
+  const ask = (address: string) => access.slots.weixin(callerFrom(address), "token:read", WX);
   for (let times = 0; times < 20; times++) ask("127.0.0.1");
   expect(refusalOf(() => ask("127.0.0.1"))).toEqual(["rate_limited", 500]);
   expect(ask("127.0.0.2").slot).toMatchObject({ appId: WX });
   clock.advance(500);
   expect(ask("127.0.0.1").slot).toMatchObject({ appId: WX });
-  expect(refusalOf(() => access.weixinSlot(near(), "token:read", WX, TRUE))).toEqual(["rate_limited", 500]);
+  expect(refusalOf(() => access.slots.weixin(near(), "token:read", WX, TRUE))).toEqual(["rate_limited", 500]);
 });
 
 test("limits are divided among the workers, so that together they keep to them", async () => {
@@ -335,8 +337,8 @@ test("limits are divided among the workers, so that together they keep to them",
   const key = await client("eight", ["token:read"], { rateLimit: 8 });
   for (let times = 0; times < 2; times++) keyed(key);
   expect(refusalOf(() => keyed(key))).toEqual(["rate_limited", 500]);
-  for (let times = 0; times < 5; times++) access.weixinSlot(far(), "token:read", WX, TRUE);
-  expect(refusalOf(() => access.weixinSlot(far(), "token:read", WX, TRUE))).toEqual(["rate_limited", 2000]);
+  for (let times = 0; times < 5; times++) access.slots.weixin(far(), "token:read", WX, TRUE);
+  expect(refusalOf(() => access.slots.weixin(far(), "token:read", WX, TRUE))).toEqual(["rate_limited", 2000]);
   for (let times = 0; times < 5; times++)
     expect(refusalOf(() => access.byKey(far().origin, "ats_0"))).toEqual(["unauthorized"]);
   expect(refusalOf(() => access.byKey(far().origin, "ats_0"))).toEqual(["rate_limited", 12_000]);
@@ -346,15 +348,15 @@ test("twenty wrong keys and secrets a minute from one address are told so, then 
   const { access, client, clock, keyed } = setup({ anonymous: false });
   const good = await client("good", ["token:read"]);
   const wrongKey = () => access.byKey(far().origin, createApiKey().reveal());
-  const wrongSecret = () => access.weixinSlot(far(), "token:read", WX, "wrong");
+  const wrongSecret = () => access.slots.weixin(far(), "token:read", WX, "wrong");
   for (let times = 0; times < 10; times++) {
     expect(refusalOf(wrongKey)).toEqual(["unauthorized"]);
     expect(refusalOf(wrongSecret)).toEqual([40125]);
   }
   for (const wrong of [wrongKey, wrongSecret]) expect(refusalOf(wrong)).toEqual(["rate_limited", 3000]);
   expect(keyed(good, far().origin.address).principal.kind).toBe("client");
-  expect(access.weixinSlot(far(), "token:read", WX, good).slot).toMatchObject({ appId: WX });
-  expect(access.weixinSlot(far(), "token:read", WX, TRUE).slot).toMatchObject({ appId: WX });
+  expect(access.slots.weixin(far(), "token:read", WX, good).slot).toMatchObject({ appId: WX });
+  expect(access.slots.weixin(far(), "token:read", WX, TRUE).slot).toMatchObject({ appId: WX });
   const elsewhere = () => access.byKey(callerFrom("192.0.2.9", true).origin, "ats_0");
   expect(refusalOf(elsewhere)).toEqual(["unauthorized"]);
   clock.advance(MINUTE_MS);

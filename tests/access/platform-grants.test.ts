@@ -53,12 +53,12 @@ async function setup(...apps: string[]) {
   const keyed = { ...caller, principal: access.byKey(origin, key) };
   return {
     /** The app of the permit for a token, or why there is none. */
-    app: (name: string) => resultOf(() => access.weixinSlot(keyed, "token:read", name).usage.app),
+    app: (name: string) => resultOf(() => access.slots.weixin(keyed, "token:read", name).usage.app),
     /** Which slot alone a clear concerns. */
     cleared: (name: string) =>
-      resultOf(() => access.weixinScope(keyed, "token:read", name).slot?.name ?? "the app's"),
+      resultOf(() => access.slots.weixinScope(keyed, "token:read", name).slot?.name ?? "the app's"),
     /** What a caller reads that may not be answered. */
-    refusal: (name: string) => messageOf(() => access.weixinSlot(keyed, "token:read", name)),
+    refusal: (name: string) => messageOf(() => access.slots.weixin(keyed, "token:read", name)),
     named: (name: string) => resultOf(() => access.slotOfApp(keyed, "token:read", name).usage.app),
   };
 }

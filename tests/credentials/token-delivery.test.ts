@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ANONYMOUS } from "../../src/access/principal.ts";
-import type { Permit } from "../../src/access/access.ts";
+import type { Permit } from "../../src/access/permits.ts";
 import { clientPrincipal } from "../support/callers.ts";
 import type { Client } from "../../src/access/client.ts";
 import type { CredentialRef } from "../../src/credentials/credential.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import type { Permit } from "../../src/access/access.ts";
+import type { Permit } from "../../src/access/permits.ts";
 import { APP_SECRET_HOLDER } from "../../src/access/principal.ts";
 import { EventBus, type ServiceEvent } from "../../src/events.ts";
 import { UserTokens, type UserTokenStore } from "../../src/login/user-tokens.ts";
