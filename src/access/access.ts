@@ -1,11 +1,11 @@
 import { appName, type Slot } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
-import { type ErrorCode, type Platform, ServiceError } from "../errors.ts";
-import { isPathAllowed, recipientFields } from "./api-policy.ts";
+import { type ErrorCode, ServiceError } from "../errors.ts";
 import { Authenticator, checkNetwork, mayUse, type TokenHolder } from "./authenticator.ts";
 import { type Action, ANY_APP, CLIENT_NAME, type Grant, includesApp, platformOf } from "./client.ts";
 import type { ClientDirectory } from "./client-directory.ts";
+import { checkPath } from "./call-policy.ts";
 import type { ConsoleSessions } from "./console-sessions.ts";
 import { CallerLimits } from "./limits.ts";
 import type { Origin } from "./origin.ts";
@@ -16,13 +16,11 @@ import {
   type ClientPrincipal,
   denied,
   forbidden,
-  notAllowedByPolicy,
   type Principal,
   UNIDENTIFIED,
   untrusted,
 } from "./principal.ts";
 import { SlotAccess, type SlotAccessParts } from "./slot-access.ts";
-import { type MessageCall, testMessage } from "./test-messages.ts";
 
 /** What costs as much to refuse as to answer. */
 const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
@@ -135,7 +133,7 @@ export class Access {
       const { isAdmin, client } = principal.owner;
       const isGranted = ({ actions }: Grant) => USER_TOKEN_ACTIONS.some((each) => actions.includes(each));
       if (!isAdmin && !client.grants.some(isGranted)) throw this.notGranted(principal, "login");
-      this.checkPath(principal, "weixin", path);
+      checkPath(principal, "weixin", path);
     }
     return principal;
   }
@@ -158,41 +156,8 @@ export class Access {
     if (principal.kind === "client" && !USER_TOKEN_ACTIONS.some((each) => mayUse(principal, each, app)))
       throw this.notGranted(principal, "login");
     this.#permits.allow(principal, "login", this.#directory.slotOfApp(app));
-    this.checkPath(principal, "weixin", path);
+    checkPath(principal, "weixin", path);
     return principal;
-  }
-
-  /**
-   * Refuses a client whose policy does not allow `path`, as it is sent, on that platform. A caller that is no client
-   * may call any.
-   *
-   * @throws {ServiceError} `forbidden`, which names the policy and the path's family.
-   */
-  checkPath(principal: Principal, platform: Platform, path: string): void {
-    if (principal.kind !== "client") return;
-    const { policy } = principal.owner.client;
-    if (!isPathAllowed(policy, platform, path)) throw denied(principal, notAllowedByPolicy(policy, path));
-  }
-
-  /**
-   * What goes up in place of `body` where the client may send this message to its test openids only; undefined for any
-   * other call. The path must have passed `checkPath`. Throws as `testMessage`.
-   */
-  testMessage(
-    principal: Principal,
-    platform: Platform,
-    call: MessageCall & { readonly path: string },
-    body: object | undefined,
-  ): Uint8Array | undefined {
-    if (principal.kind !== "client") return undefined;
-    const { policy } = principal.owner.client;
-    const fields = recipientFields(policy, platform, call.path);
-    if (!fields) return undefined;
-    try {
-      return testMessage(call, body, { fields, openids: policy.testOpenids ?? [] });
-    } catch (error) {
-      throw error instanceof ServiceError && error.code === "forbidden" ? denied(principal, error) : error;
-    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Access } from "../access/access.ts";
 import { pathFamily } from "../access/api-policy.ts";
+import { checkPath, testMessageFor } from "../access/call-policy.ts";
 import type { Concurrency } from "../access/limits.ts";
 import { actorOf, denied, type Principal } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
@@ -21,7 +22,7 @@ import type { PlatformCalls } from "./platform-calls.ts";
 
 /** What the gateway works with. */
 export interface GatewayParts {
-  readonly access: Pick<Access, "slotOfToken" | "checkPath" | "testMessage">;
+  readonly access: Pick<Access, "slotOfToken">;
   readonly directory: Pick<AppDirectory, "findSlot">;
   readonly resolver: Pick<TokenResolver, "confirm">;
   readonly credentials: Pick<CredentialManager, "get" | "replace">;
@@ -109,7 +110,7 @@ export class Gateway {
     this.#checkApp(context);
     assertCanonical(name.platform, { method, path, query });
     assertAllowedTo(context, path, query);
-    this.#parts.access.checkPath(principal, name.platform, path);
+    checkPath(principal, name.platform, path);
   }
 
   /** Checks the grant, and that the app is enabled, also for a token of a secret that we don't hold. */
@@ -121,24 +122,24 @@ export class Gateway {
 
   /** As when the call came in: what has ended meanwhile must not go up. */
   async #confirm(context: TokenContext, path: string): Promise<Principal> {
-    const { access, directory, resolver } = this.#parts;
+    const { directory, resolver } = this.#parts;
     const { platform } = context.name;
     const slot = directory.findSlot(appName(context.name));
     if (context.slot && !slot) throw unknownToken(platform);
     const confirmed = await resolver.confirm(context);
     this.#checkApp({ ...confirmed, slot });
-    access.checkPath(confirmed.principal, platform, path);
+    checkPath(confirmed.principal, platform, path);
     return confirmed.principal;
   }
 
   async #exchange(call: Call): Promise<Exchanged> {
-    const { access, credentials } = this.#parts;
+    const { credentials } = this.#parts;
     const { request, context, notes } = call;
     const { slot, name } = context;
     const given = await prepareBody(request);
     // It may have taken minutes to come.
     const principal = given ? await this.#confirm(context, request.path) : context.principal;
-    const message = access.testMessage(principal, name.platform, request, given);
+    const message = testMessageFor(principal, name.platform, request, given);
     call.isMessage = message !== undefined;
     const body = message ?? (await this.#ofPlatform(call, principal, given));
     const held = slot && (await credentials.get(tokenOf(slot), { notes }));

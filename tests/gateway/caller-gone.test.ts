@@ -16,7 +16,7 @@ test("the place of a caller who goes just when the answer is there is free, thou
   const usage = { identity: principal.identity, action: "api:call", app: slot.appId };
   const permit = { slot, principal, usage };
   const gateway = new Gateway({
-    access: { slotOfToken: () => permit, checkPath: () => undefined, testMessage: () => undefined },
+    access: { slotOfToken: () => permit },
     directory: { findSlot: () => undefined },
     resolver: { confirm: async (unchanged) => unchanged },
     credentials: {
