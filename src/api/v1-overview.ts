@@ -150,7 +150,7 @@ const EXAMPLE: OverviewData = {
     backup: {
       last_at: 1_795_320_000_000,
       bytes: 48_128,
-      file: "accesstoken-20261122T024000Z.tar.gz",
+      file: "accesstoken-20261122T024000Z-3f9c21ab.tar.gz",
       folder: "/var/backups/accesstoken",
       every: 86_400,
       stale: false,

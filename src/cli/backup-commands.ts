@@ -1,7 +1,7 @@
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { type AuditActor, SERVICE } from "../audit/audit-entry.ts";
 import { commandLineUser, type Config, loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
@@ -58,13 +58,13 @@ export const BACKUP_COMMANDS: readonly CommandSpec[] = [
     options: [
       option(
         "--out <place>",
-        "A folder, or the name of a new file. Default: accesstoken-<time>.tar.gz in the working directory",
-        "目录，或新文件的名称；默认为当前目录下的 accesstoken-<时间>.tar.gz",
+        "A folder, or the name of a new file. Default: accesstoken-<time>-<installation>.tar.gz in the working directory",
+        "目录，或新文件的名称；默认为当前目录下的 accesstoken-<时间>-<实例>.tar.gz",
       ),
       option(
         "--keep <n>",
-        "With a folder: then remove the oldest of its backups until so many are left",
-        "配合目录使用：完成后删除其中最旧的备份，只保留n个",
+        "With a folder: then remove the oldest of this installation's backups there until so many are left",
+        "配合目录使用：完成后删除其中本实例最旧的备份，只保留n个",
       ),
       JSON_OPTION,
     ],
@@ -106,28 +106,29 @@ export const RESTORE_COMMANDS: readonly CommandSpec[] = [
 async function runBackup(args: Arguments, terminal: Terminal): Promise<ExitCode> {
   const isJson = args.isSet("json");
   const out = args.find("out") ?? ".";
-  const isFolder = statSync(out, { throwIfNoEntry: false })?.isDirectory() ?? out.endsWith("/");
+  const isFolder = out.endsWith("/") || existsSync(`${out}/.`);
   const keep = args.findNumber("keep", { min: 1, max: MAX_KEPT });
   if (keep !== undefined && !isFolder)
     throw usageError("--keep 须与目录一起使用：--out <目录> (--keep goes with a folder: --out <folder>)");
   const config = loadLocalConfig();
   const { clock } = terminal;
   try {
-    const { backupName, createBackup, noteBackup, pruneBackups } = await import("../store/backup.ts");
+    const { createBackup, noteBackup, pruneBackups } = await import("../store/backup.ts");
     // What serves goes first.
     setPriority(constants.priority.PRIORITY_LOW);
     // One that can't be made is named by what writes into it.
     if (isFolder) await mkdir(out, { recursive: true, mode: 0o700 }).catch(() => undefined);
-    const path = isFolder ? join(out, backupName(clock.now())) : out;
     const { masterKey, masterKeyFile } = config;
-    const report = await createBackup({ from: placeOf(config), path, masterKey, masterKeyFile, clock });
+    const report = await createBackup({
+      ...{ from: placeOf(config), path: out, isFolder, masterKey, masterKeyFile, clock },
+    });
     const note = async () => {
       const { withStore } = await import("../service.ts");
       await withStore(config, (store) => noteBackup(store, report, actor()));
     };
     const isNoted = !report.isCurrent || (await tryToNote(note, terminal));
     // What a failing database leaves must not push out what it was before.
-    const removed = keep === undefined || !isNoted ? [] : pruneBackups(path, keep);
+    const removed = keep === undefined || !isNoted ? [] : pruneBackups(report.path, keep);
     await terminal.print(
       isJson ? jsonText(backupData(report, removed)) : backupText(report, removed, terminal),
     );

@@ -270,8 +270,8 @@ export const VARIABLES = Type.Object({
     "14",
     "^[1-9]\\d{0,3}$",
     "应为1到9999的份数 (must be a number from 1 to 9999)",
-    "How many backups are kept in that folder; the oldest are removed once a new one is whole.",
-    "该目录中保留的份数；新的备份完成后删除最旧的。",
+    "How many of its own backups are kept in that folder; the oldest are removed once a new one is whole.",
+    "该目录中本实例保留的份数；新的备份完成后删除最旧的。",
   ),
   WEIXIN_BASE_URL: variable(
     "https://api.weixin.qq.com",

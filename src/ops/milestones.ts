@@ -5,6 +5,8 @@ export const MILESTONES = [
   "backup_failed",
   /** A backup was restored on trial. */
   "backup_verified",
+  /** The database was put in its place by a restore. */
+  "restored",
   /** The master key was exported under a passphrase. */
   "master_key_exported",
   /** The audit's chain was verified. */

@@ -53,7 +53,7 @@ export function isWhole({ damaged, audit }: DrillReport): boolean {
  */
 export function verifyBackup(options: DrillOptions): Promise<DrillReport> {
   const { clock } = options;
-  return inTempFolder(join(tmpdir(), DATABASE), clock, (folder) =>
+  return inTempFolder(tmpdir(), clock, (folder) =>
     withTriedBackup(folder, options, true, async ({ manifest, sealed, damaged, audit, migrated }) => ({
       ...{ manifest, sealed, damaged, audit, migrated },
     })),

@@ -1,4 +1,5 @@
 import { Database, SQLiteError } from "bun:sqlite";
+import { createHmac } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -19,6 +20,7 @@ import { DATABASE, fileDigest, writeArchive } from "./backup-archive.ts";
 import { FORMAT, type Manifest, signed } from "./backup-manifest.ts";
 import type { CopySide } from "./copy-side.ts";
 import { type CopyProgress, copySide, type DatabasePlace, notCurrent } from "./copy-store.ts";
+import { readDataKeys } from "./data-keys.ts";
 import { fileStamp, syncFolderOf, unwritable } from "./durable-files.ts";
 import { givenKey, type KeyOptions, missingKey, wrongKey } from "./given-key.ts";
 import { Keyring } from "./keyring.ts";
@@ -37,8 +39,9 @@ import { inTempFolder } from "./temp-folder.ts";
 /** What is backed up, and where to. */
 export interface BackupOptions extends Pick<KeyOptions, "masterKey" | "masterKeyFile"> {
   readonly from: DatabasePlace;
-  /** The archive: a new file. */
+  /** The archive: a new file; or with `isFolder` where it is put, named after the moment and the installation. */
   readonly path: string;
+  readonly isFolder?: boolean;
   readonly clock: Clock;
   /** Called with every thousand rows, of a PostgreSQL. */
   readonly onProgress?: (progress: CopyProgress) => void;
@@ -71,16 +74,16 @@ export interface BackupReport {
  * @throws {ServiceError} `store_unusable` with the next step.
  */
 export async function createBackup(options: BackupOptions): Promise<BackupReport> {
-  const { from, path, clock } = options;
-  if (existsSync(path)) throw taken(path);
+  const { from, path: place, isFolder = false, clock } = options;
+  if (!isFolder && existsSync(place)) throw taken(place);
   if ("path" in from) await requireDatabase(from.path, clock);
   const key = givenKey({ ...options, onKeyCreated: noop });
   if (!key) throw missingKey({ ...options, onKeyCreated: noop });
-  return inTempFolder(path, clock, async (folder) => {
+  return inTempFolder(isFolder ? place : dirname(place), clock, async (folder) => {
     const createdAt = clock.now();
     const copy = join(folder, DATABASE);
     await copyDatabase(copy, options);
-    const facts = await examine(copy, key, options);
+    const { installation, ...facts } = await examine(copy, key, options);
     const manifest = signed(key, {
       ...{ format: FORMAT, version: VERSION, engine: "path" in from ? "sqlite" : "postgres" },
       ...facts,
@@ -89,6 +92,7 @@ export async function createBackup(options: BackupOptions): Promise<BackupReport
     });
     const archive = join(folder, "archive");
     await writeArchive(archive, manifest, copy);
+    const path = isFolder ? join(place, backupName(createdAt, installation)) : place;
     publish(archive, path);
     const { key_ids: keyIds, rows, audit, schema } = manifest;
     const isCurrent = schema.length === MIGRATIONS.length;
@@ -118,27 +122,28 @@ export async function isReady(place: DatabasePlace): Promise<boolean> {
   return exists && pending.length === 0;
 }
 
-/** The name of a backup that is made at `now`, epoch milliseconds, in a folder of many. */
-export function backupName(now: number): string {
-  return `accesstoken-${fileStamp(now)}.tar.gz`;
+/**
+ * The name of a backup that was made at `at`, epoch milliseconds, in a folder of many. `installation` is whose it is; undefined
+ * for a database of an earlier version, which does not tell.
+ */
+function backupName(at: number, installation: string | undefined): string {
+  return `accesstoken-${fileStamp(at)}${installation === undefined ? "" : `-${installation}`}.tar.gz`;
 }
 
-const NAME = /^accesstoken-\d{8}T\d{6}Z\.tar\.gz$/;
-
-/** The paths of the backups of a folder that `backupName` has named, the oldest first. Throws what the file system throws. */
-export function listBackups(folder: string): string[] {
-  const paths = readdirSync(folder)
-    .filter((name) => NAME.test(name))
-    .map((name) => join(folder, name));
-  return paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile()).toSorted();
-}
+const NAME = /^accesstoken-\d{8}T\d{6}Z-([0-9a-f]{8})\.tar\.gz$/;
 
 /**
- * Removes the oldest of them, so that `keep` with the just made one in the path `made` are left, and returns the paths of those
- * that are gone. Those that are named after a later time, as by a clock that was ahead, stay and don't count.
+ * Removes the oldest backups of the installation that has made the one in the path `made`, so that `keep` with that one are
+ * left, and returns the paths of those that are gone. Those that are named after a later time, as by a clock that was ahead,
+ * stay and don't count; others' stay as well. Throws what the file system throws.
  */
 export function pruneBackups(made: string, keep: number): string[] {
-  const earlier = listBackups(dirname(made)).filter((path) => basename(path) < basename(made));
+  const [folder, [, own]] = [dirname(made), NAME.exec(basename(made)) ?? []];
+  const earlier = readdirSync(folder)
+    .filter((name) => own !== undefined && NAME.exec(name)?.[1] === own && name < basename(made))
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
+    .toSorted();
   const gone = earlier.slice(0, Math.max(0, earlier.length - (keep - 1)));
   for (const path of gone) rmSync(path, { force: true });
   return gone;
@@ -174,7 +179,7 @@ async function examine(
   path: string,
   key: SealingKey,
   options: BackupOptions,
-): Promise<Pick<Manifest, "schema" | "key_ids" | "rows" | "audit">> {
+): Promise<Pick<Manifest, "schema" | "key_ids" | "rows" | "audit"> & { installation: string | undefined }> {
   using database = new Database(path, { readwrite: true, create: false });
   const verdict = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
   if (verdict?.integrity_check !== "ok") throw damaged(options);
@@ -190,8 +195,10 @@ async function examine(
   const [last] = rows["audit_ends"]
     ? await side.sql.query("SELECT entry_id, hash FROM audit_ends WHERE name = 'last'", [])
     : [];
+  const schema = appliedMigrations(database);
   return {
-    schema: appliedMigrations(database),
+    installation: schema.length === MIGRATIONS.length ? await installationOf(side, keyring) : undefined,
+    schema,
     key_ids: [key.keyId, ...keyring.keyIds.filter((id) => id !== key.keyId)],
     rows,
     audit: last ? { id: Number(last[0]), hash: String(last[1]) } : { id: 0, hash: "" },
@@ -199,11 +206,25 @@ async function examine(
 }
 
 /** The keys of a database, as far as `key` leads to them. */
-async function keyringOf({ sql }: CopySide, key: SealingKey): Promise<Keyring> {
-  const database = new SqlDatabase({ reads: sql, transaction: (work) => work(sql) });
-  const keyring = new Keyring({ table: new SqlKeyTable(database), key, readKey: () => key });
+async function keyringOf(side: CopySide, key: SealingKey): Promise<Keyring> {
+  const keyring = new Keyring({ table: new SqlKeyTable(databaseOf(side)), key, readKey: () => key });
   await keyring.reread();
   return keyring;
+}
+
+function databaseOf({ sql }: CopySide): SqlDatabase {
+  return new SqlDatabase({ reads: sql, transaction: (work) => work(sql) });
+}
+
+/**
+ * Which installation a database is of, as eight digits: the same on both engines and under any master key. A restored one is
+ * another, so that it removes no backup that was made before.
+ */
+async function installationOf(side: CopySide, keyring: Keyring): Promise<string> {
+  const { audit } = await databaseOf(side).read((queries) => readDataKeys(queries, keyring));
+  const [restored] = await side.sql.query("SELECT at FROM milestones WHERE name = 'restored'", []);
+  const hash = createHmac("sha256", audit).update(`installation ${Number(restored?.[0] ?? 0)}`);
+  return hash.digest("hex").slice(0, 8);
 }
 
 /** So many are tried of a column, the newest first: a single text may be damaged, and the service lives with that. */

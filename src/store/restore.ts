@@ -1,7 +1,7 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { eq, isNotNull } from "drizzle-orm";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import { DATABASE } from "./backup-archive.ts";
@@ -19,6 +19,7 @@ import {
   deliveries,
   loginAnswers,
   loginCodes,
+  milestones,
   nodes,
   notifications,
   waitingLogins,
@@ -84,7 +85,7 @@ async function restoreFile(path: string, options: RestoreOptions): Promise<Resto
   await whileHeld(path, refuse);
   removeSecondNames(path);
   // Beside the file itself, whatever leads to it: a name is only given within one file system.
-  return inTempFolder(realPathOf(path), clock, async (folder) => {
+  return inTempFolder(dirname(realPathOf(path)), clock, async (folder) => {
     const prepared = await prepare(folder, options);
     return whileHeld(path, async (held) => {
       await refuse(held);
@@ -110,7 +111,7 @@ async function restoreServer(
   options: RestoreOptions,
 ): Promise<RestoreReport> {
   const { clock, replaces } = options;
-  return inTempFolder(join(tmpdir(), DATABASE), clock, async (folder) => {
+  return inTempFolder(tmpdir(), clock, async (folder) => {
     const prepared = await prepare(folder, options);
     return withPostgresSide(to.address, "replaced", async (target) => {
       const isThere = await hasContents(target);
@@ -170,6 +171,10 @@ async function putRight(
     await queries.delete(table);
   // They tell of what is long over.
   await queries.delete(notifications).where(eq(notifications.state, "waiting"));
+  await queries
+    .insert(milestones)
+    .values({ name: "restored", at: now, detail: "{}" })
+    .onConflictDoUpdate({ target: milestones.name, set: { at: now } });
   await chain.append(queries, {
     ...actor,
     ...{ action: "backup.restored", app: "", outcome: "ok", tokenDigest: "" },

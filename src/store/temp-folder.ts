@@ -2,7 +2,7 @@ import { SQLiteError } from "bun:sqlite";
 import { createHash, randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Clock } from "../clock.ts";
 import { ServiceError, systemCodeOf } from "../errors.ts";
 import { unwritable } from "./durable-files.ts";
@@ -14,25 +14,27 @@ const TEMP_FOLDER = /^\.accesstoken-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}$/;
 const HOST = createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
 
 /**
- * Runs `work` with a new folder beside the file `path` that is to be made, for its owner alone and gone when it ends; and
- * takes away those that killed processes have left there.
+ * Runs `work` with a new folder in the folder `parent`, for its owner alone and gone when it ends; and takes away those that
+ * killed processes have left there.
  *
  * @throws {ServiceError} `store_unusable` when the file system or SQLite refuses; what else `work` throws.
  */
 export async function inTempFolder<T>(
-  path: string,
+  parent: string,
   clock: Clock,
   work: (folder: string) => Promise<T>,
 ): Promise<T> {
-  const parent = dirname(resolve(path));
-  const folder = join(parent, `.accesstoken-${HOST}-${process.pid}-${randomBytes(4).toString("hex")}`);
+  const folder = join(
+    resolve(parent),
+    `.accesstoken-${HOST}-${process.pid}-${randomBytes(4).toString("hex")}`,
+  );
   try {
     removeLeftFolders(parent, clock.now());
     mkdirSync(folder, { mode: 0o700 });
     return await work(folder);
   } catch (error) {
     if (error instanceof ServiceError || !isOfTheDisk(error)) throw error;
-    throw unwritable(path, systemCodeOf(error));
+    throw unwritable(parent, systemCodeOf(error));
   } finally {
     remove(folder);
   }

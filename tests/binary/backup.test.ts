@@ -27,24 +27,38 @@ async function setup() {
     expect(child.stdout + child.stderr).not.toContain(key);
     return { code, stdout: child.stdout, stderr: child.stderr };
   };
-  return { files, run, data: join(files.folder, "data"), [Symbol.dispose]: () => files[Symbol.dispose]() };
+  /** Makes the folder `out`, and tells by which digits the database's backups are known there. */
+  const installation = async () => {
+    expect((await run(["backup", "--out", "out/"])).code).toBe(0);
+    const [made = ""] = readdirSync(join(files.folder, "out"));
+    rmSync(join(files.folder, "out", made));
+    return /-([0-9a-f]{8})\.tar\.gz$/.exec(made)?.[1] ?? "";
+  };
+  return {
+    files,
+    run,
+    installation,
+    data: join(files.folder, "data"),
+    [Symbol.dispose]: () => files[Symbol.dispose](),
+  };
 }
 
 test("backups are made into a folder, the oldest go, one is tried, and the database knows of it", async () => {
   using it = await setup();
-  mkdirSync(join(it.files.folder, "out"));
+  const installation = await it.installation();
   for (const name of [
-    "accesstoken-20200101T000000Z.tar.gz",
-    "accesstoken-20200102T000000Z.tar.gz",
+    `accesstoken-20200101T000000Z-${installation}.tar.gz`,
+    `accesstoken-20200102T000000Z-${installation}.tar.gz`,
+    "accesstoken-20200101T000000Z-0123abcd.tar.gz",
     "mine.tar.gz",
   ])
     writeFileSync(join(it.files.folder, "out", name), "");
   const { code, stdout } = await it.run(["backup", "--out", "out", "--keep", "2", "--json"]);
   const made = JSON.parse(stdout) as Record<string, unknown>;
   expect(code).toBe(0);
-  expect(made).toMatchObject({ removed: ["out/accesstoken-20200101T000000Z.tar.gz"] });
+  expect(made).toMatchObject({ removed: [`out/accesstoken-20200101T000000Z-${installation}.tar.gz`] });
   const file = String(made["file"]);
-  expect(readdirSync(join(it.files.folder, "out"))).toHaveLength(3);
+  expect(readdirSync(join(it.files.folder, "out"))).toHaveLength(4);
   const verified = await it.run(["backup", "verify", file], { LANG: "zh_CN.UTF-8" });
   expect([verified.code, verified.stderr]).toEqual([0, ""]);
   expect(verified.stdout).toMatch(/密文：(\d+)项中\1项可解密。\n审计：完整，共\d+条。\n可以完整恢复。/);
@@ -58,8 +72,8 @@ test("backups are made into a folder, the oldest go, one is tried, and the datab
 
 test("a backup of a database whose audit can't be written is made and noted, and removes none of the earlier ones", async () => {
   using it = await setup();
-  mkdirSync(join(it.files.folder, "out"));
-  const earlier = join(it.files.folder, "out", "accesstoken-20200101T000000Z.tar.gz");
+  const name = `accesstoken-20200101T000000Z-${await it.installation()}.tar.gz`;
+  const earlier = join(it.files.folder, "out", name);
   writeFileSync(earlier, "");
   const database = new Database(it.files.path);
   database.run(

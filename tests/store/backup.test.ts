@@ -11,9 +11,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
+import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { readManifest, unpackArchive } from "../../src/store/backup-archive.ts";
 import { isSigned } from "../../src/store/backup-manifest.ts";
-import { backupName, createBackup, listBackups, pruneBackups } from "../../src/store/backup.ts";
+import { createBackup, pruneBackups } from "../../src/store/backup.ts";
+import { restoreBackup } from "../../src/store/restore.ts";
 import { inTempFolder } from "../../src/store/temp-folder.ts";
 import { keyIn } from "../../src/store/key-file.ts";
 import { MIGRATIONS } from "../../src/store/sqlite/open-database.ts";
@@ -27,7 +29,7 @@ async function setup() {
   await files.fill();
   const out = join(files.folder, "out");
   mkdirSync(out);
-  const path = join(out, backupName(files.clock.now()));
+  const path = join(out, "backup.tar.gz");
   return {
     files,
     out,
@@ -96,7 +98,7 @@ test("a backup is its owner's alone, reads as an ordinary archive, and leaves no
   using it = await setup();
   await it.make();
   expect(statSync(it.path).mode & 0o777).toBe(0o600);
-  expect(readdirSync(it.out)).toEqual(["accesstoken-20261122T040000Z.tar.gz"]);
+  expect(readdirSync(it.out)).toEqual(["backup.tar.gz"]);
   const listed = Bun.spawnSync(["tar", "tzf", it.path]);
   expect(listed.stdout.toString()).toBe("manifest.json\naccesstoken.db\n");
 });
@@ -151,7 +153,7 @@ test("a damaged, foreign or missing database gives no backup, and nothing is lef
 test("what a killed backup has left is taken away by the next one, and what a running one has is not", async () => {
   using it = await setup();
   const { host } = /^\.accesstoken-(?<host>\w+)-/.exec(
-    await inTempFolder(it.path, it.files.clock, async (folder) => basename(folder)),
+    await inTempFolder(it.out, it.files.clock, async (folder) => basename(folder)),
   )!.groups!;
   const left = `.accesstoken-${host}-999999999-00000000`;
   const running = `.accesstoken-${host}-${process.ppid}-00000000`;
@@ -167,7 +169,7 @@ test("what a killed backup has left is taken away by the next one, and what a ru
 test("what a killed backup of another user has left, or what can't be removed, keeps nobody from making one", async () => {
   using it = await setup();
   const { host } = /^\.accesstoken-(?<host>\w+)-/.exec(
-    await inTempFolder(it.path, it.files.clock, async (folder) => basename(folder)),
+    await inTempFolder(it.out, it.files.clock, async (folder) => basename(folder)),
   )!.groups!;
   const left = join(it.out, `.accesstoken-${host}-999999999-00000000`);
   mkdirSync(left);
@@ -183,30 +185,74 @@ test("what a killed backup of another user has left, or what can't be removed, k
 test("only backups under their own names count for how many are kept, and the oldest go", async () => {
   using it = await setup();
   const clock = new ManualClock(Date.UTC(2026, 0, 1));
-  const names: string[] = [];
+  const made: string[] = [];
   for (let day = 0; day < 4; day++) {
-    const name = backupName(clock.now());
-    names.push(name);
-    await it.make({ path: join(it.out, name), clock });
+    made.push((await it.make({ path: it.out, isFolder: true, clock })).path);
     clock.advance(86_400_000);
   }
-  for (const name of ["accesstoken.tar.gz", "accesstoken-20200101T000000Z.tar.gz.part", "notes.txt"])
+  const installation = /^accesstoken-20260104T000000Z-([0-9a-f]{8})\.tar\.gz$/.exec(basename(made[3]!))![1]!;
+  for (const name of [
+    "accesstoken.tar.gz",
+    `accesstoken-20200101T000000Z-${installation}.tar.gz.part`,
+    "notes",
+  ])
     writeFileSync(join(it.out, name), "");
-  expect(listBackups(it.out)).toEqual(names.map((name) => join(it.out, name)));
   // A folder is no backup, whatever it is called.
-  mkdirSync(join(it.out, "accesstoken-20200101T000000Z.tar.gz"));
-  const made = join(it.out, names[3]!);
-  expect(pruneBackups(made, 2)).toEqual(names.slice(0, 2).map((name) => join(it.out, name)));
+  mkdirSync(join(it.out, `accesstoken-20200101T000000Z-${installation}.tar.gz`));
+  expect(pruneBackups(made[3]!, 2)).toEqual(made.slice(0, 2));
   expect(readdirSync(it.out)).toHaveLength(2 + 4);
-  expect(pruneBackups(made, 1)).toEqual([join(it.out, names[2]!)]);
-  expect(listBackups(it.out)).toEqual([made]);
+  expect(pruneBackups(made[3]!, 1)).toEqual([made[2]!]);
+  expect(existsSync(made[3]!)).toBe(true);
+});
+
+test("installations that share a folder remove their own backups alone, also one that was restored from the other's", async () => {
+  using it = await setup();
+  using other = new RotationFolder();
+  await other.fill();
+  const clock = new ManualClock(Date.UTC(2026, 0, 1));
+  const parts = { path: it.out, isFolder: true, clock };
+  const foreign = { ...parts, from: { path: other.path }, masterKeyFile: other.keyPath };
+  const own: string[] = [];
+  const others: string[] = [];
+  for (let day = 0; day < 2; day++) {
+    own.push((await it.make(parts)).path);
+    // At the same second, under another name.
+    others.push((await it.make(foreign)).path);
+    clock.advance(86_400_000);
+  }
+  const copy = join(it.files.folder, "copy.db");
+  await restoreBackup({
+    ...{ archive: own[0]!, to: { path: copy }, replaces: false, actor: SERVICE },
+    ...{ masterKey: undefined, masterKeyFile: it.files.keyPath, clock },
+  });
+  const copied = (await it.make({ ...parts, from: { path: copy } })).path;
+  expect(pruneBackups(copied, 1)).toEqual([]);
+  expect(pruneBackups(others[1]!, 1)).toEqual([others[0]!]);
+  expect(readdirSync(it.out).toSorted()).toEqual(
+    [...own, others[1]!, copied].map((path) => basename(path)).toSorted(),
+  );
+  expect(pruneBackups(own[1]!, 1)).toEqual([own[0]!]);
+});
+
+test("a new master key leaves an installation its backups", async () => {
+  using it = await setup();
+  const clock = new ManualClock(Date.UTC(2026, 0, 1));
+  const first = await it.make({ path: it.out, isFolder: true, clock });
+  await it.files.rotate();
+  clock.advance(86_400_000);
+  const second = await it.make({ path: it.out, isFolder: true, clock });
+  expect(second.keyIds).not.toEqual(first.keyIds);
+  expect(pruneBackups(second.path, 1)).toEqual([first.path]);
 });
 
 test("backups of a clock that was ahead never push out the one that was just made, or those before it", async () => {
   using it = await setup();
-  const of = (day: number) => join(it.out, backupName(Date.UTC(2026, 0, day)));
-  for (const day of [1, 2, 3, 300, 301, 302]) writeFileSync(of(day), "");
-  expect(pruneBackups(of(3), 3)).toEqual([]);
-  expect(pruneBackups(of(3), 2)).toEqual([of(1)]);
-  expect(listBackups(it.out)).toEqual([2, 3, 300, 301, 302].map(of));
+  const of = (day: number) =>
+    join(it.out, `accesstoken-2026${String(day).padStart(4, "0")}T000000Z-0123abcd.tar.gz`);
+  for (const day of [101, 102, 103, 1001, 1002, 1003]) writeFileSync(of(day), "");
+  expect(pruneBackups(of(103), 3)).toEqual([]);
+  expect(pruneBackups(of(103), 2)).toEqual([of(101)]);
+  expect(readdirSync(it.out).toSorted()).toEqual(
+    [102, 103, 1001, 1002, 1003].map((day) => basename(of(day))),
+  );
 });
