@@ -82,8 +82,8 @@ export const RESTORE_COMMANDS: readonly CommandSpec[] = [
     ),
     notes: [
       bilingual(
-        "The backup is tried first. Killed at any moment, it leaves the old database or the new one. On SQLite the old file is kept beside it as accesstoken.db.before-restore-<time>; on PostgreSQL nothing of the old contents is kept: back them up first.",
-        "先检查备份，再一次替换：随时中断，留下的不是原数据库就是新数据库。SQLite的原文件在旁边保留为 accesstoken.db.before-restore-<时间>；PostgreSQL的原有内容不会保留，请先备份。",
+        "The backup is tried first. Killed at any moment, it leaves the old database or the new one. The old one is kept: on SQLite beside it as accesstoken.db.before-restore-<time>, on PostgreSQL in the schema before_restore_<time>.",
+        "先检查备份，再一次替换：随时中断，留下的不是原数据库就是新数据库。原数据库会保留：SQLite的原文件在旁边，名为 accesstoken.db.before-restore-<时间>；PostgreSQL的原有各表在schema before_restore_<时间> 中。",
       ),
       bilingual(
         "It ends console sessions and drops tokens and tickets, which may have been replaced since. Anonymous access that was ended since stays so.",

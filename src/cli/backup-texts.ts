@@ -99,7 +99,8 @@ export function restoreData(report: RestoreReport) {
   const { kept, droppedTokens, anonymous, lastEntryId, revived, lost } = report;
   return {
     ...drillData(report),
-    old_file: kept ?? null,
+    old_file: kept.file ?? null,
+    old_schema: kept.schema ?? null,
     dropped_tokens: droppedTokens,
     anonymous,
     lost_after: { entry: report.manifest.audit.id, at: report.manifest.created_at },
@@ -120,7 +121,12 @@ export function restoreText(report: RestoreReport, { language }: Pick<Terminal, 
   const lines = {
     en: [
       `Restored. Lost: everything after audit entry ${entry}, ${at}${lastEntryId === undefined ? "" : ` (the old database had entries up to ${lastEntryId})`}.`,
-      ...(kept === undefined ? [] : [`The old database is kept as ${plainText(kept)}.`]),
+      ...(kept.file === undefined ? [] : [`The old database is kept as ${plainText(kept.file)}.`]),
+      ...(kept.schema === undefined
+        ? []
+        : [
+            `The old tables are kept in the schema ${kept.schema}. To remove them: DROP SCHEMA ${kept.schema} CASCADE`,
+          ]),
       ...(revived.length > 0
         ? [`VALID AGAIN, revoked or removed since: ${listed(revived)}. Revoke them: accesstoken keys revoke`]
         : []),
@@ -143,7 +149,10 @@ export function restoreText(report: RestoreReport, { language }: Pick<Terminal, 
     ],
     zh: [
       `已恢复。丢失：审计第${entry}条（${at}）之后的一切${lastEntryId === undefined ? "" : `（原数据库的审计至第${lastEntryId}条）`}。`,
-      ...(kept === undefined ? [] : [`原数据库保留为 ${plainText(kept)}。`]),
+      ...(kept.file === undefined ? [] : [`原数据库保留为 ${plainText(kept.file)}。`]),
+      ...(kept.schema === undefined
+        ? []
+        : [`原有的表保留在schema ${kept.schema} 中。删除时执行：DROP SCHEMA ${kept.schema} CASCADE`]),
       ...(revived.length > 0
         ? [`以下密钥此前已吊销或删除，现重新有效：${listed(revived)}。请吊销：accesstoken keys revoke`]
         : []),

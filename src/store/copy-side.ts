@@ -42,7 +42,7 @@ export interface CopySide {
   setCounter(table: CopiedTable, id: number): Promise<void>;
 }
 
-/** Which end it is: what nobody uses, what is written, what others go on with, or what is written over. */
+/** Which end it is: what nobody uses, what is written, what others go on with, or what another takes the place of. */
 export type SideRole = "source" | "target" | "snapshot" | "replaced";
 
 /** The columns of `table` for a statement. */

@@ -31,12 +31,6 @@ export interface CopyOptions extends Pick<KeyOptions, "masterKey" | "masterKeyFi
   readonly onProgress?: (progress: CopyProgress) => void;
 }
 
-/** How one open database is copied into another. */
-export interface SideOptions extends Pick<CopyOptions, "clock" | "onProgress"> {
-  /** Whether what is in the target goes, and need not be of this version. Default: it must be empty. */
-  readonly replaces?: boolean;
-}
-
 /** How far a copy is: rows of one table that were written, or read again and compared. */
 export interface CopyProgress {
   readonly step: "copying" | "comparing";
@@ -115,7 +109,7 @@ function withSide<T>(
 export async function copySide(
   source: CopySide,
   target: CopySide,
-  options: SideOptions,
+  options: Pick<CopyOptions, "clock" | "onProgress">,
 ): Promise<CopiedRows> {
   return new Copy(source, target, options).run();
 }
@@ -123,10 +117,10 @@ export async function copySide(
 class Copy {
   readonly #source: CopySide;
   readonly #target: CopySide;
-  readonly #options: SideOptions;
+  readonly #options: Pick<CopyOptions, "clock" | "onProgress">;
   #textsWithNul = 0;
 
-  constructor(source: CopySide, target: CopySide, options: SideOptions) {
+  constructor(source: CopySide, target: CopySide, options: Pick<CopyOptions, "clock" | "onProgress">) {
     this.#source = source;
     this.#target = target;
     this.#options = options;
@@ -136,7 +130,7 @@ class Copy {
     const target = this.#target;
     const keyIds = await keyIdsOf(this.#source);
     if (keyIds.length === 0) throw notCurrent(this.#source);
-    if (!this.#options.replaces) await requireEmpty(target);
+    await requireEmpty(target);
     await target.migrate(this.#options.clock.now());
     const copied = new Map<string, Contents>();
     for (const table of TABLES) copied.set(table.name, await this.#copy(table));

@@ -11,7 +11,7 @@ import { copySide, type DatabasePlace } from "./copy-store.ts";
 import { forgotten, NEXT_EPOCH, nextGeneration } from "./credential-rows.ts";
 import { makeFolderOf } from "./durable-files.ts";
 import { raiseEpoch } from "./epochs.ts";
-import { withPostgresSide } from "./postgres/postgres-side.ts";
+import { setAside, withPostgresSide } from "./postgres/postgres-side.ts";
 import {
   consoleLinks,
   consoleSessions,
@@ -41,8 +41,8 @@ export interface RestoreOptions extends DrillOptions {
 
 /** What was restored, and what was lost by it. */
 export interface RestoreReport extends DrillReport {
-  /** Where the old file is; undefined where there was none, and on PostgreSQL. */
-  readonly kept: string | undefined;
+  /** Where the old database is, if there was one: the path of its file, or the schema of its tables in PostgreSQL. */
+  readonly kept: { readonly file?: string; readonly schema?: string };
   /** How many tokens and tickets were dropped. */
   readonly droppedTokens: number;
   /** Anonymous access: as in the backup, or ended because it had been ended since, as far as is known. */
@@ -59,7 +59,7 @@ export interface RestoreReport extends DrillReport {
  * Puts the database of a backup in the place of the one of a stopped service, on either engine.
  *
  * The backup is unpacked, tried and brought to this version first; then it takes the old one's place in one moment: killed at
- * any time, the one or the other is there, whole. On SQLite the old file is kept under another name.
+ * any time, the one or the other is there, whole. The old one is kept: its file under another name, its tables in another schema.
  *
  * What may have changed at WeChat since, and what others may still hold, is put right in it: no credential's generation
  * can come again, tokens and tickets are dropped, nobody is signed in, and nobody has a lease. Anonymous access that had been
@@ -79,7 +79,7 @@ async function restoreFile(path: string, options: RestoreOptions): Promise<Resto
   const refuse = async ({ database, isDamaged }: HeldDatabase) => {
     if (replaces) return;
     if (isDamaged || (database && (await hasContents(sideOver(path, database)))))
-      throw occupied(`file:${path}`, true);
+      throw occupied(`file:${path}`);
   };
   // Before the work, which may take minutes.
   await whileHeld(path, refuse);
@@ -93,8 +93,8 @@ async function restoreFile(path: string, options: RestoreOptions): Promise<Resto
       const old = database && sideOver(path, database);
       const found = await compare(old, prepared.keys);
       const anonymous = await settleAnonymousAccess(prepared.path, old, held.isDamaged);
-      const kept = await swapDatabase(path, prepared.path, held, clock);
-      return { ...prepared.report, ...found, anonymous, kept };
+      const file = await swapDatabase(path, prepared.path, held, clock);
+      return { ...prepared.report, ...found, anonymous, kept: file === undefined ? {} : { file } };
     });
   });
 }
@@ -114,14 +114,12 @@ async function restoreServer(
   return inTempFolder(tmpdir(), clock, async (folder) => {
     const prepared = await prepare(folder, options);
     return withPostgresSide(to.address, "replaced", async (target) => {
-      const isThere = await hasContents(target);
-      if (isThere && !replaces) throw occupied(target.place, false);
+      if (!replaces && (await hasContents(target))) throw occupied(target.place);
       const found = await compare(target, prepared.keys);
       const anonymous = await settleAnonymousAccess(prepared.path, target, false);
-      await withSqliteSide(prepared.path, "source", (source) =>
-        copySide(source, target, { clock, replaces: true }),
-      );
-      return { ...prepared.report, ...found, anonymous, kept: undefined };
+      const schema = await setAside(target, clock.now());
+      await withSqliteSide(prepared.path, "source", (source) => copySide(source, target, { clock }));
+      return { ...prepared.report, ...found, anonymous, kept: schema === undefined ? {} : { schema } };
     });
   });
 }
@@ -246,9 +244,9 @@ async function keysOf(sql: Pick<Sql, "query">): Promise<Keys> {
   );
 }
 
-function occupied(place: string, isKept: boolean): ServiceError {
+function occupied(place: string): ServiceError {
   return new ServiceError(
     "conflict",
-    `${place}: 已有数据库，未作任何改动；确要以备份替换时加 --replace${isKept ? "" : "，原有内容不会保留，请先备份"} (there is a database already, and nothing was changed; to replace it by the backup, give --replace${isKept ? "" : "; nothing of it is kept, so back it up first"})`,
+    `${place}: 已有数据库，未作任何改动；确要以备份替换时加 --replace (there is a database already, and nothing was changed; to replace it by the backup, give --replace)`,
   );
 }

@@ -1,10 +1,13 @@
+import { SQL } from "bun";
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { isWhole, verifyBackup } from "../../src/store/backup-drill.ts";
 import { createBackup } from "../../src/store/backup.ts";
+import { copyStore, type DatabasePlace } from "../../src/store/copy-store.ts";
 import { Child } from "../support/child.ts";
+import { PostgresServer, postgresTest } from "../support/postgres-server.ts";
 import { binary } from "../support/process-harness.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";
 
@@ -44,13 +47,13 @@ async function setup() {
   await createBackup({ from: { path: files.path }, path: archive, ...key });
   const env = { ENV_FILE: "", DATABASE_URL: `file:${files.path}`, MASTER_KEY_FILE: files.keyPath };
   return {
-    ...{ files, out, archive },
+    ...{ files, out, archive, key },
     data: join(files.folder, "data"),
     verify: async (path: string) => isWhole(await verifyBackup({ archive: path, ...key })),
     /** Runs a command, and kills it at a moment. Resolves with its exit code, and how long it took. */
-    run: async (args: readonly string[], moment?: Moment) => {
+    run: async (args: readonly string[], moment?: Moment, more: Record<string, string> = {}) => {
       const startedAt = performance.now();
-      await using child = new Child([...binary(), ...args], { cwd: files.folder, env });
+      await using child = new Child([...binary(), ...args], { cwd: files.folder, env: { ...env, ...more } });
       const ended = child.exited();
       if (moment !== undefined) {
         await reached(moment, ended);
@@ -129,6 +132,45 @@ test(
       expect(name).toMatch(/^(master\.key|accesstoken\.db\.before-restore-\d{8}T\d{6}Z(-\d+)?)$/);
       expect(statSync(join(it.data, name)).ino).not.toBe(own);
     }
+  },
+  DEADLINE_MS,
+);
+
+postgresTest(
+  "P3: a restore on PostgreSQL that is killed at any moment leaves the old database or the new one, and keeps what a whole one replaces",
+  async () => {
+    using it = await setup();
+    const server = await PostgresServer.shared();
+    const url = await server.createDatabase();
+    const postgres: DatabasePlace = { address: { url, password: undefined } };
+    await copyStore({ from: { path: it.files.path }, to: postgres, ...it.key });
+    await using client = new SQL({ url, max: 1 });
+    const count = async (text: string) => Number((await client.unsafe(text).values())[0]?.[0]);
+    const restore = (moment?: Moment) =>
+      it.run(["restore", "backup.tar.gz", "--replace"], moment, { DATABASE_URL: url, TMPDIR: it.out });
+    const whole = await restore();
+    expect(whole).toMatchObject({ code: 0, told: "" });
+    const endings = { old: 0, new: 1 };
+    for (let n = 0; n < KILLS || endings.old === 0; n++) {
+      await client.unsafe("DELETE FROM apps");
+      const inTime = () => hasTempFolder(it.out);
+      const { code, told } = await restore(n < KILLS ? ((n + 0.5) / KILLS) * whole.tookMs : inTime);
+      expect([0, KILLED], told).toContain(code);
+      // Which tries the sealed texts and the audit of all that is there, and waits for the server to undo what was killed.
+      const path = join(it.files.folder, `${n}.tar.gz`);
+      await createBackup({ from: postgres, path, ...it.key });
+      expect(await it.verify(path)).toBe(true);
+      rmSync(path);
+      const apps = await count("SELECT count(*) FROM apps");
+      expect(code === 0 ? [3] : [0, 3]).toContain(apps);
+      endings[apps === 0 ? "old" : "new"]++;
+      const kept = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'before\\_restore\\_%'";
+      expect(await count(kept)).toBe(endings.new);
+    }
+    const schemas = (await client`SELECT table_schema FROM information_schema.tables
+      WHERE table_schema LIKE 'before\\_restore\\_%' AND table_name = 'keyring'`.values()) as [string][];
+    expect(schemas).toHaveLength(endings.new);
+    for (const [schema] of schemas) expect(await count(`SELECT count(*) FROM ${schema}.keyring`)).toBe(1);
   },
   DEADLINE_MS,
 );

@@ -55,7 +55,7 @@ test("a backup of SQLite is restored on PostgreSQL, and one of PostgreSQL on SQL
   using it = await setup();
   const { path } = await it.back(it.file);
   const there = await it.restore(path, it.postgres);
-  expect(there).toMatchObject({ damaged: [], kept: undefined });
+  expect(there).toMatchObject({ damaged: [], kept: {} });
   await withStore(it.config, async (store) => {
     expect((await store.audit.verify()).isIntact).toBe(true);
     expect((await store.apps.list()).map(({ secret }) => secret.reveal())).toHaveLength(3);
@@ -100,9 +100,7 @@ test("on PostgreSQL a database that is used is replaced with --replace alone, in
   const { path } = await it.back(it.postgres);
   await it.ask("INSERT INTO settings (name, value) VALUES ('later', 'x')");
   await it.ask("UPDATE settings SET value = 'off' WHERE name = 'anonymous'");
-  expect(await refusal(it.restore(path, it.postgres))).toContain(
-    "give --replace; nothing of it is kept, so back it up first",
-  );
+  expect(await refusal(it.restore(path, it.postgres))).toContain("give --replace");
   await withStore(it.config, async (store) => {
     expect(await refusal(it.restore(path, it.postgres, { replaces: true }))).toContain(
       "a service is using it",
@@ -120,12 +118,58 @@ test("on PostgreSQL a database that is used is replaced with --replace alone, in
   await withStore(it.config, async (store) => expect((await store.audit.verify()).isIntact).toBe(true));
 });
 
+test("what a restore on PostgreSQL replaces is kept in another schema, from which a service can go on", async () => {
+  using it = await setup();
+  await it.fillPostgres();
+  const { path } = await it.back(it.postgres);
+  await it.ask("INSERT INTO settings (name, value) VALUES ('later', 'x')");
+  const kept: string[] = [];
+  for (let n = 0; n < 2; n++)
+    kept.push((await it.restore(path, it.postgres, { replaces: true })).kept.schema ?? "");
+  expect(new Set(kept).size).toBe(2);
+  for (const schema of kept) expect(schema).toMatch(/^before_restore_\d{8}t\d{6}z(_2)?$/);
+  expect(await it.ask("SELECT 1 FROM settings WHERE name = 'later'")).toEqual([]);
+  const url = new URL(it.url);
+  url.searchParams.set("search_path", kept[0]!);
+  const old = loadConfig({ ENV_FILE: "", DATABASE_URL: url.href, MASTER_KEY_FILE: it.files.keyPath });
+  await withStore(old, async (store) => {
+    expect((await store.audit.verify()).isIntact).toBe(true);
+    expect(await store.audit.list({ action: "backup.restored" }, { limit: 1 })).toEqual([]);
+    expect((await store.apps.list()).map(({ secret }) => secret.reveal())).toHaveLength(3);
+  });
+  expect(await it.ask(`SELECT count(*)::int FROM ${kept[0]}.settings WHERE name = 'later'`)).toEqual([[1]]);
+  await it.ask(`DROP SCHEMA ${kept[0]} CASCADE`);
+  await withStore(it.config, async (store) => expect((await store.audit.verify()).isIntact).toBe(true));
+});
+
+test("a role that must not make a schema on PostgreSQL restores nothing, and is told what it lacks", async () => {
+  using it = await setup();
+  await it.fillPostgres();
+  const { path } = await it.back(it.postgres);
+  const role = `restorer_${new URL(it.url).pathname.slice(1)}`;
+  await it.ask(`CREATE ROLE ${role} LOGIN`);
+  await it.ask(
+    `DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+     LOOP EXECUTE format('ALTER TABLE %I OWNER TO ${role}', t); END LOOP; END $$`,
+  );
+  const url = new URL(it.url);
+  url.username = role;
+  const place: DatabasePlace = { address: { url: url.href, password: undefined } };
+  const said = await refusal(it.restore(path, place, { replaces: true }));
+  expect(said).toContain(
+    "nothing was changed; run it as the owner of the database, GRANT CREATE ON DATABASE first",
+  );
+  expect(await it.ask("SELECT count(*)::int FROM apps")).toEqual([[3]]);
+});
+
 test("a restore that fails on PostgreSQL leaves what was there, and another program's tables are not touched", async () => {
   using it = await setup();
   await it.ask("CREATE TABLE something (x int)");
   const { path } = await it.back(it.file);
   expect(await refusal(it.restore(path, it.postgres))).toContain("give --replace");
-  expect(await refusal(it.restore(path, it.postgres, { replaces: true }))).toContain("another program");
+  expect(await refusal(it.restore(path, it.postgres, { replaces: true }))).toContain(
+    "the target is not empty, and nothing was changed; it has: something",
+  );
   expect(
     await it.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"),
   ).toEqual([["something"]]);

@@ -180,7 +180,7 @@ test("a restored database has what the backup had, and the old one is kept besid
   it.clock.advance(60_000);
   const report = await it.restore();
   expect(report).toMatchObject({ damaged: [], droppedTokens: 3, revived: [], lost: [], anonymous: "on" });
-  expect(report.kept).toBe(`${it.files.path}.before-restore-20261122T040100Z`);
+  expect(report.kept).toEqual({ file: `${it.files.path}.before-restore-20261122T040100Z` });
   expect(readdirSync(it.folder).toSorted()).toEqual(
     ["accesstoken.db", "accesstoken.db.before-restore-20261122T040100Z", "master.key"].toSorted(),
   );
@@ -193,7 +193,7 @@ test("a restored database has what the backup had, and the old one is kept besid
     client: "(service)",
     detail: { file: "backup.tar.gz", entry: it.made.auditEntryId, made_at: it.made.createdAt },
   });
-  const old = await it.files.open({ path: report.kept! });
+  const old = await it.files.open({ path: report.kept.file! });
   expect(await old.apps.list()).toEqual([]);
 });
 
@@ -202,7 +202,7 @@ test("a restore to a machine without a database needs no --replace, and one with
   expect(await refusal(it.restore({ replaces: false }))).toContain("give --replace");
   expect(readdirSync(it.folder).toSorted()).toEqual(["accesstoken.db", "master.key"]);
   removeDatabase(it.folder);
-  expect(await it.restore({ replaces: false })).toMatchObject({ kept: undefined, lastEntryId: undefined });
+  expect(await it.restore({ replaces: false })).toMatchObject({ kept: {}, lastEntryId: undefined });
   expect((await it.files.contents(await it.files.open())).isAuditIntact).toBe(true);
 });
 
@@ -333,7 +333,7 @@ test("a restore through a link replaces the file that it leads to, and root leav
   chownSync(real, owner, statSync(real).gid);
   const before = statSync(real).ino;
   const { kept } = await it.restore();
-  expect(kept).toStartWith(`${real}.before-restore-`);
+  expect(kept.file).toStartWith(`${real}.before-restore-`);
   expect(lstatSync(it.files.path).isSymbolicLink()).toBe(true);
   expect(statSync(real)).toMatchObject({ uid: owner });
   expect(statSync(real).ino).not.toBe(before);
@@ -384,7 +384,7 @@ test("a damaged database is replaced too, and kept", async () => {
   writeFileSync(it.files.path, Buffer.alloc(8192, 0x41));
   expect(await refusal(it.restore({ replaces: false }))).toContain("give --replace");
   const { kept } = await it.restore();
-  expect(readFileSync(kept!)).toEqual(Buffer.alloc(8192, 0x41));
+  expect(readFileSync(kept.file!)).toEqual(Buffer.alloc(8192, 0x41));
   expect((await it.files.contents(await it.files.open())).isAuditIntact).toBe(true);
 });
 
@@ -401,7 +401,7 @@ test("what is committed in the old log is in the old database that is kept, and 
   const { kept } = await it.restore();
   expect(readdirSync(it.folder)).not.toContain("accesstoken.db-wal");
   expect(await (await it.files.open()).apps.list()).toHaveLength(3);
-  expect(await (await it.files.open({ path: kept! })).apps.list()).toEqual([]);
+  expect(await (await it.files.open({ path: kept.file! })).apps.list()).toEqual([]);
 });
 
 test("a backup of an earlier version is brought to this one by a restore", async () => {

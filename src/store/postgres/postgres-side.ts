@@ -7,6 +7,7 @@ import {
   type SideRole,
   unusableSide,
 } from "../copy-side.ts";
+import { fileStamp } from "../durable-files.ts";
 import { type Sql, type SqlEngine, SqlFailure } from "../sql.ts";
 import { placeOf } from "./address.ts";
 import { isMigrated, migrate, MIGRATIONS } from "./migrations.ts";
@@ -82,6 +83,46 @@ export async function withPostgresSide<T>(
   } finally {
     await pool.close({ timeout: 0 });
   }
+}
+
+/**
+ * Moves every table of a database of ours, with what belongs to it, into a new schema beside it, and returns that schema's name;
+ * undefined where there is none of ours. Part of the transaction that `side` is. `now` is in epoch milliseconds.
+ *
+ * @throws {ServiceError} `store_unusable` when this role must not.
+ */
+export async function setAside(side: CopySide, now: number): Promise<string | undefined> {
+  const { sql, place } = side;
+  const tables = await side.tables();
+  if (!tables.includes("migrations")) return undefined;
+  const taken = await sql.query("SELECT nspname FROM pg_namespace", []);
+  const own = `before_restore_${fileStamp(now).toLowerCase()}`;
+  let schema = own;
+  for (let n = 2; taken.some(([name]) => name === schema); n++) schema = `${own}_${n}`;
+  try {
+    await sql.query(`CREATE SCHEMA ${schema}`, []);
+    for (const [name] of await sql.query(TRIGGERED, []))
+      await sql.query(`ALTER FUNCTION ${String(name)} SET SCHEMA ${schema}`, []);
+    for (const name of tables) await sql.query(`ALTER TABLE "${name}" SET SCHEMA ${schema}`, []);
+  } catch (error) {
+    throw error instanceof SqlFailure && error.code === FORBIDDEN ? mustNotKeep(place) : error;
+  }
+  return schema;
+}
+
+/** The functions of the tables' triggers: all that there is beside tables. */
+const TRIGGERED = `SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t
+  JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+  WHERE NOT t.tgisinternal AND p.pronamespace = current_schema()::text::regnamespace AND c.relnamespace = p.pronamespace`;
+
+/** PostgreSQL's `insufficient_privilege`. */
+const FORBIDDEN = "42501";
+
+function mustNotKeep(place: string): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `${place}: 该角色无权建立schema或移动这些表，无法保留原有内容，未作任何改动；请由数据库的属主执行，或先执行 GRANT CREATE ON DATABASE，或恢复到空数据库 (this role must not make a schema, or move the tables, to keep what is there, and nothing was changed; run it as the owner of the database, GRANT CREATE ON DATABASE first, or restore into an empty database)`,
+  );
 }
 
 class PostgresSide implements CopySide {
