@@ -50,7 +50,7 @@ const IDLE_MS = 300_000;
  * Finds, sorts and counts apps by what their credentials are now, without a query for each.
  *
  * It reads the store when it is first asked, and from then on what the change feed names; when nobody asks any more, it
- * forgets everything. Last uses and today's calls may be half a minute old where there are very many apps.
+ * forgets everything. `isVisible` is asked last, of what is wanted alone. Last uses and today's calls may be half a minute old where there are very many apps.
  */
 export class AppIndex {
   readonly #parts: AppIndexParts;
@@ -87,8 +87,8 @@ export class AppIndex {
     const isFirst = firstIs(isDescending);
     const start = after === undefined ? undefined : cursorIn(after, order);
     const found = select(table, limit + 1, isFirst, (place, name, app) => {
-      if (!isVisible(name) || !isMatch(name, app, q)) return undefined;
       if (wanted !== undefined && table.rank(place, now) !== wanted) return undefined;
+      if (!isMatch(name, app, q) || !isVisible(name)) return undefined;
       const one = { name, value: valueOf(table, place, now) };
       return start === undefined || isFirst(start, one) ? one : undefined;
     });
@@ -170,15 +170,17 @@ export class AppIndex {
     return found.toSorted((a, b) => (isFirst(a, b) ? -1 : 1)).slice(0, limit);
   }
 
-  /** The apps of whose daily calls most are used. */
+  /** The apps of whose daily calls most are used, and at least that share of them. */
   async fullestQuotas(
     isVisible: AppQuery["isVisible"],
     limit: number,
+    leastShare = 0,
   ): Promise<(QuotaUse & { readonly name: string })[]> {
     const table = await this.#current();
     return select(table, limit, firstIs(true), (place, name) => {
       const { quota } = table.calls(place);
-      return quota && isVisible(name) ? { name, value: shareOf(quota), quota } : undefined;
+      const value = shareOf(quota);
+      return quota && value >= leastShare && isVisible(name) ? { name, value, quota } : undefined;
     }).map(({ name, quota }) => ({ name, ...quota }));
   }
 

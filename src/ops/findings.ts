@@ -5,9 +5,9 @@ import type { Clock } from "../clock.ts";
 import type { AppIndex } from "../credentials/app-index.ts";
 import type { Pacing } from "../credentials/pacing.ts";
 import type { AppQuery } from "../credentials/app-order.ts";
-import { shareOf } from "../credentials/app-table.ts";
 import type { AppStatus } from "../credentials/status.ts";
 import { alarmKey, type AlarmRecord, type Finding } from "./alarm-state.ts";
+import { cut, firstOf, MAX_NEW } from "./alarm-limits.ts";
 import type { ChannelDirectory } from "./channels.ts";
 import type { ConditionId } from "./conditions.ts";
 import type { MilestoneStore } from "./milestones.ts";
@@ -18,9 +18,6 @@ import { findingOfLost, findingOfTicket, type PlatformState } from "./platform-s
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
-/** So many of a kind begin with a look, and stand at most. */
-const MAX_NEW = 100;
-const MAX_STANDING = 1000;
 /** A token that can't be renewed is worth an alarm when so little of its life is left. */
 const LEFT_MS = 600_000;
 const WRONG_KEYS_MS = 5 * MINUTE_MS;
@@ -133,56 +130,27 @@ const QUOTAS = [
   ["quota_100", 1],
 ] as const satisfies readonly (readonly [ConditionId, number])[];
 
-/** Asks for what stands, wherever in its order that is, and for the first of the rest: what stays wrong hides nothing new. */
-async function firstOf<T>(
-  ask: (isWanted: (name: string) => boolean, limit: number) => Promise<readonly T[]>,
-  standing: readonly AlarmRecord[],
-  ...of: readonly ConditionId[]
-): Promise<readonly T[]> {
-  const names = namesOf(standing, of);
-  const more = room(names);
-  const all = await ask(() => true, names.size + more);
-  if (all.length < names.size + more) return all;
-  const kept = names.size === 0 ? [] : await ask((name) => names.has(name), names.size);
-  return more === 0 ? kept : [...kept, ...(await ask((name) => !names.has(name), more))];
-}
-
-/** The same of what is there at once. */
-function cut(found: readonly Finding[], standing: readonly AlarmRecord[], of: ConditionId): Finding[] {
-  const names = namesOf(standing, [of]);
-  let more = room(names);
-  return found.filter(({ subject }) => names.has(subject) || more-- > 0);
-}
-
-function namesOf(standing: readonly AlarmRecord[], of: readonly ConditionId[]): ReadonlySet<string> {
-  return new Set(standing.flatMap(({ condition, subject }) => (of.includes(condition) ? subject : [])));
-}
-
-function room({ size }: ReadonlySet<string>): number {
-  return Math.max(0, Math.min(MAX_NEW, MAX_STANDING - size));
-}
-
 async function lookAtApps(
   parts: FindingParts,
   standing: readonly AlarmRecord[],
 ): Promise<readonly Finding[]> {
   const { index } = parts;
-  const isFull = (quota: Parameters<typeof shareOf>[0]) => shareOf(quota) >= QUOTAS[0][1];
+  const excess: Finding[] = [];
   const first = {
     page: async (query: AppQuery) => ({
       names: await firstOf(
         async (isVisible, limit) => (await index.page({ ...query, isVisible, limit })).names,
-        ...[standing, "app_blocked" as const, "wecom_banned" as const],
+        ...[standing, excess, "app_blocked" as const, "wecom_banned" as const],
       ),
       next: undefined,
     }),
     foreignRefreshes: async () => [
-      ...(await firstOf(index.foreignRefreshes.bind(index), standing, "revoked_early")),
+      ...(await firstOf(index.foreignRefreshes.bind(index), standing, excess, "revoked_early")),
     ],
     fullestQuotas: async () => [
       ...(await firstOf(
-        async (isVisible, limit) => (await index.fullestQuotas(isVisible, limit)).filter(isFull),
-        ...[standing, ...QUOTAS.map(([condition]) => condition)],
+        (isVisible, limit) => index.fullestQuotas(isVisible, limit, QUOTAS[0][1]),
+        ...[standing, excess, "quota_80" as const, "quota_95" as const, "quota_100" as const],
       )),
     ],
   };
@@ -201,6 +169,7 @@ async function lookAtApps(
     ...remnants.map(({ condition, subject, detail }) => ({ condition, subject, detail, isRemnant: true })),
     ...asked.flatMap((app) => findingOfBlocked(app, statuses.get(app)) ?? []),
     ...needs.flatMap(findingsOfNeed),
+    ...excess,
   ];
 }
 
@@ -240,12 +209,13 @@ async function lookAtTokens(
   { index, clock }: FindingParts,
   standing: readonly AlarmRecord[],
 ): Promise<readonly Finding[]> {
+  const excess: Finding[] = [];
   const tokens = await firstOf(
     index.endingTokens.bind(index, LEFT_MS),
-    ...[standing, "renewal_failing" as const, "credential_expired" as const],
+    ...[standing, excess, "credential_expired" as const, "renewal_failing" as const],
   );
   const now = clock.now();
-  return tokens.map(({ name, endsAt }): Finding => {
+  const found = tokens.map(({ name, endsAt }): Finding => {
     const minutes = Math.max(0, Math.ceil((endsAt - now) / MINUTE_MS));
     return endsAt <= now
       ? {
@@ -257,6 +227,7 @@ async function lookAtTokens(
           detail: { message: `还剩约${minutes}分钟 (about ${minutes} minutes are left)`, expiresAt: endsAt },
         };
   });
+  return [...found, ...excess];
 }
 
 async function lookAtPlatforms(

@@ -265,6 +265,20 @@ test("a caller sees and counts no app that it may not see", async () => {
   expect((await it.index.fullestQuotas(isVisible, 9)).map(({ name }) => name)).toEqual(["wx2"]);
 });
 
+test("what a caller may see is asked of what is wanted alone, so that it can be counted", async () => {
+  await using it = await setup();
+  await it.obtain("wx1", MINUTE_MS);
+  await it.backOff("weixin:wx1:stable:access_token", "circuit_open", "permission");
+  await it.call("wx1", 400_000);
+  await it.call("wx2", 1);
+  const asked: string[] = [];
+  const isVisible = (name: string) => (asked.push(name), false);
+  await it.ask({ isVisible, order: "name", state: "blocked" });
+  await it.index.fullestQuotas(isVisible, 1, 0.8);
+  await it.index.endingTokens(10 * MINUTE_MS, isVisible, 1);
+  expect(asked).toEqual(["wx1", "wx1", "wx1"]);
+});
+
 test("the shortest lives come first, of every kind, and none of a disabled app", async () => {
   await using it = await setup([weixin("wx1"), weixin("wx2"), weixin("wx3", { isDisabled: true })]);
   await it.obtain("wx1", LIFE_MS);

@@ -326,7 +326,7 @@ test("what can't be looked at is unknown, and the rest is found all the same", a
   });
 });
 
-test("what stays wrong hides nothing that comes later, and what is well again of it ends", async () => {
+test("what stays wrong hides nothing that comes later, what is well again of it ends, and of more than a thousand the number is told", async () => {
   const name = (n: number) => `wx${String(n).padStart(4, "0")}`;
   const all = new Set(Array.from({ length: 150 }, (_, n) => name(n)));
   const first = (isWanted: (name: string) => boolean, limit: number) =>
@@ -369,7 +369,11 @@ test("what stays wrong hides nothing that comes later, and what is well again of
   // There is an end to it all the same.
   for (let n = 1000; n < 3000; n++) all.add(name(n));
   for (let n = 0; n < 15; n++) await look();
-  for (const found of await look()) expect(found.size).toBe(1000);
+  for (const found of await look()) expect([found.size, found.has("")]).toEqual([1001, true]);
+  const { found } = await it.find(standing);
+  const told = found.filter(({ subject }) => subject === "");
+  expect(told.map(({ condition }) => condition).toSorted()).toEqual(conditions.toSorted());
+  for (const { detail } of told) expect(detail.message).toContain("2150 in all, 1000 of them");
 });
 
 test("nothing is looked for that nobody wants to know", async () => {
