@@ -62,8 +62,13 @@ test.skipIf(process.platform !== "linux")(
     const size = (paths: readonly string[]) =>
       paths.reduce((sum, path) => sum + statSync(join(image.root, path)).size, 0);
     expect(size(files) - size(["/accesstoken"])).toBeLessThan(4_000_000);
-    // Bun has 107 MB of it, glibc 3; docs/containers.md states the sum.
-    expect(size(files)).toBeLessThan(135_000_000);
+    // In MB: Bun 107.4, glibc 3.1, ours 20.6, which are bytecode 6.5 and 3.9 of Bun's own modules, JavaScript 3.2, source maps
+    // 3.0, Swagger UI 1.9, the console 0.3, and 1.8 that the format pads. Less is no gain: without bytecode it has 121, and
+    // `version` takes 277 ms of processor time for 52; with that of the outermost functions alone (--bytecode-depth=0) it
+    // has 122, and a start takes half as long again. The 115 that were asked for are out of reach: 118 without maps too.
+    expect(size(["/accesstoken"]) - statSync(process.execPath).size).toBeLessThan(21_000_000);
+    // docs/containers.md states the sum.
+    expect(size(files)).toBeLessThan(132_000_000);
     expect(statSync(join(image.root, "tmp")).mode & 0o7777).toBe(0o1777);
   },
 );
