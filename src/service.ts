@@ -478,7 +478,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       }),
       callbacks: pushes.callbacks,
       callbackAdministration: new CallbackAdministration(store.callbackSettings, pushes.callbacks),
-      platformAdministration: new PlatformAdministration(administration, directory),
+      platformAdministration: new PlatformAdministration(administration, directory, clock),
       authorizationLinks,
       callbackSettings: store.callbackSettings,
       credentials,

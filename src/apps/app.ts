@@ -62,6 +62,8 @@ interface ThirdParty {
   readonly role?: PlatformRole | undefined;
   /** Of a suite: the CorpID of its provider. */
   readonly provider?: string | undefined;
+  /** Of a platform: when it was registered, in epoch milliseconds. */
+  readonly addedAt?: number | undefined;
   /** Of an account or a corp that we have through a platform: its `secret` is the refresh token, or the permanent code. */
   readonly authorization?: Authorization | undefined;
 }

@@ -18,8 +18,6 @@ export interface Finding {
   readonly at?: number;
   /** Whether it keeps an alarm up, and begins none: default false. */
   readonly isRemnant?: boolean;
-  /** How long it must have stood before somebody is told, where that is not as its condition says. */
-  readonly holdMs?: number;
 }
 
 /** An alarm as it is kept. Instants are epoch milliseconds. */
@@ -69,8 +67,7 @@ export function alarmOf(record: AlarmRecord): Alarm {
 /** What becomes of an alarm whose condition is seen at `now`; undefined where it stays as it is. */
 export function afterSeen(record: AlarmRecord | undefined, finding: Finding, now: number): Step | undefined {
   const { condition, subject, detail } = finding;
-  const { isEvent = false, ...of } = conditionOf(condition);
-  const { holdMs = of.holdMs } = finding;
+  const { isEvent = false, holdMs } = conditionOf(condition);
   if (!record || record.state === "resolved") {
     const { at = now } = finding;
     if (finding.isRemnant || (isEvent && record && at <= record.since)) return undefined;

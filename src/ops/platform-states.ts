@@ -66,16 +66,18 @@ export function ticketRemedy({ id, platform }: Pick<App, "id" | "platform">): st
 
 /** That a platform gets no tickets any more; undefined where it does. */
 export function findingOfTicket({ app, ticketAt }: PlatformState, now: number): Finding | undefined {
-  const afterMs = ticketMissingAfterMs(app);
-  const of = { condition: "ticket_missing", subject: app.id } as const;
-  const hint = ticketRemedy(app);
   // One that was added just now is still to be entered in WeChat's console.
-  if (ticketAt === undefined)
-    return { ...of, detail: { message: "还没有收到过 (none has come yet)", hint }, holdMs: afterMs };
-  if (now - ticketAt < afterMs) return undefined;
-  const minutes = Math.floor((now - ticketAt) / MINUTE_MS);
-  const message = `上次收到是在${minutes}分钟前 (the last one came ${minutes} minutes ago)`;
-  return { ...of, detail: { message, hint } };
+  const silentMs = now - (ticketAt ?? app.addedAt ?? 0);
+  if (silentMs < ticketMissingAfterMs(app)) return undefined;
+  const minutes = Math.floor(silentMs / MINUTE_MS);
+  const message =
+    ticketAt === undefined
+      ? "还没有收到过 (none has come yet)"
+      : `上次收到是在${minutes}分钟前 (the last one came ${minutes} minutes ago)`;
+  return {
+    ...{ condition: "ticket_missing", subject: app.id },
+    detail: { message, hint: ticketRemedy(app) },
+  };
 }
 
 /** That an account's authorization is lost. */

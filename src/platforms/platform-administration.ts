@@ -2,6 +2,7 @@ import { type AppAdministration, stillAuthorized } from "../apps/app-administrat
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { type App, nameOfApp, type PlatformRole } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
+import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 
@@ -28,13 +29,16 @@ export interface PlatformChange {
 export class PlatformAdministration {
   readonly #apps: Pick<AppAdministration, "create" | "update" | "remove" | "refresh">;
   readonly #directory: Pick<AppDirectory, "find" | "authorizedTo">;
+  readonly #clock: Clock;
 
   constructor(
     apps: Pick<AppAdministration, "create" | "update" | "remove" | "refresh">,
     directory: Pick<AppDirectory, "find" | "authorizedTo">,
+    clock: Clock,
   ) {
     this.#apps = apps;
     this.#directory = directory;
+    this.#clock = clock;
   }
 
   /**
@@ -49,10 +53,11 @@ export class PlatformAdministration {
     const current = this.#directory.find(id);
     if (current && nameOfApp(current) === id && current.role !== role) throw idTaken(current);
     const managed = { title, isDisabled: false, version: 0 };
+    const common = { id, role, secret, managed, addedAt: this.#clock.now() };
     const app: App =
       role === "component"
-        ? { platform: "weixin", id, tokenMode: "stable", role, secret, managed }
-        : { platform: "wecom", id, agent: `@${role}`, role, provider, secret, managed };
+        ? { platform: "weixin", tokenMode: "stable", ...common }
+        : { platform: "wecom", agent: `@${role}`, provider, ...common };
     return this.#apps.create(app, { isVerified: false, actor });
   }
 

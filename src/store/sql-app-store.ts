@@ -525,11 +525,11 @@ function fingerprintOf(wanted: readonly App[]): { readonly names: string; readon
 type Columns = ReturnType<typeof toColumns>;
 
 function toColumns(app: App) {
-  const { platform, id: appId, secret, role, provider, authorization } = app;
+  const { platform, id: appId, secret, role, provider, addedAt, authorization } = app;
   const isThirdParty = role !== undefined || authorization !== undefined;
   const agent = app.platform === "wecom" || isThirdParty ? slotNameOf(app) : "";
   const tokenMode = app.platform === "wecom" ? "" : app.tokenMode;
-  const thirdParty = isThirdParty ? JSON.stringify({ provider, ...authorization }) : "";
+  const thirdParty = isThirdParty ? JSON.stringify({ provider, addedAt, ...authorization }) : "";
   return { platform, appId, agent, tokenMode, secret, thirdParty };
 }
 
@@ -538,7 +538,13 @@ function thirdPartyOf({ platform, agent, thirdParty }: Pick<Row, "platform" | "a
   if (thirdParty === "") return {};
   const facts = readFacts(thirdParty);
   const role = PLATFORM_ROLES.find((each) => agent === `@${each}`);
-  if (role) return { role, provider: typeof facts.provider === "string" ? facts.provider : undefined };
+  if (role) {
+    const { provider, addedAt } = facts;
+    return {
+      ...{ role, provider: typeof provider === "string" ? provider : undefined },
+      addedAt: typeof addedAt === "number" ? addedAt : undefined,
+    };
+  }
   if (platform === "weixin" && agent === "") return {};
   const { authorizedAt, since, scopes, userName, isMiniProgram, agentId, lostAt } = facts;
   const authorization: Authorization = {
@@ -554,7 +560,7 @@ function thirdPartyOf({ platform, agent, thirdParty }: Pick<Row, "platform" | "a
   return { authorization };
 }
 
-function readFacts(text: string): Partial<Record<keyof Authorization | "provider", unknown>> {
+function readFacts(text: string): Partial<Record<keyof Authorization | "provider" | "addedAt", unknown>> {
   try {
     const facts: unknown = JSON.parse(text);
     return typeof facts === "object" && facts !== null ? facts : {};

@@ -94,6 +94,8 @@ test("a platform whose tickets have ended needs somebody, and is well again with
   ).toBe(201);
   const now = it.world.clock.now();
   const needs = async () => (await it.ask("GET", "/v1/overview")).data["needs_you"] as object[];
+  // It was added just now.
+  expect(await needs()).toEqual([]);
   await addTicket(it.world, id, now - 31 * 60_000);
   expect(await needs()).toMatchObject([
     { type: "ticket_missing", app: id, title: "Shops", at: now - 31 * 60_000, action: "app" },

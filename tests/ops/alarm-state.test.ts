@@ -39,15 +39,6 @@ test("what nobody gains by waiting for is told at once", () => {
     expect(follow(newFinding(id), () => true, 60_000).told).toEqual(["firing 0"]);
 });
 
-test("a finding may have to stand for longer than its condition says", () => {
-  const finding = { ...newFinding("app_blocked"), holdMs: 120_000 };
-  const [begun, early, late] = [0, 119_999, 120_000].map((ms) => AT + ms);
-  const record = afterSeen(undefined, finding, begun ?? 0)?.to;
-  expect(record?.state).toBe("pending");
-  expect(afterSeen(record, finding, early ?? 0)?.to.state).toBe("pending");
-  expect(afterSeen(record, finding, late ?? 0)?.news).toBe("firing");
-});
-
 test("what lasts is told again after four hours, and its end once", () => {
   const { told } = follow(newFinding("app_blocked"), (ms) => ms < 9 * HOUR_MS, 10 * HOUR_MS);
   expect(told).toEqual(["firing 0", "reminder 14400", "reminder 28800", "resolved 32440"]);

@@ -245,8 +245,12 @@ test("a platform without tickets is told after half an hour, WeCom's after a qua
 test("a platform that no ticket has reached yet has as long, and the alarm of one that is gone just ends", async () => {
   const app = newPlatform("weixin", "wx00000000000000c1");
   const state = { app, hasTicket: true, ticketAt: undefined, valid: 0, lost: [] };
-  const it = setup(() => ({ platforms: async () => [state] }));
-  expect((await it.find()).found).toMatchObject([{ condition: "ticket_missing", holdMs: 30 * MINUTE_MS }]);
+  const it = (minutes: number) =>
+    setup((clock) => ({
+      platforms: async () => [{ ...state, app: { ...app, addedAt: clock.now() - minutes * MINUTE_MS } }],
+    }));
+  expect(await it(29.9).told()).toEqual([]);
+  expect(await it(30).told()).toEqual([`ticket_missing:${app.id}`]);
   const standing = newAlarm({ since: 1, condition: "ticket_missing", subject: app.id });
   const gone = setup((clock) => ({ platforms: async () => [{ ...state, ticketAt: clock.now() }] }));
   expect(await gone.find([standing])).toMatchObject({

@@ -139,3 +139,14 @@ test("a platform without tickets, and an account that has to authorize again, ne
   });
   expect(await well.typesOf()).toEqual([]);
 });
+
+test("a platform that was added just now needs nobody before its first ticket could have come", async () => {
+  const { clock } = setup();
+  const app = newPlatform("wecom", "ww00000000000000d1");
+  const of = (minutes: number) => {
+    const addedAt = clock.now() - minutes * 60_000;
+    const state = { app: { ...app, addedAt }, hasTicket: true, ticketAt: undefined, valid: 0, lost: [] };
+    return setup({ platforms: async () => [state] }).typesOf();
+  };
+  expect([await of(14.9), await of(15)]).toEqual([[], ["ticket_missing"]]);
+});
