@@ -5,14 +5,12 @@ import type { CredentialStore } from "../credentials/credential-store.ts";
 import { type EventBus, failureFacts } from "../events.ts";
 
 const MINUTE_MS = 60_000;
-/** Tickets are pushed every ten minutes: two in a row may get lost. */
+/** Tickets are pushed every ten minutes: two in a row may get lost. So often they are asked for while none comes. */
 const SILENT_MS = 25 * MINUTE_MS;
 const LOOK_MS = MINUTE_MS;
 const REQUEST_MS = 10_000;
 /** A request that failed is made again so much later. */
 const AGAIN_MS = 10 * MINUTE_MS;
-/** A silence has one name, so this is once and for all. */
-const ONCE_MS = 3650 * 86_400_000;
 
 /** What tickets are watched with. */
 export interface TicketWatchParts {
@@ -27,16 +25,12 @@ export interface TicketWatchParts {
 }
 
 /**
- * Notices when WeChat pushes tickets of a component no more, and asks for them: once in each silence, by one of all
- * processes, and again where that failed. WeCom can't be asked.
+ * Notices when WeChat pushes tickets of a component no more, and asks for them until one comes, by one of all processes.
+ * WeCom can't be asked.
  */
 export class TicketWatch {
   readonly #parts: TicketWatchParts;
   readonly #stopping = new AbortController();
-  /** Since when each component is known here that has never had a ticket (monotonic). */
-  readonly #knownSince = new Map<string, number>();
-  /** The silences that were dealt with, by whichever process. */
-  readonly #handled = new Set<string>();
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
 
@@ -61,36 +55,23 @@ export class TicketWatch {
   /** Looks at every component. Never throws. */
   async tick(): Promise<void> {
     const { directory } = this.#parts;
-    for (const { role, platform, id } of directory.sorted()) {
+    for (const { role, platform, id, addedAt = 0 } of directory.sorted()) {
       if (role !== "component") continue;
       const slot = directory.slotNamed({ platform, appId: id, name: `@${role}` });
-      if (slot) await this.#look(slot).catch(() => undefined);
+      if (slot) await this.#look(slot, addedAt).catch(() => undefined);
     }
   }
 
-  async #look(slot: Slot): Promise<void> {
+  async #look(slot: Slot, addedAt: number): Promise<void> {
     const { store, claim, startPushing, clock, events } = this.#parts;
     const { appId: platformApp } = slot;
     const { credential } = await store.find({ slot, kind: "component_verify_ticket" });
-    const issuedAt = credential?.issuedAt ?? 0;
-    const silentMs = credential ? clock.now() - issuedAt : this.#knownMs(platformApp);
-    const silence = `tickets of ${platformApp} after ${issuedAt}`;
-    if (silentMs < SILENT_MS || this.#handled.has(silence)) return;
-    const waitMs = await claim(silence, ONCE_MS);
-    if (waitMs === 0 || waitMs > AGAIN_MS) this.#handled.add(silence);
-    if (waitMs > 0) return;
+    const silentMs = clock.now() - (credential?.issuedAt ?? addedAt);
+    const work = `tickets of ${platformApp}`;
+    if (silentMs < SILENT_MS || (await claim(work, SILENT_MS)) > 0) return;
     const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_MS), this.#stopping.signal]);
     const failure = await startPushing(slot, signal).then(() => undefined, failureFacts);
     events.emit({ type: "tickets.requested", platformApp, silentMs, ...failure });
-    if (!failure) return;
-    this.#handled.delete(silence);
-    await claim(silence, AGAIN_MS);
-  }
-
-  #knownMs(platformApp: string): number {
-    const now = this.#parts.clock.monotonic();
-    const since = this.#knownSince.get(platformApp) ?? now;
-    this.#knownSince.set(platformApp, since);
-    return now - since;
+    if (failure) await claim(work, AGAIN_MS);
   }
 }

@@ -197,6 +197,10 @@ export class PlatformHarness {
     return new PlatformProcess(await this.#folder.open(), this.sandbox, this.clock).learn();
   }
 
+  get databasePath(): string {
+    return this.#folder.path;
+  }
+
   /** How often a path below `/cgi-bin/component/` was called; without one, how often anything was. */
   calls(name?: string): number {
     return this.sandbox.calls(name && pathOf(name));
