@@ -751,7 +751,7 @@ export const authorizationCodes = sqliteTable(
 export const authorizationLinks = sqliteTable(
   "authorization_links",
   {
-    /** What stands in the link, and in the `state` that comes back. */
+    /** Keyed digest of what stands in the link, and in the `state` that comes back. */
     state: text().primaryKey(),
     /** The public name of the platform. */
     platformApp: text("platform_app").notNull(),

@@ -181,7 +181,7 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
   }
 }
 
-/** Links to consent pages in a SQL database, what they ask for sealed. */
+/** Links to consent pages in a SQL database: what they ask for sealed, and named by keyed digests of their states. */
 export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
   readonly #database: SqlDatabase;
   readonly #keyring: Keyring;
@@ -192,30 +192,33 @@ export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
   }
 
   async add({ state, platformApp, request, createdAt, expiresAt }: AuthorizationLink): Promise<void> {
+    const digest = this.#digestOf(state);
     await this.#database.transact(async (queries) => {
       const sealingKey = await this.#keyring.sealingKey(queries);
-      const sealed = sealingKey.seal(new Secret(JSON.stringify(request)), requestPlace(state));
+      const sealed = sealingKey.seal(new Secret(JSON.stringify(request)), requestPlace(digest));
       await queries
         .insert(authorizationLinks)
-        .values({ state, platformApp, request: sealed, createdAt, expiresAt });
+        .values({ state: digest, platformApp, request: sealed, createdAt, expiresAt });
     });
   }
 
   async find(state: string, now: number): Promise<AuthorizationLink | undefined> {
-    const isIt = and(eq(authorizationLinks.state, state), gt(authorizationLinks.expiresAt, now));
+    const digest = this.#digestOf(state);
+    const isIt = and(eq(authorizationLinks.state, digest), gt(authorizationLinks.expiresAt, now));
     const [row] = await this.#database.read((queries) =>
       queries.select().from(authorizationLinks).where(isIt),
     );
     if (!row || checkRow(authorizationLinks, row).damaged.length > 0) return undefined;
-    const request = await open(this.#keyring, row.request, requestPlace(state));
+    const request = await open(this.#keyring, row.request, requestPlace(digest));
     if (!request) return undefined;
     const { platformApp, createdAt, expiresAt } = row;
     return { state, platformApp, request: JSON.parse(request.reveal()) as LinkRequest, createdAt, expiresAt };
   }
 
   async noteReturn(state: string, at: number): Promise<void> {
+    const isIt = eq(authorizationLinks.state, this.#digestOf(state));
     await this.#database.transact((queries) =>
-      queries.update(authorizationLinks).set({ returnedAt: at }).where(eq(authorizationLinks.state, state)),
+      queries.update(authorizationLinks).set({ returnedAt: at }).where(isIt),
     );
   }
 
@@ -224,6 +227,11 @@ export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
       (queries) => queries.delete(authorizationLinks).where(lte(authorizationLinks.expiresAt, now)),
       { maxAttempts: BACKGROUND_ATTEMPTS },
     );
+  }
+
+  /** Whoever reads the database must not come by the links in it. */
+  #digestOf(state: string): string {
+    return this.#keyring.tokenDigest(new Secret(`authorization link\n${state}`));
   }
 }
 
@@ -247,6 +255,6 @@ function placeOf(column: "code" | "answer", digest: string): SealedPlace {
   return { table: "authorization_codes", row: digest, column };
 }
 
-function requestPlace(state: string): SealedPlace {
-  return { table: "authorization_links", row: state, column: "request" };
+function requestPlace(digest: string): SealedPlace {
+  return { table: "authorization_links", row: digest, column: "request" };
 }
