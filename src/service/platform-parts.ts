@@ -31,7 +31,7 @@ export interface PlatformSideOptions {
   readonly directory: AppDirectory;
   readonly administration: Pick<AppAdministration, "refresh">;
   readonly credentials: CredentialManager;
-  readonly pacing: Pick<Pacing, "admit">;
+  readonly pacing: Pick<Pacing, "admit" | "call">;
   /** As of `AppAdministration`. */
   readonly onCleared: (app: App) => void;
   readonly http: HttpClient;
@@ -42,8 +42,9 @@ export interface PlatformSideOptions {
 /** Wires third-party platforms: their tokens, those of the accounts that they have, and how they come to have them. */
 export function buildPlatforms(options: PlatformSideOptions) {
   const { store, directory, administration, credentials, pacing, onCleared, http, clock, events } = options;
-  const component = new ComponentApi(http, credentials);
-  const suite = suiteProtocol(http, credentials);
+  const component = new ComponentApi(http, credentials, pacing);
+  const suiteCalls = { http, tokens: credentials, pacing };
+  const suite = suiteProtocol(suiteCalls);
   const protocols: Readonly<Partial<Record<PlatformRole, PlatformProtocol>>> = { component, suite };
   const protocolOf = (platform: Slot) => {
     const role = roleOf(platform);
@@ -92,7 +93,7 @@ export function buildPlatforms(options: PlatformSideOptions) {
     wecom: {
       ready: hasPlatformToken,
       ...corpTokenSource({
-        ...{ http, tokens: credentials, directory, store: store.apps },
+        ...{ ...suiteCalls, directory, store: store.apps },
         confirmLost: (slot, signal) => apps.describe(platformOf(directory, slot), slot.appId, signal),
       }),
     },

@@ -50,6 +50,7 @@ export class PlatformProcess {
   readonly directory: AppDirectory;
   readonly administration: AppAdministration;
   readonly credentials: CredentialManager;
+  readonly pacing: Pacing;
   readonly platforms: ReturnType<typeof buildPlatforms>;
   readonly events: ServiceEvent[] = [];
   readonly #memory: CredentialCache;
@@ -73,7 +74,7 @@ export class PlatformProcess {
       record: async () => undefined,
     });
     const isOutdated = (slot: Slot) => this.administration.isOutdated(slot);
-    const pacing = new Pacing({ store: store.pacing, clock, events, isOutdated });
+    const pacing = (this.pacing = new Pacing({ store: store.pacing, clock, events, isOutdated }));
     this.credentials = new CredentialManager({
       source: {
         ready: async (ref) => this.platforms.sourceOf(ref)?.ready?.(ref),

@@ -79,13 +79,19 @@ export class SuiteWorld {
     return this.first.authorizations;
   }
 
+  /** What is asked with the suites' tokens. */
+  get suiteCalls() {
+    const { credentials: tokens, pacing } = this.first;
+    return { http: this.http, tokens, pacing };
+  }
+
   /** What asks WeCom by the suites' tokens. */
   get protocol() {
-    return suiteProtocol(this.http, this.first.credentials);
+    return suiteProtocol(this.suiteCalls);
   }
 
   get links() {
-    return suiteLinks(this.http, this.first.credentials);
+    return suiteLinks(this.suiteCalls);
   }
 
   /** What keeps the apps of authorizations. */
