@@ -30,6 +30,11 @@ export interface ChangeOptions {
 /** The actor of what the service does on its own. */
 export const SERVICE: AuditActor = { client: "(service)", environment: "", address: "", traceId: "" };
 
+/** The actor of what `user` does by the command line of this machine, past the service. */
+export function commandLineActor(user: string): AuditActor {
+  return { ...SERVICE, client: "(command line)", address: user };
+}
+
 /** The actions that are recorded one by one. */
 export const AUDIT_ACTIONS = [
   "app.created",
@@ -84,6 +89,8 @@ export const AUDIT_ACTIONS = [
   "backup.created",
   /** The database is that of a backup since: what came after that is lost. */
   "backup.restored",
+  /** The database is a copy of another since, which its service was stopped for. */
+  "store.copied",
   "notification_channel.created",
   "notification_channel.updated",
   "notification_channel.deleted",

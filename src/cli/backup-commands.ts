@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { basename } from "node:path";
-import { type AuditActor, SERVICE } from "../audit/audit-entry.ts";
+import { type AuditActor, commandLineActor, SERVICE } from "../audit/audit-entry.ts";
 import { commandLineUser, type Config, loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import type { Milestone, MilestoneName } from "../ops/milestones.ts";
@@ -215,10 +215,13 @@ async function runRestore(args: Arguments, terminal: Terminal): Promise<ExitCode
 
 /** Who does it: the service, where it has started this process. */
 function actor(): AuditActor {
-  return process.send ? SERVICE : { ...SERVICE, client: "(command line)", address: commandLineUser() };
+  return process.send ? SERVICE : commandLineActor(commandLineUser());
 }
 
 /** Where the database of a configuration is. */
-export function placeOf({ databasePath, postgres }: Config): DatabasePlace {
+export function placeOf({
+  databasePath,
+  postgres,
+}: Pick<Config, "databasePath" | "postgres">): DatabasePlace {
   return postgres ? { address: postgres.address } : { path: databasePath ?? "" };
 }

@@ -1,6 +1,8 @@
-import { type Config, databaseAt, loadLocalConfig } from "../config.ts";
-import type { CopyProgress, CopyReport, DatabasePlace } from "../store/copy-store.ts";
+import { commandLineActor } from "../audit/audit-entry.ts";
+import { commandLineUser, databaseAt, loadLocalConfig } from "../config.ts";
+import type { CopyProgress, CopyReport } from "../store/copy-store.ts";
 import { type Arguments, type CommandSpec, bilingual, option, usageError } from "./arguments.ts";
+import { placeOf } from "./backup-commands.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
 import { halfOf, plainText, type Terminal } from "./terminal.ts";
 
@@ -61,6 +63,7 @@ async function runStoreCopy(args: Arguments, terminal: Terminal): Promise<ExitCo
       masterKey: own.masterKey,
       masterKeyFile: own.masterKeyFile,
       clock: terminal.clock,
+      actor: commandLineActor(commandLineUser()),
       onProgress: progressTeller(terminal),
     });
     await terminal.print(isJson ? jsonText(asData(report)) : asText(report, terminal));
@@ -68,10 +71,6 @@ async function runStoreCopy(args: Arguments, terminal: Terminal): Promise<ExitCo
   } catch (error) {
     return showFailure(error, terminal, isJson);
   }
-}
-
-function placeOf({ databasePath, postgres }: Pick<Config, "databasePath" | "postgres">): DatabasePlace {
-  return postgres ? { address: postgres.address } : { path: databasePath ?? "" };
 }
 
 /** Tells how far a long copy is, now and then. */
@@ -111,7 +110,7 @@ function asText(report: CopyReport, { language }: Pick<Terminal, "language">): s
       `Encrypted under the master key ${keys}, as before: every machine needs it.`,
       ...(textsWithNul > 0 ? [`NUL characters were replaced in ${textsWithNul} texts.`] : []),
       !audit
-        ? "Audit: copied as it was. Its master key is not here; verify it with: accesstoken audit verify"
+        ? "Audit: copied as it was, without an entry of the copy. Its master key is not here; verify it with: accesstoken audit verify"
         : audit.isIntact
           ? `Audit: intact, ${audit.entries} entries.`
           : `Audit: NOT INTACT at entry ${fault}`,
@@ -122,7 +121,7 @@ function asText(report: CopyReport, { language }: Pick<Terminal, "language">): s
       `加密所用主密钥仍为 ${keys}，每台机器都需要它。`,
       ...(textsWithNul > 0 ? [`${textsWithNul}处文本中的NUL字符已被替换。`] : []),
       !audit
-        ? "审计：已原样复制；本机没有对应的主密钥，请用 accesstoken audit verify 校验"
+        ? "审计：已原样复制，未记录本次复制；本机没有对应的主密钥，请用 accesstoken audit verify 校验"
         : audit.isIntact
           ? `审计：完整，共${audit.entries}条。`
           : `审计：不完整，第${fault}`,

@@ -18,18 +18,17 @@ import { ServiceError, systemCodeOf } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { DATABASE, fileDigest, writeArchive } from "./backup-archive.ts";
 import { FORMAT, type Manifest, signed } from "./backup-manifest.ts";
-import type { CopySide } from "./copy-side.ts";
+import { type CopySide, databaseOf } from "./copy-side.ts";
 import { type CopyProgress, copySide, type DatabasePlace, notCurrent } from "./copy-store.ts";
 import { readDataKeys } from "./data-keys.ts";
 import { fileStamp, syncFolderOf, unwritable } from "./durable-files.ts";
 import { givenKey, type KeyOptions, missingKey, wrongKey } from "./given-key.ts";
-import { Keyring } from "./keyring.ts";
+import type { Keyring } from "./keyring.ts";
 import { placeOf } from "./postgres/address.ts";
 import { withPostgresSide } from "./postgres/postgres-side.ts";
 import { SEALED_COLUMNS, type SealedColumn } from "./resealing.ts";
 import type { SealingKey } from "./sealing-key.ts";
-import { SqlDatabase } from "./sql.ts";
-import { SqlKeyTable } from "./sql-key-table.ts";
+import { keyringUnder } from "./sql-key-table.ts";
 import { appliedMigrations, inspectDatabase, MIGRATIONS } from "./sqlite/open-database.ts";
 import { sideOver, withSqliteSide } from "./sqlite/sqlite-side.ts";
 import { isBusy, runStatement } from "./sqlite/statement.ts";
@@ -184,7 +183,7 @@ async function examine(
   const verdict = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
   if (verdict?.integrity_check !== "ok") throw damaged(options);
   const side = sideOver(`file:${path}`, database);
-  const keyring = await keyringOf(side, key);
+  const keyring = await keyringUnder(databaseOf(side), key);
   if (!keyring.current) throw wrongKey({ ...options, onKeyCreated: noop });
   for (const column of SEALED_COLUMNS) await openOne(side, database, keyring, column);
   const rows: Record<string, number> = {};
@@ -203,17 +202,6 @@ async function examine(
     rows,
     audit: last ? { id: Number(last[0]), hash: String(last[1]) } : { id: 0, hash: "" },
   };
-}
-
-/** The keys of a database, as far as `key` leads to them. */
-async function keyringOf(side: CopySide, key: SealingKey): Promise<Keyring> {
-  const keyring = new Keyring({ table: new SqlKeyTable(databaseOf(side)), key, readKey: () => key });
-  await keyring.reread();
-  return keyring;
-}
-
-function databaseOf({ sql }: CopySide): SqlDatabase {
-  return new SqlDatabase({ reads: sql, transaction: (work) => work(sql) });
 }
 
 /**

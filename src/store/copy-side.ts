@@ -1,6 +1,6 @@
 import type { SQL } from "drizzle-orm";
 import { ServiceError } from "../errors.ts";
-import type { Sql } from "./sql.ts";
+import { type Sql, SqlDatabase } from "./sql.ts";
 
 /** A table as it is copied. */
 export interface CopiedTable {
@@ -27,6 +27,8 @@ export interface CopySide {
   /** See `AuditChainParts`. */
   readonly remembered?: SQL;
   readonly keepsNul: boolean;
+  /** The names of the migrations that this version knows, in order: what follows the number is the same on both engines. */
+  readonly migrations: readonly string[];
   /** The tables that are there. */
   tables(): Promise<string[]>;
   /** Whether it has exactly the migrations that this version knows. */
@@ -44,6 +46,11 @@ export interface CopySide {
 
 /** Which end it is: what nobody uses, what is written, what others go on with, or what another takes the place of. */
 export type SideRole = "source" | "target" | "snapshot" | "replaced";
+
+/** Queries over a side, all of them in its one transaction. */
+export function databaseOf({ sql }: CopySide): SqlDatabase {
+  return new SqlDatabase({ reads: sql, transaction: (work) => work(sql) });
+}
 
 /** The columns of `table` for a statement. */
 export function columnList({ columns }: CopiedTable): string {

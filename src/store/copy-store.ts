@@ -1,32 +1,24 @@
 import { is } from "drizzle-orm";
 import { getTableConfig, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { VerifyResult } from "../audit/audit-store.ts";
-import type { Clock } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
-import { AuditChain } from "./audit-chain.ts";
-import { verifyChain } from "./audit-verification.ts";
-import type { CopiedTable, CopySide } from "./copy-side.ts";
-import { readDataKeys } from "./data-keys.ts";
-import { COMPATIBLE_FROM } from "./epochs.ts";
-import { givenKey, type KeyOptions, readKeyQuietly } from "./given-key.ts";
-import { Keyring } from "./keyring.ts";
+import { type CopyAuditOptions, noteCopy } from "./copy-audit.ts";
+import { type CopiedTable, type CopySide, databaseOf } from "./copy-side.ts";
+import { COMPATIBLE_FROM, raiseCompatibleFrom } from "./epochs.ts";
 import type { PostgresAddress } from "./postgres/postgres-engine.ts";
 import { withPostgresSide } from "./postgres/postgres-side.ts";
 import { SEALED_COLUMNS } from "./resealing.ts";
 import * as schema from "./schema.ts";
-import type { SealingKey } from "./sealing-key.ts";
-import { SqlDatabase, withoutNul } from "./sql.ts";
-import { SqlKeyTable } from "./sql-key-table.ts";
+import { withoutNul } from "./sql.ts";
 import { withSqliteSide } from "./sqlite/sqlite-side.ts";
 
 /** A database of either engine: the path of a file, or a PostgreSQL. */
 export type DatabasePlace = { readonly path: string } | { readonly address: PostgresAddress };
 
 /** What is copied where. */
-export interface CopyOptions extends Pick<KeyOptions, "masterKey" | "masterKeyFile"> {
+export interface CopyOptions extends CopyAuditOptions {
   readonly from: DatabasePlace;
   readonly to: DatabasePlace;
-  readonly clock: Clock;
   /** Called with every thousand rows. */
   readonly onProgress?: (progress: CopyProgress) => void;
 }
@@ -50,7 +42,7 @@ export interface CopiedRows {
 
 /** What was copied, and what is to be said of the copy. */
 export interface CopyReport extends CopiedRows {
-  /** What the copy's audit chain says; undefined where the master key that opens it is not here. */
+  /** What the copy's audit chain says, which ends with an entry of the copy; undefined where the master key that opens it is not here. */
   readonly audit: VerifyResult | undefined;
 }
 
@@ -73,7 +65,8 @@ const TABLES: readonly CopiedTable[] = Object.values(schema)
   });
 
 /**
- * Copies a whole database into an empty one of the other engine, sealed texts as they are, and compares the two.
+ * Copies a whole database into an empty one of the other engine, sealed texts as they are, and compares the two. Where the
+ * master key is here, the copy's audit goes on with who made it.
  *
  * It is one transaction on either side: a copy that is interrupted has written nothing, and can be begun again. Nobody
  * else writes to either meanwhile.
@@ -87,7 +80,7 @@ export function copyStore(options: CopyOptions): Promise<CopyReport> {
     if (!(await source.isCurrent())) throw notCurrent(source);
     return withSide(to, "target", async (target) => {
       const copied = await copySide(source, target, options);
-      return { ...copied, audit: await verdict(target, options) };
+      return { ...copied, audit: await noteCopy(source, target, options) };
     });
   });
 }
@@ -140,6 +133,7 @@ class Copy {
       if (was?.rows !== is.rows || was.sum !== is.sum)
         throw different(target, table, was?.rows ?? 0, is.rows);
     }
+    await this.#carryCompatibleFrom();
     return {
       tables: Object.fromEntries([...copied].map(([name, { rows }]) => [name, rows])),
       keyIds,
@@ -170,6 +164,16 @@ class Copy {
     const [row] = await this.#target.sql.query(`SELECT max(id) FROM "${table.name}"`, []);
     const highest = Math.max(Number(row?.[0] ?? 0), await this.#source.counter(table));
     if (highest > 0) await this.#target.setCounter(table, highest);
+  }
+
+  /** Whom the source shuts out, the target does. */
+  async #carryCompatibleFrom(): Promise<void> {
+    const { sql, migrations } = this.#source;
+    const [row] = await sql.query(`SELECT number FROM revisions WHERE name = '${COMPATIBLE_FROM}'`, []);
+    const from = migrations[Number(row?.[0] ?? 0)];
+    const number = this.#target.migrations.findIndex((name) => name.slice(4) === from?.slice(4));
+    if (number > 0)
+      await databaseOf(this.#target).transact((queries) => raiseCompatibleFrom(queries, number));
   }
 
   async #look(table: CopiedTable): Promise<Contents> {
@@ -217,31 +221,6 @@ class Contents {
 
 async function keyIdsOf({ sql }: CopySide): Promise<string[]> {
   return (await sql.query("SELECT key_id FROM keyring ORDER BY created_at", [])).map(([id]) => String(id));
-}
-
-/** What the chain of `side` says under the key that is here. */
-async function verdict(
-  side: CopySide,
-  { masterKey, masterKeyFile, clock }: CopyOptions,
-): Promise<VerifyResult | undefined> {
-  const onKeyCreated = () => undefined;
-  const key = masterKey
-    ? givenKey({ masterKey, masterKeyFile, onKeyCreated })
-    : readKeyQuietly(masterKeyFile);
-  if (!key) return undefined;
-  const database = new SqlDatabase({ reads: side.sql, transaction: (work) => work(side.sql) });
-  const keyring = await opened(database, key);
-  if (!keyring) return undefined;
-  const { remembered, keepsNul } = side;
-  return verifyChain(database, new AuditChain({ key: keyring.auditKey(), clock, remembered, keepsNul }));
-}
-
-async function opened(database: SqlDatabase, key: SealingKey): Promise<Keyring | undefined> {
-  const keyring = new Keyring({ table: new SqlKeyTable(database), key, readKey: () => key });
-  await keyring.reread();
-  if (!keyring.current) return undefined;
-  keyring.use(await database.snapshot((queries) => readDataKeys(queries, keyring)));
-  return keyring;
 }
 
 async function requireEmpty(target: CopySide): Promise<void> {

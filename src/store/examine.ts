@@ -16,10 +16,10 @@ import {
   readKeyQuietly,
   wrongKey,
 } from "./given-key.ts";
-import { Keyring, opens } from "./keyring.ts";
+import { type Keyring, opens } from "./keyring.ts";
 import { SEALED_COLUMNS } from "./resealing.ts";
 import { SqlDatabase, type SqlEngine } from "./sql.ts";
-import { SqlKeyTable } from "./sql-key-table.ts";
+import { keyringUnder, SqlKeyTable } from "./sql-key-table.ts";
 import { SqlMilestoneStore } from "./sql-milestone-store.ts";
 import { SqlPacingStore } from "./sql-pacing-store.ts";
 
@@ -91,17 +91,14 @@ export class Examination {
    * @throws {ServiceError} `store_unusable` when it is missing, none, unreadable or another database's.
    */
   async unlock(options: KeyOptions): Promise<Keyring> {
-    const table = new SqlKeyTable(this.#sql);
-    const rows = await table.rows();
+    const rows = await new SqlKeyTable(this.#sql).rows();
     const next = options.nextKeyFile === undefined ? undefined : readKeyQuietly(options.nextKeyFile);
     const key = next && opens(next, rows) ? next : givenKey(options);
     if (!key) throw missingKey(options);
     const row = rows.find(({ keyId }) => keyId === key.keyId);
     if (!row) throw rows.length === 0 ? damagedProof(options) : wrongKey(options);
     if (!key.matches(row.proof)) throw damagedProof(options);
-    const keyring = new Keyring({ table, key, readKey: () => key });
-    await keyring.reread();
-    return keyring;
+    return keyringUnder(this.#sql, key);
   }
 
   /** See `openSealed`. */

@@ -1,4 +1,4 @@
-import type { AuditEntry } from "../audit/audit-entry.ts";
+import { type AuditEntry, commandLineActor } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
@@ -166,14 +166,8 @@ export function rotationEntry(
   facts: AuditEntry["detail"],
 ): AuditEntry {
   return {
-    client: "(command line)",
-    environment: "",
-    address: user,
-    traceId: "",
-    action: "master_key.rotated",
-    app: "",
-    outcome: "ok",
-    tokenDigest: "",
+    ...commandLineActor(user),
+    ...{ action: "master_key.rotated", app: "", outcome: "ok", tokenDigest: "" },
     detail: { ...ids, ...facts },
   };
 }

@@ -1,5 +1,5 @@
 import { eq } from "drizzle-orm";
-import type { KeyRow, KeyTable } from "./keyring.ts";
+import { Keyring, type KeyRow, type KeyTable } from "./keyring.ts";
 import type { SealingKey } from "./sealing-key.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
 import { raiseEpoch } from "./epochs.ts";
@@ -26,6 +26,13 @@ export class SqlKeyTable implements KeyTable {
   async #read<T>(transaction: Queries | undefined, work: (queries: Queries) => PromiseLike<T>): Promise<T> {
     return transaction ? work(transaction) : this.#database.read(work);
   }
+}
+
+/** The keys of a database that `key` leads to; none where it is not one of them. Throws as `Keyring.reread`. */
+export async function keyringUnder(database: SqlDatabase, key: SealingKey): Promise<Keyring> {
+  const found = new Keyring({ table: new SqlKeyTable(database), key, readKey: () => key });
+  await found.reread();
+  return found;
 }
 
 /** Writes down a key of the database, made at `now` (epoch milliseconds). */

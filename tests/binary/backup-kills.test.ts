@@ -2,6 +2,7 @@ import { SQL } from "bun";
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { commandLineActor } from "../../src/audit/audit-entry.ts";
 import { systemClock } from "../../src/clock.ts";
 import { isWhole, verifyBackup } from "../../src/store/backup-drill.ts";
 import { createBackup } from "../../src/store/backup.ts";
@@ -143,7 +144,12 @@ postgresTest(
     const server = await PostgresServer.shared();
     const url = await server.createDatabase();
     const postgres: DatabasePlace = { address: { url, password: undefined } };
-    await copyStore({ from: { path: it.files.path }, to: postgres, ...it.key });
+    await copyStore({
+      from: { path: it.files.path },
+      to: postgres,
+      ...it.key,
+      actor: commandLineActor("root"),
+    });
     await using client = new SQL({ url, max: 1 });
     const count = async (text: string) => Number((await client.unsafe(text).values())[0]?.[0]);
     const restore = (moment?: Moment) =>

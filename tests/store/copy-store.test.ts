@@ -3,18 +3,22 @@ import { Database } from "bun:sqlite";
 import { expect } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { commandLineActor } from "../../src/audit/audit-entry.ts";
 import { systemClock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config.ts";
 import { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { startService } from "../../src/service.ts";
 import { type CopyReport, copyStore, type DatabasePlace } from "../../src/store/copy-store.ts";
+import { PLATFORMS_MIGRATION as onPostgres } from "../../src/store/postgres/migrations.ts";
+import { PLATFORMS_MIGRATION as onSqlite } from "../../src/store/sqlite/open-database.ts";
 import facts from "../fixtures/schema-0004/facts.json";
-import { CopiedFolder, FORGOTTEN_ID, type Rows, rowsOf } from "../support/copied-folder.ts";
+import { beforeCopies, CopiedFolder, FORGOTTEN_ID, type Rows, rowsOf } from "../support/copied-folder.ts";
 import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
 import { ask } from "../support/process-harness.ts";
 import { COPY } from "./programs/copy.ts";
 
 const KILLED = 137;
+const ACTOR = commandLineActor("root (sudo: li.si)");
 
 /** A full SQLite database, and an empty PostgreSQL beside it. */
 async function setup() {
@@ -29,7 +33,8 @@ async function setup() {
     from: DatabasePlace,
     to: DatabasePlace,
     masterKeyFile = folder.keyPath,
-  ): Promise<CopyReport> => copyStore({ from, to, masterKey: undefined, masterKeyFile, clock: folder.clock });
+  ): Promise<CopyReport> =>
+    copyStore({ from, to, masterKey: undefined, masterKeyFile, clock: folder.clock, actor: ACTOR });
   return {
     folder,
     url,
@@ -66,17 +71,49 @@ test("a database with something in every table goes to PostgreSQL and back, the 
   const before = await it.folder.rows();
   expect(Object.values(before).filter((rows) => rows.length === 0)).toEqual([]);
   const there = await it.copy(it.file, it.postgres);
-  expect(await it.rows()).toEqual(before);
+  expect(beforeCopies(await it.rows())).toEqual(beforeCopies(before));
   expect(await it.folder.rows()).toEqual(before);
-  expect(there.audit).toMatchObject({ isIntact: true, entries: before["audit_entries"]!.length });
+  expect(there.audit).toMatchObject({ isIntact: true, entries: before["audit_entries"]!.length + 1 });
   expect(there.tables).toEqual(
     Object.fromEntries(Object.entries(before).map(([name, rows]) => [name, rows.length])),
   );
   expect(there.keyIds).toHaveLength(before["keyring"]!.length);
   const home = await it.copy(it.postgres, { path: it.back });
-  expect(await it.folder.rows(it.back)).toEqual(before);
-  expect(home).toEqual(there);
+  expect(beforeCopies(await it.folder.rows(it.back))).toEqual(beforeCopies(before));
+  expect(home.audit).toMatchObject({ isIntact: true, entries: before["audit_entries"]!.length + 2 });
+  expect(home.keyIds).toEqual(there.keyIds);
   expect(await it.folder.open(it.back)).toBe(true);
+});
+
+test("P7: the audit of a copy goes on with who copied what, and where to", async () => {
+  using it = await setup();
+  const last = "SELECT client, address, action, detail FROM audit_entries ORDER BY id DESC LIMIT 1";
+  await it.copy(it.file, it.postgres);
+  const [there] = await it.ask(last);
+  const path = `file:${it.folder.path}`;
+  const server = expect.stringMatching(/^postgres:\/\/[^@]+$/) as string;
+  const made = ["(command line)", "root (sudo: li.si)", "store.copied"];
+  expect(there!.slice(0, 3)).toEqual(made);
+  expect(JSON.parse(String(there![3]))).toEqual({ from: path, to: server });
+  await it.copy(it.postgres, { path: it.back });
+  using database = new Database(it.back, { readonly: true });
+  const [home] = database.query(last).values();
+  expect(home!.slice(0, 3) as unknown[]).toEqual(made);
+  expect(JSON.parse(String(home![3]))).toEqual({ from: server, to: `file:${it.back}` });
+});
+
+test.each([
+  ["that know no platforms are shut out of both", onSqlite, [[onPostgres]]],
+  ["that know none are shut out of neither, where there is none", 5, []],
+])("versions %s: a database and its copy on the other engine", async (_, onFile, onServer) => {
+  using it = await setup();
+  const compatibleFrom = "SELECT number FROM revisions WHERE name = 'compatible_from'";
+  it.folder.run(`UPDATE revisions SET number = ${onFile} WHERE name = 'compatible_from'`);
+  await it.copy(it.file, it.postgres);
+  expect((await it.ask(compatibleFrom)).map((row) => row.map(Number))).toEqual(onServer);
+  await it.copy(it.postgres, { path: it.back });
+  using database = new Database(it.back, { readonly: true });
+  expect(database.query(compatibleFrom).values()).toEqual([[onFile]]);
 });
 
 test("an id that was given before is not given again after a copy, on either engine", async () => {
@@ -151,10 +188,10 @@ test("P3: a copy that is killed at any moment leaves an empty target, and the ne
     expect(await it.ask(TABLES)).toEqual([]);
   }
   expect(await run("from", it.folder.path, 0)).toEqual({ code: 0, stdout: `${pieces}\n`, stderr: "" });
-  expect(await it.rows()).toEqual(before);
+  expect(beforeCopies(await it.rows())).toEqual(beforeCopies(before));
   for (const last of moments) expect((await run("to", it.back, last)).code).toBe(KILLED);
   expect((await it.copy(it.postgres, { path: it.back })).audit?.isIntact).toBe(true);
-  expect(await it.folder.rows(it.back)).toEqual(before);
+  expect(beforeCopies(await it.folder.rows(it.back))).toEqual(beforeCopies(before));
 });
 
 test("a target with anything in it is refused, says what it has, and is left alone", async () => {

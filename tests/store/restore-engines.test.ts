@@ -28,7 +28,7 @@ async function setup() {
   let made = 0;
   return {
     ...{ files, url, postgres, file, out },
-    fillPostgres: () => copyStore({ from: file, to: postgres, ...parts }),
+    fillPostgres: () => copyStore({ from: file, to: postgres, actor: SERVICE, ...parts }),
     back: async (from: DatabasePlace) => {
       const path = join(out, `${++made}.tar.gz`);
       return createBackup({ from, path, ...parts });

@@ -31,6 +31,14 @@ export async function rowsOf(query: (text: string) => unknown): Promise<Rows> {
   return all;
 }
 
+/** What was there before copies of it went on with the audit. */
+export function beforeCopies(rows: Rows): Rows {
+  const isOfCopy = (row: string) => /^\["(last|tie|audit)"|"store\.copied"/.test(row);
+  return Object.fromEntries(
+    Object.entries(rows).map(([name, each]) => [name, each.filter((row) => !isOfCopy(row))]),
+  );
+}
+
 /** A folder with the stopped database of a service that has been used, a row and more in every table; gone with `using`. */
 export class CopiedFolder {
   readonly folder = mkdtempSync(join(tmpdir(), "accesstoken-copy-"));

@@ -129,6 +129,7 @@ class PostgresSide implements CopySide {
   readonly place: string;
   readonly sql: Sql;
   readonly keepsNul = false;
+  readonly migrations = MIGRATIONS.map(({ name }) => name);
 
   constructor(place: string, sql: Sql) {
     this.place = place;

@@ -71,6 +71,7 @@ class SqliteSide implements CopySide {
   readonly sql: Sql;
   readonly remembered = REMEMBERED_ENTRY;
   readonly keepsNul = true;
+  readonly migrations = MIGRATIONS.map(({ name }) => name);
   readonly #database: Database;
 
   constructor(place: string, database: Database) {

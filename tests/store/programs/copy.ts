@@ -1,3 +1,4 @@
+import { SERVICE } from "../../../src/audit/audit-entry.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { copyStore } from "../../../src/store/copy-store.ts";
 
@@ -20,6 +21,7 @@ if (import.meta.main) {
     masterKey: undefined,
     masterKeyFile,
     clock: systemClock,
+    actor: SERVICE,
     onProgress: () => {
       if (++pieces === Number(last)) process.kill(process.pid, "SIGKILL");
     },

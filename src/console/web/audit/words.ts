@@ -151,6 +151,7 @@ export const actionWords = words({
   "master_key.rotated": ["轮换主密钥", "Master key rotated"],
   "backup.created": ["备份数据库", "Database backed up"],
   "backup.restored": ["恢复备份", "Backup restored"],
+  "store.copied": ["复制数据库", "Database copied"],
   "console.signed_in": ["登录控制台", "Console signed in"],
   "console.signed_out": ["退出控制台", "Console signed out"],
   "console.setup": ["控制台初始设置", "Console set up"],
