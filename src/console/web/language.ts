@@ -7,7 +7,10 @@ export type Language = "zh" | "en";
 export type Pair = readonly [zh: string, en: string];
 
 type Entry = Pair | ((...args: never[]) => Pair);
-type Words<T> = {
+/** Texts by their names. */
+export type Table = Readonly<Record<string, Entry>>;
+/** The same, as they are said. */
+export type Words<T> = {
   readonly [K in keyof T]: T[K] extends (...args: infer A) => Pair ? (...args: A) => string : string;
 };
 
@@ -36,10 +39,14 @@ function say(pair: Pair): string {
  * The texts of a screen: `words({ title: ["…", "Overview"], left: (n: number) => [`…`, `${n} left`] })`.
  *
  * Read them as `w.title` and `w.left(3)` while rendering, never at the top of a module: they follow the language. A pair
- * without one of its halves does not compile. They stand in a file `words.ts`, the only place for Chinese.
+ * without one of its halves does not compile. They stand in a file `words.ts`, the only place for Chinese. What has no text
+ * of its own has that of `base`.
  */
-export function words<T extends Record<string, Entry>>(table: T): Words<T> {
-  const spoken = {};
+export function words<T extends Table, B extends object = object>(
+  table: T,
+  base?: B,
+): Words<T> & Omit<B, keyof T> {
+  const spoken: object = Object.create(base ?? null);
   for (const [name, entry] of Object.entries<Entry>(table)) {
     const get =
       typeof entry === "function"
@@ -49,7 +56,7 @@ export function words<T extends Record<string, Entry>>(table: T): Words<T> {
         : () => say(entry);
     Object.defineProperty(spoken, name, { get, enumerable: true });
   }
-  return spoken as Words<T>;
+  return spoken as Words<T> & Omit<B, keyof T>;
 }
 
 /** A line in both languages: what precedes both, Chinese, English in parentheses, what follows both. */

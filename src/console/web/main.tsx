@@ -7,7 +7,7 @@ import { route } from "./router.ts";
 import { loadSession, sessionState } from "./session.ts";
 import { SetUp } from "./sign-in/set-up.tsx";
 import { SignIn } from "./sign-in/sign-in.tsx";
-import { ShownOnce } from "./parts/shown-once.tsx";
+import { Dialogs } from "./parts/dialogs.tsx";
 import { Skeleton } from "./parts/states.tsx";
 import { Toasts } from "./parts/toast.tsx";
 
@@ -28,7 +28,7 @@ if (root) {
   render(
     <>
       <Console />
-      <ShownOnce />
+      <Dialogs />
       <Toasts />
     </>,
     root,

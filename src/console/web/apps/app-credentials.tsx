@@ -4,7 +4,7 @@ import { number } from "../format.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog } from "../parts/dialog.tsx";
+import { ask } from "../parts/dialog.tsx";
 import { LifeBar } from "../parts/life-bar.tsx";
 import { Facts } from "../parts/page.tsx";
 import { StateBadge } from "../parts/state-badge.tsx";
@@ -65,7 +65,7 @@ function Credential(props: {
             [w.expires, expires_at === undefined ? undefined : <Time at={expires_at} />],
             [w.nextAttempt, next === undefined ? undefined : <Time at={next} />],
             [
-              w.used,
+              w.lastUsed,
               credential.last_used_at === undefined ? undefined : <Time at={credential.last_used_at} />,
             ],
             [w.generation, credential.generation === 0 ? undefined : String(credential.generation)],
@@ -92,7 +92,6 @@ function CredentialActions(props: {
   readonly onDone: () => void;
 }) {
   const { app, kind, hasValue, onDone } = props;
-  const [asked, setAsked] = useState<"force" | "clear" | undefined>(undefined);
   const path = `/v1/apps/${encodeURIComponent(app.app)}/credentials/${kind}`;
   const refresh = async (isForced: boolean) => {
     await post(`${path}/refresh`, isForced ? { force: true } : {});
@@ -103,6 +102,23 @@ function CredentialActions(props: {
   const isToken = kind.endsWith("access_token");
   const isPushed = /verify_ticket|suite_ticket/.test(kind);
   const canForce = app.mode === "stable" && isToken;
+  const force = () =>
+    ask(() => ({
+      title: w.forceAsk,
+      action: w.forceNow,
+      hint: w.forceHint(number(left)),
+      onConfirm: () => refresh(true),
+    }));
+  const clear = () =>
+    ask(() => ({
+      title: w.clearAsk(kind),
+      action: w.clear,
+      hint: w.clearHint,
+      onConfirm: async () => {
+        await remove(path);
+        onDone();
+      },
+    }));
   return (
     <div class="row">
       {hasValue && !isPushed && may(isToken ? "token:read" : "ticket:read", app.app) && (
@@ -123,37 +139,14 @@ function CredentialActions(props: {
             {w.refresh}
           </Button>
           {canForce && (
-            <Button isSmall isDisabled={left === 0} title={w.forceTitle} onClick={() => setAsked("force")}>
+            <Button isSmall isDisabled={left === 0} title={w.forceTitle} onClick={force}>
               {w.force(number(left))}
             </Button>
           )}
         </>
       )}
       {hasValue && may("token:clear", app.app) && (
-        <Button isSmall icon="trash" label={w.clear} onClick={() => setAsked("clear")} />
-      )}
-      {asked === "force" && (
-        <ConfirmDialog
-          title={w.forceAsk}
-          action={w.forceNow}
-          onClose={() => setAsked(undefined)}
-          onConfirm={() => refresh(true)}
-        >
-          <p>{w.forceHint(number(left))}</p>
-        </ConfirmDialog>
-      )}
-      {asked === "clear" && (
-        <ConfirmDialog
-          title={w.clearAsk(kind)}
-          action={w.clear}
-          onClose={() => setAsked(undefined)}
-          onConfirm={async () => {
-            await remove(path);
-            onDone();
-          }}
-        >
-          <p>{w.clearHint}</p>
-        </ConfirmDialog>
+        <Button isSmall icon="trash" label={w.clear} onClick={clear} />
       )}
     </div>
   );

@@ -1,10 +1,10 @@
-import { useState } from "preact/hooks";
 import { patch, post } from "../api.ts";
 import { number } from "../format.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { CopyButton, Id } from "../parts/copy.tsx";
-import { ConfirmDialog } from "../parts/dialog.tsx";
+import { ask } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { Facts, Page, Section } from "../parts/page.tsx";
 import { StateBadge } from "../parts/state-badge.tsx";
@@ -12,7 +12,6 @@ import { Banner, Loaded } from "../parts/states.tsx";
 import { currentTab, Tabs } from "../parts/tabs.tsx";
 import { Time } from "../parts/time.tsx";
 import { attempt } from "../parts/toast.tsx";
-import { w as parts } from "../parts/words.ts";
 import { type Resource, useResource } from "../resource.ts";
 import { href } from "../router.ts";
 
@@ -95,16 +94,20 @@ function hasFailure({ credentials }: AppStatus): boolean {
 }
 
 function Actions({ app, onDone }: { readonly app: AppStatus; readonly onDone: () => void }) {
-  // With the app as it was then: what has changed since must not be overwritten.
-  const [open, setOpen] = useState<{ readonly what: "edit" | "disable"; readonly of: AppStatus } | undefined>(
-    undefined,
-  );
   const path = `/v1/apps/${encodeURIComponent(app.app)}`;
-  const close = () => setOpen(undefined);
-  const change = async (isDisabled: boolean, { version }: AppStatus) => {
-    await patch(path, { disabled: isDisabled }, { version });
+  // Of the version that is seen now: what changes meanwhile is not overwritten.
+  const change = async (isDisabled: boolean) => {
+    await patch(path, { disabled: isDisabled }, { version: app.version });
     onDone();
   };
+  const edit = () => openDialog((close) => <EditApp app={app} onClose={close} onSaved={onDone} />);
+  const disable = () =>
+    ask(() => ({
+      title: w.disableTitle(app.title ?? app.app),
+      action: w.disable,
+      hint: w.disableHint,
+      onConfirm: () => change(true),
+    }));
   const isStuck = app.state === "blocked" || app.state === "failing";
   const isManaged = app.source === "managed" && may("admin");
   return (
@@ -128,28 +131,17 @@ function Actions({ app, onDone }: { readonly app: AppStatus; readonly onDone: ()
       )}
       {isManaged && (
         <Menu
-          label={parts.actions}
+          label={w.actions}
           icon="more"
           groups={[
-            [{ title: w.edit, onClick: () => setOpen({ what: "edit", of: app }) }],
+            [{ title: w.edit, onClick: edit }],
             [
               app.disabled
-                ? { title: w.enable, onClick: () => void attempt(() => change(false, app)) }
-                : { title: w.disable, isDanger: true, onClick: () => setOpen({ what: "disable", of: app }) },
+                ? { title: w.enable, onClick: () => void attempt(() => change(false)) }
+                : { title: w.disable, isDanger: true, onClick: disable },
             ],
           ]}
         />
-      )}
-      {open?.what === "edit" && <EditApp app={open.of} onClose={close} onSaved={onDone} />}
-      {open?.what === "disable" && (
-        <ConfirmDialog
-          title={w.disableTitle(app.title ?? app.app)}
-          action={w.disable}
-          onClose={close}
-          onConfirm={() => change(true, open.of)}
-        >
-          <p>{w.disableHint}</p>
-        </ConfirmDialog>
       )}
     </>
   );

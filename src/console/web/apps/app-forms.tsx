@@ -1,7 +1,6 @@
-import { useState } from "preact/hooks";
 import { patch, post } from "../api.ts";
 import { FormDialog } from "../parts/dialog.tsx";
-import { CheckField, SelectField, TextField } from "../parts/field.tsx";
+import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { toast } from "../parts/toast.tsx";
 import { navigate } from "../router.ts";
 import type { AppStatus } from "./app-status.tsx";
@@ -9,21 +8,21 @@ import { w } from "./words.ts";
 
 /** Takes a new app; goes to it when WeChat has said that its secret is right. */
 export function AddApp({ onClose }: { readonly onClose: () => void }) {
-  const [kind, setKind] = useState("weixin");
-  const [id, setId] = useState("");
-  const [agent, setAgent] = useState("");
-  const [title, setTitle] = useState("");
-  const [secret, setSecret] = useState("");
-  const [mode, setMode] = useState("stable");
-  const [isVerified, setIsVerified] = useState(true);
-  const isWecom = kind === "wecom";
-  const isWebsite = kind === "website";
+  const kind = useInput("weixin");
+  const id = useInput("");
+  const agent = useInput("");
+  const title = useInput("");
+  const secret = useInput("");
+  const mode = useInput("stable");
+  const isVerified = useInput(true);
+  const isWecom = kind.value === "wecom";
+  const isWebsite = kind.value === "website";
   const add = async () => {
     const { app } = await post<AppStatus>("/v1/apps", {
-      ...{ platform: isWecom ? "wecom" : "weixin", app_id: id.trim(), secret: secret.trim() },
-      ...(isWecom ? { agent: agent.trim() } : { mode }),
-      ...(title.trim() === "" ? {} : { title: title.trim() }),
-      ...(isWebsite ? { login_only: true } : { verify: isVerified }),
+      ...{ platform: isWecom ? "wecom" : "weixin", app_id: id.value.trim(), secret: secret.value.trim() },
+      ...(isWecom ? { agent: agent.value.trim() } : { mode: mode.value }),
+      ...(title.value.trim() === "" ? {} : { title: title.value.trim() }),
+      ...(isWebsite ? { login_only: true } : { verify: isVerified.value }),
     });
     toast(w.added(app));
     navigate(`/apps/${encodeURIComponent(app)}`);
@@ -34,12 +33,11 @@ export function AddApp({ onClose }: { readonly onClose: () => void }) {
       action={w.add}
       onClose={onClose}
       onSubmit={add}
-      isDisabled={id === "" || secret === ""}
+      isDisabled={id.value === "" || secret.value === ""}
     >
       <SelectField
         label={w.platform}
-        value={kind}
-        onInput={setKind}
+        {...kind}
         options={[
           ["weixin", w.ofWeixin],
           ["wecom", w.ofWecom],
@@ -49,18 +47,15 @@ export function AddApp({ onClose }: { readonly onClose: () => void }) {
       <TextField
         label={isWecom ? w.corpId : w.appId}
         hint={isWecom ? w.corpIdHint : w.appIdHint}
-        value={id}
-        onInput={setId}
+        {...id}
         isMono
         hasFocus
       />
-      {isWecom && <TextField label={w.agent} hint={w.agentHint} value={agent} onInput={setAgent} isMono />}
-      <TextField label={w.secret} hint={w.secretHint} value={secret} onInput={setSecret} isMono isSecret />
-      <TextField label={w.name} hint={w.nameHint} value={title} onInput={setTitle} isOptional />
-      {kind === "weixin" && <ModeField value={mode} onInput={setMode} />}
-      {!isWebsite && (
-        <CheckField label={w.verify} hint={w.verifyHint} isChecked={isVerified} onInput={setIsVerified} />
-      )}
+      {isWecom && <TextField label={w.agent} hint={w.agentHint} {...agent} isMono />}
+      <TextField label={w.secret} hint={w.secretHint} {...secret} isMono isSecret />
+      <TextField label={w.name} hint={w.nameHint} {...title} isOptional />
+      {kind.value === "weixin" && <ModeField {...mode} />}
+      {!isWebsite && <CheckField label={w.verify} hint={w.verifyHint} {...isVerified} />}
     </FormDialog>
   );
 }
@@ -76,32 +71,24 @@ export function EditApp({
   readonly onClose: () => void;
   readonly onSaved: () => void;
 }) {
-  const [title, setTitle] = useState(app.title ?? "");
-  const [mode, setMode] = useState<string>(app.mode ?? "");
-  const [secret, setSecret] = useState("");
+  const title = useInput(app.title ?? "");
+  const mode = useInput<string>(app.mode ?? "");
+  const secret = useInput("");
   const save = async () => {
     const body = {
-      title: title.trim() === "" ? null : title.trim(),
-      ...(app.mode === undefined ? {} : { mode }),
-      ...(secret === "" ? {} : { secret: secret.trim(), verify: !app.login_only && !app.role }),
+      title: title.value.trim() === "" ? null : title.value.trim(),
+      ...(app.mode === undefined ? {} : { mode: mode.value }),
+      ...(secret.value === "" ? {} : { secret: secret.value.trim(), verify: !app.login_only && !app.role }),
     };
     await patch(`/v1/apps/${encodeURIComponent(app.app)}`, body, { version: app.version });
     onSaved();
   };
   return (
     <FormDialog title={app.title ?? app.app} action={w.save} onClose={onClose} onSubmit={save}>
-      <TextField label={w.name} hint={w.nameHint} value={title} onInput={setTitle} isOptional hasFocus />
-      {app.mode !== undefined && !app.login_only && <ModeField value={mode} onInput={setMode} />}
+      <TextField label={w.name} hint={w.nameHint} {...title} isOptional hasFocus />
+      {app.mode !== undefined && !app.login_only && <ModeField {...mode} />}
       {app.authorized_to === undefined && (
-        <TextField
-          label={w.secret}
-          hint={w.newSecretHint}
-          value={secret}
-          onInput={setSecret}
-          isMono
-          isSecret
-          isOptional
-        />
+        <TextField label={w.secret} hint={w.newSecretHint} {...secret} isMono isSecret isOptional />
       )}
     </FormDialog>
   );

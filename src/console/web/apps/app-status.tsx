@@ -2,7 +2,6 @@ import type { Static } from "@sinclair/typebox";
 import type { appStatus } from "../../../api/v1-apps-schema.ts";
 import { Icon } from "../parts/icons.tsx";
 import { STATES } from "../parts/state-badge.tsx";
-import { w as parts } from "../parts/words.ts";
 import { w } from "./words.ts";
 
 /** An app as the service shows it. */
@@ -28,7 +27,7 @@ export function Dots({ app }: { readonly app: AppStatus }) {
   return (
     <span class="dots">
       {Object.entries(app.credentials).map(([kind, { state }]) => {
-        const said = `${kind}: ${parts[state]}`;
+        const said = `${kind}: ${w[state]}`;
         return (
           <span key={kind} class={`dot ${STATES[state].tone}`} title={said}>
             <Icon name={STATES[state].icon} />

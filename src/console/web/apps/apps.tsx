@@ -7,12 +7,11 @@ import { FilterChips } from "../parts/filter-chips.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { LifeBar } from "../parts/life-bar.tsx";
 import { Page } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
-import { StateBadge, STATES } from "../parts/state-badge.tsx";
+import { pageSize } from "../parts/pager.tsx";
+import { APP_STATES, StateBadge, STATES } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
-import { w as parts } from "../parts/words.ts";
 import { useResource } from "../resource.ts";
 import { href, route, setQuery } from "../router.ts";
 import { may } from "../session.ts";
@@ -20,7 +19,6 @@ import { AddApp } from "./app-forms.tsx";
 import { type AppStatus, Dots, typeOf } from "./app-status.tsx";
 import { w } from "./words.ts";
 
-const FILTERS = ["blocked", "failing", "expiring", "fresh", "none", "disabled"] as const;
 /** What of the address is asked for. */
 const ASKED = ["state", "q", "sort", "after"] as const;
 /** So long nothing more must be typed before it is searched for. */
@@ -54,36 +52,32 @@ export function Apps() {
         <FilterChips
           value={query.get("state") ?? ""}
           onChange={(state) => setQuery({ state, after: undefined })}
-          chips={FILTERS.map((state) => ({
+          chips={APP_STATES.map((state) => ({
             ...{ value: state, count: counts?.[state] },
             title: (
               <>
                 <Icon name={STATES[state].icon} />
-                {parts[state]}
+                {w[state]}
               </>
             ),
           }))}
         />
       </div>
       <Loaded resource={apps}>
-        {({ apps: rows, next }) => {
-          if (rows.length === 0) return <NoApps isFiltered={isFiltered} />;
-          return (
-            <>
-              <Table
-                caption={w.title}
-                columns={COLUMNS()}
-                rows={rows}
-                keyOf={({ app }) => app}
-                hrefOf={({ app }) => href(`/apps/${encodeURIComponent(app)}`)}
-                sort={query.get("sort") ?? "name"}
-                onSort={(sort) => setQuery({ sort, after: undefined })}
-                isLoading={apps.isLoading}
-              />
-              <Pager count={rows.length} next={next} />
-            </>
-          );
-        }}
+        {({ apps: rows, next }) => (
+          <Table
+            caption={w.title}
+            columns={COLUMNS()}
+            rows={rows}
+            keyOf={({ app }) => app}
+            hrefOf={({ app }) => href(`/apps/${encodeURIComponent(app)}`)}
+            sort={query.get("sort") ?? "name"}
+            onSort={(sort) => setQuery({ sort, after: undefined })}
+            isLoading={apps.isLoading}
+            empty={<NoApps isFiltered={isFiltered} />}
+            page={{ next }}
+          />
+        )}
       </Loaded>
       {isAdding && <AddApp onClose={() => setQuery({ add: undefined })} />}
     </Page>
@@ -180,7 +174,7 @@ const COLUMNS = (): Column<AppStatus>[] => [
     cell: ({ calls_today: calls }) => number(Object.values(calls).reduce((sum, { calls: n }) => sum + n, 0)),
   },
   {
-    ...{ key: "last_used", title: w.used, isSortable: true, isEnd: true, from: "wide" },
+    ...{ key: "last_used", title: w.lastUsed, isSortable: true, isEnd: true, from: "wide" },
     cell: ({ credentials }) => (
       <Time
         at={Math.max(...Object.values(credentials).map(({ last_used_at = 0 }) => last_used_at)) || undefined}

@@ -1,18 +1,13 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["应用", "Apps"],
   add: ["添加应用", "Add app"],
   search: ["按名称或标题开头搜索", "Name or title begins with"],
-  app: ["应用", "App"],
   type: ["类型", "Type"],
-  state: ["状态", "State"],
   credentials: ["凭证", "Credentials"],
   life: ["access_token有效期", "Token life"],
   calls: ["今日调用", "Calls today"],
-  used: ["最近使用", "Last used"],
-  weixin: ["微信", "WeChat"],
-  wecom: ["企业微信", "WeCom"],
   stable: ["稳定版", "stable"],
   classic: ["普通", "classic"],
   loginOnly: ["仅登录", "login only"],
@@ -60,7 +55,6 @@ export const w = words({
   verify: ["先向微信核实secret", "Verify the secret with WeChat first"],
   verifyHint: ["使用稳定版接口，不影响现有token。", "By stable token, which leaves existing tokens valid."],
   added: (app: string) => [`已添加 ${app}`, `${app} is added`],
-  save: ["保存", "Save"],
   history: ["历史", "History"],
   pushes: ["推送与网页登录", "Pushes and logins"],
   setUp: ["接入", "Set up"],
@@ -72,7 +66,6 @@ export const w = words({
     "停用后拒绝对它的一切请求，随时可以重新启用。",
     "Every request for it is refused until it is enabled again.",
   ],
-  unblock: ["解除阻断", "Unblock"],
   unblocked: (app: string) => [
     `已解除 ${app} 的阻断，下次获取时会请求微信`,
     `${app} is unblocked: the next get asks WeChat`,
@@ -138,15 +131,9 @@ export const w = words({
   succeeded: ["成功", "OK"],
   failed: ["失败", "Failed"],
   callers: ["使用方", "Callers"],
-  client: ["客户端", "Client"],
-  environment: ["环境", "Environment"],
   attempts: ["最近的获取", "Latest attempts"],
-  when: ["时间", "When"],
   credential: ["凭证", "Credential"],
   trigger: ["原因", "Why"],
-  outcome: ["结果", "Outcome"],
-  took: ["耗时", "Took"],
-  host: ["主机", "Host"],
   ahead: ["到期前续期", "ahead of time"],
   on_demand: ["调用方需要", "on demand"],
   forced: ["手动刷新", "by hand"],

@@ -1,14 +1,14 @@
-import { useState } from "preact/hooks";
 import type { DenialData, EntryData, UsageData } from "../../../api/v1-audit-schema.ts";
 import { absolute, number } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Id } from "../parts/copy.tsx";
 import { Dialog, FormDialog } from "../parts/dialog.tsx";
-import { TextField } from "../parts/field.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { TextField, useInput } from "../parts/field.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Facts, Page } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
+import { pageSize } from "../parts/pager.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -24,7 +24,6 @@ import { actionWords, w } from "./words.ts";
 
 /** What happened: changes one by one, uses and denials counted; for others than administrators, of the apps they may view. */
 export function Audit() {
-  const [asked, setAsked] = useState<"token" | "verify" | undefined>(undefined);
   const tabs = [
     { key: "changes", title: w.changes },
     { key: "usage", title: w.usage },
@@ -32,18 +31,17 @@ export function Audit() {
   ];
   const view = currentTab(tabs) as View;
   const filter = useFilter(view);
-  const close = () => setAsked(undefined);
   const search = filter.toString();
   return (
     <Page
       title={w.title}
       actions={
         <>
-          <Button icon="search" onClick={() => setAsked("token")}>
+          <Button icon="search" onClick={() => openDialog((close) => <FindToken onClose={close} />)}>
             {w.findToken}
           </Button>
           {may("admin") && (
-            <Button icon="check" onClick={() => setAsked("verify")}>
+            <Button icon="check" onClick={() => openDialog((close) => <VerifyDialog onClose={close} />)}>
               {w.verify}
             </Button>
           )}
@@ -66,8 +64,6 @@ export function Audit() {
       {view === "changes" && <Changes filter={filter} />}
       {view === "usage" && <Usage filter={filter} />}
       {view === "denials" && <Denials filter={filter} />}
-      {asked === "token" && <FindToken onClose={close} />}
-      {asked === "verify" && <VerifyDialog onClose={close} />}
     </Page>
   );
 }
@@ -96,9 +92,7 @@ function Changes({ filter }: { readonly filter: URLSearchParams }) {
     <Loaded resource={page}>
       {({ entries, next }) => {
         const entry = entries.find(({ id }) => id === shown);
-        return entries.length === 0 ? (
-          <Nothing title={w.empty} />
-        ) : (
+        return (
           <>
             <Table
               caption={w.changes}
@@ -107,8 +101,9 @@ function Changes({ filter }: { readonly filter: URLSearchParams }) {
               keyOf={({ id }) => String(id)}
               hrefOf={({ id }) => href(path, { ...Object.fromEntries(query), entry: id })}
               isLoading={page.isLoading}
+              empty={<Nothing title={w.empty} />}
+              page={{ next }}
             />
-            <Pager count={entries.length} next={next} />
             {entry && <EntryDialog entry={entry} onClose={() => setQuery({ entry: undefined })} />}
           </>
         );
@@ -192,24 +187,19 @@ function Usage({ filter }: { readonly filter: URLSearchParams }) {
   const page = useResource<{ usage: UsageData[]; next?: string }>(pathOf("/usage", filter, "after"));
   return (
     <Loaded resource={page}>
-      {({ usage, next }) =>
-        usage.length === 0 ? (
-          <Nothing title={w.emptyUsage} />
-        ) : (
-          <>
-            <Table
-              caption={w.usage}
-              columns={usageColumns()}
-              rows={usage}
-              keyOf={({ minute, client, environment, action, app }) =>
-                [minute, client, environment, action, app].join(" ")
-              }
-              isLoading={page.isLoading}
-            />
-            <Pager count={usage.length} next={next} />
-          </>
-        )
-      }
+      {({ usage, next }) => (
+        <Table
+          caption={w.usage}
+          columns={usageColumns()}
+          rows={usage}
+          keyOf={({ minute, client, environment, action, app }) =>
+            [minute, client, environment, action, app].join(" ")
+          }
+          isLoading={page.isLoading}
+          empty={<Nothing title={w.emptyUsage} />}
+          page={{ next }}
+        />
+      )}
     </Loaded>
   );
 }
@@ -229,24 +219,19 @@ function Denials({ filter }: { readonly filter: URLSearchParams }) {
   const page = useResource<{ denials: DenialData[]; next?: string }>(pathOf("/denials", filter, "after"));
   return (
     <Loaded resource={page}>
-      {({ denials, next }) =>
-        denials.length === 0 ? (
-          <Nothing title={w.emptyDenials} />
-        ) : (
-          <>
-            <Table
-              caption={w.denials}
-              columns={denialColumns()}
-              rows={denials}
-              keyOf={({ minute, address, client, route: of, code }) =>
-                [minute, address, client, of, code].join(" ")
-              }
-              isLoading={page.isLoading}
-            />
-            <Pager count={denials.length} next={next} />
-          </>
-        )
-      }
+      {({ denials, next }) => (
+        <Table
+          caption={w.denials}
+          columns={denialColumns()}
+          rows={denials}
+          keyOf={({ minute, address, client, route: of, code }) =>
+            [minute, address, client, of, code].join(" ")
+          }
+          isLoading={page.isLoading}
+          empty={<Nothing title={w.emptyDenials} />}
+          page={{ next }}
+        />
+      )}
     </Loaded>
   );
 }
@@ -268,28 +253,20 @@ function denialColumns(): Column<DenialData>[] {
 }
 
 function FindToken({ onClose }: { readonly onClose: () => void }) {
-  const [token, setToken] = useState("");
+  const token = useInput("");
   const find = async () => {
     const none = { tab: undefined, after: undefined, entry: undefined };
-    setQuery({ ...none, token_digest: await tokenDigest(token.trim()) }, { isStep: true });
+    setQuery({ ...none, token_digest: await tokenDigest(token.value.trim()) }, { isStep: true });
   };
   return (
     <FormDialog
       title={w.findToken}
       action={w.find}
-      isDisabled={token.trim() === ""}
+      isDisabled={token.value.trim() === ""}
       onClose={onClose}
       onSubmit={find}
     >
-      <TextField
-        label={w.token}
-        hint={w.findTokenHint}
-        value={token}
-        onInput={setToken}
-        isSecret
-        isMono
-        hasFocus
-      />
+      <TextField label={w.token} hint={w.findTokenHint} {...token} isSecret isMono hasFocus />
     </FormDialog>
   );
 }

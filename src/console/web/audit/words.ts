@@ -1,18 +1,15 @@
 import type { AuditAction } from "../../../audit/audit-entry.ts";
 import { type Pair, words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
 /** What the screen of the audit says. */
-export const w = words({
+export const w = screenWords({
   title: ["审计", "Audit"],
   changes: ["变更", "Changes"],
   usage: ["使用", "Usage"],
   denials: ["拒绝", "Denials"],
-  client: ["客户端", "Client"],
-  app: ["应用", "App"],
-  environment: ["环境", "Environment"],
   action: ["操作", "Action"],
   anyAction: ["全部操作", "Every action"],
-  outcome: ["结果", "Outcome"],
   ok: ["成功", "OK"],
   begun: ["已开始", "Begun"],
   time: ["时间", "Time"],
@@ -36,7 +33,6 @@ export const w = words({
   emptyUsage: ["没有使用记录", "No usage"],
   emptyDenials: ["没有拒绝记录", "No denials"],
   emptyHint: ["所选范围内没有内容；可放宽筛选条件。", "Nothing in this selection; widen the filter."],
-  clearFilters: ["清除筛选", "Clear the filters"],
   exportAll: ["导出", "Export"],
   exportHint: [
     "按当前筛选导出为NDJSON；导出本身也会记入审计。",
@@ -46,7 +42,6 @@ export const w = words({
   entry: (id: number) => [`审计记录 #${id}`, `Entry #${id}`],
   id: ["序号", "Number"],
   digest: ["token摘要", "Token digest"],
-  traceId: ["追踪ID", "Trace ID"],
   hash: ["链式摘要", "Chain hash"],
   detail: ["详情", "Detail"],
 

@@ -40,7 +40,7 @@ export function Answer({ answer, call }: { readonly answer: CallAnswer; readonly
     >
       <Facts
         items={[
-          [w.duration, `${number(answer.duration_ms)} ms`],
+          [w.took, `${number(answer.duration_ms)} ms`],
           [w.healing, healing === "none" ? undefined : w[healing]],
           [w.size, bytes(answer.bytes)],
           [w.family, <code>{answer.family}</code>],

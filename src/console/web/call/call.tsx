@@ -3,8 +3,8 @@ import type { CallAnswer, CallPreview } from "../../../api/v1-call-schema.ts";
 import { ApiError, post } from "../api.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog } from "../parts/dialog.tsx";
-import { SelectField, TextAreaField, TextField } from "../parts/field.tsx";
+import { ask } from "../parts/dialog.tsx";
+import { SelectField, TextAreaField, TextField, useInput } from "../parts/field.tsx";
 import { Page } from "../parts/page.tsx";
 import { Badge, type Tone } from "../parts/state-badge.tsx";
 import { Banner, ErrorState } from "../parts/states.tsx";
@@ -32,9 +32,8 @@ export function GatewayCall() {
     if (app === "" && names[0] !== undefined) setQuery({ app: names[0] });
   }, [names[0]]);
   // It may have a user's code or phone number, so it is kept nowhere: not in the address, nor in the list of calls.
-  const [search, setSearch] = useState("");
+  const search = useInput("");
   const [body, setBody] = useState("");
-  const [isAsked, setIsAsked] = useState(false);
   const [made, setMade] = useState<{ readonly answer?: CallAnswer; readonly error?: ApiError }>({});
   const [isBusy, setIsBusy] = useState(false);
   const { preview, refusal } = usePreview({ app, path, method, as });
@@ -45,7 +44,7 @@ export function GatewayCall() {
     setMade({});
     const sent = {
       ...{ method, path },
-      ...(search && { query: search }),
+      ...(search.value && { query: search.value }),
       ...(as && { as }),
       ...(method === "POST" ? { body } : {}),
       ...(confirm && { confirm }),
@@ -59,11 +58,27 @@ export function GatewayCall() {
     }
     setIsBusy(false);
   };
+  const askFirst = ({ effect }: CallPreview) =>
+    ask(() => ({
+      title: w.confirmTitle,
+      action: w.call,
+      text: app,
+      hint: (
+        <>
+          {effect === "messages" ? w.reachesUsers : w.mayChange}
+          <br />
+          <code>
+            {method} {path}
+          </code>
+        </>
+      ),
+      onConfirm: () => call(app),
+    }));
   const start = (event: Event) => {
     event.preventDefault();
     if (!isKnown || isBusy) return;
-    if (preview?.effect === "reads") void call();
-    else setIsAsked(true);
+    if (preview.effect === "reads") void call();
+    else askFirst(preview);
   };
   return (
     <Page title={w.title} subtitle={w.subtitle}>
@@ -96,10 +111,9 @@ export function GatewayCall() {
             label={w.query}
             isOptional
             isMono
-            value={search}
+            {...search}
             placeholder="next_openid="
             hint={w.queryHint}
-            onInput={setSearch}
           />
           {method === "POST" && (
             <TextAreaField
@@ -128,26 +142,12 @@ export function GatewayCall() {
         </form>
         <div class="stack" aria-live="polite">
           {made.error && <Refusal error={made.error} />}
-          {made.answer && <Answer answer={made.answer} call={{ app, method, path, query: search, body }} />}
+          {made.answer && (
+            <Answer answer={made.answer} call={{ app, method, path, query: search.value, body }} />
+          )}
           <LastCalls />
         </div>
       </div>
-      {isAsked && (
-        <ConfirmDialog
-          title={w.confirmTitle}
-          action={w.call}
-          text={app}
-          onClose={() => setIsAsked(false)}
-          onConfirm={() => call(app)}
-        >
-          <p>{preview?.effect === "messages" ? w.reachesUsers : w.mayChange}</p>
-          <p>
-            <code>
-              {method} {path}
-            </code>
-          </p>
-        </ConfirmDialog>
-      )}
     </Page>
   );
 }

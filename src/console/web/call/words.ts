@@ -1,16 +1,14 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["接口试调", "Gateway playground"],
   subtitle: [
     "经由网关调用微信接口，token由服务填入。",
     "Calls WeChat through the gateway; the service puts the token in.",
   ],
-  method: ["方法", "Method"],
   path: ["路径", "Path"],
   query: ["查询参数", "Query"],
   queryHint: ["不带问号和access_token。", "Without a question mark, and without access_token."],
-  body: ["请求体", "Body"],
   notJson: (fault: string) => [`不是JSON：${fault}`, `Not JSON: ${fault}`],
   as: ["以客户端身份", "As client"],
   asHint: ["按该客户端的授权和策略调用，会记入审计。", "By its grants and policy; the audit records it."],
@@ -20,7 +18,6 @@ export const w = words({
   reads: ["只读", "Reads only"],
   writes: ["可能作出更改", "May change something"],
   messages: ["会触达用户", "Reaches users"],
-  allowed: ["允许", "Allowed"],
   notAllowed: ["不允许", "Not allowed"],
   policyOf: (client: string, policy: string) => [
     `${client}的策略：${policy}`,
@@ -32,14 +29,11 @@ export const w = words({
     "不能确定这次调用只读：它可能修改线上数据。",
     "It is not known to read only: it may change what production uses.",
   ],
-  answer: ["应答", "Answer"],
-  duration: ["耗时", "Took"],
   healing: ["token", "Token"],
   healed: ["已失效，换用新token后重发成功", "was rejected; sent again with another"],
   failed: ["已失效，未能换用新token", "was rejected, and there was no other"],
   size: ["大小", "Size"],
   family: ["接口类别", "Family"],
-  traceId: ["追踪ID", "Trace ID"],
   truncated: ["应答过长，只显示开头部分。", "The answer is long; its beginning is shown."],
   view: ["显示方式", "View"],
   tree: ["结构", "Tree"],

@@ -1,9 +1,8 @@
-import { useState } from "preact/hooks";
 import type { ClientChange, ClientData } from "../../../api/v1-clients-schema.ts";
 import type { KeyData } from "../../../api/v1-keys-schema.ts";
 import { ApiError, remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog, FormError, useSubmit } from "../parts/dialog.tsx";
+import { ask, FormError, useSubmit } from "../parts/dialog.tsx";
 import { TextField } from "../parts/field.tsx";
 import { InstantField } from "../parts/instant-field.tsx";
 import { Menu } from "../parts/menu.tsx";
@@ -18,7 +17,7 @@ import { href, navigate } from "../router.ts";
 import { EnvironmentField, LinesField } from "./choices.tsx";
 import { End } from "./clients.tsx";
 import { type Edited, edited } from "./draft.ts";
-import { type KeyDialog, KeyDialogs, type Keys, KeyTable } from "./keys.tsx";
+import { createKey, type Keys, KeyTable } from "./keys.tsx";
 import { GrantsMatrix } from "./matrix.tsx";
 import { Policy } from "./policy.tsx";
 import { w } from "./words.ts";
@@ -28,8 +27,6 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
   const path = `/v1/clients/${encodeURIComponent(name)}`;
   const client = useResource<ClientData>(path, { topics: ["client"] });
   const keys: Keys = useResource<{ keys: readonly KeyData[] }>(`${path}/keys`, { topics: ["client"] });
-  const [asked, setAsked] = useState<KeyDialog | undefined>(undefined);
-  const [removed, setRemoved] = useState<ClientData | undefined>(undefined);
   const { data } = client;
   const tabs = [
     { key: "keys", title: w.keys, count: keys.data?.keys.filter(({ state }) => state === "active").length },
@@ -43,6 +40,14 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
     toast(w.removed);
     navigate("/clients");
   };
+  const askRemoval = (of: ClientData) =>
+    ask(() => ({
+      title: w.remove,
+      action: w.remove,
+      text: name,
+      hint: w.removeHint,
+      onConfirm: () => leave(of),
+    }));
   return (
     <Page
       title={name}
@@ -51,7 +56,7 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
       actions={
         data && (
           <>
-            <Button kind="primary" icon="plus" onClick={() => setAsked({ kind: "create" })}>
+            <Button kind="primary" icon="plus" onClick={() => createKey(data, keys.reload)}>
               {w.createKey}
             </Button>
             <Menu
@@ -65,7 +70,7 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
                     onClick: () => navigate("/audit", { tab: "usage", client: name }),
                   },
                 ],
-                [{ title: w.remove, icon: "trash", isDanger: true, onClick: () => setRemoved(data) }],
+                [{ title: w.remove, icon: "trash", isDanger: true, onClick: () => askRemoval(data) }],
               ]}
             />
           </>
@@ -79,32 +84,15 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
           return (
             <>
               {saved.damaged && <Banner tone="bad">{w.damagedHint(saved.damaged.join(", "))}</Banner>}
-              {tab === "keys" && <KeyTable keys={keys} onAsk={setAsked} />}
+              {tab === "keys" && <KeyTable client={saved} keys={keys} />}
               {tab === "grants" && <GrantsMatrix edited={draft} />}
               {tab === "policy" && <Policy edited={draft} />}
               {tab === "settings" && <Settings edited={draft} />}
               {draft.isChanged && <SaveBar draft={draft} version={saved.version} onSaved={client.reload} />}
-              <KeyDialogs
-                client={saved}
-                asked={asked}
-                onDone={() => setAsked(undefined)}
-                onChanged={keys.reload}
-              />
             </>
           );
         }}
       </Loaded>
-      {removed && (
-        <ConfirmDialog
-          title={w.remove}
-          action={w.remove}
-          text={name}
-          onClose={() => setRemoved(undefined)}
-          onConfirm={() => leave(removed)}
-        >
-          <p>{w.removeHint}</p>
-        </ConfirmDialog>
-      )}
     </Page>
   );
 }

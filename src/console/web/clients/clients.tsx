@@ -3,9 +3,10 @@ import type { ClientsPage } from "../../../api/v1-clients-schema.ts";
 import { now, number } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { FormDialog } from "../parts/dialog.tsx";
-import { CheckField, Field, TextField } from "../parts/field.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { CheckField, Field, TextField, useInput } from "../parts/field.tsx";
 import { Page } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
+import { pageSize } from "../parts/pager.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -32,7 +33,6 @@ export function ClientTabs({ current }: { readonly current: "clients" | "environ
 
 /** Every client, found by name and environment. */
 export function Clients() {
-  const [isMaking, setIsMaking] = useState(false);
   const { query } = route.value;
   const [q, environment] = [query.get("q") ?? "", query.get("environment") ?? ""];
   const wanted = { q, environment, limit: pageSize(), after: query.get("after") };
@@ -40,7 +40,11 @@ export function Clients() {
   const environments = useEnvironments();
   const isFiltered = q !== "" || environment !== "";
   const newClient = (
-    <Button kind="primary" icon="plus" onClick={() => setIsMaking(true)}>
+    <Button
+      kind="primary"
+      icon="plus"
+      onClick={() => openDialog((close) => <NewClientDialog onClose={close} />)}
+    >
       {w.newClient}
     </Button>
   );
@@ -69,36 +73,34 @@ export function Clients() {
         </select>
       </div>
       <Loaded resource={page}>
-        {({ clients, next }) =>
-          clients.length > 0 ? (
-            <>
-              <Table
-                caption={w.title}
-                columns={columns()}
-                rows={clients}
-                keyOf={({ client }) => client}
-                hrefOf={({ client }) => href(`/clients/${encodeURIComponent(client)}`)}
-                isLoading={page.isLoading}
-              />
-              <Pager count={clients.length} next={next} />
-            </>
-          ) : isFiltered ? (
-            <Empty
-              icon="search"
-              title={w.noneFound}
-              hint={w.noneFoundHint}
-              action={
-                <Button onClick={() => setQuery({ q: undefined, environment: undefined })}>
-                  {w.clearFilters}
-                </Button>
-              }
-            />
-          ) : (
-            <Empty icon="key" title={w.noClients} hint={w.noClientsHint} action={newClient} />
-          )
-        }
+        {({ clients, next }) => (
+          <Table
+            caption={w.title}
+            columns={columns()}
+            rows={clients}
+            keyOf={({ client }) => client}
+            hrefOf={({ client }) => href(`/clients/${encodeURIComponent(client)}`)}
+            isLoading={page.isLoading}
+            page={{ next }}
+            empty={
+              isFiltered ? (
+                <Empty
+                  icon="search"
+                  title={w.noneFound}
+                  hint={w.noneFoundHint}
+                  action={
+                    <Button onClick={() => setQuery({ q: undefined, environment: undefined })}>
+                      {w.clearFilters}
+                    </Button>
+                  }
+                />
+              ) : (
+                <Empty icon="key" title={w.noClients} hint={w.noClientsHint} action={newClient} />
+              )
+            }
+          />
+        )}
       </Loaded>
-      {isMaking && <NewClientDialog onClose={() => setIsMaking(false)} />}
     </Page>
   );
 }
@@ -161,17 +163,17 @@ const FIRST_ACTIONS = [
 ] as const;
 
 function NewClientDialog({ onClose }: { readonly onClose: () => void }) {
-  const [name, setName] = useState("");
-  const [environment, setEnvironment] = useState("");
-  const [app, setApp] = useState("");
+  const name = useInput("");
+  const environment = useInput("");
+  const app = useInput("");
   const [actions, setActions] = useState<readonly string[]>(["token:read", "api:call"]);
   const create = async () => {
-    const apps = app.split(/[\s,]+/).filter(Boolean);
+    const apps = app.value.split(/[\s,]+/).filter(Boolean);
     const grants = apps.length > 0 && actions.length > 0 ? [{ apps, actions }] : [];
-    await post("/v1/clients", { client: name.trim(), environment: environment.trim(), grants });
-    navigate(`/clients/${encodeURIComponent(name.trim())}`);
+    await post("/v1/clients", { client: name.value.trim(), environment: environment.value.trim(), grants });
+    navigate(`/clients/${encodeURIComponent(name.value.trim())}`);
   };
-  const isReady = name.trim() !== "" && environment.trim() !== "";
+  const isReady = name.value.trim() !== "" && environment.value.trim() !== "";
   return (
     <FormDialog
       title={w.newClient}
@@ -180,9 +182,9 @@ function NewClientDialog({ onClose }: { readonly onClose: () => void }) {
       onSubmit={create}
       isDisabled={!isReady}
     >
-      <TextField label={w.name} hint={w.nameHint} value={name} onInput={setName} isMono hasFocus />
-      <EnvironmentField value={environment} onInput={setEnvironment} />
-      <AppField label={w.apps} hint={w.appsHint} value={app} onInput={setApp} />
+      <TextField label={w.name} hint={w.nameHint} {...name} isMono hasFocus />
+      <EnvironmentField {...environment} />
+      <AppField label={w.apps} hint={w.appsHint} {...app} />
       <Field label={w.actions}>
         {({ id }) => (
           <div id={id} class="checks" role="group" aria-label={w.actions}>
@@ -190,7 +192,7 @@ function NewClientDialog({ onClose }: { readonly onClose: () => void }) {
               <CheckField
                 key={action}
                 label={actionWords[action]}
-                isChecked={actions.includes(action)}
+                value={actions.includes(action)}
                 onInput={(isOn) =>
                   setActions(isOn ? [...actions, action] : actions.filter((each) => each !== action))
                 }

@@ -1,13 +1,13 @@
-import { useState } from "preact/hooks";
 import type { EnvironmentData } from "../../../api/v1-environments-schema.ts";
 import { put, remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog, FormDialog } from "../parts/dialog.tsx";
-import { CheckField, SelectField, TextField } from "../parts/field.tsx";
+import { ask, FormDialog } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { Page } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
-import { type Column, Table } from "../parts/table.tsx";
+import { actionsColumn, type Column, Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { toast } from "../parts/toast.tsx";
 import { useResource } from "../resource.ts";
@@ -16,17 +16,20 @@ import { may } from "../session.ts";
 import { ClientTabs } from "./clients.tsx";
 import { w } from "./words.ts";
 
-type Asked = { readonly kind: "new" } | { readonly kind: "edit" | "remove"; readonly of: EnvironmentData };
+interface Actions {
+  readonly edit: (of?: EnvironmentData) => void;
+  readonly remove: (of: EnvironmentData) => void;
+}
 
 /** Where programs run, and what that decides. */
 export function Environments() {
-  const [asked, setAsked] = useState<Asked | undefined>(undefined);
   const found = useResource<{ environments: EnvironmentData[] }>("/v1/environments", {
     topics: ["environment"],
   });
-  const close = () => setAsked(undefined);
+  const edit = (of?: EnvironmentData) =>
+    openDialog((close) => <EnvironmentDialog of={of} onClose={close} onSaved={found.reload} />);
   const add = (
-    <Button kind="primary" icon="plus" onClick={() => setAsked({ kind: "new" })}>
+    <Button kind="primary" icon="plus" onClick={() => edit()}>
       {w.newEnvironment}
     </Button>
   );
@@ -35,47 +38,34 @@ export function Environments() {
     toast(w.removed);
     found.reload();
   };
+  const askRemoval = (of: EnvironmentData) =>
+    ask(() => ({
+      title: w.removeEnvironment,
+      action: w.removeEnvironment,
+      text: of.environment,
+      hint: w.removeEnvironmentHint,
+      onConfirm: () => leave(of),
+    }));
   return (
     <Page title={w.title} actions={may("admin") && add}>
       <ClientTabs current="environments" />
       <Loaded resource={found}>
-        {({ environments }) =>
-          environments.length === 0 ? (
-            <Empty title={w.noEnvironments} hint={w.noEnvironmentsHint} action={add} />
-          ) : (
-            <Table
-              caption={w.environments}
-              columns={columns(setAsked)}
-              rows={environments}
-              keyOf={({ environment }) => environment}
-              hrefOf={({ environment }) => href("/clients", { environment })}
-            />
-          )
-        }
+        {({ environments }) => (
+          <Table
+            caption={w.environments}
+            columns={columns({ edit, remove: askRemoval })}
+            rows={environments}
+            keyOf={({ environment }) => environment}
+            hrefOf={({ environment }) => href("/clients", { environment })}
+            empty={<Empty title={w.noEnvironments} hint={w.noEnvironmentsHint} action={add} />}
+          />
+        )}
       </Loaded>
-      {asked && asked.kind !== "remove" && (
-        <EnvironmentDialog
-          of={asked.kind === "edit" ? asked.of : undefined}
-          onClose={close}
-          onSaved={found.reload}
-        />
-      )}
-      {asked?.kind === "remove" && (
-        <ConfirmDialog
-          title={w.removeEnvironment}
-          action={w.removeEnvironment}
-          text={asked.of.environment}
-          onClose={close}
-          onConfirm={() => leave(asked.of)}
-        >
-          <p>{w.removeEnvironmentHint}</p>
-        </ConfirmDialog>
-      )}
     </Page>
   );
 }
 
-function columns(onAsk: (asked: Asked) => void): Column<EnvironmentData>[] {
+function columns(on: Actions): Column<EnvironmentData>[] {
   return [
     { key: "environment", title: w.environment, isFlexible: true, cell: ({ environment }) => environment },
     {
@@ -94,25 +84,11 @@ function columns(onAsk: (asked: Asked) => void): Column<EnvironmentData>[] {
     },
     { key: "codes", title: w.codes, from: "wide", cell: ({ codes }) => codes },
     { key: "updated", title: w.updated, from: "wide", cell: ({ updated_at: at }) => <Time at={at} /> },
-    {
-      key: "actions",
-      title: w.actions,
-      isEnd: true,
-      cell: (of) => (
-        <span class="row">
-          <Button isSmall onClick={() => onAsk({ kind: "edit", of })}>
-            {w.edit}
-          </Button>
-          <Button
-            isSmall
-            kind="quiet"
-            icon="trash"
-            label={`${w.removeEnvironment}: ${of.environment}`}
-            onClick={() => onAsk({ kind: "remove", of })}
-          />
-        </span>
-      ),
-    },
+    actionsColumn((of) => ({
+      edit: () => on.edit(of),
+      removal: `${w.removeEnvironment}: ${of.environment}`,
+      remove: () => on.remove(of),
+    })),
   ];
 }
 
@@ -122,12 +98,12 @@ function EnvironmentDialog(props: {
   readonly onSaved: () => void;
 }) {
   const { of, onClose, onSaved } = props;
-  const [name, setName] = useState(of?.environment ?? "");
-  const [production, setProduction] = useState(of?.production ?? false);
-  const [codes, setCodes] = useState(of?.codes ?? "relay");
+  const name = useInput(of?.environment ?? "");
+  const production = useInput(of?.production ?? false);
+  const codes = useInput(of?.codes ?? "relay");
   const save = async () => {
-    const path = `/v1/environments/${encodeURIComponent(name.trim())}`;
-    await put(path, { production, codes }, of ? { version: of.version } : {});
+    const path = `/v1/environments/${encodeURIComponent(name.value.trim())}`;
+    await put(path, { production: production.value, codes: codes.value }, of ? { version: of.version } : {});
     toast(w.saved);
     onSaved();
   };
@@ -137,19 +113,13 @@ function EnvironmentDialog(props: {
       action={w.save}
       onClose={onClose}
       onSubmit={save}
-      isDisabled={name.trim() === ""}
+      isDisabled={name.value.trim() === ""}
     >
-      {!of && <TextField label={w.name} value={name} onInput={setName} isMono hasFocus />}
-      <CheckField
-        label={w.production}
-        hint={w.productionHint}
-        isChecked={production}
-        onInput={setProduction}
-      />
+      {!of && <TextField label={w.name} {...name} isMono hasFocus />}
+      <CheckField label={w.production} hint={w.productionHint} {...production} />
       <SelectField
         label={w.codes}
-        value={codes}
-        onInput={setCodes}
+        {...codes}
         options={[
           ["relay", w.codesRelay],
           ["raw", w.codesRaw],

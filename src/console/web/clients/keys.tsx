@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import type { ClientData } from "../../../api/v1-clients-schema.ts";
 import type { CreatedKeyData, KeyData } from "../../../api/v1-keys-schema.ts";
 import { post, remove } from "../api.ts";
@@ -6,11 +5,11 @@ import { duration, now } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog, FormDialog, SecretDialog } from "../parts/dialog.tsx";
-import { SelectField, TextField } from "../parts/field.tsx";
+import { ask, FormDialog, SecretDialog } from "../parts/dialog.tsx";
+import { SelectField, TextField, useInput } from "../parts/field.tsx";
 import { InstantField } from "../parts/instant-field.tsx";
 import { FilterChips } from "../parts/filter-chips.tsx";
-import { showOnce } from "../parts/shown-once.tsx";
+import { openDialog, showOnce } from "../parts/dialogs.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -25,15 +24,10 @@ import { w } from "./words.ts";
 /** The keys of a client. */
 export type Keys = Resource<{ keys: readonly KeyData[] }>;
 
-/** What is asked about keys at the moment. */
-export type KeyDialog =
-  { readonly kind: "create" } | { readonly kind: "roll" | "revoke"; readonly key: KeyData };
-
 const isActive = ({ state }: KeyData) => state === "active";
 
 /** The keys of a client, each with what can be done with it. */
-export function KeyTable(props: { readonly keys: Keys; readonly onAsk: (asked: KeyDialog) => void }) {
-  const { keys, onAsk } = props;
+export function KeyTable({ client, keys }: { readonly client: ClientData; readonly keys: Keys }) {
   const ended = route.value.query.get("keys") === "ended" ? "ended" : "";
   return (
     <Loaded resource={keys}>
@@ -41,7 +35,7 @@ export function KeyTable(props: { readonly keys: Keys; readonly onAsk: (asked: K
         const active = all.filter(isActive);
         const rows = ended ? all.filter((key) => !isActive(key)) : active;
         const create = (
-          <Button kind="primary" icon="plus" onClick={() => onAsk({ kind: "create" })}>
+          <Button kind="primary" icon="plus" onClick={() => createKey(client, keys.reload)}>
             {w.createKey}
           </Button>
         );
@@ -59,16 +53,13 @@ export function KeyTable(props: { readonly keys: Keys; readonly onAsk: (asked: K
                 />
               </div>
             )}
-            {rows.length > 0 ? (
-              <Table
-                caption={w.keys}
-                columns={columns(onAsk)}
-                rows={rows.toReversed()}
-                keyOf={({ key }) => key}
-              />
-            ) : (
-              <Empty icon="key" title={w.noKeys} hint={w.noKeysHint} action={create} />
-            )}
+            <Table
+              caption={w.keys}
+              columns={columns(client, keys.reload)}
+              rows={rows.toReversed()}
+              keyOf={({ key }) => key}
+              empty={<Empty icon="key" title={w.noKeys} hint={w.noKeysHint} action={create} />}
+            />
           </>
         );
       }}
@@ -76,8 +67,7 @@ export function KeyTable(props: { readonly keys: Keys; readonly onAsk: (asked: K
   );
 }
 
-function columns(onAsk: (asked: KeyDialog) => void): Column<KeyData>[] {
-  const ask = (kind: "roll" | "revoke", key: KeyData) => () => onAsk({ kind, key });
+function columns(client: ClientData, reload: () => void): Column<KeyData>[] {
   return [
     { key: "key", title: w.prefix, cell: ({ key }) => <Id text={key} /> },
     {
@@ -101,11 +91,11 @@ function columns(onAsk: (asked: KeyDialog) => void): Column<KeyData>[] {
         isActive(key) && (
           <span class="row">
             {key.replaced_by === undefined && (
-              <Button isSmall icon="refresh" onClick={ask("roll", key)}>
+              <Button isSmall icon="refresh" onClick={() => rollKey(key, client, reload)}>
                 {w.roll}
               </Button>
             )}
-            <Button isSmall kind="danger" icon="ban" onClick={ask("revoke", key)}>
+            <Button isSmall kind="danger" icon="ban" onClick={() => revokeKey(key, client, reload)}>
               {w.revoke}
             </Button>
           </span>
@@ -139,80 +129,86 @@ function KeyState({ of: { state, replaced_by: next, expires_at: endsAt } }: { re
 const HOUR = 3_600;
 const DAY = 24 * HOUR;
 
-/** The dialogs about keys. A new key is shown this once. */
-export function KeyDialogs(props: {
-  readonly client: ClientData;
-  readonly asked: KeyDialog | undefined;
-  readonly onDone: () => void;
-  readonly onChanged: () => void;
-}) {
-  const { client, asked, onDone, onChanged } = props;
-  const [label, setLabel] = useState("default");
-  const [endsAt, setEndsAt] = useState<number | undefined>(undefined);
-  const [overlap, setOverlap] = useState(DAY);
-  const path = `/v1/clients/${encodeURIComponent(client.client)}/keys`;
-  const show = (key: CreatedKeyData) => {
-    showOnce((close) => (
-      <SecretDialog title={w.yourKey} label={key.label} secret={key.api_key} onClose={close}>
-        <Code label={w.tryIt} text={curlOf(key, client)} />
-      </SecretDialog>
-    ));
-    onChanged();
-  };
-  const create = async () => {
-    const end = endsAt === undefined ? {} : { expires_at: endsAt };
-    show(await post<CreatedKeyData>(path, { label: label.trim() || "default", ...end }));
-  };
-  const roll = async ({ key }: KeyData) =>
-    show(await post<CreatedKeyData>(`${path}/${key}/roll`, { overlap }));
-  const revoke = async ({ key }: KeyData) => {
-    await remove(`${path}/${key}`);
+const pathOf = ({ client }: ClientData) => `/v1/clients/${encodeURIComponent(client)}/keys`;
+
+/** Asks what a new key of the client shall be, and shows it this once. */
+export function createKey(client: ClientData, reload: () => void): void {
+  openDialog((close) => <CreateDialog client={client} reload={reload} onClose={close} />);
+}
+
+function rollKey(key: KeyData, client: ClientData, reload: () => void): void {
+  openDialog((close) => <RollDialog of={key} client={client} reload={reload} onClose={close} />);
+}
+
+function revokeKey({ key, label }: KeyData, client: ClientData, reload: () => void): void {
+  const revoke = async () => {
+    await remove(`${pathOf(client)}/${key}`);
     toast(w.keyRevoked);
-    onChanged();
+    reload();
+  };
+  ask(() => ({
+    title: w.revokeTitle(label),
+    action: w.revoke,
+    text: key,
+    hint: w.revokeHint,
+    onConfirm: revoke,
+  }));
+}
+
+interface KeyDialogProps {
+  readonly client: ClientData;
+  readonly reload: () => void;
+  readonly onClose: () => void;
+}
+
+function CreateDialog({ client, reload, onClose }: KeyDialogProps) {
+  const label = useInput("default");
+  const endsAt = useInput<number | undefined>(undefined);
+  const create = async () => {
+    const end = endsAt.value === undefined ? {} : { expires_at: endsAt.value };
+    const body = { label: label.value.trim() || "default", ...end };
+    showKey(await post<CreatedKeyData>(pathOf(client), body), client);
+    reload();
   };
   return (
-    <>
-      {asked?.kind === "create" && (
-        <FormDialog title={w.createKey} action={w.create} onClose={onDone} onSubmit={create}>
-          <TextField label={w.label} hint={w.labelHint} value={label} onInput={setLabel} hasFocus />
-          <InstantField label={w.ends} hint={w.neverHint} isOptional value={endsAt} onInput={setEndsAt} />
-        </FormDialog>
-      )}
-      {asked?.kind === "roll" && (
-        <FormDialog
-          title={w.rollTitle(asked.key.label)}
-          action={w.roll}
-          onClose={onDone}
-          onSubmit={() => roll(asked.key)}
-        >
-          <p>{w.rollHint}</p>
-          <SelectField
-            label={w.overlap}
-            value={String(overlap)}
-            onInput={(value) => setOverlap(Number(value))}
-            options={[
-              [String(DAY), w.overlapDay],
-              [String(HOUR), w.overlapHour],
-              [String(3 * DAY), w.overlapThree],
-              [String(7 * DAY), w.overlapWeek],
-              ["0", w.overlapNone],
-            ]}
-          />
-        </FormDialog>
-      )}
-      {asked?.kind === "revoke" && (
-        <ConfirmDialog
-          title={w.revokeTitle(asked.key.label)}
-          action={w.revoke}
-          text={asked.key.key}
-          onClose={onDone}
-          onConfirm={() => revoke(asked.key)}
-        >
-          <p>{w.revokeHint}</p>
-        </ConfirmDialog>
-      )}
-    </>
+    <FormDialog title={w.createKey} action={w.create} onClose={onClose} onSubmit={create}>
+      <TextField label={w.label} hint={w.labelHint} {...label} hasFocus />
+      <InstantField label={w.ends} hint={w.neverHint} isOptional {...endsAt} />
+    </FormDialog>
   );
+}
+
+function RollDialog({ of, client, reload, onClose }: KeyDialogProps & { readonly of: KeyData }) {
+  const overlap = useInput(String(DAY));
+  const roll = async () => {
+    const body = { overlap: Number(overlap.value) };
+    showKey(await post<CreatedKeyData>(`${pathOf(client)}/${of.key}/roll`, body), client);
+    reload();
+  };
+  return (
+    <FormDialog title={w.rollTitle(of.label)} action={w.roll} onClose={onClose} onSubmit={roll}>
+      <p>{w.rollHint}</p>
+      <SelectField
+        label={w.overlap}
+        {...overlap}
+        options={[
+          [String(DAY), w.overlapDay],
+          [String(HOUR), w.overlapHour],
+          [String(3 * DAY), w.overlapThree],
+          [String(7 * DAY), w.overlapWeek],
+          ["0", w.overlapNone],
+        ]}
+      />
+    </FormDialog>
+  );
+}
+
+function showKey(key: CreatedKeyData, client: ClientData): void {
+  showOnce((close) => (
+    <SecretDialog title={w.yourKey} label={key.label} secret={key.api_key} onClose={close}>
+      <Code label={w.tryIt} text={curlOf(key, client)} />
+    </SecretDialog>
+  ));
 }
 
 /** A call that works with the new key at once. */

@@ -1,12 +1,12 @@
 import type { ApiPreset } from "../../../access/api-policy.ts";
 import type { Action } from "../../../access/client.ts";
 import { type Pair, words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
 /** What the screens of clients, keys and environments say. */
-export const w = words({
+export const w = screenWords({
   title: ["客户端", "Clients"],
   clients: ["客户端", "Clients"],
-  client: ["客户端", "Client"],
   newClient: ["新建客户端", "New client"],
   search: ["按名称查找", "Find by name"],
   allEnvironments: ["全部环境", "All environments"],
@@ -17,25 +17,19 @@ export const w = words({
   ],
   noneFound: ["没有符合条件的客户端", "No client fits"],
   noneFoundHint: ["请换一个名称或环境。", "Try another name or environment."],
-  clearFilters: ["清除筛选", "Clear the filters"],
-  environment: ["环境", "Environment"],
   environmentHint: [
     "prod、pre、st、dev或其他名称；是否为生产环境决定新客户端的接口策略。",
     "prod, pre, st, dev or any other name; whether it is production decides the policy of its new clients.",
   ],
   apps: ["应用", "Apps"],
-  app: ["应用", "App"],
   anyApp: ["全部应用", "Every app"],
-  actions: ["操作", "Actions"],
   keys: ["密钥", "Keys"],
   key: ["密钥", "Key"],
   policy: ["接口策略", "Policy"],
   grants: ["授权", "Grants"],
   settings: ["设置", "Settings"],
-  lastUsed: ["最近使用", "Last used"],
   ends: ["到期", "Expires"],
   never: ["永不", "Never"],
-  expired: ["已过期", "Expired"],
   created: ["创建", "Created"],
   updated: ["最近修改", "Last changed"],
   damaged: ["记录损坏", "Damaged"],
@@ -45,7 +39,6 @@ export const w = words({
   ],
   more: ["更多操作", "More actions"],
 
-  name: ["名称", "Name"],
   nameHint: [
     "小写字母、数字和 . _ -，创建后不能修改。",
     "Lower-case letters, digits and . _ -; it can't be changed later.",
@@ -58,9 +51,6 @@ export const w = words({
     "它的密钥和虚拟token在一秒内失效，无法恢复。",
     "Its keys and virtual tokens end within a second. This can't be undone.",
   ],
-  removed: ["已删除", "Removed"],
-  saved: ["已保存", "Saved"],
-  save: ["保存", "Save"],
   discard: ["放弃修改", "Discard"],
   unsaved: (fields: string) => [`未保存的修改：${fields}`, `Unsaved changes: ${fields}`],
   overtaken: (version: number) => [
@@ -78,7 +68,6 @@ export const w = words({
   label: ["标签", "Label"],
   labelHint: ["便于辨认，例如所在的机器或程序。", "To tell keys apart, as by the machine or the program."],
   prefix: ["前缀", "Prefix"],
-  state: ["状态", "State"],
   active: ["有效", "Active"],
   revoked: ["已吊销", "Revoked"],
   rolling: ["更换中", "Rolling"],
@@ -167,10 +156,7 @@ export const w = words({
     "该客户端能否调用某个接口？判断与实际调用相同，但不会发出请求。",
     "May the client make a call? Decided as for the call itself, and nothing is sent.",
   ],
-  method: ["方法", "Method"],
-  path: ["接口路径", "Path"],
   withDraft: ["按未保存的修改判断", "with your unsaved changes"],
-  allowed: ["允许", "Allowed"],
   refused: ["拒绝", "Refused"],
   byService: [
     "由本服务直接应答，不受接口策略约束",

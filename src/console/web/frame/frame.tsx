@@ -7,6 +7,7 @@ import { me, signOut } from "../session.ts";
 import { attempt } from "../parts/toast.tsx";
 import { type Theme, theme } from "../theme.ts";
 import { Button, LinkButton } from "../parts/button.tsx";
+import { closeDialogs } from "../parts/dialogs.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { Page } from "../parts/page.tsx";
@@ -30,6 +31,7 @@ export function Frame() {
   useEffect(() => {
     scrollTo(0, 0);
     document.querySelector("h1")?.focus({ preventScroll: true });
+    return closeDialogs;
   }, [path]);
   return (
     <>

@@ -1,8 +1,7 @@
-import { useState } from "preact/hooks";
 import type { ChannelData } from "../../../api/v1-notifications-schema.ts";
 import { patch, post } from "../api.ts";
 import { FormDialog } from "../parts/dialog.tsx";
-import { CheckField, SelectField, TextField } from "../parts/field.tsx";
+import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { toast } from "../parts/toast.tsx";
 import { w } from "./words.ts";
 
@@ -24,29 +23,29 @@ export function ChannelDialog(props: {
   readonly onSaved: () => void;
 }) {
   const { of } = props;
-  const [name, setName] = useState(of?.channel ?? "");
-  const [kind, setKind] = useState(of?.kind ?? "wecom");
-  const [url, setUrl] = useState("");
-  const [secret, setSecret] = useState("");
-  const [isUnsigned, setIsUnsigned] = useState(false);
-  const [severity, setSeverity] = useState(of?.min_severity ?? "info");
-  const [mention, setMention] = useState(of?.mention.join(", ") ?? "");
-  const [quietHours, setQuietHours] = useState(of?.quiet_hours ?? "");
-  const [isEnabled, setIsEnabled] = useState(of?.enabled ?? true);
-  const [tellsResolved, setTellsResolved] = useState(of?.tell_resolved ?? true);
-  const isWebhook = kind === "webhook";
+  const name = useInput(of?.channel ?? "");
+  const kind = useInput(of?.kind ?? "wecom");
+  const url = useInput("");
+  const secret = useInput("");
+  const isUnsigned = useInput(false);
+  const severity = useInput(of?.min_severity ?? "info");
+  const mention = useInput(of?.mention.join(", ") ?? "");
+  const quietHours = useInput(of?.quiet_hours ?? "");
+  const isEnabled = useInput(of?.enabled ?? true);
+  const tellsResolved = useInput(of?.tell_resolved ?? true);
+  const isWebhook = kind.value === "webhook";
   const save = async () => {
     const change = {
-      ...(url.trim() === "" ? {} : { url: url.trim() }),
-      ...(isUnsigned ? { secret: null } : secret === "" ? {} : { secret }),
-      min_severity: severity,
-      mention: mention.split(/[\s,，]+/).filter(Boolean),
-      quiet_hours: quietHours.trim() === "" ? null : quietHours.trim(),
-      tell_resolved: tellsResolved,
-      enabled: isEnabled,
+      ...(url.value.trim() === "" ? {} : { url: url.value.trim() }),
+      ...(isUnsigned.value ? { secret: null } : secret.value === "" ? {} : { secret: secret.value }),
+      min_severity: severity.value,
+      mention: mention.value.split(/[\s,，]+/).filter(Boolean),
+      quiet_hours: quietHours.value.trim() === "" ? null : quietHours.value.trim(),
+      tell_resolved: tellsResolved.value,
+      enabled: isEnabled.value,
     };
     if (of) await patch(pathOf(of.channel), change, { version: of.version });
-    else await post(CHANNELS, { channel: name.trim(), kind, ...change });
+    else await post(CHANNELS, { channel: name.value.trim(), kind: kind.value, ...change });
     toast(w.saved);
     props.onSaved();
   };
@@ -54,70 +53,52 @@ export function ChannelDialog(props: {
     <FormDialog
       title={of ? w.editChannel(of.channel) : w.addChannel}
       action={w.save}
-      isDisabled={name.trim() === "" || (!of && url.trim() === "")}
+      isDisabled={name.value.trim() === "" || (!of && url.value.trim() === "")}
       onClose={props.onClose}
       onSubmit={save}
     >
       {!of && (
         <>
-          <TextField label={w.name} hint={w.nameHint} value={name} onInput={setName} isMono hasFocus />
-          <SelectField
-            label={w.kind}
-            value={kind}
-            onInput={setKind}
-            options={KINDS.map((value) => [value, w[value]])}
-          />
+          <TextField label={w.name} hint={w.nameHint} {...name} isMono hasFocus />
+          <SelectField label={w.kind} {...kind} options={KINDS.map((value) => [value, w[value]])} />
         </>
       )}
       <TextField
         label={w.url}
         hint={isWebhook ? w.webhookHint : w.urlHint}
-        value={url}
-        onInput={setUrl}
+        {...url}
         isMono
         isSecret
         placeholder={of ? w.unchanged(of.url ?? "") : "https://"}
       />
-      {kind !== "wecom" && !isUnsigned && (
+      {kind.value !== "wecom" && !isUnsigned.value && (
         <TextField
           label={w.secret}
           hint={isWebhook ? w.webhookSecretHint : w.secretHint}
-          value={secret}
-          onInput={setSecret}
+          {...secret}
           isMono
           isSecret
           isOptional
           {...(of?.secret ? { placeholder: w.unchanged(of.secret) } : {})}
         />
       )}
-      {of?.secret && <CheckField label={w.removeSecret} isChecked={isUnsigned} onInput={setIsUnsigned} />}
+      {of?.secret && <CheckField label={w.removeSecret} {...isUnsigned} />}
       <SelectField
         label={w.minSeverity}
-        value={severity}
-        onInput={setSeverity}
+        {...severity}
         options={SEVERITIES.map((value) => [value, w[value]])}
       />
-      {!isWebhook && (
-        <TextField
-          label={w.mention}
-          hint={w.mentionHint}
-          value={mention}
-          onInput={setMention}
-          isMono
-          isOptional
-        />
-      )}
+      {!isWebhook && <TextField label={w.mention} hint={w.mentionHint} {...mention} isMono isOptional />}
       <TextField
         label={w.quietHours}
         hint={w.quietHoursHint}
-        value={quietHours}
-        onInput={setQuietHours}
+        {...quietHours}
         placeholder="23:00-08:00"
         isMono
         isOptional
       />
-      <CheckField label={w.isEnabled} isChecked={isEnabled} onInput={setIsEnabled} />
-      <CheckField label={w.tellsResolved} isChecked={tellsResolved} onInput={setTellsResolved} />
+      <CheckField label={w.isEnabled} {...isEnabled} />
+      <CheckField label={w.tellsResolved} {...tellsResolved} />
     </FormDialog>
   );
 }

@@ -1,15 +1,14 @@
-import { useState } from "preact/hooks";
 import type { ChannelData, TestData } from "../../../api/v1-notifications-schema.ts";
 import { post, remove } from "../api.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog, Dialog } from "../parts/dialog.tsx";
+import { ask, Dialog } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
 import { Facts, Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
-import { type Column, Table } from "../parts/table.tsx";
+import { actionsColumn, type Column, Table } from "../parts/table.tsx";
 import { attempt, toast } from "../parts/toast.tsx";
-import { w as parts } from "../parts/words.ts";
 import { useResource } from "../resource.ts";
 import { ChannelDialog, type ChannelKind, CHANNELS, pathOf, type Severity } from "./channel-dialog.tsx";
 import { w } from "./words.ts";
@@ -21,76 +20,58 @@ export function SeverityBadge({ severity }: { readonly severity: Severity }) {
   return <Badge tone={TONES[severity]}>{w[severity]}</Badge>;
 }
 
-type Asked =
-  | { readonly kind: "new" }
-  | { readonly kind: "edit" | "remove"; readonly of: ChannelData }
-  | { readonly kind: "tested"; readonly of: ChannelData; readonly outcome: TestData };
+interface Actions {
+  readonly test: (of: ChannelData) => Promise<unknown>;
+  readonly edit: (of?: ChannelData) => void;
+  readonly remove: (of: ChannelData) => void;
+}
 
 /** Where alarms are sent: added, changed, tried and removed here. */
 export function Channels() {
-  const [asked, setAsked] = useState<Asked | undefined>(undefined);
   const channels = useResource<{ readonly channels: readonly ChannelData[] }>(CHANNELS);
-  const close = () => setAsked(undefined);
+  const edit = (of?: ChannelData) =>
+    openDialog((close) => <ChannelDialog of={of} onClose={close} onSaved={channels.reload} />);
   const add = (
-    <Button icon="plus" onClick={() => setAsked({ kind: "new" })}>
+    <Button icon="plus" onClick={() => edit()}>
       {w.addChannel}
     </Button>
   );
-  const test = (of: ChannelData) =>
+  const test = ({ channel }: ChannelData) =>
     attempt(async () => {
-      const outcome = await post<TestData>(`${pathOf(of.channel)}/test`);
-      setAsked({ kind: "tested", of, outcome });
+      const outcome = await post<TestData>(`${pathOf(channel)}/test`);
+      openDialog((close) => <TestDialog name={channel} outcome={outcome} onClose={close} />);
     });
   const leave = async ({ channel, version }: ChannelData) => {
     await remove(pathOf(channel), { version });
     toast(w.removed);
     channels.reload();
   };
+  const askRemoval = (of: ChannelData) =>
+    ask(() => ({
+      title: w.removeChannel,
+      action: w.remove,
+      text: of.channel,
+      hint: w.removeChannelHint,
+      onConfirm: () => leave(of),
+    }));
   return (
     <Section title={w.channels} actions={channels.data?.channels.length ? add : undefined}>
       <Loaded resource={channels}>
-        {({ channels: rows }) =>
-          rows.length === 0 ? (
-            <Empty icon="alert" title={w.noChannels} hint={w.noChannelsHint} action={add} />
-          ) : (
-            <Table
-              caption={w.channels}
-              rows={rows}
-              keyOf={({ channel }) => channel}
-              columns={columns(setAsked, test)}
-            />
-          )
-        }
+        {({ channels: rows }) => (
+          <Table
+            caption={w.channels}
+            rows={rows}
+            keyOf={({ channel }) => channel}
+            columns={columns({ test, edit, remove: askRemoval })}
+            empty={<Empty icon="alert" title={w.noChannels} hint={w.noChannelsHint} action={add} />}
+          />
+        )}
       </Loaded>
-      {(asked?.kind === "new" || asked?.kind === "edit") && (
-        <ChannelDialog
-          of={asked.kind === "edit" ? asked.of : undefined}
-          onClose={close}
-          onSaved={channels.reload}
-        />
-      )}
-      {asked?.kind === "remove" && (
-        <ConfirmDialog
-          title={w.removeChannel}
-          action={w.remove}
-          text={asked.of.channel}
-          onClose={close}
-          onConfirm={() => leave(asked.of)}
-        >
-          <p>{w.removeChannelHint}</p>
-        </ConfirmDialog>
-      )}
-      {asked?.kind === "tested" && (
-        <TestDialog name={asked.of.channel} outcome={asked.outcome} onClose={close} />
-      )}
     </Section>
   );
 }
 
-function columns(
-  onAsk: (asked: Asked) => void,
-  onTest: (of: ChannelData) => Promise<unknown>,
-): Column<ChannelData>[] {
+function columns(on: Actions): Column<ChannelData>[] {
   return [
     {
       key: "name",
@@ -124,28 +105,16 @@ function columns(
       from: "wide",
       cell: (row) => <SeverityBadge severity={row.min_severity as Severity} />,
     },
-    {
-      key: "actions",
-      title: "",
-      isEnd: true,
-      cell: (of) => (
-        <span class="row">
-          <Button isSmall onClick={async () => void (await onTest(of))}>
-            {w.test}
-          </Button>
-          <Button isSmall onClick={() => onAsk({ kind: "edit", of })}>
-            {w.edit}
-          </Button>
-          <Button
-            isSmall
-            kind="quiet"
-            icon="trash"
-            label={`${w.remove}: ${of.channel}`}
-            onClick={() => onAsk({ kind: "remove", of })}
-          />
-        </span>
+    actionsColumn((of) => ({
+      more: (
+        <Button isSmall onClick={async () => void (await on.test(of))}>
+          {w.test}
+        </Button>
       ),
-    },
+      edit: () => on.edit(of),
+      removal: `${w.remove}: ${of.channel}`,
+      remove: () => on.remove(of),
+    })),
   ];
 }
 
@@ -172,7 +141,7 @@ function TestDialog(props: {
         <p class="muted">{w.testHint}</p>
       </div>
       <footer>
-        <Button onClick={props.onClose}>{parts.close}</Button>
+        <Button onClick={props.onClose}>{w.close}</Button>
       </footer>
     </Dialog>
   );

@@ -1,11 +1,11 @@
-import { useState } from "preact/hooks";
 import type { AlarmsData, ConditionsData, NotificationData } from "../../../api/v1-notifications-schema.ts";
 import { patch } from "../api.ts";
 import { number } from "../format.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { FormDialog } from "../parts/dialog.tsx";
-import { CheckField, TextField } from "../parts/field.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { CheckField, TextField, useInput } from "../parts/field.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
@@ -46,22 +46,21 @@ function Alarms() {
   return (
     <Section title={w.alarms}>
       <Loaded resource={alarms}>
-        {({ alarms: rows }) =>
-          rows.length === 0 ? (
-            <p class="all-well">
-              <Icon name="check" />
-              {w.noAlarms}
-            </p>
-          ) : (
-            <Table
-              caption={w.alarms}
-              rows={rows}
-              keyOf={({ condition, subject }) => `${condition} ${subject}`}
-              hrefOf={pageOf}
-              columns={alarmColumns()}
-            />
-          )
-        }
+        {({ alarms: rows }) => (
+          <Table
+            caption={w.alarms}
+            rows={rows}
+            keyOf={({ condition, subject }) => `${condition} ${subject}`}
+            hrefOf={pageOf}
+            columns={alarmColumns()}
+            empty={
+              <p class="all-well">
+                <Icon name="check" />
+                {w.noAlarms}
+              </p>
+            }
+          />
+        )}
       </Loaded>
     </Section>
   );
@@ -101,27 +100,20 @@ function alarmColumns(): Column<AlarmData>[] {
 }
 
 function Conditions({ conditions }: { readonly conditions: Resource<ConditionsData> }) {
-  const [edited, setEdited] = useState<ConditionData | undefined>(undefined);
+  const edit = (of: ConditionData, version: number) =>
+    openDialog((close) => (
+      <ConditionDialog of={of} version={version} onClose={close} onSaved={conditions.reload} />
+    ));
   return (
     <Section title={w.conditions}>
       <Loaded resource={conditions}>
         {({ conditions: rows, version }) => (
-          <>
-            <Table
-              caption={w.conditions}
-              rows={rows}
-              keyOf={({ condition }) => condition}
-              columns={conditionColumns(setEdited)}
-            />
-            {edited && (
-              <ConditionDialog
-                of={edited}
-                version={version}
-                onClose={() => setEdited(undefined)}
-                onSaved={conditions.reload}
-              />
-            )}
-          </>
+          <Table
+            caption={w.conditions}
+            rows={rows}
+            keyOf={({ condition }) => condition}
+            columns={conditionColumns((of) => edit(of, version))}
+          />
         )}
       </Loaded>
     </Section>
@@ -178,10 +170,13 @@ function ConditionDialog(props: {
   readonly onSaved: () => void;
 }) {
   const { condition, title, remedy, enabled, threshold } = props.of;
-  const [isTold, setIsTold] = useState(enabled);
-  const [from, setFrom] = useState(String(threshold ?? ""));
+  const isTold = useInput(enabled);
+  const from = useInput(String(threshold ?? ""));
   const save = async () => {
-    const choice = { enabled: isTold, ...(threshold === undefined ? {} : { threshold: Number(from) }) };
+    const choice = {
+      enabled: isTold.value,
+      ...(threshold === undefined ? {} : { threshold: Number(from.value) }),
+    };
     await patch(CONDITIONS, { [condition]: choice }, { version: props.version });
     toast(w.saved);
     props.onSaved();
@@ -189,10 +184,8 @@ function ConditionDialog(props: {
   return (
     <FormDialog title={sentence(title)} action={w.save} onClose={props.onClose} onSubmit={save}>
       <p class="muted">{halfOf(remedy)}</p>
-      <CheckField label={w.isTold} isChecked={isTold} onInput={setIsTold} />
-      {threshold !== undefined && (
-        <TextField label={w.threshold} type="number" value={from} onInput={setFrom} />
-      )}
+      <CheckField label={w.isTold} {...isTold} />
+      {threshold !== undefined && <TextField label={w.threshold} type="number" {...from} />}
     </FormDialog>
   );
 }
@@ -205,18 +198,15 @@ function Messages({ titleOf }: { readonly titleOf: TitleOf }) {
   return (
     <Section title={w.messages}>
       <Loaded resource={messages}>
-        {({ notifications: rows }) =>
-          rows.length === 0 ? (
-            <p class="muted">{w.noMessages}</p>
-          ) : (
-            <Table
-              caption={w.messages}
-              rows={rows}
-              keyOf={({ id }) => String(id)}
-              columns={messageColumns(titleOf)}
-            />
-          )
-        }
+        {({ notifications: rows }) => (
+          <Table
+            caption={w.messages}
+            rows={rows}
+            keyOf={({ id }) => String(id)}
+            columns={messageColumns(titleOf)}
+            empty={<p class="muted">{w.noMessages}</p>}
+          />
+        )}
       </Loaded>
     </Section>
   );

@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   alarms: ["当前告警", "Standing alarms"],
   noAlarms: ["一切正常，没有告警。", "All is well: no alarm stands."],
   alarm: ["告警", "Alarm"],
@@ -19,7 +19,6 @@ export const w = words({
   ],
   addChannel: ["添加渠道", "Add a channel"],
   editChannel: (name: string) => [`渠道${name}`, `Channel ${name}`],
-  name: ["名称", "Name"],
   nameHint: [
     "字母、数字、点、下划线或连字符，如ops。",
     "Letters, digits, dots, dashes and underscores, as ops.",
@@ -61,24 +60,18 @@ export const w = words({
     "In Beijing's time, as 23:00-08:00; critical alarms are sent all the same.",
   ],
   tellsResolved: ["恢复时也通知", "Tell when an alarm ends"],
-  save: ["保存", "Save"],
-  saved: ["已保存", "Saved"],
-  edit: ["编辑", "Edit"],
   isEnabled: ["启用", "Send alarms here"],
   enabled: ["已启用", "On"],
   disabled: ["已停用", "Off"],
-  damaged: ["已损坏", "Damaged"],
   damagedHint: [
     "保存的地址或密钥无法解密，请重新填写。",
     "Its URL or secret can't be opened; enter it again.",
   ],
-  remove: ["删除", "Remove"],
   removeChannel: ["删除渠道？", "Remove the channel?"],
   removeChannelHint: [
     "此后的告警不再发到这里，等待中的消息也不再发送。",
     "Alarms are sent there no more, nor what waits to be sent.",
   ],
-  removed: ["已删除", "Removed"],
   test: ["测试", "Test"],
   testOf: (name: string) => [`测试${name}`, `Test of ${name}`],
   testSent: ["已送达", "It arrived"],
@@ -93,11 +86,8 @@ export const w = words({
   condition: ["条件", "Condition"],
   threshold: ["阈值", "Threshold"],
   isTold: ["满足时告警", "Raise an alarm"],
-  state: ["状态", "State"],
   messages: ["最近的消息", "Last messages"],
   noMessages: ["还没有发送过消息。", "Nothing was sent yet."],
-  when: ["时间", "When"],
-  outcome: ["结果", "Outcome"],
   waiting: ["等待发送", "Waiting"],
   sent: ["已发送", "Sent"],
   failed: ["未送达", "Failed"],

@@ -8,17 +8,15 @@ import { Icon } from "../parts/icons.tsx";
 import { LifeBar } from "../parts/life-bar.tsx";
 import { Page, Section } from "../parts/page.tsx";
 import { Spark } from "../parts/spark.tsx";
-import { STATES } from "../parts/state-badge.tsx";
+import { APP_STATES, STATES } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { Time } from "../parts/time.tsx";
 import { attempt } from "../parts/toast.tsx";
-import { w as parts } from "../parts/words.ts";
 import { useResource } from "../resource.ts";
 import { href } from "../router.ts";
 import { may } from "../session.ts";
 import { w } from "./words.ts";
 
-const SHOWN = ["blocked", "failing", "expiring", "fresh", "none", "disabled"] as const;
 const MINUTES = 60;
 const MINUTE_MS = 60_000;
 
@@ -78,7 +76,7 @@ export function Overview() {
 function Counters({ counts }: { readonly counts: OverviewData["counts"] }) {
   return (
     <ul class="counters" aria-label={w.byState}>
-      {SHOWN.map((state) => (
+      {APP_STATES.map((state) => (
         <li key={state}>
           <a
             class={counts[state] === 0 ? "counter idle" : `counter ${STATES[state].tone}`}
@@ -87,7 +85,7 @@ function Counters({ counts }: { readonly counts: OverviewData["counts"] }) {
             <span class="counter-number">{number(counts[state])}</span>
             <span class="counter-word">
               <Icon name={STATES[state].icon} />
-              {parts[state]}
+              {w[state]}
             </span>
           </a>
         </li>

@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["概览", "Overview"],
   byState: ["按状态统计的应用", "Apps by state"],
   empty: ["还没有应用", "No apps yet"],
@@ -13,7 +13,6 @@ export const w = words({
   nothing: ["一切正常，没有需要处理的事项。", "All is well: nothing needs you."],
   not_ready: ["服务未就绪", "Not ready"],
   audit_broken: ["审计异常", "Audit broken"],
-  blocked: ["已阻断", "Blocked"],
   foreign_refresh: ["外部获取", "Foreign refresh"],
   quota_need: ["额度将尽", "Quota"],
   ticket_missing: ["收不到ticket", "No ticket"],
@@ -22,7 +21,6 @@ export const w = words({
   backup_stale: ["备份过旧", "Backup stale"],
   dead_deliveries: ["推送未送达", "Dead deliveries"],
   key_ends: ["密钥将到期", "Key ends"],
-  unblock: ["解除阻断", "Unblock"],
   open: ["查看", "Open"],
   unblocked: (app: string) => [`已解除 ${app} 的阻断`, `${app} is unblocked`],
   lives: ["剩余有效期最短", "Least life left"],
@@ -37,7 +35,6 @@ export const w = words({
     `最近60分钟发放与调用${n}次，拒绝${denied}次`,
     `${n} hand-outs and calls and ${denied} denials in the last 60 minutes`,
   ],
-  version: ["版本", "Version"],
   nodes: ["进程", "Processes"],
   database: ["数据库", "Database"],
 });

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { Button } from "./button.tsx";
 import { toast } from "./toast.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 const SHOWN_MS = 1_500;
 

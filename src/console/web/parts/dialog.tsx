@@ -2,9 +2,10 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Button } from "./button.tsx";
 import { CopyButton } from "./copy.tsx";
-import { Field, TextField } from "./field.tsx";
+import { openDialog } from "./dialogs.tsx";
+import { Field, TextField, useInput } from "./field.tsx";
 import { errorText } from "./toast.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /** A modal dialog; it is there while it is rendered. Escape closes it unless `isBlocking`; the focus returns then. */
 export function Dialog(props: {
@@ -111,30 +112,38 @@ export function FormError({ error }: { readonly error: unknown }) {
   );
 }
 
-/** Asks before something happens; with `text`, only once that was typed. */
-export function ConfirmDialog(props: {
+/** What is asked before something happens. */
+interface Question {
   readonly title: string;
+  /** The word on the button. */
   readonly action: string;
+  readonly hint: ComponentChildren;
   /** What has to be typed for what can't be undone, as the prefix of a key. */
   readonly text?: string;
+  /** Default `danger`. */
   readonly kind?: "primary" | "danger";
-  readonly onClose: () => void;
   readonly onConfirm: () => Promise<unknown>;
-  readonly children?: ComponentChildren;
-}) {
-  const [typed, setTyped] = useState("");
+}
+
+/** Asks before something happens, in the language of the moment: `ask(() => ({ title: w.remove, … }))`. */
+export function ask(question: () => Question): void {
+  openDialog((close) => <Confirmation {...question()} onClose={close} />);
+}
+
+function Confirmation(props: Question & { readonly onClose: () => void }) {
+  const typed = useInput("");
   return (
     <FormDialog
       title={props.title}
       action={props.action}
       kind={props.kind ?? "danger"}
-      isDisabled={props.text !== undefined && typed !== props.text}
+      isDisabled={props.text !== undefined && typed.value !== props.text}
       onClose={props.onClose}
       onSubmit={props.onConfirm}
     >
-      {props.children}
+      <p>{props.hint}</p>
       {props.text !== undefined && (
-        <TextField label={w.typeToConfirm(props.text)} value={typed} onInput={setTyped} isMono hasFocus />
+        <TextField label={w.typeToConfirm(props.text)} {...typed} isMono hasFocus />
       )}
     </FormDialog>
   );

@@ -1,6 +1,18 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
-import { w } from "./words.ts";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { common as w } from "./words.ts";
+
+/** What a control of a form shows, and what it is told: `<TextField label={w.name} {...name} />`. */
+export interface Input<T> {
+  readonly value: T;
+  readonly onInput: (value: T) => void;
+}
+
+/** The input of a field, which begins with that value. */
+export function useInput<T>(initial: T): Input<T> {
+  const [value, onInput] = useState(initial);
+  return { value, onInput };
+}
 
 /** What every field has: its name, what helps to fill it in, and what is wrong with what it has. */
 export interface FieldProps {
@@ -39,18 +51,17 @@ export function Field(
 
 /** A line of text. `isSecret` hides what is typed and keeps the browser from storing it. */
 export function TextField(
-  props: FieldProps & {
-    readonly value: string;
-    readonly onInput: (value: string) => void;
-    readonly placeholder?: string;
-    readonly isMono?: boolean;
-    readonly isSecret?: boolean;
-    /** Has the focus when it appears. */
-    readonly hasFocus?: boolean;
-    readonly type?: "text" | "number" | "search" | "datetime-local";
-    /** Known values to choose from. */
-    readonly choices?: readonly string[];
-  },
+  props: FieldProps &
+    Input<string> & {
+      readonly placeholder?: string;
+      readonly isMono?: boolean;
+      readonly isSecret?: boolean;
+      /** Has the focus when it appears. */
+      readonly hasFocus?: boolean;
+      readonly type?: "text" | "number" | "search" | "datetime-local";
+      /** Known values to choose from. */
+      readonly choices?: readonly string[];
+    },
 ) {
   const input = useRef<HTMLInputElement>(null);
   const list = useId();
@@ -90,12 +101,11 @@ export function TextField(
 
 /** Several lines of text. */
 export function TextAreaField(
-  props: FieldProps & {
-    readonly value: string;
-    readonly onInput: (value: string) => void;
-    readonly rows?: number;
-    readonly placeholder?: string;
-  },
+  props: FieldProps &
+    Input<string> & {
+      readonly rows?: number;
+      readonly placeholder?: string;
+    },
 ) {
   return (
     <Field {...props}>
@@ -115,12 +125,11 @@ export function TextAreaField(
 }
 
 /** One of a few values; `options` are `[value, word]`. */
-export function SelectField(
-  props: FieldProps & {
-    readonly value: string;
-    readonly onInput: (value: string) => void;
-    readonly options: readonly (readonly [value: string, word: string])[];
-  },
+export function SelectField<T extends string>(
+  props: FieldProps &
+    Input<T> & {
+      readonly options: readonly (readonly [value: T, word: string])[];
+    },
 ) {
   return (
     <Field {...props}>
@@ -128,7 +137,10 @@ export function SelectField(
         <select
           {...control}
           value={props.value}
-          onInput={(event) => props.onInput(event.currentTarget.value)}
+          onInput={(event) => {
+            const chosen = props.options[event.currentTarget.selectedIndex];
+            if (chosen) props.onInput(chosen[0]);
+          }}
         >
           {props.options.map(([value, word]) => (
             <option key={value} value={value}>
@@ -142,21 +154,19 @@ export function SelectField(
 }
 
 /** Yes or no. */
-export function CheckField(props: {
-  readonly label: ComponentChildren;
-  readonly hint?: string;
-  readonly isChecked: boolean;
-  readonly isDisabled?: boolean;
-  readonly onInput: (isChecked: boolean) => void;
-}) {
+export function CheckField(
+  props: Input<boolean> & {
+    readonly label: ComponentChildren;
+    readonly hint?: string;
+  },
+) {
   const id = useId();
   return (
     <div class="check">
       <input
         id={id}
         type="checkbox"
-        checked={props.isChecked}
-        disabled={props.isDisabled}
+        checked={props.value}
         onInput={(event) => props.onInput(event.currentTarget.checked)}
       />
       <label for={id}>

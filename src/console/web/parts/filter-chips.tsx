@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { number } from "../format.ts";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /** One value to filter by. */
 export interface Chip {

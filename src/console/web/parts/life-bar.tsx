@@ -1,6 +1,6 @@
 import { duration, now } from "../format.ts";
 import { type State, STATES } from "./state-badge.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /**
  * How much of a credential's life is left, with a mark where it is renewed: runs down by itself. Instants are epoch

@@ -1,7 +1,7 @@
 import { number } from "../format.ts";
 import { route, setQuery } from "../router.ts";
 import { Button } from "./button.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 const SIZES = [50, 100, 200] as const;
 
@@ -15,15 +15,10 @@ export function pageSize(): number {
  * Below a table whose server pages: how many rows there are, and the way to more. `next` is the cursor that the server
  * answered; it stands in the query as `after`.
  */
-export function Pager(props: {
-  readonly count: number;
-  readonly next?: string | number | undefined;
-  readonly total?: number | undefined;
-}) {
+export function Pager(props: { readonly count: number; readonly next?: string | number | undefined }) {
   const isFirst = !route.value.query.has("after");
   const isOnly = isFirst && props.next === undefined;
-  const total = props.total ?? (isOnly ? props.count : undefined);
-  const said = total === undefined ? w.shown(number(props.count)) : w.total(number(total));
+  const said = (isOnly ? w.total : w.shown)(number(props.count));
   if (isOnly && props.count <= SIZES[0]) return <p class="pager muted">{said}</p>;
   return (
     <div class="pager">

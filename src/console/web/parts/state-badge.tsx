@@ -1,12 +1,15 @@
 import type { ComponentChildren } from "preact";
 import { Icon, type IconName } from "./icons.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /** Colours of health; `idle` for what is neither well nor ill. */
 export type Tone = "ok" | "info" | "warn" | "bad" | "idle";
 
 /** The states of a credential, and of an app by its worst one. */
 export type State = "fresh" | "refreshing" | "expiring" | "failing" | "blocked" | "none" | "disabled";
+
+/** The states of an app, the worst first. */
+export const APP_STATES = ["blocked", "failing", "expiring", "fresh", "none", "disabled"] as const;
 
 /** How each state looks. */
 export const STATES: Record<State, { readonly tone: Tone; readonly icon: IconName }> = {

@@ -7,7 +7,7 @@ import { me } from "../session.ts";
 import { Button } from "./button.tsx";
 import { Id } from "./copy.tsx";
 import { Icon, type IconName } from "./icons.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /** Nothing to show, and what to do first: `<Empty title={w.noApps} hint={w.addFirst} action={<Button …/>} />`. */
 export function Empty(props: {

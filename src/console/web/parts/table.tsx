@@ -1,8 +1,10 @@
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
 import { isTyping, useKeys } from "../keyboard.ts";
+import { Button } from "./button.tsx";
 import { Icon } from "./icons.tsx";
-import { w } from "./words.ts";
+import { Pager } from "./pager.tsx";
+import { common as w } from "./words.ts";
 
 /** More rows than this are never in the page: the server pages. */
 export const MAX_ROWS = 200;
@@ -39,10 +41,15 @@ export function Table<Row>(props: {
   readonly onSort?: (sort: Sort) => void;
   /** Whether newer rows are on their way. */
   readonly isLoading?: boolean;
+  /** What stands in its place without rows. */
+  readonly empty?: ComponentChildren;
+  /** Of a list that the server pages: where the next page begins, if there is one. */
+  readonly page?: { readonly next?: string | number | undefined };
 }) {
   const body = useRef<HTMLTableSectionElement>(null);
   useRowKeys(body);
   const shown = props.rows.slice(0, MAX_ROWS);
+  if (shown.length === 0 && props.empty) return <>{props.empty}</>;
   const open = (event: MouseEvent, href: string | undefined) => {
     const isOther =
       event.target instanceof Element && event.target.closest("a, button, input, label, select");
@@ -51,47 +58,78 @@ export function Table<Row>(props: {
     else location.hash = href;
   };
   return (
-    <div class="table-box" role="region" aria-label={props.caption} tabIndex={0}>
-      <table aria-busy={props.isLoading ?? false}>
-        <caption class="hidden">{props.caption}</caption>
-        <thead>
-          <tr>
-            {props.columns.map((column) => (
-              <th
-                key={column.key}
-                scope="col"
-                class={classOf(column)}
-                aria-sort={orderOf(column, props.sort)}
-              >
-                <ColumnTitle column={column} sort={props.sort} onSort={props.onSort} />
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody ref={body}>
-          {shown.map((row) => {
-            const href = props.hrefOf?.(row);
-            return (
-              <tr
-                key={props.keyOf(row)}
-                tabIndex={-1}
-                class={href === undefined ? "" : "link"}
-                onClick={(event) => open(event, href)}
-              >
-                {props.columns.map((column, n) => (
-                  <td key={column.key} class={classOf(column)}>
-                    {n === 0 && href !== undefined ? <a href={href}>{column.cell(row)}</a> : column.cell(row)}
-                  </td>
-                ))}
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-      {shown.length === 0 && <p class="no-rows">{w.noRows}</p>}
-      {shown.length < props.rows.length && <p class="no-rows">{w.tooMany(MAX_ROWS)}</p>}
-    </div>
+    <>
+      <div class="table-box" role="region" aria-label={props.caption} tabIndex={0}>
+        <table aria-busy={props.isLoading ?? false}>
+          <caption class="hidden">{props.caption}</caption>
+          <thead>
+            <tr>
+              {props.columns.map((column) => (
+                <th
+                  key={column.key}
+                  scope="col"
+                  class={classOf(column)}
+                  aria-sort={orderOf(column, props.sort)}
+                >
+                  <ColumnTitle column={column} sort={props.sort} onSort={props.onSort} />
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody ref={body}>
+            {shown.map((row) => {
+              const href = props.hrefOf?.(row);
+              return (
+                <tr
+                  key={props.keyOf(row)}
+                  tabIndex={-1}
+                  class={href === undefined ? "" : "link"}
+                  onClick={(event) => open(event, href)}
+                >
+                  {props.columns.map((column, n) => (
+                    <td key={column.key} class={classOf(column)}>
+                      {n === 0 && href !== undefined ? (
+                        <a href={href}>{column.cell(row)}</a>
+                      ) : (
+                        column.cell(row)
+                      )}
+                    </td>
+                  ))}
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+        {shown.length === 0 && <p class="no-rows">{w.noRows}</p>}
+        {shown.length < props.rows.length && <p class="no-rows">{w.tooMany(MAX_ROWS)}</p>}
+      </div>
+      {props.page && <Pager count={shown.length} next={props.page.next} />}
+    </>
   );
+}
+
+/** The last column of rows that can be changed and removed; `more` stands before that, `removal` names the icon. */
+export function actionsColumn<Row>(
+  actionsOf: (row: Row) => {
+    readonly more?: ComponentChildren;
+    readonly edit: () => void;
+    readonly removal: string;
+    readonly remove: () => void | Promise<void>;
+  },
+): Column<Row> {
+  const cell = (row: Row) => {
+    const { more, edit, removal, remove } = actionsOf(row);
+    return (
+      <span class="row">
+        {more}
+        <Button isSmall onClick={edit}>
+          {w.edit}
+        </Button>
+        <Button isSmall kind="quiet" icon="trash" label={removal} onClick={remove} />
+      </span>
+    );
+  };
+  return { key: "actions", title: "", isEnd: true, cell };
 }
 
 function ColumnTitle<Row>(props: {

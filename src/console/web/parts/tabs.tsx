@@ -1,5 +1,5 @@
 import { href, route } from "../router.ts";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 /** One of several views of a screen; `path` where it is a screen of its own. */
 export interface Tab {

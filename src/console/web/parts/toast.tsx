@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { ApiError, isOffline } from "../api.ts";
 import { halfOf } from "../language.ts";
 import { Icon } from "./icons.tsx";
-import { w } from "./words.ts";
+import { common as w } from "./words.ts";
 
 interface Toast {
   readonly id: number;

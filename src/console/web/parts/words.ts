@@ -1,7 +1,7 @@
-import { words } from "../language.ts";
+import { type Table, type Words, words } from "../language.ts";
 
-/** What the parts say, and the words that every screen needs. */
-export const w = words({
+/** What the parts say, and the words that several screens need: each screen has them beside its own. */
+export const common = words({
   fresh: ["正常", "Fresh"],
   refreshing: ["获取中", "Refreshing"],
   expiring: ["即将到期", "Expiring"],
@@ -50,4 +50,35 @@ export const w = words({
   ],
   views: ["视图", "Views"],
   filters: ["筛选", "Filters"],
+  app: ["应用", "App"],
+  state: ["状态", "State"],
+  save: ["保存", "Save"],
+  client: ["客户端", "Client"],
+  environment: ["环境", "Environment"],
+  lastUsed: ["最近使用", "Last used"],
+  when: ["时间", "When"],
+  outcome: ["结果", "Outcome"],
+  took: ["耗时", "Took"],
+  edit: ["编辑", "Edit"],
+  name: ["名称", "Name"],
+  removed: ["已删除", "Removed"],
+  saved: ["已保存", "Saved"],
+  remove: ["删除", "Remove"],
+  damaged: ["已损坏", "Damaged"],
+  clearFilters: ["清除筛选", "Clear the filters"],
+  path: ["接口路径", "Path"],
+  method: ["方法", "Method"],
+  body: ["请求体", "Body"],
+  answer: ["应答", "Answer"],
+  weixin: ["微信", "WeChat"],
+  wecom: ["企业微信", "WeCom"],
+  unblock: ["解除阻断", "Unblock"],
+  host: ["主机", "Host"],
+  allowed: ["允许", "Allowed"],
+  version: ["版本", "Version"],
 });
+
+/** The texts of a screen, as `words` takes them, and beside them the common ones. */
+export function screenWords<T extends Table>(table: T): Words<T> & Omit<typeof common, keyof T> {
+  return words(table, common);
+}

@@ -1,4 +1,3 @@
-import { useRef, useState } from "preact/hooks";
 import type { LinkData, PlatformData } from "../../../api/v1-platforms-schema.ts";
 import { post } from "../api.ts";
 import { w as apps } from "../apps/words.ts";
@@ -6,8 +5,8 @@ import { relative } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Dialog, FormDialog } from "../parts/dialog.tsx";
-import { CheckField, SelectField, TextField } from "../parts/field.tsx";
-import { w as parts } from "../parts/words.ts";
+import { openDialog } from "../parts/dialogs.tsx";
+import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { PLATFORMS } from "./platforms.tsx";
 import { w } from "./words.ts";
 
@@ -19,76 +18,61 @@ export function LinkDialog(props: {
 }) {
   const { platform, kind } = props.of;
   const isComponent = kind === "component";
-  // A form closes itself when it is done: here its place is taken.
-  const isDone = useRef(false);
-  const [made, setMade] = useState<LinkData | undefined>(undefined);
-  const [authType, setAuthType] = useState("");
-  const [account, setAccount] = useState(props.account);
-  const [isMobile, setIsMobile] = useState(false);
-  const [isTest, setIsTest] = useState(false);
-  const [returnUrl, setReturnUrl] = useState("");
-  if (made)
-    return (
-      <Dialog title={w.link} onClose={props.onClose} isWide>
-        <div class="fields">
-          <p>{w.linkHint(relative(made.expires_at))}</p>
-          <Code label={w.link} text={made.url} />
-        </div>
-        <footer>
-          <Button onClick={props.onClose}>{parts.close}</Button>
-        </footer>
-      </Dialog>
-    );
+  const authType = useInput("");
+  const account = useInput(props.account);
+  const isMobile = useInput(false);
+  const isTest = useInput(false);
+  const returnUrl = useInput("");
   const make = async () => {
     const options = isComponent
       ? {
-          ...(authType === "" ? {} : { auth_type: Number(authType) }),
-          ...(account.trim() === "" ? {} : { biz_app_id: account.trim() }),
-          ...(isMobile ? { mobile: true } : {}),
+          ...(authType.value === "" ? {} : { auth_type: Number(authType.value) }),
+          ...(account.value.trim() === "" ? {} : { biz_app_id: account.value.trim() }),
+          ...(isMobile.value ? { mobile: true } : {}),
         }
-      : isTest
+      : isTest.value
         ? { test: true }
         : {};
     const link = await post<LinkData>(`${PLATFORMS}/${platform}/links`, {
       ...options,
-      ...(returnUrl.trim() === "" ? {} : { return_url: returnUrl.trim() }),
+      ...(returnUrl.value.trim() === "" ? {} : { return_url: returnUrl.value.trim() }),
     });
-    isDone.current = true;
-    setMade(link);
+    openDialog((close) => <MadeLink link={link} onClose={close} />);
   };
   return (
-    <FormDialog
-      title={w.newLink}
-      action={w.newLink}
-      onClose={() => isDone.current || props.onClose()}
-      onSubmit={make}
-    >
+    <FormDialog title={w.newLink} action={w.newLink} onClose={props.onClose} onSubmit={make}>
       {isComponent ? (
         <>
           <SelectField
             label={apps.type}
-            value={authType}
-            onInput={setAuthType}
+            {...authType}
             options={[
               ["", w.both],
               ["1", w.official],
               ["2", w.miniprogram],
             ]}
           />
-          <TextField label={w.bizAppId} value={account} onInput={setAccount} isMono isOptional />
-          <CheckField label={w.isMobile} isChecked={isMobile} onInput={setIsMobile} />
+          <TextField label={w.bizAppId} {...account} isMono isOptional />
+          <CheckField label={w.isMobile} {...isMobile} />
         </>
       ) : (
-        <CheckField label={w.isTest} isChecked={isTest} onInput={setIsTest} />
+        <CheckField label={w.isTest} {...isTest} />
       )}
-      <TextField
-        label={w.returnUrl}
-        value={returnUrl}
-        onInput={setReturnUrl}
-        placeholder="https://"
-        isMono
-        isOptional
-      />
+      <TextField label={w.returnUrl} {...returnUrl} placeholder="https://" isMono isOptional />
     </FormDialog>
+  );
+}
+
+function MadeLink({ link, onClose }: { readonly link: LinkData; readonly onClose: () => void }) {
+  return (
+    <Dialog title={w.link} onClose={onClose} isWide>
+      <div class="fields">
+        <p>{w.linkHint(relative(link.expires_at))}</p>
+        <Code label={w.link} text={link.url} />
+      </div>
+      <footer>
+        <Button onClick={onClose}>{w.close}</Button>
+      </footer>
+    </Dialog>
   );
 }

@@ -1,18 +1,17 @@
-import { useState } from "preact/hooks";
 import type { AuthorizationData, PlatformData } from "../../../api/v1-platforms-schema.ts";
 import { post } from "../api.ts";
 import { w as apps } from "../apps/words.ts";
 import { number } from "../format.ts";
 import { Button, LinkButton } from "../parts/button.tsx";
 import { Id } from "../parts/copy.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
 import { Facts, Page, Section } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
+import { pageSize } from "../parts/pager.tsx";
 import { Badge, StateBadge } from "../parts/state-badge.tsx";
 import { Banner, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { attempt, toast } from "../parts/toast.tsx";
-import { w as parts } from "../parts/words.ts";
 import { urlItems } from "../pushes/pushes.tsx";
 import { useResource } from "../resource.ts";
 import { href, route } from "../router.ts";
@@ -24,8 +23,6 @@ import { w } from "./words.ts";
 export function Platform({ params }: { readonly params: Readonly<Record<string, string>> }) {
   const { platform = "" } = params;
   const path = `${PLATFORMS}/${encodeURIComponent(platform)}`;
-  // Whose link is made; empty for anybody's.
-  const [account, setAccount] = useState<string | undefined>(undefined);
   const of = useResource<PlatformData>(path, { topics: TOPICS });
   const { data } = of;
   return (
@@ -41,19 +38,16 @@ export function Platform({ params }: { readonly params: Readonly<Record<string, 
           </>
         )
       }
-      actions={data && data.kind !== "provider" && <Actions of={data} path={path} onLink={setAccount} />}
+      actions={data && data.kind !== "provider" && <Actions of={data} path={path} />}
     >
       <Loaded resource={of}>
         {(shown) => (
           <div class="stack">
             <State of={shown} />
-            {shown.kind !== "provider" && <Accounts of={shown} path={path} onLink={setAccount} />}
+            {shown.kind !== "provider" && <Accounts of={shown} path={path} />}
           </div>
         )}
       </Loaded>
-      {data && account !== undefined && (
-        <LinkDialog of={data} account={account} onClose={() => setAccount(undefined)} />
-      )}
     </Page>
   );
 }
@@ -61,10 +55,14 @@ export function Platform({ params }: { readonly params: Readonly<Record<string, 
 interface Part {
   readonly of: PlatformData;
   readonly path: string;
-  readonly onLink: (account: string) => void;
 }
 
-function Actions({ of, path, onLink }: Part) {
+/** Asks what the link shall be; of that account alone where it is named. */
+function askForLink(of: PlatformData, account = ""): void {
+  openDialog((close) => <LinkDialog of={of} account={account} onClose={close} />);
+}
+
+function Actions({ of, path }: Part) {
   const ask = (what: string, done: (answer: Record<string, number>) => string) => async () =>
     void (await attempt(async () => toast(done(await post(`${path}/${what}`)))));
   return (
@@ -75,7 +73,7 @@ function Actions({ of, path, onLink }: Part) {
       >
         {w.reconcile}
       </Button>
-      <Button kind="primary" icon="plus" onClick={() => onLink("")}>
+      <Button kind="primary" icon="plus" onClick={() => askForLink(of)}>
         {w.newLink}
       </Button>
     </>
@@ -113,7 +111,7 @@ function State({ of }: { readonly of: PlatformData }) {
   );
 }
 
-function Accounts({ of, path, onLink }: Part) {
+function Accounts({ of, path }: Part) {
   const after = route.value.query.get("after");
   const search = new URLSearchParams({ limit: String(pageSize()), ...(after && { after }) }).toString();
   const accounts = useResource<{ readonly authorizations: AuthorizationData[]; readonly next?: string }>(
@@ -123,28 +121,23 @@ function Accounts({ of, path, onLink }: Part) {
   return (
     <Section title={w.accounts} isBare>
       <Loaded resource={accounts}>
-        {({ authorizations: rows, next }) =>
-          rows.length === 0 ? (
-            <p class="muted">{w.noAccounts}</p>
-          ) : (
-            <>
-              <Table
-                caption={w.accounts}
-                rows={rows}
-                keyOf={({ app }) => app}
-                hrefOf={({ app }) => href(`/apps/${encodeURIComponent(app)}`)}
-                columns={columns(of, onLink)}
-              />
-              <Pager count={rows.length} next={next} />
-            </>
-          )
-        }
+        {({ authorizations: rows, next }) => (
+          <Table
+            caption={w.accounts}
+            rows={rows}
+            keyOf={({ app }) => app}
+            hrefOf={({ app }) => href(`/apps/${encodeURIComponent(app)}`)}
+            columns={columns(of)}
+            empty={<p class="muted">{w.noAccounts}</p>}
+            page={{ next }}
+          />
+        )}
       </Loaded>
     </Section>
   );
 }
 
-function columns({ kind }: PlatformData, onLink: Part["onLink"]): Column<AuthorizationData>[] {
+function columns(of: PlatformData): Column<AuthorizationData>[] {
   return [
     {
       ...{ key: "account", title: w.account, isFlexible: true },
@@ -157,8 +150,8 @@ function columns({ kind }: PlatformData, onLink: Part["onLink"]): Column<Authori
     {
       ...{ key: "actions", title: "", isEnd: true },
       cell: ({ account }) =>
-        kind === "component" && (
-          <Button isSmall onClick={() => onLink(account)}>
+        of.kind === "component" && (
+          <Button isSmall onClick={() => askForLink(of, account)}>
             {w.again}
           </Button>
         ),
@@ -178,7 +171,7 @@ function Standing({ of: { lost_at, disabled } }: { readonly of: AuthorizationDat
     );
   return (
     <Badge tone={disabled ? "idle" : "ok"} icon={disabled ? "pause" : "check"}>
-      {disabled ? parts.disabled : w.valid}
+      {disabled ? w.disabled : w.valid}
     </Badge>
   );
 }

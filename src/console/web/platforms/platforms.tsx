@@ -1,11 +1,11 @@
-import { useState } from "preact/hooks";
 import type { PlatformData } from "../../../api/v1-platforms-schema.ts";
 import { post } from "../api.ts";
 import { w as apps } from "../apps/words.ts";
 import { number, now, relative } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { FormDialog } from "../parts/dialog.tsx";
-import { SelectField, TextField } from "../parts/field.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { SelectField, TextField, useInput } from "../parts/field.tsx";
 import { Page } from "../parts/page.tsx";
 import { Badge, StateBadge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
@@ -26,33 +26,28 @@ const pageOf = (platform: string) => `/platforms/${encodeURIComponent(platform)}
 
 /** The third-party platforms: whether their tickets come, and how many accounts each has. */
 export function Platforms() {
-  const [isAdding, setIsAdding] = useState(false);
   const platforms = useResource<{ readonly platforms: readonly PlatformData[] }>(PLATFORMS, {
     topics: TOPICS,
   });
   const add = (
-    <Button kind="primary" icon="plus" onClick={() => setIsAdding(true)}>
+    <Button kind="primary" icon="plus" onClick={() => openDialog((close) => <AddPlatform onClose={close} />)}>
       {w.add}
     </Button>
   );
   return (
     <Page title={w.title} actions={platforms.data?.platforms.length ? add : undefined}>
       <Loaded resource={platforms}>
-        {({ platforms: rows }) =>
-          rows.length === 0 ? (
-            <Empty title={w.none} hint={w.noneHint} action={add} />
-          ) : (
-            <Table
-              caption={w.title}
-              rows={rows}
-              keyOf={({ platform }) => platform}
-              hrefOf={({ platform }) => href(pageOf(platform))}
-              columns={columns()}
-            />
-          )
-        }
+        {({ platforms: rows }) => (
+          <Table
+            caption={w.title}
+            rows={rows}
+            keyOf={({ platform }) => platform}
+            hrefOf={({ platform }) => href(pageOf(platform))}
+            columns={columns()}
+            empty={<Empty title={w.none} hint={w.noneHint} action={add} />}
+          />
+        )}
       </Loaded>
-      {isAdding && <AddPlatform onClose={() => setIsAdding(false)} />}
     </Page>
   );
 }
@@ -108,17 +103,17 @@ export function Ticket({ of }: { readonly of: PlatformData }) {
 const KINDS = ["component", "suite", "provider"] as const;
 
 function AddPlatform({ onClose }: { readonly onClose: () => void }) {
-  const [kind, setKind] = useState<string>(KINDS[0]);
-  const [id, setId] = useState("");
-  const [secret, setSecret] = useState("");
-  const [provider, setProvider] = useState("");
-  const [title, setTitle] = useState("");
-  const isSuite = kind === "suite";
+  const kind = useInput<string>(KINDS[0]);
+  const id = useInput("");
+  const secret = useInput("");
+  const provider = useInput("");
+  const title = useInput("");
+  const isSuite = kind.value === "suite";
   const add = async () => {
     const { platform } = await post<PlatformData>(PLATFORMS, {
-      ...{ kind, id: id.trim(), secret: secret.trim() },
-      ...(isSuite ? { provider: provider.trim() } : {}),
-      ...(title.trim() === "" ? {} : { title: title.trim() }),
+      ...{ kind: kind.value, id: id.value.trim(), secret: secret.value.trim() },
+      ...(isSuite ? { provider: provider.value.trim() } : {}),
+      ...(title.value.trim() === "" ? {} : { title: title.value.trim() }),
     });
     navigate(pageOf(platform));
   };
@@ -128,25 +123,13 @@ function AddPlatform({ onClose }: { readonly onClose: () => void }) {
       action={w.add}
       onClose={onClose}
       onSubmit={add}
-      isDisabled={id === "" || secret === ""}
+      isDisabled={id.value === "" || secret.value === ""}
     >
-      <SelectField
-        label={apps.type}
-        value={kind}
-        onInput={setKind}
-        options={KINDS.map((each) => [each, apps[each]])}
-      />
-      <TextField label={w.id} value={id} onInput={setId} isMono hasFocus />
-      {isSuite && <TextField label={w.provider} value={provider} onInput={setProvider} isMono />}
-      <TextField
-        label={apps.secret}
-        hint={apps.secretHint}
-        value={secret}
-        onInput={setSecret}
-        isMono
-        isSecret
-      />
-      <TextField label={apps.name} value={title} onInput={setTitle} isOptional />
+      <SelectField label={apps.type} {...kind} options={KINDS.map((each) => [each, apps[each]])} />
+      <TextField label={w.id} {...id} isMono hasFocus />
+      {isSuite && <TextField label={w.provider} {...provider} isMono />}
+      <TextField label={apps.secret} hint={apps.secretHint} {...secret} isMono isSecret />
+      <TextField label={apps.name} {...title} isOptional />
     </FormDialog>
   );
 }

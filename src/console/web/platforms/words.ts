@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["第三方平台", "Platforms"],
   add: ["添加平台", "Add platform"],
   none: ["还没有第三方平台", "No platforms yet"],

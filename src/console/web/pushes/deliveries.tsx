@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import type { TargetData } from "../../../api/v1-callbacks-schema.ts";
 import type { DeliveryData, ShownDelivery } from "../../../api/v1-deliveries-schema.ts";
 import { post, remove } from "../api.ts";
@@ -7,11 +6,11 @@ import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog, Dialog } from "../parts/dialog.tsx";
+import { ask, Dialog } from "../parts/dialog.tsx";
 import { FilterChips } from "../parts/filter-chips.tsx";
 import type { IconName } from "../parts/icons.tsx";
 import { Facts } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
+import { pageSize } from "../parts/pager.tsx";
 import { Badge, type Tone } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -78,28 +77,27 @@ export function Deliveries(props: { readonly app: string; readonly targets: read
         )}
       </div>
       <Loaded resource={list}>
-        {({ deliveries, next }) =>
-          deliveries.length === 0 && after === "" ? (
-            <Empty
-              title={state || target ? w.noMatch : w.noDeliveries}
-              hint={state || target ? undefined : w.noDeliveriesHint}
-            />
-          ) : (
-            <>
-              <Table
-                caption={w.deliveries}
-                rows={deliveries}
-                keyOf={({ id }) => String(id)}
-                hrefOf={({ id }) =>
-                  href(route.value.path, { ...Object.fromEntries(query), delivery: String(id) })
-                }
-                isLoading={list.isLoading}
-                columns={columns()}
-              />
-              <Pager count={deliveries.length} next={next} />
-            </>
-          )
-        }
+        {({ deliveries, next }) => (
+          <Table
+            caption={w.deliveries}
+            rows={deliveries}
+            keyOf={({ id }) => String(id)}
+            hrefOf={({ id }) =>
+              href(route.value.path, { ...Object.fromEntries(query), delivery: String(id) })
+            }
+            isLoading={list.isLoading}
+            columns={columns()}
+            page={{ next }}
+            empty={
+              after === "" && (
+                <Empty
+                  title={state || target ? w.noMatch : w.noDeliveries}
+                  hint={state || target ? undefined : w.noDeliveriesHint}
+                />
+              )
+            }
+          />
+        )}
       </Loaded>
       {opened !== undefined && (
         <Delivery path={`${path}/${encodeURIComponent(opened)}`} reload={list.reload} />
@@ -153,7 +151,6 @@ function ReplayAll(props: {
   readonly reload: () => void;
 }) {
   const { path, target, count, reload } = props;
-  const [isAsked, setIsAsked] = useState(false);
   const replay = async () => {
     const body = { state: "dead", ...(target && { target }) };
     let after: string | undefined;
@@ -169,23 +166,18 @@ function ReplayAll(props: {
     toast(w.replayed(replayed));
     reload();
   };
+  const askReplay = () =>
+    ask(() => ({
+      title: w.replayAll,
+      action: w.replay,
+      kind: "primary",
+      hint: w.replayAllHint(target),
+      onConfirm: replay,
+    }));
   return (
-    <>
-      <Button isDisabled={count === 0} onClick={() => setIsAsked(true)}>
-        {w.replayAll}
-      </Button>
-      {isAsked && (
-        <ConfirmDialog
-          title={w.replayAll}
-          action={w.replay}
-          kind="primary"
-          onClose={() => setIsAsked(false)}
-          onConfirm={replay}
-        >
-          <p>{w.replayAllHint(target)}</p>
-        </ConfirmDialog>
-      )}
-    </>
+    <Button isDisabled={count === 0} onClick={askReplay}>
+      {w.replayAll}
+    </Button>
   );
 }
 

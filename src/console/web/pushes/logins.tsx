@@ -1,11 +1,11 @@
-import { useState } from "preact/hooks";
 import type { RedirectOriginsData, VerifyFilesData } from "../../../api/v1-oauth-schema.ts";
 import { put, remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog, FormDialog } from "../parts/dialog.tsx";
-import { TextAreaField, TextField } from "../parts/field.tsx";
+import { ask, FormDialog } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { TextAreaField, TextField, useInput } from "../parts/field.tsx";
 import { Facts, Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
@@ -22,9 +22,12 @@ const FILES = "/v1/verify-files";
 export function Logins({ app }: { readonly app: string }) {
   const path = `/v1/apps/${encodeURIComponent(app)}/redirect-origins`;
   const origins = useResource<RedirectOriginsData>(path, { topics: ["environment", "app"] });
-  const [edited, setEdited] = useState<Owner | "new" | undefined>(undefined);
+  const edit = (owner?: Owner) =>
+    openDialog((close) => (
+      <OriginsDialog path={path} owner={owner} reload={origins.reload} onClose={close} />
+    ));
   const add = (
-    <Button icon="plus" onClick={() => setEdited("new")}>
+    <Button icon="plus" onClick={() => edit()}>
       {w.addOrigins}
     </Button>
   );
@@ -34,16 +37,13 @@ export function Logins({ app }: { readonly app: string }) {
         {({ return_url: returnUrl, environments }) => (
           <>
             <Section title={w.redirectOrigins} isBare actions={environments.length > 0 && add}>
-              {environments.length === 0 ? (
-                <Empty title={w.noOrigins} hint={w.noOriginsHint} action={add} />
-              ) : (
-                <Table
-                  caption={w.redirectOrigins}
-                  rows={environments}
-                  keyOf={({ environment }) => environment}
-                  columns={columns(setEdited)}
-                />
-              )}
+              <Table
+                caption={w.redirectOrigins}
+                rows={environments}
+                keyOf={({ environment }) => environment}
+                columns={columns(edit)}
+                empty={<Empty title={w.noOrigins} hint={w.noOriginsHint} action={add} />}
+              />
             </Section>
             <Section title={w.loginLink}>
               <Facts
@@ -70,14 +70,6 @@ export function Logins({ app }: { readonly app: string }) {
         )}
       </Loaded>
       {(me.value?.is_admin || may("oauth:manage", "*")) && <VerifyFiles />}
-      {edited && (
-        <OriginsDialog
-          path={path}
-          owner={edited === "new" ? undefined : edited}
-          reload={origins.reload}
-          onClose={() => setEdited(undefined)}
-        />
-      )}
     </>
   );
 }
@@ -136,12 +128,12 @@ function OriginsDialog(props: {
   readonly reload: () => void;
   readonly onClose: () => void;
 }) {
-  const [owner] = useState(props.owner);
-  const [environment, setEnvironment] = useState(owner?.environment ?? "");
-  const [text, setText] = useState(owner?.redirect_origins.join("\n") ?? "");
+  const { owner } = props;
+  const environment = useInput(owner?.environment ?? "");
+  const text = useInput(owner?.redirect_origins.join("\n") ?? "");
   const save = async () => {
-    const list = text.split(/\s+/).filter(Boolean);
-    const path = `${props.path}/${encodeURIComponent(environment)}`;
+    const list = text.value.split(/\s+/).filter(Boolean);
+    const path = `${props.path}/${encodeURIComponent(environment.value)}`;
     await put(path, { redirect_origins: list }, ifMatch(owner?.version));
     props.reload();
   };
@@ -149,24 +141,17 @@ function OriginsDialog(props: {
     <FormDialog
       title={w.redirectOrigins}
       action={w.save}
-      isDisabled={environment === ""}
+      isDisabled={environment.value === ""}
       onClose={props.onClose}
       onSubmit={save}
     >
       {!owner && (
-        <TextField
-          label={w.environment}
-          value={environment}
-          onInput={setEnvironment}
-          choices={["prod", "pre", "st", "dev"]}
-          hasFocus
-        />
+        <TextField label={w.environment} {...environment} choices={["prod", "pre", "st", "dev"]} hasFocus />
       )}
       <TextAreaField
         label={w.redirectOrigins}
         hint={w.originsHint}
-        value={text}
-        onInput={setText}
+        {...text}
         placeholder={"https://dev.example.com\nhttps://h5.example.com/app"}
       />
     </FormDialog>
@@ -175,15 +160,24 @@ function OriginsDialog(props: {
 
 function VerifyFiles() {
   const files = useResource<VerifyFilesData>(FILES);
-  const [isAdding, setIsAdding] = useState(false);
-  const [removed, setRemoved] = useState<string | undefined>(undefined);
-  const [name, setName] = useState("");
-  const [content, setContent] = useState("");
+  const askRemoval = (name: string) =>
+    ask(() => ({
+      title: w.removeOf(name),
+      action: w.remove,
+      hint: w.removeFileHint,
+      onConfirm: async () => {
+        await remove(`${FILES}/${encodeURIComponent(name)}`);
+        files.reload();
+      },
+    }));
   return (
     <Section
       title={w.verifyFiles}
       actions={
-        <Button icon="plus" onClick={() => setIsAdding(true)}>
+        <Button
+          icon="plus"
+          onClick={() => openDialog((close) => <FileDialog reload={files.reload} onClose={close} />)}
+        >
           {w.addFile}
         </Button>
       }
@@ -200,54 +194,34 @@ function VerifyFiles() {
                   kind="quiet"
                   icon="trash"
                   label={w.removeOf(each)}
-                  onClick={() => setRemoved(each)}
+                  onClick={() => askRemoval(each)}
                 />
               </li>
             ))}
           </ul>
         )}
       </Loaded>
-      {isAdding && (
-        <FormDialog
-          title={w.addFile}
-          action={w.save}
-          isDisabled={name === "" || content === ""}
-          onClose={() => setIsAdding(false)}
-          onSubmit={async () => {
-            await put(`${FILES}/${encodeURIComponent(name)}`, { content: content.trim() });
-            files.reload();
-          }}
-        >
-          <TextField
-            label={w.fileName}
-            value={name}
-            onInput={setName}
-            isMono
-            hasFocus
-            placeholder="MP_verify_a1B2c3D4e5F6g7H8.txt"
-          />
-          <TextField
-            label={w.fileContent}
-            hint={w.fileContentHint}
-            value={content}
-            onInput={setContent}
-            isMono
-          />
-        </FormDialog>
-      )}
-      {removed !== undefined && (
-        <ConfirmDialog
-          title={w.removeOf(removed)}
-          action={w.remove}
-          onClose={() => setRemoved(undefined)}
-          onConfirm={async () => {
-            await remove(`${FILES}/${encodeURIComponent(removed)}`);
-            files.reload();
-          }}
-        >
-          <p>{w.removeFileHint}</p>
-        </ConfirmDialog>
-      )}
     </Section>
+  );
+}
+
+function FileDialog(props: { readonly reload: () => void; readonly onClose: () => void }) {
+  const name = useInput("");
+  const content = useInput("");
+  const save = async () => {
+    await put(`${FILES}/${encodeURIComponent(name.value)}`, { content: content.value.trim() });
+    props.reload();
+  };
+  return (
+    <FormDialog
+      title={w.addFile}
+      action={w.save}
+      isDisabled={name.value === "" || content.value === ""}
+      onClose={props.onClose}
+      onSubmit={save}
+    >
+      <TextField label={w.fileName} {...name} isMono hasFocus placeholder="MP_verify_a1B2c3D4e5F6g7H8.txt" />
+      <TextField label={w.fileContent} hint={w.fileContentHint} {...content} isMono />
+    </FormDialog>
   );
 }

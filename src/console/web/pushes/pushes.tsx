@@ -3,7 +3,7 @@ import type { CallbackData } from "../../../api/v1-callbacks-schema.ts";
 import { Id } from "../parts/copy.tsx";
 import { LinkButton } from "../parts/button.tsx";
 import { Page } from "../parts/page.tsx";
-import { Pager, pageSize } from "../parts/pager.tsx";
+import { pageSize } from "../parts/pager.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
@@ -28,26 +28,25 @@ export function Pushes() {
   return (
     <Page title={w.title} back={{ href: href("/apps"), title: w.apps }}>
       <Loaded resource={list}>
-        {({ callbacks, next }) =>
-          callbacks.length === 0 && !after ? (
-            <Empty
-              title={w.none}
-              hint={w.noneHint}
-              action={<LinkButton href={href("/apps")}>{w.apps}</LinkButton>}
-            />
-          ) : (
-            <>
-              <Table
-                caption={w.title}
-                rows={callbacks}
-                keyOf={({ app }) => app}
-                hrefOf={({ app }) => href(pushesOf(app))}
-                columns={columns()}
-              />
-              <Pager count={callbacks.length} next={next} />
-            </>
-          )
-        }
+        {({ callbacks, next }) => (
+          <Table
+            caption={w.title}
+            rows={callbacks}
+            keyOf={({ app }) => app}
+            hrefOf={({ app }) => href(pushesOf(app))}
+            columns={columns()}
+            page={{ next }}
+            empty={
+              !after && (
+                <Empty
+                  title={w.none}
+                  hint={w.noneHint}
+                  action={<LinkButton href={href("/apps")}>{w.apps}</LinkButton>}
+                />
+              )
+            }
+          />
+        )}
       </Loaded>
     </Page>
   );

@@ -1,12 +1,11 @@
-import { useState } from "preact/hooks";
 import type { CallbackData, SavedCallbackData } from "../../../api/v1-callbacks-schema.ts";
 import { post, put, remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog, Dialog, FormDialog } from "../parts/dialog.tsx";
-import { SelectField, TextField } from "../parts/field.tsx";
+import { ask, Dialog, FormDialog } from "../parts/dialog.tsx";
+import { SelectField, TextField, useInput } from "../parts/field.tsx";
 import { Facts, Section } from "../parts/page.tsx";
-import { showOnce } from "../parts/shown-once.tsx";
+import { openDialog, showOnce } from "../parts/dialogs.tsx";
 import { Banner, Empty } from "../parts/states.tsx";
 import { attempt } from "../parts/toast.tsx";
 import { Time } from "../parts/time.tsx";
@@ -28,12 +27,6 @@ interface Made {
 export interface Shown {
   readonly data: CallbackData;
   readonly reload: () => void;
-}
-
-/** With the version that was seen then: what has changed since must not be overwritten. */
-interface Opened {
-  readonly what: "edit" | "rotate" | "finish" | "remove";
-  readonly version: number | undefined;
 }
 
 /** An app without settings: the way to make them. */
@@ -61,11 +54,43 @@ export function NotSetUp({ app, reload }: { readonly app: string; readonly reloa
 
 /** How pushes are verified; Token and key are never shown again. */
 export function Reception({ data, reload }: Shown) {
-  const [opened, setOpened] = useState<Opened | undefined>(undefined);
-  const open = (what: Opened["what"]) => setOpened({ what, version: data.version });
-  const close = () => setOpened(undefined);
-  const given = ifMatch(opened?.version);
   const path = pathOf(data.app);
+  // The version that is seen now: what changes meanwhile is not overwritten.
+  const given = ifMatch(data.version);
+  const edit = () => openDialog((close) => <EditDialog data={data} reload={reload} onClose={close} />);
+  const rotate = () =>
+    ask(() => ({
+      title: w.rotate,
+      action: w.rotate,
+      kind: "primary",
+      hint: w.rotateHint,
+      onConfirm: async () => {
+        showMade(await post<SavedCallbackData>(`${path}/rotate`, {}, given));
+        reload();
+      },
+    }));
+  const finish = () =>
+    ask(() => ({
+      title: w.finish,
+      action: w.finish,
+      kind: "primary",
+      hint: w.finishHint,
+      onConfirm: async () => {
+        await post(`${path}/finish`, undefined, given);
+        reload();
+      },
+    }));
+  const removeAll = () =>
+    ask(() => ({
+      title: w.removeAll,
+      action: w.remove,
+      text: data.app,
+      hint: w.removeAllHint,
+      onConfirm: async () => {
+        await remove(path, given);
+        reload();
+      },
+    }));
   return (
     <>
       {data.damaged && <Banner tone="bad">{w.damagedHint}</Banner>}
@@ -74,7 +99,7 @@ export function Reception({ data, reload }: Shown) {
         <Banner
           tone="info"
           action={
-            <Button isSmall onClick={() => open("finish")}>
+            <Button isSmall onClick={finish}>
               {w.finish}
             </Button>
           }
@@ -87,10 +112,10 @@ export function Reception({ data, reload }: Shown) {
         actions={
           data.platform_app === undefined && (
             <span class="row">
-              <Button isDisabled={data.rotating ?? false} onClick={() => open("rotate")}>
+              <Button isDisabled={data.rotating ?? false} onClick={rotate}>
                 {w.rotate}
               </Button>
-              <Button onClick={() => open("edit")}>{w.edit}</Button>
+              <Button onClick={edit}>{w.edit}</Button>
             </span>
           )
         }
@@ -108,53 +133,10 @@ export function Reception({ data, reload }: Shown) {
         />
       </Section>
       <p class="note">
-        <Button kind="danger" onClick={() => open("remove")}>
+        <Button kind="danger" onClick={removeAll}>
           {w.removeAll}
         </Button>
       </p>
-      {opened?.what === "edit" && <EditDialog data={data} reload={reload} onClose={close} />}
-      {opened?.what === "rotate" && (
-        <ConfirmDialog
-          title={w.rotate}
-          action={w.rotate}
-          kind="primary"
-          onClose={close}
-          onConfirm={async () => {
-            showMade(await post<SavedCallbackData>(`${path}/rotate`, {}, given));
-            reload();
-          }}
-        >
-          <p>{w.rotateHint}</p>
-        </ConfirmDialog>
-      )}
-      {opened?.what === "finish" && (
-        <ConfirmDialog
-          title={w.finish}
-          action={w.finish}
-          kind="primary"
-          onClose={close}
-          onConfirm={async () => {
-            await post(`${path}/finish`, undefined, given);
-            reload();
-          }}
-        >
-          <p>{w.finishHint}</p>
-        </ConfirmDialog>
-      )}
-      {opened?.what === "remove" && (
-        <ConfirmDialog
-          title={w.removeAll}
-          action={w.remove}
-          text={data.app}
-          onClose={close}
-          onConfirm={async () => {
-            await remove(path, given);
-            reload();
-          }}
-        >
-          <p>{w.removeAllHint}</p>
-        </ConfirmDialog>
-      )}
     </>
   );
 }
@@ -164,15 +146,17 @@ function Checked({ at }: { readonly at: number | undefined }) {
 }
 
 function EditDialog({ data, reload, onClose }: Shown & { readonly onClose: () => void }) {
-  // What has changed meanwhile must not be overwritten.
-  const [version] = useState(data.version);
-  const [mode, setMode] = useState(data.mode ?? "secure");
-  const [format, setFormat] = useState(data.format ?? "xml");
-  const [ids, setIds] = useState(data.receive_ids?.join(", ") ?? "");
+  const mode = useInput(data.mode ?? "secure");
+  const format = useInput(data.format ?? "xml");
+  const ids = useInput(data.receive_ids?.join(", ") ?? "");
   const isWecom = data.app.includes("_");
   const save = async () => {
-    const receiveIds = ids.split(",").map((id) => id.trim());
-    await put(pathOf(data.app), { mode, format, receive_ids: receiveIds }, ifMatch(version));
+    const receiveIds = ids.value.split(",").map((id) => id.trim());
+    await put(
+      pathOf(data.app),
+      { mode: mode.value, format: format.value, receive_ids: receiveIds },
+      ifMatch(data.version),
+    );
     reload();
   };
   return (
@@ -181,21 +165,19 @@ function EditDialog({ data, reload, onClose }: Shown & { readonly onClose: () =>
         <SelectField
           label={w.mode}
           hint={w.modeHint}
-          value={mode}
-          onInput={(value) => setMode(value as typeof mode)}
+          {...mode}
           options={(["secure", "compat", "plain"] as const).map((value) => [value, w[value]])}
         />
       )}
       <SelectField
         label={w.format}
-        value={format}
-        onInput={(value) => setFormat(value as typeof format)}
+        {...format}
         options={[
           ["xml", "XML"],
           ["json", "JSON"],
         ]}
       />
-      <TextField label={w.receiveIds} hint={w.receiveIdsHint} value={ids} onInput={setIds} isMono />
+      <TextField label={w.receiveIds} hint={w.receiveIdsHint} {...ids} isMono />
     </FormDialog>
   );
 }

@@ -2,12 +2,13 @@ import { useState } from "preact/hooks";
 import type { CallbackData, RouteData } from "../../../api/v1-callbacks-schema.ts";
 import { put, remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog, FormDialog } from "../parts/dialog.tsx";
-import { SelectField, TextField } from "../parts/field.tsx";
+import { ask, FormDialog } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { SelectField, TextField, useInput } from "../parts/field.tsx";
 import { Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty } from "../parts/states.tsx";
-import { type Column, Table } from "../parts/table.tsx";
+import { actionsColumn, type Column, Table } from "../parts/table.tsx";
 import { attempt } from "../parts/toast.tsx";
 import { Time } from "../parts/time.tsx";
 import { ifMatch, pathOf, type Shown } from "./reception.tsx";
@@ -27,47 +28,34 @@ export function Routes(shown: Shown) {
 }
 
 function Targets({ data, reload }: Shown) {
-  const [edited, setEdited] = useState<Target | "new" | undefined>(undefined);
-  const [removed, setRemoved] = useState<Target | undefined>(undefined);
+  const { app } = data;
+  const edit = (target?: Target) =>
+    openDialog((close) => <TargetDialog app={app} target={target} reload={reload} onClose={close} />);
+  const askRemoval = ({ target, version }: Target) =>
+    ask(() => ({
+      title: w.removeTarget,
+      action: w.remove,
+      text: target,
+      hint: w.removeTargetHint,
+      onConfirm: async () => {
+        await remove(`${pathOf(app)}/targets/${target}`, ifMatch(version));
+        reload();
+      },
+    }));
   const add = (
-    <Button icon="plus" onClick={() => setEdited("new")}>
+    <Button icon="plus" onClick={() => edit()}>
       {w.addTarget}
     </Button>
   );
   return (
     <Section title={w.targets} isBare actions={data.targets.length > 0 && add}>
-      {data.targets.length === 0 ? (
-        <Empty title={w.noTargets} hint={w.noTargetsHint} action={add} />
-      ) : (
-        <Table
-          caption={w.targets}
-          rows={data.targets}
-          keyOf={({ target }) => target}
-          columns={targetColumns({ edit: setEdited, remove: setRemoved })}
-        />
-      )}
-      {edited && (
-        <TargetDialog
-          app={data.app}
-          target={edited === "new" ? undefined : edited}
-          reload={reload}
-          onClose={() => setEdited(undefined)}
-        />
-      )}
-      {removed && (
-        <ConfirmDialog
-          title={w.removeTarget}
-          action={w.remove}
-          text={removed.target}
-          onClose={() => setRemoved(undefined)}
-          onConfirm={async () => {
-            await remove(`${pathOf(data.app)}/targets/${removed.target}`, ifMatch(removed.version));
-            reload();
-          }}
-        >
-          <p>{w.removeTargetHint}</p>
-        </ConfirmDialog>
-      )}
+      <Table
+        caption={w.targets}
+        rows={data.targets}
+        keyOf={({ target }) => target}
+        columns={targetColumns({ edit, remove: askRemoval })}
+        empty={<Empty title={w.noTargets} hint={w.noTargetsHint} action={add} />}
+      />
     </Section>
   );
 }
@@ -98,42 +86,33 @@ function targetColumns(on: {
         ),
     },
     { key: "content", title: w.content, from: "wide", cell: ({ content }) => w[content] },
-    {
-      key: "actions",
-      title: "",
-      isEnd: true,
-      cell: (row) => (
-        <span class="row">
-          <Button isSmall onClick={() => on.edit(row)}>
-            {w.edit}
-          </Button>
-          <Button
-            isSmall
-            kind="quiet"
-            icon="trash"
-            label={w.removeOf(row.target)}
-            onClick={() => on.remove(row)}
-          />
-        </span>
-      ),
-    },
+    actionsColumn((row) => ({
+      edit: () => on.edit(row),
+      removal: w.removeOf(row.target),
+      remove: () => on.remove(row),
+    })),
   ];
 }
 
 const LISTS = ["types", "events", "event_keys", "openids"] as const;
 
 function Rules({ data, reload }: Shown) {
-  const [edited, setEdited] = useState<{ readonly at: number; readonly of: CallbackData } | undefined>(
-    undefined,
-  );
-  const { routes, targets } = data;
-  const save = async (next: readonly RouteData[], { app, version }: CallbackData) => {
+  const { app, version, routes, targets } = data;
+  const save = async (next: readonly RouteData[]) => {
     await put(`${pathOf(app)}/routes`, { routes: next }, ifMatch(version));
     reload();
   };
-  const saveNow = (next: readonly RouteData[]) => attempt(() => save(next, data)).then(() => undefined);
-  // The rule belongs to the routes that were seen then: what has changed since must not be overwritten.
-  const edit = (at: number) => setEdited({ at, of: data });
+  const saveNow = (next: readonly RouteData[]) => attempt(() => save(next)).then(() => undefined);
+  // The rule belongs to the routes that are seen now: what changes meanwhile is not overwritten.
+  const edit = (at: number) =>
+    openDialog((close) => (
+      <RuleDialog
+        rule={routes[at]}
+        targets={targets.map(({ target }) => target)}
+        onClose={close}
+        onSave={(rule) => save(routes.toSpliced(at, 1, rule))}
+      />
+    ));
   const moved = (from: number, to: number) => {
     const next = [...routes];
     next.splice(to, 0, ...next.splice(from, 1));
@@ -153,12 +132,9 @@ function Rules({ data, reload }: Shown) {
       cell: ({ role }) => <Badge tone={role === "primary" ? "info" : "idle"}>{w[role]}</Badge>,
     },
     { key: "target", title: w.target, cell: ({ target }) => <strong>{target}</strong> },
-    {
-      key: "actions",
-      title: "",
-      isEnd: true,
-      cell: ({ at }) => (
-        <span class="row">
+    actionsColumn(({ at }) => ({
+      more: (
+        <>
           <Button
             isSmall
             kind="quiet"
@@ -175,19 +151,12 @@ function Rules({ data, reload }: Shown) {
             isDisabled={at === routes.length - 1}
             onClick={() => moved(at, at + 1)}
           />
-          <Button isSmall onClick={() => edit(at)}>
-            {w.edit}
-          </Button>
-          <Button
-            isSmall
-            kind="quiet"
-            icon="trash"
-            label={w.removeRule(at + 1)}
-            onClick={() => saveNow(routes.filter((_, n) => n !== at))}
-          />
-        </span>
+        </>
       ),
-    },
+      edit: () => edit(at),
+      removal: w.removeRule(at + 1),
+      remove: () => saveNow(routes.filter((_, n) => n !== at)),
+    })),
   ];
   const add = (
     <Button icon="plus" isDisabled={targets.length === 0} onClick={() => edit(routes.length)}>
@@ -203,14 +172,6 @@ function Rules({ data, reload }: Shown) {
         keyOf={({ at }) => String(at)}
         columns={columns}
       />
-      {edited && (
-        <RuleDialog
-          rule={edited.of.routes[edited.at]}
-          targets={targets.map(({ target }) => target)}
-          onClose={() => setEdited(undefined)}
-          onSave={(rule) => save(edited.of.routes.toSpliced(edited.at, 1, rule), edited.of)}
-        />
-      )}
     </Section>
   );
 }
@@ -236,35 +197,33 @@ function RuleDialog(props: {
   readonly onSave: (rule: RouteData) => Promise<unknown>;
 }) {
   const { rule, targets } = props;
-  const [target, setTarget] = useState(rule?.target ?? targets[0] ?? "");
-  const [role, setRole] = useState(rule?.role ?? "primary");
+  const target = useInput(rule?.target ?? targets[0] ?? "");
+  const role = useInput(rule?.role ?? "primary");
   const [lists, setLists] = useState(
     Object.fromEntries(LISTS.map((list) => [list, rule?.[list]?.join(", ") ?? ""])),
   );
   const save = () => {
     const given = LISTS.map((list) => [list, (lists[list] ?? "").split(/[\s,]+/).filter(Boolean)] as const);
-    return props.onSave({ target, role, ...Object.fromEntries(given.filter(([, list]) => list.length > 0)) });
+    return props.onSave({
+      target: target.value,
+      role: role.value,
+      ...Object.fromEntries(given.filter(([, list]) => list.length > 0)),
+    });
   };
   return (
     <FormDialog
       title={rule ? w.editRule : w.addRule}
       action={w.save}
-      isDisabled={target === ""}
+      isDisabled={target.value === ""}
       onClose={props.onClose}
       onSubmit={save}
     >
       <div class="columns">
-        <SelectField
-          label={w.target}
-          value={target}
-          onInput={setTarget}
-          options={targets.map((each) => [each, each])}
-        />
+        <SelectField label={w.target} {...target} options={targets.map((each) => [each, each])} />
         <SelectField
           label={w.role}
-          hint={role === "primary" ? w.primaryHint : w.copyHint}
-          value={role}
-          onInput={(value) => setRole(value as typeof role)}
+          hint={role.value === "primary" ? w.primaryHint : w.copyHint}
+          {...role}
           options={(["primary", "copy"] as const).map((value) => [value, w[value]])}
         />
       </div>

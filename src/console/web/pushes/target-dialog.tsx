@@ -1,8 +1,7 @@
-import { useState } from "preact/hooks";
 import type { CallbackData, SavedTargetData } from "../../../api/v1-callbacks-schema.ts";
 import { put } from "../api.ts";
 import { FormDialog } from "../parts/dialog.tsx";
-import { CheckField, SelectField, TextField } from "../parts/field.tsx";
+import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { ifMatch, pathOf, showMade } from "./reception.tsx";
 import { w } from "./words.ts";
 
@@ -14,18 +13,18 @@ export function TargetDialog(props: {
   readonly onClose: () => void;
 }) {
   const { target } = props;
-  const [name, setName] = useState(target?.target ?? "");
-  const [environment, setEnvironment] = useState(target?.environment ?? "");
-  const [isPulled, setIsPulled] = useState(target !== undefined && target.url === undefined);
-  const [url, setUrl] = useState(target?.url ?? "");
-  const [content, setContent] = useState(target?.content ?? "reencrypted");
-  const [hasNewKeys, setHasNewKeys] = useState(false);
+  const name = useInput(target?.target ?? "");
+  const environment = useInput(target?.environment ?? "");
+  const isPulled = useInput(target !== undefined && target.url === undefined);
+  const url = useInput(target?.url ?? "");
+  const content = useInput(target?.content ?? "reencrypted");
+  const hasNewKeys = useInput(false);
   const save = async () => {
     const change = {
-      ...{ environment, content, url: isPulled ? null : url },
-      ...(hasNewKeys ? { new_keys: true } : {}),
+      ...{ environment: environment.value, content: content.value, url: isPulled.value ? null : url.value },
+      ...(hasNewKeys.value ? { new_keys: true } : {}),
     };
-    const path = `${pathOf(props.app)}/targets/${encodeURIComponent(name)}`;
+    const path = `${pathOf(props.app)}/targets/${encodeURIComponent(name.value)}`;
     const saved = await put<SavedTargetData>(path, change, ifMatch(target?.version));
     props.reload();
     const secrets = [saved.token, saved.aes_key, saved.hmac_key];
@@ -35,26 +34,18 @@ export function TargetDialog(props: {
     <FormDialog
       title={target ? w.editTarget(target.target) : w.addTarget}
       action={w.save}
-      isDisabled={name === "" || environment === "" || (!isPulled && url === "")}
+      isDisabled={name.value === "" || environment.value === "" || (!isPulled.value && url.value === "")}
       onClose={props.onClose}
       onSubmit={save}
     >
-      {!target && (
-        <TextField label={w.target} hint={w.targetHint} value={name} onInput={setName} isMono hasFocus />
-      )}
-      <TextField
-        label={w.environment}
-        value={environment}
-        onInput={setEnvironment}
-        choices={["prod", "pre", "st", "dev"]}
-      />
-      <CheckField label={w.pulled} hint={w.pulledHint} isChecked={isPulled} onInput={setIsPulled} />
-      {!isPulled && (
+      {!target && <TextField label={w.target} hint={w.targetHint} {...name} isMono hasFocus />}
+      <TextField label={w.environment} {...environment} choices={["prod", "pre", "st", "dev"]} />
+      <CheckField label={w.pulled} hint={w.pulledHint} {...isPulled} />
+      {!isPulled.value && (
         <TextField
           label="URL"
           hint={w.targetUrlHint}
-          value={url}
-          onInput={setUrl}
+          {...url}
           isMono
           placeholder="https://dev.example.com/wx/$APPID$"
         />
@@ -62,13 +53,10 @@ export function TargetDialog(props: {
       <SelectField
         label={w.content}
         hint={w.contentHint}
-        value={content}
-        onInput={(value) => setContent(value as typeof content)}
+        {...content}
         options={(["reencrypted", "original", "decrypted"] as const).map((value) => [value, w[value]])}
       />
-      {target && (
-        <CheckField label={w.newKeys} hint={w.newKeysHint} isChecked={hasNewKeys} onInput={setHasNewKeys} />
-      )}
+      {target && <CheckField label={w.newKeys} hint={w.newKeysHint} {...hasNewKeys} />}
     </FormDialog>
   );
 }

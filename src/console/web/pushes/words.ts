@@ -1,22 +1,19 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["消息推送", "Pushes"],
   allPushes: ["全部应用的推送", "Pushes of every app"],
   pushesOf: ["推送与网页登录", "Pushes and web logins"],
   apps: ["应用", "Apps"],
-  app: ["应用", "App"],
   none: ["还没有接收推送的应用", "No app receives pushes yet"],
   noneHint: [
     "打开一个应用，在“消息推送”中开始接收，再把URL填入微信后台。",
     "Open an app, begin to receive its pushes there, and enter the URL in WeChat's console.",
   ],
-  state: ["状态", "State"],
   receiving: ["接收中", "Receiving"],
   unchecked: ["等待验证", "Not verified yet"],
   uncheckedHint: ["微信还没有验证过该URL", "WeChat has not verified the URL yet"],
   rotating: ["轮换中", "Rotating"],
-  damaged: ["已损坏", "Damaged"],
   damagedHint: [
     "数据库中的Token或密钥已损坏，请重新设置。",
     "The Token or key in the database is damaged; set them again.",
@@ -75,10 +72,7 @@ export const w = words({
     "此后不再接受旧的Token和密钥。请确认微信后台已保存新值。",
     "The former Token and key are accepted no more. Be sure that WeChat's console has the new ones.",
   ],
-  edit: ["编辑", "Edit"],
   editReception: ["接收设置", "Reception"],
-  save: ["保存", "Save"],
-  remove: ["删除", "Remove"],
   removeOf: (name: string) => [`删除${name}`, `Remove ${name}`],
   removeAll: ["停止接收并删除设置", "Stop receiving and remove the settings"],
   removeAllHint: [
@@ -100,7 +94,6 @@ export const w = words({
   target: ["目标", "Target"],
   targets: ["目标", "Targets"],
   everyTarget: ["全部目标", "Every target"],
-  environment: ["环境", "Environment"],
   goesTo: ["去向", "Goes to"],
   pulled: ["由程序拉取", "Pulled by a program"],
   pulledHint: [

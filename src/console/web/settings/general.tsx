@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import type { NodesData } from "../../../api/v1-nodes-schema.ts";
 import type { OverviewData } from "../../../api/v1-overview.ts";
 import type { AnonymousCallers, Settings } from "../../../api/v1-settings-schema.ts";
@@ -7,8 +6,9 @@ import { absolute, bytes, duration, number, relative } from "../format.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { Id } from "../parts/copy.tsx";
-import { ConfirmDialog, FormDialog } from "../parts/dialog.tsx";
-import { TextAreaField } from "../parts/field.tsx";
+import { ask, FormDialog } from "../parts/dialog.tsx";
+import { openDialog } from "../parts/dialogs.tsx";
+import { TextAreaField, useInput } from "../parts/field.tsx";
 import { Facts, Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Loaded } from "../parts/states.tsx";
@@ -44,20 +44,24 @@ interface Shown {
 }
 
 function Anonymous({ settings, reload }: Shown) {
-  // What is asked for, whatever else is set meanwhile.
-  const [wanted, setWanted] = useState<"on" | "off" | undefined>(undefined);
   const callers = useResource<AnonymousCallers>(`${PATH}/anonymous-callers`);
   const isOn = settings.anonymous === "on";
   const isFixed = settings.anonymous_by === "environment";
-  const change = async () => {
-    await patch(PATH, { anonymous: wanted });
-    reload();
-  };
+  const askTurn = () =>
+    ask(() => ({
+      title: isOn ? w.anonymousEnd : w.anonymousBegin,
+      action: isOn ? w.turnOff : w.turnOn,
+      hint: isOn ? w.anonymousEndHint(number(callers.data?.callers.length ?? 0)) : w.anonymousBeginHint,
+      onConfirm: async () => {
+        await patch(PATH, { anonymous: isOn ? "off" : "on" });
+        reload();
+      },
+    }));
   return (
     <Section
       title={w.anonymous}
       actions={
-        <Button isDisabled={isFixed} onClick={() => setWanted(isOn ? "off" : "on")}>
+        <Button isDisabled={isFixed} onClick={askTurn}>
           {isOn ? w.turnOff : w.turnOn}
         </Button>
       }
@@ -70,20 +74,6 @@ function Anonymous({ settings, reload }: Shown) {
       </p>
       {isFixed && <p class="muted">{w.fixed("ANONYMOUS")}</p>}
       <Callers callers={callers} />
-      {wanted && (
-        <ConfirmDialog
-          title={wanted === "off" ? w.anonymousEnd : w.anonymousBegin}
-          action={wanted === "off" ? w.turnOff : w.turnOn}
-          onClose={() => setWanted(undefined)}
-          onConfirm={change}
-        >
-          <p>
-            {wanted === "off"
-              ? w.anonymousEndHint(number(callers.data?.callers.length ?? 0))
-              : w.anonymousBeginHint}
-          </p>
-        </ConfirmDialog>
-      )}
     </Section>
   );
 }
@@ -120,31 +110,33 @@ function Callers({ callers }: { readonly callers: Resource<AnonymousCallers> }) 
 }
 
 function Cors({ settings, reload }: Shown) {
-  const [edited, setEdited] = useState<{ readonly before: string; readonly text: string } | undefined>(
-    undefined,
-  );
   const origins = settings.cors_origins;
   const isOwn = settings.cors_origins_by === "database";
   const save = async (list: readonly string[] | null) => {
     await patch(PATH, { cors_origins: list });
     reload();
   };
-  // Settings have no version: what somebody else has made of them since must not be overwritten.
-  const saveText = async (before: string, text: string) => {
-    const now = await get<Settings>(PATH);
-    if (now.cors_origins.join("\n") !== before)
-      throw new ApiError(w.overtaken, 412, 412, undefined, undefined, undefined);
-    await save(text.split(/\s+/).filter(Boolean));
-  };
+  const edit = () =>
+    openDialog((close) => <OriginsDialog before={origins.join("\n")} onSave={save} onClose={close} />);
+  const askReset = () =>
+    ask(() => ({
+      title: w.corsReset,
+      action: w.corsReset,
+      kind: "primary",
+      hint: w.corsResetHint,
+      onConfirm: () => save(null),
+    }));
   return (
     <Section
       title={w.cors}
       actions={
         <span class="row">
-          {isOwn && <ResetCors onConfirm={() => save(null)} />}
-          <Button onClick={() => setEdited({ before: origins.join("\n"), text: origins.join("\n") })}>
-            {w.edit}
-          </Button>
+          {isOwn && (
+            <Button kind="quiet" onClick={askReset}>
+              {w.corsReset}
+            </Button>
+          )}
+          <Button onClick={edit}>{w.edit}</Button>
         </span>
       }
     >
@@ -161,45 +153,27 @@ function Cors({ settings, reload }: Shown) {
         </ul>
       )}
       <p class="muted">{isOwn ? w.corsOwn : w.corsFromVariable}</p>
-      {edited && (
-        <FormDialog
-          title={w.cors}
-          action={w.save}
-          onClose={() => setEdited(undefined)}
-          onSubmit={() => saveText(edited.before, edited.text)}
-        >
-          <TextAreaField
-            label={w.origins}
-            hint={w.originsHint}
-            value={edited.text}
-            onInput={(text) => setEdited({ ...edited, text })}
-            placeholder="https://www.example.com"
-          />
-        </FormDialog>
-      )}
     </Section>
   );
 }
 
-function ResetCors({ onConfirm }: { readonly onConfirm: () => Promise<unknown> }) {
-  const [isAsked, setIsAsked] = useState(false);
+function OriginsDialog(props: {
+  readonly before: string;
+  readonly onSave: (list: readonly string[]) => Promise<unknown>;
+  readonly onClose: () => void;
+}) {
+  const text = useInput(props.before);
+  // Settings have no version: what somebody else has made of them since must not be overwritten.
+  const save = async () => {
+    const now = await get<Settings>(PATH);
+    if (now.cors_origins.join("\n") !== props.before)
+      throw new ApiError(w.overtaken, 412, 412, undefined, undefined, undefined);
+    await props.onSave(text.value.split(/\s+/).filter(Boolean));
+  };
   return (
-    <>
-      <Button kind="quiet" onClick={() => setIsAsked(true)}>
-        {w.corsReset}
-      </Button>
-      {isAsked && (
-        <ConfirmDialog
-          title={w.corsReset}
-          action={w.corsReset}
-          kind="primary"
-          onClose={() => setIsAsked(false)}
-          onConfirm={onConfirm}
-        >
-          <p>{w.corsResetHint}</p>
-        </ConfirmDialog>
-      )}
-    </>
+    <FormDialog title={w.cors} action={w.save} onClose={props.onClose} onSubmit={save}>
+      <TextAreaField label={w.origins} hint={w.originsHint} {...text} placeholder="https://www.example.com" />
+    </FormDialog>
   );
 }
 

@@ -1,7 +1,6 @@
-import { useState } from "preact/hooks";
 import { remove } from "../api.ts";
 import { Button } from "../parts/button.tsx";
-import { ConfirmDialog } from "../parts/dialog.tsx";
+import { ask } from "../parts/dialog.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Loaded } from "../parts/states.tsx";
 import { Table } from "../parts/table.tsx";
@@ -26,70 +25,64 @@ const PATH = "/v1/console/sessions";
 /** Who is signed in to the console, and the way to end it. */
 export function Sessions() {
   const sessions = useResource<{ readonly sessions: readonly Session[] }>(PATH);
-  const [ending, setEnding] = useState<Session | undefined>(undefined);
+  const askEnd = ({ session, client, address }: Session) =>
+    ask(() => ({
+      title: w.endSession,
+      action: w.end,
+      hint: w.endHint(client, address),
+      onConfirm: async () => {
+        await remove(`${PATH}/${session}`);
+        sessions.reload();
+      },
+    }));
   return (
-    <>
-      <Loaded resource={sessions}>
-        {({ sessions: rows }) => (
-          <Table
-            caption={w.sessions}
-            rows={rows}
-            keyOf={({ session }) => session}
-            columns={[
-              {
-                key: "client",
-                title: w.client,
-                isFlexible: true,
-                cell: ({ client, current }) => (
-                  <span class="row">
-                    {client}
-                    {current && <Badge tone="info">{w.thisOne}</Badge>}
-                  </span>
+    <Loaded resource={sessions}>
+      {({ sessions: rows }) => (
+        <Table
+          caption={w.sessions}
+          rows={rows}
+          keyOf={({ session }) => session}
+          columns={[
+            {
+              key: "client",
+              title: w.client,
+              isFlexible: true,
+              cell: ({ client, current }) => (
+                <span class="row">
+                  {client}
+                  {current && <Badge tone="info">{w.thisOne}</Badge>}
+                </span>
+              ),
+            },
+            {
+              key: "by",
+              title: w.signedInBy,
+              from: "wide",
+              cell: ({ key }) => (key ? <code>{key}</code> : w.byLink),
+            },
+            {
+              key: "address",
+              title: w.address,
+              from: "wide",
+              cell: ({ address }) => <code>{address}</code>,
+            },
+            { key: "began", title: w.began, from: "widest", cell: (row) => <Time at={row.created_at} /> },
+            { key: "used", title: w.lastUsed, cell: (row) => <Time at={row.used_at} /> },
+            { key: "expires", title: w.ends, from: "wide", cell: (row) => <Time at={row.expires_at} /> },
+            {
+              key: "end",
+              title: "",
+              isEnd: true,
+              cell: (row) =>
+                row.current ? null : (
+                  <Button isSmall onClick={() => askEnd(row)}>
+                    {w.end}
+                  </Button>
                 ),
-              },
-              {
-                key: "by",
-                title: w.signedInBy,
-                from: "wide",
-                cell: ({ key }) => (key ? <code>{key}</code> : w.byLink),
-              },
-              {
-                key: "address",
-                title: w.address,
-                from: "wide",
-                cell: ({ address }) => <code>{address}</code>,
-              },
-              { key: "began", title: w.began, from: "widest", cell: (row) => <Time at={row.created_at} /> },
-              { key: "used", title: w.used, cell: (row) => <Time at={row.used_at} /> },
-              { key: "expires", title: w.ends, from: "wide", cell: (row) => <Time at={row.expires_at} /> },
-              {
-                key: "end",
-                title: "",
-                isEnd: true,
-                cell: (row) =>
-                  row.current ? null : (
-                    <Button isSmall onClick={() => setEnding(row)}>
-                      {w.end}
-                    </Button>
-                  ),
-              },
-            ]}
-          />
-        )}
-      </Loaded>
-      {ending && (
-        <ConfirmDialog
-          title={w.endSession}
-          action={w.end}
-          onClose={() => setEnding(undefined)}
-          onConfirm={async () => {
-            await remove(`${PATH}/${ending.session}`);
-            sessions.reload();
-          }}
-        >
-          <p>{w.endHint(ending.client, ending.address)}</p>
-        </ConfirmDialog>
+            },
+          ]}
+        />
       )}
-    </>
+    </Loaded>
   );
 }

@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["设置", "Settings"],
   general: ["常规", "General"],
   notifications: ["告警与通知", "Notifications"],
@@ -34,7 +34,6 @@ export const w = words({
   callers: ["最近一天", "The last day"],
   noCallers: ["最近一天没有这样的调用。", "Nobody came without a key in the last day."],
   caller: ["来源", "Caller"],
-  app: ["应用", "App"],
   requests: ["次数", "Requests"],
   cors: ["可跨域调用签名接口的网页", "Pages that may ask for signatures"],
   corsHint: [
@@ -55,8 +54,6 @@ export const w = words({
     "其他人已修改此列表。请取消后重新编辑。",
     "Somebody else has changed this list. Cancel, and edit it again.",
   ],
-  edit: ["编辑", "Edit"],
-  save: ["保存", "Save"],
   backups: ["备份", "Backups"],
   noBackupDir: [
     "服务不自动备份：请设置BACKUP_DIR，或定时执行 accesstoken backup。",
@@ -69,7 +66,6 @@ export const w = words({
   backupEvery: ["间隔", "Every"],
   backupFailed: ["此后失败", "Failed since"],
   about: ["关于本服务", "About this service"],
-  version: ["版本", "Version"],
   masterKey: ["主密钥ID", "Master key"],
   documents: ["文档", "Documents"],
   docs: ["使用文档", "Documents"],
@@ -87,9 +83,7 @@ export const w = words({
     `主机${host}，版本${version}。另有${apps}个应用由变量配置，不在此列出。`,
     `Of ${host}, version ${version}. Variables also configure ${apps} apps; they are not listed.`,
   ],
-  host: ["主机", "Host"],
   pid: (pid: number) => [`进程${pid}`, `process ${pid}`],
-  state: ["状态", "State"],
   live: ["在线", "Live"],
   gone: ["失联", "Gone"],
   started: ["启动", "Started"],
@@ -98,13 +92,11 @@ export const w = words({
   listening: ["收到通知", "is notified"],
   polling: ["轮询", "polls"],
   clockOffset: ["时钟偏差", "Clock offset"],
-  client: ["客户端", "Client"],
   thisOne: ["当前会话", "This session"],
   signedInBy: ["登录方式", "Signed in by"],
   byLink: ["登录链接", "a link"],
   address: ["地址", "Address"],
   began: ["登录时间", "Began"],
-  used: ["最近使用", "Last used"],
   ends: ["最迟结束", "Ends at the latest"],
   end: ["结束", "End"],
   endSession: ["结束会话？", "End the session?"],

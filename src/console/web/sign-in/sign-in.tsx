@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { language } from "../language.ts";
 import { match, navigate, route } from "../router.ts";
 import { loadSession, sessionState, signIn } from "../session.ts";
@@ -7,7 +7,7 @@ import { Brand, LanguageSwitch } from "../frame/brand.tsx";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { FormError, useSubmit } from "../parts/dialog.tsx";
-import { TextField } from "../parts/field.tsx";
+import { TextField, useInput } from "../parts/field.tsx";
 import { w } from "./words.ts";
 
 /** What is shown to those who are not signed in: a field for a key, or why there is none. */
@@ -41,9 +41,9 @@ export function Gate({ title, children }: { readonly title: string; readonly chi
 }
 
 function KeyForm() {
-  const [key, setKey] = useState("");
+  const key = useInput("");
   const token = match("/sign-in/:token", route.value.path)?.["token"];
-  const { submit, error, isBusy } = useSubmit(() => signIn({ key: key.trim() }));
+  const { submit, error, isBusy } = useSubmit(() => signIn({ key: key.value.trim() }));
   const link = useSubmit(async () => {
     if (token === undefined) return;
     // The link works once: it is not left in the address.
@@ -56,18 +56,9 @@ function KeyForm() {
   return (
     <Gate title={w.title}>
       <form onSubmit={submit} noValidate>
-        <TextField
-          label={w.key}
-          hint={w.keyHint}
-          value={key}
-          onInput={setKey}
-          isSecret
-          isMono
-          hasFocus
-          placeholder="ats_…"
-        />
+        <TextField label={w.key} hint={w.keyHint} {...key} isSecret isMono hasFocus placeholder="ats_…" />
         <FormError error={error ?? link.error} />
-        <Button type="submit" kind="primary" isDisabled={isBusy || key.trim() === ""}>
+        <Button type="submit" kind="primary" isDisabled={isBusy || key.value.trim() === ""}>
           {w.signIn}
         </Button>
       </form>

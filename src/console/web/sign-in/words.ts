@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   title: ["登录", "Sign in"],
   key: ["API密钥", "API key"],
   keyHint: [
@@ -27,7 +27,6 @@ export const w = words({
   ],
   unreachable: ["无法连接服务", "The service can't be reached"],
   unreachableHint: ["请检查服务是否在运行，然后重试。", "Check that it runs, then try again."],
-  retry: ["重试", "Retry"],
   linkFailed: ["登录链接无效或已过期", "The sign-in link is invalid or has expired"],
   command: ["命令", "Command"],
   setUp: ["创建管理员", "Create the administrator"],

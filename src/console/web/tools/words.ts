@@ -1,6 +1,6 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   signature: ["签名排查", "Signature debugger"],
   signatureHint: [
     "invalid signature、invalid url domain、permission denied：贴上手头的内容，找出原因。",
@@ -8,7 +8,6 @@ export const w = words({
   ],
   call: ["接口试调", "Gateway playground"],
   rid: ["错误查询", "Error look-up"],
-  app: ["应用", "App"],
   pasted: ["粘贴任何内容", "Paste anything"],
   pastedHint: [
     "wx.config代码、后端应答、参与签名的字符串、手机上的location.href、报错信息；贴得越全越准。不会保存。",
@@ -82,21 +81,14 @@ export const w = words({
     "不询问微信。应答中有rid时，可以再向微信查询当时的请求（保存7天），其中的token已隐去。",
     "WeChat is not asked. Where there is a rid, WeChat can then be asked for the request, which it keeps for 7 days; tokens in it are masked.",
   ],
-  weixin: ["微信", "WeChat"],
-  wecom: ["企业微信", "WeCom"],
   unknownErrcodes: (codes: string) => [
     `没有收录：${codes}，请查微信的文档`,
     `Not known here: ${codes}; see WeChat's documentation`,
   ],
   request: ["请求", "The request"],
-  when: ["时间", "When"],
-  took: ["耗时", "Took"],
   from: ["来源IP", "From"],
-  body: ["请求体", "Body"],
-  answer: ["应答", "Answer"],
   notAsked: ["尚未向微信查询", "WeChat was not asked yet"],
   quota: ["接口额度", "Quota of an interface"],
-  path: ["接口路径", "Path"],
   pathHint: ["以/cgi-bin/开头，不带域名和参数", "It begins with /cgi-bin/, without host and query"],
   showQuota: ["查询额度", "Show the quota"],
   used: (used: string, limit: string, part: string) => [
