@@ -22,12 +22,13 @@ const row = (start: string) =>
   `[...document.querySelectorAll("tbody tr")].find((each) => each.innerText.includes(${JSON.stringify(start)})).innerText`;
 
 browserTest(
-  "platforms are listed with their last ticket, and one is found by the menu and its row",
+  "platforms are listed with their last ticket, and one is found by its tab and its row",
   async () => {
     const window = await open();
     const { browser } = window;
     await window.show("/");
-    await browser.click(".main-menu a[href='#/platforms']");
+    await browser.click(".main-menu a[href='#/apps']");
+    await browser.click(".tabs a[href='#/platforms']");
     await browser.until(`/last push \\d min\\. ago[^]*1 lost/.test(${row(COMPONENT.id)})`);
     await browser.until(`/suite[^]*None has come/.test(${row(SUITE.id)})`);
     await browser.click(`tbody a[href='#${PAGE}']`);
@@ -118,13 +119,15 @@ browserTest(
   },
 );
 
-browserTest("who is no administrator has no platforms in the menu", async () => {
+browserTest("the menu has six entries, and who is no administrator no tab of platforms", async () => {
   const window = await open();
   const { browser } = window;
   const grants = [{ apps: ["*"], actions: ["view"] as const }];
   await window.signIn(await createClient(window.world, { name: "viewer", grants }));
-  await window.show("/");
-  const menu = await browser.evaluate<string>("document.querySelector('.main-menu').innerText");
-  expect([menu.includes("Apps"), menu.includes("Platforms")]).toEqual([true, false]);
+  await window.show("/apps");
+  expect(await browser.evaluate<number>("document.querySelectorAll('.main-menu a').length")).toBe(6);
+  expect(await browser.evaluate<string>("document.querySelector('#root').innerText")).not.toContain(
+    "Platforms",
+  );
   await window.signIn();
 });

@@ -63,8 +63,7 @@ export function relative(at: number): string {
   return style.format(Math.trunc(ms / length), unit);
 }
 
-/** An instant to the second in the reader's time zone. */
-export function absolute(at: number): string {
-  const format = { dateStyle: "medium", timeStyle: "medium" } as const;
-  return new Date(at).toLocaleString(locale(), format);
+/** An instant in the reader's time zone: to the second, or, `short`, to the minute. */
+export function absolute(at: number, timeStyle: "medium" | "short" = "medium"): string {
+  return new Date(at).toLocaleString(locale(), { dateStyle: "medium", timeStyle });
 }

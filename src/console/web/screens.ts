@@ -21,8 +21,8 @@ interface ScreenProps {
   readonly params: Readonly<Record<string, string>>;
 }
 
-/** The entries of the menu. */
-export const MENU = ["overview", "apps", "platforms", "clients", "audit", "tools", "settings"] as const;
+/** The entries of the menu: not more than six. */
+export const MENU = ["overview", "apps", "clients", "audit", "tools", "settings"] as const;
 export type MenuEntry = (typeof MENU)[number];
 
 /** A screen, where it is found, and which entry of the menu it belongs to. */
@@ -38,8 +38,8 @@ export const SCREENS: readonly Screen[] = [
   { path: "/", menu: "overview", component: Overview },
   { path: "/apps", menu: "apps", component: Apps },
   { path: "/apps/:app", menu: "apps", component: AppDetail },
-  { path: "/platforms", menu: "platforms", component: Platforms },
-  { path: "/platforms/:platform", menu: "platforms", component: Platform },
+  { path: "/platforms", menu: "apps", component: Platforms },
+  { path: "/platforms/:platform", menu: "apps", component: Platform },
   { path: "/tools/signature", menu: "tools", component: Signature },
   { path: "/tools/rid", menu: "tools", component: ErrorLookup },
   { path: "/clients", menu: "clients", component: Clients },

@@ -16,6 +16,7 @@ import { useResource } from "../resource.ts";
 import { href, route, setQuery } from "../router.ts";
 import { may } from "../session.ts";
 import { AddApp } from "./app-forms.tsx";
+import { AppTabs } from "./app-tabs.tsx";
 import { type AppStatus, Dots, typeOf } from "./app-status.tsx";
 import { w } from "./words.ts";
 
@@ -47,6 +48,7 @@ export function Apps() {
         )
       }
     >
+      <AppTabs current="apps" />
       <div class="toolbar">
         <Search />
         <FilterChips

@@ -68,8 +68,8 @@ export function Plot(props: {
         )}
       </svg>
       <div class="plot-axis muted">
-        <span>{absolute(from)}</span>
-        <span>{absolute(to)}</span>
+        <span>{absolute(from, "short")}</span>
+        <span>{absolute(to, "short")}</span>
       </div>
     </figure>
   );

@@ -57,6 +57,8 @@ export const w = screenWords({
   added: (app: string) => [`已添加 ${app}`, `${app} is added`],
   history: ["历史", "History"],
   pushes: ["推送与网页登录", "Pushes and logins"],
+  allPushes: ["消息推送", "Pushes"],
+  platforms: ["第三方平台", "Platforms"],
   setUp: ["接入", "Set up"],
   edit: ["修改…", "Edit…"],
   enable: ["重新启用", "Enable"],

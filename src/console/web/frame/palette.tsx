@@ -3,13 +3,12 @@ import { useKeys, isTyping } from "../keyboard.ts";
 import { navigate } from "../router.ts";
 import { useResource } from "../resource.ts";
 import { MENU, type MenuEntry, SCREENS } from "../screens.ts";
-import { may } from "../session.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { w } from "./words.ts";
 
 /** The letter that follows `g`. */
 const LETTERS: Record<MenuEntry, string> = {
-  ...{ overview: "o", apps: "a", platforms: "p", clients: "c", audit: "u", tools: "t", settings: "s" },
+  ...{ overview: "o", apps: "a", clients: "c", audit: "u", tools: "t", settings: "s" },
 };
 const CHORD_MS = 1_500;
 const SEARCH_MS = 150;
@@ -19,8 +18,7 @@ const MAX_APPS = 8;
 export function menuPaths(): { readonly entry: MenuEntry; readonly path: string }[] {
   return MENU.flatMap((entry) => {
     const first = SCREENS.find(({ menu, path }) => menu === entry && !path.includes(":"));
-    const isHidden = entry === "platforms" && !may("admin");
-    return first && !isHidden ? [{ entry, path: first.path }] : [];
+    return first ? [{ entry, path: first.path }] : [];
   });
 }
 

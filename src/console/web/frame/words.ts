@@ -1,9 +1,8 @@
-import { words } from "../language.ts";
+import { screenWords } from "../parts/words.ts";
 
-export const w = words({
+export const w = screenWords({
   overview: ["概览", "Overview"],
   apps: ["应用", "Apps"],
-  platforms: ["第三方平台", "Platforms"],
   clients: ["客户端", "Clients"],
   audit: ["审计", "Audit"],
   tools: ["工具", "Tools"],

@@ -1,5 +1,6 @@
 import type { PlatformData } from "../../../api/v1-platforms-schema.ts";
 import { post } from "../api.ts";
+import { AppTabs } from "../apps/app-tabs.tsx";
 import { w as apps } from "../apps/words.ts";
 import { number, now, relative } from "../format.ts";
 import { Button } from "../parts/button.tsx";
@@ -36,6 +37,7 @@ export function Platforms() {
   );
   return (
     <Page title={w.title} actions={platforms.data?.platforms.length ? add : undefined}>
+      <AppTabs current="platforms" />
       <Loaded resource={platforms}>
         {({ platforms: rows }) => (
           <Table

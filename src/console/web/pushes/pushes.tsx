@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import type { CallbackData } from "../../../api/v1-callbacks-schema.ts";
+import { AppTabs } from "../apps/app-tabs.tsx";
 import { Id } from "../parts/copy.tsx";
 import { LinkButton } from "../parts/button.tsx";
 import { Page } from "../parts/page.tsx";
@@ -26,7 +27,8 @@ export function Pushes() {
     { topics: ["callback"] },
   );
   return (
-    <Page title={w.title} back={{ href: href("/apps"), title: w.apps }}>
+    <Page title={w.title}>
+      <AppTabs current="pushes" />
       <Loaded resource={list}>
         {({ callbacks, next }) => (
           <Table
