@@ -161,22 +161,22 @@ export class Access {
   }
 
   /**
-   * The slot of a configured app by its public name.
+   * The slot of a configured app by its public name, or by the AppID of an account: of several, the one that the caller may use.
    *
    * @throws {ServiceError} `not_found`, `unauthorized`, `forbidden` or `rate_limited`.
    */
   slotOfApp(caller: Caller, action: Action, name: string): Permit {
     const principal = this.#authenticator.identify(caller);
-    if (!mayUse(principal, action, this.#permits.publicName(name)))
-      throw this.notGranted(principal, action, name);
-    return this.#permits.allow(principal, action, this.#directory.slotOfApp(name));
+    const app = this.#permits.granted(principal, action, name);
+    return this.#permits.allow(principal, action, this.#directory.slotOfApp(app));
   }
 
-  /** As `slotOfApp` without the app, and not counted: for a route's guard, before anything that was sent is looked at. */
-  checkGrant(caller: Caller, action: Action, name: string): void {
-    const principal = this.#authenticator.recognize(caller);
-    if (!mayUse(principal, action, this.#permits.publicName(name)))
-      throw this.notGranted(principal, action, name);
+  /**
+   * As `slotOfApp` with the public name alone, which need be none of an app, and not counted: for a route's guard, before
+   * anything that was sent is looked at.
+   */
+  checkGrant(caller: Caller, action: Action, name: string): string {
+    return this.#permits.granted(this.#authenticator.recognize(caller), action, name);
   }
 
   /**
@@ -203,16 +203,17 @@ export class Access {
     name: string,
   ): { readonly permit: Permit; readonly environment: string | undefined } {
     const principal = this.#authenticator.identify(caller);
-    const action = this.#receiving(principal, name);
-    const permit = this.#permits.allow(principal, action, this.#directory.slotOfApp(name));
+    const { action, app } = this.#receiving(principal, name);
+    const permit = this.#permits.allow(principal, action, this.#directory.slotOfApp(app));
     const isOwn = action === "callback:receive";
     return { permit, environment: isOwn ? principal.identity.environment : undefined };
   }
 
-  #receiving(principal: Principal, name: string): Action {
-    const app = this.#permits.publicName(name);
-    if (mayUse(principal, "callback:manage", app)) return "callback:manage";
-    if (mayUse(principal, "callback:receive", app)) return "callback:receive";
+  #receiving(principal: Principal, name: string): { readonly action: Action; readonly app: string } {
+    for (const action of ["callback:manage", "callback:receive"] as const) {
+      const app = this.#permits.meant(name, (each) => mayUse(principal, action, each));
+      if (app !== undefined) return { action, app };
+    }
     throw this.notGranted(principal, "callback:receive", name);
   }
 
@@ -256,6 +257,14 @@ export class Access {
   visibleApps(caller: Caller): (name: string) => boolean {
     const sees = visibleTo(this.#authenticator.identify(caller));
     return (name) => sees(this.#permits.publicName(name));
+  }
+
+  /** The public name of the one of `visibleApps` that is meant by `name`. Throws as `slotOfApp`. */
+  visibleApp(caller: Caller, name: string): string {
+    const principal = this.#authenticator.identify(caller);
+    const app = this.#permits.meant(name, visibleTo(principal));
+    if (app === undefined) throw this.notGranted(principal);
+    return app;
   }
 
   /**

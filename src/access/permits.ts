@@ -1,8 +1,9 @@
-import type { AppDirectory } from "../apps/app-directory.ts";
+import { type AppDirectory, severalPlatforms } from "../apps/app-directory.ts";
 import { appName, nameOfApp, roleOf, type Slot } from "../apps/app.ts";
 import type { Identity } from "../audit/audit-entry.ts";
 import { ServiceError } from "../errors.ts";
 import { type Action, ANY_APP, includesApp } from "./client.ts";
+import { mayUse } from "./authenticator.ts";
 import { denied, forbidden, keyMissing, type Principal } from "./principal.ts";
 
 /** What a request was allowed and used, for the audit's counts. */
@@ -33,9 +34,9 @@ export async function onBehalf<T>({ usage }: Pick<Permit<unknown>, "usage">, wor
 
 /** Says what a principal may do with a slot, and how a refusal names the app. */
 export class Permits {
-  readonly #directory: Pick<AppDirectory, "find" | "namesOfCorp">;
+  readonly #directory: Pick<AppDirectory, "find" | "namesOf" | "namesOfCorp">;
 
-  constructor(directory: Pick<AppDirectory, "find" | "namesOfCorp">) {
+  constructor(directory: Pick<AppDirectory, "find" | "namesOf" | "namesOfCorp">) {
     this.#directory = directory;
   }
 
@@ -79,6 +80,29 @@ export class Permits {
       ),
       named === undefined ? undefined : this.#knownName(named),
     );
+  }
+
+  /** As `meant`, by the apps that `principal` may do `action` with; throws `notGranted` where there is none. */
+  granted(principal: Principal, action: Action, named: string): string {
+    const app = this.meant(named, (name) => mayUse(principal, action, name));
+    if (app === undefined) throw this.notGranted(principal, action, named);
+    return app;
+  }
+
+  /**
+   * The public name of the app that is meant; by an AppID of several, the only one that is granted.
+   *
+   * @throws {ServiceError} `invalid_parameter` where several are.
+   */
+  meant(named: string, isGranted: (name: string) => boolean): string | undefined {
+    const known = this.#directory.find(named);
+    const name = known ? nameOfApp(known) : named;
+    if (known && isGranted(name)) return name;
+    const all = this.#directory.namesOf("weixin", named);
+    const own = all.filter(isGranted);
+    // Which platforms have it besides is not for a caller that may not use them.
+    if (own.length > 1) throw severalPlatforms(own);
+    return own[0] ?? (all.length === 0 && isGranted(name) ? name : undefined);
   }
 
   /** Grants go by public names; callers may name an account of a platform by its AppID alone. */

@@ -1,5 +1,5 @@
-import { type AppDirectory, severalPlatforms } from "../apps/app-directory.ts";
-import { appName, nameOfApp, ownSlotOf, type Slot, type SlotName } from "../apps/app.ts";
+import type { AppDirectory } from "../apps/app-directory.ts";
+import { appName, ownSlotOf, type Slot, type SlotName } from "../apps/app.ts";
 import { type Platform, ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { looksLikeApiKey } from "./api-key.ts";
@@ -21,7 +21,6 @@ export interface SlotAccessParts {
     | "foreignSlot"
     | "slotOfApp"
     | "namesOfCorp"
-    | "namesOf"
     | "find"
     | "list"
   >;
@@ -51,7 +50,7 @@ export class SlotAccess {
     return this.#choose<Slot>(caller, action, secret, {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
-        const name = this.#grantedAccount(principal, action, appId);
+        const name = this.#permits.granted(principal, action, appId);
         return this.#permits.allow(principal, action, this.#directory.weixinSlot(name));
       },
     });
@@ -68,7 +67,7 @@ export class SlotAccess {
       bySecret: (given) => this.#directory.weixinSlot(appId, given),
       byGrant: (principal) => {
         refuseBrowser(principal, caller);
-        const name = this.#grantedAccount(principal, action, appId);
+        const name = this.#permits.granted(principal, action, appId);
         const app = this.#directory.find(name);
         const slot = app?.authorization ? ownSlotOf(app) : undefined;
         return this.#permits.scope(principal, action, name, slot);
@@ -203,21 +202,6 @@ export class SlotAccess {
     // Whether there are other applications is not for a caller that may not use them.
     if (only === undefined) throw this.#permits.notGranted(principal, action, corpId);
     return this.#permits.allow(principal, action, directory.slotOfApp(only));
-  }
-
-  /** The public name of the account that is meant by an AppID; of several, the only one that the caller may use. */
-  #grantedAccount(principal: Principal, action: Action, appId: string): string {
-    const directory = this.#directory;
-    const isGranted = (name: string) => mayUse(principal, action, name);
-    const known = directory.find(appId);
-    const name = known ? nameOfApp(known) : appId;
-    const all = known && isGranted(name) ? [name] : directory.namesOf("weixin", appId);
-    const [only, another] = all.filter(isGranted);
-    // Which platforms have it besides is not for a caller that may not use them.
-    if (another !== undefined) throw severalPlatforms(all.filter(isGranted));
-    if (only !== undefined) return only;
-    if (all.length === 0 && isGranted(name)) return name;
-    throw this.#permits.notGranted(principal, action, appId);
   }
 
   /** For the app's own secret, from any address: a client by its grants, any other caller as the secret's holder. */

@@ -56,8 +56,7 @@ function statusRoutes(parts: AppRouteParts) {
   const known: RouteRules = { guard: (call) => access.checkKnown(call) };
   const showVisible = async (name: string, call: Call) => {
     await catchUp(parts);
-    if (!access.visibleApps(call)(name)) throw access.notGranted(call.principal);
-    return show(name);
+    return show(access.visibleApp(call, name));
   };
   return new Elysia({ prefix: "/v1/apps" })
     .get(
@@ -110,7 +109,7 @@ function statusRoutes(parts: AppRouteParts) {
         await catchUp(parts);
         const permit = access.slotOfApp(call, "token:refresh", params.app);
         await credentials.unblock(permit.slot, actorOf(permit.principal, call));
-        return show(params.app, { permit });
+        return show(appName(permit.slot), { permit });
       },
       route(
         { guard: (call, { app = "" }) => access.checkGrant(call, "token:refresh", app) },

@@ -128,9 +128,10 @@ export function callbackRoutes(parts: CallbackRouteParts) {
       async ({ params, request }) => {
         const call = callOf(request);
         // Those of an app that is held no more can be removed too.
-        const { app: of, options } = parts.directory.find(params.app)
-          ? admit(parts, call, params.app)
-          : { app: { name: params.app }, options: optionsOf(call) };
+        const name = parts.access.checkGrant(call, MANAGE, params.app);
+        const { app: of, options } = parts.directory.find(name)
+          ? admit(parts, call, name)
+          : { app: { name }, options: optionsOf(call) };
         await catchUp(callbacks);
         await administration.remove(of.name, options);
         return {};
@@ -227,9 +228,10 @@ export async function catchUp(callbacks: CallbackDirectory): Promise<void> {
 export function admit({ access, directory }: CallbackRouteParts, call: Call, name: string) {
   const permit = access.slotOfApp(call, MANAGE, name);
   const { platform, appId } = permit.slot;
-  const { role, provider } = directory.find(name) ?? {};
-  // An account that one platform alone has may be called by its AppID.
-  const app: CallbackApp = { name: appName(permit.slot), platform, appId, role, provider };
+  // An account may be called by its AppID.
+  const of = appName(permit.slot);
+  const { role, provider } = directory.find(of) ?? {};
+  const app: CallbackApp = { name: of, platform, appId, role, provider };
   return { permit, app, options: optionsOf(call) };
 }
 

@@ -20,11 +20,11 @@ export function historyRoutes({ access, directory, history }: HistoryRouteParts)
     "/:app/history",
     async ({ params, query, request }) => {
       const call = callOf(request);
-      if (!access.visibleApps(call)(params.app)) throw access.notGranted(call.principal);
-      const isTold = access.appsFor(call, "view")(params.app);
+      const name = access.visibleApp(call, params.app);
+      const isTold = access.appsFor(call, "view")(name);
       const period = { from: instantIn(query.from), to: instantIn(query.to), step: query.step };
       const asked = { ...period, hasCallers: isTold };
-      return historyFields(await history.of(directory.slotOfApp(params.app), asked), isTold);
+      return historyFields(await history.of(directory.slotOfApp(name), asked), isTold);
     },
     route(
       { guard: (call) => access.checkKnown(call) },

@@ -64,17 +64,14 @@ function originRoutes(parts: OauthRouteParts) {
   const refresh = async () => {
     await Promise.all([redirectOrigins.refresh(), environments.refresh()]);
   };
-  /** The app of that name; an account that one platform alone has may be named by its AppID. */
-  const named = (name: string) => {
-    const app = directory.find(name);
-    if (!app) throw new ServiceError("not_found", "没有该应用 (no such app)");
-    return app;
-  };
+  /** The app of that name, or the account of that AppID that the caller may manage. */
+  const named = (request: Request, name: string) =>
+    directory.get(access.checkGrant(callOf(request), "oauth:manage", name));
   return new Elysia({ prefix: "/v1/apps/:app/redirect-origins" })
     .get(
       "",
-      async ({ params }) => {
-        const held = named(params.app);
+      async ({ params, request }) => {
+        const held = named(request, params.app);
         await refresh();
         return show(held);
       },
@@ -92,7 +89,7 @@ function originRoutes(parts: OauthRouteParts) {
       "/:environment",
       async ({ params, body, request }) => {
         const call = callOf(request);
-        const held = named(params.app);
+        const held = named(request, params.app);
         const list = body.redirect_origins.map(readRedirectOrigin);
         const reason = list.length > 0 ? whyNoLogins(held) : undefined;
         if (reason !== undefined) throw new ServiceError("invalid_parameter", reason);

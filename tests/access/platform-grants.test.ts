@@ -52,6 +52,12 @@ async function setup(...apps: string[]) {
   const caller: Caller = { principal: UNIDENTIFIED, origin, traceId: "trace" };
   const keyed = { ...caller, principal: access.byKey(origin, key) };
   return {
+    /** As which app each way to name one in a path takes it. */
+    meant: (name: string) => [
+      resultOf(() => access.slotOfApp(keyed, "token:read", name).usage.app),
+      resultOf(() => access.checkGrant(keyed, "token:read", name)),
+      resultOf(() => access.visibleApp(keyed, name)),
+    ],
     /** The app of the permit for a token, or why there is none. */
     app: (name: string) => resultOf(() => access.slots.weixin(keyed, "token:read", name).usage.app),
     /** Which slot alone a clear concerns. */
@@ -122,6 +128,18 @@ test("of several platforms that have an account, its AppID means the one that th
     "invalid_parameter",
     nameWith(SHOP, OTHER),
   ]);
+});
+
+test("in a path, too, an AppID means the one account or app that the caller may use", async () => {
+  const one = await setup(`platform:${COMPONENT.id}/*`);
+  const both = nameWith(BOTH, COMPONENT.id);
+  expect([SHOP, SHOP_OF, BOTH, both].flatMap(one.meant)).toEqual(
+    [SHOP_OF, SHOP_OF, both, both].flatMap((name) => Array<string>(3).fill(name)),
+  );
+  expect([nameWith(SHOP, OTHER), OWN].flatMap(one.meant)).toEqual(Array(6).fill("forbidden"));
+  const two = await setup(`platform:${COMPONENT.id}/*`, `platform:${OTHER}/*`);
+  expect([SHOP, BOTH].flatMap(two.meant)).toEqual(Array(6).fill("invalid_parameter"));
+  expect((await setup("*", both)).meant(BOTH)).toEqual(Array(3).fill(BOTH));
 });
 
 test("of several platforms that have an account, no caller is told those that it may not use", async () => {
