@@ -116,7 +116,10 @@ function readText(path: string | undefined): string {
     const { code = "unknown" } = error as { code?: string };
     if (code === "ENOENT" && path === undefined) return "";
     const file = path ?? ".env";
-    throw invalid("ENV_FILE", `无法读取 ${file} (${file} can't be read: ${code})`);
+    throw invalid(
+      "ENV_FILE",
+      `无法读取 ${file}，请检查路径和权限 (${file} can't be read: ${code}; check path, owner and mode)`,
+    );
   }
 }
 

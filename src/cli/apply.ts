@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { bilingual, type CommandSpec, option, usageError } from "./arguments.ts";
-import { NewFile } from "./file-arguments.ts";
+import { makeOutFolder, NewFile } from "./file-arguments.ts";
 import { readManifest } from "./manifest.ts";
 import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
 import { isKept, keysPath, requestKey, takeBack, untilLearned } from "./new-key.ts";
@@ -133,8 +133,7 @@ export async function carryOut(
   folder: string | undefined,
   { steps: done, made }: Done,
 ): Promise<void> {
-  if (folder !== undefined && steps.some((step) => fileOf(step, folder)))
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (folder !== undefined && steps.some((step) => fileOf(step, folder))) makeOutFolder(folder);
   for (const step of steps) {
     if (step.kind === "key" && step.request) made.push(await makeKey(at, step, fileOf(step, folder)));
     else if (bringsKeys(step)) made.push(...(await makeTarget(at, step, fileOf(step, folder))));

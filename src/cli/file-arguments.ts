@@ -1,12 +1,12 @@
-import { closeSync, fsyncSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { isWellFormedApiKey } from "../access/api-key.ts";
 import { isEncodingAesKey, isPushToken } from "../callbacks/push-crypto.ts";
-import { ServiceError } from "../errors.ts";
+import { ServiceError, systemCodeOf } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { syncFolderOf } from "../store/durable-files.ts";
+import { makeFolder, syncFolderOf, unwritable } from "../store/durable-files.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
 import { type Arguments, usageError, bilingual } from "./arguments.ts";
-import { halfOf, type Terminal } from "./terminal.ts";
+import { halfOf, plainText, type Terminal } from "./terminal.ts";
 
 /** The option that names a file with an app's secret. */
 export const SECRET_FILE = "secret-file";
@@ -97,27 +97,31 @@ export async function readSecretFiles<Name extends string>(
 }
 
 function readFile(option: string, file: string, terminal: Terminal): string {
-  try {
-    const facts = statSync(file);
-    if (facts.isFile() && facts.size > MAX_BYTES) return "";
-    if (facts.isFile())
-      warnOfFilePermissions([file]).forEach((line) => terminal.tell(halfOf(line, terminal.language)));
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    const { code = "unknown" } = error as { code?: string };
-    throw usageError(`--${option}: 无法读取文件 (the file can't be read: ${code})`);
-  }
+  const text = readText(`--${option}`, file, MAX_BYTES);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile())
+    warnOfFilePermissions([file]).forEach((line) => terminal.tell(halfOf(line, terminal.language)));
+  return text;
 }
 
-/** What is in a file that has nothing secret. Throws `invalid_parameter` when it can't be read, or is too large. */
-export function readPublicFile(file: string): string {
+/**
+ * What is in the file that `argument` names. Throws `invalid_parameter`, with its path and what to do, when it can't be read or
+ * has more than `maxBytes`.
+ */
+export function readText(argument: string, file: string, maxBytes: number): string {
+  const name = plainText(file);
   try {
-    if (statSync(file).size <= MAX_BYTES) return readFileSync(file, "utf8");
+    if (statSync(file).size <= maxBytes) return readFileSync(file, "utf8");
   } catch (error) {
-    const { code = "unknown" } = error as { code?: string };
-    throw usageError(`<file>: 无法读取文件 (the file can't be read: ${code})`);
+    throw usageError(
+      `${argument}: 无法读取 ${name}，请检查路径和权限 (${name} can't be read: ${systemCodeOf(error)}; check path, owner and mode)`,
+    );
   }
-  throw usageError("<file>: 文件过大 (the file is too large)");
+  throw usageError(`${argument}: ${name} 过大，请指定正确的文件 (${name} is too large; name the right file)`);
+}
+
+/** What is in a file that has nothing secret. Throws as `readText`. */
+export function readPublicFile(file: string): string {
+  return readText("<file>", file, MAX_BYTES);
 }
 
 /**
@@ -151,41 +155,60 @@ export class NewFile {
     try {
       this.#descriptor = openSync(path, "wx", 0o600);
     } catch (error) {
-      const { code = "unknown" } = error as { code?: string };
-      throw usageError(
-        code === "EEXIST"
-          ? "--out: 文件已存在 (the file exists already)"
-          : `--out: 无法创建文件 (the file can't be made: ${code})`,
-      );
+      throw unmakeable(path, error);
     }
   }
 
-  /** Adds to its end. */
+  /** Adds to its end. Throws `store_unusable` when it can't. */
   write(content: string | Uint8Array): void {
     const bytes = Buffer.from(content);
-    for (let at = 0; at < bytes.length;) at += writeSync(this.#open, bytes, at);
+    this.#naming((file) => {
+      for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
+    });
   }
 
-  /** Has it on the disk under its name, and closes it. */
+  /** Has it on the disk under its name, and closes it. Throws as `write`. */
   finish(): void {
-    fsyncSync(this.#open);
-    syncFolderOf(this.#path);
+    this.#naming(fsyncSync);
+    this.#naming(() => syncFolderOf(this.#path));
     this.#close();
   }
 
   /** Closes it if need be, and removes it. */
   discard(): void {
     this.#close();
-    unlinkSync(this.#path);
+    rmSync(this.#path, { force: true });
   }
 
-  get #open(): number {
+  #naming(work: (file: number) => void): void {
     if (this.#descriptor === undefined) throw new Error("the file is closed");
-    return this.#descriptor;
+    try {
+      work(this.#descriptor);
+    } catch (error) {
+      throw unwritable(this.#path, systemCodeOf(error));
+    }
   }
 
   #close(): void {
     if (this.#descriptor !== undefined) closeSync(this.#descriptor);
     this.#descriptor = undefined;
   }
+}
+
+/** Makes the folder of `--out`, for its owner alone, unless it is there. Throws `invalid_parameter` when it can't. */
+export function makeOutFolder(path: string): void {
+  try {
+    makeFolder(path);
+  } catch (error) {
+    throw unmakeable(path, error);
+  }
+}
+
+function unmakeable(path: string, error: unknown): ServiceError {
+  const [name, code] = [plainText(path), systemCodeOf(error)];
+  return usageError(
+    code === "EEXIST"
+      ? `--out: ${name} 已存在，请换一个名称 (${name} exists already; choose another name)`
+      : `--out: 无法创建 ${name}，请检查路径、磁盘空间和权限 (${name} can't be made: ${code}; check path, free space and permissions)`,
+  );
 }

@@ -1,13 +1,10 @@
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { type Config, loadLocalConfig } from "../config.ts";
-import { ServiceError, systemCodeOf } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { syncFolderOf, unwritable } from "../store/durable-files.ts";
 import type { ImportReport } from "../store/key-export.ts";
 import { type Arguments, bilingual, type CommandSpec, option, usageError } from "./arguments.ts";
 import { noteMilestone, placeOf } from "./backup-commands.ts";
 import { type ExitCode, jsonText, showFailure } from "./exit.ts";
-import { readSecretFiles } from "./file-arguments.ts";
+import { NewFile, readSecretFiles, readText } from "./file-arguments.ts";
 import { plainText, type Terminal } from "./terminal.ts";
 
 const PASSPHRASE = "passphrase-file";
@@ -81,7 +78,7 @@ async function runExport(args: Arguments, terminal: Terminal): Promise<ExitCode>
     const text = await exportKey(key, passphrase, clock.now());
     const out = args.find("out");
     if (out === undefined) await terminal.print(text);
-    else writeNew(out, text);
+    else keep(new NewFile(out), text);
     await noteMilestone(config, "master_key_exported", { key: key.keyId }, terminal);
     return 0;
   } catch (error) {
@@ -98,7 +95,7 @@ async function runImport(args: Arguments, terminal: Terminal): Promise<ExitCode>
       "MASTER_KEY已设置，密钥文件不会被使用；请先删除该变量 (MASTER_KEY is set, so a key file is not used; remove that variable first)",
     );
   try {
-    const text = readExport(args.get("file"));
+    const text = readText("<file>", args.get("file"), MAX_EXPORT_BYTES);
     const { importKey, installKey } = await import("../store/key-export.ts");
     const key = await importKey(text, passphrase);
     const report = await installKey(key, config.masterKeyFile, placeOf(config));
@@ -116,33 +113,14 @@ async function readPassphrase(args: Arguments, terminal: Terminal): Promise<Secr
   return new Secret(text);
 }
 
-function readExport(path: string): string {
+/** Writes the file; a failure leaves none. */
+function keep(file: NewFile, text: string): void {
   try {
-    return statSync(path).size > MAX_EXPORT_BYTES ? "" : readFileSync(path, "utf8");
+    file.write(text);
+    file.finish();
   } catch (error) {
-    const { code = "unknown" } = error as { code?: string };
-    throw usageError(`<file>: 无法读取文件 (the file can't be read: ${code})`);
-  }
-}
-
-/** Writes a new file, on the disk when it returns; a failure leaves none. */
-function writeNew(path: string, text: string): void {
-  let file: number | undefined;
-  try {
-    file = openSync(path, "wx", 0o600);
-    writeFileSync(file, text);
-    fsyncSync(file);
-    syncFolderOf(path);
-  } catch (error) {
-    if (file !== undefined) rmSync(path, { force: true });
-    const code = systemCodeOf(error);
-    if (code !== "EEXIST") throw unwritable(path, code);
-    throw new ServiceError(
-      "conflict",
-      `${path}: 文件已存在，请换一个名称 (is there already; choose another name)`,
-    );
-  } finally {
-    if (file !== undefined) closeSync(file);
+    file.discard();
+    throw error;
   }
 }
 

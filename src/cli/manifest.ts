@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { CLIENT_NAME } from "../access/client.ts";
@@ -6,6 +5,7 @@ import { ENVIRONMENT_NAME, LOGIN_CODES, type LoginCodes } from "../access/enviro
 import { type RouteData, routesBody, targetBody } from "../api/v1-callbacks-schema.ts";
 import { clientChangeBody } from "../api/v1-clients-schema.ts";
 import { ServiceError } from "../errors.ts";
+import { readText } from "./file-arguments.ts";
 import { readRedirectOrigin, redirectOriginText } from "../oauth/redirect-origins.ts";
 import { usageError } from "./arguments.ts";
 
@@ -79,7 +79,7 @@ export async function readManifest(
   file: string,
   readInput: (limit: number) => Promise<string>,
 ): Promise<Manifest> {
-  const text = file === "-" ? await readInput(MAX_BYTES) : readText(file);
+  const text = file === "-" ? await readInput(MAX_BYTES) : readText("-f", file, MAX_BYTES);
   return parseManifest(file, text);
 }
 
@@ -144,15 +144,6 @@ const SECRETS: readonly RegExp[] = [
   /\bats_[0-9A-Za-z]{20,}/,
   /(?<![\w-])[0-9a-f]{32}(?![\w-])/i,
 ];
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    const { code = "unknown" } = error as { code?: string };
-    throw usageError(`-f: 无法读取文件 (the file can't be read: ${code})`);
-  }
-}
 
 function parse(text: string): unknown {
   try {

@@ -1,11 +1,10 @@
-import { Database } from "bun:sqlite";
 import type { PostgresStoreOptions } from "./postgres/postgres-store.ts";
 import { checkKeyCanBeMade } from "./key-file.ts";
 import { type KeyOptions, refusedKey } from "./given-key.ts";
 import { keyIdOf, type SealingKey } from "./sealing-key.ts";
 import { secretPlace } from "./sql-app-store.ts";
 import { checkRoom } from "./sqlite/copy-before-migration.ts";
-import { checkDatabaseCanBeMade } from "./sqlite/open-database.ts";
+import { checkDatabaseCanBeMade, openToRead } from "./sqlite/open-database.ts";
 import { findKey, type UnlockOptions } from "./sqlite/unlock.ts";
 
 /** What a start would do with a store. */
@@ -37,7 +36,7 @@ export async function checkSqliteStart(options: UnlockOptions): Promise<StartOut
   if (!key) return makingKey(options, { isNew: true, pending: [] });
   if (!exists) return { isNew: true, makesKey: false, pending: [], secrets: 0 };
   if (pending.length > 0) checkRoom(path);
-  using database = new Database(path, { readonly: true });
+  using database = openToRead(path);
   const keyIds = database.query<{ id: string }, []>("SELECT key_id AS id FROM keyring").all();
   const rows = database.query(SECRETS).values();
   const secrets = openSecrets(rows, key, new Set(keyIds.map(({ id }) => id)));

@@ -97,6 +97,34 @@ test("a folder that is to be made is, for its owner alone", async () => {
   expect([code, stderr]).toEqual([3, expect.stringContaining("can't be written")]);
 });
 
+test("a path that can't be used is named in one line by every command, with what to do", async () => {
+  using it = await setup();
+  const write = (name: string, text: string) =>
+    writeFileSync(join(it.files.folder, name), text, { mode: 0o600 });
+  write("plain", "");
+  write("pass", "a long passphrase\n");
+  const passphrase = ["--passphrase-file", "pass"];
+  const written =
+    "can't be written: ENOTDIR; nothing was left behind; check its folder, free space and permissions";
+  const unreadable = "can't be read: ENOTDIR; check path, owner and mode";
+  for (const [code, line, ...args] of [
+    [3, `plain: ${written}`, "backup", "--out", "plain/x"],
+    [3, `plain/: ${written}`, "backup", "--out", "plain/"],
+    [3, `plain/x: ${unreadable}`, "backup", "verify", "plain/x"],
+    [3, `plain/x: ${unreadable}`, "restore", "plain/x", "--replace"],
+    [2, `--passphrase-file: plain/x ${unreadable}`, "master-key", "export", "--passphrase-file", "plain/x"],
+    [2, `<file>: plain/x ${unreadable}`, "master-key", "import", "plain/x", ...passphrase],
+    [
+      ...[2, "--out: plain/x can't be made: ENOTDIR; check path, free space and permissions"],
+      ...["master-key", "export", ...passphrase, "--out", "plain/x"],
+    ],
+  ] as const) {
+    const { code: exitCode, stderr } = await it.run(args as string[]);
+    expect([exitCode, stderr.split("\n").slice(-2)]).toEqual([code, [`accesstoken: ${line}`, ""]]);
+  }
+  expect(readdirSync(it.files.folder).toSorted()).toEqual(["data", "pass", "plain"]);
+});
+
 test("a drill that finds damage exits with 1, what is no backup with 3, and wrong usage with 2", async () => {
   using it = await setup();
   expect((await it.run(["backup", "--out", "b.tar.gz"])).code).toBe(0);
@@ -139,7 +167,7 @@ test("the master key goes to paper and back, and only with its passphrase", asyn
   expect([made.code, made.stderr]).toEqual([0, ""]);
   expect(statSync(join(it.files.folder, "key.txt")).mode & 0o777).toBe(0o600);
   expect((await it.run(["master-key", "export", "--passphrase-file", "pass", "--out", "key.txt"])).code).toBe(
-    1,
+    2,
   );
   const store = await it.files.open();
   expect((await store.milestones.list()).has("master_key_exported")).toBe(true);

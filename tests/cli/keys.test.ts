@@ -55,7 +55,7 @@ test("a file that is there is not overwritten, and no key is made", async () => 
   writeFileSync(world.path("out"), "precious");
   const there = await world.run(["keys", "create", "bot", "--out", world.path("out")]);
   expect(there.code).toBe(2);
-  expect(there.stderr).toContain("the file exists already");
+  expect(there.stderr).toContain("out exists already; choose another name");
   expect(readFileSync(world.path("out"), "utf8")).toBe("precious");
   expect((await world.run(["keys", "create", "bot", "--out", world.path("no/such/folder")])).code).toBe(2);
   expect(world.arrived).toEqual([]);

@@ -14,10 +14,9 @@ function setup() {
     await using child = harness.run(["serve", "--check", ...options], { ...harness.variables, ...env });
     return { code: await child.exited(), stdout: child.stdout, stderr: child.stderr };
   };
-  /** Without what every reader of a database makes beside it, which has no data in it. */
   const files = () =>
     readdirSync(harness.folder, { recursive: true, encoding: "utf8" })
-      .filter((name) => statSync(join(harness.folder, name)).isFile() && !/-(wal|shm)$/.test(name))
+      .filter((name) => statSync(join(harness.folder, name)).isFile())
       .toSorted()
       .map((name) => [name, Bun.hash(readFileSync(join(harness.folder, name)))]);
   const useFixture = (schema: string) => {

@@ -60,8 +60,7 @@ function inspect(path: string, isWhole: boolean): DatabaseInspection {
     if (!facts.isFile()) throw unopenable(path, "EISDIR");
     // SQLite would begin with what it may only read, and make files beside it that nobody may write.
     if (denialOf(path)) throw unopenable(path, "EACCES");
-    database = new Database(path, { readonly: true });
-    database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    database = openToRead(path);
     // One moment for all that is looked at: another process may be making its tables just now.
     database.run("BEGIN");
     const verdict = isWhole
@@ -87,6 +86,18 @@ function inspect(path: string, isWhole: boolean): DatabaseInspection {
   } finally {
     database?.close();
   }
+}
+
+/**
+ * Opens a database to read it, and leaves no file beside it when it is closed. Where there is neither log nor index SQLite makes
+ * both, and takes them away again for whoever may write.
+ */
+export function openToRead(path: string): Database {
+  const isBare = ["-wal", "-shm", "-journal"].every((end) => !existsSync(realPathOf(path) + end));
+  const database = new Database(path, isBare ? { create: false, readwrite: true } : { readonly: true });
+  database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  database.run("PRAGMA query_only = ON");
+  return database;
 }
 
 /** Of a database without a table. */

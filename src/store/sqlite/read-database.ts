@@ -14,8 +14,8 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { type Sql, type SqlEngine, SqlFailure } from "../sql.ts";
 import { realPathOf } from "./database-files.ts";
-import { appliedMigrations } from "./open-database.ts";
-import { BUSY_TIMEOUT_MS, isBusy } from "./statement.ts";
+import { appliedMigrations, openToRead } from "./open-database.ts";
+import { isBusy } from "./statement.ts";
 
 /** What is at the path of a database, as far as reading it shows. */
 export type FoundDatabase =
@@ -54,7 +54,7 @@ export function readDatabase(path: string): FoundDatabase {
     const [hasLog, hasIndex, hasJournal] = ["-wal", "-shm", "-journal"].map((end) => existsSync(file + end));
     const isBare = !hasLog && !hasIndex && !hasJournal && mayWrite(dirname(file)) && mayWrite(file);
     if (!isBare && !(hasLog && hasIndex)) return readCopy(file, true);
-    const found = attempt(file, isBare ? { create: false, readwrite: true } : { readonly: true });
+    const found = attempt(() => openToRead(file));
     // A full disk, or one that can't be written, has no room for an index.
     return found.kind === "unreadable" ? readCopy(file, true) : found;
   } catch (error) {
@@ -91,20 +91,14 @@ export async function* faultsOf({ engine }: ReadDatabase): AsyncGenerator<string
   yield orphans.slice(0, 3).map(([table]) => `foreign key of ${String(table)}`);
 }
 
-function attempt(
-  file: string,
-  options: ConstructorParameters<typeof Database>[1],
-  folder?: string,
-): FoundDatabase {
+function attempt(open: () => Database, folder?: string): FoundDatabase {
   let database: Database | undefined;
   const close = () => {
     database?.close();
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   };
   try {
-    database = new Database(file, options);
-    database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    database.run("PRAGMA query_only = ON");
+    database = open();
     const hasTables = database.query("SELECT 1 FROM sqlite_master LIMIT 1").get() !== null;
     const applied = appliedMigrations(database);
     if (applied.length === 0) {
@@ -138,7 +132,8 @@ function readCopy(file: string, hasLog: boolean): FoundDatabase {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
-  return attempt(join(folder, basename(file)), { create: false, readwrite: true }, folder);
+  const copy = join(folder, basename(file));
+  return attempt(() => new Database(copy, { create: false, readwrite: true }), folder);
 }
 
 /** Statements one after the other on one connection, which nobody else uses. */
