@@ -18,6 +18,60 @@ export const systemClock: Clock = {
 };
 
 /**
+ * Does work in rounds, one after the other: each resolves with how long it is until the next, in milliseconds, and never
+ * throws. The timer keeps no process alive.
+ */
+export class Rounds {
+  readonly #round: () => Promise<number>;
+  readonly #soonMs: number;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #isStopped = true;
+  #isStale = false;
+
+  /** `soonMs`: how long to wait for more before a round that is wanted soon. */
+  constructor(round: () => Promise<number>, soonMs: number) {
+    this.#round = round;
+    this.#soonMs = soonMs;
+  }
+
+  /** Has the first round soon, and may be called again after `stop`. */
+  start(): void {
+    this.#isStopped = false;
+    this.wake();
+  }
+
+  /** Has a round soon; after the one that is under way, which may have missed what there is to do. */
+  wake(): void {
+    this.#isStale = true;
+    this.#arm(this.#soonMs);
+  }
+
+  /** Resolves when the round has ended that is under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #arm(ms: number): void {
+    if (this.#isStopped || this.#running) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#isStale = false;
+      this.#running = this.#next();
+    }, ms);
+    this.#timer.unref();
+  }
+
+  async #next(): Promise<void> {
+    const nextMs = await this.#round();
+    this.#running = undefined;
+    this.#arm(this.#isStale ? this.#soonMs : nextMs);
+  }
+}
+
+/**
  * The wall clock, or what it shows now and the time since then where that is later: a clock that is set back revives
  * nothing that has expired in this process, and one that was ahead for a while ends nothing.
  */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Clock } from "../clock.ts";
+import { type Clock, Rounds } from "../clock.ts";
 import type { EventBus } from "../events.ts";
 import {
   afterSeen,
@@ -49,25 +49,20 @@ export interface AlarmParts {
  */
 export class Alarms {
   readonly #parts: AlarmParts;
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
-  #isStopped = true;
+  readonly #rounds = new Rounds(() => this.tick(), ROUND_MS);
 
   constructor(parts: AlarmParts) {
     this.#parts = parts;
   }
 
   start(): void {
-    this.#isStopped = false;
     this.#parts.channels.start();
-    this.#arm(ROUND_MS);
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    clearTimeout(this.#timer);
     this.#parts.channels.stop();
-    await this.#running;
+    await this.#rounds.stop();
   }
 
   /** Looks for what is wrong, as far as this process is to. Resolves with how long it is until it should look again. Never throws. */
@@ -153,18 +148,6 @@ export class Alarms {
       ...step,
       hearers: news === undefined ? [] : hearersOf(this.#parts.channels.list(), news, to, now),
     };
-  }
-
-  async #next(): Promise<void> {
-    this.#arm(await this.tick());
-  }
-
-  #arm(ms: number): void {
-    if (this.#isStopped) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#next();
-    }, ms);
-    this.#timer.unref();
   }
 }
 

@@ -1,6 +1,6 @@
 import { type AuditEntry, AuditFailure, SERVICE } from "../audit/audit-entry.ts";
 import type { Changes } from "../changes.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, Rounds } from "../clock.ts";
 import { ServiceError } from "../errors.ts";
 import type { EventBus } from "../events.ts";
 import type { NotificationEnd, NotificationQueue, TakenNotification } from "./alarm-store.ts";
@@ -39,33 +39,27 @@ export interface NotifierParts {
  */
 export class Notifier {
   readonly #parts: NotifierParts;
-  #timer: Timer | undefined;
+  readonly #rounds = new Rounds(() => this.tick(), MIN_SLEEP_MS);
   #unsubscribe: (() => void) | undefined;
-  #running: Promise<void> | undefined;
   /** Outcomes are written one after the other: each is to know what has become of the other channels' messages. */
   #ending: Promise<void> = Promise.resolve();
-  #isStopped = true;
   /** How often this was stopped: what was begun before goes no further. */
   #stops = 0;
-  #isStale = false;
 
   constructor(parts: NotifierParts) {
     this.#parts = parts;
   }
 
   start(): void {
-    this.#isStopped = false;
     // What is to be sent is news of an alarm.
-    this.#unsubscribe = this.#parts.changes.subscribe("alarms", () => this.#arm(MIN_SLEEP_MS));
-    this.#arm(MIN_SLEEP_MS);
+    this.#unsubscribe = this.#parts.changes.subscribe("alarms", () => this.#rounds.wake());
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
     this.#stops += 1;
-    clearTimeout(this.#timer);
     this.#unsubscribe?.();
-    await this.#running;
+    await this.#rounds.stop();
   }
 
   /** Sends what is due. Resolves with how long it is until more is, in milliseconds. Never throws. */
@@ -233,24 +227,6 @@ export class Notifier {
         ...(outcome.errcode === undefined ? {} : { errcode: outcome.errcode }),
         ...(outcome.hint === undefined ? {} : { hint: outcome.hint }),
       });
-  }
-
-  async #round(): Promise<void> {
-    this.#isStale = false;
-    const nextMs = await this.tick();
-    this.#running = undefined;
-    // What came meanwhile may be due before.
-    this.#arm(this.#isStale ? MIN_SLEEP_MS : nextMs);
-  }
-
-  #arm(ms: number): void {
-    this.#isStale = true;
-    if (this.#isStopped || this.#running) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running = this.#round();
-    }, ms);
-    this.#timer.unref();
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as passed } from "node:timers/promises";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { roleOf, type Slot, type SlotName } from "../apps/app.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, Rounds } from "../clock.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
 import type { CredentialManager } from "../credentials/manager.ts";
 import type { Pacing } from "../credentials/pacing.ts";
@@ -80,11 +80,8 @@ export class Authorizations {
   /** By platform, when to compare with WeChat's list next (monotonic). */
   readonly #reconcileAt = new Map<string, number>();
   #pruneAt = 0;
-  #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
+  readonly #rounds = new Rounds(() => this.#round(), MIN_SLEEP_MS);
   #reconciling: Promise<void> | undefined;
-  #isStopped = true;
-  #isStale = false;
   readonly #attempts = new Set<Promise<unknown>>();
   readonly #stopping = new AbortController();
 
@@ -93,16 +90,13 @@ export class Authorizations {
   }
 
   start(): void {
-    this.#isStopped = false;
-    this.#arm(MIN_SLEEP_MS);
+    this.#rounds.start();
   }
 
   /** Waits for what is under way: what a code is good for must be stored. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
     this.#stopping.abort();
-    clearTimeout(this.#timer);
-    await Promise.all([this.#running, this.#reconciling, ...this.#attempts]);
+    await Promise.all([this.#rounds.stop(), this.#reconciling, ...this.#attempts]);
   }
 
   /**
@@ -115,7 +109,7 @@ export class Authorizations {
     about: { readonly account?: string; readonly expiresAt?: number; readonly at?: number } = {},
   ): Promise<void> {
     await this.#add(platform, code, { account: UNNAMED, ...about });
-    this.#arm(MIN_SLEEP_MS);
+    this.#rounds.wake();
   }
 
   /** Has an account read again soon: what it allows has changed. One durable write, as `note`. */
@@ -383,24 +377,11 @@ export class Authorizations {
     return slots.filter((slot) => !slot.isDisabled && protocolOf(slot) !== undefined);
   }
 
-  async #round(): Promise<void> {
-    this.#isStale = false;
+  async #round(): Promise<number> {
     const nextMs = await this.#exchangeDue();
     // It may take minutes, and no code waits for it.
     this.#reconciling ??= this.#reconcileDue().finally(() => (this.#reconciling = undefined));
-    this.#running = undefined;
-    // What came meanwhile may be due before.
-    this.#arm(this.#isStale ? MIN_SLEEP_MS : nextMs);
-  }
-
-  #arm(ms: number): void {
-    this.#isStale = true;
-    if (this.#isStopped || this.#running) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#running = this.#round();
-    }, ms);
-    this.#timer.unref();
+    return nextMs;
   }
 }
 
