@@ -34,8 +34,28 @@ export interface PlatformCall {
   readonly query: CallQuery;
 }
 
-/** Under which names a call says whom it is about. */
-const ACCOUNT_NAMES = ["authorizer_appid", "auth_corpid", "corpid", "appid"];
+/**
+ * Which calls are about one account, and where each names it. What else it is sent is not looked at upstream, so no other
+ * name proves anything; every path that is not here is about several accounts, or about what all of them share.
+ */
+const ACCOUNT_IN: readonly (readonly [name: string, path: RegExp])[] = [
+  ["authorizer_appid", /^\/cgi-bin\/component\/api_(get_authorizer_info|[gs]et_authorizer_option)\/?$/i],
+  ["appid", /^\/sns\/oauth2\/component\/refresh_token\/?$/i],
+  [
+    "auth_corpid",
+    /^\/cgi-bin\/service\/((v2\/)?get_auth_info|get_admin_list|contact\/(search|batchsearch|sort))\/?$/i,
+  ],
+  [
+    "corpid",
+    /^\/cgi-bin\/(service\/corpid_to_opencorpid|license\/((batch_)?active_account|(batch_)?get_active_info_by_(code|user)|list_actived_account|batch_transfer_license|get_app_license_info))\/?$/i,
+  ],
+];
+/**
+ * Calls about nobody's account yet, about the user who has brought a ticket, or whose answer is cut to the accounts of its
+ * caller.
+ */
+const ABOUT_NO_ACCOUNT =
+  /^\/(cgi-bin\/(component\/api_(create_preauthcode|get_authorizer_list)|service\/(get_pre_auth_code|set_session_info|get_customized_auth_url|(auth\/)?getuserdetail3rd)|getcallbackip|get_api_domain_ip|callback\/check)|wxa\/gettemplate(draft)?list)\/?$/i;
 /** Where WeCom takes a permanent code beside a token. */
 const TAKES_CODE = /^\/cgi-bin\/service\/(v2\/)?get_auth_info\/?$/i;
 /** Where answers have refresh tokens. */
@@ -94,40 +114,30 @@ export class PlatformCalls {
 
   #checkAccounts(
     slot: Slot,
-    { caller: { principal }, query }: PlatformCall,
+    { caller: { principal }, path, query }: PlatformCall,
     body: CallBody,
     fields: Fields | undefined,
   ): void {
     if (principal.kind !== "client") return;
-    const isAccount = isAuthorizer(slot);
-    if (!isAccount && mayUse(principal, "api:call", accountsOf(slot.appId))) return;
-    if (body !== undefined && (isStream(body) || body.byteLength > 0) && !fields) {
-      // An account's own calls, as uploads, are about no other.
-      if (isAccount) return;
-      throw denied(
-        principal,
-        forbidden(
-          "该客户端只能用于平台的部分账号，请求体须为JSON",
-          "this client is granted some accounts of the platform alone, so that the body must be JSON",
-        ),
-      );
-    }
-    if (isAccount) {
+    if (isAuthorizer(slot)) {
       const { authorizer_appid: other = slot.appId } = fields ?? {};
       if (other !== slot.appId) throw this.#parts.access.notGranted(principal, "api:call");
       return;
     }
-    for (const name of ACCOUNT_NAMES)
-      // One that is sent twice may be read in two ways.
-      for (const account of [fields?.[name], query.count(name) > 1 ? "" : query.get(name)])
-        if (account !== undefined && !this.#mayCallFor(principal, slot, account))
-          throw this.#parts.access.notGranted(principal, "api:call", slot.appId);
+    if (mayUse(principal, "api:call", accountsOf(slot.appId)) || ABOUT_NO_ACCOUNT.test(path)) return;
+    const isReadable = body === undefined || fields || (!isStream(body) && body.byteLength === 0);
+    const name = ACCOUNT_IN.find(([, of]) => of.test(path))?.[0];
+    if (name === undefined || !isReadable) throw denied(principal, someAccountsAlone(slot));
+    // One that is sent twice may be read in two ways.
+    const given = [fields?.[name], query.count(name) > 1 ? "" : query.get(name)];
+    const named = given.filter((account) => account !== undefined);
+    if (named.length === 0 || !named.every((account) => this.#mayCallFor(principal, slot, account)))
+      throw this.#parts.access.notGranted(principal, "api:call", slot.appId);
   }
 
   /** A provider's token is for the corps of each of its suites. */
   #mayCallFor(principal: Principal, slot: Slot, account: unknown): boolean {
     if (typeof account !== "string") return false;
-    if (account === slot.appId) return true;
     const isGranted = (name: string) => mayUse(principal, "api:call", name);
     if (roleOf(slot) !== "provider") return isGranted(`${account}_${slot.appId}`);
     const { directory } = this.#parts;
@@ -189,6 +199,13 @@ async function readWhole(body: ReadAnswer["answer"]["body"]): Promise<Uint8Array
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+function someAccountsAlone({ appId }: Slot): ServiceError {
+  return forbidden(
+    `该客户端只能用于平台的部分账号：只能调用以JSON指明其中一个账号的接口；其他接口需要 ${accountsOf(appId)} 的权限`,
+    `this client is granted some accounts of the platform alone: it may call what names one of them, in a JSON body; for other paths grant it ${accountsOf(appId)}`,
+  );
 }
 
 function unreadable(): ServiceError {

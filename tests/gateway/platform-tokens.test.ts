@@ -240,12 +240,43 @@ test("a client that is granted some accounts calls for no other, however the cal
   const form = `authorizer_appid=${MINI}`;
   for (const body of [named({ authorizer_appid: MINI }), named({ auth_corpid: [OFFICIAL] }), both, form])
     expect(await ask(body)).toMatch(
-      /^api unauthorized, .*(not granted to this client|the body must be JSON)/,
+      /^api unauthorized, .*(not granted to this client|in a JSON body)/,
     );
-  const query = `${PRE_AUTH}?component_access_token=${own}&appid=${OFFICIAL}&appid=${MINI}`;
+  const query = `${INFO}?component_access_token=${own}&authorizer_appid=${OFFICIAL}&authorizer_appid=${MINI}`;
   expect((await it.post(query, named())).errcode).toBe(48001);
-  expect(sandbox.calls(PRE_AUTH)).toBe(0);
+  expect(sandbox.calls(INFO)).toBe(1);
 });
+
+const OWN_CORP = { corpid: CUSTOMER, auth_corpid: CUSTOMER };
+test.each([
+  ["component", "/wxa/deletetemplate", { appid: OFFICIAL, template_id: 1 }],
+  ["component", "/wxa/addtotemplate", { draft_id: 1 }],
+  ["component", "/cgi-bin/component/modify_wxa_server_domain", { action: "set" }],
+  ["component", "/cgi-bin/component/fastregisterweapp?action=create", { name: "x" }],
+  ["component", "/componenttcb/batchshareenv", { appid: OFFICIAL, data: [{ appids: [MINI] }] }],
+  ["suite", "/cgi-bin/service/get_order_list", OWN_CORP],
+  ["suite", "/cgi-bin/service/externalcontact/unionid_to_external_userid_3rd", { unionid: "u", ...OWN_CORP }],
+  ["provider", "/cgi-bin/license/list_order", {}],
+  ["provider", "/cgi-bin/license/get_order", { order_id: "o", ...OWN_CORP }],
+  ["provider", "/cgi-bin/service/get_login_info", { auth_code: "x" }],
+] as const)(
+  "the token of a %s calls %s for a client that is granted every account, and not for one of some, whomever it names",
+  async (role, path, body) => {
+    const platform = { component: COMPONENT.appId, suite: SUITE.id, provider: PROVIDER.corpId }[role];
+    const some = await client([platform, nameOf(OFFICIAL), nameOf(CUSTOMER, SUITE.id)]);
+    const every = await client([platform, `platform:${platform}/*`]);
+    const call = async (key: string) => {
+      const query = `${role}_access_token=${await token(key, role)}`;
+      return (await it.post(`${path}${path.includes("?") ? "&" : "?"}${query}`, body)).errmsg;
+    };
+    const sent = path.replace(/\?.*/, "");
+    sandbox.resetCalls();
+    expect(await call(some)).toContain("this client is granted some accounts of the platform alone");
+    expect(sandbox.calls(sent)).toBe(0);
+    const answered = await call(every);
+    expect([sandbox.calls(sent), answered]).toEqual([1, expect.not.stringContaining("granted")]);
+  },
+);
 
 test("in lists and facts of accounts stand virtual refresh tokens, of the caller's accounts alone", async () => {
   const [all, some] = [await client(), await client([COMPONENT.appId, nameOf(MINI)])];
@@ -294,7 +325,7 @@ test("a corp is asked about by a virtual permanent code, that of a corp that the
   // A provider's token is for the corps of its suites.
   const provider = await token(some, "provider");
   const license = async (corpid: string) =>
-    (await it.post(`/cgi-bin/service/x?provider_access_token=${provider}`, { corpid })).errcode;
+    (await it.post(`/cgi-bin/license/active_account?provider_access_token=${provider}`, { corpid })).errcode;
   expect(await license(OTHER_CUSTOMER)).toBe(48002);
   expect(await license(CUSTOMER)).not.toBe(48002);
 });
