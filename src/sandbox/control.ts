@@ -70,12 +70,23 @@ const ACTIONS = new Map<string, Action>([
   ],
   [
     "POST /sandbox/suite/urls",
-    ofSuite((control, { command_url: commandUrl, data_url: dataUrl }) =>
-      done(control.setUrls({ ...(commandUrl && { commandUrl }), ...(dataUrl && { dataUrl }) })),
-    ),
+    ofSuite((control, { command_url: commandUrl, data_url: dataUrl }) => {
+      control.setUrls({ ...(commandUrl && { commandUrl }), ...(dataUrl && { dataUrl }) });
+      // As WeCom does once the URL is saved: no call begins it.
+      return done(control.startPushing());
+    }),
   ],
   ["POST /sandbox/suite/ticket", ofSuite((control) => control.pushTicket())],
+  ["POST /sandbox/suite/start", ofSuite((control) => done(control.startPushing()))],
+  ["POST /sandbox/suite/stop", ofSuite((control) => done(control.stopPushing()))],
   ["POST /sandbox/suite/install", ofSuite((control, { corp_id: corpId = "" }) => control.install(corpId))],
+  ["POST /sandbox/suite/cancel", ofSuite((control, { corp_id: corpId = "" }) => control.cancelAuth(corpId))],
+  [
+    "POST /sandbox/suite/message",
+    ofSuite((control, { corp_id: corpId = "", content: Content = "你好" }) =>
+      control.pushData(corpId, { FromUserName: "zhangsan", MsgType: "text", Content }),
+    ),
+  ],
 ]);
 
 const COMPONENT_ORDER = Type.Object({
@@ -90,6 +101,7 @@ const COMPONENT_ORDER = Type.Object({
 const SUITE_ORDER = Type.Object({
   suite_id: Type.String(),
   corp_id: Type.Optional(Type.String()),
+  content: Type.Optional(Type.String()),
   command_url: Type.Optional(Type.String()),
   data_url: Type.Optional(Type.String()),
 });

@@ -148,7 +148,7 @@ test("what the sandbox's page says holds its platforms, and each of its pushes a
       expect(text).not.toContain(`"accepted":false`);
     }
   }
-  expect(steps).toEqual({ files: 1, held: 3, sent: 7 });
+  expect(steps).toEqual({ files: 1, held: 3, sent: 8 });
   // An authorization is exchanged once its push has been answered.
   const names = ["wxa000000000000001_wxc000000000000001", "wwcustomer0000001_ww5000000000000001"];
   for (const name of names)

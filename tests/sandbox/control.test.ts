@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 
 import { startSandbox } from "../../src/cli/sandbox.ts";
+import { Harness } from "../support/harness.ts";
 import { ask, APP, postOf, SandboxHarness, WECOM_APP } from "./sandbox-harness.ts";
 
 const setup = () => new SandboxHarness();
@@ -98,6 +99,21 @@ test("a port that is taken is said at the start", async () => {
   expect(() => new SandboxHarness({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
 });
 
+test("a suite's ticket comes by itself once its URL is set, and no more after a stop", async () => {
+  await using sandbox = startSandbox(0, 0);
+  using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("success") });
+  const suite_id = "ww5000000000000001";
+  const order = (way: string, more = {}) =>
+    ask(`${sandbox.weixinUrl}/sandbox/suite/${way}`, postOf({ suite_id, ...more }));
+  await order("urls", { command_url: service.url.href });
+  const tickets = () => sandbox.suite(suite_id).pushAttempts("suite_ticket");
+  await Harness.until(() => tickets() === 1);
+  await order("stop");
+  await order("start");
+  await Harness.until(() => tickets() === 2);
+  await order("stop");
+});
+
 test("the platforms of a sandbox from the command line push to a service and are authorized", async () => {
   await using sandbox = startSandbox(0, 0);
   sandbox.switches.commandTimeoutMs = 60_000;
@@ -112,9 +128,13 @@ test("the platforms of a sandbox from the command line push to a service and are
   const account = { ...component, authorizer_appid: "wxa000000000000001" };
   expect(await order("component/authorize", account)).toMatchObject({ push: { accepted: true } });
   for (const suite_id of ["ww5000000000000001", "dk5000000000000001"]) {
-    await order("suite/urls", { suite_id, command_url: url });
+    await order("suite/urls", { suite_id, command_url: url, data_url: url });
     expect(await order("suite/ticket", { suite_id })).toMatchObject({ accepted: true });
     const installation = { suite_id, corp_id: "wwcustomer0000001" };
     expect(await order("suite/install", installation)).toMatchObject({ push: { accepted: true } });
+    expect(await order("suite/message", installation)).toMatchObject({
+      attempts: [expect.objectContaining({ status: 200 })],
+    });
+    expect(await order("suite/cancel", installation)).toMatchObject({ accepted: true });
   }
 });
