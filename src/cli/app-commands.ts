@@ -14,17 +14,13 @@ import { checkEntry, checkSecret } from "../apps/app.ts";
 import type { Platform } from "../errors.ts";
 import { apiPath, ApiRefusal } from "./api.ts";
 import { failureText } from "./exit.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { type Managing, managingCommand, notice, remove, YES } from "./managing.ts";
 import { APP, appOf, findList } from "./argument-values.ts";
-import { readAppSecret, SECRET_FILE } from "./file-arguments.ts";
+import { readAppSecret, SECRET_IN_ARGUMENTS, SECRET_OPTION } from "./file-arguments.ts";
 import { halfOf, localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 const SECRET_OPTIONS: readonly OptionSpec[] = [
-  option(
-    `--${SECRET_FILE} <file>`,
-    "File with the secret; - for standard input; default: typed at the terminal",
-    "secret所在文件；- 表示标准输入；默认在终端输入",
-  ),
+  SECRET_OPTION,
   option("--no-verify", "Don't ask WeChat first whether the secret is right", "不先向微信核实secret是否正确"),
   { ...option("--verify", "As without it", "与不带此选项相同"), isFormer: true },
 ];
@@ -34,10 +30,6 @@ const MODE = option(
   "How WeChat's token is fetched; at first: stable",
   "微信token的获取方式，初始为stable",
 );
-
-/** By then it is in the shell's history, and in the list of processes. */
-const SECRET_IN_ARGUMENTS =
-  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
 /** The name of an account or a corp that has authorized a third-party platform. */
 const OF_PLATFORM = /_(?:wx|ww|tj|dk)[0-9A-Za-z]{8,62}$/;
@@ -172,15 +164,13 @@ export const APP_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Forget an app, its secret and its credentials", "删除应用及其secret和凭证"),
     positionals: [APP],
     options: [YES],
-    run: async (at) => {
-      const { args, api, show, terminal } = at;
-      const app = appOf(args);
-      await confirm(
-        at,
-        bilingual(`Forget ${app}, its secret and its credentials?`, `删除 ${app} 及其secret和凭证？`),
+    run: (at) => {
+      const app = appOf(at.args);
+      const question = bilingual(
+        `Forget ${app}, its secret and its credentials?`,
+        `删除 ${app} 及其secret和凭证？`,
       );
-      const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/apps/${app}` });
-      await show(data, () => bilingual(`${app} is removed\n`, `已删除 ${app}\n`)[terminal.language]);
+      return remove(at, app, apiPath`/v1/apps/${app}`, question);
     },
   }),
 ];
@@ -229,12 +219,6 @@ function nameOf(app: string): { platform: Platform; app_id: string; agent?: stri
   return at === -1
     ? { platform: "weixin", app_id: app }
     : { platform: "wecom", app_id: app.slice(0, at), agent: app.slice(at + 1) };
-}
-
-/** Refuses what can't be right before WeChat is asked, and tells what is unusual. */
-function notice({ terminal }: Managing, { fault, doubt }: ReturnType<typeof checkEntry>): void {
-  if (fault !== undefined) throw usageError(fault);
-  if (doubt !== undefined) terminal.tell(halfOf(doubt, terminal.language));
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 import { callbackText, keysText, TARGET_COMMANDS } from "./callback-targets.ts";
 import { DELIVERY_COMMANDS } from "./delivery-commands.ts";
 import { readPushKeys } from "./file-arguments.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { confirm, type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { PLATFORM_CONSOLES, urlFields } from "./platform-urls.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
@@ -177,17 +177,13 @@ export const CALLBACK_COMMANDS: readonly CommandSpec[] = [
     ),
     positionals: [APP],
     options: [YES],
-    run: async (at) => {
+    run: (at) => {
       const app = appOf(at.args);
-      await confirm(
-        at,
-        bilingual(
-          `Refuse the pushes of ${app} from now on, and forget its targets and routes?`,
-          `从现在起拒绝 ${app} 的推送，并删除其目标和路由？`,
-        ),
+      const question = bilingual(
+        `Refuse the pushes of ${app} from now on, and forget its targets and routes?`,
+        `从现在起拒绝 ${app} 的推送，并删除其目标和路由？`,
       );
-      const { data } = await at.api.send<object>({ method: "DELETE", path: pathOf(at.args) });
-      await at.show(data, () => bilingual(`${app} is removed\n`, `已删除 ${app}\n`)[at.terminal.language]);
+      return remove(at, app, pathOf(at.args), question);
     },
   }),
   ...TARGET_COMMANDS,

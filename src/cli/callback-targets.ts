@@ -15,7 +15,7 @@ import {
   usageError,
 } from "./arguments.ts";
 import { readSecretFiles } from "./file-arguments.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { urlFields } from "./platform-urls.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
@@ -130,16 +130,13 @@ export const TARGET_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Remove a target and the routes to it", "删除目标及指向它的路由"),
     positionals: [APP, TARGET],
     options: [YES],
-    run: async (at) => {
-      const { args, api, show, terminal } = at;
-      const name = args.get("target");
-      await confirm(
-        at,
-        bilingual(`Remove ${name}, its keys and the routes to it?`, `删除 ${name} 及其密钥和指向它的路由？`),
+    run: (at) => {
+      const name = at.args.get("target");
+      const question = bilingual(
+        `Remove ${name}, its keys and the routes to it?`,
+        `删除 ${name} 及其密钥和指向它的路由？`,
       );
-      const path = apiPath`/v1/apps/${appOf(args)}/callbacks/targets/${name}`;
-      const { data } = await api.send<object>({ method: "DELETE", path });
-      await show(data, () => bilingual(`${name} is removed\n`, `已删除 ${name}\n`)[terminal.language]);
+      return remove(at, name, apiPath`/v1/apps/${appOf(at.args)}/callbacks/targets/${name}`, question);
     },
   }),
   managingCommand({

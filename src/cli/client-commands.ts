@@ -30,7 +30,7 @@ import {
   virtualNote,
 } from "./client.ts";
 import type { ClientData } from "../api/v1-clients-schema.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { ALL_APPS, CLIENT, clientOf, EXPIRES, findActions, findApps } from "./argument-values.ts";
 import { ServiceError } from "../errors.ts";
 
@@ -152,12 +152,10 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Forget a client and its keys", "删除客户端及其全部密钥"),
     positionals: [CLIENT],
     options: [YES],
-    run: async (at) => {
-      const { args, api, show, terminal } = at;
-      const client = clientOf(args);
-      await confirm(at, bilingual(`Forget ${client} and all its keys?`, `删除 ${client} 及其全部密钥？`));
-      const { data } = await api.send<object>({ method: "DELETE", path: apiPath`/v1/clients/${client}` });
-      await show(data, () => bilingual(`${client} is removed\n`, `已删除 ${client}\n`)[terminal.language]);
+    run: (at) => {
+      const client = clientOf(at.args);
+      const question = bilingual(`Forget ${client} and all its keys?`, `删除 ${client} 及其全部密钥？`);
+      return remove(at, client, apiPath`/v1/clients/${client}`, question);
     },
   }),
 ];

@@ -13,7 +13,7 @@ import {
 import { addEnvironment } from "./add-environment.ts";
 import { OUT_FOLDER } from "./apply.ts";
 import { EXPIRES } from "./argument-values.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { localTime, textFields, textTable } from "./terminal.ts";
 
 const ENVIRONMENT: PositionalSpec = {
@@ -156,12 +156,10 @@ export const ENVIRONMENT_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Remove an environment that nothing is of", "删除不再使用的环境"),
     positionals: [ENVIRONMENT],
     options: [YES],
-    run: async (at) => {
-      const { args, api, show, terminal } = at;
-      const name = environmentOf(args);
-      await confirm(at, bilingual(`Remove the environment ${name}?`, `删除环境 ${name}？`));
-      const { data } = await api.send<object>({ method: "DELETE", path: environmentPath(name) });
-      await show(data, () => bilingual(`${name} is removed\n`, `已删除 ${name}\n`)[terminal.language]);
+    run: (at) => {
+      const name = environmentOf(at.args);
+      const question = bilingual(`Remove the environment ${name}?`, `删除环境 ${name}？`);
+      return remove(at, name, environmentPath(name), question);
     },
   }),
 ];

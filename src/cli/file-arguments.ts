@@ -5,11 +5,20 @@ import { ServiceError, systemCodeOf } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { makeFolder, syncFolderOf, unwritable } from "../store/durable-files.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
-import { type Arguments, usageError, bilingual } from "./arguments.ts";
+import { type Arguments, bilingual, option, usageError } from "./arguments.ts";
 import { halfOf, plainText, type Terminal } from "./terminal.ts";
 
 /** The option that names a file with an app's secret. */
-export const SECRET_FILE = "secret-file";
+const SECRET_FILE = "secret-file";
+/** That option, as commands have it. */
+export const SECRET_OPTION = option(
+  `--${SECRET_FILE} <file>`,
+  "File with the secret; - for standard input; default: typed at the terminal",
+  "secret所在文件；- 表示标准输入；默认在终端输入",
+);
+/** For a secret among the arguments: by then it is in the shell's history, and in the list of processes. */
+export const SECRET_IN_ARGUMENTS =
+  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 /** The option that names a file with the key for a remote service. */
 export const KEY_FILE = "key-file";
 

@@ -1,6 +1,7 @@
 import { Api, ApiRefusal, type Transport } from "./api.ts";
 import {
   type Arguments,
+  bilingual,
   type CommandSpec,
   NEW_DATABASE,
   type OptionSpec,
@@ -104,6 +105,22 @@ export async function confirm(
   const answer = await terminal.ask(`${question[terminal.language]} [y/N] `);
   if (!/^\s*y(es)?\s*$/i.test(answer ?? ""))
     throw new ServiceError("conflict", "已取消，未作任何更改 (cancelled; nothing was changed)");
+}
+
+/** Deletes what is at `path`, after the question, and says that `name` is removed. Throws as `confirm`. */
+export async function remove(at: Managing, name: string, path: string, question: Text): Promise<void> {
+  await confirm(at, question);
+  const { data } = await at.api.send<object>({ method: "DELETE", path });
+  await at.show(data, () => bilingual(`${name} is removed\n`, `已删除 ${name}\n`)[at.terminal.language]);
+}
+
+/** Refuses what can't be right before the service is asked, and tells what is unusual. */
+export function notice(
+  { terminal }: Pick<Managing, "terminal">,
+  { fault, doubt }: { readonly fault?: string; readonly doubt?: string },
+): void {
+  if (fault !== undefined) throw usageError(fault);
+  if (doubt !== undefined) terminal.tell(halfOf(doubt, terminal.language));
 }
 
 /** Whether the command asks a service by `--url`, and not the database of this machine. */

@@ -14,7 +14,7 @@ import {
   usageError,
 } from "./arguments.ts";
 import { readSecretFiles } from "./file-arguments.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { halfOf, localTime, textFields, textTable } from "./terminal.ts";
 
 const CHANNEL: PositionalSpec = {
@@ -150,12 +150,14 @@ export const NOTIFY_COMMANDS: readonly CommandSpec[] = [
     meaning: bilingual("Send a channel nothing any more", "删除通知渠道"),
     positionals: [CHANNEL],
     options: [YES],
-    run: async (at) => {
+    run: (at) => {
       const name = channelOf(at.args);
-      await confirm(at, bilingual(`Remove the channel ${name}?`, `删除渠道 ${name}？`));
-      const { data } = await at.api.send<object>({ method: "DELETE", path: pathOf(at.args) });
-      const text = bilingual(`${name} is removed\n`, `已删除 ${name}\n`);
-      await at.show(data, () => text[at.terminal.language]);
+      return remove(
+        at,
+        name,
+        pathOf(at.args),
+        bilingual(`Remove the channel ${name}?`, `删除渠道 ${name}？`),
+      );
     },
   }),
 ];

@@ -2,8 +2,7 @@ import type { AuthorizationData, LinkData, PlatformData } from "../api/v1-platfo
 import type { savedCallbackData } from "../api/v1-callbacks-schema.ts";
 import type { Static } from "@sinclair/typebox";
 import { checkSecret, type PlatformRole } from "../apps/app.ts";
-import { type Platform, ServiceError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
+import { ServiceError } from "../errors.ts";
 import { faultOf } from "../platforms/platform-administration.ts";
 import { apiPath } from "./api.ts";
 import { findList, parseDuration } from "./argument-values.ts";
@@ -16,10 +15,10 @@ import {
   usageError,
 } from "./arguments.ts";
 import { keysText } from "./callback-targets.ts";
-import { readAppSecret, readPushKeys, SECRET_FILE } from "./file-arguments.ts";
-import { confirm, type Managing, managingCommand, YES } from "./managing.ts";
+import { readAppSecret, readPushKeys, SECRET_IN_ARGUMENTS, SECRET_OPTION } from "./file-arguments.ts";
+import { type Managing, managingCommand, notice, remove, YES } from "./managing.ts";
 import { DOMAIN_NAMES, PLATFORM_CONSOLES, urlFields } from "./platform-urls.ts";
-import { halfOf, localTime, textFields, textTable } from "./terminal.ts";
+import { localTime, textFields, textTable } from "./terminal.ts";
 
 const PLATFORM: PositionalSpec = {
   name: "platform",
@@ -35,13 +34,6 @@ const WAYS: Readonly<Record<string, PlatformRole>> = {
 };
 const MAX_SCOPE = 100_000;
 const MAX_LINK_SECONDS = 30 * 86_400;
-const SECRET = option(
-  `--${SECRET_FILE} <file>`,
-  "File with the secret; - for standard input; default: typed at the terminal",
-  "secret所在文件；- 表示标准输入；默认在终端输入",
-);
-const SECRET_IN_ARGUMENTS =
-  "secret不能作为参数，请用 --secret-file；如已输入，请更换 (secrets are never arguments: use --secret-file; if this was one, change it)";
 
 /** `accesstoken platforms …`: third-party platforms, and the accounts that have authorized them. */
 export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
@@ -70,7 +62,7 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     options: [
       option("--provider <corpid>", "Of a suite: the CorpID of its provider", "仅wecom：服务商的corpid"),
       option("--title <text>", "What people call it", "便于识别的名称"),
-      SECRET,
+      SECRET_OPTION,
       option(
         "--callback",
         "Receive its pushes, too; says what to enter in WeChat's console",
@@ -121,12 +113,12 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
     words: ["platforms", "set-secret"],
     meaning: bilingual("Change a platform's secret", "更换第三方平台的secret"),
     positionals: [PLATFORM],
-    options: [SECRET],
+    options: [SECRET_OPTION],
     surplusHint: SECRET_IN_ARGUMENTS,
     run: async (at) => {
       const id = platformOf(at.args);
       const secret = await readAppSecret(at.args, at.terminal, id);
-      notice(at, id.startsWith("wx") ? "weixin" : "wecom", secret);
+      notice(at, checkSecret(id.startsWith("wx") ? "weixin" : "wecom", secret));
       const body = { secret: secret.reveal() };
       const { data } = await at.api.send<PlatformData>({ method: "PATCH", path: pathOf(at.args), body });
       await showPlatform(at, data);
@@ -150,27 +142,17 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
       ),
       YES,
     ],
-    run: async (at) => {
+    run: (at) => {
       const platform = platformOf(at.args);
       const isWithAll = at.args.isSet("with-authorizations");
-      await confirm(
-        at,
-        isWithAll
-          ? bilingual(
-              `Forget ${platform}, its secret and tokens, and every account that has authorized it?`,
-              `删除 ${platform} 及其secret、token和全部授权账号？`,
-            )
-          : bilingual(
-              `Forget ${platform}, its secret and its tokens?`,
-              `删除 ${platform} 及其secret和token？`,
-            ),
-      );
+      const question = isWithAll
+        ? bilingual(
+            `Forget ${platform}, its secret and tokens, and every account that has authorized it?`,
+            `删除 ${platform} 及其secret、token和全部授权账号？`,
+          )
+        : bilingual(`Forget ${platform}, its secret and its tokens?`, `删除 ${platform} 及其secret和token？`);
       const path = `${pathOf(at.args)}${isWithAll ? "?with_authorizations=true" : ""}`;
-      const { data } = await at.api.send<object>({ method: "DELETE", path });
-      await at.show(
-        data,
-        () => bilingual(`${platform} is removed\n`, `已删除 ${platform}\n`)[at.terminal.language],
-      );
+      return remove(at, platform, path, question);
     },
   }),
   managingCommand({
@@ -309,7 +291,7 @@ async function addPlatform(at: Managing): Promise<void> {
       "--token-file 和 --aes-key-file 须与 --callback 一起使用 (--token-file and --aes-key-file make sense with --callback only)",
     );
   const secret = await readAppSecret(args, terminal, id);
-  notice(at, kind === "component" ? "weixin" : "wecom", secret);
+  notice(at, checkSecret(kind === "component" ? "weixin" : "wecom", secret));
   const { data, status } = await api.send<PlatformData>({
     method: "POST",
     path: "/v1/platforms",
@@ -338,13 +320,6 @@ async function addPlatform(at: Managing): Promise<void> {
         `Token和EncodingAESKey保持不变，无法再次显示；如需更换：accesstoken callbacks rotate ${id}`,
       ),
     );
-}
-
-/** Refuses a secret that can't be right, and tells what is unusual about it. */
-function notice({ terminal }: Managing, platform: Platform, secret: Secret): void {
-  const { fault, doubt } = checkSecret(platform, secret);
-  if (fault !== undefined) throw usageError(fault);
-  if (doubt !== undefined) terminal.tell(halfOf(doubt, terminal.language));
 }
 
 /** What to paste where, once. */
