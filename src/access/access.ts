@@ -1,3 +1,4 @@
+import type { AppDirectory } from "../apps/app-directory.ts";
 import { appName, type Slot } from "../apps/app.ts";
 import type { AuditActor } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
@@ -34,7 +35,7 @@ const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 
 /** What decides. */
 export interface AccessOptions {
-  readonly directory: SlotAccessParts["directory"];
+  readonly directory: SlotAccessParts["directory"] & Pick<AppDirectory, "namesOf">;
   readonly clients: Pick<
     ClientDirectory,
     "keyOf" | "keyNamed" | "withoutKey" | "noteUse" | "settings" | "find" | "keysOf"

@@ -239,9 +239,7 @@ test("a client that is granted some accounts calls for no other, however the cal
   const both = `{"component_appid":"${COMPONENT.appId}","authorizer_appid":"${OFFICIAL}","authorizer\\u005fappid":"${MINI}"}`;
   const form = `authorizer_appid=${MINI}`;
   for (const body of [named({ authorizer_appid: MINI }), named({ auth_corpid: [OFFICIAL] }), both, form])
-    expect(await ask(body)).toMatch(
-      /^api unauthorized, .*(not granted to this client|in a JSON body)/,
-    );
+    expect(await ask(body)).toMatch(/^api unauthorized, .*(not granted to this client|in a JSON body)/);
   const query = `${INFO}?component_access_token=${own}&authorizer_appid=${OFFICIAL}&authorizer_appid=${MINI}`;
   expect((await it.post(query, named())).errcode).toBe(48001);
   expect(sandbox.calls(INFO)).toBe(1);
