@@ -18,7 +18,7 @@ import { isWebOrigin } from "../access/origin.ts";
 import { Networks } from "../access/networks.ts";
 import { ServiceError } from "../errors.ts";
 import type { AuditChain } from "./audit-chain.ts";
-import type { Queries, SqlDatabase } from "./sql.ts";
+import { inLockOrder, type Queries, type SqlDatabase } from "./sql.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { type OwnChanges, raiseEpoch } from "./epochs.ts";
@@ -177,7 +177,7 @@ export class SqlClientStore implements ClientStore {
   async touchKeys(uses: readonly { prefix: string; usedAt: number }[]): Promise<void> {
     await this.#database.transact(
       async (queries) => {
-        for (const { prefix, usedAt } of uses) {
+        for (const { prefix, usedAt } of inLockOrder(uses, (use) => use.prefix)) {
           const isOlder = or(isNull(apiKeys.lastUsedAt), lt(apiKeys.lastUsedAt, usedAt));
           await queries
             .update(apiKeys)

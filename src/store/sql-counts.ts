@@ -15,7 +15,7 @@ import type { CallCount, CallCountStore, HourOfCalls, Piece } from "../audit/cal
 import { hourOf } from "../clock.ts";
 import type { HourlyCount } from "../credentials/refresh-log.ts";
 import type { Platform } from "../errors.ts";
-import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
+import { BACKGROUND_ATTEMPTS, inLockOrder, type Queries, type SqlDatabase } from "./sql.ts";
 import { AUDIT_WINDOW, fillPage } from "./audit-listing.ts";
 import { checkRow } from "./damaged-rows.ts";
 import { callCounts, counts } from "./schema.ts";
@@ -53,7 +53,7 @@ export class AuditCountTable {
     if (sums.size === 0) return;
     await queries
       .insert(counts)
-      .values([...sums.values()])
+      .values(inLockOrder(sums, ([name]) => name).map(([, row]) => row))
       .onConflictDoUpdate({
         target: [counts.kind, counts.minute, counts.key],
         set: { n: sql`${counts.n} + excluded.n` },
@@ -238,7 +238,9 @@ export class SqlCallCountStore implements CallCountStore {
   async add(added: readonly HourOfCalls[]): Promise<void> {
     const target = [callCounts.platform, callCounts.appId, callCounts.endpoint, callCounts.day];
     const addAll = async (queries: Queries) => {
-      for (const { hour: _hour, ...row } of added) {
+      const nameOf = ({ platform, appId, endpoint, day }: HourOfCalls) =>
+        [platform, appId, endpoint, day].join(" ");
+      for (const { hour: _hour, ...row } of inLockOrder(added, nameOf)) {
         const set = { calls: sql`${callCounts.calls} + ${row.calls}` };
         await queries.insert(callCounts).values(row).onConflictDoUpdate({ target, set });
       }

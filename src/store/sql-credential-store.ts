@@ -14,6 +14,7 @@ import type {
 } from "../credentials/credential-store.ts";
 import {
   type Credential,
+  credentialKey,
   type CredentialName,
   type CredentialRecord,
   NO_RECORD,
@@ -21,7 +22,7 @@ import {
 import { KINDS } from "../credentials/kinds.ts";
 import type { Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import type { Queries, SqlDatabase } from "./sql.ts";
+import { inLockOrder, type Queries, type SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import {
   CLEARED,
@@ -371,7 +372,7 @@ export class SqlCredentialStore implements CredentialStore {
 
   async touch(uses: readonly { name: CredentialName; usedAt: number }[]): Promise<void> {
     await this.#database.transact(async (queries) => {
-      for (const { name, usedAt } of uses) {
+      for (const { name, usedAt } of inLockOrder(uses, (use) => credentialKey(use.name))) {
         // Another process may have stored a later one.
         const latest = sql`case when ${credentials.usedAt} > ${usedAt} then ${credentials.usedAt} else ${usedAt} end`;
         await queries.update(credentials).set({ usedAt: latest }).where(isNamed(name));

@@ -12,7 +12,7 @@ import {
 import { checkRow } from "./damaged-rows.ts";
 import { claimDueWork } from "./due-work.ts";
 import { hourlyCounts, refreshLog } from "./schema.ts";
-import { BACKGROUND_ATTEMPTS, type Queries, type SqlDatabase } from "./sql.ts";
+import { BACKGROUND_ATTEMPTS, inLockOrder, type Queries, type SqlDatabase } from "./sql.ts";
 
 const PRUNING = "refresh_log_pruning";
 const HOUR_MS = 3_600_000;
@@ -135,8 +135,7 @@ export async function addHourly(queries: Queries, added: readonly HourlyCount[])
     sums.set(key, { ...each, n: each.n + (sums.get(key)?.n ?? 0) });
   }
   if (sums.size === 0) return;
-  // In one order, so that no two processes wait for each other.
-  const rows = [...sums].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+  const rows = inLockOrder(sums, ([key]) => key).map(([, row]) => row);
   await queries
     .insert(hourlyCounts)
     .values(rows)

@@ -99,6 +99,15 @@ export type QueryObserver = (operation: StoreOperation, durationMs: number, fail
 /** The transactions that others may run beside. */
 const INDEPENDENT = new WeakSet<Queries>();
 
+/**
+ * `rows` by `keyOf`. Independent transactions that write the same rows do so in this order: in two orders each would wait for
+ * what the other holds, until the engine undoes one.
+ */
+export function inLockOrder<T>(rows: Iterable<T>, keyOf: (row: T) => string): T[] {
+  const keyed = Array.from(rows, (row) => ({ row, key: keyOf(row) }));
+  return keyed.toSorted((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key))).map(({ row }) => row);
+}
+
 /** Throws for a transaction that others may run beside: what it is about to do must keep them out. */
 export function refuseIndependent(transaction: Queries): void {
   if (INDEPENDENT.has(transaction)) throw new Error("an independent transaction seals nothing");

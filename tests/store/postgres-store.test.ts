@@ -6,11 +6,23 @@ import { systemClock } from "../../src/clock.ts";
 import { Secret } from "../../src/secret.ts";
 import { Harness } from "../support/harness.ts";
 import { PostgresEngine } from "../../src/store/postgres/postgres-engine.ts";
+import type { Store } from "../../src/store/store.ts";
 import { PostgresFolder } from "../support/postgres-folder.ts";
 import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
 import { failureOf } from "../support/refusals.ts";
-import { tokenOf } from "../support/slots.ts";
+import { tokenOf, weixinSlot } from "../support/slots.ts";
 import { saveUnderLease } from "../support/store-folder.ts";
+
+const MANY = 20;
+const numbers = Array.from({ length: MANY }, (_, n) => n + 1);
+const USES = numbers.map((n) => ({ name: tokenOf(weixinSlot(`wx${n}`)), usedAt: 1 }));
+const KEY_USES = numbers.map((n) => ({ prefix: `ats_${n}`, usedAt: 1 }));
+const COUNTS = numbers.map((n) => ({ minute: 0, kind: "usage" as const, key: `key ${n}`, n: 1 }));
+const CALLS = numbers.map((n) => ({
+  ...{ platform: "weixin" as const, appId: `wx${n}`, endpoint: "/cgi-bin/token" },
+  ...{ day: "2027-01-01", hour: 0, calls: 1 },
+}));
+type Order = <T>(all: readonly T[]) => readonly T[];
 
 const newKey = () => new Secret(randomBytes(32).toString("hex"));
 
@@ -134,3 +146,49 @@ test("a start waits its turn while another process keeps the database busy for l
   expect(await (await opened.opening).probe()).toEqual([]);
   engine.close();
 });
+
+test.each([
+  [
+    "credentials",
+    "app_id = 'wx10'",
+    ({ credentials }: Store, order: Order) => credentials.touch(order(USES)),
+  ],
+  ["api_keys", "prefix = 'ats_10'", ({ clients }: Store, order: Order) => clients.touchKeys(order(KEY_USES))],
+  ["counts", "key = 'key 10'", ({ audit }: Store, order: Order) => audit.addCounts(order(COUNTS))],
+  ["usage", "app_id = 'wx10'", ({ callCounts }: Store, order: Order) => callCounts.add(order(CALLS))],
+])(
+  "nodes that note the same uses in %s at once, in different orders, do not wait for each other in a circle",
+  async (table, isMiddle, note) => {
+    using folder = await PostgresFolder.create();
+    const [a, b] = [await folder.open(), await folder.open()];
+    const server = await PostgresServer.shared();
+    const database = new URL(folder.url).pathname.slice(1);
+    await using admin = server.connect(database);
+    const only = async (text: string) => ((await admin.unsafe(text).values()) as unknown[][])[0]?.[0];
+    await admin.unsafe(`INSERT INTO credentials (platform, app_id, slot, kind, generation)
+      SELECT 'weixin', 'wx' || n, '${weixinSlot().name}', 'access_token', 1 FROM generate_series(1, ${MANY}) AS n`);
+    await admin.unsafe(`INSERT INTO api_keys (prefix, client, digest, label, created_at)
+      SELECT 'ats_' || n, 'shop', n, '', 1 FROM generate_series(1, ${MANY}) AS n`);
+    await note(a, (all) => all);
+    // A use that is noted is not written again.
+    await admin`UPDATE api_keys SET last_used_at = NULL`;
+    await using holder = server.connect(database);
+    const noted: Promise<void>[] = [];
+    await holder.begin(async (held) => {
+      await held.unsafe(`SELECT 1 FROM ${table} WHERE ${isMiddle} FOR UPDATE`);
+      noted.push(
+        note(a, (all) => all),
+        note(b, (all) => all.toReversed()),
+      );
+      const waiting = `SELECT count(*)::int FROM pg_stat_activity WHERE datname = '${database}' AND wait_event_type = 'Lock'`;
+      await Harness.until(async () => (await only(waiting)) === 2);
+    });
+    await Promise.all(noted);
+    folder.close();
+    const others = `SELECT count(*)::int FROM pg_stat_activity WHERE datname = '${database}' AND pid <> pg_backend_pid()`;
+    await Harness.until(async () => (await only(others)) === 1);
+    expect(await only(`SELECT xact_rollback::int FROM pg_stat_database WHERE datname = '${database}'`)).toBe(
+      0,
+    );
+  },
+);
