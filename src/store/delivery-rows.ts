@@ -105,7 +105,11 @@ export async function lend(
 }
 
 /** Until when a delivery has to wait for an earlier one of its lane; undefined where it need not. */
-export async function heldUntil(queries: Queries, row: Row, now: number): Promise<number | undefined> {
+export async function heldUntil(
+  queries: Queries,
+  row: Pick<Row, "id" | "app" | "target" | "lane">,
+  now: number,
+): Promise<number | undefined> {
   if (row.lane === "") return undefined;
   const isEarlier = and(isInLane(row), lt(deliveries.id, row.id), gt(deliveries.createdAt, now - HOLDS_MS));
   const [first] = await queries
@@ -147,7 +151,7 @@ export async function freeLane(queries: Queries, id: number, now: number): Promi
     .where(and(inArray(deliveries.id, next), isLater));
 }
 
-function isInLane({ app, target, lane }: Row): SQL | undefined {
+function isInLane({ app, target, lane }: Pick<Row, "app" | "target" | "lane">): SQL | undefined {
   return and(eq(deliveries.app, app), eq(deliveries.target, target), isWaiting, eq(deliveries.lane, lane));
 }
 

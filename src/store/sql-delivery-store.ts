@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, inArray, isNull, lt, lte, not, or } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNull, lt, not, or } from "drizzle-orm";
 import type { AuditEntry } from "../audit/audit-entry.ts";
 import type {
   Accepted,
@@ -18,13 +18,13 @@ import type {
 import { LIFE_MS } from "../callbacks/deliveries.ts";
 import { Secret } from "../secret.ts";
 import { type Arrival, DeliveryCommits, type End, KNOWN_MS } from "./delivery-commits.ts";
+import { chooseDue } from "./due-deliveries.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { Keyring } from "./keyring.ts";
 import {
   delivered,
   END_OF_PUSH,
   type DeliveryRow,
-  heldUntil,
   isDeliveryOf,
   isFree,
   isPush,
@@ -43,18 +43,10 @@ import { DeliveryLists, type DeliveryListParts } from "./sql-delivery-lists.ts";
 
 /** How long a dead delivery can be replayed. */
 const DEAD_MS = 7 * LIFE_MS;
-/** How long deliveries are put off for which their target has no room, so that they are not in the way of others'. */
-const BUSY_MS = 1000;
-const FAILING_MS = 30_000;
-/** So many of those that a healthy target has no room for stay due: they follow as others end. */
-const MAX_NEXT = 64;
-/** How soon one that waits for another is looked at again, at the earliest. */
-const SOON_MS = 100;
 /** Longer than this nothing is put off, but what is pulled. */
 const MAX_AHEAD_MS = 900_000;
-/** So many go into one commit, and so many due ones are looked at in one transaction. */
+/** So many go into one commit. */
 const MAX_GROUP = 64;
-const MAX_LOOKED_AT = 256;
 const INDEPENDENT = { isIndependent: true };
 
 /** Pushes and deliveries in a SQL database. */
@@ -133,48 +125,18 @@ export class SqlDeliveryStore implements DeliveryStore {
   ): Promise<{ taken: OpenDelivery[]; died: Delivery[] }> {
     const { now } = lease;
     // Looked at first without the lock, because there is hardly ever any.
-    const dueAt = await this.nextDueAt();
-    if (dueAt === undefined || dueAt > now) return { taken: [], died: [] };
+    const firstDueAt = await this.nextDueAt();
+    if (firstDueAt === undefined || firstDueAt > now) return { taken: [], died: [] };
     const { taken, died } = await this.#database.transact(async (queries, sql) => {
-      const due = await selectDeliveries(queries)
-        .where(and(isWaiting, lte(deliveries.dueAt, now)))
-        .orderBy(asc(deliveries.dueAt), asc(deliveries.id))
-        .limit(MAX_LOOKED_AT);
-      const found = { taken: [] as typeof due, died: [] as typeof due };
-      const later = { busy: [] as number[], failing: [] as number[] };
-      const next = new Map<string, number>();
-      const lanes = new Set<string>();
-      for (const row of due) {
-        const { id, app, target, lane } = row;
-        const ofTarget = found.taken.filter((each) => each.app === app && each.target === target).length;
-        const { running, isFailing } = loadOf(app, target);
-        const left = limit - found.taken.length;
-        if (row.expiresAt <= now) found.died.push(row);
-        else if (left <= 0) break;
-        else if (running + ofTarget >= left) {
-          const n = next.get(`${app} ${target}`) ?? 0;
-          next.set(`${app} ${target}`, n + 1);
-          if (isFailing) later.failing.push(id);
-          else if (n >= MAX_NEXT) later.busy.push(id);
-        } else {
-          const until = lanes.has(laneOf(row)) ? now + SOON_MS : await heldUntil(queries, row, now);
-          if (until !== undefined)
-            await queries.update(deliveries).set({ dueAt: until }).where(eq(deliveries.id, id));
-          else {
-            found.taken.push(row);
-            if (lane !== "") lanes.add(laneOf(row));
-          }
-        }
-      }
-      await this.#bury(queries, sql, found.died, now);
-      for (const [ids, dueAt] of [
-        [later.busy, now + BUSY_MS],
-        [later.failing, now + FAILING_MS],
-      ] as const)
-        if (ids.length > 0)
-          await queries.update(deliveries).set({ dueAt }).where(inArray(deliveries.id, ids));
-      await lend(queries, found.taken, lease);
-      return found;
+      const due = await chooseDue(queries, now, limit, loadOf);
+      await this.#bury(queries, sql, due.died, now);
+      for (const [dueAt, ids] of due.later)
+        await queries
+          .update(deliveries)
+          .set({ dueAt })
+          .where(inArray(deliveries.id, [...ids]));
+      await lend(queries, due.taken, lease);
+      return due;
     });
     return {
       taken: await Promise.all(taken.map((row) => this.#opened(row, lease))),
@@ -326,8 +288,4 @@ export class SqlDeliveryStore implements DeliveryStore {
   #open(text: string, push: PushName): Promise<Secret | undefined> {
     return openSealed(this.#parts, text, placeOf(push, "answer"));
   }
-}
-
-function laneOf({ app, target, lane }: Pick<DeliveryRow, "app" | "target" | "lane">): string {
-  return `${app} ${target} ${lane}`;
 }

@@ -200,7 +200,8 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
   test(`${kind}: of a target that holds as many as are left none is taken, and others are for all that`, async () => {
     using it = await setup();
     const due = { leasedUntil: it.clock.now() };
-    for (let n = 0; n < 5; n++) await it.accept(`${n}`, [it.to("slow", { ...due, sender: `o${n}` })]);
+    const many = Array.from({ length: 500 }, (_, n) => [it.to("slow", { ...due, sender: `o${n}` })]);
+    await Promise.all(many.map((to, n) => it.accept(`${n}`, to)));
     const { ids: [fast = 0] = [] } = await it.accept("f", [it.to("fast", due)]);
     const busy = (_app: string, target: string) => ({ running: target === "slow" ? 10 : 0, isFailing: true });
     expect(await it.take("b", 10, busy)).toEqual([fast]);
