@@ -133,6 +133,20 @@ test("the page's commands may be repeated, and say what stood already; what they
   }
 });
 
+test("what the page says is done day by day works after its commands", async () => {
+  await using t = await setup();
+  for (const command of COMMANDS.filter((each) => !isApply(each))) await t.run(command);
+  const last = tables.find((rows) => rows.some(([to]) => to === "see who used what")) ?? [];
+  const daily = last.flatMap(([, cell = ""]) =>
+    codeOf(cell).filter((code) => code.startsWith("accesstoken ")),
+  );
+  expect(daily.length).toBeGreaterThan(5);
+  const lost = t.key("shop-dev").slice(0, "ats_EfhoFYh3".length);
+  for (const command of daily) await t.run(command.replace("ats_EfhoFYh3", lost));
+  const headers = { authorization: `Bearer ${t.key("shop-dev")}` };
+  expect((await fetch(`${t.url}/v1/apps`, { headers })).status).toBe(401);
+});
+
 test("the page's file is applied as it stands, and nothing is left to do then", async () => {
   await using t = await setup();
   const [add = "", set = ""] = COMMANDS;
