@@ -50,6 +50,8 @@ export interface Config {
   /** Where the pages for web logins are: origins. */
   readonly loginUrls: { readonly weixin: string; readonly wecom: string };
   readonly upstreamProxy: string | undefined;
+  /** Whose answer has the address that this machine is seen by. */
+  readonly upstreamEcho: string | undefined;
   /** Over which IP version the upstreams are reached, where no proxy is used; undefined for both. */
   readonly upstreamIpFamily: 4 | 6 | undefined;
   readonly refreshIdleAfterMs: number;
@@ -205,7 +207,8 @@ export function loadConfig(environment: Environment = process.env, server = SERV
     refreshIdleAfterMs: Number(value("REFRESH_IDLE_AFTER")) * 1000,
     auditRetentionDays: Number(value("AUDIT_RETENTION_DAYS")),
     backups: backups(value),
-    upstreamProxy: proxy(value),
+    upstreamProxy: parsedUrl("UPSTREAM_PROXY", value),
+    upstreamEcho: parsedUrl("UPSTREAM_ECHO", value),
     upstreamIpFamily: { "4": 4 as const, "6": 6 as const }[value("UPSTREAM_IP_FAMILY")],
     trustedNetworks: networks("TRUSTED_NETWORKS", value("TRUSTED_NETWORKS")),
     callbackNetworks: networks("CALLBACK_NETWORKS", value("CALLBACK_NETWORKS")),
@@ -373,11 +376,14 @@ function databaseFile(value: (name: VariableName) => string): string {
   }
 }
 
-function proxy(value: (name: VariableName) => string): string | undefined {
-  const url = value("UPSTREAM_PROXY");
+function parsedUrl(
+  name: "UPSTREAM_PROXY" | "UPSTREAM_ECHO",
+  value: (name: VariableName) => string,
+): string | undefined {
+  const url = value(name);
   if (url === "") return undefined;
   if (URL.canParse(url)) return url;
-  throw invalid("UPSTREAM_PROXY", String(VARIABLES.properties.UPSTREAM_PROXY["expected"]));
+  throw invalid(name, String(VARIABLES.properties[name]["expected"]));
 }
 
 function connectProxy(value: (name: VariableName) => string): ConnectProxyOptions | undefined {

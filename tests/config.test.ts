@@ -58,6 +58,7 @@ test("without any variable everything has its documented default", () => {
     baseUrls: { weixin: "https://api.weixin.qq.com", wecom: "https://qyapi.weixin.qq.com", corps: new Map() },
     weixinFallbackUrls: [],
     loginUrls: { weixin: "https://open.weixin.qq.com", wecom: "https://login.work.weixin.qq.com" },
+    upstreamEcho: undefined,
     upstreamProxy: undefined,
     upstreamIpFamily: undefined,
     refreshIdleAfterMs: 86_400_000,
@@ -267,6 +268,7 @@ const BAD: readonly [name: string, ...values: string[]][] = [
     "http://[canary",
     "http://proxy:canary",
   ],
+  ["UPSTREAM_ECHO", "echo.example", "ftp://echo.example", "http://[canary"],
   [
     "WEIXIN_FALLBACK_BASE_URLS",
     "api2.weixin.qq.com",

@@ -142,6 +142,7 @@ const GROUPS: readonly Group[] = [
       "UPSTREAM_ALLOW_HTTP",
       "UPSTREAM_IP_FAMILY",
       "UPSTREAM_PROXY",
+      "UPSTREAM_ECHO",
     ],
     note: {
       en: "A CA of your own is named by NODE_EXTRA_CA_CERTS=<PEM file>, in the real environment only: in this file it has no effect.",

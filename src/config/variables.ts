@@ -329,6 +329,13 @@ export const VARIABLES = Type.Object({
     "Proxy to WeChat and WeCom, `http(s)://host:port`. `HTTP_PROXY` and the like are not used.",
     "访问微信和企业微信的代理，`http(s)://主机:端口`。不使用 `HTTP_PROXY` 等变量。",
   ),
+  UPSTREAM_ECHO: variable(
+    "",
+    "^$|^https?://[^\\s]+$",
+    "应为http(s)地址 (must be an http(s) URL)",
+    "URL whose answer has the caller's own address: `accesstoken doctor` asks it, and names the address for WeChat's IP allow-lists. The service never does.",
+    "应答中含有来访 IP 的地址：`accesstoken doctor` 会访问它，以得知出口 IP，供填写微信的 IP 白名单；服务本身从不访问。",
+  ),
 });
 
 /** The name of a variable of `VARIABLES`. */

@@ -35,7 +35,7 @@ export interface BackupState extends Partial<BackupPlan> {
   readonly last?: MadeBackup & { readonly at: number };
   /** Why none was made since, and when it was tried last. */
   readonly failed?: { readonly at: number; readonly message: string };
-  /** Whether the service should have made one by now. */
+  /** Whether there should be a newer one: of the service, or where some were made by hand or a timer. */
   readonly isStale: boolean;
 }
 
@@ -45,6 +45,8 @@ const RETRY_MS = 3_600_000;
 const MAX_WAIT_MS = 3_600_000;
 /** Of what is due, so much later it is said to be stale. */
 export const STALE_SHARE = 1.5;
+/** How often they are due where the service makes none, and somebody does. */
+const USUAL_MS = 86_400_000;
 /** How long what the database said is told on. */
 const CACHE_MS = 10_000;
 
@@ -95,14 +97,15 @@ export class Backups {
     const reached = await store.list();
     const [last, failure] = [reached.get("backup"), reached.get("backup_failed")];
     const failed = failure && failure.at > (last?.at ?? 0) ? failure : undefined;
-    const isLate = last && plan ? clock.now() - last.at > STALE_SHARE * plan.everyMs : failed !== undefined;
     return {
       ...plan,
       ...(last && {
         last: { at: last.at, file: String(last.detail["file"]), bytes: Number(last.detail["bytes"]) },
       }),
       ...(failed && { failed: { at: failed.at, message: String(failed.detail["message"]) } }),
-      isStale: plan !== undefined && isLate,
+      isStale: last
+        ? clock.now() - last.at > STALE_SHARE * (plan?.everyMs ?? USUAL_MS)
+        : plan !== undefined && failed !== undefined,
     };
   }
 

@@ -164,10 +164,12 @@ function platformNeeds(state: PlatformState, clock: Clock): Need[] {
   ];
 }
 
-function staleBackup({ last, failed }: BackupState): Need {
+function staleBackup({ last, failed, folder }: BackupState): Need {
   const why = failed
     ? failed.message
-    : "太久没有新的备份，见日志中的 backup.failed (there has been no new backup for too long: look for backup.failed in the log)";
+    : folder === undefined
+      ? "太久没有新的备份：请执行 accesstoken backup，并检查其定时任务 (there has been no new backup for too long: run accesstoken backup, and look after its timer)"
+      : "太久没有新的备份，见日志中的 backup.failed (there has been no new backup for too long: look for backup.failed in the log)";
   return {
     ...{ type: "backup_stale", action: "settings", message: why },
     ...(last ? { at: last.at } : {}),

@@ -1,5 +1,5 @@
 import { systemCodeOf } from "../errors.ts";
-import { connect } from "node:net";
+import { connect, isIP } from "node:net";
 import type { Clock } from "../clock.ts";
 import type { Secret } from "../secret.ts";
 import { readCapped } from "./target-client.ts";
@@ -43,6 +43,28 @@ export async function probeHost(
     return { origin, fault: undefined, durationMs, offsetMs };
   } catch (error) {
     return { origin, fault: faultOf(error), durationMs: since(), offsetMs: undefined };
+  }
+}
+
+/** The address that a URL's answer has, which is asked as WeChat is; or why there is none. Never throws. */
+export async function probeAddress(
+  url: string,
+  proxyUrl: string | undefined,
+): Promise<{ readonly address: string } | { readonly fault: string }> {
+  try {
+    const response = await fetch(url, {
+      headers: { "accept-encoding": "identity" },
+      redirect: "manual",
+      decompress: false,
+      keepalive: false,
+      proxy: proxyUrl ?? false,
+      signal: AbortSignal.timeout(PROBE_MS),
+    } as BunFetchRequestInit);
+    const text = new TextDecoder().decode(await readCapped(response));
+    const address = text.match(/[\da-fA-F:.]{3,45}/g)?.find((each) => isIP(each) !== 0);
+    return address === undefined ? { fault: `HTTP ${response.status}` } : { address };
+  } catch (error) {
+    return { fault: faultOf(error) };
   }
 }
 

@@ -48,6 +48,30 @@ test("an upstream that can't be reached is named, and not looked for by --offlin
   ]);
 });
 
+test("UPSTREAM_ECHO tells the address of this machine, and is not asked by --offline; one that does not tell is named", async () => {
+  const at = harness.setUp();
+  let asked = 0;
+  using echo = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: ({ url }) => new Response(++asked && url.endsWith("/ip") ? '{"ip":"203.0.113.7"}' : "hello"),
+  });
+  const told = async (options: readonly string[] = []) =>
+    (await at.diagnose(options)).checks.find(({ name }) => name === "outgoing_address");
+  at.set({ UPSTREAM_ECHO: new URL("/ip", echo.url).href });
+  expect(await told()).toMatchObject({
+    state: "ok",
+    message: { en: "203.0.113.7, no app was refused for its address" },
+  });
+  expect(asked).toBe(1);
+  expect((await told(["--offline"]))?.message.en).toBe("no app was refused for its address");
+  expect(asked).toBe(1);
+  at.set({ UPSTREAM_ECHO: echo.url.href });
+  expectTroubles(await at.diagnose(), [[22, "warn", /correct or remove UPSTREAM_ECHO/]]);
+  at.set({ UPSTREAM_ECHO: NOBODY });
+  expectTroubles(await at.diagnose(), [[22, "warn", /correct or remove UPSTREAM_ECHO/]]);
+});
+
 test("an upstream that never answers is waited for no longer than a while", async () => {
   const at = harness.setUp();
   using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });

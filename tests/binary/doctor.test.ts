@@ -1,3 +1,4 @@
+import { dlopen, FFIType } from "bun:ffi";
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
@@ -25,6 +26,30 @@ const isRoot = process.getuid?.() === 0;
 /** What only root can prepare. */
 const rootTest = isRoot ? test : test.skip;
 const USER = 65_534;
+
+/** Gives a folder of root's an access control list, as far as `mask` goes for others: what may be done by `uid`, and by nobody else. */
+function setAcl(path: string, uid: number, may: number, mask: number): void {
+  const entries = [
+    [0x01, 7, -1],
+    [0x02, may, uid],
+    [0x04, 0, -1],
+    [0x10, mask, -1],
+    [0x20, 0, -1],
+  ] as const;
+  const list = Buffer.alloc(4 + 8 * entries.length);
+  list.writeUInt32LE(2);
+  for (const [n, [tag, bits, id]] of entries.entries()) {
+    list.writeUInt16LE(tag, 4 + 8 * n);
+    list.writeUInt16LE(bits, 6 + 8 * n);
+    list.writeInt32LE(id, 8 + 8 * n);
+  }
+  const { cstring, ptr, u64, i32 } = FFIType;
+  const { symbols } = dlopen("libc.so.6", {
+    setxattr: { args: [cstring, cstring, ptr, u64, i32], returns: i32 },
+  });
+  const [place, name] = [Buffer.from(`${path}\0`), Buffer.from("system.posix_acl_access\0")];
+  expect(symbols.setxattr(place, name, list, list.length, 0)).toBe(0);
+}
 
 let harness: DoctorHarness;
 beforeAll(async () => {
@@ -155,7 +180,20 @@ const FILES: readonly Broken[] = [
   {
     name: "backups are made into the folder of the key",
     prepare: (at) => at.set({ BACKUP_DIR: at.path("key") }),
-    troubles: [[8, "warn", /set MASTER_KEY_FILE/]],
+    troubles: [
+      [8, "warn", /set MASTER_KEY_FILE/],
+      [27, "warn", /another disk/],
+    ],
+  },
+  {
+    name: "backups are made onto the disk of the database",
+    prepare: (at) => at.set({ BACKUP_DIR: at.path("backups") }),
+    troubles: [[27, "warn", /put BACKUP_DIR on another disk/]],
+  },
+  {
+    name: "BACKUP_DIR is a file",
+    prepare: (at) => at.set({ BACKUP_DIR: at.path(".env") }),
+    troubles: [[27, "fail", /set BACKUP_DIR to the path of a folder/]],
   },
   {
     name: "the key file is a link to one beside the database",
@@ -401,7 +439,7 @@ test.each([...CONFIGURATION, ...FILES, ...DATABASES, ...OPERATIONS])(
   },
 );
 
-rootTest.each<{ name: string; prepare: (at: SetUp) => void; remedy: RegExp }>([
+rootTest.each<{ name: string; prepare: (at: SetUp) => void; remedy: RegExp; check?: number }>([
   {
     name: "the key is another user's",
     prepare: (at) => chownSync(at.path("key/master.key"), 65_533, 65_533),
@@ -427,13 +465,22 @@ rootTest.each<{ name: string; prepare: (at: SetUp) => void; remedy: RegExp }>([
     prepare: (at) => writeFileSync(at.path(`${DATABASE}-wal`), "", { mode: 0o644 }),
     remedy: /chown 65534 .*-wal/,
   },
-])("root learns what keeps the service's user out: $name", async ({ prepare, remedy }) => {
+  {
+    name: "BACKUP_DIR is root's",
+    check: 27,
+    prepare: (at) => {
+      mkdirSync(at.path("backups"), { mode: 0o700 });
+      at.set({ BACKUP_DIR: at.path("backups") });
+    },
+    remedy: /chown 65534 .*backups/,
+  },
+])("root learns what keeps the service's user out: $name", async ({ prepare, remedy, check = 7 }) => {
   const at = harness.setUp();
   chownSync(harness.world.folder, USER, USER);
   Bun.spawnSync(["chown", "-R", `${USER}:${USER}`, at.folder]);
   prepare(at);
   const before = at.look();
-  expectTroubles(await at.diagnose(), [[7, "fail", remedy]]);
+  expectTroubles(await at.diagnose(), [[check, "fail", remedy]]);
   expect(at.look()).toEqual(before);
 });
 
@@ -453,6 +500,24 @@ rootTest(
       async () => expect(await stateFor([])).toMatchObject({ state: "ok" }),
       [...shell, ...binary()],
     );
+  },
+);
+
+rootTest(
+  "a user whom an access control list lets in is let in, and one whom its mask keeps out is not",
+  async () => {
+    const at = harness.setUp();
+    chownSync(harness.world.folder, USER, USER);
+    Bun.spawnSync(["chown", "-R", `${USER}:${USER}`, at.folder]);
+    chownSync(at.path("key"), 0, 0);
+    const permissions = async () => (await at.diagnose()).checks.find(({ id }) => id === 7);
+    setAcl(at.path("key"), USER, 7, 7);
+    expect(await permissions()).toMatchObject({ state: "ok" });
+    setAcl(at.path("key"), USER, 7, 6);
+    expect(await permissions()).toMatchObject({
+      state: "fail",
+      remedy: { en: expect.stringContaining("key") },
+    });
   },
 );
 

@@ -95,7 +95,7 @@ test("a backup is stale after one and a half of its time, and one that was made 
   await process.stop();
 });
 
-test("a service without BACKUP_DIR makes none, and tells of what was made by hand without calling it stale", async () => {
+test("a service without BACKUP_DIR makes none, and calls what was made by hand stale a day and a half later", async () => {
   using it = await setup();
   const process = new Backups({
     ...{ store: it.milestones, plan: undefined, clock: it.clock, events: new EventBus() },
@@ -104,9 +104,12 @@ test("a service without BACKUP_DIR makes none, and tells of what was made by han
   process.start();
   await process.tick();
   expect(await process.state()).toEqual({ isStale: false });
-  await it.milestones.reach("backup", { at: 1, detail: { file: "a.tar.gz", bytes: 7 } });
-  it.clock.advance(10 * DAY_MS);
-  expect(await process.state()).toEqual({ last: { at: 1, file: "a.tar.gz", bytes: 7 }, isStale: false });
+  const at = it.clock.now() - DAY_MS / 2;
+  await it.milestones.reach("backup", { at, detail: { file: "a.tar.gz", bytes: 7 } });
+  for (const isStale of [false, true]) {
+    it.clock.advance(isStale ? DAY_MS : DAY_MS / 4);
+    expect(await process.state()).toEqual({ last: { at, file: "a.tar.gz", bytes: 7 }, isStale });
+  }
   await process.stop();
 });
 

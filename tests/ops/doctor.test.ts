@@ -11,7 +11,8 @@ import {
 } from "../../src/ops/doctor.ts";
 import { systemClock } from "../../src/clock.ts";
 import { ServiceError } from "../../src/errors.ts";
-import { mayUse, fileSystemFinding, spaceFindings } from "../../src/cli/doctor/file-checks.ts";
+import { type AclEntry, aclOf, mayUse } from "../../src/cli/doctor/file-access.ts";
+import { fileSystemFinding, spaceFindings } from "../../src/cli/doctor/file-checks.ts";
 import { defaultGateway } from "../../src/cli/doctor/config-checks.ts";
 
 const SECRET = "a1b2c3d4e5f60718";
@@ -116,6 +117,34 @@ test("owner, group and others each have their own rights, and root has all", () 
   ]);
   // The owner has the owner's rights, also where the group has more.
   expect(mayUse({ ...facts, mode: 0o070 }, { uid: 5, gids: [6] }, 4)).toBe(false);
+});
+
+test("an access control list lets in whom it names, as far as its mask goes, and the mode's group digit is that mask", () => {
+  const facts = { uid: 5, gid: 6, mode: 0o100_660 };
+  const acl = (mask: number): AclEntry[] => [
+    { tag: 0x01, may: 6, id: 0xffff_ffff },
+    { tag: 0x02, may: 6, id: 7 },
+    { tag: 0x02, may: 0, id: 8 },
+    { tag: 0x04, may: 0, id: 0xffff_ffff },
+    { tag: 0x08, may: 4, id: 9 },
+    { tag: 0x10, may: mask, id: 0xffff_ffff },
+    { tag: 0x20, may: 0, id: 0xffff_ffff },
+  ];
+  const may = (uid: number, gids: number[], want: number, mask = 6) =>
+    mayUse(facts, { uid, gids }, want, acl(mask));
+  expect([may(7, [], 6), may(7, [], 6, 4), may(7, [], 4, 4)]).toEqual([true, false, true]);
+  expect([may(8, [9], 4), may(5, [], 6, 0)]).toEqual([false, true]);
+  expect([may(1, [9], 4), may(1, [9], 6), may(1, [6], 4), may(1, [6, 9], 4), may(1, [], 4)]).toEqual([
+    true,
+    false,
+    false,
+    true,
+    false,
+  ]);
+});
+
+test("a file without an access control list has none, nor has one that is missing", () => {
+  expect([aclOf(import.meta.path), aclOf("/nowhere")]).toEqual([[], []]);
 });
 
 test("the bridge of a container is the gateway of its default route", () => {

@@ -1,11 +1,11 @@
 import { systemCodeOf } from "../../errors.ts";
 import { accessSync, constants, existsSync, realpathSync, type Stats } from "node:fs";
-import { open, stat, statfs } from "node:fs/promises";
+import { open, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Checks, failure, type Finding, fine, Skipped, warning } from "../../ops/doctor.ts";
 import { realPathOf } from "../../store/sqlite/database-files.ts";
 import { warnOfFilePermissions } from "../../store/key-file.ts";
-import { textOf } from "./processes.ts";
+import { aclOf, ENTER, factsOf, mayUse, READ, serviceUserOf, WRITE } from "./file-access.ts";
 import type { Setup } from "./setup.ts";
 
 const MIN_FREE_BYTES = 1024 ** 3;
@@ -34,14 +34,9 @@ function folderOf({ config }: Setup): string {
   return folder;
 }
 
-const READ = 4;
-const WRITE = 2;
-const ENTER = 1;
-
 async function checkPermissions(setup: Setup): Promise<Finding[]> {
   const { databasePath, masterKey, masterKeyFile, postgres, envFile } = setup.config;
-  const uid = setup.uid;
-  const gids = [...groupsOf(uid), ...(setup.users.processes.find((each) => each.uid === uid)?.groups ?? [])];
+  const user = serviceUserOf(setup);
   const file = databasePath === undefined ? undefined : realPathOf(databasePath);
   const wanted: (readonly [string, number])[] = [];
   if (file !== undefined) {
@@ -55,12 +50,12 @@ async function checkPermissions(setup: Setup): Promise<Finding[]> {
       READ,
     ]);
   const found: Finding[] = [
-    fine(`服务用户 uid ${uid} 可以访问其文件 (the service's user, uid ${uid}, may use its files)`),
+    fine(`服务用户 uid ${user.uid} 可以访问其文件 (the service's user, uid ${user.uid}, may use its files)`),
   ];
   for (const [place, want] of wanted) {
     const facts = await factsOf(place);
     if (facts === "missing") continue;
-    const isDenied = facts === "denied" || !mayUse(facts, { uid, gids }, want);
+    const isDenied = facts === "denied" || !mayUse(facts, user, want, aclOf(place));
     if (isDenied) {
       found.push(denied(place, facts, setup, want));
       break;
@@ -108,7 +103,13 @@ async function foreignOwner(file: string | undefined): Promise<Finding | undefin
   return undefined;
 }
 
-function denied(place: string, facts: Stats | "denied", { uid, owner: other }: Setup, want: number): Finding {
+/** That the service's user may not do all of `want` with a file. */
+export function denied(
+  place: string,
+  facts: Stats | "denied",
+  { uid, owner: other }: Setup,
+  want: number,
+): Finding {
   const [owner, mode] =
     typeof facts === "object" ? [facts.uid, (facts.mode & 0o7777).toString(8).padStart(4, "0")] : ["?", "?"];
   const own = typeof facts === "object" && facts.uid === uid;
@@ -122,45 +123,12 @@ function denied(place: string, facts: Stats | "denied", { uid, owner: other }: S
   );
 }
 
-/** Whether a user of those groups may do all of `want` with a file. */
-export function mayUse(
-  facts: Pick<Stats, "uid" | "gid" | "mode">,
-  user: { readonly uid: number; readonly gids: readonly number[] },
-  want: number,
-): boolean {
-  if (user.uid === 0) return true;
-  const shift = facts.uid === user.uid ? 6 : user.gids.includes(facts.gid) ? 3 : 0;
-  return ((facts.mode >> shift) & want) === want;
-}
-
-/** The groups of a user, as the system's files have them. */
-function groupsOf(uid: number): number[] {
-  if (uid === process.geteuid?.()) return [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])];
-  const linesOf = (path: string) =>
-    textOf(path)
-      .split("\n")
-      .map((each) => each.split(":"));
-  const [name, , , primary] = linesOf("/etc/passwd").find(([, , id]) => id === String(uid)) ?? [];
-  if (name === undefined) return [];
-  const others = linesOf("/etc/group").filter(([, , , members = ""]) => members.split(",").includes(name));
-  return [primary, ...others.map(([, , id]) => id)].map(Number);
-}
-
 function foldersAbove(folder: string): string[] {
   return folder === dirname(folder) ? [folder] : [...foldersAbove(dirname(folder)), folder];
 }
 
-/** Without blocking this process, where a network file system does not answer. */
-async function factsOf(place: string): Promise<Stats | "missing" | "denied"> {
-  try {
-    return await stat(place);
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : "";
-    return code === "ENOENT" || code === "ENOTDIR" ? "missing" : "denied";
-  }
-}
-
-function isReadOnly(place: string): boolean {
+/** Whether a place is on a file system that nobody may write. */
+export function isReadOnly(place: string): boolean {
   try {
     accessSync(place, constants.W_OK);
     return false;

@@ -1,20 +1,17 @@
 import { availableParallelism } from "node:os";
 import { type Client, type Grant, isAdmin } from "../../access/client.ts";
 import { type Checks, type Finding, fine, Skipped, warning } from "../../ops/doctor.ts";
-import type { MilestoneName } from "../../ops/milestones.ts";
 import { probeOwn } from "../../upstream/probes.ts";
 import { VERSION } from "../../version.ts";
+import { ago, checkBackup, reachedAt } from "./backup-check.ts";
 import { checkPlatforms } from "./platforms-check.ts";
 import { openFilesOf, textOf } from "./processes.ts";
 import { checkPublicUrl } from "./public-url-check.ts";
 import { type Setup, someOf } from "./setup.ts";
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+const DAY_MS = 86_400_000;
 const UNUSED_DAYS = 90;
 const ENDS_IN_DAYS = 14;
-const BACKUP_HOURS = 36;
-const VERIFIED_DAYS = 31;
 const TRIED_DAYS = 31;
 const MIN_OPEN_FILES = 8192;
 const MIN_MEMORY_BYTES = 128 * 1024 ** 2;
@@ -110,48 +107,6 @@ async function checkKeys(setup: Setup): Promise<Finding[]> {
       warning(
         `密钥${UNUSED_DAYS}天未使用：${listOf(unused)} (keys unused for ${UNUSED_DAYS} days: ${listOf(unused)})`,
         `不再需要时执行 accesstoken keys revoke ${unused[0]?.prefix} (if nobody needs it: accesstoken keys revoke ${unused[0]?.prefix})`,
-      ),
-    );
-  return found;
-}
-
-/** When something was done last, in epoch milliseconds. */
-async function reachedAt(setup: Setup, name: MilestoneName): Promise<number> {
-  return (await (await setup.current).milestones()).get(name)?.at ?? -Infinity;
-}
-
-function ago(ms: number): string {
-  if (ms === Infinity) return "";
-  return ms < 2 * DAY_MS ? `${Math.floor(ms / HOUR_MS)} h` : `${Math.floor(ms / DAY_MS)} d`;
-}
-
-async function checkBackup(setup: Setup): Promise<Finding[]> {
-  const now = setup.clock.now();
-  const age = now - (await reachedAt(setup, "backup"));
-  const verified = now - (await reachedAt(setup, "backup_verified"));
-  const failed = await reachedAt(setup, "backup_failed");
-  const found = [
-    fine(
-      `最近一次 ${ago(age)} 前，校验 ${ago(verified)} 前 (the last one ${ago(age)} ago, verified ${ago(verified)} ago)`,
-    ),
-  ];
-  const make =
-    "执行 accesstoken backup，或设置BACKUP_DIR由服务定时备份 (accesstoken backup, or set BACKUP_DIR, by which the service makes them)";
-  if (age > BACKUP_HOURS * HOUR_MS)
-    found.push(
-      age === Infinity
-        ? warning("从未备份 (no backup was ever made)", make)
-        : warning(`最近一次备份在 ${ago(age)} 前 (the last backup is ${ago(age)} old)`, make),
-    );
-  if (failed > now - age)
-    found.push(warning("最近一次备份失败 (the last attempt to make a backup failed)", make));
-  if (verified > VERIFIED_DAYS * DAY_MS)
-    found.push(
-      warning(
-        verified === Infinity
-          ? "备份从未试恢复 (no backup was ever restored on trial)"
-          : `最近一次试恢复在 ${ago(verified)} 前 (a backup was last restored on trial ${ago(verified)} ago)`,
-        "执行 accesstoken backup verify <文件> (accesstoken backup verify <file>)",
       ),
     );
   return found;

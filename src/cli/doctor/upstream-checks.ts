@@ -3,7 +3,7 @@ import { DAILY_LIMITS } from "../../credentials/kinds.ts";
 import { MAX_FORCED_PER_DAY } from "../../credentials/pacing.ts";
 import { beijingDay, startOfBeijingDay } from "../../clock.ts";
 import { type Checks, failure, type Finding, fine, Skipped, warning } from "../../ops/doctor.ts";
-import { probePort } from "../../upstream/probes.ts";
+import { probeAddress, probePort } from "../../upstream/probes.ts";
 import { type Setup, someOf } from "./setup.ts";
 
 const DAY_MS = 86_400_000;
@@ -93,8 +93,19 @@ async function checkOutgoingAddress(setup: Setup): Promise<Finding[]> {
     ({ failure: { upstream }, until }) =>
       upstream !== undefined && ADDRESS_ERRCODES.has(upstream.errcode) && until > now - DAY_MS,
   );
-  if (refused.length === 0) return [fine("没有应用因出口IP被拒绝 (no app was refused for its address)")];
-  return refused.map((backoff) => {
+  const { upstreamEcho, upstreamProxy } = setup.config;
+  const isAsked = upstreamEcho !== undefined && !setup.isOffline;
+  const seen = isAsked ? await probeAddress(upstreamEcho, upstreamProxy) : undefined;
+  const found =
+    !seen || "address" in seen
+      ? fine(
+          `${seen ? `${seen.address}，` : ""}没有应用因出口IP被拒绝 (${seen ? `${seen.address}, ` : ""}no app was refused for its address)`,
+        )
+      : warning(
+          `UPSTREAM_ECHO没有给出出口IP：${seen.fault} (UPSTREAM_ECHO does not tell our address: ${seen.fault})`,
+          "修正或删除UPSTREAM_ECHO (correct or remove UPSTREAM_ECHO)",
+        );
+  const refusals = refused.map((backoff) => {
     const { errcode, errmsg = "" } = backoff.failure.upstream ?? {};
     const address = /(?:invalid ip|from ip:?) ([0-9a-fA-F:.]+)/.exec(errmsg)?.[1] ?? "?";
     const app = appOf(backoff);
@@ -103,6 +114,7 @@ async function checkOutgoingAddress(setup: Setup): Promise<Finding[]> {
       `在微信后台把 ${address} 加入IP白名单，再执行 accesstoken apps unblock ${app} (add ${address} to the IP allow-list in WeChat's console, then: accesstoken apps unblock ${app})`,
     );
   });
+  return [found, ...refusals];
 }
 
 async function checkApps(setup: Setup): Promise<Finding[]> {
