@@ -6,6 +6,8 @@ import { Secret } from "../../src/secret.ts";
 import { SERVICE } from "../../src/audit/audit-entry.ts";
 import { parseMasterKey } from "../../src/store/key-file.ts";
 import { SealingKey } from "../../src/store/sealing-key.ts";
+import { copyBeforeMigration } from "../../src/store/sqlite/copy-before-migration.ts";
+import { NEWEST_MIGRATION } from "../../src/store/sqlite/open-database.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { binary } from "../support/process-harness.ts";
@@ -20,7 +22,10 @@ const PUSH_BYTES = 500_000;
 const PAUSE_MS = 5;
 const PAIRS = 3;
 
-/** What writes wait while another process backs a large database up, in turn with as many without; and what that takes. */
+/**
+ * What writes wait while another process backs a large database up, in turn with as many without; and what that takes, and a
+ * start's copy before it migrates such a database.
+ */
 export async function backups({ pairs, seconds }: Effort): Promise<Figure[]> {
   const isQuick = seconds < 2;
   using cleanup = new DisposableStack();
@@ -44,6 +49,7 @@ export async function backups({ pairs, seconds }: Effort): Promise<Figure[]> {
     without: [] as number[],
     during: [] as number[],
     took: [] as number[],
+    copied: [] as number[],
   };
   await writesUntil(store, Bun.sleep(1000));
   for (let pair = 0; pair < Math.min(pairs, PAIRS); pair++) {
@@ -60,6 +66,9 @@ export async function backups({ pairs, seconds }: Effort): Promise<Figure[]> {
     found.without.push(p99(without));
     found.ratios.push(p99(during) / p99(without));
     rmSync(join(out, `${pair}.tar.gz`));
+    const copyingAt = performance.now();
+    rmSync(copyBeforeMigration(path, NEWEST_MIGRATION, systemClock.now()));
+    found.copied.push((performance.now() - copyingAt) / 1000);
   }
   const of = `${gigabytes.toFixed(1)} GB`;
   return [
@@ -72,6 +81,7 @@ export async function backups({ pairs, seconds }: Effort): Promise<Figure[]> {
     { name: `backup of ${of}: p99 of writes`, unit: "ms", values: found.during },
     { name: `backup of ${of}: p99 of writes without`, unit: "ms", values: found.without },
     { name: `backup of ${of}: time`, unit: "s", values: found.took },
+    { name: `copy of ${of} before a migration: time`, unit: "s", values: found.copied },
   ];
 }
 

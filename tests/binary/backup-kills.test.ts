@@ -12,7 +12,7 @@ import { PostgresServer, postgresTest } from "../support/postgres-server.ts";
 import { binary } from "../support/process-harness.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";
 
-/** So many of each, spread over a whole run; `BACKUP_KILLS=100`, as for every night, is 200 in all. */
+/** So many of each, spread over a whole run; `BACKUP_KILLS=100`, as for every night, is 300 in all. */
 const KILLS = Number(process.env["BACKUP_KILLS"] ?? 12);
 const TOKENS = 400;
 const KILLED = 137;

@@ -11,7 +11,7 @@ const SWEEPS = [
     env: { ROTATION_DELAYS: "20" },
   },
   {
-    name: "200 kills while the database is backed up and restored",
+    name: "300 kills while the database is backed up, and restored on both engines",
     file: "tests/binary/backup-kills.test.ts",
     env: { BACKUP_KILLS: "100" },
   },
