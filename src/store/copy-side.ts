@@ -44,13 +44,13 @@ export interface CopySide {
   setCounter(table: CopiedTable, id: number): Promise<void>;
 }
 
-/** Which end it is: what nobody uses, what is written, what others go on with, or what another takes the place of. */
-export type SideRole = "source" | "target" | "snapshot" | "replaced";
-
-/** Queries over a side, all of them in its one transaction. */
-export function databaseOf({ sql }: CopySide): SqlDatabase {
+/** The queries of a side, all of them inside its transaction. */
+export function databaseOf({ sql }: Pick<CopySide, "sql">): SqlDatabase {
   return new SqlDatabase({ reads: sql, transaction: (work) => work(sql) });
 }
+
+/** Which end it is: what nobody uses, what is written, what others go on with, or what another takes the place of. */
+export type SideRole = "source" | "target" | "snapshot" | "replaced";
 
 /** The columns of `table` for a statement. */
 export function columnList({ columns }: CopiedTable): string {
