@@ -271,7 +271,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       clock,
       events,
       calls,
-      isOutdated: (slot) => administration.isOutdated(slot),
+      isOutdated: (...asked) => administration.isOutdated(...asked),
       isKnown: async (slot) => (await store.credentials.find({ slot, kind: "access_token" })).wasSaved,
     });
     const { upstreamIpFamily } = config;

@@ -194,12 +194,15 @@ export class AppAdministration {
     throw current.managed ? taken(app) : fromEnvironment();
   }
 
-  /** Whether the app of a configured slot has another secret by now, or is disabled or gone, as far as the store can be read. */
-  async isOutdated(slot: Slot): Promise<boolean> {
+  /**
+   * Whether the app of a configured slot has another secret by now, or is disabled or gone, as far as the store can be read:
+   * before a `use`, or after a `failure` that blames the slot's.
+   */
+  async isOutdated(slot: Slot, about: "use" | "failure"): Promise<boolean> {
     await this.refresh().catch(() => undefined);
     const current = this.#parts.directory.slotNamed(slot);
     // What an account has authorized with is exchanged by WeChat, and read by whoever uses it.
-    if (slot.isAuthorized) return current === undefined;
+    if (slot.isAuthorized && about === "use") return current === undefined;
     return current?.secret.equals(slot.secret) !== true;
   }
 

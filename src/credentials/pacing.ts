@@ -179,8 +179,8 @@ export interface PacingParts {
   readonly events: EventBus;
   /** Today's upstream calls; without it no quota is near its end. */
   readonly calls?: Pick<CallCounter, "today">;
-  /** Whether the app of a configured slot has another secret by now, or is disabled or gone; default false. */
-  readonly isOutdated?: (slot: Slot) => Promise<boolean>;
+  /** See `AppAdministration.isOutdated`; default false. */
+  readonly isOutdated?: (slot: Slot, about: "use" | "failure") => Promise<boolean>;
   /** Whether a slot's secret was accepted before this process started; default false. */
   readonly isKnown?: (slot: SlotName) => Promise<boolean>;
 }
@@ -304,8 +304,7 @@ export class Pacing {
   async failed(ref: CredentialRef, error: ServiceError, seen: readonly Backoff[]): Promise<ServiceError> {
     if (!callsForBackoff(error)) return error;
     const backoff = backoffAfter(ref, error, seen, this.#now());
-    if (backoff.reason === "circuit_open" && (await this.#isOutdated(ref.slot))) return handledError(error);
-    await this.#parts.store.put(backoff);
+    if (!(await this.#put(ref.slot, backoff))) return handledError(error);
     // A caller that sent a secret of its own gets the upstream's error unchanged.
     return ref.slot.configured ? backoffError(backoff, backoff.since) : handledError(error);
   }
@@ -479,16 +478,27 @@ export class Pacing {
   }
 
   async #refuseOutdated(slot: Slot): Promise<void> {
-    if (!(await this.#isOutdated(slot))) return;
+    if (!(await this.#isOutdated(slot, "use"))) return;
     throw unavailable(
       "该应用刚被修改、停用或删除，请重试 (the app was just changed, disabled or removed; try again)",
       1000,
     );
   }
 
-  async #isOutdated(slot: Slot): Promise<boolean> {
-    // A failure of a secret that was changed meanwhile says nothing of the new one.
-    return slot.configured && (await this.#parts.isOutdated?.(slot)) === true;
+  async #isOutdated(slot: Slot, about: "use" | "failure"): Promise<boolean> {
+    return slot.configured && (await this.#parts.isOutdated?.(slot, about)) === true;
+  }
+
+  /**
+   * Stores a backoff; false where it blames a secret that was changed meanwhile: that says nothing of the new one. Asked
+   * afterwards, since a change removes what was stored before it.
+   */
+  async #put(slot: Slot, backoff: Backoff): Promise<boolean> {
+    const { store } = this.#parts;
+    await store.put(backoff);
+    if (backoff.reason !== "circuit_open" || !(await this.#isOutdated(slot, "failure"))) return true;
+    await store.remove([backoff]);
+    return false;
   }
 
   async #use(
@@ -539,8 +549,7 @@ export class Pacing {
       return;
     }
     // An account that may not log users in may have a token all the same.
-    if (!isOpen || error.upstream.class === "permission" || (await this.#isOutdated(slot))) return;
-    await this.#parts.store.put({ ...backoff, key });
+    if (isOpen && error.upstream.class !== "permission") await this.#put(slot, { ...backoff, key });
   }
 }
 

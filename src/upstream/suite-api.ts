@@ -7,7 +7,6 @@ import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
 import type { Pacing } from "../credentials/pacing.ts";
 import { type CredentialSource, type TokenKeeper, withToken } from "../credentials/source.ts";
-import { ServiceError } from "../errors.ts";
 import { type AuthorizedAccount, isLost, type PlatformProtocol } from "../platforms/platform-protocol.ts";
 import { platformOf } from "../platforms/platform-sources.ts";
 import { Secret } from "../secret.ts";
@@ -99,9 +98,6 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
           ? askWithSecret(http, slot.appId, code.secret, signal)
           : corpToken(parts, slot, code.secret, signal));
       } catch (error) {
-        if (!(error instanceof ServiceError) || !error.upstream) throw error;
-        // What WeCom says of a code that was replaced meanwhile says nothing of the new one.
-        if ((await store.findSecret(slot))?.version !== code.version) throw error.with({ pacing: "handled" });
         if (isLost(error)) await confirmLost(slot, signal).catch(() => undefined);
         throw error;
       }

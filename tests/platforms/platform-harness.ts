@@ -73,7 +73,7 @@ export class PlatformProcess {
       check: async () => undefined,
       record: async () => undefined,
     });
-    const isOutdated = (slot: Slot) => this.administration.isOutdated(slot);
+    const isOutdated = (slot: Slot, about: "use" | "failure") => this.administration.isOutdated(slot, about);
     const pacing = (this.pacing = new Pacing({ store: store.pacing, clock, events, isOutdated }));
     this.credentials = new CredentialManager({
       source: {

@@ -144,7 +144,9 @@ class SuiteRun implements Rounds {
     const missing = installed.filter((corp) => !kept.includes(corp));
     for (const corp of missing) {
       await corp.control.install(corp.corpId, { send: "push" });
-      must(await comesTrue(SERVED_MS, () => this.#isServed(url, corp)), `${corp.name} does not come back`);
+      const isServed = await comesTrue(SERVED_MS, () => this.#isServed(url, corp));
+      const why = isServed ? "" : (await this.#world.token(url, corp.name)).msg;
+      must(isServed, `${corp.name} does not come back: ${why}`);
     }
     await kill(service);
     await look(this.#world, async (store) => {
