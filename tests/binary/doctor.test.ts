@@ -474,6 +474,15 @@ rootTest.each<{ name: string; prepare: (at: SetUp) => void; remedy: RegExp; chec
     },
     remedy: /chown 65534 .*backups/,
   },
+  {
+    name: "BACKUP_DIR is to be made where the service may not",
+    check: 27,
+    prepare: (at) => {
+      mkdirSync(at.path("backups"), { mode: 0o755 });
+      at.set({ BACKUP_DIR: at.path("backups/own") });
+    },
+    remedy: /install -d -o 65534 -m 0700 .*backups\/own/,
+  },
 ])("root learns what keeps the service's user out: $name", async ({ prepare, remedy, check = 7 }) => {
   const at = harness.setUp();
   chownSync(harness.world.folder, USER, USER);

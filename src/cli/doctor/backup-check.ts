@@ -6,7 +6,7 @@ import { failure, type Finding, fine, Skipped, warning } from "../../ops/doctor.
 import type { MilestoneName } from "../../ops/milestones.ts";
 import { realPathOf } from "../../store/sqlite/database-files.ts";
 import { aclOf, ENTER, factsOf, mayUse, READ, serviceUserOf, WRITE } from "./file-access.ts";
-import { denied, isReadOnly } from "./file-checks.ts";
+import { firstDenied, foldersAbove, isReadOnly } from "./file-checks.ts";
 import type { Setup } from "./setup.ts";
 
 const HOUR_MS = 3_600_000;
@@ -63,11 +63,10 @@ async function checkAges(setup: Setup, lateMs: number): Promise<Finding[]> {
 
 /** Whether the service can put backups into `BACKUP_DIR`, and they outlive the database's disk. */
 async function checkFolder(folder: string, setup: Setup): Promise<Finding[]> {
-  let place = folder;
-  while (!existsSync(place) && place !== dirname(place)) place = dirname(place);
+  const above = foldersAbove(folder);
+  const place = above.findLast((each) => existsSync(each)) ?? "/";
   const facts = await factsOf(place);
-  if (facts === "missing") return [];
-  if (facts !== "denied" && !facts.isDirectory())
+  if (typeof facts === "object" && !facts.isDirectory())
     return [
       failure(
         `BACKUP_DIR ${folder}：${place} 不是目录 (BACKUP_DIR ${folder}: ${place} is no folder)`,
@@ -78,13 +77,22 @@ async function checkFolder(folder: string, setup: Setup): Promise<Finding[]> {
     return [
       failure(
         `BACKUP_DIR ${folder} 位于只读文件系统 (BACKUP_DIR ${folder} is on a read-only file system)`,
-        "以可写方式重新挂载，或换一个目录；systemd单元用ReadWritePaths允许写入 (mount it for writing, or choose another folder; a systemd unit allows it by ReadWritePaths)",
+        "以可写方式重新挂载，或换一个目录 (mount it for writing, or choose another folder)",
       ),
     ];
-  // One that is missing is made by the service, who needs not be able to list the folder above.
-  const want = place === folder ? READ | WRITE | ENTER : WRITE | ENTER;
-  if (facts === "denied" || !mayUse(facts, serviceUserOf(setup), want, aclOf(place)))
-    return [denied(place, facts, setup, want)];
+  const wanted = above.map((each) => [each, each === folder ? READ | WRITE | ENTER : ENTER] as const);
+  const denied = await firstDenied(wanted, setup);
+  if (denied.length > 0 || typeof facts !== "object") return denied;
+  const user = serviceUserOf(setup);
+  if (place !== folder && !mayUse(facts, user, WRITE, aclOf(place))) {
+    const command = `install -d -o ${user.uid} -m 0700 ${folder}`;
+    return [
+      failure(
+        `BACKUP_DIR ${folder} 不存在，而uid ${user.uid} 不能在 ${place} 中创建 (BACKUP_DIR ${folder} is not there, and uid ${user.uid} can't make it in ${place})`,
+        `执行 ${command} (${command})`,
+      ),
+    ];
+  }
   const { databasePath } = setup.config;
   if (databasePath === undefined) return [];
   return checkDisk(folder, place, facts.dev, realPathOf(databasePath));

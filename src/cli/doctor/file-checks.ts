@@ -36,7 +36,6 @@ function folderOf({ config }: Setup): string {
 
 async function checkPermissions(setup: Setup): Promise<Finding[]> {
   const { databasePath, masterKey, masterKeyFile, postgres, envFile } = setup.config;
-  const user = serviceUserOf(setup);
   const file = databasePath === undefined ? undefined : realPathOf(databasePath);
   const wanted: (readonly [string, number])[] = [];
   if (file !== undefined) {
@@ -50,17 +49,11 @@ async function checkPermissions(setup: Setup): Promise<Finding[]> {
       READ,
     ]);
   const found: Finding[] = [
-    fine(`服务用户 uid ${user.uid} 可以访问其文件 (the service's user, uid ${user.uid}, may use its files)`),
+    fine(
+      `服务用户 uid ${setup.uid} 可以访问其文件 (the service's user, uid ${setup.uid}, may use its files)`,
+    ),
   ];
-  for (const [place, want] of wanted) {
-    const facts = await factsOf(place);
-    if (facts === "missing") continue;
-    const isDenied = facts === "denied" || !mayUse(facts, user, want, aclOf(place));
-    if (isDenied) {
-      found.push(denied(place, facts, setup, want));
-      break;
-    }
-  }
+  found.push(...(await firstDenied(wanted, setup)));
   if (file !== undefined && isReadOnly(dirname(file)))
     found.push(
       failure(
@@ -103,13 +96,22 @@ async function foreignOwner(file: string | undefined): Promise<Finding | undefin
   return undefined;
 }
 
-/** That the service's user may not do all of `want` with a file. */
-export function denied(
-  place: string,
-  facts: Stats | "denied",
-  { uid, owner: other }: Setup,
-  want: number,
-): Finding {
+/** The first place with which the service's user may not do what it must; those that are missing don't count. */
+export async function firstDenied(
+  wanted: readonly (readonly [place: string, want: number])[],
+  setup: Setup,
+): Promise<Finding[]> {
+  const user = serviceUserOf(setup);
+  for (const [place, want] of wanted) {
+    const facts = await factsOf(place);
+    if (facts === "missing") continue;
+    if (facts === "denied" || !mayUse(facts, user, want, aclOf(place)))
+      return [denied(place, facts, setup, want)];
+  }
+  return [];
+}
+
+function denied(place: string, facts: Stats | "denied", { uid, owner: other }: Setup, want: number): Finding {
   const [owner, mode] =
     typeof facts === "object" ? [facts.uid, (facts.mode & 0o7777).toString(8).padStart(4, "0")] : ["?", "?"];
   const own = typeof facts === "object" && facts.uid === uid;
@@ -123,7 +125,8 @@ export function denied(
   );
 }
 
-function foldersAbove(folder: string): string[] {
+/** The folders that lead to a folder, the outermost first, and itself. */
+export function foldersAbove(folder: string): string[] {
   return folder === dirname(folder) ? [folder] : [...foldersAbove(dirname(folder)), folder];
 }
 
