@@ -95,11 +95,19 @@ export function findActions(args: Arguments): readonly Action[] | undefined {
 
 /** The kind of credential of `--kind`; default the access token. */
 export function kindOf(args: Arguments): string {
-  const kind = args.find("kind") ?? "access_token";
-  if (CREDENTIAL_KINDS.some((each) => each === kind)) return kind;
-  throw usageError(
-    `--kind: 应为 ${CREDENTIAL_KINDS.join("、")} 之一 (must be one of ${CREDENTIAL_KINDS.join(", ")})`,
-  );
+  return findOneOf(args, "kind", CREDENTIAL_KINDS) ?? "access_token";
+}
+
+/** The value of an option that takes one of these; undefined without it. A usage error for any other. */
+export function findOneOf<Value extends string>(
+  args: Arguments,
+  option: string,
+  values: readonly Value[],
+): Value | undefined {
+  const text = args.find(option);
+  const found = values.find((each) => each === text);
+  if (text === undefined || found !== undefined) return found;
+  throw usageError(`--${option}: 应为 ${values.join("、")} 之一 (must be one of ${values.join(", ")})`);
 }
 
 /** The entries of an option that takes a list, comma-separated; undefined without it. A usage error when one is empty. */

@@ -1,11 +1,11 @@
 import type { DenialData, EntryData, UsageData, VerdictData } from "../api/v1-audit-schema.ts";
 import { AUDIT_ACTIONS } from "../audit/audit-entry.ts";
 import { ACTIONS } from "../access/client.ts";
-import { type CommandSpec, type OptionSpec, usageError, option, bilingual } from "./arguments.ts";
+import { type CommandSpec, type OptionSpec, option, bilingual } from "./arguments.ts";
 import type { ExitCode } from "./exit.ts";
 import { type Managing, managingCommand } from "./managing.ts";
 import { NewFile } from "./file-arguments.ts";
-import { parseInstant } from "./argument-values.ts";
+import { findOneOf, parseInstant } from "./argument-values.ts";
 import type { Language } from "../config.ts";
 import { halfOf, localTime, plainText, textTable } from "./terminal.ts";
 
@@ -156,10 +156,7 @@ async function verifyAudit({ api, show, terminal }: Managing): Promise<ExitCode>
 
 /** The filters that were given; `actions` are those that `--action` may name. */
 function filterOf({ args, terminal }: Managing, actions: readonly string[] = []): Record<string, string> {
-  const action = args.find("action");
-  if (action !== undefined && !actions.includes(action)) {
-    throw usageError(`--action: 应为 ${actions.join("、")} 之一 (must be one of ${actions.join(", ")})`);
-  }
+  findOneOf(args, "action", actions);
   const texts = ["app", "client", "environment", "action", "token-digest"].flatMap((name) => {
     const text = args.find(name);
     return text === undefined ? [] : [[name.replace("-", "_"), text] as const];

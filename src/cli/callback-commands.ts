@@ -3,7 +3,7 @@ import type { callbackData, savedCallbackData } from "../api/v1-callbacks-schema
 import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { apiPath } from "./api.ts";
-import { APP, appOf, parseDuration } from "./argument-values.ts";
+import { APP, appOf, findOneOf, parseDuration } from "./argument-values.ts";
 import {
   type Arguments,
   bilingual,
@@ -11,7 +11,6 @@ import {
   type OptionSpec,
   option,
   type Text,
-  usageError,
 } from "./arguments.ts";
 import { callbackText, keysText, TARGET_COMMANDS } from "./callback-targets.ts";
 import { DELIVERY_COMMANDS } from "./delivery-commands.ts";
@@ -227,10 +226,8 @@ function choice<Name extends string>(
   name: Name,
   values: readonly string[],
 ): Partial<Record<Name, string>> {
-  const value = args.find(name);
-  if (value === undefined) return {};
-  if (values.includes(value)) return { [name]: value } as Record<Name, string>;
-  throw usageError(`--${name}: 应为 ${values.join("、")} 之一 (must be one of ${values.join(", ")})`);
+  const value = findOneOf(args, name, values);
+  return value === undefined ? {} : ({ [name]: value } as Record<Name, string>);
 }
 
 /** The Token and key of the files that were given, as a body has them. */

@@ -2,7 +2,7 @@ import type { Static } from "@sinclair/typebox";
 import type { pulledData, shownData } from "../api/v1-deliveries-schema.ts";
 import { DELIVERY_STATES } from "../callbacks/delivery-store.ts";
 import { apiPath } from "./api.ts";
-import { APP, appOf } from "./argument-values.ts";
+import { APP, appOf, findOneOf } from "./argument-values.ts";
 import {
   type Arguments,
   bilingual,
@@ -124,11 +124,7 @@ function filterOf(args: Arguments): Record<string, string> {
     const value = args.find(name);
     return value === undefined ? [] : [[name, value] as const];
   });
-  const state = args.find("state");
-  if (state !== undefined && !DELIVERY_STATES.some((each) => each === state))
-    throw usageError(
-      `--state: 应为 ${DELIVERY_STATES.join("、")} 之一 (must be one of ${DELIVERY_STATES.join(", ")})`,
-    );
+  findOneOf(args, "state", DELIVERY_STATES);
   return Object.fromEntries(filter);
 }
 

@@ -5,7 +5,7 @@ import { ServiceError, systemCodeOf } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { makeFolder, syncFolderOf, unwritable } from "../store/durable-files.ts";
 import { warnOfFilePermissions } from "../store/key-file.ts";
-import { type Arguments, bilingual, option, usageError } from "./arguments.ts";
+import { type Arguments, bilingual, option, type Text, usageError } from "./arguments.ts";
 import { halfOf, plainText, type Terminal } from "./terminal.ts";
 
 /** The option that names a file with an app's secret. */
@@ -34,7 +34,9 @@ const MAX_BYTES = 4096;
 export async function readAppSecret(args: Arguments, terminal: Terminal, app: string): Promise<Secret> {
   const file = args.find(SECRET_FILE);
   const text =
-    file === undefined ? await ask(terminal, app) : await readSecretFile(SECRET_FILE, file, terminal);
+    file === undefined
+      ? await askSecret(SECRET_FILE, bilingual(`Secret of ${app}: `, `${app} 的secret：`), terminal)
+      : await readSecretFile(SECRET_FILE, file, terminal);
   if (/^[\x21-\x7e]{1,512}$/.test(text)) return new Secret(text);
   throw usageError("secret为空或含有非法字符 (the secret is empty or has blanks or odd characters)");
 }
@@ -59,13 +61,16 @@ export async function readApiKey(args: Arguments, terminal: Terminal): Promise<S
   );
 }
 
-async function ask(terminal: Terminal, app: string): Promise<string> {
-  if (!terminal.hasPerson) {
+/**
+ * What a person types for `option`, which names a file, without showing it.
+ *
+ * @throws {ServiceError} `invalid_parameter` without a person; `invalid_config` when the person breaks off.
+ */
+export async function askSecret(option: string, question: Text, terminal: Terminal): Promise<string> {
+  if (!terminal.hasPerson)
     throw usageError(
-      "标准输入不是终端，请用 --secret-file <文件> 或 --secret-file - (standard input is no terminal: give --secret-file <file>, or - for standard input)",
+      `标准输入不是终端，请用 --${option} <文件> 或 --${option} - (standard input is no terminal: give --${option} <file>, or - for standard input)`,
     );
-  }
-  const question = bilingual(`Secret of ${app}: `, `${app} 的secret：`);
   const typed = await terminal.askSecret(question[terminal.language]);
   if (typed !== undefined) return typed;
   throw new ServiceError("invalid_config", "已中止 (broken off)");

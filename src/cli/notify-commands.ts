@@ -2,9 +2,8 @@ import type { AlarmsData, ChannelData, TestData } from "../api/v1-notifications-
 import { CHANNEL_NAME } from "../ops/channels.ts";
 import { SEVERITIES } from "../ops/conditions.ts";
 import { CHANNEL_KINDS } from "../ops/notifications.ts";
-import { ServiceError } from "../errors.ts";
 import { apiPath } from "./api.ts";
-import { findList } from "./argument-values.ts";
+import { findList, findOneOf } from "./argument-values.ts";
 import {
   type Arguments,
   bilingual,
@@ -13,7 +12,7 @@ import {
   type PositionalSpec,
   usageError,
 } from "./arguments.ts";
-import { readSecretFiles } from "./file-arguments.ts";
+import { askSecret, readSecretFiles } from "./file-arguments.ts";
 import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { halfOf, localTime, textFields, textTable } from "./terminal.ts";
 
@@ -23,6 +22,7 @@ const CHANNEL: PositionalSpec = {
 };
 const WEBHOOK_FILE = "webhook-file";
 const SIGNING_FILE = "signing-file";
+const ADDRESS = bilingual("URL of the bot: ", "机器人的Webhook地址：");
 
 const OPTIONS = [
   option(
@@ -69,7 +69,7 @@ export const NOTIFY_COMMANDS: readonly CommandSpec[] = [
     ],
     run: async (at) => {
       const channel = channelOf(at.args);
-      const kind = oneOf(at.args, "kind", CHANNEL_KINDS);
+      const kind = findOneOf(at.args, "kind", CHANNEL_KINDS);
       if (kind === undefined) throw usageError("缺少 --kind (--kind is missing)");
       const body = { channel, kind, ...(await changeOf(at, true)) };
       const { data } = await at.api.send<ChannelData>({
@@ -177,10 +177,11 @@ function pathOf(args: Arguments): string {
 /** What the options say of a channel; `isNew`: its address must be given. */
 async function changeOf({ args, terminal }: Managing, isNew: boolean) {
   const files = await readSecretFiles([WEBHOOK_FILE, SIGNING_FILE], args, terminal);
-  const url = files[WEBHOOK_FILE] ?? (isNew ? await askAddress(terminal) : undefined);
+  const asked = isNew && files[WEBHOOK_FILE] === undefined;
+  const url = asked ? (await askSecret(WEBHOOK_FILE, ADDRESS, terminal)).trim() : files[WEBHOOK_FILE];
   const secret = files[SIGNING_FILE];
   const quiet = args.find("quiet-hours");
-  const severity = oneOf(args, "min-severity", SEVERITIES);
+  const severity = findOneOf(args, "min-severity", SEVERITIES);
   const mention = findList(args, "mention");
   return {
     ...(url === undefined ? {} : { url }),
@@ -192,28 +193,8 @@ async function changeOf({ args, terminal }: Managing, isNew: boolean) {
   };
 }
 
-async function askAddress(terminal: Managing["terminal"]): Promise<string> {
-  if (!terminal.hasPerson)
-    throw usageError(
-      `标准输入不是终端，请用 --${WEBHOOK_FILE} <文件> 或 --${WEBHOOK_FILE} - (standard input is no terminal: give --${WEBHOOK_FILE} <file>, or - for standard input)`,
-    );
-  const typed = await terminal.askSecret(
-    { en: "URL of the bot: ", zh: "机器人的Webhook地址：" }[terminal.language],
-  );
-  if (typed !== undefined) return typed.trim();
-  throw new ServiceError("invalid_config", "已中止 (broken off)");
-}
-
-function oneOf<T extends string>(args: Arguments, name: string, values: readonly T[]): T | undefined {
-  const text = args.find(name);
-  const found = values.find((each) => each === text);
-  if (text !== undefined && found === undefined)
-    throw usageError(`--${name}: 应为 ${values.join("、")} (must be ${values.join(", ")})`);
-  return found;
-}
-
 function flagOf(args: Arguments, name: string, field: "enabled" | "tell_resolved") {
-  const value = oneOf(args, name, ["yes", "no"]);
+  const value = findOneOf(args, name, ["yes", "no"]);
   return value === undefined ? {} : { [field]: value === "yes" };
 }
 

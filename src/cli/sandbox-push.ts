@@ -6,6 +6,7 @@ import {
   PushSender,
 } from "../sandbox/push-sender.ts";
 import { type Arguments, bilingual, type Text, usageError } from "./arguments.ts";
+import { findOneOf } from "./argument-values.ts";
 import type { ExitCode } from "./exit.ts";
 import { readPushKeys } from "./file-arguments.ts";
 import { plainText, type Terminal } from "./terminal.ts";
@@ -70,7 +71,7 @@ async function endpointOf(args: Arguments, terminal: Terminal): Promise<PushEndp
   if (!/^https?:\/\/[^\s#]+$/.test(url))
     throw usageError("<url>: 应为http或https的地址 (it must be an http or https address)");
   const isWecom = args.isSet("wecom");
-  const mode = oneOf(args, "mode", MODES);
+  const mode = findOneOf(args, "mode", MODES) ?? MODES[0];
   if (isWecom && mode !== "secure") throw usageError("--mode: 企业微信只有secure (WeCom has secure alone)");
   // Missing ones are told before a file is read.
   for (const needed of mode === "plain" ? ["token-file"] : ["token-file", "aes-key-file"]) args.get(needed);
@@ -82,21 +83,9 @@ async function endpointOf(args: Arguments, terminal: Terminal): Promise<PushEndp
     token: args.isSet("wrong-key") ? `${token.slice(0, -1)}${token.endsWith("x") ? "y" : "x"}` : token,
     ...(encodingAesKey === undefined ? {} : { encodingAesKey }),
     mode,
-    format: oneOf(args, "format", FORMATS),
+    format: findOneOf(args, "format", FORMATS) ?? FORMATS[0],
     receiveId: args.isSet("wrong-app") ? `${app}x` : app,
   };
-}
-
-function oneOf<Value extends string>(
-  args: Arguments,
-  name: string,
-  values: readonly [Value, ...Value[]],
-): Value {
-  const text = args.find(name) ?? values[0];
-  const found = values.find((each) => each === text);
-  if (found !== undefined) return found;
-  const list = values.join(", ");
-  throw usageError(`--${name}: 应为 ${list} 之一 (it must be one of ${list})`);
 }
 
 function messageOf(args: Arguments, endpoint: PushEndpoint, terminal: Terminal): PushedMessage {

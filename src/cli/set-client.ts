@@ -10,7 +10,7 @@ import {
   option,
   bilingual,
 } from "./arguments.ts";
-import { CLIENT, findList, parseInstant } from "./argument-values.ts";
+import { CLIENT, findList, findOneOf, parseInstant } from "./argument-values.ts";
 import type { ClientData } from "../api/v1-clients-schema.ts";
 import { changeClient, clientText, type NewClient } from "./client.ts";
 import { managingCommand } from "./managing.ts";
@@ -130,13 +130,6 @@ export function findRate(args: Arguments): number | undefined {
 /** `--concurrency` in requests at once; undefined without it. */
 export function findConcurrency(args: Arguments): number | undefined {
   return args.findNumber("concurrency", { min: 1, max: MAX_CONCURRENCY });
-}
-
-function findOneOf<T extends string>(args: Arguments, option: string, known: readonly T[]): T | undefined {
-  const text = args.find(option);
-  const found = known.find((each) => each === text);
-  if (text === undefined || found) return found;
-  throw usageError(`--${option}: 应为 ${known.join("、")} 之一 (must be one of ${known.join(", ")})`);
 }
 
 function checkNetwork(text: string): void {
