@@ -58,7 +58,8 @@ export class AppDirectory {
     this.#size = 0;
     this.#sorted = undefined;
     this.#take(this.#fromEnvironment);
-    this.#take(current.filter((app) => !this.find(nameOfApp(app))));
+    const names = new Set(this.#fromEnvironment.map(nameOfApp));
+    this.#take(current.filter((app) => !names.has(nameOfApp(app))));
     this.#epoch += 1;
   }
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, appName, nameOfApp, ownSlotOf, type SlotName } from "../apps/app.ts";
+import { type AppDirectory, firstBehind } from "../apps/app-directory.ts";
+import { appName, nameOfApp, ownSlotOf, type SlotName } from "../apps/app.ts";
 import type { CallCount, CallCountStore, Piece } from "../audit/call-counts.ts";
 import type { Changes } from "../changes.ts";
 import { beijingDay, type Clock } from "../clock.ts";
@@ -10,21 +10,22 @@ import {
   type AppQuery,
   cursorIn,
   cursorOf,
+  eachPlace,
   firstIs,
-  isMatch,
+  matching,
   select,
   SORT_VALUES,
 } from "./app-order.ts";
 import { AppTable, type QuotaUse, shareOf } from "./app-table.ts";
 import { type Backoff, concernedBy, isCredible } from "./backoff.ts";
 import type { CredentialFactsStore } from "./credential-store.ts";
-import { CREDENTIAL_KINDS, type CredentialKind, kindsOf, KINDS_OF } from "./kinds.ts";
+import { type CredentialKind, kindsOf, KINDS_OF } from "./kinds.ts";
 import type { PacingStore } from "./pacing-store.ts";
 import { APP_STATES, type AppState, FOREIGN_MS } from "./status.ts";
 
 /** What the index reads. */
 export interface AppIndexParts {
-  readonly directory: Pick<AppDirectory, "list" | "sorted" | "namesOf" | "epoch">;
+  readonly directory: Pick<AppDirectory, "sorted" | "namesOf" | "epoch">;
   readonly facts: Pick<CredentialFactsStore, "page" | "ofSlots">;
   readonly pacing: Pick<PacingStore, "page">;
   readonly calls: Pick<CallCountStore, "pageOfDay">;
@@ -74,21 +75,20 @@ export class AppIndex {
 
   /** A page of apps. Throws `invalid_parameter` for an `after` that is of another order. */
   async page(query: AppQuery): Promise<AppPage> {
-    const { isVisible, state, q, order, isDescending, after, limit } = query;
-    if (order === "name" && !isDescending && state === undefined) {
-      const isWanted = (name: string, app: App) => isVisible(name) && isMatch(name, app, q);
-      const names = this.#parts.directory.list({ after, limit: limit + 1, isWanted });
-      return { names: names.slice(0, limit), next: names.length > limit ? names[limit - 1] : undefined };
-    }
+    const { isVisible, state, order, isDescending, after, limit } = query;
+    if (order === "name" && !isDescending && state === undefined) return this.#pageByName(query);
+    const isMatch = matching(query.q);
     const table = await this.#current();
     const now = this.#parts.clock.now();
     const wanted = state === undefined ? undefined : APP_STATES.indexOf(state);
     const valueOf = SORT_VALUES[order];
     const isFirst = firstIs(isDescending);
     const start = after === undefined ? undefined : cursorIn(after, order);
-    const found = select(table, limit + 1, isFirst, (place, name, app) => {
+    const found = await select(table.apps.length, limit + 1, isFirst, (place) => {
+      const app = table.apps[place];
+      const name = table.name(place);
       if (wanted !== undefined && table.rank(place, now) !== wanted) return undefined;
-      if (!isMatch(name, app, q) || !isVisible(name)) return undefined;
+      if (!app || !isMatch(name, app) || !isVisible(name)) return undefined;
       const one = { name, value: valueOf(table, place, now) };
       return start === undefined || isFirst(start, one) ? one : undefined;
     });
@@ -99,16 +99,30 @@ export class AppIndex {
     };
   }
 
+  /** As `page`, of what needs no credential: the apps are in that order already. */
+  async #pageByName({ isVisible, q, after = "", limit }: AppQuery): Promise<AppPage> {
+    const apps = this.#parts.directory.sorted();
+    const isMatch = matching(q);
+    const names: string[] = [];
+    await eachPlace(firstBehind(apps, after), apps.length, (place) => {
+      const app = apps[place];
+      const name = app && nameOfApp(app);
+      if (app && name !== undefined && isVisible(name) && isMatch(name, app)) names.push(name);
+      return names.length <= limit;
+    });
+    return { names: names.slice(0, limit), next: names.length > limit ? names[limit - 1] : undefined };
+  }
+
   /** How many of the apps that the caller may see are in each state. */
   async counts(isVisible: AppQuery["isVisible"]): Promise<Record<AppState, number>> {
     const table = await this.#current();
     const now = this.#parts.clock.now();
     const counts = APP_STATES.map(() => 0);
-    for (const [place, app] of table.apps.entries()) {
-      if (!isVisible(nameOfApp(app))) continue;
+    await eachPlace(0, table.apps.length, (place) => {
+      if (!isVisible(table.name(place))) return;
       const rank = table.rank(place, now);
       counts[rank] = (counts[rank] ?? 0) + 1;
-    }
+    });
     return Object.fromEntries(APP_STATES.map((state, n) => [state, counts[n]])) as Record<AppState, number>;
   }
 
@@ -133,12 +147,14 @@ export class AppIndex {
           kind,
           APP_STATES.map(() => 0),
         );
-    for (const [place, app] of table.apps.entries())
-      for (const kind of kindsOf(ownSlotOf(app))) {
-        const ofStates = counts[app.platform].get(kind) ?? [];
+    await eachPlace(0, table.apps.length, (place) => {
+      const app = table.apps[place];
+      for (const kind of app ? kindsOf(ownSlotOf(app)) : []) {
+        const ofStates = counts[app?.platform ?? "weixin"].get(kind) ?? [];
         const rank = table.rankOf(place, kind, now);
         ofStates[rank] = (ofStates[rank] ?? 0) + 1;
       }
+    });
     return Object.entries(counts).flatMap(([platform, ofKinds]) =>
       [...ofKinds].flatMap(([kind, ofStates]) =>
         APP_STATES.map((state, n) => ({
@@ -159,15 +175,13 @@ export class AppIndex {
     const table = await this.#current();
     const now = this.#parts.clock.now();
     const disabled = APP_STATES.indexOf("disabled");
-    const isFirst = firstIs(false);
-    const found = CREDENTIAL_KINDS.flatMap((kind) =>
-      select(table, limit, isFirst, (place, name) => {
-        const value = table.expiryOf(place, kind, now);
-        const isOne = value > 0 && isVisible(name) && table.rank(place, now) !== disabled;
-        return isOne ? { name, value, kind } : undefined;
-      }),
-    );
-    return found.toSorted((a, b) => (isFirst(a, b) ? -1 : 1)).slice(0, limit);
+    return select(table.cells, limit, firstIs(false), (cell) => {
+      const value = table.expiryAt(cell, now);
+      const of = value > 0 ? table.credential(cell) : undefined;
+      if (!of || table.rank(of.place, now) === disabled) return undefined;
+      const name = table.name(of.place);
+      return isVisible(name) ? { name, value, kind: of.kind } : undefined;
+    });
   }
 
   /** The apps of whose daily calls most are used, and at least that share of them. */
@@ -177,11 +191,12 @@ export class AppIndex {
     leastShare = 0,
   ): Promise<(QuotaUse & { readonly name: string })[]> {
     const table = await this.#current();
-    return select(table, limit, firstIs(true), (place, name) => {
+    const found = await selectApps(table, limit, firstIs(true), isVisible, (place) => {
       const { quota } = table.calls(place);
       const value = shareOf(quota);
-      return quota && value >= leastShare && isVisible(name) ? { name, value, quota } : undefined;
-    }).map(({ name, quota }) => ({ name, ...quota }));
+      return quota && value >= leastShare ? { value, quota } : undefined;
+    });
+    return found.map(({ name, quota }) => ({ name, ...quota }));
   }
 
   /** The apps of which another program fetches tokens, the one that was noticed last first. */
@@ -191,10 +206,11 @@ export class AppIndex {
   ): Promise<{ readonly name: string; readonly at: number }[]> {
     const table = await this.#current();
     const since = this.#parts.clock.now() - FOREIGN_MS;
-    return select(table, limit, firstIs(true), (place, name) => {
+    const found = await selectApps(table, limit, firstIs(true), isVisible, (place) => {
       const value = table.revokedAt(place);
-      return value > since && isVisible(name) ? { name, value } : undefined;
-    }).map(({ name, value }) => ({ name, at: value }));
+      return value > since ? { value } : undefined;
+    });
+    return found.map(({ name, value }) => ({ name, at: value }));
   }
 
   /** The apps whose access token ends within `leftMs`, or has ended, and can't be renewed just now; the first to end first. */
@@ -205,10 +221,11 @@ export class AppIndex {
   ): Promise<{ readonly name: string; readonly endsAt: number }[]> {
     const table = await this.#current();
     const now = this.#parts.clock.now();
-    return select(table, limit, firstIs(false), (place, name) => {
+    const found = await selectApps(table, limit, firstIs(false), isVisible, (place) => {
       const value = table.endIfTroubled(place, now);
-      return value > 0 && value - now < leftMs && isVisible(name) ? { name, value } : undefined;
-    }).map(({ name, value }) => ({ name, endsAt: value }));
+      return value > 0 && value - now < leftMs ? { value } : undefined;
+    });
+    return found.map(({ name, value }) => ({ name, endsAt: value }));
   }
 
   /** The states of the apps with these names; undefined for one that there is not. */
@@ -340,6 +357,21 @@ export class AppIndex {
     await inPieces(read, (each) => all.push(each));
     table.replaceCalls(all.map((each) => ({ ...each, names: namesOf(directory, each) })));
   }
+}
+
+/** As `select`, among the apps that the caller may see. */
+function selectApps<T extends { readonly value: number }>(
+  table: AppTable,
+  limit: number,
+  isFirst: ReturnType<typeof firstIs>,
+  isVisible: AppQuery["isVisible"],
+  find: (place: number) => T | undefined,
+) {
+  return select(table.apps.length, limit, isFirst, (place) => {
+    const one = find(place);
+    const name = table.name(place);
+    return one && isVisible(name) ? { name, ...one } : undefined;
+  });
 }
 
 /** The names of the apps that something of a slot, or of a whole corp without one, concerns. */

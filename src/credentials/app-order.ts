@@ -1,4 +1,5 @@
-import { type App, nameOfApp } from "../apps/app.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { App } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 import type { AppTable } from "./app-table.ts";
 import type { AppState } from "./status.ts";
@@ -34,6 +35,21 @@ interface Found {
   readonly value: number;
 }
 
+/** So many are looked at, about a millisecond long, before others have their turn. */
+const PIECE = 2000;
+
+/** Looks at each place from `start` on, until `look` answers false, in pieces between which others have their turn. */
+export async function eachPlace(
+  start: number,
+  size: number,
+  look: (place: number) => boolean | void,
+): Promise<void> {
+  for (let place = start; place < size; place++) {
+    if (place > start && (place - start) % PIECE === 0) await nextTurn();
+    if (look(place) === false) return;
+  }
+}
+
 /** Nothing to sort by: 0, but for states and names. */
 export const SORT_VALUES: Readonly<
   Record<AppOrder, (table: AppTable, place: number, now: number) => number>
@@ -56,18 +72,18 @@ export function firstIs(isDescending: boolean): Order {
   };
 }
 
-/** The first `limit` of what `find` makes of the apps, which costs less than to sort all of it. */
-export function select<T extends Found>(
-  { apps }: AppTable,
+/** The first `limit` of what `find` makes of the places, which costs less than to sort all of it. */
+export async function select<T extends Found>(
+  size: number,
   limit: number,
   isFirst: Order,
-  find: (place: number, name: string, app: App) => T | undefined,
-): T[] {
+  find: (place: number) => T | undefined,
+): Promise<T[]> {
   const found: T[] = [];
-  for (const [place, app] of apps.entries()) {
-    const one = find(place, nameOfApp(app), app);
+  await eachPlace(0, size, (place) => {
+    const one = find(place);
     const last = found[limit - 1];
-    if (!one || (last && !isFirst(one, last))) continue;
+    if (!one || (last && !isFirst(one, last))) return;
     let [low, high] = [0, found.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -77,15 +93,16 @@ export function select<T extends Found>(
     }
     found.splice(low, 0, one);
     if (found.length > limit) found.pop();
-  }
+  });
   return found;
 }
 
-/** Whether the name or the title begins with `q`, in upper or lower case. */
-export function isMatch(name: string, { managed }: App, q: string | undefined): boolean {
-  if (q === undefined) return true;
+/** Whether the name or the title of an app begins with `q`, in upper or lower case. */
+export function matching(q: string | undefined): (name: string, app: App) => boolean {
+  if (q === undefined) return () => true;
   const wanted = q.toLowerCase();
-  return name.toLowerCase().startsWith(wanted) || (managed?.title?.toLowerCase().startsWith(wanted) ?? false);
+  const begins = (text = "") => text.toLowerCase().startsWith(wanted);
+  return (name, { managed }) => begins(name) || begins(managed?.title);
 }
 
 /** Where a list goes on: a name, behind what it is sorted by unless that is the name. */

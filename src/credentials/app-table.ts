@@ -63,6 +63,17 @@ export class AppTable {
     this.#revokedAt = new Float64Array(size);
   }
 
+  /** How many credentials it has place for; each has a number. */
+  get cells(): number {
+    return this.#validUntil.length;
+  }
+
+  /** The public name of an app. */
+  name(place: number): string {
+    const app = this.apps[place];
+    return app ? nameOfApp(app) : "";
+  }
+
   /** Takes what the store knows now of a slot's credentials; of one that is no app's own nothing. */
   takeAll(slot: SlotName, facts: readonly ListedFacts[], now: number): void {
     const place = this.#placeOf(slot);
@@ -154,6 +165,19 @@ export class AppTable {
     return app?.managed?.isLoginOnly || at === undefined ? NONE : this.#rankOf(at, now);
   }
 
+  /** Of which app the credential of that number is, and which kind; undefined for a kind that the app has none of. */
+  credential(cell: number): { readonly place: number; readonly kind: CredentialKind } | undefined {
+    const place = Math.floor(cell / WIDTH);
+    const app = this.apps[place];
+    const kind = app && kindsOf(ownSlotOf(app))[cell % WIDTH];
+    return kind && { place, kind };
+  }
+
+  /** When the credential of that number expires; 0 where it is not valid. */
+  expiryAt(cell: number, now: number): number {
+    return this.#validTo(cell, now);
+  }
+
   /** When an app's credential of that kind expires; 0 where none is valid. */
   expiryOf(place: number, kind: CredentialKind, now: number): number {
     const at = this.#cellOf(place, kind);
@@ -222,8 +246,7 @@ export class AppTable {
   }
 
   #isAt(place: number, name: string): boolean {
-    const app = this.apps[place];
-    return app !== undefined && nameOfApp(app) === name;
+    return place < this.apps.length && this.name(place) === name;
   }
 }
 

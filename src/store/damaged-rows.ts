@@ -12,16 +12,36 @@ export function checkRow<Row extends object>(
   table: SQLiteTable,
   row: Row,
 ): { readonly row: Row; readonly damaged: readonly string[] } {
-  const cells: Readonly<Record<string, unknown>> = Object.fromEntries(Object.entries(row));
-  const damaged = Object.entries(getTableColumns(table)).filter(
-    ([key, { dataType, notNull }]) => key in cells && !isFit(cells[key], dataType, notNull),
+  const cells = row as Readonly<Record<string, unknown>>;
+  const damaged = columnsOf(table).filter(
+    ({ key, dataType, notNull }) => key in cells && !isFit(cells[key], dataType, notNull),
   );
   if (damaged.length === 0) return { row, damaged: [] };
-  const neutral = damaged.map(([key, { dataType, notNull }]) => [key, notNull ? NEUTRAL[dataType] : null]);
+  const neutral = damaged.map(({ key, dataType, notNull }) => [key, notNull ? NEUTRAL[dataType] : null]);
   return {
     row: { ...row, ...Object.fromEntries(neutral) },
-    damaged: damaged.map(([, { name }]) => name),
+    damaged: damaged.map(({ name }) => name),
   };
+}
+
+interface Column {
+  readonly key: string;
+  readonly name: string;
+  readonly dataType: string;
+  readonly notNull: boolean;
+}
+
+/** Looked up once: there may be very many rows. */
+const COLUMNS = new WeakMap<SQLiteTable, readonly Column[]>();
+
+function columnsOf(table: SQLiteTable): readonly Column[] {
+  const known = COLUMNS.get(table);
+  if (known) return known;
+  const columns = Object.entries(getTableColumns(table)).map(([key, { name, dataType, notNull }]) => ({
+    ...{ key, name, dataType, notNull },
+  }));
+  COLUMNS.set(table, columns);
+  return columns;
 }
 
 /** What stands for a cell that can't be read and must not be null. */

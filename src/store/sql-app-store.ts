@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import { outdated } from "../apps/app-administration.ts";
 import {
@@ -41,6 +42,8 @@ type OpenableRow = Row & { readonly openSecret: () => Secret };
 type Source = "environment" | "managed";
 
 const ENVIRONMENT: Source = "environment";
+/** So many are read at once. */
+const PIECE = 500;
 /** So many changes of the environment are one transaction: about half a second, in which nobody else writes. */
 const MAX_CHANGES = 500;
 /** How long others may write between two of them; none that waits for the lock sleeps longer. */
@@ -80,11 +83,11 @@ export class SqlAppStore implements AppStore {
   }
 
   async list(): Promise<App[]> {
-    return this.#list(undefined);
+    return this.#listOf(undefined, (row) => this.#toApp(row));
   }
 
   async listManaged(): Promise<App[]> {
-    return this.#list("managed");
+    return this.#listOf("managed", (row) => this.#toApp(row));
   }
 
   async create(app: App, entry: AuditEntry): Promise<void> {
@@ -194,7 +197,7 @@ export class SqlAppStore implements AppStore {
   /** As `replaceAll`; undefined when somebody else has changed apps since this one looked: what is written by then is true. */
   async #replaceAll(all: readonly App[]): Promise<readonly App[] | undefined> {
     let stamp = await this.#database.snapshot(stampOf);
-    const managed = new Set((await this.#rowsOf("managed")).map(rowKey));
+    const managed = new Set(await this.#listOf("managed", rowKey));
     const isManaged = (app: App) => managed.has(rowKey(toColumns(app)));
     const both = managed.size === 0 ? [] : all.filter(isManaged);
     const wanted = both.length === 0 ? all : all.filter((app) => !isManaged(app));
@@ -202,7 +205,7 @@ export class SqlAppStore implements AppStore {
     const { text } = both.length === 0 ? written : fingerprintOf(all);
     const digest = this.#keyring.environmentDigest(text);
     if (await this.#isUnchanged(written.names, digest)) return both;
-    const stored = await this.#rowsOf("environment");
+    const stored = await this.#listOf("environment", (row) => row);
     // The first ones are no change, and there may be a hundred thousand.
     const isFirst = stored.length === 0 || stamp.digest.startsWith(FIRST);
     const changes = changesBetween(stored, wanted.map(toColumns), isFirst);
@@ -275,16 +278,29 @@ export class SqlAppStore implements AppStore {
     });
   }
 
-  async #list(source: Source | undefined): Promise<App[]> {
-    return (await this.#rowsOf(source)).map((row) => this.#toApp(row));
-  }
-
-  /** The rows, and what opens their secrets: under the keys of the same moment. */
-  #rowsOf(source: Source | undefined): Promise<OpenableRow[]> {
+  /**
+   * What `take` makes of the rows, and of what opens their secrets: of one moment, with its keys. There may be a hundred
+   * thousand: they are read in pieces, between which others have their turn.
+   */
+  #listOf<T>(source: Source | undefined, take: (row: OpenableRow) => T): Promise<T[]> {
+    const { platform, appId, agent } = apps;
     const isOf = source && eq(apps.source, source);
     return this.#database.snapshot(async (queries) => {
       await this.#keyring.refresh(queries);
-      return (await queries.select(COLUMNS).from(apps).where(isOf)).map((row) => this.#openable(row));
+      const all: T[] = [];
+      for (let last: Row | undefined; ; await nextTurn()) {
+        const isAfter =
+          last && sql`(${platform}, ${appId}, ${agent}) > (${last.platform}, ${last.appId}, ${last.agent})`;
+        const rows = await queries
+          .select(COLUMNS)
+          .from(apps)
+          .where(and(isOf, isAfter))
+          .orderBy(platform, appId, agent)
+          .limit(PIECE);
+        for (const row of rows) all.push(take(this.#openable(row)));
+        if (rows.length < PIECE) return all;
+        last = rows.at(-1);
+      }
     });
   }
 

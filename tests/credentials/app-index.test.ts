@@ -387,3 +387,33 @@ test("more apps than are read at once are all there, and a foreign secret's cred
   expect((await it.index.fullestQuotas(() => true, 2500)).length).toBe(2500);
   expect(await it.names({ state: "fresh", order: "calls" })).toBe("wx02400");
 });
+
+test("while very many apps are looked through, others have their turn", async () => {
+  const ids = Array.from({ length: 20_000 }, (_, n) => `wx${String(n).padStart(5, "0")}`);
+  await using it = await setup(ids.map((id) => weixin(id)));
+  const all = () => true;
+  await it.index.counts(all);
+  const asked: Readonly<Record<string, () => Promise<unknown>>> = {
+    counts: () => it.index.counts(all),
+    credentials: () => it.index.credentialCounts(),
+    lives: () => it.index.shortestLives(all, 20),
+    quotas: () => it.index.fullestQuotas(all, 10),
+    foreign: () => it.index.foreignRefreshes(all, 20),
+    ending: () => it.index.endingTokens(MINUTE_MS, all, 20),
+    state: () => it.names({ state: "blocked" }),
+    sorted: () => it.names({ order: "last_used", isDescending: true }),
+    searched: () => it.names({ q: "none begins so" }),
+  };
+  for (const [name, ask] of Object.entries(asked)) {
+    const turns = { count: 0, isOver: false };
+    const turn = () => {
+      turns.count += 1;
+      if (!turns.isOver) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await ask();
+    turns.isOver = true;
+    // At most 2,000 apps are looked at in one.
+    expect([name, turns.count >= 9]).toEqual([name, true]);
+  }
+});

@@ -47,6 +47,15 @@ export function appStoreContract(kind: string, open: OpenStore, test = declared)
     expect(await plainOf(it.store)).toEqual(wanted(STABLE, CLASSIC, AGENT, CONTACTS));
   });
 
+  test(`${kind}: more apps than are read at once are all listed, each once`, async () => {
+    const many = Array.from({ length: 1100 }, (_, n): App[] => [
+      { ...STABLE, id: `wx${n}` },
+      { platform: "wecom", id: `ww${n % 7}`, agent: String(n), secret: new Secret("s3") },
+    ]).flat();
+    using it = await setup(...many);
+    expect(await plainOf(it.store)).toEqual(wanted(...many));
+  });
+
   test(`${kind}: the stored apps become those that are given: new, changed and gone ones alike`, async () => {
     using it = await setup(STABLE, CLASSIC, AGENT);
     const changed: App = { ...STABLE, secret: new Secret("rotated") };
