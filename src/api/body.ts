@@ -90,10 +90,13 @@ export async function readCapped(request: Request, maxBytes: number): Promise<Ui
       "unsupported_media_type",
       "不支持压缩的请求体，请去掉Content-Encoding (the body must not be compressed: send it without Content-Encoding)",
     );
-  if ((announcedLength(request) ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const announced = announcedLength(request);
+  if ((announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
+    // Cheaper than as a stream, and never more than is announced.
+    if (announced !== undefined) return await request.bytes();
     for await (const chunk of request.body ?? []) {
       size += chunk.byteLength;
       if (size > maxBytes) throw tooLarge(maxBytes);
