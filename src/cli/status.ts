@@ -2,7 +2,7 @@ import type { Static } from "@sinclair/typebox";
 import type { appStatus } from "../api/v1-apps-schema.ts";
 import type { NodesData } from "../api/v1-nodes-schema.ts";
 import type { AlarmsData } from "../api/v1-notifications-schema.ts";
-import type { OverviewData } from "../api/v1-overview.ts";
+import type { OverviewData } from "../api/v1-overview-schema.ts";
 import type { Language } from "../config.ts";
 import { type Api, ApiRefusal } from "./api.ts";
 import { bilingual, type CommandSpec, option, type Text, usageError } from "./arguments.ts";

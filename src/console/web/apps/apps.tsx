@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { OverviewData } from "../../../api/v1-overview.ts";
+import type { OverviewData } from "../../../api/v1-overview-schema.ts";
 import { number } from "../format.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";

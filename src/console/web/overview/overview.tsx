@@ -1,4 +1,4 @@
-import type { OverviewData } from "../../../api/v1-overview.ts";
+import type { OverviewData } from "../../../api/v1-overview-schema.ts";
 import { post } from "../api.ts";
 import { number, percent } from "../format.ts";
 import { halfOf } from "../language.ts";

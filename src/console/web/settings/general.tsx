@@ -1,5 +1,5 @@
 import type { NodesData } from "../../../api/v1-nodes-schema.ts";
-import type { OverviewData } from "../../../api/v1-overview.ts";
+import type { OverviewData } from "../../../api/v1-overview-schema.ts";
 import type { AnonymousCallers, Settings } from "../../../api/v1-settings-schema.ts";
 import { ApiError, get, patch } from "../api.ts";
 import { absolute, bytes, duration, number, relative } from "../format.ts";
