@@ -8,9 +8,10 @@ import { systemClock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config.ts";
 import { withStore } from "../../src/service.ts";
 import { readManifest } from "../../src/store/backup-archive.ts";
-import { createBackup } from "../../src/store/backup.ts";
+import { type BackupOptions, createBackup, pruneBackups } from "../../src/store/backup.ts";
 import { copyStore, type DatabasePlace } from "../../src/store/copy-store.ts";
 import { restoreBackup, type RestoreOptions } from "../../src/store/restore.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { PostgresServer, postgresTest as test } from "../support/postgres-server.ts";
 import { RotationFolder } from "../support/rotation-folder.ts";
 
@@ -29,9 +30,9 @@ async function setup() {
   return {
     ...{ files, url, postgres, file, out },
     fillPostgres: () => copyStore({ from: file, to: postgres, actor: SERVICE, ...parts }),
-    back: async (from: DatabasePlace) => {
+    back: async (from: DatabasePlace, options: Partial<BackupOptions> = {}) => {
       const path = join(out, `${++made}.tar.gz`);
-      return createBackup({ from, path, ...parts });
+      return createBackup({ from, path, ...parts, ...options });
     },
     restore: (archive: string, to: DatabasePlace, options: Partial<RestoreOptions> = {}) =>
       restoreBackup({ archive, to, replaces: false, actor: SERVICE, ...parts, ...options }),
@@ -92,6 +93,17 @@ test("a backup of PostgreSQL is of one moment, while others write, and leaves no
   const before = await it.ask("SELECT count(*) FROM settings WHERE name NOT LIKE 'n%'");
   expect(rows["settings"]! - Number(before[0]![0])).toBe(rows["milestones"]!);
   expect(readdirSync(it.out)).toEqual([path.slice(it.out.length + 1)]);
+});
+
+test("a copy of a database on the other engine is the same installation, which removes its earlier backups", async () => {
+  using it = await setup();
+  await it.fillPostgres();
+  const clock = new ManualClock();
+  const inFolder = { path: it.out, isFolder: true, clock };
+  const first = await it.back(it.file, inFolder);
+  clock.advance(1000);
+  const second = await it.back(it.postgres, inFolder);
+  expect(pruneBackups(second.path, 1)).toEqual([first.path]);
 });
 
 test("on PostgreSQL a database that is used is replaced with --replace alone, in one transaction, and not under a service", async () => {
