@@ -1,7 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import { credentialKey, type CredentialName, type CredentialRecord } from "../credentials/credential.ts";
 import { CREDENTIAL_KINDS, KINDS } from "../credentials/kinds.ts";
-import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
 import type { SealedPlace } from "./sealing-key.ts";
@@ -74,14 +73,9 @@ export class SealedCredentials {
 
   async #open(name: CredentialName, column: SealedColumn, text: string | null): Promise<Secret | undefined> {
     if (text === null) return undefined;
-    const where = place(name, column);
-    try {
-      return await this.#keyring.open(text, where);
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-      this.#note(name, column, text);
-      return undefined;
-    }
+    const secret = await this.#keyring.tryOpen(text, place(name, column));
+    if (!secret) this.#note(name, column, text);
+    return secret;
   }
 
   /** Tells of what can't be read in a place, unless it was told of the same before. */

@@ -19,7 +19,6 @@ import {
   type OpenDelivery,
   type PushName,
 } from "../callbacks/delivery-store.ts";
-import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { checkRow, type DamageReports } from "./damaged-rows.ts";
 import type { Keyring } from "./keyring.ts";
@@ -188,12 +187,7 @@ export async function openSealed(
   text: string,
   place: SealedPlace,
 ): Promise<Secret | undefined> {
-  const key = `pushes:${place.row}`;
-  try {
-    return await keyring.open(text, place);
-  } catch (error) {
-    if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-    damage.note(key, [place.column]);
-    return undefined;
-  }
+  const secret = await keyring.tryOpen(text, place);
+  if (!secret) damage.note(`pushes:${place.row}`, [place.column]);
+  return secret;
 }

@@ -3,7 +3,7 @@ import type { VirtualTokenKeys } from "../credentials/virtual-tokens.ts";
 import { systemClock } from "../clock.ts";
 import { ServiceError, type Platform } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey } from "./sealing-key.ts";
+import { cannotOpen, keyIdOf, type SealedPlace, type SealingKey, tryOpen } from "./sealing-key.ts";
 import { type Queries, refuseIndependent } from "./sql.ts";
 
 /** A master key of the database, as far as the database itself knows it. */
@@ -91,9 +91,19 @@ export class Keyring {
    * `unavailable` when it is sealed under a key of this database that this process does not have.
    */
   async open(text: string, place: SealedPlace): Promise<Secret> {
+    return (await this.#openerOf(text, place))();
+  }
+
+  /** As `open`; undefined where that throws `store_unusable`. */
+  async tryOpen(text: string, place: SealedPlace): Promise<Secret | undefined> {
+    return tryOpen(await this.#openerOf(text, place));
+  }
+
+  /** As `opener`, and looks for a key that is not known yet. */
+  async #openerOf(text: string, place: SealedPlace): Promise<() => Secret> {
     const keyId = keyIdOf(text);
     if (!this.#keys.has(keyId) && !this.#formerOf(keyId)) await this.#reload();
-    return this.opener(text, place)();
+    return this.opener(text, place);
   }
 
   /**

@@ -118,16 +118,13 @@ export class Resealing {
   }
 
   async #open(column: SealedColumn, place: SealedPlace, text: string): Promise<Secret | undefined> {
-    try {
-      return await this.#keyring.open(text, place);
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-      if (column.forget !== undefined) return undefined;
+    const secret = await this.#keyring.tryOpen(text, place);
+    if (!secret && column.forget === undefined)
       throw new ServiceError(
         "store_unusable",
         `${place.table}.${place.column}（${place.row}）无法解密，主密钥轮换已停止，没有丢失任何数据；请修复后再次执行 (${place.table}.${place.column} of ${place.row} does not open, so the rotation has stopped; nothing is lost; fix it and run it again)`,
       );
-    }
+    return secret;
   }
 }
 

@@ -133,6 +133,16 @@ function bodyOf(text: string): Buffer | undefined {
   return bytes.toString("base64url") === body ? bytes : undefined;
 }
 
+/** What `open` gives; undefined where that does not open, which throws `store_unusable`. */
+export function tryOpen(open: () => Secret): Secret | undefined {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === "store_unusable") return undefined;
+    throw error;
+  }
+}
+
 /** That a sealed text is damaged, moved, or of a key that this database does not have. */
 export function cannotOpen({ table, row, column }: SealedPlace): ServiceError {
   return new ServiceError(

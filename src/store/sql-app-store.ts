@@ -17,7 +17,7 @@ import { backoffKeysOfApp } from "../credentials/backoff.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
-import type { SealedPlace } from "./sealing-key.ts";
+import { type SealedPlace, tryOpen } from "./sealing-key.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
@@ -412,14 +412,12 @@ export class SqlAppStore implements AppStore {
 
   /** The secret of a managed app; undefined for one that does not open, which is reported once. */
   #openManaged(row: OpenableRow): Secret | undefined {
-    try {
-      return row.openSecret();
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
+    const secret = tryOpen(row.openSecret);
+    if (!secret) {
       if (this.#damaged.get(rowKey(row)) !== row.secret) this.#onDamaged(rowKey(row));
       this.#damaged.set(rowKey(row), row.secret);
-      return undefined;
     }
+    return secret;
   }
 }
 

@@ -1,5 +1,4 @@
 import { and, asc, eq, gt, inArray, lte, or, sql } from "drizzle-orm";
-import { ServiceError } from "../errors.ts";
 import {
   type AuthorizationCodeStore,
   type AuthorizationLink,
@@ -170,11 +169,16 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
   async #toCode(stored: CodeRow): Promise<StoredCode> {
     const { row } = checkRow(authorizationCodes, stored);
     const { digest, platformApp, account, attempts, createdAt, dueAt, expiresAt } = row;
-    const answer = await open(this.#keyring, row.answer, placeOf("answer", digest));
+    // What does not open is as good as not there.
+    const open = async (column: "code" | "answer") => {
+      const text = row[column];
+      return text === null ? undefined : this.#keyring.tryOpen(text, placeOf(column, digest));
+    };
+    const answer = await open("answer");
     const state = STATES.find((each) => each === row.state) ?? "failed";
     return {
       ...{ digest, platformApp, account, state, attempts, createdAt, dueAt, expiresAt },
-      code: await open(this.#keyring, row.code, placeOf("code", digest)),
+      code: await open("code"),
       answer: answer && readAnswer(answer),
       error: row.error ?? undefined,
     };
@@ -209,7 +213,7 @@ export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
       queries.select().from(authorizationLinks).where(isIt),
     );
     if (!row || checkRow(authorizationLinks, row).damaged.length > 0) return undefined;
-    const request = await open(this.#keyring, row.request, requestPlace(digest));
+    const request = await this.#keyring.tryOpen(row.request, requestPlace(digest));
     if (!request) return undefined;
     const { platformApp, createdAt, expiresAt } = row;
     return { state, platformApp, request: JSON.parse(request.reveal()) as LinkRequest, createdAt, expiresAt };
@@ -238,17 +242,6 @@ export class SqlAuthorizationLinkStore implements AuthorizationLinkStore {
 function readAnswer(stored: Secret): CodeAnswer {
   const { app, text } = JSON.parse(stored.reveal()) as { readonly app: string; readonly text: string };
   return { app, text: new Secret(text) };
-}
-
-/** What does not open is as good as not there. */
-async function open(keyring: Keyring, text: string | null, place: SealedPlace): Promise<Secret | undefined> {
-  if (text === null) return undefined;
-  try {
-    return await keyring.open(text, place);
-  } catch (error) {
-    if (error instanceof ServiceError && error.code === "store_unusable") return undefined;
-    throw error;
-  }
 }
 
 function placeOf(column: "code" | "answer", digest: string): SealedPlace {

@@ -12,7 +12,6 @@ import {
   type Target,
   TARGET_CONTENTS,
 } from "../callbacks/callback-settings.ts";
-import { ServiceError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { checkRow, type DamageReports, readable } from "./damaged-rows.ts";
@@ -20,7 +19,7 @@ import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import type { Keyring } from "./keyring.ts";
 import { callbackRoutes, callbacks, callbackTargets, deliveries } from "./schema.ts";
 import { haveEnvironment } from "./sql-environment-store.ts";
-import type { SealingKey } from "./sealing-key.ts";
+import { type SealingKey, tryOpen } from "./sealing-key.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
 
 /** What a store of callback settings works with. */
@@ -310,16 +309,11 @@ export class SqlCallbackSettingsStore implements CallbackSettingsStore {
     return (column: string, text: string | null): Secret | undefined => {
       if (text === null) return undefined;
       const key = `${table} ${row} ${column} ${text}`;
-      try {
-        const secret =
-          this.#openedBefore.get(key) ?? this.#parts.keyring.opener(text, { table, row, column })();
-        this.#opened.set(key, secret);
-        return secret;
-      } catch (error) {
-        if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-        unread.add(column);
-        return undefined;
-      }
+      const secret =
+        this.#openedBefore.get(key) ?? tryOpen(this.#parts.keyring.opener(text, { table, row, column }));
+      if (secret) this.#opened.set(key, secret);
+      else unread.add(column);
+      return secret;
     };
   }
 }

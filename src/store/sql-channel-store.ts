@@ -1,7 +1,6 @@
 import { and, asc, eq } from "drizzle-orm";
 import { outdated } from "../apps/app-administration.ts";
 import type { AuditEntry } from "../audit/audit-entry.ts";
-import { ServiceError } from "../errors.ts";
 import type { ChannelStore, ConditionChoices } from "../ops/alarm-store.ts";
 import { choicesIn, rulesIn } from "../ops/channels.ts";
 import { type Channel, CHANNEL_KINDS } from "../ops/notifications.ts";
@@ -11,6 +10,7 @@ import { checkRow, type DamageReports, readable } from "./damaged-rows.ts";
 import { type OwnChanges, raiseEpoch } from "./epochs.ts";
 import type { Keyring } from "./keyring.ts";
 import { notificationChannels, notifications, settings } from "./schema.ts";
+import { tryOpen } from "./sealing-key.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
 
 /** What a store of channels works with. */
@@ -108,13 +108,9 @@ export class SqlChannelStore implements ChannelStore {
     const unread = new Set(damaged);
     const open = (column: "url" | "secret", text: string | null): Secret | undefined => {
       if (text === null || unread.has(column)) return undefined;
-      try {
-        return this.#parts.keyring.opener(text, { table: TABLE, row: name, column })();
-      } catch (error) {
-        if (!(error instanceof ServiceError) || error.code !== "store_unusable") throw error;
-        unread.add(column);
-        return undefined;
-      }
+      const secret = tryOpen(this.#parts.keyring.opener(text, { table: TABLE, row: name, column }));
+      if (!secret) unread.add(column);
+      return secret;
     };
     const [url, secret] = [open("url", row.url), open("secret", row.secret)];
     const kind = CHANNEL_KINDS.find((each) => each === row.kind);

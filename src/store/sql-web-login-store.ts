@@ -1,6 +1,5 @@
 import { and, asc, count, eq, gt, inArray, isNull, lte } from "drizzle-orm";
 import type { SlotName } from "../apps/app.ts";
-import { ServiceError } from "../errors.ts";
 import type { KnownCode, LoginCodeStore } from "../oauth/login-codes.ts";
 import type { LoginReturn, WaitingLogin, WebLoginStore } from "../oauth/web-logins.ts";
 import { Secret } from "../secret.ts";
@@ -45,7 +44,8 @@ export class SqlWebLoginStore implements WebLoginStore, LoginCodeStore {
     const [row] = await this.#database.read((queries) => queries.select().from(waitingLogins).where(isIt));
     if (!row || checkRow(waitingLogins, row).damaged.length > 0) return undefined;
     const { app, environment, expiresAt } = row;
-    const request = await this.#open(row.request, requestPlace(state));
+    // What does not open is as good as unknown: its user logs in again.
+    const request = await this.#keyring.tryOpen(row.request, requestPlace(state));
     return request && { state, app, environment, request, expiresAt };
   }
 
@@ -104,7 +104,7 @@ export class SqlWebLoginStore implements WebLoginStore, LoginCodeStore {
     if (checkRow(loginCodes, row).damaged.length > 0) return { environment: "", behind: undefined };
     const { environment } = row;
     if (row.code === null) return { environment, behind: undefined };
-    const behind = await this.#open(row.code, codePlace(digest));
+    const behind = await this.#keyring.tryOpen(row.code, codePlace(digest));
     return behind && { environment, behind };
   }
 
@@ -160,16 +160,6 @@ export class SqlWebLoginStore implements WebLoginStore, LoginCodeStore {
       .limit(excess);
     await queries.delete(waitingLogins).where(inArray(waitingLogins.state, oldest));
     return excess;
-  }
-
-  /** What does not open is as good as unknown: its user logs in again. */
-  async #open(text: string, place: SealedPlace): Promise<Secret | undefined> {
-    try {
-      return await this.#keyring.open(text, place);
-    } catch (error) {
-      if (error instanceof ServiceError && error.code === "store_unusable") return undefined;
-      throw error;
-    }
   }
 }
 
