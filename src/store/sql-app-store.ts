@@ -1,27 +1,41 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import { outdated } from "../apps/app-administration.ts";
-import {
-  type App,
-  appName,
-  type AppStore,
-  type Authorization,
-  nameOfApp,
-  PLATFORM_ROLES,
-  type SlotName,
-  slotNameOf,
-} from "../apps/app.ts";
+import { type App, appName, type AppStore, nameOfApp, type SlotName } from "../apps/app.ts";
 import type { Clock } from "../clock.ts";
-import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
+import type { AuditEntry } from "../audit/audit-entry.ts";
 import { backoffKeysOfApp } from "../credentials/backoff.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import type { Keyring } from "./keyring.ts";
-import { type SealedPlace, tryOpen } from "./sealing-key.ts";
+import { tryOpen } from "./sealing-key.ts";
 import type { Queries, SqlDatabase } from "./sql.ts";
+import {
+  type AppRow,
+  isIssuedTo,
+  isNamed,
+  isVersion,
+  type OpenableRow,
+  rowKey,
+  type RowName,
+  rowNameOf,
+  secretPlace,
+  slotOf,
+  thirdPartyOf,
+  toColumns,
+} from "./app-rows.ts";
 import type { AuditChain } from "./audit-chain.ts";
 import { cutOffTokens } from "./rejected-tokens.ts";
 import { checkRow, readable } from "./damaged-rows.ts";
+import {
+  type AppSource,
+  changesBetween,
+  ENVIRONMENT,
+  type EnvironmentChange,
+  environmentEntry,
+  fingerprintOf,
+  stampOf,
+} from "./environment-apps.ts";
 import { removeBackoffs } from "./sql-pacing-store.ts";
 import { forgotten } from "./credential-rows.ts";
 import { type OwnChanges, raiseCompatibleFrom, raiseEpoch } from "./epochs.ts";
@@ -34,14 +48,8 @@ import {
   fingerprints,
   pacing,
   redirectOrigins,
-  revisions,
 } from "./schema.ts";
 
-type Row = typeof apps.$inferSelect;
-type OpenableRow = Row & { readonly openSecret: () => Secret };
-type Source = "environment" | "managed";
-
-const ENVIRONMENT: Source = "environment";
 /** So many are read at once. */
 const PIECE = 500;
 /** So many changes of the environment are one transaction: about half a second, in which nobody else writes. */
@@ -282,13 +290,13 @@ export class SqlAppStore implements AppStore {
    * What `take` makes of the rows, and of what opens their secrets: of one moment, with its keys. There may be a hundred
    * thousand: they are read in pieces, between which others have their turn.
    */
-  #listOf<T>(source: Source | undefined, take: (row: OpenableRow) => T): Promise<T[]> {
+  #listOf<T>(source: AppSource | undefined, take: (row: OpenableRow) => T): Promise<T[]> {
     const { platform, appId, agent } = apps;
     const isOf = source && eq(apps.source, source);
     return this.#database.snapshot(async (queries) => {
       await this.#keyring.refresh(queries);
       const all: T[] = [];
-      for (let last: Row | undefined; ; await nextTurn()) {
+      for (let last: RowName | undefined; ; await nextTurn()) {
         const isAfter =
           last && sql`(${platform}, ${appId}, ${agent}) > (${last.platform}, ${last.appId}, ${last.agent})`;
         const rows = await queries
@@ -315,7 +323,7 @@ export class SqlAppStore implements AppStore {
     });
   }
 
-  #openable(stored: Row): OpenableRow {
+  #openable(stored: AppRow): OpenableRow {
     const { row, damaged } = checkRow(apps, stored);
     const hasMode = row.platform === "wecom" || row.tokenMode === "stable" || row.tokenMode === "classic";
     const isWhole = damaged.length === 0 && hasMode;
@@ -440,156 +448,4 @@ export interface AppStoreParts {
   readonly platformsFrom: number;
   /** Called with the name of an app whose secret does not open, once for each text. */
   readonly onDamaged?: ((row: string) => void) | undefined;
-}
-
-function isNamed({ platform, appId, agent }: RowName) {
-  return and(eq(apps.platform, platform), eq(apps.appId, appId), eq(apps.agent, agent));
-}
-
-function isVersion(name: RowName, version: number) {
-  return and(isNamed(name), eq(apps.source, "managed"), eq(readable(apps.version), version));
-}
-
-/** The credentials of an app's own slots: those of an AppID that we hold are named after the token modes. */
-function isIssuedTo({ platform, appId, agent }: RowName) {
-  const slots = platform === "wecom" || agent !== "" ? [agent] : ["stable", "classic"];
-  return and(
-    eq(credentials.platform, platform),
-    eq(credentials.appId, appId),
-    inArray(credentials.slot, slots),
-  );
-}
-
-/** What a start does about one app of the environment. */
-interface EnvironmentChange {
-  readonly name: RowName;
-  /** What is written of it; undefined for nothing. */
-  readonly columns?: Columns;
-  /** Whether what was issued to it is cleared. */
-  readonly isReset: boolean;
-  readonly action?: AuditAction | undefined;
-}
-
-/** What makes the rows of the environment equal to `wanted`; with `isFirst`, what comes new is not told to the audit. */
-function changesBetween(
-  stored: readonly OpenableRow[],
-  wanted: readonly Columns[],
-  isFirst: boolean,
-): EnvironmentChange[] {
-  const byKey = new Map(stored.map((row) => [rowKey(row), row]));
-  const wantedKeys = new Set(wanted.map(rowKey));
-  const gone = stored.filter((row) => !wantedKeys.has(rowKey(row)));
-  // A row that does not open under its name is a damaged one, and then nothing may be written.
-  for (const row of gone) row.openSecret();
-  const changed = wanted.flatMap((columns): EnvironmentChange[] => {
-    const row = byKey.get(rowKey(columns));
-    const hasSecret = row?.openSecret().equals(columns.secret) ?? false;
-    if (hasSecret && row?.tokenMode === columns.tokenMode) return [];
-    // With which secret the credentials of both were obtained is not written down.
-    if (hasSecret) return [{ name: columns, columns, isReset: false }];
-    const creation = isFirst ? undefined : "app.created";
-    return [{ name: columns, columns, isReset: true, action: row ? "app.secret_changed" : creation }];
-  });
-  return [...gone.map((name) => ({ name, isReset: true, action: "app.deleted" as const })), ...changed];
-}
-
-/** What no change of apps leaves as it is: the epoch of the managed ones, and what was written last of the environment's. */
-async function stampOf(queries: Queries) {
-  const { digest } = fingerprints;
-  const [last] = await queries
-    .select({ digest })
-    .from(fingerprints)
-    .where(eq(fingerprints.name, ENVIRONMENT));
-  const { number } = revisions;
-  const [epoch] = await queries.select({ number }).from(revisions).where(eq(revisions.name, "apps"));
-  // A damaged cell may be of any type.
-  return { digest: String(last?.digest), epoch: String(epoch?.number) };
-}
-
-/** What a start has found changed in the environment. */
-function environmentEntry(action: AuditAction, name: RowName): AuditEntry {
-  const [app, detail] = [appName(slotOf(name)), { source: ENVIRONMENT }];
-  return { ...SERVICE, action, app, outcome: "ok", tokenDigest: "", detail };
-}
-
-function slotOf({ platform, appId, agent }: RowName): SlotName {
-  return { platform: platform === "wecom" ? "wecom" : "weixin", appId, name: agent };
-}
-
-/** The row of an app's own slot. */
-function rowNameOf({ platform, appId, name }: SlotName): RowName {
-  return { platform, appId, agent: name === "stable" || name === "classic" ? "" : name };
-}
-
-/** What the environment says of its apps: their names and modes a line each, in the order of the key; and the secrets with them. */
-function fingerprintOf(wanted: readonly App[]): { readonly names: string; readonly text: Secret } {
-  const lines = wanted
-    .map((app) => {
-      const { platform, appId, agent, tokenMode, secret } = toColumns(app);
-      // A blank comes before every character of a name, so that lines are in the order of their first words.
-      return { name: `${platform} ${appId} ${agent} ${tokenMode}`, secret };
-    })
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  return {
-    names: lines.map(({ name }) => name).join("\n"),
-    text: new Secret(lines.map(({ name, secret }) => `${name} ${secret.reveal()}`).join("\n")),
-  };
-}
-
-type Columns = ReturnType<typeof toColumns>;
-
-function toColumns(app: App) {
-  const { platform, id: appId, secret, role, provider, addedAt, authorization } = app;
-  const isThirdParty = role !== undefined || authorization !== undefined;
-  const agent = app.platform === "wecom" || isThirdParty ? slotNameOf(app) : "";
-  const tokenMode = app.platform === "wecom" ? "" : app.tokenMode;
-  const thirdParty = isThirdParty ? JSON.stringify({ provider, addedAt, ...authorization }) : "";
-  return { platform, appId, agent, tokenMode, secret, thirdParty };
-}
-
-/** What only third-party platforms, and what they have, need. What can't be read counts as not there. */
-function thirdPartyOf({ platform, agent, thirdParty }: Pick<Row, "platform" | "agent" | "thirdParty">) {
-  if (thirdParty === "") return {};
-  const facts = readFacts(thirdParty);
-  const role = PLATFORM_ROLES.find((each) => agent === `@${each}`);
-  if (role) {
-    const { provider, addedAt } = facts;
-    return {
-      ...{ role, provider: typeof provider === "string" ? provider : undefined },
-      addedAt: typeof addedAt === "number" ? addedAt : undefined,
-    };
-  }
-  if (platform === "weixin" && agent === "") return {};
-  const { authorizedAt, since, scopes, userName, isMiniProgram, agentId, lostAt } = facts;
-  const authorization: Authorization = {
-    platformApp: agent,
-    authorizedAt: typeof authorizedAt === "number" ? authorizedAt : 0,
-    since: typeof since === "number" ? since : undefined,
-    scopes: Array.isArray(scopes) ? scopes.filter((scope) => typeof scope === "number") : [],
-    userName: typeof userName === "string" ? userName : undefined,
-    isMiniProgram: typeof isMiniProgram === "boolean" ? isMiniProgram : undefined,
-    agentId: typeof agentId === "string" ? agentId : undefined,
-    lostAt: typeof lostAt === "number" ? lostAt : undefined,
-  };
-  return { authorization };
-}
-
-function readFacts(text: string): Partial<Record<keyof Authorization | "provider" | "addedAt", unknown>> {
-  try {
-    const facts: unknown = JSON.parse(text);
-    return typeof facts === "object" && facts !== null ? facts : {};
-  } catch {
-    return {};
-  }
-}
-
-type RowName = Pick<Row, "platform" | "appId" | "agent">;
-
-function rowKey({ platform, appId, agent }: RowName): string {
-  return `${platform}:${appId}:${agent}`;
-}
-
-/** Where an app's secret is sealed. */
-export function secretPlace(row: RowName): SealedPlace {
-  return { table: "apps", row: rowKey(row), column: "secret" };
 }

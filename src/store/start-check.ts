@@ -2,7 +2,7 @@ import type { PostgresStoreOptions } from "./postgres/postgres-store.ts";
 import { checkKeyCanBeMade } from "./key-file.ts";
 import { type KeyOptions, refusedKey } from "./given-key.ts";
 import { keyIdOf, type SealingKey } from "./sealing-key.ts";
-import { secretPlace } from "./sql-app-store.ts";
+import { secretPlace } from "./app-rows.ts";
 import { checkRoom } from "./sqlite/copy-before-migration.ts";
 import { checkDatabaseCanBeMade, openToRead } from "./sqlite/open-database.ts";
 import { findKey, type UnlockOptions } from "./sqlite/unlock.ts";

@@ -16,7 +16,7 @@ import {
 import { join } from "node:path";
 import { DoctorHarness, expectTroubles, type SetUp, type Trouble } from "../support/doctor-harness.ts";
 import { Secret } from "../../src/secret.ts";
-import { secretPlace } from "../../src/store/sql-app-store.ts";
+import { secretPlace } from "../../src/store/app-rows.ts";
 import { SealingKey } from "../../src/store/sealing-key.ts";
 import { WX } from "../support/harness.ts";
 import { freePort } from "../support/postgres-server.ts";
