@@ -250,17 +250,21 @@ export function loadConfig(environment: Environment = process.env, server = SERV
 
 /**
  * As `loadConfig`, for a command on the service's machine: where neither the environment nor the working directory says
- * which database is meant, it is the installed service's, if there is one.
+ * which database is meant, it is the installed service's, if a service is installed. It need not have been started yet.
  */
 export function loadLocalConfig(environment: Environment = process.env, server = SERVER_FILES): Config {
   const isSaid = ["ENV_FILE", "DATABASE_URL"].some((name) => environment[name] !== undefined);
   if (!isSaid && !existsSync(".env") && existsSync(server.envFile)) {
     const own = loadConfig(environment);
-    const installed = loadConfig({ ...environment, ENV_FILE: server.envFile }, server);
-    const isThere = ({ databasePath }: Config) => databasePath === undefined || existsSync(databasePath);
-    if (!isThere(own) && isThere(installed)) return installed;
+    const isThere = own.databasePath === undefined || existsSync(own.databasePath);
+    return isThere ? own : loadConfig({ ...environment, ENV_FILE: server.envFile }, server);
   }
   return loadConfig(environment);
+}
+
+/** Whether it is the installed service's, whose files that service alone makes: they belong to its user. */
+export function isInstalled({ envFile }: Pick<Config, "envFile">, server = SERVER_FILES): boolean {
+  return envFile === server.envFile;
 }
 
 /** Where a database is that a command names: as `DATABASE_URL` says it, or the path of a file. Throws as `loadConfig`. */

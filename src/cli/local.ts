@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { isLoopback } from "../access/networks.ts";
-import { type Config, loadLocalConfig } from "../config.ts";
+import { type Config, isInstalled, loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
 import { type LocalService, openLocalService } from "../service.ts";
@@ -58,7 +58,9 @@ export class LocalTransport implements Transport {
     const config = loadLocalConfig();
     const { databasePath } = config;
     this.#origin = localOrigin(config);
-    if (databasePath && !this.#options.mayCreate && !existsSync(databasePath)) throw noDatabase(databasePath);
+    const mayCreate = this.#options.mayCreate && !isInstalled(config);
+    if (databasePath && !mayCreate && !existsSync(databasePath))
+      throw noDatabase(databasePath, isInstalled(config));
     const events = new EventBus();
     events.subscribe((event) => {
       if (event.type === "database.created") this.#options.onCreate(event.path);
@@ -83,12 +85,14 @@ export function localOrigin({
 }
 
 /** A new and empty database in the wrong folder would look as if everything were gone. */
-function noDatabase(path: string): ServiceError {
+function noDatabase(path: string, ofInstalled: boolean): ServiceError {
   return new ServiceError(
     "store_unusable",
     `DATABASE_URL file:${path}: 数据库不存在 (there is no database)`,
     {
-      hint: "请以root或服务的用户、带上服务的环境变量运行，或用 --url 指定运行中的服务 (run it as root or the service's user, with the service's variables, or name a running service by --url)",
+      hint: ofInstalled
+        ? "请先启动已安装的服务：systemctl start accesstoken；指的是另一个数据库时，设置DATABASE_URL或用 --url (start the installed service first: systemctl start accesstoken; for another database set DATABASE_URL, or give --url)"
+        : "请以root或服务的用户、带上服务的环境变量运行，或用 --url 指定运行中的服务 (run it as root or the service's user, with the service's variables, or name a running service by --url)",
     },
   );
 }

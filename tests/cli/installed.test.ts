@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { commandLineUser, loadConfig, loadLocalConfig } from "../../src/config.ts";
+import { commandLineUser, isInstalled, loadConfig, loadLocalConfig } from "../../src/config.ts";
 import { Harness } from "../support/harness.ts";
 import { openLocalService } from "../../src/service.ts";
 
@@ -73,10 +73,12 @@ test("what the environment or the working directory names goes before the instal
   expect(it.load().databasePath).toBe(it.server.database);
 });
 
-test("without the installed database nothing is begun in its place", () => {
+test("before the installed service was started nothing is begun in the place of its database", () => {
   using it = setup();
   rmSync(it.server.database);
-  expect(it.load().databasePath).toBe(loadConfig({ ENV_FILE: "" }).databasePath);
+  const config = it.load();
+  expect([config.databasePath, isInstalled(config, it.server)]).toEqual([it.server.database, true]);
+  expect(isInstalled(it.load({ DATABASE_URL: "file:data/accesstoken.db" }), it.server)).toBe(false);
 });
 
 test("the system's user is named, with the one behind sudo, and no other text of the environment", () => {

@@ -106,6 +106,12 @@ test.skipIf(REFUSAL !== undefined)(
         .join(""),
     );
     const url = `http://127.0.0.1:${port}`;
+    const early = world.run(inRoot(root, ["accesstoken", "keys", "create", "--admin"]), {
+      PATH,
+      LC_ALL: "C",
+    });
+    expect([await early.exited(), early.stderr]).toEqual([3, expect.stringContaining("systemctl start")]);
+    expect(existsSync(join(root, "data"))).toBe(false);
     let service = startUnit(world, root);
     await service.serviceUrl();
     expect(await inside("accesstoken", "console", "setup")).toContain("/console/");
