@@ -240,6 +240,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
       async () => [...(await store.probe()), ...faultsOfAccess(await clients.unreadableMs())],
       clock,
     );
+    const readPlatforms = () => platformStates(directory, store, clock.now());
     const metrics = new ServiceMetrics({
       worker: options.worker ?? "1",
       version: VERSION,
@@ -257,7 +258,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         }),
       countWaitingLogins: () => store.webLogins.count(clock.now()),
       countListeners: () => ({ streams: streams.size, sessions: sessions.list().length }),
-      platforms: () => platformStates(directory, store.credentialFacts),
+      platforms: readPlatforms,
       index: () => index,
       lastAuditId: async () => (await store.audit.list({}, { limit: 1 }))[0]?.id ?? 0,
       milestones: store.milestones,
@@ -511,7 +512,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
         processes: () => nodes.count,
       }),
       states,
-      platforms: () => platformStates(directory, store.credentialFacts),
+      platforms: readPlatforms,
       streams,
       waits,
       history: new AppHistory({ log: store.refreshLog, auditStore: store.audit, clock }),

@@ -56,9 +56,14 @@ export class AuthorizationPages implements Face {
 
   encodeError(thrown: unknown, call: Call): Response {
     const error = this.#parts.access.countRefusal(call, thrown);
+    const page = `${LINK_PATH}/${new URLSearchParams(call.search).get("state")}`;
+    const isUnknown = error instanceof ServiceError && error.code === "not_found";
+    const hasPage = call.path === LINK_RETURN_PATH && !isUnknown && PATH.test(page);
     return faultResponse(error, call, {
       title: "授权 · Authorize",
       heading: "无法完成授权 · The authorization can't go on",
+      // A code that came to nothing is good for nothing more, and whoever agreed is still here.
+      link: hasPage ? { href: page, text: "重新授权 · Authorize again" } : undefined,
     });
   }
 

@@ -37,13 +37,13 @@ ${shown.join("\n")}
 }
 
 /**
- * What went wrong, for the person at the browser, in both languages; nothing of the request is on it. It is noted as the
- * call's outcome.
+ * What went wrong, for the person at the browser, in both languages; nothing of the request is on it but what is given. It is
+ * noted as the call's outcome.
  */
 export function faultResponse(
   error: unknown,
   call: Call,
-  { title, heading }: Pick<PersonPage, "title" | "heading">,
+  { title, heading, link }: Omit<PersonPage, "lines">,
 ): Response {
   const status = failureStatus(error);
   call.outcome = failed(status, error);
@@ -52,7 +52,7 @@ export function faultResponse(
   const [, chinese = message, english = ""] = /^(.*?) \((.*)\)$/s.exec(message) ?? [];
   const errcode = isTold && error.upstream ? `errcode: ${error.upstream.errcode}` : "";
   return personResponse(
-    { title, heading, lines: [chinese, english, errcode] },
+    { title, heading, lines: [chinese, english, errcode], link },
     { traceId: call.traceId, status },
   );
 }

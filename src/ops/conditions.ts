@@ -91,6 +91,12 @@ const CONDITIONS = {
     remedy:
       "在控制台的平台页生成链接，请该账号的管理员重新授权 (make a link on the platform's page of the console, and have the account's administrator authorize again)",
   },
+  authorization_failed: {
+    ...{ severity: "warning", about: "platform", isOn: true, holdMs: AT_ONCE, isEvent: true },
+    title: "对第三方平台的授权没有完成 (an authorization of a third-party platform came to nothing)",
+    remedy:
+      "在控制台的平台页生成链接，请该账号或企业的管理员重新授权 (make a link on the platform's page of the console, and have the administrator of the account or corp authorize again)",
+  },
   audit_failing: {
     ...{ severity: "critical", about: "node", isOn: true, holdMs: AT_ONCE },
     title: "审计写入失败 (the audit can't be written)",

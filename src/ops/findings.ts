@@ -14,7 +14,7 @@ import type { MilestoneStore } from "./milestones.ts";
 import { STALE_SHARE } from "./backups.ts";
 import { adminNeeds, appNeeds, type Need, type NeedsParts } from "./needs-you.ts";
 import { isLive } from "./nodes.ts";
-import { findingOfLost, findingOfTicket, type PlatformState } from "./platform-states.ts";
+import { findingOfFailed, findingOfLost, findingOfTicket, type PlatformState } from "./platform-states.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
@@ -108,7 +108,7 @@ const LOOKS: readonly Look[] = [
       return [{ condition: "upstream_unreachable", subject: "", detail: { message } }];
     },
   },
-  { of: ["ticket_missing", "authorization_lost"], look: lookAtPlatforms },
+  { of: ["ticket_missing", "authorization_lost", "authorization_failed"], look: lookAtPlatforms },
   { of: ["key_ends", "node_gone"], look: lookAtKeysAndNodes },
   { of: ["wrong_keys"], look: lookAtDenials },
   { of: ["backup_stale", "audit_broken"], look: lookAtMilestones },
@@ -246,6 +246,7 @@ async function lookAtPlatforms(
   return [
     ...missing.flatMap((state) => findingOfTicket(state, now) ?? []),
     ...cut(lost.map(findingOfLost), standing, "authorization_lost"),
+    ...states.flatMap((state) => findingOfFailed(state) ?? []),
     ...lapsed.map(({ condition, subject, detail }) => ({ condition, subject, detail, isLapsed: true })),
   ];
 }

@@ -8,7 +8,7 @@ import type { AppQuery } from "../credentials/app-order.ts";
 import { shareOf } from "../credentials/app-table.ts";
 import type { BackupState } from "./backups.ts";
 import { conditionOf } from "./conditions.ts";
-import { findingOfTicket, type PlatformState, ticketRemedy } from "./platform-states.ts";
+import { failedRemedy, findingOfTicket, type PlatformState, ticketRemedy } from "./platform-states.ts";
 import { isLive, type Node } from "./nodes.ts";
 
 const DAY_MS = 86_400_000;
@@ -28,6 +28,7 @@ export const NEEDS = [
   "foreign_refresh",
   "quota",
   "authorization_lost",
+  "authorization_failed",
   "node_gone",
   "backup_stale",
   "dead_deliveries",
@@ -141,7 +142,7 @@ async function serviceNeeds(parts: NeedsParts): Promise<Need[]> {
 }
 
 function platformNeeds(state: PlatformState, clock: Clock): Need[] {
-  const { app, hasTicket, ticketAt, lost } = state;
+  const { app, hasTicket, ticketAt, lost, failed } = state;
   const isSilent = hasTicket && !app.managed?.isDisabled && findingOfTicket(state, clock.now()) !== undefined;
   return [
     ...(isSilent
@@ -161,6 +162,10 @@ function platformNeeds(state: PlatformState, clock: Clock): Need[] {
         ...(each.authorization?.lostAt === undefined ? {} : { at: each.authorization.lostAt }),
         message: conditionOf("authorization_lost").remedy,
       })),
+    ...failed.slice(0, 1).map(({ dueAt }): Need => ({
+      ...{ type: "authorization_failed", app: app.id, at: dueAt, action: "app" },
+      message: failedRemedy(app),
+    })),
   ];
 }
 

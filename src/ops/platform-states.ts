@@ -1,7 +1,9 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, nameOfApp, ownSlotOf } from "../apps/app.ts";
+import { type App, isAgency, nameOfApp, ownSlotOf } from "../apps/app.ts";
 import type { CredentialFactsStore } from "../credentials/credential-store.ts";
 import { KINDS, kindsOf } from "../credentials/kinds.ts";
+import { type AuthorizationCodeStore, type FailedCode, UNNAMED } from "../platforms/authorization-store.ts";
+import { failureOf } from "../platforms/kept-texts.ts";
 import type { Finding } from "./alarm-state.ts";
 
 const MINUTE_MS = 60_000;
@@ -17,12 +19,21 @@ export interface PlatformState {
   readonly valid: number;
   /** Those whose authorization WeChat or WeCom refuses. */
   readonly lost: readonly App[];
+  /** The codes of the last day that came to nothing, the last first, and whose account is not here by another. */
+  readonly failed: readonly FailedCode[];
 }
 
-/** Reads how every third-party platform is: one statement, whatever their number. */
+/** Reads how every third-party platform is: two statements, whatever their number. */
 export async function platformStates(
-  directory: Pick<AppDirectory, "sorted">,
-  facts: Pick<CredentialFactsStore, "ofSlots">,
+  directory: Pick<AppDirectory, "sorted" | "find">,
+  {
+    credentialFacts,
+    authorizationCodes,
+  }: {
+    readonly credentialFacts: Pick<CredentialFactsStore, "ofSlots">;
+    readonly authorizationCodes: Pick<AuthorizationCodeStore, "listFailed">;
+  },
+  now: number,
 ): Promise<PlatformState[]> {
   const platforms: App[] = [];
   const accounts = new Map<string, { valid: number; lost: App[] }>();
@@ -37,7 +48,11 @@ export async function platformStates(
   }
   if (platforms.length === 0) return [];
   const slots = platforms.map(ownSlotOf);
-  const known = await facts.ofSlots(slots);
+  const known = await credentialFacts.ofSlots(slots);
+  const failed = (await authorizationCodes.listFailed(now)).filter(({ platformApp, account }) => {
+    const app = directory.find(`${account}_${platformApp}`);
+    return !app?.authorization || app.authorization.lostAt !== undefined;
+  });
   return platforms.map((app, n) => {
     const slot = ownSlotOf(app);
     const ticket = kindsOf(slot).find((kind) => KINDS.get({ slot, kind }).obtainedBy === "pushed");
@@ -46,6 +61,7 @@ export async function platformStates(
       hasTicket: ticket !== undefined,
       ticketAt: known[n]?.find(({ kind }) => kind === ticket)?.life?.issuedAt,
       ...(accounts.get(app.id) ?? { valid: 0, lost: [] }),
+      failed: failed.filter(({ platformApp }) => platformApp === app.id),
     };
   });
 }
@@ -87,4 +103,29 @@ export function findingOfLost(app: App): Finding {
     ...{ condition: "authorization_lost", subject: nameOfApp(app) },
     detail: { message: `平台 ${platform} (of the platform ${platform})` },
   };
+}
+
+/** That authorizations have come to nothing; undefined for none. WeCom has no list in which they could be found. */
+export function findingOfFailed({ app, failed }: PlatformState): Finding | undefined {
+  const [last] = failed;
+  if (!last) return undefined;
+  const names = [...new Set(failed.map(({ account }) => account))].filter((name) => name !== UNNAMED);
+  const [chinese, english] = [names.length > 0 ? `：${names.join("、")}` : "", names.join(", ")];
+  const { upstream } = failureOf(last.error);
+  return {
+    ...{ condition: "authorization_failed", subject: app.id, at: last.dueAt },
+    detail: {
+      message: `一天内有${failed.length}个授权没有完成${chinese} (${failed.length} authorizations of the last day came to nothing${english && `: ${english}`})`,
+      hint: failedRemedy(app),
+      ...(upstream ? { errcode: upstream.errcode } : {}),
+    },
+  };
+}
+
+/** What to do about an authorization that came to nothing: 中文 (English). */
+export function failedRemedy({ id }: Pick<App, "id">): string {
+  const link = `accesstoken platforms link ${id}`;
+  return isAgency(id)
+    ? `请企业重新授权（${link}），或在服务商后台重新获取该代开发应用的secret；此后已完成的无需处理 (have the corp authorize again by ${link}, or get its app's secret again in the provider's console; nothing is to be done where that has happened since)`
+    : `请其管理员通过新的链接重新授权（${link}）；此后已完成的无需处理 (have its administrator authorize again by a new link of ${link}; nothing is to be done where that has happened since)`;
 }

@@ -27,7 +27,7 @@ export interface StoredCode {
   readonly state: "waiting" | "exchanged" | "failed";
   readonly attempts: number;
   readonly createdAt: number;
-  /** When a waiting one may be taken next. */
+  /** When a waiting one may be taken next; when a failed one has failed. */
   readonly dueAt: number;
   readonly expiresAt: number;
   /** Of an exchanged one, and of a waiting one what was kept. */
@@ -35,6 +35,9 @@ export interface StoredCode {
   /** Why the last attempt failed: our code and WeChat's errcode; nothing secret. */
   readonly error: string | undefined;
 }
+
+/** A code of which a push has told, and that has come to nothing for good. */
+export type FailedCode = Pick<StoredCode, "platformApp" | "account" | "dueAt" | "error">;
 
 /** Whether a code may be taken: one that is due far ahead was noted under a clock that has been set back since. */
 export function isDue(dueAt: number, now: number): boolean {
@@ -73,10 +76,17 @@ export interface AuthorizationCodeStore {
   /** Ends a code that was exchanged; the code itself is dropped, the answer kept until `expiresAt`. */
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /**
-   * Notes a failure: with `dueAt` it is tried again then, else it has failed. So has one that a caller alone has told of,
-   * unless something was kept of it. Resolves with whether it is tried again.
+   * Notes a failure: it is tried again at `dueAt`, or has failed for good `at` that time, and is kept until `expiresAt` where
+   * anybody but a caller has told of it. What a caller alone has told of is not tried again, unless something was kept of it.
+   * Resolves with whether it is tried again.
    */
-  fail(digest: string, error: string, dueAt?: number): Promise<boolean>;
+  fail(
+    digest: string,
+    error: string,
+    next: { readonly dueAt: number } | { readonly at: number; readonly expiresAt: number },
+  ): Promise<boolean>;
+  /** Those that failed for good, the last first. */
+  listFailed(now: number): Promise<FailedCode[]>;
   /** Forgets one. */
   drop(digest: string): Promise<void>;
   /** When a code is due next; undefined for none. */

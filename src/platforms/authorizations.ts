@@ -27,6 +27,8 @@ const DAY_MS = 24 * HOUR_MS;
 const CODE_MS = HOUR_MS;
 /** How long what a code was exchanged for is told those who come with it later. */
 const ANSWER_MS = HOUR_MS;
+/** How long an operator sees a code that has come to nothing, and for what reason. */
+const FAILED_MS = DAY_MS;
 /** How long an attempt may take; and until when nobody else makes one: whoever has not ended by then was killed. */
 const ATTEMPT_MS = 20_000;
 const LEASE_MS = 30_000;
@@ -83,6 +85,8 @@ export class Authorizations {
   readonly #rounds = new Rounds(() => this.#round(), MIN_SLEEP_MS);
   #reconciling: Promise<void> | undefined;
   readonly #attempts = new Set<Promise<unknown>>();
+  /** By digest, what codes gave that the store would not take yet. */
+  readonly #unkept = new Map<string, ExchangedCode>();
   readonly #stopping = new AbortController();
 
   constructor(parts: AuthorizationsParts) {
@@ -277,9 +281,11 @@ export class Authorizations {
       const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
       // One that was withdrawn before it could be stored is given up, but not for a single answer.
       const isWithdrawn = code.attempts >= BELIEVED_AFTER && isLost(error);
-      const isRefused = kept.answer ? isWithdrawn : isRefusal(error);
-      const isOver = isRefused || dueAt >= kept.expiresAt;
-      const failed = codes.fail(digest, textOfFailure(error), isOver ? undefined : dueAt);
+      const isUnkept = this.#unkept.has(digest);
+      const isRefused = kept.answer || isUnkept ? isWithdrawn : isRefusal(error);
+      const isOver = isRefused || (dueAt >= kept.expiresAt && !isUnkept);
+      const over = { at: clock.now(), expiresAt: clock.now() + FAILED_MS };
+      const failed = codes.fail(digest, textOfFailure(error), isOver ? over : { dueAt });
       // What can't be noted is tried again all the same.
       const isFinal = !(await failed.catch(() => true));
       events.emit({ type: "authorization.failed", platformApp, isFinal, ...failureFacts(error) });
@@ -290,11 +296,11 @@ export class Authorizations {
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
     const { codes, apps, clock } = this.#parts;
     const askedAt = clock.now();
-    const kept = code.answer && givenIn(code.answer.text);
-    const exchanged = kept ?? (await this.#ask(platform, code, signal));
+    const earlier = code.answer ? givenIn(code.answer.text) : this.#unkept.get(code.digest);
+    const exchanged = earlier ?? (await this.#ask(platform, code, signal));
     // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
-    if (!kept) await this.#keep(code, textOfGiven(exchanged), signal);
-    const given = { ...exchanged, isLate: kept !== undefined };
+    if (!code.answer) await this.#keep(code, exchanged, signal);
+    const given = { ...exchanged, isLate: earlier !== undefined };
     const app = await apps.grant(platform, given, code.createdAt, signal);
     // Before the code is done with: a token that is not stored would end the one that is.
     await this.#keepToken(platform, exchanged, askedAt);
@@ -304,12 +310,18 @@ export class Authorizations {
     return answer;
   }
 
-  /** Keeps what a code gave, and tries again while the store is busy: of WeCom nobody gives it once more. */
-  async #keep({ digest }: StoredCode, text: Secret, signal: AbortSignal): Promise<void> {
+  /**
+   * Keeps what a code gave, and tries again while the store is busy: of WeCom nobody gives it once more. Where the store is out
+   * of order for longer, this process has it for the next attempt.
+   */
+  async #keep({ digest }: StoredCode, given: ExchangedCode, signal: AbortSignal): Promise<void> {
     const { codes, clock } = this.#parts;
+    this.#unkept.set(digest, { ...given, token: undefined });
     for (;;) {
       try {
-        return await codes.keep(digest, { app: "", text }, clock.now() + DAY_MS);
+        await codes.keep(digest, { app: "", text: textOfGiven(given) }, clock.now() + DAY_MS);
+        this.#unkept.delete(digest);
+        return;
       } catch (error) {
         const isBusy = error instanceof ServiceError && error.code === "unavailable";
         if (!isBusy || signal.aborted) throw error;

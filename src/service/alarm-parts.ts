@@ -78,7 +78,7 @@ export function buildAlarms(options: AlarmSideOptions) {
     ...{ store: store.alarms, milestones: store.milestones, channels, watch, addresses, clock, events },
     findings: {
       ...{ index: options.index, pacing: options.pacing, clients: options.clients, clock },
-      ...{ directory, platforms: () => platformStates(directory, store.credentialFacts) },
+      ...{ directory, platforms: () => platformStates(directory, store, clock.now()) },
       ...{ audit: store.audit, milestones: store.milestones, settings: channels },
       statusesOf: async (names) => {
         const slots = names.flatMap((name) => directory.findSlot(name) ?? []);

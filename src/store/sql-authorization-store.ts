@@ -1,9 +1,10 @@
-import { and, asc, eq, gt, inArray, lte, or, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, inArray, lte, ne, or, sql } from "drizzle-orm";
 import {
   type AuthorizationCodeStore,
   type AuthorizationLink,
   type AuthorizationLinkStore,
   type CodeAnswer,
+  type FailedCode,
   type LinkRequest,
   MAX_AHEAD_MS,
   type StoredCode,
@@ -115,11 +116,17 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     return this.#setAnswer(digest, answer, { state: "exchanged", code: null, error: null, expiresAt });
   }
 
-  async fail(digest: string, error: string, dueAt?: number): Promise<boolean> {
-    const { account, answer, state } = authorizationCodes;
+  async fail(...[digest, error, to]: Parameters<AuthorizationCodeStore["fail"]>): Promise<boolean> {
+    const { account, answer, state, expiresAt } = authorizationCodes;
     const isWaiting = and(eq(authorizationCodes.digest, digest), eq(state, "waiting"));
     const next = sql<string>`CASE WHEN ${account} = '' AND ${answer} IS NULL THEN 'failed' ELSE 'waiting' END`;
-    const set = dueAt === undefined ? { state: "failed" } : { dueAt, state: next };
+    const set =
+      "dueAt" in to
+        ? { dueAt: to.dueAt, state: next }
+        : {
+            ...{ state: "failed", dueAt: to.at },
+            expiresAt: sql`CASE WHEN ${account} = '' THEN ${expiresAt} ELSE ${to.expiresAt} END`,
+          };
     const failed = await this.#database.transact((queries) =>
       queries
         .update(authorizationCodes)
@@ -129,6 +136,16 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
         .get(),
     );
     return failed?.state === "waiting";
+  }
+
+  listFailed(now: number): Promise<FailedCode[]> {
+    const { platformApp, account, dueAt, error, state, expiresAt } = authorizationCodes;
+    const isTold = and(eq(state, "failed"), ne(account, ""), gt(expiresAt, now));
+    return this.#database.read(async (queries) => {
+      const columns = { platformApp, account, dueAt, error };
+      const rows = await queries.select(columns).from(authorizationCodes).where(isTold).orderBy(desc(dueAt));
+      return rows.map((row) => ({ ...row, error: row.error ?? undefined }));
+    });
   }
 
   async drop(digest: string): Promise<void> {

@@ -104,6 +104,7 @@ test("P6: no message of any condition to any kind of channel has a secret in it,
         {
           ...{ app: platform, hasTicket: true, ticketAt: 1, valid: 0 },
           lost: [{ ...platform, role: undefined, authorization: { ...lost, platformApp: platform.id } }],
+          failed: [{ platformApp: platform.id, account: "wx3", dueAt: 1, error: undefined }],
         },
       ],
       pacing: { forcedOften: async () => [{ appId: "wx1", count: 20 }] },

@@ -6,6 +6,7 @@ import type { AppStatus } from "../../src/credentials/status.ts";
 import type { Finding } from "../../src/ops/alarm-state.ts";
 import { CONDITION_IDS, conditionOf, type ConditionId } from "../../src/ops/conditions.ts";
 import { type FindingParts, findingsOf } from "../../src/ops/findings.ts";
+import { textOfFailure } from "../../src/platforms/kept-texts.ts";
 import type { Milestone, MilestoneName } from "../../src/ops/milestones.ts";
 import { newPlatform } from "../support/new-platform.ts";
 import { newAlarm } from "../support/alarm-records.ts";
@@ -225,7 +226,7 @@ test("a platform without tickets is told after half an hour, WeCom's after a qua
     setup((clock) => ({
       platforms: async () =>
         platforms.map((app) => ({
-          ...{ app, hasTicket: app.role !== "provider", valid: 0, lost: [] },
+          ...{ app, hasTicket: app.role !== "provider", valid: 0, lost: [], failed: [] },
           ticketAt: clock.now() - minutes * MINUTE_MS,
         })),
     }));
@@ -244,7 +245,7 @@ test("a platform without tickets is told after half an hour, WeCom's after a qua
 
 test("a platform that no ticket has reached yet has as long, and the alarm of one that is gone just ends", async () => {
   const app = newPlatform("weixin", "wx00000000000000c1");
-  const state = { app, hasTicket: true, ticketAt: undefined, valid: 0, lost: [] };
+  const state = { app, hasTicket: true, ticketAt: undefined, valid: 0, lost: [], failed: [] };
   const it = (minutes: number) =>
     setup((clock) => ({
       platforms: async () => [{ ...state, app: { ...app, addedAt: clock.now() - minutes * MINUTE_MS } }],
@@ -270,7 +271,7 @@ test("an account whose authorization is lost is told until it is given again, re
     role: undefined,
     authorization: { platformApp: app.id, authorizedAt: 1, scopes: [], lostAt: 2 },
   });
-  const state = { app, hasTicket: true, valid: 1, lost: [account(1), account(2, true)] };
+  const state = { app, hasTicket: true, valid: 1, lost: [account(1), account(2, true)], failed: [] };
   const it = setup((clock) => ({ platforms: async () => [{ ...state, ticketAt: clock.now() }] }));
   const { found } = await it.find();
   expect(found).toMatchObject([{ condition: "authorization_lost", subject: `wx00000000000000a1_${app.id}` }]);
@@ -281,6 +282,29 @@ test("an account whose authorization is lost is told until it is given again, re
     subject: `wx00000000000000a2_${app.id}`,
   });
   expect((await it.find([standing])).lapsed).toEqual(new Set([`authorization_lost ${standing.subject}`]));
+});
+
+test("an authorization that came to nothing is told as often as it happens, with whose it was where that is known", async () => {
+  const app = newPlatform("wecom", "dk00000000000000d1");
+  const state = { app, hasTicket: true, valid: 1, lost: [] };
+  const error = textOfFailure(
+    new ServiceError("upstream_rejected", "", {
+      upstream: { platform: "wecom", errcode: 40078, errmsg: "invalid auth_code", class: "input" },
+    }),
+  );
+  const failed = ["wwcorp1", "*", "wwcorp1"].map((account, n) => ({
+    ...{ platformApp: app.id, account, dueAt: 9 - n, error },
+  }));
+  const it = setup((clock) => ({ platforms: async () => [{ ...state, ticketAt: clock.now(), failed }] }));
+  expect((await it.find()).found).toEqual([
+    {
+      ...{ condition: "authorization_failed", subject: app.id, at: 9 },
+      detail: {
+        ...{ errcode: 40078, hint: expect.stringContaining(`accesstoken platforms link ${app.id}`) },
+        message: expect.stringContaining("3 authorizations of the last day came to nothing: wwcorp1)"),
+      },
+    },
+  ]);
 });
 
 test("a process that is gone is told until another has been started on its machine", async () => {

@@ -127,7 +127,10 @@ test("a platform without tickets, and an account that has to authorize again, ne
     role: undefined,
     authorization: { platformApp: app.id, authorizedAt: 1, scopes: [], lostAt: 2 },
   });
-  const state = { app, hasTicket: true, ticketAt: undefined, valid: 1, lost: [account(1), account(2, true)] };
+  const state = {
+    ...{ app, hasTicket: true, ticketAt: undefined, valid: 1, failed: [] },
+    lost: [account(1), account(2, true)],
+  };
   const it = setup({ platforms: async () => [state] });
   expect(await needsOf(it.parts, ALL)).toMatchObject([
     { type: "ticket_missing", app: app.id, message: expect.stringContaining(`/callback/${app.id}/auth`) },
@@ -145,7 +148,14 @@ test("a platform that was added just now needs nobody before its first ticket co
   const app = newPlatform("wecom", "ww00000000000000d1");
   const of = (minutes: number) => {
     const addedAt = clock.now() - minutes * 60_000;
-    const state = { app: { ...app, addedAt }, hasTicket: true, ticketAt: undefined, valid: 0, lost: [] };
+    const state = {
+      app: { ...app, addedAt },
+      hasTicket: true,
+      ticketAt: undefined,
+      valid: 0,
+      lost: [],
+      failed: [],
+    };
     return setup({ platforms: async () => [state] }).typesOf();
   };
   expect([await of(14.9), await of(15)]).toEqual([[], ["ticket_missing"]]);

@@ -40,7 +40,7 @@ function message(changes: Partial<Message> = {}): Message {
 /** A platform whose tickets no longer come. */
 function silent(id: string): Alarm {
   const app = newPlatform(id.startsWith("wx") ? "weixin" : "wecom", id);
-  const state = { app, hasTicket: true, ticketAt: AT - 31 * MINUTE_MS, valid: 0, lost: [] };
+  const state = { app, hasTicket: true, ticketAt: AT - 31 * MINUTE_MS, valid: 0, lost: [], failed: [] };
   const { condition, subject, detail = { message: "" } } = findingOfTicket(state, AT) ?? {};
   return alarm({ condition, subject, detail });
 }

@@ -207,11 +207,11 @@ test("a corp that installs a suite by its link is an app at its return", async (
   ]);
 });
 
-test("WeChat's refusal is told with its errcode, and nothing of the code", async () => {
-  const state = (await makeLink()).split("/").at(-1);
-  const { status, text } = await visit(
-    `/connect/authorize/return?state=${state}&auth_code=queryauthcode@@@FAKE`,
-  );
+test("WeChat's refusal is told with its errcode, the way to begin again, and nothing of the code", async () => {
+  const link = await makeLink();
+  const back = `/connect/authorize/return?state=${link.split("/").at(-1)}&auth_code=queryauthcode@@@FAKE`;
+  const { status, text } = await visit(back);
+  expect(text).toContain(`<a href="${link}">`);
   expect(status).toBe(502);
   expect(text).toContain("errcode: 61009");
   expect(text).not.toContain("FAKE");
@@ -223,7 +223,9 @@ test("who comes back without a code, or by no link, is told so without a call to
   const none = await visit(`/connect/authorize/return?state=${state}`);
   expect([none.status, none.text]).toEqual([400, expect.stringContaining("授权未完成")]);
   for (const other of ["", "a".repeat(32), "%00", "../../x"])
-    expect((await visit(`/connect/authorize/return?auth_code=x&state=${other}`)).status).toBe(404);
+    expect(await visit(`/connect/authorize/return?auth_code=x&state=${other}`)).toMatchObject({
+      ...{ status: 404, text: expect.not.stringContaining("<a ") },
+    });
   expect((await visit(`/connect/authorize/${"b".repeat(32)}`)).status).toBe(404);
   expect(calls(EXCHANGES)).toBe(before);
 });

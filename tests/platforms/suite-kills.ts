@@ -273,6 +273,8 @@ class SuiteRun implements Rounds {
     code.isSettled = true;
     if (stored.state === "exchanged" || (await this.#isKept(store, corp))) return;
     must(wasBrought, `round ${round}, ${corp.name}: a code has failed that nobody had used up`);
+    const told = (await authorizationCodes.listFailed(Date.now())).map(({ dueAt }) => dueAt);
+    must(told.includes(stored.dueAt), `round ${round}, ${corp.name}: nobody is told of what was lost`);
     this.#figures.gone++;
     // Nobody need come with it again.
     code.isAcknowledged = true;

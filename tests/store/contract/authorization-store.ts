@@ -23,7 +23,9 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
       return of.take({ now, until: now + LEASE_MS, ...(named === undefined ? {} : { digest: named }) });
     };
     const at = { now: clock.now() };
-    return { codes, links, digest, add, take, at, clock, beside, reopen, [Symbol.dispose]: dispose };
+    /** That a code has failed for good, to be kept for as long as it was good. */
+    const over = () => ({ at: clock.now(), expiresAt: clock.now() + LIFE_MS });
+    return { codes, links, digest, add, take, at, over, clock, beside, reopen, [Symbol.dispose]: dispose };
   };
 
   test(`${kind}: P3: a code is noted once by all processes, sealed, and known over a restart`, async () => {
@@ -79,7 +81,7 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     expect(await it.add()).toBeFalse();
     expect(await it.take()).toBeUndefined();
     // A slower process says nothing of it any more.
-    await it.codes.fail(it.digest, "late");
+    await it.codes.fail(it.digest, "late", it.over());
     const found = await (await it.reopen()).authorizationCodes.find(it.digest);
     expect(found).toMatchObject({ state: "exchanged", code: undefined, error: undefined });
     expect(found?.answer?.app).toBe(answer.app);
@@ -90,12 +92,12 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     using it = await setup();
     await it.add();
     await it.take();
-    await it.codes.fail(it.digest, "busy", it.clock.now() + 1000);
+    await it.codes.fail(it.digest, "busy", { dueAt: it.clock.now() + 1000 });
     expect(await it.codes.find(it.digest)).toMatchObject({ state: "waiting", error: "busy" });
     expect(await it.take()).toBeUndefined();
     it.clock.advance(1000);
     expect(await it.take()).toMatchObject({ attempts: 2, error: "busy" });
-    await it.codes.fail(it.digest, "refused");
+    await it.codes.fail(it.digest, "refused", it.over());
     expect(await it.codes.find(it.digest)).toMatchObject({ state: "failed", error: "refused" });
     expect(await it.codes.nextDueAt()).toBeUndefined();
     it.clock.advance(LEASE_MS);
@@ -117,12 +119,12 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     using it = await setup();
     await it.add(CODE, "");
     await it.take();
-    await it.codes.fail(it.digest, "refused");
+    await it.codes.fail(it.digest, "refused", it.over());
     expect(await it.add(CODE, "")).toBeFalse();
     expect(await it.take()).toBeUndefined();
     expect(await it.add(CODE, "wxa1")).toBeFalse();
     expect((await it.take())?.account).toBe("wxa1");
-    await it.codes.fail(it.digest, "refused");
+    await it.codes.fail(it.digest, "refused", it.over());
     await it.add(CODE, "wxa2");
     expect(await it.codes.find(it.digest)).toMatchObject({ account: "wxa1", state: "failed" });
   });
@@ -135,8 +137,10 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     expect((await it.take())?.code?.reveal()).toBe("pushed");
     expect((await it.take())?.digest).toBe(it.digest);
     const dueAt = it.clock.now() + 1000;
-    const fail = () => it.codes.fail(it.digest, "busy", dueAt);
-    expect(await it.codes.fail(it.codes.digestOf(PLATFORM, new Secret("pushed")), "busy", dueAt)).toBeTrue();
+    const fail = () => it.codes.fail(it.digest, "busy", { dueAt });
+    expect(
+      await it.codes.fail(it.codes.digestOf(PLATFORM, new Secret("pushed")), "busy", { dueAt }),
+    ).toBeTrue();
     expect(await fail()).toBeFalse();
     expect(await it.codes.find(it.digest)).toMatchObject({ state: "failed", error: "busy" });
     const again = { platformApp: PLATFORM, account: "", code: CODE, now: it.clock.now(), isAgain: true };
@@ -161,6 +165,36 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     expect(taken).toMatchObject({ state: "waiting", attempts: 2, expiresAt: it.at.now + 2 * LIFE_MS });
     expect(taken?.answer?.text.reveal()).toBe("given");
     expect(taken?.code?.reveal()).toBe(CODE.reveal());
+  });
+
+  test(`${kind}: a code that has failed for good is listed by every process until it is forgotten, unless a caller alone has told of it`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).authorizationCodes;
+    for (const [text, account] of [
+      ["named", "wxa1"],
+      ["pushed", UNNAMED],
+      ["made up", ""],
+    ] as const) {
+      const code = new Secret(text);
+      await it.add(code, account);
+      it.clock.advance(1000);
+      await it.codes.fail(it.codes.digestOf(PLATFORM, code), "refused", {
+        ...{ at: it.clock.now(), expiresAt: it.clock.now() + 2 * LIFE_MS },
+      });
+    }
+    await it.add(new Secret("waits"), UNNAMED);
+    const now = it.clock.now();
+    const of = { platformApp: PLATFORM, error: "refused" };
+    expect(await other.listFailed(now)).toEqual([
+      { ...of, account: UNNAMED, dueAt: now - 1000 },
+      { ...of, account: "wxa1", dueAt: now - 2000 },
+    ]);
+    await it.codes.prune(now + LIFE_MS);
+    expect(await other.listFailed(now + LIFE_MS)).toHaveLength(2);
+    expect(await it.codes.find(it.codes.digestOf(PLATFORM, new Secret("made up")))).toBeUndefined();
+    expect(await it.codes.listFailed(now + 2 * LIFE_MS - 1001)).toHaveLength(1);
+    await it.codes.prune(now + 2 * LIFE_MS);
+    expect(await it.codes.listFailed(now)).toEqual([]);
   });
 
   test(`${kind}: codes are forgotten when they have expired, or are dropped`, async () => {

@@ -102,6 +102,7 @@ const NEEDS: Readonly<Record<Need["type"], { readonly icon: IconName; readonly t
   quota: { icon: "alert", tone: "warn" },
   ticket_missing: { icon: "alert", tone: "bad" },
   authorization_lost: { icon: "alert", tone: "warn" },
+  authorization_failed: { icon: "alert", tone: "warn" },
   node_gone: { icon: "alert", tone: "warn" },
   backup_stale: { icon: "alert", tone: "warn" },
   dead_deliveries: { icon: "alert", tone: "warn" },

@@ -17,6 +17,7 @@ export const w = screenWords({
   quota_need: ["额度将尽", "Quota"],
   ticket_missing: ["收不到ticket", "No ticket"],
   authorization_lost: ["授权失效", "Authorization lost"],
+  authorization_failed: ["授权未完成", "Authorization not finished"],
   node_gone: ["节点失联", "Node gone"],
   backup_stale: ["备份过旧", "Backup stale"],
   dead_deliveries: ["推送未送达", "Dead deliveries"],
