@@ -15,7 +15,9 @@ async function setup() {
   const startedAt = world.clock.now();
   const scrapes: { minute: number; text: string }[] = [];
   const scrape = async () => {
-    const text = await (await fetch(`${world.service.url}/metrics`)).text();
+    const seen = await (await fetch(`${world.service.url}/metrics`)).text();
+    // How busy the machine of the tests is is nothing that happens to the service.
+    const text = seen.replaceAll(/^(accesstoken_event_loop_lag_seconds\{.*\}) .*$/gm, "$1 0");
     scrapes.push({ minute: Math.round((world.clock.now() - startedAt) / 60_000), text });
   };
   await scrape();
