@@ -188,7 +188,7 @@ function managementRoutes(parts: AppRouteParts) {
           detail: {
             summary: "Remove an app · 删除应用",
             description:
-              "Deletes its secret, credentials, callback settings and redirect origins here; nothing changes at WeChat. Takes no body. 删除其secret、凭证、回调设置和回调来源，不影响微信侧；无请求体。",
+              "Deletes its secret, credentials, callback settings and redirect origins here; nothing changes at WeChat. 409 for an account that authorizes a component still: WeChat's list would bring it back. Takes no body. 删除其secret、凭证、回调设置和回调来源，不影响微信侧；仍授权给微信第三方平台的账号返回409，微信的列表会把它带回来。无请求体。",
             tags: ["v1"],
             responses: answersOf("Removed. 已删除。", Type.Object({}), {}),
           },

@@ -145,13 +145,22 @@ export class AppAdministration {
     await this.#reload();
   }
 
-  /** Removes an app and clears what was issued to it. Throws as `update`. */
+  /**
+   * Removes an app and clears what was issued to it. Throws as `update`; `conflict` for an account that WeChat lists among a
+   * platform's, unless `withPlatform` says that this is removed too: the next comparison would bring it back.
+   */
   async remove(
     name: string,
-    { version, actor }: { version: number | undefined; actor: AuditActor },
+    {
+      version,
+      actor,
+      withPlatform = false,
+    }: { version: number | undefined; actor: AuditActor; withPlatform?: boolean },
   ): Promise<void> {
-    const { app } = this.#managed(name, version);
+    const { app, management } = this.#managed(name, version);
     if (app.role && this.#parts.directory.authorizedTo(app.id).length > 0) throw stillAuthorized();
+    const isListed = app.platform === "weixin" && app.authorization && app.authorization.lostAt === undefined;
+    if (isListed && !management.isDamaged && !withPlatform) throw stillListed(app);
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
     this.#parts.onCleared(app);
     await this.#reload();
@@ -262,6 +271,15 @@ export function stillAuthorized(): ServiceError {
   return new ServiceError(
     "conflict",
     "该平台仍有授权账号，确认要一并删除请加 --with-authorizations 或 with_authorizations=true (accounts have authorized this platform: to remove them with it, say --with-authorizations, or with_authorizations=true)",
+  );
+}
+
+/** What the next comparison with WeChat's list would bring back. */
+function stillListed(app: App): ServiceError {
+  const name = nameOfApp(app);
+  return new ServiceError(
+    "conflict",
+    `该账号仍授权给平台，删除后会从微信的列表中重新加入：停用请执行 accesstoken apps disable ${name}；要删除，请其管理员在微信取消授权 (the account authorizes the platform still, and WeChat's list would bring it back: run accesstoken apps disable ${name} to stop it, or have its owner end the authorization at WeChat, which removes it)`,
   );
 }
 

@@ -90,7 +90,9 @@ export class PlatformAdministration {
     if (accounts.length > 0 && !options.hasAuthorizations) throw stillAuthorized();
     if (version === managed?.version)
       for (const account of accounts)
-        await this.#apps.remove(nameOfApp(account), { version: account.managed?.version, actor });
+        await this.#apps.remove(nameOfApp(account), {
+          ...{ version: account.managed?.version, actor, withPlatform: true },
+        });
     await this.#apps.remove(id, { version, actor });
   }
 

@@ -130,6 +130,9 @@ test("a platform that accounts have authorized is removed only with them", async
   expect((await at.ask("GET", OF_COMPONENT)).data["authorizations"]).toEqual({ valid: 1, lost: 1 });
   for (const path of [OF_COMPONENT, `/v1/apps/${COMPONENT.id}`])
     expect((await at.ask("DELETE", path)).status).toBe(409);
+  // WeChat's list would bring it back.
+  const removed = await at.ask("DELETE", `/v1/apps/${nameWith(SHOP, COMPONENT.id)}`);
+  expect([removed.status, removed.msg]).toEqual([409, expect.stringContaining("accesstoken apps disable")]);
   const count = at.auditCount();
   expect((await at.ask("DELETE", `${OF_COMPONENT}?with_authorizations=true`)).status).toBe(200);
   expect(at.auditCount()).toBe(count + 3);
@@ -167,16 +170,16 @@ test("title, domains, public URL and whether it is disabled are set of an accoun
   for (const refused of [{ secret: "e".repeat(32) }, { mode: "classic" }])
     expect((await at.ask("PATCH", path, refused)).status).toBe(400);
   expect((await at.ask("PATCH", `/v1/apps/${COMPONENT.id}`, { mode: "classic" })).status).toBe(400);
-  expect((await at.ask("DELETE", path)).status).toBe(200);
-  expect(await at.audited()).toMatchObject([{ action: "app.deleted" }]);
 });
 
-test("an account whose authorization is lost says so, and what helps", async () => {
+test("an account whose authorization is lost says so, and what helps, and can be removed", async () => {
   await using _ = await withComponent();
   const lostAt = at.world.clock.now();
   const shop = await addAuthorized(at.world, SHOP, COMPONENT.id, { lostAt });
   const shown = (await at.ask("GET", `/v1/apps/${shop}`)).data;
   expect(shown).toMatchObject({ lost_at: lostAt, reason: expect.stringContaining("重新授权") });
+  expect((await at.ask("DELETE", `/v1/apps/${shop}`)).status).toBe(200);
+  expect(await at.audited()).toMatchObject([{ action: "app.deleted" }]);
 });
 
 test("an account may be held directly too, and then its AppID means that app", async () => {
