@@ -1,32 +1,21 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
-import {
-  type App,
-  appName,
-  type AppStore,
-  type Authorization,
-  nameOfApp,
-  type Slot,
-  type SlotName,
-} from "../apps/app.ts";
+import { type App, appName, type AppStore, nameOfApp, type Slot, type SlotName } from "../apps/app.ts";
 import { type AuditAction, type AuditEntry, SERVICE } from "../audit/audit-entry.ts";
 import type { Clock } from "../clock.ts";
 import type { CredentialStore } from "../credentials/credential-store.ts";
 import { ServiceError } from "../errors.ts";
 import { type EventBus, failureFacts } from "../events.ts";
 import { Secret } from "../secret.ts";
+import { changedApp, factsOf, newApp, NO_SECRET, slotOf } from "./authorized-app.ts";
 import {
   type AuthorizedAccount,
   type ExchangedCode,
   isLost,
-  isOfOneAccount,
-  type ListedAccount,
   type PlatformProtocol,
 } from "./platform-protocol.ts";
 
 /** So often a change is made again that another process was in the way of. */
 const MAX_ATTEMPTS = 5;
-/** What stands for a refresh token where WeChat has given none. */
-const NO_SECRET = new Secret("");
 
 /**
  * Which refresh token WeChat says is valid: the one that is stored, another, which is stored by now, or none, because the
@@ -41,7 +30,7 @@ type GivenAccount = AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & 
 export interface AuthorizedAppsParts {
   readonly store: Pick<AppStore, "create" | "update" | "remove" | "find" | "findSecret" | "exchangeSecret">;
   readonly credentials: Pick<CredentialStore, "clear">;
-  readonly directory: Pick<AppDirectory, "find" | "authorizedTo" | "slotNamed" | "forget">;
+  readonly directory: Pick<AppDirectory, "forget">;
   /** Rereads the apps that any process has changed. */
   readonly refresh: () => Promise<void>;
   /** Called when the store has cleared an app's credentials: this process's cache must evict them too. */
@@ -54,14 +43,12 @@ export interface AuthorizedAppsParts {
 
 /**
  * Keeps an app for each account and corp that has authorized a third-party platform, as WeChat's and WeCom's word for it
- * comes: from codes, from events, from refusals and from their list.
+ * comes: from codes, from events, from refusals and from their list (see `Reconciliation`).
  *
  * What an authorization was given with is never replaced by an older one: where two differ, WeChat says which one stands.
  */
 export class AuthorizedApps {
   readonly #parts: AuthorizedAppsParts;
-  /** By platform, the account that a comparison was at when it was cut off. */
-  readonly #cutOffAt = new Map<string, string>();
 
   constructor(parts: AuthorizedAppsParts) {
     this.#parts = parts;
@@ -73,13 +60,13 @@ export class AuthorizedApps {
    * `isLate` says that it was given a while ago: where there is no app, it may have been withdrawn since, which is asked.
    */
   async grant(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
-    const name = await this.#grant(platform, given, at, signal);
+    const name = await this.add(platform, given, at, signal);
     await this.#parts.refresh();
     return name;
   }
 
   /** As `grant`, and this process's copy of the apps follows. */
-  async #grant(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
+  async add(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
     const slot = slotOf(platform, given.account);
     const authorizedAt = at - (at % 1000);
     await this.#change(slot, async (app) => {
@@ -218,72 +205,6 @@ export class AuthorizedApps {
     return protocol?.describe(platform, account, held?.secret ?? NO_SECRET, signal);
   }
 
-  /**
-   * Takes over every account of WeChat's list that is not here, was thought lost or has authorized anew; resolves with the list, and with the
-   * names of those. Undefined where the platform has no list.
-   */
-  async takeListed(
-    platform: Slot,
-    signal: AbortSignal,
-  ): Promise<{ readonly listed: readonly ListedAccount[]; readonly added: readonly string[] } | undefined> {
-    const { protocolOf, refresh, directory } = this.#parts;
-    const listed = await protocolOf(platform)?.list(platform, signal);
-    if (!listed) return undefined;
-    await refresh();
-    const added: string[] = [];
-    for (const { account, secret, authorizedAt } of listed) {
-      const authorization = directory.find(`${account}_${platform.appId}`)?.authorization;
-      // One without a refresh token has to authorize once more: its code was never exchanged.
-      const isGood = authorization && authorization.lostAt === undefined;
-      // One that was given anew: its end and its code were lost.
-      if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
-      const given = { account, secret, facts: {}, isLate: true };
-      const name = await alone(() => this.#grant(platform, given, authorizedAt, signal), signal);
-      if (name !== undefined) added.push(name);
-    }
-    if (added.length > 0) await refresh();
-    return { listed, added };
-  }
-
-  /**
-   * Compares what we have of a platform with what WeChat says: takes over what is missing, and closes what it does not
-   * list, or not take, any more. One that was cut off goes on behind the account that it was at.
-   */
-  async reconcile(platform: Slot, signal: AbortSignal): Promise<{ added: number; lost: number }> {
-    const { directory, clock, events, refresh } = this.#parts;
-    const { appId: platformApp } = platform;
-    const askedAt = clock.now();
-    const taken = await this.takeListed(platform, signal);
-    const isListed = new Set(taken?.listed.map(({ account }) => account));
-    const isGood = ({ authorization }: App) => authorization?.lostAt === undefined;
-    const all = directory.authorizedTo(platformApp);
-    const before = all.filter(isGood);
-    // WeCom has no list by which one that was thought lost could be found.
-    for (const app of this.#order(platformApp, taken ? before : all)) {
-      const { authorizedAt = 0, userName } = app.authorization ?? {};
-      const isKnown = taken && isListed.has(app.id) && userName !== undefined;
-      if (isKnown || authorizedAt > askedAt) continue;
-      this.#cutOffAt.set(platformApp, app.id);
-      await alone(() => this.describe(platform, app.id, signal), signal);
-    }
-    this.#cutOffAt.delete(platformApp);
-    await refresh();
-    const lost = before.filter(({ id }) => {
-      const app = directory.find(`${id}_${platformApp}`);
-      return app && !isGood(app);
-    }).length;
-    const found = { added: taken?.added.length ?? 0, lost };
-    events.emit({ type: "authorizations.reconciled", platformApp, ...found });
-    return found;
-  }
-
-  /** By their ids, those first that a comparison which was cut off did not come to. */
-  #order(platformApp: string, apps: readonly App[]): App[] {
-    const last = this.#cutOffAt.get(platformApp) ?? "";
-    const sorted = apps.toSorted((one, other) => (one.id < other.id ? -1 : 1));
-    return [...sorted.filter(({ id }) => id > last), ...sorted.filter(({ id }) => id <= last)];
-  }
-
   /** Throws where the account has withdrawn its authorization by now. */
   async #describeNew(
     platform: Slot,
@@ -335,66 +256,6 @@ export class AuthorizedApps {
       if (attempt === MAX_ATTEMPTS) throw overtaken();
     }
   }
-}
-
-/** Does what one account is asked for; undefined where that fails for a reason that is no other's, while there is time. */
-async function alone<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    if (signal.aborted || !isOfOneAccount(error)) throw error;
-    return undefined;
-  }
-}
-
-/** The name of the slot of an account that has authorized `platform`. */
-export function slotOf({ platform, appId }: SlotName, account: string): SlotName {
-  return { platform, appId: account, name: appId };
-}
-
-function newApp(
-  platform: Slot,
-  { account, secret = NO_SECRET, title, facts }: AuthorizedAccount,
-  at: number,
-) {
-  const authorization: Authorization = {
-    ...{ scopes: [], ...withoutUnknown(facts) },
-    ...{ platformApp: platform.appId, authorizedAt: at, since: at },
-  };
-  const managed = { title, isDisabled: false, version: 1 };
-  const common = { id: account, secret, authorization, managed };
-  const app: App =
-    platform.platform === "weixin"
-      ? { platform: "weixin", tokenMode: "stable", ...common }
-      : { platform: "wecom", agent: platform.appId, ...common };
-  return app;
-}
-
-/** The app with what is told of it now, and the next version. */
-function changedApp(
-  app: App,
-  told: AuthorizedAccount | undefined,
-  change: Partial<Pick<Authorization, "authorizedAt" | "since" | "lostAt">>,
-): App {
-  const { authorization, managed } = app;
-  if (!authorization || !managed) throw new Error("the app is of no authorization");
-  return {
-    ...app,
-    authorization: { ...authorization, ...withoutUnknown(told?.facts ?? {}), ...change },
-    managed: { ...managed, title: told?.title ?? managed.title, version: managed.version + 1 },
-  };
-}
-
-function withoutUnknown<T extends object>(facts: T): Partial<T> {
-  return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function factsOf({ authorization, managed }: App): Readonly<Record<string, unknown>> {
-  return {
-    ...{ platform: authorization?.platformApp, title: managed?.title, scopes: authorization?.scopes },
-    ...{ user_name: authorization?.userName, is_mini_program: authorization?.isMiniProgram },
-    agent_id: authorization?.agentId,
-  };
 }
 
 function entryOf(action: AuditAction, app: App, detail: Readonly<Record<string, unknown>>): AuditEntry {

@@ -14,6 +14,7 @@ import { AuthorizedApps } from "../platforms/authorized-apps.ts";
 import { PlatformEvents } from "../platforms/platform-events.ts";
 import type { PlatformProtocol } from "../platforms/platform-protocol.ts";
 import { authorizerTokenSource, componentTokenSource, platformOf } from "../platforms/platform-sources.ts";
+import { Reconciliation } from "../platforms/reconciliation.ts";
 import { TicketWatch } from "../platforms/ticket-watch.ts";
 import type { Store } from "../store/store.ts";
 import { ComponentApi } from "../upstream/component-api.ts";
@@ -56,9 +57,12 @@ export function buildPlatforms(options: PlatformSideOptions) {
     ...{ store: store.apps, credentials: store.credentials, directory, refresh, onCleared },
     ...{ protocolOf, clock, events },
   });
+  const reconciliation = new Reconciliation({
+    ...{ apps, directory, refresh, protocolOf, claim, clock, events },
+  });
   const authorizations = new Authorizations({
-    ...{ codes: store.authorizationCodes, apps, directory, protocolOf, credentials, pacing, claim },
-    ...{ clock, events },
+    ...{ codes: store.authorizationCodes, apps, reconciliation, directory, protocolOf, credentials, pacing },
+    ...{ claim, clock, events },
   });
   /** Without a ticket there is no platform's token, unless one is left, and without that none of an account. */
   const hasTicket = ({ slot }: CredentialRef) => {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { unavailable } from "../../src/credentials/backoff.ts";
-import { Pacing } from "../../src/credentials/pacing.ts";
 import { EventBus } from "../../src/events.ts";
 import { Authorizations } from "../../src/platforms/authorizations.ts";
+import { Reconciliation } from "../../src/platforms/reconciliation.ts";
 import { Gate } from "../../src/sandbox/fault.ts";
 import { Secret } from "../../src/secret.ts";
 import { failureOf } from "../support/refusals.ts";
@@ -440,10 +440,12 @@ function failing(it: SuiteWorld, failures: number): Authorizations {
   const grant = apps.grant.bind(apps);
   let left = failures;
   apps.grant = (...given) => (left-- > 0 ? Promise.reject(unavailable("busy", 1000)) : grant(...given));
-  const { directory, credentials, store } = it.first;
+  const { directory, credentials, store, pacing, administration } = it.first;
+  const refresh = () => administration.refresh();
+  const common = { apps, directory, clock, events: new EventBus() };
+  const asked = { protocolOf: () => protocol, claim: () => Promise.resolve(1) };
   return new Authorizations({
-    ...{ codes: store.authorizationCodes, apps, directory, credentials, clock, events: new EventBus() },
-    ...{ protocolOf: () => protocol, claim: () => Promise.resolve(1) },
-    pacing: new Pacing({ store: store.pacing, clock, events: new EventBus() }),
+    ...{ ...common, ...asked, codes: store.authorizationCodes, credentials, pacing },
+    reconciliation: new Reconciliation({ ...common, ...asked, refresh }),
   });
 }
