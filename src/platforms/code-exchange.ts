@@ -128,13 +128,14 @@ export class CodeExchange {
     const exchanged = earlier ?? (await this.#ask(platform, code, signal));
     // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
     if (!code.answer) await this.#keep(code, exchanged, signal);
-    const given = { ...exchanged, isLate: earlier !== undefined };
-    const app = await apps.grant(platform, given, code.createdAt, signal);
+    const isLate = earlier !== undefined;
+    const app = await apps.grant(platform, { ...exchanged, isLate }, code.createdAt, signal);
     // Before the code is done with: a token that is not stored would end the one that is.
     await this.#keepToken(platform, exchanged, askedAt);
     const answer = { app, text: exchanged.text };
     await codes.succeed(code.digest, answer, Math.max(code.expiresAt, clock.now() + ANSWER_MS));
-    if (exchanged.title === undefined) await this.#parts.readAgain(platform, exchanged.account);
+    // What was given a while ago may have been withdrawn just before it was stored.
+    if (isLate || exchanged.title === undefined) await this.#parts.readAgain(platform, exchanged.account);
     return answer;
   }
 

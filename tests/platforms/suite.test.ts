@@ -191,6 +191,25 @@ test("a permanent code that was kept is not given up when the time of its code i
   expect(it.calls(EXCHANGE)).toBe(1);
 });
 
+test("a corp that cancels between WeCom's word that it has not and its app is closed at once", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket(TEMPLATE);
+  const authorizations = failing(it, 1);
+  await it.sandbox.suite(TEMPLATE).install(CORP);
+  await authorizations.tick();
+  it.clock.advance(MINUTE);
+  const gate = new Gate();
+  it.sandbox.inject({ kind: "gate", gate, endpoint: AUTH_INFO, times: 1 });
+  const taken = authorizations.tick();
+  await gate.arrived();
+  await it.sandbox.suite(TEMPLATE).cancelAuth(CORP);
+  gate.open();
+  await taken;
+  await authorizations.tick();
+  await it.first.learn();
+  expect(it.find(`${CORP}_${TEMPLATE}`)?.authorization?.lostAt).toBe(it.clock.now());
+});
+
 test("a permanent code that was kept replaces no newer one while WeCom can't be asked", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket(TEMPLATE);
