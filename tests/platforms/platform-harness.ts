@@ -238,3 +238,18 @@ export class PlatformHarness {
     return new Response("success");
   }
 }
+
+/** Exchanges a code and keeps nothing of the answer: another program, or a process that is killed then. */
+export async function exchangeUpstream(
+  { sandbox }: PlatformHarness,
+  process: PlatformProcess,
+  code: string,
+): Promise<void> {
+  const query = new URLSearchParams({ component_access_token: await process.componentToken() }).toString();
+  const response = await fetch(`${sandbox.weixinUrl}${pathOf("api_query_auth")}?${query}`, {
+    method: "POST",
+    body: JSON.stringify({ component_appid: COMPONENT, authorization_code: code }),
+  });
+  const answer = (await response.json()) as object;
+  if (!("authorization_info" in answer)) throw new Error("the code was not taken");
+}
