@@ -58,6 +58,9 @@ export const url = Type.String({
 /** The address that was signed, in an answer. */
 export const signedUrl = Type.String({ description: "What was signed. 参与签名的地址。" });
 
+/** A moment in an answer, in epoch milliseconds. */
+export const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
+
 /** The least life that a caller wants, in seconds as text. */
 export const minTtl = Type.String({
   pattern: "^(?:\\d|[1-9]\\d|1\\d\\d|2[0-3]\\d|240)$",

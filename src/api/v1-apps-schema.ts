@@ -3,7 +3,7 @@ import { PLATFORM_ROLES } from "../apps/app.ts";
 import { APP_ORDERS } from "../credentials/app-order.ts";
 import { CREDENTIAL_KINDS, type CredentialKind } from "../credentials/kinds.ts";
 import { APP_STATES, CREDENTIAL_STATES } from "../credentials/status.ts";
-import { envelopeOf } from "./schema.ts";
+import { envelopeOf, instant } from "./schema.ts";
 
 /** The app of a `/v1` path: its public name. */
 export const app = Type.String({
@@ -76,7 +76,6 @@ export const appListQuery = Type.Object({
   ),
 });
 
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
 const seconds = (description: string) => Type.Integer({ description: `${description}（秒）` });
 
 const quota = Type.Object({
@@ -143,6 +142,16 @@ const appState = Type.Union(
   },
 );
 
+/** What an app is of a third-party platform. */
+export const role = Type.Union(
+  PLATFORM_ROLES.map((each) => Type.Literal(each)),
+  {
+    description:
+      "component: WeChat's third-party platform; suite: a third-party app of WeCom or a template of agency apps; provider: a WeCom service provider. component：微信第三方平台；suite：企业微信第三方应用或代开发模板；provider：企业微信服务商。",
+    examples: ["component"],
+  },
+);
+
 /** One app as it is shown. */
 export const appStatus = Type.Object({
   app: Type.String({ description: "Its name in paths. 用于路径的名称。" }),
@@ -152,15 +161,7 @@ export const appStatus = Type.Object({
   mode: Type.Optional(
     Type.Union([Type.Literal("stable"), Type.Literal("classic")], { description: "WeChat only. 仅微信。" }),
   ),
-  role: Type.Optional(
-    Type.Union(
-      PLATFORM_ROLES.map((role) => Type.Literal(role)),
-      {
-        description:
-          "What it is of a third-party platform: WeChat's component, a WeCom suite or service provider. 第三方平台的类型：微信第三方平台、企业微信第三方应用或代开发模板、服务商。",
-      },
-    ),
-  ),
+  role: Type.Optional(role),
   authorized_to: Type.Optional(
     Type.String({
       description:
@@ -247,21 +248,36 @@ export const APP_EXAMPLE = {
 /** A registered app for the documentation. */
 export const MANAGED_APP_EXAMPLE = { ...APP_EXAMPLE, title: "Shop", source: "managed", version: 1 };
 
-const newSecret = Type.String({
+/** The secret of an app or a platform, as it is entered. */
+export const secret = Type.String({
   minLength: 1,
   maxLength: 512,
   pattern: "^[\\x21-\\x7e]+$",
   description:
-    "The app's secret, of an AppID 32 hex digits; never shown again. 应用的secret，微信的为32位十六进制字符；不会再次显示。",
+    "The secret, of an AppID 32 hex digits; never shown again. secret，微信的为32位十六进制字符；不会再次显示。",
   examples: ["00000000000000000000000000000002"],
 });
-const title = Type.String({
+/** What people call an app or a platform. */
+export const title = Type.String({
   minLength: 1,
   maxLength: 64,
   pattern: "^[^\\x00-\\x1f\\x7f]+$",
   description: "Display name. 名称。",
   examples: ["Shop"],
 });
+/** What may be changed of an app and of a platform alike. */
+export const commonChange = {
+  title: Type.Optional(
+    Type.Union([title, Type.Null()], {
+      description: "Display name; null to clear it. 名称；null为清空。",
+      examples: ["Shop"],
+    }),
+  ),
+  secret: Type.Optional(secret),
+  disabled: Type.Optional(
+    Type.Boolean({ description: "Whether it is disabled. 是否停用。", examples: [false] }),
+  ),
+};
 const mode = Type.Union([Type.Literal("stable"), Type.Literal("classic")], {
   description: "WeChat only, default stable. 仅微信，默认stable。",
   examples: ["stable"],
@@ -305,7 +321,7 @@ export const newAppBody = Type.Object(
     ),
     title: Type.Optional(title),
     mode: Type.Optional(mode),
-    secret: newSecret,
+    secret,
     verify: Type.Optional(verify),
     login_only: Type.Optional(
       Type.Boolean({
@@ -331,21 +347,9 @@ export const newAppBody = Type.Object(
 /** The body of a change of an app. */
 export const appChangeBody = Type.Object(
   {
-    title: Type.Optional(
-      Type.Union([title, Type.Null()], {
-        description: "Display name; null to clear it. 名称；null为清空。",
-        examples: ["Shop"],
-      }),
-    ),
+    ...commonChange,
     mode: Type.Optional(mode),
-    secret: Type.Optional(newSecret),
     verify: Type.Optional(verify),
-    disabled: Type.Optional(
-      Type.Boolean({
-        description: "Whether it is disabled. 是否停用。",
-        examples: [true],
-      }),
-    ),
     public_url: Type.Optional(
       Type.Union([publicUrl, Type.Null()], {
         description:

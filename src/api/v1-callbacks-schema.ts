@@ -1,8 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { PLATFORM_ROLES } from "../apps/app.ts";
+import { role } from "./v1-apps-schema.ts";
 import { ROUTE_ROLES, TARGET_CONTENTS } from "../callbacks/callback-settings.ts";
 import { ROTATED } from "../callbacks/callback-administration.ts";
-import { version } from "./schema.ts";
+import { instant, version } from "./schema.ts";
 
 const oneOf = <const T extends string>(values: readonly T[], description: string, example: T) =>
   Type.Unsafe<T>(
@@ -178,7 +178,6 @@ export const routesBody = Type.Object(
   { additionalProperties: false },
 );
 
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
 const made = {
   token: Type.Optional(Type.String({ description: "Only where it was made just now. 仅在刚生成时出现。" })),
   aes_key: Type.Optional(Type.String({ description: "Likewise. 同上。" })),
@@ -217,12 +216,7 @@ export const callbackData = Type.Object({
         "Of a third-party platform: the message URL, WeCom's data URL; callback_url is the event URL, WeCom's command URL. 第三方平台的消息与事件接收URL（企业微信为数据回调URL）；callback_url为授权事件接收URL（企业微信为指令回调URL）。",
     }),
   ),
-  kind: Type.Optional(
-    Type.Union(
-      PLATFORM_ROLES.map((each) => Type.Literal(each)),
-      { description: "Of a third-party platform. 第三方平台的类型。" },
-    ),
-  ),
+  kind: Type.Optional(role),
   platform_app: Type.Optional(
     Type.String({
       description:

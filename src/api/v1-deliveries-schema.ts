@@ -5,8 +5,8 @@ import type { KeptPush } from "../callbacks/kept-push.ts";
 import { readPushMessage } from "../callbacks/push-message.ts";
 import { ANSWER_MS } from "../callbacks/push-receiver.ts";
 import type { TargetContents } from "../callbacks/target-request.ts";
+import { instant } from "./schema.ts";
 
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
 const state = Type.Union(
   DELIVERY_STATES.map((each) => Type.Literal(each)),
   { description: "dead: tried for a day in vain. dead为一天内始终未送达。", examples: ["dead"] },

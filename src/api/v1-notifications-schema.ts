@@ -7,8 +7,8 @@ import {
   type Severity,
 } from "../ops/conditions.ts";
 import { CHANNEL_KINDS, type ChannelKind, MESSAGE_KINDS } from "../ops/notifications.ts";
+import { instant } from "./schema.ts";
 
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
 const literals = <T extends string>(values: readonly T[], options: object = {}) =>
   Type.Unsafe<T>(
     Type.Union(

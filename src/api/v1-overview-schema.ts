@@ -3,12 +3,12 @@ import { CREDENTIAL_KINDS } from "../credentials/kinds.ts";
 import { CREDENTIAL_STATES } from "../credentials/status.ts";
 import { NEEDS } from "../ops/needs-you.ts";
 import { answersOf } from "./v1-apps-schema.ts";
+import { instant } from "./schema.ts";
 
 /** So many lives, and quotas, are told at most. */
 export const MAX_LIVES = 20;
 export const MAX_QUOTAS = 10;
 
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
 const count = Type.Integer();
 
 /** The backups of the database. */

@@ -1,39 +1,8 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { PLATFORM_ROLES } from "../apps/app.ts";
+import { ROLE_NAMES } from "../apps/app.ts";
 import { CREDENTIAL_STATES } from "../credentials/status.ts";
-import { after, limit } from "./v1-apps-schema.ts";
-
-const instant = (description: string) => Type.Integer({ description: `${description}（毫秒时间戳）` });
-
-const kind = Type.Union(
-  PLATFORM_ROLES.map((role) => Type.Literal(role)),
-  {
-    description:
-      "component: WeChat's third-party platform; suite: a third-party app of WeCom or a template of agency apps; provider: a WeCom service provider. component：微信第三方平台；suite：企业微信第三方应用或代开发模板；provider：企业微信服务商。",
-    examples: ["component"],
-  },
-);
-const title = Type.String({
-  minLength: 1,
-  maxLength: 64,
-  pattern: "^[^\\x00-\\x1f\\x7f]+$",
-  description: "Display name. 名称。",
-  examples: ["Shop platform"],
-});
-const secret = Type.String({
-  minLength: 1,
-  maxLength: 512,
-  pattern: "^[\\x21-\\x7e]+$",
-  description: "component_appsecret, suite_secret or provider_secret; never shown again. 不会再次显示。",
-  examples: ["00000000000000000000000000000003"],
-});
-const corpId = Type.String({
-  minLength: 1,
-  maxLength: 64,
-  pattern: "^[A-Za-z0-9_-]+$",
-  description: "Of a suite: the CorpID of its provider. 仅suite：服务商的corpid。",
-  examples: ["ww0000000000000009"],
-});
+import { instant } from "./schema.ts";
+import { after, commonChange, limit, role, secret, title } from "./v1-apps-schema.ts";
 
 /** The platform of a `/v1` path: its id. */
 export const platform = Type.String({
@@ -45,44 +14,35 @@ export const platform = Type.String({
   examples: ["wxc000000000000001"],
 });
 
+const NEW_EXAMPLE = { kind: "component", id: "wxc000000000000001", title: "Shop" };
 /** The body of a new platform. */
 export const newPlatformBody = Type.Object(
   {
-    kind,
+    kind: Type.Union(
+      (Object.keys(ROLE_NAMES) as (keyof typeof ROLE_NAMES)[]).map((name) => Type.Literal(name)),
+      { ...role, description: `${role.description} weixin, wecom: component, suite.` },
+    ),
     id: Type.String({ ...platform, pattern: "^[A-Za-z0-9_-]+$" }),
     secret,
     title: Type.Optional(title),
-    provider: Type.Optional(corpId),
+    provider: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: "^[A-Za-z0-9_-]+$",
+        description: "Of a suite: the CorpID of its provider. 仅suite：服务商的corpid。",
+        examples: ["ww0000000000000009"],
+      }),
+    ),
   },
   {
     additionalProperties: false,
-    examples: [
-      {
-        kind: "component",
-        id: "wxc000000000000001",
-        secret: "00000000000000000000000000000003",
-        title: "Shop platform",
-      },
-    ],
+    examples: [{ ...NEW_EXAMPLE, secret: "00000000000000000000000000000003" }],
   },
 );
 
 /** The body of a change of a platform. */
-export const platformChangeBody = Type.Object(
-  {
-    title: Type.Optional(
-      Type.Union([title, Type.Null()], {
-        description: "Display name; null to clear it. 名称；null为清空。",
-        examples: ["Shop platform"],
-      }),
-    ),
-    secret: Type.Optional(secret),
-    disabled: Type.Optional(
-      Type.Boolean({ description: "Whether it is disabled. 是否停用。", examples: [false] }),
-    ),
-  },
-  { additionalProperties: false },
-);
+export const platformChangeBody = Type.Object(commonChange, { additionalProperties: false });
 
 /** What the removal of a platform may be asked. */
 export const removalQuery = Type.Object({
@@ -98,7 +58,7 @@ export const removalQuery = Type.Object({
 /** One platform as it is shown. */
 export const platformData = Type.Object({
   platform: Type.String({ description: "Its id. 平台的id。" }),
-  kind,
+  kind: role,
   title: Type.Optional(Type.String()),
   provider: Type.Optional(Type.String({ description: "Of a suite. 仅suite。" })),
   disabled: Type.Boolean({ description: "Nothing is returned or fetched for it. 已停用。" }),

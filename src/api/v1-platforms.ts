@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import type { Access } from "../access/access.ts";
 import type { AppAdministration } from "../apps/app-administration.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, nameOfApp, type PlatformRole, type Slot } from "../apps/app.ts";
+import { type App, nameOfApp, type PlatformRole, ROLE_NAMES, type Slot } from "../apps/app.ts";
 import type { PublicSide } from "../apps/public-side.ts";
 import type { CallbackDirectory } from "../callbacks/callback-directory.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
@@ -106,8 +106,8 @@ function settingRoutes(parts: PlatformRouteParts) {
     .post(
       "",
       async ({ body, actor }) => {
-        const { kind: role, id, secret, title, provider } = body;
-        const entry = { role, id, secret: new Secret(secret), title, provider };
+        const { kind, id, secret, title, provider } = body;
+        const entry = { role: ROLE_NAMES[kind], id, secret: new Secret(secret), title, provider };
         return show(id, (await platforms.create(entry, actor)) ? 201 : 200);
       },
       route(rules, {

@@ -33,6 +33,14 @@ export interface Management {
  */
 export const PLATFORM_ROLES = ["component", "suite", "provider"] as const;
 export type PlatformRole = (typeof PLATFORM_ROLES)[number];
+/** The roles by each name that somebody may enter one by: WeChat's platform and WeCom's are known by where they are, too. */
+export const ROLE_NAMES = {
+  component: "component",
+  suite: "suite",
+  provider: "provider",
+  weixin: "component",
+  wecom: "suite",
+} as const satisfies Record<string, PlatformRole>;
 
 /** That an account or a corp has authorized a third-party platform. Instants are epoch milliseconds. */
 export interface Authorization {

@@ -1,7 +1,7 @@
 import type { AuthorizationData, LinkData, PlatformData } from "../api/v1-platforms-schema.ts";
 import type { savedCallbackData } from "../api/v1-callbacks-schema.ts";
 import type { Static } from "@sinclair/typebox";
-import { checkSecret, type PlatformRole } from "../apps/app.ts";
+import { checkSecret, type PlatformRole, ROLE_NAMES } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 import { faultOf } from "../platforms/platform-administration.ts";
 import { apiPath } from "./api.ts";
@@ -27,11 +27,7 @@ const PLATFORM: PositionalSpec = {
     "第三方平台的appid、suite_id或服务商的corpid",
   ),
 };
-const WAYS: Readonly<Record<string, PlatformRole>> = {
-  weixin: "component",
-  wecom: "suite",
-  provider: "provider",
-};
+const KINDS: Readonly<Record<string, PlatformRole>> = ROLE_NAMES;
 const MAX_SCOPE = 100_000;
 const MAX_LINK_SECONDS = 30 * 86_400;
 
@@ -53,14 +49,14 @@ export const PLATFORM_COMMANDS: readonly CommandSpec[] = [
       {
         name: "kind",
         meaning: bilingual(
-          "weixin: a third-party platform; wecom: a suite or a template of agency apps; provider: a service provider",
-          "weixin：微信第三方平台；wecom：企业微信第三方应用或代开发模板；provider：企业微信服务商",
+          "component (or weixin): a third-party platform of WeChat; suite (or wecom): a third-party app of WeCom or a template of agency apps; provider: a service provider of WeCom",
+          "component（或weixin）：微信第三方平台；suite（或wecom）：企业微信第三方应用或代开发模板；provider：企业微信服务商",
         ),
       },
       { name: "id", meaning: PLATFORM.meaning },
     ],
     options: [
-      option("--provider <corpid>", "Of a suite: the CorpID of its provider", "仅wecom：服务商的corpid"),
+      option("--provider <corpid>", "Of a suite: the CorpID of its provider", "仅suite：服务商的corpid"),
       option("--title <text>", "What people call it", "便于识别的名称"),
       SECRET_OPTION,
       option(
@@ -278,8 +274,9 @@ function pathOf(args: Arguments): string {
 async function addPlatform(at: Managing): Promise<void> {
   const { args, terminal, api, note } = at;
   const keys = await readPushKeys(args, terminal);
-  const kind = Object.hasOwn(WAYS, args.get("kind")) ? WAYS[args.get("kind")] : undefined;
-  if (!kind) throw usageError("<kind>: 应为 weixin、wecom 或 provider (must be weixin, wecom or provider)");
+  const kind = Object.hasOwn(KINDS, args.get("kind")) ? KINDS[args.get("kind")] : undefined;
+  if (!kind)
+    throw usageError("<kind>: 应为 component、suite 或 provider (must be component, suite or provider)");
   const [id, provider, title] = [args.get("id"), args.find("provider"), args.find("title")];
   const fault = faultOf({ role: kind, id, provider });
   if (fault !== undefined) throw usageError(fault);

@@ -78,9 +78,9 @@ export async function runSandbox(port: number): Promise<ExitCode> {
   console.log(
     `\n第三方平台 (third-party platforms): Token ${PUSH_KEY.token}, EncodingAESKey ${PUSH_KEY.aesKey}`,
   );
-  console.log(`weixin ${SAMPLE_COMPONENT.appId}: ${SAMPLE_COMPONENT.secret}`);
+  console.log(`component ${SAMPLE_COMPONENT.appId}: ${SAMPLE_COMPONENT.secret}`);
   console.log(`provider ${SAMPLE_PROVIDER.corpId}: ${SAMPLE_PROVIDER.secret}`);
-  for (const { suiteId, secret } of SAMPLE_PROVIDER.suites) console.log(`wecom ${suiteId}: ${secret}`);
+  for (const { suiteId, secret } of SAMPLE_PROVIDER.suites) console.log(`suite ${suiteId}: ${secret}`);
   console.log(
     "\n告警用的群机器人，收到的消息见 /sandbox/bots (group bots for alarms; what they get: /sandbox/bots)",
   );

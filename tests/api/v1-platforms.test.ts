@@ -268,3 +268,16 @@ test("a grant on a short name of an account is answered with its full name", asy
   const held = await at.ask("POST", "/v1/clients", { client: "full", environment: "dev", grants: fine });
   expect([held.status, JSON.parse(held.text)["hint"]]).toEqual([201, undefined]);
 });
+
+test("WeChat's and WeCom's names for kinds of platforms are taken, and each is shown by one", async () => {
+  const suite = { ...SUITE, provider: PROVIDER.id };
+  for (const [name, kind, entry] of [
+    ["weixin", "component", COMPONENT],
+    ["wecom", "suite", suite],
+  ] as const) {
+    expect((await at.ask("POST", PLATFORMS, { kind: name, ...entry })).data).toMatchObject({ kind });
+    expect((await at.ask("POST", PLATFORMS, { kind, ...entry })).status).toBe(200);
+    expect((await at.ask("GET", `/v1/apps/${entry.id}`)).data).toMatchObject({ role: kind });
+    expect((await at.ask("DELETE", `${PLATFORMS}/${entry.id}`)).status).toBe(200);
+  }
+});

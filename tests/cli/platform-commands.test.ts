@@ -80,7 +80,7 @@ test("a suite's callbacks are for the suite and its provider", async () => {
 });
 
 test.each([
-  ["an unknown kind", "add wechat wxc000000000000001", "weixin"],
+  ["an unknown kind", "add wechat wxc000000000000001", "component, suite or provider"],
   ["an id that is none of a component", "add weixin wxc0", "16"],
   ["a suite without its provider", `add wecom ${SUITE.id}`, "--provider"],
   ["a secret as an argument", `add weixin ${COMPONENT.id} ${COMPONENT.secret}`, "--secret-file"],
