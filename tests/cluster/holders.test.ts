@@ -12,6 +12,11 @@ test("N06: a node that is killed in the midst of a fetch holds up the others for
   await killedHolders(cluster, { count: 3 });
 }, 240_000);
 
+test("N06, M4: one that is killed with a token of classic mode that nobody else has leaves the others to fetch the next", async () => {
+  await using cluster = await ClusterHarness.create({ apps: 3, mode: "classic" });
+  await killedHolders(cluster, { count: 2, isIssued: true });
+}, 240_000);
+
 for (const mode of ["classic", "stable"] as const) {
   test(`N07, P5: what a node saves that was stopped for longer than its leases stands nowhere: ${mode}`, async () => {
     await using cluster = await ClusterHarness.create({ apps: 50, mode });

@@ -91,8 +91,12 @@ export function clusterCases({ program, seeds }: FaultOptions): FaultCase[] {
         seenChanges(cluster, nodes, { count: 400, medianMs: 350 }),
       ),
     ),
-    ...parts("N06, 20 killed holders", () =>
-      withCluster({ apps: 21 }, (cluster) => killedHolders(cluster, { count: 20, nextAttemptMs: 10_500 })),
+    ...(["classic", "stable"] as const).flatMap((mode) =>
+      parts(`N06, 20 killed holders, ${mode}`, () =>
+        withCluster({ apps: 21, mode }, (cluster) =>
+          killedHolders(cluster, { count: 20, isIssued: mode === "classic", nextAttemptMs: 10_500 }),
+        ),
+      ),
     ),
     ...(["classic", "stable"] as const).flatMap((mode) =>
       parts(`N07, 100 credentials of a stopped holder, ${mode}`, () =>
