@@ -8,9 +8,9 @@ import type { Login, WecomLoginKind } from "../login/login.ts";
 import type { UserTokens } from "../login/user-tokens.ts";
 import type { LoginCodes } from "../oauth/login-codes.ts";
 import { Secret } from "../secret.ts";
+import { accountName } from "./authorization-endpoints.ts";
 import type { SecretEndpoint, TokenEndpoint } from "./dropin.ts";
 import { type Call, Reply } from "./face.ts";
-import { accountName } from "./platform-endpoints.ts";
 import { type SlotChoiceParts, weixinSlotOf } from "./slot-choice.ts";
 import { type Parameters, readParameters } from "./wechat-request.ts";
 

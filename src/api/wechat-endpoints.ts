@@ -1,5 +1,5 @@
-import { type Platform, refusalOf, ServiceError } from "../errors.ts";
-import { appName, isAgency, type PlatformRole, type Slot } from "../apps/app.ts";
+import { refusalOf, ServiceError } from "../errors.ts";
+import { appName, isAgency, type Slot } from "../apps/app.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
 import type { Access } from "../access/access.ts";
 import { onBehalf, type Permit } from "../access/permits.ts";
@@ -13,6 +13,13 @@ import { FORCED_INTERVAL_MS } from "../credentials/pacing.ts";
 import { isVirtualGrant, type VirtualGrants } from "../credentials/virtual-grants.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
 import type { WecomLoginKind } from "../login/login.ts";
+import {
+  type AuthorizationEndpointParts,
+  authorizerTokenEndpoint,
+  corpTokenEndpoint,
+  permanentCodeEndpoint,
+  queryAuthEndpoint,
+} from "./authorization-endpoints.ts";
 import type { Dropin, DropinEndpoints, HeldSlot, SecretEndpoint, TokenEndpoint } from "./dropin.ts";
 import { type Call, Reply } from "./face.ts";
 import {
@@ -23,14 +30,7 @@ import {
   suiteLogin,
   wecomLogin,
 } from "./login-endpoints.ts";
-import {
-  authorizerTokenEndpoint,
-  corpTokenEndpoint,
-  permanentCodeEndpoint,
-  type PlatformEndpointParts,
-  platformTokenEndpoint,
-  queryAuthEndpoint,
-} from "./platform-endpoints.ts";
+import { platformTokenEndpoint } from "./platform-token-endpoints.ts";
 import { secondsLeft, tokenReply } from "./schema.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
@@ -39,125 +39,69 @@ import { type Parameters, readParameters, type WechatRequest } from "./wechat-re
 export type DropinParts = TokenEndpointParts &
   TicketEndpointParts &
   LoginEndpointParts &
-  PlatformEndpointParts;
+  AuthorizationEndpointParts;
 
 /** Creates the drop-in endpoints. */
 export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
-  const get = ["GET"] as const;
-  const both = ["GET", "POST"] as const;
-  const weixin = "weixin";
-  const wecom = "wecom";
-  const userLogin = (kind: WecomLoginKind) => wecomLogin(parts, "code", kind);
-  const [read, ticketRead, login] = ["token:read", "ticket:read", "login"] as const;
-  const post = { methods: ["POST"], action: read } as const;
-  const ofComponent = { platform: weixin, role: "component" } as const;
-  const ofSuite = { platform: wecom, role: "suite" } as const;
-  const platformToken = (platform: Platform, role: PlatformRole) => {
-    return { platform, ...post, answer: platformTokenEndpoint(parts, role) };
+  const weixin = { platform: "weixin" } as const;
+  const wecom = { platform: "wecom" } as const;
+  const read = { methods: ["POST"], action: "token:read" } as const;
+  const ticket = { methods: ["GET", "POST"], action: "ticket:read" } as const;
+  const login = { methods: ["GET"], action: "login" } as const;
+  const component = { ...weixin, role: "component" } as const;
+  const suite = { ...wecom, role: "suite" } as const;
+  const secret: Record<string, Dropin<SecretEndpoint>> = {
+    "/cgi-bin/token": { ...weixin, ...read, methods: ["GET", "POST"], answer: classicTokenEndpoint(parts) },
+    "/cgi-bin/stable_token": { ...weixin, ...read, answer: stableTokenEndpoint(parts) },
+    "/cgi-bin/gettoken": { ...wecom, ...read, methods: ["GET"], answer: wecomTokenEndpoint(parts) },
+    "/sns/jscode2session": { ...weixin, ...login, answer: miniProgramLoginEndpoint(parts) },
+    "/sns/oauth2/access_token": { ...weixin, ...login, answer: oauthEndpoint(parts) },
+    "/cgi-bin/component/api_component_token": {
+      ...{ ...weixin, ...read },
+      answer: platformTokenEndpoint(parts, "component"),
+    },
+    "/cgi-bin/service/get_suite_token": { ...wecom, ...read, answer: platformTokenEndpoint(parts, "suite") },
+    "/cgi-bin/service/get_provider_token": {
+      ...{ ...wecom, ...read },
+      answer: platformTokenEndpoint(parts, "provider"),
+    },
+  };
+  const ofWeixin: Record<string, Dropin<TokenEndpoint>> = {
+    "/cgi-bin/ticket/getticket": { ...weixin, ...ticket, answer: weixinTicketEndpoint(parts) },
+    "/cgi-bin/component/api_query_auth": { ...component, ...read, answer: queryAuthEndpoint(parts) },
+    "/cgi-bin/component/api_authorizer_token": {
+      ...{ ...component, ...read },
+      answer: authorizerTokenEndpoint(parts),
+    },
+    "/sns/component/jscode2session": { ...component, ...login, answer: componentLogin(parts, "js_code") },
+    "/sns/oauth2/component/access_token": { ...component, ...login, answer: componentLogin(parts, "code") },
+  };
+  const ofMember = (codeName: string, kind: WecomLoginKind) => {
+    return { ...wecom, ...login, answer: wecomLogin(parts, codeName, kind) };
+  };
+  const ofSuiteUser = (codeName: string, kind: WecomLoginKind) => {
+    return { ...suite, ...login, answer: suiteLogin(parts, codeName, kind) };
+  };
+  const ofWecom: Record<string, Dropin<TokenEndpoint>> = {
+    "/cgi-bin/get_jsapi_ticket": { ...wecom, ...ticket, answer: wecomCorpTicketEndpoint(parts) },
+    "/cgi-bin/ticket/get": { ...wecom, ...ticket, answer: wecomAppTicketEndpoint(parts) },
+    "/cgi-bin/auth/getuserinfo": ofMember("code", "wecom_user"),
+    "/cgi-bin/user/getuserinfo": ofMember("code", "wecom_user_old_form"),
+    "/cgi-bin/school/getuserinfo": ofMember("code", "wecom_school_user"),
+    "/cgi-bin/miniprogram/jscode2session": ofMember("js_code", "wecom_mini_program"),
+    "/cgi-bin/service/get_permanent_code": { ...suite, ...read, answer: permanentCodeEndpoint(parts, true) },
+    "/cgi-bin/service/v2/get_permanent_code": {
+      ...{ ...suite, ...read },
+      answer: permanentCodeEndpoint(parts, false),
+    },
+    "/cgi-bin/service/get_corp_token": { ...suite, ...read, answer: corpTokenEndpoint(parts) },
+    "/cgi-bin/service/auth/getuserinfo3rd": ofSuiteUser("code", "suite_user"),
+    "/cgi-bin/service/getuserinfo3rd": ofSuiteUser("code", "suite_user_old_form"),
+    "/cgi-bin/service/miniprogram/jscode2session": ofSuiteUser("js_code", "suite_mini_program"),
   };
   return {
-    secret: new Map<string, Dropin<SecretEndpoint>>([
-      [
-        "/cgi-bin/token",
-        { platform: weixin, methods: both, action: read, answer: classicTokenEndpoint(parts) },
-      ],
-      [
-        "/cgi-bin/stable_token",
-        { platform: weixin, methods: ["POST"], action: read, answer: stableTokenEndpoint(parts) },
-      ],
-      [
-        "/cgi-bin/gettoken",
-        { platform: wecom, methods: get, action: read, answer: wecomTokenEndpoint(parts) },
-      ],
-      [
-        "/sns/jscode2session",
-        { platform: weixin, methods: get, action: login, answer: miniProgramLoginEndpoint(parts) },
-      ],
-      [
-        "/sns/oauth2/access_token",
-        { platform: weixin, methods: get, action: login, answer: oauthEndpoint(parts) },
-      ],
-      ["/cgi-bin/component/api_component_token", platformToken(weixin, "component")],
-      ["/cgi-bin/service/get_suite_token", platformToken(wecom, "suite")],
-      ["/cgi-bin/service/get_provider_token", platformToken(wecom, "provider")],
-    ]),
-    token: {
-      weixin: new Map<string, Dropin<TokenEndpoint>>([
-        [
-          "/cgi-bin/ticket/getticket",
-          { platform: weixin, methods: both, action: ticketRead, answer: weixinTicketEndpoint(parts) },
-        ],
-        ["/cgi-bin/component/api_query_auth", { ...ofComponent, ...post, answer: queryAuthEndpoint(parts) }],
-        [
-          "/cgi-bin/component/api_authorizer_token",
-          { ...ofComponent, ...post, answer: authorizerTokenEndpoint(parts) },
-        ],
-        [
-          "/sns/component/jscode2session",
-          { ...ofComponent, methods: get, action: login, answer: componentLogin(parts, "js_code") },
-        ],
-        [
-          "/sns/oauth2/component/access_token",
-          { ...ofComponent, methods: get, action: login, answer: componentLogin(parts, "code") },
-        ],
-      ]),
-      wecom: new Map<string, Dropin<TokenEndpoint>>([
-        [
-          "/cgi-bin/get_jsapi_ticket",
-          { platform: wecom, methods: both, action: ticketRead, answer: wecomCorpTicketEndpoint(parts) },
-        ],
-        [
-          "/cgi-bin/ticket/get",
-          { platform: wecom, methods: both, action: ticketRead, answer: wecomAppTicketEndpoint(parts) },
-        ],
-        [
-          "/cgi-bin/auth/getuserinfo",
-          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_user") },
-        ],
-        [
-          "/cgi-bin/user/getuserinfo",
-          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_user_old_form") },
-        ],
-        [
-          "/cgi-bin/school/getuserinfo",
-          { platform: wecom, methods: get, action: login, answer: userLogin("wecom_school_user") },
-        ],
-        [
-          "/cgi-bin/miniprogram/jscode2session",
-          {
-            ...{ platform: wecom, methods: get, action: login },
-            answer: wecomLogin(parts, "js_code", "wecom_mini_program"),
-          },
-        ],
-        [
-          "/cgi-bin/service/get_permanent_code",
-          { ...ofSuite, ...post, answer: permanentCodeEndpoint(parts, true) },
-        ],
-        [
-          "/cgi-bin/service/v2/get_permanent_code",
-          { ...ofSuite, ...post, answer: permanentCodeEndpoint(parts, false) },
-        ],
-        ["/cgi-bin/service/get_corp_token", { ...ofSuite, ...post, answer: corpTokenEndpoint(parts) }],
-        [
-          "/cgi-bin/service/auth/getuserinfo3rd",
-          { ...ofSuite, methods: get, action: login, answer: suiteLogin(parts, "code", "suite_user") },
-        ],
-        [
-          "/cgi-bin/service/getuserinfo3rd",
-          {
-            ...{ ...ofSuite, methods: get, action: login },
-            answer: suiteLogin(parts, "code", "suite_user_old_form"),
-          },
-        ],
-        [
-          "/cgi-bin/service/miniprogram/jscode2session",
-          {
-            ...{ ...ofSuite, methods: get, action: login },
-            answer: suiteLogin(parts, "js_code", "suite_mini_program"),
-          },
-        ],
-      ]),
-    },
+    secret: new Map(Object.entries(secret)),
+    token: { weixin: new Map(Object.entries(ofWeixin)), wecom: new Map(Object.entries(ofWecom)) },
   };
 }
 

@@ -349,7 +349,7 @@ test.each(REFUSED)("P6: %s is refused before the body is read", async (who) => {
 
 /**
  * The console has no keys but in a body, somebody's session has to be there to be ended, a stream has no end, and WeChat has to
- * know a third-party platform that it is asked about, and to have sent it a ticket: tests/api/platform-endpoints.test.ts.
+ * know a third-party platform that it is asked about, and to have sent it a ticket: tests/api/platform-tokens.test.ts.
  */
 const TESTED_ELSEWHERE =
   /^\/console(\/|$)|^\/v1\/console\/(links|sessions\/)|^\/v1\/events$|^\/v1\/platforms\/:platform\/(ticket|reconcile)$|^\/(cgi-bin|sns)\/(oauth2\/)?(component|service)\//;

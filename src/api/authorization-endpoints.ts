@@ -4,13 +4,13 @@ import { mayUse } from "../access/authenticator.ts";
 import type { Action } from "../access/client.ts";
 import { type Caller, callerKey, denied } from "../access/principal.ts";
 import type { AppDirectory } from "../apps/app-directory.ts";
-import { type App, isAgency, type PlatformRole, roleOf, type Slot } from "../apps/app.ts";
+import { type App, isAgency, type Slot } from "../apps/app.ts";
 import type { VirtualGrants } from "../credentials/virtual-grants.ts";
 import type { DeliveredToken, TokenDelivery } from "../credentials/virtual-tokens.ts";
-import { type ErrorCode, type Platform, refusalOf, ServiceError, unknownToken } from "../errors.ts";
+import { type Platform, refusalOf, type ServiceError, unknownToken } from "../errors.ts";
 import type { CodeAnswer } from "../platforms/authorization-store.ts";
 import { Secret } from "../secret.ts";
-import type { HeldSlot, SecretEndpoint, TokenEndpoint } from "./dropin.ts";
+import type { HeldSlot, TokenEndpoint } from "./dropin.ts";
 import { type Call, Reply } from "./face.ts";
 import { secondsLeft, tokenReply } from "./schema.ts";
 import { type Parameters, readParameters } from "./wechat-request.ts";
@@ -23,8 +23,8 @@ interface AuthorizationExchange {
   answerOf(platform: Slot, digest: string): Promise<CodeAnswer | undefined>;
 }
 
-/** What the endpoints of third-party platforms work with. */
-export interface PlatformEndpointParts {
+/** What the endpoints of codes and of accounts' tokens work with. */
+export interface AuthorizationEndpointParts {
   readonly access: Access;
   readonly directory: Pick<AppDirectory, "find" | "findSlot">;
   /** Learns of the apps of all processes now. */
@@ -34,55 +34,8 @@ export interface PlatformEndpointParts {
   readonly authorizations: AuthorizationExchange;
 }
 
-type Refused = readonly [errcode: number, errmsg: string];
-
-/** How each kind of platform is named where its own token is asked for, and what WeChat and WeCom say of a wrong name. */
-interface PlatformForm {
-  readonly platform: Platform;
-  readonly id: string;
-  readonly secret: string;
-  readonly refusals: Readonly<Record<"noId" | "wrongId" | "noSecret" | "wrongSecret", Refused>>;
-}
-
-const FORMS: Readonly<Record<PlatformRole, PlatformForm>> = {
-  component: {
-    platform: "weixin",
-    id: "component_appid",
-    secret: "component_appsecret",
-    refusals: {
-      noId: [41018, "missing component_appid"],
-      wrongId: [40013, "invalid appid"],
-      noSecret: [41004, "appsecret missing"],
-      wrongSecret: [40125, "invalid appsecret"],
-    },
-  },
-  suite: {
-    platform: "wecom",
-    id: "suite_id",
-    secret: "suite_secret",
-    refusals: {
-      noId: [41021, "missing suite_id"],
-      wrongId: [40083, "invalid suite_id"],
-      noSecret: [41024, "missing suite_secret"],
-      wrongSecret: [40080, "invalid suite_secret"],
-    },
-  },
-  provider: {
-    platform: "wecom",
-    id: "corpid",
-    secret: "provider_secret",
-    refusals: {
-      noId: [41002, "corpid missing"],
-      wrongId: [40013, "invalid corpid"],
-      noSecret: [41004, "provider_secret missing"],
-      wrongSecret: [40001, "invalid credential"],
-    },
-  },
-};
-
-/** What an id and a secret may be; anything else must not be logged as a name. */
+/** What an id may be; anything else must not be logged as a name. */
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const SECRET = /^[!-~]{1,512}$/;
 /** A code that stands for one that we have: its digest. */
 const VIRTUAL_CODE = /^(?:queryauthcode@@@|authcode_)([A-Za-z0-9_-]{22})$/;
 const CODE = /^[!-~]{1,512}$/;
@@ -90,60 +43,12 @@ const CODE = /^[!-~]{1,512}$/;
 const EXCHANGE_MS = 15_000;
 
 /**
- * `POST /cgi-bin/component/api_component_token`, `…/service/get_suite_token` and `…/service/get_provider_token`: the token
- * that all share. A ticket that is sent with it is not looked at: WeChat pushes it to us.
- *
- * https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getcomponentaccesstoken.html
- * https://developer.work.weixin.qq.com/document/path/97162
- * https://developer.work.weixin.qq.com/document/path/96237
- */
-export function platformTokenEndpoint(
-  { access, delivery }: PlatformEndpointParts,
-  role: PlatformRole,
-): SecretEndpoint {
-  const { platform, id: idName, secret: secretName, refusals } = FORMS[role];
-  const refuse = (why: keyof typeof refusals) => refusalOf(platform, ...refusals[why]);
-  return async (request, action) => {
-    const parameters = await readParameters(request);
-    const id = parameters.text(idName);
-    const secret = parameters.text(secretName);
-    if (id === undefined) throw refuse("noId");
-    if (!NAME.test(id)) throw refuse("wrongId");
-    if (secret !== undefined && !SECRET.test(secret)) throw refuse("wrongSecret");
-    const permit = permitFor(() => access.slots.platform(request.call, action, platform, id, secret), {
-      not_found: refuse("wrongId"),
-      unauthorized: secret === undefined ? refuse("noSecret") : refuse("wrongSecret"),
-      ...(secret === undefined && access.isUntrusted(request.call) ? { forbidden: refuse("noSecret") } : {}),
-    });
-    if (roleOf(permit.slot) !== role) throw refuse("wrongId");
-    return tokenReply(delivery, permit, {}, (token) => ({
-      ...(platform === "wecom" ? OK : {}),
-      [`${role}_access_token`]: token.value.reveal(),
-      expires_in: secondsLeft(token),
-    }));
-  };
-}
-
-const OK = { errcode: 0, errmsg: "ok" };
-
-/** What `choose` returns; its refusals in the words that are given for them. */
-function permitFor(choose: () => Permit, words: Partial<Record<ErrorCode, ServiceError>>): Permit {
-  try {
-    return choose();
-  } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    const wording = words[error.code]?.wording;
-    throw wording ? error.with({ wording }) : error;
-  }
-}
-
-/**
  * `POST /cgi-bin/component/api_query_auth`: WeChat's answer to a code, however often it is asked for, or to one of ours in
  * its place; with the token that stands, and a virtual refresh token.
  *
  * https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getauthorizerrefreshtoken.html
  */
-export function queryAuthEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
+export function queryAuthEndpoint(parts: AuthorizationEndpointParts): TokenEndpoint {
   return async (request, held, action) => {
     const parameters = await readParameters(request);
     checkComponent(parameters, held.slot);
@@ -167,7 +72,7 @@ export function queryAuthEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
  * https://developer.work.weixin.qq.com/document/path/90603
  * https://developer.work.weixin.qq.com/document/path/100776
  */
-export function permanentCodeEndpoint(parts: PlatformEndpointParts, hasToken: boolean): TokenEndpoint {
+export function permanentCodeEndpoint(parts: AuthorizationEndpointParts, hasToken: boolean): TokenEndpoint {
   return async (request, held, action) => {
     const code = (await readParameters(request)).text("auth_code");
     if (code === undefined) throw refusalOf("wecom", 40078, "invalid auth_code");
@@ -195,7 +100,7 @@ interface GivenAccount {
 
 /** The answer to a code, for a caller that may use the account which gave it. */
 async function redeem(
-  parts: PlatformEndpointParts,
+  parts: AuthorizationEndpointParts,
   { origin }: Call,
   held: HeldSlot,
   action: Action,
@@ -251,7 +156,9 @@ interface AccountForm {
   readonly platform: Platform;
   readonly id: string;
   readonly proof: string;
-  readonly refusals: Readonly<Record<"noId" | "notAuthorized" | "wrongProof", Refused>>;
+  readonly refusals: Readonly<
+    Record<"noId" | "notAuthorized" | "wrongProof", readonly [errcode: number, errmsg: string]>
+  >;
 }
 
 /**
@@ -259,7 +166,7 @@ interface AccountForm {
  *
  * https://developers.weixin.qq.com/doc/oplatform/openApi/ticket-token/api_getauthorizeraccesstoken.html
  */
-export function authorizerTokenEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
+export function authorizerTokenEndpoint(parts: AuthorizationEndpointParts): TokenEndpoint {
   const form: AccountForm = {
     platform: "weixin",
     id: "authorizer_appid",
@@ -282,7 +189,7 @@ export function authorizerTokenEndpoint(parts: PlatformEndpointParts): TokenEndp
  *
  * https://developer.work.weixin.qq.com/document/path/90605
  */
-export function corpTokenEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
+export function corpTokenEndpoint(parts: AuthorizationEndpointParts): TokenEndpoint {
   const form: AccountForm = {
     platform: "wecom",
     id: "auth_corpid",
@@ -294,14 +201,14 @@ export function corpTokenEndpoint(parts: PlatformEndpointParts): TokenEndpoint {
     },
   };
   return accountToken(parts, form, (token) => ({
-    ...OK,
+    ...{ errcode: 0, errmsg: "ok" },
     access_token: token.value.reveal(),
     expires_in: secondsLeft(token),
   }));
 }
 
 function accountToken(
-  { access, directory, delivery, virtualGrants }: PlatformEndpointParts,
+  { access, directory, delivery, virtualGrants }: AuthorizationEndpointParts,
   { platform, id, proof, refusals }: AccountForm,
   toData: (token: DeliveredToken, grant: Secret) => object,
 ): TokenEndpoint {
@@ -335,7 +242,7 @@ export function accountName(account: string, platform: Slot): string {
 /** Refuses a call that names no component, or another than its token's. */
 function checkComponent(parameters: Parameters, { appId }: Slot): void {
   const named = parameters.text("component_appid");
-  if (named === undefined) throw refusalOf("weixin", ...FORMS.component.refusals.noId);
+  if (named === undefined) throw refusalOf("weixin", 41018, "missing component_appid");
   if (named !== appId) throw refusalOf("weixin", 61011, "invalid component");
 }
 
