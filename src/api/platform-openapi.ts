@@ -99,6 +99,22 @@ export const PLATFORM_PATHS: Record<string, Partial<Record<"get" | "post", Opera
       false,
     ),
   },
+  "/cgi-bin/component/api_start_push_ticket": {
+    post: operation({
+      summary: "Start of ticket pushes · 启动ticket推送服务",
+      description:
+        "Accepted, and WeChat is not asked: this service has it begin again by itself. 接受请求，但不询问微信：本服务会自行恢复推送。",
+      body: Type.Object({
+        component_appid: componentAppId,
+        component_secret: secret("The component's secret"),
+      }),
+      answer: {
+        description: "That tickets are pushed. 推送正常。",
+        schema: Type.Object(OK),
+        example: { errcode: 0, errmsg: "in a normal state" },
+      },
+    }),
+  },
   "/cgi-bin/component/api_query_auth": {
     post: operation({
       summary: "Exchange of an authorization code · 以授权码换取授权信息",

@@ -5,6 +5,7 @@ import { type PlatformRole, roleOf } from "../apps/app.ts";
 import type { TokenDelivery } from "../credentials/virtual-tokens.ts";
 import { type ErrorCode, type Platform, refusalOf, ServiceError } from "../errors.ts";
 import type { SecretEndpoint } from "./dropin.ts";
+import { Reply } from "./face.ts";
 import { secondsLeft, tokenReply } from "./schema.ts";
 import { readParameters, type WechatRequest } from "./wechat-request.ts";
 
@@ -84,6 +85,20 @@ export function platformTokenEndpoint(parts: PlatformTokenParts, role: PlatformR
 }
 
 const OK = { errcode: 0, errmsg: "ok" };
+
+/**
+ * `POST /cgi-bin/component/api_start_push_ticket`: what WeChat says while it pushes. This service has it begin again by
+ * itself, so a program that asks for that at its start gets on, and costs no call.
+ *
+ * https://developers.weixin.qq.com/doc/oplatform/OpenApiDoc/thirdparty/ticket-token/api_start_push_ticket.html
+ */
+export function startPushEndpoint(parts: PlatformTokenParts): SecretEndpoint {
+  const asked = { role: "component", secretName: "component_secret" } as const;
+  return async (request, action) => {
+    const permit = await platformPermit(parts, request, action, asked);
+    return new Reply({ errcode: 0, errmsg: "in a normal state" }, { permit });
+  };
+}
 
 /** That the caller has shown a key or the platform's own secret; refused in WeChat's and WeCom's words. */
 async function platformPermit(

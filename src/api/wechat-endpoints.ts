@@ -30,7 +30,7 @@ import {
   suiteLogin,
   wecomLogin,
 } from "./login-endpoints.ts";
-import { platformTokenEndpoint } from "./platform-token-endpoints.ts";
+import { platformTokenEndpoint, startPushEndpoint } from "./platform-token-endpoints.ts";
 import { secondsLeft, tokenReply } from "./schema.ts";
 import { type SlotChoiceParts, wecomSlotOf, weixinSlotOf } from "./slot-choice.ts";
 import { type Parameters, readParameters, type WechatRequest } from "./wechat-request.ts";
@@ -60,6 +60,7 @@ export function dropinEndpoints(parts: DropinParts): DropinEndpoints {
       ...{ ...weixin, ...read },
       answer: platformTokenEndpoint(parts, "component"),
     },
+    "/cgi-bin/component/api_start_push_ticket": { ...weixin, ...read, answer: startPushEndpoint(parts) },
     "/cgi-bin/service/get_suite_token": { ...wecom, ...read, answer: platformTokenEndpoint(parts, "suite") },
     "/cgi-bin/service/get_provider_token": {
       ...{ ...wecom, ...read },

@@ -32,6 +32,7 @@ test("a component token is the one that stands, for a key or the true secret, wh
   expect(sandbox.calls(TOKEN)).toBeLessThanOrEqual(1);
 });
 
+const START = "/cgi-bin/component/api_start_push_ticket";
 const ofSuite = (change: object) => ({ suite_id: SUITE.id, suite_secret: SUITE.secret, ...change });
 const ofProvider = (change: object) => ({
   corpid: PROVIDER.corpId,
@@ -45,6 +46,9 @@ test.each([
   [TOKEN, { component_appid: COMPONENT.appId }, 41004],
   [TOKEN, { component_appid: COMPONENT.appId, component_appsecret: "wrong" }, 40125],
   [TOKEN, { component_appid: SUITE.id, component_appsecret: SUITE.secret }, 40013],
+  [START, {}, 41018],
+  [START, { component_appid: COMPONENT.appId, component_appsecret: COMPONENT.secret }, 41004],
+  [START, { component_appid: COMPONENT.appId, component_secret: "wrong" }, 40125],
   [service("get_suite_token"), { suite_secret: "x" }, 41021],
   [service("get_suite_token"), ofSuite({ suite_secret: undefined }), 41024],
   [service("get_suite_token"), ofSuite({ suite_secret: "wrong" }), 40080],
@@ -97,6 +101,17 @@ test("on a trusted network, too, nobody without a key reads, renews or clears a 
   // Of an account it may.
   const own = await world.request(`/v1/apps/${nameOf(OFFICIAL)}/credentials/access_token`);
   expect(own.data).toMatchObject({ value: expect.any(String) });
+});
+
+test("a program that has WeChat push tickets is told that it does, where it may have the component's token, and WeChat is not asked", async () => {
+  const [own, other] = [await at.client([COMPONENT.appId]), await at.client([OFFICIAL])];
+  sandbox.resetCalls();
+  const start = (secret: string) =>
+    it.ask(START, { body: { component_appid: COMPONENT.appId, component_secret: secret }, from: STRANGE });
+  for (const secret of [own.key, COMPONENT.secret])
+    expect((await start(secret)).body).toEqual({ errcode: 0, errmsg: "in a normal state" });
+  expect((await start(other.key)).body["errcode"]).toBe(48001);
+  expect(sandbox.calls(START)).toBe(0);
 });
 
 test("a key of a client gets the tokens of platforms that it is granted, and of no other", async () => {
@@ -216,6 +231,7 @@ test("P6: each endpoint that takes a platform's token is closed without it, with
 test("every endpoint of third-party platforms is in one of these tables", () => {
   const described = [
     TOKEN,
+    START,
     service("get_suite_token"),
     service("get_provider_token"),
     ...BY_TOKEN.map((row) => row[2]),

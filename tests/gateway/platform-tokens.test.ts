@@ -189,7 +189,7 @@ test.each([
   const key = await client();
   sandbox.resetCalls();
   const answer = await fields(`${path}?${role}_access_token=${await token(key, role)}`, named());
-  expect([48001, 48002, 40125, 40080, 40001, 41024, 41021, 41002, 41018]).toContain(
+  expect([48001, 48002, 40125, 40080, 40001, 41004, 41024, 41021, 41002, 41018]).toContain(
     Number(answer["errcode"]),
   );
   expect(sandbox.calls(path.toLowerCase().replace(/\/$/, ""))).toBe(0);

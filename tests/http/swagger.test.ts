@@ -127,6 +127,7 @@ const DROPINS = [
   ["get", "/cgi-bin/school/getuserinfo"],
   ["get", "/cgi-bin/miniprogram/jscode2session"],
   ["post", "/cgi-bin/component/api_component_token"],
+  ["post", "/cgi-bin/component/api_start_push_ticket"],
   ["post", "/cgi-bin/component/api_query_auth"],
   ["post", "/cgi-bin/component/api_authorizer_token"],
   ["get", "/sns/component/jscode2session"],

@@ -78,6 +78,9 @@ test("WxJava WxOpenComponentServiceImpl", async () => {
     ...{ component_appid, component_appsecret: client.apiKey },
     component_verify_ticket: WITHHELD,
   };
+  // Programs have it start the pushes when they start themselves.
+  const start = { component_appid, component_secret: client.apiKey };
+  expect(await java.post(`${CP}/api_start_push_ticket`, javaJson(start))).toMatchObject({ errcode: 0 });
   const token = tokenIn(
     await java.post(`${CP}/api_component_token`, javaJson(credentials)),
     "component_access_token",
@@ -281,6 +284,7 @@ test("all of them together have cost one exchange of each code and one token of 
   expect(sandbox.calls("/cgi-bin/service/v2/get_permanent_code")).toBe(1);
   expect(sandbox.calls("/cgi-bin/service/get_permanent_code")).toBe(0);
   expect(sandbox.calls(`${CP}/api_component_token`)).toBe(1);
+  expect(sandbox.calls(`${CP}/api_start_push_ticket`)).toBe(0);
   const secrets = [OFFICIAL, MINI].map((id) => at.component.refreshTokenOf(id));
   for (const secret of [...secrets, at.suite().permanentCodeOf(CORP)]) {
     expect(at.heard).not.toContain(secret ?? "none");
