@@ -43,9 +43,10 @@ const ACTIONS = new Map<string, Action>([
   ["POST /sandbox/bots", changeBot],
   [
     "POST /sandbox/component/urls",
-    ofComponent((control, { event_url: eventUrl, message_url: messageUrl }) =>
-      done(control.setUrls({ ...(eventUrl && { eventUrl }), ...(messageUrl && { messageUrl }) })),
-    ),
+    ofComponent((control, { event_url: eventUrl, message_url: messageUrl }) => {
+      control.setUrls({ ...(eventUrl && { eventUrl }), ...(messageUrl && { messageUrl }) });
+      return done(control.startPushing());
+    }),
   ],
   ["POST /sandbox/component/ticket", ofComponent((control) => control.pushTicket())],
   ["POST /sandbox/component/start", ofComponent((control) => done(control.startPushing()))],
@@ -72,7 +73,6 @@ const ACTIONS = new Map<string, Action>([
     "POST /sandbox/suite/urls",
     ofSuite((control, { command_url: commandUrl, data_url: dataUrl }) => {
       control.setUrls({ ...(commandUrl && { commandUrl }), ...(dataUrl && { dataUrl }) });
-      // As WeCom does once the URL is saved: no call begins it.
       return done(control.startPushing());
     }),
   ],

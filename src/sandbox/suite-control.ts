@@ -86,6 +86,11 @@ export class SuiteControl {
     Object.assign(this.#suite.settings, urls);
   }
 
+  /** Changes Token and EncodingAESKey, as an operator does in the console. */
+  changeKey(key: Pick<SandboxSuite, "token" | "aesKey">): void {
+    Object.assign(this.#suite.settings, key);
+  }
+
   /** Asks one of the URLs whether it is the provider's, as the console does when it is saved. */
   async check(which: "command" | "data"): Promise<PushOutcome> {
     const { corpId } = this.#suite.provider.settings;

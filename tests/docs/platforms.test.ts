@@ -10,25 +10,36 @@ import { read } from "./document.ts";
 
 const COMPONENT = { appId: "wxc000000000000001", secret: "c0".repeat(16) };
 const ACCOUNT = "wxa000000000000001";
+const PROVIDER = { corpId: "wwprovider00000001", secret: "s".repeat(43) };
+const CORP = "wwcustomer0000001";
 const PUBLIC_URL = "https://wx.example.com";
 
 const { blocks, headings, lines } = read("docs/platforms.md");
 const CHAPTERS = headings.filter(({ level }) => level === 2);
-const END = lines.indexOf(`## ${CHAPTERS[3]?.text}`);
-/** The commands of the walk, in their order, and what it reads the token with. */
-const WALK = blocks
-  .filter(({ line }) => line < END)
-  .flatMap(({ language, text }) =>
-    text
-      .trim()
-      .split("\n")
-      .map((line) => ({ language, line })),
-  );
+/** The commands of chapters in their order, and what reads tokens among them. */
+const linesOf = (from: number, to: number) => {
+  const [start, end] = [from, to].map((n) => lines.indexOf(`## ${CHAPTERS[n]?.text}`));
+  return blocks
+    .filter(({ line }) => line > (start ?? 0) && line < (end ?? 0))
+    .flatMap(({ language, text }) =>
+      text
+        .trim()
+        .split("\n")
+        .map((line) => ({ language, line })),
+    );
+};
 
-test("from an empty console to the first authorizer's token, each command of the page does what the page says", async () => {
+test("from an empty console to the first authorizer's and the first corp's token, each command of the page does what the page says", async () => {
   const authorizers = [{ appId: ACCOUNT, name: "公众号一", userName: "gh_1", kind: "official" as const }];
   const keys = { token: "unknown", aesKey: "0".repeat(43) };
-  await using world = new ProcessHarness(binary(), { components: [{ ...COMPONENT, ...keys, authorizers }] });
+  const suiteId = "ww5000000000000001";
+  const corps = [{ corpId: CORP, name: "企业一", agentId: 1_000_010 }];
+  await using world = new ProcessHarness(binary(), {
+    components: [{ ...COMPONENT, ...keys, authorizers }],
+    providers: [{ ...PROVIDER, suites: [{ suiteId, secret: PROVIDER.secret, ...keys, corps }] }],
+    // A stalled machine is not a late answer.
+    switches: { commandTimeoutMs: 60_000 },
+  });
   const { sandbox } = world;
   writeFileSync(join(world.folder, "secret"), COMPONENT.secret, { mode: 0o600 });
   const variables = { PUBLIC_URL, WEIXIN_OPEN_BASE_URL: sandbox.weixinUrl };
@@ -80,7 +91,47 @@ test("from an empty console to the first authorizer's token, each command of the
     "platforms authorizations": async (output) => expect(output).toContain(`${ACCOUNT}_${COMPONENT.appId}`),
     "keys create": async (output) => void (key = output.trim()),
   };
-  for (const { language, line } of WALK) {
+  const walk = { world, url, variables, does, key: () => key };
+  await follow({ ...walk, walked: linesOf(0, 3) });
+  expect(sandbox.calls("/cgi-bin/component/api_query_auth")).toBe(1);
+
+  const suite = sandbox.suite(suiteId);
+  writeFileSync(join(world.folder, "secret"), PROVIDER.secret, { mode: 0o600 });
+  await follow({
+    ...walk,
+    walked: linesOf(3, 4),
+    does: {
+      "platforms add": async (output) => {
+        if (!output.includes(suiteId)) return;
+        const [token = "", aesKey = ""] = ["Token", "EncodingAESKey"].map((name) => printed(output, name));
+        const [commandUrl = "", dataUrl = ""] = ["auth", "$CORPID$"].map(
+          (end) => `${PUBLIC_URL}/callback/${suiteId}/${end}`,
+        );
+        for (const shown of [commandUrl, dataUrl]) {
+          expect(output).toContain(shown);
+          expect(lines.some((line) => line.includes(`\`${shown}\``))).toBe(true);
+        }
+        suite.changeKey({ token, aesKey });
+        suite.setUrls({ commandUrl: here(commandUrl), dataUrl: here(dataUrl) });
+        await Harness.until(async () => (await suite.pushTicket()).accepted);
+      },
+      "platforms link": async () => expect((await suite.install(CORP)).push?.accepted).toBe(true),
+    },
+  });
+  expect(sandbox.calls("/cgi-bin/service/v2/get_permanent_code")).toBe(1);
+});
+
+/** Runs each line, and does what the page has a person do after it. */
+async function follow(walk: {
+  readonly world: ProcessHarness;
+  readonly url: string;
+  readonly variables: Record<string, string>;
+  readonly walked: readonly { readonly language: string; readonly line: string }[];
+  readonly does: Readonly<Record<string, (output: string) => Promise<void>>>;
+  readonly key: () => string;
+}): Promise<void> {
+  const { world, url, variables, does } = walk;
+  for (const { language, line } of walk.walked) {
     if (language === "console") {
       const words = line.split(" ").slice(1);
       const secret = words[1] === "add" && words[0] === "platforms" ? ["--secret-file", "secret"] : [];
@@ -93,12 +144,11 @@ test("from an empty console to the first authorizer's token, each command of the
       continue;
     }
     const [, asked = "", quoted = ""] = /"(http[^"]+)"|'(http[^']+)'/.exec(line) ?? [];
-    const target = `${asked}${quoted}`.replace("http://127.0.0.1:3000", url).replace("$KEY", key);
-    const headers = { authorization: `Bearer ${key}` };
+    const target = `${asked}${quoted}`.replace("http://127.0.0.1:3000", url).replace("$KEY", walk.key());
+    const headers = { authorization: `Bearer ${walk.key()}` };
     await Harness.until(async () => (await (await fetch(target, { headers })).text()).includes("atv1_"));
   }
-  expect(sandbox.calls("/cgi-bin/component/api_query_auth")).toBe(1);
-});
+}
 
 test("what the sandbox's page says holds its platforms, and each of its pushes and consents reaches the service", async () => {
   const local = "http://localhost:3000";

@@ -99,20 +99,28 @@ test("a port that is taken is said at the start", async () => {
   expect(() => new SandboxHarness({ wecomPort: Number(port) })).toThrow(`127.0.0.1:${port}`);
 });
 
-test("a suite's ticket comes by itself once its URL is set, and no more after a stop", async () => {
-  await using sandbox = startSandbox(0, 0);
-  using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("success") });
-  const suite_id = "ww5000000000000001";
-  const order = (way: string, more = {}) =>
-    ask(`${sandbox.weixinUrl}/sandbox/suite/${way}`, postOf({ suite_id, ...more }));
-  await order("urls", { command_url: service.url.href });
-  const tickets = () => sandbox.suite(suite_id).pushAttempts("suite_ticket");
-  await Harness.until(() => tickets() === 1);
-  await order("stop");
-  await order("start");
-  await Harness.until(() => tickets() === 2);
-  await order("stop");
-});
+test.each([
+  ["component", { component_appid: "wxc000000000000001" }, "event_url"],
+  ["suite", { suite_id: "ww5000000000000001" }, "command_url"],
+])(
+  "the tickets of a %s come by themselves once its URL is set, and after a start",
+  async (of, named, url) => {
+    await using sandbox = startSandbox(0, 0);
+    let tickets = 0;
+    const fetch = () => {
+      tickets += 1;
+      return new Response("success");
+    };
+    using service = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch });
+    const order = (way: string, more = {}) =>
+      ask(`${sandbox.weixinUrl}/sandbox/${of}/${way}`, postOf({ ...named, ...more }));
+    await order("urls", { [url]: service.url.href });
+    await Harness.until(() => tickets === 1);
+    await order("stop");
+    await order("start");
+    await Harness.until(() => tickets === 2);
+  },
+);
 
 test("the platforms of a sandbox from the command line push to a service and are authorized", async () => {
   await using sandbox = startSandbox(0, 0);
