@@ -90,13 +90,13 @@ export async function readCapped(request: Request, maxBytes: number): Promise<Ui
       "unsupported_media_type",
       "不支持压缩的请求体，请去掉Content-Encoding (the body must not be compressed: send it without Content-Encoding)",
     );
-  const announced = announcedLength(request);
-  if ((announced ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const length = announcedLength(request);
+  if ((length ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
-    // Cheaper than as a stream, and never more than is announced.
-    if (announced !== undefined) return await request.bytes();
+    // No more comes than is announced, and a stream costs as much as the rest of a small request.
+    if (length !== undefined) return await request.bytes();
     for await (const chunk of request.body ?? []) {
       size += chunk.byteLength;
       if (size > maxBytes) throw tooLarge(maxBytes);
@@ -105,8 +105,7 @@ export async function readCapped(request: Request, maxBytes: number): Promise<Ui
   } catch (error) {
     throw error instanceof ServiceError ? error : brokenOff(error);
   }
-  const [only, another] = chunks;
-  return only && !another ? only : Buffer.concat(chunks);
+  return Buffer.concat(chunks);
 }
 
 /**

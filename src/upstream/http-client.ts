@@ -5,10 +5,10 @@ import { type Platform, ServiceError } from "../errors.ts";
 import { type EventBus, reportCall } from "../events.ts";
 import { Secret } from "../secret.ts";
 import { classifyErrcode, hintFor, unreachable, UPSTREAM_NAMES } from "./errcodes.ts";
+import { readCapped } from "./target-client.ts";
 
 /** How long one request may take, from its first byte to the last byte of its answer. */
 const ATTEMPT_MS = 5000;
-const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** Where the two upstreams are: origins without a path. */
 export type BaseUrls = Readonly<Record<Platform, string>> & {
@@ -172,20 +172,6 @@ export class HttpClient {
     }
     throw unusableAnswer(request.platform);
   }
-}
-
-/** Reads at most `MAX_ANSWER_BYTES`, and no less than the answer announced; throws otherwise. */
-async function readCapped(response: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > MAX_ANSWER_BYTES) throw new Error("too large");
-    chunks.push(chunk);
-  }
-  const announced = response.headers.get("content-length");
-  if (announced !== null && Number(announced) !== size) throw new Error("truncated");
-  return Buffer.concat(chunks);
 }
 
 function readText(platform: Platform, bytes: Uint8Array): string {

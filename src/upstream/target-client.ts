@@ -83,17 +83,20 @@ export function timeUp(signal: AbortSignal): Promise<never> {
 
 /** The body of an answer of at most 64 KiB, and no less than it announced; throws a `TargetFailure` otherwise. */
 export async function readCapped(response: Response): Promise<Uint8Array> {
-  const announced = response.headers.get("content-length");
-  if (announced !== null) {
-    if (Number(announced) > MAX_ANSWER_BYTES) throw new TargetFailure("answer_too_large");
-    // Cheaper than as a stream, and never more than is announced.
-    const body = await response.bytes();
-    if (Number(announced) !== body.byteLength) throw new TargetFailure("broken_off");
-    return body;
-  }
+  const length = response.headers.get("content-length");
+  // A body in chunks may be longer than that.
+  const isBounded =
+    Number(length ?? Infinity) <= MAX_ANSWER_BYTES && !response.headers.has("transfer-encoding");
+  // A stream costs as much as the rest of the request.
+  const body = isBounded ? await response.bytes() : await readChunks(response);
+  if (length !== null && Number(length) !== body.length) throw new TargetFailure("broken_off");
+  return body;
+}
+
+async function readChunks({ body }: Response): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body ?? []) {
     size += chunk.byteLength;
     if (size > MAX_ANSWER_BYTES) throw new TargetFailure("answer_too_large");
     chunks.push(chunk);

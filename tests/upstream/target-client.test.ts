@@ -161,6 +161,13 @@ const BROKEN: Record<string, [Responder, string]> = {
     "timeout",
   ],
   "that is too large": [({ socket }) => socket.write(httpAnswer("x".repeat(65_537))), "answer_too_large"],
+  "that is too large, in chunks, and says that it is short": [
+    ({ socket }) =>
+      socket.write(
+        `HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n${"x".repeat(65_537)}\r\n0\r\n\r\n`,
+      ),
+    "answer_too_large",
+  ],
   "that breaks off": [
     ({ socket }) => socket.end("HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nsucc"),
     "broken_off",
@@ -241,7 +248,7 @@ test("P6: the certificate that is expected is the name's, and a connection of on
     for (const name of ["shop.test", "crm.test", "shop.test"]) {
       const url = "https://" + name + ":${shop?.port}/";
       const sent = client.send({ url, target: url, headers: {}, body: Buffer.from("x"), timeoutMs: 30000 });
-      console.log(name, await sent.then(({ body }) => body.toString(), (error) => error.reason));
+      console.log(name, await sent.then(({ body }) => new TextDecoder().decode(body), (error) => error.reason));
     }`;
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: ca };
   const child = Bun.spawn([process.execPath, "-e", program], { env, stdout: "pipe" });
