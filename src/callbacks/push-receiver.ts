@@ -333,10 +333,11 @@ function outcomeOf({ isReply }: PushAnswer): PushOutcome {
 
 /** What `work` resolves with, if it does within so many milliseconds. */
 async function before<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
-  const limit = new AbortController();
+  const limit = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => limit.resolve(undefined), Math.max(0, ms));
   try {
-    return await Promise.race([work, passed(Math.max(0, ms), undefined, { signal: limit.signal })]);
+    return await Promise.race([work, limit.promise]);
   } finally {
-    limit.abort();
+    clearTimeout(timer);
   }
 }
