@@ -1,5 +1,11 @@
 import type { Platform } from "../errors.ts";
-import { decryptPush, isPushSignature, type PushKey, PushRefused } from "./push-crypto.ts";
+import {
+  decryptPush,
+  isPushSignature,
+  type PushKey,
+  PushRefused,
+  type PushRefusalReason,
+} from "./push-crypto.ts";
 import { type PushFormat, readEncrypted, readPushFields } from "./push-fields.ts";
 
 /** The longest body that is accepted: far above what WeChat sends. */
@@ -153,20 +159,20 @@ function openSigned(
   encrypted: string,
 ): Verified & Pick<VerifiedPush, "message" | "receiveId"> {
   const signature = query.get("msg_signature");
-  let refusal = new PushRefused("wrong_signature");
+  let reason: PushRefusalReason = "wrong_signature";
   for (const [keyIndex, key] of keys.entries()) {
     if (!isPushSignature(signature, key, ...query.signed, encrypted)) continue;
     try {
       const opened = decryptPush(encrypted, key);
       if (accepted.includes(opened.receiveId) || isReceiver?.(opened.receiveId))
         return { ...query.stated, ...opened, key, keyIndex };
-      refusal = new PushRefused("wrong_receive_id");
+      reason = "wrong_receive_id";
     } catch (error) {
       if (!(error instanceof PushRefused)) throw error;
-      if (refusal.reason === "wrong_signature") refusal = error;
+      if (reason === "wrong_signature") reason = error.reason;
     }
   }
-  throw refusal;
+  throw new PushRefused(reason);
 }
 
 const PARAMETER_NAMES = [
