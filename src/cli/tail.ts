@@ -174,7 +174,7 @@ function waitingFor(app: string, target: string | undefined, forward: string | u
 /** `08:00:05  dev  event SCAN  oAbC…  qr_42  → 200 (35 ms) replied`. */
 function lineOf(push: Pulled, { forwarded, failure, ms, isAnswer }: Taken, language: Language): string {
   const { sender, event_key: key, content = "" } = push;
-  const said = [...(key ?? content)];
+  const said = Array.from(key ?? content);
   const cut = said.slice(0, MAX_SHOWN).join("") + (said.length > MAX_SHOWN ? "…" : "");
   const what = [localTime(push.received_at).slice(11, 19), push.target, kindText(push), sender, cut];
   const shown = plainText(what.filter(Boolean).join("  "));
