@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { isWellFormedApiKey } from "../access/api-key.ts";
 import { isEncodingAesKey, isPushToken } from "../callbacks/push-crypto.ts";
 import { ServiceError, systemCodeOf } from "../errors.ts";
@@ -111,6 +120,11 @@ export async function readSecretFiles<Name extends string>(
 }
 
 function readFile(option: string, file: string, terminal: Terminal): string {
+  // What is no path may be the secret itself, and is not said again.
+  if (!existsSync(file))
+    throw usageError(
+      `--${option}: 没有该文件，或其所在目录不可进入；如果输入的是密钥本身，请更换该密钥 (there is no such file, or its folder can't be entered; if that was the secret itself, change it)`,
+    );
   const text = readText(`--${option}`, file, MAX_BYTES);
   if (statSync(file, { throwIfNoEntry: false })?.isFile())
     warnOfFilePermissions([file]).forEach((line) => terminal.tell(halfOf(line, terminal.language)));

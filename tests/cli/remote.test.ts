@@ -199,7 +199,7 @@ test("P6: a key file without a good key is exit code 2, nothing is asked, and it
   ]);
   const missing = await runAlone([...LIST, "--url", world.url, "--key-file", world.path("nowhere")]);
   expect(missing.code).toBe(2);
-  expect(missing.stderr).toContain("nowhere can't be read: ENOENT; check path, owner and mode\n");
+  expect(missing.stderr).toContain("there is no such file");
   expect(world.arrived).toEqual([]);
 });
 
