@@ -445,7 +445,7 @@ export async function build(config: Config, options: ServiceOptions = {}): Promi
     const authorizationLinks = new AuthorizationLinks({
       ...{ store: store.authorizationLinks, authorizations, directory, publicSide, clock },
       pages: consentPages({
-        ...{ http, tokens: credentials, pacing, preAuthCode, directory, loginUrls: config.loginUrls },
+        ...{ http, tokens: credentials, preAuthCode, directory, loginUrls: config.loginUrls },
       }),
       record: (entry) => audit.record(entry),
       processes: () => nodes.count,

@@ -8,7 +8,7 @@ import {
   type UpstreamRefusal,
 } from "../errors.ts";
 import { credentialKey, type CredentialName } from "./credential.ts";
-import { KINDS, kindsOf, tokenKindOf } from "./kinds.ts";
+import { KINDS, kindsOf } from "./kinds.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -86,38 +86,16 @@ export function isRefusal({ reason, failure }: Backoff): boolean {
 /** A slot; or, without a name, every slot of a WeCom corp. */
 export type SlotOrCorp = Omit<SlotName, "name"> & Partial<Pick<SlotName, "name">>;
 
-/** Whose credentials the backoff of that key concerns; undefined for one of logins, or of one endpoint. */
+/** Whose credentials the backoff of that key concerns; undefined for one of logins. */
 export function concernedBy(key: string): SlotOrCorp | undefined {
   const [platform, appId = "", name, what] = key.split(":");
-  if ((platform !== "weixin" && platform !== "wecom") || what === "login" || what?.startsWith("/"))
-    return undefined;
+  if ((platform !== "weixin" && platform !== "wecom") || what === "login") return undefined;
   return { platform, appId, ...(name === undefined ? {} : { name }) };
 }
 
 /** The key of the backoff of logins that send a slot's access token. */
 export function loginBackoffKey(slot: SlotName): string {
   return `${slotKey(slot)}:login`;
-}
-
-/**
- * The backoff of a third-party platform's own calls, for one that has reached a limit. WeChat's limits are each endpoint's, and
- * its console may reset them at any moment; WeCom's are those of every call, and end by themselves.
- */
-export function callBackoffAfter(
-  platform: Slot,
-  endpoint: string,
-  error: ServiceError,
-  seen: readonly Backoff[],
-  now: number,
-): Backoff {
-  const backoff = backoffAfter({ slot: platform, kind: tokenKindOf(platform) }, error, seen, now);
-  const until = platform.platform === "wecom" ? backoff.until : Math.min(backoff.until, now + CIRCUIT_MS);
-  return { ...backoff, key: callBackoffKey(platform, endpoint), until };
-}
-
-/** The key of that. */
-export function callBackoffKey(slot: Slot, endpoint: string): string {
-  return slot.platform === "wecom" ? `${slot.platform}:${slot.appId}` : `${slotKey(slot)}:${endpoint}`;
 }
 
 /**

@@ -11,8 +11,6 @@ import {
   backoffError,
   backoffKeys,
   backoffKeysOfApp,
-  callBackoffAfter,
-  callBackoffKey,
   callsForBackoff,
   concernedBy,
   handledError,
@@ -336,25 +334,6 @@ export class Pacing {
       }
     };
     return sends === "secret" ? this.sendSecret(slot, paced, signal) : paced();
-  }
-
-  /**
-   * Runs `ask`, which calls `endpoint` with a third-party platform's own token, unless such calls have reached a limit of
-   * WeChat's or WeCom's: that is one for all of its accounts, and no single one is to blame.
-   */
-  async call<T>(platform: Slot, endpoint: string, ask: () => Promise<T>): Promise<T> {
-    const seen = await this.#refuseActive([callBackoffKey(platform, endpoint)]);
-    await this.succeeded(seen);
-    try {
-      return await ask();
-    } catch (error) {
-      if (!(error instanceof ServiceError) || !callsForBackoff(error)) throw error;
-      const why = error.upstream?.class;
-      if (why !== "quota_day" && why !== "quota_minute") throw error;
-      const backoff = callBackoffAfter(platform, endpoint, error, seen, this.#now());
-      await this.#parts.store.put(backoff);
-      throw backoffError(backoff, backoff.since);
-    }
   }
 
   /** As `SecretTrials.run`: runs `ask`, which sends the slot's secret upstream. */

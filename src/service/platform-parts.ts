@@ -32,7 +32,7 @@ export interface PlatformSideOptions {
   readonly directory: AppDirectory;
   readonly administration: Pick<AppAdministration, "refresh">;
   readonly credentials: CredentialManager;
-  readonly pacing: Pick<Pacing, "admit" | "call">;
+  readonly pacing: Pick<Pacing, "admit">;
   /** As of `AppAdministration`. */
   readonly onCleared: (app: App) => void;
   readonly http: HttpClient;
@@ -43,9 +43,8 @@ export interface PlatformSideOptions {
 /** Wires third-party platforms: their tokens, those of the accounts that they have, and how they come to have them. */
 export function buildPlatforms(options: PlatformSideOptions) {
   const { store, directory, administration, credentials, pacing, onCleared, http, clock, events } = options;
-  const component = new ComponentApi(http, credentials, pacing);
-  const suiteCalls = { http, tokens: credentials, pacing };
-  const suite = suiteProtocol(suiteCalls);
+  const component = new ComponentApi(http, credentials);
+  const suite = suiteProtocol(http, credentials);
   const protocols: Readonly<Partial<Record<PlatformRole, PlatformProtocol>>> = { component, suite };
   const protocolOf = (platform: Slot) => {
     const role = roleOf(platform);
@@ -97,7 +96,7 @@ export function buildPlatforms(options: PlatformSideOptions) {
     wecom: {
       ready: hasPlatformToken,
       ...corpTokenSource({
-        ...{ ...suiteCalls, directory, store: store.apps },
+        ...{ http, tokens: credentials, directory, store: store.apps },
         confirmLost: (slot, signal) => apps.describe(platformOf(directory, slot), slot.appId, signal),
       }),
     },

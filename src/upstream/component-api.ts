@@ -2,7 +2,6 @@ import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Slot } from "../apps/app.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
-import type { Pacing } from "../credentials/pacing.ts";
 import { type TokenKeeper, withToken } from "../credentials/source.ts";
 import type {
   AuthorizedAccount,
@@ -83,12 +82,10 @@ export class ComponentApi implements PlatformProtocol {
   readonly tellsSecret = true;
   readonly #http: HttpClient;
   readonly #tokens: TokenKeeper;
-  readonly #pacing: Pick<Pacing, "call">;
 
-  constructor(http: HttpClient, tokens: TokenKeeper, pacing: Pick<Pacing, "call">) {
+  constructor(http: HttpClient, tokens: TokenKeeper) {
     this.#http = http;
     this.#tokens = tokens;
-    this.#pacing = pacing;
   }
 
   /**
@@ -214,14 +211,13 @@ export class ComponentApi implements PlatformProtocol {
     body: Readonly<Record<string, unknown>>,
     signal: AbortSignal,
   ): Promise<UpstreamAnswer> {
-    const to = this.#to(platform, name, "takes_token", signal);
     const ask = (token: Secret) =>
       this.#http.exchange({
-        ...to,
+        ...this.#to(platform, name, "takes_token", signal),
         query: { component_access_token: token.reveal() },
         body: { component_appid: platform.appId, ...body },
       });
-    return this.#pacing.call(platform, to.path, () => withToken(this.#tokens, platform, ask, { signal }));
+    return withToken(this.#tokens, platform, ask, { signal });
   }
 
   #to({ appId }: Slot, name: string, takes: "takes_secret" | "takes_token", signal: AbortSignal) {

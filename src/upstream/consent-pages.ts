@@ -1,10 +1,12 @@
 import type { AppDirectory } from "../apps/app-directory.ts";
 import { isAgency, roleOf, type Slot } from "../apps/app.ts";
+import type { TokenKeeper } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
 import type { ConsentPages } from "../platforms/authorization-links.ts";
 import type { LinkRequest } from "../platforms/authorization-store.ts";
 import type { PreAuthCode } from "./component-api.ts";
-import { type SuiteCallParts, suiteLinks } from "./suite-api.ts";
+import type { HttpClient } from "./http-client.ts";
+import { suiteLinks } from "./suite-api.ts";
 
 /** Official Accounts and Mini Programs. */
 const DEFAULT_AUTH_TYPE = 3;
@@ -16,7 +18,9 @@ const CONSENT_ORIGINS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What consent pages are made with. */
-export interface ConsentPageParts extends SuiteCallParts {
+export interface ConsentPageParts {
+  readonly http: HttpClient;
+  readonly tokens: TokenKeeper;
   /** A code for one visit of WeChat's page. */
   readonly preAuthCode: (platform: Slot, signal: AbortSignal) => Promise<PreAuthCode>;
   readonly directory: Pick<AppDirectory, "find" | "slotOfApp">;
@@ -26,8 +30,8 @@ export interface ConsentPageParts extends SuiteCallParts {
 
 /** WeChat's and WeCom's pages on which an account or a corp authorizes a platform; each visit has a code of its own. */
 export function consentPages(parts: ConsentPageParts): ConsentPages {
-  const { preAuthCode, directory, loginUrls } = parts;
-  const { installUrl, agencyUrl } = suiteLinks(parts);
+  const { http, tokens, preAuthCode, directory, loginUrls } = parts;
+  const { installUrl, agencyUrl } = suiteLinks(http, tokens);
   return {
     url: async (platform, link, redirectUri, signal) => {
       const { state, request } = link;

@@ -5,7 +5,6 @@ import { type AppStore, isAgency, type Slot } from "../apps/app.ts";
 import { unavailable } from "../credentials/backoff.ts";
 import type { IssuedCredential } from "../credentials/credential.ts";
 import { tokenKindOf } from "../credentials/kinds.ts";
-import type { Pacing } from "../credentials/pacing.ts";
 import { type CredentialSource, type TokenKeeper, withToken } from "../credentials/source.ts";
 import { type AuthorizedAccount, isLost, type PlatformProtocol } from "../platforms/platform-protocol.ts";
 import { platformOf } from "../platforms/platform-sources.ts";
@@ -65,15 +64,10 @@ export function providerTokenSource(http: HttpClient): CredentialSource {
   };
 }
 
-/** What is asked with the tokens of suites and providers. */
-export interface SuiteCallParts {
+/** What the tokens of corps are obtained with. */
+export interface CorpTokenParts {
   readonly http: HttpClient;
   readonly tokens: TokenKeeper;
-  readonly pacing: Pick<Pacing, "call">;
-}
-
-/** What the tokens of corps are obtained with. */
-export interface CorpTokenParts extends SuiteCallParts {
   readonly directory: Pick<AppDirectory, "slotNamed">;
   readonly store: Pick<AppStore, "findSecret">;
   /** WeCom has refused the authorization for good: it is closed where WeCom says so once more. */
@@ -106,12 +100,12 @@ export function corpTokenSource(parts: CorpTokenParts): CredentialSource {
 }
 
 async function corpToken(
-  parts: CorpTokenParts,
+  { http, tokens, directory }: CorpTokenParts,
   slot: Slot,
   code: Secret,
   signal: AbortSignal,
 ): Promise<IssuedCredential> {
-  const { answer } = await ask(parts, platformOf(parts.directory, slot), {
+  const { answer } = await ask(http, tokens, platformOf(directory, slot), {
     path: "/cgi-bin/service/get_corp_token",
     body: corpOf(slot.appId, code),
     repeatable: true,
@@ -142,13 +136,13 @@ const AGENTS = Type.Object({
  * https://developer.work.weixin.qq.com/document/path/100776, of templates https://developer.work.weixin.qq.com/document/path/97163,
  * and https://developer.work.weixin.qq.com/document/path/100795
  */
-export function suiteProtocol(parts: SuiteCallParts): PlatformProtocol {
+export function suiteProtocol(http: HttpClient, tokens: TokenKeeper): PlatformProtocol {
   return {
     tellsSecret: false,
     exchange: async (suite, code, signal) => {
       // Of a third-party app the first form is slow, because it comes with a token; of a template there is no other.
       const version = isAgency(suite.appId) ? "" : "v2/";
-      const { answer, text } = await ask(parts, suite, {
+      const { answer, text } = await ask(http, tokens, suite, {
         path: `/cgi-bin/service/${version}get_permanent_code`,
         body: { auth_code: code.reveal() },
         repeatable: false,
@@ -162,7 +156,7 @@ export function suiteProtocol(parts: SuiteCallParts): PlatformProtocol {
       return { ...corp, title, secret, token: undefined, text };
     },
     describe: async (suite, account, secret, signal) => {
-      const { answer } = await ask(parts, suite, {
+      const { answer } = await ask(http, tokens, suite, {
         path: "/cgi-bin/service/get_auth_info",
         body: corpOf(account, secret),
         repeatable: true,
@@ -212,7 +206,7 @@ const AGENCY_URL = Type.Object({
 });
 
 /** The pages of WeCom's on which a corp's administrator authorizes a provider. */
-export function suiteLinks(parts: SuiteCallParts) {
+export function suiteLinks(http: HttpClient, tokens: TokenKeeper) {
   return {
     /**
      * The page for a suite, with a code of its own: one for each visit.
@@ -222,10 +216,10 @@ export function suiteLinks(parts: SuiteCallParts) {
     installUrl: async (suite: Slot, request: InstallRequest, signal: AbortSignal): Promise<string> => {
       const { origin, redirectUri, state, isTest } = request;
       const path = "/cgi-bin/service/get_pre_auth_code";
-      const { answer } = await ask(parts, suite, { path, repeatable: true, signal });
+      const { answer } = await ask(http, tokens, suite, { path, repeatable: true, signal });
       const { pre_auth_code } = checked(PRE_AUTH_CODE, answer);
       if (isTest)
-        await ask(parts, suite, {
+        await ask(http, tokens, suite, {
           path: "/cgi-bin/service/set_session_info",
           body: { pre_auth_code, session_info: { appid: [], auth_type: 1 } },
           repeatable: true,
@@ -245,7 +239,7 @@ export function suiteLinks(parts: SuiteCallParts) {
       { state, templates }: AgencyRequest,
       signal: AbortSignal,
     ): Promise<{ readonly url: string; readonly lifeMs: number }> => {
-      const { answer } = await ask(parts, provider, {
+      const { answer } = await ask(http, tokens, provider, {
         path: "/cgi-bin/service/get_customized_auth_url",
         body: { state, templateid_list: templates },
         repeatable: true,
@@ -262,7 +256,8 @@ export function suiteLinks(parts: SuiteCallParts) {
  * again, and the same one is tried once more.
  */
 function ask(
-  { http, tokens, pacing }: SuiteCallParts,
+  http: HttpClient,
+  tokens: TokenKeeper,
   platform: Slot,
   request: Pick<UpstreamRequest, "path" | "body" | "repeatable" | "attemptMs"> & {
     readonly signal: AbortSignal;
@@ -276,8 +271,7 @@ function ask(
       query: { [tokenKindOf(platform)]: token.reveal() },
       takes: "takes_token",
     });
-  const use = { signal: request.signal, triesValidAgain: true };
-  return pacing.call(platform, request.path, () => withToken(tokens, platform, exchange, use));
+  return withToken(tokens, platform, exchange, { signal: request.signal, triesValidAgain: true });
 }
 
 function checked<T extends TSchema>(shape: T, answer: Record<string, unknown>): Static<T> {

@@ -167,8 +167,8 @@ test("a code that no push has told of is tried when somebody comes with it, and 
   await using it = await PlatformHarness.create();
   const other = await it.process();
   const { code, sendPush } = await it.control.authorize(OFFICIAL, { send: "redirect-first" });
-  it.sandbox.inject({ kind: "error", errcode: -1, endpoint: pathOf(QUERY), times: 3 });
-  const refused = { upstream: { errcode: -1 } };
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: pathOf(QUERY), times: 3 });
+  const refused = { upstream: { errcode: 45009 } };
   expect(await failureOf(it.first.exchange(code))).toMatchObject(refused);
   for (const { authorizations } of [it.first, other]) {
     it.clock.advance(60_000);

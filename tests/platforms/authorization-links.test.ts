@@ -308,8 +308,7 @@ test("a suite's link leads to its installation with a code of its own, a templat
   await using it = await SuiteWorld.create();
   await it.ticket(SANDBOX_SUITE);
   const pages = consentPages({
-    ...it.suiteCalls,
-    directory: it.first.directory,
+    ...{ http: it.http, tokens: it.first.credentials, directory: it.first.directory },
     preAuthCode: () => Promise.reject(new Error("WeChat's")),
     loginUrls: { weixin: it.sandbox.weixinUrl, wecom: it.sandbox.wecomUrl },
   });

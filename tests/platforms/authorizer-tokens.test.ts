@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { Gate } from "../../src/sandbox/fault.ts";
 import { SERVICE } from "../../src/audit/audit-entry.ts";
+import { AppIndex } from "../../src/credentials/app-index.ts";
 import { Secret } from "../../src/secret.ts";
-import { COMPONENT, nameOf, OFFICIAL, pathOf, PlatformHarness } from "./platform-harness.ts";
+import { COMPONENT, MINI, nameOf, OFFICIAL, pathOf, PlatformHarness } from "./platform-harness.ts";
 import { failureOf } from "../support/refusals.ts";
 
 const TOKEN = "api_authorizer_token";
@@ -247,6 +248,33 @@ test("a component's token that WeChat no longer takes is replaced once, and the 
   it.clock.advance(60_000);
   expect(it.sandbox.accepts(await it.first.token())).toBeTrue();
   expect(it.calls("api_component_token")).toBe(2);
+});
+
+test("accounts whose renewal WeChat has limited are blocked, each asked for once, and named before their tokens end", async () => {
+  await using it = await PlatformHarness.create();
+  const accounts = [OFFICIAL, MINI];
+  for (const account of accounts) {
+    await it.authorized(account);
+    await it.first.token(account);
+  }
+  it.clock.advance(LIFE_MS - 8 * 60_000);
+  await it.control.pushTicket();
+  it.sandbox.inject({ kind: "error", errcode: 45009, endpoint: pathOf(TOKEN), times: 10 });
+  const { store, directory, credentials } = it.first;
+  const index = new AppIndex({
+    ...{ directory, calls: store.callCounts, changes: store.changes, clock: it.clock },
+    ...{ facts: store.credentialFacts, pacing: store.pacing },
+  });
+  it.sandbox.resetCalls();
+  for (const account of [...accounts, ...accounts]) {
+    const ref = { slot: directory.slotOfApp(nameOf(account)), kind: "access_token" } as const;
+    const refused = credentials.refresh(ref, { force: false });
+    expect((await failureOf(refused)).upstream?.errcode).toBe(45009);
+  }
+  expect(it.calls(TOKEN)).toBe(2);
+  const names = accounts.map(nameOf);
+  expect(await index.statesOf(names)).toEqual(["blocked", "blocked"]);
+  expect((await index.endingTokens(10 * 60_000, () => true, 10)).map(({ name }) => name)).toEqual(names);
 });
 
 test("nothing is asked for an account of a platform that is disabled", async () => {

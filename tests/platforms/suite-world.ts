@@ -79,19 +79,13 @@ export class SuiteWorld {
     return this.first.authorizations;
   }
 
-  /** What is asked with the suites' tokens. */
-  get suiteCalls() {
-    const { credentials: tokens, pacing } = this.first;
-    return { http: this.http, tokens, pacing };
-  }
-
   /** What asks WeCom by the suites' tokens. */
   get protocol() {
-    return suiteProtocol(this.suiteCalls);
+    return suiteProtocol(this.http, this.first.credentials);
   }
 
   get links() {
-    return suiteLinks(this.suiteCalls);
+    return suiteLinks(this.http, this.first.credentials);
   }
 
   /** What keeps the apps of authorizations. */

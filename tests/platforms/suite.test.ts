@@ -405,7 +405,6 @@ test("a comparison ends where WeCom wants to be asked no more, and goes on behin
   expect((await compare()).upstream?.errcode).toBe(45009);
   expect([it.calls("service/get_auth_info") - before, ...ended.map(isLost)]).toEqual([1, false, false]);
   // The other corp's is the first question of the next one, whose second is refused.
-  it.clock.advance(MINUTE);
   const gate = new Gate();
   it.sandbox.inject({ kind: "gate", gate, endpoint: AUTH_INFO, times: 1 });
   const again = compare();

@@ -12,7 +12,7 @@ import {
   PlatformHarness,
   type PlatformProcess,
 } from "./platform-harness.ts";
-import { CORP, MINUTE, SUITE, SuiteWorld } from "./suite-world.ts";
+import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld } from "./suite-world.ts";
 
 const { signal } = new AbortController();
 const EXCHANGE = "service/v2/get_permanent_code";
@@ -83,6 +83,23 @@ test("an account whose code came to nothing is named until it is here", async ()
   expect(await failed()).toEqual([OFFICIAL, MINI]);
   await it.authorized(OFFICIAL);
   expect(await failed()).toEqual([MINI]);
+});
+
+test("an installation's code is asked for although WeCom has limited the token of another corp", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const app = await it.install();
+  await it.authorizations.tick();
+  const endpoint = "/cgi-bin/service/get_corp_token";
+  for (const minutes of [1, 5, 15]) {
+    it.sandbox.inject({ kind: "error", errcode: 45009, endpoint, times: 1 });
+    expect(await failureOf(it.token(app))).toMatchObject({ retryAfterMs: minutes * MINUTE });
+    if (minutes < 15) it.clock.advance(minutes * MINUTE);
+  }
+  const other = await it.install(SUITE, OTHER_CORP);
+  await it.authorizations.tick();
+  await it.first.learn();
+  expect(it.sandbox.accepts(await it.token(other))).toBeTrue();
 });
 
 test("what a code gave is not lost while the database takes nothing: the process has it until it does", async () => {
