@@ -71,8 +71,15 @@ export interface AuthorizationCodeStore {
     readonly now: number;
     readonly until: number;
   }): Promise<StoredCode | undefined>;
-  /** Keeps what a code was exchanged for, which is still to be done with; it waits until `expiresAt`. */
-  keep(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
+  /**
+   * Keeps what a code was exchanged for, which is still to be done with: it is taken until `until` and waits until `expiresAt`,
+   * also where another attempt has failed since. One that is done with stays so.
+   */
+  keep(
+    digest: string,
+    answer: CodeAnswer,
+    times: { readonly until: number; readonly expiresAt: number },
+  ): Promise<void>;
   /** Ends a code that was exchanged; the code itself is dropped, the answer kept until `expiresAt`. */
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void>;
   /**

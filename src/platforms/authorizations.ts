@@ -8,7 +8,14 @@ import { before } from "../credentials/source.ts";
 import { ServiceError } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { type CodeAnswer, isDue, type StoredCode, UNNAMED } from "./authorization-store.ts";
-import { ATTEMPT_MS, CodeExchange, type CodeExchangeParts, isRefusal, rereadCode } from "./code-exchange.ts";
+import {
+  ATTEMPT_MS,
+  CodeExchange,
+  type CodeExchangeParts,
+  isRefusal,
+  LEASE_MS,
+  rereadCode,
+} from "./code-exchange.ts";
 import { failureOf } from "./kept-texts.ts";
 import type { Reconciliation } from "./reconciliation.ts";
 
@@ -16,8 +23,6 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 /** How long a code is good for where nobody says it. */
 const CODE_MS = HOUR_MS;
-/** Until when nobody else attempts what is being attempted: whoever has not ended by then was killed. */
-const LEASE_MS = 30_000;
 /** How often it is looked whether another process has exchanged a code. */
 const LOOK_MS = 50;
 /** How many codes are exchanged at the same time. */
@@ -66,7 +71,7 @@ export class Authorizations {
   /** Waits for what is under way: what a code is good for must be stored. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.#rounds.stop(), this.#reconciling, this.#exchange.settled()]);
+    await Promise.all([this.#rounds.stop(), this.#reconciling, this.#exchange.stop()]);
   }
 
   /**

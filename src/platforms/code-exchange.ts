@@ -27,6 +27,8 @@ const ANSWER_MS = HOUR_MS;
 const FAILED_MS = DAY_MS;
 /** How long an attempt may take. */
 export const ATTEMPT_MS = 20_000;
+/** Until when nobody else attempts what is being attempted: whoever has not ended by then was killed. */
+export const LEASE_MS = 30_000;
 /** How long to wait after the first, second, … attempt that has failed. */
 const AGAIN_MS = [2000, 5000, 15_000, 30_000, MINUTE_MS];
 /** At which attempt it is believed that an authorization is withdrawn whose code was exchanged. */
@@ -36,7 +38,7 @@ const LIST_MS = 10 * MINUTE_MS;
 /** Begins what stands in the place of a code where an account is to be read again. */
 const REREAD = "reread@@@";
 /** How often it is tried again to keep what a code gave. */
-const LOOK_MS = 50;
+const KEEP_MS = 200;
 
 /** What codes are exchanged with. */
 export interface CodeExchangeParts {
@@ -63,15 +65,15 @@ export interface CodeExchangeParts {
 export class CodeExchange {
   readonly #parts: CodeExchangeParts;
   readonly #attempts = new Set<Promise<unknown>>();
-  /** By digest, what codes gave that the store would not take yet. */
-  readonly #unkept = new Map<string, ExchangedCode>();
+  #isStopping = false;
 
   constructor(parts: CodeExchangeParts) {
     this.#parts = parts;
   }
 
-  /** Waits for what is under way. */
-  async settled(): Promise<void> {
+  /** Waits for what is under way, but for no store that is out of order. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
     await Promise.all(this.#attempts);
   }
 
@@ -109,9 +111,8 @@ export class CodeExchange {
       const kept = (await codes.find(digest).catch(() => undefined)) ?? code;
       // One that was withdrawn before it could be stored is given up, but not for a single answer.
       const isWithdrawn = code.attempts >= BELIEVED_AFTER && isLost(error);
-      const isUnkept = this.#unkept.has(digest);
-      const isRefused = kept.answer || isUnkept ? isWithdrawn : isRefusal(error);
-      const isOver = isRefused || (dueAt >= kept.expiresAt && !isUnkept);
+      const isRefused = kept.answer ? isWithdrawn : isRefusal(error);
+      const isOver = isRefused || dueAt >= kept.expiresAt;
       const over = { at: clock.now(), expiresAt: clock.now() + FAILED_MS };
       const failed = codes.fail(digest, textOfFailure(error), isOver ? over : { dueAt });
       // What can't be noted is tried again all the same.
@@ -124,11 +125,15 @@ export class CodeExchange {
   async #exchange(platform: Slot, code: StoredCode, signal: AbortSignal): Promise<CodeAnswer> {
     const { codes, apps, clock } = this.#parts;
     const askedAt = clock.now();
-    const earlier = code.answer ? givenIn(code.answer.text) : this.#unkept.get(code.digest);
-    const exchanged = earlier ?? (await this.#ask(platform, code, signal));
-    // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
-    if (!code.answer) await this.#keep(code, exchanged, signal);
-    const isLate = earlier !== undefined;
+    const begunAt = clock.monotonic();
+    const isLate = code.answer !== undefined;
+    const exchanged = code.answer ? givenIn(code.answer.text) : await this.#ask(platform, code, signal);
+    if (!isLate) {
+      // It can't be had twice: should anything be in the way of what comes now, it is made up for later.
+      const kept = await this.#keep(code, exchanged, signal);
+      if (clock.monotonic() - begunAt > ATTEMPT_MS)
+        return this.#exchange(platform, { ...code, answer: kept }, AbortSignal.timeout(ATTEMPT_MS));
+    }
     const app = await apps.grant(platform, { ...exchanged, isLate }, code.createdAt, signal);
     // Before the code is done with: a token that is not stored would end the one that is.
     await this.#keepToken(platform, exchanged, askedAt);
@@ -140,21 +145,21 @@ export class CodeExchange {
   }
 
   /**
-   * Keeps what a code gave, and tries again while the store is busy: of WeCom nobody gives it once more. Where the store is out
-   * of order for longer, this process has it for the next attempt.
+   * Keeps what a code gave, and tries again until the store takes it: of WeCom nobody gives it once more. A process that stops
+   * waits for a store that is busy alone.
    */
-  async #keep({ digest }: StoredCode, given: ExchangedCode, signal: AbortSignal): Promise<void> {
+  async #keep({ digest }: StoredCode, given: ExchangedCode, signal: AbortSignal): Promise<CodeAnswer> {
     const { codes, clock } = this.#parts;
-    this.#unkept.set(digest, { ...given, token: undefined });
+    const kept = { app: "", text: textOfGiven(given) };
     for (;;) {
       try {
-        await codes.keep(digest, { app: "", text: textOfGiven(given) }, clock.now() + DAY_MS);
-        this.#unkept.delete(digest);
-        return;
+        const now = clock.now();
+        await codes.keep(digest, kept, { until: now + LEASE_MS, expiresAt: now + DAY_MS });
+        return kept;
       } catch (error) {
         const isBusy = error instanceof ServiceError && error.code === "unavailable";
-        if (!isBusy || signal.aborted) throw error;
-        await passed(LOOK_MS);
+        if (this.#isStopping && (!isBusy || signal.aborted)) throw error;
+        await passed(KEEP_MS);
       }
     }
   }

@@ -108,8 +108,9 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     return row && this.#toCode(row);
   }
 
-  keep(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void> {
-    return this.#setAnswer(digest, answer, { expiresAt });
+  keep(...[digest, answer, times]: Parameters<AuthorizationCodeStore["keep"]>): Promise<void> {
+    const { until, expiresAt } = times;
+    return this.#setAnswer(digest, answer, { state: "waiting", dueAt: until, expiresAt });
   }
 
   succeed(digest: string, answer: CodeAnswer, expiresAt: number): Promise<void> {
@@ -173,13 +174,14 @@ export class SqlAuthorizationCodeStore implements AuthorizationCodeStore {
     { app, text }: CodeAnswer,
     set: Partial<typeof authorizationCodes.$inferInsert>,
   ): Promise<void> {
+    const isNamed = eq(authorizationCodes.digest, digest);
     await this.#database.transact(async (queries) => {
       const sealingKey = await this.#keyring.sealingKey(queries);
       const answer = new Secret(JSON.stringify({ app, text: text.reveal() }));
       await queries
         .update(authorizationCodes)
         .set({ ...set, answer: sealingKey.seal(answer, placeOf("answer", digest)) })
-        .where(eq(authorizationCodes.digest, digest));
+        .where(and(isNamed, ne(authorizationCodes.state, "exchanged")));
     });
   }
 

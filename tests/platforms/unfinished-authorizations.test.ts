@@ -15,7 +15,6 @@ import {
 import { CORP, MINUTE, OTHER_CORP, SUITE, SuiteWorld } from "./suite-world.ts";
 
 const { signal } = new AbortController();
-const EXCHANGE = "service/v2/get_permanent_code";
 const DAY_MS = 24 * 60 * MINUTE;
 
 /** The codes that an operator is told of, as the overview, the status and the alarm have them. */
@@ -102,22 +101,58 @@ test("an installation's code is asked for although WeCom has limited the token o
   expect(it.sandbox.accepts(await it.token(other))).toBeTrue();
 });
 
-test("what a code gave is not lost while the database takes nothing: the process has it until it does", async () => {
+/** A store that keeps nothing until it is mended, and says when it was tried. */
+function breakKeep({ store }: PlatformProcess) {
+  const codes = store.authorizationCodes;
+  const keep = codes.keep.bind(codes);
+  const tried = Promise.withResolvers<void>();
+  codes.keep = () => {
+    tried.resolve();
+    return Promise.reject(new ServiceError("store_unusable", "disk full"));
+  };
+  return { tried: tried.promise, mend: () => (codes.keep = keep) };
+}
+
+test("what a code gave is kept as soon as the database takes it, although WeCom has refused the code to another process by then", async () => {
   await using it = await SuiteWorld.create();
   await it.ticket();
-  const codes = it.first.store.authorizationCodes;
-  const keep = codes.keep.bind(codes);
-  codes.keep = () => Promise.reject(new ServiceError("store_unusable", "disk full"));
+  const other = await it.process();
+  const { tried, mend } = breakKeep(it.first);
   await it.sandbox.suite(SUITE).install(CORP);
-  for (const waitMs of [0, 2000, 8 * MINUTE]) {
-    it.clock.advance(waitMs);
-    await it.authorizations.tick();
-  }
-  codes.keep = keep;
-  // WeCom would take the code no more.
-  it.clock.advance(3 * MINUTE);
-  await it.authorizations.tick();
+  const taken = it.authorizations.tick();
+  await tried;
+  it.clock.advance(30_000);
+  await other.authorizations.tick();
+  expect(await failedOf(it.first, SUITE, it.clock.now())).toEqual(["*"]);
+  mend();
+  await taken;
   await it.first.learn();
-  expect(it.calls(EXCHANGE)).toBe(1);
   expect(await it.permanentCode(`${CORP}_${SUITE}`)).toBe(it.sandbox.suite(SUITE).permanentCodeOf(CORP));
+  expect(await failedOf(it.first, SUITE, it.clock.now())).toEqual([]);
+});
+
+test("what a code gave is not kept as new where the corp has cancelled meanwhile", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const { tried, mend } = breakKeep(it.first);
+  await it.sandbox.suite(SUITE).install(CORP);
+  const taken = it.authorizations.tick();
+  await tried;
+  it.clock.advance(30_000);
+  await it.sandbox.suite(SUITE).cancelAuth(CORP, { isLost: true });
+  mend();
+  await taken;
+  await it.first.learn();
+  expect(it.find(`${CORP}_${SUITE}`)).toBeUndefined();
+});
+
+test("a stop does not wait for a database that takes nothing", async () => {
+  await using it = await SuiteWorld.create();
+  await it.ticket();
+  const { tried } = breakKeep(it.first);
+  await it.sandbox.suite(SUITE).install(CORP);
+  const taken = it.authorizations.tick();
+  await tried;
+  await it.authorizations.stop();
+  await taken;
 });

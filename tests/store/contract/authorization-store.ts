@@ -25,7 +25,25 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     const at = { now: clock.now() };
     /** That a code has failed for good, to be kept for as long as it was good. */
     const over = () => ({ at: clock.now(), expiresAt: clock.now() + LIFE_MS });
-    return { codes, links, digest, add, take, at, over, clock, beside, reopen, [Symbol.dispose]: dispose };
+    const keep = (of: AuthorizationCodeStore = codes) => {
+      const answer = { app: "", text: new Secret("given") };
+      const now = clock.now();
+      return of.keep(digest, answer, { until: now + LEASE_MS, expiresAt: now + 2 * LIFE_MS });
+    };
+    return {
+      codes,
+      links,
+      digest,
+      add,
+      take,
+      keep,
+      at,
+      over,
+      clock,
+      beside,
+      reopen,
+      [Symbol.dispose]: dispose,
+    };
   };
 
   test(`${kind}: P3: a code is noted once by all processes, sealed, and known over a restart`, async () => {
@@ -146,7 +164,7 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     const again = { platformApp: PLATFORM, account: "", code: CODE, now: it.clock.now(), isAgain: true };
     expect(await it.codes.add({ ...again, expiresAt: it.clock.now() + LIFE_MS })).toBeFalse();
     expect(await it.take(it.codes, it.digest)).toMatchObject({ attempts: 2, account: "" });
-    await it.codes.keep(it.digest, { app: "", text: new Secret("given") }, dueAt + LIFE_MS);
+    await it.keep();
     expect(await fail()).toBeTrue();
     await it.add(CODE, UNNAMED);
     await it.add(CODE, "wxa1");
@@ -158,13 +176,29 @@ export function authorizationStoreContract(kind: string, open: OpenStore, test =
     using it = await setup();
     await it.add();
     await it.take();
-    await it.codes.keep(it.digest, { app: "", text: new Secret("given") }, it.clock.now() + 2 * LIFE_MS);
+    await it.keep();
     const { authorizationCodes } = await it.reopen();
     it.clock.advance(LEASE_MS);
     const taken = await it.take(authorizationCodes);
     expect(taken).toMatchObject({ state: "waiting", attempts: 2, expiresAt: it.at.now + 2 * LIFE_MS });
     expect(taken?.answer?.text.reveal()).toBe("given");
     expect(taken?.code?.reveal()).toBe(CODE.reveal());
+  });
+
+  test(`${kind}: P3: what is kept of a code after another process was refused is taken by its holder, and changes nothing of one that is done with`, async () => {
+    using it = await setup();
+    const other = (await it.beside()).authorizationCodes;
+    await it.add();
+    await it.take();
+    await it.codes.fail(it.digest, "refused", it.over());
+    await it.keep(other);
+    expect(await it.take()).toBeUndefined();
+    it.clock.advance(LEASE_MS);
+    expect((await it.take())?.answer?.text.reveal()).toBe("given");
+    await it.codes.succeed(it.digest, { app: "a", text: new Secret("done") }, it.at.now + 2 * LIFE_MS);
+    await it.keep(other);
+    const found = await other.find(it.digest);
+    expect([found?.state, found?.answer?.text.reveal()]).toEqual(["exchanged", "done"]);
   });
 
   test(`${kind}: a code that has failed for good is listed by every process until it is forgotten, unless a caller alone has told of it`, async () => {
