@@ -415,7 +415,7 @@ test("a field that is none is refused with those that there are, before WeChat i
       "PATCH",
       SHOP,
       { secret: WRONG, verify: true, disable: true },
-      "title, mode, secret, verify, disabled, public_url, js_domains",
+      "title, secret, disabled, mode, verify, public_url, js_domains",
     ],
   ] as const) {
     const { status, code, msg } = await t.at.ask(method, path, body);
