@@ -47,6 +47,17 @@ browserTest("a counter leads to its apps, and search, state and order stand in t
   await browser.until(`${NAMES}.split(",").length === 4`);
 });
 
+browserTest("an app that nothing was fetched for yet says so on its chip and its dots", async () => {
+  const window = await open();
+  const { browser } = window;
+  const textOf = (selector: string) =>
+    browser.evaluate<string>(`document.querySelector('${selector}').innerText`);
+  await window.show("/apps");
+  await browser.until("document.querySelectorAll('.chip').length === 6");
+  expect(await textOf(".chip:nth-child(5)")).toStartWith("None");
+  expect(await textOf(`tr:has([href$="${WX_FOREIGN.appId}"]) .dot .hidden`)).toBe("access_token: None");
+});
+
 browserTest("a token is shown on a click alone, and hidden again after 30 seconds", async () => {
   const window = await open();
   const { browser } = window;

@@ -39,13 +39,10 @@ function say(pair: Pair): string {
  * The texts of a screen: `words({ title: ["…", "Overview"], left: (n: number) => [`…`, `${n} left`] })`.
  *
  * Read them as `w.title` and `w.left(3)` while rendering, never at the top of a module: they follow the language. A pair
- * without one of its halves does not compile. They stand in a file `words.ts`, the only place for Chinese. What has no text
- * of its own has that of `base`.
+ * without one of its halves does not compile. They stand in a file `words.ts`, the only place for Chinese. Beside them
+ * are those of `base`.
  */
-export function words<T extends Table, B extends object = object>(
-  table: T,
-  base?: B,
-): Words<T> & Omit<B, keyof T> {
+export function words<T extends Table, B extends object = object>(table: T, base?: B): Words<T> & B {
   const spoken: object = Object.create(base ?? null);
   for (const [name, entry] of Object.entries<Entry>(table)) {
     const get =
@@ -56,7 +53,7 @@ export function words<T extends Table, B extends object = object>(
         : () => say(entry);
     Object.defineProperty(spoken, name, { get, enumerable: true });
   }
-  return spoken as Words<T> & Omit<B, keyof T>;
+  return spoken as Words<T> & B;
 }
 
 /** A line in both languages: what precedes both, Chinese, English in parentheses, what follows both. */

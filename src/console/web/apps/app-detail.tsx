@@ -134,7 +134,7 @@ function Actions({ app, onDone }: { readonly app: AppStatus; readonly onDone: ()
           label={w.actions}
           icon="more"
           groups={[
-            [{ title: w.edit, onClick: edit }],
+            [{ title: w.editApp, onClick: edit }],
             [
               app.disabled
                 ? { title: w.enable, onClick: () => void attempt(() => change(false)) }

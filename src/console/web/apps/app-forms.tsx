@@ -53,7 +53,7 @@ export function AddApp({ onClose }: { readonly onClose: () => void }) {
       />
       {isWecom && <TextField label={w.agent} hint={w.agentHint} {...agent} isMono />}
       <TextField label={w.secret} hint={w.secretHint} {...secret} isMono isSecret />
-      <TextField label={w.name} hint={w.nameHint} {...title} isOptional />
+      <TextField label={w.displayName} hint={w.displayNameHint} {...title} isOptional />
       {kind.value === "weixin" && <ModeField {...mode} />}
       {!isWebsite && <CheckField label={w.verify} hint={w.verifyHint} {...isVerified} />}
     </FormDialog>
@@ -85,7 +85,7 @@ export function EditApp({
   };
   return (
     <FormDialog title={app.title ?? app.app} action={w.save} onClose={onClose} onSubmit={save}>
-      <TextField label={w.name} hint={w.nameHint} {...title} isOptional hasFocus />
+      <TextField label={w.displayName} hint={w.displayNameHint} {...title} isOptional hasFocus />
       {app.mode !== undefined && !app.login_only && <ModeField {...mode} />}
       {app.authorized_to === undefined && (
         <TextField label={w.secret} hint={w.newSecretHint} {...secret} isMono isSecret isOptional />

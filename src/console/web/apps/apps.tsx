@@ -99,8 +99,8 @@ function NoApps({ isFiltered }: { readonly isFiltered: boolean }) {
   return (
     <Empty
       icon="search"
-      title={w.none}
-      hint={w.noneHint}
+      title={w.noneFound}
+      hint={w.noneFoundHint}
       action={<Button onClick={all}>{w.showAll}</Button>}
     />
   );

@@ -6,7 +6,6 @@ export const w = screenWords({
     "经由网关调用微信接口，token由服务填入。",
     "Calls WeChat through the gateway; the service puts the token in.",
   ],
-  path: ["路径", "Path"],
   query: ["查询参数", "Query"],
   queryHint: ["不带问号和access_token。", "Without a question mark, and without access_token."],
   notJson: (fault: string) => [`不是JSON：${fault}`, `Not JSON: ${fault}`],

@@ -42,10 +42,10 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
   };
   const askRemoval = (of: ClientData) =>
     ask(() => ({
-      title: w.remove,
-      action: w.remove,
+      title: w.removeClient,
+      action: w.removeClient,
       text: name,
-      hint: w.removeHint,
+      hint: w.removeClientHint,
       onConfirm: () => leave(of),
     }));
   return (
@@ -70,7 +70,7 @@ export function Client({ params: { name = "" } }: { readonly params: { readonly 
                     onClick: () => navigate("/audit", { tab: "usage", client: name }),
                   },
                 ],
-                [{ title: w.remove, icon: "trash", isDanger: true, onClick: () => askRemoval(data) }],
+                [{ title: w.removeClient, icon: "trash", isDanger: true, onClick: () => askRemoval(data) }],
               ]}
             />
           </>

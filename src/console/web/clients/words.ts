@@ -32,7 +32,6 @@ export const w = screenWords({
   never: ["永不", "Never"],
   created: ["创建", "Created"],
   updated: ["最近修改", "Last changed"],
-  damaged: ["记录损坏", "Damaged"],
   damagedHint: (fields: string) => [
     `数据库中的 ${fields} 已损坏，该客户端没有任何权限，直到全部重新设置。`,
     `Its ${fields} can't be read in the database. The client may do nothing until all of them are set again.`,
@@ -46,8 +45,8 @@ export const w = screenWords({
   appsHint: ["应用ID，以逗号分隔；* 表示全部应用。", "Ids of apps, separated by commas; * for every app."],
   create: ["创建", "Create"],
   itsUse: ["查看它的使用", "Show what it used"],
-  remove: ["删除客户端", "Remove the client"],
-  removeHint: [
+  removeClient: ["删除客户端", "Remove the client"],
+  removeClientHint: [
     "它的密钥和虚拟token在一秒内失效，无法恢复。",
     "Its keys and virtual tokens end within a second. This can't be undone.",
   ],
@@ -104,7 +103,6 @@ export const w = screenWords({
   filterApps: ["筛选应用", "Filter the apps"],
   addApp: ["添加应用", "Add an app"],
   add: ["添加", "Add"],
-  addAppHint: ["应用ID或名称", "An app's id or title"],
   on: (action: string, app: string) => [`${app}：${action}`, `${action} on ${app}`],
   byAny: ["由“全部应用”授予", "Granted for every app"],
   byAdmin: ["管理员拥有全部权限", "An administrator may do everything"],
@@ -186,7 +184,6 @@ export const w = screenWords({
     "relay: ours, which this environment alone can exchange",
   ],
   codesRaw: ["raw：微信的code", "raw: WeChat's own"],
-  edit: ["修改", "Change"],
   noEnvironments: ["还没有环境", "No environments yet"],
   noEnvironmentsHint: ["环境会随它的第一个客户端一起建立。", "An environment comes with its first client."],
   removeEnvironment: ["删除环境", "Remove the environment"],

@@ -3,7 +3,7 @@ import { patch, post } from "../api.ts";
 import { FormDialog } from "../parts/dialog.tsx";
 import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { toast } from "../parts/toast.tsx";
-import { w } from "./words.ts";
+import { kindWords, w } from "./words.ts";
 
 /** Where channels are asked for. */
 export const CHANNELS = "/v1/notifications/channels";
@@ -60,7 +60,7 @@ export function ChannelDialog(props: {
       {!of && (
         <>
           <TextField label={w.name} hint={w.nameHint} {...name} isMono hasFocus />
-          <SelectField label={w.kind} {...kind} options={KINDS.map((value) => [value, w[value]])} />
+          <SelectField label={w.kind} {...kind} options={KINDS.map((value) => [value, kindWords[value]])} />
         </>
       )}
       <TextField

@@ -11,7 +11,7 @@ import { actionsColumn, type Column, Table } from "../parts/table.tsx";
 import { attempt, toast } from "../parts/toast.tsx";
 import { useResource } from "../resource.ts";
 import { ChannelDialog, type ChannelKind, CHANNELS, pathOf, type Severity } from "./channel-dialog.tsx";
-import { w } from "./words.ts";
+import { kindWords, w } from "./words.ts";
 
 const TONES = { critical: "bad", warning: "warn", info: "info" } as const;
 
@@ -80,7 +80,7 @@ function columns(on: Actions): Column<ChannelData>[] {
       cell: ({ channel, kind }) => (
         <span class="row">
           {channel}
-          <span class="muted">{w[kind as ChannelKind]}</span>
+          <span class="muted">{kindWords[kind as ChannelKind]}</span>
         </span>
       ),
     },
@@ -94,7 +94,7 @@ function columns(on: Actions): Column<ChannelData>[] {
           </Badge>
         ) : (
           <Badge tone={enabled ? "ok" : "idle"} icon={enabled ? "check" : "pause"}>
-            {enabled ? w.enabled : w.disabled}
+            {enabled ? w.on : w.off}
           </Badge>
         ),
     },

@@ -146,7 +146,7 @@ function conditionColumns(onEdit: (of: ConditionData) => void): Column<Condition
       title: w.state,
       cell: ({ enabled }) => (
         <Badge tone={enabled ? "ok" : "idle"} icon={enabled ? "check" : "pause"}>
-          {enabled ? w.enabled : w.disabled}
+          {enabled ? w.on : w.off}
         </Badge>
       ),
     },

@@ -1,3 +1,4 @@
+import { words } from "../language.ts";
 import { screenWords } from "../parts/words.ts";
 
 export const w = screenWords({
@@ -24,10 +25,6 @@ export const w = screenWords({
     "Letters, digits, dots, dashes and underscores, as ops.",
   ],
   kind: ["类型", "Kind"],
-  wecom: ["企业微信群机器人", "WeCom group bot"],
-  dingtalk: ["钉钉群机器人", "DingTalk robot"],
-  feishu: ["飞书群机器人", "Feishu bot"],
-  webhook: ["自有Webhook", "Webhook"],
   url: ["Webhook地址", "Webhook URL"],
   urlHint: [
     "在群里机器人的设置中复制；加密保存，此后只显示末4位。",
@@ -61,8 +58,8 @@ export const w = screenWords({
   ],
   tellsResolved: ["恢复时也通知", "Tell when an alarm ends"],
   isEnabled: ["启用", "Send alarms here"],
-  enabled: ["已启用", "On"],
-  disabled: ["已停用", "Off"],
+  on: ["已启用", "On"],
+  off: ["已停用", "Off"],
   damagedHint: [
     "保存的地址或密钥无法解密，请重新填写。",
     "Its URL or secret can't be opened; enter it again.",
@@ -80,7 +77,6 @@ export const w = screenWords({
     "发送的是一条真实格式的告警，途径与正式告警相同。",
     "A message in the form of a real alarm was sent, by the way that alarms take.",
   ],
-  answer: ["对方的应答", "The answer"],
   whatToDo: ["处理办法", "What to do"],
   conditions: ["告警条件", "Conditions"],
   condition: ["条件", "Condition"],
@@ -93,4 +89,12 @@ export const w = screenWords({
   failed: ["未送达", "Failed"],
   attempts: (count: string) => [`${count}次尝试`, `${count} attempts`],
   andMore: (count: string) => [`等${count}项`, `and ${count} more`],
+});
+
+/** What each kind of channel is. */
+export const kindWords = words({
+  wecom: ["企业微信群机器人", "WeCom group bot"],
+  dingtalk: ["钉钉群机器人", "DingTalk robot"],
+  feishu: ["飞书群机器人", "Feishu bot"],
+  webhook: ["自有Webhook", "Webhook"],
 });

@@ -36,7 +36,7 @@ export function CopyButton(props: {
     setTimeout(() => setIsDone(false), SHOWN_MS);
     props.onCopied?.();
   };
-  const name = isDone ? w.copied : (props.label ?? w.copy);
+  const name = isDone ? w.copied : (props.label ?? w.copyText);
   return props.isWide ? (
     <Button icon={isDone ? "check" : "copy"} onClick={copy}>
       {name}

@@ -35,7 +35,7 @@ export function ErrorState({ error, onRetry }: { readonly error: ApiError; reado
   return (
     <div class="empty" role="alert">
       <Icon name="alert" />
-      <h2>{isOffline ? w.offline : w.failed}</h2>
+      <h2>{isOffline ? w.offline : w.wentWrong}</h2>
       <p>{isOffline ? w.offlineHint : halfOf(error.message)}</p>
       {error.hint !== undefined && <p>{halfOf(error.hint)}</p>}
       {error.retryAfter !== undefined && <p>{w.retryIn(duration(error.retryAfter * 1000))}</p>}

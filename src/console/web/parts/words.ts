@@ -12,7 +12,7 @@ export const common = words({
   left: (duration: string) => [`剩余${duration}`, `${duration} left`],
   expired: ["已过期", "Expired"],
   lifeOf: (left: string, renewal: string) => [`${left}，${renewal}后续期`, `${left}, renewal in ${renewal}`],
-  copy: ["复制", "Copy"],
+  copyText: ["复制", "Copy"],
   copied: ["已复制", "Copied"],
   copyFailed: ["浏览器不允许复制，请手动选择", "The browser did not allow copying; select the text instead"],
   cancel: ["取消", "Cancel"],
@@ -21,7 +21,7 @@ export const common = words({
   loading: ["加载中…", "Loading…"],
   optional: ["选填", "optional"],
   traceId: ["追踪ID", "Trace ID"],
-  failed: ["出错了", "Something went wrong"],
+  wentWrong: ["出错了", "Something went wrong"],
   offline: ["无法连接服务", "The service can't be reached"],
   offlineHint: [
     "请检查网络，以及服务是否在运行；连接恢复后会自动更新。",
@@ -78,7 +78,12 @@ export const common = words({
   version: ["版本", "Version"],
 });
 
-/** The texts of a screen, as `words` takes them, and beside them the common ones. */
-export function screenWords<T extends Table>(table: T): Words<T> & Omit<typeof common, keyof T> {
+/**
+ * The texts of a screen, as `words` takes them, and beside them the common ones. One of its own by the name of a common one
+ * does not compile: it would hide that from who looks it up, as `w[state]`.
+ */
+export function screenWords<T extends Table>(
+  table: T & { readonly [K in keyof T & keyof typeof common]: never },
+): Words<T> & typeof common {
   return words(table, common);
 }

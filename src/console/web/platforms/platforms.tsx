@@ -46,7 +46,7 @@ export function Platforms() {
             keyOf={({ platform }) => platform}
             hrefOf={({ platform }) => href(pageOf(platform))}
             columns={columns()}
-            empty={<Empty title={w.none} hint={w.noneHint} action={add} />}
+            empty={<Empty title={w.empty} hint={w.emptyHint} action={add} />}
           />
         )}
       </Loaded>
@@ -131,7 +131,7 @@ function AddPlatform({ onClose }: { readonly onClose: () => void }) {
       <TextField label={w.id} {...id} isMono hasFocus />
       {isSuite && <TextField label={w.provider} {...provider} isMono />}
       <TextField label={apps.secret} hint={apps.secretHint} {...secret} isMono isSecret />
-      <TextField label={apps.name} {...title} isOptional />
+      <TextField label={apps.displayName} {...title} isOptional />
     </FormDialog>
   );
 }

@@ -3,8 +3,8 @@ import { screenWords } from "../parts/words.ts";
 export const w = screenWords({
   title: ["第三方平台", "Platforms"],
   add: ["添加平台", "Add platform"],
-  none: ["还没有第三方平台", "No platforms yet"],
-  noneHint: [
+  empty: ["还没有第三方平台", "No platforms yet"],
+  emptyHint: [
     "微信第三方平台、企业微信第三方应用或服务商。",
     "Third-party platforms of WeChat, suites and service providers of WeCom.",
   ],

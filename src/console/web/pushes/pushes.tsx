@@ -41,8 +41,8 @@ export function Pushes() {
             empty={
               !after && (
                 <Empty
-                  title={w.none}
-                  hint={w.noneHint}
+                  title={w.empty}
+                  hint={w.emptyHint}
                   action={<LinkButton href={href("/apps")}>{w.apps}</LinkButton>}
                 />
               )

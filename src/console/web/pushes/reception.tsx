@@ -206,7 +206,7 @@ function MadeSecrets({ made, onClose }: { readonly made: Made; readonly onClose:
       </div>
       <footer>
         <Button kind="primary" onClick={onClose}>
-          {w.storedIt}
+          {w.storedThem}
         </Button>
       </footer>
     </Dialog>

@@ -5,8 +5,8 @@ export const w = screenWords({
   allPushes: ["全部应用的推送", "Pushes of every app"],
   pushesOf: ["推送与网页登录", "Pushes and web logins"],
   apps: ["应用", "Apps"],
-  none: ["还没有接收推送的应用", "No app receives pushes yet"],
-  noneHint: [
+  empty: ["还没有接收推送的应用", "No app receives pushes yet"],
+  emptyHint: [
     "打开一个应用，在“消息推送”中开始接收，再把URL填入微信后台。",
     "Open an app, begin to receive its pushes there, and enter the URL in WeChat's console.",
   ],
@@ -90,7 +90,7 @@ export const w = screenWords({
     `Configure the program of the target ${target} with these.`,
   ],
   hmacKey: ["HMAC密钥", "HMAC key"],
-  storedIt: ["我已妥善保存", "I have stored them"],
+  storedThem: ["我已妥善保存", "I have stored them"],
   target: ["目标", "Target"],
   targets: ["目标", "Targets"],
   everyTarget: ["全部目标", "Every target"],

@@ -6,7 +6,7 @@ import { Banner, Loaded } from "../parts/states.tsx";
 import { type Column, Table } from "../parts/table.tsx";
 import { useResource } from "../resource.ts";
 import { route, setQuery } from "../router.ts";
-import { w } from "./words.ts";
+import { originWords, w } from "./words.ts";
 
 type Variable = Data["variables"][number];
 
@@ -39,7 +39,7 @@ export function Configuration() {
               onChange={(value) => setQuery({ origin: value })}
               chips={(["environment", "file", "default"] as const).map((value) => ({
                 value,
-                title: w[value],
+                title: originWords[value],
                 count: variables.filter((each) => each.origin === value).length,
               }))}
             />
@@ -74,7 +74,7 @@ function columns(): Column<Variable>[] {
       title: w.origin,
       cell: ({ origin, file, line }) => (
         <Badge tone={origin === "default" ? "idle" : "info"} title={file && `${file}:${line}`}>
-          {origin === "file" ? w.lineOf(file?.replace(/.*\//, "") ?? "", line ?? 0) : w[origin]}
+          {origin === "file" ? w.lineOf(file?.replace(/.*\//, "") ?? "", line ?? 0) : originWords[origin]}
         </Badge>
       ),
     },

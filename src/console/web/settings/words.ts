@@ -1,3 +1,5 @@
+import type { Configuration } from "../../../api/v1-settings-schema.ts";
+import { type Pair, words } from "../language.ts";
 import { screenWords } from "../parts/words.ts";
 
 export const w = screenWords({
@@ -70,9 +72,6 @@ export const w = screenWords({
   documents: ["文档", "Documents"],
   docs: ["使用文档", "Documents"],
   findVariable: ["查找变量或值", "Find a variable or a value"],
-  environment: ["环境变量", "Environment"],
-  file: ["文件", "File"],
-  default: ["默认值", "Default"],
   lineOf: (file: string, line: number) => [`${file} 第${line}行`, `${file}, line ${line}`],
   variable: ["变量", "Variable"],
   value: ["值", "Value"],
@@ -105,3 +104,10 @@ export const w = screenWords({
     `${client} (${address}) is signed out at once; its key is not affected.`,
   ],
 });
+
+/** Who sets a variable. */
+export const originWords = words({
+  environment: ["环境变量", "Environment"],
+  file: ["文件", "File"],
+  default: ["默认值", "Default"],
+} satisfies Record<Configuration["variables"][number]["origin"], Pair>);

@@ -27,7 +27,6 @@ export const w = screenWords({
   ],
   unreachable: ["无法连接服务", "The service can't be reached"],
   unreachableHint: ["请检查服务是否在运行，然后重试。", "Check that it runs, then try again."],
-  linkFailed: ["登录链接无效或已过期", "The sign-in link is invalid or has expired"],
   command: ["命令", "Command"],
   setUp: ["创建管理员", "Create the administrator"],
   setUpHint: [
