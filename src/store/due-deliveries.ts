@@ -13,6 +13,8 @@ const MAX_NEXT = 64;
 const SOON_MS = 100;
 /** So many due ones are looked at in one transaction. */
 const MAX_LOOKED_AT = 1024;
+/** For so many lanes it is looked up in one transaction whether another delivery is ahead: each may cost two statements. */
+const MAX_LANES_LOOKED_UP = 256;
 
 /** What becomes of deliveries that are due. */
 export interface Due {
@@ -56,6 +58,7 @@ export async function chooseDue(
   const rounds = new Map<string, Round>();
   /** Until when those of a lane wait that have a higher id. */
   const lanes = new Map<string, { readonly id: number; readonly until: number }>();
+  let lookUps = 0;
   for (const row of due) {
     const name = `${row.app} ${row.target}`;
     let round = rounds.get(name);
@@ -74,6 +77,7 @@ export async function chooseDue(
       const laneName = `${name} ${row.lane}`;
       const ahead = lanes.get(laneName);
       const isBehind = ahead !== undefined && row.id > ahead.id;
+      if (!isBehind && ++lookUps > MAX_LANES_LOOKED_UP) break;
       const until = isBehind ? ahead.until : await heldUntil(queries, row, now);
       if (until === undefined) {
         taken.push(row.id);

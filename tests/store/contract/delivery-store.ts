@@ -197,6 +197,24 @@ export function deliveryStoreContract(kind: string, open: OpenStore, test = decl
     expect(await it.take("b")).toEqual([second]);
   });
 
+  test(`${kind}: one round puts off at most 256 that wait for others of their lanes, and the next ones the rest`, async () => {
+    using it = await setup();
+    const senders = Array.from({ length: 300 }, (_, n) => `o${n}`);
+    for (const leasedUntil of [it.clock.now() + 20_000, it.clock.now()])
+      await Promise.all(
+        senders.map((sender) =>
+          it.accept(`${sender} ${leasedUntil}`, [it.to("dev", { sender, leasedUntil })]),
+        ),
+      );
+    const dueNow = async () =>
+      (await it.deliveries.list({ app: APP }, { limit: 600 })).filter(({ dueAt }) => dueAt <= it.clock.now());
+    expect(await dueNow()).toHaveLength(300);
+    expect(await it.take()).toEqual([]);
+    expect(await dueNow()).toHaveLength(44);
+    expect(await it.take()).toEqual([]);
+    expect(await dueNow()).toHaveLength(0);
+  });
+
   test(`${kind}: of a target that holds as many as are left none is taken, and others are for all that`, async () => {
     using it = await setup();
     const due = { leasedUntil: it.clock.now() };
