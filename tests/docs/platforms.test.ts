@@ -89,7 +89,7 @@ test("from an empty console to the first authorizer's and the first corp's token
       ]);
     },
     "platforms authorizations": async (output) => expect(output).toContain(`${ACCOUNT}_${COMPONENT.appId}`),
-    "keys create": async (output) => void (key = output.trim()),
+    "KEY=": async (output) => void (key = output.trim()),
   };
   const walk = { world, url, variables, does, key: () => key };
   await follow({ ...walk, walked: linesOf(0, 3) });
@@ -133,14 +133,15 @@ async function follow(walk: {
   const { world, url, variables, does } = walk;
   for (const { language, line } of walk.walked) {
     if (language === "console") {
-      const words = line.split(" ").slice(1);
+      const [, keeps] = /^KEY=\$\((.*)\)$/.exec(line) ?? [];
+      const words = (keeps ?? line).split(" ").slice(1);
       const secret = words[1] === "add" && words[0] === "platforms" ? ["--secret-file", "secret"] : [];
       const child = world.run([...words.map((word) => word.replaceAll("'", "")), ...secret], {
         ...world.variables,
         ...variables,
       });
       expect([line, await child.exited(), child.stderr.match(/^accesstoken: .*/gm)]).toEqual([line, 0, null]);
-      await does[words.slice(0, 2).join(" ")]?.(child.stdout);
+      await does[keeps === undefined ? words.slice(0, 2).join(" ") : "KEY="]?.(child.stdout);
       continue;
     }
     const [, asked = "", quoted = ""] = /"(http[^"]+)"|'(http[^']+)'/.exec(line) ?? [];
