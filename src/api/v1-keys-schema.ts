@@ -59,7 +59,7 @@ const keyFields = {
   replaced_by: Type.Optional(
     Type.String({
       description:
-        "The key that was made in its place by a roll; it ends at `expires_at`. 滚动更换时取代它的密钥；它于 `expires_at` 失效。",
+        "The key that was made in its place by a roll; it ends at `expires_at`. 轮换时取代它的密钥；它于 `expires_at` 失效。",
     }),
   ),
   last_used_at: Type.Optional(Type.Integer({ description: "To the minute. 精确到分钟。" })),

@@ -166,7 +166,7 @@ export function clientKeyRoutes({
           params: Type.Object({ client, key }),
           body: rollBody,
           detail: {
-            summary: "Roll a key · 滚动更换密钥",
+            summary: "Roll a key · 轮换密钥",
             description:
               "A new key replaces the old one, which stays valid for `overlap` seconds, so that programs can switch. 旧密钥在 `overlap` 秒内继续有效，便于切换。",
             tags: ["clients"],

@@ -131,4 +131,4 @@ const EXAMPLE: OverviewData = {
 };
 
 /** What the route answers. */
-export const overviewAnswers = answersOf("The overview. 总览。", overviewData, EXAMPLE);
+export const overviewAnswers = answersOf("The overview. 概览。", overviewData, EXAMPLE);

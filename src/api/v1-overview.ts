@@ -61,7 +61,7 @@ export function overviewRoutes(parts: OverviewRouteParts) {
       { guard: (call) => access.checkKnown(call) },
       {
         detail: {
-          summary: "How all apps are, and what needs somebody · 总览",
+          summary: "How all apps are, and what needs somebody · 概览",
           description:
             "Of the apps that the caller has any grant for; what is of the service alone is for administrators, and clients that may `view` every app. 只包含调用方有权限的应用；服务本身的信息仅限管理员及可查看全部应用的客户端。",
           tags: ["v1"],

@@ -49,17 +49,17 @@ const CONDITIONS = {
   },
   renewal_failing: {
     ...{ severity: "warning", about: "app", isOn: true, holdMs: HOLD_MS },
-    title: "令牌续期失败，即将过期 (a token is about to expire and can't be renewed)",
+    title: "token续期失败，即将过期 (a token is about to expire and can't be renewed)",
     remedy: "查看应用页的最近失败原因 (see the last failure on the app's page)",
   },
   credential_expired: {
     ...{ severity: "critical", about: "app", isOn: true, holdMs: HOLD_MS },
-    title: "令牌已过期且无法续期，调用正在失败 (a token has expired and can't be renewed: calls fail)",
+    title: "token已过期且无法续期，调用正在失败 (a token has expired and can't be renewed: calls fail)",
     remedy: "查看应用页的最近失败原因 (see the last failure on the app's page)",
   },
   revoked_early: {
     ...{ severity: "critical", about: "app", isOn: true, holdMs: AT_ONCE },
-    title: "令牌提前失效，有其他程序在获取token (a token was revoked early: another program fetches tokens)",
+    title: "token提前失效，有其他程序在获取token (a token was revoked early: another program fetches tokens)",
     remedy:
       "找出还持有该应用secret的程序，改用本服务，或重置secret (find who else holds the app's secret, point it here, or reset the secret)",
   },

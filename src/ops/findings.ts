@@ -220,7 +220,7 @@ async function lookAtTokens(
     return endsAt <= now
       ? {
           ...{ condition: "credential_expired", subject: name },
-          detail: { message: "令牌已过期，调用正在失败 (the token has expired: calls fail)" },
+          detail: { message: "token已过期，调用正在失败 (the token has expired: calls fail)" },
         }
       : {
           ...{ condition: "renewal_failing", subject: name },

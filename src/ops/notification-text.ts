@@ -140,7 +140,7 @@ function linesOfOne(alarm: Alarm, { kind, at }: Message): string[] {
     `${when}：${safe(reason)}`,
     ...(isOver ? [`持续 (for)：${span((resolvedAt ?? at) - since)}`] : []),
     ...(kind === "reminder" ? [`已持续 (for)：${span(at - since)}`] : []),
-    ...(isOver || left <= 0 ? [] : [`现有令牌仍可用 (what is there is still good for)：${span(left)}`]),
+    ...(isOver || left <= 0 ? [] : [`现有token仍可用 (what is there is still good for)：${span(left)}`]),
     ...(isOver ? [] : [`处理 (do)：${safe(detail.hint ?? remedy)}`]),
   ];
 }

@@ -264,7 +264,7 @@ function earlier(at: number) {
 function labelTaken(): ServiceError {
   return new ServiceError(
     "conflict",
-    "该客户端已有同名密钥，请换一个label，或滚动、吊销旧密钥 (the client has a key of that label; choose another, or roll or revoke the old one)",
+    "该客户端已有同名密钥，请换一个label，或轮换、吊销旧密钥 (the client has a key of that label; choose another, or roll or revoke the old one)",
   );
 }
 

@@ -63,7 +63,7 @@ test("one alarm says what, where, how long it still works, what to do, and where
       '### <font color="warning">告警 (alarm)</font> 应用被拒绝 (an app is blocked)',
       "> 应用 (app)：shop",
       "> 现状 (now)：40164 出口IP 203.0.113.7 不在白名单 (203.0.113.7 is not on the allow-list)",
-      "> 现有令牌仍可用 (what is there is still good for)：37分钟 (37 min)",
+      "> 现有token仍可用 (what is there is still good for)：37分钟 (37 min)",
       "> 处理 (do)：请将 203.0.113.7 加入IP白名单 (add 203.0.113.7 to the IP allow-list)",
       "[打开控制台 (open the console)](https://token.example.com/console/#/apps/shop) · 2026-12-01 14:32:07 +08:00 · node-1",
     ].join("\n"),
@@ -75,7 +75,7 @@ test("what has ended says how long it took, and no longer what to do", () => {
   const text = plainText(message({ kind: "resolved", alarms: [ended] }));
   expect(text).toStartWith("告警已恢复 (resolved) 应用被拒绝");
   expect(text).toContain("持续 (for)：1天2小时 (1 d 2 h)");
-  expect(text).not.toMatch(/处理|现有令牌/);
+  expect(text).not.toMatch(/处理|现有token/);
 });
 
 test("a reminder says since when, a test that nothing is wrong", () => {
