@@ -58,6 +58,8 @@ const MANAGING_OPTIONS: readonly OptionSpec[] = [
 ];
 
 const KEY_MISSING = "请用 --key-file 指定API密钥 (give --key-file <file>)";
+const PUBLIC_SIDE =
+  "--url 应为服务的内部地址：PUBLIC_URL的域名不提供/v1 (give --url the service's internal address: /v1 is not answered under PUBLIC_URL)";
 
 /** The command of a spec that asks `/v1`. */
 export function managingCommand(spec: ManagingSpec): CommandSpec {
@@ -81,7 +83,7 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
     });
     return exitCode ?? 0;
   } catch (error) {
-    return await showFailure(isKeyMissing(error, args) ? error.hinted(KEY_MISSING) : error, terminal, isJson);
+    return await showFailure(isRemote(args) ? hinted(error, args) : error, terminal, isJson);
   } finally {
     await transport.close();
   }
@@ -128,8 +130,12 @@ export function isRemote(args: Arguments): boolean {
   return args.isSet("url");
 }
 
-function isKeyMissing(error: unknown, args: Arguments): error is ApiRefusal {
-  return error instanceof ApiRefusal && error.status === 401 && isRemote(args) && !args.isSet(KEY_FILE);
+/** With what helps at the command line: a key where none was given, another address where `/v1` is not answered. */
+function hinted(error: unknown, args: Arguments): unknown {
+  if (!(error instanceof ApiRefusal)) return error;
+  if (error.status === 401 && !args.isSet(KEY_FILE)) return error.hinted(KEY_MISSING);
+  const isPublicSide = error.status === 404 && error.message.startsWith("页面不存在");
+  return isPublicSide ? error.hinted(PUBLIC_SIDE) : error;
 }
 
 async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<Transport> {

@@ -162,7 +162,9 @@ function unreachable(origin: string, cause: unknown): ServiceError {
       cause,
     });
   }
-  return new ServiceError("unavailable", `无法连接 ${origin} (can't connect to ${origin}: ${code || name})`, {
-    cause,
-  });
+  return new ServiceError(
+    "unavailable",
+    `无法连接 ${origin}，请检查它是否在运行、地址和端口是否正确 (can't connect to ${origin}: ${code || name}; check that it runs, and its address and port)`,
+    { cause },
+  );
 }

@@ -30,7 +30,7 @@ const MAX_SHOWN = 40;
 interface Taken {
   readonly forwarded?: Forwarded | undefined;
   readonly ms?: number;
-  /** Why the program on this machine has not taken it. */
+  /** Why the program on this machine has not taken it, or the service its reply. */
   readonly failure?: ServiceError | undefined;
   /** Whether WeChat was given the reply. */
   readonly isAnswer?: boolean | undefined;
@@ -83,7 +83,10 @@ export async function tail(at: Managing, stop: Promise<unknown> = stopSignal()):
       if (signal.aborted) break;
       if (!isPassing(error)) throw error;
       // Said once: a service that is restarted is back in a moment.
-      if (backoffMs === 0) tellFailure(at, error);
+      if (backoffMs === 0) {
+        tellFailure(at, error);
+        at.note(bilingual("Trying again until it answers; Ctrl+C ends", "将一直重试；按 Ctrl+C 结束"));
+      }
       backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(MIN_BACKOFF_MS, backoffMs * 2));
       await Promise.race([terminal.clock.sleep(backoffMs), stop]);
     }
@@ -115,8 +118,13 @@ async function takePush(
   if (isTaken) {
     const body = forwarded === undefined ? {} : { reply: forwarded.body };
     const request = { method: "POST", path: `${path}/${push.id}/ack`, body } as const;
-    const { data } = await api.send<{ answered: boolean }>(request);
-    taken = { ...taken, isAnswer: data.answered };
+    try {
+      const { data } = await api.send<{ answered: boolean }>(request);
+      taken = { ...taken, isAnswer: data.answered };
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      taken = { ...taken, failure: error };
+    }
   }
   const line = args.isSet("json") ? jsonLine(push, taken) : lineOf(push, taken, terminal.language);
   await terminal.print(`${line}\n`);
@@ -179,16 +187,23 @@ function lineOf(push: Pulled, { forwarded, failure, ms, isAnswer }: Taken, langu
   const what = [localTime(push.received_at).slice(11, 19), push.target, kindText(push), sender, cut];
   const shown = plainText(what.filter(Boolean).join("  "));
   const end = endOf(push, { forwarded, failure, isAnswer });
-  if (failure) return `${shown}  → ✗ ${halfOf(failure.message, language)}${end[language]}`;
-  return forwarded ? `${shown}  → ${forwarded.status} (${ms} ms)${end[language]}` : shown;
+  const status = forwarded && ` ${forwarded.status} (${ms} ms)`;
+  const refusal = failure && ` ✗ ${plainText(halfOf(failure.message, language))}`;
+  return status || refusal ? `${shown}  →${status ?? ""}${refusal ?? ""}${end[language]}` : shown;
 }
 
 function endOf({ role }: Pulled, { forwarded, failure, isAnswer }: Taken): Text {
+  if (isOver(failure)) return bilingual("", "");
   if (failure) return bilingual("; it comes again", "；将再次到达");
   if (forwarded && !isSuccess(forwarded)) return bilingual(" ✗ it comes again", " ✗ 将再次到达");
   if (role === "copy") return bilingual(" copy", " 副本");
   if (["", "success"].includes(forwarded?.body.trim() ?? "")) return bilingual("", "");
   return isAnswer ? bilingual(" replied", " 已回复") : bilingual(" too late to reply", " 回复已超时");
+}
+
+/** Whether the delivery had ended already, or is gone. */
+function isOver(failure: ServiceError | undefined): boolean {
+  return failure instanceof ApiRefusal && [404, 409].includes(failure.status);
 }
 
 function jsonLine(push: Pulled, { forwarded, failure, ms, isAnswer }: Taken): string {

@@ -284,6 +284,23 @@ test("what the local program does not take is not acknowledged, and its line say
   expect((await t.data(`deliveries ${APP} --state waiting`)).deliveries).toHaveLength(1);
 });
 
+test("a push whose reply is refused has its line, with why and that it comes again", async () => {
+  await using t = await setup({ pushAnswerMs: 500 });
+  await using local = new Receiver(() => new Response("<xml><ToUserName>a</ToUserName></xml>"));
+  const key = await t.begin();
+  await t.run(`target ${APP} dev --content decrypted --route`);
+  const { terminal, ended } = t.tail(`${APP} --forward ${local.url}`);
+  await Harness.until(async () => (await t.data(`show ${APP}`)).targets[0]?.pulled_at !== undefined);
+  await meanwhile(t.push(key), () => t.world.clock.advance(600));
+  await Harness.until(() => terminal.stdout.includes("\n"));
+  pressCtrlC();
+  await ended;
+  expect(terminal.stdout).toMatch(
+    /^\d.* oUser1 {2}hello {2}→ 200 \(\d+ ms\) ✗ [^\n]*repl[^\n]*; it comes again\n$/,
+  );
+  expect((await t.data(`deliveries ${APP} --state waiting`)).deliveries).toHaveLength(1);
+});
+
 test("deliveries are listed, shown, replayed and dropped", async () => {
   await using t = await setup();
   const key = await t.begin();
@@ -368,8 +385,10 @@ test("tail goes on by itself when the service is back, and ends when it is refus
   expect(stdout.match(/dev {2}event SCAN\n/g)).toHaveLength(2);
   expect(stderr.split("\n").map((line) => line.replace(/ \(code.*/, ""))).toEqual([
     "accesstoken: status 503",
+    "Trying again until it answers; Ctrl+C ends",
     "Waiting for pushes of wx1; Ctrl+C ends",
     "accesstoken: status 502",
+    "Trying again until it answers; Ctrl+C ends",
     "Connected again",
     "accesstoken: status 403",
     "",

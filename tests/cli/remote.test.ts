@@ -119,7 +119,9 @@ test("a service that nobody runs is exit code 3, and with --json an answer all t
   })();
   const refused = await runAlone([...LIST, "--url", url]);
   expect(refused).toMatchObject({ code: 3, stdout: "" });
-  expect(refused.stderr).toMatch(/^accesstoken: can't connect to http:\/\/127\.0\.0\.1:\d+: \w+\n$/);
+  expect(refused.stderr).toMatch(
+    /^accesstoken: can't connect to http:\/\/127\.0\.0\.1:\d+: \w+; check that it runs, and its address and port\n$/,
+  );
   const { code, stdout, stderr } = await runAlone([...LIST, "--url", url, "--json"]);
   expect({ code, stderr }).toEqual({ code: 3, stderr: "" });
   expect(JSON.parse(stdout)).toMatchObject({ code: 503, data: {} });
@@ -149,6 +151,13 @@ test("an answer that breaks off is exit code 3", async () => {
     socket.end();
   });
   expect((await runAlone([...LIST, "--url", server.url])).code).toBe(3);
+});
+
+test("where /v1 is not answered, as under PUBLIC_URL, the internal address is asked for", async () => {
+  await using world = new CliHarness(() =>
+    Response.json({ code: 404, msg: "页面不存在 (not found)", data: {}, trace_id: "t" }, { status: 404 }),
+  );
+  expect((await world.run(LIST)).stderr).toContain("give --url the service's internal address");
 });
 
 test.each([
