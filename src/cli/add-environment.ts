@@ -1,6 +1,6 @@
 import { type Action, CLIENT_NAME, platformOf } from "../access/client.ts";
 import { defaultsOf } from "../access/environments.ts";
-import { type Api, apiPath, ApiRefusal } from "./api.ts";
+import { type Api, apiPath } from "./api.ts";
 import { carryOut, checkFiles, type Done, showDone } from "./apply.ts";
 import { ALL_APPS, findApps, findList } from "./argument-values.ts";
 import { type Arguments, bilingual, type Text, usageError } from "./arguments.ts";
@@ -113,18 +113,16 @@ async function environmentOf(
   name: string,
   body: { production?: boolean | undefined; codes?: string | undefined },
 ) {
-  try {
-    const there = await api.get<EnvironmentData>(apiPath`/v1/environments/${name}`);
-    const differs =
-      (body.production !== undefined && body.production !== there.production) ||
-      (body.codes !== undefined && body.codes !== there.codes);
-    const notes = differs ? [standsOtherwise(name, `accesstoken environments set ${name}`)] : [];
-    return { isThere: true, production: there.production, body, notes };
-  } catch (error) {
-    if (!(error instanceof ApiRefusal) || error.status !== 404) throw error;
+  const there = await api.find<EnvironmentData>(apiPath`/v1/environments/${name}`);
+  if (!there) {
     const production = body.production ?? defaultsOf(name).isProduction;
     return { isThere: false, production, body, notes: [] };
   }
+  const differs =
+    (body.production !== undefined && body.production !== there.production) ||
+    (body.codes !== undefined && body.codes !== there.codes);
+  const notes = differs ? [standsOtherwise(name, `accesstoken environments set ${name}`)] : [];
+  return { isThere: true, production: there.production, body, notes };
 }
 
 /** A client for each program; of those that stand already as they are. */
@@ -158,7 +156,7 @@ async function clientsOf(at: Managing, environment: string, apps: readonly strin
     for (const program of findList(args, kind) ?? []) {
       const client = clientName(kind, program, environment);
       const grant = { apps: [...apps], actions: [...actions] };
-      const there = await findClient(api, client);
+      const there = await api.find<ClientData>(apiPath`/v1/clients/${client}`);
       if (there && there.environment !== environment)
         throw usageError(
           `--${kind}: 客户端 ${client} 已存在，属于环境 ${there.environment} (the client ${client} is there, of the environment ${there.environment})`,
@@ -192,15 +190,6 @@ function clientName(option: string, program: string, environment: string): strin
   throw usageError(
     `--${option}: 应为小写字母、数字、点、下划线和连字符组成的名称 (must be names of lower-case letters, digits, dots, underscores and hyphens)`,
   );
-}
-
-async function findClient(api: Api, name: string): Promise<ClientData | undefined> {
-  try {
-    return await api.get<ClientData>(apiPath`/v1/clients/${name}`);
-  } catch (error) {
-    if (error instanceof ApiRefusal && error.status === 404) return undefined;
-    throw error;
-  }
 }
 
 /** A target of that name for each app, and its routes: the testers' before all others, the rest behind them. */

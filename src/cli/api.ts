@@ -102,6 +102,16 @@ export class Api {
     return (await this.send<Data>({ method: "GET", path })).data;
   }
 
+  /** The same; undefined where there is none. */
+  async find<Data>(path: string): Promise<Data | undefined> {
+    try {
+      return await this.get<Data>(path);
+    } catch (error) {
+      if (error instanceof ApiRefusal && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
   /**
    * The first `limit` entries of a list, page after page; `next` is where more begin.
    *

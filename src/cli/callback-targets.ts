@@ -3,7 +3,7 @@ import type { callbackData, RouteData, savedTargetData } from "../api/v1-callbac
 import { TARGET_CONTENTS } from "../callbacks/callback-settings.ts";
 import type { Language } from "../config.ts";
 import { ServiceError } from "../errors.ts";
-import { apiPath, ApiRefusal } from "./api.ts";
+import { apiPath } from "./api.ts";
 import { APP, appOf, findList, parseDuration } from "./argument-values.ts";
 import {
   type Arguments,
@@ -15,9 +15,10 @@ import {
   usageError,
 } from "./arguments.ts";
 import { readSecretFiles } from "./file-arguments.ts";
+import { withEnvironment } from "./client.ts";
 import { type Managing, managingCommand, YES, remove } from "./managing.ts";
 import { urlFields } from "./platform-urls.ts";
-import { localTime, textFields, textTable } from "./terminal.ts";
+import { localTime, plainText, textFields, textTable } from "./terminal.ts";
 
 type CallbackData = Static<typeof callbackData>;
 type SavedTarget = Static<typeof savedTargetData>;
@@ -110,8 +111,8 @@ export const TARGET_COMMANDS: readonly CommandSpec[] = [
         );
       const body = await targetBody(at);
       const path = apiPath`/v1/apps/${app}/callbacks/targets/${name}`;
-      const { data } = await putTarget(at, path, body, name);
-      if (routed) await changeRoutes(at, (routes) => withRoute(routes, route));
+      const data = await putTarget(at, path, body, name);
+      if (routed) noteBehind(at, await changeRoutes(at, (routes) => withRoute(routes, route)), route);
       await show(data, () => targetText(data));
       if (data.token ?? data.aes_key ?? data.hmac_key)
         note(bilingual("Keys are not shown again", "密钥不会再次显示"));
@@ -153,7 +154,9 @@ export const TARGET_COMMANDS: readonly CommandSpec[] = [
     run: async (at) => {
       const route = routeOf(at.args, at.args.get("target"));
       const place = at.args.findNumber("at", { min: 1, max: 200 });
-      await showRoutes(at, await changeRoutes(at, (routes) => withRoute(routes, route, place)));
+      const data = await changeRoutes(at, (routes) => withRoute(routes, route, place));
+      await showRoutes(at, data);
+      noteBehind(at, data, route);
     },
   }),
   managingCommand({
@@ -203,24 +206,33 @@ async function targetBody({ args, terminal }: Managing): Promise<Record<string, 
 
 /** A new one is of the environment of its own name, unless it was said. */
 async function putTarget(
-  { api }: Managing,
+  at: Managing,
   path: string,
   body: Record<string, unknown>,
   name: string,
-): Promise<{ readonly data: SavedTarget }> {
-  if (body["environment"] !== undefined) return api.send<SavedTarget>({ method: "PUT", path, body });
-  const isThere = await api.get<SavedTarget>(path).then(
-    () => true,
-    (error: unknown) => {
-      if (error instanceof ApiRefusal && error.status === 404) return false;
-      throw error;
-    },
+): Promise<SavedTarget> {
+  const { api, args } = at;
+  const put = async (whole: object) =>
+    (await api.send<SavedTarget>({ method: "PUT", path, body: whole })).data;
+  const environment = args.find("environment") ?? ((await api.find(path)) ? undefined : name);
+  if (environment === undefined) return put(body);
+  return withEnvironment(at, environment, () => put({ ...body, environment }));
+}
+
+/** Says that a route for all pushes gets none as long as one before it can be sent them. */
+function noteBehind({ note }: Managing, { routes, targets }: CallbackData, route: RouteData): void {
+  const isForAll = (each: RouteData) => each.role === "primary" && Object.keys(each).length === 2;
+  const place = routes.findIndex((each) => Bun.deepEquals(each, route));
+  const isSent = new Set(targets.flatMap(({ target, url }) => (url === undefined ? [] : [target])));
+  const before = routes.findIndex((each) => isForAll(each) && isSent.has(each.target));
+  if (!isForAll(route) || before === -1 || before >= place) return;
+  const to = plainText(routes[before]?.target ?? "");
+  note(
+    bilingual(
+      `Route ${place + 1} gets nothing while route ${before + 1}, to ${to}, can be reached`,
+      `第 ${before + 1} 条路由（${to}）可达时，第 ${place + 1} 条收不到推送`,
+    ),
   );
-  return api.send<SavedTarget>({
-    method: "PUT",
-    path,
-    body: isThere ? body : { ...body, environment: name },
-  });
 }
 
 function routeOf(args: Arguments, target: string): RouteData {

@@ -28,6 +28,7 @@ import {
   firstSteps,
   takeGrants,
   virtualNote,
+  withEnvironment,
 } from "./client.ts";
 import type { ClientData } from "../api/v1-clients-schema.ts";
 import { type Managing, managingCommand, YES, remove } from "./managing.ts";
@@ -170,9 +171,10 @@ async function addClient(at: Managing): Promise<void> {
   const concurrency = findConcurrency(args);
   const delivery = findDelivery(args);
   const policy = findNewPolicy(args);
-  const data = await createClient(at, {
+  const environment = args.get("environment");
+  const body = {
     client: clientOf(args),
-    environment: args.get("environment"),
+    environment,
     grants: grant ? [grant] : [],
     ...(networks.length === 0 ? {} : { networks }),
     ...(origins === undefined ? {} : { origins }),
@@ -181,7 +183,8 @@ async function addClient(at: Managing): Promise<void> {
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(delivery === undefined ? {} : { delivery }),
     ...(policy === undefined ? {} : { policy }),
-  });
+  };
+  const data = await withEnvironment(at, environment, () => createClient(at, body));
   await show(data, () => clientText(data));
   if (data.delivery === "virtual") at.note(virtualNote(at, data));
   at.note(firstSteps(at, data));

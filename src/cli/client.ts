@@ -44,6 +44,21 @@ async function post(api: Managing["api"], body: NewClient): Promise<ApiAnswer<Cr
   }
 }
 
+/** Says after `make` that the environment of that name came with it, where who asks may know of environments. */
+export async function withEnvironment<T>(
+  { api, note }: Managing,
+  name: string,
+  make: () => Promise<T>,
+): Promise<T> {
+  const isThere = await api.find(apiPath`/v1/environments/${name}`).catch((error: unknown) => {
+    if (error instanceof ApiRefusal) return true;
+    throw error;
+  });
+  const made = await make();
+  if (!isThere) note(bilingual(`Environment ${plainText(name)} is new`, `新建了环境 ${plainText(name)}`));
+  return made;
+}
+
 /** Where programs find the service: as the person wrote it, else as the answer has it. */
 function baseUrlOf({ args }: Managing, { base_url: baseUrl }: { readonly base_url: string }): string {
   return plainText(args.find("url") ?? baseUrl);

@@ -1,6 +1,6 @@
 import { isAdmin } from "../access/client.ts";
 import { ServiceError } from "../errors.ts";
-import { apiPath, ApiRefusal } from "./api.ts";
+import { apiPath } from "./api.ts";
 import { type CommandSpec, usageError, option, bilingual } from "./arguments.ts";
 import type { ClientData } from "../api/v1-clients-schema.ts";
 import type { KeyData } from "../api/v1-keys-schema.ts";
@@ -165,17 +165,14 @@ async function rollKey(at: Managing): Promise<void> {
 
 /** Creates the administrator `admin` unless there is one. */
 async function haveAdmin(at: Managing): Promise<void> {
-  try {
-    const client = await at.api.get<ClientData>(apiPath`/v1/clients/${ADMIN}`);
-    if (!isAdmin(client)) throw notAdmin();
-  } catch (error) {
-    if (!(error instanceof ApiRefusal) || error.status !== 404) throw error;
-    await createClient(at, {
-      client: ADMIN,
-      environment: ADMIN,
-      grants: [{ apps: [ALL_APPS], actions: ["admin"] }],
-    });
-  }
+  const client = await at.api.find<ClientData>(apiPath`/v1/clients/${ADMIN}`);
+  if (client && !isAdmin(client)) throw notAdmin();
+  if (client) return;
+  await createClient(at, {
+    client: ADMIN,
+    environment: ADMIN,
+    grants: [{ apps: [ALL_APPS], actions: ["admin"] }],
+  });
 }
 
 function onlyKey(keys: readonly KeyData[]): string {

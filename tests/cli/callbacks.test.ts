@@ -284,6 +284,27 @@ test("what the local program does not take is not acknowledged, and its line say
   expect((await t.data(`deliveries ${APP} --state waiting`)).deliveries).toHaveLength(1);
 });
 
+test("a target says that its environment is new, and a second route for everything what it is behind", async () => {
+  await using t = await setup();
+  await t.begin();
+  const at = "--to https://a.example.com/wx";
+  const [isNew, isBehind] = [
+    "Environment prod is new\n",
+    "gets nothing while route 1, to prod, can be reached\n",
+  ];
+  const first = await t.run(`target ${APP} prod ${at} --route`);
+  expect([first.code, first.stderr]).toEqual([0, expect.stringContaining(isNew)]);
+  expect(first.stderr).not.toContain(isBehind);
+  const again = await t.run(`target ${APP} prod ${at} --timeout 3s`);
+  expect([again.code, again.stderr]).toEqual([0, ""]);
+  const second = await t.run(`target ${APP} prdo ${at} --environment prod --route`);
+  expect(second.stderr).toContain(`Route 2 ${isBehind}`);
+  expect(second.stderr).not.toContain(" is new\n");
+  const copy = await t.run(`route ${APP} prdo --copy`);
+  expect([copy.code, copy.stderr]).toEqual([0, ""]);
+  expect((await t.run(`route ${APP} prdo`)).stderr).toContain(isBehind);
+});
+
 test("a push whose reply is refused has its line, with why and that it comes again", async () => {
   await using t = await setup({ pushAnswerMs: 500 });
   await using local = new Receiver(() => new Response("<xml><ToUserName>a</ToUserName></xml>"));

@@ -35,6 +35,20 @@ function overtaken(): never {
   throw new ServiceError("precondition_failed", "已被他人修改 (changed by somebody else)");
 }
 
+test.each([
+  [200, false],
+  [403, false],
+  [404, true],
+])("adding a client says that its environment is new where it answers %d: %j", async (status, isSaid) => {
+  await using world = new CliHarness(({ method, path }) => {
+    if (method === "POST") return answered(client(), { status: 201 });
+    expect(path).toBe("/v1/environments/dve");
+    return Response.json({ code: status % 200, msg: "", data: {}, trace_id: "t" }, { status });
+  });
+  const { code, stderr } = await world.run(["clients", "add", "bot", "--environment", "dve"]);
+  expect([code, stderr.includes("Environment dve is new\n")]).toEqual([0, isSaid]);
+});
+
 test("a client is added with everything that the options say", async () => {
   await using world = new CliHarness(({ method }) =>
     method === "GET" ? { clients: [] } : answered(client(), { status: 201 }),
