@@ -146,8 +146,9 @@ export class AppAdministration {
   }
 
   /**
-   * Removes an app and clears what was issued to it. Throws as `update`; `conflict` for an account that WeChat lists among a
-   * platform's, unless `withPlatform` says that this is removed too: the next comparison would bring it back.
+   * Removes an app and clears what was issued to it. Throws as `update`; `conflict` for an account that WeChat lists among
+   * those of a platform that we hold, unless `withPlatform` says that this is removed too: the next comparison would bring it
+   * back.
    */
   async remove(
     name: string,
@@ -159,8 +160,10 @@ export class AppAdministration {
   ): Promise<void> {
     const { app, management } = this.#managed(name, version);
     if (app.role && this.#parts.directory.authorizedTo(app.id).length > 0) throw stillAuthorized();
-    const isListed = app.platform === "weixin" && app.authorization && app.authorization.lostAt === undefined;
-    if (isListed && !management.isDamaged && !withPlatform) throw stillListed(app);
+    const { platformApp = "", lostAt } = app.authorization ?? {};
+    const isListed = lostAt === undefined && this.#parts.directory.platformSlot(platformApp) !== undefined;
+    if (app.platform === "weixin" && isListed && !management.isDamaged && !withPlatform)
+      throw stillListed(app);
     await this.#parts.store.remove(app, entryOf("app.deleted", app, actor, {}));
     this.#parts.onCleared(app);
     await this.#reload();

@@ -139,6 +139,13 @@ test("a platform that accounts have authorized is removed only with them", async
   expect((await at.ask("GET", `/v1/apps/${nameWith(SHOP, COMPONENT.id)}`)).status).toBe(404);
 });
 
+test("an account that was stored while its platform was removed can be removed too", async () => {
+  const removed = await withComponent();
+  await removed[Symbol.asyncDispose]();
+  const name = await addAuthorized(at.world, SHOP, COMPONENT.id);
+  expect((await at.ask("DELETE", `/v1/apps/${name}`)).status).toBe(200);
+});
+
 test("an account that has authorized a platform is listed by it, and is an app", async () => {
   await using _ = await withComponent();
   const authorizedAt = at.world.clock.now();
