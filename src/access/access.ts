@@ -33,6 +33,9 @@ const ABOUT_WHAT_WAS_SENT: ReadonlySet<ErrorCode> = new Set([
 /** Whoever may have a user's token here, or call WeChat. */
 const USER_TOKEN_ACTIONS: readonly Action[] = ["login", "api:call", "admin"];
 
+/** Whoever may see pushes: everybody's, or its own environment's. */
+const RECEIVER_ACTIONS = ["callback:manage", "callback:receive"] as const satisfies readonly Action[];
+
 /** What decides. */
 export interface AccessOptions {
   readonly directory: SlotAccessParts["directory"] & Pick<AppDirectory, "namesOf">;
@@ -172,6 +175,11 @@ export class Access {
     return this.#permits.allow(principal, action, this.#directory.slotOfApp(app));
   }
 
+  /** The public name of the app that `name` means to `principal`, as in `slotOfApp`; `name` where it may use none of them. */
+  nameFor(principal: Principal, action: Action, name: string): string {
+    return this.#permits.meant(name, (each) => mayUse(principal, action, each)) ?? name;
+  }
+
   /**
    * As `slotOfApp` with the public name alone, which need be none of an app, and not counted: for a route's guard, before
    * anything that was sent is looked at.
@@ -211,11 +219,11 @@ export class Access {
   }
 
   #receiving(principal: Principal, name: string): { readonly action: Action; readonly app: string } {
-    for (const action of ["callback:manage", "callback:receive"] as const) {
-      const app = this.#permits.meant(name, (each) => mayUse(principal, action, each));
-      if (app !== undefined) return { action, app };
-    }
-    throw this.notGranted(principal, "callback:receive", name);
+    const actionFor = (app: string) => RECEIVER_ACTIONS.find((action) => mayUse(principal, action, app));
+    const app = this.#permits.meant(name, (each) => actionFor(each) !== undefined);
+    const action = app && actionFor(app);
+    if (!app || !action) throw this.notGranted(principal, "callback:receive", name);
+    return { action, app };
   }
 
   /** As `checkGrant`, for no action in particular. */

@@ -5,7 +5,7 @@ import { effectOf, familyPattern, knownPaths, pathFamily } from "../access/api-p
 import type { Principal } from "../access/principal.ts";
 import type { AuditTrail } from "../audit/audit-trail.ts";
 import type { Clock } from "../clock.ts";
-import type { Slot } from "../apps/app.ts";
+import { appName, type Slot } from "../apps/app.ts";
 import { ServiceError } from "../errors.ts";
 import { Call, callOf, Reply, route, type RouteRules } from "./face.ts";
 import { answersOf } from "./v1-apps-schema.ts";
@@ -65,8 +65,8 @@ export function callRoutes({ access, audit, clock, wechat }: CallRouteParts) {
     isClosed: true,
   };
   const triedBy = (call: Call, name: string, as: string | undefined): Tried => {
-    const { slot } = access.slotOfApp(call, "api:call", name);
     const principal = as === undefined ? call.principal : access.client(call, as);
+    const { slot } = access.slotOfApp(call, "api:call", access.nameFor(principal, "api:call", name));
     const policy = principal.kind === "client" ? principal.owner.client.policy.preset : "all";
     return { principal, slot, policy };
   };
@@ -116,15 +116,16 @@ export function callRoutes({ access, audit, clock, wechat }: CallRouteParts) {
         const { app: name } = params;
         const { method, path, as } = body;
         const { principal, slot, policy } = triedBy(call, name, as);
+        const app = appName(slot);
         const effect = effectOf(slot.platform, path);
         if (effect !== "reads" && body.confirm !== name) throw notConfirmed(effect);
         if (as !== undefined)
           await audit.record({
             ...access.admin(call),
-            ...{ action: "gateway.called_as", app: name, outcome: "ok", tokenDigest: "" },
+            ...{ action: "gateway.called_as", app, outcome: "ok", tokenDigest: "" },
             detail: { client: as, method, path: familyPattern(path) },
           });
-        const made = callAs(principal, call, name, body);
+        const made = callAs(principal, call, app, body);
         const startedAt = clock.monotonic();
         const response = await wechat.handle(made);
         const { error, usage, healing = "none" } = made.outcome;

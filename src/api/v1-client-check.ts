@@ -31,8 +31,8 @@ export function clientCheckRoute(parts: ClientCheckParts) {
   const check = ({ origin, traceId }: Call, name: string, asked: (typeof callBody)["static"]) => {
     const { method, path, change } = asked;
     const supposed = clientAdministration.preview(name, change ? changeOf(change) : {});
-    const slot = directory.slotOfApp(asked.app);
     const principal = supposedCaller(supposed);
+    const slot = directory.slotOfApp(access.nameFor(principal, "api:call", asked.app));
     const { policy } = supposed;
     const about = { family: pathFamily(path), preset: policy.preset };
     try {
