@@ -51,9 +51,11 @@ export class AuditCountTable {
       sums.set(name, { ...row, n: row.n + (sums.get(name)?.n ?? 0) });
     }
     if (sums.size === 0) return;
+    const named = inLockOrder(sums, ([name]) => name).map(([, row]) => row);
     await queries
       .insert(counts)
-      .values(inLockOrder(sums, ([name]) => name).map(([, row]) => row))
+      // Each gets the next id, and a page has the highest first.
+      .values(named.toSorted((a, b) => a.minute - b.minute))
       .onConflictDoUpdate({
         target: [counts.kind, counts.minute, counts.key],
         set: { n: sql`${counts.n} + excluded.n` },

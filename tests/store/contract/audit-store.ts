@@ -135,7 +135,7 @@ export function auditStoreContract(kind: string, open: OpenStore, test = declare
     expect(await used({ since: 9 * MINUTE })).toEqual([]);
     await it.audit.addCounts([
       usageRow({ action: "api:call /wxa", n: 6 }),
-      usageRow({ action: "api:call", n: 7 }),
+      usageRow({ minute: MINUTE, action: "api:call", n: 7 }),
       usageRow({ action: "api:calls", n: 8 }),
     ]);
     expect(await used({ action: "api:call" })).toEqual([7, 6]);
