@@ -93,13 +93,13 @@ browserTest("the settings say when the database was backed up last, and where no
   await browser.shows("The service makes none by itself: set BACKUP_DIR");
   {
     using database = new Database(world.databasePath, { readwrite: true });
-    const detail = JSON.stringify({ file: "accesstoken-20270101T000000Z.tar.gz", bytes: 48_128 });
+    const detail = JSON.stringify({ file: "accesstoken-20270101T000000Z-3f9c21ab.tar.gz", bytes: 48_128 });
     database.run("INSERT INTO milestones (name, at, detail) VALUES ('backup', ?, ?)", [Date.now(), detail]);
   }
   // What the database said before is told on for ten seconds.
   world.clock.advance(10_000);
   await window.show("/settings?tab=sessions");
   await window.show("/settings");
-  await browser.shows("accesstoken-20270101T000000Z.tar.gz");
+  await browser.shows("accesstoken-20270101T000000Z-3f9c21ab.tar.gz");
   await browser.shows("47 kB");
 });

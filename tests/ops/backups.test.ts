@@ -7,7 +7,7 @@ import { StoreFolder } from "../support/store-folder.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const MADE: MadeBackup = { file: "accesstoken-20270101T000000Z.tar.gz", bytes: 4096 };
+const MADE: MadeBackup = { file: "accesstoken-20270101T000000Z-3f9c21ab.tar.gz", bytes: 4096 };
 
 /** Processes on one database, whose clock stands. `fails` decides what becomes of the next backup. */
 async function setup({ everyMs = DAY_MS } = {}) {

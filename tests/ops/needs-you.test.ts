@@ -59,7 +59,7 @@ test("what is wrong with the service comes first, and is for those alone who may
     listNodes: async () => [node(0), node(20_000)],
     backups: async () => ({
       ...{ folder: "/backup", everyMs: DAY_MS, isStale: true },
-      last: { at: 4000, file: "accesstoken-20270101T000000Z.tar.gz", bytes: 1 },
+      last: { at: 4000, file: "accesstoken-20270101T000000Z-3f9c21ab.tar.gz", bytes: 1 },
       failed: { at: 9000, message: "磁盘已满 (the disk is full)" },
     }),
   });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Harness } from "../support/harness.ts";
 import { ask, binary, ProcessHarness } from "../support/process-harness.ts";
 
-const NAME = /^accesstoken-\d{8}T\d{6}Z\.tar\.gz$/;
+const NAME = /^accesstoken-\d{8}T\d{6}Z-[0-9a-f]{8}\.tar\.gz$/;
 
 test("a service with BACKUP_DIR has backed itself up a moment after its start, and says so everywhere", async () => {
   await using harness = new ProcessHarness(binary());
