@@ -11,7 +11,7 @@ import { copySide, type DatabasePlace } from "./copy-store.ts";
 import { forgotten, NEXT_EPOCH, nextGeneration } from "./credential-rows.ts";
 import { makeFolderOf } from "./durable-files.ts";
 import { raiseEpoch } from "./epochs.ts";
-import { setAside, withPostgresSide } from "./postgres/postgres-side.ts";
+import { withPostgresSide } from "./postgres/postgres-side.ts";
 import {
   consoleLinks,
   consoleSessions,
@@ -117,7 +117,7 @@ async function restoreServer(
       if (!replaces && (await hasContents(target))) throw occupied(target.place);
       const found = await compare(target, prepared.keys);
       const anonymous = await settleAnonymousAccess(prepared.path, target, false);
-      const schema = await setAside(target, clock.now());
+      const schema = await target.setAside(clock.now());
       await withSqliteSide(prepared.path, "source", (source) => copySide(source, target, { clock }));
       return { ...prepared.report, ...found, anonymous, kept: schema === undefined ? {} : { schema } };
     });

@@ -154,24 +154,73 @@ test("what a restore on PostgreSQL replaces is kept in another schema, from whic
   await withStore(it.config, async (store) => expect((await store.audit.verify()).isIntact).toBe(true));
 });
 
+/** Gives the tables and functions to a role of its own, as where the service has not made its database. */
+async function giveAway(it: Awaited<ReturnType<typeof setup>>): Promise<{ role: string; url: string }> {
+  const role = `service_${new URL(it.url).pathname.slice(1)}`;
+  await it.ask(`CREATE ROLE ${role} LOGIN; GRANT USAGE, CREATE ON SCHEMA public TO ${role}`);
+  await it.ask(
+    `DO $$ DECLARE t text; BEGIN
+     FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+     LOOP EXECUTE format('ALTER TABLE %I OWNER TO ${role}', t); END LOOP;
+     FOR t IN SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+     LOOP EXECUTE format('ALTER FUNCTION %I OWNER TO ${role}', t); END LOOP; END $$`,
+  );
+  const url = new URL(it.url);
+  url.username = role;
+  return { role, url: url.href };
+}
+
 test("a role that must not make a schema on PostgreSQL restores nothing, and is told what it lacks", async () => {
   using it = await setup();
   await it.fillPostgres();
   const { path } = await it.back(it.postgres);
-  const role = `restorer_${new URL(it.url).pathname.slice(1)}`;
-  await it.ask(`CREATE ROLE ${role} LOGIN`);
-  await it.ask(
-    `DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
-     LOOP EXECUTE format('ALTER TABLE %I OWNER TO ${role}', t); END LOOP; END $$`,
-  );
-  const url = new URL(it.url);
-  url.username = role;
-  const place: DatabasePlace = { address: { url: url.href, password: undefined } };
+  const { role, url } = await giveAway(it);
+  const place: DatabasePlace = { address: { url, password: undefined } };
   const said = await refusal(it.restore(path, place, { replaces: true }));
-  expect(said).toContain(
-    "nothing was changed; run it as the owner of the database, GRANT CREATE ON DATABASE first",
-  );
+  expect(said).toContain(`nothing was changed; GRANT CREATE ON DATABASE … TO ${role} first and run it`);
   expect(await it.ask("SELECT count(*)::int FROM apps")).toEqual([[3]]);
+  await it.ask(`GRANT CREATE ON DATABASE ${new URL(url).pathname.slice(1)} TO ${role}`);
+  // As an extension's views.
+  await it.ask("CREATE VIEW seen_by_all AS SELECT 1; GRANT SELECT ON seen_by_all TO PUBLIC");
+  expect((await it.restore(path, place, { replaces: true })).kept.schema).toBeDefined();
+});
+
+test("what an administrator of PostgreSQL restores belongs to the service's role, as what is kept does", async () => {
+  using it = await setup();
+  await it.fillPostgres();
+  const { path } = await it.back(it.postgres);
+  const { role, url } = await giveAway(it);
+  const { kept } = await it.restore(path, it.postgres, { replaces: true });
+  const owners = "SELECT DISTINCT schemaname, tableowner FROM pg_tables WHERE tablename = 'apps' ORDER BY 1";
+  expect(await it.ask(owners)).toEqual([
+    [kept.schema, role],
+    ["public", role],
+  ]);
+  const config = loadConfig({ ENV_FILE: "", DATABASE_URL: url, MASTER_KEY_FILE: it.files.keyPath });
+  await withStore(config, async (store) => expect(await store.apps.list()).toHaveLength(3));
+  await it.ask(`SET ROLE ${role}; DROP SCHEMA ${kept.schema} CASCADE`);
+});
+
+test("what another program has beside our tables on PostgreSQL stays where it is", async () => {
+  using it = await setup();
+  await it.fillPostgres();
+  const { path } = await it.back(it.postgres);
+  await it.ask(`CREATE TABLE theirs (x int); INSERT INTO theirs VALUES (1);
+    CREATE VIEW their_view AS SELECT x FROM theirs;
+    CREATE FUNCTION their_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+    CREATE TRIGGER watch BEFORE INSERT ON theirs FOR EACH ROW EXECUTE FUNCTION their_trigger();
+    CREATE TRIGGER watch BEFORE INSERT ON apps FOR EACH ROW EXECUTE FUNCTION their_trigger()`);
+  const { kept } = await it.restore(path, it.postgres, { replaces: true });
+  await it.ask(`DROP SCHEMA ${kept.schema} CASCADE`);
+  expect(
+    await it.ask("INSERT INTO theirs VALUES (2) RETURNING (SELECT count(*)::int FROM their_view)"),
+  ).toEqual([[1]]);
+  await withStore(it.config, async (store) => expect(await store.apps.list()).toHaveLength(3));
+  // A newer version's tables look the same.
+  await it.ask("INSERT INTO migrations VALUES ('0999_newer', 1)");
+  expect(await refusal(it.restore(path, it.postgres, { replaces: true }))).toContain(
+    "tables that this one does not know, and nothing was changed: their_view, theirs; restore with that version",
+  );
 });
 
 test("a restore that fails on PostgreSQL leaves what was there, and another program's tables are not touched", async () => {

@@ -26,21 +26,32 @@ export const NEWEST_MIGRATION = MIGRATIONS.length - 1;
 /** The number of the migration from which on a process knows third-party platforms. */
 export const PLATFORMS_MIGRATION = MIGRATIONS.findIndex(({ name }) => name === "0005_platforms");
 
-const IS_TABLE = "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema()";
+/** What the migrations make. */
+const MADE = MIGRATIONS.flatMap(({ sql }) => [...sql.matchAll(/^CREATE (TABLE|FUNCTION) "(\w+)"/gm)]);
+const namesOf = (kind: string) => MADE.flatMap(([, made, name = ""]) => (made === kind ? [name] : []));
+/** The tables of this version's database. */
+export const OWN_TABLES: readonly string[] = ["migrations", ...namesOf("TABLE")];
+/** Its functions: none of them has parameters. */
+export const OWN_FUNCTIONS: readonly string[] = namesOf("FUNCTION");
 
 /**
  * Brings the database to the newest schema in one transaction, while which no other process writes. Returns whether it had
  * no table yet. `now` is in epoch milliseconds.
  *
- * `migrations` are those that this version knows.
+ * `migrations` are those that this version knows, `others` tables of other programs that may be there.
  *
  * A newer version may have gone further: this one runs beside it, unless that version says that it must not.
  *
  * @throws {ServiceError} `store_unusable` when it is not ours, or such a version was there.
  */
-export function migrate(engine: SqlEngine, now: number, migrations = MIGRATIONS): Promise<boolean> {
+export function migrate(
+  engine: SqlEngine,
+  now: number,
+  migrations = MIGRATIONS,
+  others: readonly string[] = [],
+): Promise<boolean> {
   const work = async (sql: Sql) => {
-    const pending = new Set(await pendingMigrations(sql, migrations));
+    const pending = new Set(await pendingMigrations(sql, migrations, others));
     const isNew = pending.size === migrations.length;
     if (isNew)
       await sql.query(
@@ -62,10 +73,14 @@ export function migrate(engine: SqlEngine, now: number, migrations = MIGRATIONS)
  *
  * @throws {ServiceError} `store_unusable` as `migrate`.
  */
-export async function pendingMigrations(sql: Sql, migrations = MIGRATIONS): Promise<string[]> {
+export async function pendingMigrations(
+  sql: Sql,
+  migrations = MIGRATIONS,
+  others: readonly string[] = [],
+): Promise<string[]> {
   const applied = new Set(await appliedMigrations(sql));
   if (applied.size === 0) {
-    if ((await sql.query(`${IS_TABLE} LIMIT 1`, [])).length > 0) throw foreign();
+    if ((await tablesOf(sql)).some((name) => !others.includes(name))) throw foreign();
   } else {
     const [from] = await sql.query("SELECT number FROM revisions WHERE name = ?", [COMPATIBLE_FROM]);
     if (Number(from?.[0] ?? 0) > NEWEST_MIGRATION) throw tooNew();
@@ -79,9 +94,18 @@ export async function isMigrated(sql: Sql): Promise<boolean> {
   return MIGRATIONS.every(({ name }) => applied.has(name));
 }
 
-async function appliedMigrations(sql: Sql): Promise<string[]> {
-  const tables = await sql.query(`${IS_TABLE} AND table_name = 'migrations'`, []);
-  if (tables.length === 0) return [];
+/** The tables and views of the schema, whosever they are. */
+export async function tablesOf(sql: Sql): Promise<string[]> {
+  const rows = await sql.query(
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1",
+    [],
+  );
+  return rows.map(([name]) => String(name));
+}
+
+/** The names of the migrations that the database has had. */
+export async function appliedMigrations(sql: Sql): Promise<string[]> {
+  if (!(await tablesOf(sql)).includes("migrations")) return [];
   return (await sql.query("SELECT name FROM migrations ORDER BY name", [])).map(([name]) => String(name));
 }
 

@@ -10,7 +10,15 @@ import {
 import { fileStamp } from "../durable-files.ts";
 import { type Sql, type SqlEngine, SqlFailure } from "../sql.ts";
 import { placeOf } from "./address.ts";
-import { isMigrated, migrate, MIGRATIONS } from "./migrations.ts";
+import {
+  appliedMigrations,
+  isMigrated,
+  migrate,
+  MIGRATIONS,
+  OWN_FUNCTIONS,
+  OWN_TABLES,
+  tablesOf,
+} from "./migrations.ts";
 import {
   connect,
   failureOf,
@@ -44,7 +52,7 @@ const COPY = `${PROGRAM} store copy`;
 export async function withPostgresSide<T>(
   address: PostgresAddress,
   role: SideRole,
-  work: (side: CopySide) => Promise<T>,
+  work: (side: PostgresSide) => Promise<T>,
 ): Promise<T> {
   const place = placeOf(address);
   const pool = connect(address, 1, COPY);
@@ -85,51 +93,37 @@ export async function withPostgresSide<T>(
   }
 }
 
-/**
- * Moves every table of a database of ours, with what belongs to it, into a new schema beside it, and returns that schema's name;
- * undefined where there is none of ours. Part of the transaction that `side` is. `now` is in epoch milliseconds.
- *
- * @throws {ServiceError} `store_unusable` when this role must not.
- */
-export async function setAside(side: CopySide, now: number): Promise<string | undefined> {
-  const { sql, place } = side;
-  const tables = await side.tables();
-  if (!tables.includes("migrations")) return undefined;
-  const taken = await sql.query("SELECT nspname FROM pg_namespace", []);
-  const own = `before_restore_${fileStamp(now).toLowerCase()}`;
-  let schema = own;
-  for (let n = 2; taken.some(([name]) => name === schema); n++) schema = `${own}_${n}`;
-  try {
-    await sql.query(`CREATE SCHEMA ${schema}`, []);
-    for (const [name] of await sql.query(TRIGGERED, []))
-      await sql.query(`ALTER FUNCTION ${String(name)} SET SCHEMA ${schema}`, []);
-    for (const name of tables) await sql.query(`ALTER TABLE "${name}" SET SCHEMA ${schema}`, []);
-  } catch (error) {
-    throw error instanceof SqlFailure && error.code === FORBIDDEN ? mustNotKeep(place) : error;
-  }
-  return schema;
-}
-
-/** The functions of the tables' triggers: all that there is beside tables. */
-const TRIGGERED = `SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t
-  JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-  WHERE NOT t.tgisinternal AND p.pronamespace = current_schema()::text::regnamespace AND c.relnamespace = p.pronamespace`;
+/** The role that the tables belong to, as a statement names it. */
+const OWNER = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'migrations'::regclass";
+/** All that belongs to it in the schema. */
+const OWNED = `SELECT relname FROM pg_class WHERE relnamespace = current_schema()::text::regnamespace
+  AND relowner = (SELECT relowner FROM pg_class WHERE oid = 'migrations'::regclass)`;
 
 /** PostgreSQL's `insufficient_privilege`. */
 const FORBIDDEN = "42501";
 
-function mustNotKeep(place: string): ServiceError {
+function mustNotKeep(place: string, owner: string): ServiceError {
   return new ServiceError(
     "store_unusable",
-    `${place}: 该角色无权建立schema或移动这些表，无法保留原有内容，未作任何改动；请由数据库的属主执行，或先执行 GRANT CREATE ON DATABASE，或恢复到空数据库 (this role must not make a schema, or move the tables, to keep what is there, and nothing was changed; run it as the owner of the database, GRANT CREATE ON DATABASE first, or restore into an empty database)`,
+    `${place}: 该角色无权建立schema或移动这些表，无法保留原有内容，未作任何改动；请先执行 GRANT CREATE ON DATABASE … TO ${owner}，再以该角色执行，或恢复到空数据库 (this role must not make a schema, or move the tables, to keep what is there, and nothing was changed; GRANT CREATE ON DATABASE … TO ${owner} first and run it as that role, or restore into an empty database)`,
   );
 }
 
-class PostgresSide implements CopySide {
+function notAllKnown(place: string, tables: string): ServiceError {
+  return new ServiceError(
+    "store_unusable",
+    `${place}: 数据库已由更新版本升级，其中有本版本不认识的表，未作任何改动：${tables}；请用该版本恢复，或恢复到空数据库 (a newer version has migrated the database, which has tables that this one does not know, and nothing was changed: ${tables}; restore with that version, or into an empty database)`,
+  );
+}
+
+/** A PostgreSQL as one end of a copy. */
+export class PostgresSide implements CopySide {
   readonly place: string;
   readonly sql: Sql;
   readonly keepsNul = false;
   readonly migrations = MIGRATIONS.map(({ name }) => name);
+  /** What stayed when the tables were set aside. */
+  #others: readonly string[] = [];
 
   constructor(place: string, sql: Sql) {
     this.place = place;
@@ -137,18 +131,56 @@ class PostgresSide implements CopySide {
   }
 
   async tables(): Promise<string[]> {
-    const rows = await this.sql.query(
-      "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1",
-      [],
-    );
-    return rows.map(([name]) => String(name));
+    return (await tablesOf(this.sql)).filter((name) => !this.#others.includes(name));
   }
 
   /** Lets nobody else read a table, or write to it. */
   async lockTables(): Promise<void> {
-    const tables = (await this.tables()).map((name) => `"${name}"`);
+    const tables = (await this.#ownTables()).map((name) => `"${name}"`);
     if (tables.length > 0)
       await this.sql.query(`LOCK TABLE ${tables.join(", ")} IN ACCESS EXCLUSIVE MODE`, []);
+  }
+
+  /**
+   * Moves the tables of a database of ours, with what belongs to them, into a new schema beside it, and returns that schema's
+   * name; undefined where there is none of ours. What is another program's stays. The new schema, and what is made from then
+   * on, belong to whom the tables belong to. `now` is in epoch milliseconds.
+   *
+   * @throws {ServiceError} `store_unusable` when this role must not, or a newer version's tables can't be told from others.
+   */
+  async setAside(now: number): Promise<string | undefined> {
+    const { sql, place } = this;
+    const own = await this.#ownTables();
+    if (own.length === 0) return undefined;
+    const others = (await this.tables()).filter((name) => !own.includes(name));
+    const owned = await sql.query(OWNED, []);
+    const unknown = owned.map(([name]) => String(name)).filter((name) => others.includes(name));
+    const applied = await appliedMigrations(sql);
+    if (unknown.length > 0 && applied.some((name) => !this.migrations.includes(name)))
+      throw notAllKnown(place, unknown.join(", "));
+    const taken = await sql.query("SELECT nspname FROM pg_namespace", []);
+    const first = `before_restore_${fileStamp(now).toLowerCase()}`;
+    let schema = first;
+    for (let n = 2; taken.some(([name]) => name === schema); n++) schema = `${first}_${n}`;
+    const owner = String((await sql.query(OWNER, []))[0]?.[0]);
+    try {
+      await sql.query(`CREATE SCHEMA ${schema} AUTHORIZATION ${owner}`, []);
+      for (const name of OWN_FUNCTIONS)
+        await sql.query(`ALTER FUNCTION "${name}"() SET SCHEMA ${schema}`, []);
+      for (const name of own) await sql.query(`ALTER TABLE "${name}" SET SCHEMA ${schema}`, []);
+      await sql.query(`SET LOCAL ROLE ${owner}`, []);
+    } catch (error) {
+      throw error instanceof SqlFailure && error.code === FORBIDDEN ? mustNotKeep(place, owner) : error;
+    }
+    this.#others = others;
+    return schema;
+  }
+
+  /** The tables of a database of ours; none where it is another program's. */
+  async #ownTables(): Promise<string[]> {
+    const own = (await this.tables()).filter((name) => OWN_TABLES.includes(name));
+    // Other programs have a table of that name, too.
+    return own.includes("migrations") && own.includes("keyring") ? own : [];
   }
 
   async isCurrent(): Promise<boolean> {
@@ -159,7 +191,7 @@ class PostgresSide implements CopySide {
 
   async migrate(now: number): Promise<void> {
     const within: SqlEngine = { reads: this.sql, transaction: (work) => work(this.sql) };
-    await migrate(within, now);
+    await migrate(within, now, MIGRATIONS, this.#others);
   }
 
   async *rows(table: CopiedTable): AsyncIterable<unknown[][]> {
