@@ -239,7 +239,7 @@ async function lookAtPlatforms(
   const missing = states.filter(({ hasTicket, app }) => hasTicket && !app.managed?.isDisabled);
   const lapsed = standing.filter(({ condition, subject }) => {
     const app = directory.find(subject);
-    const isOver = !app || app.managed?.isDisabled === true;
+    const isOver = (!app && subject !== "") || app?.managed?.isDisabled === true;
     return isOver && (condition === "ticket_missing" || condition === "authorization_lost");
   });
   const lost = states.flatMap((state) => state.lost).filter(({ managed }) => !managed?.isDisabled);

@@ -282,6 +282,9 @@ test("an account whose authorization is lost is told until it is given again, re
     subject: `wx00000000000000a2_${app.id}`,
   });
   expect((await it.find([standing])).lapsed).toEqual(new Set([`authorization_lost ${standing.subject}`]));
+  // That there are too many of them ends as any alarm does.
+  const ofAll = newAlarm({ since: 1, condition: "authorization_lost", subject: "" });
+  expect((await it.find([ofAll])).lapsed).toEqual(new Set());
 });
 
 test("an authorization that came to nothing is told as often as it happens, with whose it was where that is known", async () => {
