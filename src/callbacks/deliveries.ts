@@ -30,6 +30,8 @@ const MAX_SLEEP_MS = 5000;
 const MIN_SLEEP_MS = 100;
 /** How many attempts in the background run at once. */
 const MAX_ATTEMPTS = 24;
+/** So many attempts in a row fail of a target that is failing: of a healthy one too a push may fail now and then. */
+const FAILING_AFTER = 2;
 /** How long a stop waits for attempts under way: another process repeats what is left. */
 const STOP_MS = 3000;
 
@@ -81,8 +83,8 @@ export class Deliveries {
   readonly #deps: DeliveryDeps;
   /** Those in the background, by app and target. */
   readonly #running = new Map<Promise<void>, string>();
-  /** App and target of those whose last attempt has failed. */
-  readonly #failing = new Set<string>();
+  /** How many attempts have failed in a row, by app and target. */
+  readonly #failures = new Map<string, number>();
   #timer: Timer | undefined;
   #isStarted = false;
   #isStopping = false;
@@ -113,7 +115,7 @@ export class Deliveries {
     const loadOf = (app: string, target: string) => {
       const name = `${app} ${target}`;
       const running = [...this.#running.values()].filter((each) => each === name).length;
-      return { running, isFailing: this.#failing.has(name) };
+      return { running, isFailing: (this.#failures.get(name) ?? 0) >= FAILING_AFTER };
     };
     await this.#noteClock();
     const none = { taken: [], died: [] };
@@ -172,8 +174,8 @@ export class Deliveries {
       ...(failure === undefined ? {} : { reason: failure }),
     });
     const name = `${app} ${target}`;
-    if (failure === undefined) this.#failing.delete(name);
-    else this.#failing.add(name);
+    if (failure === undefined) this.#failures.delete(name);
+    else this.#failures.set(name, (this.#failures.get(name) ?? 0) + 1);
     if (failure === undefined) onDelivered(held);
     const dueAt = Math.min(at + backoffMs(held.attempts), held.expiresAt);
     const ended = {

@@ -85,7 +85,7 @@ export interface DeliveryLease {
 export interface TargetLoad {
   /** So many of its deliveries are under way. */
   readonly running: number;
-  /** Whether the last attempt has failed: what there is no room for is then put off by half a minute. */
+  /** Whether its attempts fail: what there is no room for is then put off by half a minute. */
   readonly isFailing: boolean;
 }
 

@@ -23,8 +23,8 @@ const SETTINGS = {
 } as const;
 const CALLBACKS: AppCallbacks = { settings: { ...SETTINGS, version: 1 }, targets: [TARGET], routes: [] };
 
-/** Forty deliveries that are due, to a target that answers with that status. */
-async function setup(status: number) {
+/** Forty deliveries that are due, to a target that answers with that status, or by a function with that of each attempt. */
+async function setup(status: number | ((attempt: number) => number)) {
   const clock = new ManualClock();
   const folder = new StoreFolder(clock);
   const { deliveries: store } = await folder.open();
@@ -42,12 +42,14 @@ async function setup(status: number) {
     await store.accept({ ...push, request, answer: undefined }, [to], "a");
   }
   const target = { status };
+  let attempts = 0;
+  const answer = () => (typeof target.status === "number" ? target.status : target.status(++attempts));
   const deliveries = new Deliveries({
     ...{ store, clock, callbacks: { of: () => CALLBACKS } },
     directory: {
       find: () => ({ platform: "weixin", id: APP, secret: new Secret("s"), tokenMode: "stable" }),
     },
-    sender: { send: async () => ({ status: target.status, body: Buffer.from("success") }) },
+    sender: { send: async () => ({ status: answer(), body: Buffer.from("success") }) },
     events: new EventBus(),
     onDelivered: () => undefined,
   });
@@ -71,6 +73,11 @@ const isDelivered = ({ state }: Delivery) => state === "delivered";
 test("what waits for a healthy target is delivered without a pause", async () => {
   await using t = await setup(200);
   await t.until((all) => all.every(isDelivered));
+});
+
+test("what waits for a target that refuses one push now and then follows without a pause", async () => {
+  await using t = await setup((attempt) => (attempt % 3 === 0 ? 500 : 200));
+  await t.until((all) => all.every((each) => isDelivered(each) || each.error !== undefined));
 });
 
 test("what a failing target has no room for is looked at again after half a minute", async () => {
