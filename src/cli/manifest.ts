@@ -67,6 +67,8 @@ export type ManifestClient = Static<typeof client>;
 /** Which pushes go to a target. */
 export type ManifestRoute = RouteData;
 
+/** What is said of a field that no schema has. */
+const UNKNOWN = "Unexpected property";
 /** More is no list of clients any more. */
 const MAX_BYTES = 1024 * 1024;
 
@@ -101,18 +103,29 @@ function parseManifest(file: string, text: string): Manifest {
   const value = parse(text);
   if (value === undefined)
     throw fail(firstBrokenLine(text), "不是有效的YAML或JSON", "not valid YAML or JSON");
-  const fault = Value.Errors(manifest, value).First();
+  const faults = [...Value.Errors(manifest, value)];
+  // A field that is misspelt is missing, too.
+  const fault = faults.find(({ message }) => message === UNKNOWN) ?? faults[0];
   if (!fault) return withOrigins(value as Manifest, (path) => `${file}:${lines.of(path)}: ${path.join(".")}`);
   const path = fault.path.slice(1).replaceAll("~1", "/").split("/");
   const name = path.join(".") || "manifest";
-  const isUnknown = fault.message === "Unexpected property";
+  const isUnknown = fault.message === UNKNOWN;
   const isMissing = !isUnknown && fault.value === undefined;
+  const values = literalsOf(fault.schema).join(", ");
   const [chinese, english] = isUnknown
     ? (["未知的字段，或名称不符合规则", "an unknown field, or no possible name"] as const)
     : isMissing
       ? (["缺少该字段", "it is missing"] as const)
-      : (["类型、长度或字符不正确", "a wrong type, length or character"] as const);
+      : values
+        ? ([`应为以下之一：${values}`, `must be one of ${values}`] as const)
+        : (["类型、长度或字符不正确", "a wrong type, length or character"] as const);
   throw fail(lines.of(path), chinese, english, name);
+}
+
+/** The values of which a schema takes one; empty where it takes others. */
+function literalsOf({ anyOf = [] }: TSchema): readonly unknown[] {
+  const values = (anyOf as readonly TSchema[]).map(({ const: value }) => value as unknown);
+  return values.includes(undefined) ? [] : values;
 }
 
 /** With its redirect origins as the service writes them; `whereOf` says where one of that path stands. */

@@ -178,8 +178,9 @@ test.each([
   ["clients:\n  a:\n    environment: dev\n    grants: []\n    polcy: {}\n", "5: clients.a.polcy"],
   [
     "clients:\n  a:\n    environment: dev\n    grants:\n      - apps: [x]\n        actions:\n          - fly\n",
-    "7: clients.a.grants.0.actions.0",
+    "7: clients.a.grants.0.actions.0: must be one of view, token:read",
   ],
+  ["clients:\n  a:\n    environment: dev\n    grantz: []\n", "4: clients.a.grantz: an unknown field"],
   ["clients:\n  a:\n    environment: dev\n", "2: clients.a.grants"],
   ["environments:\n  dev: {}\n  dev: {}\n", "3: environments.dev: given twice"],
   ["environments:\n  dev: { production: yes }\n", "2: environments.dev.production"],
