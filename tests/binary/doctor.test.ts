@@ -129,6 +129,15 @@ const CONFIGURATION: readonly Broken[] = [
     troubles: [[4, "fail", /your own networks alone/]],
   },
   {
+    name: "everybody is trusted by the database that the first start makes",
+    prepare: (at) => {
+      rmSync(at.path("data"), { recursive: true });
+      rmSync(at.path("key/master.key"));
+      at.set({ TRUSTED_NETWORKS: "0.0.0.0/0" });
+    },
+    troubles: [[4, "fail", /your own networks alone/]],
+  },
+  {
     name: "every caller has the address of Docker's bridge, which is trusted",
     prepare: (at) => {
       at.set({ TRUSTED_NETWORKS: "172.16.0.0/12", ANONYMOUS: "on" });

@@ -77,10 +77,11 @@ async function checkApps(setup: Setup): Promise<Finding[]> {
 
 async function checkTrustedNetworks(setup: Setup): Promise<Finding[]> {
   const { trustedNetworks, anonymous } = setup.config;
-  const examination = await setup.current.catch(() => undefined);
   const isSetOn = async () =>
-    (await examination?.rows("SELECT value FROM settings WHERE name = 'anonymous'"))?.[0]?.[0] === "on";
-  const isOn = anonymous ?? (await isSetOn());
+    (await (await setup.current).rows("SELECT value FROM settings WHERE name = 'anonymous'"))[0]?.[0] ===
+    "on";
+  // A new database begins with it on.
+  const isOn = anonymous ?? (setup.isFresh || (await isSetOn()));
   if (!isOn) return [fine("没有密钥的调用方不被应答 (callers without a key are not answered)")];
   const listed = String(trustedNetworks);
   const wide = listed
@@ -98,6 +99,7 @@ async function checkTrustedNetworks(setup: Setup): Promise<Finding[]> {
       ),
     );
   const bridge = isInContainer() ? defaultGateway(textOf("/proc/net/route")) : undefined;
+  const examination = await setup.current.catch(() => undefined);
   const all = examination && (await onlyCaller(setup, examination));
   const gateway = [bridge, all?.endsWith(".1") ? all : undefined].find(
     (each) => each && trustedNetworks.includes(each),

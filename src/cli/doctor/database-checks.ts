@@ -1,7 +1,6 @@
 import { stat } from "node:fs/promises";
 import { ServiceError } from "../../errors.ts";
 import { type Checks, failure, type Finding, fine, Skipped, warning } from "../../ops/doctor.ts";
-import { readKeyQuietly } from "../../store/given-key.ts";
 import { realPathOf } from "../../store/sqlite/database-files.ts";
 import { faultsOf } from "../../store/sqlite/read-database.ts";
 import { checkPostgres } from "./postgres-check.ts";
@@ -29,7 +28,7 @@ export const DATABASE_CHECKS = {
 } satisfies Partial<Checks<Setup>>;
 
 async function checkIntegrity(setup: Setup): Promise<Finding[]> {
-  const { databasePath, masterKeyFile, postgres } = setup.config;
+  const { databasePath, postgres } = setup.config;
   if (postgres) {
     if ((await setup.refusal) === undefined && (await setup.postgres.applied()) === undefined)
       return [foreign("DATABASE_URL")];
@@ -42,7 +41,7 @@ async function checkIntegrity(setup: Setup): Promise<Finding[]> {
   switch (found.kind) {
     case "missing":
     case "empty": {
-      if (!setup.config.masterKey && !readKeyQuietly(masterKeyFile))
+      if (setup.isFresh)
         return [fine("还没有数据库，首次启动时创建 (there is none yet: the first start makes it)")];
       return [
         failure(

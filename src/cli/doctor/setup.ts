@@ -7,6 +7,7 @@ import { ServiceError } from "../../errors.ts";
 import { Skipped } from "../../ops/doctor.ts";
 import { isLive, type Node } from "../../ops/nodes.ts";
 import type { Secret } from "../../secret.ts";
+import { readKeyQuietly } from "../../store/given-key.ts";
 import { Examination } from "../../store/examine.ts";
 import type { Keyring } from "../../store/keyring.ts";
 import { PostgresExamination } from "../../store/postgres/examine-postgres.ts";
@@ -78,6 +79,13 @@ export class Setup {
   /** What is at the path of the SQLite database. */
   get found(): FoundDatabase {
     return this.#once("found", () => readDatabase(this.path));
+  }
+
+  /** Whether there is neither a SQLite database nor its master key: the first start makes both. */
+  get isFresh(): boolean {
+    const { masterKey, masterKeyFile, postgres } = this.config;
+    const isMissing = !postgres && ["missing", "empty"].includes(this.found.kind);
+    return isMissing && !masterKey && !readKeyQuietly(masterKeyFile);
   }
 
   /** Who has the SQLite database open; without one, nobody that is known. */
