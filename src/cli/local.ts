@@ -4,6 +4,7 @@ import { type Config, isInstalled, loadLocalConfig } from "../config.ts";
 import { ServiceError } from "../errors.ts";
 import { EventBus } from "../events.ts";
 import { type LocalService, openLocalService } from "../service.ts";
+import { listenersOn } from "./doctor/processes.ts";
 import { type ApiRequest, requestHeaders, type Transport } from "./api.ts";
 
 /** What local requests need to know. */
@@ -12,8 +13,8 @@ export interface LocalTransportOptions {
   readonly mayCreate: boolean;
   /** Whether one is made although its master key is there. */
   readonly newDatabase: boolean;
-  /** Called with the path once one was made. */
-  readonly onCreate: (path: string) => void;
+  /** Called with the path once one was made, and with the configured port where somebody listens there. */
+  readonly onCreate: (path: string, taken: number | undefined) => void;
   /** Called when a new master key was made, with its path. */
   readonly onKeyCreated: (path: string) => void;
 }
@@ -63,7 +64,8 @@ export class LocalTransport implements Transport {
       throw noDatabase(databasePath, isInstalled(config));
     const events = new EventBus();
     events.subscribe((event) => {
-      if (event.type === "database.created") this.#options.onCreate(event.path);
+      if (event.type !== "database.created") return;
+      this.#options.onCreate(event.path, listenersOn(config.port).length > 0 ? config.port : undefined);
     });
     return openLocalService(config, { ...this.#options, events });
   }

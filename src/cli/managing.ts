@@ -138,6 +138,14 @@ function hinted(error: unknown, args: Arguments): unknown {
   return isPublicSide ? error.hinted(PUBLIC_SIDE) : error;
 }
 
+/** That a service which runs already can't be meant. */
+function notServed(port: number): Text {
+  return bilingual(
+    `Warning: a program listens on port ${port}. If it is the service, it does not use this new database: run the command in the service's folder, or give --url`,
+    `警告：端口 ${port} 上已有程序在监听。如果它就是服务，它用的不是这个新数据库：请在服务所在的目录执行，或给出 --url`,
+  );
+}
+
 async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Terminal): Promise<Transport> {
   const url = args.find("url");
   if (url !== undefined) {
@@ -152,9 +160,11 @@ async function transportOf(spec: ManagingSpec, args: Arguments, terminal: Termin
     mayCreate: spec.mayCreate ?? false,
     newDatabase: spec.mayCreate === true && args.isSet(NEW_DATABASE.name),
     onKeyCreated: (path) => terminal.tell(keyNotice(path)[terminal.language]),
-    onCreate: (path) =>
+    onCreate: (path, taken) => {
       terminal.tell(
-        { en: `A new database is made: ${path}`, zh: `正在新建数据库 ${path}` }[terminal.language],
-      ),
+        bilingual(`A new database is made: ${path}`, `正在新建数据库 ${path}`)[terminal.language],
+      );
+      if (taken !== undefined) terminal.tell(notServed(taken)[terminal.language]);
+    },
   });
 }

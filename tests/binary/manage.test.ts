@@ -34,6 +34,18 @@ function setup() {
   return { world, run, data, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
 }
 
+test("a database that is made while a program listens on the configured port comes with a warning", async () => {
+  await using at = setup();
+  using server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  const port = String(server.port);
+  const first = await at.run("keys create --admin", { PORT: port });
+  expect([first.code, first.stderr]).toEqual([
+    0,
+    expect.stringContaining(`\nWarning: a program listens on port ${port}.`),
+  ]);
+  expect((await at.run("clients list", { PORT: port })).stderr).toBe("");
+});
+
 const ADD = `apps add ${WX_FOREIGN.appId} --secret-file secret --title shop`;
 
 test("on the machine itself everything is managed without a running service and without a key", async () => {
