@@ -139,7 +139,7 @@ function noAssignment(line: string, place: string, known: KnownNames): ServiceEr
 }
 
 /** How many insertions, deletions, replacements and swaps of neighbours lead from one text to the other. */
-function editsBetween(from: string, to: string): number {
+export function editsBetween(from: string, to: string): number {
   let [before, last]: [number[], number[]] = [
     [],
     Array.from({ length: to.length + 1 }, (_, column) => column),

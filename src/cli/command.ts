@@ -1,3 +1,4 @@
+import { editsBetween } from "../env-file.ts";
 import { ServiceError } from "../errors.ts";
 import {
   type CommandSpec,
@@ -13,6 +14,8 @@ import { type ExitCode, failureText, isUsageError } from "./exit.ts";
 import { OutputFailure, systemTerminal, type Terminal, textPairs } from "./terminal.ts";
 import type { Language } from "../config.ts";
 
+/** How far from a command what was typed may be. */
+const MAX_EDITS = 2;
 /** Options in the place of a command. */
 const ALIASES: Readonly<Record<string, string>> = { "--help": "help", "-h": "help", "--version": "version" };
 
@@ -26,7 +29,7 @@ const HELP: CommandSpec = {
   })),
   run: async (args, terminal) => {
     const place = await find([...args.all("command"), ...args.all("subcommand")]);
-    if (place.rest.length > 0) throw unknownCommand();
+    if (place.rest.length > 0) throw await unknownCommand(place);
     await terminal.print(await usageOf(place, terminal));
     return 0;
   },
@@ -81,7 +84,8 @@ async function runAt({ spec, group, rest }: Place, terminal: Terminal): Promise<
   } else {
     const [word = ""] = rest;
     if (word === "") throw usageError("缺少命令 (a command is missing)");
-    if (!group || rest.length > 1 || (ALIASES[word] ?? word) !== "help") throw unknownCommand();
+    if (!group || rest.length > 1 || (ALIASES[word] ?? word) !== "help")
+      throw await unknownCommand({ spec, group, rest });
   }
   await terminal.print(await usageOf({ spec, group, rest }, terminal));
   return 0;
@@ -108,8 +112,21 @@ function available(commands: readonly CommandSpec[]): readonly CommandSpec[] {
   return commands.filter(({ isHidden }) => !isHidden || process.send !== undefined);
 }
 
-function unknownCommand(): ServiceError {
-  return usageError("没有这个命令 (there is no such command)");
+/** Names the nearest command, and never what was typed, which may be a secret. */
+async function unknownCommand({ group = [], rest }: Place): Promise<ServiceError> {
+  const [first = "", second] = [...group.slice(0, 1).map(({ words }) => words[0]), ...rest];
+  const [nearest] = available(await loadCommands())
+    .filter(({ isFormer }) => !isFormer)
+    .map(({ words: [word, other] }) => ({
+      name: second === undefined || other === undefined ? word : `${word} ${other}`,
+      edits: editsBetween(first, word) + (second && other ? editsBetween(second, other) : 0),
+    }))
+    .toSorted((a, b) => a.edits - b.edits);
+  if (!nearest || nearest.edits > MAX_EDITS) return usageError("没有这个命令 (there is no such command)");
+  const command = `accesstoken ${nearest.name}`;
+  return usageError(
+    `没有这个命令，是否应为 ${command}？ (there is no such command; did you mean ${command}?)`,
+  );
 }
 
 const WORDS = {

@@ -96,6 +96,19 @@ test("names and meanings are unique, and no option is one that every command has
 test.each([
   [["keys"], "a command is missing", "Usage: accesstoken keys <command> [options]"],
   [["keys", "steal"], "there is no such command", "Usage: accesstoken keys <command> [options]"],
+  [["serv"], "there is no such command; did you mean accesstoken serve?", "Usage: accesstoken"],
+  [["app"], "there is no such command; did you mean accesstoken apps?", "Usage: accesstoken"],
+  [["app", "lst"], "there is no such command; did you mean accesstoken apps list?", "Usage: accesstoken"],
+  [
+    ["keys", "creat"],
+    "there is no such command; did you mean accesstoken keys create?",
+    "Usage: accesstoken keys",
+  ],
+  [
+    ["help", "keys", "rol"],
+    "there is no such command; did you mean accesstoken keys roll?",
+    "Usage: accesstoken help",
+  ],
   [["help", "steal"], "there is no such command", "Usage: accesstoken help"],
   [["help", "keys", "steal"], "there is no such command", "Usage: accesstoken help"],
   [["keys", "list"], "argument <client> is missing", "Usage: accesstoken keys list <client>"],
