@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { STALE_SHARE } from "../../ops/backups.ts";
@@ -64,8 +64,13 @@ async function checkAges(setup: Setup, lateMs: number): Promise<Finding[]> {
 /** Whether the service can put backups into `BACKUP_DIR`, and they outlive the database's disk. */
 async function checkFolder(folder: string, setup: Setup): Promise<Finding[]> {
   const above = foldersAbove(folder);
-  const place = above.findLast((each) => existsSync(each)) ?? "/";
-  const facts = await factsOf(place);
+  let place = "/";
+  let facts = await factsOf(place);
+  for (const each of above) {
+    const found = await factsOf(each);
+    if (typeof found !== "object") break;
+    [place, facts] = [each, found];
+  }
   if (typeof facts === "object" && !facts.isDirectory())
     return [
       failure(
