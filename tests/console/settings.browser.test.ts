@@ -44,6 +44,31 @@ browserTest(
   },
 );
 
+browserTest("anonymous access can be turned off once it is known how many callers that refuses", async () => {
+  const window = await open();
+  const { browser } = window;
+  await window.show("/apps");
+  await browser.evaluate(`void (() => {
+    const ask = (globalThis.ask = globalThis.fetch);
+    globalThis.fetch = async (path, ...how) => {
+      const answer = await ask(path, ...how);
+      if (path === "/v1/settings/anonymous-callers") await new Promise((tell) => (globalThis.tell = tell));
+      if (path !== "/v1/settings") return answer;
+      const envelope = await answer.json();
+      return Response.json({ ...envelope, data: { ...envelope.data, anonymous: "on", anonymous_by: "database" } });
+    };
+  })()`);
+  await window.show("/settings");
+  await browser.until("globalThis.tell !== undefined");
+  await browser.shows("Turn off");
+  expect(await browser.evaluate("document.querySelector('section button').disabled")).toBe(true);
+  await browser.evaluate("void globalThis.tell()");
+  await browser.clickOn("Turn off");
+  await browser.shows("In the last day 0 callers came without a key");
+  await browser.clickOn("Cancel");
+  await browser.evaluate("void (globalThis.fetch = globalThis.ask)");
+});
+
 browserTest("origins of pages are not saved over what somebody else has made of them meanwhile", async () => {
   const window = await open();
   const { browser } = window;

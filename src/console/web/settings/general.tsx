@@ -61,7 +61,7 @@ function Anonymous({ settings, reload }: Shown) {
     <Section
       title={w.anonymous}
       actions={
-        <Button isDisabled={isFixed} onClick={askTurn}>
+        <Button isDisabled={isFixed || (isOn && callers.data === undefined)} onClick={askTurn}>
           {isOn ? w.turnOff : w.turnOn}
         </Button>
       }
