@@ -78,6 +78,31 @@ browserTest("a channel is added, tried with the bot's own answer, changed and re
   expect((await window.ask("GET", `${CHANNELS}/night`)).status).toBe(404);
 });
 
+browserTest("what a bot has answered is not shown above a screen that was opened meanwhile", async () => {
+  const window = await open();
+  const { browser } = window;
+  await window.show(PATH);
+  await browser.until("document.querySelector('tbody button') !== null");
+  await browser.evaluate(`void (() => {
+    const ask = globalThis.fetch;
+    globalThis.fetch = async (path, ...how) => {
+      const answer = await ask(path, ...how);
+      if (path === "${CHANNELS}/ops/test") await new Promise((goOn) => (globalThis.goOn = goOn));
+      return answer;
+    };
+    document.querySelector("tbody button").click();
+  })()`);
+  await browser.until("globalThis.goOn !== undefined");
+  await browser.evaluate("void (location.hash = '#/apps')");
+  await browser.until("document.querySelector('h1').innerText === 'Apps'");
+  // What follows the answer happens before the next frames are drawn.
+  await browser.evaluate(`new Promise((done) => {
+    globalThis.goOn();
+    requestAnimationFrame(() => requestAnimationFrame(() => done()));
+  })`);
+  expect(await browser.evaluate("document.querySelector('dialog') === null")).toBe(true);
+});
+
 browserTest("what the service refuses of a channel is said, and what was typed stays", async () => {
   const window = await open();
   const { browser } = window;

@@ -3,7 +3,7 @@ import { post, remove } from "../api.ts";
 import { halfOf } from "../language.ts";
 import { Button } from "../parts/button.tsx";
 import { ask, Dialog } from "../parts/dialog.tsx";
-import { openDialog } from "../parts/dialogs.tsx";
+import { openDialog, openDialogAfter } from "../parts/dialogs.tsx";
 import { Facts, Section } from "../parts/page.tsx";
 import { Badge } from "../parts/state-badge.tsx";
 import { Empty, Loaded } from "../parts/states.tsx";
@@ -37,10 +37,11 @@ export function Channels() {
     </Button>
   );
   const test = ({ channel }: ChannelData) =>
-    attempt(async () => {
-      const outcome = await post<TestData>(`${pathOf(channel)}/test`);
-      openDialog((close) => <TestDialog name={channel} outcome={outcome} onClose={close} />);
-    });
+    attempt(() =>
+      openDialogAfter(post<TestData>(`${pathOf(channel)}/test`), (outcome, close) => (
+        <TestDialog name={channel} outcome={outcome} onClose={close} />
+      )),
+    );
   const leave = async ({ channel, version }: ChannelData) => {
     await remove(pathOf(channel), { version });
     toast(w.removed);

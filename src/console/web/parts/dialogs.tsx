@@ -12,6 +12,8 @@ interface Opened {
 
 const opened = signal<readonly Opened[]>([]);
 let last = 0;
+/** How many screens have been left. */
+let left = 0;
 
 /**
  * Opens a dialog above the screen: `openDialog((close) => <FileDialog onClose={close} />)`. It keeps what `content` was
@@ -21,13 +23,24 @@ export function openDialog(content: Content): void {
   add(content, false);
 }
 
+/** As `openDialog`, for what an answer says, once it is there; not when the screen has been left by then. */
+export async function openDialogAfter<T>(
+  answer: Promise<T>,
+  content: (answer: T, close: () => void) => ComponentChildren,
+): Promise<void> {
+  const before = left;
+  const value = await answer;
+  if (left === before) openDialog((close) => content(value, close));
+}
+
 /** As `openDialog`, for what the service tells only once, as a new key: it outlives the screen, and the session too. */
 export function showOnce(content: Content): void {
   add(content, true);
 }
 
-/** Closes what goes with a screen. */
+/** Closes what goes with a screen that is left. */
 export function closeDialogs(): void {
+  left++;
   opened.value = opened.peek().filter(({ isLasting }) => isLasting);
 }
 

@@ -5,7 +5,7 @@ import { relative } from "../format.ts";
 import { Button } from "../parts/button.tsx";
 import { Code } from "../parts/code.tsx";
 import { Dialog, FormDialog } from "../parts/dialog.tsx";
-import { openDialog } from "../parts/dialogs.tsx";
+import { openDialogAfter } from "../parts/dialogs.tsx";
 import { CheckField, SelectField, TextField, useInput } from "../parts/field.tsx";
 import { PLATFORMS } from "./platforms.tsx";
 import { w } from "./words.ts";
@@ -33,11 +33,11 @@ export function LinkDialog(props: {
       : isTest.value
         ? { test: true }
         : {};
-    const link = await post<LinkData>(`${PLATFORMS}/${platform}/links`, {
+    const made = post<LinkData>(`${PLATFORMS}/${platform}/links`, {
       ...options,
       ...(returnUrl.value.trim() === "" ? {} : { return_url: returnUrl.value.trim() }),
     });
-    openDialog((close) => <MadeLink link={link} onClose={close} />);
+    await openDialogAfter(made, (link, close) => <MadeLink link={link} onClose={close} />);
   };
   return (
     <FormDialog title={w.newLink} action={w.newLink} onClose={props.onClose} onSubmit={make}>
