@@ -66,6 +66,18 @@ test("P9: a program that pulls gets a push as it comes, and WeChat its reply", a
   expect((await t.dev("?wait=0")).data).toEqual({ deliveries: [] });
 });
 
+test("P7: who pulls deliveries is counted in the audit", async () => {
+  await using t = await setup({ targets: [laptop] });
+  await t.dev("?wait=0");
+  const { world } = t.it;
+  await world.stop();
+  await world.start();
+  const { data } = await world.administer("/v1/audit/usage?action=callback:receive");
+  expect(data["usage"]).toMatchObject([
+    { client: "dev-callback-receive", environment: "dev", app: WX.appId, count: 1 },
+  ]);
+});
+
 test("P9: where nobody pulls, the next primary is asked at once; where there is no other, WeChat is not kept waiting", async () => {
   await using prod = new Receiver(() => textReply("from prod"));
   await using t = await setup({
