@@ -214,22 +214,16 @@ export class AppDirectory {
     return app && this.#slotOf(app);
   }
 
-  /**
-   * At most `limit` public names of configured apps in the order of their characters, after `after`; with
-   * `isWanted`, only those.
-   */
+  /** At most `limit` public names of configured apps in the order of their characters; with `isWanted`, only those. */
   list({
-    after = "",
     limit,
     isWanted,
   }: {
-    readonly after?: string | undefined;
     readonly limit: number;
     readonly isWanted?: (name: string, app: App) => boolean;
   }): readonly string[] {
-    const apps = this.sorted();
     const found: string[] = [];
-    for (const app of apps.slice(firstBehind(apps, after))) {
+    for (const app of this.sorted()) {
       if (found.length === limit) break;
       const name = nameOfApp(app);
       if (!isWanted || isWanted(name, app)) found.push(name);
