@@ -92,7 +92,8 @@ async function runAt({ spec, group, rest }: Place, terminal: Terminal): Promise<
 }
 
 async function usageOf({ spec, group }: Place, { language }: Terminal): Promise<string> {
-  if (spec) return commandUsage(spec, language);
+  if (spec)
+    return commandUsage(spec, group?.filter((each) => each.words.length > spec.words.length) ?? [], language);
   return group
     ? groupUsage(group, language)
     : programUsage([...available(await loadCommands()), HELP], language);
@@ -133,7 +134,7 @@ const WORDS = {
   usage: bilingual("Usage: ", "用法："),
   anyCommand: bilingual("<command> [options]", "<命令> [选项]"),
   options: bilingual("[options]", "[选项]"),
-  service: bilingual("The service:", "服务："),
+  service: bilingual("The service and its files, on its own machine:", "服务及其文件，在服务所在的机器上："),
   managing: bilingual(
     "Managing, on this machine's own database or by --url on a running service:",
     "管理，使用本机的数据库，或用 --url 访问运行中的服务：",
@@ -160,29 +161,33 @@ const HELP_OPTION: OptionSpec = { name: "help", meaning: WORDS.help };
 
 /** What the program can do, a line for each command. */
 function programUsage(commands: readonly CommandSpec[], language: Language): string {
-  const shown = commands.filter(({ isHidden }) => !isHidden);
+  const groups = Map.groupBy(commands, ({ words: [first] }) => first).values();
+  const shown = [...groups]
+    .flatMap((group) => group.toSorted((a, b) => a.words.length - b.words.length))
+    .filter(({ isHidden }) => !isHidden);
   const say = (text: Text) => text[language];
   return [
     `${say(WORDS.usage)}accesstoken ${say(WORDS.anyCommand)}\n`,
     say(WORDS.service),
     commandLines(
-      shown.filter(({ words }) => words.length === 1),
+      shown.filter((each) => !isManaging(each)),
       shown,
       language,
     ),
     "",
     say(WORDS.managing),
-    commandLines(
-      shown.filter(({ words }) => words.length === 2),
-      shown,
-      language,
-    ),
+    commandLines(shown.filter(isManaging), shown, language),
     "",
     say(WORDS.more),
     say(WORDS.configuration),
     say(WORDS.documents),
     "",
   ].join("\n");
+}
+
+/** Whether it asks `/v1`, of its own database or by `--url`. */
+function isManaging({ options = [] }: CommandSpec): boolean {
+  return options.some(({ name }) => name === "insecure-http");
 }
 
 /** What a group of commands can do, as `keys`. */
@@ -198,8 +203,8 @@ function groupUsage(commands: readonly CommandSpec[], language: Language): strin
   ].join("\n");
 }
 
-/** One command, its arguments and options. */
-function commandUsage(spec: CommandSpec, language: Language): string {
+/** One command, its arguments and options, and those that begin with its word. */
+function commandUsage(spec: CommandSpec, others: readonly CommandSpec[], language: Language): string {
   const { meaning, notes = [], positionals = [], options = [] } = spec;
   const say = (text: Text) => text[language];
   return [
@@ -217,6 +222,7 @@ function commandUsage(spec: CommandSpec, language: Language): string {
         say(each.meaning),
       ]),
     ),
+    ...(others.length === 0 ? [] : ["", say(WORDS.commands), commandLines(others, others, language)]),
     "",
   ].join("\n");
 }

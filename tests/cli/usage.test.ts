@@ -75,6 +75,16 @@ test.each(["en", "zh"] as const)(
   },
 );
 
+test.each([
+  ["sandbox", "sandbox push <url>"],
+  ["backup", "backup verify <file>"],
+])("the help of %s names %s, which stands among what has no --url", async (word, other) => {
+  expect(await printed([word, "--help"], "en")).toContain(`\n\nCommands:\n  ${other} `);
+  const [own = ""] = (await printed(["help"], "en")).split("\nManaging, ");
+  for (const each of [word, other, "store copy", "master-key rotate"]) expect(own).toContain(`\n  ${each} `);
+  for (const each of ["status", "apply"]) expect(own).not.toContain(`\n  ${each} `);
+});
+
 test("a group's help lists its commands", async () => {
   const text = await printed(["help", "keys"], "en");
   for (const word of ["create", "list", "roll", "revoke"]) expect(text).toContain(`  keys ${word} `);
