@@ -211,12 +211,16 @@ const KINDS = {
   key: bilingual("key of", "密钥"),
 } as const;
 
+const NONE = bilingual("", "");
+
 /** What is to be done, a line each, and how much that is. */
 function stepsText(steps: readonly Step[], language: Language): string {
   const lines = steps.map(({ action, kind, name, fields = [], detail }) => {
-    const list =
-      (fields.length === 0 ? "" : `: ${fields.join(", ")}`) + (detail === undefined ? "" : ` (${detail})`);
-    return `${SIGNS[action]} ${KINDS[kind][language]} ${plainText(name)}${plainText(list)}\n`;
+    const changed =
+      fields.length === 0 ? NONE : bilingual(`: ${fields.join(", ")}`, `：${fields.join("、")}`);
+    const what = detail === undefined ? NONE : bilingual(` (${detail})`, `（${detail}）`);
+    const list = plainText(changed[language] + what[language]);
+    return `${SIGNS[action]} ${KINDS[kind][language]} ${plainText(name)}${list}\n`;
   });
   const count = (action: Step["action"]) => steps.filter((each) => each.action === action).length;
   const [add, change, remove] = [count("add"), count("change"), count("remove")];

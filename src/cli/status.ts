@@ -87,7 +87,6 @@ async function unlessForbidden<Data>(asked: Promise<Data>): Promise<Data | undef
 }
 
 const WORDS = {
-  total: bilingual("apps", "个应用"),
   alarms: bilingual("ALARMS", "告警"),
   needs: bilingual("NEEDS YOU", "需要处理"),
   apps: bilingual("APPS", "应用"),
@@ -96,6 +95,13 @@ const WORDS = {
   nodes: bilingual("NODES", "节点"),
   none: bilingual("Nothing needs you.", "没有需要处理的事项。"),
 } satisfies Record<string, Text>;
+
+function totalLine(total: number, states: readonly (readonly [string, number])[]): Text {
+  const list = states.map(([state, n]) => `${n} ${state}`);
+  return list.length === 0
+    ? bilingual(`${total} apps`, `${total} 个应用`)
+    : bilingual(`${total} apps: ${list.join(", ")}`, `${total} 个应用：${list.join("，")}`);
+}
 
 /** It as text. `now` is in epoch milliseconds, by this machine's clock. */
 function statusText(data: StatusData, now: number, language: Language): string {
@@ -111,7 +117,7 @@ function statusText(data: StatusData, now: number, language: Language): string {
     ...(service
       ? [`accesstoken ${service.version} · ${service.database} · ${nodesLine(service.nodes)[language]}`]
       : []),
-    `${counts.total} ${WORDS.total[language]}${states.length > 0 ? ": " : ""}${states.map(([state, n]) => `${n} ${state}`).join(", ")}`,
+    totalLine(counts.total, states)[language],
     ...(service ? [backupLine(service.backup, now)[language]] : []),
     ...(isWell ? ["", WORDS.none[language]] : []),
     ...section(

@@ -105,6 +105,7 @@ test("an alarm that has not lasted long enough to be told is shown as pending, a
 test("status in Chinese says each reason in Chinese, and with --json all of it is data", async () => {
   await using world = new CliHarness(answers(NOW));
   const { stdout } = await world.run(["status"], { language: "zh" });
+  expect(stdout).toContain("\n2 个应用：1 fresh，1 blocked\n");
   expect(stdout).toContain("IP不在白名单");
   expect(stdout).not.toContain("allow-list");
   const json = JSON.parse((await world.run(["status", "--json"])).stdout) as Record<string, unknown>;
