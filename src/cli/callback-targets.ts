@@ -172,7 +172,9 @@ export const TARGET_COMMANDS: readonly CommandSpec[] = [
         at,
         await changeRoutes(at, (routes) => {
           if (!(place >= 1 && place <= routes.length))
-            throw usageError("<n>: 没有该路由 (there is no such route)");
+            throw usageError(
+              "<n>: 没有该路由，编号见 callbacks show (there is no such route: callbacks show numbers them)",
+            );
           return routes.toSpliced(place - 1, 1);
         }),
       );

@@ -58,6 +58,14 @@ const MANAGING_OPTIONS: readonly OptionSpec[] = [
 ];
 
 const KEY_MISSING = "请用 --key-file 指定API密钥 (give --key-file <file>)";
+/** What lists the names, by what the service says where there is none of that name. */
+const LISTS = {
+  "no such app ": "apps list",
+  "no such client": "clients list",
+  "no such environment": "environments list",
+  "no such key": "keys list <client>",
+  "there is no target": "callbacks show <app>",
+} as const;
 const PUBLIC_SIDE =
   "--url 应为服务的内部地址：PUBLIC_URL的域名不提供/v1 (give --url the service's internal address: /v1 is not answered under PUBLIC_URL)";
 
@@ -83,7 +91,7 @@ async function manage(spec: ManagingSpec, args: Arguments, terminal: Terminal): 
     });
     return exitCode ?? 0;
   } catch (error) {
-    return await showFailure(isRemote(args) ? hinted(error, args) : error, terminal, isJson);
+    return await showFailure(hinted(error, args), terminal, isJson);
   } finally {
     await transport.close();
   }
@@ -130,12 +138,19 @@ export function isRemote(args: Arguments): boolean {
   return args.isSet("url");
 }
 
-/** With what helps at the command line: a key where none was given, another address where `/v1` is not answered. */
+/**
+ * With what helps at the command line: a key where none was given, another address where `/v1` is not answered, what lists
+ * the names where there is none of that name.
+ */
 function hinted(error: unknown, args: Arguments): unknown {
   if (!(error instanceof ApiRefusal)) return error;
-  if (error.status === 401 && !args.isSet(KEY_FILE)) return error.hinted(KEY_MISSING);
-  const isPublicSide = error.status === 404 && error.message.startsWith("页面不存在");
-  return isPublicSide ? error.hinted(PUBLIC_SIDE) : error;
+  if (error.status === 401 && isRemote(args) && !args.isSet(KEY_FILE)) return error.hinted(KEY_MISSING);
+  if (error.status !== 404 || error.hint !== undefined) return error;
+  if (isRemote(args) && error.message.startsWith("页面不存在")) return error.hinted(PUBLIC_SIDE);
+  const [, list] = Object.entries(LISTS).find(([said]) => error.message.includes(`(${said}`)) ?? [];
+  return list === undefined
+    ? error
+    : error.hinted(`accesstoken ${list} 列出现有的 (accesstoken ${list} shows what is there)`);
 }
 
 /** That a service which runs already can't be meant. */

@@ -93,6 +93,7 @@ function originCommand(
     meaning: bilingual(english, chinese),
     positionals: [APP, ENVIRONMENT],
     options: [ORIGINS],
+    surplusHint: `来源用 --${REDIRECT_ORIGIN} 给出 (give origins by --${REDIRECT_ORIGIN})`,
     run: async (at) => {
       const given = findList(at.args, REDIRECT_ORIGIN);
       if (!given) throw usageError(`缺少 --${REDIRECT_ORIGIN} (--${REDIRECT_ORIGIN} is missing)`);

@@ -42,6 +42,7 @@ test("a new environment is sent with what is said of it, and a change of one tha
   ]);
   const misspelt = await world.run(["environments", "set", "dve", "--production", "no"]);
   expect([misspelt.code, misspelt.stderr]).toEqual([1, expect.stringContaining("no such environment")]);
+  expect(misspelt.stderr).toEndWith("\naccesstoken environments list shows what is there\n");
   expect(world.asked.at(-1)).toBe("GET /v1/environments/dve");
 });
 

@@ -85,6 +85,11 @@ test.each([
   for (const each of ["status", "apply"]) expect(own).not.toContain(`\n  ${each} `);
 });
 
+test("an origin that is no option's value is asked for by that option", async () => {
+  const { code, stderr } = await runAlone(["origins", "add", "wx1", "dev", "https://dev.example.com"]);
+  expect([code, stderr]).toEqual([2, expect.stringContaining("\ngive origins by --redirect-origin\n")]);
+});
+
 test("a group's help lists its commands", async () => {
   const text = await printed(["help", "keys"], "en");
   for (const word of ["create", "list", "roll", "revoke"]) expect(text).toContain(`  keys ${word} `);
