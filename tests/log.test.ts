@@ -40,7 +40,10 @@ const EACH: { [T in ServiceEvent["type"]]: [LogLevel, Omit<Extract<ServiceEvent,
   "service.outdated": ["error", {}],
   "master_key.replaced": ["info", { path: "/key/master.key", keyId: "1a2b3c4d" }],
   "database.created": ["warn", { path: "/data/accesstoken.db" }],
-  "backup.made": ["info", { file: "accesstoken-20270101T000000Z-3f9c21ab.tar.gz", bytes: 4096, durationMs: 900 }],
+  "backup.made": [
+    "info",
+    { file: "accesstoken-20270101T000000Z-3f9c21ab.tar.gz", bytes: 4096, durationMs: 900 },
+  ],
   "backup.failed": [
     "error",
     { code: "store_unusable", errmsg: "磁盘已满 (the disk is full)", hint: "make room" },
