@@ -24,7 +24,8 @@ const MAX_ATTEMPTS = 5;
 export type Standing = "same" | "another" | "none";
 
 /** What is known of an account that has authorized a platform. */
-type GivenAccount = AuthorizedAccount & Partial<Pick<ExchangedCode, "token">> & { readonly isLate?: boolean };
+type GivenAccount = AuthorizedAccount &
+  Partial<Pick<ExchangedCode, "token">> & { readonly isLate?: boolean; readonly isListed?: boolean };
 
 /** What the apps of authorizations are kept with. */
 export interface AuthorizedAppsParts {
@@ -58,6 +59,7 @@ export class AuthorizedApps {
    * Creates or changes the app of an account that has authorized `platform`, `at` epoch milliseconds. Durable when it
    * resolves, with the app's public name. Where no token came with it, one may have been lost that ends the stored one.
    * `isLate` says that it was given a while ago: where there is no app, it may have been withdrawn since, which is asked.
+   * `isListed` says that WeChat's list alone has it: where the app is as new by now, a code was faster.
    */
   async grant(platform: Slot, given: GivenAccount, at: number, signal: AbortSignal): Promise<string> {
     const name = await this.add(platform, given, at, signal);
@@ -76,6 +78,8 @@ export class AuthorizedApps {
         await this.#parts.store.create(created, entryOf("authorization.granted", created, factsOf(created)));
         return created;
       }
+      const isHere = app.authorization.lostAt === undefined && authorizedAt <= app.authorization.authorizedAt;
+      if (given.isListed && isHere && !app.managed.isDamaged) return undefined;
       if (app.managed.isDamaged) {
         // What can't be read can't be compared; what it was given with is here anew.
         await this.#parts.store.remove(app, entryOf("authorization.revoked", app, { damaged: true }));

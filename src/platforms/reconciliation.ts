@@ -74,7 +74,7 @@ export class Reconciliation {
       const isGood = authorization && authorization.lostAt === undefined;
       // One that was given anew: its end and its code were lost.
       if (!secret || (isGood && authorizedAt <= authorization.authorizedAt)) continue;
-      const given = { account, secret, facts: {}, isLate: true };
+      const given = { account, secret, facts: {}, isLate: true, isListed: true };
       const name = await alone(() => apps.add(platform, given, authorizedAt, signal), signal);
       if (name !== undefined) added.push(name);
     }

@@ -169,6 +169,34 @@ test("P2: where the answer to a code was lost, and with it a token, the one that
   expect(it.sandbox.accepts(await (await it.process()).token())).toBeTrue();
 });
 
+test("an account that WeChat's list has while its code is exchanged keeps the token that came with the code", async () => {
+  await using it = await PlatformHarness.create();
+  const { first } = it;
+  const other = await it.process();
+  const { code } = await it.control.authorize(OFFICIAL, { send: "redirect-only" });
+  // WeChat has answered, and the account is not stored yet: the list has it, and nobody here.
+  const [answered, stored] = [new Gate(), Promise.withResolvers<void>()];
+  const apps = first.store.apps;
+  const create = apps.create.bind(apps);
+  apps.create = async (...args) => {
+    await answered.pass();
+    return create(...args);
+  };
+  const exchanged = first.exchange(code).finally(stored.resolve);
+  await answered.arrived();
+  const find = other.store.apps.find.bind(other.store.apps);
+  other.store.apps.find = async (slot) => {
+    answered.open();
+    await stored.promise;
+    return find(slot);
+  };
+  await other.authorizations.reconcile(other.component);
+  await exchanged;
+  const token = await first.token();
+  expect(await (await it.process()).token()).toBe(token);
+  expect([it.sandbox.accepts(token), it.calls("api_authorizer_token")]).toEqual([true, 0]);
+});
+
 test("a change of the permission sets changes the app and ends nothing", async () => {
   await using it = await PlatformHarness.create();
   await it.authorized();
