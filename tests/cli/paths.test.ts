@@ -46,7 +46,7 @@ test.each(READING)(
       const path = world.path(name);
       const { code, stdout, stderr } = await world.run([...args, path]);
       // What is typed where a file with a secret is asked for may be the secret itself.
-      const isUnsaid = why !== "EISDIR" && argument?.startsWith("--") === true;
+      const isUnsaid = why !== "EISDIR" && argument.startsWith("--");
       const line = isUnsaid
         ? `accesstoken: ${argument}: there is no such file, or its folder can't be entered; if that was the secret itself, change it`
         : `accesstoken: ${argument}: ${path} can't be read: ${why}; check path, owner and mode`;
